@@ -1,0 +1,45 @@
+"""speechrnn: recurrent networks for speech and signals, from recordings to one model file.
+
+Public names are loaded on first use, so `import speechrnn` imports neither TensorFlow nor Keras.
+"""
+
+import os
+
+import lazy_loader
+
+# The layers run TensorFlow's kernels, so Keras must not start with another backend.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=[
+        "audio",
+        "corpora",
+        "decoding",
+        "edits",
+        "evaluate",
+        "faults",
+        "features",
+        "layers",
+        "losses",
+        "manifest",
+        "networks",
+        "pipeline",
+        "recognizer",
+        "text",
+        "training",
+        "transcribe",
+    ],
+    submod_attrs={
+        "faults": ["Fault", "Faults"],
+        "features": ["MFCC", "Augmentation", "LogMel", "RawSignal"],
+        "manifest": ["Example"],
+        "networks": ["recurrent_ctc"],
+        "recognizer": ["SpeechRecognizer"],
+        "text": ["Vocabulary"],
+        "training": ["TrainingOptions", "train"],
+    },
+)
+__all__ += ["__version__"]
