@@ -1,0 +1,72 @@
+"""Best-path CTC decoding: the likeliest symbol of each frame, repeats merged, blanks dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BLANK = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The symbols of one utterance, with the frames that spoke for each of them."""
+
+    ids: np.ndarray
+    """int32 `(labels,)`: vocabulary indices, never the blank."""
+    start_frames: np.ndarray
+    """int32 `(labels,)`: the first frame of each symbol."""
+    end_frames: np.ndarray
+    """int32 `(labels,)`: the frame after the last one of each symbol."""
+    confidences: np.ndarray
+    """float32 `(labels,)` in (0, 1]: the geometric mean of the symbol's probability over its frames."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def greedy(logits: np.ndarray) -> Path:
+    """Decode one utterance along its best path (Graves et al. 2006, section 3.2).
+
+    Args:
+        logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank. There may be no frames.
+
+    Returns:
+        The symbols, where they stand, and how sure the model was of them.
+
+    Raises:
+        ValueError: `logits` is not two-dimensional, has no vocabulary, or holds NaN.
+
+    Example:
+    >>> logits = 9.0 * np.eye(3)[[0, 1, 1, 0, 1, 2]]
+    >>> path = greedy(logits)
+    >>> path.ids, path.start_frames, path.end_frames
+    (array([1, 1, 2], dtype=int32), array([1, 4, 5], dtype=int32), array([3, 5, 6], dtype=int32))
+    """
+    logits = np.asarray(logits)
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(f"Logits must have the shape (frames, vocabulary). Received: {logits.shape}.")
+    if np.isnan(logits).any():
+        raise ValueError(
+            f"Logits must be numbers. Received: NaN from frame {int(np.isnan(logits).any(axis=1).argmax())} on. "
+            "Look for NaN in the signal or in the model's weights."
+        )
+    best = logits.argmax(axis=1)
+    starts = np.flatnonzero(np.diff(best, prepend=-1))  # where runs of one symbol begin
+    ends = np.append(starts[1:], len(best))[: len(starts)]
+    log_probabilities = _best_log_probability(logits)
+    means = np.add.reduceat(log_probabilities, starts) / (ends - starts) if len(starts) else log_probabilities
+    spoken = best[starts] != BLANK
+    return Path(
+        best[starts][spoken].astype(np.int32),
+        starts[spoken].astype(np.int32),
+        ends[spoken].astype(np.int32),
+        np.exp(means[spoken]).astype(np.float32),
+    )
+
+
+def _best_log_probability(logits: np.ndarray) -> np.ndarray:
+    """float64 `(frames,)`: the largest value of each frame's log-softmax."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return -np.log(np.exp(shifted).sum(axis=1))
