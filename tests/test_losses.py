@@ -1,0 +1,131 @@
+"""CTC against a brute-force sum over paths, against Keras with lengths, and under padding."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from speechrnn import losses
+
+
+def collapse(path):
+    return tuple(k for k, _ in itertools.groupby(path) if k)
+
+
+def brute_force(logits, target):
+    """-log of the summed probability of every path of this length that collapses to `target`."""
+    log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    total = -np.inf
+    for path in itertools.product(range(logits.shape[1]), repeat=len(logits)):
+        if collapse(path) == tuple(target):
+            total = np.logaddexp(total, sum(row[k] for row, k in zip(log_probabilities, path, strict=True)))
+    return -total
+
+
+@pytest.fixture
+def ragged():
+    rng = np.random.default_rng(5)
+    target = np.zeros((4, 7), "int32")
+    for row, length in enumerate((7, 3, 0, 5)):
+        target[row, :length] = rng.integers(1, 6, length)
+    return target, rng.normal(size=(4, 30, 6)).astype("float32"), np.array([30, 17, 9, 22], "int32")
+
+
+def loss_and_gradient(function, logits):
+    logits = tf.convert_to_tensor(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = function(logits)
+    return loss.numpy(), tape.gradient(loss, logits).numpy()
+
+
+@pytest.mark.parametrize("target", [(), (1,), (2, 1), (1, 1), (1, 2, 1)], ids=str)
+def test_equals_the_sum_over_all_paths(target):
+    logits = np.random.default_rng(len(target)).normal(size=(5, 3)).astype("float32")
+    padded = np.array([[*target, 0, 0]], "int32")
+    np.testing.assert_allclose(losses.ctc(padded, logits[None], [5])[0], brute_force(logits, target), rtol=1e-5)
+
+
+def test_equals_keras_with_lengths_in_loss_and_gradient(ragged):
+    target, logits, frames = ragged
+    lengths = (target != 0).sum(1).astype("int32")
+    keep = lengths > 0  # the dense kernel has no empty label
+    expected = loss_and_gradient(
+        lambda x: keras.ops.nn.ctc_loss(target[keep], x, lengths[keep], frames[keep], mask_index=0), logits[keep]
+    )
+    got = loss_and_gradient(lambda x: losses.ctc(target[keep], x, frames[keep]), logits[keep])
+    np.testing.assert_allclose(got[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(got[1], expected[1], atol=1e-5)
+
+
+def test_gradient_equals_finite_differences(ragged):
+    target, logits, frames = ragged
+    _, gradient = loss_and_gradient(lambda x: losses.ctc(target, x, frames), logits)
+    for row, t, v in ((0, 3, 2), (1, 16, 0), (3, 21, 5)):
+        step = np.zeros_like(logits)
+        step[row, t, v] = 1e-2
+        up, down = (losses.ctc(target, logits + sign * step, frames)[row] for sign in (1, -1))
+        np.testing.assert_allclose(gradient[row, t, v], (up - down) / 2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("padding", [0.0, 50.0, np.nan])
+def test_padding_changes_neither_loss_nor_gradient(ragged, padding):
+    target, logits, frames = ragged
+    padded = logits.copy()
+    for row, length in enumerate(frames):
+        padded[row, length:] = padding
+    loss, gradient = loss_and_gradient(lambda x: losses.ctc(target, x, frames), padded)
+    for row, length in enumerate(frames):
+        alone = loss_and_gradient(
+            lambda x, row=row, length=length: losses.ctc(target[row : row + 1], x, [length]),
+            logits[row : row + 1, :length],
+        )
+        np.testing.assert_allclose(loss[row], alone[0][0], rtol=1e-5)
+        np.testing.assert_allclose(gradient[row, :length], alone[1][0], atol=1e-5)
+        assert not gradient[row, length:].any()
+
+
+def test_an_impossible_row_is_infinite_teaches_nothing_and_leaves_the_others_alone(ragged):
+    target, logits, frames = ragged
+    short = frames.copy()
+    short[0] = losses.required_frames(target).numpy()[0] - 1
+    loss, gradient = loss_and_gradient(lambda x: losses.ctc(target, x, short), logits)
+    assert np.isinf(loss[0]) and not gradient[0].any()
+    np.testing.assert_allclose(loss[1:], losses.ctc(target, logits, frames)[1:])
+    mean, gradient = loss_and_gradient(lambda x: losses.CTC()(target, x, None, short), logits)
+    np.testing.assert_allclose(mean, loss[1:].mean(), rtol=1e-5)
+    assert np.isfinite(gradient).all() and not gradient[0].any()
+
+
+def test_exactly_enough_frames_is_possible():
+    target = np.array([[1, 1, 2, 2, 2]], "int32")
+    assert losses.required_frames(target).numpy().tolist() == [8]
+    logits = np.zeros((1, 8, 3), "float32")
+    np.testing.assert_allclose(losses.ctc(target, logits, [8]), 8 * np.log(3), rtol=1e-5)
+
+
+def test_no_frames_and_no_label_costs_nothing():
+    logits = np.full((2, 4, 3), np.nan, "float32")
+    logits[1] = 0
+    np.testing.assert_allclose(losses.ctc([[0], [1]], logits, [0, 4])[0], 0.0)
+
+
+def test_rows_of_weight_zero_are_left_out_of_the_mean(ragged):
+    target, logits, frames = ragged
+    rows = losses.ctc(target, logits, frames).numpy()
+    mean = losses.CTC()(target, logits, np.array([1, 0, 1, 0], "float32"), frames)
+    np.testing.assert_allclose(mean, (rows[0] + rows[2]) / 2, rtol=1e-6)
+
+
+def test_half_precision_logits_are_summed_in_float32(ragged):
+    target, logits, frames = ragged
+    half = tf.cast(logits, tf.float16)
+    np.testing.assert_allclose(losses.ctc(target, half, frames), losses.ctc(target, tf.cast(half, tf.float32), frames))
+
+
+def test_stock_loss_call_counts_every_frame(ragged):
+    target, logits, _ = ragged
+    full = np.full(len(logits), logits.shape[1], "int32")
+    np.testing.assert_allclose(losses.CTC()(target, logits), losses.ctc(target, logits, full).numpy().mean(), rtol=1e-6)
