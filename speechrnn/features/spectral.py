@@ -1,0 +1,418 @@
+"""Spectral features as pure functions of TensorFlow tensors.
+
+Every function takes signals `(..., samples)` or features `(..., frames, features)` with any leading dimensions, static
+or dynamic, computes in float32, and gives the same values eagerly, in `tf.data` and inside a model. Frames are never
+centred, so frame `t` depends only on samples `t * hop` to `t * hop + window - 1` and padding never changes a valid
+frame. Frame arithmetic for the whole package lives here.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+FLOOR = 1e-10
+"""Smallest band power before the logarithm: about what the rounding of 16-bit samples gives with area-normalised bands,
+so digital silence looks like the quietest recording and not like an outlier."""
+
+MIN_STD = 1e-2
+"""Smallest standard deviation that normalisation divides by: far below that of speech, far above rounding error."""
+
+
+# Frames
+
+
+def frame_count(num_samples: Any, *, window: int, hop: int) -> Any:
+    """Number of whole frames in a signal; frames are never centred or padded.
+
+    Args:
+        num_samples: Length of the signal: an int, an integer array or an integer tensor.
+        window: Frame length in samples.
+        hop: Step between frames in samples.
+
+    Returns:
+        `max(0, 1 + (num_samples - window) // hop)`, of the type that was given.
+
+    Example:
+    >>> frame_count(16000, window=400, hop=160)
+    98
+    """
+    count = 1 + (num_samples - window) // hop
+    if isinstance(num_samples, int):
+        return max(0, count)
+    if isinstance(num_samples, np.ndarray | np.generic):
+        return np.maximum(0, count)
+    return keras.ops.maximum(count, 0)
+
+
+def frame(signal: Any, *, window: int, hop: int) -> tf.Tensor:
+    """Cuts a signal into overlapping frames, without centring and without a partial last frame.
+
+    Args:
+        signal: float32 `(..., samples)`.
+        window: Frame length in samples.
+        hop: Step between frames in samples.
+
+    Returns:
+        float32 `(..., frames, window)`.
+    """
+    return tf.signal.frame(signal, window, hop)
+
+
+def valid(length: Any, size: Any) -> tf.Tensor:
+    """Marks the first `length` of `size` positions.
+
+    Args:
+        length: Integer tensor `(...)`.
+        size: Number of positions, an int or a scalar tensor.
+
+    Returns:
+        bool `(..., size)`.
+    """
+    return tf.range(tf.cast(size, tf.int32)) < tf.cast(length, tf.int32)[..., tf.newaxis]
+
+
+def mask_signal(signal: Any, length: Any) -> tf.Tensor:
+    """Sets samples from `length` on to zero, whatever they hold (NaN included).
+
+    Args:
+        signal: float32 `(..., samples)`.
+        length: Integer `(...)`, valid samples in each row.
+
+    Returns:
+        float32, the shape of `signal`.
+    """
+    signal = tf.convert_to_tensor(signal)
+    return tf.where(valid(length, tf.shape(signal)[-1]), signal, tf.zeros([], signal.dtype))
+
+
+def mask_frames(features: Any, frames: Any) -> tf.Tensor:
+    """Sets frames from `frames` on to zero, whatever they hold (NaN included).
+
+    Args:
+        features: float32 `(..., frames, features)`.
+        frames: Integer `(...)`, valid frames in each row.
+
+    Returns:
+        float32, the shape of `features`.
+    """
+    features = tf.convert_to_tensor(features)
+    keep = valid(frames, tf.shape(features)[-2])[..., tf.newaxis]
+    return tf.where(keep, features, tf.zeros([], features.dtype))
+
+
+# Signal
+
+
+def preemphasis(signal: Any, coefficient: float = 0.97) -> tf.Tensor:
+    """First-order high-pass: `y[n] = x[n] - coefficient * x[n - 1]`, with `y[0] = x[0]`.
+
+    Args:
+        signal: float32 `(..., samples)`.
+        coefficient: 0 leaves the signal as it is.
+
+    Returns:
+        float32, the shape of `signal`; equal to `scipy.signal.lfilter([1, -coefficient], [1], signal)`.
+    """
+    signal = tf.convert_to_tensor(signal)
+    return tf.concat([signal[..., :1], signal[..., 1:] - coefficient * signal[..., :-1]], axis=-1)
+
+
+def dither(signal: Any, stddev: float, *, seed: Any) -> tf.Tensor:
+    """Adds Gaussian noise, so that digital silence is never exactly zero.
+
+    Args:
+        signal: float32 `(..., samples)`.
+        stddev: Standard deviation of the noise, in the signal's unit (full scale is 1).
+        seed: int32 `(2,)`; the same seed gives the same noise.
+
+    Returns:
+        float32, the shape of `signal`.
+    """
+    signal = tf.convert_to_tensor(signal)
+    return signal + tf.random.stateless_normal(tf.shape(signal), seed, stddev=stddev, dtype=signal.dtype)
+
+
+# Spectrum
+
+
+def hann(window: int) -> np.ndarray:
+    """Periodic Hann window, as librosa's and `scipy.signal.get_window("hann", window)`.
+
+    Args:
+        window: Length in samples.
+
+    Returns:
+        float32 `(window,)`.
+    """
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype("float32")
+
+
+def fft_length_for(window: int) -> int:
+    """Smallest power of two that holds a window."""
+    return 1 << max(0, window - 1).bit_length()
+
+
+def power_spectrum(signal: Any, *, window: int, hop: int, fft_length: int | None = None) -> tf.Tensor:
+    """Squared magnitude of the short-time Fourier transform with a Hann window.
+
+    Args:
+        signal: float32 `(..., samples)`.
+        window: Frame length in samples.
+        hop: Step between frames in samples.
+        fft_length: Transform length; None takes the next power of two. Frames are zero-padded at the end.
+
+    Returns:
+        float32 `(..., frames, fft_length // 2 + 1)`.
+    """
+    frames = frame(signal, window=window, hop=hop) * hann(window)
+    # Padded here and not by `tf.signal.rfft`, which forgets to where there are no frames.
+    padding = [[0, 0]] * (frames.shape.rank - 1) + [[0, (fft_length or fft_length_for(window)) - window]]
+    spectrum = tf.signal.rfft(tf.pad(frames, padding))
+    return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+
+
+# Mel
+
+
+def hz_to_mel(frequency: Any, *, scale: str = "slaney") -> np.ndarray:
+    """Converts Hz to mel.
+
+    Args:
+        frequency: Hz, a number or an array.
+        scale: "slaney" (linear below 1 kHz, logarithmic above) or "htk" (`2595 log10(1 + f / 700)`).
+
+    Returns:
+        float64, the shape of `frequency`.
+    """
+    frequency = np.asarray(frequency, "float64")
+    if scale == "htk":
+        return 2595.0 * np.log10(1.0 + frequency / 700.0)
+    above = 15.0 + np.log(np.maximum(frequency, 1000.0) / 1000.0) * (27.0 / np.log(6.4))
+    return np.where(frequency < 1000.0, frequency * (3.0 / 200.0), above)
+
+
+def mel_to_hz(mel: Any, *, scale: str = "slaney") -> np.ndarray:
+    """Converts mel to Hz: the inverse of `hz_to_mel`."""
+    mel = np.asarray(mel, "float64")
+    if scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    above = 1000.0 * np.exp((np.maximum(mel, 15.0) - 15.0) * (np.log(6.4) / 27.0))
+    return np.where(mel < 15.0, mel * (200.0 / 3.0), above)
+
+
+def warp_frequency(frequency: Any, factor: float, *, sample_rate: float, knee: float = 0.6) -> np.ndarray:
+    """Piecewise-linear scaling of the frequency axis, as in vocal-tract length perturbation.
+
+    Frequencies up to the knee are multiplied by `factor`; above it a second line leads to the Nyquist frequency, which
+    stays where it is (Jaitly and Hinton, 2013, whose knee is 4800 Hz at 16 kHz).
+
+    Args:
+        frequency: Hz, a number or an array.
+        factor: Positive; 1 changes nothing.
+        sample_rate: Samples per second.
+        knee: Where the first line ends, as a fraction of the Nyquist frequency.
+
+    Returns:
+        float64 Hz, the shape of `frequency`.
+    """
+    if factor <= 0:
+        raise ValueError(f"`factor` must be positive. Received: {factor}.")
+    frequency, nyquist = np.asarray(frequency, "float64"), sample_rate / 2.0
+    top = knee * nyquist * min(factor, 1.0)
+    slope = (nyquist - top) / (nyquist - top / factor)
+    return np.where(frequency <= top / factor, frequency * factor, nyquist - slope * (nyquist - frequency))
+
+
+def mel_edges(
+    sample_rate: float, num_mels: int, *, f_min: float = 0.0, f_max: float | None = None, mel_scale: str = "slaney"
+) -> np.ndarray:
+    """Edges and centres of mel bands: band `i` rises from edge `i` to `i + 1` and falls to `i + 2`.
+
+    Returns:
+        float64 `(num_mels + 2,)` Hz.
+    """
+    ends = hz_to_mel([f_min, sample_rate / 2.0 if f_max is None else f_max], scale=mel_scale)
+    return mel_to_hz(np.linspace(ends[0], ends[1], num_mels + 2), scale=mel_scale)
+
+
+@functools.lru_cache(maxsize=256)
+def mel_filterbank(
+    sample_rate: float,
+    *,
+    fft_length: int,
+    num_mels: int,
+    f_min: float = 0.0,
+    f_max: float | None = None,
+    mel_scale: str = "slaney",
+    mel_norm: str | None = "slaney",
+    frequency_scale: float = 1.0,
+) -> np.ndarray:
+    """Triangular mel filters, equal to `librosa.filters.mel(...).T` where `frequency_scale` is 1.
+
+    Args:
+        sample_rate: Samples per second.
+        fft_length: Length of the Fourier transform.
+        num_mels: Number of bands.
+        f_min: Lower edge of the first band, Hz.
+        f_max: Upper edge of the last band, Hz; None is the Nyquist frequency.
+        mel_scale: "slaney" or "htk".
+        mel_norm: "slaney" makes every band's area the same; None makes every band's peak 1.
+        frequency_scale: Moves the bands' edges and centres to `warp_frequency(edge, frequency_scale)`.
+
+    Returns:
+        float32 `(fft_length // 2 + 1, num_mels)`, read-only (the array is shared between calls).
+    """
+    edges = mel_edges(sample_rate, num_mels, f_min=f_min, f_max=f_max, mel_scale=mel_scale)
+    if frequency_scale != 1.0:
+        edges = warp_frequency(edges, frequency_scale, sample_rate=sample_rate)
+    bins = np.linspace(0.0, sample_rate / 2.0, fft_length // 2 + 1)[:, np.newaxis]
+    width = np.diff(edges)
+    rising = (bins - edges[:-2]) / width[:-1]
+    falling = (edges[2:] - bins) / width[1:]
+    bank = np.maximum(0.0, np.minimum(rising, falling))
+    if mel_norm == "slaney":
+        bank *= 2.0 / (edges[2:] - edges[:-2])
+    bank = bank.astype("float32")
+    bank.setflags(write=False)
+    return bank
+
+
+def log(power: Any, *, floor: float = FLOOR) -> tf.Tensor:
+    """Natural logarithm of `max(power, floor)`: finite for digital silence."""
+    return tf.math.log(tf.maximum(power, floor))
+
+
+def log_mel(signal: Any, filterbank: Any, *, window: int, hop: int, floor: float = FLOOR) -> tf.Tensor:
+    """Log-mel energies.
+
+    Args:
+        signal: float32 `(..., samples)`.
+        filterbank: float32 `(bins, num_mels)` as from `mel_filterbank`; the Fourier transform is `2 * (bins - 1)` long.
+        window: Frame length in samples.
+        hop: Step between frames in samples.
+        floor: Smallest band power.
+
+    Returns:
+        float32 `(..., frames, num_mels)`, natural log of power.
+    """
+    power = power_spectrum(signal, window=window, hop=hop, fft_length=2 * (filterbank.shape[0] - 1))
+    return log(tf.matmul(power, filterbank), floor=floor)
+
+
+# Cepstrum
+
+
+@functools.lru_cache(maxsize=64)
+def dct_matrix(size: int, num_coefficients: int) -> np.ndarray:
+    """Orthonormal type-II cosine transform, to multiply from the right.
+
+    Returns:
+        float32 `(size, num_coefficients)`, read-only.
+    """
+    angle = np.pi / size * np.outer(np.arange(size) + 0.5, np.arange(num_coefficients))
+    matrix = np.cos(angle) * np.sqrt(2.0 / size)
+    matrix[:, 0] = np.sqrt(1.0 / size)
+    matrix = matrix.astype("float32")
+    matrix.setflags(write=False)
+    return matrix
+
+
+def mfcc(log_mel_energies: Any, num_coefficients: int) -> tf.Tensor:
+    """Mel-frequency cepstral coefficients: the orthonormal DCT-II of log-mel energies, coefficient 0 included.
+
+    Args:
+        log_mel_energies: float32 `(..., frames, num_mels)`.
+        num_coefficients: How many to keep.
+
+    Returns:
+        float32 `(..., frames, num_coefficients)`.
+    """
+    return tf.matmul(log_mel_energies, dct_matrix(int(log_mel_energies.shape[-1]), num_coefficients))
+
+
+def deltas(features: Any, frames: Any = None, *, width: int = 9) -> tf.Tensor:
+    """Slope over time by linear regression; before the first and after the last valid frame, that frame is repeated.
+
+    Args:
+        features: float32 `(..., frames, features)`.
+        frames: Integer `(...)`, valid frames in each row; None means all. Later frames have no influence.
+        width: Frames in the regression, odd (HTK Book, equation 5.16, has 5; librosa's default is 9).
+
+    Returns:
+        float32, the shape of `features`, per frame; equal to `librosa.feature.delta(..., mode="nearest")` on the valid
+        frames and without meaning after them.
+    """
+    features = tf.convert_to_tensor(features)
+    reach, size = width // 2, tf.shape(features)[-2]
+    last = size - 1 if frames is None else tf.cast(frames, tf.int32)[..., tf.newaxis] - 1
+    index = tf.clip_by_value(tf.range(-reach, size + reach), 0, tf.maximum(last, 0))
+    batch_dims = 0 if frames is None else features.shape.rank - 2
+    padded = tf.gather(features, index, axis=-2, batch_dims=batch_dims)
+    total = tf.zeros_like(features)
+    for step in range(1, reach + 1):
+        ahead = padded[..., reach + step : reach + step + size, :]
+        behind = padded[..., reach - step : reach - step + size, :]
+        total += step * (ahead - behind)
+    return total / (2.0 * sum(step * step for step in range(1, reach + 1)))
+
+
+def with_deltas(features: Any, frames: Any = None, *, order: int, width: int = 9) -> tf.Tensor:
+    """Appends deltas, deltas of deltas and so on to the feature axis.
+
+    Returns:
+        float32 `(..., frames, features * (1 + order))`.
+    """
+    parts = [features]
+    for _ in range(order):
+        parts.append(deltas(parts[-1], frames, width=width))
+    return tf.concat(parts, axis=-1) if order else features
+
+
+# Normalisation
+
+
+def moments(features: Any, frames: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and standard deviation over the valid frames.
+
+    Args:
+        features: float32 `(..., frames, features)`, finite also after the valid frames.
+        frames: Integer `(...)`, valid frames in each row; None means all.
+
+    Returns:
+        Two float32 `(..., 1, features)`.
+    """
+    features = tf.convert_to_tensor(features)
+    if frames is None:
+        count = tf.cast(tf.maximum(tf.shape(features)[-2], 1), features.dtype)
+        mean = tf.reduce_sum(features, axis=-2, keepdims=True) / count
+        spread = tf.square(features - mean)
+    else:
+        count = tf.cast(tf.maximum(frames, 1), features.dtype)[..., tf.newaxis, tf.newaxis]
+        mean = tf.reduce_sum(mask_frames(features, frames), axis=-2, keepdims=True) / count
+        spread = mask_frames(tf.square(features - mean), frames)
+    return mean, tf.sqrt(tf.reduce_sum(spread, axis=-2, keepdims=True) / count)
+
+
+def normalize(features: Any, mean: Any, std: Any, *, min_std: float = MIN_STD) -> tf.Tensor:
+    """`(features - mean) / max(std, min_std)`."""
+    return (features - mean) / tf.maximum(std, min_std)
+
+
+def normalize_utterance(features: Any, frames: Any = None, *, min_std: float = MIN_STD) -> tf.Tensor:
+    """Gives every feature of every row zero mean and unit variance over the row's valid frames.
+
+    Args:
+        features: float32 `(..., frames, features)`.
+        frames: Integer `(...)`, valid frames in each row; None means all.
+        min_std: Smallest divisor, so that a constant feature becomes zero and not noise.
+
+    Returns:
+        float32, the shape of `features`.
+    """
+    mean, std = moments(features, frames)
+    return normalize(features, mean, std, min_std=min_std)
