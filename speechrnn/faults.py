@@ -1,0 +1,109 @@
+"""Faults: what was wrong with the data, collected and counted while the rest of the work goes on."""
+
+import difflib
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with one piece of data."""
+
+    where: str
+    """Path, utterance or `file:line`."""
+    kind: str
+    """Short phrase that can follow a number: `missing`, `empty`, `too short for their text`."""
+    message: str
+    """What was required, what was received, what to do."""
+
+    def __str__(self) -> str:
+        return self.message if self.message.startswith(self.where) else f"{self.where}: {self.message}"
+
+
+class Faults:
+    """Thread-safe collector of faults.
+
+    Example:
+    >>> faults = Faults()
+    >>> faults.add("an251-fash-b", "empty", "an251-fash-b.wav is empty (0 bytes).")
+    >>> faults.summary(948)
+    '1 of 948 examples dropped: 1 empty. First: an251-fash-b.'
+    """
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, where: str, kind: str, message: str) -> None:
+        """Record one fault."""
+        with self._lock:
+            self._faults.append(Fault(str(where), kind, message))
+
+    def add_error(self, where: str, error: BaseException) -> None:
+        """Record an exception, under the kind that `kind_of` gives it."""
+        self.add(where, kind_of(error), str(error))
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def __iter__(self) -> Iterator[Fault]:
+        with self._lock:
+            return iter(list(self._faults))
+
+    def counts(self) -> dict[str, int]:
+        """Number of faults of each kind, the most frequent first."""
+        return dict(Counter(fault.kind for fault in self).most_common())
+
+    def summary(self, total: int, *, noun: str = "examples") -> str:
+        """One sentence: how many of `total` were dropped, why, and the first of them."""
+        faults = list(self)
+        if not faults:
+            return f"0 of {total:,} {noun} dropped."
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts().items())
+        return f"{len(faults):,} of {total:,} {noun} dropped: {kinds}. First: {faults[0].where}."
+
+    def raise_first(self) -> None:
+        """Raise the first fault as a `ValueError` that says how many follow; nothing if there is none."""
+        faults = list(self)
+        if faults:
+            more = f" (and {len(faults) - 1:,} more)" if len(faults) > 1 else ""
+            raise data_error(faults[0].where, faults[0].kind, f"{faults[0].message}{more}")
+
+
+def data_error(where: object, kind: str, message: str) -> ValueError:
+    """A `ValueError` about data at `where`, carrying its `kind` for a collector.
+
+    Example:
+    >>> error = data_error("a.wav", "empty", "is empty (0 bytes).")
+    >>> str(error), kind_of(error)
+    ('a.wav: is empty (0 bytes).', 'empty')
+    """
+    place = str(where)
+    error = ValueError(message if message.startswith(place) else f"{place}: {message}")
+    error.kind = kind  # type: ignore[attr-defined]
+    return error
+
+
+def kind_of(error: BaseException) -> str:
+    """The kind of fault an exception stands for."""
+    kind = getattr(error, "kind", None)
+    if isinstance(kind, str):
+        return kind
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, IsADirectoryError):
+        return "not a file"
+    return "unreadable" if isinstance(error, OSError) else "invalid"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`" Did you mean `x`?"` for the nearest known name, or nothing.
+
+    Example:
+    >>> suggestion("durtion", ["path", "duration"])
+    ' Did you mean `duration`?'
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean `{near[0]}`?" if near else ""

@@ -1,0 +1,51 @@
+"""Files written whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Raise if `path` cannot become a new file.
+
+    Raises:
+        FileExistsError: There is a file already and `overwrite` is false.
+        IsADirectoryError: There is a folder of that name.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder is there. Give the name of a file.")
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(f"{path}: exists already. Pass overwrite=True (--overwrite) to replace it.")
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    The bytes go to a hidden neighbour first, so a reader never sees half a file, and a full disk or a killed process
+    leaves what was there before. Missing folders are made.
+
+    Raises:
+        FileExistsError: There is a file already and `overwrite` is false.
+        OSError: The folder cannot be written, or the disk is full; no partial file stays behind.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile: its files are private to their owner, and would stay so after the rename.
+    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        with open(partial, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        refuse_existing(path, overwrite=overwrite)  # somebody may have written it meanwhile
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
