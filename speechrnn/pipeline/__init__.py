@@ -1,0 +1,9 @@
+"""From a manifest to padded batches: `batches` is the entry point, `plan_of` tells what a dataset will do."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submodules=["bucketing", "cache", "dataset", "loading", "planning", "selection"],
+    submod_attrs={"dataset": ["EpochOrder", "Plan", "batches", "plan_of"]},
+)

@@ -1,0 +1,155 @@
+"""Where decoded signals or features are kept between epochs: in memory, or in a folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import logging
+import os
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from speechrnn.pipeline.selection import Entry
+
+_MAGIC = b"speechrnn-cache1"
+_SCALE = np.float32(32768)
+_log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """Arrays by entry; `get` gives None for one it does not hold."""
+
+    def get(self, entry: Entry) -> np.ndarray | None:
+        """The array kept for an example."""
+
+    def put(self, entry: Entry, values: np.ndarray) -> None:
+        """Keeps an array for an example."""
+
+
+class Nothing:
+    """A store that keeps nothing."""
+
+    def get(self, entry: Entry) -> np.ndarray | None:
+        """None."""
+        return None
+
+    def put(self, entry: Entry, values: np.ndarray) -> None:
+        """Does nothing."""
+
+
+class Memory:
+    """Keeps arrays for as long as the dataset lives; 16-bit signals take two bytes a sample."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, np.ndarray] = {}
+
+    def get(self, entry: Entry) -> np.ndarray | None:
+        """The array kept, or None."""
+        held = self._held.get(entry.index)
+        return None if held is None else unpack(held)
+
+    def put(self, entry: Entry, values: np.ndarray) -> None:
+        """Keeps an array."""
+        self._held[entry.index] = pack(values)
+
+
+class Folder:
+    """Keeps each array in a file of its own.
+
+    A file's name is a hash of what the array depends on: the audio's path, size and time of change, the segment and
+    channel, and `purpose` (the features' configuration, or the sample rate). Files are written whole or not at all,
+    and one that does not match its checksum counts as absent, so it is made again.
+
+    Args:
+        folder: Where to keep them; made if it is not there.
+        purpose: Whatever else the arrays depend on.
+    """
+
+    def __init__(self, folder: str | os.PathLike, purpose: str) -> None:
+        self._folder = Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._purpose = purpose
+        self._writing = True
+        self._lock = threading.Lock()
+
+    def get(self, entry: Entry) -> np.ndarray | None:
+        """The array kept, or None."""
+        try:
+            path = self._path(entry)
+            data = path.read_bytes()
+        except OSError:
+            return None
+        head, checksum, body = data[: len(_MAGIC)], data[len(_MAGIC) : len(_MAGIC) + 4], data[len(_MAGIC) + 4 :]
+        if head != _MAGIC or zlib.crc32(body).to_bytes(4, "little") != checksum:
+            _log.warning("%s: damaged cache file; it is made again.", path)
+            return None
+        return unpack(np.load(io.BytesIO(body), allow_pickle=False))
+
+    def put(self, entry: Entry, values: np.ndarray) -> None:
+        """Keeps an array; a disk that refuses is reported once, and then the run goes on without."""
+        if not self._writing:
+            return
+        body = io.BytesIO()
+        np.save(body, pack(values), allow_pickle=False)
+        data = body.getvalue()
+        try:
+            _write_atomically(self._path(entry), _MAGIC + zlib.crc32(data).to_bytes(4, "little") + data)
+        except OSError as error:
+            with self._lock:
+                told, self._writing = not self._writing, False
+            if not told:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                reason = "the disk is full" if full else str(error)
+                _log.warning("%s: %s. The run goes on without writing to the cache.", self._folder, reason)
+
+    def _path(self, entry: Entry) -> Path:
+        example = entry.example
+        status = os.stat(example.path)
+        key = [os.path.abspath(example.path), status.st_size, status.st_mtime_ns, example.offset, example.duration,
+               example.channel, example.encoding, self._purpose]
+        digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
+        return self._folder / digest[:2] / f"{digest[2:]}.cache"
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def pack(values: np.ndarray) -> np.ndarray:
+    """A float32 signal as int16 where that loses nothing; anything else as it is."""
+    if values.ndim != 1 or values.dtype != np.float32:
+        return values
+    scaled = values * _SCALE
+    with np.errstate(invalid="ignore"):
+        whole = scaled.astype(np.int16)
+    return whole if np.array_equal(whole, scaled) else values
+
+
+def unpack(values: np.ndarray) -> np.ndarray:
+    """The array given to `pack`."""
+    return values.astype(np.float32) / _SCALE if values.dtype == np.int16 else values
+
+
+def through(store: Store, entry: Entry, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `store` holds for `entry`; or what `make` gives, which is then kept."""
+    values = store.get(entry)
+    if values is None:
+        values = make()
+        store.put(entry, values)
+    return values

@@ -1,0 +1,135 @@
+"""What every epoch consists of: its batches, the speed of each row, and the seeds of its random numbers.
+
+All of it follows from the manifest, the seed and the epoch's number, never from the timing of threads. So a run taken
+up at epoch k goes on as the run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechrnn.pipeline import bucketing
+from speechrnn.pipeline.selection import Entry, logit_frames
+
+_SIMULATED_EPOCHS = 8
+_ORDER, _SPEED, _SIGNAL, _FEATURES = range(4)
+"""What a random stream is for; the last number of its seed."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass: batches of places in the entries, and each entry's speed and length in samples after it."""
+
+    batches: list[bucketing.Batch]
+    speeds: np.ndarray
+    lengths: np.ndarray
+
+
+class Planner:
+    """Plans any epoch from its number.
+
+    Args:
+        entries: The examples that were kept.
+        frame_count: Feature frames of a signal of so many samples.
+        batch_size: Rows in a batch, or
+        batch_samples: padded samples in a batch.
+        shuffle: Whether rows and batches come in another order each epoch.
+        seed: Seed of orders, speeds and augmentation.
+        speed: Lowest and highest speed of the signals.
+        stride: Feature frames to an output frame of the network.
+        buckets: Largest number of batch shapes.
+        unit: Padded lengths are multiples of it, in samples.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        *,
+        frame_count: Callable[[int], int],
+        batch_size: int | None,
+        batch_samples: int | None,
+        shuffle: bool = False,
+        seed: int = 0,
+        speed: tuple[float, float] = (1.0, 1.0),
+        stride: int = 1,
+        buckets: int = bucketing.MAX_BUCKETS,
+        unit: int = 1,
+    ) -> None:
+        self._entries = entries
+        self._frame_count = frame_count
+        self._seed = seed
+        self._shuffle = shuffle
+        self._speed = speed
+        self._stride = stride
+        self._lengths = np.array([entry.length for entry in entries], np.int64)
+        self._required = np.array([entry.required for entry in entries], np.int64)
+        self._labels = max((entry.target.size for entry in entries), default=0)
+        self.buckets = bucketing.make_buckets(
+            self._envelope(), batch_size=batch_size, batch_budget=batch_samples, buckets=buckets, unit=unit
+        )
+        self._planned: dict[int, Epoch] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def steps(self) -> int:
+        """Batches in every epoch."""
+        return sum(bucket.batches for bucket in self.buckets)
+
+    def epoch(self, number: int) -> Epoch:
+        """The plan of an epoch; the last few are kept."""
+        with self._lock:
+            if number not in self._planned:
+                while len(self._planned) > 2:
+                    self._planned.pop(next(iter(self._planned)))
+                self._planned[number] = self._plan(number)
+            return self._planned[number]
+
+    def padding_efficiency(self, epoch: int = 0) -> float:
+        """Share of an epoch's padded samples that is signal, in [0, 1]."""
+        planned = self.epoch(epoch)
+        return bucketing.padding_efficiency(planned.lengths, planned.batches)
+
+    def label_length(self, length: int) -> int:
+        """Labels that rows padded to `length` samples are padded to: few shapes, and none without its labels."""
+        return min(self._labels, logit_frames(length, self._frame_count, self._stride))
+
+    def generator(self, epoch: int, index: int) -> np.random.Generator:
+        """Source of the augmentation of one example's signal in one epoch."""
+        return np.random.default_rng([self._seed, epoch, _SIGNAL, index])
+
+    def seeds(self, epoch: int, indices: Sequence[int]) -> np.ndarray:
+        """Seeds int32 `(rows, 2)` of the augmentation of the examples' features."""
+        states = [np.random.SeedSequence([self._seed, epoch, _FEATURES, i]).generate_state(2) for i in indices]
+        return np.array(states, np.uint32).reshape(-1, 2).view(np.int32)
+
+    def _speeds(self, epoch: int) -> np.ndarray:
+        low, high = self._speed
+        if low == high == 1.0:
+            return np.ones(len(self._lengths))
+        speeds = np.random.default_rng([self._seed, epoch, _SPEED]).uniform(low, high, len(self._lengths))
+        # A text that does not fit into the faster signal is left at its own speed, where it does.
+        frames = np.array([logit_frames(n, self._frame_count, self._stride) for n in self._stretched(speeds)])
+        return np.where(frames < np.maximum(self._required, 1), np.minimum(speeds, 1.0), speeds)
+
+    def _stretched(self, speeds: np.ndarray) -> np.ndarray:
+        return np.rint(self._lengths / speeds).astype(np.int64)
+
+    def _envelope(self) -> np.ndarray:
+        """For every rank, the longest that the example of this rank is likely to be in any epoch."""
+        if self._speed == (1.0, 1.0):
+            return np.sort(self._lengths)
+        epochs = [np.sort(self._stretched(self._speeds(epoch))) for epoch in range(_SIMULATED_EPOCHS)]
+        return np.max(epochs, axis=0)
+
+    def _plan(self, number: int) -> Epoch:
+        rng = np.random.default_rng([self._seed, number, _ORDER]) if self._shuffle else None
+        speeds = self._speeds(number)
+        batches = bucketing.plan(self._stretched(speeds), self.buckets, rng=rng)
+        for batch in batches:
+            rows = batch.indices
+            speeds[rows] = np.maximum(speeds[rows], self._lengths[rows] / batch.length)
+        return Epoch(batches, speeds, self._stretched(speeds))
