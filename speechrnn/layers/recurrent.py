@@ -1,0 +1,167 @@
+"""LSTM, GRU and SimpleRNN that keep Keras's arguments, weights and saved form, and choose how to run.
+
+On a GPU they are Keras's own layers, which call cuDNN. On a CPU, where Keras would run a generic loop, they run the
+compiled scan of `speechrnn.layers.scan`. `execution_path(layer)` says which, and why. On every path masked steps give
+zeros, and the last output and the states are those of the last valid step; what masked steps hold never matters.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from speechrnn.layers.scan import scan
+
+
+class ExecutionPath(NamedTuple):
+    """How a recurrent layer runs here: "cudnn", "scan" (compiled, CPU) or "keras" (generic loop, slow)."""
+
+    name: str
+    reason: str
+
+
+def execution_path(layer) -> ExecutionPath:
+    """How a recurrent layer, or both layers of a `keras.layers.Bidirectional`, will run on this machine, and why.
+
+    Example:
+    >>> execution_path(GRU(8, recurrent_dropout=0.1)).reason
+    'recurrent_dropout=0.1; the scan needs recurrent_dropout=0'
+    """
+    if isinstance(layer, keras.layers.Bidirectional):
+        paths = [execution_path(side) for side in (layer.forward_layer, layer.backward_layer)]
+        return max(paths, key=lambda path: path.name == "keras")
+    if isinstance(layer, _Scanned):
+        return layer.execution_path
+    if isinstance(layer, keras.layers.RNN):
+        return ExecutionPath("keras", f"{type(layer).__name__} is not one of speechrnn.layers; use those")
+    raise TypeError(f"`layer` must be a recurrent layer. Received: {layer!r}.")
+
+
+def _fixed_options(layer) -> dict:
+    """The options that the scan, and cuDNN, were written for, with the value each must have."""
+    options = {"activation": keras.activations.tanh, "unroll": False, "recurrent_dropout": 0}
+    if hasattr(layer, "recurrent_activation"):
+        options["recurrent_activation"] = keras.activations.sigmoid
+    if hasattr(layer, "reset_after"):
+        options["reset_after"] = True
+    return options
+
+
+def _shown(value):
+    return getattr(value, "__name__", repr(value))
+
+
+class _Scanned:
+    """Replaces the inner loop of a stock recurrent layer; a subclass names its cell."""
+
+    cell_name: str
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # The scan holds its own compiled kernels, and cuDNN is not compiled: XLA around the whole model would compile
+        # every product for every length.
+        self.supports_jit = False
+
+    @property
+    def execution_path(self) -> ExecutionPath:
+        """How this layer runs on this machine, and why."""
+        for option, needed in _fixed_options(self).items():
+            value = getattr(self, option)
+            if value != needed:
+                return ExecutionPath("keras", f"{option}={_shown(value)}; the scan needs {option}={_shown(needed)}")
+        if self.dropout and getattr(self.cell, "implementation", 2) != 2:
+            return ExecutionPath("keras", "dropout with implementation=1; the scan needs implementation=2")
+        use_cudnn = getattr(self, "use_cudnn", False)
+        if not tf.config.list_logical_devices("GPU"):
+            return ExecutionPath("scan", "no GPU here")
+        if use_cudnn and self.use_bias:
+            return ExecutionPath("cudnn", "a GPU, and options that cuDNN has")
+        return ExecutionPath("scan", "use_bias=False" if use_cudnn else "use_cudnn=False")
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        mask = keras.tree.flatten(mask)[0] if mask is not None else None
+        if self.execution_path.name == "scan":
+            return self._scan(sequences, initial_state, mask, training)
+        return self._stock(sequences, initial_state, mask, training)
+
+    def _stock(self, sequences, initial_state, mask, training):
+        if mask is None:
+            return super().inner_loop(sequences, initial_state, None, training=training)
+        mask = tf.cast(mask, tf.bool)
+        sequences = tf.where(mask[:, :, None], sequences, tf.zeros((), sequences.dtype))
+        _, outputs, states = super().inner_loop(sequences, initial_state, mask, training=training)
+        if self.return_sequences:
+            shown = tf.reverse(mask, [1]) if self.go_backwards else mask
+            outputs = tf.where(shown[:, :, None], outputs, tf.zeros((), outputs.dtype))
+        return states[0], outputs, states
+
+    def _scan(self, sequences, initial_state, mask, training):
+        if training and self.dropout:
+            sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
+        # The state is carried in float32 under the mixed policies: bfloat16 would lose 8 bits at every step.
+        dtype = tf.float64 if sequences.dtype == tf.float64 else tf.float32
+        sequences, *initial_state = (tf.cast(value, dtype) for value in (sequences, *initial_state))
+        outputs, states = scan(
+            self.cell_name,
+            sequences,
+            None if mask is None else tf.cast(mask, tf.bool),
+            initial_state,
+            *self._weights(dtype),
+            reverse=self.go_backwards,
+        )
+        return states[0], outputs, list(states)
+
+    def _weights(self, dtype):
+        """Kernel, bias, recurrent kernel and recurrent bias; biases that the layer lacks are zeros."""
+        cell = self.cell
+        kernel, recurrent_kernel = (
+            tf.cast(keras.ops.convert_to_tensor(v), dtype) for v in (cell.kernel, cell.recurrent_kernel)
+        )
+        zeros = tf.zeros(kernel.shape[-1:], dtype)
+        if cell.bias is None:
+            return kernel, zeros, recurrent_kernel, zeros
+        bias = tf.cast(keras.ops.convert_to_tensor(cell.bias), dtype)
+        bias, recurrent_bias = (bias, zeros) if len(bias.shape) == 1 else tf.unstack(bias)
+        return kernel, bias, recurrent_kernel, recurrent_bias
+
+    def get_config(self):
+        config = super().get_config()
+        if hasattr(self, "use_cudnn"):
+            config["use_cudnn"] = self.use_cudnn  # Keras leaves it out, so that a reload would reset it.
+        return config
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class LSTM(_Scanned, keras.layers.LSTM):
+    """`keras.layers.LSTM`, fast on a CPU as well; arguments, weights and saved form are the same.
+
+    Example:
+    >>> LSTM(4, return_sequences=True)(np.zeros((2, 10, 8), "float32")).shape
+    TensorShape([2, 10, 4])
+    """
+
+    cell_name = "lstm"
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class GRU(_Scanned, keras.layers.GRU):
+    """`keras.layers.GRU`, fast on a CPU as well; arguments, weights and saved form are the same.
+
+    Example:
+    >>> GRU(4, return_sequences=True)(np.zeros((2, 10, 8), "float32")).shape
+    TensorShape([2, 10, 4])
+    """
+
+    cell_name = "gru"
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class SimpleRNN(_Scanned, keras.layers.SimpleRNN):
+    """`keras.layers.SimpleRNN`, fast on a CPU as well; arguments, weights and saved form are the same.
+
+    Example:
+    >>> SimpleRNN(4, return_sequences=True)(np.zeros((2, 10, 8), "float32")).shape
+    TensorShape([2, 10, 4])
+    """
+
+    cell_name = "simple"

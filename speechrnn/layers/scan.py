@@ -1,0 +1,264 @@
+"""Recurrent scans for a CPU: a fixed number of steps compiled by XLA, in a plain TensorFlow loop over the sequence.
+
+What makes them quick, each found by measuring (`benchmarks/recurrent.py`):
+
+- XLA fuses what a step does between its products, but compiles for static shapes. So the compiled kernel runs `CHUNK`
+  steps and a `tf.while_loop` runs the kernel: one compilation for a batch size and a number of units, at any length.
+- The products that need no previous step (input projection, gradients of inputs and weights) are TensorFlow's own, one
+  for a chunk: fast, and small enough that a chunk stays in the processor's cache between them and the kernel.
+- A custom gradient carries only the state backwards; gate derivatives are formed inside the compiled loop.
+- The two directions of a bidirectional layer are two loops, which TensorFlow runs side by side.
+
+A masked step keeps the state, for any mask, so a reverse scan starts with its initial state at the end of each row and
+no sequence is ever reversed. Everything here is time-major. `steps`, `batch` and `units` name the axes.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+CHUNK = 24
+"""Steps in one call of a compiled kernel; the last chunk of a sequence is filled with masked steps."""
+
+
+class Cell(NamedTuple):
+    """The arithmetic of one step; states are tuples whose first member is the output.
+
+    `forward(projected, state, recurrent_kernel, recurrent_bias) -> (state, saved)` and
+    `backward(d_state, previous_state, saved, recurrent_kernel) -> (d_projected, d_recurrent, d_previous_state)`, where
+    `d_recurrent` is the gradient of `h @ recurrent_kernel + recurrent_bias`; None says it equals `d_projected`.
+    """
+
+    gates: int
+    forward: Callable
+    backward: Callable
+
+
+def _lstm_forward(projected, state, recurrent_kernel, recurrent_bias):
+    h, c = state
+    i, f, g, o = tf.split(projected + tf.matmul(h, recurrent_kernel), 4, 1)
+    i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+    c = f * c + i * g
+    return (o * tf.tanh(c), c), tf.concat([i, f, g, o], 1)
+
+
+def _lstm_backward(d_state, previous, saved, recurrent_kernel):
+    (dh, dc), (_, c), (i, f, g, o) = d_state, previous, tf.split(saved, 4, 1)
+    y = tf.tanh(f * c + i * g)
+    dc += dh * o * (1 - y * y)
+    d = tf.concat([dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * y * o * (1 - o)], 1)
+    return d, None, (tf.matmul(d, recurrent_kernel, transpose_b=True), dc * f)
+
+
+def _gru_forward(projected, state, recurrent_kernel, recurrent_bias):
+    (h,) = state
+    inner = tf.matmul(h, recurrent_kernel) + recurrent_bias
+    (a_z, a_r, a_g), (b_z, b_r, b_g) = tf.split(projected, 3, 1), tf.split(inner, 3, 1)
+    z, r = tf.sigmoid(a_z + b_z), tf.sigmoid(a_r + b_r)
+    g = tf.tanh(a_g + r * b_g)
+    return (z * h + (1 - z) * g,), tf.concat([z, r, g, b_g], 1)
+
+
+def _gru_backward(d_state, previous, saved, recurrent_kernel):
+    (dh,), (h,), (z, r, g, b_g) = d_state, previous, tf.split(saved, 4, 1)
+    dz = dh * (h - g) * z * (1 - z)
+    dg = dh * (1 - z) * (1 - g * g)
+    dr = dg * b_g * r * (1 - r)
+    d = tf.concat([dz, dr, dg * r], 1)
+    return tf.concat([dz, dr, dg], 1), d, (dh * z + tf.matmul(d, recurrent_kernel, transpose_b=True),)
+
+
+def _simple_forward(projected, state, recurrent_kernel, recurrent_bias):
+    h = tf.tanh(projected + tf.matmul(state[0], recurrent_kernel))
+    return (h,), h
+
+
+def _simple_backward(d_state, previous, saved, recurrent_kernel):
+    d = d_state[0] * (1 - saved * saved)
+    return d, None, (tf.matmul(d, recurrent_kernel, transpose_b=True),)
+
+
+CELLS = {
+    "lstm": Cell(4, _lstm_forward, _lstm_backward),
+    "gru": Cell(3, _gru_forward, _gru_backward),
+    "simple": Cell(1, _simple_forward, _simple_backward),
+}
+
+
+def _where(valid, new, old):
+    return tuple(tf.where(valid, a, b) for a, b in zip(new, old, strict=True))
+
+
+def _rows(values):
+    return tf.TensorArray(values.dtype, CHUNK).unstack(values)
+
+
+def _compiled_loop(step, state, reads, dtype, num_writes, reverse):
+    """`step(rows, state) -> (state, outputs)` over CHUNK rows; returns the state and the outputs stacked in row order."""
+    reads = [_rows(values) for values in reads]
+
+    def body(count, state, writes):
+        row = CHUNK - 1 - count if reverse else count
+        state, outputs = step([values.read(row) for values in reads], state)
+        return count + 1, state, [ta.write(row, value) for ta, value in zip(writes, outputs, strict=True)]
+
+    writes = [tf.TensorArray(dtype, CHUNK) for _ in range(num_writes)]
+    _, state, writes = tf.while_loop(
+        lambda count, *_: count < CHUNK, body, (0, state, writes), maximum_iterations=CHUNK
+    )
+    return state, [ta.stack() for ta in writes]
+
+
+@functools.cache
+def _kernels(name: str, reverse: bool):
+    """The two compiled kernels of a cell and direction, shared by every layer of the process."""
+    cell = CELLS[name]
+
+    @tf.function(jit_compile=True)
+    def forward(projected, valid, state, recurrent_kernel, recurrent_bias):
+        def step(rows, state):
+            new, saved = cell.forward(rows[0], state, recurrent_kernel, recurrent_bias)
+            new = _where(rows[1], new, state)
+            return new, (new[0], saved, *state)
+
+        state, (outputs, *saved) = _compiled_loop(
+            step, state, (projected, valid), projected.dtype, 2 + len(state), reverse
+        )
+        return outputs, saved, state
+
+    @tf.function(jit_compile=True)
+    def backward(d_outputs, valid, saved, d_state, recurrent_kernel):
+        def step(rows, d_state):
+            dy, valid, saved, *previous = rows
+            d_next = (d_state[0] + dy, *d_state[1:])
+            d_projected, d_recurrent, d_previous = cell.backward(d_next, previous, saved, recurrent_kernel)
+            written = [d_projected] if d_recurrent is None else [d_projected, d_recurrent]
+            return _where(valid, d_previous, d_state), [tf.where(valid, d, tf.zeros_like(d)) for d in written]
+
+        num_writes = 2 if name == "gru" else 1
+        d_state, written = _compiled_loop(
+            step, d_state, (d_outputs, valid, *saved), d_outputs.dtype, num_writes, not reverse
+        )
+        return written[0], written[-1], d_state
+
+    return forward, backward
+
+
+def _chunk(values, index):
+    """Rows of chunk `index`, filled up to CHUNK with zeros (False). A whole chunk is a view, not a copy."""
+    rows = values[index * CHUNK : (index + 1) * CHUNK]
+    rows = tf.pad(rows, [[0, CHUNK - tf.shape(rows)[0]]] + [[0, 0]] * (len(values.shape) - 1))
+    return tf.ensure_shape(rows, (CHUNK, *values.shape[1:]))
+
+
+def _merge(values):
+    return tf.reshape(values, (-1, values.shape[-1]))
+
+
+def _split(values, like):
+    return tf.reshape(values, (CHUNK, tf.shape(like)[1], values.shape[-1]))
+
+
+def _loop(num_chunks, body, *state):
+    return tf.while_loop(lambda count, *_: count < num_chunks, body, (0, *state), maximum_iterations=num_chunks)[1:]
+
+
+def _differentiable(name: str, reverse: bool):
+    """The scan of a cell and direction, as a function of tensors with its gradient."""
+    forward_kernel, backward_kernel = _kernels(name, reverse)
+
+    @tf.custom_gradient
+    def run(x, valid, state, kernel, bias, recurrent_kernel, recurrent_bias):
+        dtype, units = x.dtype, recurrent_kernel.shape[0]
+        steps = tf.shape(x)[0]
+        num_chunks = (steps + CHUNK - 1) // CHUNK
+
+        def arrays(count):
+            return [tf.TensorArray(dtype, num_chunks, infer_shape=False, clear_after_read=False) for _ in range(count)]
+
+        def forward(count, state, outputs, saved):
+            index = num_chunks - 1 - count if reverse else count
+            rows = _chunk(x, index)
+            projected = _split(tf.nn.bias_add(tf.matmul(_merge(rows), kernel), bias), rows)
+            values, kept, state = forward_kernel(
+                projected, _chunk(valid, index), state, recurrent_kernel, recurrent_bias
+            )
+            saved = [ta.write(index, value) for ta, value in zip(saved, kept, strict=True)]
+            return count + 1, state, outputs.write(index, values), saved
+
+        final, outputs, saved = _loop(num_chunks, forward, state, arrays(1)[0], arrays(1 + len(state)))
+        outputs = tf.where(
+            valid, tf.reshape(outputs.concat(), (-1, tf.shape(x)[1], units))[:steps], tf.zeros((), dtype)
+        )
+
+        def gradient(d_outputs, *d_final):
+            def backward(count, d_state, dx, d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias):
+                index = count if reverse else num_chunks - 1 - count
+                rows, kept = _chunk(x, index), [ta.read(index) for ta in saved]
+                kept = [tf.reshape(values, (CHUNK, tf.shape(x)[1], -1)) for values in kept]
+                a, r, d_state = backward_kernel(
+                    _chunk(d_outputs, index), _chunk(valid, index), kept, d_state, recurrent_kernel
+                )
+                a, r, before = _merge(a), _merge(r), tf.reshape(kept[1], (-1, units))
+                return (
+                    count + 1,
+                    d_state,
+                    dx.write(index, _split(tf.matmul(a, kernel, transpose_b=True), rows)),
+                    d_kernel + tf.matmul(_merge(rows), a, transpose_a=True),
+                    d_bias + tf.reduce_sum(a, 0),
+                    d_recurrent_kernel + tf.matmul(before, r, transpose_a=True),
+                    d_recurrent_bias + tf.reduce_sum(r, 0),
+                )
+
+            weights = [tf.zeros_like(w) for w in (kernel, bias, recurrent_kernel, recurrent_bias)]
+            d_state, dx, *d_weights = _loop(num_chunks, backward, tuple(d_final), arrays(1)[0], *weights)
+            dx = tf.reshape(dx.concat(), (-1, tf.shape(x)[1], x.shape[-1]))[:steps]
+            return dx, None, d_state, *d_weights
+
+        return (outputs, *final), gradient
+
+    return run
+
+
+@functools.cache
+def _scan(name: str, reverse: bool):
+    differentiable = _differentiable(name, reverse)
+
+    def scan(x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias):
+        if mask is None:
+            valid = tf.ones((tf.shape(x)[1], tf.shape(x)[0], 1), tf.bool)
+        else:
+            # `where`, not a product: padding may hold NaN, and NaN * 0 would reach the gradient of the kernel.
+            x = tf.where(mask[:, :, None], x, tf.zeros((), x.dtype))
+            valid = tf.transpose(mask)[:, :, None]
+        outputs, *final = differentiable(
+            tf.transpose(x, (1, 0, 2)), valid, state, kernel, bias, recurrent_kernel, recurrent_bias
+        )
+        outputs = tf.transpose(outputs, (1, 0, 2))
+        return (tf.reverse(outputs, [1]) if reverse else outputs), tuple(final)
+
+    return scan, tf.function(scan, reduce_retracing=True)
+
+
+def scan(name, x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias, *, reverse=False):
+    """Run a recurrent cell over a batch of sequences, differentiable in everything but the mask.
+
+    Args:
+        name: "lstm", "gru" (`reset_after`) or "simple"; tanh and sigmoid.
+        x: float `(batch, steps, features)`; masked steps may hold anything.
+        mask: bool `(batch, steps)`, True at valid steps, or None. Any pattern.
+        state: Tuple of `(batch, units)`: `(h, c)` for an LSTM, else `(h,)`.
+        kernel, bias, recurrent_kernel, recurrent_bias: Weights with gates in Keras's order, biases of rank 1;
+            an LSTM and a simple cell ignore the recurrent bias.
+        reverse: Run from the last step to the first and return the outputs in that order, as `go_backwards` does.
+
+    Returns:
+        Outputs `(batch, steps, units)`, zeros at masked steps, and the tuple of final states, which are those of the
+        last valid step.
+    """
+    inline, as_function = _scan(name, reverse)
+    run = as_function if tf.executing_eagerly() else inline
+    outputs, final = run(x, mask, tuple(state), kernel, bias, recurrent_kernel, recurrent_bias)
+    return tf.ensure_shape(outputs, (*x.shape[:2], recurrent_kernel.shape[0])), final
