@@ -1,0 +1,54 @@
+# Everything here needs only make and a Python from 3.11 to 3.13; uv is used where it is.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python,$(if $(shell $(p) -c 'import sys; print(*[1][: (3, 11) <= sys.version_info < (3, 14)])' 2>/dev/null),$(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?=
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast test-tfio lint format lock clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(READY)  ## Make .venv with pinned versions, and speechrnn in it
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python from 3.11 to 3.13 was found. Name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@echo "Setting up $(VENV) (a few minutes the first time) ..." >&2
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
+	    uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+	    uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
+	else \
+	    "$(PYTHON)" -m venv $(VENV) && \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	fi
+	@touch $(READY)
+
+demo: $(READY)  ## Train on the embedded corpus, transcribe, and write demo/index.html
+	$(BIN)/python -m pipelines.demo --out demo
+
+test: $(READY)  ## Run the whole suite: tests, docstring examples, notebooks
+	$(BIN)/python -m pytest --doctest-modules --nbmake -m "not gpu and not network and not tfio" $(PYTEST_ARGS) tests speechrnn notebooks
+
+test-fast: $(READY)  ## Run the tests without the slow ones
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
+
+lint: $(READY)  ## Check format, lint, types and import order
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+
+lock:  ## Pin versions anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+
+clean:  ## Remove what make made
+	rm -rf $(VENV) .venv-tfio demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

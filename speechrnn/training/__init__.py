@@ -1,0 +1,14 @@
+"""Training: `TrainingOptions` and `train()`, over Keras's own `fit`."""
+
+import lazy_loader as _lazy
+
+# Lazy, so that the options can be listed without starting TensorFlow.
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submodules=["callbacks", "options", "optimizer", "run", "scoring"],
+    submod_attrs={
+        "options": ["TrainingOptions"],
+        "optimizer": ["GuardedAdamW"],
+        "run": ["TrainingRun", "train"],
+    },
+)

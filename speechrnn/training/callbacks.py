@@ -1,0 +1,218 @@
+"""What happens around an epoch: validation, the best model, the state to resume from, and progress."""
+
+import contextlib
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from speechrnn import files
+from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.training.options import TrainingOptions
+from speechrnn.training.scoring import Scorer
+
+__all__ = ["Bookkeeping", "RichProgress", "RunState", "averaged_weights", "save_model"]
+
+
+@dataclass
+class RunState:
+    """Where a run stands; with the weights beside it, all that resuming needs."""
+
+    epoch: int = 0
+    """Epochs done."""
+    best: float = float("inf")
+    """Lowest value of what is monitored so far."""
+    best_epoch: int = 0
+    """The epoch of that, counted from 1; 0 before the first validation."""
+    waited: int = 0
+    """Epochs since then."""
+    seconds: float = 0.0
+    """Time spent training, over all sessions."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row an epoch."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunState | None":
+        """The state kept in `folder`, if there is one."""
+        path = folder / "state.json"
+        return cls(**json.loads(path.read_text())) if path.exists() else None
+
+    def weights(self, folder: Path) -> Path:
+        """Where the weights and the optimiser of this epoch are."""
+        return folder / f"state-{self.epoch:04d}.weights.h5"
+
+    def write(self, folder: Path, model: keras.Model) -> None:
+        """Keep state and weights so that a kill at any moment leaves one whole pair."""
+        model.save_weights(self.weights(folder), overwrite=True)
+        with files.replacing(folder / "state.json", overwrite=True) as file:
+            file.write(json.dumps(asdict(self), indent=1).encode())
+        for old in folder.glob("state-*.weights.h5"):
+            if old != self.weights(folder):
+                old.unlink()
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Within the block the model has its moving-average weights, if its optimiser keeps them."""
+    if not getattr(model.optimizer, "use_ema", False):
+        yield
+        return
+    current = [variable.numpy() for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, current, strict=True):
+            variable.assign(value)
+
+
+def save_model(model: SpeechRecognizer, path: Path) -> None:
+    """Save the recogniser without its optimiser, whole or not at all."""
+    # A fresh shell over the same parts: `model` is compiled, and Keras would save the optimiser with it.
+    bare = SpeechRecognizer(model.features, model.network, model.vocabulary, card=model.card, name=model.name)
+    partial = path.with_name(f".{path.stem}.part.keras")
+    try:
+        bare.save(partial, overwrite=True)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class Bookkeeping(keras.callbacks.Callback):
+    """At the end of an epoch: validate, save the best model, write the log, keep the state.
+
+    Args:
+        state: Where the run stands; it is updated.
+        options: The run's options.
+        out: The best model's file.
+        folder: Where state and log go.
+        scorer: Scores the model on the validation set; without it the last model is the best.
+    """
+
+    def __init__(
+        self, state: RunState, options: TrainingOptions, out: Path, folder: Path, scorer: Scorer | None
+    ) -> None:
+        super().__init__()
+        self.state, self.options, self.out, self.folder, self.scorer = state, options, out, folder, scorer
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the epoch's clock."""
+        self._started, self._norms = time.perf_counter(), []  # type: list[float]
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note the gradient's norm."""
+        self._norms.append(float(self.model.optimizer.gradient_norm))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """See the class."""
+        logs = {} if logs is None else logs
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["gradient_norm"] = float(np.median(self._norms)) if self._norms else float("nan")
+        state, last = self.state, epoch + 1 >= self.options.epochs
+        state.epoch = epoch + 1
+        if self.scorer and ((epoch + 1) % self.options.validate_every == 0 or last):
+            with averaged_weights(self.model):
+                logs.update(self.scorer().logs())
+                self._keep_if_best(logs[f"val_{self.options.monitor}"])
+        state.seconds += time.perf_counter() - self._started
+        row = {name: float(value) for name, value in logs.items()}
+        state.history.append({"epoch": epoch + 1, **row, "seconds": round(state.seconds, 2)})
+        self._write_log()
+        state.write(self.folder, self.model)
+
+    def _keep_if_best(self, value: float) -> None:
+        state = self.state
+        if value < state.best:
+            state.best, state.best_epoch, state.waited = value, state.epoch, 0
+            save_model(self.model, self.out)
+            return
+        state.waited = state.epoch - state.best_epoch
+        if self.options.patience and state.waited >= self.options.patience:
+            self.model.stop_training = True
+
+    def _write_log(self) -> None:
+        names = list(dict.fromkeys(name for row in self.state.history for name in row))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.state.history)
+        with files.replacing(self.folder / "log.csv", overwrite=True) as file:
+            file.write(text.getvalue().encode())
+
+
+class RichProgress(keras.callbacks.Callback):
+    """A bar over the whole run with loss, token error rate, learning rate, gradient norm and time left.
+
+    On a terminal the bar moves; elsewhere there is one line an epoch. Both go to stderr.
+    """
+
+    def __init__(self, state: RunState, options: TrainingOptions, console: Console | None = None) -> None:
+        super().__init__()
+        self.state, self.options = state, options
+        self.console = console or Console(stderr=True)
+        self._progress: Progress | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Show the bar, where there is a terminal."""
+        self._steps = self.params.get("steps") or 1
+        if not self.console.is_terminal:
+            return
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console,
+        )
+        self._task = self._progress.add_task(
+            "train",
+            total=self.options.epochs * self._steps,
+            completed=self.state.epoch * self._steps,
+            epoch=self.state.epoch + 1,
+            text="compiling",
+        )
+        self._progress.start()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Move the bar."""
+        if self._progress is None:
+            return
+        logs, optimizer = logs or {}, self.model.optimizer
+        text = (
+            f"loss {logs.get('loss', float('nan')):.2f} token errors {logs.get('token_error_rate', 0):.1%} "
+            f"rate {float(optimizer.learning_rate):.1e} gradient {float(optimizer.gradient_norm):.1f}"
+        )
+        self._progress.update(self._task, advance=1, text=text, epoch=self.state.epoch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """One line about the epoch."""
+        row = self.state.history[-1]
+        parts = [
+            f"epoch {epoch + 1}/{self.options.epochs}",
+            f"loss {row['loss']:.2f}",
+            f"token errors {row['token_error_rate']:.1%}",
+        ]
+        if "val_loss" in row:
+            best = "  best" if self.state.best_epoch == epoch + 1 else ""
+            parts.append(f"validation loss {row['val_loss']:.2f} WER {row['val_wer']:.1%}{best}")
+        parts.append(f"gradient {row['gradient_norm']:.1f}")
+        parts.append(f"rate {row['learning_rate']:.1e}")
+        parts.append(f"{row['seconds']:.0f} s")
+        self.console.print("  ".join(parts), highlight=False)
+
+    def close(self) -> None:
+        """Take the bar away, however training ended."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

@@ -1,0 +1,171 @@
+"""`train()`: a recogniser, examples and options in; the best model, its log and its state out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from rich.console import Console
+
+from speechrnn import files, pipeline
+from speechrnn.faults import Faults
+from speechrnn.features.augment import Augmentation
+from speechrnn.manifest import Example
+from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, averaged_weights, save_model
+from speechrnn.training.optimizer import make_optimizer
+from speechrnn.training.options import TrainingOptions
+from speechrnn.training.scoring import Scorer
+
+__all__ = ["TrainingRun", "train"]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a training run left behind."""
+
+    model: str
+    """Path of the best model (the last one, if nothing was validated)."""
+    folder: str
+    """Folder with `log.csv`, `training.json`, the last model and the state to resume from."""
+    history: tuple[dict[str, float], ...]
+    """One row an epoch, as in `log.csv`."""
+    best_epoch: int
+    """Epoch of the saved model, counted from 1."""
+    seconds: float
+    """Time spent training, over all sessions of the run."""
+    interrupted: bool
+    """Whether Ctrl-C ended it."""
+
+
+def train(
+    model: SpeechRecognizer,
+    examples: Sequence[Example],
+    *,
+    out: str | os.PathLike[str],
+    valid: Sequence[Example] | None = None,
+    options: TrainingOptions | None = None,
+    augmentation: Augmentation | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: bool = True,
+) -> TrainingRun:
+    """Train a recogniser with Keras's `fit`, and save the best one.
+
+    Beside `out` (say `an4.keras`) a folder `an4.training/` holds the log, the options, the last model and, after every
+    epoch, the state: a run that was killed goes on from there with `resume=True` and ends as if it had not been.
+    Ctrl-C saves what there is and returns.
+
+    Args:
+        model: The recogniser; it is trained in place and ends with the weights of the last epoch.
+        examples: Examples with a text, to learn from.
+        out: The best model's file, ending in `.keras`.
+        valid: Examples of other speakers that decide which epoch is the best.
+        options: How to train.
+        augmentation: How to vary the training examples; not at all where it is not given.
+        resume: Go on from the state beside `out`. Without a state there, begin.
+        overwrite: Replace `out` and its folder's files where they exist.
+        faults: Collects the examples that had to be dropped; each is printed where it is not given.
+        callbacks: More Keras callbacks.
+        verbose: Show progress on stderr.
+
+    Returns:
+        What was saved where, and the history.
+
+    Raises:
+        FileExistsError: `out` exists, and neither `resume` nor `overwrite` is set.
+        ValueError: No example can be used, or the state beside `out` belongs to other options.
+    """
+    options, out = options or TrainingOptions(), Path(out)
+    if out.suffix != ".keras":
+        raise ValueError(f"The model's file must end in .keras. Received: {out}.")
+    folder = out.with_suffix(".training")
+    console = Console(stderr=True, quiet=not verbose)
+    state = _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite)
+    collected = Faults() if faults is None else faults
+    batches = _batches(model, examples, options, collected, augmentation, training=True, epoch=state.epoch)
+    scorer = Scorer(model, _batches(model, valid, options, collected, training=False)) if valid else None
+    if len(collected):
+        console.print(collected.summary(len(examples) + len(valid or ())), highlight=False)
+    steps = len(batches)
+    model.compile(optimizer=make_optimizer(options, model, steps * options.epochs), jit_compile=False)
+    if state.epoch:
+        model.load_weights(state.weights(folder))
+        console.print(f"resuming after epoch {state.epoch}", highlight=False)
+    progress = RichProgress(state, options, console)
+    interrupted = False
+    try:
+        model.fit(
+            batches,
+            epochs=options.epochs,
+            initial_epoch=state.epoch,
+            verbose=0,
+            callbacks=[Bookkeeping(state, options, out, folder, scorer), progress, *_tensorboard(options, folder), *callbacks],
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        progress.close()
+    with averaged_weights(model):
+        save_model(model, folder / "last.keras")
+        if not state.best_epoch:
+            save_model(model, out)
+    if interrupted:
+        console.print(f"stopped in epoch {state.epoch + 1}; {out} is usable, and resume goes on", highlight=False)
+    return TrainingRun(
+        model=str(out),
+        folder=str(folder),
+        history=tuple(state.history),
+        best_epoch=state.best_epoch or state.epoch,
+        seconds=state.seconds,
+        interrupted=interrupted,
+    )
+
+
+def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume: bool, overwrite: bool) -> RunState:
+    """The folder beside the model, and the state to begin with."""
+    state = RunState.read(folder) if resume else None
+    record = folder / "training.json"
+    if state is not None:
+        kept = TrainingOptions.from_json(record.read_text())
+        if kept != options:
+            raise ValueError(
+                f"{record}: the run to resume was started with other options. Received: {options}. "
+                "Resume with the same ones, or start anew with overwrite=True (--overwrite)."
+            )
+        return state
+    files.refuse_existing(out, overwrite=overwrite or resume)
+    files.refuse_existing(record, overwrite=overwrite or resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (folder / "state.json", folder / "log.csv"):
+        stale.unlink(missing_ok=True)
+    with files.replacing(record, overwrite=True) as file:
+        file.write(options.to_json().encode())
+    return RunState()
+
+
+def _batches(model, examples, options, faults, augmentation=None, *, training: bool, epoch: int = 0):  # type: ignore[no-untyped-def]
+    return pipeline.batches(
+        examples,
+        model.features,
+        model.vocabulary,
+        batch_size=None if options.batch_seconds else options.batch_size,
+        batch_seconds=options.batch_seconds,
+        shuffle=training,
+        seed=options.seed,
+        augmentation=augmentation,
+        cache=options.cache,
+        max_duration=options.max_duration,
+        faults=faults,
+        stride=model.stride,
+        initial_epoch=epoch,
+    )
+
+
+def _tensorboard(options: TrainingOptions, folder: Path) -> list[keras.callbacks.Callback]:
+    if not options.tensorboard:
+        return []
+    return [keras.callbacks.TensorBoard(folder / "tensorboard", update_freq="epoch", write_graph=False)]

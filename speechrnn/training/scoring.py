@@ -1,0 +1,66 @@
+"""Validation: loss, token and word errors of a recogniser over a dataset of batches."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from speechrnn import edits
+from speechrnn.decoding.greedy import greedy
+from speechrnn.losses import ctc
+from speechrnn.recognizer import SpeechRecognizer
+
+__all__ = ["Score", "Scorer"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts over a dataset, and the rates they give."""
+
+    loss: float
+    """Mean CTC loss, nats an utterance, over the rows that are possible."""
+    words: edits.Edits
+    """Word edits of the best paths, without pairs."""
+    tokens: edits.Edits
+    """Character edits of the best paths, without pairs."""
+
+    def logs(self) -> dict[str, float]:
+        """The rates under the names training logs them by."""
+        return {"val_loss": self.loss, "val_token_error_rate": self.tokens.rate, "val_wer": self.words.rate}
+
+
+class Scorer:
+    """Scores a recogniser; the forward pass is traced once and kept.
+
+    Args:
+        model: The recogniser.
+        batches: A dataset of `speechrnn.pipeline.batches`; it may be iterated many times.
+    """
+
+    def __init__(self, model: SpeechRecognizer, batches: Iterable[Any]) -> None:
+        self._model, self._batches = model, batches
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            logits, frames = model(x, training=False), model.logit_frames(x)
+            return logits, frames, ctc(target, logits, frames)
+
+        self._forward: Callable[..., tuple[tf.Tensor, ...]] = forward
+
+    def __call__(self) -> Score:
+        """Score the model as it stands."""
+        losses: list[float] = []
+        words = tokens = edits.Edits()
+        decode = self._model.vocabulary.decode
+        for x, target, weight in self._batches:
+            logits, frames, loss = (np.asarray(v) for v in self._forward(x, target))
+            for row in np.flatnonzero(np.asarray(weight)):
+                reference = decode(np.asarray(target[row]))
+                hypothesis = decode(greedy(logits[row, : frames[row]]).ids)
+                words += edits.counts(reference.split(), hypothesis.split())
+                tokens += edits.counts(reference, hypothesis)
+                losses.append(float(loss[row]))
+        possible = [value for value in losses if np.isfinite(value)]
+        return Score(float(np.mean(possible)) if possible else float("nan"), words, tokens)
