@@ -1,0 +1,361 @@
+"""Augmentation: training examples varied on the fly, repeatably.
+
+`augment_signal` works on a decoded signal in NumPy, `augment_features` on its features in TensorFlow; both draw from
+seeds that `example_rng` makes from the run's seed, the epoch and the example. TensorFlow is imported by the functions
+that need it, so that the options can be listed without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soxr
+
+from speechrnn import audio
+from speechrnn.features import mel
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+NUM_WARPS = 33
+"""How many frequency scales there are to draw from, evenly spaced and with 1 in the middle."""
+
+_CLIP_SECONDS = 20.0
+_CLIPS_KEPT = 256  # 330 MB at 16 kHz, if all are so long
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How training examples are varied. Everything is off by default."""
+
+    speed: tuple[float, float] | None = None
+    """Range of playback speeds, as in 0.9 1.1; pitch moves along."""
+    gain: tuple[float, float] | None = None
+    """Range of gains in dB. Normalised features do not notice it unless noise is added on them."""
+    noise_folder: str | None = None
+    """Folder of recordings of noise, searched with its subfolders; the first 20 s of each are used."""
+    noise_snr: tuple[float, float] = (5.0, 25.0)
+    """Range of signal-to-noise ratios in dB."""
+    noise_probability: float = 0.5
+    """Share of the examples that get noise, if there is a noise folder."""
+    rir_folder: str | None = None
+    """Folder of room impulse responses, searched with its subfolders."""
+    rir_probability: float = 0.5
+    """Share of the examples that get a room, if there is a folder of them."""
+    frequency_scale: float = 0.0
+    """Largest relative change of the frequency axis: 0.12 draws factors from 0.88 to 1.12."""
+    frequency_axis: str = "mel"
+    """What is scaled: "mel" the position of the bands, "hertz" the frequency as a longer vocal tract would."""
+    feature_noise: float = 0.0
+    """Standard deviation of Gaussian noise added to the (normalised) features."""
+    time_masks: int = 0
+    """Number of stretches of frames set to zero."""
+    time_mask_frames: int = 25
+    """Widest time mask, in frames."""
+    time_mask_fraction: float = 0.2
+    """Widest time mask, as a share of the utterance's frames."""
+    frequency_masks: int = 0
+    """Number of ranges of bands set to zero."""
+    frequency_mask_bins: int = 20
+    """Widest frequency mask, in bands."""
+
+    def __post_init__(self) -> None:
+        for name in ("speed", "gain", "noise_snr"):
+            value = getattr(self, name)
+            if value is not None:
+                pair = isinstance(value, list | tuple) and len(value) == 2 and value[0] <= value[1]
+                _check(pair, f"`{name}` must be a low and a high end", value)
+                object.__setattr__(self, name, (float(value[0]), float(value[1])))  # JSON gives lists
+        _check(self.speed is None or 0.25 <= self.speed[0] <= self.speed[1] <= 4, "`speed` must be in 0.25 to 4",
+               self.speed)  # fmt: skip
+        for name in ("noise_probability", "rir_probability", "time_mask_fraction"):
+            _check(0 <= getattr(self, name) <= 1, f"`{name}` must be in 0 to 1", getattr(self, name))
+        _check(0 <= self.frequency_scale <= 0.5, "`frequency_scale` must be in 0 to 0.5", self.frequency_scale)
+        _check(self.frequency_axis in ("mel", "hertz"), '`frequency_axis` must be "mel" or "hertz"',
+               repr(self.frequency_axis))  # fmt: skip
+        for name in ("feature_noise", "time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bins"):
+            _check(getattr(self, name) >= 0, f"`{name}` must not be negative", getattr(self, name))
+
+    @classmethod
+    def speech(cls, **changes: Any) -> Augmentation:
+        """What suits a small corpus of read speech, with any field changed by name.
+
+        Speeds, frequency scaling, SpecAugment and a little noise on the features.
+        """
+        options: dict[str, Any] = {
+            "speed": (0.9, 1.1),
+            "frequency_scale": 0.12,
+            "feature_noise": 0.1,
+            "time_masks": 3,
+            "frequency_masks": 2,
+        }
+        return cls(**{**options, **changes})
+
+    @property
+    def changes_signal(self) -> bool:
+        """Whether `augment_signal` does anything."""
+        return any(option is not None for option in (self.speed, self.gain, self.noise_folder, self.rir_folder))
+
+    @property
+    def changes_features(self) -> bool:
+        """Whether `augment_features` does anything."""
+        return any((self.frequency_scale, self.feature_noise, self.time_masks, self.frequency_masks))
+
+
+def _check(condition: bool, requirement: str, received: Any) -> None:
+    if not condition:
+        raise ValueError(f"{requirement}. Received: {received}.")
+
+
+# Seeds
+
+
+def example_rng(seed: int, epoch: int, example_id: str) -> np.random.Generator:
+    """Random numbers of one example in one epoch: the same whatever the order or the number of threads."""
+    return np.random.default_rng([seed, epoch, zlib.crc32(example_id.encode())])
+
+
+def tensor_seed(rng: np.random.Generator) -> np.ndarray:
+    """A seed for `augment_features`: int32 `(2,)`."""
+    return rng.integers(np.iinfo("int32").max, size=2, dtype="int32")
+
+
+# Signals, in NumPy
+
+
+def change_speed(signal: np.ndarray, factor: float) -> np.ndarray:
+    """Plays a signal faster or slower by resampling; pitch and formants move along.
+
+    Args:
+        signal: float32 `(samples,)`.
+        factor: 1.1 is 10 % faster and shorter.
+
+    Returns:
+        float32 `(round(samples / factor),)`.
+    """
+    if factor == 1.0 or not len(signal):
+        return signal
+    size = round(len(signal) / factor)
+    changed = soxr.resample(signal, factor, 1.0, quality="MQ")[:size]
+    return np.pad(changed, (0, size - len(changed)))
+
+
+def add_noise(signal: np.ndarray, noise: np.ndarray, *, snr_db: float) -> np.ndarray:
+    """Adds noise, repeated or cut to the signal's length, at a ratio of mean powers.
+
+    Args:
+        signal: float32 `(samples,)`.
+        noise: float32 `(any,)`.
+        snr_db: Signal-to-noise ratio in dB.
+
+    Returns:
+        float32 `(samples,)`; the signal itself if either is silent, since there is no ratio then.
+    """
+    if not len(signal) or not len(noise):
+        return signal
+    noise = np.resize(noise, len(signal))
+    power, noise_power = np.mean(np.square(signal)), np.mean(np.square(noise))
+    if power <= 0 or noise_power <= 0:
+        return signal
+    return signal + (np.sqrt(power / noise_power) * 10.0 ** (-snr_db / 20.0)).astype("float32") * noise
+
+
+def reverberate(signal: np.ndarray, rir: np.ndarray) -> np.ndarray:
+    """Convolves with a room impulse response; the direct path stays in time and the energy stays the same.
+
+    Args:
+        signal: float32 `(samples,)`.
+        rir: float32 `(any,)`; its largest value is the direct path.
+
+    Returns:
+        float32 `(samples,)`.
+    """
+    if not len(signal) or not np.any(rir):
+        return signal
+    size = 1 << (len(signal) + len(rir) - 2).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(signal, size) * np.fft.rfft(rir, size), size)
+    direct = int(np.argmax(np.abs(rir)))
+    wet = wet[direct : direct + len(signal)]
+    energy = np.sum(np.square(wet))
+    scale = np.sqrt(np.sum(np.square(signal)) / energy) if energy > 0 else 0.0
+    return (wet * scale).astype("float32")
+
+
+def augment_signal(
+    signal: np.ndarray, sample_rate: int, augmentation: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
+    """Varies a decoded signal: speed, room, noise and gain, in this order.
+
+    Args:
+        signal: float32 `(samples,)`.
+        sample_rate: Samples per second; noises and rooms are resampled to it.
+        augmentation: What to vary.
+        rng: Random numbers, see `example_rng`.
+
+    Returns:
+        float32 `(samples,)`, of another length if the speed changed.
+
+    Raises:
+        ValueError: A folder holds no recording, or one that cannot be read.
+    """
+    if augmentation.speed is not None:
+        signal = change_speed(signal, rng.uniform(*augmentation.speed))
+    if augmentation.rir_folder is not None and rng.random() < augmentation.rir_probability:
+        signal = reverberate(signal, _draw(augmentation.rir_folder, sample_rate, rng))
+    if augmentation.noise_folder is not None and rng.random() < augmentation.noise_probability:
+        noise = _draw(augmentation.noise_folder, sample_rate, rng)
+        start = int(rng.integers(len(noise)))
+        inside = start + len(signal) <= len(noise)
+        noise = noise[start : start + len(signal)] if inside else np.roll(noise, -start)
+        signal = add_noise(signal, noise, snr_db=rng.uniform(*augmentation.noise_snr))
+    if augmentation.gain is not None:
+        signal = signal * np.float32(10.0 ** (rng.uniform(*augmentation.gain) / 20.0))
+    return signal
+
+
+def _draw(folder: str, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    paths = _recordings(folder)
+    return _clip(paths[rng.integers(len(paths))], sample_rate)
+
+
+@functools.lru_cache(maxsize=8)
+def _recordings(folder: str) -> list[str]:
+    paths = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    if not paths:
+        raise ValueError(
+            f"{folder}: an augmentation folder must hold recordings ({' '.join(audio.SUFFIXES)}). Received: "
+            f"{'none' if os.path.isdir(folder) else 'no such folder'}."
+        )
+    return paths
+
+
+@functools.lru_cache(maxsize=_CLIPS_KEPT)
+def _clip(path: str, sample_rate: int) -> np.ndarray:
+    duration = audio.probe(path).duration
+    signal, _ = audio.read(path, sample_rate=sample_rate, duration=min(duration, _CLIP_SECONDS))
+    signal.setflags(write=False)
+    return signal
+
+
+# Features, in TensorFlow
+
+
+def warp_factors(augmentation: Augmentation) -> np.ndarray:
+    """The frequency scales that `augment_features` draws from: float64 `(NUM_WARPS,)`."""
+    return 1.0 + augmentation.frequency_scale * np.linspace(-1.0, 1.0, NUM_WARPS)
+
+
+def augment_features(
+    features: Any, augmentation: Augmentation, seed: Any, *, warp: np.ndarray | None = None
+) -> tf.Tensor:
+    """Varies the features of one utterance: frequency scale, noise and SpecAugment, in this order.
+
+    Args:
+        features: float32 `(frames, features)`, normalised, without padding; the number of features is static.
+        augmentation: What to vary.
+        seed: int32 `(2,)`, see `tensor_seed`; the same seed gives the same result.
+        warp: What `frequency_axis="hertz"` needs: `layer.frequency_warp(warp_factors(augmentation))`.
+
+    Returns:
+        float32 `(frames, features)`.
+    """
+    import tensorflow as tf
+
+    features = tf.convert_to_tensor(features)
+    if augmentation.frequency_scale:
+        if augmentation.frequency_axis == "mel":
+            warp = _band_warp(augmentation, int(features.shape[-1]))
+        elif warp is None:
+            raise ValueError(
+                'frequency_axis="hertz" needs to know the bands. '
+                "Pass warp=layer.frequency_warp(warp_factors(augmentation)). Received: None."
+            )
+        drawn = tf.random.stateless_uniform([], _fold(seed, 0), maxval=NUM_WARPS, dtype=tf.int32)
+        features = tf.matmul(features, tf.gather(tf.constant(warp), drawn))
+    if augmentation.feature_noise:
+        noise = tf.random.stateless_normal(tf.shape(features), _fold(seed, 1), stddev=augmentation.feature_noise)
+        features = features + noise
+    return spec_augment(
+        features,
+        seed=_fold(seed, 2),
+        time_masks=augmentation.time_masks,
+        time_mask_frames=augmentation.time_mask_frames,
+        time_mask_fraction=augmentation.time_mask_fraction,
+        frequency_masks=augmentation.frequency_masks,
+        frequency_mask_bins=augmentation.frequency_mask_bins,
+    )
+
+
+def spec_augment(
+    features: Any,
+    frames: Any = None,
+    *,
+    seed: Any,
+    time_masks: int = 3,
+    time_mask_frames: int = 25,
+    time_mask_fraction: float = 0.2,
+    frequency_masks: int = 2,
+    frequency_mask_bins: int = 20,
+) -> tf.Tensor:
+    """SpecAugment without time warping (Park et al., 2019): random frames and bands become zero, a normalised mean.
+
+    Args:
+        features: float32 `(batch, frames, features)` or `(frames, features)`.
+        frames: int32 `(batch,)` or scalar, valid frames in each row; None means all. Masks lie within them.
+        seed: int32 `(2,)`; the same seed gives the same masks.
+        time_masks: Number of time masks.
+        time_mask_frames: Widest time mask, in frames; widths are uniform from 0.
+        time_mask_fraction: Widest time mask, as a share of the valid frames.
+        frequency_masks: Number of frequency masks.
+        frequency_mask_bins: Widest frequency mask, in bands.
+
+    Returns:
+        float32, the shape of `features`.
+    """
+    import tensorflow as tf
+
+    features = tf.convert_to_tensor(features)
+    shape = tf.shape(features)
+    rows, size, bands = shape[:-2], shape[-2], shape[-1]
+    keep = tf.ones([1, 1], tf.bool)
+    if time_masks:
+        length = tf.broadcast_to(size if frames is None else tf.cast(frames, tf.int32), rows)
+        widest = tf.cast(tf.math.floor(time_mask_fraction * tf.cast(length, tf.float32)), tf.int32)
+        widest = tf.minimum(widest, time_mask_frames)
+        keep = keep & ~_masked(time_masks, widest, length, size, _fold(seed, 0))[..., tf.newaxis]
+    if frequency_masks:
+        widest = tf.broadcast_to(tf.minimum(frequency_mask_bins, bands), rows)
+        bins = _masked(frequency_masks, widest, tf.broadcast_to(bands, rows), bands, _fold(seed, 1))
+        keep = keep & ~bins[..., tf.newaxis, :]
+    return tf.where(keep, features, tf.zeros([], features.dtype))
+
+
+def _masked(count: int, widest: Any, length: Any, size: Any, seed: Any) -> tf.Tensor:
+    """Which of `size` positions lie in one of `count` random ranges within the first `length`: bool `(..., size)`."""
+    import tensorflow as tf
+
+    shape = tf.concat([tf.shape(length), [count]], axis=0)
+    draws = tf.random.stateless_uniform(tf.concat([[2], shape], axis=0), seed)
+    width = tf.cast(draws[0] * tf.cast(widest + 1, tf.float32)[..., tf.newaxis], tf.int32)
+    start = tf.cast(draws[1] * tf.cast(length[..., tf.newaxis] - width + 1, tf.float32), tf.int32)
+    position = tf.range(size)
+    inside = (position >= start[..., tf.newaxis]) & (position < (start + width)[..., tf.newaxis])
+    return tf.reduce_any(inside, axis=-2)
+
+
+def _fold(seed: Any, number: int) -> Any:
+    import tensorflow as tf
+
+    return tf.random.fold_in(seed, number)
+
+
+@functools.lru_cache(maxsize=16)
+def _band_warp(augmentation: Augmentation, bands: int) -> np.ndarray:
+    # Band i has its centre i + 1 steps above the lower edge of the first, which stays where it is.
+    return mel.interpolation_matrices(np.outer(warp_factors(augmentation), np.arange(1, bands + 1)) - 1.0)

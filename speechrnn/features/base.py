@@ -1,0 +1,143 @@
+"""What the feature layers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.features import spectral
+
+
+def require(condition: object, requirement: str, received: str) -> None:
+    """Raises a ValueError that says the requirement and what was received."""
+    if not condition:
+        raise ValueError(f"{requirement} Received: {received}.")
+
+
+class FeatureLayer(keras.Layer):
+    """What the feature layers share: frames, masking of the padding, normalisation and its statistics.
+
+    A subclass ends its constructor with `_finish` and implements `_compute`. Whatever the global dtype policy, features
+    are float32: float16 holds neither the power of a loud frame nor the floor of a silent one.
+    """
+
+    min_std = spectral.MIN_STD
+    num_features: int
+
+    def __init__(self, sample_rate: int, *, window: int | None, hop: int | None, normalize: str | None, **kwargs: Any):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        require(sample_rate > 0, "`sample_rate` must be positive.", f"sample_rate={sample_rate}")
+        self.sample_rate = sample_rate
+        self.window = round(0.025 * sample_rate) if window is None else window
+        self.hop = round(0.010 * sample_rate) if hop is None else hop
+        self.normalize = normalize
+        for name in ("window", "hop"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and value > 0
+            require(whole, f"`{name}` must be a positive whole number of samples.", f"{name}={value}")
+        known = normalize in ("utterance", "global", None)
+        require(known, '`normalize` must be "utterance", "global" or None.', f"normalize={normalize!r}")
+
+    def _finish(self, num_features: int, num_statistics: int) -> None:
+        """Creates the statistics; a subclass calls it once it knows its sizes."""
+        self.num_features = num_features
+        self._num_statistics = num_statistics
+        if self.normalize == "global":
+            unknown = keras.initializers.Constant(float("nan"))
+            self.mean = self.add_weight(shape=(num_statistics,), initializer=unknown, trainable=False, name="mean")
+            self.std = self.add_weight(shape=(num_statistics,), initializer=unknown, trainable=False, name="std")
+        self.built = True
+
+    @property
+    def frame_period(self) -> float:
+        """Seconds between frames."""
+        return self.hop / self.sample_rate
+
+    def frame_count(self, length: Any) -> Any:
+        """Number of frames of a signal of `length` samples: an int, an integer array or an integer tensor."""
+        return spectral.frame_count(length, window=self.window, hop=self.hop)
+
+    def _compute(self, signal: tf.Tensor, length: Any, training: bool) -> tf.Tensor:
+        """Features before normalisation."""
+        raise NotImplementedError
+
+    def _normalized(self, features: tf.Tensor, frames: Any) -> tf.Tensor:
+        if self.normalize == "utterance":
+            return spectral.normalize_utterance(features, frames, min_std=self.min_std)
+        if self.normalize == "global":
+            # Checked in the graph, since a bundle is traced before its weights are read.
+            message = 'normalize="global" needs statistics: call `adapt(signals)` first.'
+            std = tf.debugging.check_numerics(tf.convert_to_tensor(self.std), message)
+            return spectral.normalize(features, self.mean, std, min_std=self.min_std)
+        return features
+
+    def _as_float(self, signal: Any) -> tf.Tensor:
+        signal = tf.convert_to_tensor(signal)
+        if not signal.dtype.is_floating:
+            raise ValueError(
+                f"A signal must be floating point in [-1, 1]. Received: {signal.dtype.name}. "
+                "Divide 16-bit samples by 32768."
+            )
+        return tf.cast(signal, tf.float32)
+
+    def call(self, signal: Any, length: Any = None, training: bool = False) -> tf.Tensor:
+        """Computes the features; frames past `frame_count(length)` are zeros."""
+        signal = self._as_float(signal)
+        if length is None:
+            return self._normalized(self._compute(signal, None, training), None)
+        frames = self.frame_count(tf.cast(length, tf.int32))
+        features = self._compute(spectral.mask_signal(signal, length), length, training)
+        return spectral.mask_frames(self._normalized(features, frames), frames)
+
+    def compute_output_spec(self, signal: Any, length: Any = None, training: bool = False) -> keras.KerasTensor:
+        """Shape and dtype of the features."""
+        return keras.KerasTensor(self.compute_output_shape(signal.shape), dtype="float32")
+
+    def compute_output_shape(self, signal_shape: tuple, length_shape: tuple | None = None) -> tuple:
+        """`(..., samples)` to `(..., frames, features)`."""
+        samples = signal_shape[-1]
+        return (*signal_shape[:-1], None if samples is None else self.frame_count(samples), self.num_features)
+
+    def adapt(self, data: Iterable) -> None:
+        """Measures the mean and standard deviation that `normalize="global"` uses.
+
+        Args:
+            data: A `tf.data.Dataset` or any iterable of signals `(samples,)`, of padded batches `{"signal", "length"}`,
+                or of tuples that begin with one of these.
+        """
+        require(self.normalize == "global", '`adapt` needs normalize="global".', f"normalize={self.normalize!r}")
+        count, total, squares = 0, 0.0, 0.0
+        for item in data:
+            for signal in _signals(item):
+                rows = np.reshape(np.asarray(self._statistics_of(signal), "float64"), [-1, self._num_statistics])
+                count += len(rows)
+                total = total + rows.sum(axis=0)
+                squares = squares + np.square(rows).sum(axis=0)
+        require(count > 0, "`adapt` needs at least one whole frame.", "none")
+        mean = total / count
+        self.mean.assign(mean)
+        self.std.assign(np.sqrt(np.maximum(squares / count - np.square(mean), 0.0)))
+
+    def _statistics_of(self, signal: np.ndarray) -> tf.Tensor:
+        """What is measured, `(..., statistics)`."""
+        return self._compute(self._as_float(signal), None, False)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("sample_rate", "window", "hop", "normalize")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _signals(item: Any) -> Iterable[np.ndarray]:
+    """The signals in one element of a dataset, without their padding."""
+    if isinstance(item, tuple | list):
+        item = item[0]
+    if not isinstance(item, dict):
+        return [np.asarray(item)]
+    signal = np.asarray(item["signal"])
+    return [row[:length] for row, length in zip(signal, np.asarray(item["length"]), strict=True)]
