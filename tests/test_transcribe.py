@@ -1,0 +1,226 @@
+"""Transcription: order, times, batches, long recordings, and bad files that stop nothing."""
+
+import dataclasses
+import json
+import logging
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+from fakes import HOP, RATE, Speller, record, spoken
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechrnn import audio, transcribe
+from speechrnn.faults import Fault, Faults
+from speechrnn.manifest import Example
+
+TEXTS = ["bad cab", "a", "jig", "head age", "deface", "big"]
+
+
+@pytest.fixture
+def speller():
+    return Speller()
+
+
+@pytest.fixture
+def files(tmp_path):
+    return [record(tmp_path / f"{index}.wav", text) for index, text in enumerate(TEXTS)]
+
+
+def texts(outcomes):
+    return [outcome.text for outcome in outcomes]
+
+
+def test_texts_come_in_the_order_given_and_batches_are_sorted_by_length(speller, files):
+    assert texts(transcribe.transcribe(speller, files, batch_seconds=2.0)) == TEXTS
+    lengths = [length for batch in speller.batches for length in batch]
+    assert lengths == sorted(lengths, reverse=True)
+    assert 1 < len(speller.batches) < len(files)
+    assert all(len(batch) * max(batch) <= 2.0 * RATE for batch in speller.batches)
+
+
+def test_words_have_times_and_confidence(speller, tmp_path):
+    path = record(tmp_path / "a.wav", "bad cab")
+    (transcript,) = transcribe.transcribe(speller, [path])
+    assert transcript.path == path
+    assert transcript.duration == pytest.approx(len(spoken("bad cab")) / RATE)
+    starts_and_ends = [(word.word, word.start, word.end) for word in transcript.words]
+    # A letter is 0.06 s with 0.06 s around it; a frame of 25 ms fits in it from its first sample to 35 ms later.
+    assert starts_and_ends == [
+        ("bad", pytest.approx(0.06), pytest.approx(0.34)),
+        ("cab", pytest.approx(0.54), pytest.approx(0.82)),
+    ]
+    certainty = np.exp(8) / (np.exp(8) + len(speller.vocabulary) - 1)
+    assert [word.confidence for word in transcript.words] == pytest.approx([certainty] * 2)
+
+
+def test_a_transcript_is_frozen_and_goes_to_json(speller, files):
+    transcript = next(transcribe.transcribe(speller, files))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        transcript.text = "other"
+    back = json.loads(json.dumps(transcript.to_dict()))
+    assert back["text"] == "bad cab"
+    assert back["words"][0] == {"word": "bad", "start": 0.06, "end": 0.34, "confidence": 0.9963}
+
+
+def test_a_bad_file_stops_nothing_and_is_named(speller, files, tmp_path):
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("this is no audio\n" * 9)
+    bad = [str(tmp_path / name) for name in ("empty.wav", "gone.wav", "text.wav")] + [str(tmp_path)]
+    faults = Faults()
+    mixed = [bad[0], files[0], bad[1], files[1], bad[2], bad[3], files[2]]
+    assert texts(transcribe.transcribe(speller, mixed, faults=faults)) == TEXTS[:3]
+    assert [fault.where for fault in faults] == bad
+    assert [fault.kind for fault in faults] == ["empty", "missing", "undecodable", "not a file"]
+    assert "*.wav" in list(faults)[3].message
+
+
+def test_without_a_collector_the_first_bad_file_raises(speller, files):
+    with pytest.raises(ValueError, match=r"gone\.wav: there is no such file"):
+        list(transcribe.transcribe(speller, [*files, "gone.wav"]))
+
+
+def test_every_source_has_one_outcome(speller, files):
+    outcomes = list(transcribe.recognise(speller, [files[0], "gone.wav", files[1]]))
+    assert [type(outcome) for outcome in outcomes] == [transcribe.Transcript, Fault, transcribe.Transcript]
+
+
+@pytest.mark.parametrize(("samples", "said"), [(1, "1 sample "), (399, "399 samples ")])
+def test_less_than_one_frame_is_a_fault_that_says_so(speller, tmp_path, samples, said):
+    audio.write(tmp_path / "short.wav", np.zeros(samples), RATE)
+    (fault,) = transcribe.recognise(speller, [tmp_path / "short.wav"])
+    assert fault.kind == "shorter than one frame"
+    assert said in fault.message
+
+
+def test_no_samples_are_a_fault(speller, tmp_path):
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), RATE)
+    (fault,) = transcribe.recognise(speller, [tmp_path / "none.wav"])
+    assert (fault.kind, "no samples" in fault.message) == ("empty", True)
+
+
+def test_silence_is_an_empty_text_and_no_fault(speller, tmp_path):
+    audio.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
+    (transcript,) = transcribe.transcribe(speller, [tmp_path / "silence.wav"])
+    assert (transcript.text, transcript.words, transcript.duration) == ("", (), 1.0)
+
+
+def test_other_rates_are_resampled_and_this_is_said_once(speller, tmp_path, caplog):
+    signal = spoken("bad", symbol=0.1)
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", audio.resample(signal, RATE, 44100), 44100, subtype="FLOAT")
+    with caplog.at_level(logging.INFO, logger="speechrnn"):
+        found = texts(transcribe.transcribe(speller, [tmp_path / "a.wav", tmp_path / "b.wav"]))
+    assert found == ["bad", "bad"]
+    assert [record.getMessage().count("44100 Hz") for record in caplog.records] == [1]
+
+
+def test_an_example_is_read_as_its_segment_and_channel(speller, tmp_path):
+    left, right = spoken("bad"), spoken("cab")
+    start = np.zeros(RATE)
+    stereo = np.stack([np.concatenate([start, left]), np.concatenate([start, right])], axis=1)
+    soundfile.write(tmp_path / "both.wav", stereo, RATE)
+    example = Example(str(tmp_path / "both.wav"), len(right) / RATE, offset=1.0, channel=1)
+    (transcript,) = transcribe.transcribe(speller, [example])
+    assert (transcript.text, transcript.words[0].start) == ("cab", pytest.approx(0.06))
+
+
+def test_a_long_recording_is_cut_where_it_is_quiet(speller, tmp_path):
+    long = np.concatenate([spoken("bad cab ", gap=0.03), np.zeros(RATE // 2)] * 8).astype(np.float32)
+    audio.write(tmp_path / "long.wav", long, RATE)
+    (transcript,) = transcribe.transcribe(speller, [tmp_path / "long.wav"], piece_seconds=2.5)
+    assert transcript.text == " ".join(["bad cab"] * 8)
+    assert max(map(max, speller.batches)) <= 2.5 * RATE
+    starts = [word.start for word in transcript.words]
+    period = len(long) / 8 / RATE
+    assert starts[::2] == pytest.approx([0.03 + n * period for n in range(8)], abs=HOP / RATE)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 40_000), st.integers(1, 9_000), st.integers(0, 99))
+def test_the_pieces_joined_are_the_signal(length, block, seed):
+    signal = np.random.default_rng(seed).normal(size=length).astype(np.float32)
+    blocks = [signal[start : start + block] for start in range(0, length, block)]
+    pieces = list(transcribe.cut(blocks, 1000, 5.0))
+    np.testing.assert_array_equal(np.concatenate([*pieces, np.zeros(0, np.float32)]), signal)
+    assert all(2500 <= len(piece) <= 5000 for piece in pieces[:-1])
+    assert all(len(piece) <= 5000 for piece in pieces)
+
+
+def test_a_cut_lies_in_the_middle_of_the_pause():
+    signal = np.ones(6000, np.float32)
+    signal[3700:4300] = 0
+    first, _ = transcribe.cut([signal], 1000, 5.0)
+    assert 3800 <= len(first) <= 4200
+
+
+def test_a_recording_that_breaks_off_late_gives_a_fault_and_no_half_text(speller, tmp_path, monkeypatch, files):
+    def breaks_off(path, **options):
+        yield spoken("bad cab")
+        raise ValueError(f"{path}: cut off")
+
+    whole = audio.read_blocks
+    monkeypatch.setattr(audio, "read_blocks", lambda p, **o: (breaks_off if p == files[1] else whole)(p, **o))
+    outcomes = list(transcribe.recognise(speller, files[:3]))
+    assert [type(outcome) for outcome in outcomes] == [transcribe.Transcript, Fault, transcribe.Transcript]
+
+
+def test_outcomes_come_while_later_files_are_still_unread(speller, files, monkeypatch):
+    monkeypatch.setattr(transcribe, "_WINDOW_SECONDS", 0.5)
+    asked = []
+
+    def sources():
+        for path in files:
+            asked.append(path)
+            yield path
+
+    first = next(transcribe.transcribe(speller, sources()))
+    assert (first.text, len(asked)) == (TEXTS[0], 1)
+
+
+def test_logits_that_are_no_numbers_are_a_fault_of_that_recording(files):
+    class Broken(Speller):
+        def logits(self, signals):
+            found = super().logits(signals)
+            return [values * (np.nan if len(values) > 80 else 1) for values in found]
+
+    outcomes = list(transcribe.recognise(Broken(), files[:2]))
+    assert "NaN" in outcomes[0].message
+    assert outcomes[1].text == "a"
+
+
+def test_two_hours_pass_in_bounded_memory(tmp_path):
+    class Silent(Speller):
+        def logits(self, signals):
+            return [np.zeros((1 + (len(signal) - 400) // HOP, 11), np.float32) for signal in signals]
+
+    with soundfile.SoundFile(tmp_path / "long.flac", "w", RATE, 1, "PCM_16") as file:
+        for _ in range(120):
+            file.write(np.zeros(60 * RATE, np.int16))
+    tracemalloc.start()
+    try:
+        (transcript,) = transcribe.transcribe(Silent(), [tmp_path / "long.flac"])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (transcript.text, transcript.duration) == ("", 7200.0)
+    assert peak < 120e6  # the whole recording would take 461 MB
+
+
+def test_progress_is_told_of_every_source(speller, files):
+    done = []
+    list(transcribe.recognise(speller, [*files, "gone.wav"], progress=done.append))
+    assert done == [*files, "gone.wav"]
+
+
+def test_a_missing_default_model_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(transcribe, "DEFAULT_MODEL", tmp_path / "none.keras")
+    with pytest.raises(FileNotFoundError, match="Give a model"):
+        list(transcribe.transcribe(None, ["a.wav"]))
+
+
+def test_impossible_budgets_are_refused(speller):
+    with pytest.raises(ValueError, match="batch_seconds=0"):
+        list(transcribe.transcribe(speller, [], batch_seconds=0))
