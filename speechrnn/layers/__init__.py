@@ -1,7 +1,8 @@
 """Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames."""
 
-from speechrnn.layers.masking import LengthMask, StackFrames, ZeroPadded
+from speechrnn.layers.masking import LengthMask, ZeroPadding, zero_padding
 from speechrnn.layers.recurrent import GRU, LSTM, ExecutionPath, SimpleRNN, execution_path
+from speechrnn.layers.subsampling import StackFrames
 
 __all__ = [
     "GRU",
@@ -10,6 +11,7 @@ __all__ = [
     "LengthMask",
     "SimpleRNN",
     "StackFrames",
-    "ZeroPadded",
+    "ZeroPadding",
     "execution_path",
+    "zero_padding",
 ]

@@ -1,111 +1,70 @@
-"""Lengths made explicit: masks, zeroed padding, and stacked frames."""
+"""Lengths made explicit: masks, and padding set to exact zeros."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-__all__ = ["LengthMask", "StackFrames", "ZeroPadded"]
 
+def zero_padding(values: Any, mask: Any) -> Any:
+    """`values` `(batch, frames, ...)` with zeros where `mask`, bool `(batch, frames)`, is False.
 
-def length_mask(frames: Any, num_frames: Any) -> Any:
-    """Which frames are valid: bool `(batch, num_frames)` from int32 `(batch,)` counts."""
-    return ops.arange(num_frames, dtype="int32")[None, :] < ops.cast(frames, "int32")[:, None]
+    It selects and does not multiply, so NaN in the padding reaches neither the values nor any gradient.
+    """
+    for _ in range(len(values.shape) - 2):
+        mask = mask[..., None]
+    return ops.where(mask, values, ops.zeros_like(values))
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class LengthMask(keras.Layer):
+class LengthMask(keras.layers.Layer):
     """Right-padded mask of a batch.
-
-    Args:
-        inner_axes: Axes after time that the mask spans too; 1 gives batch normalisation of images its
-            `(batch, frames, features)`.
 
     Call arguments:
         frames: int32 `(batch,)`, the valid frames of each row.
-        like: A tensor `(batch, frames, ...)` whose shape the mask takes.
+        like: A tensor `(batch, frames, ...)`; only its second dimension is used.
 
     Returns:
-        bool `(batch, frames)`, or with `inner_axes` more of `like`'s axes.
-    """
+        bool `(batch, frames)`, True at the first `frames[i]` frames of row `i`.
 
-    def __init__(self, inner_axes: int = 0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.inner_axes = inner_axes
+    Example:
+    >>> LengthMask()(np.array([1, 3]), np.zeros((2, 3, 8))).numpy().tolist()
+    [[True, False, False], [True, True, True]]
+    """
 
     def call(self, frames: Any, like: Any) -> Any:
         """See the class."""
-        shape = ops.shape(like)
-        mask = length_mask(frames, shape[1])
-        for axis in range(self.inner_axes):
-            mask = ops.repeat(mask[..., None], shape[2 + axis], axis=-1)
-        return mask
+        return ops.arange(ops.shape(like)[1], dtype="int32")[None, :] < ops.cast(frames, "int32")[:, None]
 
     def compute_output_spec(self, frames: Any, like: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""
-        return keras.KerasTensor(like.shape[: 2 + self.inner_axes], "bool")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "inner_axes": self.inner_axes}
+        return keras.KerasTensor(like.shape[:2], "bool")
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class ZeroPadded(keras.Layer):
+class ZeroPadding(keras.layers.Layer):
     """The same tensor with exact zeros in its padding, whatever was there: NaN too, in values and gradients.
 
     Call arguments:
         values: float `(batch, frames, ...)`.
-        frames: int32 `(batch,)`, the valid frames of each row.
+        mask: bool `(batch, frames)`, True at valid frames; without one the values are returned as they are.
 
     Returns:
         Like `values`.
+
+    Example:
+    >>> ZeroPadding()(np.full((1, 2, 1), np.nan, "float32"), np.array([[False, False]])).numpy().ravel().tolist()
+    [0.0, 0.0]
     """
 
-    def call(self, values: Any, frames: Any) -> Any:
-        """See the class."""
-        mask = length_mask(frames, ops.shape(values)[1])
-        for _ in range(len(values.shape) - 2):
-            mask = mask[..., None]
-        return ops.where(mask, values, ops.zeros_like(values))
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
 
-    def compute_output_spec(self, values: Any, frames: Any) -> keras.KerasTensor:
+    def call(self, values: Any, mask: Any = None) -> Any:
+        """See the class."""
+        return values if mask is None else zero_padding(values, mask)
+
+    def compute_output_spec(self, values: Any, mask: Any = None) -> keras.KerasTensor:
         """Shape and dtype without computing."""
         return keras.KerasTensor(values.shape, self.compute_dtype)
-
-
-@keras.saving.register_keras_serializable(package="speechrnn")
-class StackFrames(keras.Layer):
-    """Joins each `stack` neighbouring frames into one; the last one is filled with zeros.
-
-    Args:
-        stack: Number of frames joined.
-
-    Call arguments:
-        values: float `(batch, frames, features)`.
-
-    Returns:
-        float `(batch, ceil(frames / stack), stack * features)`.
-    """
-
-    def __init__(self, stack: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if stack < 1:
-            raise ValueError(f"`stack` must be at least 1. Received: stack={stack}.")
-        self.stack = stack
-
-    def call(self, values: Any) -> Any:
-        """See the class."""
-        frames, features = ops.shape(values)[1], values.shape[2]
-        values = ops.pad(values, [[0, 0], [0, -frames % self.stack], [0, 0]])
-        return ops.reshape(values, (-1, (frames + self.stack - 1) // self.stack, self.stack * features))
-
-    def compute_output_spec(self, values: Any) -> keras.KerasTensor:
-        """Shape and dtype without computing."""
-        batch, frames, features = values.shape
-        frames = None if frames is None else -(-frames // self.stack)
-        return keras.KerasTensor((batch, frames, self.stack * features), self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "stack": self.stack}
