@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 import keras
 
-from speechrnn.layers import GRU, LSTM, LengthMask, SimpleRNN, StackFrames, ZeroPadded
+from speechrnn.layers import GRU, LSTM, LengthMask, SimpleRNN, ZeroPadding
+from speechrnn.layers.subsampling import StackFrames
 
 __all__ = ["recurrent_ctc"]
 
@@ -70,7 +71,7 @@ def recurrent_ctc(
         )
     features = keras.Input((None, num_features), name="features")
     frames = keras.Input((), dtype="int32", name="frames")
-    x, length = ZeroPadded(dtype=dtype)(features, frames), frames
+    x, length = ZeroPadding(dtype=dtype)(features, LengthMask()(frames, features)), frames
     if convolutions:
         x, length = _convolutions(x, length, convolutions, filters, num_features, dtype)
     if stack > 1:
@@ -94,7 +95,7 @@ def recurrent_ctc(
     if layer_norm:
         x = keras.layers.LayerNormalization(dtype=dtype, name="norm_out")(x)
     logits = keras.layers.Dense(vocabulary_size, dtype="float32", name="logits")(x)
-    return keras.Model([features, frames], ZeroPadded(dtype="float32", name="output")(logits, length), name=name)
+    return keras.Model([features, frames], ZeroPadding(dtype="float32", name="output")(logits, mask), name=name)
 
 
 def stride(network: keras.Model) -> int:
@@ -118,10 +119,11 @@ def _convolutions(x: Any, length: Any, count: int, filters: int, num_features: i
         x = keras.layers.ZeroPadding2D(1, name=f"conv_padding_{i}", dtype=dtype)(x)
         x = keras.layers.Conv2D(filters, 3, strides=2, use_bias=False, name=f"conv_{i}", dtype=dtype)(x)
         length = (length + 1) // 2
-        mask = LengthMask(inner_axes=1)(length, x)
-        x = keras.layers.BatchNormalization(name=f"conv_norm_{i}", dtype=dtype)(x, mask=mask)
+        mask = LengthMask()(length, x)
+        everywhere = keras.ops.repeat(keras.ops.expand_dims(mask, -1), x.shape[2], axis=-1)
+        x = keras.layers.BatchNormalization(name=f"conv_norm_{i}", dtype=dtype)(x, mask=everywhere)
         x = keras.layers.Activation("relu", name=f"conv_relu_{i}", dtype=dtype)(x)
-        x = ZeroPadded(name=f"conv_zero_{i}", dtype=dtype)(x, length)
+        x = ZeroPadding(name=f"conv_zero_{i}", dtype=dtype)(x, mask)
     return keras.layers.Reshape((-1, x.shape[2] * x.shape[3]), name="to_frames", dtype=dtype)(x), length
 
 

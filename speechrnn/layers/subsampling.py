@@ -1,0 +1,45 @@
+"""Fewer frames before the recurrent layers."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["StackFrames"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class StackFrames(keras.Layer):
+    """Joins each `stack` neighbouring frames into one; the last one is filled with zeros.
+
+    Args:
+        stack: Number of frames joined.
+
+    Call arguments:
+        values: float `(batch, frames, features)`.
+
+    Returns:
+        float `(batch, ceil(frames / stack), stack * features)`.
+    """
+
+    def __init__(self, stack: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if stack < 1:
+            raise ValueError(f"`stack` must be at least 1. Received: stack={stack}.")
+        self.stack = stack
+
+    def call(self, values: Any) -> Any:
+        """See the class."""
+        frames, features = ops.shape(values)[1], values.shape[2]
+        values = ops.pad(values, [[0, 0], [0, -frames % self.stack], [0, 0]])
+        return ops.reshape(values, (-1, (frames + self.stack - 1) // self.stack, self.stack * features))
+
+    def compute_output_spec(self, values: Any) -> keras.KerasTensor:
+        """Shape and dtype without computing."""
+        batch, frames, features = values.shape
+        frames = None if frames is None else -(-frames // self.stack)
+        return keras.KerasTensor((batch, frames, self.stack * features), self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "stack": self.stack}
