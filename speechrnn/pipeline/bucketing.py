@@ -112,7 +112,8 @@ def make_buckets(
         lengths: Length of every example.
         batch_size: Rows in every batch; or else
         batch_budget: Longest padded total of a batch, so that shorter buckets have more rows (at least one).
-        buckets, unit: As for `boundaries`.
+        buckets: Largest number of boundaries.
+        unit: Boundaries are multiples of it.
 
     Returns:
         Buckets by ascending length, those without batches left out.

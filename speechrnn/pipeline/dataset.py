@@ -9,22 +9,20 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from speechrnn.faults import Faults
+from speechrnn.features.augment import Augmentation, augment_features, warp_factors
 from speechrnn.manifest import Example
 from speechrnn.pipeline.cache import Folder, Memory, Nothing, Store
 from speechrnn.pipeline.loading import FeatureSource, Loader, Source
 from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.selection import Entry, select
 from speechrnn.text import Vocabulary
-
-if TYPE_CHECKING:
-    from speechrnn.features.augment import Augmentation
 
 _UNIT = 0.1
 """Seconds that padded lengths are multiples of."""
@@ -276,16 +274,26 @@ def _one_by_one(features: keras.Layer) -> Callable[[np.ndarray], np.ndarray]:
     return one
 
 
-def _augment_rows(
-    features: tf.Tensor, frames: tf.Tensor, seeds: tf.Tensor, augmentation: Augmentation
-) -> tf.Tensor:
-    from speechrnn.features.augment import augment_features
+def _warp(features: keras.Layer | None, augmentation: Augmentation | None) -> np.ndarray | None:
+    """The matrices that scaling the frequency axis in hertz needs from the layer that made the bands."""
+    if augmentation is None or not augmentation.frequency_scale or augmentation.frequency_axis != "hertz":
+        return None
+    if not hasattr(features, "frequency_warp"):
+        raise ValueError(
+            'frequency_axis="hertz" needs features with mel bands, such as LogMel. '
+            f'Received: {type(features).__name__}. Use frequency_axis="mel", or leave `frequency_scale` at 0.'
+        )
+    return features.frequency_warp(warp_factors(augmentation))
 
+
+def _augment_rows(
+    features: tf.Tensor, frames: tf.Tensor, seeds: tf.Tensor, augmentation: Augmentation, warp: np.ndarray | None
+) -> tf.Tensor:
     padded = tf.shape(features)[1]
 
     def one(row: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         values, count, seed = row
-        changed = augment_features(values[:count], augmentation, seed)
+        changed = augment_features(values[:count], augmentation, seed, warp=warp)
         return tf.pad(changed, [[0, padded - tf.shape(changed)[0]], [0, 0]])
 
     return tf.map_fn(one, (features, frames, seeds), fn_output_signature=tf.float32)
@@ -304,6 +312,8 @@ def _dataset(
     classes = plan.entries[0].target.ndim == 0
     front = None if features is None or keeps_features else _own(features)
 
+    warp = _warp(features, augmentation)
+
     def load(epoch: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, ...]:
         batch = loader.load(int(epoch), int(step))
         return batch.values, batch.lengths, batch.target, batch.weight, batch.seeds
@@ -320,7 +330,7 @@ def _dataset(
         if front is not None:
             values, lengths = front(values, lengths, training=False), front.frame_count(lengths)
         if augmentation is not None and augmentation.changes_features:
-            values = tf.ensure_shape(_augment_rows(values, lengths, seeds, augmentation), values.shape)
+            values = tf.ensure_shape(_augment_rows(values, lengths, seeds, augmentation, warp), values.shape)
         return step, ({"features": values, "frames": lengths}, target, weight)
 
     def next_epoch() -> np.ndarray:

@@ -7,23 +7,19 @@ given weight 0, so the batch keeps its shape and no network sees a row without f
 from __future__ import annotations
 
 import dataclasses
-import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speechrnn import audio
 from speechrnn.faults import Faults, data_error
+from speechrnn.features.augment import Augmentation, augment_signal
 from speechrnn.manifest import Example
 from speechrnn.pipeline.cache import Store, through
 from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.selection import Entry, logit_frames, name
-
-if TYPE_CHECKING:
-    from speechrnn.features.augment import Augmentation
 
 _ROUNDING = 0.02
 """Seconds by which a signal may outlast its manifest line (rounded durations, resampling); it is cut."""
@@ -119,10 +115,10 @@ class Source:
         """The row's signal, at most `limit` samples; None if augmentation left too little of it for its text."""
         signal = through(self._store, entry, lambda: self.decoded(entry, given))
         if self._augmentation is not None:
-            from speechrnn.features.augment import augment_signal
-
-            at_speed = dataclasses.replace(self._augmentation, speed=(speed, speed))
-            signal = augment_signal(signal, self._sample_rate, at_speed, rng)[:limit]
+            drawn = self._augmentation  # but for the speed, which the plan has drawn: lengths follow from it
+            if drawn.speed is not None:
+                drawn = dataclasses.replace(drawn, speed=(speed, speed))
+            signal = augment_signal(signal, self._sample_rate, drawn, rng)[:limit]
             if logit_frames(len(signal), self._frame_count, self._stride) < max(1, entry.required):
                 return None
         return signal
