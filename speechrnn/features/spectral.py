@@ -151,6 +151,8 @@ def hann(window: int) -> np.ndarray:
     Returns:
         float32 `(window,)`.
     """
+    if window == 1:
+        return np.ones(1, "float32")
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype("float32")
 
 
@@ -231,7 +233,8 @@ def deltas(features: Any, frames: Any = None, *, width: int = 9) -> tf.Tensor:
     features = tf.convert_to_tensor(features)
     reach, size = width // 2, tf.shape(features)[-2]
     last = size - 1 if frames is None else tf.cast(frames, tf.int32)[..., tf.newaxis] - 1
-    index = tf.clip_by_value(tf.range(-reach, size + reach), 0, tf.maximum(last, 0))
+    stop = tf.where(size > 0, size + reach, -reach)  # nothing to gather where there are no frames
+    index = tf.maximum(tf.minimum(tf.range(-reach, stop), last), 0)
     batch_dims = 0 if frames is None else features.shape.rank - 2
     padded = tf.gather(features, index, axis=-2, batch_dims=batch_dims)
     total = tf.zeros_like(features)
@@ -268,15 +271,20 @@ def moments(features: Any, frames: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         Two float32 `(..., 1, features)`.
     """
     features = tf.convert_to_tensor(features)
+    first = features[..., :1, :]
+    shifted = features - first  # float32 sums of thousands of frames near -23 would be off by more than rounding
     if frames is None:
         count = tf.cast(tf.maximum(tf.shape(features)[-2], 1), features.dtype)
-        mean = tf.reduce_sum(features, axis=-2, keepdims=True) / count
-        spread = tf.square(features - mean)
     else:
         count = tf.cast(tf.maximum(frames, 1), features.dtype)[..., tf.newaxis, tf.newaxis]
-        mean = tf.reduce_sum(mask_frames(features, frames), axis=-2, keepdims=True) / count
-        spread = mask_frames(tf.square(features - mean), frames)
-    return mean, tf.sqrt(tf.reduce_sum(spread, axis=-2, keepdims=True) / count)
+        shifted = mask_frames(shifted, frames)
+    shift = tf.reduce_sum(shifted, axis=-2, keepdims=True) / count
+    spread = tf.square(shifted - shift)
+    if frames is not None:
+        spread = mask_frames(spread, frames)
+    mean = tf.reduce_sum(first, axis=-2, keepdims=True) + shift
+    variance = tf.reduce_sum(spread, axis=-2, keepdims=True) / count
+    return mean, tf.sqrt(tf.maximum(variance, 1e-20))  # the gradient of sqrt(0) is not finite
 
 
 def normalize(features: Any, mean: Any, std: Any, *, min_std: float = MIN_STD) -> tf.Tensor:
