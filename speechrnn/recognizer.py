@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn import features as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn import networks
+from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn.losses import CTC, required_frames
 from speechrnn.text import Vocabulary
 
