@@ -23,7 +23,6 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".raw")
 """Endings of the files that a folder of recordings is searched for."""
 
 _BLOCK = 1 << 18
-_OPUS_PREROLL = 1.0  # seconds; an Opus decoder that starts in the middle needs a while to agree with one that did not
 _MP3_ROUNDING = 2304  # two frames: encoders disagree on whether padding counts
 _ROUNDING = 0.01  # seconds by which a segment may overshoot the file: manifests round their times
 _WRITTEN = {
@@ -53,8 +52,8 @@ class AudioInfo:
 def probe(path: str | os.PathLike[str], *, encoding: str | None = None) -> AudioInfo:
     """Rate, length and channels of a recording.
 
-    Only headers are read, except where they do not tell the length (MP3 without a Xing header, FLAC written to a pipe):
-    those are decoded to count.
+    Only headers are read, except where they do not tell the length: MP3 without a Xing header is walked through, FLAC
+    written to a pipe is decoded.
 
     Args:
         path: A WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 or NIST SPHERE file, or headerless samples.
@@ -218,6 +217,8 @@ def write(
         raise ValueError(f"{path}: the ending must be one of {', '.join(_WRITTEN)}. Received: {Path(path).suffix!r}.")
     signal = np.asarray(signal, np.float32)
     subtype = subtype or default
+    if not signal.size:
+        raise data_error(path, "empty", "cannot write a signal without samples.")
     if not np.isfinite(signal).all():
         raise data_error(path, "not finite", "cannot write samples that are NaN or infinite.")
     if subtype not in ("FLOAT", "DOUBLE") and signal.size and np.abs(signal).max() > 1.0:
@@ -240,7 +241,7 @@ def write(
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str], encoding: str | None) -> Iterator[tuple[soundfile.SoundFile, bool]]:
+def _opened(path: str | os.PathLike[str], encoding: str | None) -> Iterator[tuple[containers.AudioStream, bool]]:
     """The file open in libsndfile, and whether its number of frames can be relied on."""
     file, exact = containers.open_audio(path, encoding)
     with file:
@@ -248,7 +249,7 @@ def _opened(path: str | os.PathLike[str], encoding: str | None) -> Iterator[tupl
 
 
 def _segment(
-    file: soundfile.SoundFile,
+    file: containers.AudioStream,
     path: str,
     exact: bool,
     sample_rate: int | None,
@@ -276,7 +277,7 @@ def _segment(
 
 
 def _bounds(
-    file: soundfile.SoundFile, path: str, exact: bool, offset: float, duration: float | None
+    file: containers.AudioStream, path: str, exact: bool, offset: float, duration: float | None
 ) -> tuple[int, int | None]:
     """First frame of the segment and its number of frames; `None` to read until the decoder has no more."""
     if not (np.isfinite(offset) and offset >= 0):
@@ -297,7 +298,7 @@ def _bounds(
 
 
 def _blocks(
-    file: soundfile.SoundFile,
+    file: containers.AudioStream,
     path: str,
     start: int = 0,
     count: int | None = None,
@@ -307,10 +308,11 @@ def _blocks(
     """float32 `(frames, channels)` blocks: `count` frames in all, at most `slack` less; all there are if `None`."""
     done = 0
     try:
-        if start:
-            preroll = min(start, round(_OPUS_PREROLL * file.samplerate)) if file.subtype == "OPUS" else 0
-            file.seek(start - preroll)
-            file.read(preroll, dtype="float32")
+        if start and file.sought:
+            file.seek(start)
+        while not file.sought and start - done > 0 and len(file.read(min(_BLOCK, start - done), dtype="float32")):
+            done += min(_BLOCK, start - done)  # decoded and thrown away
+        done = 0
         while count is None or done < count:
             part = file.read(block if count is None else min(block, count - done), dtype="float32", always_2d=True)
             if not len(part):
@@ -322,8 +324,8 @@ def _blocks(
         raise data_error(
             path,
             "undecodable",
-            f"damaged or cut off: {start + done:,} of {file.frames:,} samples could be decoded ({reason}) "
-            "Copy or download it again.",
+            f"damaged or cut off: {start + done:,} of {file.frames:,} samples could be decoded "
+            f"({reason.rstrip('.')}). Copy or download it again.",
         ) from error
     if count is not None and done < count - slack:
         wanted, found = (f"{n:,} samples ({n / file.samplerate:.2f} s)" for n in (start + count, start + done))

@@ -3,6 +3,7 @@
 libsndfile reads a cut-off WAV, SPHERE, Ogg or MP3 file to its early end without a word, so the promise is checked here.
 """
 
+import io
 import os
 import re
 import stat
@@ -23,11 +24,33 @@ _CODINGS = {
 
 _UNKNOWN_LENGTH = 0x7FFF0000
 """Programs that write WAV to a pipe put a size from here upwards, since they cannot come back to correct it."""
+_ENDLESS = 1 << 48
+"""libsndfile gives FLAC of unknown length the largest 64-bit number of frames."""
 _OGG_PAGE = 27 + 255 + 255 * 255
 _MP3_SLACK = 4096
+_MP3_BITRATES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MP3_LOW_BITRATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
-def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tuple[soundfile.SoundFile, bool]:
+class AudioStream(soundfile.SoundFile):
+    """A file read forwards, with at most one seek before the first read.
+
+    `soundfile` seeks to where it is after every read of a seekable file, and libsndfile 1.2's seeks in Ogg are not
+    exact: Opus loses the last samples that way, and Vorbis lands up to a block off
+    (https://github.com/libsndfile/libsndfile/issues/885). A single seek is exact in every other format.
+    """
+
+    def seekable(self) -> bool:
+        """False, so that reading does not seek."""
+        return False
+
+    @property
+    def sought(self) -> bool:
+        """Whether a seek lands where it should; if not, read and throw away."""
+        return self.subtype != "VORBIS" and self.frames < _ENDLESS
+
+
+def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tuple[AudioStream, bool]:
     """Open an audio file.
 
     Args:
@@ -57,15 +80,23 @@ def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tup
         head = plain.read(1 << 16)
         plain.seek(0)
         options = _raw_options(encoding, path, size) if encoding else {}
+        if not encoding and str(path).lower().endswith(".raw"):
+            raise _undecodable(path, head, "It has no header.")
         if not encoding and str(path).lower().endswith(".mp3") and b"\xff" not in head and head[:3] != b"ID3":
             # libmpg123 would search the whole of a text file for a frame, and complain on stderr.
             raise _undecodable(path, head, "There is no MPEG frame in it.")
-        exact = bool(encoding) or check(str(path), plain)
+        source: str | io.BytesIO = os.fspath(path)
+        if not encoding and not check(str(path), plain):
+            plain.seek(0)
+            source = io.BytesIO(_with_xing_header(plain.read()))
     try:
-        file = soundfile.SoundFile(os.fspath(path), **options)
+        file = AudioStream(source, **options)
     except soundfile.LibsndfileError as error:
-        raise _undecodable(path, head, error.error_string) from error
-    return file, exact and file.frames < 1 << 48  # libsndfile's "unknown" is the largest 64-bit integer
+        reason = error.error_string
+        if "possibly a pipe" in reason:  # libsndfile 1.2's words for a file in which libmpg123 finds no frame
+            reason = "There is no MPEG frame in it."
+        raise _undecodable(path, head, reason) from error
+    return file, file.frames < _ENDLESS
 
 
 def _raw_options(encoding: str, path: str | os.PathLike[str], size: int) -> dict[str, Any]:
@@ -107,30 +138,27 @@ def _undecodable(path: str | os.PathLike[str], head: bytes, reason: str) -> Valu
 
 
 def check(path: str, file: IO[bytes]) -> bool:
-    """Whether the number of samples in the header of an open audio file can be relied on.
+    """Hold what the header of an open audio file promises against the file's size.
 
     Args:
         path: For messages.
         file: The file, open for reading bytes, at its beginning.
 
     Returns:
-        False where the header does not say how long the audio is: MP3 without a Xing header, FLAC written to a pipe.
+        False for MP3 without a Xing header: libsndfile would guess its length, and stop there.
 
     Raises:
         ValueError: The file is shorter than its header promises, or compressed in a way that cannot be read.
     """
     size = os.fstat(file.fileno()).st_size
-    head = file.read(64)
+    head = file.read(12)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
         _check_wav(path, file, size, ">" if head[:4] == b"RIFX" else "<")
-    elif head[:4] == b"fLaC":
-        # STREAMINFO comes first: the sample count is the low 36 bits of its bytes 10 to 17. Zero means unknown.
-        return len(head) < 26 or int.from_bytes(head[18:26], "big") & (2**36 - 1) > 0
     elif head[:4] == b"OggS":
         _check_ogg(path, file, size)
     elif head[:7] == b"NIST_1A":
         _check_sphere(path, file, size)
-    elif head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 == 0xE2):
+    elif head[:3] == b"ID3" or _is_mp3_frame(head):
         return _check_mp3(path, file, size)
     return True
 
@@ -154,8 +182,15 @@ def _check_wav(path: str, file: IO[bytes], size: int, order: str) -> None:
     found = size - position - 8
     if long_size is not None and length == 0xFFFFFFFF:
         length = long_size
-    elif length == 0 or (length >= _UNKNOWN_LENGTH and length > found):
-        return  # never closed, or written to a pipe: libsndfile goes by the size of the file
+    elif length == 0 and found > 0:
+        raise data_error(
+            path,
+            "empty",
+            f"the header promises no audio, yet {found:,} bytes follow: the recording was not closed. "
+            "Repair it, as in `sox --ignore-length in.wav out.wav`.",
+        )
+    elif length >= _UNKNOWN_LENGTH and length > found:
+        return  # written to a pipe: libsndfile goes by the size of the file
     if found < length:
         raise _truncated(path, length, found, bytes_per_second)
 
@@ -200,22 +235,60 @@ def _check_ogg(path: str, file: IO[bytes], size: int) -> None:
 
 def _check_mp3(path: str, file: IO[bytes], size: int) -> bool:
     file.seek(0)
-    head = file.read(10)
-    start = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+    start = _mp3_start(file.read(10))
     file.seek(start)
     frame = file.read(256)
     mark = max(frame.find(b"Xing"), frame.find(b"Info"))
-    if mark < 0 or len(frame) < mark + 16:
+    if mark < 0 or len(frame) < mark + 16 or not frame[mark + 7] & 1:
         return False
-    flags = frame[mark + 7]
-    if flags & 2:  # the number of bytes is there, after the number of frames if that is there too
-        at = mark + 8 + (4 if flags & 1 else 0)
-        promised, found = int.from_bytes(frame[at : at + 4], "big"), max(0, size - start)
+    if frame[mark + 7] & 2:  # the number of bytes follows the number of frames
+        promised, found = int.from_bytes(frame[mark + 12 : mark + 16], "big"), max(0, size - start)
         if found + max(_MP3_SLACK, promised // 100) < promised:
             raise _truncated(path, promised, found, 0)
-    return bool(flags & 1)
+    return True
+
+
+def _mp3_start(head: bytes) -> int:
+    """Where the frames begin, after an ID3 tag."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+
+
+def _is_mp3_frame(header: bytes) -> bool:
+    return len(header) >= 4 and header[0] == 0xFF and header[1] & 0xE6 == 0xE2
+
+
+def _mp3_frame_size(header: bytes) -> int:
+    """Bytes in an MPEG layer III frame (ISO 11172-3, 13818-3); 0 if that is no such frame."""
+    if not _is_mp3_frame(header) or header[1] & 0x18 == 0x08:
+        return 0
+    version = 3 - (header[1] >> 3 & 3)  # 0 is MPEG 1, 1 is MPEG 2, 3 is MPEG 2.5
+    bitrate, rate = header[2] >> 4, header[2] >> 2 & 3
+    if bitrate in (0, 15) or rate == 3:
+        return 0
+    kilobits = (_MP3_BITRATES if version == 0 else _MP3_LOW_BITRATES)[bitrate - 1]
+    hertz = (44100, 48000, 32000)[rate] >> (0, 1, 1, 2)[version]
+    return (144000 if version == 0 else 72000) * kilobits // hertz + (header[2] >> 1 & 1)
+
+
+def _with_xing_header(data: bytes) -> bytes:
+    """An MP3 file with a Xing header before its first frame, that says how many frames there are."""
+    start = _mp3_start(data[:10])
+    first = position = start
+    count = 0
+    while size := _mp3_frame_size(data[position : position + 4]):
+        count += position + size <= len(data)
+        position += size
+    if not count:
+        return data  # it begins with something else; libmpg123 may find its way
+    header = bytearray(data[first : first + 4])
+    mpeg1, mono = header[1] & 0x18 == 0x18, header[3] >> 6 == 3
+    header[1] |= 1  # no checksum
+    header[2] = (0x90 if mpeg1 else 0x80) | header[2] & 0x0C  # long enough for what it has to hold
+    side = (17 if mono else 32) if mpeg1 else (9 if mono else 17)
+    frame = bytes(header) + bytes(side) + b"Xing\0\0\0\1" + count.to_bytes(4, "big")
+    return data[:first] + frame.ljust(_mp3_frame_size(bytes(header)), b"\0") + data[first:]
 
 
 def _truncated(path: str, promised: int, found: int, bytes_per_second: int) -> ValueError:

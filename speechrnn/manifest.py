@@ -1,0 +1,302 @@
+"""Manifests: one JSON object a line, one recording or segment of a recording an object.
+
+```
+{"path": "wav/an251.flac", "duration": 1.23, "text": "yes", "subject": "fash", "id": "an251-fash-b"}
+```
+A relative path is relative to the manifest's own folder, so a folder with its manifest can be moved.
+"""
+
+import hashlib
+import json
+import math
+import numbers
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from speechrnn.faults import Faults, data_error, kind_of, suggestion
+from speechrnn.files import replacing
+
+_ELSEWHERE = {
+    "speaker": "subject", "speaker_id": "subject", "client_id": "subject", "patient": "subject",
+    "audio": "path", "audio_filepath": "path", "audio_path": "path", "file": "path", "filename": "path", "wav": "path",
+    "transcript": "text", "transcription": "text", "sentence": "text", "class": "label", "target": "label",
+    "length": "duration", "start": "offset", "begin": "offset", "utterance": "id", "utt_id": "id", "name": "id",
+}  # fmt: skip
+"""What other programs' manifests call our keys."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One recording, or a segment of one, with what is known about it.
+
+    Raises:
+        ValueError: A field's value is of the wrong type or out of range.
+
+    Example:
+    >>> Example("wav/an251-fash-b.flac", 1.23, text="yes", subject="fash").id
+    'an251-fash-b'
+    """
+
+    path: str
+    """Audio file, as it can be opened from the current folder."""
+    duration: float
+    """Length in seconds of the file, or of the segment of it that is meant."""
+    text: str | None = None
+    """Transcript."""
+    label: str | int | None = None
+    """Class of the whole recording."""
+    labels: tuple[Any, ...] | None = None
+    """Classes of its segments, as (start, end, class) or one for each frame."""
+    offset: float = 0.0
+    """Start of the segment in seconds."""
+    channel: int | None = None
+    """Channel to read, counted from 0; the mean of all if absent."""
+    subject: str | None = None
+    """Speaker or patient."""
+    id: str = ""
+    """Name of the utterance; the stem of the path if absent."""
+    extra: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Anything else. `encoding` says what headerless samples are, as in `s16be@16000`."""
+
+    def __post_init__(self) -> None:
+        values = {f.name: _valid(f.name, getattr(self, f.name)) for f in fields(self)}
+        values["id"] = values["id"] or Path(self.path).stem
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def encoding(self) -> str | None:
+        """What headerless samples are; `None` for a file with a header."""
+        return self.extra.get("encoding")
+
+
+def _valid(name: str, value: Any) -> Any:
+    """The value of a field as it is stored; `ValueError` if it cannot be."""
+    if name == "path":
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise _field_error(name, "must be a file name", value)
+    elif name in ("duration", "offset"):
+        try:
+            number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number) or number < 0 or (name == "duration" and number == 0):
+            raise _field_error(name, "must be positive" if name == "duration" else "must be zero or more", value)
+        return number
+    elif value is None:
+        return {"id": "", "extra": {}}.get(name)
+    elif name in ("text", "subject", "id"):
+        if not isinstance(value, str):
+            raise _field_error(name, "must be a string", value)
+    elif name == "channel":
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
+            raise _field_error(name, "must be a whole number from 0", value)
+        return int(value)
+    elif name == "label":
+        if not isinstance(value, str | numbers.Integral) or isinstance(value, bool):
+            raise _field_error(name, "must be a string or a whole number", value)
+        return value if isinstance(value, str) else int(value)
+    elif name == "labels":
+        if not isinstance(value, list | tuple):
+            raise _field_error(name, "must be a list", value)
+        return tuple(tuple(row) if isinstance(row, list) else row for row in value)
+    elif not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise _field_error(name, "must be an object with string keys", value)
+    return value
+
+
+def _field_error(name: str, requirement: str, value: Any) -> ValueError:
+    return ValueError(f"`{name}` {requirement}. Received: {value!r:.100}.")
+
+
+def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[Example]:
+    """Read a manifest.
+
+    Args:
+        path: A JSONL file in UTF-8. White lines are passed over.
+        faults: Collects bad lines, which are then left out. Without it the first bad line is an error.
+
+    Returns:
+        The examples in order, their paths joined to the manifest's folder.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        IsADirectoryError: It is a folder.
+        ValueError: A line is broken, lacks a key, has an unknown key, a value out of range, a path outside the
+            manifest's folder or the id of an earlier line, or there is no line at all; unless `faults` is given.
+    """
+    found = Faults() if faults is None else faults
+    examples: list[Example] = []
+    lines: dict[str, int] = {}
+    total = 0
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        total += 1
+        where = f"{os.fspath(path)}:{number}"
+        try:
+            example = _parse(line, os.path.dirname(path))
+            first = lines.setdefault(example.id, number)
+            if first != number:
+                raise data_error(
+                    where, "duplicate", f"the id {example.id!r} is that of line {first}. Give each line its own `id`."
+                )
+        except (ValueError, RecursionError) as error:
+            kind = kind_of(error)
+            found.add(where, "bad lines" if kind == "invalid" else kind, str(data_error(where, kind, str(error))))
+            continue
+        examples.append(example)
+    if not total:
+        found.add(os.fspath(path), "empty", f"{os.fspath(path)}: has no examples. Make it with `speechrnn prepare`.")
+    if faults is None:
+        found.raise_first()
+    return examples
+
+
+def _lines(path: str | os.PathLike[str]) -> list[bytes]:
+    try:
+        return Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: there is no such manifest. Make it with `speechrnn prepare`.") from error
+    except IsADirectoryError as error:
+        raise IsADirectoryError(f"{path}: is a folder. Give the path of a .jsonl manifest.") from error
+
+
+def _parse(line: bytes, folder: str) -> Example:
+    try:
+        entry = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error.msg} at column {error.colno}. Received: {line[:60]!r}.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8: {error.reason} at byte {error.start + 1}. Save the file as UTF-8.") from error
+    except RecursionError as error:
+        raise ValueError("is nested too deeply.") from error
+    if not isinstance(entry, dict):
+        raise ValueError(f"must be one JSON object. Received: {line[:60]!r}.")
+    known = [f.name for f in fields(Example)]
+    for key in entry:
+        if key not in known:
+            meant = _ELSEWHERE.get(key.lower())
+            hint = f" Did you mean `{meant}`?" if meant else suggestion(key, known)
+            raise ValueError(f"unknown key `{key}`.{hint} Anything else belongs under `extra`.")
+    for key in ("path", "duration"):
+        if key not in entry:
+            raise ValueError(f"lacks `{key}`. Received the keys {sorted(entry)}.")
+    entry["path"] = _join(folder, _valid("path", entry["path"]))
+    return Example(**{key: value for key, value in entry.items() if value is not None or key in ("path", "duration")})
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"has the key `{next(k for k in keys if keys.count(k) > 1)}` twice.")
+    return entry
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"numbers must be finite. Received: {name}.")
+
+
+def _join(folder: str, path: str) -> str:
+    if os.path.isabs(path):
+        return path
+    inside = os.path.normpath(path)
+    if inside == os.pardir or inside.startswith(os.pardir + os.sep):
+        raise ValueError(f"`path` may not lead out of the manifest's folder. Received: {path!r}. Use an absolute path.")
+    return os.path.join(folder, inside)
+
+
+def write(path: str | os.PathLike[str], examples: Iterable[Example], *, overwrite: bool = False) -> None:
+    """Write a manifest; it appears whole or not at all.
+
+    Args:
+        path: A file, by custom ending in .jsonl.
+        examples: What to write. Files under the manifest's folder are written relative to it, others absolute.
+        overwrite: Replace a manifest that is there.
+
+    Raises:
+        FileExistsError: There is a file already and `overwrite` is false.
+        OSError: The folder cannot be written, or the disk is full; no partial file stays behind.
+        ValueError: Two examples have the same id, or `extra` cannot be written as JSON.
+    """
+    folder = os.path.abspath(os.path.dirname(path))
+    seen: set[str] = set()
+    with replacing(path, overwrite=overwrite) as file:
+        for example in examples:
+            if example.id in seen:
+                raise data_error(path, "duplicate", f"two examples have the id {example.id!r}. Give each its own `id`.")
+            seen.add(example.id)
+            file.write(_line(example, folder))
+
+
+def _line(example: Example, folder: str) -> bytes:
+    entry = {f.name: getattr(example, f.name) for f in fields(Example)}
+    entry = {key: value for key, value in entry.items() if value is not None and value != {}}
+    if not entry["offset"]:
+        del entry["offset"]
+    path = os.path.abspath(example.path)
+    entry["path"] = os.path.relpath(path, folder) if path.startswith(folder.rstrip(os.sep) + os.sep) else path
+    try:
+        text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{example.id}: cannot be written as JSON: {error}.") from error
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:  # a file name that is not UTF-8, which Python holds as lone surrogates
+        return json.dumps(entry, allow_nan=False).encode() + b"\n"
+
+
+def split_by_subject(
+    examples: Sequence[Example],
+    *,
+    fraction: float,
+    seed: int = 0,
+    key: Callable[[Example], Hashable] | None = None,
+) -> tuple[list[Example], list[Example]]:
+    """Hold whole subjects out, so that no speaker or patient is on both sides.
+
+    Subjects are ranked by a hash of their name and the seed, and taken in that order while the part held out comes
+    nearer to `fraction` of the seconds. The choice hardly moves when recordings are added.
+
+    Args:
+        examples: What to split; their order is kept.
+        fraction: Part of the seconds to hold out, between 0 and 1.
+        seed: Chooses the subjects.
+        key: What must not be shared; `subject` by default.
+
+    Returns:
+        What is left, and what is held out; neither is empty.
+
+    Raises:
+        ValueError: `fraction` is out of range, an example has no subject, or there are fewer than two subjects.
+
+    Example:
+    >>> examples = [Example(f"{s}{i}.wav", 1, subject=s) for s in "abcd" for i in "12"]
+    >>> left, held = split_by_subject(examples, fraction=0.25)
+    >>> len(left), len({e.subject for e in held})
+    (6, 1)
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must lie between 0 and 1. Received: {fraction}.")
+    of = key or (lambda example: example.subject)
+    seconds: dict[Hashable, float] = {}
+    for example in examples:
+        subject = of(example)
+        if subject is None:
+            raise ValueError(f"{example.id}: has no subject, so a split by subject cannot place it. Name its speaker.")
+        seconds[subject] = seconds.get(subject, 0.0) + example.duration
+    if len(seconds) < 2:
+        raise ValueError(f"A split by subject needs at least two subjects. Received: {sorted(map(str, seconds))}.")
+    ranked = sorted(seconds, key=lambda subject: hashlib.sha256(f"{seed}\0{subject}".encode(errors="replace")).digest())
+    wanted, total = fraction * sum(seconds.values()), 0.0
+    held: set[Hashable] = set()
+    for subject in ranked[:-1]:
+        if not held or abs(total + seconds[subject] - wanted) < abs(total - wanted):
+            held.add(subject)
+            total += seconds[subject]
+    return [e for e in examples if of(e) not in held], [e for e in examples if of(e) in held]

@@ -1,0 +1,23 @@
+"""Fixtures that many tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """The folder of real recordings; tests that need it are skipped where it is absent."""
+    default = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+    folder = Path(os.environ.get("SPEECHRNN_DATA") or default).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no recordings in {folder}: set SPEECHRNN_DATA to the folder that holds an4, LibriSpeech and fsdd")
+    return folder
+
+
+@pytest.fixture
+def rng():
+    """Random numbers that are the same in every run."""
+    return np.random.default_rng(0)

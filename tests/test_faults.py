@@ -1,0 +1,69 @@
+import threading
+
+import pytest
+
+from speechrnn.faults import Fault, Faults, data_error, kind_of, suggestion
+
+
+def test_summary_counts_kinds_and_names_the_first():
+    faults = Faults()
+    faults.add("an251-fash-b", "too short for their text", "needs 12 frames")
+    for i in range(399):
+        faults.add(f"u{i}", "too short for their text", "needs 12 frames")
+    for i in range(12):
+        faults.add(f"e{i}", "empty", "is empty")
+    expected = "412 of 9,000 examples dropped: 400 too short for their text, 12 empty. First: an251-fash-b."
+    assert faults.summary(9000) == expected
+    assert faults.counts() == {"too short for their text": 400, "empty": 12}
+    assert len(faults) == 412
+
+
+def test_nothing_wrong_reads_so():
+    assert Faults().summary(3, noun="files") == "0 of 3 files dropped."
+    Faults().raise_first()
+
+
+def test_threads_lose_no_fault():
+    faults = Faults()
+    threads = [threading.Thread(target=lambda: [faults.add("w", "k", "m") for _ in range(500)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(faults) == 4000 == len(list(faults))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (FileNotFoundError("a"), "missing"),
+        (IsADirectoryError("a"), "not a file"),
+        (PermissionError("a"), "unreadable"),
+        (ValueError("a"), "invalid"),
+        (data_error("a.wav", "truncated", "is cut off."), "truncated"),
+    ],
+)
+def test_kind_of_an_error(error, kind):
+    faults = Faults()
+    faults.add_error("a.wav", error)
+    assert kind_of(error) == kind == next(iter(faults)).kind
+
+
+def test_an_error_names_its_place_once():
+    assert str(data_error("a.wav", "empty", "is empty.")) == "a.wav: is empty."
+    assert str(data_error("a.wav", "empty", "a.wav: is empty.")) == "a.wav: is empty."
+    assert str(Fault("a.wav", "empty", "a.wav: is empty.")) == "a.wav: is empty."
+    assert str(Fault("u1", "empty", "is empty.")) == "u1: is empty."
+
+
+def test_raise_first_says_how_many_follow():
+    faults = Faults()
+    for i in range(3):
+        faults.add(f"m:{i}", "bad lines", f"m:{i}: broken.")
+    with pytest.raises(ValueError, match=r"^m:0: broken\. \(and 2 more\)$"):
+        faults.raise_first()
+
+
+def test_suggestion():
+    assert suggestion("--epoch", ["--epochs", "--units"]) == " Did you mean `--epochs`?"
+    assert suggestion("zzz", ["epochs"]) == ""
