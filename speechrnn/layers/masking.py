@@ -65,6 +65,9 @@ class ZeroPadding(keras.layers.Layer):
         """See the class."""
         return values if mask is None else zero_padding(values, mask)
 
+    def compute_mask(self, values: Any, previous_mask: Any = None) -> None:
+        """None: what follows sees zeros, and convolutions would only warn about a mask that they drop."""
+
     def compute_output_spec(self, values: Any, mask: Any = None) -> keras.KerasTensor:
         """Shape and dtype without computing."""
         return keras.KerasTensor(values.shape, self.compute_dtype)

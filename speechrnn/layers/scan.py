@@ -116,7 +116,7 @@ def _kernels(name: str, reverse: bool):
     """The two compiled kernels of a cell and direction, shared by every layer of the process."""
     cell = CELLS[name]
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def forward(projected, valid, state, recurrent_kernel, recurrent_bias):
         def step(rows, state):
             new, saved = cell.forward(rows[0], state, recurrent_kernel, recurrent_bias)
@@ -128,7 +128,7 @@ def _kernels(name: str, reverse: bool):
         )
         return outputs, saved, state
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def backward(d_outputs, valid, saved, d_state, recurrent_kernel):
         def step(rows, d_state):
             dy, valid, saved, *previous = rows
@@ -223,7 +223,8 @@ def _differentiable(name: str, reverse: bool):
 
 
 @functools.cache
-def _scan(name: str, reverse: bool):
+def _scan(name: str, reverse: bool, weight_shapes: tuple):
+    """The scan inside a graph, and as a function for eager callers; `weight_shapes` keeps its shapes from being relaxed."""
     differentiable = _differentiable(name, reverse)
 
     def scan(x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias):
@@ -239,7 +240,7 @@ def _scan(name: str, reverse: bool):
         outputs = tf.transpose(outputs, (1, 0, 2))
         return (tf.reverse(outputs, [1]) if reverse else outputs), tuple(final)
 
-    return scan, tf.function(scan, reduce_retracing=True)
+    return scan, tf.function(scan, autograph=False, reduce_retracing=True)
 
 
 def scan(name, x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias, *, reverse=False):
@@ -258,7 +259,7 @@ def scan(name, x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias, *
         Outputs `(batch, steps, units)`, zeros at masked steps, and the tuple of final states, which are those of the
         last valid step.
     """
-    inline, as_function = _scan(name, reverse)
+    inline, as_function = _scan(name, reverse, (*kernel.shape, *recurrent_kernel.shape))
     run = as_function if tf.executing_eagerly() else inline
     outputs, final = run(x, mask, tuple(state), kernel, bias, recurrent_kernel, recurrent_bias)
     return tf.ensure_shape(outputs, (*x.shape[:2], recurrent_kernel.shape[0])), final

@@ -1,0 +1,200 @@
+"""Training step and inference of stacked bidirectional layers: this package, stock Keras, and PyTorch where it is installed.
+
+    python benchmarks/recurrent.py --cell lstm gru --frames 400 --json recurrent.json
+
+Medians of alternating runs in one process, so that a busy machine slows all of them alike; read the ratios. A training
+step is the forward pass and all gradients. `--memory` runs each of them alone and adds its peak memory.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+import speechrnn.layers as ours
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+KERAS_NAMES = {"lstm": "LSTM", "gru": "GRU", "simple": "SimpleRNN"}
+TORCH_NAMES = {"lstm": "LSTM", "gru": "GRU", "simple": "RNN"}
+
+
+def keras_runs(library, args, cell: str, frames: int, lengths: np.ndarray | None) -> dict[str, Callable]:
+    """The training step and the inference of a stack of a Keras library's layers."""
+    layer = getattr(library, KERAS_NAMES[cell])
+    stack = [keras.layers.Bidirectional(layer(args.units, return_sequences=True)) for _ in range(args.layers)]
+    x = tf.random.normal((args.batch, frames, args.features))
+    mask = None if lengths is None else tf.sequence_mask(lengths, frames)
+
+    def network(training):
+        y = x
+        for bidirectional in stack:
+            y = bidirectional(y, mask=mask, training=training)
+        return y
+
+    network(False)
+
+    @tf.function
+    def train():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(network(True))
+        return tape.gradient(loss, [v for bidirectional in stack for v in bidirectional.trainable_variables])
+
+    @tf.function
+    def infer():
+        return network(False)
+
+    return {"train": lambda: train()[-1].numpy(), "infer": lambda: infer().numpy()}
+
+
+def torch_runs(args, cell: str, frames: int, lengths: np.ndarray | None, packed: bool) -> dict[str, Callable]:
+    """The same of a PyTorch module; `packed` gives it the lengths."""
+    torch.set_num_threads(os.cpu_count())
+    module = getattr(torch.nn, TORCH_NAMES[cell])(
+        args.features, args.units, args.layers, bidirectional=True, batch_first=True
+    )
+    x = torch.randn(args.batch, frames, args.features)
+    rows = torch.tensor(np.full(args.batch, frames) if lengths is None else lengths)
+
+    def network():
+        if not packed:
+            return module(x)[0]
+        sequence = torch.nn.utils.rnn.pack_padded_sequence(x, rows, batch_first=True, enforce_sorted=False)
+        return torch.nn.utils.rnn.pad_packed_sequence(module(sequence)[0], batch_first=True)[0]
+
+    def train():
+        module.zero_grad()
+        network().sum().backward()
+
+    def infer():
+        with torch.inference_mode():
+            network()
+
+    return {"train": train, "infer": infer}
+
+
+def contenders(args, cell: str, frames: int) -> dict[str, Callable[[], dict[str, Callable]]]:
+    """What is compared, by name; each builds itself when called."""
+    lengths = None
+    if args.ragged:
+        lengths = np.random.default_rng(0).integers(frames // 3, frames + 1, args.batch)
+        lengths[0] = frames
+    found = {"speechrnn": lambda: keras_runs(ours, args, cell, frames, lengths)}
+    if args.stock:
+        found["Keras"] = lambda: keras_runs(keras.layers, args, cell, frames, lengths)
+    if torch is not None:
+        found["PyTorch padded"] = lambda: torch_runs(args, cell, frames, lengths, packed=False)
+        if args.packed:
+            found["PyTorch packed"] = lambda: torch_runs(args, cell, frames, lengths, packed=True)
+    if args.only:
+        return {name: build for name, build in found.items() if name == args.only}
+    return found
+
+
+def measure(args, cell: str, frames: int) -> list[dict]:
+    """One row for each contender and kind of run."""
+    rows = []
+    built = {name: build() for name, build in contenders(args, cell, frames).items()}
+    for kind in args.what:
+        runs = {name: by_kind[kind] for name, by_kind in built.items()}
+        first = {name: seconds(run) for name, run in runs.items()}
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(args.repeats):
+            for name, run in runs.items():
+                times[name].append(seconds(run))
+        for name in runs:
+            row = {"cell": cell, "frames": frames, "batch": args.batch, "kind": kind, "name": name}
+            row |= {"median": statistics.median(times[name]), "best": min(times[name]), "first": first[name]}
+            rows.append(row)
+    return rows
+
+
+def seconds(run: Callable) -> float:
+    """Wall time of one run."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def peak_memory(args, cell: str, frames: int, kind: str, name: str) -> int:
+    """Bytes that a contender's runs add to a process that has only imported and built it."""
+    command = [sys.executable, __file__, "--only", name, "--cell", cell, "--frames", str(frames), "--what", kind]
+    for option in ("batch", "features", "units", "layers"):
+        command += [f"--{option}", str(getattr(args, option))]
+    command += ["--ragged"] * args.ragged + ["--stock", "--packed", "--repeats", "3", "--peak"]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def print_peak(args) -> None:
+    """Runs the only contender and prints the memory it added, in bytes."""
+    name, build = next(iter(contenders(args, args.cell[0], args.frames[0]).items()))
+    run = build()[args.what[0]]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(args.repeats):
+        run()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+def show(rows: list[dict], memory: bool) -> None:
+    """Prints the table; a ratio is ours divided by the other's."""
+    title = f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, TensorFlow {tf.__version__}, "
+    title += f"Keras {keras.__version__}" + (f", PyTorch {torch.__version__}" if torch else "")
+    table = Table(title=title)
+    columns = ["", "cell", "frames", "batch", "median ms", "best ms", "first s", "ours / it", "best / best"]
+    for column in columns + ["peak MB"] * memory:
+        table.add_column(column, justify="left" if column in ("", "cell") else "right")
+    for row in rows:
+        same = [r for r in rows if all(r[k] == row[k] for k in ("cell", "frames", "kind"))]
+        mine = next((r for r in same if r["name"] == "speechrnn"), row)
+        cells = [f"{row['name']}, {row['kind']}", row["cell"], str(row["frames"]), str(row["batch"])]
+        cells += [f"{1e3 * row['median']:.0f}", f"{1e3 * row['best']:.0f}", f"{row['first']:.1f}"]
+        cells += [f"{mine['median'] / row['median']:.2f}", f"{mine['best'] / row['best']:.2f}"]
+        table.add_row(*cells, *([f"{row['peak'] / 1e6:.0f}"] if memory else []), end_section=row is same[-1])
+    Console(width=max(120, Console().width)).print(table)
+
+
+def main() -> None:
+    """Parses, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cell", nargs="+", choices=KERAS_NAMES, default=["lstm", "gru"])
+    parser.add_argument("--frames", nargs="+", type=int, default=[400])
+    parser.add_argument("--what", nargs="+", choices=["train", "infer"], default=["train", "infer"])
+    for name, value in {"batch": 16, "features": 80, "units": 256, "layers": 3, "repeats": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--ragged", action="store_true", help="rows of unequal length, masked or packed")
+    parser.add_argument("--stock", action=argparse.BooleanOptionalAction, default=True, help="stock Keras too")
+    parser.add_argument("--packed", action=argparse.BooleanOptionalAction, default=False, help="PyTorch packed too")
+    parser.add_argument("--memory", action="store_true", help="peak memory too, each in a process of its own")
+    parser.add_argument("--json", metavar="FILE", help="write the rows to a file")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak:
+        return print_peak(args)
+    rows = [row for cell in args.cell for frames in args.frames for row in measure(args, cell, frames)]
+    for row in rows if args.memory else []:
+        row["peak"] = peak_memory(args, row["cell"], row["frames"], row["kind"], row["name"])
+    show(rows, args.memory)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump(rows, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
