@@ -28,10 +28,13 @@ class Store(Protocol):
     """Arrays by entry; `get` gives None for one it does not hold."""
 
     def get(self, entry: Entry) -> np.ndarray | None:
-        """The array kept for an example."""
+        """The array kept for an entry."""
 
     def put(self, entry: Entry, values: np.ndarray) -> None:
-        """Keeps an array for an example."""
+        """Keeps an array for an entry."""
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether it seems to hold an entry, without reading it."""
 
 
 class Nothing:
@@ -43,6 +46,10 @@ class Nothing:
 
     def put(self, entry: Entry, values: np.ndarray) -> None:
         """Does nothing."""
+
+    def holds(self, entry: Entry) -> bool:
+        """False."""
+        return False
 
 
 class Memory:
@@ -59,6 +66,10 @@ class Memory:
     def put(self, entry: Entry, values: np.ndarray) -> None:
         """Keeps an array."""
         self._held[entry.index] = pack(values)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether it holds an entry."""
+        return entry.index in self._held
 
 
 class Folder:
@@ -109,6 +120,13 @@ class Folder:
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT)
                 reason = "the disk is full" if full else str(error)
                 _log.warning("%s: %s. The run goes on without writing to the cache.", self._folder, reason)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether there is a file for an entry, damaged or not."""
+        try:
+            return self._path(entry).exists()
+        except OSError:
+            return False
 
     def _path(self, entry: Entry) -> Path:
         example = entry.example

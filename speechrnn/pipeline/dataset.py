@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +14,15 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.faults import Faults
-from speechrnn.features.augment import Augmentation, augment_features, warp_factors
+from speechrnn.features.augment import Augmentation
 from speechrnn.manifest import Example
 from speechrnn.pipeline.cache import Folder, Memory, Nothing, Store
+from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, passes, warp_of
 from speechrnn.pipeline.loading import FeatureSource, Loader, Source
 from speechrnn.pipeline.planning import Planner
-from speechrnn.pipeline.selection import Entry, select
+from speechrnn.pipeline.records import Records, RecordSource, RecordWriter
+from speechrnn.pipeline.selection import Entry, Framing, select
+from speechrnn.pipeline.tfio import GraphDecoder, wanted
 from speechrnn.text import Vocabulary
 
 _UNIT = 0.1
@@ -79,20 +80,9 @@ class Plan:
         return self.faults.summary(self.total)
 
 
-@dataclass(frozen=True)
-class _Front:
-    """How long a signal's features are; without features, a sample is a frame."""
-
-    layer: Any
-    sample_rate: int
-
-    def frame_count(self, length: Any) -> Any:
-        return length if self.layer is None else self.layer.frame_count(length)
-
-
 def batches(
-    examples: Sequence[Example],
-    features: keras.Layer | None,
+    examples: Sequence[Example] | str | os.PathLike,
+    features: Any,
     vocabulary: Vocabulary | None = None,
     *,
     batch_size: int | None = None,
@@ -122,7 +112,7 @@ def batches(
     of another row at weight 0, and named there once.
 
     Args:
-        examples: Lines of a manifest.
+        examples: Lines of a manifest, or a folder that `write_tfrecords` wrote.
         features: A layer such as `LogMel`; None gives the signals.
         vocabulary: Writes the texts as targets; None for labels or inference.
         batch_size: Rows in every batch; 16 if neither this nor `batch_seconds` is given.
@@ -154,42 +144,141 @@ def batches(
     """
     if batch_size is not None and batch_seconds is not None:
         raise ValueError(f"Give one of `batch_size` and `batch_seconds`. Received: {batch_size=}, {batch_seconds=}.")
-    rate = _rate(features, sample_rate)
-    front = _Front(features, rate)
+    workers = workers or os.cpu_count() or 1
+    records = None
+    if isinstance(examples, str | os.PathLike):
+        records = _opened(examples, features, vocabulary, augmentation, cache)
+        examples = records.examples
+    framing = Framing(_rate(features, sample_rate), features.frame_count if features is not None else int, stride)
+    entries, collected = _selected(examples, framing, vocabulary, classes, max_duration, faults)
+    planner = Planner(
+        entries, framing, shuffle=shuffle, seed=seed, buckets=buckets,
+        batch_size=None if batch_seconds is not None else batch_size or 16,
+        batch_samples=None if batch_seconds is None else round(batch_seconds * framing.sample_rate),
+        speed=(augmentation.speed if augmentation else None) or (1.0, 1.0),
+        unit=max(1, round(_UNIT * framing.sample_rate)),
+    )  # fmt: skip
+    plan = Plan(planner, entries, collected, len(examples), initial_epoch)
+    changes = augmentation is not None and augmentation.changes_signal
+    keeps = features is not None and cache is not None and not changes
+    store = _store(cache, features if keeps else framing.sample_rate)
+    in_graph = None
+    if records is None and wanted(decoder):
+        in_graph = GraphDecoder(
+            entries, planner, store, framing.sample_rate, forced=decoder == "tensorflow-io", workers=workers)
+    decode = None if in_graph is None else in_graph.finish
+    source: Source
+    if records is not None:
+        source = RecordSource(records, features.num_features, framing)
+    elif features is not None and keeps:
+        source = FeatureSource(one_by_one(features), features.num_features, framing, store, decode)
+    else:
+        source = Source(framing, store, augmentation if changes else None, decode)
+    return _dataset(Loader(entries, planner, source, collected), plan, features, augmentation, in_graph, workers)
+
+
+def _dataset(
+    loader: Loader,
+    plan: Plan,
+    features: keras.Layer | None,
+    augmentation: Augmentation | None,
+    in_graph: GraphDecoder | None,
+    workers: int,
+) -> tf.data.Dataset:
+    sizes = {bucket.batch_size for bucket in plan.planner.buckets}
+    rows = sizes.pop() if len(sizes) == 1 else None
+    given = loader.source.width  # None where what is loaded are signals
+    layer = features if given is None else None
+    graph = None if features is None else FeatureGraph(layer, augmentation, warp_of(features, augmentation))
+    dataset = passes(
+        loader.load, plan, steps=plan.steps, finish=graph, workers=workers,
+        shapes=([rows, None] if given is None else [rows, None, given],
+                [rows] if plan.entries[0].target.ndim == 0 else [rows, None]),
+        names=("signal", "length") if features is None else ("features", "frames"),
+        decoded=None if in_graph is None else in_graph.apply,
+    )  # fmt: skip
+    dataset._speechrnn_plan = plan
+    return dataset
+
+
+def write_tfrecords(
+    examples: Sequence[Example],
+    features: keras.Layer,
+    vocabulary: Vocabulary | None,
+    folder: str | os.PathLike,
+    *,
+    shards: int = 8,
+    overwrite: bool = False,
+    **options: Any,
+) -> int:
+    """Writes the features of examples as sharded TFRecords, which `batches(folder, features, ...)` reads.
+
+    Args:
+        examples: Lines of a manifest.
+        features: The layer that makes the features.
+        vocabulary: What the texts are written in, or None.
+        folder: Where to write; appears whole or not at all.
+        shards: Number of files.
+        overwrite: Whether to replace records that are there.
+        **options: `classes`, `decoder`, `faults`, `max_duration`, `stride` and `workers`, as for `batches`.
+
+    Returns:
+        Number of examples written; the others are in `faults`.
+
+    Raises:
+        FileExistsError: The folder is there and `overwrite` is false, or it holds something else.
+        OSError: The disk is full or refuses; no partial folder stays behind.
+    """
+    unknown = set(options) - {"classes", "decoder", "faults", "max_duration", "stride", "workers"}
+    if unknown:
+        raise TypeError(f"`write_tfrecords` has no option {', '.join(sorted(unknown))}. See its documentation.")
+    written = 0
+    with RecordWriter(folder, features, vocabulary, shards=shards, overwrite=overwrite) as writer:
+        dataset = batches(examples, features, vocabulary, **options)
+        plan = plan_of(dataset)
+        for batch, (inputs, _, weight) in zip(plan.planner.epoch(0).batches, dataset, strict=True):
+            values, frames = inputs["features"].numpy(), inputs["frames"].numpy()
+            for row in np.flatnonzero(weight.numpy()):
+                writer.add(plan.entries[batch.indices[row]], values[row, : frames[row]])
+                written += 1
+    return written
+
+
+def _selected(
+    examples: Sequence[Example],
+    framing: Framing,
+    vocabulary: Vocabulary | None,
+    classes: Sequence[str] | None,
+    max_duration: float | None,
+    faults: Faults | None,
+) -> tuple[list[Entry], Faults]:
     collected = Faults() if faults is None else faults
-    before = len(collected)
     entries = select(
-        examples, sample_rate=rate, frame_count=front.frame_count, vocabulary=vocabulary, classes=classes,
-        stride=stride, max_duration=max_duration, faults=collected,
-    )
+        examples, framing, vocabulary=vocabulary, classes=classes, max_duration=max_duration, faults=collected)
     if not entries:
         raise ValueError(f"No example is left to make a batch of. {collected.summary(len(examples))}")
-    if faults is None and len(collected) > before:
+    if faults is None and len(collected):
         _log.warning("%s", collected.summary(len(examples)))
-    signals_change = augmentation is not None and augmentation.changes_signal
-    planner = Planner(
-        entries, frame_count=front.frame_count, shuffle=shuffle, seed=seed, stride=stride, buckets=buckets,
-        batch_size=None if batch_seconds is not None else batch_size or 16,
-        batch_samples=None if batch_seconds is None else round(batch_seconds * rate),
-        speed=_speed(augmentation), unit=max(1, round(_UNIT * rate)),
-    )
-    plan = Plan(planner, entries, collected, len(examples), initial_epoch)
-    options = {"sample_rate": rate, "frame_count": front.frame_count, "stride": stride}
-    keeps_features = features is not None and cache is not None and not signals_change
-    source = (
-        FeatureSource(_one_by_one(features), features.num_features, store=_store(cache, features), **options)
-        if keeps_features
-        else Source(store=_store(cache, rate), augmentation=augmentation if signals_change else None, **options)
-    )
-    loader = Loader(entries, planner, source, collected)
-    return _dataset(loader, plan, features, keeps_features, augmentation, workers or os.cpu_count() or 1)
+    return entries, collected
 
 
-def _speed(augmentation: Augmentation | None) -> tuple[float, float]:
-    if augmentation is None or not augmentation.speed:
-        return 1.0, 1.0
-    low, high = augmentation.speed
-    return low, high
+def _opened(
+    folder: str | os.PathLike,
+    features: keras.Layer | None,
+    vocabulary: Vocabulary | None,
+    augmentation: Augmentation | None,
+    cache: str | os.PathLike | None,
+) -> Records:
+    if augmentation is not None and augmentation.changes_signal:
+        raise ValueError(
+            f"{folder}: holds features, whose signals cannot be changed. Received: {augmentation}. "
+            "Turn off `speed`, `gain`, `noise_folder` and `rir_folder`, or read the audio."
+        )
+    if cache is not None:
+        raise ValueError(f"{folder}: holds features, which need no cache. Received: cache={cache!r}. Leave it out.")
+    records = Records(folder)
+    records.check(features, vocabulary)
+    return records
 
 
 def plan_of(dataset: tf.data.Dataset) -> Plan:
@@ -240,122 +329,3 @@ def _store(cache: str | os.PathLike | None, kept: keras.Layer | int) -> Store:
     if isinstance(kept, int):
         return Folder(cache, f"signal at {kept} Hz")
     return Folder(cache, fingerprint(kept))
-
-
-def fingerprint(features: keras.Layer) -> str:
-    """What a layer's values depend on: its class, configuration (but for its name) and weights."""
-    config = {key: value for key, value in features.get_config().items() if key not in ("name", "trainable", "dtype")}
-    weights = b"".join(np.ascontiguousarray(weight).tobytes() for weight in features.get_weights())
-    return f"{type(features).__name__} {json.dumps(config, sort_keys=True, default=str)} {zlib.crc32(weights)}"
-
-
-def _own(features: keras.Layer) -> keras.Layer:
-    """The layer, with its statistics where `tf.data` can reach them: in the processor's memory."""
-    if not features.weights:
-        return features
-    with tf.device("/CPU:0"):
-        own = type(features).from_config(features.get_config())
-        own.set_weights(features.get_weights())
-    return own
-
-
-def _one_by_one(features: keras.Layer) -> Callable[[np.ndarray], np.ndarray]:
-    """Features `(frames, features)` of one signal, for a cache that misses."""
-    own = _own(features)
-
-    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.float32), tf.TensorSpec([1], tf.int32)])
-    def compute(signal: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        return own(signal, length, training=False)
-
-    def one(signal: np.ndarray) -> np.ndarray:
-        with tf.device("/CPU:0"):
-            return compute(signal[None], np.array([len(signal)], np.int32)).numpy()[0]
-
-    return one
-
-
-def _warp(features: keras.Layer | None, augmentation: Augmentation | None) -> np.ndarray | None:
-    """The matrices that scaling the frequency axis in hertz needs from the layer that made the bands."""
-    if augmentation is None or not augmentation.frequency_scale or augmentation.frequency_axis != "hertz":
-        return None
-    if not hasattr(features, "frequency_warp"):
-        raise ValueError(
-            'frequency_axis="hertz" needs features with mel bands, such as LogMel. '
-            f'Received: {type(features).__name__}. Use frequency_axis="mel", or leave `frequency_scale` at 0.'
-        )
-    return features.frequency_warp(warp_factors(augmentation))
-
-
-def _augment_rows(
-    features: tf.Tensor, frames: tf.Tensor, seeds: tf.Tensor, augmentation: Augmentation, warp: np.ndarray | None
-) -> tf.Tensor:
-    padded = tf.shape(features)[1]
-
-    def one(row: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        values, count, seed = row
-        changed = augment_features(values[:count], augmentation, seed, warp=warp)
-        return tf.pad(changed, [[0, padded - tf.shape(changed)[0]], [0, 0]])
-
-    return tf.map_fn(one, (features, frames, seeds), fn_output_signature=tf.float32)
-
-
-def _dataset(
-    loader: Loader,
-    plan: Plan,
-    features: keras.Layer | None,
-    keeps_features: bool,
-    augmentation: Augmentation | None,
-    workers: int,
-) -> tf.data.Dataset:
-    sizes = {bucket.batch_size for bucket in plan.planner.buckets}
-    rows = sizes.pop() if len(sizes) == 1 else None
-    classes = plan.entries[0].target.ndim == 0
-    front = None if features is None or keeps_features else _own(features)
-
-    warp = _warp(features, augmentation)
-
-    def load(epoch: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, ...]:
-        batch = loader.load(int(epoch), int(step))
-        return batch.values, batch.lengths, batch.target, batch.weight, batch.seeds
-
-    def make(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tuple]:
-        types = [tf.float32, tf.int32, tf.int32, tf.float32, tf.int32]
-        values, lengths, target, weight, seeds = tf.numpy_function(load, [epoch, step], types)
-        values.set_shape([rows, None, features.num_features] if keeps_features else [rows, None])
-        target.set_shape([rows] if classes else [rows, None])
-        for tensor, shape in ((lengths, [rows]), (weight, [rows]), (seeds, [rows, 2])):
-            tensor.set_shape(shape)
-        if features is None:
-            return step, ({"signal": values, "length": lengths}, target, weight)
-        if front is not None:
-            values, lengths = front(values, lengths, training=False), front.frame_count(lengths)
-        if augmentation is not None and augmentation.changes_features:
-            values = tf.ensure_shape(_augment_rows(values, lengths, seeds, augmentation, warp), values.shape)
-        return step, ({"features": values, "frames": lengths}, target, weight)
-
-    def next_epoch() -> np.ndarray:
-        return np.int64(plan.epoch)
-
-    def finish(epoch: np.ndarray) -> np.ndarray:
-        plan.epoch = int(epoch) + 1
-        return np.int64(0)
-
-    def hand_over(epoch: tf.Tensor, made: tuple[tf.Tensor, tuple]) -> tuple:
-        # Counted here, after the prefetch: a pass that somebody broke off, or only peeked into, is no epoch.
-        step, batch = made
-        last = tf.equal(step, plan.steps - 1)
-        tf.cond(last, lambda: tf.numpy_function(finish, [epoch], tf.int64), lambda: tf.constant(0, tf.int64))
-        return batch
-
-    one_pass = tf.data.Dataset.from_tensors(0).map(lambda _: tf.ensure_shape(
-        tf.numpy_function(next_epoch, [], tf.int64), []))
-    steps = one_pass.flat_map(
-        lambda epoch: tf.data.Dataset.range(plan.steps).map(lambda step: (epoch, step)))
-    made = steps.map(lambda epoch, step: (epoch, make(epoch, step)), num_parallel_calls=workers)
-    dataset = made.prefetch(2).map(hand_over).apply(tf.data.experimental.assert_cardinality(plan.steps))
-    options = tf.data.Options()
-    options.deterministic = True
-    options.threading.private_threadpool_size = workers + 1
-    dataset = dataset.with_options(options)
-    dataset._speechrnn_plan = plan
-    return dataset

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from speechrnn import audio
 from speechrnn.faults import Faults, data_error
 from speechrnn.features.augment import Augmentation, augment_signal
-from speechrnn.manifest import Example
 from speechrnn.pipeline.cache import Store, through
 from speechrnn.pipeline.planning import Planner
-from speechrnn.pipeline.selection import Entry, logit_frames, name
+from speechrnn.pipeline.selection import Entry, Framing, name
 
 _ROUNDING = 0.02
 """Seconds by which a signal may outlast its manifest line (rounded durations, resampling); it is cut."""
 
 
-def decode(example: Example, sample_rate: int) -> np.ndarray:
+def read(entry: Entry, sample_rate: int) -> np.ndarray:
     """The example's samples, float32 `(samples,)`, with soundfile and soxr."""
+    example = entry.example
     signal, _ = audio.read(
         example.path,
         sample_rate=sample_rate,
@@ -61,27 +62,28 @@ class Source:
     """What a row is made of: a signal, decoded, kept, augmented.
 
     Args:
-        sample_rate: Samples per second of the signals.
-        frame_count: Feature frames of a signal of so many samples.
-        stride: Feature frames to an output frame of the network.
+        framing: How samples become frames.
         store: Keeps decoded signals.
         augmentation: How the signals are changed, or None.
+        decode: The samples of an entry, from those that a decoder in the graph gave, or from the file if it gave None.
     """
 
     def __init__(
         self,
-        *,
-        sample_rate: int,
-        frame_count: Callable[[int], int],
-        stride: int,
+        framing: Framing,
         store: Store,
-        augmentation: Augmentation | None,
+        augmentation: Augmentation | None = None,
+        decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None,
     ) -> None:
-        self._sample_rate = sample_rate
-        self._frame_count = frame_count
-        self._stride = stride
+        self._framing = framing
+        self._decode = decode
         self._store = store
         self._augmentation = augmentation
+
+    @property
+    def width(self) -> int | None:
+        """Features in a frame; None for signals."""
+        return None
 
     def padded(self, limit: int) -> tuple[int, ...]:
         """Shape of a row padded to `limit` samples."""
@@ -90,19 +92,20 @@ class Source:
     def stand_in(self) -> np.ndarray:
         """A row for a batch in which every row failed: the shortest silence that has a frame."""
         length = 1
-        while self._frame_count(length) < 1:
+        while self._framing.frame_count(length) < 1:
             length *= 2
         return np.zeros(length, np.float32)
 
     def decoded(self, entry: Entry, given: np.ndarray | None) -> np.ndarray:
         """The whole signal of an entry, checked against what the manifest promised."""
-        signal = decode(entry.example, self._sample_rate) if given is None else given
+        rate = self._framing.sample_rate
+        signal = read(entry, rate) if self._decode is None else self._decode(entry, given)
         excess = len(signal) - entry.length
-        if excess > _ROUNDING * self._sample_rate:
+        if excess > _ROUNDING * rate:
             raise data_error(entry.example.path, "longer than the manifest says", (
-                f"lasts {len(signal) / self._sample_rate:.3f} s. "
+                f"lasts {len(signal) / rate:.3f} s. "
                 f"The manifest says {entry.example.duration:.3f} s; prepare it again."))
-        frames = logit_frames(len(signal), self._frame_count, self._stride)
+        frames = self._framing.logit_frames(len(signal))
         if frames < max(1, entry.required):
             raise data_error(entry.example.path, "too short for their text", (
                 f"gives {frames} output frames, and the text needs at least {max(1, entry.required)}. "
@@ -118,33 +121,57 @@ class Source:
             drawn = self._augmentation  # but for the speed, which the plan has drawn: lengths follow from it
             if drawn.speed is not None:
                 drawn = dataclasses.replace(drawn, speed=(speed, speed))
-            signal = augment_signal(signal, self._sample_rate, drawn, rng)[:limit]
-            if logit_frames(len(signal), self._frame_count, self._stride) < max(1, entry.required):
+            signal = augment_signal(signal, self._framing.sample_rate, drawn, rng)[:limit]
+            if self._framing.logit_frames(len(signal)) < max(1, entry.required):
                 return None
         return signal
 
 
-class FeatureSource(Source):
-    """Features that are kept instead of the signals they come from.
+class FeatureRows(Source):
+    """Rows that are features.
 
     Args:
-        compute: Features `(frames, features)` of one signal.
         width: Features in a frame.
-        **options: As for `Source`, without augmentation.
+        framing: How samples become frames.
+        store: Keeps the features.
+        decode: As for `Source`.
     """
 
-    def __init__(self, compute: Callable[[np.ndarray], np.ndarray], width: int, **options) -> None:
-        super().__init__(augmentation=None, **options)
-        self._compute = compute
+    def __init__(
+        self,
+        width: int,
+        framing: Framing,
+        store: Store,
+        decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None,
+    ) -> None:
+        super().__init__(framing, store, decode=decode)
         self._width = width
+
+    @property
+    def width(self) -> int | None:
+        """Features in a frame."""
+        return self._width
 
     def padded(self, limit: int) -> tuple[int, ...]:
         """Shape of a row padded to `limit` samples."""
-        return (int(self._frame_count(limit)), self._width)
+        return (int(self._framing.frame_count(limit)), self._width)
 
     def stand_in(self) -> np.ndarray:
         """One frame of zeros."""
         return np.zeros((1, self._width), np.float32)
+
+
+class FeatureSource(FeatureRows):
+    """Features that are kept instead of the signals they come from.
+
+    Args:
+        compute: Features `(frames, features)` of one signal.
+        *shared: As for `FeatureRows`.
+    """
+
+    def __init__(self, compute: Callable[[np.ndarray], np.ndarray], *shared: Any) -> None:
+        super().__init__(*shared)
+        self._compute = compute
 
     def row(
         self, entry: Entry, speed: float, limit: int, rng: np.random.Generator, given: np.ndarray | None
@@ -166,31 +193,31 @@ class Loader:
     def __init__(self, entries: Sequence[Entry], planner: Planner, source: Source, faults: Faults) -> None:
         self._entries = entries
         self._planner = planner
-        self._source = source
+        self.source = source
         self._faults = faults
         self._failed: set[int] = set()
         self._lock = threading.Lock()
 
-    def load(self, epoch: int, step: int, given: Mapping[int, np.ndarray] | None = None) -> Loaded:
-        """Batch `step` of an epoch; `given` holds signals that are decoded already, by row."""
+    def load(self, epoch: int, step: int, *decoded: np.ndarray) -> Loaded:
+        """Batch `step` of an epoch; `decoded` are rows, signals and lengths from a decoder in the graph."""
+        given = {row: signal[:length] for row, signal, length in zip(*decoded, strict=True)} if decoded else {}
         planned = self._planner.epoch(epoch)
         batch = planned.batches[step]
         distinct = len(batch.indices) - batch.filled
         rows = [
-            self._row(self._entries[place], epoch, planned.speeds[place], batch.length, (given or {}).get(position))
+            self._row(self._entries[place], epoch, planned.speeds[place], batch.length, given.get(position))
             for position, place in enumerate(batch.indices[:distinct])
         ]
         good = [position for position, row in enumerate(rows) if row is not None]
-        stand_in = good[0] if good else None
-        chosen = [p if p < distinct and rows[p] is not None else stand_in for p in range(len(batch.indices))]
+        chosen = [p if p in good else good[0] if good else -1 for p in range(len(batch.indices))]
         weight = np.zeros(len(chosen), np.float32)
         weight[good] = 1.0
-        silence = self._source.stand_in()
-        values = [silence if p is None else rows[p] for p in chosen]
-        entries = [None if p is None else self._entries[batch.indices[p]] for p in chosen]
+        values = [rows[p] if p >= 0 else None for p in chosen]
+        filled = [self.source.stand_in() if row is None else row for row in values]
+        entries = [self._entries[batch.indices[p]] if p >= 0 else None for p in chosen]
         return Loaded(
-            values=_padded(values, self._source.padded(batch.length)),
-            lengths=np.array([len(row) for row in values], np.int32),
+            values=_padded(filled, self.source.padded(batch.length)),
+            lengths=np.array([len(row) for row in filled], np.int32),
             target=self._targets(entries, batch.length),
             weight=weight,
             seeds=self._planner.seeds(epoch, [0 if entry is None else entry.index for entry in entries]),
@@ -198,7 +225,7 @@ class Loader:
 
     def _row(self, entry: Entry, epoch: int, speed: float, limit: int, given: np.ndarray | None) -> np.ndarray | None:
         try:
-            return self._source.row(entry, speed, limit, self._planner.generator(epoch, entry.index), given)
+            return self.source.row(entry, speed, limit, self._planner.generator(epoch, entry.index), given)
         except (OSError, ValueError) as error:
             with self._lock:
                 told = entry.index in self._failed

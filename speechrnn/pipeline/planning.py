@@ -7,13 +7,13 @@ up at epoch k goes on as the run that was never stopped.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from speechrnn.pipeline import bucketing
-from speechrnn.pipeline.selection import Entry, logit_frames
+from speechrnn.pipeline.selection import Entry, Framing
 
 _SIMULATED_EPOCHS = 8
 _ORDER, _SPEED, _SIGNAL, _FEATURES = range(4)
@@ -34,13 +34,12 @@ class Planner:
 
     Args:
         entries: The examples that were kept.
-        frame_count: Feature frames of a signal of so many samples.
+        framing: How samples become frames.
         batch_size: Rows in a batch, or
         batch_samples: padded samples in a batch.
         shuffle: Whether rows and batches come in another order each epoch.
         seed: Seed of orders, speeds and augmentation.
         speed: Lowest and highest speed of the signals.
-        stride: Feature frames to an output frame of the network.
         buckets: Largest number of batch shapes.
         unit: Padded lengths are multiples of it, in samples.
     """
@@ -48,23 +47,21 @@ class Planner:
     def __init__(
         self,
         entries: Sequence[Entry],
+        framing: Framing,
         *,
-        frame_count: Callable[[int], int],
         batch_size: int | None,
         batch_samples: int | None,
         shuffle: bool = False,
         seed: int = 0,
         speed: tuple[float, float] = (1.0, 1.0),
-        stride: int = 1,
         buckets: int = bucketing.MAX_BUCKETS,
         unit: int = 1,
     ) -> None:
         self._entries = entries
-        self._frame_count = frame_count
+        self._framing = framing
         self._seed = seed
         self._shuffle = shuffle
         self._speed = speed
-        self._stride = stride
         self._lengths = np.array([entry.length for entry in entries], np.int64)
         self._required = np.array([entry.required for entry in entries], np.int64)
         self._labels = max((entry.target.size for entry in entries), default=0)
@@ -95,7 +92,7 @@ class Planner:
 
     def label_length(self, length: int) -> int:
         """Labels that rows padded to `length` samples are padded to: few shapes, and none without its labels."""
-        return min(self._labels, logit_frames(length, self._frame_count, self._stride))
+        return min(self._labels, self._framing.logit_frames(length))
 
     def generator(self, epoch: int, index: int) -> np.random.Generator:
         """Source of the augmentation of one example's signal in one epoch."""
@@ -112,7 +109,7 @@ class Planner:
             return np.ones(len(self._lengths))
         speeds = np.random.default_rng([self._seed, epoch, _SPEED]).uniform(low, high, len(self._lengths))
         # A text that does not fit into the faster signal is left at its own speed, where it does.
-        frames = np.array([logit_frames(n, self._frame_count, self._stride) for n in self._stretched(speeds)])
+        frames = np.array([self._framing.logit_frames(n) for n in self._stretched(speeds)])
         return np.where(frames < np.maximum(self._required, 1), np.minimum(speeds, 1.0), speeds)
 
     def _stretched(self, speeds: np.ndarray) -> np.ndarray:

@@ -15,6 +15,25 @@ from speechrnn.text import Vocabulary
 
 
 @dataclass(frozen=True)
+class Framing:
+    """How samples become frames.
+
+    Attributes:
+        sample_rate: Samples per second of the signals.
+        frame_count: Feature frames of a signal of so many samples.
+        stride: Feature frames to an output frame of the network.
+    """
+
+    sample_rate: int
+    frame_count: Callable[[int], int]
+    stride: int = 1
+
+    def logit_frames(self, length: int) -> int:
+        """Frames of the network's output for a signal of `length` samples."""
+        return -(-int(self.frame_count(length)) // self.stride)
+
+
+@dataclass(frozen=True)
 class Entry:
     """An example that was kept.
 
@@ -38,34 +57,27 @@ def required_frames(ids: Sequence[int]) -> int:
     return len(ids) + sum(a == b for a, b in pairwise(ids))
 
 
-def logit_frames(length: int, frame_count: Callable[[int], int], stride: int) -> int:
-    """Frames the network's output has for a signal of `length` samples."""
-    return -(-int(frame_count(length)) // stride)
-
-
 def select(
     examples: Sequence[Example],
+    framing: Framing,
     *,
-    sample_rate: int,
-    frame_count: Callable[[int], int],
     vocabulary: Vocabulary | None,
     classes: Sequence[str] | None = None,
-    stride: int,
-    max_duration: float | None,
+    max_duration: float | None = None,
     faults: Faults,
 ) -> list[Entry]:
     """Examples that can be used; the others are named in `faults`, one kind each."""
     entries = []
     labelled = vocabulary is None and any(example.label is not None for example in examples)
     for index, example in enumerate(examples):
-        length = round(example.duration * sample_rate)
-        fault = _unusable(example, length, frame_count, max_duration)
+        length = round(example.duration * framing.sample_rate)
+        fault = _unusable(example, length, framing, max_duration)
         target: list[int] = []
         if fault is None and vocabulary is not None:
             fault = _unwritable(example, vocabulary)
             if fault is None:
                 target = vocabulary.encode(example.text or "")
-                fault = _too_short(target, logit_frames(length, frame_count, stride))
+                fault = _too_short(target, framing.logit_frames(length))
         label = 0
         if fault is None and labelled:
             label, fault = _class_of(example, classes)
@@ -83,7 +95,7 @@ def name(example: Example) -> str:
 
 
 def _unusable(
-    example: Example, length: int, frame_count: Callable[[int], int], max_duration: float | None
+    example: Example, length: int, framing: Framing, max_duration: float | None
 ) -> tuple[str, str] | None:
     if not os.path.exists(example.path):
         return "missing", f"{example.path}: there is no such file. Correct the manifest, or fetch the corpus again."
@@ -92,7 +104,7 @@ def _unusable(
             f"{example.path}: lasts {example.duration:.2f} s, and `max_duration` is {max_duration} s. "
             "Split it (`offset`, `duration`), or raise `max_duration`."
         )
-    if frame_count(length) < 1:
+    if framing.frame_count(length) < 1:
         return "shorter than one frame", f"{example.path}: {example.duration:.4f} s is less than one feature frame."
     return None
 
@@ -111,7 +123,7 @@ def _unwritable(example: Example, vocabulary: Vocabulary) -> tuple[str, str] | N
 
 def _class_of(example: Example, classes: Sequence[str] | None) -> tuple[int, tuple[str, str] | None]:
     label = example.label
-    if classes is not None and label in classes:
+    if classes is not None and isinstance(label, str) and label in classes:
         return list(classes).index(label), None
     if classes is None and isinstance(label, int):
         return label, None

@@ -1,0 +1,207 @@
+"""Decoding in TensorFlow's graph, where tensorflow-io's native library loads.
+
+Its last release, 0.37.1, loads against TensorFlow 2.16 only. Its decoders differ in how they scale: 8-bit WAV is
+unsigned, 24-bit samples are in the upper bits of 32, and Ogg and MP3 come as float. They know no Opus, no SPHERE, no
+32-bit integers and no float64; those are left to soundfile.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from speechrnn import audio
+from speechrnn.faults import data_error
+from speechrnn.pipeline.cache import Store
+from speechrnn.pipeline.loading import read
+from speechrnn.pipeline.planning import Planner
+from speechrnn.pipeline.selection import Entry
+
+FORMATS = (
+    "WAV PCM_16", "WAV PCM_U8", "WAV PCM_24", "WAV FLOAT", "FLAC PCM_16", "FLAC PCM_24", "OGG VORBIS",
+    "MP3 MPEG_LAYER_III",
+)  # fmt: skip
+"""What can be decoded in the graph, as `audio.probe` names it."""
+
+_SLACK = 0.02
+"""Seconds by which a file may outlast its manifest line and still count as read whole."""
+
+
+@functools.cache
+def unavailable() -> str | None:
+    """Why tensorflow-io cannot be used here; None where it can."""
+    need = "It needs tensorflow 2.16, tensorflow-io 0.37.1 and Python 3.12 or older."
+    if importlib.util.find_spec("tensorflow_io") is None:
+        return f"tensorflow-io is not installed. {need}"
+    try:
+        _module().audio.decode_wav(_SHORTEST_WAV, dtype=tf.int16)
+    except (ImportError, AttributeError, NotImplementedError, RuntimeError, OSError, tf.errors.OpError) as error:
+        reason = str(error).strip().splitlines()
+        found = f"tensorflow {tf.__version__}"
+        return f"tensorflow-io does not load with {found} ({reason[0] if reason else type(error).__name__}). {need}"
+    return None
+
+
+def _module() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("tensorflow_io")
+
+
+_SHORTEST_WAV = (
+    b"RIFF\x26\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00\x00\x7d\x00\x00\x02\x00\x10\x00"
+    b"data\x02\x00\x00\x00\x00\x00"
+)
+
+
+def wanted(decoder: str) -> bool:
+    """Whether an option `decoder` means this one.
+
+    Raises:
+        ValueError: It is asked for by name and cannot be used, or the option is unknown.
+    """
+    if decoder not in ("auto", "soundfile", "tensorflow-io"):
+        raise ValueError(f'`decoder` must be "auto", "soundfile" or "tensorflow-io". Received: {decoder!r}.')
+    if decoder == "tensorflow-io" and unavailable():
+        raise ValueError(f'decoder="tensorflow-io" cannot be used. {unavailable()} Use decoder="auto" or "soundfile".')
+    return decoder != "soundfile" and unavailable() is None
+
+
+def decode(path: tf.Tensor, form: tf.Tensor) -> tf.Tensor:
+    """A whole file as float32 `(samples,)`, channels averaged; `form` is an index into `FORMATS`."""
+    tfio, data = _module(), tf.io.read_file(path)
+
+    def integers(function: Callable, dtype: tf.DType, zero: float, scale: float) -> Callable[[], tf.Tensor]:
+        return lambda: (tf.cast(function(data, dtype=dtype), tf.float32) - zero) / scale
+
+    branches = [
+        integers(tfio.audio.decode_wav, tf.int16, 0.0, 2.0**15),
+        integers(tfio.audio.decode_wav, tf.uint8, 128.0, 2.0**7),
+        integers(tfio.audio.decode_wav, tf.int32, 0.0, 2.0**31),
+        lambda: tfio.audio.decode_wav(data, dtype=tf.float32),
+        integers(tfio.audio.decode_flac, tf.int16, 0.0, 2.0**15),
+        integers(tfio.audio.decode_flac, tf.int32, 0.0, 2.0**31),
+        lambda: tfio.audio.decode_vorbis(data),
+        lambda: tfio.audio.decode_mp3(data),
+    ]
+    return tf.ensure_shape(tf.switch_case(form, branches), [None, None])
+
+
+class GraphDecoder:
+    """Decodes the rows of a batch in the graph, those it can; the loader sees to the others.
+
+    Args:
+        entries: The examples that were kept.
+        planner: Their batches by epoch.
+        store: Rows that it holds are not decoded again.
+        sample_rate: Samples per second of the signals.
+        forced: Whether a file that cannot be decoded in the graph is a fault, instead of soundfile's to try.
+        workers: Files decoded at a time.
+    """
+
+    def __init__(
+        self, entries: Sequence[Entry], planner: Planner, store: Store, sample_rate: int, *, forced: bool, workers: int
+    ) -> None:
+        self._entries = entries
+        self._planner = planner
+        self._store = store
+        self._sample_rate = sample_rate
+        self._forced = forced
+        self._workers = workers
+        self._probed: dict[str, audio.AudioInfo | None] = {}
+        self._lock = threading.Lock()
+
+    def apply(self, steps: tf.data.Dataset) -> tf.data.Dataset:
+        """From `(epoch, step)` to `(epoch, step, rows, signals, lengths)`; a row of -1 is none."""
+
+        def requests(epoch: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, ...]:
+            return self._requests(int(epoch), int(step))
+
+        def decoded(row: tf.Tensor, path: tf.Tensor, form: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            samples = decode(path, form)
+            mono = tf.cond(channel < 0, lambda: tf.reduce_mean(samples, axis=1), lambda: samples[:, channel])
+            return row, mono, tf.size(mono)
+
+        def one(epoch: tf.Tensor, step: tf.Tensor) -> tf.data.Dataset:
+            asked = tf.numpy_function(requests, [epoch, step], [tf.int32, tf.string, tf.int32, tf.int32])
+            for column in asked:
+                column.set_shape([None])
+            files = tf.data.Dataset.from_tensor_slices(tuple(asked))
+            rows = files.map(decoded, num_parallel_calls=self._workers).ignore_errors()
+            # A row that failed is missing from here on; `finish` finds out why. One row more keeps a batch of none.
+            none = tf.data.Dataset.from_tensors((tf.constant(-1), tf.zeros([0]), tf.constant(0)))
+            most = tf.size(asked[0], out_type=tf.int64) + 1
+            padded = rows.concatenate(none).padded_batch(most, padded_shapes=([], [None], []))
+            return padded.map(lambda row, signal, length: (epoch, step, row, signal, length))
+
+        return steps.flat_map(one)
+
+    def _requests(self, epoch: int, step: int) -> tuple[np.ndarray, ...]:
+        batch = self._planner.epoch(epoch).batches[step]
+        asked = []
+        for row, place in enumerate(batch.indices[: len(batch.indices) - batch.filled]):
+            entry = self._entries[place]
+            form = self._form(entry)
+            if form is not None and not self._store.holds(entry):
+                channel = -1 if entry.example.channel is None else entry.example.channel
+                asked.append((row, entry.example.path, form, channel))
+        rows, paths, forms, channels = zip(*asked, strict=True) if asked else ((), (), (), ())
+        return (np.array(rows, np.int32), np.array([path.encode() for path in paths], object),
+                np.array(forms, np.int32), np.array(channels, np.int32))
+
+    def _info(self, entry: Entry) -> audio.AudioInfo | None:
+        path = entry.example.path
+        with self._lock:
+            if path in self._probed:
+                return self._probed[path]
+        try:
+            info = audio.probe(path, encoding=entry.example.encoding)
+        except (OSError, ValueError):
+            info = None  # decoding will say what is wrong with it
+        with self._lock:
+            self._probed[path] = info
+        return info
+
+    def _form(self, entry: Entry) -> int | None:
+        """Index into `FORMATS` of a file to decode in the graph; None for one to leave to soundfile."""
+        info = self._info(entry)
+        if info is None or info.format not in FORMATS or entry.example.encoding is not None:
+            return None
+        # The graph decodes whole files, which is wasted on a short segment of a long one.
+        whole = entry.example.offset == 0 and info.duration <= entry.example.duration + _SLACK
+        return FORMATS.index(info.format) if whole or self._forced else None
+
+    def finish(self, entry: Entry, given: np.ndarray | None) -> np.ndarray:
+        """The example's samples at the pipeline's rate: what the graph gave, or else soundfile's.
+
+        Raises:
+            ValueError: It cannot be decoded, or not in the graph although that is asked for.
+        """
+        signal = None if given is None else self._cut(entry, given)
+        if signal is not None:
+            return signal
+        signal = read(entry, self._sample_rate)  # says what is wrong with a broken file
+        if self._forced:
+            info = self._info(entry)
+            raise data_error(entry.example.path, "not decodable by tensorflow-io", (
+                f"{info.format if info else 'this format'} is not among what tensorflow-io decodes here "
+                f'({", ".join(FORMATS)}). Use decoder="auto".'))
+        return signal
+
+    def _cut(self, entry: Entry, whole: np.ndarray) -> np.ndarray | None:
+        """The example's segment at the pipeline's rate; None if there is something wrong with it."""
+        info, example = self._info(entry), entry.example
+        if info is None:
+            return None
+        start, count = round(example.offset * info.sample_rate), max(1, round(example.duration * info.sample_rate))
+        signal = whole[start : start + count]
+        if len(signal) < count - _SLACK * info.sample_rate or not len(signal) or not np.isfinite(signal).all():
+            return None
+        return audio.resample(signal, info.sample_rate, self._sample_rate)
