@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -16,7 +17,7 @@ from speechrnn import edits
 from speechrnn.edits import Edits
 from speechrnn.faults import Fault, Faults
 from speechrnn.manifest import Example
-from speechrnn.transcribe import recognise
+from speechrnn.transcribe import loaded, recognise
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Interval = tuple[float, float]
 
 _DRAWS_AT_ONCE = 1 << 22
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -286,6 +289,8 @@ def evaluate(
             faults.add(example.path, "without a text", message)
         else:
             given.append(example)
+    model = loaded(model)
+    _warn_of_characters(model, given)
     started = time.perf_counter()
     scored = []
     outcomes = recognise(model, given, batch_seconds=batch_seconds, progress=progress)
@@ -304,6 +309,19 @@ def evaluate(
             )
     elapsed = time.perf_counter() - started
     return error_report(scored, faults=tuple(faults), elapsed=elapsed, seed=seed)
+
+
+def _warn_of_characters(model: Recognizer, examples: Sequence[Example]) -> None:
+    """Say how many texts the model could not write even if it heard every word."""
+    missing = [model.vocabulary.missing(" ".join((example.text or "").split())) for example in examples]
+    if any(missing):
+        shown = " ".join(map(repr, sorted(set().union(*missing))[:20]))
+        _log.warning(
+            "%d of %d texts have characters that the model cannot write (%s); they count as errors.",
+            sum(map(bool, missing)),
+            len(examples),
+            shown,
+        )
 
 
 def print_report(report: ErrorReport, console: Console | None = None, *, per_speaker: bool = False) -> None:

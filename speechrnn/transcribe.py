@@ -127,7 +127,7 @@ def recognise(
             "`batch_seconds` must be positive and `piece_seconds` at least 1. "
             f"Received: batch_seconds={batch_seconds}, piece_seconds={piece_seconds}."
         )
-    recogniser = _loaded(model)
+    recogniser = loaded(model)
     waiting: deque[_Recording] = deque()
     window: list[_Piece] = []
     held = 0
@@ -177,7 +177,13 @@ class _Piece:
     signal: np.ndarray
 
 
-def _loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
+def loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
+    """A recogniser as it is, or read from its path; None is the one that comes with the package.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no recogniser.
+    """
     if model is not None and not isinstance(model, str | os.PathLike):
         return model
     if model is None and not DEFAULT_MODEL.exists():

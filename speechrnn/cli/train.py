@@ -1,0 +1,138 @@
+"""Train a recogniser on a manifest."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from speechrnn import files, manifest
+from speechrnn.cli import terminal
+from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.faults import Faults
+from speechrnn.manifest import Example
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from speechrnn.recognizer import SpeechRecognizer
+
+_RUN = "speechrnn.training.run:train"
+_OPTIONS = "speechrnn.training.options:TrainingOptions"
+_AUGMENTATION = "speechrnn.features.augment:Augmentation"
+_FEATURES = "speechrnn.features.layers:LogMel"
+_NETWORK = "speechrnn.networks:recurrent_ctc"
+
+_EPILOG = """\
+The best model goes to --out. Beside it a folder with the ending .training holds the log, the options, the last model,
+and what --resume needs to go on after a kill. Ctrl-C leaves a usable model and exits with 130.
+"""
+
+
+def parser() -> Parser:
+    """The verb's options: the run's own, then those of each part, as the parts declare them."""
+    made = Parser(
+        prog="speechrnn train",
+        usage="speechrnn train MANIFEST [MANIFEST ...] --out MODEL.keras [--valid MANIFEST] [--resume] [options]",
+        description=__doc__,
+        epilog=_EPILOG,
+    )
+    made.add_argument("manifests", nargs="+", metavar="MANIFEST", help=".jsonl manifests with texts, learnt as one")
+    made.add_argument("--out", required=True, metavar="MODEL", help="where the best model goes; ends in .keras")
+    made.add_argument(
+        "--valid", nargs="+", default=[], metavar="MANIFEST", help="other speakers, to choose the best epoch by"
+    )
+    made.add_argument("--model", metavar="MODEL", help="train this model further, instead of a new one")
+    made.add_argument("--augment", action="store_true", help="vary the examples as suits a small corpus of read speech")
+    made.add_argument("--sample-rate", type=int, default=16000, metavar="N", help="of a new model (default: 16000)")
+    of_run = ("model", "examples", "out", "valid", "options", "augmentation", "faults", "callbacks", "verbose")
+    add_options(made, _RUN, title="run", prefix="run", skip=of_run)
+    add_options(made, _OPTIONS, title="training", prefix="training")
+    add_options(made, _AUGMENTATION, title="augmentation", prefix="augmentation")
+    add_options(made, _FEATURES, title="features", prefix="features", skip=("sample_rate",))
+    sizes = ("num_features", "vocabulary_size", "name")  # they follow from the features and the texts
+    add_options(made, _NETWORK, title="network", prefix="network", skip=sizes)
+    return made
+
+
+def run(words: list[str]) -> int:
+    """Train; 0 if every example was used, 1 if some were dropped, 130 after Ctrl-C."""
+    made = parser()
+    arguments = made.parse_args(words)
+    of_model = {**collect(arguments, _FEATURES), **collect(arguments, _NETWORK)}
+    if arguments.model and of_model:
+        made.error(f"--model brings its own features and network, so {', '.join(sorted(of_model))} cannot be chosen.")
+    how = collect(arguments, _RUN)
+    if not how.get("resume"):
+        files.refuse_existing(arguments.out, overwrite=how.get("overwrite", False))
+    examples = [example for path in arguments.manifests for example in manifest.read(path)]
+    valid = [example for path in arguments.valid for example in manifest.read(path)]
+    return _train(arguments, examples, valid, how)
+
+
+def _train(arguments: argparse.Namespace, examples: list[Example], valid: list[Example], how: dict[str, Any]) -> int:
+    terminal.start_tensorflow()
+    import keras
+
+    from speechrnn.features import Augmentation
+    from speechrnn.training import TrainingOptions, train
+
+    options = TrainingOptions(**collect(arguments, _OPTIONS))
+    changes = collect(arguments, _AUGMENTATION)
+    augmentation = Augmentation.speech(**changes) if arguments.augment else Augmentation(**changes) if changes else None
+    keras.utils.set_random_seed(options.seed)
+    model = _model(arguments, examples)
+    faults = Faults()
+    done = train(
+        model,
+        examples,
+        valid=valid or None,
+        options=options,
+        augmentation=augmentation,
+        out=arguments.out,
+        faults=faults,
+        **how,
+    )
+    for fault in faults:
+        terminal.name_fault(fault)
+    scores = [row for row in done.history if row["epoch"] == done.best_epoch and "val_wer" in row]
+    score = f", validation WER {100 * scores[-1]['val_wer']:.1f} %" if scores else ""
+    print(f"{done.model}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
+    code = terminal.verdict(faults, len(examples) + len(valid), noun="examples")
+    return 130 if done.interrupted else code
+
+
+def _model(arguments: argparse.Namespace, examples: list[Example]) -> SpeechRecognizer:
+    """The model to begin with."""
+    from speechrnn import recognizer
+    from speechrnn.features import LogMel
+    from speechrnn.networks import recurrent_ctc
+    from speechrnn.text import Vocabulary
+
+    if arguments.model:
+        return recognizer.load(arguments.model)
+    vocabulary = Vocabulary.from_texts(example.text or "" for example in examples)
+    features = LogMel(arguments.sample_rate, **collect(arguments, _FEATURES))
+    if features.normalize == "global":
+        features.adapt(_signals(examples, arguments.sample_rate))
+    network = recurrent_ctc(
+        num_features=features.num_features, vocabulary_size=len(vocabulary), **collect(arguments, _NETWORK)
+    )
+    return recognizer.SpeechRecognizer(features, network, vocabulary)
+
+
+def _signals(examples: Iterable[Example], sample_rate: int) -> Iterator[np.ndarray]:
+    """Signals of the examples that can be read; training names the others."""
+    from speechrnn import audio
+
+    for example in examples:
+        with suppress(OSError, ValueError):
+            yield audio.read(
+                example.path,
+                sample_rate=sample_rate,
+                offset=example.offset,
+                duration=example.duration,
+                channel=example.channel,
+                encoding=example.encoding,
+            )[0]

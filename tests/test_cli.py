@@ -1,0 +1,431 @@
+"""The command line: generated options, where results go, exit codes, and interruptions."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes import Speller, record
+
+from speechrnn import cli, manifest
+from speechrnn.cli import declared, options, terminal, train
+from speechrnn.cli import download as cli_download
+from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.corpora import CORPORA
+from speechrnn.corpora.download import Downloaded
+from speechrnn.features.augment import Augmentation
+from speechrnn.manifest import Example
+from speechrnn.training.options import TrainingOptions
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def fake_model(monkeypatch):
+    """Any model's name stands for the speller."""
+    speller = Speller()
+    monkeypatch.setattr(terminal, "load_model", lambda path: speller)
+    return speller
+
+
+@pytest.fixture
+def files(tmp_path):
+    return [record(tmp_path / f"{name}.wav", text) for name, text in (("one", "bad cab"), ("two", "jig"))]
+
+
+@pytest.fixture
+def corpus(tmp_path, files):
+    """A manifest of two speakers; the speller makes one error in three words."""
+    examples = [
+        Example(files[0], 0.9, text="bad cab", subject="ann"),
+        Example(files[1], 0.4, text="jag", subject="bob"),
+    ]
+    manifest.write(tmp_path / "test.jsonl", examples)
+    return str(tmp_path / "test.jsonl")
+
+
+# Options from declarations
+
+
+@pytest.mark.parametrize(
+    ("reference", "declaration"),
+    [
+        ("speechrnn.training.options:TrainingOptions", TrainingOptions),
+        ("speechrnn.features.augment:Augmentation", Augmentation),
+    ],
+)
+def test_every_field_with_its_own_default_and_a_sentence(reference, declaration):
+    found = {option.name: option for option in declared.declaration(reference).options}
+    assert list(found) == list(declaration.__dataclass_fields__)
+    for name, field in declaration.__dataclass_fields__.items():
+        assert found[name].default in (field.default, declared.Option.UNKNOWN)
+        assert found[name].help.endswith(".")
+
+
+@pytest.mark.parametrize("verb", ["train", "transcribe", "evaluate"])
+def test_every_option_says_what_it_is_for(verb, capsys):
+    made = __import__(f"speechrnn.cli.{verb}", fromlist=["parser"]).parser()
+    assert [action.option_strings for action in made._actions if not action.help] == []
+
+
+def test_words_become_the_declared_types():
+    parser = train.parser()
+    words = ["m.jsonl", "--out", "a.keras", "--epochs", "3", "--learning-rate", "1e-4", "--cache", "none"]
+    words += ["--no-residual", "--cell", "gru", "--speed", "0.9", "1.1", "--tensorboard", "--f-max", "4000"]
+    given = parser.parse_args(words)
+    assert collect(given, train._OPTIONS) == {"epochs": 3, "learning_rate": 1e-4, "cache": None, "tensorboard": True}
+    assert collect(given, train._NETWORK) == {"residual": False, "cell": "gru"}
+    assert collect(given, train._AUGMENTATION) == {"speed": (0.9, 1.1)}
+    assert collect(given, train._FEATURES) == {"f_max": 4000.0}
+    assert TrainingOptions(**collect(given, train._OPTIONS)) == TrainingOptions(
+        epochs=3, learning_rate=1e-4, cache=None, tensorboard=True
+    )
+
+
+def test_two_parts_with_an_option_of_one_name_keep_both():
+    given = train.parser().parse_args(["m.jsonl", "--out", "a.keras", "--seed", "3", "--features-seed", "4"])
+    assert (collect(given, train._OPTIONS), collect(given, train._FEATURES)) == ({"seed": 3}, {"seed": 4})
+
+
+def test_what_words_cannot_say_is_refused_when_the_parser_is_made():
+    with pytest.raises(TypeError, match="`model` cannot be said"):
+        add_options(Parser(), "speechrnn.evaluate:evaluate", title="", prefix="")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words", "value"),
+    [
+        ("int", ["3"], 3),
+        ("float | None", ["none"], None),
+        ("int | float", ["2"], 2.0),
+        ("tuple[float, float] | None", ["1", "2"], (1.0, 2.0)),
+        ("Sequence[str]", ["a", "b", "c"], ("a", "b", "c")),
+        ("tuple[int, ...]", ["1", "2", "3"], (1, 2, 3)),
+        ("Literal['x', 'y'] | None", ["y"], "y"),
+        ("Literal['x', 'y'] | None", ["none"], None),
+        ("str | os.PathLike[str]", ["a/b"], "a/b"),
+        ("'int | None'", ["5"], 5),
+    ],
+)
+def test_annotations_are_understood(annotation, words, value, monkeypatch, tmp_path):
+    (tmp_path / "made.py").write_text(f"def work(*, option: {annotation} = None): ...\n")
+    monkeypatch.setattr(declared, "PACKAGE", tmp_path)
+    declared._module.cache_clear()
+    parser = Parser()
+    add_options(parser, "speechrnn.made:work", title="", prefix="")
+    assert collect(parser.parse_args(["--option", *words]), "speechrnn.made:work") == {"option": value}
+    declared._module.cache_clear()
+    declared.declaration.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "m.jsonl", "--out", "a.keras", "--epohcs", "3"], "unknown option --epohcs. Did you mean --epochs?"),
+        (["train", "m.jsonl", "--out", "a.keras", "--epoch", "3"], "Did you mean --epochs?"),
+        (["train", "m.jsonl", "--out", "a.keras", "--cell", "lstn"], "invalid choice: 'lstn'"),
+        (["train", "m.jsonl", "--out", "a.keras", "--epochs", "many"], "invalid int value: 'many'"),
+        (["train", "m.jsonl"], "--out"),
+        (["transcribe"], "FILE"),
+        (["transcribe", "a.wav", "--jsn"], "Did you mean --json?"),
+        (["evaluate", "m.keras", "m.jsonl", "extra"], "unexpected argument 'extra'"),
+        (["evalute"], "unknown verb `evalute`. Did you mean `evaluate`?"),
+        (["--verison"], "unknown option `--verison`"),
+        ([], "usage: speechrnn VERB"),
+    ],
+)
+def test_wrong_usage_is_2_with_a_hint_and_nothing_on_stdout(words, said, capsys):
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_help_and_version(capsys):
+    import speechrnn
+
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"speechrnn {speechrnn.__version__}\n"
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in cli.VERBS)
+    for verb in cli.VERBS:
+        assert cli.main([verb, "--help"]) == 0
+        assert f"usage: speechrnn {verb}" in capsys.readouterr().out
+
+
+# Transcribe
+
+
+def test_one_file_gives_its_text_alone(fake_model, files, capsys):
+    assert cli.main(["transcribe", files[0]]) == 0
+    assert capsys.readouterr() == ("bad cab\n", "")
+
+
+def test_several_files_give_path_and_text_in_the_order_given(fake_model, files, capsys):
+    assert cli.main(["transcribe", *files[::-1]]) == 0
+    assert capsys.readouterr().out == f"{files[1]}\tjig\n{files[0]}\tbad cab\n"
+
+
+def test_json_is_one_object_a_line(fake_model, files, capsys):
+    assert cli.main(["transcribe", *files, "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["text"] for entry in found] == ["bad cab", "jig"]
+    assert [word["word"] for word in found[0]["words"]] == ["bad", "cab"]
+
+
+def test_results_go_to_a_file_that_is_not_replaced_unasked(fake_model, files, tmp_path, capsys):
+    out = tmp_path / "new" / "out.txt"
+    assert cli.main(["transcribe", files[0], "--out", str(out)]) == 0
+    assert out.read_text() == "bad cab\n"
+    assert cli.main(["transcribe", files[1], "--out", str(out)]) == 2
+    assert out.read_text() == "bad cab\n"
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main(["transcribe", files[1], "--out", str(out), "--overwrite"]) == 0
+    assert out.read_text() == "jig\n"
+
+
+def test_ctrl_c_keeps_the_results_there_are(fake_model, files, tmp_path, monkeypatch, capsys):
+    from speechrnn import transcribe
+
+    outcomes = transcribe.recognise
+
+    def interrupted(*arguments, **keywords):
+        yield next(outcomes(*arguments, **keywords))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transcribe, "recognise", interrupted)
+    assert cli.main(["transcribe", *files, "--out", str(tmp_path / "out.txt")]) == 130
+    assert (tmp_path / "out.txt").read_text() == f"{files[0]}\tbad cab\n"
+    assert cli.main(["transcribe", *files]) == 130
+    assert capsys.readouterr().out == f"{files[0]}\tbad cab\n"
+
+
+def test_a_closed_pipe_is_no_traceback(fake_model, files, monkeypatch, capsys):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert cli.main(["transcribe", *files]) == cli.BROKEN_PIPE
+    assert capsys.readouterr().err == ""
+
+
+def test_no_bar_where_stderr_is_no_terminal(fake_model, files, capsys):
+    cli.main(["transcribe", *files])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_where_stderr_is_a_terminal_and_results_stay_on_stdout(fake_model, files, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal_output = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal_output)
+    monkeypatch.setenv("TERM", "xterm")
+    assert cli.main(["transcribe", *files]) == 0
+    assert capsys.readouterr().out == f"{files[0]}\tbad cab\n{files[1]}\tjig\n"
+    assert "files" in terminal_output.getvalue()
+
+
+def test_a_missing_model_is_said_before_tensorflow_starts(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "start_tensorflow", lambda: pytest.fail("started"))
+    assert cli.main(["transcribe", files[0], "--model", str(tmp_path / "none.keras")]) == 2
+    assert "none.keras: no such model file" in capsys.readouterr().err
+
+
+# Evaluate
+
+
+def test_a_report_for_people(fake_model, corpus, capsys):
+    assert cli.main(["evaluate", "any.keras", corpus, "--per-speaker"]) == 0
+    out, err = capsys.readouterr()
+    assert "WER 33.33 %" in out
+    assert "jag > jig (1)" in out
+    assert "ann" in out
+    assert "bob" in out
+    assert err == ""
+
+
+def test_a_report_for_programs(fake_model, corpus, capsys, tmp_path):
+    assert cli.main(["evaluate", "any.keras", corpus, "--json", "--details"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["wer"] == pytest.approx(1 / 3)
+    assert found["speakers"]["bob"]["substitutions"] == 1
+    assert [entry["hypothesis"] for entry in found["details"]] == ["bad cab", "jig"]
+    assert cli.main(["evaluate", "any.keras", corpus, "--json", "--out", str(tmp_path / "r.json")]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["wer"] == found["wer"]
+
+
+# Train, on the way to `train()`
+
+
+def test_train_builds_what_was_asked_for(corpus, tmp_path, monkeypatch, capsys):
+    from speechrnn import training
+
+    asked = {}
+
+    def trained(model, examples, **keywords):
+        asked.update(keywords, model=model, examples=examples)
+        rows = ({"epoch": 1, "val_wer": 0.5}, {"epoch": 2, "val_wer": 0.25})
+        return training.TrainingRun(str(keywords["out"]), "folder", rows, 2, 61.0, False)
+
+    monkeypatch.setattr(training, "train", trained)
+    out = str(tmp_path / "m.keras")
+    words = ["train", corpus, "--valid", corpus, "--out", out, "--units", "8", "--layers", "1", "--num-mels", "12"]
+    words += ["--epochs", "2", "--augment", "--time-masks", "1", "--sample-rate", "8000"]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"{out}: epoch 2 of 2, validation WER 25.0 %, 61 s\n"
+    assert asked["options"] == TrainingOptions(epochs=2)
+    assert asked["augmentation"] == Augmentation.speech(time_masks=1)
+    assert (asked["model"].sample_rate, asked["model"].features.num_features) == (8000, 12)
+    assert asked["model"].vocabulary.symbols == tuple(" abcdgj")
+    assert len(asked["examples"]) == len(asked["valid"]) == 2
+    assert "resume" not in asked  # its default stands in train()
+
+
+def test_train_refuses_before_the_work(corpus, tmp_path, capsys):
+    (tmp_path / "m.keras").write_bytes(b"old")
+    words = ["train", corpus, "--out", str(tmp_path / "m.keras")]
+    assert cli.main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main([*words, "--model", "a.keras", "--units", "3"]) == 2
+    assert "units cannot be chosen" in capsys.readouterr().err
+
+
+# Prepare and download
+
+
+def test_prepare_writes_the_manifests_and_names_what_it_left_out(tmp_path, files, capsys):
+    (tmp_path / "list.csv").write_text(f"path,text,who\n{files[0]},Bad CAB,ann\n{files[1]},jig,bob\ngone.wav,x,bob\n")
+    words = ["prepare", "table", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out"), "--subject-column", "who"]
+    assert cli.main(words) == 1
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/out/list.jsonl: 2 examples, 0.00 h\n"
+    assert "gone.wav" in err
+    assert "1 of 3 recordings failed: 1 missing." in err
+    examples = manifest.read(tmp_path / "out" / "list.jsonl")
+    assert [(example.text, example.subject) for example in examples] == [("bad cab", "ann"), ("jig", "bob")]
+    assert cli.main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prepare", "an5", "x", "--out", "y"], "unknown corpus `an5`. Did you mean `an4`?"),
+        (["prepare", "--out", "y", "an4", "x"], "the corpus comes first"),
+        (["prepare", "an4", "x", "--out", "y", "--valid-fractoin", "1"], "Did you mean --valid-fraction?"),
+        (["prepare", "an4", "/nowhere", "--out", "y"], "/nowhere: there is no such folder"),
+        (["download", "an5", "--to", "y"], "Did you mean `an4`?"),
+    ],
+)
+def test_wrong_corpora_are_2(words, said, capsys):
+    assert cli.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_each_corpus_explains_its_own_options(corpus, capsys):
+    assert cli.main(["prepare", corpus.replace("_", "-"), "--help"]) == 0
+    assert "--valid-fraction" in capsys.readouterr().out
+
+
+def test_download_prints_the_folder_and_says_how_it_was_checked(monkeypatch, capsys):
+    asked = {}
+
+    def fetched(name, folder, **keywords):
+        asked.update(keywords, name=name, folder=folder)
+        return Downloaded("there/an4", "free", "md5:0", True)
+
+    monkeypatch.setattr(cli_download, "download", fetched)
+    assert cli.main(["download", "an4", "--to", "there", "--keep-archive", "--retries", "2"]) == 0
+    assert capsys.readouterr() == ("there/an4\n", "speechrnn: there/an4 (free; md5:0, as published)\n")
+    assert asked == {"name": "an4", "folder": "there", "keep_archive": True, "retries": 2, "progress": None}
+
+
+# A process of its own
+
+
+def test_the_module_runs_as_a_process(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "speechrnn",
+            "transcribe",
+            str(tmp_path / "a.wav"),
+            "--model",
+            str(tmp_path / "m.keras"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"speechrnn: error: {tmp_path / 'm.keras'}: no such model file.\n"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15 with NumPy 2, on saving
+def test_a_real_model_transcribes_in_a_process_with_nothing_on_stderr(tmp_path, rng):
+    from speechrnn import audio
+    from speechrnn.features import LogMel
+    from speechrnn.networks import recurrent_ctc
+    from speechrnn.recognizer import SpeechRecognizer
+    from speechrnn.text import Vocabulary
+
+    vocabulary, features = Vocabulary("ab "), LogMel(8000, num_mels=8)
+    network = recurrent_ctc(num_features=8, vocabulary_size=len(vocabulary), units=4, layers=1)
+    SpeechRecognizer(features, network, vocabulary).save(tmp_path / "m.keras")
+    for name, samples in (("a", 4000), ("one", 1), ("c", 9000)):
+        audio.write(tmp_path / f"{name}.wav", rng.uniform(-0.1, 0.1, samples), 8000)
+    names = [str(tmp_path / f"{name}.wav") for name in ("a", "one", "c")]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-m", "speechrnn", "transcribe", *names, "--model", str(tmp_path / "m.keras"), "--json"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        check=False,
+    )
+    assert [json.loads(entry)["duration"] for entry in done.stdout.splitlines()] == [0.5, 1.125]
+    assert done.stderr.splitlines() == [
+        f"speechrnn: {names[1]}: 1 sample (0.0001 s at 8000 Hz) are less than one frame of the model. "
+        "Leave it out, or record more.",
+        "speechrnn: 1 of 3 files failed: 1 shorter than one frame.",
+    ]
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_standard_output_is_said():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "speechrnn", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, "speechrnn: error: No space left on device.\n")
+
+
+def test_unknown_names_are_not_abbreviations():
+    parser = Parser(prog="x")
+    parser.add_argument("--overwrite", action="store_true")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--over"])
+
+
+def test_the_helper_module_has_no_second_list_of_options():
+    text = Path(options.__file__).read_text() + Path(train.__file__).read_text()
+    assert "--epochs" not in text
+    assert "--units" not in text

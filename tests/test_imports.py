@@ -1,0 +1,45 @@
+"""What a command line or a small server must be able to import without TensorFlow."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import speechrnn.cli
+
+HEAVY = ("tensorflow", "keras", "librosa", "scipy", "rich", "matplotlib")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def imported(code):
+    """Modules of `HEAVY` that are loaded after `code` ran in a fresh interpreter."""
+    probe = f"{code}\nimport sys\nprint('loaded', *(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
+    return done.stdout.split("loaded")[-1].split()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "speechrnn",
+        "speechrnn.audio, speechrnn.edits, speechrnn.faults, speechrnn.manifest, speechrnn.text",
+        "speechrnn.corpora",
+        "speechrnn.decoding",
+        "speechrnn.transcribe, speechrnn.evaluate",
+        "speechrnn.training.options",
+    ],
+)
+def test_imports_without_tensorflow(module):
+    assert imported(f"import {module}") == []
+
+
+def test_every_verb_is_imported_and_explained_without_tensorflow():
+    verbs = [verb.replace("-", "_") for verb in speechrnn.cli.VERBS]
+    code = f"import {', '.join(f'speechrnn.cli.{verb}' for verb in verbs)}\nfrom speechrnn.cli import main\n"
+    assert imported(code + f"[main([verb, '--help']) for verb in {speechrnn.cli.VERBS!r}]") == []
+
+
+def test_no_program_text_imports_keras_internals():
+    for path in (ROOT / "speechrnn").rglob("*.py"):
+        assert "keras.src" not in path.read_text(encoding="utf-8"), path
