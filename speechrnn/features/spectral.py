@@ -260,33 +260,6 @@ def with_deltas(features: Any, frames: Any = None, *, order: int, width: int = 9
 # Normalisation
 
 
-def moments(features: Any, frames: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and standard deviation over the valid frames.
-
-    Args:
-        features: float32 `(..., frames, features)`, finite also after the valid frames.
-        frames: Integer `(...)`, valid frames in each row; None means all.
-
-    Returns:
-        Two float32 `(..., 1, features)`.
-    """
-    features = tf.convert_to_tensor(features)
-    first = features[..., :1, :]
-    shifted = features - first  # float32 sums of thousands of frames near -23 would be off by more than rounding
-    if frames is None:
-        count = tf.cast(tf.maximum(tf.shape(features)[-2], 1), features.dtype)
-    else:
-        count = tf.cast(tf.maximum(frames, 1), features.dtype)[..., tf.newaxis, tf.newaxis]
-        shifted = mask_frames(shifted, frames)
-    shift = tf.reduce_sum(shifted, axis=-2, keepdims=True) / count
-    spread = tf.square(shifted - shift)
-    if frames is not None:
-        spread = mask_frames(spread, frames)
-    mean = tf.reduce_sum(first, axis=-2, keepdims=True) + shift
-    variance = tf.reduce_sum(spread, axis=-2, keepdims=True) / count
-    return mean, tf.sqrt(tf.maximum(variance, 1e-20))  # the gradient of sqrt(0) is not finite
-
-
 def normalize(features: Any, mean: Any, std: Any, *, min_std: float = MIN_STD) -> tf.Tensor:
     """`(features - mean) / max(std, min_std)`."""
     return (features - mean) / tf.maximum(std, min_std)
@@ -296,12 +269,26 @@ def normalize_utterance(features: Any, frames: Any = None, *, min_std: float = M
     """Gives every feature of every row zero mean and unit variance over the row's valid frames.
 
     Args:
-        features: float32 `(..., frames, features)`.
+        features: float32 `(..., frames, features)`, finite also after the valid frames.
         frames: Integer `(...)`, valid frames in each row; None means all.
         min_std: Smallest divisor, so that a constant feature becomes zero and not noise.
 
     Returns:
         float32, the shape of `features`.
     """
-    mean, std = moments(features, frames)
-    return normalize(features, mean, std, min_std=min_std)
+    features = tf.convert_to_tensor(features)
+    # From the first frame: float32 sums of thousands of frames near -23 would be off by more than rounding.
+    shifted = features - features[..., :1, :]
+    centred = shifted - _mean(shifted, frames)
+    variance = _mean(tf.square(centred), frames)
+    return centred / tf.sqrt(tf.maximum(variance, min_std**2))
+
+
+def _mean(features: tf.Tensor, frames: Any) -> tf.Tensor:
+    """Mean over the valid frames, `(..., 1, features)`: with lengths, one matrix product that copies nothing."""
+    size = tf.shape(features)[-2]
+    if frames is None:
+        return tf.reduce_sum(features, axis=-2, keepdims=True) / tf.cast(tf.maximum(size, 1), features.dtype)
+    weight = tf.cast(valid(frames, size), features.dtype)
+    weight /= tf.cast(tf.maximum(frames, 1), features.dtype)[..., tf.newaxis]
+    return tf.matmul(weight[..., tf.newaxis, :], features)
