@@ -162,7 +162,15 @@ def _split(values, like):
 
 
 def _loop(num_chunks, body, *state):
-    return tf.while_loop(lambda count, *_: count < num_chunks, body, (0, *state), maximum_iterations=num_chunks)[1:]
+    def known(new, old):
+        # A kernel traced for an unknown batch size serves a known one too, and would forget it.
+        return tf.ensure_shape(new, old.shape) if tf.is_tensor(old) else new
+
+    def step(count, *state):
+        count, *new = body(count, *state)
+        return count, *tf.nest.map_structure(known, tuple(new), state)
+
+    return tf.while_loop(lambda count, *_: count < num_chunks, step, (0, *state), maximum_iterations=num_chunks)[1:]
 
 
 def _differentiable(name: str, reverse: bool):
