@@ -85,7 +85,7 @@ def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tup
         if not encoding and str(path).lower().endswith(".mp3") and b"\xff" not in head and head[:3] != b"ID3":
             # libmpg123 would search the whole of a text file for a frame, and complain on stderr.
             raise _undecodable(path, head, "There is no MPEG frame in it.")
-        source: str | io.BytesIO = os.fspath(path)
+        source: bytes | io.BytesIO = os.fsencode(path)  # a name need not be UTF-8
         if not encoding and not check(str(path), plain):
             plain.seek(0)
             source = io.BytesIO(_with_xing_header(plain.read()))
