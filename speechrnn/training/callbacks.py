@@ -1,11 +1,9 @@
 """What happens around an epoch: validation, the best model, the state to resume from, and progress."""
 
-import contextlib
 import csv
 import io
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from speechrnn import files
 from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.training.optimizer import averaged_weights
 from speechrnn.training.options import TrainingOptions
 from speechrnn.training.scoring import Scorer
 
-__all__ = ["Bookkeeping", "RichProgress", "RunState", "averaged_weights", "save_model"]
+__all__ = ["Bookkeeping", "RichProgress", "RunState", "save_model"]
 
 
 @dataclass
@@ -58,21 +57,6 @@ class RunState:
         for old in folder.glob("state-*.weights.h5"):
             if old != self.weights(folder):
                 old.unlink()
-
-
-@contextlib.contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Within the block the model has its moving-average weights, if its optimiser keeps them."""
-    if not getattr(model.optimizer, "use_ema", False):
-        yield
-        return
-    current = [variable.numpy() for variable in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, current, strict=True):
-            variable.assign(value)
 
 
 def save_model(model: SpeechRecognizer, path: Path) -> None:
@@ -209,7 +193,7 @@ class RichProgress(keras.callbacks.Callback):
         parts.append(f"gradient {row['gradient_norm']:.1f}")
         parts.append(f"rate {row['learning_rate']:.1e}")
         parts.append(f"{row['seconds']:.0f} s")
-        self.console.print("  ".join(parts), highlight=False)
+        self.console.print("  ".join(parts), highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away, however training ended."""

@@ -13,8 +13,8 @@ from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
 from speechrnn.manifest import Example
 from speechrnn.recognizer import SpeechRecognizer
-from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, averaged_weights, save_model
-from speechrnn.training.optimizer import make_optimizer
+from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
+from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
 from speechrnn.training.scoring import Scorer
 
