@@ -8,12 +8,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechrnn import edits
+from speechrnn import edits, text
 from speechrnn.edits import Edits
 from speechrnn.faults import Fault, Faults
 from speechrnn.manifest import Example
@@ -177,13 +177,13 @@ class ErrorReport:
         if not self.utterances:
             return f"No utterance was scored; {len(self.faults)} failed."
         low, high = (100 * bound for bound in self.interval)
-        text = (
+        said = (
             f"WER {100 * self.wer:.2f} % (95 % interval {low:.2f} to {high:.2f}), CER {100 * self.cer:.2f} %: "
             f"{self.hits} hits, {self.substitutions} substitutions, {self.deletions} deletions, "
             f"{self.insertions} insertions in {self.words.reference_length:,} words "
             f"of {len(self.utterances):,} utterances"
         )
-        return text + (f"; {len(self.faults)} more FAILED and are in none of these rates." if self.faults else ".")
+        return said + (f"; {len(self.faults)} more FAILED and are in none of these rates." if self.faults else ".")
 
 
 def error_report(
@@ -263,6 +263,7 @@ def evaluate(
     model: Recognizer | str | os.PathLike[str],
     examples: Iterable[Example],
     *,
+    normalize: bool = False,
     batch_seconds: float = 120.0,
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
@@ -276,6 +277,7 @@ def evaluate(
     Args:
         model: A recogniser, or the path of one.
         examples: From a manifest.
+        normalize: Bring both texts to their normal form first: lower case, no punctuation.
         batch_seconds: Audio recognised at once, padding counted.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.
@@ -284,6 +286,8 @@ def evaluate(
     faults = Faults() if faults is None else faults
     given = []
     for example in examples:
+        if normalize and example.text is not None:
+            example = replace(example, text=text.normalize(example.text))
         if example.text is None:
             message = f"{example.path}: has no `text` to compare with. Add it to the manifest."
             faults.add(example.path, "without a text", message)
@@ -301,7 +305,7 @@ def evaluate(
             scored.append(
                 score(
                     example.text or "",
-                    outcome.text,
+                    text.normalize(outcome.text) if normalize else outcome.text,
                     id=example.id,
                     subject=example.subject,
                     seconds=outcome.duration,
@@ -345,13 +349,13 @@ def print_report(report: ErrorReport, console: Console | None = None, *, per_spe
 
 
 def _summary(report: ErrorReport) -> str:
-    text = f"Sentence errors {100 * report.sentence_error_rate:.1f} %; {report.seconds / 3600:.3f} h of audio"
+    said = f"Sentence errors {100 * report.sentence_error_rate:.1f} %; {report.seconds / 3600:.3f} h of audio"
     if report.real_time_factor:
-        text += f"; {1 / report.real_time_factor:,.0f} times real time"
+        said += f"; {1 / report.real_time_factor:,.0f} times real time"
     if report.speaker_interval:
         low, high = (100 * bound for bound in report.speaker_interval)
-        text += f"; interval over {len(report.speakers)} speakers {low:.2f} to {high:.2f} %"
-    return text + "."
+        said += f"; interval over {len(report.speakers)} speakers {low:.2f} to {high:.2f} %"
+    return said + "."
 
 
 def _speaker_table(report: ErrorReport) -> Any:

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import Speller, record
 
 from speechrnn import cli, manifest
+from speechrnn.cli import check_manifest as cli_check
 from speechrnn.cli import declared, options, terminal, train
 from speechrnn.cli import download as cli_download
 from speechrnn.cli.options import Parser, add_options, collect
@@ -239,6 +241,48 @@ def test_a_missing_model_is_said_before_tensorflow_starts(files, tmp_path, capsy
     assert "none.keras: no such model file" in capsys.readouterr().err
 
 
+def test_a_file_name_that_is_not_utf8_comes_out_as_it_went_in(fake_model, tmp_path, files):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/b\xffd.wav")
+    os.rename(files[0], name)
+    outs = tmp_path / "out.txt", tmp_path / "out.jsonl"
+    assert cli.main(["transcribe", name, files[1], "gone\udcff.wav", "--out", str(outs[0])]) == 1
+    assert outs[0].read_bytes().splitlines()[0] == os.fsencode(name) + b"\tbad cab"
+    assert cli.main(["transcribe", name, files[1], "--json", "--out", str(outs[1])]) == 0
+    assert [json.loads(entry)["path"] for entry in outs[1].read_text().splitlines()] == [name, files[1]]
+
+
+def fake_tensorflow(folder, monkeypatch, code):
+    """A `tensorflow` that writes to descriptor 2, as the real one does, and then runs `code`."""
+    (folder / "tensorflow.py").write_text(f"import os\nos.write(2, b'a note')\n{code}\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+
+
+def test_tensorflow_starts_without_its_notes(tmp_path, monkeypatch, capfd):
+    fake_tensorflow(tmp_path, monkeypatch, "")
+    terminal.start_tensorflow()
+    os.write(2, b"open again")
+    assert capfd.readouterr().err == "open again"
+
+
+def test_tensorflow_that_fails_shows_its_notes(tmp_path, monkeypatch, capfd):
+    fake_tensorflow(tmp_path, monkeypatch, "raise ImportError('broken')")
+    with pytest.raises(ImportError, match="broken"):
+        terminal.start_tensorflow()
+    assert capfd.readouterr().err == "a note"
+
+
+def test_who_asks_for_notes_gets_them(tmp_path, monkeypatch, capfd):
+    fake_tensorflow(tmp_path, monkeypatch, "")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    terminal.start_tensorflow()
+    import tensorflow  # noqa: F401
+
+    assert capfd.readouterr().err == "a note"
+
+
 # Evaluate
 
 
@@ -262,10 +306,36 @@ def test_a_report_for_programs(fake_model, corpus, capsys, tmp_path):
     assert json.loads((tmp_path / "r.json").read_text())["wer"] == found["wer"]
 
 
+def test_texts_can_be_brought_to_their_normal_form_first(fake_model, tmp_path, files, capsys):
+    manifest.write(tmp_path / "m.jsonl", [Example(files[0], 0.9, text="Bad, CAB!")])
+    for words, rate in (([], 1.0), (["--normalize"], 0.0)):
+        assert cli.main(["evaluate", "any.keras", str(tmp_path / "m.jsonl"), "--json", *words]) == 0
+        assert json.loads(capsys.readouterr().out)["wer"] == rate
+
+
+def test_check_manifest_holds_examples_against_a_model(fake_model, corpus, monkeypatch, capsys):
+    asked = {}
+
+    def check(examples, **keywords):
+        asked.update(keywords)
+        return whole(examples, **keywords)
+
+    whole = cli_check.check
+    monkeypatch.setattr(cli_check, "check", check)
+    monkeypatch.setattr(fake_model, "stride", 16, raising=False)
+    features = SimpleNamespace(frame_count=lambda samples: max(0, 1 + (samples - 400) // 160))
+    monkeypatch.setattr(fake_model, "features", features, raising=False)
+    assert cli.main(["check-manifest", corpus, "--model", "any.keras", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["counts"]["too short for their text"] == 1  # "bad cab" in 6 frames
+    assert asked["vocabulary"] is fake_model.vocabulary
+
+
 # Train, on the way to `train()`
 
 
-def test_train_builds_what_was_asked_for(corpus, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_train_builds_what_was_asked_for(interrupted, corpus, tmp_path, monkeypatch, capsys):
     from speechrnn import training
 
     asked = {}
@@ -273,13 +343,13 @@ def test_train_builds_what_was_asked_for(corpus, tmp_path, monkeypatch, capsys):
     def trained(model, examples, **keywords):
         asked.update(keywords, model=model, examples=examples)
         rows = ({"epoch": 1, "val_wer": 0.5}, {"epoch": 2, "val_wer": 0.25})
-        return training.TrainingRun(str(keywords["out"]), "folder", rows, 2, 61.0, False)
+        return training.TrainingRun(str(keywords["out"]), "folder", rows, 2, 61.0, interrupted)
 
     monkeypatch.setattr(training, "train", trained)
     out = str(tmp_path / "m.keras")
     words = ["train", corpus, "--valid", corpus, "--out", out, "--units", "8", "--layers", "1", "--num-mels", "12"]
     words += ["--epochs", "2", "--augment", "--time-masks", "1", "--sample-rate", "8000"]
-    assert cli.main(words) == 0
+    assert cli.main(words) == (cli.INTERRUPTED if interrupted else 0)
     assert capsys.readouterr().out == f"{out}: epoch 2 of 2, validation WER 25.0 %, 61 s\n"
     assert asked["options"] == TrainingOptions(epochs=2)
     assert asked["augmentation"] == Augmentation.speech(time_masks=1)

@@ -7,6 +7,7 @@ written), and 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import logging
 import os
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; those of the process by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _print_any_name()
     try:
         with _log_to_stderr():
             code = _run(words)
@@ -86,6 +88,13 @@ def _usage() -> str:
         "exit codes: 0 all done; 1 some inputs failed, each named on stderr; 2 nothing done; 130 interrupted",
     ]
     return "\n".join(lines)
+
+
+def _print_any_name() -> None:
+    """Let standard output take what its encoding lacks: a file name that is not UTF-8 comes out as it went in."""
+    with suppress(AttributeError, LookupError, OSError, TypeError, ValueError):  # no stream of the usual kind
+        utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")  # type: ignore[union-attr]
 
 
 @contextmanager

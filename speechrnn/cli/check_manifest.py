@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from speechrnn import manifest
@@ -50,8 +49,7 @@ def run(words: list[str]) -> int:
         with terminal.progress(len(examples), "examples") as progress:
             report = check(examples, faults=faults, progress=progress, **options)
         if arguments.json:
-            json.dump(report.to_dict(), out, ensure_ascii=False, indent=1)
-            out.write("\n")
+            print(terminal.as_json(report.to_dict(), indent=1), file=out)
         else:
             print(report, *report.faults, sep="\n", file=out)
         out.flush()

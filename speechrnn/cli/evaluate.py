@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from speechrnn import manifest
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
@@ -58,8 +56,7 @@ def run(words: list[str]) -> int:
         for fault in faults:
             terminal.name_fault(fault)
         if arguments.json:
-            json.dump(report.to_dict(utterances=arguments.details), out, ensure_ascii=False, indent=1)
-            out.write("\n")
+            print(terminal.as_json(report.to_dict(utterances=arguments.details), indent=1), file=out)
         else:
             from rich.console import Console
 

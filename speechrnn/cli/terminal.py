@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
@@ -38,7 +39,8 @@ def output(path: str | None, *, overwrite: bool) -> Iterator[TextIO]:
     interrupted = False
     try:
         with ExitStack() as stack:
-            text = io.TextIOWrapper(_opened(path, overwrite, stack), encoding="utf-8", write_through=True)
+            file = _opened(path, overwrite, stack)
+            text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", write_through=True)
             try:
                 yield text
             except KeyboardInterrupt:
@@ -67,17 +69,27 @@ def _unwritable(path: str, error: OSError) -> ValueError:
     return ValueError(f"{path}: cannot be written ({error.strerror}). Make room, or choose another --out.")
 
 
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON in readable UTF-8; a file name that is not UTF-8 is escaped, since JSON could not hold its bytes."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
+
+
 def name_fault(fault: Fault) -> None:
     """One line on standard error."""
     print(f"speechrnn: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
-def verdict(faults: Faults, total: int, *, noun: str) -> int:
+def verdict(faults: Faults, total: int, *, noun: str, verb: str = "failed") -> int:
     """Sum faults up on standard error, if there are any; gives the exit code."""
     if not len(faults):
         return 0
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in faults.counts().items())
-    print(f"speechrnn: {len(faults):,} of {total:,} {noun} failed: {kinds}.", file=sys.stderr)
+    print(f"speechrnn: {len(faults):,} of {total:,} {noun} {verb}: {kinds}.", file=sys.stderr)
     return 1
 
 

@@ -99,7 +99,7 @@ def _train(arguments: argparse.Namespace, examples: list[Example], valid: list[E
     scores = [row for row in done.history if row["epoch"] == done.best_epoch and "val_wer" in row]
     score = f", validation WER {100 * scores[-1]['val_wer']:.1f} %" if scores else ""
     print(f"{done.model}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
-    code = terminal.verdict(faults, len(examples) + len(valid), noun="examples")
+    code = terminal.verdict(faults, len(examples) + len(valid), noun="examples", verb="were dropped")
     return 130 if done.interrupted else code
 
 

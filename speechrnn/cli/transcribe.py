@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from typing import Any
 
 from speechrnn import transcribe
 from speechrnn.cli import terminal
@@ -61,6 +59,5 @@ def run(words: list[str]) -> int:
 
 def _line(transcript: transcribe.Transcript, arguments: argparse.Namespace) -> str:
     if arguments.json:
-        found: dict[str, Any] = transcript.to_dict()
-        return json.dumps(found, ensure_ascii=False)
+        return terminal.as_json(transcript.to_dict())
     return transcript.text if len(arguments.files) == 1 else f"{os.fspath(transcript.path)}\t{transcript.text}"
