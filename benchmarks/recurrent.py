@@ -1,4 +1,4 @@
-"""Training step and inference of stacked bidirectional layers: this package, stock Keras, and PyTorch where it is installed.
+"""Stacked bidirectional layers, training and inference: this package, stock Keras, and PyTorch where it is installed.
 
     python benchmarks/recurrent.py --cell lstm gru --frames 400 --json recurrent.json
 
@@ -143,7 +143,7 @@ def peak_memory(args, cell: str, frames: int, kind: str, name: str) -> int:
 
 def print_peak(args) -> None:
     """Runs the only contender and prints the memory it added, in bytes."""
-    name, build = next(iter(contenders(args, args.cell[0], args.frames[0]).items()))
+    _, build = next(iter(contenders(args, args.cell[0], args.frames[0]).items()))
     run = build()[args.what[0]]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(args.repeats):
