@@ -336,7 +336,7 @@ def test_unusable_examples_are_dropped_counted_and_named(corpus, layer, tmp_path
         "without a text": 1, "shorter than one frame": 1, "too long": 1,
     }  # fmt: skip
     assert {fault.where for fault in faults} == {"gone", "wordy", "strange", "untold", "blink", "endless"}
-    assert "'?' 'x'" in [fault.message for fault in faults if fault.where == "strange"][0]
+    assert "'?' 'x'" in next(fault.message for fault in faults if fault.where == "strange")
     assert plan_of(dataset).summary().startswith("6 of 17 examples dropped: ")
     assert len(rows_of(dataset)[0]) == len(corpus)
 
@@ -583,7 +583,7 @@ def test_options_that_do_not_fit_are_refused(corpus, layer):
         batches(corpus, layer, decoder="ffmpeg")
     with pytest.raises(ValueError, match="`sample_rate` must be given"):
         batches(corpus, None)
-    with pytest.raises(ValueError, match="8000 Hz. Received: 16000"):
+    with pytest.raises(ValueError, match=r"8000 Hz\. Received: 16000"):
         batches(corpus, layer, sample_rate=16000)
     with pytest.raises(ValueError, match="untransformed"):
         plan_of(batches(corpus, layer).take(1))
