@@ -475,14 +475,17 @@ def test_a_real_model_transcribes_in_a_process_with_nothing_on_stderr(tmp_path, 
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_standard_output_is_said():
+@pytest.mark.parametrize("words", [["--help"], ["transcribe", "--help"]])
+def test_a_full_standard_output_is_said(words):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "speechrnn", "--help"],
+            [sys.executable, "-m", "speechrnn", *words],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env=environment,
             check=False,
         )
     assert (done.returncode, done.stderr) == (2, "speechrnn: error: No space left on device.\n")

@@ -81,6 +81,11 @@ def test_the_bootstrap_is_that_of_every_possible_draw():
     assert (low, high) == pytest.approx(np.quantile(every, [0.025, 0.975]), abs=0.011)
 
 
+def test_draws_without_a_reference_token_have_no_rate():
+    # Of the four draws of two, one has no token; the others give 2/8, 4/4 and 4/4.
+    assert bootstrap([Edits(insertions=3), Edits(hits=3, deletions=1)], resamples=2000) == (0.25, 1.0)
+
+
 def test_the_bootstrap_covers_the_true_rate_about_as_often_as_it_says():
     draw = np.random.default_rng(0)
     covered = 0

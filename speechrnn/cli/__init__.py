@@ -33,12 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _print_any_name()
     try:
-        with _log_to_stderr():
-            code = _run(words)
-        sys.stdout.flush()
+        try:
+            with _log_to_stderr():
+                code = _run(words)
+        except SystemExit as stop:  # from argparse
+            code = stop.code if isinstance(stop.code, int) else NOTHING_DONE
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         return code
-    except SystemExit as stop:  # from argparse
-        return stop.code if isinstance(stop.code, int) else NOTHING_DONE
     except KeyboardInterrupt:
         print("speechrnn: interrupted.", file=sys.stderr)
         return INTERRUPTED
