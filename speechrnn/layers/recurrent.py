@@ -108,6 +108,7 @@ class _Scanned:
             initial_state,
             *self._weights(dtype),
             reverse=self.go_backwards,
+            any_batch_size=not training,
         )
         return states[0], outputs, list(states)
 

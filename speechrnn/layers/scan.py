@@ -27,8 +27,9 @@ class Cell(NamedTuple):
     """The arithmetic of one step; states are tuples whose first member is the output.
 
     `forward(projected, state, recurrent_kernel, recurrent_bias) -> (state, saved)` and
-    `backward(d_state, previous_state, saved, recurrent_kernel) -> (d_projected, d_recurrent, d_previous_state)`, where
-    `d_recurrent` is the gradient of `h @ recurrent_kernel + recurrent_bias`; None says it equals `d_projected`.
+    `backward(d_state, previous_state, saved, transposed) -> (d_projected, d_recurrent, d_previous_state)`, where
+    `transposed` is the recurrent kernel's transpose and `d_recurrent` the gradient of
+    `h @ recurrent_kernel + recurrent_bias`; None says that it equals `d_projected`.
     """
 
     gates: int
@@ -44,12 +45,12 @@ def _lstm_forward(projected, state, recurrent_kernel, recurrent_bias):
     return (o * tf.tanh(c), c), tf.concat([i, f, g, o], 1)
 
 
-def _lstm_backward(d_state, previous, saved, recurrent_kernel):
+def _lstm_backward(d_state, previous, saved, transposed):
     (dh, dc), (_, c), (i, f, g, o) = d_state, previous, tf.split(saved, 4, 1)
     y = tf.tanh(f * c + i * g)
     dc += dh * o * (1 - y * y)
     d = tf.concat([dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * y * o * (1 - o)], 1)
-    return d, None, (tf.matmul(d, recurrent_kernel, transpose_b=True), dc * f)
+    return d, None, (tf.matmul(d, transposed), dc * f)
 
 
 def _gru_forward(projected, state, recurrent_kernel, recurrent_bias):
@@ -61,13 +62,13 @@ def _gru_forward(projected, state, recurrent_kernel, recurrent_bias):
     return (z * h + (1 - z) * g,), tf.concat([z, r, g, b_g], 1)
 
 
-def _gru_backward(d_state, previous, saved, recurrent_kernel):
+def _gru_backward(d_state, previous, saved, transposed):
     (dh,), (h,), (z, r, g, b_g) = d_state, previous, tf.split(saved, 4, 1)
     dz = dh * (h - g) * z * (1 - z)
     dg = dh * (1 - z) * (1 - g * g)
     dr = dg * b_g * r * (1 - r)
     d = tf.concat([dz, dr, dg * r], 1)
-    return tf.concat([dz, dr, dg], 1), d, (dh * z + tf.matmul(d, recurrent_kernel, transpose_b=True),)
+    return tf.concat([dz, dr, dg], 1), d, (dh * z + tf.matmul(d, transposed),)
 
 
 def _simple_forward(projected, state, recurrent_kernel, recurrent_bias):
@@ -75,9 +76,9 @@ def _simple_forward(projected, state, recurrent_kernel, recurrent_bias):
     return (h,), h
 
 
-def _simple_backward(d_state, previous, saved, recurrent_kernel):
+def _simple_backward(d_state, previous, saved, transposed):
     d = d_state[0] * (1 - saved * saved)
-    return d, None, (tf.matmul(d, recurrent_kernel, transpose_b=True),)
+    return d, None, (tf.matmul(d, transposed),)
 
 
 CELLS = {
@@ -96,7 +97,7 @@ def _rows(values):
 
 
 def _compiled_loop(step, state, reads, dtype, num_writes, reverse):
-    """`step(rows, state) -> (state, outputs)` over CHUNK rows; returns the state and the outputs stacked in row order."""
+    """`step(rows, state) -> (state, outputs)` over CHUNK rows; the last state, and the outputs in row order."""
     reads = [_rows(values) for values in reads]
 
     def body(count, state, writes):
@@ -130,10 +131,14 @@ def _kernels(name: str, reverse: bool):
 
     @tf.function(jit_compile=True, autograph=False)
     def backward(d_outputs, valid, saved, d_state, recurrent_kernel):
+        transposed = tf.transpose(
+            recurrent_kernel
+        )  # once a chunk: a transposed product in each step takes twice as long
+
         def step(rows, d_state):
             dy, valid, saved, *previous = rows
             d_next = (d_state[0] + dy, *d_state[1:])
-            d_projected, d_recurrent, d_previous = cell.backward(d_next, previous, saved, recurrent_kernel)
+            d_projected, d_recurrent, d_previous = cell.backward(d_next, previous, saved, transposed)
             written = [d_projected] if d_recurrent is None else [d_projected, d_recurrent]
             return _where(valid, d_previous, d_state), [tf.where(valid, d, tf.zeros_like(d)) for d in written]
 
@@ -232,7 +237,7 @@ def _differentiable(name: str, reverse: bool):
 
 @functools.cache
 def _scan(name: str, reverse: bool, weight_shapes: tuple):
-    """The scan inside a graph, and as a function for eager callers; `weight_shapes` keeps its shapes from being relaxed."""
+    """The scan for a graph, and one for eager callers; `weight_shapes` keeps theirs from being relaxed."""
     differentiable = _differentiable(name, reverse)
 
     def scan(x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias):
@@ -251,7 +256,18 @@ def _scan(name: str, reverse: bool, weight_shapes: tuple):
     return scan, tf.function(scan, autograph=False, reduce_retracing=True)
 
 
-def scan(name, x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias, *, reverse=False):
+def _rounded(batch):
+    """The least of 1, 2, 3, 4, 6, 8, 12, 16, 24, ... that holds `batch` rows."""
+    sizes = [1, 2, *(k << n for n in range(20) for k in (3, 4))]
+    sizes = tf.constant([k for k in sizes if k < 1 << 20])
+    return tf.maximum(batch, sizes[tf.searchsorted(sizes, [batch])[0]])
+
+
+def _fill(values, rows):
+    return tf.pad(values, [[0, rows]] + [[0, 0]] * (len(values.shape) - 1))
+
+
+def scan(name, x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias, *, reverse=False, any_batch_size=False):
     """Run a recurrent cell over a batch of sequences, differentiable in everything but the mask.
 
     Args:
@@ -259,9 +275,12 @@ def scan(name, x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias, *
         x: float `(batch, steps, features)`; masked steps may hold anything.
         mask: bool `(batch, steps)`, True at valid steps, or None. Any pattern.
         state: Tuple of `(batch, units)`: `(h, c)` for an LSTM, else `(h,)`.
-        kernel, bias, recurrent_kernel, recurrent_bias: Weights with gates in Keras's order, biases of rank 1;
-            an LSTM and a simple cell ignore the recurrent bias.
+        kernel: `(features, gates * units)`, gates in Keras's order.
+        bias: `(gates * units,)`.
+        recurrent_kernel: `(units, gates * units)`.
+        recurrent_bias: `(gates * units,)`, used by a GRU only.
         reverse: Run from the last step to the first and return the outputs in that order, as `go_backwards` does.
+        any_batch_size: Fill the batch up to one of few sizes, so that batches of many sizes compile few kernels.
 
     Returns:
         Outputs `(batch, steps, units)`, zeros at masked steps, and the tuple of final states, which are those of the
@@ -269,5 +288,12 @@ def scan(name, x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias, *
     """
     inline, as_function = _scan(name, reverse, (*kernel.shape, *recurrent_kernel.shape))
     run = as_function if tf.executing_eagerly() else inline
-    outputs, final = run(x, mask, tuple(state), kernel, bias, recurrent_kernel, recurrent_bias)
+    batch, filled, state = tf.shape(x)[0], x, tuple(state)
+    if any_batch_size:
+        extra = _rounded(batch) - batch
+        filled, state = _fill(x, extra), tuple(_fill(values, extra) for values in state)
+        mask = None if mask is None else _fill(mask, extra)
+    outputs, final = run(filled, mask, state, kernel, bias, recurrent_kernel, recurrent_bias)
+    if any_batch_size:
+        outputs, final = outputs[:batch], tuple(values[:batch] for values in final)
     return tf.ensure_shape(outputs, (*x.shape[:2], recurrent_kernel.shape[0])), final
