@@ -581,6 +581,8 @@ def test_options_that_do_not_fit_are_refused(corpus, layer):
         batches(corpus, layer, batch_size=4, batch_seconds=10.0)
     with pytest.raises(ValueError, match='`decoder` must be "auto"'):
         batches(corpus, layer, decoder="ffmpeg")
+    with pytest.raises(ValueError, match="`noise_folder` must be a folder of recordings"):
+        batches(corpus, layer, augmentation=Augmentation(noise_folder="/nowhere"))
     with pytest.raises(ValueError, match="`sample_rate` must be given"):
         batches(corpus, None)
     with pytest.raises(ValueError, match=r"8000 Hz\. Received: 16000"):

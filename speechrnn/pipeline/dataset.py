@@ -144,6 +144,7 @@ def batches(
     """
     if batch_size is not None and batch_seconds is not None:
         raise ValueError(f"Give one of `batch_size` and `batch_seconds`. Received: {batch_size=}, {batch_seconds=}.")
+    _check_folders(augmentation)
     workers = workers or os.cpu_count() or 1
     records = None
     if isinstance(examples, str | os.PathLike):
@@ -260,6 +261,14 @@ def _selected(
     if faults is None and len(collected):
         _log.warning("%s", collected.summary(len(examples)))
     return entries, collected
+
+
+def _check_folders(augmentation: Augmentation | None) -> None:
+    """Says at once what would otherwise come out as a fault of every example."""
+    for name in ("noise_folder", "rir_folder"):
+        folder = getattr(augmentation, name, None)
+        if folder is not None and not os.path.isdir(folder):
+            raise ValueError(f"`{name}` must be a folder of recordings. Received: {folder!r}, which is none.")
 
 
 def _opened(

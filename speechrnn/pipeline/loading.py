@@ -113,7 +113,7 @@ class Source:
         return signal[: entry.length]
 
     def row(
-        self, entry: Entry, speed: float, limit: int, rng: np.random.Generator, given: np.ndarray | None
+        self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], given: np.ndarray | None
     ) -> np.ndarray | None:
         """The row's signal, at most `limit` samples; None if augmentation left too little of it for its text."""
         signal = through(self._store, entry, lambda: self.decoded(entry, given))
@@ -121,7 +121,7 @@ class Source:
             drawn = self._augmentation  # but for the speed, which the plan has drawn: lengths follow from it
             if drawn.speed is not None:
                 drawn = dataclasses.replace(drawn, speed=(speed, speed))
-            signal = augment_signal(signal, self._framing.sample_rate, drawn, rng)[:limit]
+            signal = augment_signal(signal, self._framing.sample_rate, drawn, rng())[:limit]
             if self._framing.logit_frames(len(signal)) < max(1, entry.required):
                 return None
         return signal
@@ -174,7 +174,7 @@ class FeatureSource(FeatureRows):
         self._compute = compute
 
     def row(
-        self, entry: Entry, speed: float, limit: int, rng: np.random.Generator, given: np.ndarray | None
+        self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], given: np.ndarray | None
     ) -> np.ndarray | None:
         """The row's features."""
         return through(self._store, entry, lambda: self._compute(self.decoded(entry, given)))
@@ -225,7 +225,7 @@ class Loader:
 
     def _row(self, entry: Entry, epoch: int, speed: float, limit: int, given: np.ndarray | None) -> np.ndarray | None:
         try:
-            return self.source.row(entry, speed, limit, self._planner.generator(epoch, entry.index), given)
+            return self.source.row(entry, speed, limit, lambda: self._planner.generator(epoch, entry.index), given)
         except (OSError, ValueError) as error:
             with self._lock:
                 told = entry.index in self._failed

@@ -100,8 +100,8 @@ class Planner:
 
     def seeds(self, epoch: int, indices: Sequence[int]) -> np.ndarray:
         """Seeds int32 `(rows, 2)` of the augmentation of the examples' features."""
-        states = [np.random.SeedSequence([self._seed, epoch, _FEATURES, i]).generate_state(2) for i in indices]
-        return np.array(states, np.uint32).reshape(-1, 2).view(np.int32)
+        state = np.random.SeedSequence([self._seed, epoch, _FEATURES]).generate_state(1).view(np.int32)
+        return np.array([(state[0], index) for index in indices], np.int32).reshape(-1, 2)
 
     def _speeds(self, epoch: int) -> np.ndarray:
         low, high = self._speed

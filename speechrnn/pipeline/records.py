@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,7 @@ class RecordSource(FeatureRows):
         self._records = records
 
     def row(
-        self, entry: Entry, speed: float, limit: int, rng: np.random.Generator, given: np.ndarray | None
+        self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], given: np.ndarray | None
     ) -> np.ndarray | None:
         """The row's features."""
         return self._records.read(entry.index)
