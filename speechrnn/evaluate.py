@@ -333,17 +333,19 @@ def print_report(report: ErrorReport, console: Console | None = None, *, per_spe
     from rich.console import Console
 
     console = console or Console(highlight=False)
-    console.print(str(report), style="bold", markup=False)
+    console.print(str(report), style="bold", markup=False, soft_wrap=True)
     if not report.utterances:
         return
-    console.print(_summary(report), markup=False)
+    console.print(_summary(report), markup=False, soft_wrap=True)
     for title, rows in (
         ("Confusions", [(f"{said} > {heard}", times) for said, heard, times in report.confusions()]),
         ("Deleted", report.deleted()),
         ("Inserted", report.inserted()),
     ):
         if rows:
-            console.print(f"{title}: " + ", ".join(f"{what} ({times})" for what, times in rows), markup=False)
+            console.print(
+                f"{title}: " + ", ".join(f"{what} ({times})" for what, times in rows), markup=False, soft_wrap=True
+            )
     if per_speaker and report.speakers:
         console.print(_speaker_table(report))
 

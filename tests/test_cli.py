@@ -255,7 +255,9 @@ def fake_tensorflow(folder, monkeypatch, code):
     """A `tensorflow` that writes to descriptor 2, as the real one does, and then runs `code`."""
     (folder / "tensorflow.py").write_text(f"import os\nos.write(2, b'a note')\n{code}\n")
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    # Set before they are deleted, so that both are put back as they were.
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.delitem(sys.modules, "tensorflow")
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
 

@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
 from speechrnn.files import replacing
-from speechrnn.transcribe import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from speechrnn.recognizer import SpeechRecognizer
@@ -123,6 +122,8 @@ def load_model(path: str | None) -> SpeechRecognizer:
     Raises:
         FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
     """
+    from speechrnn.transcribe import DEFAULT_MODEL
+
     if path is None and not DEFAULT_MODEL.exists():
         raise FileNotFoundError(f"{DEFAULT_MODEL}: this installation has no model of its own. Give one with --model.")
     if path is not None and not os.path.exists(path):
