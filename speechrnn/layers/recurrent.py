@@ -5,7 +5,7 @@ compiled scan of `speechrnn.layers.scan`. `execution_path(layer)` says which, an
 zeros, and the last output and the states are those of the last valid step; what masked steps hold never matters.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -20,7 +20,7 @@ class ExecutionPath(NamedTuple):
     reason: str
 
 
-def execution_path(layer) -> ExecutionPath:
+def execution_path(layer: keras.layers.Layer) -> ExecutionPath:
     """How a recurrent layer, or both layers of a `keras.layers.Bidirectional`, will run on this machine, and why.
 
     Example:
@@ -37,7 +37,7 @@ def execution_path(layer) -> ExecutionPath:
     raise TypeError(f"`layer` must be a recurrent layer. Received: {layer!r}.")
 
 
-def _fixed_options(layer) -> dict:
+def _fixed_options(layer: keras.layers.RNN) -> dict[str, Any]:
     """The options that the scan, and cuDNN, were written for, with the value each must have."""
     options = {"activation": keras.activations.tanh, "unroll": False, "recurrent_dropout": 0}
     if hasattr(layer, "recurrent_activation"):
@@ -47,16 +47,16 @@ def _fixed_options(layer) -> dict:
     return options
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
     return getattr(value, "__name__", repr(value))
 
 
-class _Scanned:
+class _Scanned(keras.layers.RNN):
     """Replaces the inner loop of a stock recurrent layer; a subclass names its cell."""
 
     cell_name: str
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # The scan holds its own compiled kernels, and cuDNN is not compiled: XLA around the whole model would compile
         # every product for every length.
@@ -78,13 +78,14 @@ class _Scanned:
             return ExecutionPath("cudnn", "a GPU, and options that cuDNN has")
         return ExecutionPath("scan", "use_bias=False" if use_cudnn else "use_cudnn=False")
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
+    def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
+        """The last output, all outputs and the last states, by the path of `execution_path`."""
         mask = keras.tree.flatten(mask)[0] if mask is not None else None
         if self.execution_path.name == "scan":
             return self._scan(sequences, initial_state, mask, training)
         return self._stock(sequences, initial_state, mask, training)
 
-    def _stock(self, sequences, initial_state, mask, training):
+    def _stock(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple[Any, Any, Any]:
         if mask is None:
             return super().inner_loop(sequences, initial_state, None, training=training)
         mask = tf.cast(mask, tf.bool)
@@ -95,7 +96,7 @@ class _Scanned:
             outputs = tf.where(shown[:, :, None], outputs, tf.zeros((), outputs.dtype))
         return states[0], outputs, states
 
-    def _scan(self, sequences, initial_state, mask, training):
+    def _scan(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple[Any, Any, Any]:
         if training and self.dropout:
             sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
         # The state is carried in float32 under the mixed policies: bfloat16 would lose 8 bits at every step.
@@ -112,7 +113,7 @@ class _Scanned:
         )
         return states[0], outputs, list(states)
 
-    def _weights(self, dtype):
+    def _weights(self, dtype: tf.DType) -> tuple[Any, Any, Any, Any]:
         """Kernel, bias, recurrent kernel and recurrent bias; biases that the layer lacks are zeros."""
         cell = self.cell
         kernel, recurrent_kernel = (
@@ -125,7 +126,8 @@ class _Scanned:
         bias, recurrent_bias = (bias, zeros) if len(bias.shape) == 1 else tf.unstack(bias)
         return kernel, bias, recurrent_kernel, recurrent_bias
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
         config = super().get_config()
         if hasattr(self, "use_cudnn"):
             config["use_cudnn"] = self.use_cudnn  # Keras leaves it out, so that a reload would reset it.

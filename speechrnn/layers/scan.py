@@ -15,7 +15,7 @@ no sequence is ever reversed. Everything here is time-major. `steps`, `batch` an
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -37,7 +37,7 @@ class Cell(NamedTuple):
     backward: Callable
 
 
-def _lstm_forward(projected, state, recurrent_kernel, recurrent_bias):
+def _lstm_forward(projected: Any, state: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
     h, c = state
     i, f, g, o = tf.split(projected + tf.matmul(h, recurrent_kernel), 4, 1)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
@@ -45,7 +45,7 @@ def _lstm_forward(projected, state, recurrent_kernel, recurrent_bias):
     return (o * tf.tanh(c), c), tf.concat([i, f, g, o], 1)
 
 
-def _lstm_backward(d_state, previous, saved, transposed):
+def _lstm_backward(d_state: Any, previous: Any, saved: Any, transposed: Any) -> Any:
     (dh, dc), (_, c), (i, f, g, o) = d_state, previous, tf.split(saved, 4, 1)
     y = tf.tanh(f * c + i * g)
     dc += dh * o * (1 - y * y)
@@ -53,7 +53,7 @@ def _lstm_backward(d_state, previous, saved, transposed):
     return d, None, (tf.matmul(d, transposed), dc * f)
 
 
-def _gru_forward(projected, state, recurrent_kernel, recurrent_bias):
+def _gru_forward(projected: Any, state: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
     (h,) = state
     inner = tf.matmul(h, recurrent_kernel) + recurrent_bias
     (a_z, a_r, a_g), (b_z, b_r, b_g) = tf.split(projected, 3, 1), tf.split(inner, 3, 1)
@@ -62,7 +62,7 @@ def _gru_forward(projected, state, recurrent_kernel, recurrent_bias):
     return (z * h + (1 - z) * g,), tf.concat([z, r, g, b_g], 1)
 
 
-def _gru_backward(d_state, previous, saved, transposed):
+def _gru_backward(d_state: Any, previous: Any, saved: Any, transposed: Any) -> Any:
     (dh,), (h,), (z, r, g, b_g) = d_state, previous, tf.split(saved, 4, 1)
     dz = dh * (h - g) * z * (1 - z)
     dg = dh * (1 - z) * (1 - g * g)
@@ -71,12 +71,12 @@ def _gru_backward(d_state, previous, saved, transposed):
     return tf.concat([dz, dr, dg], 1), d, (dh * z + tf.matmul(d, transposed),)
 
 
-def _simple_forward(projected, state, recurrent_kernel, recurrent_bias):
+def _simple_forward(projected: Any, state: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
     h = tf.tanh(projected + tf.matmul(state[0], recurrent_kernel))
     return (h,), h
 
 
-def _simple_backward(d_state, previous, saved, transposed):
+def _simple_backward(d_state: Any, previous: Any, saved: Any, transposed: Any) -> Any:
     d = d_state[0] * (1 - saved * saved)
     return d, None, (tf.matmul(d, transposed),)
 
@@ -88,19 +88,19 @@ CELLS = {
 }
 
 
-def _where(valid, new, old):
+def _where(valid: Any, new: Any, old: Any) -> Any:
     return tuple(tf.where(valid, a, b) for a, b in zip(new, old, strict=True))
 
 
-def _rows(values):
+def _rows(values: Any) -> Any:
     return tf.TensorArray(values.dtype, CHUNK).unstack(values)
 
 
-def _compiled_loop(step, state, reads, dtype, num_writes, reverse):
+def _compiled_loop(step: Any, state: Any, reads: Any, dtype: Any, num_writes: Any, reverse: bool) -> Any:
     """`step(rows, state) -> (state, outputs)` over CHUNK rows; the last state, and the outputs in row order."""
     reads = [_rows(values) for values in reads]
 
-    def body(count, state, writes):
+    def body(count: Any, state: Any, writes: Any) -> Any:
         row = CHUNK - 1 - count if reverse else count
         state, outputs = step([values.read(row) for values in reads], state)
         return count + 1, state, [ta.write(row, value) for ta, value in zip(writes, outputs, strict=True)]
@@ -113,13 +113,13 @@ def _compiled_loop(step, state, reads, dtype, num_writes, reverse):
 
 
 @functools.cache
-def _kernels(name: str, reverse: bool):
+def _kernels(name: str, reverse: bool) -> Any:
     """The two compiled kernels of a cell and direction, shared by every layer of the process."""
     cell = CELLS[name]
 
     @tf.function(jit_compile=True, autograph=False)
-    def forward(projected, valid, state, recurrent_kernel, recurrent_bias):
-        def step(rows, state):
+    def forward(projected: Any, valid: Any, state: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
+        def step(rows: Any, state: Any) -> Any:
             new, saved = cell.forward(rows[0], state, recurrent_kernel, recurrent_bias)
             new = _where(rows[1], new, state)
             return new, (new[0], saved, *state)
@@ -130,12 +130,12 @@ def _kernels(name: str, reverse: bool):
         return outputs, saved, state
 
     @tf.function(jit_compile=True, autograph=False)
-    def backward(d_outputs, valid, saved, d_state, recurrent_kernel):
+    def backward(d_outputs: Any, valid: Any, saved: Any, d_state: Any, recurrent_kernel: Any) -> Any:
         transposed = tf.transpose(
             recurrent_kernel
         )  # once a chunk: a transposed product in each step takes twice as long
 
-        def step(rows, d_state):
+        def step(rows: Any, d_state: Any) -> Any:
             dy, valid, saved, *previous = rows
             d_next = (d_state[0] + dy, *d_state[1:])
             d_projected, d_recurrent, d_previous = cell.backward(d_next, previous, saved, transposed)
@@ -151,47 +151,47 @@ def _kernels(name: str, reverse: bool):
     return forward, backward
 
 
-def _chunk(values, index):
+def _chunk(values: Any, index: Any) -> Any:
     """Rows of chunk `index`, filled up to CHUNK with zeros (False). A whole chunk is a view, not a copy."""
     rows = values[index * CHUNK : (index + 1) * CHUNK]
     rows = tf.pad(rows, [[0, CHUNK - tf.shape(rows)[0]]] + [[0, 0]] * (len(values.shape) - 1))
     return tf.ensure_shape(rows, (CHUNK, *values.shape[1:]))
 
 
-def _merge(values):
+def _merge(values: Any) -> Any:
     return tf.reshape(values, (-1, values.shape[-1]))
 
 
-def _split(values, like):
+def _split(values: Any, like: Any) -> Any:
     return tf.reshape(values, (CHUNK, tf.shape(like)[1], values.shape[-1]))
 
 
-def _loop(num_chunks, body, *state):
-    def known(new, old):
+def _loop(num_chunks: Any, body: Any, *state: Any) -> Any:
+    def known(new: Any, old: Any) -> Any:
         # A kernel traced for an unknown batch size serves a known one too, and would forget it.
         return tf.ensure_shape(new, old.shape) if tf.is_tensor(old) else new
 
-    def step(count, *state):
+    def step(count: Any, *state: Any) -> Any:
         count, *new = body(count, *state)
         return count, *tf.nest.map_structure(known, tuple(new), state)
 
     return tf.while_loop(lambda count, *_: count < num_chunks, step, (0, *state), maximum_iterations=num_chunks)[1:]
 
 
-def _differentiable(name: str, reverse: bool):
+def _differentiable(name: str, reverse: bool) -> Any:
     """The scan of a cell and direction, as a function of tensors with its gradient."""
     forward_kernel, backward_kernel = _kernels(name, reverse)
 
     @tf.custom_gradient
-    def run(x, valid, state, kernel, bias, recurrent_kernel, recurrent_bias):
+    def run(x: Any, valid: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
         dtype, units = x.dtype, recurrent_kernel.shape[0]
         steps = tf.shape(x)[0]
         num_chunks = (steps + CHUNK - 1) // CHUNK
 
-        def arrays(count):
+        def arrays(count: Any) -> Any:
             return [tf.TensorArray(dtype, num_chunks, infer_shape=False, clear_after_read=False) for _ in range(count)]
 
-        def forward(count, state, outputs, saved):
+        def forward(count: Any, state: Any, outputs: Any, saved: Any) -> Any:
             index = num_chunks - 1 - count if reverse else count
             rows = _chunk(x, index)
             projected = _split(tf.nn.bias_add(tf.matmul(_merge(rows), kernel), bias), rows)
@@ -206,8 +206,16 @@ def _differentiable(name: str, reverse: bool):
             valid, tf.reshape(outputs.concat(), (-1, tf.shape(x)[1], units))[:steps], tf.zeros((), dtype)
         )
 
-        def gradient(d_outputs, *d_final):
-            def backward(count, d_state, dx, d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias):
+        def gradient(d_outputs: Any, *d_final: Any) -> Any:
+            def backward(
+                count: Any,
+                d_state: Any,
+                dx: Any,
+                d_kernel: Any,
+                d_bias: Any,
+                d_recurrent_kernel: Any,
+                d_recurrent_bias: Any,
+            ) -> Any:
                 index = count if reverse else num_chunks - 1 - count
                 rows, kept = _chunk(x, index), [ta.read(index) for ta in saved]
                 kept = [tf.reshape(values, (CHUNK, tf.shape(x)[1], -1)) for values in kept]
@@ -236,11 +244,11 @@ def _differentiable(name: str, reverse: bool):
 
 
 @functools.cache
-def _scan(name: str, reverse: bool, weight_shapes: tuple):
+def _scan(name: str, reverse: bool, weight_shapes: tuple) -> Any:
     """The scan for a graph, and one for eager callers; `weight_shapes` keeps theirs from being relaxed."""
     differentiable = _differentiable(name, reverse)
 
-    def scan(x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias):
+    def scan(x: Any, mask: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
         if mask is None:
             valid = tf.ones((tf.shape(x)[1], tf.shape(x)[0], 1), tf.bool)
         else:
@@ -256,18 +264,30 @@ def _scan(name: str, reverse: bool, weight_shapes: tuple):
     return scan, tf.function(scan, autograph=False, reduce_retracing=True)
 
 
-def _rounded(batch):
+def _rounded(batch: Any) -> Any:
     """The least of 1, 2, 3, 4, 6, 8, 12, 16, 24, ... that holds `batch` rows."""
     sizes = [1, 2, *(k << n for n in range(20) for k in (3, 4))]
     sizes = tf.constant([k for k in sizes if k < 1 << 20])
     return tf.maximum(batch, sizes[tf.searchsorted(sizes, [batch])[0]])
 
 
-def _fill(values, rows):
+def _fill(values: Any, rows: Any) -> Any:
     return tf.pad(values, [[0, rows]] + [[0, 0]] * (len(values.shape) - 1))
 
 
-def scan(name, x, mask, state, kernel, bias, recurrent_kernel, recurrent_bias, *, reverse=False, any_batch_size=False):
+def scan(
+    name: str,
+    x: Any,
+    mask: Any,
+    state: Any,
+    kernel: Any,
+    bias: Any,
+    recurrent_kernel: Any,
+    recurrent_bias: Any,
+    *,
+    reverse: bool = False,
+    any_batch_size: bool = False,
+) -> Any:
     """Run a recurrent cell over a batch of sequences, differentiable in everything but the mask.
 
     Args:
