@@ -1,0 +1,49 @@
+"""The whole job in a few minutes: `python -m pipelines.demo`.
+
+It trains on the embedded corpus, evaluates on voices that were never trained on, transcribes with the new model and
+with the one in the package, and writes `demo/index.html`.
+"""
+
+import argparse
+from pathlib import Path
+
+from pipelines import demo_page, spoken_numbers
+from speechrnn import evaluate, manifest, recognizer, transcribe
+
+SHOWN = 8
+"""Utterances that both models transcribe."""
+
+
+def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Path:
+    """Train, evaluate, transcribe, and write the page; returns its path."""
+    print("1/4 Training on the voices of data/spoken_numbers ...", flush=True)
+    run, report = spoken_numbers.main(f"{out}/spoken_numbers.keras", data, **overrides)
+    print("\n2/4 Evaluation on voices that were never trained on:", flush=True)
+    evaluate.print_report(report, per_speaker=True)
+    print("\n3/4 Transcripts: the new model, and the one in the package, which was trained on people:", flush=True)
+    examples = manifest.read(data / "test.jsonl")
+    model = recognizer.load(run.model)
+    rows = compare(model, examples[:: -(-len(examples) // SHOWN)])
+    for said, new, shipped in rows:
+        print(f"  said: {said:32} new: {new:32} package: {shipped}")
+    page = Path(out, "index.html")
+    page.write_text(demo_page.render(model, run, report, examples, rows, data), encoding="utf-8")
+    print(f"\n4/4 Open {page} in a browser, or try: speechrnn transcribe --model {run.model} FILE")
+    return page
+
+
+def compare(model, examples) -> list[tuple[str, str, str]]:
+    """(said, new model, shipped model) for each example."""
+    new = [transcript.text for transcript in transcribe.transcribe(model, examples)]
+    try:
+        shipped = [transcript.text for transcript in transcribe.transcribe(None, examples)]
+    except FileNotFoundError as error:
+        print(f"  {error}")
+        shipped = ["(none)"] * len(new)
+    return list(zip([example.text for example in examples], new, shipped, strict=True))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", default="demo", help="folder for the page and the model")
+    main(**vars(parser.parse_args()))

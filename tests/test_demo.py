@@ -1,0 +1,95 @@
+"""The page that `make demo` writes, and the plots on it."""
+
+import base64
+import re
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import demo, demo_page, spoken_numbers
+from speechrnn import Vocabulary, evaluate, manifest, plots
+
+HISTORY = (
+    {"epoch": 1.0, "loss": 30.0},
+    {"epoch": 2.0, "loss": 20.0, "val_loss": 18.0, "val_wer": 0.9},
+    {"epoch": 3.0, "loss": 9.0, "val_loss": float("nan"), "val_wer": 0.5},
+)
+
+
+@pytest.fixture(scope="module")
+def page():
+    """A page about a model that has learnt nothing, and the report it was made from."""
+    examples = manifest.read(spoken_numbers.DATA / "test.jsonl")[:3]
+    vocabulary = Vocabulary.from_texts(example.text for example in examples)
+    model = spoken_numbers.build(vocabulary, units=8, layers=1)
+    scored = [
+        evaluate.score(e.text, heard, id=e.id, subject=e.subject)
+        for e, heard in zip(examples, [examples[0].text, "<b>", ""], strict=True)
+    ]
+    report = evaluate.error_report(scored)
+    run = types.SimpleNamespace(history=HISTORY, seconds=101.0)
+    rows = [("said & meant", "new", "shipped")]
+    return demo_page.render(model, run, report, examples, rows, spoken_numbers.DATA), report, examples
+
+
+def test_page_needs_no_other_file(page):
+    text, _, _ = page
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    assert text.count("<svg") == 2 and text.count("</svg>") == 2
+    assert "$" not in re.sub("<svg.*?</svg>", "", text, flags=re.DOTALL)
+
+
+def test_page_says_the_error_rate_and_how_long_training_took(page):
+    text, report, _ = page
+    assert f"{100 * report.wer:.1f} %" in text
+    assert "1 min 41 s" in text
+
+
+def test_worst_utterances_can_be_heard(page):
+    text, report, examples = page
+    by_id = {example.id: example for example in examples}
+    sounds = [base64.b64decode(sound) for sound in re.findall(r"base64,([^\"]+)", text)]
+    sounds = [sound for sound in sounds if sound.startswith(b"OggS")]  # the figures hold pictures
+    with_errors = [u for u in report.worst() if u.words.errors]
+    assert len(with_errors) == 2
+    assert sounds == [Path(by_id[u.id].path).read_bytes() for u in with_errors]
+
+
+def test_texts_are_escaped(page):
+    text, _, _ = page
+    assert "said &amp; meant" in text and "&lt;b&gt;" in text
+
+
+def test_comparison_says_when_the_package_has_no_model(monkeypatch, capsys):
+    def absent(model, examples):
+        if model is None:
+            raise FileNotFoundError("no model here")
+        return [types.SimpleNamespace(text="new") for _ in examples]
+
+    monkeypatch.setattr(demo.transcribe, "transcribe", absent)
+    assert demo.compare("model", [types.SimpleNamespace(text="said")]) == [("said", "new", "(none)")]
+    assert "no model here" in capsys.readouterr().out
+
+
+def test_history_shows_what_was_measured_and_leaves_gaps():
+    losses, errors = plots.plot_history(HISTORY).axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in losses.lines}
+    assert lines == {"training": [[1, 30], [2, 20], [3, 9]], "validation": [[2, 18]]}
+    assert errors.lines[0].get_xydata().tolist() == [[2, 0.9], [3, 0.5]]
+
+
+def test_history_of_no_epoch_is_refused():
+    with pytest.raises(ValueError, match="at least one epoch"):
+        plots.plot_history([])
+
+
+def test_ctc_plot_spells_what_is_decoded_where_it_was_heard():
+    vocabulary = Vocabulary(["a", "b", " "])
+    logits = 9.0 * np.eye(4)[[0, 1, 1, 0, 3, 2]]
+    figure = plots.plot_ctc(np.zeros((12, 5)), logits, vocabulary, feature_period=0.01, frame_period=0.02, title="ab")
+    curves = figure.axes[1]
+    assert [(text.get_text(), round(text.xy[0], 3)) for text in curves.texts] == [("a", 0.03), ("␣", 0.09), ("b", 0.11)]
+    heights = [line.get_ydata()[1] for line in curves.lines if len(line.get_xdata()) == 6]
+    assert max(heights) > 0.99
