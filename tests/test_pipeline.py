@@ -250,7 +250,7 @@ def test_the_same_seed_gives_the_same_batches(corpus, layer):
 def test_every_epoch_and_seed_has_another_order_and_augmentation(corpus, layer):
     options = {"batch_size": 4, "shuffle": True, "augmentation": SPEECH}
     dataset = batches(corpus, layer, VOCABULARY, seed=0, **options)
-    plan = plan_of(dataset)
+    plan = plan_of(batches(corpus, layer, VOCABULARY, batch_size=4, shuffle=True))
     orders = [[[e.id for e in batch] for batch in plan.examples(epoch)] for epoch in range(3)]
     assert orders[0] != orders[1] != orders[2]
     first, second = rows_of(dataset)[0], rows_of(dataset)[0]
