@@ -30,9 +30,10 @@ class StackFrames(keras.Layer):
 
     def call(self, values: Any) -> Any:
         """See the class."""
-        frames, features = ops.shape(values)[1], values.shape[2]
+        batch, frames, features = ops.shape(values)
         values = ops.pad(values, [[0, 0], [0, -frames % self.stack], [0, 0]])
-        return ops.reshape(values, (-1, (frames + self.stack - 1) // self.stack, self.stack * features))
+        # The batch by its number and not -1, which would forget it where it is known.
+        return ops.reshape(values, (batch, (frames + self.stack - 1) // self.stack, self.stack * features))
 
     def compute_output_spec(self, values: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""
