@@ -3,11 +3,15 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 pytho
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DATA ?=
 PYTEST_ARGS ?=
 
+# tensorflow-io's native library loads against TensorFlow 2.16 only, which needs Python 3.11 or 3.12.
+TFIO := .venv-tfio
+TFIO_READY := $(TFIO)/.ready
+TFIO_PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3 python,$(if $(shell $(p) -c 'import sys; print(*[1][: (3, 11) <= sys.version_info < (3, 13)])' 2>/dev/null),$(p))))
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-tfio lint format lock clean
+.PHONY: help install demo test test-fast test-tfio lint format lock lock-tfio clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +41,21 @@ test: $(READY)  ## Run the whole suite: tests, docstring examples, notebooks
 test-fast: $(READY)  ## Run the tests without the slow ones
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
 
+$(TFIO_READY): requirements-tfio.lock
+	@test -n "$(TFIO_PYTHON)" || { echo "tensorflow-io needs Python 3.11 or 3.12. Name one: make test-tfio TFIO_PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@echo "Setting up $(TFIO) (a few minutes the first time) ..." >&2
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv venv --quiet --allow-existing --python "$$($(TFIO_PYTHON) -c 'import sys; print(sys.executable)')" $(TFIO) && \
+	    uv pip install --quiet --python $(TFIO)/bin/python --require-hashes -r requirements-tfio.lock ; \
+	else \
+	    "$(TFIO_PYTHON)" -m venv $(TFIO) && \
+	    $(TFIO)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tfio.lock ; \
+	fi
+	@touch $(TFIO_READY)
+
+test-tfio: $(TFIO_READY)  ## Run the tests of decoding with tensorflow-io, in an environment beside the main one
+	$(TFIO)/bin/python -m pytest -m tfio $(PYTEST_ARGS) tests/test_tfio.py
+
 lint: $(READY)  ## Check format, lint, types and import order
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,5 +69,8 @@ format: $(READY)  ## Format the code
 lock:  ## Pin versions anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
+lock-tfio:  ## Pin the versions of that environment anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 requirements-tfio.in -o requirements-tfio.lock
+
 clean:  ## Remove what make made
-	rm -rf $(VENV) .venv-tfio demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TFIO) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,10 +14,13 @@ def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     Raises:
         FileExistsError: There is a file already and `overwrite` is false.
         IsADirectoryError: There is a folder of that name.
+        ValueError: There is a device or a pipe.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: a folder is there. Give the name of a file.")
+    if os.path.exists(path) and not path.is_file():
+        raise ValueError(f"{path}: is a device or a pipe, which a file cannot take the place of.")
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path}: exists already. Pass overwrite=True (--overwrite) to replace it.")
 

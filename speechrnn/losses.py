@@ -50,8 +50,9 @@ def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
     possible, empty = required_frames(target) <= frames, tf.reduce_all(target == 0, 1)
     # The kernels refuse a batch with an impossible or an unlabelled row: there a label that always fits stands in.
     usable = possible & ~empty
-    stand_in = tf.one_hot(0, tf.maximum(tf.shape(target)[1], 1), dtype=tf.int32)
-    ids = tf.where(usable[:, None], tf.pad(target, [[0, 0], [0, tf.cast(tf.shape(target)[1] == 0, tf.int32)]]), stand_in)
+    width = tf.shape(target)[1]
+    labels = tf.pad(target, [[0, 0], [0, tf.cast(width == 0, tf.int32)]])
+    ids = tf.where(usable[:, None], labels, tf.one_hot(0, tf.maximum(width, 1), dtype=tf.int32))
     positions = tf.where(ids != 0)
     loss = tf.nn.ctc_loss(
         tf.SparseTensor(positions, tf.gather_nd(ids, positions), tf.shape(ids, tf.int64)),
@@ -92,6 +93,7 @@ class CTC(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None) -> tf.Tensor:
+        """See the class."""
         if frames is None:
             frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1])
         losses = ctc(y_true, y_pred, frames)

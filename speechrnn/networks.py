@@ -7,9 +7,9 @@ import keras
 from speechrnn.layers import GRU, LSTM, LengthMask, SimpleRNN, ZeroPadding
 from speechrnn.layers.subsampling import StackFrames
 
-__all__ = ["recurrent_ctc"]
+__all__ = ["recurrent_ctc", "stride"]
 
-_CELLS = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
+_CELLS: dict[str, type[keras.layers.Layer]] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 
 
 def recurrent_ctc(
@@ -58,7 +58,7 @@ def recurrent_ctc(
     Returns:
         A `keras.Model` with inputs `[features float (batch, frames, num_features), frames int32 (batch,)]` and output
         float32 `(batch, ceil(frames / stride), vocabulary_size)` logits, where `stride = 2**convolutions * stack`.
-        The model's `stride` can be had from `stride(model)`.
+        `stride(model)` gives it back.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -119,9 +119,7 @@ def make_buckets(
         Buckets by ascending length, those without batches left out.
     """
     if (batch_size is None) == (batch_budget is None):
-        raise ValueError(
-            f"Give one of `batch_size` and `batch_budget`. Received: {batch_size=}, {batch_budget=}."
-        )
+        raise ValueError(f"Give one of `batch_size` and `batch_budget`. Received: {batch_size=}, {batch_budget=}.")
     lengths = np.asarray(lengths, dtype=np.int64)
     tops = boundaries(lengths, buckets=buckets, unit=unit)
     groups = np.bincount(np.searchsorted(tops, lengths), minlength=len(tops))

@@ -131,8 +131,16 @@ class Folder:
     def _path(self, entry: Entry) -> Path:
         example = entry.example
         status = os.stat(example.path)
-        key = [os.path.abspath(example.path), status.st_size, status.st_mtime_ns, example.offset, example.duration,
-               example.channel, example.encoding, self._purpose]
+        key = [
+            os.path.abspath(example.path),
+            status.st_size,
+            status.st_mtime_ns,
+            example.offset,
+            example.duration,
+            example.channel,
+            example.encoding,
+            self._purpose,
+        ]
         digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
         return self._folder / digest[:2] / f"{digest[2:]}.cache"
 

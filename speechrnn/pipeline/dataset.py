@@ -166,7 +166,8 @@ def batches(
     in_graph = None
     if records is None and wanted(decoder):
         in_graph = GraphDecoder(
-            entries, planner, store, framing.sample_rate, forced=decoder == "tensorflow-io", workers=workers)
+            entries, planner, store, framing.sample_rate, forced=decoder == "tensorflow-io", workers=workers
+        )
     decode = None if in_graph is None else in_graph.finish
     source: Source
     if records is not None:
@@ -255,7 +256,8 @@ def _selected(
 ) -> tuple[list[Entry], Faults]:
     collected = Faults() if faults is None else faults
     entries = select(
-        examples, framing, vocabulary=vocabulary, classes=classes, max_duration=max_duration, faults=collected)
+        examples, framing, vocabulary=vocabulary, classes=classes, max_duration=max_duration, faults=collected
+    )
     if not entries:
         raise ValueError(f"No example is left to make a batch of. {collected.summary(len(examples))}")
     if faults is None and len(collected):

@@ -102,14 +102,24 @@ class Source:
         signal = read(entry, rate) if self._decode is None else self._decode(entry, given)
         excess = len(signal) - entry.length
         if excess > _ROUNDING * rate:
-            raise data_error(entry.example.path, "longer than the manifest says", (
-                f"lasts {len(signal) / rate:.3f} s. "
-                f"The manifest says {entry.example.duration:.3f} s; prepare it again."))
+            raise data_error(
+                entry.example.path,
+                "longer than the manifest says",
+                (
+                    f"lasts {len(signal) / rate:.3f} s. "
+                    f"The manifest says {entry.example.duration:.3f} s; prepare it again."
+                ),
+            )
         frames = self._framing.logit_frames(len(signal))
         if frames < max(1, entry.required):
-            raise data_error(entry.example.path, "too short for their text", (
-                f"gives {frames} output frames, and the text needs at least {max(1, entry.required)}. "
-                f"The manifest says {entry.example.duration:.3f} s; prepare it again."))
+            raise data_error(
+                entry.example.path,
+                "too short for their text",
+                (
+                    f"gives {frames} output frames, and the text needs at least {max(1, entry.required)}. "
+                    f"The manifest says {entry.example.duration:.3f} s; prepare it again."
+                ),
+            )
         return signal[: entry.length]
 
     def row(

@@ -47,7 +47,12 @@ class RecordWriter:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, features: keras.Layer, vocabulary: Vocabulary | None, *, shards: int,
+        self,
+        folder: str | os.PathLike,
+        features: keras.Layer,
+        vocabulary: Vocabulary | None,
+        *,
+        shards: int,
         overwrite: bool,
     ) -> None:
         if shards < 1:
@@ -84,8 +89,9 @@ class RecordWriter:
         })).SerializeToString()  # fmt: skip
         shard = len(self._records) % len(self._files)
         self._files[shard].write(record)
-        self._records.append({"shard": shard, "start": self._ends[shard] + _HEAD, "size": len(record),
-                              "example": asdict(entry.example)})
+        self._records.append(
+            {"shard": shard, "start": self._ends[shard] + _HEAD, "size": len(record), "example": asdict(entry.example)}
+        )
         self._ends[shard] += _HEAD + len(record) + _FOOT
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -158,7 +164,8 @@ class Records:
             file.seek(start)
             data = file.read(size)
         damaged = data_error(
-            f"{self._paths[shard]}", "a damaged record", f"the record at byte {start} is damaged. Write them again.")
+            f"{self._paths[shard]}", "a damaged record", f"the record at byte {start} is damaged. Write them again."
+        )
         try:
             fields = tf.train.Example.FromString(data).features.feature
             values = fields["features"].bytes_list.value[0]

@@ -94,9 +94,7 @@ def name(example: Example) -> str:
     return str(example.id or example.path)
 
 
-def _unusable(
-    example: Example, length: int, framing: Framing, max_duration: float | None
-) -> tuple[str, str] | None:
+def _unusable(example: Example, length: int, framing: Framing, max_duration: float | None) -> tuple[str, str] | None:
     if not os.path.exists(example.path):
         return "missing", f"{example.path}: there is no such file. Correct the manifest, or fetch the corpus again."
     if max_duration is not None and example.duration > max_duration:

@@ -153,8 +153,12 @@ class GraphDecoder:
                 channel = -1 if entry.example.channel is None else entry.example.channel
                 asked.append((row, entry.example.path, form, channel))
         rows, paths, forms, channels = zip(*asked, strict=True) if asked else ((), (), (), ())
-        return (np.array(rows, np.int32), np.array([path.encode() for path in paths], object),
-                np.array(forms, np.int32), np.array(channels, np.int32))
+        return (
+            np.array(rows, np.int32),
+            np.array([path.encode() for path in paths], object),
+            np.array(forms, np.int32),
+            np.array(channels, np.int32),
+        )
 
     def _info(self, entry: Entry) -> audio.AudioInfo | None:
         path = entry.example.path
@@ -190,9 +194,14 @@ class GraphDecoder:
         signal = read(entry, self._sample_rate)  # says what is wrong with a broken file
         if self._forced:
             info = self._info(entry)
-            raise data_error(entry.example.path, "not decodable by tensorflow-io", (
-                f"{info.format if info else 'this format'} is not among what tensorflow-io decodes here "
-                f'({", ".join(FORMATS)}). Use decoder="auto".'))
+            raise data_error(
+                entry.example.path,
+                "not decodable by tensorflow-io",
+                (
+                    f"{info.format if info else 'this format'} is not among what tensorflow-io decodes here "
+                    f'({", ".join(FORMATS)}). Use decoder="auto".'
+                ),
+            )
         return signal
 
     def _cut(self, entry: Entry, whole: np.ndarray) -> np.ndarray | None:

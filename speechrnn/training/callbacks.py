@@ -90,7 +90,8 @@ class Bookkeeping(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the epoch's clock."""
-        self._started, self._norms = time.perf_counter(), []  # type: list[float]
+        self._started = time.perf_counter()
+        self._norms: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note the gradient's norm."""

@@ -141,8 +141,6 @@ def make_optimizer(options: TrainingOptions, model: keras.Model, steps: int) -> 
         warmup_target=options.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = GuardedAdamW(
-        schedule, decay=options.weight_decay, max_norm=options.clip_norm, average=options.average
-    )
+    optimizer = GuardedAdamW(schedule, decay=options.weight_decay, max_norm=options.clip_norm, average=options.average)
     optimizer.build(model.trainable_variables)
     return optimizer

@@ -1,11 +1,13 @@
 """`train()`: a recogniser, examples and options in; the best model, its log and its state out."""
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 from rich.console import Console
 
 from speechrnn import files, pipeline
@@ -89,22 +91,18 @@ def train(
     batches = _batches(model, examples, options, collected, augmentation, training=True, epoch=state.epoch)
     scorer = Scorer(model, _batches(model, valid, options, collected, training=False)) if valid else None
     if len(collected):
-        console.print(collected.summary(len(examples) + len(valid or ())), highlight=False)
+        console.print(collected.summary(len(examples) + len(valid or ())), highlight=False, soft_wrap=True)
     steps = len(batches)
     model.compile(optimizer=make_optimizer(options, model, steps * options.epochs), jit_compile=False)
     if state.epoch:
         model.load_weights(state.weights(folder))
-        console.print(f"resuming after epoch {state.epoch}", highlight=False)
+        console.print(f"resuming after epoch {state.epoch}", highlight=False, soft_wrap=True)
     progress = RichProgress(state, options, console)
+    around = [Bookkeeping(state, options, out, folder, scorer), progress, *_tensorboard(options, folder), *callbacks]
     interrupted = False
     try:
-        model.fit(
-            batches,
-            epochs=options.epochs,
-            initial_epoch=state.epoch,
-            verbose=0,
-            callbacks=[Bookkeeping(state, options, out, folder, scorer), progress, *_tensorboard(options, folder), *callbacks],
-        )
+        # Shuffling is the dataset's own; Keras would warn that it leaves it alone.
+        model.fit(batches, epochs=options.epochs, initial_epoch=state.epoch, shuffle=False, verbose=0, callbacks=around)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -114,7 +112,9 @@ def train(
         if not state.best_epoch:
             save_model(model, out)
     if interrupted:
-        console.print(f"stopped in epoch {state.epoch + 1}; {out} is usable, and resume goes on", highlight=False)
+        console.print(
+            f"stopped in epoch {state.epoch + 1}; {out} is usable, and resume goes on", highlight=False, soft_wrap=True
+        )
     return TrainingRun(
         model=str(out),
         folder=str(folder),
@@ -147,7 +147,16 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
     return RunState()
 
 
-def _batches(model, examples, options, faults, augmentation=None, *, training: bool, epoch: int = 0):  # type: ignore[no-untyped-def]
+def _batches(
+    model: SpeechRecognizer,
+    examples: Sequence[Example],
+    options: TrainingOptions,
+    faults: Faults,
+    augmentation: Augmentation | None = None,
+    *,
+    training: bool,
+    epoch: int = 0,
+) -> tf.data.Dataset:
     return pipeline.batches(
         examples,
         model.features,
@@ -168,4 +177,8 @@ def _batches(model, examples, options, faults, augmentation=None, *, training: b
 def _tensorboard(options: TrainingOptions, folder: Path) -> list[keras.callbacks.Callback]:
     if not options.tensorboard:
         return []
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ModuleNotFoundError(
+            "`tensorboard=True` needs the package tensorboard. Install it: pip install 'speechrnn[tensorboard]'."
+        )
     return [keras.callbacks.TensorBoard(folder / "tensorboard", update_freq="epoch", write_graph=False)]

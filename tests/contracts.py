@@ -1,0 +1,53 @@
+"""Promises that every layer, network and bundle keeps, as functions that tests apply to each of them."""
+
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def ragged_features(rng, lengths, width):
+    """`(values, frames)`: float32 `(batch, max, width)` with NaN in the padding, and int32 lengths."""
+    values = rng.normal(size=(len(lengths), max(lengths), width)).astype("float32")
+    for row, length in enumerate(lengths):
+        values[row, length:] = np.nan
+    return values, np.array(lengths, "int32")
+
+
+def check_padding_never_changes_a_valid_frame(network, rng, width, stride, lengths=(37, 20, 5), atol=2e-5):
+    """One row alone equals the same row in a batch whose padding is NaN; padded outputs are zeros."""
+    values, frames = ragged_features(rng, lengths, width)
+    batched = network([values, frames], training=False).numpy()
+    for row, length in enumerate(lengths):
+        valid = -(-length // stride)
+        alone = network([values[row : row + 1, :length], frames[row : row + 1]], training=False).numpy()[0]
+        assert alone.shape[0] == valid
+        np.testing.assert_allclose(batched[row, :valid], alone, rtol=0, atol=atol)
+        assert not batched[row, valid:].any()
+
+
+def check_gradients_are_finite(network, rng, width, lengths=(37, 20, 5)):
+    """NaN in the padding reaches no weight's gradient, and every weight has one."""
+    values, frames = ragged_features(rng, lengths, width)
+    gradients = _gradients(network, values, frames)
+    for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.path
+        assert np.isfinite(gradient).all(), variable.path
+
+
+def _gradients(network, values, frames):
+    variables = [v.value for v in network.trainable_variables]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(network([values, frames], training=True) ** 2)
+    return [np.asarray(g) for g in tape.gradient(loss, variables)]
+
+
+def check_saved_model_is_the_same(model, inputs, path):
+    """A save and a safe-mode load give equal outputs and an equal configuration."""
+    expected = model(inputs, training=False)
+    model.save(path)
+    again = keras.saving.load_model(path, safe_mode=True)
+    np.testing.assert_array_equal(again(inputs, training=False), expected)
+    assert json.dumps(again.get_config(), default=str) == json.dumps(model.get_config(), default=str)
+    return again

@@ -1,0 +1,127 @@
+"""The bundle: one file that holds everything, and clear words about files that do not."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from contracts import check_saved_model_is_the_same
+
+from speechrnn import recognizer
+from speechrnn.features import MFCC, LogMel
+from speechrnn.networks import recurrent_ctc
+from speechrnn.recognizer import SpeechRecognizer, TokenErrorRate
+from speechrnn.text import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def model():
+    vocabulary = Vocabulary(" abc")
+    features = LogMel(8000, num_mels=10, f_min=100)
+    network = recurrent_ctc(num_features=10, vocabulary_size=len(vocabulary), units=5, layers=1, stack=2)
+    return SpeechRecognizer(features, network, vocabulary, card={"name": "test", "licence": "none"})
+
+
+@pytest.fixture
+def signals(rng):
+    return [rng.normal(size=n).astype("float32") for n in (8000, 4321, 300)]
+
+
+def test_logits_of_a_signal_do_not_depend_on_its_batch(model, signals):
+    together = model.logits(signals)
+    for signal, batched in zip(signals, together, strict=True):
+        frames = model.features.frame_count(len(signal))
+        assert batched.shape == (-(-frames // 2), 5)
+        np.testing.assert_allclose(model.logits([signal])[0], batched, atol=2e-5)
+
+
+def test_signals_without_a_frame_give_no_logits(model):
+    assert [x.shape for x in model.logits([np.zeros(3, "float32"), np.zeros(0, "float32")])] == [(0, 5), (0, 5)]
+    assert model.logits([]) == []
+
+
+def test_features_computed_beforehand_give_the_same_logits(model, signals):
+    values = model.features(signals[0][None], np.array([len(signals[0])], "int32"))
+    frames = np.array([values.shape[1]], "int32")
+    logits = model({"features": values, "frames": frames}, training=False)[0]
+    np.testing.assert_allclose(logits, model.logits(signals[:1])[0], atol=1e-6)
+
+
+def test_everything_is_in_the_file(model, signals, tmp_path):
+    batch = {"signal": np.stack([signals[0], signals[0]]), "length": np.array([8000, 5000], "int32")}
+    again = check_saved_model_is_the_same(model, batch, tmp_path / "model.keras")
+    assert again.vocabulary == model.vocabulary
+    assert again.card == {"name": "test", "licence": "none"}
+    assert (again.sample_rate, again.stride, again.frame_period) == (8000, 2, 0.02)
+    assert recognizer.load(tmp_path / "model.keras").vocabulary == model.vocabulary
+
+
+def test_global_normalisation_is_in_the_file(rng, tmp_path):
+    features = MFCC(8000, num_coefficients=5, num_mels=10, f_min=100, normalize="global")
+    features.adapt([rng.normal(size=4000).astype("float32") for _ in range(3)])
+    network = recurrent_ctc("gru", num_features=features.num_features, vocabulary_size=3, units=4, layers=1)
+    model = SpeechRecognizer(features, network, Vocabulary("ab"))
+    signal = rng.normal(size=3000).astype("float32")
+    expected = model.logits([signal])[0]
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(recognizer.load(tmp_path / "model.keras").logits([signal])[0], expected)
+
+
+def test_compute_loss_counts_each_rows_own_frames(model, signals):
+    x = {"features": np.zeros((2, 30, 10), "float32"), "frames": np.array([30, 11], "int32")}
+    target = np.array([[2, 3, 2], [4, 0, 0]], "int32")
+    logits = model(x, training=False)
+    from speechrnn.losses import ctc
+
+    expected = ctc(target, logits, [15, 6]).numpy()
+    np.testing.assert_allclose(model.compute_loss(x, target, logits, np.ones(2, "float32")), expected.mean(), rtol=1e-6)
+    weighted = model.compute_loss(x, target, logits, np.array([0, 1], "float32"))
+    np.testing.assert_allclose(weighted, expected[1], rtol=1e-6)
+
+
+def test_token_error_rate_sums_counts():
+    best = np.array([[0, 1, 1, 0, 1, 2, 0, 2], [3, 3, 3, 1, 2, 3, 1, 2]])
+    logits = 5 * tf.one_hot(best, 4)
+    metric = TokenErrorRate()
+    # Row 0 reads 1 1 2 2 against 1 2 2 (one insertion); row 1 has two valid frames, reads 3 against 3 1 (a deletion).
+    metric.update_state([[1, 2, 2], [3, 1, 0]], logits, None, np.array([8, 2], "int32"))
+    np.testing.assert_allclose(metric.result(), 2 / 5)
+    metric.update_state([[1, 2, 2], [3, 1, 0]], logits, np.array([0.0, 0.0]), np.array([8, 2], "int32"))
+    np.testing.assert_allclose(metric.result(), 2 / 5)
+
+
+def test_parts_that_do_not_fit_are_refused(model):
+    with pytest.raises(ValueError, match="must have 3 outputs.*Received: 5 outputs"):
+        SpeechRecognizer(model.features, model.network, Vocabulary("ab"))
+    with pytest.raises(ValueError, match="expects 10 features a frame.*num_features=7"):
+        SpeechRecognizer(LogMel(8000, num_mels=7, f_min=100), model.network, model.vocabulary)
+
+
+def test_files_that_are_no_model_are_named(model, tmp_path):
+    path = tmp_path / "model.keras"
+    model.save(path)
+    whole = path.read_bytes()
+    with pytest.raises(FileNotFoundError, match="none.keras: no such model file"):
+        recognizer.load(tmp_path / "none.keras")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        recognizer.load(tmp_path)
+    for content in (whole[: len(whole) // 2], b"", b"RIFF of something else"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"model\.keras: is not a \.keras model, or is cut off"):
+            recognizer.load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(ValueError, match="lacks config.json, model.weights.h5"):
+        recognizer.load(path)
+
+
+def test_another_programs_keras_model_is_refused(model, tmp_path):
+    model.network.save(tmp_path / "network.keras")
+    with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a Functional"):
+        recognizer.load(tmp_path / "network.keras")
+
+
+def test_a_newer_format_is_refused(model):
+    config = {**model.get_config(), "format_version": 99}
+    with pytest.raises(ValueError, match="at most 1. Received: 99. Install a newer speechrnn"):
+        SpeechRecognizer.from_config(config)

@@ -1,0 +1,267 @@
+"""Training: it learns, keeps the best, says what it dropped, and goes on after a kill as if nothing had happened."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from speechrnn import audio, recognizer
+from speechrnn.faults import Faults
+from speechrnn.features import LogMel
+from speechrnn.manifest import Example
+from speechrnn.networks import recurrent_ctc
+from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.text import Vocabulary
+from speechrnn.training import GuardedAdamW, TrainingOptions, train
+from speechrnn.training.optimizer import averaged_weights
+
+RATE = 8000
+TONES = {"a": 400.0, "b": 900.0, "c": 1800.0}
+
+
+def tones(folder, count, seed):
+    """Utterances of tones with gaps, one letter a tone; what a tiny network can learn in seconds."""
+    rng = np.random.default_rng(seed)
+    examples = []
+    for i in range(count):
+        text = "".join(rng.choice(list(TONES), rng.integers(1, 5)))
+        pieces = [np.zeros(400)]
+        for letter in text:
+            t = np.arange(rng.integers(700, 1100)) / RATE
+            pieces += [0.3 * np.sin(2 * np.pi * TONES[letter] * t), np.zeros(500)]
+        samples = np.concatenate(pieces) + 0.003 * rng.normal(size=sum(map(len, pieces)))
+        path = folder / f"{seed}-{i}.wav"
+        audio.write(path, samples.astype("float32"), RATE)
+        examples.append(Example(path=str(path), duration=len(samples) / RATE, text=text, subject=str(i % 3)))
+    return examples
+
+
+def small_model(seed=3):
+    keras.utils.set_random_seed(seed)
+    vocabulary = Vocabulary("abc")
+    network = recurrent_ctc(
+        "gru", num_features=16, vocabulary_size=len(vocabulary), units=16, layers=1, stack=2, dropout=0.1
+    )
+    return SpeechRecognizer(LogMel(RATE, num_mels=16, f_min=100), network, vocabulary)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    return tones(folder, 48, 0), tones(folder, 12, 1)
+
+
+def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
+    examples, valid = corpus
+    options = TrainingOptions(epochs=15, batch_size=8, learning_rate=2e-2, average=0.9, tensorboard=True)
+    run = train(small_model(), examples, valid=valid, options=options, out=tmp_path / "tones.keras")
+    assert len(run.history) == 15
+    assert run.history[-1]["loss"] < run.history[0]["loss"] / 4
+    best = min(run.history, key=lambda row: (row["val_wer"], row["epoch"]))
+    assert run.best_epoch == best["epoch"]
+    assert best["val_token_error_rate"] < 0.1
+    model = recognizer.load(run.model)
+    from speechrnn.decoding.greedy import greedy
+
+    logits = model.logits([audio.read(e.path)[0] for e in valid])
+    wrong = sum(model.vocabulary.decode(greedy(x).ids) != e.text for x, e in zip(logits, valid, strict=True))
+    assert wrong / len(valid) == pytest.approx(best["val_wer"])
+    with open(tmp_path / "tones.training" / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_wer"]) for row in rows] == [row["val_wer"] for row in run.history]
+    assert float(rows[0]["gradient_norm"]) > 0
+    assert TrainingOptions.from_json((tmp_path / "tones.training" / "training.json").read_text()) == options
+    assert any((tmp_path / "tones.training" / "tensorboard").rglob("events*"))
+    assert recognizer.load(tmp_path / "tones.training" / "last.keras")
+    err = capsys.readouterr().err
+    assert "epoch 15/15" in err and "validation loss" in err
+
+
+def test_the_saved_file_holds_no_optimiser(corpus, tmp_path):
+    model = small_model()
+    train(model, corpus[0], options=TrainingOptions(epochs=1), out=tmp_path / "a.keras", verbose=False)
+    weights = sum(v.numpy().nbytes for v in model.variables)
+    assert (tmp_path / "a.keras").stat().st_size < 1.5 * weights + 100_000
+    assert not recognizer.load(tmp_path / "a.keras").optimizer
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+import test_training as t
+from pathlib import Path
+from speechrnn import manifest
+from speechrnn.features import Augmentation
+from speechrnn.training import TrainingOptions, train
+train(t.small_model(), manifest.read({manifest!r}), valid=manifest.read({manifest!r})[:6],
+      options=TrainingOptions(epochs=6, batch_size=8, average=0.9), augmentation=Augmentation.speech(time_mask_frames=3,
+      frequency_mask_bins=3), out=sys.argv[1], resume=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_the_same(corpus, tmp_path):
+    from speechrnn import manifest
+
+    listing = tmp_path / "train.jsonl"
+    manifest.write(listing, corpus[0])
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT.format(tests=os.path.dirname(__file__), manifest=str(listing)))
+    command = [sys.executable, str(script)]
+    subprocess.run([*command, str(tmp_path / "whole.keras")], check=True, timeout=500)
+    process = subprocess.Popen([*command, str(tmp_path / "killed.keras")])
+    state = tmp_path / "killed.training" / "state.json"
+    deadline = time.monotonic() + 400
+    while not (state.exists() and json.loads(state.read_text())["epoch"] >= 2):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert json.loads(state.read_text())["epoch"] < 6
+    subprocess.run([*command, str(tmp_path / "killed.keras")], check=True, timeout=500)
+    logs = [list(csv.DictReader(open(tmp_path / f"{name}.training" / "log.csv"))) for name in ("whole", "killed")]
+    assert [row["epoch"] for row in logs[1]] == list("123456")
+    for whole, resumed in zip(*logs, strict=True):
+        assert float(resumed["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-4)
+        assert float(resumed["val_loss"]) == pytest.approx(float(whole["val_loss"]), rel=1e-4)
+    one, two = (recognizer.load(tmp_path / f"{name}.training" / "last.keras") for name in ("whole", "killed"))
+    for a, b in zip(one.network.weights, two.network.weights, strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=1e-4)
+
+
+def test_ctrl_c_leaves_a_usable_model(corpus, tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                raise KeyboardInterrupt
+
+    run = train(
+        small_model(),
+        corpus[0],
+        options=TrainingOptions(epochs=3, batch_size=8),
+        out=tmp_path / "a.keras",
+        callbacks=[Interrupt()],
+        verbose=False,
+    )
+    assert run.interrupted
+    assert recognizer.load(run.model).logits([np.zeros(4000, "float32")])[0].shape[1] == 4
+
+
+def test_patience_stops_training(corpus, tmp_path):
+    options = TrainingOptions(epochs=8, batch_size=16, learning_rate=1e-9, final_learning_rate=1e-9, patience=2)
+    run = train(
+        small_model(), corpus[0][:16], valid=corpus[1], options=options, out=tmp_path / "a.keras", verbose=False
+    )
+    assert len(run.history) <= run.best_epoch + 2 < 8
+
+
+def test_examples_that_cannot_be_used_are_counted_and_named(corpus, tmp_path):
+    bad = [
+        Example(path=str(tmp_path / "gone.wav"), duration=1.0, text="a", id="gone"),
+        Example(path=corpus[0][0].path, duration=corpus[0][0].duration, text="aXa", id="letters"),
+        Example(path=corpus[0][1].path, duration=corpus[0][1].duration, text="ab" * 200, id="long"),
+    ]
+    faults = Faults()
+    train(
+        small_model(),
+        [*corpus[0][:16], *bad],
+        options=TrainingOptions(epochs=1, batch_size=8),
+        out=tmp_path / "a.keras",
+        faults=faults,
+        verbose=False,
+    )
+    assert {fault.where for fault in faults} == {"gone", "letters", "long"}
+
+
+def test_an_existing_model_is_not_replaced_unasked(corpus, tmp_path):
+    out = tmp_path / "a.keras"
+    out.write_text("precious")
+    with pytest.raises(FileExistsError, match="exists already"):
+        train(small_model(), corpus[0][:8], options=TrainingOptions(epochs=1), out=out, verbose=False)
+    assert out.read_text() == "precious"
+
+
+def test_resuming_with_other_options_is_refused(corpus, tmp_path):
+    out = tmp_path / "a.keras"
+    train(small_model(), corpus[0][:8], options=TrainingOptions(epochs=1), out=out, verbose=False)
+    with pytest.raises(ValueError, match="started with other options"):
+        train(small_model(), corpus[0][:8], options=TrainingOptions(epochs=2), out=out, resume=True, verbose=False)
+
+
+def test_the_models_file_must_be_a_keras_file(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.keras"):
+        train(small_model(), corpus[0], out=tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("learning_rate", float("nan")),
+        ("warmup", 1.5),
+        ("average", -0.1),
+        ("monitor", "cer"),
+        ("clip_norm", -1.0),
+    ],
+)
+def test_options_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}="):
+        TrainingOptions(**{name: value})
+
+
+def test_an_unknown_option_is_refused_with_a_suggestion():
+    with pytest.raises(ValueError, match="Unknown training option `epoch`. Did you mean `epochs`?"):
+        TrainingOptions.from_json('{"epoch": 3}')
+
+
+def updates(optimizer, gradients):
+    variables = [keras.Variable(np.ones((3, 2), "float32")), keras.Variable(np.ones(2, "float32"))]
+    if isinstance(optimizer, keras.optimizers.AdamW):
+        optimizer.exclude_from_weight_decay([variables[1]])
+    trace = []
+    for gradient in gradients:
+        optimizer.apply([tf.constant(g) for g in gradient], variables)
+        trace.append([v.numpy() for v in variables])
+    return trace
+
+
+def test_the_optimiser_is_kerass_adamw(rng):
+    gradients = [(rng.normal(size=(3, 2)).astype("f"), rng.normal(size=2).astype("f")) for _ in range(6)]
+    ours = updates(GuardedAdamW(1e-2, decay=0.1, max_norm=1.0), gradients)
+    theirs = updates(keras.optimizers.AdamW(1e-2, weight_decay=0.1, global_clipnorm=1.0), gradients)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a[0], b[0], atol=1e-6)
+        np.testing.assert_allclose(a[1], b[1], atol=1e-6)
+
+
+def test_a_gradient_with_nan_changes_nothing_and_is_counted(rng):
+    optimizer = GuardedAdamW(1e-2, decay=0.1, average=0.9)
+    good = (rng.normal(size=(3, 2)).astype("f"), rng.normal(size=2).astype("f"))
+    bad = (good[0] * np.float32("nan"), good[1])
+    trace = updates(optimizer, [good, bad])
+    np.testing.assert_array_equal(trace[0][0], trace[1][0])
+    assert float(optimizer.skipped) == 1.0
+    assert int(optimizer.iterations) == 1
+
+
+def test_averaged_weights_are_the_running_mean_and_only_lent(rng):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(optimizer=GuardedAdamW(0.1, average=0.5), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    expected = model.trainable_variables[0].numpy()
+    for step in range(1, 30):
+        model.optimizer.apply([tf.ones((2, 1))], model.trainable_variables)
+        momentum = min(0.5, step / (step + 10))
+        expected = momentum * expected + (1 - momentum) * model.trainable_variables[0].numpy()
+    current = model.trainable_variables[0].numpy()
+    with averaged_weights(model):
+        np.testing.assert_allclose(model.trainable_variables[0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(model.trainable_variables[0], current)
