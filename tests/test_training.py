@@ -44,6 +44,10 @@ def tones(folder, count, seed):
     return examples
 
 
+def rows(log):
+    return list(csv.DictReader(log.read_text().splitlines()))
+
+
 def small_model(seed=3):
     keras.utils.set_random_seed(seed)
     vocabulary = Vocabulary("abc")
@@ -74,10 +78,9 @@ def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
     logits = model.logits([audio.read(e.path)[0] for e in valid])
     wrong = sum(model.vocabulary.decode(greedy(x).ids) != e.text for x, e in zip(logits, valid, strict=True))
     assert wrong / len(valid) == pytest.approx(best["val_wer"])
-    with open(tmp_path / "tones.training" / "log.csv") as file:
-        rows = list(csv.DictReader(file))
-    assert [float(row["val_wer"]) for row in rows] == [row["val_wer"] for row in run.history]
-    assert float(rows[0]["gradient_norm"]) > 0
+    log = rows(tmp_path / "tones.training" / "log.csv")
+    assert [float(row["val_wer"]) for row in log] == [row["val_wer"] for row in run.history]
+    assert float(log[0]["gradient_norm"]) > 0
     assert TrainingOptions.from_json((tmp_path / "tones.training" / "training.json").read_text()) == options
     assert any((tmp_path / "tones.training" / "tensorboard").rglob("events*"))
     assert recognizer.load(tmp_path / "tones.training" / "last.keras")
@@ -90,7 +93,7 @@ def test_the_saved_file_holds_no_optimiser(corpus, tmp_path):
     train(model, corpus[0], options=TrainingOptions(epochs=1), out=tmp_path / "a.keras", verbose=False)
     weights = sum(v.numpy().nbytes for v in model.variables)
     assert (tmp_path / "a.keras").stat().st_size < 1.5 * weights + 100_000
-    assert not recognizer.load(tmp_path / "a.keras").optimizer
+    assert getattr(recognizer.load(tmp_path / "a.keras"), "optimizer", None) is None
 
 
 SCRIPT = """
@@ -102,7 +105,7 @@ from speechrnn import manifest
 from speechrnn.features import Augmentation
 from speechrnn.training import TrainingOptions, train
 train(t.small_model(), manifest.read({manifest!r}), valid=manifest.read({manifest!r})[:6],
-      options=TrainingOptions(epochs=6, batch_size=8, average=0.9), augmentation=Augmentation.speech(time_mask_frames=3,
+      options=TrainingOptions(epochs=4, batch_size=8, average=0.9), augmentation=Augmentation.speech(time_mask_frames=3,
       frequency_mask_bins=3), out=sys.argv[1], resume=True)
 """
 
@@ -112,7 +115,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(corpus, tmp_path):
     from speechrnn import manifest
 
     listing = tmp_path / "train.jsonl"
-    manifest.write(listing, corpus[0])
+    manifest.write(listing, corpus[0][:24])
     script = tmp_path / "run.py"
     script.write_text(SCRIPT.format(tests=os.path.dirname(__file__), manifest=str(listing)))
     command = [sys.executable, str(script)]
@@ -125,10 +128,10 @@ def test_a_killed_run_goes_on_and_ends_the_same(corpus, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert json.loads(state.read_text())["epoch"] < 6
+    assert json.loads(state.read_text())["epoch"] < 4
     subprocess.run([*command, str(tmp_path / "killed.keras")], check=True, timeout=500)
-    logs = [list(csv.DictReader(open(tmp_path / f"{name}.training" / "log.csv"))) for name in ("whole", "killed")]
-    assert [row["epoch"] for row in logs[1]] == list("123456")
+    logs = [rows(tmp_path / f"{name}.training" / "log.csv") for name in ("whole", "killed")]
+    assert [row["epoch"] for row in logs[1]] == list("1234")
     for whole, resumed in zip(*logs, strict=True):
         assert float(resumed["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-4)
         assert float(resumed["val_loss"]) == pytest.approx(float(whole["val_loss"]), rel=1e-4)

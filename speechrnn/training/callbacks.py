@@ -38,6 +38,8 @@ class RunState:
     """Time spent training, over all sessions."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One row an epoch."""
+    seeds: list[list[int]] = field(default_factory=list)
+    """State of each random generator of the model, which Keras leaves out of its weights."""
 
     @classmethod
     def read(cls, folder: Path) -> "RunState | None":
@@ -51,12 +53,23 @@ class RunState:
 
     def write(self, folder: Path, model: keras.Model) -> None:
         """Keep state and weights so that a kill at any moment leaves one whole pair."""
+        self.seeds = [variable.numpy().tolist() for variable in _generators(model)]
         model.save_weights(self.weights(folder), overwrite=True)
         with files.replacing(folder / "state.json", overwrite=True) as file:
             file.write(json.dumps(asdict(self), indent=1).encode())
         for old in folder.glob("state-*.weights.h5"):
             if old != self.weights(folder):
                 old.unlink()
+
+    def restore(self, folder: Path, model: keras.Model) -> None:
+        """Give the compiled model the weights, the optimiser and the random generators of this epoch."""
+        model.load_weights(self.weights(folder))
+        for variable, value in zip(_generators(model), self.seeds, strict=True):
+            variable.assign(value)
+
+
+def _generators(model: keras.Model) -> list[keras.Variable]:
+    return [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
 
 
 def save_model(model: SpeechRecognizer, path: Path) -> None:

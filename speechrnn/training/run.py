@@ -95,7 +95,7 @@ def train(
     steps = len(batches)
     model.compile(optimizer=make_optimizer(options, model, steps * options.epochs), jit_compile=False)
     if state.epoch:
-        model.load_weights(state.weights(folder))
+        state.restore(folder, model)
         console.print(f"resuming after epoch {state.epoch}", highlight=False, soft_wrap=True)
     progress = RichProgress(state, options, console)
     around = [Bookkeeping(state, options, out, folder, scorer), progress, *_tensorboard(options, folder), *callbacks]
