@@ -18,23 +18,16 @@ from speechrnn import (
 )
 
 DATA = Path(__file__).parent.parent / "data" / "spoken_numbers"
-UNITS, LAYERS, CONVOLUTIONS, DROPOUT, SEED = 128, 2, 1, 0.3, 1
-OPTIONS = {"epochs": 24, "batch_size": 16, "learning_rate": 3e-3, "validate_every": 4, "average": 0.99}
-AUGMENTATION = Augmentation(
-    frequency_scale=0.12,
-    feature_noise=0.2,
-    time_masks=2,
-    time_mask_frames=10,
-    frequency_masks=2,
-    frequency_mask_bins=12,
-)
+NUM_MELS, STACK, UNITS, LAYERS, DROPOUT, SEED = 64, 3, 128, 2, 0.1, 1
+OPTIONS = {"epochs": 20, "batch_size": 16, "learning_rate": 6e-3, "average": 0.99, "validate_every": 4}
+AUGMENTATION = Augmentation(frequency_scale=0.1, feature_noise=0.1, frequency_masks=1, frequency_mask_bins=10)
 
 
 def build(vocabulary: Vocabulary, **overrides) -> SpeechRecognizer:
-    """The recogniser that is trained here."""
+    """The recogniser that is trained here; overrides are arguments of `recurrent_ctc`."""
     keras.utils.set_random_seed(SEED)
-    features = LogMel(16_000, num_mels=64)
-    sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "stack": 1, "dropout": DROPOUT} | overrides
+    features = LogMel(16_000, num_mels=NUM_MELS)
+    sizes = {"units": UNITS, "layers": LAYERS, "stack": STACK, "dropout": DROPOUT} | overrides
     network = recurrent_ctc("gru", num_features=features.num_features, vocabulary_size=len(vocabulary), **sizes)
     return SpeechRecognizer(features, network, vocabulary)
 
@@ -44,9 +37,14 @@ def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dic
     splits = {name: manifest.read(data / f"{name}.jsonl") for name in ("train", "valid", "test")}
     vocabulary = Vocabulary.from_texts(example.text for example in splits["train"])
     run = train(
-        build(vocabulary, **(network or {})), splits["train"], valid=splits["valid"], out=out, overwrite=True,
-        options=TrainingOptions(**OPTIONS | overrides), augmentation=AUGMENTATION,
-    )  # fmt: skip
+        build(vocabulary, **(network or {})),
+        splits["train"],
+        valid=splits["valid"],
+        out=out,
+        overwrite=True,
+        options=TrainingOptions(**OPTIONS | overrides),
+        augmentation=AUGMENTATION,
+    )
     return run, evaluate.evaluate(run.model, splits["test"])
 
 
