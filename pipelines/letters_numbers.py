@@ -19,7 +19,7 @@ from speechrnn.recognizer import load
 
 HELD_OUT = ("theo", "yweweler")
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 192, 3, 2, 0.4
-OPTIONS = TrainingOptions(epochs=60, batch_seconds=44, learning_rate=1.5e-3, average=0.998, validate_every=3)
+OPTIONS = TrainingOptions(epochs=50, batch_seconds=44, learning_rate=1.5e-3, average=0.998, validate_every=3)
 CARD = {
     "task": "English letters, numbers, dates and commands, as in CMU AN4, and single digits",
     "data": "CMU AN4 (1991), training set without eight speakers; Free Spoken Digit Dataset (Jackson et al. 2018), "

@@ -1,0 +1,26 @@
+"""Recipes on real recordings, cut short: every step of them runs."""
+
+import dataclasses
+
+import pytest
+
+from pipelines import an4_ctc, letters_numbers
+
+TINY = {"units": 8, "layers": 1, "convolutions": 1}
+
+
+@pytest.mark.slow
+def test_an4(data_dir, tmp_path):
+    options = dataclasses.replace(an4_ctc.OPTIONS, epochs=1)
+    run, report = an4_ctc.main(str(data_dir / "an4"), str(tmp_path), options=options, **TINY)
+    assert len(report.utterances) == 130
+    assert report.hits + report.substitutions + report.deletions == 773
+    assert run.best_epoch == 1
+
+
+def test_the_held_out_speakers_are_in_the_corpus(data_dir):
+    speakers = {folder.name for folder in (data_dir / "an4" / "wav" / "an4_clstk").iterdir()}
+    assert len(speakers) == 74
+    assert speakers > an4_ctc.VALID_SPEAKERS and len(an4_ctc.VALID_SPEAKERS) == 8
+    digits = {path.name.split("_")[1] for path in (data_dir / "fsdd" / "recordings").iterdir()}
+    assert digits > set(letters_numbers.HELD_OUT)
