@@ -48,11 +48,11 @@ def rows(log):
     return list(csv.DictReader(log.read_text().splitlines()))
 
 
-def small_model(seed=3):
+def small_model(seed=3, dtype=None):
     keras.utils.set_random_seed(seed)
     vocabulary = Vocabulary("abc")
     network = recurrent_ctc(
-        "gru", num_features=16, vocabulary_size=len(vocabulary), units=16, layers=1, stack=2, dropout=0.1
+        "gru", num_features=16, vocabulary_size=len(vocabulary), units=16, layers=1, stack=2, dropout=0.1, dtype=dtype
     )
     return SpeechRecognizer(LogMel(RATE, num_mels=16, f_min=100), network, vocabulary)
 
@@ -138,6 +138,18 @@ def test_a_killed_run_goes_on_and_ends_the_same(corpus, tmp_path):
     one, two = (recognizer.load(tmp_path / f"{name}.training" / "last.keras") for name in ("whole", "killed"))
     for a, b in zip(one.network.weights, two.network.weights, strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_learns(corpus, tmp_path, dtype):
+    options = TrainingOptions(epochs=6, batch_size=8, learning_rate=2e-2, average=0.9)
+    run = train(
+        small_model(dtype=dtype), corpus[0], valid=corpus[1], options=options, out=tmp_path / "a.keras", verbose=False
+    )
+    assert run.history[-1]["loss"] < run.history[0]["loss"] / 1.5
+    assert 0 < run.history[-1]["gradient_norm"] < 1000
+    assert recognizer.load(run.model).logits([np.zeros(4000, "float32")])[0].dtype == np.float32
 
 
 def test_ctrl_c_leaves_a_usable_model(corpus, tmp_path):

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from speechrnn import files
 from speechrnn.recognizer import SpeechRecognizer
-from speechrnn.training.optimizer import averaged_weights
+from speechrnn.training.optimizer import averaged_weights, inner
 from speechrnn.training.options import TrainingOptions
 from speechrnn.training.scoring import Scorer
 
@@ -108,12 +108,12 @@ class Bookkeeping(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note the gradient's norm."""
-        self._norms.append(float(self.model.optimizer.gradient_norm))
+        self._norms.append(float(inner(self.model.optimizer).gradient_norm))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """See the class."""
         logs = {} if logs is None else logs
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(inner(self.model.optimizer).learning_rate)
         logs["gradient_norm"] = float(np.median(self._norms)) if self._norms else float("nan")
         state, last = self.state, epoch + 1 >= self.options.epochs
         state.epoch = epoch + 1
@@ -186,7 +186,7 @@ class RichProgress(keras.callbacks.Callback):
         """Move the bar."""
         if self._progress is None:
             return
-        logs, optimizer = logs or {}, self.model.optimizer
+        logs, optimizer = logs or {}, inner(self.model.optimizer)
         text = (
             f"loss {logs.get('loss', float('nan')):.2f} token errors {logs.get('token_error_rate', 0):.1%} "
             f"rate {float(optimizer.learning_rate):.1e} gradient {float(optimizer.gradient_norm):.1f}"

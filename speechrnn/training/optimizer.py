@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["GuardedAdamW", "averaged_weights", "make_optimizer"]
+__all__ = ["GuardedAdamW", "averaged_weights", "inner", "make_optimizer"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -117,10 +118,15 @@ class GuardedAdamW(keras.optimizers.Optimizer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
+def inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimiser inside a loss scaler, or the optimiser itself."""
+    return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
+
+
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Within the block the model has its moving-average weights, if its optimiser keeps them."""
-    averages = getattr(model.optimizer, "_averages", [])
+    averages = getattr(inner(model.optimizer), "_averages", [])
     current = [variable.numpy() for variable in model.trainable_variables] if averages else []
     for variable, average in zip(model.trainable_variables, averages, strict=False):
         variable.assign(average)
@@ -131,8 +137,11 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def make_optimizer(options: TrainingOptions, model: keras.Model, steps: int) -> GuardedAdamW:
-    """AdamW with warm-up and cosine decay over `steps` steps, clipping and averaging as `options` say."""
+def make_optimizer(options: TrainingOptions, model: SpeechRecognizer, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW with warm-up and cosine decay over `steps` steps, clipping and averaging as `options` say.
+
+    For a model with float16 layers it is wrapped into a loss scaler: small gradients would vanish.
+    """
     warmup = round(options.warmup * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=options.learning_rate / 25 if warmup else options.learning_rate,
@@ -142,5 +151,7 @@ def make_optimizer(options: TrainingOptions, model: keras.Model, steps: int) -> 
         warmup_steps=warmup,
     )
     optimizer = GuardedAdamW(schedule, decay=options.weight_decay, max_norm=options.clip_norm, average=options.average)
+    scaled = any(layer.compute_dtype == "float16" for layer in model.network.layers)
+    optimizer = keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
     optimizer.build(model.trainable_variables)
     return optimizer

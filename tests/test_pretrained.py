@@ -1,0 +1,28 @@
+"""The model that ships: small, readable, credited, and as good as its card says."""
+
+import pytest
+
+from speechrnn import recognizer, transcribe
+from speechrnn.corpora import an4
+from speechrnn.evaluate import evaluate
+
+
+def test_is_small_and_names_its_sources():
+    assert transcribe.DEFAULT_MODEL.stat().st_size <= 12_000_000
+    card = recognizer.load(transcribe.DEFAULT_MODEL).card
+    assert "AN4" in card["data"] and "Free Spoken Digit Dataset" in card["data"]
+    assert "CC BY-SA 4.0" in card["licence"]
+
+
+def test_writes_what_people_said(data_dir):
+    folder = data_dir / "fsdd" / "recordings"
+    said = {"3_theo_7.flac": "three", "7_theo_9.flac": "seven", "6_yweweler_12.flac": "six"}
+    transcripts = transcribe.transcribe(None, [folder / name for name in said])
+    right = sum(transcript.text == text for transcript, text in zip(transcripts, said.values(), strict=True))
+    assert right >= 2
+
+
+@pytest.mark.slow
+def test_error_rate_is_the_cards(data_dir, tmp_path):
+    report = evaluate(transcribe.DEFAULT_MODEL, an4.prepare(data_dir / "an4", tmp_path)["test"])
+    assert report.wer == pytest.approx(AN4_WER, abs=0.005)
