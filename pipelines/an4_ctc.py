@@ -1,6 +1,6 @@
 """AN4: spelled letters, numbers, dates and commands, recognised after training on AN4 alone.
 
-    python -m pipelines.an4_ctc --data-dir DIR
+    python pipelines/an4_ctc.py --data-dir DIR
 
 DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Eight training speakers decide which epoch is
 kept; the official test set is used once, at the end.
