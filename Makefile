@@ -33,7 +33,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 demo: $(READY)  ## Train on the embedded corpus, transcribe, and write demo/index.html
-	$(BIN)/python -m pipelines.demo --out demo
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pipelines.demo --out demo
 
 test: $(READY)  ## Run the whole suite: tests, docstring examples, notebooks
 	$(BIN)/python -m pytest --doctest-modules --nbmake -m "not gpu and not network and not tfio" $(PYTEST_ARGS) tests speechrnn notebooks
