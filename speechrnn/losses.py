@@ -94,9 +94,7 @@ class CTC(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None) -> tf.Tensor:
         """See the class."""
-        if frames is None:
-            frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1])
-        losses = ctc(y_true, y_pred, frames)
+        losses = self.call(y_true, y_pred) if frames is None else ctc(y_true, y_pred, frames)
         weight = tf.ones_like(losses) if sample_weight is None else tf.cast(sample_weight, tf.float32)
         possible = tf.math.is_finite(losses)
         weight = tf.where(possible, weight, 0.0)

@@ -150,7 +150,8 @@ class SpeechRecognizer(keras.Model):
         for row, signal in zip(batch, signals, strict=True):
             row[: len(signal)] = signal
         out = self._forward(tf.constant(batch), tf.constant(lengths)).numpy()
-        return [row[: -(-n // self.stride)] for row, n in zip(out, frames, strict=True)]
+        stride = self.stride
+        return [row[: -(-n // stride)] for row, n in zip(out, frames, strict=True)]
 
     @property
     def _forward(self) -> Any:

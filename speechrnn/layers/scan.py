@@ -131,9 +131,8 @@ def _kernels(name: str, reverse: bool) -> Any:
 
     @tf.function(jit_compile=True, autograph=False)
     def backward(d_outputs: Any, valid: Any, saved: Any, d_state: Any, recurrent_kernel: Any) -> Any:
-        transposed = tf.transpose(
-            recurrent_kernel
-        )  # once a chunk: a transposed product in each step takes twice as long
+        # Once a chunk: a transposed product in each step takes twice as long.
+        transposed = tf.transpose(recurrent_kernel)
 
         def step(rows: Any, d_state: Any) -> Any:
             dy, valid, saved, *previous = rows

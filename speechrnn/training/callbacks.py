@@ -32,8 +32,6 @@ class RunState:
     """Lowest value of what is monitored so far."""
     best_epoch: int = 0
     """The epoch of that, counted from 1; 0 before the first validation."""
-    waited: int = 0
-    """Epochs since then."""
     seconds: float = 0.0
     """Time spent training, over all sessions."""
     history: list[dict[str, float]] = field(default_factory=list)
@@ -130,11 +128,9 @@ class Bookkeeping(keras.callbacks.Callback):
     def _keep_if_best(self, value: float) -> None:
         state = self.state
         if value < state.best:
-            state.best, state.best_epoch, state.waited = value, state.epoch, 0
+            state.best, state.best_epoch = value, state.epoch
             save_model(self.model, self.out)
-            return
-        state.waited = state.epoch - state.best_epoch
-        if self.options.patience and state.waited >= self.options.patience:
+        elif self.options.patience and state.epoch - state.best_epoch >= self.options.patience:
             self.model.stop_training = True
 
     def _write_log(self) -> None:

@@ -70,7 +70,7 @@ def train(
         augmentation: How to vary the training examples; not at all where it is not given.
         resume: Go on from the state beside `out`. Without a state there, begin.
         overwrite: Replace `out` and its folder's files where they exist.
-        faults: Collects the examples that had to be dropped; each is printed where it is not given.
+        faults: Collects the examples that had to be dropped; a summary of them is printed in any case.
         callbacks: More Keras callbacks.
         verbose: Show progress on stderr.
 
