@@ -196,11 +196,12 @@ def test_examples_that_cannot_be_used_are_counted_and_named(corpus, tmp_path):
     assert {fault.where for fault in faults} == {"gone", "letters", "long"}
 
 
-def test_an_existing_model_is_not_replaced_unasked(corpus, tmp_path):
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_existing_model_is_not_replaced_unasked(corpus, tmp_path, resume):
     out = tmp_path / "a.keras"
     out.write_text("precious")
     with pytest.raises(FileExistsError, match="exists already"):
-        train(small_model(), corpus[0][:8], options=TrainingOptions(epochs=1), out=out, verbose=False)
+        train(small_model(), corpus[0][:8], options=TrainingOptions(epochs=1), out=out, resume=resume, verbose=False)
     assert out.read_text() == "precious"
 
 

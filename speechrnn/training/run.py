@@ -78,7 +78,7 @@ def train(
         What was saved where, and the history.
 
     Raises:
-        FileExistsError: `out` exists, and neither `resume` nor `overwrite` is set.
+        FileExistsError: `out` exists and is not of a run to resume, and `overwrite` is not set.
         ValueError: No example can be used, or the state beside `out` belongs to other options.
     """
     options, out = options or TrainingOptions(), Path(out)
@@ -137,8 +137,10 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
                 "Resume with the same ones, or start anew with overwrite=True (--overwrite)."
             )
         return state
-    files.refuse_existing(out, overwrite=overwrite or resume)
-    files.refuse_existing(record, overwrite=overwrite or resume)
+    # A run killed before its first state has left a record; without one, `out` is somebody else's.
+    mine = resume and record.exists()
+    files.refuse_existing(out, overwrite=overwrite or mine)
+    files.refuse_existing(record, overwrite=overwrite or mine)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (folder / "state.json", folder / "log.csv"):
         stale.unlink(missing_ok=True)
