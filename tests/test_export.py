@@ -203,7 +203,7 @@ def test_statistics_that_were_never_measured_are_refused():
 # The file
 
 
-def test_int8_is_smaller_and_near(rng):
+def test_int8_is_smaller_and_near(rng, caplog):
     model = recogniser(LogMel(RATE, num_mels=12, f_min=60))
     big = networks.recurrent_ctc(num_features=12, vocabulary_size=5, units=64, layers=2)
     model = SpeechRecognizer(model.features, big, VOCABULARY)
@@ -213,12 +213,14 @@ def test_int8_is_smaller_and_near(rng):
     exact, near = (Session(content).logits(signals)[0] for content in (whole, small))
     assert 0 < np.abs(near - exact).max() < 0.1 * np.ptp(exact)
     assert Session(small).metadata["precision"] == "int8"
+    assert caplog.text == ""
 
 
 def test_int8_says_what_stays_as_it_is(caplog):
     with caplog.at_level("INFO", "speechrnn"):
-        onnx_bytes(recogniser(FEATURES["log-mel"], cell="gru"), int8=True)
+        content = onnx_bytes(recogniser(FEATURES["log-mel"], cell="gru"), int8=True)
     assert "no int8 kernel for GRU" in caplog.text
+    assert Session(content).metadata["precision"] == "float32"
 
 
 def test_export_writes_beside_the_model_and_replaces_nothing_unasked(tmp_path):
