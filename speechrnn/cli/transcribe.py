@@ -29,7 +29,7 @@ def parser() -> Parser:
         epilog=_EPILOG,
     )
     made.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg, Opus, MP3 or SPHERE, of any rate")
-    made.add_argument("--model", metavar="MODEL", help="a .keras recogniser (default: the one in the package)")
+    made.add_argument("--model", metavar="MODEL", help="a .onnx or .keras recogniser (default: the one in the package)")
     made.add_argument("--json", action="store_true", help="one JSON object a line, with the times of the words")
     terminal.add_output(made)
     add_options(
