@@ -133,6 +133,12 @@ def test_annotations_are_understood(annotation, words, value, monkeypatch, tmp_p
         (["train", "m.jsonl"], "--out"),
         (["transcribe"], "FILE"),
         (["transcribe", "a.wav", "--jsn"], "Did you mean --json?"),
+        (["transcribe", "a.wav", "--format", "doc"], "doc"),
+        (["transcribe", "a.wav", "--format", "srt", "vtt"], "need --out-dir"),
+        (["transcribe", "a.wav", "b.wav", "--format", "srt"], "needs --out-dir"),
+        (["transcribe", "a.wav", "--out", "x", "--out-dir", "y"], "exclude each other"),
+        (["transcribe", "-", "-"], "once only"),
+        (["transcribe", "-", "--rate", "0"], "--rate must be positive"),
         (["evaluate", "m.keras", "m.jsonl", "extra"], "unexpected argument 'extra'"),
         (["evalute"], "unknown verb `evalute`. Did you mean `evaluate`?"),
         (["--verison"], "unknown option `--verison`"),
@@ -189,6 +195,46 @@ def test_results_go_to_a_file_that_is_not_replaced_unasked(fake_model, files, tm
     assert "--overwrite" in capsys.readouterr().err
     assert cli.main(["transcribe", files[1], "--out", str(out), "--overwrite"]) == 0
     assert out.read_text() == "jig\n"
+
+
+def test_several_formats_go_to_a_folder(fake_model, files, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["transcribe", *files, "--format", "txt", "srt", "ctm", "--out-dir", str(out)]
+    assert cli.main(words) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"{n}.{f}" for n in ("one", "two") for f in ("ctm", "srt", "txt")
+    ]
+    assert (out / "two.txt").read_text() == "jig\n"
+    assert (out / "one.srt").read_text().splitlines()[1] == "00:00:00,060 --> 00:00:00,900"
+    assert cli.main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main([*words, "--overwrite"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_files_of_one_name_do_not_take_each_others_place(fake_model, tmp_path):
+    names = [record(tmp_path / folder / "x.wav", text) for folder, text in (("a", "big"), ("b", "jig"))]
+    assert cli.main(["transcribe", *names, "--out-dir", str(tmp_path / "out")]) == 0
+    found = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert found == {"a_x.wav.txt": "big\n", "b_x.wav.txt": "jig\n"}
+
+
+def test_one_format_goes_to_stdout(fake_model, files, capsys):
+    assert cli.main(["transcribe", files[1], "--format", "vtt", "--cue-hold", "0"]) == 0
+    assert capsys.readouterr().out == "WEBVTT\n\n00:00:00.060 --> 00:00:00.340\njig\n"
+    assert cli.main(["transcribe", *files, "--format", "ctm"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["one", "one", "two"]
+
+
+def test_audio_from_a_pipe(fake_model, files, monkeypatch, capsys):
+    with open(files[1], "rb") as pipe:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
+        assert cli.main(["transcribe", "-"]) == 0
+    assert capsys.readouterr().out == "jig\n"
+    samples = Path(files[0]).read_bytes()[44:]
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(samples)))
+    assert cli.main(["transcribe", "-", "--rate", "16000"]) == 0
+    assert capsys.readouterr().out == "bad cab\n"
 
 
 def test_ctrl_c_keeps_the_results_there_are(fake_model, files, tmp_path, monkeypatch, capsys):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
 from speechrnn.files import replacing
+from speechrnn.formats import as_json as as_json
+from speechrnn.formats import clock
 
 if TYPE_CHECKING:
     from speechrnn.recognizer import SpeechRecognizer
@@ -68,16 +69,6 @@ def _unwritable(path: str, error: OSError) -> ValueError:
     return ValueError(f"{path}: cannot be written ({error.strerror}). Make room, or choose another --out.")
 
 
-def as_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON in readable UTF-8; a file name that is not UTF-8 is escaped, since JSON could not hold its bytes."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, indent=indent)
-    return text
-
-
 def name_fault(fault: Fault) -> None:
     """One line on standard error."""
     print(f"speechrnn: {' '.join(str(fault).split())}", file=sys.stderr)
@@ -114,6 +105,35 @@ def progress(total: int | None, what: str, *, to_terminal: bool = False) -> Iter
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done if isinstance(done, int) else 1)
+
+
+@contextmanager
+def transcription_progress(
+    total: int, *, to_terminal: bool = False
+) -> Iterator[tuple[Callable[[object], None], Callable[[str, float, float], None]]]:
+    """As `progress` over files, and a second function for the place within a long one: path, seconds done, seconds."""
+    if not sys.stderr.isatty() or (to_terminal and sys.stdout.isatty()):
+        yield lambda done: None, lambda path, done, seconds: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        files = bar.add_task("files", total=total, done=f"0/{total}")
+        within = bar.add_task("", visible=False, done="")
+
+        def advance(path: object) -> None:
+            bar.advance(files)
+            bar.update(files, done=f"{round(bar.tasks[0].completed)}/{total}")
+            bar.update(within, visible=False)
+
+        def heard(path: str, done: float, seconds: float) -> None:
+            place = f"{clock(done)[:8]}/{clock(seconds)[:8]}" if seconds else clock(done)[:8]
+            name = os.path.basename(path)
+            bar.update(within, description=name, total=seconds or None, completed=done, done=place, visible=True)
+
+        yield advance, heard
 
 
 def load_model(path: str | None) -> SpeechRecognizer:
