@@ -22,7 +22,7 @@ from speechrnn.transcribe import loaded, recognise
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from speechrnn.recognizer import Recognizer
+    from speechrnn.protocols import Recognizer
 
 Interval = tuple[float, float]
 

@@ -19,9 +19,9 @@ from speechrnn.manifest import Example
 from speechrnn.transcript import Transcript, Word, spell
 
 if TYPE_CHECKING:
-    from speechrnn.recognizer import Recognizer
+    from speechrnn.protocols import Recognizer
 
-DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "english_letters_numbers.keras"
+DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "english_letters_numbers.onnx"
 """The recogniser that comes with the package."""
 
 _WINDOW_SECONDS = 600.0
@@ -166,9 +166,9 @@ def loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
         return model
     if model is None and not DEFAULT_MODEL.exists():
         raise FileNotFoundError(f"{DEFAULT_MODEL}: this installation has no model of its own. Give a model (--model).")
-    from speechrnn import recognizer  # brings TensorFlow in
+    from speechrnn import runtime
 
-    return recognizer.load(DEFAULT_MODEL if model is None else model)
+    return runtime.load(DEFAULT_MODEL if model is None else model)
 
 
 def _joiner(model: Recognizer) -> Joiner:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from fakes import Speller, record
@@ -371,8 +370,7 @@ def test_check_manifest_holds_examples_against_a_model(fake_model, corpus, monke
     whole = cli_check.check
     monkeypatch.setattr(cli_check, "check", check)
     monkeypatch.setattr(fake_model, "stride", 16, raising=False)
-    features = SimpleNamespace(frame_count=lambda samples: max(0, 1 + (samples - 400) // 160))
-    monkeypatch.setattr(fake_model, "features", features, raising=False)
+    monkeypatch.setattr(fake_model, "feature_frames", lambda n: max(0, 1 + (n - 400) // 160), raising=False)
     assert cli.main(["check-manifest", corpus, "--model", "any.keras", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["counts"]["too short for their text"] == 1  # "bad cab" in 6 frames

@@ -25,7 +25,7 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("model", metavar="MODEL", help="a .keras recogniser")
+    made.add_argument("model", metavar="MODEL", help="a .onnx or .keras recogniser")
     made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts")
     made.add_argument("--json", action="store_true", help="the whole report as one JSON object")
     made.add_argument("--details", action="store_true", help="with --json: every utterance with its texts and counts")

@@ -17,7 +17,7 @@ from speechrnn.formats import as_json as as_json
 from speechrnn.formats import clock
 
 if TYPE_CHECKING:
-    from speechrnn.recognizer import SpeechRecognizer
+    from speechrnn.runtime import Session
 
 
 def add_output(parser: Parser) -> None:
@@ -136,30 +136,43 @@ def transcription_progress(
         yield advance, heard
 
 
-def load_model(path: str | None) -> SpeechRecognizer:
-    """The recogniser in a file, or the one that comes with the package.
+def load_model(path: str | None) -> Session:
+    """The recogniser in a file, or the one that comes with the package, as a session.
 
     Raises:
         FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
     """
-    from speechrnn.transcribe import DEFAULT_MODEL
+    from speechrnn.runtime import loading
+    from speechrnn.transcribe import loaded
 
-    if path is None and not DEFAULT_MODEL.exists():
-        raise FileNotFoundError(f"{DEFAULT_MODEL}: this installation has no model of its own. Give one with --model.")
-    if path is not None and not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such model file.")
-    start_tensorflow()
-    from speechrnn import recognizer
-
-    return recognizer.load(DEFAULT_MODEL if path is None else path)
+    if path is not None and loading.needs_tensorflow(path):
+        start_tensorflow(f"{path}: a .keras model")
+    return loaded(path)
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(what: str = "This") -> None:
     """Import TensorFlow without the notes that it writes to standard error; a failure shows them.
 
     Someone who sets TF_CPP_MIN_LOG_LEVEL gets what they ask for.
+
+    Args:
+        what: What needs it, for the error.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
     """
+    try:
+        _import_tensorflow()
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise ModuleNotFoundError(f"{what} needs TensorFlow. Install it: pip install 'speechrnn[train]'") from error
+
+
+def _import_tensorflow() -> None:
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        import tensorflow
+
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()

@@ -45,7 +45,7 @@ def parser() -> Parser:
         epilog=_EPILOG,
     )
     made.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, or -")
-    made.add_argument("--model", metavar="MODEL", help="a .keras recogniser (default: the one in the package)")
+    made.add_argument("--model", metavar="MODEL", help="a .onnx or .keras recogniser (default: the one in the package)")
     made.add_argument("--json", action="store_true", help="one JSON object a line, with the times of the words")
     made.add_argument(
         "--format",
