@@ -14,8 +14,8 @@ import soundfile
 from speechrnn import containers
 from speechrnn.faults import data_error
 
-_HEAD = 1 << 16
-"""Bytes in which a header must lie."""
+_HEAD = 1 << 20
+"""Bytes in which a header must lie. No more are read than are asked for: a live pipe brings them slowly."""
 _LENGTH = 1 << 60
 """Bytes that libsndfile is told there are: it asks, and a pipe cannot tell."""
 _LONGEST = 1 << 26
@@ -32,7 +32,7 @@ class Forwards(io.RawIOBase):
         super().__init__()
         self._stream = stream
         self._position = 0
-        self._head: bytes | None = stream.read(_HEAD)
+        self._head: bytes | None = stream.read(4)
         self._rest = b""
 
     @property
@@ -64,6 +64,9 @@ class Forwards(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill a buffer as far as there is something."""
         if self._head is not None:
+            lacking = self._position + len(buffer) - len(self._head)
+            if 0 < lacking <= _HEAD:
+                self._head += self._stream.read(lacking) or b""
             found = self._head[self._position : self._position + len(buffer)]
         else:
             found, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]

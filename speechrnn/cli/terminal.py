@@ -17,7 +17,7 @@ from speechrnn.formats import as_json as as_json
 from speechrnn.formats import clock
 
 if TYPE_CHECKING:
-    from speechrnn.runtime import Session
+    from speechrnn.runtime import Session, StreamingSession
 
 
 def add_output(parser: Parser) -> None:
@@ -136,7 +136,7 @@ def transcription_progress(
         yield advance, heard
 
 
-def load_model(path: str | None) -> Session:
+def load_model(path: str | None) -> Session | StreamingSession:
     """The recogniser in a file, or the one that comes with the package, as a session.
 
     Raises:
@@ -148,6 +148,22 @@ def load_model(path: str | None) -> Session:
     if path is not None and loading.needs_tensorflow(path):
         start_tensorflow(f"{path}: a .keras model")
     return loaded(path)
+
+
+def load_streaming(path: str | None) -> StreamingSession:
+    """A recogniser that runs block by block: the one in a file, or the one that comes with the package.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    from speechrnn.runtime import loading
+    from speechrnn.runtime.streaming import DEFAULT_MODEL
+
+    if path is None and not DEFAULT_MODEL.exists():
+        raise FileNotFoundError("This installation has no streaming model of its own. Give one with --model.")
+    if path is not None and loading.needs_tensorflow(path, streaming=True):
+        start_tensorflow(f"{path}: a .keras model")
+    return loading.load_streaming(DEFAULT_MODEL if path is None else path)
 
 
 def start_tensorflow(what: str = "This") -> None:
