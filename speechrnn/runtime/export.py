@@ -14,8 +14,9 @@ import onnx
 import speechrnn
 from speechrnn.files import refuse_existing, replacing
 from speechrnn.recognizer import SpeechRecognizer, load
-from speechrnn.runtime import frontend, network, onnxfile
+from speechrnn.runtime import frontend, network, onnxfile, steps
 from speechrnn.runtime.graph import Graph
+from speechrnn.runtime.streaming import KIND
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ def export(
     *,
     to: Literal["onnx", "savedmodel"] = "onnx",
     int8: bool = False,
+    streaming: bool = False,
     overwrite: bool = False,
 ) -> str:
     """Write a recogniser for other programs.
@@ -36,6 +38,8 @@ def export(
         to: Format: onnx (one file, run by ONNX Runtime) or savedmodel (a folder for TensorFlow Serving).
         int8: Keep the weights of LSTM layers in 8 bits: a quarter of their size, and faster on a CPU. Other layers
             stay in float32; for GRU and SimpleRNN ONNX Runtime has no 8-bit kernels.
+        streaming: Write the graph of one step, with its states as inputs and outputs, for `speechrnn stream`; the
+            model must be one-directional and normalise with "global" statistics or not at all.
         overwrite: Replace what is there.
 
     Returns:
@@ -47,8 +51,8 @@ def export(
     """
     if to not in ("onnx", "savedmodel"):
         raise ValueError(f"`to` must be onnx or savedmodel. Received: {to!r}.")
-    if to == "savedmodel" and int8:
-        raise ValueError("`int8` is for onnx alone. Received: int8=True, to='savedmodel'.")
+    if to == "savedmodel" and (int8 or streaming):
+        raise ValueError(f"`int8` and `streaming` are not for savedmodel. Received: {int8=}, {streaming=}.")
     target = _target(model, out, ".onnx" if to == "onnx" else ".savedmodel")
     if to == "savedmodel":
         from speechrnn.runtime.savedmodel import write_savedmodel
@@ -56,7 +60,7 @@ def export(
         return write_savedmodel(model, target, overwrite=overwrite)
     refuse_existing(target, overwrite=overwrite)
     recogniser = model if isinstance(model, SpeechRecognizer) else load(model)
-    content = onnx_bytes(recogniser, int8=int8)
+    content = (step_bytes if streaming else onnx_bytes)(recogniser, int8=int8)
     with replacing(target, overwrite=overwrite) as file:
         file.write(content)
     return target
@@ -81,6 +85,13 @@ def onnx_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
         valid = graph.add("Div", rounded, stride)
     graph.output(valid, "frames", "int32", ("batch",))
     written = graph.model(metadata(model, kind="recognizer"))
+    return (quantised(written) if int8 else written).SerializeToString()
+
+
+def step_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
+    """One step of a one-directional recogniser as the content of an `.onnx` file; see `speechrnn.runtime.steps`."""
+    graph, states = steps.step_graph(model)
+    written = graph.model(metadata(model, kind=KIND, states=states))
     return (quantised(written) if int8 else written).SerializeToString()
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from speechrnn.runtime import operations, recurrent, writers  # noqa: F401 - each registers what it can write
 from speechrnn.runtime.graph import Graph
-from speechrnn.runtime.registry import Tensor, writer_of
+from speechrnn.runtime.registry import Tensor, Writer, writer_of
+
+Find = Callable[[Any], Writer]
+"""Gives the writer of an operation."""
 
 
-def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str]) -> list[str]:
+def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str], *, find: Find = writer_of) -> list[str]:
     """Write a functional or sequential model, also one that holds others.
 
     Only what the outputs need is written.
@@ -21,6 +24,7 @@ def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str]) -> 
         graph: Where the nodes go.
         network: What to write; its weights become constants.
         inputs: Names of its inputs, in its order.
+        find: Gives the writer of each operation.
 
     Returns:
         Names of its outputs.
@@ -29,19 +33,19 @@ def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str]) -> 
         ValueError: A layer or an option of one has no writer; it is named.
     """
     if isinstance(network, keras.Sequential):
-        return _write_sequential(graph, network, inputs)
+        return _write_sequential(graph, network, inputs, find)
     if not hasattr(network, "operations"):
         raise ValueError(
             f"Only functional and sequential Keras models can be exported. Received: {type(network).__name__} "
             f"`{network.name}`, whose `call` is program text."
         )
-    return _Walk(graph, network, inputs).outputs()
+    return _Walk(graph, network, inputs, find).outputs()
 
 
-def _write_sequential(graph: Graph, network: keras.Sequential, inputs: Sequence[str]) -> list[str]:
+def _write_sequential(graph: Graph, network: keras.Sequential, inputs: Sequence[str], find: Find) -> list[str]:
     tensor = Tensor(inputs[0], str(network.inputs[0].dtype), tuple(network.inputs[0].shape))
     for layer in network.layers:
-        (name,) = _write(graph, layer, [tensor], {})
+        (name,) = _write(graph, layer, [tensor], {}, find)
         tensor = Tensor(name, str(layer.output.dtype), tuple(layer.output.shape))
     return [tensor.name]
 
@@ -49,9 +53,9 @@ def _write_sequential(graph: Graph, network: keras.Sequential, inputs: Sequence[
 class _Walk:
     """One functional model on its way into a graph, by the description that Keras saves of it."""
 
-    def __init__(self, graph: Graph, network: keras.Model, inputs: Sequence[str]) -> None:
+    def __init__(self, graph: Graph, network: keras.Model, inputs: Sequence[str], find: Find) -> None:
         config = network.get_config()
-        self.graph = graph
+        self.graph, self.find = graph, find
         self.operations = {operation.name: operation for operation in network.operations}
         self.nodes = {layer["name"]: layer["inbound_nodes"] for layer in config["layers"]}
         self.ends = _histories(config["output_layers"])
@@ -70,10 +74,10 @@ class _Walk:
             built_in = isinstance(operation, keras.Model) and not isinstance(operation, keras.Sequential)
             # A functional model is born with a node of its own, which counts and is not in the description.
             call = self.nodes[name][node - built_in]
-            unused = writer_of(operation).unused
+            unused = self.find(operation).unused
             arguments = [self._filled(value) for value in call["args"]]
             options = {key: self._filled(value) for key, value in call["kwargs"].items() if key not in unused}
-            self.found[name, node] = _write(self.graph, operation, arguments, options)
+            self.found[name, node] = _write(self.graph, operation, arguments, options, self.find)
         return self.found[name, node][index]
 
     def _filled(self, value: Any) -> Any:
@@ -99,12 +103,12 @@ def _histories(described: Any) -> list[tuple[str, int, int]]:
     return [history for value in described for history in _histories(value)]
 
 
-def _write(graph: Graph, operation: Any, arguments: Sequence[Any], options: dict[str, Any]) -> list[str]:
+def _write(graph: Graph, operation: Any, arguments: Sequence[Any], options: dict[str, Any], find: Find) -> list[str]:
     """Write one operation or model; gives the names of its outputs."""
     if isinstance(operation, keras.Model):
         given = arguments[0] if isinstance(arguments[0], list) else [arguments[0]]
         with graph.scope(operation.name):
-            return write_network(graph, operation, [tensor.name for tensor in given])
+            return write_network(graph, operation, [tensor.name for tensor in given], find=find)
     with graph.scope(operation.name):
-        produced = writer_of(operation).write(graph, operation, *arguments, **options)
+        produced = find(operation).write(graph, operation, *arguments, **options)
     return [produced] if isinstance(produced, str) else list(produced)

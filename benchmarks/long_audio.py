@@ -1,0 +1,108 @@
+"""What cutting a long recording costs in text, and what a very long one takes in memory and time.
+
+    python benchmarks/long_audio.py text --an4 DIR              # edits of the text in pieces against the whole's
+    python benchmarks/long_audio.py memory --an4 DIR --hours 1 3 10
+
+`text` joins the clips of AN4's eight validation speakers to one recording and transcribes it whole, in pieces cut in
+silence, in pieces that overlap throughout (as if there were no silence), and in pieces cut at the quietest place
+without overlap. `memory` repeats the same clips to a FLAC file of some hours and transcribes it in a process of its
+own. A model that normalises each utterance sees other statistics in a piece than in the whole.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from pipelines.an4_ctc import VALID_SPEAKERS
+from speechrnn import audio, long_audio, transcribe
+from speechrnn.corpora import an4
+from speechrnn.edits import align
+
+RATE = 16000
+
+
+def clips(folder, out):
+    """The validation speakers' signals and texts, in a fixed order that mixes the speakers."""
+    examples = [e for e in an4.prepare(folder, out, overwrite=True)["train"] if e.subject in VALID_SPEAKERS]
+    order = np.random.default_rng(0).permutation(len(examples))
+    return [(audio.read(examples[i].path)[0], examples[i].text) for i in order]
+
+
+def text(model, an4_dir):
+    with tempfile.TemporaryDirectory() as folder:
+        found = clips(an4_dir, folder)
+        path = Path(folder, "long.flac")
+        audio.write(path, np.concatenate([signal for signal, _ in found]), RATE)
+        spoken = " ".join(said for _, said in found).split()
+        recogniser = transcribe.loaded(model)
+        print(f"{audio.probe(path).duration:.0f} s, {len(spoken)} words")
+        whole = None
+        print("| pieces | edits against the whole | WER |\n| --- | --- | --- |")
+        for name, seconds, overlap, silence in CONDITIONS:
+            long_audio._SILENCE, long_audio.OVERLAP_SECONDS = silence, overlap
+            long_audio.cut.__kwdefaults__["overlap"] = overlap
+            (transcript,) = transcribe.transcribe(recogniser, [path], piece_seconds=seconds)
+            words = transcript.text.split()
+            whole = words if whole is None else whole
+            changed, wrong = (align(reference, words).errors / len(reference) for reference in (whole, spoken))
+            print(f"| {name} | {changed:.2%} | {wrong:.2%} |", flush=True)
+
+
+CONDITIONS = (
+    ("one", 3600.0, 4.0, long_audio._SILENCE),
+    ("30 s, cut in silence or overlapping (default)", 30.0, 4.0, long_audio._SILENCE),
+    ("30 s, overlapping by 4 s", 30.0, 4.0, -1.0),
+    ("30 s, overlapping by 2 s", 30.0, 2.0, -1.0),
+    ("15 s, cut in silence or overlapping", 15.0, 3.75, long_audio._SILENCE),
+    ("15 s, overlapping by 3.75 s", 15.0, 3.75, -1.0),
+    ("30 s, at the quietest place, no overlap", 30.0, 0.0, -1.0),
+    ("60 s, cut in silence or overlapping", 60.0, 4.0, long_audio._SILENCE),
+)
+
+
+def memory(model, an4_dir, hours):
+    with tempfile.TemporaryDirectory() as folder:
+        signal = np.concatenate([signal for signal, _ in clips(an4_dir, folder)])
+        print("| recording | peak memory | time | times real time |\n| --- | --- | --- | --- |")
+        for amount in hours:
+            path = Path(folder, "long.flac")
+            with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
+                for _ in range(round(amount * 3600 * RATE / len(signal))):
+                    file.write(signal)
+            words = [sys.executable, __file__, "one", "--path", str(path), *(["--model", model] if model else [])]
+            print(subprocess.run(words, check=True, capture_output=True, text=True).stdout, end="", flush=True)
+
+
+def one(model, path):
+    """Transcribe in this process and say what it took."""
+    start = time.perf_counter()
+    (transcript,) = transcribe.transcribe(model, [path])
+    taken = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    ratio = transcript.duration / taken
+    print(f"| {transcript.duration / 3600:.2f} h | {peak:.0f} MB | {taken:.0f} s | {ratio:.0f} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["text", "memory", "one"])
+    parser.add_argument("--an4", help="AN4's official tree")
+    parser.add_argument("--model", help="a recogniser; the one in the package by default")
+    parser.add_argument("--hours", type=float, nargs="+", default=[1.0, 3.0, 10.0])
+    parser.add_argument("--path", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if given.what == "text":
+        text(given.model, given.an4)
+    elif given.what == "memory":
+        memory(given.model, given.an4, given.hours)
+    else:
+        one(given.model, given.path)
