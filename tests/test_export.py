@@ -26,6 +26,7 @@ FEATURES = {
         RATE, num_mels=9, window=90, hop=37, fft_length=256, f_min=100, f_max=1500, mel_scale="htk", mel_norm=None,
         floor=1e-6, preemphasis=0.97, dither=0.01, deltas=2, delta_width=5, normalize="utterance",
     ),
+    "log-mel of an odd window": LogMel(RATE, num_mels=9, window=91, hop=40, fft_length=128, f_min=100),
     "log-mel as it is": LogMel(RATE, num_mels=12, f_min=60, normalize=None),
     "mfcc": MFCC(RATE, num_coefficients=7, num_mels=12, f_min=60, deltas=1),
     "mfcc, global": MFCC(RATE, num_coefficients=7, num_mels=12, f_min=60, normalize="global"),
