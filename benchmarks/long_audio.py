@@ -5,7 +5,7 @@
 
 `text` joins the clips of AN4's eight validation speakers to one recording and transcribes it whole, in pieces cut in
 silence, in pieces that overlap throughout (as if there were no silence), and in pieces cut at the quietest place
-without overlap. `memory` repeats the same clips to a FLAC file of some hours and transcribes it in a process of its
+without overlap. `memory` repeats the test set to a FLAC file of some hours and transcribes it in a process of its
 own. A model that normalises each utterance sees other statistics in a piece than in the whole.
 """
 
@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipelines.an4_ctc import VALID_SPEAKERS
 from speechrnn import audio, long_audio, transcribe
 from speechrnn.corpora import an4
 from speechrnn.edits import align
@@ -28,16 +27,19 @@ from speechrnn.edits import align
 RATE = 16000
 
 
-def clips(folder, out):
-    """The validation speakers' signals and texts, in a fixed order that mixes the speakers."""
-    examples = [e for e in an4.prepare(folder, out, overwrite=True)["train"] if e.subject in VALID_SPEAKERS]
+def clips(folder, out, speakers=None):
+    """Signals and texts of some training speakers, or of the test set, in a fixed order that mixes the speakers."""
+    sets = an4.prepare(folder, out, overwrite=True)
+    examples = [e for e in sets["train"] if e.subject in speakers] if speakers else sets["test"]
     order = np.random.default_rng(0).permutation(len(examples))
     return [(audio.read(examples[i].path)[0], examples[i].text) for i in order]
 
 
 def text(model, an4_dir):
+    from pipelines.an4_ctc import VALID_SPEAKERS  # imports TensorFlow, which `memory` must not
+
     with tempfile.TemporaryDirectory() as folder:
-        found = clips(an4_dir, folder)
+        found = clips(an4_dir, folder, VALID_SPEAKERS)
         path = Path(folder, "long.flac")
         audio.write(path, np.concatenate([signal for signal, _ in found]), RATE)
         spoken = " ".join(said for _, said in found).split()
