@@ -5,13 +5,12 @@
 
 `text` joins the clips of AN4's eight validation speakers to one recording and transcribes it whole, in pieces cut in
 silence, in pieces that overlap throughout (as if there were no silence), and in pieces cut at the quietest place
-without overlap. `memory` repeats the same clips to a FLAC file of some hours and transcribes it in a process of its
+without overlap. `memory` repeats the test set to a FLAC file of some hours and transcribes it in a process of its
 own. A model that normalises each utterance sees other statistics in a piece than in the whole.
 """
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipelines.an4_ctc import VALID_SPEAKERS
 from speechrnn import audio, long_audio, transcribe
 from speechrnn.corpora import an4
 from speechrnn.edits import align
@@ -29,16 +27,19 @@ from speechrnn.edits import align
 RATE = 16000
 
 
-def clips(folder, out):
-    """The validation speakers' signals and texts, in a fixed order that mixes the speakers."""
-    examples = [e for e in an4.prepare(folder, out, overwrite=True)["train"] if e.subject in VALID_SPEAKERS]
+def clips(folder, out, speakers=None):
+    """Signals and texts of some training speakers, or of the test set, in a fixed order that mixes the speakers."""
+    sets = an4.prepare(folder, out, overwrite=True)
+    examples = [e for e in sets["train"] if e.subject in speakers] if speakers else sets["test"]
     order = np.random.default_rng(0).permutation(len(examples))
     return [(audio.read(examples[i].path)[0], examples[i].text) for i in order]
 
 
 def text(model, an4_dir):
+    from pipelines.an4_ctc import VALID_SPEAKERS  # imports TensorFlow, which `memory` must not
+
     with tempfile.TemporaryDirectory() as folder:
-        found = clips(an4_dir, folder)
+        found = clips(an4_dir, folder, VALID_SPEAKERS)
         path = Path(folder, "long.flac")
         audio.write(path, np.concatenate([signal for signal, _ in found]), RATE)
         spoken = " ".join(said for _, said in found).split()
@@ -77,32 +78,27 @@ def memory(model, an4_dir, hours):
             with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
                 for _ in range(round(amount * 3600 * RATE / len(signal))):
                     file.write(signal)
-            words = [sys.executable, __file__, "one", "--path", str(path), *(["--model", model] if model else [])]
-            print(subprocess.run(words, check=True, capture_output=True, text=True).stdout, end="", flush=True)
-
-
-def one(model, path):
-    """Transcribe in this process and say what it took."""
-    start = time.perf_counter()
-    (transcript,) = transcribe.transcribe(model, [path])
-    taken = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    ratio = transcript.duration / taken
-    print(f"| {transcript.duration / 3600:.2f} h | {peak:.0f} MB | {taken:.0f} s | {ratio:.0f} |")
+            command = [sys.executable, "-m", "speechrnn", "transcribe", str(path), "--out", os.devnull]
+            start = time.perf_counter()
+            process = subprocess.Popen(command + (["--model", model] if model else []), stderr=subprocess.DEVNULL)
+            _, status, used = os.wait4(process.pid, 0)
+            taken, duration = time.perf_counter() - start, audio.probe(path).duration
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                raise SystemExit(f"transcribing failed with exit code {process.returncode}")
+            peak, ratio = used.ru_maxrss / 1024, duration / taken
+            print(f"| {duration / 3600:.2f} h | {peak:.0f} MB | {taken:.0f} s | {ratio:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["text", "memory", "one"])
+    parser.add_argument("what", choices=["text", "memory"])
     parser.add_argument("--an4", help="AN4's official tree")
     parser.add_argument("--model", help="a recogniser; the one in the package by default")
     parser.add_argument("--hours", type=float, nargs="+", default=[1.0, 3.0, 10.0])
-    parser.add_argument("--path", help=argparse.SUPPRESS)
     given = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if given.what == "text":
         text(given.model, given.an4)
-    elif given.what == "memory":
-        memory(given.model, given.an4, given.hours)
     else:
-        one(given.model, given.path)
+        memory(given.model, given.an4, given.hours)

@@ -141,6 +141,8 @@ def test_annotations_are_understood(annotation, words, value, monkeypatch, tmp_p
         (["transcribe", "a.wav", "b.wav", "--format", "srt"], "needs --out-dir"),
         (["transcribe", "a.wav", "--out", "x", "--out-dir", "y"], "exclude each other"),
         (["transcribe", "-", "-"], "once only"),
+        (["transcribe", "-", "--jobs", "2"], "cannot be shared"),
+        (["transcribe", "a.wav", "--jobs", "0"], "at least 1"),
         (["transcribe", "-", "--rate", "0"], "--rate must be positive"),
         (["evaluate", "m.keras", "m.jsonl", "extra"], "unexpected argument 'extra'"),
         (["evalute"], "unknown verb `evalute`. Did you mean `evaluate`?"),

@@ -1,6 +1,7 @@
 """Transcription: order, times, batches, long recordings, and bad files that stop nothing."""
 
 import dataclasses
+import itertools
 import json
 import logging
 import tracemalloc
@@ -12,7 +13,10 @@ from fakes import HOP, RATE, Speller, record, spoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechrnn import audio, decoding, long_audio, transcribe
+from pipelines.an4_ctc import VALID_SPEAKERS
+from speechrnn import audio, decoding, long_audio, parallel, transcribe
+from speechrnn.corpora import an4
+from speechrnn.edits import counts
 from speechrnn.faults import Fault, Faults
 from speechrnn.long_audio import cut, joint
 from speechrnn.manifest import Example
@@ -275,3 +279,34 @@ def test_a_missing_default_model_is_said(monkeypatch, tmp_path):
 def test_impossible_budgets_are_refused(speller):
     with pytest.raises(ValueError, match="batch_seconds=0"):
         list(transcribe.transcribe(speller, [], batch_seconds=0))
+
+
+# Several processes
+
+
+def test_jobs_give_the_same_outcomes_in_the_same_order(files):
+    mixed = [files[0], "gone.wav", *files[1:]]
+    done = []
+    alone = {"batch_seconds": 0.1}  # a model with 8-bit weights heeds what else is in the batch
+    found = list(parallel.recognise(None, mixed, jobs=2, progress=done.append, **alone))
+    assert found == list(transcribe.recognise(None, mixed, **alone))
+    assert done == mixed
+
+
+# Real speech
+
+
+def test_pieces_cost_no_errors_on_real_speech(data_dir, tmp_path):
+    """The figures are in docs/transcribe.md: 17 % of the words differ, and the whole has 0.7 % more errors."""
+    examples = an4.prepare(str(data_dir / "an4"), tmp_path / "an4")["train"]
+    examples = [example for example in examples if example.subject in VALID_SPEAKERS]
+    signals = [audio.read(example.path)[0] for example in examples]
+    audio.write(tmp_path / "long.flac", np.concatenate(signals), RATE)
+    spoken_words = " ".join(example.text for example in examples).split()
+    (whole,) = transcribe.transcribe(None, [tmp_path / "long.flac"], piece_seconds=600.0)
+    (pieces,) = transcribe.transcribe(None, [tmp_path / "long.flac"])
+    changed = counts(whole.text.split(), pieces.text.split()).rate
+    errors = [counts(spoken_words, found.text.split()).rate for found in (whole, pieces)]
+    assert 0 < changed < 0.25
+    assert errors[1] < errors[0] + 0.03
+    assert all(a.start < b.start for a, b in itertools.pairwise(pieces.words))

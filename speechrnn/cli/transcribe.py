@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from speechrnn import formats, transcribe
+from speechrnn import formats, parallel, transcribe
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Fault, Faults
@@ -56,6 +56,7 @@ def parser() -> Parser:
     )
     made.add_argument("--out-dir", metavar="DIR", help="write a file for every input and format into this folder")
     made.add_argument("--rate", type=int, metavar="HZ", help="short for --encoding s16le@HZ")
+    made.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the files (default: 1)")
     terminal.add_output(made)
     skip = ("model", "paths", "faults", "progress")
     add_options(made, _FUNCTION, title="recognition", prefix="recognition", skip=skip)
@@ -76,8 +77,13 @@ def run(words: list[str]) -> int:
     with _sink(arguments) as write:
         to_terminal = arguments.out is None and arguments.out_dir is None
         with terminal.transcription_progress(len(sources), to_terminal=to_terminal) as (progress, heard):
-            model = terminal.load_model(arguments.model)
-            outcomes = transcribe.recognise(model, sources, progress=progress, heard=heard, **options)
+            model = terminal.load_model(arguments.model)  # also with several jobs: an export is cached for them
+            if arguments.jobs > 1:
+                outcomes = parallel.recognise(
+                    arguments.model, arguments.files, jobs=arguments.jobs, progress=progress, **options
+                )
+            else:
+                outcomes = transcribe.recognise(model, sources, progress=progress, heard=heard, **options)
             for index, outcome in enumerate(outcomes):
                 if isinstance(outcome, Fault):
                     faults.add(outcome.where, outcome.kind, outcome.message)
@@ -100,6 +106,10 @@ def _check(made: Parser, arguments: argparse.Namespace) -> None:
         made.error(f"several formats ({', '.join(arguments.format)}) need --out-dir DIR.")
     elif len(arguments.files) > 1 and arguments.format[0] not in formats.JOINABLE:
         made.error(f"{arguments.format[0]} of several files needs --out-dir DIR.")
+    if arguments.jobs < 1:
+        made.error(f"--jobs must be at least 1. Received: {arguments.jobs}.")
+    if "-" in arguments.files and arguments.jobs > 1:
+        made.error("`-` cannot be shared by several --jobs.")
     if arguments.files.count("-") > 1:
         made.error("`-` can be read once only.")
     if arguments.rate is not None and arguments.rate <= 0:

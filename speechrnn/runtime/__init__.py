@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "export",
         "frontend",
         "graph",
+        "litert",
+        "litert_session",
         "loading",
         "network",
         "onnxfile",

@@ -11,6 +11,7 @@ from pathlib import Path
 import speechrnn
 from speechrnn.files import replacing
 from speechrnn.runtime import onnxfile
+from speechrnn.runtime.litert_session import LiteRtSession, is_litert
 from speechrnn.runtime.session import Session
 from speechrnn.runtime.streaming import KIND, StreamingSession
 
@@ -37,6 +38,8 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session
     """
     path = os.fspath(path)
     if not is_keras(path):
+        if is_litert(path):
+            return LiteRtSession(path, threads=threads or 1)
         if onnxfile.read(path).metadata.get("kind") == KIND:  # takes whole signals too, block by block
             return StreamingSession(path, threads=threads or 1)
         return Session(path, threads=threads)
@@ -52,7 +55,9 @@ def load_streaming(path: str | os.PathLike[str], *, threads: int = 1) -> Streami
         ModuleNotFoundError: It must be exported and TensorFlow is not installed.
     """
     path = os.fspath(path)
-    return StreamingSession(_kept(path, streaming=True) if is_keras(path) else path, threads=threads)
+    if is_keras(path):
+        return StreamingSession(_kept(path, streaming=True), threads=threads)
+    return (LiteRtSession if is_litert(path) else StreamingSession)(path, threads=threads)
 
 
 def _kept(path: str, *, streaming: bool = False) -> bytes:

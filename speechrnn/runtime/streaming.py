@@ -53,18 +53,22 @@ class StreamingSession:
 
     def __init__(self, path: str | os.PathLike[str] | bytes, *, threads: int = 1) -> None:
         name = "The model" if isinstance(path, bytes) else os.fspath(path)
-        content, self.metadata = onnxfile.read(path)
-        """What the file says of itself."""
-        if self.metadata.get("kind") != KIND:
+        content, metadata = onnxfile.read(path)
+        if metadata.get("kind") != KIND:
             raise ValueError(
-                f"{name}: must hold a streaming recogniser. Received: a {self.metadata.get('kind')}, which needs whole "
+                f"{name}: must hold a streaming recogniser. Received: a {metadata.get('kind')}, which needs whole "
                 "signals. Export a one-directional model with `speechrnn export MODEL.keras --streaming`."
             )
-        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
-        self.card: dict[str, Any] = self.metadata["card"]
-        self._shapes: dict[str, list[int]] = self.metadata["states"]
-        self._hop, self._window = int(self.metadata["hop"]), int(self.metadata["window"])
+        self._prepare(metadata)
         self._session = start(content, name, threads=threads)
+
+    def _prepare(self, metadata: dict[str, Any]) -> None:
+        self.metadata = metadata
+        """What the file says of itself."""
+        self.vocabulary = Vocabulary.from_config(metadata["vocabulary"])
+        self.card: dict[str, Any] = metadata["card"]
+        self._shapes: dict[str, list[int]] = metadata["states"]
+        self._hop, self._window = int(metadata["hop"]), int(metadata["window"])
         self._outputs = ["logits", *(f"next_{state}" for state in self._shapes)]
         self.reset()
 
