@@ -181,7 +181,7 @@ class NGram:
 
 
 def _trie(words: Sequence[str], levels: Sequence[arpa.Level]) -> tuple[np.ndarray, ...]:
-    """Keys (context's node times words, plus last word) in ascending order, and the values and suffixes of the nodes."""
+    """Keys (context's node times words, plus last word), ascending, and the nodes' values and suffixes."""
     width = len(words)
     keys = np.arange(width, dtype=np.int64)
     logs, backoffs = np.empty(width), np.empty(width)
