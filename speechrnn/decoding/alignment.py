@@ -69,7 +69,7 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
 
 
 def _best_states(logs: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """int `(frames,)`: the state of each frame; state `2 i + 1` is symbol `i`, the even ones are blanks."""
+    """The state of each frame, int `(frames,)`; state `2 i + 1` is symbol `i`, the even ones are blanks."""
     symbols = np.full(2 * len(ids) + 1, BLANK)
     symbols[1::2] = ids
     skips = np.zeros(len(symbols), bool)

@@ -40,10 +40,8 @@ class Boost:
         """
         given = phrases if isinstance(phrases, Mapping) else dict.fromkeys(phrases, bonus)
         patterns = {" " + _written(phrase, vocabulary, "boosted phrase") + " ": b for phrase, b in given.items()}
-        if " " in "".join(vocabulary.symbols):
-            space = vocabulary.encode(" ")[0]
-        else:  # one word a text: its ends alone are boundaries
-            space = len(vocabulary)
+        # Without a space there is one word a text, and its ends alone are boundaries.
+        space = len(vocabulary) if vocabulary.missing(" ") else vocabulary.encode(" ")[0]
         codes = {
             tuple(space if c == " " else vocabulary.encode(c)[0] for c in pattern): b for pattern, b in patterns.items()
         }

@@ -35,15 +35,15 @@ class Hypothesis:
 class BeamSearch:
     """Prefix beam search over CTC logits (Hannun et al. 2014, algorithm 1; Graves 2012, section 7.5.3).
 
-    A text's score is `log P_ctc(text) + lm_weight log P_lm(text) + word_bonus words(text) + unknown_score unknown(text)`
-    and the boosts of its phrases. Called with logits it gives the best text as a `Path`, its frames found by forced
+    A text's score is `log P_ctc(text) + lm_weight log P_lm(text)`, `word_bonus` for each word, `unknown_score` for each
+    word that is unknown, and the boosts of its phrases. Called with logits it gives the best text as a `Path`, its frames found by forced
     alignment, so it takes the place of `greedy`. Without pruning, and with the width large enough, it is exact.
 
     Args:
         vocabulary: Of the model whose logits are searched.
         width: Prefixes kept after each frame.
-        token_floor: Symbols whose log probability in a frame is lower are not tried there; the likeliest always is. With
-            a grammar all are.
+        token_floor: Symbols whose log probability in a frame is lower are not tried there; the likeliest always is.
+            With a grammar all are.
         beam_threshold: Prefixes whose score is this much below the best are dropped.
         language_model: Over words or characters.
         lm_weight: Of the language model's log probabilities.
@@ -114,14 +114,10 @@ class BeamSearch:
         from speechrnn.decoding import search  # numba is slow to import
 
         floor = -np.inf if self.grammar else float(self.token_floor)
-        tree, nodes, paths, added = search.prefixes(
-            logs, self.width, floor, float(self.beam_threshold), self._models
-        )
+        tree, nodes, paths, added = search.prefixes(logs, self.width, floor, float(self.beam_threshold), self._models)
         scores = paths + added
         order = np.argsort(-scores, kind="stable")[:n]
-        found = [
-            self._hypothesis(_symbols(tree, nodes[i]), scores[i], paths[i]) for i in order if scores[i] > -np.inf
-        ]
+        found = [self._hypothesis(_symbols(tree, nodes[i]), scores[i], paths[i]) for i in order if scores[i] > -np.inf]
         return found or [self._allowed_beginning(tree, int(nodes[paths.argmax()]))]
 
     def _hypothesis(self, ids: tuple[int, ...], score: float, ctc: float) -> Hypothesis:
@@ -201,7 +197,7 @@ def _lexicon(model: NGram | None, vocabulary: Vocabulary) -> tuple[np.ndarray, n
     if not spelled:
         raise ValueError(
             f"A language model's words must be written with the model's characters {''.join(vocabulary.symbols)!r}. "
-            f"Received: no such word; they have {_some(lacking)}. Train it on text in the form the model was trained on."
+            f"Received: no such word; they have {_some(lacking)}. Train it on text like the model's."
         )
     if lacking:
         words = len(model.words) - len({UNKNOWN, BEGIN, END} & set(model.words)) - len(spelled)

@@ -48,7 +48,7 @@ class Models(NamedTuple):
     word_bonus: float
     unknown_score: float
     grammar_next: np.ndarray
-    """int32 `(states, vocabulary)`: the state after each symbol, -1 where it is not allowed; no rows: all is allowed."""
+    """int32 `(states, vocabulary)`: the state after each symbol, -1 where it is not allowed; no rows allow all."""
     grammar_ends: np.ndarray
     """bool `(states,)`: whether a sentence may end."""
     boost_next: np.ndarray
