@@ -100,7 +100,9 @@ def test_never_more_than_the_width_even_of_equal_scores(width):
 
 def test_a_wider_beam_finds_no_worse_a_score(rng):
     logits = rng.normal(size=(40, 4))
-    scores = [BeamSearch(WORDS, width=w, token_floor=-99, beam_threshold=99).n_best(logits)[0].score for w in (1, 8, 512)]
+    scores = [
+        BeamSearch(WORDS, width=w, token_floor=-99, beam_threshold=99).n_best(logits)[0].score for w in (1, 8, 512)
+    ]
     assert scores == sorted(scores)
 
 
@@ -277,8 +279,8 @@ def test_impossible_widths_are_refused():
 
 
 def test_greedy_decoding_does_not_pay_for_numba():
-    code = "import numpy, sys, speechrnn.transcribe as t; t.decoding.greedy(numpy.eye(3)); print('numba' in sys.modules)"
+    code = (
+        "import numpy, sys, speechrnn.transcribe as t; t.decoding.greedy(numpy.eye(3)); print('numba' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-

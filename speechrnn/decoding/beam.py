@@ -127,8 +127,8 @@ class BeamSearch:
         """The longest beginning of a prefix that is an allowed text."""
         from speechrnn.decoding import search
 
-        ends = self._models.grammar_ends
-        while node and len(ends) and not ends[tree[node, search.GRAMMAR]]:
+        ends = self.grammar.ends if self.grammar else np.ones(1, np.bool_)
+        while node and not ends[tree[node, search.GRAMMAR]]:
             node = int(tree[node, search.PARENT])
         return self._hypothesis(_symbols(tree, node), -np.inf, -np.inf)
 
@@ -139,38 +139,37 @@ class BeamSearch:
         size = len(self.vocabulary)
         space = self.vocabulary.encode(" ")[0] if not self.vocabulary.missing(" ") else -1
         lm, grammar, boost = self.language_model, self.grammar, self.boost
-        none = np.zeros(0, np.int32)
         kind = search.NONE if lm is None else search.CHARACTERS if lm.characters else search.WORDS
         symbols = np.full(size, -1, np.int32)
         if lm is not None and lm.characters:
             names = [lm.space if symbol == " " else symbol for symbol in self.vocabulary.symbols]
             symbols[1:] = [lm.indices.get(name, -1) for name in names]
+        first, letters, spelled = self._lexicon
+        lexicon = np.full((3, len(first)), -1, np.int32)
+        lexicon[search.FIRST], lexicon[search.LETTER, :-1], lexicon[search.SPELLED, :-1] = first, letters, spelled
         return search.Models(
-            kind=kind,
-            begin=lm.begin if lm else 0,
-            last_words=lm.last_words if lm else none,
-            first_children=lm.first_children if lm else none.astype(np.int64),
-            next_states=lm.next_states if lm else none,
-            suffixes=lm.suffixes if lm else none,
-            log_probabilities=lm.log_probabilities if lm else np.zeros(0),
-            backoffs=lm.backoffs if lm else np.zeros(0),
-            unknown=lm.indices.get(UNKNOWN, -1) if lm else -1,
-            unknown_log=lm.unknown_log_probability if lm else 0.0,
-            end=lm.indices.get(END, -1) if lm else -1,
+            whole=np.array([kind, *_places(lm), space]),
+            real=np.array(
+                [self.lm_weight, self.word_bonus, self.unknown_score, lm.unknown_log_probability if lm else 0]
+            ),
+            gram_whole=lm.whole_arrays if lm else np.zeros((4, 2), np.int32),
+            gram_real=np.stack([lm.log_probabilities, lm.backoffs]) if lm else np.zeros((2, 1)),
+            lexicon=lexicon,
             symbol_words=symbols,
-            lexicon_first=self._lexicon[0],
-            lexicon_symbols=self._lexicon[1],
-            lexicon_words=self._lexicon[2],
-            space=space,
-            weight=float(self.lm_weight),
-            word_bonus=float(self.word_bonus),
-            unknown_score=float(self.unknown_score),
-            grammar_next=grammar.next if grammar else np.zeros((0, size), np.int32),
-            grammar_ends=grammar.ends if grammar else np.zeros(0, np.bool_),
+            grammar=_with_first_column(grammar.next, grammar.ends) if grammar else np.zeros((0, size), np.int32),
             boost_next=boost.next if boost else np.zeros((0, size), np.int32),
-            boost_gain=boost.gain if boost else np.zeros((0, size)),
-            boost_final=boost.final if boost else np.zeros(0),
+            boost_gain=_with_first_column(boost.gain, boost.final) if boost else np.zeros((0, size)),
         )
+
+
+def _places(model: NGram | None) -> tuple[int, int, int]:
+    """State at the start, and the indices of `<unk>` and `</s>`."""
+    return (model.begin, model.indices.get(UNKNOWN, -1), model.indices.get(END, -1)) if model else (0, -1, -1)
+
+
+def _with_first_column(table: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """A table of symbols, the blank's column of which says something else."""
+    return np.column_stack([column.astype(table.dtype), table[:, 1:]])
 
 
 def _symbols(tree: np.ndarray, node: int) -> tuple[int, ...]:

@@ -79,6 +79,16 @@ class NGram:
         """Of a word the model does not know: that of `<unk>`, or else of the least likely word."""
 
     @property
+    def whole_arrays(self) -> np.ndarray:
+        """int32 `(4, nodes + 1)`: last words, first children, next states and suffixes of the nodes, for a search."""
+        found = np.zeros((4, len(self.first_children)), np.int32)
+        for row, values in zip(
+            found, (self.last_words, self.first_children, self.next_states, self.suffixes), strict=True
+        ):
+            row[: len(values)] = values
+        return found
+
+    @property
     def begin(self) -> int:
         """State at the start of a sentence."""
         return 1 + self.indices[BEGIN] if BEGIN in self.indices and self.order > 1 else 0

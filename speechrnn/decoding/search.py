@@ -19,43 +19,41 @@ NONE, WORDS, CHARACTERS = range(3)
 """What the language model is over."""
 
 
-class Models(NamedTuple):
-    """Everything beside the logits that scores a prefix, as arrays."""
+KIND, BEGIN, UNKNOWN, END, SPACE = range(5)
+"""Places in `Models.whole`."""
+WEIGHT, WORD_BONUS, UNKNOWN_SCORE, UNKNOWN_LOG = range(4)
+"""Places in `Models.real`."""
+LAST_WORD, FIRST_CHILD, NEXT_STATE, SUFFIX = range(4)
+"""Rows of `Models.gram_whole`."""
+LOG_PROBABILITY, BACKOFF = range(2)
+"""Rows of `Models.gram_real`."""
+FIRST, LETTER, SPELLED = range(3)
+"""Rows of `Models.lexicon`."""
 
-    kind: int
-    """`NONE`, `WORDS` or `CHARACTERS`."""
-    begin: int
-    last_words: np.ndarray
-    first_children: np.ndarray
-    next_states: np.ndarray
-    suffixes: np.ndarray
-    log_probabilities: np.ndarray
-    backoffs: np.ndarray
-    unknown: int
-    """Index of `<unk>`, -1 if the model has none."""
-    unknown_log: float
-    end: int
-    """Index of `</s>`, -1 if the model has none."""
+
+class Models(NamedTuple):
+    """Everything beside the logits that scores a prefix; few arrays, since each one costs numba a second."""
+
+    whole: np.ndarray
+    """int64: what the language model is over, its state at the start, the indices of `<unk>` and `</s>` (-1: none), and
+    the symbol between words (-1: none)."""
+    real: np.ndarray
+    """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's."""
+    gram_whole: np.ndarray
+    """int32 `(4, nodes + 1)`: the arrays of `NGram`."""
+    gram_real: np.ndarray
+    """float64 `(2, nodes)`: the arrays of `NGram`."""
+    lexicon: np.ndarray
+    """int32 `(3, nodes + 1)`: first child, last symbol, and the word spelled (-1: none) of each beginning of a word."""
     symbol_words: np.ndarray
     """int32 `(vocabulary,)`: a character model's index of each symbol."""
-    lexicon_first: np.ndarray
-    lexicon_symbols: np.ndarray
-    lexicon_words: np.ndarray
-    """The word that each node of the lexicon spells, -1 for none."""
-    space: int
-    """The symbol between words, -1 if there is none."""
-    weight: float
-    word_bonus: float
-    unknown_score: float
-    grammar_next: np.ndarray
-    """int32 `(states, vocabulary)`: the state after each symbol, -1 where it is not allowed; no rows allow all."""
-    grammar_ends: np.ndarray
-    """bool `(states,)`: whether a sentence may end."""
+    grammar: np.ndarray
+    """int32 `(states, vocabulary)`: the state after each symbol, -1 where it is not allowed; no rows allow all. The blank's
+    column is 1 where a text may end."""
     boost_next: np.ndarray
+    """int32 `(states, vocabulary)`: the state after each symbol; there may be no rows."""
     boost_gain: np.ndarray
-    """float64 `(states, vocabulary)`: what a symbol adds."""
-    boost_final: np.ndarray
-    """float64 `(states,)`: what the end of the sentence adds."""
+    """float64 `(states, vocabulary)`: what a symbol adds; the blank's column is for the end of the text."""
 
 
 _compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -64,27 +62,27 @@ _compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 @_compiled
 def _advance(models: Any, state: int, word: int) -> Any:
     """`NGram.advance`, for arrays."""
+    grams, values = models.gram_whole, models.gram_real
     if word < 0:
-        word = models.unknown
+        word = models.whole[UNKNOWN]
         if word < 0:
-            return models.unknown_log, 0
+            return models.real[UNKNOWN_LOG], 0
     total = 0.0
     while True:
         if state == 0:
-            node = 1 + word
-            return total + models.log_probabilities[node], models.next_states[node]
-        low, end = models.first_children[state], models.first_children[state + 1]
+            return total + values[LOG_PROBABILITY, 1 + word], grams[NEXT_STATE, 1 + word]
+        low, end = grams[FIRST_CHILD, state], grams[FIRST_CHILD, state + 1]
         high = end
         while low < high:
             middle = (low + high) // 2
-            if models.last_words[middle] < word:
+            if grams[LAST_WORD, middle] < word:
                 low = middle + 1
             else:
                 high = middle
-        if low < end and models.last_words[low] == word:
-            return total + models.log_probabilities[low], models.next_states[low]
-        total += models.backoffs[state]
-        state = models.suffixes[state]
+        if low < end and grams[LAST_WORD, low] == word:
+            return total + values[LOG_PROBABILITY, low], grams[NEXT_STATE, low]
+        total += values[BACKOFF, state]
+        state = grams[SUFFIX, state]
 
 
 @_compiled
@@ -92,71 +90,71 @@ def _close_word(models: Any, language: int, word: int) -> Any:
     """Score and state of a language model over words when a word ends."""
     if word == NO_WORD:
         return 0.0, language
-    score = models.word_bonus
-    if models.kind == WORDS:
-        index = models.lexicon_words[word] if word != OUTSIDE else -1
+    score = models.real[WORD_BONUS]
+    if models.whole[KIND] == WORDS:
+        index = models.lexicon[SPELLED, word] if word != OUTSIDE else -1
         log, language = _advance(models, language, index)
-        score += models.weight * log
+        score += models.real[WEIGHT] * log
         if word != OUTSIDE and index < 0:  # the beginning of a word that the model knows, and no word
-            score += models.unknown_score
+            score += models.real[UNKNOWN_SCORE]
     return score, language
 
 
 @_compiled
 def _spell(models: Any, word: int, symbol: int) -> int:
     """State of the lexicon after a symbol that is no space."""
-    if models.kind != WORDS:
+    if models.whole[KIND] != WORDS:
         return 1
     if word == OUTSIDE:
         return OUTSIDE
-    for node in range(models.lexicon_first[word], models.lexicon_first[word + 1]):
-        if models.lexicon_symbols[node] == symbol:
+    for node in range(models.lexicon[FIRST, word], models.lexicon[FIRST, word + 1]):
+        if models.lexicon[LETTER, node] == symbol:
             return node
     return OUTSIDE
 
 
 @_compiled
-def _extend(models: Any, whole: np.ndarray, symbol: int) -> Any:
+def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
     """Score that a symbol adds to a prefix, and the models' states after it: language, word, grammar, boost.
 
     The grammar's state is -1 where the symbol is not allowed.
     """
-    language, word, grammar, boost = whole[LANGUAGE], whole[WORD], whole[GRAMMAR], whole[BOOST]
+    language, word, grammar, boost = tree[node, LANGUAGE], tree[node, WORD], tree[node, GRAMMAR], tree[node, BOOST]
     score = 0.0
-    if models.grammar_next.shape[0]:
-        grammar = models.grammar_next[grammar, symbol]
+    if models.grammar.shape[0]:
+        grammar = models.grammar[grammar, symbol]
         if grammar < 0:
             return score, language, word, grammar, boost
     if models.boost_next.shape[0]:
         score += models.boost_gain[boost, symbol]
         boost = models.boost_next[boost, symbol]
-    if symbol == models.space:
+    if symbol == models.whole[SPACE]:
         closing, language = _close_word(models, language, word)
         score += closing
-        word = NO_WORD
+        word = np.int32(NO_WORD)
     else:
-        after = _spell(models, word, symbol)
+        after = np.int32(_spell(models, word, symbol))
         if after == OUTSIDE and word != OUTSIDE:
-            score += models.unknown_score
+            score += models.real[UNKNOWN_SCORE]
         word = after
-    if models.kind == CHARACTERS:
+    if models.whole[KIND] == CHARACTERS:
         log, language = _advance(models, language, models.symbol_words[symbol])
-        score += models.weight * log
+        score += models.real[WEIGHT] * log
         if models.symbol_words[symbol] < 0:
-            score += models.unknown_score
+            score += models.real[UNKNOWN_SCORE]
     return score, language, word, grammar, boost
 
 
 @_compiled
-def _finish(models: Any, whole: np.ndarray) -> float:
+def _finish(models: Any, tree: np.ndarray, node: int) -> float:
     """Score that the end of the sentence adds; -inf where the grammar does not allow it."""
-    if models.grammar_next.shape[0] and not models.grammar_ends[whole[GRAMMAR]]:
+    if models.grammar.shape[0] and models.grammar[tree[node, GRAMMAR], BLANK] != 1:
         return -np.inf
-    score, language = _close_word(models, whole[LANGUAGE], whole[WORD])
-    if models.kind != NONE and models.end >= 0:
-        score += models.weight * _advance(models, language, models.end)[0]
+    score, language = _close_word(models, tree[node, LANGUAGE], tree[node, WORD])
+    if models.whole[KIND] != NONE and models.whole[END] >= 0:
+        score += models.real[WEIGHT] * _advance(models, language, models.whole[END])[0]
     if models.boost_next.shape[0]:
-        score += models.boost_final[whole[BOOST]]
+        score += models.boost_gain[tree[node, BOOST], BLANK]
     return score
 
 
@@ -176,6 +174,107 @@ def _child(tree: np.ndarray, parent: int, symbol: int) -> int:
 
 
 @_compiled
+def _add_child(models: Any, tree: np.ndarray, added: np.ndarray, node: int, symbol: int, child: int) -> None:
+    """Write a prefix's row of the tree."""
+    gain, language, word, grammar, boost = _extend(models, tree, node, symbol)
+    tree[child, PARENT], tree[child, SYMBOL], tree[child, CHILD] = node, symbol, -1
+    tree[child, SIBLING], tree[node, CHILD] = tree[node, CHILD], child
+    tree[child, LANGUAGE], tree[child, WORD] = language, word
+    tree[child, GRAMMAR], tree[child, BOOST] = grammar, boost
+    added[child] = added[node] + gain
+
+
+@_compiled
+def _cut(scores: np.ndarray, found: int, width: int) -> float:
+    """The score of rank `width` among the first `found`, the highest being rank 1 (Hoare's selection)."""
+    values = scores[:found].copy()
+    low, high, rank = 0, found - 1, width - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] > pivot:
+                i += 1
+            while values[j] < pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            high = j
+        elif rank >= i:
+            low = i
+        else:
+            break
+    return values[rank]
+
+
+@_compiled
+def _step(
+    models: Any,
+    row: np.ndarray,
+    beam: np.ndarray,
+    size: int,
+    paths: np.ndarray,
+    tree: np.ndarray,
+    added: np.ndarray,
+    place: np.ndarray,
+    candidates: np.ndarray,
+    scores: np.ndarray,
+    token_floor: float,
+    beam_threshold: float,
+) -> Any:
+    """One frame: the candidates that are not far below the best, and how many they are.
+
+    The first `size` of them are the prefixes of the beam that stay: by a blank, by their last symbol again, or as the
+    child of another one. Their new probabilities are left in the last two columns of `paths`.
+    """
+    likeliest = row.argmax()
+    best = -np.inf
+    for i in range(size):
+        node = beam[i]
+        symbol = tree[node, SYMBOL]
+        paths[i, 2] = _log_add(paths[i, 0], paths[i, 1])
+        paths[i, 3], paths[i, 4] = paths[i, 2] + row[BLANK], -np.inf
+        if symbol > 0:
+            paths[i, 4] = paths[i, 1] + row[symbol]
+    for i in range(size):
+        node = beam[i]
+        symbol = tree[node, SYMBOL]
+        if symbol > 0 and (row[symbol] >= token_floor or symbol == likeliest):
+            parent = place[tree[node, PARENT]]
+            if parent >= 0:
+                before = paths[parent, 0] if tree[beam[parent], SYMBOL] == symbol else paths[parent, 2]
+                paths[i, 4] = _log_add(paths[i, 4], before + row[symbol])
+        scores[i] = _log_add(paths[i, 3], paths[i, 4]) + added[node]
+        candidates[i, 0], candidates[i, 1] = i, BLANK
+        best = max(best, scores[i])
+    found = size
+    for symbol in range(1, len(row)):
+        if row[symbol] < token_floor and symbol != likeliest:
+            continue
+        for i in range(size):
+            node = beam[i]
+            before = (paths[i, 0] if symbol == tree[node, SYMBOL] else paths[i, 2]) + row[symbol]
+            child = _child(tree, node, symbol)
+            if before == -np.inf or (child >= 0 and place[child] >= 0):  # the latter is counted above
+                continue
+            if child >= 0:
+                score = before + added[child]
+            else:
+                gain, _, _, grammar, _ = _extend(models, tree, node, symbol)
+                if grammar < 0:
+                    continue
+                score = before + added[node] + gain
+            if score >= best - beam_threshold:
+                scores[found], candidates[found, 0], candidates[found, 1] = score, i, symbol
+                found += 1
+                best = max(best, score)
+    return found, best
+
+
+@_compiled
 def prefixes(logs: np.ndarray, width: int, token_floor: float, beam_threshold: float, models: Any) -> Any:
     """Prefix search over the frames of one utterance.
 
@@ -191,117 +290,58 @@ def prefixes(logs: np.ndarray, width: int, token_floor: float, beam_threshold: f
         of all their paths, and scores of the models with the end of the sentence (-inf where it is not allowed).
     """
     frames, vocabulary = logs.shape
-    tree = np.full((1024, 8), -1, np.int32)
-    added = np.zeros(1024)  # the models' score of each prefix
-    tree[0, LANGUAGE:] = np.array([models.begin, NO_WORD, 0, 0], np.int32)
-    nodes = 1
-    place = np.full(1024, -1, np.int32)  # of each prefix in the beam
-    beam = np.zeros(1, np.int32)
-    blank, spoken = np.zeros(1), np.full(1, -np.inf)  # log probabilities of the paths that end in a blank, or not
-    place[0] = 0
-    symbols = np.empty(vocabulary, np.int32)
+    room = 1024  # prefixes; doubled when they are used up
+    tree, added, place = np.empty((room, 8), np.int32), np.zeros(room), np.full(room, -1, np.int32)
+    tree[0] = -1
+    tree[0, LANGUAGE], tree[0, WORD], tree[0, GRAMMAR], tree[0, BOOST] = models.whole[BEGIN], NO_WORD, 0, 0
+    nodes, size = 1, 1
+    beam, next_beam = np.zeros(width, np.int32), np.zeros(width, np.int32)
+    # Log probabilities of a prefix's paths: those that end in a blank, those that do not, all; and the first two anew.
+    paths, next_paths = np.full((width, 5), -np.inf), np.full((width, 5), -np.inf)
+    paths[0, 0], place[0] = 0.0, 0
+    candidates, scores = np.empty((width * vocabulary, 2), np.int32), np.empty(width * vocabulary)
     for frame in range(frames):
         row = logs[frame]
-        tried, likeliest = 0, row.argmax()
-        for symbol in range(1, vocabulary):
-            if row[symbol] >= token_floor or symbol == likeliest:
-                symbols[tried] = symbol
-                tried += 1
-        size = len(beam)
-        # Prefixes of the beam that stay: by a blank, by their last symbol again, or as the child of another one.
-        total = np.empty(size)
-        for i in range(size):
-            total[i] = _log_add(blank[i], spoken[i])
-        room = size * (tried + 1)
-        score = np.empty(room)
-        origin, symbol_of = np.empty(room, np.int32), np.empty(room, np.int32)
-        new_blank, new_spoken = np.full(size, -np.inf), np.full(size, -np.inf)
-        best = -np.inf
-        for i in range(size):
-            node = beam[i]
-            symbol = tree[node, SYMBOL]
-            new_blank[i] = total[i] + row[BLANK]
-            if symbol > 0:
-                new_spoken[i] = spoken[i] + row[symbol]
-                parent = place[tree[node, PARENT]]
-                if parent >= 0 and (row[symbol] >= token_floor or symbol == likeliest):
-                    before = blank[parent] if tree[beam[parent], SYMBOL] == symbol else total[parent]
-                    new_spoken[i] = _log_add(new_spoken[i], before + row[symbol])
-            score[i] = _log_add(new_blank[i], new_spoken[i]) + added[node]
-            origin[i], symbol_of[i] = i, 0
-            best = max(best, score[i])
-        found = size
-        for i in range(size):
-            node = beam[i]
-            last = tree[node, SYMBOL]
-            for k in range(tried):
-                symbol = symbols[k]
-                before = (blank[i] if symbol == last else total[i]) + row[symbol]
-                if before == -np.inf:
-                    continue
-                child = _child(tree, node, symbol)
-                if child >= 0:
-                    if place[child] >= 0:
-                        continue  # counted above
-                    candidate = before + added[child]
-                else:
-                    gain, _, _, grammar, _ = _extend(models, tree[node], symbol)
-                    if grammar < 0:
-                        continue
-                    candidate = before + added[node] + gain
-                if candidate >= best - beam_threshold:
-                    score[found], origin[found], symbol_of[found] = candidate, i, symbol
-                    found += 1
-                    best = max(best, candidate)
-        floor = best - beam_threshold
-        equal = found  # how many of those at the floor are let in
+        found, best = _step(
+            models, row, beam, size, paths, tree, added, place, candidates, scores, token_floor, beam_threshold
+        )
+        floor, equal = best - beam_threshold, found
         if found > width:
-            cut = np.partition(score[:found], found - width)[found - width]
-            if cut >= floor:
-                floor = cut
-                equal = width - (score[:found] > cut).sum()
-        kept = min(found, width)
-        next_beam = np.empty(kept, np.int32)
-        next_blank, next_spoken = np.empty(kept), np.empty(kept)
-        for node in beam:
-            place[node] = -1
+            cut = _cut(scores, found, width)
+            if cut >= floor:  # of those with the very score of the last rank, the first ones are kept
+                floor, equal = cut, width
+                for j in range(found):
+                    equal -= scores[j] > cut
+        for i in range(size):
+            place[beam[i]] = -1
+        if nodes + width > room:
+            larger, longer, wider = np.empty((2 * room + width, 8), np.int32), np.zeros(2 * room + width), place
+            place = np.full(2 * room + width, -1, np.int32)
+            larger[:nodes], longer[:nodes], place[:nodes] = tree[:nodes], added[:nodes], wider[:nodes]
+            tree, added, room = larger, longer, 2 * room + width
         count = 0
         for j in range(found):
-            if score[j] < floor or count == kept:
+            if scores[j] < floor or count == width or (scores[j] == floor and equal == 0):
                 continue
-            if score[j] == floor and found > width:
-                if equal == 0:
-                    continue
-                equal -= 1
-            i, symbol = origin[j], symbol_of[j]
+            equal -= scores[j] == floor
+            i, symbol = candidates[j, 0], candidates[j, 1]
             node = beam[i]
-            if symbol == 0:
-                next_blank[count], next_spoken[count] = new_blank[i], new_spoken[i]
+            if symbol == BLANK:
+                next_paths[count, 0], next_paths[count, 1] = paths[i, 3], paths[i, 4]
             else:
-                before = blank[i] if symbol == tree[node, SYMBOL] else total[i]
-                next_blank[count], next_spoken[count] = -np.inf, before + row[symbol]
+                before = paths[i, 0] if symbol == tree[node, SYMBOL] else paths[i, 2]
+                next_paths[count, 0], next_paths[count, 1] = -np.inf, before + row[symbol]
                 child = _child(tree, node, symbol)
                 if child < 0:
-                    if nodes == len(tree):
-                        tree = np.concatenate((tree, np.full_like(tree, -1)))
-                        added = np.concatenate((added, np.zeros_like(added)))
-                        place = np.concatenate((place, np.full_like(place, -1)))
-                    child = nodes
-                    nodes += 1
-                    gain, language, word, grammar, boost = _extend(models, tree[node], symbol)
-                    tree[child, PARENT], tree[child, SYMBOL] = node, symbol
-                    tree[child, SIBLING], tree[node, CHILD] = tree[node, CHILD], child
-                    tree[child, LANGUAGE], tree[child, WORD] = language, word
-                    tree[child, GRAMMAR], tree[child, BOOST] = grammar, boost
-                    added[child] = added[node] + gain
+                    child, nodes = nodes, nodes + 1
+                    _add_child(models, tree, added, node, symbol, child)
                 node = child
             next_beam[count] = node
             count += 1
-        beam, blank, spoken = next_beam[:count], next_blank[:count], next_spoken[:count]
-        for i in range(count):
+        beam, next_beam, paths, next_paths, size = next_beam, beam, next_paths, paths, count
+        for i in range(size):
             place[beam[i]] = i
-    paths, scores = np.empty(len(beam)), np.empty(len(beam))
-    for i in range(len(beam)):
-        paths[i] = _log_add(blank[i], spoken[i])
-        scores[i] = added[beam[i]] + _finish(models, tree[beam[i]])
-    return tree[:nodes], beam, paths, scores
+    for i in range(size):
+        paths[i, 2] = _log_add(paths[i, 0], paths[i, 1])
+        paths[i, 3] = added[beam[i]] + _finish(models, tree, beam[i])
+    return tree[:nodes], beam[:size], paths[:size, 2], paths[:size, 3]
