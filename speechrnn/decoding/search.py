@@ -174,14 +174,16 @@ def _child(tree: np.ndarray, parent: int, symbol: int) -> int:
 
 
 @_compiled
-def _add_child(models: Any, tree: np.ndarray, added: np.ndarray, node: int, symbol: int, child: int) -> None:
+def _add_child(
+    models: Any, tree: np.ndarray, added: np.ndarray, place: np.ndarray, node: int, symbol: int, child: int
+) -> None:
     """Write a prefix's row of the tree."""
     gain, language, word, grammar, boost = _extend(models, tree, node, symbol)
     tree[child, PARENT], tree[child, SYMBOL], tree[child, CHILD] = node, symbol, -1
     tree[child, SIBLING], tree[node, CHILD] = tree[node, CHILD], child
     tree[child, LANGUAGE], tree[child, WORD] = language, word
     tree[child, GRAMMAR], tree[child, BOOST] = grammar, boost
-    added[child] = added[node] + gain
+    added[child], place[child] = added[node] + gain, -1
 
 
 @_compiled
@@ -275,35 +277,26 @@ def _step(
 
 
 @_compiled
-def prefixes(logs: np.ndarray, width: int, token_floor: float, beam_threshold: float, models: Any) -> Any:
-    """Prefix search over the frames of one utterance.
-
-    Args:
-        logs: float64 `(frames, vocabulary)`, log-softmax.
-        width: Prefixes kept after each frame.
-        token_floor: Symbols less likely than this (a logarithm) are not tried in a frame, its likeliest one apart.
-        beam_threshold: Prefixes whose score is this much below the best one's are dropped.
-        models: `Models`.
-
-    Returns:
-        The tree's whole numbers `(nodes, 8)`, and of the prefixes kept to the end: their nodes, log probabilities
-        of all their paths, and scores of the models with the end of the sentence (-inf where it is not allowed).
-    """
-    frames, vocabulary = logs.shape
-    room = 1024  # prefixes; doubled when they are used up
-    tree, added, place = np.empty((room, 8), np.int32), np.zeros(room), np.full(room, -1, np.int32)
-    tree[0] = -1
-    tree[0, LANGUAGE], tree[0, WORD], tree[0, GRAMMAR], tree[0, BOOST] = models.whole[BEGIN], NO_WORD, 0, 0
-    nodes, size = 1, 1
-    beam, next_beam = np.zeros(width, np.int32), np.zeros(width, np.int32)
-    # Log probabilities of a prefix's paths: those that end in a blank, those that do not, all; and the first two anew.
-    paths, next_paths = np.full((width, 5), -np.inf), np.full((width, 5), -np.inf)
-    paths[0, 0], place[0] = 0.0, 0
-    candidates, scores = np.empty((width * vocabulary, 2), np.int32), np.empty(width * vocabulary)
-    for frame in range(frames):
-        row = logs[frame]
+def _search(
+    logs: np.ndarray,
+    width: int,
+    token_floor: float,
+    beam_threshold: float,
+    models: Any,
+    beams: np.ndarray,
+    paths: np.ndarray,
+    tree: np.ndarray,
+    added: np.ndarray,
+    place: np.ndarray,
+    candidates: np.ndarray,
+    scores: np.ndarray,
+) -> Any:
+    """All frames. Gives the numbers of prefixes in the tree and in the last beam, and which of the two beams that is."""
+    nodes, size, now = 1, 1, 0
+    for frame in range(len(logs)):
+        row, beam, old, new = logs[frame], beams[now], paths[now], paths[1 - now]
         found, best = _step(
-            models, row, beam, size, paths, tree, added, place, candidates, scores, token_floor, beam_threshold
+            models, row, beam, size, old, tree, added, place, candidates, scores, token_floor, beam_threshold
         )
         floor, equal = best - beam_threshold, found
         if found > width:
@@ -314,34 +307,63 @@ def prefixes(logs: np.ndarray, width: int, token_floor: float, beam_threshold: f
                     equal -= scores[j] > cut
         for i in range(size):
             place[beam[i]] = -1
-        if nodes + width > room:
-            larger, longer, wider = np.empty((2 * room + width, 8), np.int32), np.zeros(2 * room + width), place
-            place = np.full(2 * room + width, -1, np.int32)
-            larger[:nodes], longer[:nodes], place[:nodes] = tree[:nodes], added[:nodes], wider[:nodes]
-            tree, added, room = larger, longer, 2 * room + width
-        count = 0
+        size = 0
         for j in range(found):
-            if scores[j] < floor or count == width or (scores[j] == floor and equal == 0):
+            if scores[j] < floor or size == width or (scores[j] == floor and equal == 0):
                 continue
             equal -= scores[j] == floor
             i, symbol = candidates[j, 0], candidates[j, 1]
             node = beam[i]
             if symbol == BLANK:
-                next_paths[count, 0], next_paths[count, 1] = paths[i, 3], paths[i, 4]
+                new[size, 0], new[size, 1] = old[i, 3], old[i, 4]
             else:
-                before = paths[i, 0] if symbol == tree[node, SYMBOL] else paths[i, 2]
-                next_paths[count, 0], next_paths[count, 1] = -np.inf, before + row[symbol]
+                before = old[i, 0] if symbol == tree[node, SYMBOL] else old[i, 2]
+                new[size, 0], new[size, 1] = -np.inf, before + row[symbol]
                 child = _child(tree, node, symbol)
                 if child < 0:
                     child, nodes = nodes, nodes + 1
-                    _add_child(models, tree, added, node, symbol, child)
+                    _add_child(models, tree, added, place, node, symbol, child)
                 node = child
-            next_beam[count] = node
-            count += 1
-        beam, next_beam, paths, next_paths, size = next_beam, beam, next_paths, paths, count
+            beams[1 - now, size] = node
+            size += 1
+        now = 1 - now
         for i in range(size):
-            place[beam[i]] = i
+            place[beams[now, i]] = i
     for i in range(size):
-        paths[i, 2] = _log_add(paths[i, 0], paths[i, 1])
-        paths[i, 3] = added[beam[i]] + _finish(models, tree, beam[i])
-    return tree[:nodes], beam[:size], paths[:size, 2], paths[:size, 3]
+        node = beams[now, i]
+        paths[now, i, 2] = _log_add(paths[now, i, 0], paths[now, i, 1])
+        paths[now, i, 3] = added[node] + _finish(models, tree, node)
+    return nodes, size, now
+
+
+def prefixes(
+    logs: np.ndarray, width: int, token_floor: float, beam_threshold: float, models: Models
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Prefix search over the frames of one utterance.
+
+    Args:
+        logs: float64 `(frames, vocabulary)`, log-softmax.
+        width: Prefixes kept after each frame.
+        token_floor: Symbols less likely than this (a logarithm) are not tried in a frame, its likeliest one apart.
+        beam_threshold: Prefixes whose score is this much below the best one's are dropped.
+        models: What else scores a prefix.
+
+    Returns:
+        The tree's whole numbers `(nodes, 8)`, and of the prefixes kept to the end: their nodes, log probabilities
+        of all their paths, and scores of the models with the end of the sentence (-inf where it is not allowed).
+    """
+    frames, vocabulary = logs.shape
+    # Each frame adds at most `width` prefixes, and fewer by far; memory that is not written to is not taken.
+    room = 1 + frames * width
+    tree, added, place = np.empty((room, 8), np.int32), np.empty(room), np.empty(room, np.int32)
+    tree[0] = [-1, -1, -1, -1, models.whole[BEGIN], NO_WORD, 0, 0]
+    added[0], place[0] = 0.0, 0
+    beams = np.zeros((2, width), np.int32)
+    # Log probabilities of a prefix's paths: those that end in a blank, those that do not, all; and the first two anew.
+    paths = np.full((2, width, 5), -np.inf)
+    paths[0, 0, 0] = 0.0
+    candidates, scores = np.empty((width * vocabulary, 2), np.int32), np.empty(width * vocabulary)
+    nodes, size, now = _search(
+        logs, width, token_floor, beam_threshold, models, beams, paths, tree, added, place, candidates, scores
+    )
+    return tree[:nodes], beams[now, :size], paths[now, :size, 2], paths[now, :size, 3]
