@@ -6,7 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.manifest import Example
 
 if TYPE_CHECKING:
+    from speechrnn.decoding.calibration import Calibration
+    from speechrnn.decoding.options import Decoder
     from speechrnn.recognizer import Recognizer
 
 DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "english_letters_numbers.keras"
@@ -81,6 +83,8 @@ def transcribe(
     *,
     batch_seconds: float = 120.0,
     piece_seconds: float = 30.0,
+    decoder: Decoder | None = None,
+    calibration: Calibration | None = None,
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Transcript]:
@@ -95,6 +99,8 @@ def transcribe(
         paths: Audio files, or examples of a manifest (their segment and channel are read).
         batch_seconds: Audio recognised at once, padding counted.
         piece_seconds: Longest stretch recognised in one go.
+        decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; the best path is taken by default.
+        calibration: Turns the words' confidences into probabilities of their being right.
         faults: Where recordings that cannot be read are recorded, and passed over; without it the first one raises.
         progress: Called with the path of each recording once it is done.
 
@@ -104,7 +110,16 @@ def transcribe(
     Raises:
         ValueError: A recording cannot be read and `faults` is not given; see `speechrnn.audio.read`.
     """
-    for outcome in recognise(model, paths, batch_seconds=batch_seconds, piece_seconds=piece_seconds, progress=progress):
+    outcomes = recognise(
+        model,
+        paths,
+        batch_seconds=batch_seconds,
+        piece_seconds=piece_seconds,
+        decoder=decoder,
+        calibration=calibration,
+        progress=progress,
+    )
+    for outcome in outcomes:
         if isinstance(outcome, Transcript):
             yield outcome
         elif faults is None:
@@ -119,6 +134,8 @@ def recognise(
     *,
     batch_seconds: float = 120.0,
     piece_seconds: float = 30.0,
+    decoder: Decoder | None = None,
+    calibration: Calibration | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Transcript | Fault]:
     """As `transcribe`, with exactly one outcome for each source: its transcript, or why there is none."""
@@ -128,6 +145,7 @@ def recognise(
             f"Received: batch_seconds={batch_seconds}, piece_seconds={piece_seconds}."
         )
     recogniser = loaded(model)
+    decode = _WordDecoder(recogniser, decoder or decoding.greedy, calibration)
     waiting: deque[_Recording] = deque()
     window: list[_Piece] = []
     held = 0
@@ -139,11 +157,11 @@ def recognise(
             window.append(piece)
             held += len(piece.signal)
             if held >= _WINDOW_SECONDS * recogniser.sample_rate:
-                _recognise_window(recogniser, window, batch_seconds)
+                _recognise_window(recogniser, window, batch_seconds, decode)
                 window, held = [], 0
         recording.whole = True
         yield from _finished(waiting, recogniser, progress)
-    _recognise_window(recogniser, window, batch_seconds)
+    _recognise_window(recogniser, window, batch_seconds, decode)
     yield from _finished(waiting, recogniser, progress)
 
 
@@ -265,21 +283,37 @@ def _quietest(signal: np.ndarray, sample_rate: int) -> int:
     return last * hop + width * hop // 2
 
 
-def _recognise_window(model: Recognizer, window: Sequence[_Piece], batch_seconds: float) -> None:
+def _recognise_window(model: Recognizer, window: Sequence[_Piece], batch_seconds: float, decode: _WordDecoder) -> None:
     """Logits of the pieces, in batches of about equal lengths, decoded into their recordings."""
     found: dict[_Piece, list[Word]] = {}
     for batch in _batches([p for p in window if p.recording.fault is None], batch_seconds * model.sample_rate):
         for piece, logits in zip(batch, model.logits([piece.signal for piece in batch]), strict=True):
             try:
-                path = decoding.greedy(logits)
+                words = decode(logits, piece.start / model.sample_rate)
             except ValueError as error:  # not a number: this recording alone is lost
                 piece.recording.fail(ValueError(f"{piece.recording.path}: the model gave no usable output. {error}"))
                 continue
             piece.recording.frames += len(logits)
-            found[piece] = spell(path, model, start=piece.start / model.sample_rate)
+            found[piece] = words
     for piece in window:  # in reading order
         piece.recording.words += found.get(piece, [])
         piece.recording.open_pieces -= 1
+
+
+@dataclass(frozen=True)
+class _WordDecoder:
+    """Logits to words."""
+
+    model: Recognizer
+    decoder: Decoder
+    calibration: Calibration | None
+
+    def __call__(self, logits: np.ndarray, start: float) -> list[Word]:
+        words = spell(self.decoder(logits), self.model, start=start)
+        if self.calibration is None or not words:
+            return words
+        probabilities = self.calibration(np.array([word.confidence for word in words]))
+        return [replace(word, confidence=float(p)) for word, p in zip(words, probabilities, strict=True)]
 
 
 def _batches(pieces: Sequence[_Piece], budget: float) -> Iterator[list[_Piece]]:

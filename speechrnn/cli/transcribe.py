@@ -6,7 +6,7 @@ import argparse
 import os
 
 from speechrnn import transcribe
-from speechrnn.cli import terminal
+from speechrnn.cli import decoding, terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Fault, Faults
 
@@ -32,9 +32,10 @@ def parser() -> Parser:
     made.add_argument("--model", metavar="MODEL", help="a .keras recogniser (default: the one in the package)")
     made.add_argument("--json", action="store_true", help="one JSON object a line, with the times of the words")
     terminal.add_output(made)
-    add_options(
-        made, _FUNCTION, title="recognition", prefix="recognition", skip=("model", "paths", "faults", "progress")
-    )
+    skip = ("model", "paths", "decoder", "calibration", "faults", "progress")
+    add_options(made, _FUNCTION, title="recognition", prefix="recognition", skip=skip)
+    decoding.add(made)
+    made.add_argument("--calibration", metavar="FILE", help="confidences as `speechrnn calibrate` found them")
     return made
 
 
@@ -47,7 +48,14 @@ def run(words: list[str]) -> int:
         terminal.progress(len(arguments.files), "files", to_terminal=arguments.out is None) as progress,
     ):
         model = terminal.load_model(arguments.model)
-        outcomes = transcribe.recognise(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
+        outcomes = transcribe.recognise(
+            model,
+            arguments.files,
+            progress=progress,
+            decoder=decoding.chosen(arguments, model.vocabulary),
+            calibration=decoding.calibration(arguments.calibration),
+            **collect(arguments, _FUNCTION),
+        )
         for outcome in outcomes:
             if isinstance(outcome, Fault):
                 faults.add(outcome.where, outcome.kind, outcome.message)
