@@ -165,6 +165,55 @@ def recognise(
     yield from _finished(waiting, recogniser, progress)
 
 
+def logits_of(
+    model: Recognizer,
+    examples: Iterable[Example],
+    *,
+    batch_seconds: float = 120.0,
+    faults: Faults,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[tuple[Example, np.ndarray]]:
+    """Each example that can be read whole, with its logits, in batches of neighbours; nothing is cut.
+
+    Args:
+        model: A recogniser.
+        examples: From a manifest.
+        batch_seconds: Audio recognised at once, padding not counted.
+        faults: Where examples that cannot be read are recorded.
+        progress: Called with the path of each example once it is done.
+    """
+    batch: list[tuple[Example, np.ndarray]] = []
+
+    def done() -> Iterator[tuple[Example, np.ndarray]]:
+        values = model.logits([signal for _, signal in batch])
+        for (example, _), found in zip(batch, values, strict=True):
+            if progress:
+                progress(example.path)
+            yield example, found
+
+    for example in examples:
+        try:
+            signal = read_whole(example, model.sample_rate)
+        except (OSError, ValueError) as error:
+            faults.add_error(example.path, error)
+            continue
+        if batch and sum(len(s) for _, s in batch) + len(signal) > batch_seconds * model.sample_rate:
+            yield from done()
+            batch = []
+        batch.append((example, signal))
+    if batch:
+        yield from done()
+
+
+def read_whole(source: Source, sample_rate: int) -> np.ndarray:
+    """float32 `(samples,)`: all of a recording, or of an example's segment, at `sample_rate`.
+
+    Raises:
+        OSError, ValueError: It cannot be read; see `speechrnn.audio.read`.
+    """
+    return np.concatenate([np.zeros(0, np.float32), *_blocks(source, sample_rate, 600.0, set())])
+
+
 @dataclass(eq=False)
 class _Recording:
     """One source on its way."""

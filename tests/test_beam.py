@@ -139,7 +139,7 @@ def test_with_a_model_over_characters_every_text_has_its_score(rng):
 
 
 def test_a_language_model_changes_what_is_heard():
-    logits = np.log(np.array([[0.02, 0.02, 0.5, 0.46]] + [[0.97, 0.01, 0.01, 0.01]]))
+    logits = np.log(np.array([[0.02, 0.02, 0.5, 0.46], [0.97, 0.01, 0.01, 0.01]]))
     model = model_of(2, texts=["b"] * 9 + ["a"])
     assert BeamSearch(WORDS).n_best(logits, 1)[0].text == "a"
     assert BeamSearch(WORDS, language_model=model).n_best(logits, 1)[0].text == "b"
@@ -166,7 +166,7 @@ def test_words_of_a_language_model_that_cannot_be_written_are_counted(caplog):
     [
         (Grammar.words(WORDS, ["a", "bb"]), lambda text: set(text.split(" ")) <= {"a", "bb"} or not text),
         (Grammar.sentences(WORDS, ["ab a", "b"]), lambda text: text in ("ab a", "b")),
-        (Grammar.rules(WORDS, "a+ [b]"), lambda text: text in ("a", "a a", "a b", "a a a", "a a b")),
+        (Grammar.parse(WORDS, "a+ [b]"), lambda text: text in ("a", "a a", "a b", "a a a", "a a b")),
     ],
 )
 def test_under_a_grammar_the_allowed_texts_alone_with_the_scores_they_have(grammar, allowed, rng):
@@ -243,7 +243,7 @@ def test_a_boosted_phrase_outside_the_vocabulary_is_refused(phrase):
 )
 def test_a_grammar_that_cannot_be_read_says_why(rules, said):
     with pytest.raises(ValueError) as error:
-        Grammar.rules(WORDS, rules)
+        Grammar.parse(WORDS, rules)
     assert said in str(error.value)
 
 

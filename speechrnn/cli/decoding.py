@@ -18,11 +18,16 @@ def add(parser: Parser, *, skip: tuple[str, ...] = ()) -> None:
     add_options(parser, _FUNCTION, title="decoding", prefix="decoding", skip=("vocabulary", *skip))
 
 
+def given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given."""
+    return collect(arguments, _FUNCTION)
+
+
 def chosen(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Any:
     """The decoder that was asked for."""
     from speechrnn.decoding import options
 
-    return options.decoder(vocabulary, **collect(arguments, _FUNCTION))
+    return options.decoder(vocabulary, **given(arguments))
 
 
 def calibration(path: str | None) -> Any:

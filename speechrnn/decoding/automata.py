@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from speechrnn.decoding import rules
 from speechrnn.text import Vocabulary
 
 
@@ -114,7 +115,7 @@ def _start_first(table: np.ndarray, start: int) -> np.ndarray:
 class Grammar:
     """The texts that are allowed, as a deterministic automaton; state 0 is that of the start.
 
-    `Grammar.words` allows any sequence of some words, `Grammar.sentences` some texts, and `Grammar.rules` what a
+    `Grammar.words` allows any sequence of some words, `Grammar.sentences` some texts, and `Grammar.parse` what a
     small grammar says.
     """
 
@@ -130,8 +131,6 @@ class Grammar:
         Raises:
             ValueError: There is none, or one has characters that the vocabulary lacks.
         """
-        from speechrnn.decoding import rules
-
         return cls.compile(vocabulary, rules.Repeat(rules.Choice(tuple(rules.phrase(w) for w in words)), least=0))
 
     @classmethod
@@ -141,29 +140,23 @@ class Grammar:
         Raises:
             ValueError: There is none, or one has characters that the vocabulary lacks.
         """
-        from speechrnn.decoding import rules
-
         return cls.compile(vocabulary, rules.Choice(tuple(rules.phrase(s) for s in sentences)))
 
     @classmethod
-    def rules(cls, vocabulary: Vocabulary, text: str) -> Grammar:
+    def parse(cls, vocabulary: Vocabulary, text: str) -> Grammar:
         """Allow what the first rule of a grammar says; see `speechrnn.decoding.rules.parse`.
 
         Example:
         >>> vocabulary = Vocabulary(" acdegiklmnoprstu")
-        >>> grammar = Grammar.rules(vocabulary, "command = (stop | repeat) [again] | go <to> ; to = to (one | ten)")
+        >>> grammar = Grammar.parse(vocabulary, "command = (stop | repeat) [again] | go <to> ; to = to (one | ten)")
         >>> [grammar.allows(vocabulary.encode(text)) for text in ("stop again", "go to ten", "go")]
         [True, True, False]
         """
-        from speechrnn.decoding import rules
-
         return cls.compile(vocabulary, rules.parse(text))
 
     @classmethod
-    def compile(cls, vocabulary: Vocabulary, expression: object) -> Grammar:
+    def compile(cls, vocabulary: Vocabulary, expression: rules.Expression) -> Grammar:
         """An automaton for an expression of `speechrnn.decoding.rules`."""
-        from speechrnn.decoding import rules
-
         for word in rules.words_of(expression):
             _written(word, vocabulary, "word of a grammar")
         return cls(*rules.determinised(expression, vocabulary))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from speechrnn.decoding.alignment import align, log_softmax
 from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.greedy import Path
-from speechrnn.decoding.ngram import BEGIN, END, SPACE, UNKNOWN, NGram
+from speechrnn.decoding.ngram import BEGIN, END, UNKNOWN, NGram
 from speechrnn.text import Vocabulary
 
 _log = logging.getLogger(__name__)
@@ -36,8 +37,9 @@ class BeamSearch:
     """Prefix beam search over CTC logits (Hannun et al. 2014, algorithm 1; Graves 2012, section 7.5.3).
 
     A text's score is `log P_ctc(text) + lm_weight log P_lm(text)`, `word_bonus` for each word, `unknown_score` for each
-    word that is unknown, and the boosts of its phrases. Called with logits it gives the best text as a `Path`, its frames found by forced
-    alignment, so it takes the place of `greedy`. Without pruning, and with the width large enough, it is exact.
+    word that is unknown, and the boosts of its phrases. Called with logits it gives the best text as a `Path`, its
+    frames found by forced alignment, so it takes the place of `greedy`. Without pruning, and with the width large
+    enough, it is exact.
 
     Args:
         vocabulary: Of the model whose logits are searched.
@@ -119,6 +121,14 @@ class BeamSearch:
         order = np.argsort(-scores, kind="stable")[:n]
         found = [self._hypothesis(_symbols(tree, nodes[i]), scores[i], paths[i]) for i in order if scores[i] > -np.inf]
         return found or [self._allowed_beginning(tree, int(nodes[paths.argmax()]))]
+
+    def weighted(self, *, lm_weight: float, word_bonus: float) -> BeamSearch:
+        """The same search with other weights."""
+        other = copy.copy(self)
+        other.lm_weight, other.word_bonus = lm_weight, word_bonus
+        real = np.array([lm_weight, word_bonus, *self._models.real[2:]])
+        other.__dict__["_models"] = self._models._replace(real=real)
+        return other
 
     def _hypothesis(self, ids: tuple[int, ...], score: float, ctc: float) -> Hypothesis:
         return Hypothesis(ids, self.vocabulary.decode(ids), float(score), float(ctc))
@@ -255,6 +265,3 @@ def _check_characters(model: NGram, vocabulary: Vocabulary) -> None:
 
 def _some(characters: Sequence[str] | set[str]) -> str:
     return " ".join(map(repr, sorted(characters)[:20]))
-
-
-__all__ = ["SPACE", "BeamSearch", "Hypothesis"]

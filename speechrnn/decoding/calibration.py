@@ -21,7 +21,7 @@ class Bin(NamedTuple):
 
     low: float
     high: float
-    count: int
+    words: int
     confidence: float
     """Mean confidence; NaN without words."""
     accuracy: float
@@ -57,7 +57,7 @@ def reliability(
 def calibration_error(
     confidences: Sequence[float] | np.ndarray, right: Sequence[bool] | np.ndarray, bins: int = 10
 ) -> float:
-    """Expected calibration error (Naeini et al. 2015): the mean of |accuracy - confidence| over the bins, by their words.
+    """Expected calibration error (Naeini et al. 2015): the mean of |accuracy - confidence| over all words, by bins.
 
     NaN without words.
 
@@ -65,9 +65,9 @@ def calibration_error(
     >>> round(calibration_error([0.9, 0.9, 0.2], [True, False, False]), 3)
     0.333
     """
-    found = [b for b in reliability(confidences, right, bins) if b.count]
-    total = sum(b.count for b in found)
-    return sum(b.count * abs(b.accuracy - b.confidence) for b in found) / total if total else math.nan
+    found = [b for b in reliability(confidences, right, bins) if b.words]
+    total = sum(b.words for b in found)
+    return sum(b.words * abs(b.accuracy - b.confidence) for b in found) / total if total else math.nan
 
 
 @dataclass(frozen=True)

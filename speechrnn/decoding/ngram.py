@@ -20,6 +20,7 @@ BEGIN, END, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
 _SPACES = (SPACE, "|", "▁")
 """What models over characters write for a space."""
 _CACHE_VERSION = 1
+_ARRAYS = ("keys", "logs", "backoffs", "suffixes")
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class NGram:
 
     def __init__(self, words: Sequence[str], levels: Sequence[arpa.Level]) -> None:
         self.words, self.order = tuple(words), len(levels)
-        self._set_arrays(*_trie(self.words, levels), len(levels[-1].words))
+        self._set_arrays(_trie(self.words, levels), len(levels[-1].words))
 
-    def _set_arrays(
-        self, keys: np.ndarray, logs: np.ndarray, backoffs: np.ndarray, suffixes: np.ndarray, longest: int
-    ) -> None:
+    def _set_arrays(self, arrays: Sequence[np.ndarray], longest: int) -> None:
+        """Take what `_trie` made; `longest` n-grams are of the highest order."""
+        keys, logs, backoffs, suffixes = arrays
         width = len(self.words)
         self._keys, self._longest = keys, longest
         self.log_probabilities, self.backoffs, self.suffixes = logs, backoffs, suffixes
@@ -81,11 +82,10 @@ class NGram:
     @property
     def whole_arrays(self) -> np.ndarray:
         """int32 `(4, nodes + 1)`: last words, first children, next states and suffixes of the nodes, for a search."""
+        arrays: tuple[np.ndarray, ...] = self.last_words, self.first_children, self.next_states, self.suffixes
         found = np.zeros((4, len(self.first_children)), np.int32)
-        for row, values in zip(
-            found, (self.last_words, self.first_children, self.next_states, self.suffixes), strict=True
-        ):
-            row[: len(values)] = values
+        for i, values in enumerate(arrays):
+            found[i, : len(values)] = values
         return found
 
     @property
@@ -265,10 +265,7 @@ def _mark(path: Path) -> str:
 
 def _to_cache(kept: Path, mark: str, model: NGram) -> None:
     arrays = {
-        "keys": model._keys,
-        "logs": model.log_probabilities,
-        "backoffs": model.backoffs,
-        "suffixes": model.suffixes,
+        **dict(zip(_ARRAYS, (model._keys, model.log_probabilities, model.backoffs, model.suffixes), strict=True)),
         "sizes": np.array([model.order, model._longest]),
         "mark": np.array(mark),
         "words": np.frombuffer("\n".join(model.words).encode(), np.uint8),
@@ -286,7 +283,7 @@ def _from_cache(kept: Path, mark: str) -> NGram | None:
             model = NGram.__new__(NGram)
             model.words = tuple(found["words"].tobytes().decode().split("\n"))
             model.order, longest = map(int, found["sizes"])
-            model._set_arrays(found["keys"], found["logs"], found["backoffs"], found["suffixes"], longest)
+            model._set_arrays([found[name] for name in _ARRAYS], longest)
             return model
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

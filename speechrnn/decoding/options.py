@@ -59,7 +59,7 @@ def decoder(
     if words is not None:
         allowed = _allowed(words, lambda text: Grammar.words(vocabulary, text.split("\n")))
     elif grammar is not None:
-        allowed = _allowed(grammar, lambda text: Grammar.rules(vocabulary, text))
+        allowed = _allowed(grammar, lambda text: Grammar.parse(vocabulary, text))
     return BeamSearch(
         vocabulary,
         width=_WIDTH if beam is None else beam,

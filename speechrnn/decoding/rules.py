@@ -74,8 +74,8 @@ def parse(text: str) -> Expression:
 
     Rules are `name = expression`, separated by `;`, and the first one says what is allowed. An expression is words in
     sequence, `a | b` one of two, `( )` a group, `[ ]` what may be left out, `*` and `+` after a word or group any
-    number of times (`+`: at least once), and `<name>` another rule. A single expression may stand without `name =`. What
-    follows `#` in a line is a comment.
+    number of times (`+`: at least once), and `<name>` another rule. A single expression may stand without `name =`.
+    What follows `#` in a line is a comment.
 
     Raises:
         ValueError: The grammar cannot be read, names a rule that is not there, or a rule needs itself.

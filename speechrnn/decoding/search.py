@@ -48,8 +48,8 @@ class Models(NamedTuple):
     symbol_words: np.ndarray
     """int32 `(vocabulary,)`: a character model's index of each symbol."""
     grammar: np.ndarray
-    """int32 `(states, vocabulary)`: the state after each symbol, -1 where it is not allowed; no rows allow all. The blank's
-    column is 1 where a text may end."""
+    """int32 `(states, vocabulary)`: the state after each symbol, -1 where it is not allowed; no rows allow all.
+    The blank's column is 1 where a text may end."""
     boost_next: np.ndarray
     """int32 `(states, vocabulary)`: the state after each symbol; there may be no rows."""
     boost_gain: np.ndarray
@@ -291,7 +291,7 @@ def _search(
     candidates: np.ndarray,
     scores: np.ndarray,
 ) -> Any:
-    """All frames. Gives the numbers of prefixes in the tree and in the last beam, and which of the two beams that is."""
+    """All frames; gives the numbers of prefixes in the tree and in the last beam, and which of the beams that is."""
     nodes, size, now = 1, 1, 0
     for frame in range(len(logs)):
         row, beam, old, new = logs[frame], beams[now], paths[now], paths[1 - now]
