@@ -13,8 +13,8 @@ from speechrnn.faults import Fault, Faults
 
 _EPILOG = """\
 Writes the calibration as JSON, for `speechrnn transcribe --calibration FILE`, and prints the expected calibration error
-before and after; the latter is measured on each half of the recordings with what the other half gave. Calibrate with the
-decoding options that will be used.
+before and after; the latter is measured on each half of the recordings with what the other half gave. Calibrate with
+the decoding options that will be used.
 """
 
 

@@ -277,7 +277,7 @@ def _to_cache(kept: Path, mark: str, model: NGram) -> None:
 def _from_cache(kept: Path, mark: str) -> NGram | None:
     """The model in a cache, or None where it is absent, damaged, or of another file."""
     try:
-        with np.load(kept, allow_pickle=False) as found:
+        with open(kept, "rb") as file, np.load(file, allow_pickle=False) as found:
             if str(found["mark"]) != mark:
                 return None
             model = NGram.__new__(NGram)
