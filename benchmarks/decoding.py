@@ -48,7 +48,7 @@ def contenders(vocabulary, lm, widths, lm_weight, word_bonus):
                 language_model=model,
                 lm_weight=lm_weight,
                 word_bonus=word_bonus if model else 0.0,
-                unknown_score=UNKNOWN,
+                unknown_score=lm_weight * UNKNOWN * np.log(10),  # pyctcdecode adds it to log10 probabilities
             )
             found[f"beam {width} {name}"] = lambda x, s=search: s.n_best(x, 1)[0].text
             found[f"beam {width} {name} path"] = lambda x, s=search: spoken(s(x).ids)

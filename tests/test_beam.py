@@ -82,6 +82,16 @@ def test_where_the_texts_agree_frames_and_confidences_are_those_of_greedy(rng):
         np.testing.assert_allclose(path.confidences, wanted.confidences, rtol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_frames_of_the_best_text_are_those_of_forced_alignment(seed):
+    logits = np.random.default_rng(seed).normal(size=(25, 4), scale=3)
+    found = BeamSearch(WORDS, language_model=model_of(2))(logits)
+    wanted = align(logits, found.ids)
+    np.testing.assert_array_equal(found.start_frames, wanted.start_frames)
+    np.testing.assert_array_equal(found.end_frames, wanted.end_frames)
+    np.testing.assert_array_equal(found.confidences, wanted.confidences)
+
+
 def test_no_frames_give_the_empty_text():
     assert [h.text for h in BeamSearch(AB).n_best(np.zeros((0, 3)))] == [""]
     assert len(BeamSearch(AB)(np.zeros((0, 3)))) == 0

@@ -58,7 +58,11 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
             f"The text must fit the audio: its {len(ids)} symbols need {needed} frames. Received: {frames} frames. "
             "Is it the text of another recording?"
         )
-    states = _best_states(logs, ids)
+    return path_of(logs, ids, _best_states(logs, ids))
+
+
+def path_of(logs: np.ndarray, ids: np.ndarray, states: np.ndarray) -> Path:
+    """The symbols with their frames and confidences, from the state of each frame (`2 i + 1` is symbol `i`)."""
     spoken = np.flatnonzero(states % 2)
     labels = states[spoken] // 2
     starts = spoken[np.searchsorted(labels, np.arange(len(ids)))]

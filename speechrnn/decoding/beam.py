@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.decoding.alignment import align, log_softmax
+from speechrnn.decoding.alignment import log_softmax, path_of
 from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.greedy import Path
 from speechrnn.decoding.ngram import BEGIN, END, UNKNOWN, NGram
@@ -98,8 +98,11 @@ class BeamSearch:
         Args:
             logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank. There may be no frames.
         """
+        from speechrnn.decoding import search
+
         (best,) = self.n_best(logits, 1)
-        return align(logits, best.ids)
+        logs, ids = log_softmax(logits), np.array(best.ids, np.int32)
+        return path_of(logs, ids, search.best_states(logs, ids))
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
         """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.
