@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from speechrnn.runtime import operations, recurrent, writers  # noqa: F401 - each registers what it can write
 from speechrnn.runtime.graph import Graph
-from speechrnn.runtime.registry import Tensor, writer_of
+from speechrnn.runtime.registry import Tensor, Writer, writer_of
 
 
-def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str]) -> list[str]:
+def write_network(
+    graph: Graph, network: keras.Model, inputs: Sequence[str], writer: Callable[[Any], Writer] = writer_of
+) -> list[str]:
     """Write a functional or sequential model, also one that holds others.
 
     Only what the outputs need is written.
@@ -21,6 +23,8 @@ def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str]) -> 
         graph: Where the nodes go.
         network: What to write; its weights become constants.
         inputs: Names of its inputs, in its order.
+        writer: Gives the writer of an operation; another one than the registry's can write some layers otherwise, such
+            as recurrent ones with their states as inputs and outputs.
 
     Returns:
         Names of its outputs.
@@ -29,29 +33,33 @@ def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str]) -> 
         ValueError: A layer or an option of one has no writer; it is named.
     """
     if isinstance(network, keras.Sequential):
-        return _write_sequential(graph, network, inputs)
+        return _write_sequential(graph, network, inputs, writer)
     if not hasattr(network, "operations"):
         raise ValueError(
             f"Only functional and sequential Keras models can be exported. Received: {type(network).__name__} "
             f"`{network.name}`, whose `call` is program text."
         )
-    return _Walk(graph, network, inputs).outputs()
+    return _Walk(graph, network, inputs, writer).outputs()
 
 
-def _write_sequential(graph: Graph, network: keras.Sequential, inputs: Sequence[str]) -> list[str]:
-    tensor = Tensor(inputs[0], str(network.inputs[0].dtype), tuple(network.inputs[0].shape))
+def _write_sequential(
+    graph: Graph, network: keras.Sequential, inputs: Sequence[str], writer: Callable[[Any], Writer]
+) -> list[str]:
+    tensor = Tensor(inputs[0], _computed(network.inputs[0].dtype), tuple(network.inputs[0].shape))
     for layer in network.layers:
-        (name,) = _write(graph, layer, [tensor], {})
-        tensor = Tensor(name, str(layer.output.dtype), tuple(layer.output.shape))
+        (name,) = _write(graph, layer, [tensor], {}, writer)
+        tensor = Tensor(name, _computed(layer.output.dtype), tuple(layer.output.shape))
     return [tensor.name]
 
 
 class _Walk:
     """One functional model on its way into a graph, by the description that Keras saves of it."""
 
-    def __init__(self, graph: Graph, network: keras.Model, inputs: Sequence[str]) -> None:
+    def __init__(
+        self, graph: Graph, network: keras.Model, inputs: Sequence[str], writer: Callable[[Any], Writer]
+    ) -> None:
         config = network.get_config()
-        self.graph = graph
+        self.graph, self.writer = graph, writer
         self.operations = {operation.name: operation for operation in network.operations}
         self.nodes = {layer["name"]: layer["inbound_nodes"] for layer in config["layers"]}
         self.ends = _histories(config["output_layers"])
@@ -70,10 +78,10 @@ class _Walk:
             built_in = isinstance(operation, keras.Model) and not isinstance(operation, keras.Sequential)
             # A functional model is born with a node of its own, which counts and is not in the description.
             call = self.nodes[name][node - built_in]
-            unused = writer_of(operation).unused
+            unused = ("training",) if isinstance(operation, keras.Model) else self.writer(operation).unused
             arguments = [self._filled(value) for value in call["args"]]
             options = {key: self._filled(value) for key, value in call["kwargs"].items() if key not in unused}
-            self.found[name, node] = _write(self.graph, operation, arguments, options)
+            self.found[name, node] = _write(self.graph, operation, arguments, options, self.writer)
         return self.found[name, node][index]
 
     def _filled(self, value: Any) -> Any:
@@ -84,7 +92,7 @@ class _Walk:
             return value
         if value.get("class_name") == "__keras_tensor__":
             about = value["config"]
-            return Tensor(self._tensor(*about["keras_history"]), about["dtype"], tuple(about["shape"]))
+            return Tensor(self._tensor(*about["keras_history"]), _computed(about["dtype"]), tuple(about["shape"]))
         if "class_name" in value:
             return keras.saving.deserialize_keras_object(value)
         return {key: self._filled(item) for key, item in value.items()}
@@ -99,12 +107,19 @@ def _histories(described: Any) -> list[tuple[str, int, int]]:
     return [history for value in described for history in _histories(value)]
 
 
-def _write(graph: Graph, operation: Any, arguments: Sequence[Any], options: dict[str, Any]) -> list[str]:
+def _computed(dtype: Any) -> str:
+    """What a type becomes here: the mixed policies of training are for training."""
+    return "float32" if str(dtype) in ("float16", "bfloat16") else str(dtype)
+
+
+def _write(
+    graph: Graph, operation: Any, arguments: Sequence[Any], options: dict[str, Any], writer: Callable[[Any], Writer]
+) -> list[str]:
     """Write one operation or model; gives the names of its outputs."""
     if isinstance(operation, keras.Model):
         given = arguments[0] if isinstance(arguments[0], list) else [arguments[0]]
         with graph.scope(operation.name):
-            return write_network(graph, operation, [tensor.name for tensor in given])
+            return write_network(graph, operation, [tensor.name for tensor in given], writer)
     with graph.scope(operation.name):
-        produced = writer_of(operation).write(graph, operation, *arguments, **options)
+        produced = writer(operation).write(graph, operation, *arguments, **options)
     return [produced] if isinstance(produced, str) else list(produced)
