@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = ["CTC", "ctc", "required_frames"]
+__all__ = ["CTC", "consistency", "ctc", "required_frames"]
 
 
 def required_frames(target: Any) -> tf.Tensor:
@@ -73,11 +73,41 @@ def _all_blank(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_sum(tf.where(valid, blank, 0.0), 1)
 
 
+def consistency(logits: Any, frames: Any) -> tf.Tensor:
+    """How far two views of the same utterances disagree: a symmetric Kullback-Leibler divergence, frame by frame.
+
+    Each view is drawn towards the other's output, which is held fixed, so neither drags the other to its own errors.
+
+    Args:
+        logits: float `(2 * batch, frames, vocabulary)`; row `i + batch` is the other view of row `i`. In float32.
+        frames: int32 `(2 * batch,)`, the number of valid frames; the same for both views of a row.
+
+    Returns:
+        float32 `(batch,)`, in nats, summed over the valid frames of each utterance.
+
+    Reference:
+        Yao et al., "CR-CTC: Consistency regularization on CTC for improved speech recognition", ICLR 2025, equation 6.
+    """
+    valid = tf.sequence_mask(frames, tf.shape(logits)[1])
+    logits = tf.where(valid[:, :, None], tf.cast(logits, tf.float32), 0.0)
+    first, second = tf.split(tf.nn.log_softmax(logits), 2)
+
+    def towards(fixed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
+        fixed = tf.stop_gradient(fixed)
+        return tf.reduce_sum(tf.exp(fixed) * (fixed - moved), [1, 2])
+
+    return (towards(first, second) + towards(second, first)) / 2
+
+
 @keras.saving.register_keras_serializable(package="speechrnn")
 class CTC(keras.losses.Loss):
     """Mean CTC loss of a batch.
 
     Rows that are impossible (see `ctc`) or have weight 0 are left out of the mean.
+
+    Args:
+        consistency: Weight of `consistency` between the two halves of a batch, which must then hold two views of the
+            same utterances; 0 leaves it out.
 
     Call arguments:
         y_true: int32 `(batch, labels)`, right-padded with 0.
@@ -89,8 +119,11 @@ class CTC(keras.losses.Loss):
         float32 scalar, nats an utterance.
     """
 
-    def __init__(self, name: str = "ctc", **kwargs: Any) -> None:
+    def __init__(self, *, consistency: float = 0.0, name: str = "ctc", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
+        if not consistency >= 0:
+            raise ValueError(f"`consistency` must be zero or positive. Received: consistency={consistency}.")
+        self.consistency = consistency
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None) -> tf.Tensor:
         """See the class."""
@@ -98,8 +131,20 @@ class CTC(keras.losses.Loss):
         weight = tf.ones_like(losses) if sample_weight is None else tf.cast(sample_weight, tf.float32)
         possible = tf.math.is_finite(losses)
         weight = tf.where(possible, weight, 0.0)
-        return tf.math.divide_no_nan(tf.reduce_sum(weight * tf.where(possible, losses, 0.0)), tf.reduce_sum(weight))
+        mean = _weighted_mean(weight, tf.where(possible, losses, 0.0))
+        if self.consistency:
+            frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
+            mean += self.consistency * _weighted_mean(tf.split(weight, 2)[0], consistency(y_pred, frames))
+        return mean
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each row over all frames: float32 `(batch,)`."""
         return ctc(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "consistency": self.consistency}
+
+
+def _weighted_mean(weight: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    return tf.math.divide_no_nan(tf.reduce_sum(weight * values), tf.reduce_sum(weight))

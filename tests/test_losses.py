@@ -129,3 +129,32 @@ def test_stock_loss_call_counts_every_frame(ragged):
     target, logits, _ = ragged
     full = np.full(len(logits), logits.shape[1], "int32")
     np.testing.assert_allclose(losses.CTC()(target, logits), losses.ctc(target, logits, full).numpy().mean(), rtol=1e-6)
+
+
+def divergence(p, q):
+    return (p * np.log(p / q)).sum()
+
+
+def test_consistency_is_the_symmetric_divergence_of_the_valid_frames(rng):
+    logits, frames = rng.normal(size=(4, 6, 5)).astype("float32"), np.array([6, 4, 6, 4], "int32")
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    a, b = p[:2], p[2:]
+    expected = [
+        (divergence(x[:n], y[:n]) + divergence(y[:n], x[:n])) / 2 for x, y, n in zip(a, b, frames, strict=False)
+    ]
+    logits[1::2, 4:] = np.nan
+    got, gradient = loss_and_gradient(lambda x: losses.consistency(x, frames), logits)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    # Each view moves towards the other, held fixed: half the difference of the probabilities.
+    difference = np.where(np.isnan(logits[:2]), 0, (a - b) / 2)
+    np.testing.assert_allclose(gradient, np.concatenate([difference, -difference]), atol=1e-6)
+
+
+def test_the_loss_of_two_views_adds_their_disagreement(rng):
+    target, logits = np.array([[1, 2], [3, 0]] * 2, "int32"), rng.normal(size=(4, 6, 5)).astype("float32")
+    frames, weight = np.array([6, 4, 6, 4], "int32"), np.array([1, 0, 1, 0], "float32")
+    expected = losses.CTC()(target, logits, weight, frames) + 0.3 * losses.consistency(logits, frames)[0]
+    loss = losses.CTC.from_config(losses.CTC(consistency=0.3).get_config())
+    np.testing.assert_allclose(loss(target, logits, weight, frames), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"zero or positive. Received: consistency=-1"):
+        losses.CTC(consistency=-1)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
 from speechrnn.files import replacing
+from speechrnn.formats import as_json as as_json
+from speechrnn.formats import clock
 
 if TYPE_CHECKING:
-    from speechrnn.runtime import Session
+    from speechrnn.runtime import Session, StreamingSession
 
 
 def add_output(parser: Parser) -> None:
@@ -68,16 +69,6 @@ def _unwritable(path: str, error: OSError) -> ValueError:
     return ValueError(f"{path}: cannot be written ({error.strerror}). Make room, or choose another --out.")
 
 
-def as_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON in readable UTF-8; a file name that is not UTF-8 is escaped, since JSON could not hold its bytes."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, indent=indent)
-    return text
-
-
 def name_fault(fault: Fault) -> None:
     """One line on standard error."""
     print(f"speechrnn: {' '.join(str(fault).split())}", file=sys.stderr)
@@ -116,7 +107,36 @@ def progress(total: int | None, what: str, *, to_terminal: bool = False) -> Iter
         yield lambda done: bar.advance(task, done if isinstance(done, int) else 1)
 
 
-def load_model(path: str | None) -> Session:
+@contextmanager
+def transcription_progress(
+    total: int, *, to_terminal: bool = False
+) -> Iterator[tuple[Callable[[object], None], Callable[[str, float, float], None]]]:
+    """As `progress` over files, and a second function for the place within a long one: path, seconds done, seconds."""
+    if not sys.stderr.isatty() or (to_terminal and sys.stdout.isatty()):
+        yield lambda done: None, lambda path, done, seconds: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        files = bar.add_task("files", total=total, done=f"0/{total}")
+        within = bar.add_task("", visible=False, done="")
+
+        def advance(path: object) -> None:
+            bar.advance(files)
+            bar.update(files, done=f"{round(bar.tasks[0].completed)}/{total}")
+            bar.update(within, visible=False)
+
+        def heard(path: str, done: float, seconds: float) -> None:
+            place = f"{clock(done)[:8]}/{clock(seconds)[:8]}" if seconds else clock(done)[:8]
+            name = os.path.basename(path)
+            bar.update(within, description=name, total=seconds or None, completed=done, done=place, visible=True)
+
+        yield advance, heard
+
+
+def load_model(path: str | None) -> Session | StreamingSession:
     """The recogniser in a file, or the one that comes with the package, as a session.
 
     Raises:
@@ -128,6 +148,22 @@ def load_model(path: str | None) -> Session:
     if path is not None and loading.needs_tensorflow(path):
         start_tensorflow(f"{path}: a .keras model")
     return loaded(path)
+
+
+def load_streaming(path: str | None) -> StreamingSession:
+    """A recogniser that runs block by block: the one in a file, or the one that comes with the package.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    from speechrnn.runtime import loading
+    from speechrnn.runtime.streaming import DEFAULT_MODEL
+
+    if path is None and not DEFAULT_MODEL.exists():
+        raise FileNotFoundError("This installation has no streaming model of its own. Give one with --model.")
+    if path is not None and loading.needs_tensorflow(path, streaming=True):
+        start_tensorflow(f"{path}: a .keras model")
+    return loading.load_streaming(DEFAULT_MODEL if path is None else path)
 
 
 def start_tensorflow(what: str = "This") -> None:

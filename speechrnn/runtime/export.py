@@ -14,18 +14,22 @@ import onnx
 import speechrnn
 from speechrnn.files import refuse_existing, replacing
 from speechrnn.recognizer import SpeechRecognizer, load
-from speechrnn.runtime import frontend, network, onnxfile
+from speechrnn.runtime import frontend, network, onnxfile, steps
 from speechrnn.runtime.graph import Graph
+from speechrnn.runtime.streaming import KIND
 
 _log = logging.getLogger(__name__)
+
+_ENDINGS = {"onnx": ".onnx", "savedmodel": ".savedmodel", "litert": ".tflite"}
 
 
 def export(
     model: SpeechRecognizer | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
-    to: Literal["onnx", "savedmodel"] = "onnx",
+    to: Literal["onnx", "savedmodel", "litert"] = "onnx",
     int8: bool = False,
+    streaming: bool = False,
     overwrite: bool = False,
 ) -> str:
     """Write a recogniser for other programs.
@@ -33,9 +37,12 @@ def export(
     Args:
         model: A recogniser, or the path of its .keras file.
         out: The file (for a SavedModel the folder) to write; None takes the model's name with another ending.
-        to: Format: onnx (one file, run by ONNX Runtime) or savedmodel (a folder for TensorFlow Serving).
+        to: Format: onnx (one file, run by ONNX Runtime), savedmodel (a folder for TensorFlow Serving) or litert (a
+            .tflite of one step for small devices, of models that can stream).
         int8: Keep the weights of LSTM layers in 8 bits: a quarter of their size, and faster on a CPU. Other layers
             stay in float32; for GRU and SimpleRNN ONNX Runtime has no 8-bit kernels.
+        streaming: Write the graph of one step, with its states as inputs and outputs, for `speechrnn stream`; the
+            model must be one-directional and normalise with "global" statistics or not at all.
         overwrite: Replace what is there.
 
     Returns:
@@ -45,18 +52,23 @@ def export(
         FileExistsError: It exists and `overwrite` is false.
         ValueError: A layer of the network cannot be written; it is named.
     """
-    if to not in ("onnx", "savedmodel"):
-        raise ValueError(f"`to` must be onnx or savedmodel. Received: {to!r}.")
-    if to == "savedmodel" and int8:
-        raise ValueError("`int8` is for onnx alone. Received: int8=True, to='savedmodel'.")
-    target = _target(model, out, ".onnx" if to == "onnx" else ".savedmodel")
+    if to not in _ENDINGS:
+        raise ValueError(f"`to` must be one of {', '.join(_ENDINGS)}. Received: {to!r}.")
+    if to == "savedmodel" and (int8 or streaming):
+        raise ValueError(f"`int8` and `streaming` are not for savedmodel. Received: {int8=}, {streaming=}.")
+    target = _target(model, out, _ENDINGS[to])
     if to == "savedmodel":
         from speechrnn.runtime.savedmodel import write_savedmodel
 
         return write_savedmodel(model, target, overwrite=overwrite)
     refuse_existing(target, overwrite=overwrite)
     recogniser = model if isinstance(model, SpeechRecognizer) else load(model)
-    content = onnx_bytes(recogniser, int8=int8)
+    if to == "litert":
+        from speechrnn.runtime.litert import litert_bytes
+
+        content = litert_bytes(recogniser, int8=int8)
+    else:
+        content = (step_bytes if streaming else onnx_bytes)(recogniser, int8=int8)
     with replacing(target, overwrite=overwrite) as file:
         file.write(content)
     return target
@@ -81,6 +93,13 @@ def onnx_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
         valid = graph.add("Div", rounded, stride)
     graph.output(valid, "frames", "int32", ("batch",))
     written = graph.model(metadata(model, kind="recognizer"))
+    return (quantised(written) if int8 else written).SerializeToString()
+
+
+def step_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
+    """One step of a one-directional recogniser as the content of an `.onnx` file; see `speechrnn.runtime.steps`."""
+    graph, states = steps.step_graph(model)
+    written = graph.model(metadata(model, kind=KIND, states=states))
     return (quantised(written) if int8 else written).SerializeToString()
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import speechrnn
 from speechrnn.files import replacing
 from speechrnn.runtime import onnxfile
+from speechrnn.runtime.litert_session import LiteRtSession, is_litert
 from speechrnn.runtime.session import Session
+from speechrnn.runtime.streaming import KIND, StreamingSession
 
 CACHE_VARIABLE = "SPEECHRNN_CACHE"
 """Environment variable that names another folder for exported models."""
@@ -19,7 +21,7 @@ CACHE_VARIABLE = "SPEECHRNN_CACHE"
 _log = logging.getLogger(__name__)
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session:
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session | StreamingSession:
     """A session of a recogniser in an `.onnx` or `.keras` file.
 
     A `.keras` is exported when it is first used, which needs TensorFlow, and kept under the hash of its content; a
@@ -36,20 +38,43 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session
     """
     path = os.fspath(path)
     if not is_keras(path):
+        if is_litert(path):
+            return LiteRtSession(path, threads=threads or 1)
+        if onnxfile.read(path).metadata.get("kind") == KIND:  # takes whole signals too, block by block
+            return StreamingSession(path, threads=threads or 1)
         return Session(path, threads=threads)
-    kept = cached(path)
+    return Session(_kept(path), threads=threads)
+
+
+def load_streaming(path: str | os.PathLike[str], *, threads: int = 1) -> StreamingSession:
+    """As `load`, for a model that runs block by block.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no recogniser, or one that needs whole signals.
+        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
+    """
+    path = os.fspath(path)
+    if is_keras(path):
+        return StreamingSession(_kept(path, streaming=True), threads=threads)
+    return (LiteRtSession if is_litert(path) else StreamingSession)(path, threads=threads)
+
+
+def _kept(path: str, *, streaming: bool = False) -> bytes:
+    """The export of a `.keras` file, from the cache where it is there and whole."""
+    kept = cached(path, streaming=streaming)
     if kept.exists():
         try:
-            return Session(kept, threads=threads)
+            return onnxfile.read(kept).content
         except (OSError, ValueError) as error:
             _log.info("%s cannot be used and is made anew: %s", kept, error)
-    content = _exported(path)
+    content = _exported(path, streaming)
     try:
         with replacing(kept, overwrite=True) as file:
             file.write(content)
     except OSError as error:
         _log.info("%s cannot be kept (%s): %s is exported each time.", kept, error.strerror or error, path)
-    return Session(content, threads=threads)
+    return content
 
 
 def is_keras(path: str | os.PathLike[str]) -> bool:
@@ -68,16 +93,17 @@ def is_keras(path: str | os.PathLike[str]) -> bool:
     return start == b"PK\x03\x04" or os.fspath(path).endswith(".keras")
 
 
-def needs_tensorflow(path: str | os.PathLike[str]) -> bool:
-    """Whether `load` would have to export the model first."""
-    return is_keras(path) and not cached(path).exists()
+def needs_tensorflow(path: str | os.PathLike[str], *, streaming: bool = False) -> bool:
+    """Whether `load`, or `load_streaming`, would have to export the model first."""
+    return is_keras(path) and not cached(path, streaming=streaming).exists()
 
 
-def cached(path: str | os.PathLike[str]) -> Path:
+def cached(path: str | os.PathLike[str], *, streaming: bool = False) -> Path:
     """Where the export of a `.keras` file is kept: by its content, and by what wrote it."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return cache_folder() / f"{digest[:32]}-{onnxfile.FORMAT_VERSION}-{speechrnn.__version__}.onnx"
+    kind = "-streaming" if streaming else ""
+    return cache_folder() / f"{digest[:32]}-{onnxfile.FORMAT_VERSION}-{speechrnn.__version__}{kind}.onnx"
 
 
 def cache_folder() -> Path:
@@ -95,10 +121,10 @@ def cache_folder() -> Path:
     return base / "speechrnn" / "models"
 
 
-def _exported(path: str) -> bytes:
+def _exported(path: str, streaming: bool) -> bytes:
     try:
         from speechrnn.recognizer import load as load_keras
-        from speechrnn.runtime.export import onnx_bytes
+        from speechrnn.runtime.export import onnx_bytes, step_bytes
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras", "onnx"):
             raise
@@ -107,4 +133,4 @@ def _exported(path: str) -> bytes:
             "where TensorFlow is (speechrnn export), and give the .onnx.",
             name=error.name,
         ) from error
-    return onnx_bytes(load_keras(path))
+    return (step_bytes if streaming else onnx_bytes)(load_keras(path))

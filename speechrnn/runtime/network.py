@@ -11,10 +11,11 @@ from speechrnn.runtime import operations, recurrent, writers  # noqa: F401 - eac
 from speechrnn.runtime.graph import Graph
 from speechrnn.runtime.registry import Tensor, Writer, writer_of
 
+Find = Callable[[Any], Writer]
+"""Gives the writer of an operation."""
 
-def write_network(
-    graph: Graph, network: keras.Model, inputs: Sequence[str], writer: Callable[[Any], Writer] = writer_of
-) -> list[str]:
+
+def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str], *, find: Find = writer_of) -> list[str]:
     """Write a functional or sequential model, also one that holds others.
 
     Only what the outputs need is written.
@@ -23,8 +24,7 @@ def write_network(
         graph: Where the nodes go.
         network: What to write; its weights become constants.
         inputs: Names of its inputs, in its order.
-        writer: Gives the writer of an operation; another one than the registry's can write some layers otherwise, such
-            as recurrent ones with their states as inputs and outputs.
+        find: Gives the writer of each operation.
 
     Returns:
         Names of its outputs.
@@ -33,21 +33,19 @@ def write_network(
         ValueError: A layer or an option of one has no writer; it is named.
     """
     if isinstance(network, keras.Sequential):
-        return _write_sequential(graph, network, inputs, writer)
+        return _write_sequential(graph, network, inputs, find)
     if not hasattr(network, "operations"):
         raise ValueError(
             f"Only functional and sequential Keras models can be exported. Received: {type(network).__name__} "
             f"`{network.name}`, whose `call` is program text."
         )
-    return _Walk(graph, network, inputs, writer).outputs()
+    return _Walk(graph, network, inputs, find).outputs()
 
 
-def _write_sequential(
-    graph: Graph, network: keras.Sequential, inputs: Sequence[str], writer: Callable[[Any], Writer]
-) -> list[str]:
+def _write_sequential(graph: Graph, network: keras.Sequential, inputs: Sequence[str], find: Find) -> list[str]:
     tensor = Tensor(inputs[0], _computed(network.inputs[0].dtype), tuple(network.inputs[0].shape))
     for layer in network.layers:
-        (name,) = _write(graph, layer, [tensor], {}, writer)
+        (name,) = _write(graph, layer, [tensor], {}, find)
         tensor = Tensor(name, _computed(layer.output.dtype), tuple(layer.output.shape))
     return [tensor.name]
 
@@ -55,11 +53,9 @@ def _write_sequential(
 class _Walk:
     """One functional model on its way into a graph, by the description that Keras saves of it."""
 
-    def __init__(
-        self, graph: Graph, network: keras.Model, inputs: Sequence[str], writer: Callable[[Any], Writer]
-    ) -> None:
+    def __init__(self, graph: Graph, network: keras.Model, inputs: Sequence[str], find: Find) -> None:
         config = network.get_config()
-        self.graph, self.writer = graph, writer
+        self.graph, self.find = graph, find
         self.operations = {operation.name: operation for operation in network.operations}
         self.nodes = {layer["name"]: layer["inbound_nodes"] for layer in config["layers"]}
         self.ends = _histories(config["output_layers"])
@@ -78,10 +74,10 @@ class _Walk:
             built_in = isinstance(operation, keras.Model) and not isinstance(operation, keras.Sequential)
             # A functional model is born with a node of its own, which counts and is not in the description.
             call = self.nodes[name][node - built_in]
-            unused = ("training",) if isinstance(operation, keras.Model) else self.writer(operation).unused
+            unused = self.find(operation).unused
             arguments = [self._filled(value) for value in call["args"]]
             options = {key: self._filled(value) for key, value in call["kwargs"].items() if key not in unused}
-            self.found[name, node] = _write(self.graph, operation, arguments, options, self.writer)
+            self.found[name, node] = _write(self.graph, operation, arguments, options, self.find)
         return self.found[name, node][index]
 
     def _filled(self, value: Any) -> Any:
@@ -112,14 +108,12 @@ def _computed(dtype: Any) -> str:
     return "float32" if str(dtype) in ("float16", "bfloat16") else str(dtype)
 
 
-def _write(
-    graph: Graph, operation: Any, arguments: Sequence[Any], options: dict[str, Any], writer: Callable[[Any], Writer]
-) -> list[str]:
+def _write(graph: Graph, operation: Any, arguments: Sequence[Any], options: dict[str, Any], find: Find) -> list[str]:
     """Write one operation or model; gives the names of its outputs."""
     if isinstance(operation, keras.Model):
         given = arguments[0] if isinstance(arguments[0], list) else [arguments[0]]
         with graph.scope(operation.name):
-            return write_network(graph, operation, [tensor.name for tensor in given], writer)
+            return write_network(graph, operation, [tensor.name for tensor in given], find=find)
     with graph.scope(operation.name):
-        produced = writer(operation).write(graph, operation, *arguments, **options)
+        produced = find(operation).write(graph, operation, *arguments, **options)
     return [produced] if isinstance(produced, str) else list(produced)

@@ -64,6 +64,8 @@ def writer_of(operation: Any) -> Writer:
     Raises:
         ValueError: It has none.
     """
+    if isinstance(operation, keras.Model):
+        return Writer(lambda *_: "", ("training",))
     if isinstance(operation, keras.Layer):
         found = _OF_LAYERS.get(type(operation))
     else:
