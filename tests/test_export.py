@@ -89,6 +89,14 @@ def test_networks_in_the_file_equal_keras(options, rng):
     check_equals_keras(recogniser(FEATURES["log-mel"], **options), rng)
 
 
+def test_a_model_of_half_precision_becomes_float32(rng):
+    whole, half = (recogniser(FEATURES["log-mel"], convolutions=1, dtype=t) for t in ("float32", "mixed_bfloat16"))
+    half.set_weights(whole.get_weights())
+    signal, length = ragged(rng)
+    found, expected = (run(onnx_bytes(m), {"signal": signal, "length": length})[0] for m in (half, whole))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_batch_too_short_for_any_frame_gives_none(rng):
     model = recogniser(FEATURES["log-mel with everything"], convolutions=1, stack=2)
     feed = {"signal": np.ones((2, 7), "float32"), "length": np.array([7, 0], "int32")}
