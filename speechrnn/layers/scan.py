@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 CHUNK = 96
-"""Most steps in one call of a compiled kernel: 96 took 0.86 of the time of 24 at 400 steps."""
+"""Most steps in one call of a compiled kernel: with 96, a training step at 400 steps took 0.94 of its time with 24."""
 
 
 _log = logging.getLogger(__name__)
