@@ -188,6 +188,19 @@ def test_ctrl_c_leaves_a_usable_model(corpus, tmp_path):
     assert recognizer.load(run.model).logits([np.zeros(4000, "float32")])[0].shape[1] == 4
 
 
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes cuDNN")
+def test_a_silent_fallback_is_said_and_can_be_refused(corpus, tmp_path, capsys):
+    options = TrainingOptions(epochs=1, batch_size=8, gradient_report=True)
+    train(small_model(), corpus[0][:8], options=options, out=tmp_path / "a.keras")
+    assert "recurrent layers: bidirectional_0: scan (no GPU here)" in capsys.readouterr().err
+    found = rows(tmp_path / "a.training" / "gradients.csv")
+    assert "logits" in {row["layer"] for row in found} and all(float(row["norm"]) > 0 for row in found)
+    options = TrainingOptions(epochs=1, require_cudnn=True)
+    with pytest.raises(ValueError, match=r"bidirectional_0 \(Bidirectional GRU\): scan, no GPU here"):
+        train(small_model(), corpus[0][:8], options=options, out=tmp_path / "b.keras")
+    assert not (tmp_path / "b.training").exists()
+
+
 def test_patience_stops_training(corpus, tmp_path):
     options = TrainingOptions(epochs=8, batch_size=16, learning_rate=1e-9, final_learning_rate=1e-9, patience=2)
     run = train(

@@ -46,6 +46,10 @@ class TrainingOptions:
     """Longest example, in seconds; longer ones are dropped, and counted."""
     tensorboard: bool = False
     """Write logs for TensorBoard beside the model."""
+    require_cudnn: bool = False
+    """Refuse to train where a recurrent layer would not run on cuDNN, instead of training slowly."""
+    gradient_report: bool = False
+    """Write the gradient norms of every layer to `gradients.csv` beside the model, and say if they are healthy."""
     seed: int = 1
     """Seed of order and augmentation."""
 
