@@ -30,8 +30,8 @@ def differences(model, folder, tier):
         said = " ".join(word for *_, word in known)
         try:
             signal = transcribe.read_whole(path, model.sample_rate)
-            path = decoding.align(model.logits([signal])[0], model.vocabulary.encode(said))
-            words = spell(path, model.vocabulary, frame_period=model.frame_period)
+            aligned = decoding.align(model.logits([signal])[0], model.vocabulary.encode(said))
+            words = spell(aligned, model.vocabulary, frame_period=model.frame_period)
         except ValueError as error:
             failed.append(f"{path.name}: {error}")
             continue
