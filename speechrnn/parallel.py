@@ -10,6 +10,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
 from speechrnn import runtime, transcribe
+from speechrnn.decoding import options as decoding_options
+from speechrnn.decoding.calibration import Calibration
 from speechrnn.faults import Fault
 from speechrnn.transcript import Transcript
 
@@ -19,12 +21,17 @@ _MOST_FILES = 64
 _model: Any = None
 """The recogniser of a worker process."""
 
+_decoding: dict[str, Any] = {}
+"""Its decoder and its calibration."""
+
 
 def recognise(
     model: str | None,
     paths: Sequence[str],
     *,
     jobs: int,
+    decoding: dict[str, Any] | None = None,
+    calibration: str | None = None,
     progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Iterator[Transcript | Fault]:
@@ -34,6 +41,8 @@ def recognise(
         model: The path of a recogniser, or None for the one that comes with the package. Each process loads it.
         paths: Audio files.
         jobs: Number of processes.
+        decoding: Arguments of `speechrnn.decoding.options.decoder`; the best path is taken without any.
+        calibration: The file of one, as `speechrnn calibrate` writes it.
         progress: Called with the path of each recording once it is done.
         **options: Of `speechrnn.transcribe.recognise`.
 
@@ -48,7 +57,7 @@ def recognise(
     # Spawned and not forked: a fork would copy locks that other threads hold.
     context = multiprocessing.get_context("spawn")
     threads = max(1, _cores() // jobs)
-    with ProcessPoolExecutor(jobs, context, _start, (model, threads)) as pool:
+    with ProcessPoolExecutor(jobs, context, _start, (model, threads, decoding or {}, calibration)) as pool:
         waiting: deque[Future[list[Transcript | Fault]]] = deque()
         try:
             while chunks or waiting:
@@ -62,13 +71,17 @@ def recognise(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _start(model: str | None, threads: int) -> None:
+def _start(model: str | None, threads: int, decoding: dict[str, Any], calibration: str | None) -> None:
     global _model
     _model = runtime.load(transcribe.DEFAULT_MODEL if model is None else model, threads=threads)
+    if decoding:
+        _decoding["decoder"] = decoding_options.decoder(_model.vocabulary, **decoding)
+    if calibration:
+        _decoding["calibration"] = Calibration.read(calibration)
 
 
 def _work(paths: Sequence[str], options: dict[str, Any]) -> list[Transcript | Fault]:
-    return list(transcribe.recognise(_model, paths, **options))
+    return list(transcribe.recognise(_model, paths, **options, **_decoding))
 
 
 def _cores() -> int:

@@ -104,8 +104,8 @@ class SpeechRecognizer(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """CTC over each row's own frames, and the losses the layers add."""
-        loss = self._ctc(y, y_pred, sample_weight, self.logit_frames(x))
+        """CTC over each row's own frames, and the losses the layers add; `compile(loss=CTC(...))` gives it options."""
+        loss = (self.loss if isinstance(self.loss, CTC) else self._ctc)(y, y_pred, sample_weight, self.logit_frames(x))
         for extra in self.losses:
             loss += extra
         return loss

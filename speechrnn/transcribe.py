@@ -6,7 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from speechrnn.manifest import Example
 from speechrnn.transcript import Transcript, Word, spell
 
 if TYPE_CHECKING:
+    from speechrnn.decoding.calibration import Calibration
+    from speechrnn.decoding.options import Decoder
     from speechrnn.protocols import Recognizer
 
 DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "english_letters_numbers.onnx"
@@ -41,6 +43,8 @@ def transcribe(
     batch_seconds: float = 60.0,
     piece_seconds: float = 30.0,
     encoding: str | None = None,
+    decoder: Decoder | None = None,
+    calibration: Calibration | None = None,
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Transcript]:
@@ -57,6 +61,8 @@ def transcribe(
         batch_seconds: Audio recognised at once, padding counted.
         piece_seconds: Longest stretch recognised in one go.
         encoding: What headerless samples are, such as s16le@16000; see `speechrnn.audio.probe`.
+        decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; the best path is taken by default.
+        calibration: Turns the words' confidences into probabilities of their being right.
         faults: Where recordings that cannot be read are recorded, and passed over; without it the first one raises.
         progress: Called with the path of each recording once it is done.
 
@@ -67,7 +73,14 @@ def transcribe(
         ValueError: A recording cannot be read and `faults` is not given; see `speechrnn.audio.read`.
     """
     outcomes = recognise(
-        model, paths, batch_seconds=batch_seconds, piece_seconds=piece_seconds, encoding=encoding, progress=progress
+        model,
+        paths,
+        batch_seconds=batch_seconds,
+        piece_seconds=piece_seconds,
+        encoding=encoding,
+        decoder=decoder,
+        calibration=calibration,
+        progress=progress,
     )
     for outcome in outcomes:
         if isinstance(outcome, Transcript):
@@ -85,6 +98,8 @@ def recognise(
     batch_seconds: float = 60.0,
     piece_seconds: float = 30.0,
     encoding: str | None = None,
+    decoder: Decoder | None = None,
+    calibration: Calibration | None = None,
     progress: Callable[[str], None] | None = None,
     heard: Callable[[str, float, float], None] | None = None,
 ) -> Iterator[Transcript | Fault]:
@@ -99,12 +114,13 @@ def recognise(
             f"Received: batch_seconds={batch_seconds}, piece_seconds={piece_seconds}."
         )
     recogniser = loaded(model)
+    decode = _WordDecoder(recogniser, decoder or decoding.greedy, calibration)
     waiting: deque[_Recording] = deque()
     window: list[tuple[_Recording, Piece]] = []
     held = 0
     rates: set[int] = set()
     for source in sources:
-        recording = _Recording(source, _joiner(recogniser))
+        recording = _Recording(source, _joiner(recogniser), decode)
         waiting.append(recording)
         for piece in _pieces(recording, recogniser.sample_rate, piece_seconds, encoding, rates):
             window.append((recording, piece))
@@ -120,12 +136,65 @@ def recognise(
     yield from _finished(waiting, recogniser, progress)
 
 
+def logits_of(
+    model: Recognizer,
+    examples: Iterable[Example],
+    *,
+    batch_seconds: float = 120.0,
+    faults: Faults,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[tuple[Example, np.ndarray]]:
+    """Each example that can be read whole, with its logits, in batches of neighbours; nothing is cut.
+
+    Args:
+        model: A recogniser.
+        examples: From a manifest.
+        batch_seconds: Audio recognised at once, padding not counted.
+        faults: Where examples that cannot be read are recorded.
+        progress: Called with the path of each example once it is done.
+    """
+    batch: list[tuple[Example, np.ndarray]] = []
+
+    def done() -> Iterator[tuple[Example, np.ndarray]]:
+        values = model.logits([signal for _, signal in batch])
+        for (example, _), found in zip(batch, values, strict=True):
+            if progress:
+                progress(example.path)
+            yield example, found
+
+    for example in examples:
+        try:
+            signal = read_whole(example, model.sample_rate)
+        except (OSError, ValueError) as error:
+            faults.add_error(example.path, error)
+            continue
+        if batch and sum(len(s) for _, s in batch) + len(signal) > batch_seconds * model.sample_rate:
+            yield from done()
+            batch = []
+        batch.append((example, signal))
+    if batch:
+        yield from done()
+
+
+def read_whole(source: str | os.PathLike[str] | Example, sample_rate: int) -> np.ndarray:
+    """float32 `(samples,)`: all of a recording, or of an example's segment, at `sample_rate`.
+
+    Raises:
+        OSError, ValueError: It cannot be read; see `speechrnn.audio.read`.
+    """
+    if isinstance(source, Example):
+        segment: dict[str, Any] = {"offset": source.offset, "duration": source.duration, "channel": source.channel}
+        return audio.read(source.path, sample_rate=sample_rate, encoding=source.encoding, **segment)[0]
+    return audio.read(source, sample_rate=sample_rate)[0]
+
+
 @dataclass(eq=False)
 class _Recording:
     """One source on its way."""
 
     source: Source
     joiner: Joiner
+    decode: _WordDecoder
     whole: bool = False
     """Everything of it has been read."""
     fault: Fault | None = None
@@ -145,14 +214,35 @@ class _Recording:
     def fail(self, error: Exception) -> None:
         self.fault = Fault(self.path, kind_of(error), str(error))
 
-    def take(self, stretches: Iterable[tuple[int, np.ndarray]], model: Recognizer) -> None:
+    def take(self, stretches: Iterable[tuple[int, np.ndarray]]) -> None:
         """Decode what lies between words; logits that are no numbers fail this recording alone."""
         try:
             for start, logits in stretches:
-                begin, period = start / model.sample_rate, model.frame_period
-                self.words += spell(decoding.greedy(logits), model.vocabulary, frame_period=period, start=begin)
+                self.words += self.decode(logits, start)
         except ValueError as error:
             self.fail(ValueError(f"{self.path}: the model gave no usable output. {error}"))
+
+
+@dataclass(frozen=True)
+class _WordDecoder:
+    """Logits to words."""
+
+    model: Recognizer
+    decoder: Decoder
+    calibration: Calibration | None
+
+    def __call__(self, logits: np.ndarray, start: int) -> list[Word]:
+        """Words of logits whose first frame stands at sample `start`."""
+        words = spell(
+            self.decoder(logits),
+            self.model.vocabulary,
+            frame_period=self.model.frame_period,
+            start=start / self.model.sample_rate,
+        )
+        if self.calibration is None or not words:
+            return words
+        probabilities = self.calibration(np.array([word.confidence for word in words]))
+        return [replace(word, confidence=float(p)) for word, p in zip(words, probabilities, strict=True)]
 
 
 def loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
@@ -229,7 +319,7 @@ def _recognise_window(model: Recognizer, window: Sequence[tuple[_Recording, Piec
     for recording, piece in window:  # in reading order
         if piece in found and recording.fault is None:
             recording.frames += len(found[piece])
-            recording.take(recording.joiner.add(piece, found[piece]), model)
+            recording.take(recording.joiner.add(piece, found[piece]))
         recording.open_pieces -= 1
 
 
@@ -252,7 +342,7 @@ def _finished(
     while waiting and waiting[0].whole and not waiting[0].open_pieces:
         recording = waiting.popleft()
         if recording.fault is None:
-            recording.take(recording.joiner.finish(), model)
+            recording.take(recording.joiner.finish())
         if progress:
             progress(recording.path)
         yield recording.fault or _transcript(recording, model)

@@ -19,7 +19,10 @@ from speechrnn import __version__
 from speechrnn.cli.declared import summary
 from speechrnn.faults import suggestion
 
-VERBS = ("prepare", "download", "check-manifest", "train", "transcribe", "stream", "evaluate", "export")
+VERBS = (
+    "prepare", "download", "check-manifest", "train", "transcribe", "stream", "evaluate", "align", "lm", "calibrate",
+    "export",
+)  # fmt: skip
 
 DONE, SOME_FAILED, NOTHING_DONE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from speechrnn import formats, parallel, transcribe
-from speechrnn.cli import terminal
+from speechrnn.cli import decoding, terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Fault, Faults
 from speechrnn.files import refuse_existing, replacing
@@ -58,8 +58,10 @@ def parser() -> Parser:
     made.add_argument("--rate", type=int, metavar="HZ", help="short for --encoding s16le@HZ")
     made.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the files (default: 1)")
     terminal.add_output(made)
-    skip = ("model", "paths", "faults", "progress")
+    made.add_argument("--calibration", metavar="FILE", help="confidences as `speechrnn calibrate` found them")
+    skip = ("model", "paths", "decoder", "calibration", "faults", "progress")
     add_options(made, _FUNCTION, title="recognition", prefix="recognition", skip=skip)
+    decoding.add(made)
     add_options(made, _CUES, title="subtitles", prefix="subtitles")
     return made
 
@@ -78,11 +80,19 @@ def run(words: list[str]) -> int:
         to_terminal = arguments.out is None and arguments.out_dir is None
         with terminal.transcription_progress(len(sources), to_terminal=to_terminal) as (progress, heard):
             model = terminal.load_model(arguments.model)  # also with several jobs: an export is cached for them
+            decoder = decoding.chosen(arguments, model.vocabulary)
             if arguments.jobs > 1:
                 outcomes = parallel.recognise(
-                    arguments.model, arguments.files, jobs=arguments.jobs, progress=progress, **options
+                    arguments.model,
+                    arguments.files,
+                    jobs=arguments.jobs,
+                    decoding=decoding.given(arguments),
+                    calibration=arguments.calibration,
+                    progress=progress,
+                    **options,
                 )
             else:
+                options |= {"decoder": decoder, "calibration": decoding.calibration(arguments.calibration)}
                 outcomes = transcribe.recognise(model, sources, progress=progress, heard=heard, **options)
             for index, outcome in enumerate(outcomes):
                 if isinstance(outcome, Fault):

@@ -1,5 +1,6 @@
 """Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames."""
 
+from speechrnn.layers.initial import ChronoBias
 from speechrnn.layers.masking import LengthMask, ZeroPadding, zero_padding
 from speechrnn.layers.recurrent import GRU, LSTM, ExecutionPath, SimpleRNN, execution_path
 from speechrnn.layers.subsampling import StackFrames
@@ -7,6 +8,7 @@ from speechrnn.layers.subsampling import StackFrames
 __all__ = [
     "GRU",
     "LSTM",
+    "ChronoBias",
     "ExecutionPath",
     "LengthMask",
     "SimpleRNN",

@@ -61,12 +61,13 @@ def _at_least(graph: Graph, signal: str, size: int, rank: int) -> str:
     return graph.add("Pad", signal, pads, np.float32(0))
 
 
-def frames_of(graph: Graph, signal: str, window: int, hop: int) -> str:
-    """Overlapping frames `(batch, frames, window, ...)` of `(batch, samples, ...)`."""
+def frames_of(graph: Graph, signal: str, window: int, hop: int, chosen: np.ndarray | None = None) -> str:
+    """Overlapping frames `(batch, frames, window, ...)` of `(batch, samples, ...)`, or their chosen samples."""
+    chosen = np.arange(window) if chosen is None else chosen
     size = graph.dimension(signal, 1)
     count = graph.add("Div", graph.add("Sub", size, np.int64(window - hop)), np.int64(hop))
     starts = graph.add("Mul", graph.add("Range", np.int64(0), count, np.int64(1)), np.int64(hop))
-    index = graph.add("Add", graph.unsqueeze(starts, 1), np.arange(window, dtype="int64"))
+    index = graph.add("Add", graph.unsqueeze(starts, 1), chosen.astype("int64"))
     return graph.add("Gather", signal, index, axis=1)
 
 
@@ -81,7 +82,7 @@ def log_mel(graph: Graph, layer: LogMel, signal: str, length: str, frames: str) 
     if layer.preemphasis:
         before = graph.add("Pad", signal, np.array([0, 1, 0, -1]), np.float32(0))
         signal = graph.add("Sub", signal, graph.add("Mul", before, np.float32(layer.preemphasis)))
-    power = power_spectrum(graph, frames_of(graph, signal, layer.window, layer.hop), layer.fft_length, layer.window)
+    power = power_spectrum(graph, signal, window=layer.window, hop=layer.hop, fft_length=layer.fft_length)
     values = graph.add("MatMul", power, layer._filterbank())
     values = graph.add("Log", graph.add("Max", values, np.float32(layer.floor)))
     if isinstance(layer, MFCC):
@@ -89,15 +90,25 @@ def log_mel(graph: Graph, layer: LogMel, signal: str, length: str, frames: str) 
     return _with_deltas(graph, values, frames, layer.deltas, layer.delta_width)
 
 
-def power_spectrum(graph: Graph, frames: str, fft_length: int, window: int) -> str:
-    """Squared magnitude of the Fourier transform of frames, as a product with its matrix, Hann window included."""
-    bins = fft_length // 2 + 1
-    angle = 2 * np.pi / fft_length * np.outer(np.arange(window), np.arange(bins))
-    transform = np.concatenate([np.cos(angle), -np.sin(angle)], axis=1) * hann(window)[:, None]
-    parts = graph.add("MatMul", frames, transform.astype("float32"))
-    squares = graph.add("Mul", parts, parts)
-    real, imaginary = graph.add_many("Split", squares, np.array([bins, bins]), outputs=2, axis=-1)
-    return graph.add("Add", real, imaginary)
+def power_spectrum(graph: Graph, signal: str, *, window: int, hop: int, fft_length: int) -> str:
+    """Squared magnitude of the Fourier transform of Hann-windowed frames, as products with its matrices.
+
+    Power does not depend on where time begins, so it begins in the middle of a frame: cosines then see the sum of what
+    stands at equal distances before and after it, and sines the difference. That halves the products and their
+    constants; ONNX's own STFT takes four times as long.
+    """
+    after = np.arange((window + 1) // 2, window) if window > 1 else np.arange(1)  # sample 0 has no weight
+    distance = after - window / 2
+    angle = 2 * np.pi / fft_length * np.outer(distance, np.arange(fft_length // 2 + 1))
+    weight = hann(window)[after] * np.where(distance == 0, 0.5, 1.0)  # the middle is its own counterpart
+    if window == 1:
+        weight = np.full(1, 0.5)
+    later = frames_of(graph, signal, window, hop, after)
+    earlier = frames_of(graph, signal, window, hop, (window - after) % window)
+    cosines, sines = (function(angle) * weight[:, None] for function in (np.cos, np.sin))
+    even = graph.add("MatMul", graph.add("Add", later, earlier), cosines.astype("float32"))
+    odd = graph.add("MatMul", graph.add("Sub", later, earlier), sines.astype("float32"))
+    return graph.add("Add", graph.add("Mul", even, even), graph.add("Mul", odd, odd))
 
 
 def _with_deltas(graph: Graph, values: str, frames: str, order: int, width: int) -> str:

@@ -43,10 +43,10 @@ def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str], *, 
 
 
 def _write_sequential(graph: Graph, network: keras.Sequential, inputs: Sequence[str], find: Find) -> list[str]:
-    tensor = Tensor(inputs[0], str(network.inputs[0].dtype), tuple(network.inputs[0].shape))
+    tensor = Tensor(inputs[0], _computed(network.inputs[0].dtype), tuple(network.inputs[0].shape))
     for layer in network.layers:
         (name,) = _write(graph, layer, [tensor], {}, find)
-        tensor = Tensor(name, str(layer.output.dtype), tuple(layer.output.shape))
+        tensor = Tensor(name, _computed(layer.output.dtype), tuple(layer.output.shape))
     return [tensor.name]
 
 
@@ -88,7 +88,7 @@ class _Walk:
             return value
         if value.get("class_name") == "__keras_tensor__":
             about = value["config"]
-            return Tensor(self._tensor(*about["keras_history"]), about["dtype"], tuple(about["shape"]))
+            return Tensor(self._tensor(*about["keras_history"]), _computed(about["dtype"]), tuple(about["shape"]))
         if "class_name" in value:
             return keras.saving.deserialize_keras_object(value)
         return {key: self._filled(item) for key, item in value.items()}
@@ -101,6 +101,11 @@ def _histories(described: Any) -> list[tuple[str, int, int]]:
     if len(described) == 3 and isinstance(described[0], str):
         return [tuple(described)]
     return [history for value in described for history in _histories(value)]
+
+
+def _computed(dtype: Any) -> str:
+    """What a type becomes here: the mixed policies of training are for training."""
+    return "float32" if str(dtype) in ("float16", "bfloat16") else str(dtype)
 
 
 def _write(graph: Graph, operation: Any, arguments: Sequence[Any], options: dict[str, Any], find: Find) -> list[str]:

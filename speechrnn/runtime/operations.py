@@ -13,6 +13,8 @@ from speechrnn.runtime.registry import Tensor, cannot, writes
 
 _TYPES = {
     "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT,  # the mixed policies of training are for training
+    "bfloat16": TensorProto.FLOAT,
     "int32": TensorProto.INT32,
     "int64": TensorProto.INT64,
     "bool": TensorProto.BOOL,

@@ -10,9 +10,10 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
-from speechrnn import files, pipeline
+from speechrnn import diagnostics, files, pipeline
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
+from speechrnn.losses import CTC
 from speechrnn.manifest import Example
 from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
@@ -86,6 +87,8 @@ def train(
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     folder = out.with_suffix(".training")
     console = Console(stderr=True, quiet=not verbose)
+    if options.require_cudnn:
+        diagnostics.require_cudnn(model)
     state = _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite)
     collected = Faults() if faults is None else faults
     batches = _batches(model, examples, options, collected, augmentation, training=True, epoch=state.epoch)
@@ -93,12 +96,20 @@ def train(
     if len(collected):
         console.print(collected.summary(len(examples) + len(valid or ())), highlight=False, soft_wrap=True)
     steps = len(batches)
-    model.compile(optimizer=make_optimizer(options, model, steps * options.epochs), jit_compile=False)
+    model.compile(
+        optimizer=make_optimizer(options, model, steps * options.epochs),
+        loss=CTC(consistency=options.consistency),
+        jit_compile=False,
+    )
     if state.epoch:
         state.restore(folder, model)
         console.print(f"resuming after epoch {state.epoch}", highlight=False, soft_wrap=True)
+    for line in diagnostics.paths.describe(model):
+        console.print(f"recurrent layers: {line}", highlight=False, soft_wrap=True)
     progress = RichProgress(state, options, console)
-    around = [Bookkeeping(state, options, out, folder, scorer), progress, *_tensorboard(options, folder), *callbacks]
+    report = _gradient_report(options, folder)
+    around = [Bookkeeping(state, options, out, folder, scorer), progress, *_tensorboard(options, folder)]
+    around += [*report, *callbacks]
     interrupted = False
     try:
         # Shuffling is the dataset's own; Keras would warn that it leaves it alone.
@@ -107,6 +118,8 @@ def train(
         interrupted = True
     finally:
         progress.close()
+    for line in (str(verdict) for one in report for verdict in one.verdicts() if not verdict.healthy):
+        console.print(f"gradients: {line}", highlight=False, soft_wrap=True)
     with averaged_weights(model):
         save_model(model, folder / "last.keras")
         if not state.best_epoch:
@@ -172,8 +185,16 @@ def _batches(
         max_duration=options.max_duration,
         faults=faults,
         stride=model.stride,
+        views=2 if training and options.consistency else 1,
         initial_epoch=epoch,
     )
+
+
+def _gradient_report(options: TrainingOptions, folder: Path) -> list[diagnostics.GradientReport]:
+    if not options.gradient_report:
+        return []
+    board = folder / "tensorboard" if options.tensorboard else None
+    return [diagnostics.GradientReport(folder / "gradients.csv", tensorboard=board)]
 
 
 def _tensorboard(options: TrainingOptions, folder: Path) -> list[keras.callbacks.Callback]:

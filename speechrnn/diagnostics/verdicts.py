@@ -1,0 +1,138 @@
+"""Whether gradients are healthy, vanish or explode, by thresholds that are stated, and what to try.
+
+Through a recurrent layer a gradient passes one Jacobian a step, so that over many steps its norm shrinks or grows
+exponentially (Bengio et al. 1994; Hochreiter and Schmidhuber 1997; Pascanu et al. 2013). Its share in the gradient of
+the weights, a sum over all lags, is then none, or all.
+
+References:
+    Bengio, Simard and Frasconi, "Learning long-term dependencies with gradient descent is difficult", IEEE Transactions
+        on Neural Networks 5(2), 1994.
+    Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997.
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
+    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+    Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
+    Tallec and Ollivier, "Can recurrent neural networks warp time?", ICLR 2018.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+__all__ = ["CLIFF", "LOST", "Verdict", "of_flow", "of_norms"]
+
+LOST = 1e-3
+"""A gradient this many times the one at lag 0 is lost. The sum over lags holds many nearer steps, up to a thousand
+times as large each, and the noise of a batch of 16 rows is about a quarter of that sum; Adam, which divides by the size
+of the whole, cannot bring back what is a small part of it. Its inverse bounds an explosion: one step, far away, then
+decides the direction alone."""
+CLIFF = 10.0
+"""Times the usual norm. Pascanu et al. clip at half to ten times the average norm, so what is larger lies beyond."""
+
+_VANISHING = {
+    "SimpleRNN": (
+        "use an LSTM or a GRU, whose state is added to and not replaced (Hochreiter and Schmidhuber 1997)",
+        "start the recurrent weights at the identity (Le et al. 2015)",
+    ),
+    "LSTM": ("start its gates open for as long as the lag (`speechrnn.layers.ChronoBias`; Tallec and Ollivier 2018)",),
+    "GRU": ("start its gates open for as long as the lag (`speechrnn.layers.ChronoBias`; Tallec and Ollivier 2018)",),
+}
+_ALWAYS_VANISHING = (
+    "add connections that skip time or layers (`residual=True`)",
+    "shorten the way: stack or stride frames before the layer",
+)
+_EXPLODING = (
+    "clip the gradient's norm (`clip_norm`; Pascanu et al. 2013)",
+    "start with smaller or orthogonal recurrent weights",
+    "cut the sequence into shorter segments (`speechrnn.training.truncated`)",
+)
+_DEEP = (
+    "add residual connections and layer normalisation between the layers",
+    "look at the layers after it: one that saturates passes nothing on",
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gradients of one layer are like."""
+
+    layer: str
+    """Name of the layer."""
+    state: Literal["healthy", "vanishing", "exploding"]
+    """The verdict."""
+    reason: str
+    """The figures behind it."""
+    remedies: tuple[str, ...] = ()
+    """What to try, the likeliest first."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing has to be done."""
+        return self.state == "healthy"
+
+    def __str__(self) -> str:
+        tried = f" Try: {'; '.join(self.remedies)}." if self.remedies else ""
+        return f"{self.layer}: {self.state} ({self.reason}).{tried}"
+
+
+def of_flow(layer: str, kind: str, norms: np.ndarray, *, lag: int | None = None) -> Verdict:
+    """Judge the norm of a gradient against time lag.
+
+    Args:
+        layer: Name of the layer.
+        kind: Class of the recurrent layer, which decides the remedies.
+        norms: float `(lags,)`, the norm at lag 0, 1, ...
+        lag: How far back the layer has to learn from; the longest lag by default.
+
+    Example:
+    >>> of_flow("a", "SimpleRNN", 0.9 ** np.arange(100)).reason
+    'at lag 99 the gradient is 3e-05 of that at lag 0; below 0.001 from lag 66 on'
+    """
+    lag = len(norms) - 1 if lag is None else lag
+    if not 0 <= lag < len(norms):
+        raise ValueError(f"`lag` must be in [0, {len(norms) - 1}], the lags of the batch. Received: lag={lag}.")
+    bad = np.flatnonzero(~np.isfinite(norms[: lag + 1]))
+    if bad.size:
+        return Verdict(layer, "exploding", f"the gradient is not finite at lag {bad[0]}", _EXPLODING)
+    if norms[0] == 0:
+        reason = "the gradient is 0 at lag 0 already: the loss does not depend on the layer"
+        return Verdict(layer, "vanishing", reason, _DEEP)
+    ratio = float(norms[lag] / norms[0])
+    reason = f"at lag {lag} the gradient is {ratio:.1g} of that at lag 0"
+    if ratio < LOST:
+        first = int(np.flatnonzero(norms[: lag + 1] >= LOST * norms[0])[-1]) + 1
+        remedies = (*_VANISHING.get(kind, ()), *_ALWAYS_VANISHING)
+        return Verdict(layer, "vanishing", f"{reason}; below {LOST:g} from lag {first} on", remedies)
+    if ratio > 1 / LOST:
+        return Verdict(layer, "exploding", reason, _EXPLODING)
+    return Verdict(layer, "healthy", reason)
+
+
+def of_norms(
+    layer: str, means: Sequence[float], largest: Sequence[float], non_finite: int, batches: int, share: float
+) -> Verdict:
+    """Judge the gradient norms of a layer while it was trained.
+
+    Args:
+        layer: Name of the layer.
+        means: Mean norm of each interval, finite gradients only.
+        largest: Largest norm of each interval.
+        non_finite: Batches whose gradient held NaN or infinity.
+        batches: Batches seen.
+        share: Root mean square gradient of one of its weights over that of the median layer.
+    """
+    if non_finite:
+        reason = f"{non_finite:,} of {batches:,} gradients were not finite"
+        return Verdict(layer, "exploding", reason, _EXPLODING)
+    # The first batches, of a network that knows nothing yet, have gradients that say little about the others.
+    later = slice(1 if len(means) > 1 else 0, None)
+    usual = float(np.median(means[later]))
+    peak = float(np.max(largest[later]))
+    if usual > 0 and peak > CLIFF * usual:
+        reason = f"the largest gradient, {peak:.2g}, is {peak / usual:.0f} times the usual one"
+        return Verdict(layer, "exploding", reason, _EXPLODING)
+    if share < LOST:
+        reason = f"its weights have {share:.1g} of the gradient that weights have elsewhere"
+        return Verdict(layer, "vanishing", reason, _DEEP)
+    return Verdict(layer, "healthy", f"usual norm {usual:.2g}, largest {peak:.2g}")
