@@ -19,7 +19,7 @@ from speechrnn import __version__
 from speechrnn.cli.declared import summary
 from speechrnn.faults import suggestion
 
-VERBS = ("prepare", "download", "check-manifest", "train", "transcribe", "evaluate")
+VERBS = ("prepare", "download", "check-manifest", "train", "transcribe", "evaluate", "doctor")
 
 DONE, SOME_FAILED, NOTHING_DONE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
 

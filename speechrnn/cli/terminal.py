@@ -16,6 +16,8 @@ from speechrnn.faults import Fault, Faults
 from speechrnn.files import replacing
 
 if TYPE_CHECKING:
+    import keras
+
     from speechrnn.recognizer import SpeechRecognizer
 
 
@@ -132,6 +134,20 @@ def load_model(path: str | None) -> SpeechRecognizer:
     from speechrnn import recognizer
 
     return recognizer.load(DEFAULT_MODEL if path is None else path)
+
+
+def load_any_model(path: str) -> keras.Model:
+    """Any Keras model in a file.
+
+    Raises:
+        FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such model file.")
+    start_tensorflow()
+    from speechrnn import recognizer
+
+    return recognizer.load_any(path)
 
 
 def start_tensorflow() -> None:
