@@ -220,6 +220,22 @@ def load(path: str | os.PathLike[str]) -> SpeechRecognizer:
         FileNotFoundError: There is no such file.
         ValueError: The file is not whole, or another program's, or holds another kind of model.
     """
+    model = load_any(path)
+    if not isinstance(model, SpeechRecognizer):
+        raise ValueError(
+            f"{os.fspath(path)}: must hold a SpeechRecognizer. Received: a {type(model).__name__}, which another "
+            "program wrote."
+        )
+    return model
+
+
+def load_any(path: str | os.PathLike[str]) -> keras.Model:
+    """Read any Keras model from its `.keras` file, in Keras's safe mode: no code in the file is run.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not whole, or holds what only another program can read.
+    """
     path = os.fspath(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such model file.")
@@ -227,15 +243,10 @@ def load(path: str | os.PathLike[str]) -> SpeechRecognizer:
         raise IsADirectoryError(f"{path}: is a folder. A model is one .keras file.")
     _check_archive(path)
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path}: cannot be read as a speechrnn model: {reason}") from error
-    if not isinstance(model, SpeechRecognizer):
-        raise ValueError(
-            f"{path}: must hold a SpeechRecognizer. Received: a {type(model).__name__}, which another program wrote."
-        )
-    return model
 
 
 def _check_archive(path: str) -> None:
