@@ -201,7 +201,8 @@ def jittered(ids, rng):
 def test_a_joint_neither_loses_nor_doubles_a_symbol_that_comes_a_frame_sooner_in_one_of_the_two(seed, space):
     rng = np.random.default_rng(seed)
     ids = rng.integers(1, 6, 40)
-    left, right = jittered(ids, rng), jittered(ids, rng)
+    lead = np.eye(6)[np.zeros(rng.integers(0, 8), int)]  # so that the middle may fall within a symbol
+    left, right = (np.concatenate([lead, jittered(ids, rng)]) for _ in range(2))
     left[-20:], right[:20] = np.eye(6)[rng.integers(0, 6, 20)], np.eye(6)[rng.integers(0, 6, 20)]  # no context there
     place, begins_word = joint(left, right, space=space)
     found = decoding.greedy(np.concatenate([left[:place], right[place:]])).ids
