@@ -1,6 +1,6 @@
-"""CTC loss and gradient on a CPU: `keras.losses.CTC`, PyTorch where it is installed, and ours.
+"""CTC loss and gradient: `keras.losses.CTC`, PyTorch where it is installed, and ours.
 
-    python benchmarks/ctc.py [--json]
+    python -m benchmarks.ctc [--json]
 
 Medians of alternating runs in one process; every peer gets the same logits and labels, all rows full length, since
 Keras's loss knows no lengths.
@@ -9,7 +9,6 @@ Keras's loss knows no lengths.
 import argparse
 import json
 import os
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -20,6 +19,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import measuring
 from speechrnn import losses
 
 
@@ -42,12 +42,13 @@ def contenders(batch, frames, labels, vocabulary):
     stock = keras.losses.CTC()
     found = {
         "speechrnn": stepper(lambda: losses.CTC()(y, x, None, lengths)),
-        "keras.losses.CTC": stepper(lambda: stock(y, x)),
+        "Keras": stepper(lambda: stock(y, x)),
     }
     try:
         import torch
     except ImportError:
         return found
+    torch.set_num_threads(measuring.processors())
     z = torch.tensor(logits).transpose(0, 1).contiguous().requires_grad_()
     targets, sizes = torch.tensor(target), torch.full((batch,), frames)
     counts = torch.full((batch,), labels)
@@ -56,20 +57,19 @@ def contenders(batch, frames, labels, vocabulary):
         z.grad = None
         value = torch.nn.functional.ctc_loss(z.log_softmax(-1), targets, sizes, counts, reduction="none").mean()
         value.backward()
-        return float(value)
+        return value.item()
 
     return {**found, "PyTorch": peer}
 
 
-def measure(found, repeats):
+def rows(batch=16, frames=400, labels=40, vocabulary=29, repeats=9):
+    """One row for each contender; raises if they disagree on the loss."""
+    found = contenders(batch, frames, labels, vocabulary)
     values = {name: run() for name, run in found.items()}
-    times = {name: [] for name in found}
-    for _ in range(repeats):
-        for name, run in found.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return values, {name: float(np.median(t)) for name, t in times.items()}
+    if not np.allclose(list(values.values()), values["speechrnn"], rtol=1e-3):
+        raise SystemExit(f"The losses must agree. Received: {values}.")
+    what = f"CTC loss and gradient, B={batch}, T={frames}, U={labels}, V={vocabulary}"
+    return [{"what": what, "name": name, **times} for name, times in measuring.alternate(found, repeats).items()]
 
 
 def main():
@@ -78,14 +78,16 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--json", action="store_true")
     options = vars(parser.parse_args())
-    as_json, repeats = options.pop("json"), options.pop("repeats")
-    values, times = measure(contenders(**options), repeats)
+    as_json = options.pop("json")
+    found = rows(**options)
     if as_json:
-        print(json.dumps({"settings": options, "milliseconds": times, "loss": values}, indent=1))
+        print(json.dumps(found, indent=1))
         return
-    table = Table("", "loss", "median ms", "ours is", title=f"CTC loss and gradient, {options}")
-    for name, value in times.items():
-        table.add_row(name, f"{values[name]:.2f}", f"{value:.1f}", f"{times['speechrnn'] / value:.3f} of it")
+    table = Table("", "median ms", "CPU ms", "ours is", title=found[0]["what"])
+    ours = found[0]["median_s"]
+    for row in found:
+        times = [f"{1e3 * row[kind]:.1f}" for kind in ("median_s", "median_cpu_s")]
+        table.add_row(row["name"], *times, f"{ours / row['median_s']:.3f} of it")
     Console().print(table)
 
 

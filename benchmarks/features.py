@@ -1,6 +1,6 @@
 """Log-mel features on this machine: librosa, Keras's layer, plain `tf.signal` and ours, in alternating runs.
 
-`python benchmarks/features.py [--json] [--runs 15]` prints, for batches of noise as long as speech, the median time,
+`python -m benchmarks.features [--json] [--runs 15]` prints, for batches of noise as long as speech, the median time,
 the median time of all processors together (steadier on a busy machine), and seconds of audio a second. "ours" is
 `LogMel` with lengths, masks and normalisation per utterance; "ours, bare" leaves these out, as the others do.
 """
@@ -9,8 +9,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -21,6 +19,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import measuring
 from speechrnn.features import LogMel
 from speechrnn.features.augment import Augmentation, augment_features, change_speed
 
@@ -72,20 +71,6 @@ def extras(seconds=3.0):
     return {"change_speed": lambda: change_speed(signal, 0.937), "augment_features": lambda: varied(seed).numpy()}
 
 
-def alternate(runs, count):
-    """Median seconds and processor seconds of each, taking turns so that all see the same noise of the machine."""
-    times = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for _ in range(count):
-        for name, run in runs.items():
-            start, busy = time.perf_counter(), time.process_time()
-            run()
-            times[name].append((time.perf_counter() - start, time.process_time() - busy))
-    medians = {name: [statistics.median(kind) for kind in zip(*pairs, strict=True)] for name, pairs in times.items()}
-    return {name: {"median_s": wall, "median_cpu_s": cpu} for name, (wall, cpu) in medians.items()}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -94,13 +79,13 @@ def main():
 
     rows = []
     for batch, seconds in BATCHES:
-        for name, median in alternate(contenders(batch, int(seconds * RATE)), options.runs).items():
+        for name, median in measuring.alternate(contenders(batch, int(seconds * RATE)), options.runs).items():
             rows.append({"what": name, "batch": batch, "seconds": seconds, **median})
-    for name, median in alternate(extras(), options.runs).items():
+    for name, median in measuring.alternate(extras(), options.runs).items():
         rows.append({"what": name, "batch": 1, "seconds": 3.0, **median})
     for row in rows:
         row["times_real_time"] = row["batch"] * row["seconds"] / row["median_s"]
-    report = {"cpus": os.cpu_count(), "machine": platform.machine(), "load": os.getloadavg(), "rows": rows}
+    report = {"cpus": measuring.processors(), "machine": platform.machine(), "load": os.getloadavg(), "rows": rows}
     if options.json:
         print(json.dumps(report, indent=1))
         return

@@ -1,6 +1,6 @@
 """Input pipeline alone: hours of audio a second, from FLAC files to padded log-mel batches, beside librosa in a loop.
 
-`python benchmarks/pipeline.py --data-dir DIR [--runs 5] [--json]` reads every FLAC file under DIR (AN4, for one) in
+`python -m benchmarks.pipeline --data-dir DIR [--runs 5] [--json]` reads every FLAC file under DIR (AN4, for one) in
 alternating runs and prints medians: wall time, and the time of all processors together, which is the steadier figure on
 a busy machine. librosa's loop loads each file, takes 80 mel bands and the logarithm, and batches nothing.
 """
@@ -9,8 +9,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,6 +20,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import measuring
 from speechrnn.features import Augmentation, LogMel
 from speechrnn.manifest import Example
 from speechrnn.pipeline import batches, plan_of
@@ -70,25 +69,12 @@ def contenders(examples):
     return {LIBROSA: lambda: librosa_loop(examples), **runs}, plans
 
 
-def measure(runs, repeats):
-    """Wall and processor seconds of each contender, in alternating runs."""
-    for run in runs.values():
-        run()
-    times = {name: ([], []) for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            wall, processor = time.perf_counter(), time.process_time()
-            run()
-            times[name][0].append(time.perf_counter() - wall)
-            times[name][1].append(time.process_time() - processor)
-    return {name: tuple(statistics.median(column) for column in columns) for name, columns in times.items()}
-
-
 def report(examples, repeats):
     """All figures as one dictionary."""
     hours = sum(example.duration for example in examples) / 3600
     runs, plans = contenders(examples)
-    medians = measure(runs, repeats)
+    times = measuring.alternate(runs, repeats)
+    medians = {name: (found["median_s"], found["median_cpu_s"]) for name, found in times.items()}
     wall, processor = medians[LIBROSA]
     rows = [
         {
@@ -103,7 +89,7 @@ def report(examples, repeats):
     ]
     return {
         "files": len(examples), "hours": hours, "runs": repeats, "batch_size": BATCH,
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processors": measuring.processors(),
         "load": os.getloadavg()[0], "machine": platform.machine(), "tensorflow": tf.__version__,
         "librosa": librosa.__version__, "rows": rows,
     }  # fmt: skip

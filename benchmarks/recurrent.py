@@ -1,9 +1,9 @@
 """Stacked bidirectional layers, training and inference: this package, stock Keras, and PyTorch where it is installed.
 
-    python benchmarks/recurrent.py --cell lstm gru --frames 400 --json recurrent.json
+    python -m benchmarks.recurrent --cell lstm gru --frames 400 --json recurrent.json
 
 Medians of alternating runs in one process, so that a busy machine slows all of them alike; read the ratios. A training
-step is the forward pass and all gradients. `--memory` runs each of them alone and adds its peak memory.
+step is whole: forward pass, CTC, all gradients, AdamW. `--memory` runs each of them alone and adds its peak memory.
 """
 
 import argparse
@@ -11,11 +11,10 @@ import json
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
@@ -25,6 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 import speechrnn.layers as ours
+from benchmarks import measuring
+from speechrnn import losses
+from speechrnn.training.optimizer import GuardedAdamW
 
 try:
     import torch
@@ -35,52 +37,82 @@ KERAS_NAMES = {"lstm": "LSTM", "gru": "GRU", "simple": "SimpleRNN"}
 TORCH_NAMES = {"lstm": "LSTM", "gru": "GRU", "simple": "RNN"}
 
 
+VOCABULARY = 29
+RATE, DECAY = 1e-3, 1e-2
+
+
+def targets(args, frames: int) -> np.ndarray:
+    """Labels a tenth as long as the shortest row."""
+    rng = np.random.default_rng(1)
+    return rng.integers(1, VOCABULARY, (args.batch, max(1, frames // 30 if args.ragged else frames // 10))).astype(
+        "int32"
+    )
+
+
 def keras_runs(library, args, cell: str, frames: int, lengths: np.ndarray | None) -> dict[str, Callable]:
     """The training step and the inference of a stack of a Keras library's layers."""
     layer = getattr(library, KERAS_NAMES[cell])
     stack = [keras.layers.Bidirectional(layer(args.units, return_sequences=True)) for _ in range(args.layers)]
+    head = keras.layers.Dense(VOCABULARY)
     x = tf.random.normal((args.batch, frames, args.features))
     mask = None if lengths is None else tf.sequence_mask(lengths, frames)
+    counts = tf.constant(np.full(args.batch, frames) if lengths is None else lengths, tf.int32)
+    labels = tf.constant(targets(args, frames))
 
     def network(training):
         y = x
         for bidirectional in stack:
             y = bidirectional(y, mask=mask, training=training)
-        return y
+        return head(y)
 
     network(False)
+    variables = [v for part in (*stack, head) for v in part.trainable_variables]
+    if library is ours:
+        ctc, optimizer = losses.CTC(), GuardedAdamW(RATE, decay=DECAY)
+    else:
+        ctc, optimizer = keras.losses.CTC(), keras.optimizers.AdamW(RATE, weight_decay=DECAY)
+    optimizer.build(variables)
 
     @tf.function
     def train():
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(network(True))
-        return tape.gradient(loss, [v for bidirectional in stack for v in bidirectional.trainable_variables])
+            logits = network(True)
+            # Stock Keras's loss knows no lengths.
+            loss = ctc(labels, logits, None, counts) if library is ours else ctc(labels, logits)
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
 
     @tf.function
     def infer():
         return network(False)
 
-    return {"train": lambda: train()[-1].numpy(), "infer": lambda: infer().numpy()}
+    return {"train": lambda: train().numpy(), "infer": lambda: infer().numpy()}
 
 
 def torch_runs(args, cell: str, frames: int, lengths: np.ndarray | None, packed: bool) -> dict[str, Callable]:
     """The same of a PyTorch module; `packed` gives it the lengths."""
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(measuring.processors())
     module = getattr(torch.nn, TORCH_NAMES[cell])(
         args.features, args.units, args.layers, bidirectional=True, batch_first=True
     )
+    head = torch.nn.Linear(2 * args.units, VOCABULARY)
+    optimizer = torch.optim.AdamW([*module.parameters(), *head.parameters()], RATE, weight_decay=DECAY)
     x = torch.randn(args.batch, frames, args.features)
     rows = torch.tensor(np.full(args.batch, frames) if lengths is None else lengths)
+    labels = torch.tensor(targets(args, frames))
+    counts = torch.full((args.batch,), labels.shape[1])
 
     def network():
         if not packed:
-            return module(x)[0]
+            return head(module(x)[0])
         sequence = torch.nn.utils.rnn.pack_padded_sequence(x, rows, batch_first=True, enforce_sorted=False)
-        return torch.nn.utils.rnn.pad_packed_sequence(module(sequence)[0], batch_first=True)[0]
+        return head(torch.nn.utils.rnn.pad_packed_sequence(module(sequence)[0], batch_first=True)[0])
 
     def train():
-        module.zero_grad()
-        network().sum().backward()
+        optimizer.zero_grad()
+        log_probabilities = network().log_softmax(-1).transpose(0, 1)
+        torch.nn.functional.ctc_loss(log_probabilities, labels, rows, counts).backward()
+        optimizer.step()
 
     def infer():
         with torch.inference_mode():
@@ -112,32 +144,31 @@ def measure(args, cell: str, frames: int) -> list[dict]:
     rows = []
     built = {name: build() for name, build in contenders(args, cell, frames).items()}
     for kind in args.what:
-        runs = {name: by_kind[kind] for name, by_kind in built.items()}
-        first = {name: seconds(run) for name, run in runs.items()}
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(args.repeats):
-            for name, run in runs.items():
-                times[name].append(seconds(run))
-        for name in runs:
-            row = {"cell": cell, "frames": frames, "batch": args.batch, "kind": kind, "name": name}
-            row |= {"median": statistics.median(times[name]), "best": min(times[name]), "first": first[name]}
-            rows.append(row)
+        times = measuring.alternate({name: by_kind[kind] for name, by_kind in built.items()}, args.repeats)
+        for name, found in times.items():
+            row = {"cell": cell, "frames": frames, "batch": args.batch, "units": args.units, "layers": args.layers}
+            rows.append(row | {"kind": kind, "name": name, "ragged": args.ragged, **found})
     return rows
-
-
-def seconds(run: Callable) -> float:
-    """Wall time of one run."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def peak_memory(args, cell: str, frames: int, kind: str, name: str) -> int:
     """Bytes that a contender's runs add to a process that has only imported and built it."""
-    command = [sys.executable, __file__, "--only", name, "--cell", cell, "--frames", str(frames), "--what", kind]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.recurrent",
+        "--only",
+        name,
+        "--cell",
+        cell,
+        "--frames",
+        str(frames),
+        "--what",
+        kind,
+    ]
     for option in ("batch", "features", "units", "layers"):
         command += [f"--{option}", str(getattr(args, option))]
-    command += ["--ragged"] * args.ragged + ["--stock", "--packed", "--repeats", "3", "--peak"]
+    command += ["--ragged"] * args.ragged + ["--stock", "--packed", "--repeats", "2", "--peak"]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
@@ -153,7 +184,9 @@ def print_peak(args) -> None:
 
 def show(rows: list[dict], memory: bool) -> None:
     """Prints the table; a ratio is ours divided by the other's."""
-    title = f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, TensorFlow {tf.__version__}, "
+    title = (
+        f"{measuring.processors()} cores, {platform.processor() or platform.machine()}, TensorFlow {tf.__version__}, "
+    )
     title += f"Keras {keras.__version__}" + (f", PyTorch {torch.__version__}" if torch else "")
     table = Table(title=title)
     columns = ["", "cell", "frames", "batch", "median ms", "best ms", "first s", "ours / it", "best / best"]
@@ -163,8 +196,8 @@ def show(rows: list[dict], memory: bool) -> None:
         same = [r for r in rows if all(r[k] == row[k] for k in ("cell", "frames", "kind"))]
         mine = next((r for r in same if r["name"] == "speechrnn"), row)
         cells = [f"{row['name']}, {row['kind']}", row["cell"], str(row["frames"]), str(row["batch"])]
-        cells += [f"{1e3 * row['median']:.0f}", f"{1e3 * row['best']:.0f}", f"{row['first']:.1f}"]
-        cells += [f"{mine['median'] / row['median']:.2f}", f"{mine['best'] / row['best']:.2f}"]
+        cells += [f"{1e3 * row['median_s']:.0f}", f"{1e3 * row['best_s']:.0f}", f"{row['first_s']:.1f}"]
+        cells += [f"{mine['median_s'] / row['median_s']:.2f}", f"{mine['best_s'] / row['best_s']:.2f}"]
         table.add_row(*cells, *([f"{row['peak'] / 1e6:.0f}"] if memory else []), end_section=row is same[-1])
     Console(width=max(120, Console().width)).print(table)
 
@@ -181,7 +214,7 @@ def main() -> None:
     parser.add_argument("--stock", action=argparse.BooleanOptionalAction, default=True, help="stock Keras too")
     parser.add_argument("--packed", action=argparse.BooleanOptionalAction, default=False, help="PyTorch packed too")
     parser.add_argument("--memory", action="store_true", help="peak memory too, each in a process of its own")
-    parser.add_argument("--json", metavar="FILE", help="write the rows to a file")
+    parser.add_argument("--json", metavar="FILE", help="write the rows to a file; - is stdout")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -190,10 +223,11 @@ def main() -> None:
     rows = [row for cell in args.cell for frames in args.frames for row in measure(args, cell, frames)]
     for row in rows if args.memory else []:
         row["peak"] = peak_memory(args, row["cell"], row["frames"], row["kind"], row["name"])
-    show(rows, args.memory)
+    if args.json != "-":
+        show(rows, args.memory)
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(rows, file, indent=1)
+        text = json.dumps(rows, indent=1)
+        print(text) if args.json == "-" else Path(args.json).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """AN4: spelled letters, numbers, dates and commands, recognised after training on AN4 alone.
 
-    python pipelines/an4_ctc.py --data-dir DIR
+    python pipelines/an4_ctc.py --data-dir DIR --validate   # keeps eight training speakers out, and reports on them
+    python pipelines/an4_ctc.py --data-dir DIR              # trains on all of them, and reports on the test set
 
-DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Eight training speakers decide which epoch is
-kept; the official test set is used once, at the end.
+DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Everything here was chosen with `--validate`;
+the official test set was used once, at the end. What makes the difference on so little speech (42 minutes) is
+augmentation and that two augmentations of an utterance are trained to agree.
 """
 
 import argparse
@@ -18,37 +20,47 @@ from speechrnn.recognizer import load
 
 VALID_SPEAKERS = {"fjam", "mdxs", "mfaa", "mmaf", "mmap", "mmkw", "mscg2", "msjr"}
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 256, 3, 2, 0.4
-OPTIONS = TrainingOptions(epochs=64, learning_rate=1.5e-3, average=0.998, validate_every=3)
+OPTIONS = TrainingOptions(
+    epochs=48, batch_size=8, learning_rate=1.5e-3, consistency=0.2, average=0.998, validate_every=3
+)
+AUGMENTATION = Augmentation.speech(time_masks=4)
 CARD = {
     "task": "English letters, numbers, dates and commands",
-    "data": "CMU AN4 (1991), official training set without eight speakers",
+    "data": "CMU AN4 (1991), official training set",
     "licence": "weights: Apache-2.0; AN4: free for any use, (c) 1991-2005 Carnegie Mellon University",
 }
 
 
-def main(data_dir: str, out: str = "runs/an4", resume: bool = False, options: TrainingOptions = OPTIONS, **network):
-    """Train, keep the best epoch, and report the test set's errors."""
+def main(
+    data_dir: str,
+    out: str = "runs/an4",
+    validate: bool = False,
+    resume: bool = False,
+    options: TrainingOptions = OPTIONS,
+    **network,
+):
+    """Train, and report the errors on the test set, or on the speakers that were kept out."""
     splits = an4.prepare(data_dir, Path(out, "manifests"), overwrite=True)
-    training = [example for example in splits["train"] if example.subject not in VALID_SPEAKERS]
-    valid = [example for example in splits["train"] if example.subject in VALID_SPEAKERS]
+    kept_out = VALID_SPEAKERS if validate else set()
+    training = [example for example in splits["train"] if example.subject not in kept_out]
+    valid = [example for example in splits["train"] if example.subject in kept_out]
     keras.utils.set_random_seed(options.seed)
     vocabulary = Vocabulary.from_texts(example.text for example in splits["train"])
     sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "dropout": DROPOUT, **network}
     features = LogMel(16000)
     net = recurrent_ctc("lstm", num_features=features.num_features, vocabulary_size=len(vocabulary), **sizes)
-    model = SpeechRecognizer(features, net, vocabulary, card=CARD)
     run = train(
-        model,
+        SpeechRecognizer(features, net, vocabulary, card=CARD),
         training,
         valid=valid,
         options=options,
-        augmentation=Augmentation.speech(),
+        augmentation=AUGMENTATION,
         out=Path(out, "an4.keras"),
         resume=resume,
         overwrite=not resume,
     )
-    report = evaluate(load(run.model), splits["test"])
-    print_report(report)
+    report = evaluate(load(run.model), valid or splits["test"])
+    print_report(report, per_speaker=validate)
     return run, report
 
 
@@ -56,5 +68,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", required=True, help="AN4's official tree")
     parser.add_argument("--out", default="runs/an4", help="folder for manifests, model and logs")
+    parser.add_argument("--validate", action="store_true", help="keep eight speakers out and report on them")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     main(**vars(parser.parse_args()))

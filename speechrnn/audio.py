@@ -10,12 +10,13 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import soundfile
 import soxr
 
-from speechrnn import containers
+from speechrnn import containers, pipes
 from speechrnn.faults import data_error
 from speechrnn.files import replacing
 
@@ -119,7 +120,7 @@ def read(
 
 
 def read_blocks(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | IO[bytes],
     *,
     block: float = 30.0,
     sample_rate: int | None = None,
@@ -133,7 +134,7 @@ def read_blocks(
     The blocks joined are exactly what `read` returns, also when resampled: the filter's state goes from block to block.
 
     Args:
-        path: See `probe`.
+        path: See `probe`; or a pipe, open for reading bytes, which is read as it comes.
         block: Seconds in a block; every block but the last has `round(block * rate)` samples.
         sample_rate: See `read`.
         offset: See `read`.
@@ -152,7 +153,7 @@ def read_blocks(
         if size < 1:
             raise ValueError(f"`block` must hold at least one sample. Received: block={block}.")
         waiting: list[np.ndarray] = []
-        for part in _segment(file, str(path), exact, sample_rate, offset, duration, channel, min(_BLOCK, size)):
+        for part in _segment(file, _name(path), exact, sample_rate, offset, duration, channel, min(_BLOCK, size)):
             waiting.append(part)
             if sum(map(len, waiting)) >= size:
                 joined = np.concatenate(waiting)
@@ -241,11 +242,22 @@ def write(
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str], encoding: str | None) -> Iterator[tuple[containers.AudioStream, bool]]:
+def _opened(
+    path: str | os.PathLike[str] | IO[bytes], encoding: str | None
+) -> Iterator[tuple[containers.AudioStream, bool]]:
     """The file open in libsndfile, and whether its number of frames can be relied on."""
+    if not isinstance(path, str | os.PathLike):
+        with pipes.opened(path, encoding) as opened:
+            yield opened
+        return
     file, exact = containers.open_audio(path, encoding)
     with file:
         yield file, exact
+
+
+def _name(path: str | os.PathLike[str] | IO[bytes]) -> str:
+    """For messages; a pipe is called as on the command line."""
+    return str(path) if isinstance(path, str | os.PathLike) else "-"
 
 
 def _segment(

@@ -79,7 +79,7 @@ def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tup
             raise data_error(path, "empty", "is empty (0 bytes). Copy or download it again.")
         head = plain.read(1 << 16)
         plain.seek(0)
-        options = _raw_options(encoding, path, size) if encoding else {}
+        options = raw_options(encoding, path, size) if encoding else {}
         if not encoding and str(path).lower().endswith(".raw"):
             raise _undecodable(path, head, "It has no header.")
         if not encoding and str(path).lower().endswith(".mp3") and b"\xff" not in head and head[:3] != b"ID3":
@@ -99,7 +99,17 @@ def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tup
     return file, file.frames < _ENDLESS
 
 
-def _raw_options(encoding: str, path: str | os.PathLike[str], size: int) -> dict[str, Any]:
+def raw_options(encoding: str, path: str | os.PathLike[str], size: int = 0) -> dict[str, Any]:
+    """What libsndfile must be told of headerless samples.
+
+    Args:
+        encoding: See `audio.probe`.
+        path: For messages.
+        size: Bytes there are, which must be a whole number of samples.
+
+    Raises:
+        ValueError: The encoding is unknown, or does not fit the size.
+    """
     found = _ENCODING.fullmatch(encoding)
     if found is None:
         raise ValueError(

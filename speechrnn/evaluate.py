@@ -22,7 +22,8 @@ from speechrnn.transcribe import loaded, recognise
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from speechrnn.recognizer import Recognizer
+    from speechrnn.decoding.options import Decoder
+    from speechrnn.protocols import Recognizer
 
 Interval = tuple[float, float]
 
@@ -265,6 +266,7 @@ def evaluate(
     *,
     normalize: bool = False,
     batch_seconds: float = 120.0,
+    decoder: Decoder | None = None,
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
     seed: int = 0,
@@ -279,6 +281,7 @@ def evaluate(
         examples: From a manifest.
         normalize: Bring both texts to their normal form first: lower case, no punctuation.
         batch_seconds: Audio recognised at once, padding counted.
+        decoder: Turns logits into a path; the best path is taken by default.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.
         seed: Of the bootstrap.
@@ -297,7 +300,7 @@ def evaluate(
     _warn_of_characters(model, given)
     started = time.perf_counter()
     scored = []
-    outcomes = recognise(model, given, batch_seconds=batch_seconds, progress=progress)
+    outcomes = recognise(model, given, batch_seconds=batch_seconds, decoder=decoder, progress=progress)
     for example, outcome in zip(given, outcomes, strict=True):
         if isinstance(outcome, Fault):
             faults.add(outcome.where, outcome.kind, outcome.message)

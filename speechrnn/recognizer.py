@@ -3,7 +3,7 @@
 import os
 import zipfile
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,29 +12,13 @@ import tensorflow as tf
 from speechrnn import networks
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn.losses import CTC, required_frames
+from speechrnn.protocols import Recognizer
 from speechrnn.text import Vocabulary
 
 __all__ = ["FORMAT_VERSION", "Recognizer", "SpeechRecognizer", "load"]
 
 FORMAT_VERSION = 1
 """Layout of the saved file; a reader refuses one that is newer than itself."""
-
-
-class Recognizer(Protocol):
-    """What transcription needs of a model, whatever runs it."""
-
-    vocabulary: Vocabulary
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second that signals must have."""
-
-    @property
-    def frame_period(self) -> float:
-        """Seconds between two frames of logits."""
-
-    def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """For each float32 `(samples,)` signal, float32 `(frames, vocabulary)`."""
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -120,8 +104,8 @@ class SpeechRecognizer(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """CTC over each row's own frames, and the losses the layers add."""
-        loss = self._ctc(y, y_pred, sample_weight, self.logit_frames(x))
+        """CTC over each row's own frames, and the losses the layers add; `compile(loss=CTC(...))` gives it options."""
+        loss = (self.loss if isinstance(self.loss, CTC) else self._ctc)(y, y_pred, sample_weight, self.logit_frames(x))
         for extra in self.losses:
             loss += extra
         return loss

@@ -17,6 +17,12 @@ def data_dir():
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_models(tmp_path_factory):
+    """Exported models go to a folder of this run, and not to the user's."""
+    os.environ["SPEECHRNN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def rng():
     """Random numbers that are the same in every run."""

@@ -3,15 +3,18 @@
 import io
 import json
 import os
+import queue
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fakes import Speller, record
 
-from speechrnn import cli, manifest
+from speechrnn import audio, cli, manifest
 from speechrnn.cli import check_manifest as cli_check
 from speechrnn.cli import declared, options, terminal, train
 from speechrnn.cli import download as cli_download
@@ -133,6 +136,14 @@ def test_annotations_are_understood(annotation, words, value, monkeypatch, tmp_p
         (["train", "m.jsonl"], "--out"),
         (["transcribe"], "FILE"),
         (["transcribe", "a.wav", "--jsn"], "Did you mean --json?"),
+        (["transcribe", "a.wav", "--format", "doc"], "doc"),
+        (["transcribe", "a.wav", "--format", "srt", "vtt"], "need --out-dir"),
+        (["transcribe", "a.wav", "b.wav", "--format", "srt"], "needs --out-dir"),
+        (["transcribe", "a.wav", "--out", "x", "--out-dir", "y"], "exclude each other"),
+        (["transcribe", "-", "-"], "once only"),
+        (["transcribe", "-", "--jobs", "2"], "cannot be shared"),
+        (["transcribe", "a.wav", "--jobs", "0"], "at least 1"),
+        (["transcribe", "-", "--rate", "0"], "--rate must be positive"),
         (["evaluate", "m.keras", "m.jsonl", "extra"], "unexpected argument 'extra'"),
         (["evalute"], "unknown verb `evalute`. Did you mean `evaluate`?"),
         (["--verison"], "unknown option `--verison`"),
@@ -189,6 +200,46 @@ def test_results_go_to_a_file_that_is_not_replaced_unasked(fake_model, files, tm
     assert "--overwrite" in capsys.readouterr().err
     assert cli.main(["transcribe", files[1], "--out", str(out), "--overwrite"]) == 0
     assert out.read_text() == "jig\n"
+
+
+def test_several_formats_go_to_a_folder(fake_model, files, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["transcribe", *files, "--format", "txt", "srt", "ctm", "--out-dir", str(out)]
+    assert cli.main(words) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"{n}.{f}" for n in ("one", "two") for f in ("ctm", "srt", "txt")
+    ]
+    assert (out / "two.txt").read_text() == "jig\n"
+    assert (out / "one.srt").read_text().splitlines()[1] == "00:00:00,060 --> 00:00:00,900"
+    assert cli.main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main([*words, "--overwrite"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_files_of_one_name_do_not_take_each_others_place(fake_model, tmp_path):
+    names = [record(tmp_path / folder / "x.wav", text) for folder, text in (("a", "big"), ("b", "jig"))]
+    assert cli.main(["transcribe", *names, "--out-dir", str(tmp_path / "out")]) == 0
+    found = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert found == {"a_x.wav.txt": "big\n", "b_x.wav.txt": "jig\n"}
+
+
+def test_one_format_goes_to_stdout(fake_model, files, capsys):
+    assert cli.main(["transcribe", files[1], "--format", "vtt", "--cue-hold", "0"]) == 0
+    assert capsys.readouterr().out == "WEBVTT\n\n00:00:00.060 --> 00:00:00.340\njig\n"
+    assert cli.main(["transcribe", *files, "--format", "ctm"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["one", "one", "two"]
+
+
+def test_audio_from_a_pipe(fake_model, files, monkeypatch, capsys):
+    with open(files[1], "rb") as pipe:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
+        assert cli.main(["transcribe", "-"]) == 0
+    assert capsys.readouterr().out == "jig\n"
+    samples = Path(files[0]).read_bytes()[44:]
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(samples)))
+    assert cli.main(["transcribe", "-", "--rate", "16000"]) == 0
+    assert capsys.readouterr().out == "bad cab\n"
 
 
 def test_ctrl_c_keeps_the_results_there_are(fake_model, files, tmp_path, monkeypatch, capsys):
@@ -325,8 +376,7 @@ def test_check_manifest_holds_examples_against_a_model(fake_model, corpus, monke
     whole = cli_check.check
     monkeypatch.setattr(cli_check, "check", check)
     monkeypatch.setattr(fake_model, "stride", 16, raising=False)
-    features = SimpleNamespace(frame_count=lambda samples: max(0, 1 + (samples - 400) // 160))
-    monkeypatch.setattr(fake_model, "features", features, raising=False)
+    monkeypatch.setattr(fake_model, "feature_frames", lambda n: max(0, 1 + (n - 400) // 160), raising=False)
     assert cli.main(["check-manifest", corpus, "--model", "any.keras", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["counts"]["too short for their text"] == 1  # "bad cab" in 6 frames
@@ -504,3 +554,82 @@ def test_the_helper_module_has_no_second_list_of_options():
     text = Path(options.__file__).read_text() + Path(train.__file__).read_text()
     assert "--epochs" not in text
     assert "--units" not in text
+
+
+# Stream
+
+
+@pytest.fixture
+def streaming_model(tmp_path):
+    from test_streaming import made
+
+    from speechrnn.runtime.export import step_bytes
+
+    path = tmp_path / "steps.onnx"
+    path.write_bytes(step_bytes(made(layers=1)))
+    return str(path)
+
+
+def test_a_stream_prints_its_text_at_the_end(streaming_model, files, capsys):
+    from speechrnn import transcribe
+
+    (whole,) = transcribe.transcribe(streaming_model, [files[0]])
+    assert cli.main(["stream", files[0], "--model", streaming_model]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{whole.text}\n"
+    assert "0.90 s heard, algorithmic latency 25 ms" in err
+    assert "is at 16000 Hz and resampled to 8000 Hz" in err
+    assert cli.main(["stream", files[0], "--model", streaming_model, "--json"]) == 0
+    words = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert words == whole.to_dict()["words"]
+
+
+def test_a_stream_in_real_time_takes_its_time(streaming_model, files):
+    start = time.monotonic()
+    assert cli.main(["stream", files[1], "--model", streaming_model, "--realtime"]) == 0
+    assert time.monotonic() - start >= audio.probe(files[1]).duration - 0.02
+
+
+def test_a_stream_from_a_pipe(streaming_model, files, monkeypatch, capsys):
+    with open(files[0], "rb") as pipe:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
+        assert cli.main(["stream", "-", "--model", streaming_model]) == 0
+    assert "0.90 s heard" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["stream"], ["stream", "a.wav", "--mic"]])
+def test_a_stream_has_one_source(words, capsys):
+    assert cli.main(words) == 2
+    assert "give a FILE, or --mic" in capsys.readouterr().err
+
+
+def test_what_a_microphone_needs_is_said(streaming_model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert cli.main(["stream", "--mic", "--model", streaming_model]) == 2
+    assert "pip install 'speechrnn[mic]'" in capsys.readouterr().err
+
+
+def test_a_microphone_is_heard_until_ctrl_c(streaming_model, monkeypatch, capsys):
+    class Microphone:
+        def __init__(self, *, samplerate, blocksize, callback, **_):
+            self.push = lambda: callback(np.zeros((blocksize, 1), "float32"), blocksize, None, None)
+            assert (samplerate, blocksize) == (8000, 160)
+
+        def __enter__(self):
+            for _ in range(5):
+                self.push()
+
+        def __exit__(self, *_):
+            pass
+
+    class Queue(queue.SimpleQueue):
+        def get(self):
+            if self.empty():
+                raise KeyboardInterrupt
+            return super().get()
+
+    monkeypatch.setattr(queue, "SimpleQueue", Queue)
+    stand_in = SimpleNamespace(InputStream=Microphone, PortAudioError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "sounddevice", stand_in)
+    assert cli.main(["stream", "--mic", "--model", streaming_model]) == 0
+    assert "0.10 s heard" in capsys.readouterr().err

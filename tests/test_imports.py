@@ -8,7 +8,7 @@ import pytest
 
 import speechrnn.cli
 
-HEAVY = ("tensorflow", "keras", "librosa", "scipy", "rich", "matplotlib")
+HEAVY = ("tensorflow", "keras", "onnx", "librosa", "scipy", "rich", "matplotlib")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -27,6 +27,7 @@ def imported(code):
         "speechrnn.corpora",
         "speechrnn.decoding",
         "speechrnn.transcribe, speechrnn.evaluate",
+        "speechrnn.protocols, speechrnn.runtime.loading, speechrnn.runtime.session, onnxruntime",
         "speechrnn.training.options",
     ],
 )

@@ -129,3 +129,122 @@ def test_stock_loss_call_counts_every_frame(ragged):
     target, logits, _ = ragged
     full = np.full(len(logits), logits.shape[1], "int32")
     np.testing.assert_allclose(losses.CTC()(target, logits), losses.ctc(target, logits, full).numpy().mean(), rtol=1e-6)
+
+
+def divergence(p, q):
+    return (p * np.log(p / q)).sum()
+
+
+def test_consistency_is_the_symmetric_divergence_of_the_valid_frames(rng):
+    logits, frames = rng.normal(size=(4, 6, 5)).astype("float32"), np.array([6, 4, 6, 4], "int32")
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    a, b = p[:2], p[2:]
+    expected = [
+        (divergence(x[:n], y[:n]) + divergence(y[:n], x[:n])) / 2 for x, y, n in zip(a, b, frames, strict=False)
+    ]
+    logits[1::2, 4:] = np.nan
+    got, gradient = loss_and_gradient(lambda x: losses.consistency(x, frames), logits)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    # Each view moves towards the other, held fixed: half the difference of the probabilities.
+    difference = np.where(np.isnan(logits[:2]), 0, (a - b) / 2)
+    np.testing.assert_allclose(gradient, np.concatenate([difference, -difference]), atol=1e-6)
+
+
+def test_the_loss_of_two_views_adds_their_disagreement(rng):
+    target, logits = np.array([[1, 2], [3, 0]] * 2, "int32"), rng.normal(size=(4, 6, 5)).astype("float32")
+    frames, weight = np.array([6, 4, 6, 4], "int32"), np.array([1, 0, 1, 0], "float32")
+    expected = losses.CTC()(target, logits, weight, frames) + 0.3 * losses.consistency(logits, frames)[0]
+    loss = losses.CTC.from_config(losses.CTC(consistency=0.3).get_config())
+    np.testing.assert_allclose(loss(target, logits, weight, frames), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"zero or positive. Received: consistency=-1"):
+        losses.CTC(consistency=-1)
+
+
+def reference(target, logits, frames):
+    """Loss and gradient of one row by the forward and backward variables of Graves et al., in float64."""
+    logits = logits[:frames].astype("float64")
+    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    symbols = np.zeros(2 * len(target) + 1, int)
+    symbols[1::2] = target
+    skips = np.zeros(len(symbols), bool)
+    skips[2:] = (symbols[2:] != 0) & (symbols[2:] != symbols[:-2])
+
+    def forward(emitted, skips):
+        table = np.full(emitted.shape, -np.inf)
+        table[0, :2] = emitted[0, :2]
+        for t in range(1, len(table)):
+            before = table[t - 1]
+            stepped, skipped = np.roll(before, 1), np.where(skips, np.roll(before, 2), -np.inf)
+            stepped[0] = -np.inf
+            table[t] = emitted[t] + np.logaddexp(np.logaddexp(before, stepped), skipped)
+        return table
+
+    emitted = log_p[:, symbols]
+    alpha = forward(emitted, skips)
+    backward_skips = np.roll(skips, -2)[::-1]
+    beta = forward(emitted[::-1, ::-1], backward_skips)[::-1, ::-1]
+    total = np.logaddexp(alpha[-1, -1], alpha[-1, -2])
+    gradient = np.exp(log_p)
+    for state, symbol in enumerate(symbols):
+        gradient[:, symbol] -= np.exp(alpha[:, state] + beta[:, state] - emitted[:, state] - total)
+    return -total, gradient
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0], ids=["flat", "plain", "certain"])
+def test_long_rows_are_exact(scale):
+    rng = np.random.default_rng(3)
+    target = np.zeros((3, 150), "int32")
+    for row, length in enumerate((150, 149, 2)):
+        target[row, :length] = rng.integers(1, 12, length)
+    logits = (scale * rng.normal(size=(3, 900, 12))).astype("float32")
+    frames = np.array([900, 333, 900], "int32")
+    loss, gradient = loss_and_gradient(lambda x: losses.ctc(target, x, frames), logits)
+    for row, length in enumerate(frames):
+        expected = reference(target[row][target[row] > 0], logits[row], length)
+        np.testing.assert_allclose(loss[row], expected[0], rtol=1e-5)
+        np.testing.assert_allclose(gradient[row, :length], expected[1], atol=1e-4)
+
+
+def test_a_symbol_of_probability_zero_makes_only_its_own_row_impossible(ragged):
+    target, logits, frames = ragged
+    forbidden = logits.copy()
+    forbidden[0, :, target[0, 0]] = -np.inf
+    loss, gradient = loss_and_gradient(lambda x: losses.ctc(target, x, frames), forbidden)
+    assert np.isinf(loss[0]) and not gradient[0].any()
+    expected = loss_and_gradient(lambda x: losses.ctc(target, x, frames), logits)
+    np.testing.assert_allclose(loss[1:], expected[0][1:], rtol=1e-6)
+    np.testing.assert_allclose(gradient[1:], expected[1][1:], atol=1e-6)
+
+
+def test_logits_that_are_no_numbers_show_in_their_own_row_only(ragged):
+    target, logits, frames = ragged
+    broken = logits.copy()
+    broken[1, 3, 2] = np.nan
+    loss, gradient = loss_and_gradient(lambda x: losses.ctc(target, x, frames), broken)
+    assert np.isnan(loss[1]) and np.isfinite(np.delete(loss, 1)).all()
+    assert np.isnan(gradient[1]).any() and np.isfinite(np.delete(gradient, 1, 0)).all()
+
+
+def test_the_kernels_of_a_gpu_and_of_a_cpu_agree(ragged):
+    target, logits, frames = ragged
+    expected = loss_and_gradient(lambda x: losses._ctc_eager(target, x, frames), logits)
+    found = loss_and_gradient(lambda x: losses._ctc_of_tensorflow(target, x, frames), logits)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_loss_and_gradient_on_a_gpu_are_those_of_a_cpu(ragged):
+    target, logits, frames = ragged
+    with tf.device("CPU"):
+        expected = loss_and_gradient(lambda x: losses._ctc_eager(target, x, frames), logits)
+    found = loss_and_gradient(lambda x: losses.ctc(target, x, frames), logits)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4)
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
+
+
+def test_few_sizes_are_compiled():
+    counts = [*range(1, 200, 7), *range(200, 4000, 200)]
+    sizes = [int(losses._rounded(tf.constant(count))) for count in counts]
+    assert len(set(sizes)) < 14
+    assert all(count <= size <= 1.5 * max(count, 64) for count, size in zip(counts, sizes, strict=True))

@@ -293,6 +293,29 @@ def test_fit_passes_over_the_epochs_in_order(corpus, layer):
     assert plan.epoch == 5
 
 
+def test_views_are_one_utterance_augmented_in_two_ways(corpus, layer):
+    options = {"batch_size": 4, "shuffle": True, "seed": 3, "augmentation": SPEECH}
+    dataset = batches(corpus, layer, VOCABULARY, views=2, **options)
+    assert dataset.element_spec[0]["features"].shape.as_list() == [8, None, 8]
+    _, single = rows_of(batches(corpus, layer, VOCABULARY, **options))
+    for (inputs, *rest), (values, *others) in zip(dataset, single, strict=True):
+        first, second = np.split(inputs["features"].numpy(), 2)
+        np.testing.assert_array_equal(first, values)
+        assert not (first == second).all()
+        for values, expected in zip([inputs["frames"], *rest], others, strict=True):
+            for half in np.split(values.numpy(), 2):
+                np.testing.assert_array_equal(half, expected)
+
+
+def test_views_that_would_be_the_same_are_refused(corpus, layer):
+    with pytest.raises(ValueError, match=r"they would be the same. Received: views=2, augmentation=None"):
+        batches(corpus, layer, VOCABULARY, views=2)
+    with pytest.raises(ValueError, match="they would be the same"):
+        batches(corpus, layer, VOCABULARY, views=2, augmentation=Augmentation(speed=(0.9, 1.1)))
+    with pytest.raises(ValueError, match="at least 1. Received: views=0"):
+        batches(corpus, layer, VOCABULARY, views=0)
+
+
 def test_speeds_stay_in_their_range_and_differ(tmp_path, layer):
     examples = make_corpus(tmp_path, 80)
     options = {"batch_size": 8, "augmentation": Augmentation(speed=(0.8, 1.25))}

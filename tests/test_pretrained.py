@@ -2,14 +2,15 @@
 
 import pytest
 
-from speechrnn import recognizer, transcribe
+from speechrnn import transcribe
 from speechrnn.corpora import an4
 from speechrnn.evaluate import evaluate
+from speechrnn.runtime import Session
 
 
 def test_is_small_and_names_its_sources():
     assert transcribe.DEFAULT_MODEL.stat().st_size <= 12_000_000
-    card = recognizer.load(transcribe.DEFAULT_MODEL).card
+    card = Session(transcribe.DEFAULT_MODEL).card
     assert "AN4" in card["data"] and "Free Spoken Digit Dataset" in card["data"]
     assert "CC BY-SA 4.0" in card["licence"]
 

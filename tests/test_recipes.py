@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pipelines import an4_ctc, letters_numbers
+from pipelines import an4_ctc, letters_numbers, streaming
 
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
 
@@ -15,6 +15,27 @@ def test_an4(data_dir, tmp_path):
     run, report = an4_ctc.main(str(data_dir / "an4"), str(tmp_path), options=options, **TINY)
     assert len(report.utterances) == 130
     assert report.hits + report.substitutions + report.deletions == 773
+    assert run.best_epoch == 1
+
+
+def thinned(prepare):
+    """A corpus of which only every tenth example is kept."""
+
+    def few(*arguments, **options):
+        return {name: found[::10] for name, found in prepare(*arguments, **options).items()}
+
+    return few
+
+
+@pytest.mark.slow
+def test_streaming(data_dir, tmp_path, monkeypatch):
+    for corpus in (streaming.an4, streaming.fsdd):
+        monkeypatch.setattr(corpus, "prepare", thinned(corpus.prepare))
+    options = dataclasses.replace(streaming.OPTIONS, epochs=1)
+    folders = str(data_dir / "an4"), str(data_dir / "fsdd" / "recordings")
+    run, letters, digits = streaming.main(*folders, str(tmp_path), options=options, **TINY)
+    assert (len(letters.utterances), len(digits.utterances)) == (13, 100)
+    assert (tmp_path / "english_letters_numbers_streaming.onnx").exists()
     assert run.best_epoch == 1
 
 

@@ -12,8 +12,14 @@ from speechrnn.layers import execution_path, scan
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 CELLS = ["LSTM", "GRU", "SimpleRNN"]
-ROWS, STEPS, FEATURES, UNITS = 4, 30, 5, 6  # the last chunk of the scan is not whole
+ROWS, STEPS, FEATURES, UNITS = 4, 30, 5, 6
 LENGTHS = [30, 17, 1, 24]
+
+
+@pytest.fixture(autouse=True)
+def several_chunks(monkeypatch):
+    """Chunks so short that a sequence has two, the last one not whole."""
+    monkeypatch.setattr(scan, "CHUNK", 24)
 
 
 @pytest.fixture

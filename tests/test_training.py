@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from speechrnn import audio, recognizer
+from speechrnn import audio, pipeline, recognizer
 from speechrnn.faults import Faults
-from speechrnn.features import LogMel
+from speechrnn.features import Augmentation, LogMel
+from speechrnn.losses import CTC
 from speechrnn.manifest import Example
 from speechrnn.networks import recurrent_ctc
 from speechrnn.recognizer import SpeechRecognizer
@@ -61,6 +62,23 @@ def small_model(seed=3, dtype=None):
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tones")
     return tones(folder, 48, 0), tones(folder, 12, 1)
+
+
+def test_consistency_trains_on_two_views_and_counts_their_disagreement(corpus, tmp_path):
+    examples, augmentation = corpus[0], Augmentation(feature_noise=0.5)
+    options = TrainingOptions(epochs=1, batch_size=8, learning_rate=1e-9, consistency=1e4)
+    model = small_model()
+    run = train(model, examples, options=options, augmentation=augmentation, out=tmp_path / "views.keras")
+    dataset = pipeline.batches(
+        examples, model.features, model.vocabulary, batch_size=8, shuffle=True, seed=1, augmentation=augmentation,
+        stride=model.stride, views=2,
+    )  # fmt: skip
+    loss = CTC(consistency=1e4)
+    expected = [float(loss(y, model(x, training=False), w, model.logit_frames(x))) for x, y, w in dataset]
+    plain = [float(CTC()(y, model(x, training=False), w, model.logit_frames(x))) for x, y, w in dataset]
+    assert np.mean(expected) > 2 * np.mean(plain)
+    # Dropout moves it a little.
+    assert run.history[0]["loss"] == pytest.approx(np.mean(expected), rel=0.2)
 
 
 def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):

@@ -19,7 +19,10 @@ from speechrnn import __version__
 from speechrnn.cli.declared import summary
 from speechrnn.faults import suggestion
 
-VERBS = ("prepare", "download", "check-manifest", "train", "transcribe", "evaluate", "doctor")
+VERBS = (
+    "prepare", "download", "check-manifest", "train", "transcribe", "stream", "evaluate", "align", "lm", "calibrate",
+    "export", "doctor",
+)  # fmt: skip
 
 DONE, SOME_FAILED, NOTHING_DONE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
 
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return BROKEN_PIPE
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         if os.environ.get("SPEECHRNN_TRACEBACK"):
             raise
         message = _message(error)
@@ -113,7 +116,7 @@ def _log_to_stderr() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _message(error: OSError | ValueError) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     return str(error)

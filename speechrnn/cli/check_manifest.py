@@ -65,5 +65,5 @@ def _held_against(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.model:
         model = terminal.load_model(arguments.model)
         fitting = {"vocabulary": model.vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
-        return {**options, **fitting, "frame_count": model.features.frame_count}
+        return {**options, **fitting, "frame_count": model.feature_frames}
     return options

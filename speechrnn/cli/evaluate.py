@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speechrnn import manifest
-from speechrnn.cli import terminal
+from speechrnn.cli import decoding, terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Faults
 
@@ -25,14 +25,15 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("model", metavar="MODEL", help="a .keras recogniser")
+    made.add_argument("model", metavar="MODEL", help="a .onnx or .keras recogniser")
     made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts")
     made.add_argument("--json", action="store_true", help="the whole report as one JSON object")
     made.add_argument("--details", action="store_true", help="with --json: every utterance with its texts and counts")
     made.add_argument("--per-speaker", action="store_true", help="a table of the speakers")
     terminal.add_output(made)
-    skip = ("model", "examples", "faults", "progress")
+    skip = ("model", "examples", "decoder", "faults", "progress")
     add_options(made, _FUNCTION, title="evaluation", prefix="evaluation", skip=skip)
+    decoding.add(made)
     return made
 
 
@@ -46,9 +47,11 @@ def run(words: list[str]) -> int:
         from speechrnn import evaluate
 
         with terminal.progress(len(examples), "utterances") as progress:
+            model = terminal.load_model(arguments.model)
             report = evaluate.evaluate(
-                terminal.load_model(arguments.model),
+                model,
                 examples,
+                decoder=decoding.chosen(arguments, model.vocabulary),
                 faults=faults,
                 progress=progress,
                 **collect(arguments, _FUNCTION),

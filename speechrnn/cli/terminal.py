@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
 from speechrnn.files import replacing
+from speechrnn.formats import as_json as as_json
+from speechrnn.formats import clock
 
 if TYPE_CHECKING:
-    import keras
-
-    from speechrnn.recognizer import SpeechRecognizer
+    from speechrnn.runtime import Session, StreamingSession
 
 
 def add_output(parser: Parser) -> None:
@@ -70,16 +69,6 @@ def _unwritable(path: str, error: OSError) -> ValueError:
     return ValueError(f"{path}: cannot be written ({error.strerror}). Make room, or choose another --out.")
 
 
-def as_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON in readable UTF-8; a file name that is not UTF-8 is escaped, since JSON could not hold its bytes."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, indent=indent)
-    return text
-
-
 def name_fault(fault: Fault) -> None:
     """One line on standard error."""
     print(f"speechrnn: {' '.join(str(fault).split())}", file=sys.stderr)
@@ -118,44 +107,88 @@ def progress(total: int | None, what: str, *, to_terminal: bool = False) -> Iter
         yield lambda done: bar.advance(task, done if isinstance(done, int) else 1)
 
 
-def load_model(path: str | None) -> SpeechRecognizer:
-    """The recogniser in a file, or the one that comes with the package.
+@contextmanager
+def transcription_progress(
+    total: int, *, to_terminal: bool = False
+) -> Iterator[tuple[Callable[[object], None], Callable[[str, float, float], None]]]:
+    """As `progress` over files, and a second function for the place within a long one: path, seconds done, seconds."""
+    if not sys.stderr.isatty() or (to_terminal and sys.stdout.isatty()):
+        yield lambda done: None, lambda path, done, seconds: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        files = bar.add_task("files", total=total, done=f"0/{total}")
+        within = bar.add_task("", visible=False, done="")
+
+        def advance(path: object) -> None:
+            bar.advance(files)
+            bar.update(files, done=f"{round(bar.tasks[0].completed)}/{total}")
+            bar.update(within, visible=False)
+
+        def heard(path: str, done: float, seconds: float) -> None:
+            place = f"{clock(done)[:8]}/{clock(seconds)[:8]}" if seconds else clock(done)[:8]
+            name = os.path.basename(path)
+            bar.update(within, description=name, total=seconds or None, completed=done, done=place, visible=True)
+
+        yield advance, heard
+
+
+def load_model(path: str | None) -> Session | StreamingSession:
+    """The recogniser in a file, or the one that comes with the package, as a session.
 
     Raises:
         FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
     """
-    from speechrnn.transcribe import DEFAULT_MODEL
+    from speechrnn.runtime import loading
+    from speechrnn.transcribe import loaded
+
+    if path is not None and loading.needs_tensorflow(path):
+        start_tensorflow(f"{path}: a .keras model")
+    return loaded(path)
+
+
+def load_streaming(path: str | None) -> StreamingSession:
+    """A recogniser that runs block by block: the one in a file, or the one that comes with the package.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    from speechrnn.runtime import loading
+    from speechrnn.runtime.streaming import DEFAULT_MODEL
 
     if path is None and not DEFAULT_MODEL.exists():
-        raise FileNotFoundError(f"{DEFAULT_MODEL}: this installation has no model of its own. Give one with --model.")
-    if path is not None and not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such model file.")
-    start_tensorflow()
-    from speechrnn import recognizer
-
-    return recognizer.load(DEFAULT_MODEL if path is None else path)
+        raise FileNotFoundError("This installation has no streaming model of its own. Give one with --model.")
+    if path is not None and loading.needs_tensorflow(path, streaming=True):
+        start_tensorflow(f"{path}: a .keras model")
+    return loading.load_streaming(DEFAULT_MODEL if path is None else path)
 
 
-def load_any_model(path: str) -> keras.Model:
-    """Any Keras model in a file.
-
-    Raises:
-        FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
-    """
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such model file.")
-    start_tensorflow()
-    from speechrnn import recognizer
-
-    return recognizer.load_any(path)
-
-
-def start_tensorflow() -> None:
+def start_tensorflow(what: str = "This") -> None:
     """Import TensorFlow without the notes that it writes to standard error; a failure shows them.
 
     Someone who sets TF_CPP_MIN_LOG_LEVEL gets what they ask for.
+
+    Args:
+        what: What needs it, for the error.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
     """
+    try:
+        _import_tensorflow()
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise ModuleNotFoundError(f"{what} needs TensorFlow. Install it: pip install 'speechrnn[train]'") from error
+
+
+def _import_tensorflow() -> None:
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        import tensorflow
+
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()

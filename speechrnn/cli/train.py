@@ -72,7 +72,7 @@ def run(words: list[str]) -> int:
 
 
 def _train(arguments: argparse.Namespace, examples: list[Example], valid: list[Example], how: dict[str, Any]) -> int:
-    terminal.start_tensorflow()
+    terminal.start_tensorflow("speechrnn train")
     import keras
 
     from speechrnn.features import Augmentation

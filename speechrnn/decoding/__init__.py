@@ -1,5 +1,9 @@
-"""From logits to symbols; NumPy only, so that a server or a browser session needs no TensorFlow."""
+"""From logits to symbols; no TensorFlow, so that a server or a browser session needs none."""
 
+from speechrnn.decoding.alignment import align
+from speechrnn.decoding.automata import Boost, Grammar
+from speechrnn.decoding.beam import BeamSearch, Hypothesis
 from speechrnn.decoding.greedy import Path, greedy
+from speechrnn.decoding.ngram import NGram
 
-__all__ = ["Path", "greedy"]
+__all__ = ["BeamSearch", "Boost", "Grammar", "Hypothesis", "NGram", "Path", "align", "greedy"]

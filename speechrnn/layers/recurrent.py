@@ -5,12 +5,27 @@ compiled scan of `speechrnn.layers.scan`. `execution_path(layer)` says which, an
 zeros, and the last output and the states are those of the last valid step; what masked steps hold never matters.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from speechrnn.layers.scan import scan
+
+_PLAIN: ContextVar[bool] = ContextVar("plain loops", default=False)
+
+
+@contextmanager
+def plain_loops() -> Iterator[None]:
+    """Within it layers are traced as Keras's own loops, without XLA and cuDNN: slow, and run by any TensorFlow."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
 
 
 class ExecutionPath(NamedTuple):
@@ -65,6 +80,8 @@ class _Scanned(keras.layers.RNN):
     @property
     def execution_path(self) -> ExecutionPath:
         """How this layer runs on this machine, and why."""
+        if _PLAIN.get():
+            return ExecutionPath("keras", "plain loops were asked for")
         for option, needed in _fixed_options(self).items():
             value = getattr(self, option)
             if value != needed:
@@ -86,11 +103,13 @@ class _Scanned(keras.layers.RNN):
         return self._stock(sequences, initial_state, mask, training)
 
     def _stock(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple[Any, Any, Any]:
+        # Past Keras's LSTM and GRU, which look for a GPU themselves.
+        loop = keras.layers.RNN.inner_loop.__get__(self) if _PLAIN.get() else super().inner_loop
         if mask is None:
-            return super().inner_loop(sequences, initial_state, None, training=training)
+            return loop(sequences, initial_state, None, training=training)
         mask = tf.cast(mask, tf.bool)
         sequences = tf.where(mask[:, :, None], sequences, tf.zeros((), sequences.dtype))
-        _, outputs, states = super().inner_loop(sequences, initial_state, mask, training=training)
+        _, outputs, states = loop(sequences, initial_state, mask, training=training)
         if self.return_sequences:
             shown = tf.reverse(mask, [1]) if self.go_backwards else mask
             outputs = tf.where(shown[:, :, None], outputs, tf.zeros((), outputs.dtype))

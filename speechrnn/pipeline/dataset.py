@@ -97,6 +97,7 @@ def batches(
     stride: int = 1,
     max_duration: float | None = None,
     buckets: int = 8,
+    views: int = 1,
     initial_epoch: int = 0,
     sample_rate: int | None = None,
     classes: Sequence[str] | None = None,
@@ -129,6 +130,8 @@ def batches(
         stride: Feature frames to an output frame of the network, which decides whether a text fits.
         max_duration: Longest example, in seconds; a longer one is a fault.
         buckets: Largest number of batch shapes.
+        views: Copies of every row that are augmented differently, at the same speed; row `i + k * batch_size` is view
+            `k` of row `i`.
         initial_epoch: Number of the first pass.
         sample_rate: Samples per second of the signals where `features` is None.
         classes: Names of the classes, in order, for examples with a `label`; an integer label is its own class.
@@ -145,6 +148,7 @@ def batches(
     if batch_size is not None and batch_seconds is not None:
         raise ValueError(f"Give one of `batch_size` and `batch_seconds`. Received: {batch_size=}, {batch_seconds=}.")
     _check_folders(augmentation)
+    _check_views(views, features, augmentation)
     workers = workers or os.cpu_count() or 1
     records = None
     if isinstance(examples, str | os.PathLike):
@@ -176,7 +180,7 @@ def batches(
         source = FeatureSource(one_by_one(features), features.num_features, framing, store, decode)
     else:
         source = Source(framing, store, augmentation if changes else None, decode)
-    return _dataset(Loader(entries, planner, source, collected), plan, features, augmentation, in_graph, workers)
+    return _dataset(Loader(entries, planner, source, collected), plan, features, augmentation, in_graph, workers, views)
 
 
 def _dataset(
@@ -186,14 +190,15 @@ def _dataset(
     augmentation: Augmentation | None,
     in_graph: GraphDecoder | None,
     workers: int,
+    views: int,
 ) -> tf.data.Dataset:
     sizes = {bucket.batch_size for bucket in plan.planner.buckets}
     rows = sizes.pop() if len(sizes) == 1 else None
     given = loader.source.width  # None where what is loaded are signals
     layer = features if given is None else None
-    graph = None if features is None else FeatureGraph(layer, augmentation, warp_of(features, augmentation))
+    graph = None if features is None else FeatureGraph(layer, augmentation, warp_of(features, augmentation), views)
     dataset = passes(
-        loader.load, plan, steps=plan.steps, finish=graph, workers=workers,
+        loader.load, plan, steps=plan.steps, finish=graph, workers=workers, views=views,
         shapes=([rows, None] if given is None else [rows, None, given],
                 [rows] if plan.entries[0].target.ndim == 0 else [rows, None]),
         names=("signal", "length") if features is None else ("features", "frames"),
@@ -271,6 +276,17 @@ def _check_folders(augmentation: Augmentation | None) -> None:
         folder = getattr(augmentation, name, None)
         if folder is not None and not os.path.isdir(folder):
             raise ValueError(f"`{name}` must be a folder of recordings. Received: {folder!r}, which is none.")
+
+
+def _check_views(views: int, features: Any, augmentation: Augmentation | None) -> None:
+    if views < 1:
+        raise ValueError(f"`views` must be at least 1. Received: views={views}.")
+    if views > 1 and (features is None or augmentation is None or not augmentation.changes_features):
+        raise ValueError(
+            "Two views of an utterance need features and an augmentation of them, or they would be the same. "
+            f"Received: views={views}, {augmentation=}. Set frequency_scale, feature_noise, time_masks or "
+            "frequency_masks."
+        )
 
 
 def _opened(

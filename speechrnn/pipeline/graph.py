@@ -78,6 +78,11 @@ def _augment_rows(
     return tf.map_fn(one, (features, frames, seeds), fn_output_signature=tf.float32)
 
 
+def repeated(rows: tf.Tensor, times: int) -> tf.Tensor:
+    """The rows of a batch, `times` over: `(times * batch, ...)`."""
+    return rows if times == 1 else tf.concat([rows] * times, 0)
+
+
 class FeatureGraph:
     """Features of padded signals, and their augmentation, as operations of a graph.
 
@@ -85,21 +90,30 @@ class FeatureGraph:
         features: The layer; None where the loaded values are features already.
         augmentation: How the features are changed, or None.
         warp: What scaling the frequency axis in hertz needs; see `warp_of`.
+        views: Times that every row is given, each augmented in its own way.
     """
 
     def __init__(
-        self, features: keras.Layer | None, augmentation: Augmentation | None, warp: np.ndarray | None
+        self,
+        features: keras.Layer | None,
+        augmentation: Augmentation | None,
+        warp: np.ndarray | None,
+        views: int = 1,
     ) -> None:
         self._layer = None if features is None else own(features)
         changes = augmentation is not None and augmentation.changes_features
         self._augmentation = augmentation if changes else None
         self._warp = warp
+        self._views = views
 
     def __call__(self, values: tf.Tensor, lengths: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Features and frame counts."""
         if self._layer is not None:
             values, lengths = self._layer(values, lengths, training=False), self._layer.frame_count(lengths)
+        values, lengths = repeated(values, self._views), repeated(lengths, self._views)
         if self._augmentation is not None:
+            # The first number of a seed is random for each epoch, so its neighbours belong to no other.
+            seeds = tf.concat([seeds + np.array([[view, 0]], np.int32) for view in range(self._views)], 0)
             augmented = _augment_rows(values, lengths, seeds, self._augmentation, self._warp)
             values = tf.ensure_shape(augmented, values.shape)
         return values, lengths
@@ -115,6 +129,7 @@ def passes(
     names: tuple[str, str],
     decoded: Callable[[tf.data.Dataset], tf.data.Dataset] | None,
     workers: int,
+    views: int = 1,
 ) -> tf.data.Dataset:
     """A dataset each pass over which is the epoch that `state` counts.
 
@@ -127,6 +142,7 @@ def passes(
         names: Keys of values and lengths.
         decoded: Adds signals decoded in the graph to the steps, or None.
         workers: Batches in the making at a time.
+        views: Times that `finish` gives every row; target and weight are repeated as often.
     """
     rows = shapes[0][0]
 
@@ -142,7 +158,7 @@ def passes(
         values, lengths, target, weight, seeds = tensors
         if finish is not None:
             values, lengths = finish(values, lengths, seeds)
-        return epoch, step, ({names[0]: values, names[1]: lengths}, target, weight)
+        return epoch, step, ({names[0]: values, names[1]: lengths}, repeated(target, views), repeated(weight, views))
 
     def begun() -> np.int64:
         return np.int64(state.epoch)

@@ -32,6 +32,8 @@ class TrainingOptions:
     """Largest global gradient norm; 0 turns clipping off."""
     average: float = 0.0
     """Momentum of the moving average of the weights that is validated and saved, such as 0.998; 0 turns it off."""
+    consistency: float = 0.0
+    """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work a step."""
     monitor: Literal["wer", "loss"] = "wer"
     """What decides which epoch is the best: validation word error rate, or validation loss."""
     patience: int = 0
@@ -59,7 +61,7 @@ class TrainingOptions:
             _require(math.isfinite(value) and value > 0, name, "positive", value)
         for name in ("warmup", "average"):
             _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
-        for name in ("weight_decay", "clip_norm", "patience"):
+        for name in ("weight_decay", "clip_norm", "consistency", "patience"):
             _require(getattr(self, name) >= 0, name, "zero or positive", getattr(self, name))
         _require(self.monitor in ("wer", "loss"), "monitor", '"wer" or "loss"', self.monitor)
         if self.batch_seconds is not None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from speechrnn import diagnostics, files, pipeline
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
+from speechrnn.losses import CTC
 from speechrnn.manifest import Example
 from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
@@ -95,7 +96,11 @@ def train(
     if len(collected):
         console.print(collected.summary(len(examples) + len(valid or ())), highlight=False, soft_wrap=True)
     steps = len(batches)
-    model.compile(optimizer=make_optimizer(options, model, steps * options.epochs), jit_compile=False)
+    model.compile(
+        optimizer=make_optimizer(options, model, steps * options.epochs),
+        loss=CTC(consistency=options.consistency),
+        jit_compile=False,
+    )
     if state.epoch:
         state.restore(folder, model)
         console.print(f"resuming after epoch {state.epoch}", highlight=False, soft_wrap=True)
@@ -180,6 +185,7 @@ def _batches(
         max_duration=options.max_duration,
         faults=faults,
         stride=model.stride,
+        views=2 if training and options.consistency else 1,
         initial_epoch=epoch,
     )
 

@@ -1,0 +1,66 @@
+"""A small model that listens: English letters, numbers and commands, word by word while they are said.
+
+    python -m pipelines.streaming --an4 DIR --fsdd DIR
+
+One direction, statistics of the training set instead of the utterance's, and otherwise the data of
+`pipelines/letters_numbers.py`: AN4's training set without eight speakers, which decide which epoch is kept, and four of
+FSDD's six speakers. Since no level is taken out of an utterance, training varies it. Tested on AN4's test set and on
+the two other FSDD speakers, block by block as it will be used.
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+
+from pipelines.an4_ctc import VALID_SPEAKERS
+from pipelines.letters_numbers import CARD, HELD_OUT
+from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, audio, recurrent_ctc, train
+from speechrnn.corpora import an4, fsdd
+from speechrnn.evaluate import evaluate, print_report
+from speechrnn.runtime import StreamingSession
+from speechrnn.runtime.export import export
+
+UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 320, 3, 2, 0.4
+OPTIONS = TrainingOptions(epochs=50, batch_seconds=44, learning_rate=1.5e-3, average=0.998, validate_every=3)
+RATE = 16000
+
+
+def main(an4_dir: str, fsdd_dir: str, out: str = "runs/streaming", resume: bool = False, options=OPTIONS, **net):
+    """Train, keep the best epoch, export it for streaming, and report the errors on both test sets."""
+    letters = an4.prepare(an4_dir, Path(out, "an4"), overwrite=True)
+    digits = fsdd.prepare(fsdd_dir, Path(out, "fsdd"), by="speaker", held_out=HELD_OUT, overwrite=True)
+    training = [example for example in letters["train"] if example.subject not in VALID_SPEAKERS] + digits["train"]
+    valid = [example for example in letters["train"] if example.subject in VALID_SPEAKERS]
+    keras.utils.set_random_seed(options.seed)
+    vocabulary = Vocabulary.from_texts(example.text for example in letters["train"])
+    features = LogMel(RATE, normalize="global")
+    features.adapt(audio.read(example.path, sample_rate=RATE)[0] for example in training)
+    sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "dropout": DROPOUT, **net}
+    network = recurrent_ctc(
+        "lstm", num_features=features.num_features, vocabulary_size=len(vocabulary), bidirectional=False, **sizes
+    )
+    run = train(
+        SpeechRecognizer(features, network, vocabulary, card={**CARD, "streaming": "one direction, 55 ms"}),
+        training,
+        valid=valid,
+        options=options,
+        augmentation=Augmentation.speech(gain=(-12.0, 12.0)),
+        out=Path(out, "english_letters_numbers_streaming.keras"),
+        resume=resume,
+        overwrite=not resume,
+    )
+    stream = StreamingSession(export(run.model, streaming=True, overwrite=True))
+    reports = evaluate(stream, letters["test"]), evaluate(stream, digits["test"])
+    for report in reports:
+        print_report(report, per_speaker=report is reports[1])
+    return run, *reports
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--an4", dest="an4_dir", required=True, help="AN4's official tree")
+    parser.add_argument("--fsdd", dest="fsdd_dir", required=True, help="FSDD's folder of recordings")
+    parser.add_argument("--out", default="runs/streaming", help="folder for manifests, models and logs")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    main(**vars(parser.parse_args()))

@@ -1,0 +1,82 @@
+"""Find what the confidence of a recognised word is worth, on validation data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from speechrnn import edits, manifest, transcribe
+from speechrnn.cli import decoding, terminal
+from speechrnn.cli.options import Parser
+from speechrnn.faults import Fault, Faults
+
+_EPILOG = """\
+Writes the calibration as JSON, for `speechrnn transcribe --calibration FILE`, and prints the expected calibration error
+before and after; the latter is measured on each half of the recordings with what the other half gave. Calibrate with
+the decoding options that will be used.
+"""
+
+
+def parser() -> Parser:
+    """The verb's options."""
+    made = Parser(
+        prog="speechrnn calibrate",
+        usage="speechrnn calibrate MODEL MANIFEST --out FILE [options]",
+        description=__doc__,
+        epilog=_EPILOG,
+    )
+    made.add_argument("model", metavar="MODEL", help="a .keras recogniser")
+    made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts; not the test set")
+    made.add_argument("--out", required=True, metavar="FILE", help="the calibration, as JSON")
+    made.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    decoding.add(made)
+    return made
+
+
+def run(words: list[str]) -> int:
+    """Calibrate; 0 if all recordings could be read, 1 otherwise."""
+    arguments = parser().parse_args(words)
+    from speechrnn.decoding.calibration import Calibration, calibration_error
+    from speechrnn.files import refuse_existing
+
+    refuse_existing(arguments.out, overwrite=arguments.overwrite)
+    faults = Faults()
+    examples = [example for example in manifest.read(arguments.manifest, faults=faults) if example.text is not None]
+    model = terminal.load_model(arguments.model)
+    decoder = decoding.chosen(arguments, model.vocabulary)
+    sure, right, half = [], [], []
+    with terminal.progress(len(examples), "utterances") as progress:
+        outcomes = transcribe.recognise(model, examples, decoder=decoder, progress=progress)
+        for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True)):
+            if isinstance(outcome, Fault):
+                faults.add(outcome.where, outcome.kind, outcome.message)
+                continue
+            judged = _judged(example.text or "", outcome)
+            sure += [word.confidence for word in outcome.words]
+            right += judged
+            half += [number % 2 == 0] * len(judged)
+    for fault in faults:
+        terminal.name_fault(fault)
+    p, hits, first = np.array(sure), np.array(right, bool), np.array(half, bool)
+    before = calibration_error(p, hits)
+    after = calibration_error(_crosswise(p, hits, first), hits)
+    Calibration.fit(p, hits).write(arguments.out, overwrite=arguments.overwrite, words=len(p), ece_before=before)
+    print(f"expected calibration error {before:.4f}, calibrated {after:.4f}; {len(p):,} words, {hits.mean():.1%} right")
+    return terminal.verdict(faults, len(examples) + len(faults), noun="utterances")
+
+
+def _judged(reference: str, transcript: transcribe.Transcript) -> list[bool]:
+    """Whether each recognised word stands for the same word of the reference."""
+    pairs = edits.align(reference.split(), [word.word for word in transcript.words]).pairs
+    return [said == heard for said, heard in pairs if heard is not None]
+
+
+def _crosswise(p: Any, hits: Any, first: Any) -> Any:
+    from speechrnn.decoding.calibration import Calibration
+
+    found = p.copy()
+    for half in (first, ~first):
+        if half.any() and (~half).any():
+            found[half] = Calibration.fit(p[~half], hits[~half])(p[half])
+    return found

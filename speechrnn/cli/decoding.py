@@ -1,0 +1,39 @@
+"""The options of decoding, which several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from speechrnn.cli.options import Parser, add_options, collect
+
+if TYPE_CHECKING:
+    from speechrnn.text import Vocabulary
+
+_FUNCTION = "speechrnn.decoding.options:decoder"
+
+
+def add(parser: Parser, *, skip: tuple[str, ...] = ()) -> None:
+    """`--beam`, `--lm` and their like."""
+    add_options(parser, _FUNCTION, title="decoding", prefix="decoding", skip=("vocabulary", *skip))
+
+
+def given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given."""
+    return collect(arguments, _FUNCTION)
+
+
+def chosen(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Any:
+    """The decoder that was asked for."""
+    from speechrnn.decoding import options
+
+    return options.decoder(vocabulary, **given(arguments))
+
+
+def calibration(path: str | None) -> Any:
+    """The calibration in a file, if one was named."""
+    if path is None:
+        return None
+    from speechrnn.decoding.calibration import Calibration
+
+    return Calibration.read(path)

@@ -1,0 +1,98 @@
+"""Forced alignment: where in the audio each symbol of a known text stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechrnn.decoding.greedy import BLANK, Path
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """float64 `(frames, vocabulary)`: natural logarithms of the probabilities.
+
+    Raises:
+        ValueError: `logits` is not two-dimensional, has no vocabulary, or holds NaN.
+    """
+    logits = np.asarray(logits)
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(f"Logits must have the shape (frames, vocabulary). Received: {logits.shape}.")
+    if np.isnan(logits).any():
+        raise ValueError(
+            f"Logits must be numbers. Received: NaN from frame {int(np.isnan(logits).any(axis=1).argmax())} on. "
+            "Look for NaN in the signal or in the model's weights."
+        )
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
+    """The likeliest CTC path of one utterance that spells `ids` (Viterbi; Graves et al. 2006, section 4.1, with max).
+
+    Args:
+        logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank.
+        ids: The symbols, none of them the blank; there may be none.
+
+    Returns:
+        The symbols with their frames and confidences, as `greedy` gives them.
+
+    Raises:
+        ValueError: The symbols need more frames than there are (one each, and one more between equal neighbours), or
+            an index is outside the vocabulary, or `logits` are no logits.
+
+    Example:
+    >>> logits = 9.0 * np.eye(3)[[0, 1, 1, 0, 1, 2]]
+    >>> path = align(logits, [1, 1, 2])
+    >>> path.start_frames, path.end_frames
+    (array([1, 4, 5], dtype=int32), array([3, 5, 6], dtype=int32))
+    """
+    logs = log_softmax(logits)
+    ids = np.asarray(ids, np.int32)
+    frames, vocabulary = logs.shape
+    if ids.ndim != 1 or ((ids <= BLANK) | (ids >= vocabulary)).any():
+        raise ValueError(f"Symbols must be a list of indices in [1, {vocabulary}). Received: {ids.tolist()!r:.100}.")
+    needed = len(ids) + int((ids[1:] == ids[:-1]).sum())
+    if needed > frames:
+        raise ValueError(
+            f"The text must fit the audio: its {len(ids)} symbols need {needed} frames. Received: {frames} frames. "
+            "Is it the text of another recording?"
+        )
+    return path_of(logs, ids, _best_states(logs, ids))
+
+
+def path_of(logs: np.ndarray, ids: np.ndarray, states: np.ndarray) -> Path:
+    """The symbols with their frames and confidences, from the state of each frame (`2 i + 1` is symbol `i`)."""
+    spoken = np.flatnonzero(states % 2)
+    labels = states[spoken] // 2
+    starts = spoken[np.searchsorted(labels, np.arange(len(ids)))]
+    ends = spoken[np.searchsorted(labels, np.arange(len(ids)), side="right") - 1] + 1
+    sums = np.bincount(labels, logs[spoken, ids[labels]], minlength=len(ids))
+    confidences = np.exp(sums / np.maximum(ends - starts, 1)).astype(np.float32)
+    return Path(ids, starts.astype(np.int32), ends.astype(np.int32), confidences)
+
+
+def _best_states(logs: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The state of each frame, int `(frames,)`; state `2 i + 1` is symbol `i`, the even ones are blanks."""
+    symbols = np.full(2 * len(ids) + 1, BLANK)
+    symbols[1::2] = ids
+    skips = np.zeros(len(symbols), bool)
+    skips[3::2] = ids[1:] != ids[:-1]
+    score = np.full(len(symbols), -np.inf)
+    score[0] = 0.0  # a virtual frame before the first, from which its two first states are reached
+    steps = np.zeros((len(logs), len(symbols)), np.int8)
+    paths = np.full((3, len(symbols)), -np.inf)
+    for frame, row in enumerate(logs[:, symbols]):
+        paths[0] = score
+        paths[1, 1:] = score[:-1]
+        paths[2, 2:] = np.where(skips[2:], score[:-2], -np.inf)
+        steps[frame] = paths.argmax(axis=0)
+        score = paths.max(axis=0) + row
+    state = len(symbols) - 1
+    if state and score[state - 1] > score[state]:
+        state -= 1
+    states = np.empty(len(logs), np.int64)
+    for frame in range(len(logs) - 1, -1, -1):
+        states[frame] = state
+        state -= steps[frame, state]
+    return states

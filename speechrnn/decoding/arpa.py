@@ -1,0 +1,165 @@
+"""ARPA files: n-gram language models as text, as SRILM, KenLM and others write them."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from speechrnn.faults import data_error
+from speechrnn.files import replacing
+
+LN10 = float(np.log(10.0))
+_COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
+
+
+class Level(NamedTuple):
+    """The n-grams of one order."""
+
+    words: np.ndarray
+    """int32 `(ngrams, order)`: indices of the words."""
+    log_probabilities: np.ndarray
+    """float64 `(ngrams,)`: natural logarithms."""
+    backoffs: np.ndarray
+    """float64 `(ngrams,)`: natural logarithms; 0 where the file has none."""
+
+
+def read(path: str | os.PathLike[str]) -> tuple[list[str], list[Level]]:
+    """Read an ARPA file, which may be gzipped.
+
+    Returns:
+        The words in the order of the file's unigrams, and the n-grams of each order from 1.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is cut off, holds other numbers of n-grams than it says, or is no ARPA file.
+    """
+    path = os.fspath(path)
+    lines = _numbered(path)
+    sizes = _header(path, lines)
+    words: dict[str, int] = {}
+    levels = []
+    for order, size in enumerate(sizes, start=1):
+        levels.append(_level(path, lines, words, order, size))
+    for number, line in lines:
+        if line == "\\end\\":
+            return list(words), levels
+        raise _fault(path, number, f"expects \\end\\ after {sizes[-1]:,} {len(sizes)}-grams", line)
+    raise _cut_off(path, "\\end\\")
+
+
+def _numbered(path: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers; white lines are passed over."""
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                text = line.decode("utf-8").strip("\r\n ")
+                if text.strip():
+                    yield number, text
+    except UnicodeDecodeError as error:
+        raise data_error(
+            path, "not text", f"{path}: is no ARPA file: it is not UTF-8 text ({error.reason})."
+        ) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _cut_off(path, f"the end of its gzip data ({error})") from error
+
+
+def _header(path: str, lines: Iterator[tuple[int, str]]) -> list[int]:
+    """Numbers of n-grams by order; the first section's line is consumed."""
+    for _, line in lines:
+        if line == "\\data\\":
+            break
+    else:
+        raise data_error(path, "no ARPA file", f"{path}: has no \\data\\ line, so it is no ARPA file.")
+    sizes: list[int] = []
+    for number, line in lines:
+        found = _COUNT.fullmatch(line)
+        if found and int(found[1]) == len(sizes) + 1:
+            sizes.append(int(found[2]))
+        elif line == "\\1-grams:" and sizes:
+            return sizes
+        else:
+            raise _fault(path, number, f"expects `ngram {len(sizes) + 1}=COUNT` or \\1-grams:", line)
+    raise _cut_off(path, "\\1-grams:")
+
+
+def _level(path: str, lines: Iterator[tuple[int, str]], words: dict[str, int], order: int, size: int) -> Level:
+    """The n-grams of one order; the next section's heading is consumed first for orders above 1."""
+    if order > 1:
+        number, line = next(lines, (0, ""))
+        if not number:
+            raise _cut_off(path, f"\\{order}-grams:")
+        if line != f"\\{order}-grams:":
+            raise _fault(path, number, f"expects \\{order}-grams: after as many {order - 1}-grams as it promised", line)
+    ids = np.empty((size, order), np.int32)
+    values = np.zeros((size, 2))
+    for row in range(size):
+        number, line = next(lines, (0, ""))
+        if not number:
+            raise _cut_off(path, f"{size - row:,} of {size:,} {order}-grams")
+        fields = line.split("\t") if "\t" in line else line.split()
+        gram = fields[1].split(" ") if "\t" in line and len(fields) > 1 else fields[1 : order + 1]
+        rest = fields[2:] if "\t" in line else fields[order + 1 :]
+        try:
+            if len(gram) != order or len(rest) > 1:
+                raise ValueError
+            values[row] = float(fields[0]), float(rest[0]) if rest else 0.0
+        except ValueError:
+            promised = f"expects one of {size:,} {order}-grams: log10 probability, {order} words, backoff"
+            raise _fault(path, number, promised, line) from None
+        if order == 1:
+            if words.setdefault(gram[0], row) != row:
+                raise _fault(path, number, "expects each unigram once", line)
+            ids[row, 0] = row
+        else:
+            try:
+                ids[row] = [words[word] for word in gram]
+            except KeyError as error:
+                raise _fault(path, number, f"has the word {error} that is no unigram", line) from None
+    if np.isnan(values).any() or (values[:, 0] > 1e-6).any():
+        row = int((np.isnan(values).any(axis=1) | (values[:, 0] > 1e-6)).argmax())
+        raise data_error(path, "invalid", f"{path}: log10 probabilities must be at most 0. Received: {values[row, 0]}.")
+    return Level(ids, values[:, 0] * LN10, values[:, 1] * LN10)
+
+
+def write(path: str | os.PathLike[str], words: list[str], levels: Iterable[Level], *, overwrite: bool = False) -> None:
+    """Write an ARPA file, gzipped if its name ends in `.gz`.
+
+    Raises:
+        FileExistsError: There is a file already and `overwrite` is false.
+    """
+    levels = list(levels)
+    with replacing(path, overwrite=overwrite) as file:
+        if os.fspath(path).endswith(".gz"):
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as zipped:
+                _write(zipped, words, levels)
+        else:
+            _write(file, words, levels)
+
+
+def _write(file: IO[bytes] | gzip.GzipFile, words: list[str], levels: list[Level]) -> None:
+    head = ["\\data\\", *(f"ngram {n}={len(level.words)}" for n, level in enumerate(levels, 1)), ""]
+    file.write("\n".join([*head, ""]).encode())
+    for order, level in enumerate(levels, start=1):
+        file.write(f"\\{order}-grams:\n".encode())
+        logs, backoffs = level.log_probabilities / LN10, level.backoffs / LN10
+        for ids, log, backoff in zip(level.words.tolist(), logs.tolist(), backoffs.tolist(), strict=True):
+            end = f"\t{backoff:.9g}" if order < len(levels) else ""
+            file.write(f"{log:.9g}\t{' '.join(words[i] for i in ids)}{end}\n".encode())
+        file.write(b"\n")
+    file.write(b"\\end\\\n")
+
+
+def _fault(path: str, number: int, what: str, line: str) -> ValueError:
+    return data_error(path, "invalid", f"{path}:{number}: {what}. Received: {line!r:.100}.")
+
+
+def _cut_off(path: str, missing: str) -> ValueError:
+    return data_error(path, "cut off", f"{path}: is cut off: it ends before {missing}. Copy or write it again.")

@@ -1,0 +1,270 @@
+"""CTC prefix beam search, with a language model, a grammar and boosted phrases."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from speechrnn.decoding.alignment import log_softmax, path_of
+from speechrnn.decoding.automata import Boost, Grammar
+from speechrnn.decoding.greedy import Path
+from speechrnn.decoding.ngram import BEGIN, END, UNKNOWN, NGram
+from speechrnn.text import Vocabulary
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One of the n best."""
+
+    ids: tuple[int, ...]
+    """Vocabulary indices."""
+    text: str
+    score: float
+    """What the search ranks by: `ctc`, and what models, grammar and boosts add."""
+    ctc: float
+    """Natural logarithm of the probability of all the paths of `ids` that the search kept."""
+
+
+class BeamSearch:
+    """Prefix beam search over CTC logits (Hannun et al. 2014, algorithm 1; Graves 2012, section 7.5.3).
+
+    A text's score is `log P_ctc(text) + lm_weight log P_lm(text)`, `word_bonus` for each word, `unknown_score` for each
+    word that is unknown, and the boosts of its phrases. Called with logits it gives the best text as a `Path`, its
+    frames found by forced alignment, so it takes the place of `greedy`. Without pruning, and with the width large
+    enough, it is exact.
+
+    Args:
+        vocabulary: Of the model whose logits are searched.
+        width: Prefixes kept after each frame.
+        token_floor: Symbols whose log probability in a frame is lower are not tried there; the likeliest always is.
+            With a grammar all are.
+        beam_threshold: Prefixes whose score is this much below the best are dropped.
+        language_model: Over words or characters.
+        lm_weight: Of the language model's log probabilities.
+        word_bonus: Added for each word; the language model makes longer texts less likely, and this makes up for it.
+        unknown_score: Added for each word that the language model does not know (for each character, if it is over
+            those), as soon as that is clear.
+        grammar: The texts that are allowed. If none of them is left at the end, the longest allowed beginning is
+            taken, which may be empty.
+        boost: Phrases that are made likelier.
+
+    Raises:
+        ValueError: The width is not positive, or no word of the language model can be written with the vocabulary.
+
+    Example:
+    >>> search = BeamSearch(Vocabulary("ab"), width=8)
+    >>> logits = np.log([[0.6, 0.4, 1e-9], [0.6, 0.4, 1e-9]])
+    >>> [(h.text, round(float(np.exp(h.ctc)), 3)) for h in search.n_best(logits, 2)]
+    [('a', 0.64), ('', 0.36)]
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        width: int = 64,
+        token_floor: float = -6.0,
+        beam_threshold: float = 12.0,
+        language_model: NGram | None = None,
+        lm_weight: float = 0.5,
+        word_bonus: float = 0.0,
+        unknown_score: float = -8.0,
+        grammar: Grammar | None = None,
+        boost: Boost | None = None,
+    ) -> None:
+        if width < 1 or not beam_threshold > 0:
+            raise ValueError(
+                "`width` must be at least 1 and `beam_threshold` positive. "
+                f"Received: width={width}, beam_threshold={beam_threshold}."
+            )
+        self.vocabulary, self.width = vocabulary, int(width)
+        self.token_floor, self.beam_threshold = token_floor, beam_threshold
+        self.language_model, self.lm_weight = language_model, lm_weight
+        self.word_bonus, self.unknown_score = word_bonus, unknown_score
+        self.grammar, self.boost = grammar, boost
+        self._lexicon = _lexicon(language_model, vocabulary)
+
+    def __call__(self, logits: np.ndarray) -> Path:
+        """The best text of one utterance, with its frames.
+
+        Args:
+            logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank. There may be no frames.
+        """
+        from speechrnn.decoding import search
+
+        (best,) = self.n_best(logits, 1)
+        logs, ids = log_softmax(logits), np.array(best.ids, np.int32)
+        return path_of(logs, ids, search.best_states(logs, ids))
+
+    def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
+        """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.
+
+        Raises:
+            ValueError: `logits` are not `(frames, vocabulary)` numbers.
+        """
+        logs = log_softmax(logits)
+        if logs.shape[1] != len(self.vocabulary):
+            raise ValueError(
+                f"Logits must have {len(self.vocabulary)} columns, one for each symbol and the blank. "
+                f"Received: {logs.shape[1]}."
+            )
+        from speechrnn.decoding import search  # numba is slow to import
+
+        floor = -np.inf if self.grammar else float(self.token_floor)
+        tree, nodes, paths, added = search.prefixes(logs, self.width, floor, float(self.beam_threshold), self._models)
+        scores = paths + added
+        order = np.argsort(-scores, kind="stable")[:n]
+        found = [self._hypothesis(_symbols(tree, nodes[i]), scores[i], paths[i]) for i in order if scores[i] > -np.inf]
+        return found or [self._allowed_beginning(tree, int(nodes[paths.argmax()]))]
+
+    def weighted(self, *, lm_weight: float, word_bonus: float) -> BeamSearch:
+        """The same search with other weights."""
+        other = copy.copy(self)
+        other.lm_weight, other.word_bonus = lm_weight, word_bonus
+        real = np.array([lm_weight, word_bonus, *self._models.real[2:]])
+        other.__dict__["_models"] = self._models._replace(real=real)
+        return other
+
+    def _hypothesis(self, ids: tuple[int, ...], score: float, ctc: float) -> Hypothesis:
+        return Hypothesis(ids, self.vocabulary.decode(ids), float(score), float(ctc))
+
+    def _allowed_beginning(self, tree: np.ndarray, node: int) -> Hypothesis:
+        """The longest beginning of a prefix that is an allowed text."""
+        from speechrnn.decoding import search
+
+        ends = self.grammar.ends if self.grammar else np.ones(1, np.bool_)
+        while node and not ends[tree[node, search.GRAMMAR]]:
+            node = int(tree[node, search.PARENT])
+        return self._hypothesis(_symbols(tree, node), -np.inf, -np.inf)
+
+    @cached_property
+    def _models(self) -> Any:
+        from speechrnn.decoding import search
+
+        size = len(self.vocabulary)
+        space = self.vocabulary.encode(" ")[0] if not self.vocabulary.missing(" ") else -1
+        lm, grammar, boost = self.language_model, self.grammar, self.boost
+        kind = search.NONE if lm is None else search.CHARACTERS if lm.characters else search.WORDS
+        symbols = np.full(size, -1, np.int32)
+        if lm is not None and lm.characters:
+            names = [lm.space if symbol == " " else symbol for symbol in self.vocabulary.symbols]
+            symbols[1:] = [lm.indices.get(name, -1) for name in names]
+        first, letters, spelled = self._lexicon
+        lexicon = np.full((3, len(first)), -1, np.int32)
+        lexicon[search.FIRST], lexicon[search.LETTER, :-1], lexicon[search.SPELLED, :-1] = first, letters, spelled
+        return search.Models(
+            whole=np.array([kind, *_places(lm), space]),
+            real=np.array(
+                [self.lm_weight, self.word_bonus, self.unknown_score, lm.unknown_log_probability if lm else 0]
+            ),
+            gram_whole=lm.whole_arrays if lm else np.zeros((4, 2), np.int32),
+            gram_real=np.stack([lm.log_probabilities, lm.backoffs]) if lm else np.zeros((2, 1)),
+            lexicon=lexicon,
+            symbol_words=symbols,
+            grammar=_with_first_column(grammar.next, grammar.ends) if grammar else np.zeros((0, size), np.int32),
+            boost_next=boost.next if boost else np.zeros((0, size), np.int32),
+            boost_gain=_with_first_column(boost.gain, boost.final) if boost else np.zeros((0, size)),
+        )
+
+
+def _places(model: NGram | None) -> tuple[int, int, int]:
+    """State at the start, and the indices of `<unk>` and `</s>`."""
+    return (model.begin, model.indices.get(UNKNOWN, -1), model.indices.get(END, -1)) if model else (0, -1, -1)
+
+
+def _with_first_column(table: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """A table of symbols, the blank's column of which says something else."""
+    return np.column_stack([column.astype(table.dtype), table[:, 1:]])
+
+
+def _symbols(tree: np.ndarray, node: int) -> tuple[int, ...]:
+    """The symbols on the way from the root to a node."""
+    found = []
+    while node:
+        found.append(int(tree[node, 1]))
+        node = int(tree[node, 0])
+    return tuple(reversed(found))
+
+
+def _lexicon(model: NGram | None, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The model's words as a trie over the vocabulary: first child, symbol, and word of each node.
+
+    The children of a node are neighbours, and those of `node` end where those of `node + 1` begin.
+    """
+    empty = np.zeros(2, np.int32), np.zeros(1, np.int32), np.full(1, -1, np.int32)
+    if model is None:
+        return empty
+    if model.characters:
+        _check_characters(model, vocabulary)
+        return empty
+    spelled, lacking = _spelled(model, vocabulary)
+    if not spelled:
+        raise ValueError(
+            f"A language model's words must be written with the model's characters {''.join(vocabulary.symbols)!r}. "
+            f"Received: no such word; they have {_some(lacking)}. Train it on text like the model's."
+        )
+    if lacking:
+        words = len(model.words) - len({UNKNOWN, BEGIN, END} & set(model.words)) - len(spelled)
+        _log.warning(
+            "%d words of the language model have characters that the model cannot write (%s); they are left out.",
+            words,
+            _some(lacking),
+        )
+    first, symbols, words_of = [0], [0], [-1]
+    waiting = [(0, len(spelled), 0)]  # words that share a node's prefix, and its length; breadth first
+    for low, high, depth in waiting:
+        first[len(first) - 1] = len(symbols)
+        first.append(0)
+        node = len(first) - 2
+        if depth and len(spelled[low][0]) == depth:
+            words_of[node] = spelled[low][1]
+            low += 1
+        while low < high:
+            end, symbol = low + 1, spelled[low][0][depth]
+            while end < high and spelled[end][0][depth] == symbol:
+                end += 1
+            symbols.append(symbol)
+            words_of.append(-1)
+            waiting.append((low, end, depth + 1))
+            low = end
+    first[-1] = len(symbols)
+    return np.array(first, np.int32), np.array(symbols, np.int32), np.array(words_of, np.int32)
+
+
+def _spelled(model: NGram, vocabulary: Vocabulary) -> tuple[list[tuple[list[int], int]], set[str]]:
+    """The words that can be written, as indices, sorted; and the characters that others would need."""
+    spelled, lacking = [], set()
+    for index, word in enumerate(model.words):
+        if word not in (UNKNOWN, BEGIN, END):
+            missing = vocabulary.missing(word)
+            lacking |= missing
+            if not missing:
+                spelled.append((vocabulary.encode(word), index))
+    return sorted(spelled), lacking
+
+
+def _check_characters(model: NGram, vocabulary: Vocabulary) -> None:
+    known = set(vocabulary.symbols) - {" "}
+    given = {word for word in model.words if len(word) == 1}
+    if not known & given:
+        raise ValueError(
+            f"A language model over characters must have the model's {''.join(vocabulary.symbols)!r}. "
+            f"Received: {_some(given)}. Train it on text in the form the model was trained on."
+        )
+    if given - known - {model.space}:
+        _log.warning(
+            "The language model has characters that the model cannot write (%s); they are left out.",
+            _some(given - known - {model.space}),
+        )
+
+
+def _some(characters: Sequence[str] | set[str]) -> str:
+    return " ".join(map(repr, sorted(characters)[:20]))

@@ -1,0 +1,250 @@
+"""Small grammars: what may be said, as expressions of words, and the automaton for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechrnn.text import Vocabulary
+
+_TOKEN = re.compile(r"<[^<>\s]+>|[=;|()\[\]*+]|[^\s=;|()\[\]*+<>]+|[<>]")
+_MARKS = frozenset("=;|()[]*+<>")
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word."""
+
+    word: str
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Expressions one after the other; none is the empty text."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several expressions."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """An expression `least` (0 or 1) times or more."""
+
+    part: Expression
+    least: int = 1
+
+
+Expression = Word | Sequence | Choice | Repeat
+
+
+def phrase(text: str) -> Sequence:
+    """The words of a text in order.
+
+    Raises:
+        ValueError: There is none.
+    """
+    words = text.split()
+    if not words:
+        raise ValueError("A word or sentence that is allowed must not be empty. Received an empty one.")
+    return Sequence(tuple(map(Word, words)))
+
+
+def words_of(expression: Expression) -> Iterator[str]:
+    """Every word in an expression."""
+    if isinstance(expression, Word):
+        yield expression.word
+    elif isinstance(expression, Repeat):
+        yield from words_of(expression.part)
+    else:
+        for part in expression.parts:
+            yield from words_of(part)
+
+
+def parse(text: str) -> Expression:
+    """Read a grammar.
+
+    Rules are `name = expression`, separated by `;`, and the first one says what is allowed. An expression is words in
+    sequence, `a | b` one of two, `( )` a group, `[ ]` what may be left out, `*` and `+` after a word or group any
+    number of times (`+`: at least once), and `<name>` another rule. A single expression may stand without `name =`.
+    What follows `#` in a line is a comment.
+
+    Raises:
+        ValueError: The grammar cannot be read, names a rule that is not there, or a rule needs itself.
+
+    Example:
+    >>> parse("yes | <no> ; no = no+")
+    Choice(parts=(Word(word='yes'), Repeat(part=Word(word='no'), least=1)))
+    """
+    tokens = _TOKEN.findall("\n".join(line.partition("#")[0] for line in text.splitlines()))
+    named: dict[str, list[str]] = {}
+    for rule in _split(tokens):
+        name, body = (rule[0], rule[2:]) if rule[1:2] == ["="] else ("", rule)
+        if name in named or "=" in body or (name and name in _MARKS):
+            raise _fault(f"expects `name = expression;` with a new name for each rule. Received: `{' '.join(rule)}`")
+        named[name] = body
+    if not named:
+        raise _fault("holds no rule")
+    return _Reader(named).rule(next(iter(named)), ())
+
+
+def _split(tokens: list[str]) -> Iterator[list[str]]:
+    rule: list[str] = []
+    for token in [*tokens, ";"]:
+        if token != ";":
+            rule.append(token)
+        elif rule:
+            yield rule
+            rule = []
+
+
+class _Reader:
+    """Recursive descent over the tokens of each rule."""
+
+    def __init__(self, rules: dict[str, list[str]]) -> None:
+        self._rules = rules
+
+    def rule(self, name: str, within: tuple[str, ...]) -> Expression:
+        if name not in self._rules:
+            raise _fault(f"has no rule `{name}`. It has: {', '.join(filter(None, self._rules)) or 'none with a name'}")
+        if name in within:
+            raise _fault(f"has a rule `{name}` that needs itself. Repeat with * or + instead")
+        tokens = self._rules[name]
+        found, place = self._choice(tokens, 0, (*within, name))
+        if place < len(tokens):
+            raise _fault(f"does not expect `{tokens[place]}` in `{' '.join(tokens)}`")
+        return found
+
+    def _choice(self, tokens: list[str], place: int, within: tuple[str, ...]) -> tuple[Expression, int]:
+        parts = []
+        while True:
+            part, place = self._sequence(tokens, place, within)
+            parts.append(part)
+            if tokens[place : place + 1] != ["|"]:
+                return (parts[0] if len(parts) == 1 else Choice(tuple(parts))), place
+            place += 1
+
+    def _sequence(self, tokens: list[str], place: int, within: tuple[str, ...]) -> tuple[Expression, int]:
+        parts: list[Expression] = []
+        while place < len(tokens) and tokens[place] not in ("|", ")", "]"):
+            part, place = self._item(tokens, place, within)
+            while tokens[place : place + 1] in (["*"], ["+"]):
+                part = Repeat(part, least=int(tokens[place] == "+"))
+                place += 1
+            parts.append(part)
+        if not parts:
+            raise _fault(f"expects words. Received none at item {place + 1} of `{' '.join(tokens)}`")
+        return (parts[0] if len(parts) == 1 else Sequence(tuple(parts))), place
+
+    def _item(self, tokens: list[str], place: int, within: tuple[str, ...]) -> tuple[Expression, int]:
+        token = tokens[place]
+        if token in ("(", "["):
+            part, place = self._choice(tokens, place + 1, within)
+            if tokens[place : place + 1] != [{"(": ")", "[": "]"}[token]]:
+                raise _fault(f"lacks the end of a group `{token}` in `{' '.join(tokens)}`")
+            return (part if token == "(" else Choice((part, Sequence(())))), place + 1
+        if token[0] == "<" and len(token) > 1:
+            return self.rule(token[1:-1], within), place + 1
+        if token in _MARKS:
+            raise _fault(f"does not expect `{token}` in `{' '.join(tokens)}`")
+        return Word(token), place + 1
+
+
+def _fault(what: str) -> ValueError:
+    return ValueError(f"The grammar {what}.")
+
+
+class _Machine:
+    """A nondeterministic automaton, every word of which is spelled with a space before it (Thompson 1968)."""
+
+    def __init__(self, vocabulary: Vocabulary, space: int) -> None:
+        self._vocabulary, self._space = vocabulary, space
+        self.symbols: list[tuple[int, int] | None] = []
+        """The symbol that leads on from each state, and where to."""
+        self.free: list[list[int]] = []
+        """States that can be gone to without a symbol."""
+
+    def state(self) -> int:
+        self.symbols.append(None)
+        self.free.append([])
+        return len(self.free) - 1
+
+    def add(self, expression: Expression, start: int) -> int:
+        """Add an expression after a state; gives the state after it."""
+        if isinstance(expression, Word):
+            for symbol in (self._space, *self._vocabulary.encode(expression.word)):
+                after, start_of = self.state(), self.state()
+                self.free[start].append(start_of)
+                self.symbols[start_of] = symbol, after
+                start = after
+            return start
+        if isinstance(expression, Sequence):
+            for part in expression.parts:
+                start = self.add(part, start)
+            return start
+        end = self.state()
+        if isinstance(expression, Choice):
+            for part in expression.parts:
+                self.free[self.add(part, start)].append(end)
+            return end
+        begin = self.state()
+        self.free[start].append(begin)
+        after = self.add(expression.part, begin)
+        self.free[after] += [begin, end]
+        if expression.least == 0:
+            self.free[start].append(end)
+        return end
+
+    def reached(self, states: set[int]) -> frozenset[int]:
+        """These states, and those that can be gone to from them without a symbol."""
+        found, waiting = set(states), list(states)
+        while waiting:
+            for other in self.free[waiting.pop()]:
+                if other not in found:
+                    found.add(other)
+                    waiting.append(other)
+        return frozenset(found)
+
+
+def determinised(expression: Expression, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """The deterministic automaton of an expression: next states, -1 for none, and where a text may end.
+
+    Its states are sets of states of the nondeterministic one (Rabin and Scott 1959); state 0 has the first word's space
+    behind it.
+    """
+    size = len(vocabulary)
+    space = size if vocabulary.missing(" ") else vocabulary.encode(" ")[0]
+    machine = _Machine(vocabulary, space)
+    before = machine.state()
+    end = machine.add(expression, before)
+    nothing = machine.reached({before})
+
+    def steps(states: frozenset[int]) -> dict[int, frozenset[int]]:
+        targets: dict[int, set[int]] = {}
+        for state in states:
+            if (step := machine.symbols[state]) is not None:
+                targets.setdefault(step[0], set()).add(step[1])
+        return {symbol: machine.reached(found) for symbol, found in targets.items()}
+
+    start = steps(nothing).get(space, frozenset()) | (nothing & {end})  # the empty text may end, a space may not
+    numbers, rows, ends = {start: 0}, [], []
+    waiting = [start]
+    for states in waiting:
+        row = np.full(size, -1, np.int32)
+        for symbol, found in sorted(steps(states).items()):
+            if symbol < size:
+                if found not in numbers:
+                    numbers[found] = len(numbers)
+                    waiting.append(found)
+                row[symbol] = numbers[found]
+        rows.append(row)
+        ends.append(end in states)
+    return np.stack(rows), np.array(ends, np.bool_)

@@ -1,0 +1,401 @@
+"""The inner loop of the beam search, compiled by numba on first use; see `speechrnn.decoding.beam`.
+
+This module alone imports numba, and is imported when a search begins.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+BLANK = 0
+PARENT, SYMBOL, CHILD, SIBLING, LANGUAGE, WORD, GRAMMAR, BOOST = range(8)
+"""Columns of the prefixes' whole numbers: the tree, and the state of each model after the prefix."""
+OUTSIDE, NO_WORD = -1, 0
+"""States of the lexicon: no word begins so; nothing since the last space."""
+NONE, WORDS, CHARACTERS = range(3)
+"""What the language model is over."""
+
+
+KIND, BEGIN, UNKNOWN, END, SPACE = range(5)
+"""Places in `Models.whole`."""
+WEIGHT, WORD_BONUS, UNKNOWN_SCORE, UNKNOWN_LOG = range(4)
+"""Places in `Models.real`."""
+LAST_WORD, FIRST_CHILD, NEXT_STATE, SUFFIX = range(4)
+"""Rows of `Models.gram_whole`."""
+LOG_PROBABILITY, BACKOFF = range(2)
+"""Rows of `Models.gram_real`."""
+FIRST, LETTER, SPELLED = range(3)
+"""Rows of `Models.lexicon`."""
+
+
+class Models(NamedTuple):
+    """Everything beside the logits that scores a prefix; few arrays, since each one costs numba a second."""
+
+    whole: np.ndarray
+    """int64: what the language model is over, its state at the start, the indices of `<unk>` and `</s>` (-1: none), and
+    the symbol between words (-1: none)."""
+    real: np.ndarray
+    """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's."""
+    gram_whole: np.ndarray
+    """int32 `(4, nodes + 1)`: the arrays of `NGram`."""
+    gram_real: np.ndarray
+    """float64 `(2, nodes)`: the arrays of `NGram`."""
+    lexicon: np.ndarray
+    """int32 `(3, nodes + 1)`: first child, last symbol, and the word spelled (-1: none) of each beginning of a word."""
+    symbol_words: np.ndarray
+    """int32 `(vocabulary,)`: a character model's index of each symbol."""
+    grammar: np.ndarray
+    """int32 `(states, vocabulary)`: the state after each symbol, -1 where it is not allowed; no rows allow all.
+    The blank's column is 1 where a text may end."""
+    boost_next: np.ndarray
+    """int32 `(states, vocabulary)`: the state after each symbol; there may be no rows."""
+    boost_gain: np.ndarray
+    """float64 `(states, vocabulary)`: what a symbol adds; the blank's column is for the end of the text."""
+
+
+_compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled
+def _advance(models: Any, state: int, word: int) -> Any:
+    """`NGram.advance`, for arrays."""
+    grams, values = models.gram_whole, models.gram_real
+    if word < 0:
+        word = models.whole[UNKNOWN]
+        if word < 0:
+            return models.real[UNKNOWN_LOG], 0
+    total = 0.0
+    while True:
+        if state == 0:
+            return total + values[LOG_PROBABILITY, 1 + word], grams[NEXT_STATE, 1 + word]
+        low, end = grams[FIRST_CHILD, state], grams[FIRST_CHILD, state + 1]
+        high = end
+        while low < high:
+            middle = (low + high) // 2
+            if grams[LAST_WORD, middle] < word:
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and grams[LAST_WORD, low] == word:
+            return total + values[LOG_PROBABILITY, low], grams[NEXT_STATE, low]
+        total += values[BACKOFF, state]
+        state = grams[SUFFIX, state]
+
+
+@_compiled
+def _close_word(models: Any, language: int, word: int) -> Any:
+    """Score and state of a language model over words when a word ends."""
+    if word == NO_WORD:
+        return 0.0, language
+    score = models.real[WORD_BONUS]
+    if models.whole[KIND] == WORDS:
+        index = models.lexicon[SPELLED, word] if word != OUTSIDE else -1
+        log, language = _advance(models, language, index)
+        score += models.real[WEIGHT] * log
+        if word != OUTSIDE and index < 0:  # the beginning of a word that the model knows, and no word
+            score += models.real[UNKNOWN_SCORE]
+    return score, language
+
+
+@_compiled
+def _spell(models: Any, word: int, symbol: int) -> int:
+    """State of the lexicon after a symbol that is no space."""
+    if models.whole[KIND] != WORDS:
+        return 1
+    if word == OUTSIDE:
+        return OUTSIDE
+    for node in range(models.lexicon[FIRST, word], models.lexicon[FIRST, word + 1]):
+        if models.lexicon[LETTER, node] == symbol:
+            return node
+    return OUTSIDE
+
+
+@_compiled
+def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
+    """Score that a symbol adds to a prefix, and the models' states after it: language, word, grammar, boost.
+
+    The grammar's state is -1 where the symbol is not allowed.
+    """
+    language, word, grammar, boost = tree[node, LANGUAGE], tree[node, WORD], tree[node, GRAMMAR], tree[node, BOOST]
+    score = 0.0
+    if models.grammar.shape[0]:
+        grammar = models.grammar[grammar, symbol]
+        if grammar < 0:
+            return score, language, word, grammar, boost
+    if models.boost_next.shape[0]:
+        score += models.boost_gain[boost, symbol]
+        boost = models.boost_next[boost, symbol]
+    if symbol == models.whole[SPACE]:
+        closing, language = _close_word(models, language, word)
+        score += closing
+        word = np.int32(NO_WORD)
+    else:
+        after = np.int32(_spell(models, word, symbol))
+        if after == OUTSIDE and word != OUTSIDE:
+            score += models.real[UNKNOWN_SCORE]
+        word = after
+    if models.whole[KIND] == CHARACTERS:
+        log, language = _advance(models, language, models.symbol_words[symbol])
+        score += models.real[WEIGHT] * log
+        if models.symbol_words[symbol] < 0:
+            score += models.real[UNKNOWN_SCORE]
+    return score, language, word, grammar, boost
+
+
+@_compiled
+def _finish(models: Any, tree: np.ndarray, node: int) -> float:
+    """Score that the end of the sentence adds; -inf where the grammar does not allow it."""
+    if models.grammar.shape[0] and models.grammar[tree[node, GRAMMAR], BLANK] != 1:
+        return -np.inf
+    score, language = _close_word(models, tree[node, LANGUAGE], tree[node, WORD])
+    if models.whole[KIND] != NONE and models.whole[END] >= 0:
+        score += models.real[WEIGHT] * _advance(models, language, models.whole[END])[0]
+    if models.boost_next.shape[0]:
+        score += models.boost_gain[tree[node, BOOST], BLANK]
+    return score
+
+
+@_compiled
+def _log_add(a: float, b: float) -> float:
+    if a < b:
+        a, b = b, a
+    return a if b == -np.inf else a + np.log1p(np.exp(b - a))
+
+
+@_compiled
+def _child(tree: np.ndarray, parent: int, symbol: int) -> int:
+    node = tree[parent, CHILD]
+    while node >= 0 and tree[node, SYMBOL] != symbol:
+        node = tree[node, SIBLING]
+    return node
+
+
+@_compiled
+def _add_child(
+    models: Any, tree: np.ndarray, added: np.ndarray, place: np.ndarray, node: int, symbol: int, child: int
+) -> None:
+    """Write a prefix's row of the tree."""
+    gain, language, word, grammar, boost = _extend(models, tree, node, symbol)
+    tree[child, PARENT], tree[child, SYMBOL], tree[child, CHILD] = node, symbol, -1
+    tree[child, SIBLING], tree[node, CHILD] = tree[node, CHILD], child
+    tree[child, LANGUAGE], tree[child, WORD] = language, word
+    tree[child, GRAMMAR], tree[child, BOOST] = grammar, boost
+    added[child], place[child] = added[node] + gain, -1
+
+
+@_compiled
+def _cut(scores: np.ndarray, found: int, width: int) -> float:
+    """The score of rank `width` among the first `found`, the highest being rank 1 (Hoare's selection)."""
+    values = scores[:found].copy()
+    low, high, rank = 0, found - 1, width - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] > pivot:
+                i += 1
+            while values[j] < pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            high = j
+        elif rank >= i:
+            low = i
+        else:
+            break
+    return values[rank]
+
+
+@_compiled
+def _step(
+    models: Any,
+    row: np.ndarray,
+    beam: np.ndarray,
+    size: int,
+    paths: np.ndarray,
+    tree: np.ndarray,
+    added: np.ndarray,
+    place: np.ndarray,
+    candidates: np.ndarray,
+    scores: np.ndarray,
+    token_floor: float,
+    beam_threshold: float,
+) -> Any:
+    """One frame: the candidates that are not far below the best, and how many they are.
+
+    The first `size` of them are the prefixes of the beam that stay: by a blank, by their last symbol again, or as the
+    child of another one. Their new probabilities are left in the last two columns of `paths`.
+    """
+    likeliest = row.argmax()
+    best = -np.inf
+    for i in range(size):
+        node = beam[i]
+        symbol = tree[node, SYMBOL]
+        paths[i, 2] = _log_add(paths[i, 0], paths[i, 1])
+        paths[i, 3], paths[i, 4] = paths[i, 2] + row[BLANK], -np.inf
+        if symbol > 0:
+            paths[i, 4] = paths[i, 1] + row[symbol]
+    for i in range(size):
+        node = beam[i]
+        symbol = tree[node, SYMBOL]
+        if symbol > 0 and (row[symbol] >= token_floor or symbol == likeliest):
+            parent = place[tree[node, PARENT]]
+            if parent >= 0:
+                before = paths[parent, 0] if tree[beam[parent], SYMBOL] == symbol else paths[parent, 2]
+                paths[i, 4] = _log_add(paths[i, 4], before + row[symbol])
+        scores[i] = _log_add(paths[i, 3], paths[i, 4]) + added[node]
+        candidates[i, 0], candidates[i, 1] = i, BLANK
+        best = max(best, scores[i])
+    found = size
+    for symbol in range(1, len(row)):
+        if row[symbol] < token_floor and symbol != likeliest:
+            continue
+        for i in range(size):
+            node = beam[i]
+            before = (paths[i, 0] if symbol == tree[node, SYMBOL] else paths[i, 2]) + row[symbol]
+            child = _child(tree, node, symbol)
+            if before == -np.inf or (child >= 0 and place[child] >= 0):  # the latter is counted above
+                continue
+            if child >= 0:
+                score = before + added[child]
+            else:
+                gain, _, _, grammar, _ = _extend(models, tree, node, symbol)
+                if grammar < 0:
+                    continue
+                score = before + added[node] + gain
+            if score >= best - beam_threshold:
+                scores[found], candidates[found, 0], candidates[found, 1] = score, i, symbol
+                found += 1
+                best = max(best, score)
+    return found, best
+
+
+@_compiled
+def _search(
+    logs: np.ndarray,
+    width: int,
+    token_floor: float,
+    beam_threshold: float,
+    models: Any,
+    beams: np.ndarray,
+    paths: np.ndarray,
+    tree: np.ndarray,
+    added: np.ndarray,
+    place: np.ndarray,
+    candidates: np.ndarray,
+    scores: np.ndarray,
+) -> Any:
+    """All frames; gives the numbers of prefixes in the tree and in the last beam, and which of the beams that is."""
+    nodes, size, now = 1, 1, 0
+    for frame in range(len(logs)):
+        row, beam, old, new = logs[frame], beams[now], paths[now], paths[1 - now]
+        found, best = _step(
+            models, row, beam, size, old, tree, added, place, candidates, scores, token_floor, beam_threshold
+        )
+        floor, equal = best - beam_threshold, found
+        if found > width:
+            cut = _cut(scores, found, width)
+            if cut >= floor:  # of those with the very score of the last rank, the first ones are kept
+                floor, equal = cut, width
+                for j in range(found):
+                    equal -= scores[j] > cut
+        for i in range(size):
+            place[beam[i]] = -1
+        size = 0
+        for j in range(found):
+            if scores[j] < floor or size == width or (scores[j] == floor and equal == 0):
+                continue
+            equal -= scores[j] == floor
+            i, symbol = candidates[j, 0], candidates[j, 1]
+            node = beam[i]
+            if symbol == BLANK:
+                new[size, 0], new[size, 1] = old[i, 3], old[i, 4]
+            else:
+                before = old[i, 0] if symbol == tree[node, SYMBOL] else old[i, 2]
+                new[size, 0], new[size, 1] = -np.inf, before + row[symbol]
+                child = _child(tree, node, symbol)
+                if child < 0:
+                    child, nodes = nodes, nodes + 1
+                    _add_child(models, tree, added, place, node, symbol, child)
+                node = child
+            beams[1 - now, size] = node
+            size += 1
+        now = 1 - now
+        for i in range(size):
+            place[beams[now, i]] = i
+    for i in range(size):
+        node = beams[now, i]
+        paths[now, i, 2] = _log_add(paths[now, i, 0], paths[now, i, 1])
+        paths[now, i, 3] = added[node] + _finish(models, tree, node)
+    return nodes, size, now
+
+
+@_compiled
+def _trace(logs: np.ndarray, symbols: np.ndarray, steps: np.ndarray, score: np.ndarray, states: np.ndarray) -> None:
+    """`speechrnn.decoding.alignment._best_states`, for arrays."""
+    size = len(symbols)
+    for frame in range(len(logs)):
+        for state in range(size - 1, -1, -1):  # downwards, so that those below are still the last frame's
+            best, step = score[state], 0
+            if state > 0 and score[state - 1] > best:
+                best, step = score[state - 1], 1
+            if state > 2 and state % 2 and symbols[state] != symbols[state - 2] and score[state - 2] > best:
+                best, step = score[state - 2], 2
+            score[state] = best + logs[frame, symbols[state]]
+            steps[frame, state] = step
+    state = size - 1
+    if state > 0 and score[state - 1] > score[state]:
+        state -= 1
+    for frame in range(len(logs) - 1, -1, -1):
+        states[frame] = state
+        state -= steps[frame, state]
+
+
+def best_states(logs: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The state of each frame on the likeliest path that spells `ids`, int64 `(frames,)`."""
+    symbols = np.full(2 * len(ids) + 1, BLANK)
+    symbols[1::2] = ids
+    score = np.full(len(symbols), -np.inf)
+    score[0] = 0.0
+    states = np.empty(len(logs), np.int64)
+    _trace(logs, symbols, np.zeros((len(logs), len(symbols)), np.int8), score, states)
+    return states
+
+
+def prefixes(
+    logs: np.ndarray, width: int, token_floor: float, beam_threshold: float, models: Models
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Prefix search over the frames of one utterance.
+
+    Args:
+        logs: float64 `(frames, vocabulary)`, log-softmax.
+        width: Prefixes kept after each frame.
+        token_floor: Symbols less likely than this (a logarithm) are not tried in a frame, its likeliest one apart.
+        beam_threshold: Prefixes whose score is this much below the best one's are dropped.
+        models: What else scores a prefix.
+
+    Returns:
+        The tree's whole numbers `(nodes, 8)`, and of the prefixes kept to the end: their nodes, log probabilities
+        of all their paths, and scores of the models with the end of the sentence (-inf where it is not allowed).
+    """
+    frames, vocabulary = logs.shape
+    # Each frame adds at most `width` prefixes, and fewer by far; memory that is not written to is not taken.
+    room = 1 + frames * width
+    tree, added, place = np.empty((room, 8), np.int32), np.empty(room), np.empty(room, np.int32)
+    tree[0] = [-1, -1, -1, -1, models.whole[BEGIN], NO_WORD, 0, 0]
+    added[0], place[0] = 0.0, 0
+    beams = np.zeros((2, width), np.int32)
+    # Log probabilities of a prefix's paths: those that end in a blank, those that do not, all; and the first two anew.
+    paths = np.full((2, width, 5), -np.inf)
+    paths[0, 0, 0] = 0.0
+    candidates, scores = np.empty((width * vocabulary, 2), np.int32), np.empty(width * vocabulary)
+    nodes, size, now = _search(
+        logs, width, token_floor, beam_threshold, models, beams, paths, tree, added, place, candidates, scores
+    )
+    return tree[:nodes], beams[now, :size], paths[now, :size, 2], paths[now, :size, 3]

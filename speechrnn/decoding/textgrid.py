@@ -1,0 +1,79 @@
+"""Praat's TextGrid files: labelled stretches of a recording."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+Interval = tuple[float, float, str]
+"""Start and end in seconds, and the label."""
+
+_NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
+_LONG = re.compile(rf'xmin = {_NUMBER}\s+xmax = {_NUMBER}\s+text = "((?:[^"]|"")*)"')
+_SHORT = re.compile(rf'^{_NUMBER}\s+{_NUMBER}\s+"((?:[^"]|"")*)"', re.MULTILINE)
+_TIER = re.compile(r'"IntervalTier"\s+(?:name = )?"((?:[^"]|"")*)"')
+
+
+def write(tiers: dict[str, Sequence[Interval]], duration: float) -> str:
+    """A TextGrid in the long form; what lies between the intervals of a tier gets an empty label.
+
+    Example:
+    >>> write({"words": [(0.5, 1.0, "yes")]}, 1.0).splitlines()[-1].strip()
+    'text = "yes"'
+    """
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {duration:.6g}"]
+    lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, intervals) in enumerate(tiers.items(), start=1):
+        filled = _filled(intervals, duration)
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f"        name = {_quoted(name)}"]
+        lines += ["        xmin = 0", f"        xmax = {duration:.6g}", f"        intervals: size = {len(filled)}"]
+        for i, (start, end, label) in enumerate(filled, start=1):
+            lines += [f"        intervals [{i}]:", f"            xmin = {start:.6g}", f"            xmax = {end:.6g}"]
+            lines.append(f"            text = {_quoted(label)}")
+    return "\n".join([*lines, ""])
+
+
+def _filled(intervals: Sequence[Interval], duration: float) -> list[Interval]:
+    found: list[Interval] = []
+    now = 0.0
+    for start, end, label in intervals:
+        start, end = max(start, now), min(end, duration)
+        if end <= start:
+            continue
+        if start > now:
+            found.append((now, start, ""))
+        found.append((start, end, label))
+        now = end
+    if now < duration or not found:
+        found.append((now, duration, ""))
+    return found
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, list[Interval]]:
+    """The interval tiers of a TextGrid, long or short form, by name; empty labels are left out.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no TextGrid.
+    """
+    data = Path(path).read_bytes()
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no TextGrid: {error}.") from error
+    if "TextGrid" not in text[:200]:
+        raise ValueError(f"{path}: is no TextGrid: its first lines do not say so.")
+    heads = list(_TIER.finditer(text))
+    found = {}
+    for head, after in zip(heads, [*heads[1:], None], strict=True):
+        body = text[head.end() : after.start() if after else len(text)]
+        rows = _LONG.findall(body) or _SHORT.findall(body)
+        found[head[1]] = [(float(a), float(b), t.replace('""', '"')) for a, b, t in rows if t.strip()]
+    return found

@@ -1,0 +1,184 @@
+"""What an `.onnx` file says of itself, read from its bytes: a file that is none of ours never reaches a runtime.
+
+An ONNX model is a protocol buffer: a row of fields, each a number, a kind and its bytes. Only what is needed is looked
+at, and every length is checked on the way, so that a file that is cut off is known as such.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FORMAT_VERSION = 1
+"""Layout of inputs, outputs and metadata; a session runs its own version only."""
+PREFIX = "speechrnn."
+"""Begins the names of our metadata; the values are JSON."""
+
+_GRAPH, _METADATA = 7, 14  # fields of ModelProto
+_NODE, _INITIALIZER = 1, 5  # of GraphProto
+_ATTRIBUTE = 5  # of NodeProto
+_TENSORS_OF_ATTRIBUTE, _GRAPHS_OF_ATTRIBUTE = (5, 10), (6, 11)
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of TensorProto
+
+
+class OnnxFile(NamedTuple):
+    """A whole file of ours."""
+
+    content: bytes
+    metadata: dict[str, Any]
+    """Without their prefix, from JSON."""
+
+
+def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
+    """Read and check a file that `speechrnn export` wrote.
+
+    Args:
+        model: Its path, or its bytes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        IsADirectoryError: It is a folder.
+        ValueError: It is no ONNX, cut off, another program's, of another format version, or asks for other files.
+    """
+    content, name = (model, "The model") if isinstance(model, bytes) else (_content(model), os.fspath(model))
+    if not content:
+        raise ValueError(f"{name}: is empty. Export the model again with `speechrnn export`.")
+    try:
+        properties, outside = _examined(memoryview(content))
+    except (IndexError, UnicodeDecodeError, _BrokenError) as error:
+        if looks_like_onnx(content):
+            raise ValueError(f"{name}: is cut off or damaged. Copy it again, or export it again.") from error
+        raise ValueError(f"{name}: is not an ONNX model. Make one with `speechrnn export MODEL.keras`.") from error
+    if PREFIX + "format_version" not in properties:
+        raise ValueError(
+            f"{name}: was not written by speechrnn, so that its inputs and symbols are unknown. Make one with "
+            "`speechrnn export MODEL.keras`."
+        )
+    metadata = _metadata(name, properties)
+    if outside:
+        raise ValueError(
+            f"{name}: must hold its weights itself. Received: one that reads them from the file {outside!r}. Do not "
+            "trust it; export the model again."
+        )
+    return OnnxFile(content, metadata)
+
+
+def looks_like_onnx(content: bytes) -> bool:
+    """Whether a file begins as an ONNX model: its format's version, then a graph or who produced it."""
+    return len(content) >= 3 and content[0] == 0x08 and content[1] < 0x20 and content[2] in (0x12, 0x1A, 0x3A, 0x42)
+
+
+def _content(path: str | os.PathLike[str]) -> bytes:
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{os.fspath(path)}: no such model file.")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{os.fspath(path)}: is a folder. A model is one file.")
+    return Path(path).read_bytes()
+
+
+def _metadata(name: str, properties: dict[str, str]) -> dict[str, Any]:
+    ours = {key.removeprefix(PREFIX): value for key, value in properties.items() if key.startswith(PREFIX)}
+    try:
+        metadata = {key: json.loads(value) for key, value in ours.items()}
+    except ValueError as error:
+        raise ValueError(f"{name}: its metadata are damaged ({error}). Export the model again.") from error
+    if metadata["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{name}: the format version must be {FORMAT_VERSION}. Received: {metadata['format_version']}, written by "
+            f"speechrnn {metadata.get('version', 'of unknown version')}. Export the .keras model again with this one."
+        )
+    return metadata
+
+
+class _BrokenError(Exception):
+    """The bytes are no protocol buffer."""
+
+
+def _examined(model: memoryview) -> tuple[dict[str, str], str]:
+    """The metadata, and the first file outside that weights are read from, if any."""
+    properties, outside, graphs = {}, "", 0
+    for number, value in _fields(model):
+        if number == _METADATA and isinstance(value, memoryview):
+            entry = {key: str(text, "utf-8") for key, text in _fields(value) if isinstance(text, memoryview)}
+            properties[entry.get(1, "")] = entry.get(2, "")
+        elif number == _GRAPH and isinstance(value, memoryview):
+            graphs += 1
+            outside = outside or _outside_of_graph(value)
+    if not graphs:
+        raise _BrokenError("no graph")
+    return properties, outside
+
+
+def _outside_of_graph(graph: memoryview) -> str:
+    for number, value in _fields(graph):
+        if number == _INITIALIZER and isinstance(value, memoryview):
+            found = _outside_of_tensor(value)
+        elif number == _NODE and isinstance(value, memoryview):
+            found = _outside_of_node(value)
+        else:
+            continue
+        if found:
+            return found
+    return ""
+
+
+def _outside_of_node(node: memoryview) -> str:
+    for field, attribute in _fields(node):
+        if field != _ATTRIBUTE or not isinstance(attribute, memoryview):
+            continue
+        for number, value in _fields(attribute):
+            if not isinstance(value, memoryview):
+                continue
+            if number in _TENSORS_OF_ATTRIBUTE and _outside_of_tensor(value):
+                return _outside_of_tensor(value)
+            if number in _GRAPHS_OF_ATTRIBUTE and _outside_of_graph(value):
+                return _outside_of_graph(value)
+    return ""
+
+
+def _outside_of_tensor(tensor: memoryview) -> str:
+    location, external = "", False
+    for number, value in _fields(tensor):
+        if number == _DATA_LOCATION and value == 1:
+            external = True
+        elif number == _EXTERNAL_DATA and isinstance(value, memoryview):
+            external = True
+            entry = {key: bytes(text) for key, text in _fields(value) if isinstance(text, memoryview)}
+            if entry.get(1) == b"location":
+                location = entry.get(2, b"").decode(errors="replace")
+    return location or ("(unnamed)" if external else "")
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """Number and value of each field: bytes, or a whole number; other fixed-size values count as 0."""
+    position = 0
+    while position < len(message):
+        tag, position = _varint(message, position)
+        kind = tag & 7
+        if kind == 0:
+            value, position = _varint(message, position)
+            yield tag >> 3, value
+            continue
+        if kind not in (1, 2, 5):
+            raise _BrokenError(f"kind {kind}")
+        size, position = _varint(message, position) if kind == 2 else ({1: 8, 5: 4}[kind], position)
+        if position + size > len(message):
+            raise _BrokenError("cut off")
+        yield tag >> 3, message[position : position + size] if kind == 2 else 0
+        position += size
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """A whole number of seven bits a byte, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = message[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return value, position
+        if shift > 63:
+            raise _BrokenError("a number too long")

@@ -1,0 +1,138 @@
+"""A recogniser run by ONNX Runtime: a signal goes in, logits come out, and no TensorFlow is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from speechrnn.runtime import onnxfile
+from speechrnn.text import Vocabulary
+
+_MOST_THREADS = 8
+"""More threads than this cost a small network more than they bring."""
+
+
+class Session:
+    """A recogniser that `speechrnn export` wrote, ready to run.
+
+    It stands wherever a `speechrnn.protocols.Recognizer` is asked for. Loading it starts neither TensorFlow nor Keras.
+
+    Args:
+        path: The `.onnx` file, or its bytes.
+        threads: Processor threads; None takes those that this process may run on, up to eight.
+        providers: ONNX Runtime's execution providers in order of preference, such as `["CUDAExecutionProvider"]`; None
+            takes the CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no model of ours, or damaged, or of another format version, or reads other files; or a
+            provider is not there.
+
+    Example:
+    >>> from speechrnn.transcribe import DEFAULT_MODEL
+    >>> session = Session(DEFAULT_MODEL)
+    >>> session.sample_rate, len(session.vocabulary)
+    (16000, 28)
+    >>> session.logits([np.zeros(16000, "float32")])[0].shape
+    (25, 28)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | bytes,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> None:
+        name = "The model" if isinstance(path, bytes) else os.fspath(path)
+        content, self.metadata = onnxfile.read(path)
+        """What the file says of itself."""
+        self.kind = self.metadata.get("kind")
+        if self.kind != "recognizer":
+            raise ValueError(f"{name}: must hold a recogniser of whole signals. Received: {self.kind!r}.")
+        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
+        self.card: dict[str, Any] = self.metadata["card"]
+        self._session = start(content, name, threads=threads, providers=providers)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second that signals must have."""
+        return self.metadata["sample_rate"]
+
+    @property
+    def frame_period(self) -> float:
+        """Seconds between two frames of logits."""
+        return self.metadata["frame_period"]
+
+    @property
+    def stride(self) -> int:
+        """Frames of features per frame of logits."""
+        return self.metadata["stride"]
+
+    @property
+    def providers(self) -> list[str]:
+        """The execution providers in use."""
+        return self._session.get_providers()
+
+    def feature_frames(self, samples: int) -> int:
+        """Frames of features in a signal of that many samples."""
+        return max(0, 1 + (samples - self.metadata["window"]) // self.metadata["hop"])
+
+    def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Logits of a batch of signals at `sample_rate`.
+
+        Args:
+            signals: float32 `(samples,)` each.
+
+        Returns:
+            For each signal float32 `(ceil(frame_count / stride), vocabulary)`; nothing of the padding is left.
+        """
+        lengths = np.array([len(signal) for signal in signals], "int32")
+        if not len(lengths) or not self.feature_frames(int(lengths.max())):
+            return [np.zeros((0, len(self.vocabulary)), "float32") for _ in signals]
+        batch = np.zeros((len(signals), lengths.max()), "float32")
+        for row, signal in zip(batch, signals, strict=True):
+            row[: len(signal)] = signal
+        logits, frames = self._session.run(["logits", "frames"], {"signal": batch, "length": lengths})
+        return [row[:count] for row, count in zip(logits, frames, strict=True)]
+
+
+def start(content: bytes, name: str, *, threads: int | None = None, providers: Sequence[str] | None = None) -> Any:
+    """An `onnxruntime.InferenceSession` of a model that was checked, quiet on standard error.
+
+    Raises:
+        ValueError: A provider is not there, `threads` is not positive, or ONNX Runtime cannot run the model.
+    """
+    import onnxruntime
+
+    if threads is not None and threads < 1:
+        raise ValueError(f"`threads` must be at least 1. Received: {threads}.")
+    wanted = list(providers or ["CPUExecutionProvider"])
+    available = onnxruntime.get_available_providers()
+    missing = [provider for provider in wanted if provider not in available]
+    if missing:
+        raise ValueError(
+            f"ONNX Runtime must have the provider. Received: {missing[0]!r}; here are {', '.join(available)}. "
+            "For CUDA install onnxruntime-gpu."
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Said even where it is the default: ONNX Runtime would bind threads to cores, some of which may not be ours.
+    options.intra_op_num_threads = threads or min(_MOST_THREADS, _cores())
+    options.inter_op_num_threads = 1
+    if "CPUExecutionProvider" not in wanted:
+        wanted.append("CPUExecutionProvider")  # for what another one lacks
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=wanted)
+    except Exception as error:  # ONNX Runtime raises classes of its own that have nothing else in common
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{name}: ONNX Runtime {onnxruntime.__version__} cannot run it: {reason}") from error
+
+
+def _cores() -> int:
+    """Processor cores that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,76 @@
+"""Transcripts: what was said in a recording, with the words' times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from speechrnn.decoding import Path
+    from speechrnn.text import Vocabulary
+
+
+@dataclass(frozen=True)
+class Word:
+    """A recognised word and where it stands in the recording."""
+
+    word: str
+    start: float
+    """Seconds from the beginning of what was transcribed."""
+    end: float
+    """Seconds from the beginning of what was transcribed."""
+    confidence: float
+    """In (0, 1]: geometric mean over the word's symbols of the probability the model gave them."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording."""
+
+    path: str
+    text: str
+    words: tuple[Word, ...]
+    duration: float
+    """Seconds that were transcribed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The transcript as JSON can hold it, times in seconds rounded to milliseconds."""
+        return {
+            "path": self.path,
+            "text": self.text,
+            "duration": round(self.duration, 3),
+            "words": [
+                {
+                    "word": w.word,
+                    "start": round(w.start, 3),
+                    "end": round(w.end, 3),
+                    "confidence": round(w.confidence, 4),
+                }
+                for w in self.words
+            ],
+        }
+
+
+def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: float = 0.0) -> list[Word]:
+    """The words of a decoded path: what stands between spaces.
+
+    Args:
+        path: From `speechrnn.decoding.greedy`.
+        vocabulary: What its indices stand for.
+        frame_period: Seconds between frames.
+        start: Seconds before the path's first frame.
+    """
+    symbols = [vocabulary.decode([index]) for index in path.ids]
+    edges = [-1, *(i for i, symbol in enumerate(symbols) if symbol.isspace()), len(symbols)]
+    words = []
+    for before, after in pairwise(edges):
+        first, last = before + 1, after - 1
+        if first <= last:
+            begin = start + float(path.start_frames[first]) * frame_period
+            end = start + float(path.end_frames[last]) * frame_period
+            confidence = float(np.exp(np.log(path.confidences[first:after]).mean()))
+            words.append(Word("".join(symbols[first:after]), begin, end, confidence))
+    return words

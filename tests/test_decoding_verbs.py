@@ -1,0 +1,260 @@
+"""Beam search, language models, alignment and calibration from the command line, with a model that spells."""
+
+import json
+
+import numpy as np
+import pytest
+from fakes import Speller, record
+
+from speechrnn import cli, manifest, transcribe
+from speechrnn.cli import terminal
+from speechrnn.decoding import BeamSearch, textgrid
+from speechrnn.decoding.calibration import Calibration
+from speechrnn.decoding.options import decoder
+from speechrnn.decoding.tuning import tune
+from speechrnn.manifest import Example
+
+
+class Unsure(Speller):
+    """Hears `b` almost as well as `a` where `a` is said, and a little better."""
+
+    def _one(self, signal):
+        logits = super()._one(signal)
+        a, b = self.vocabulary.encode("ab")
+        said = logits[:, a] > 1
+        logits[said, b] = logits[said, a] + 0.1
+        return logits
+
+
+@pytest.fixture(params=[Unsure])
+def model(request, monkeypatch):
+    made = request.param()
+    monkeypatch.setattr(terminal, "load_model", lambda path: made)
+    return made
+
+
+@pytest.fixture
+def audio(tmp_path):
+    return record(tmp_path / "one.wav", "bad cab")
+
+
+@pytest.fixture
+def lm(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("Bad cab!\nbad a cab\n\nCAB bad\n")
+    assert (
+        cli.main(["lm", "train", str(tmp_path / "text.txt"), "--order", "2", "--out", str(tmp_path / "lm.arpa")]) == 0
+    )
+    assert "from 3 sentences" in capsys.readouterr().out
+    return str(tmp_path / "lm.arpa")
+
+
+def out_of(capsys, words, code=0):
+    assert cli.main(words) == code
+    return capsys.readouterr().out.strip()
+
+
+def test_the_best_path_is_taken_where_nothing_asks_for_more(model, audio, capsys):
+    assert out_of(capsys, ["transcribe", audio]) == "bbd cbb"
+
+
+@pytest.mark.parametrize("options", [[], ["--beam", "8"], ["--lm-weight", "1"]])
+def test_with_a_language_model_what_makes_sense_is_heard(options, model, audio, lm, capsys):
+    assert out_of(capsys, ["transcribe", audio, "--lm", lm, *options]) == "bad cab"
+
+
+def test_hotwords_are_heard(model, audio, capsys):
+    assert out_of(capsys, ["transcribe", audio, "--hotwords", "bad", "cab"]) == "bad cab"
+    assert out_of(capsys, ["transcribe", audio, "--hotwords", "bad cab"]) == "bad cab"
+    unmoved = out_of(capsys, ["transcribe", audio, "--beam", "64"])
+    assert out_of(capsys, ["transcribe", audio, "--hotwords", "bad", "--hotword-bonus", "0"]) == unmoved != "bad cab"
+
+
+def test_a_word_list_or_a_grammar_closes_the_vocabulary(model, audio, tmp_path, capsys):
+    (tmp_path / "words").write_text("bad\n\ncab\njig\n")
+    assert out_of(capsys, ["transcribe", audio, "--words", str(tmp_path / "words")]) == "bad cab"
+    (tmp_path / "grammar").write_text("# what is asked\nasked = bad <what>;\nwhat = (cab | jig)\n")
+    assert out_of(capsys, ["transcribe", audio, "--grammar", str(tmp_path / "grammar")]) == "bad cab"
+
+
+def test_words_have_the_times_they_have_without_a_search(model, audio):
+    (plain,) = transcribe.transcribe(Speller(), [audio])
+    for search in (BeamSearch(Speller.vocabulary), decoder(Speller.vocabulary, beam=4)):
+        (found,) = transcribe.transcribe(Speller(), [audio], decoder=search)
+        assert [(w.word, w.start, w.end) for w in found.words] == [(w.word, w.start, w.end) for w in plain.words]
+        assert [w.confidence for w in found.words] == pytest.approx([w.confidence for w in plain.words])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--hotwords", "xyz"], "boosted phrase must be written with"),
+        (["--lm", "gone.arpa"], "no such language model"),
+        (["--words", "gone"], "gone: No such file"),
+        (["--beam", "0"], "width=0"),
+        (["--words", "w", "--grammar", "g"], "Received both"),
+    ],
+)
+def test_what_cannot_be_searched_with_is_said_with_exit_code_2(options, said, model, audio, capsys):
+    assert cli.main(["transcribe", audio, *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_evaluate_takes_the_same_options(model, audio, lm, tmp_path, capsys):
+    manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
+    words = ["evaluate", "x.keras", str(tmp_path / "m.jsonl"), "--json"]
+    assert json.loads(out_of(capsys, words))["wer"] == 1.0
+    assert json.loads(out_of(capsys, [*words, "--lm", lm]))["wer"] == 0.0
+
+
+def test_perplexity_of_what_was_learnt_is_less(lm, tmp_path, capsys):
+    (tmp_path / "new.txt").write_text("jig jig jig\n")
+    known = json.loads(out_of(capsys, ["lm", "perplexity", lm, str(tmp_path / "text.txt"), "--json"]))
+    new = json.loads(out_of(capsys, ["lm", "perplexity", lm, str(tmp_path / "new.txt"), "--json"]))
+    assert known["perplexity"] < new["perplexity"]
+    assert (known["unknown"], new["unknown"], new["words"]) == (0, 3, 4)
+    assert "3 of 4 words are unknown" in out_of(capsys, ["lm", "perplexity", lm, str(tmp_path / "new.txt")])
+
+
+def test_a_manifest_and_a_gzipped_file_are_texts(audio, tmp_path, capsys):
+    import gzip
+
+    manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
+    (tmp_path / "t.txt.gz").write_bytes(gzip.compress(b"jig\n"))
+    words = [
+        "lm",
+        "train",
+        str(tmp_path / "m.jsonl"),
+        str(tmp_path / "t.txt.gz"),
+        "--out",
+        str(tmp_path / "lm.arpa.gz"),
+    ]
+    assert "from 2 sentences" in out_of(capsys, words)
+    assert out_of(capsys, words, code=2) == ""  # it is there already
+
+
+def test_tuning_finds_weights_that_hear_what_was_said(model, audio, lm, tmp_path, capsys):
+    manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
+    found = out_of(capsys, ["lm", "tune", "x.keras", str(tmp_path / "m.jsonl"), "--lm", lm])
+    assert found.startswith("--lm-weight ")
+    assert "WER 0.00 %" in found
+    flags = found.splitlines()[0].split()
+    assert out_of(capsys, ["transcribe", audio, "--lm", lm, *flags]) == "bad cab"
+
+
+def test_tuning_runs_the_model_once(model, audio, lm, tmp_path, capsys):
+    manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
+    out_of(capsys, ["lm", "tune", "x.keras", str(tmp_path / "m.jsonl"), "--lm", lm, "--json"])
+    assert len(model.batches) == 1
+
+
+def test_the_best_trial_is_the_best_of_all_that_were_made(rng):
+    from lm_texts import model_of
+
+    from speechrnn.text import Vocabulary
+
+    vocabulary = Vocabulary(" ab")
+    logits = [rng.normal(size=(12, 4), scale=2) for _ in range(4)]
+    search = BeamSearch(vocabulary, width=8, language_model=model_of(2))
+    trials = tune(search, logits, ["a b", "b", "ab a", "ba"])
+    assert [t.rank for t in trials] == sorted(t.rank for t in trials)
+    best = trials[0]
+    again = BeamSearch(
+        vocabulary,
+        width=8,
+        language_model=model_of(2),
+        lm_weight=best.lm_weight,
+        word_bonus=best.word_bonus,
+    )
+    errors = sum(
+        sum(a != b for a, b in t.pairs)
+        for t in (
+            __import__("speechrnn.edits").edits.align(r.split(), again.n_best(x, 1)[0].text.split())
+            for r, x in zip(["a b", "b", "ab a", "ba"], logits, strict=True)
+        )
+    )
+    assert errors == best.words.errors
+
+
+def test_tuning_needs_texts_and_a_language_model(rng):
+    with pytest.raises(ValueError, match="Tuning needs"):
+        tune(BeamSearch(Speller.vocabulary), [], [])
+
+
+# Alignment
+
+
+def test_align_finds_the_words_of_a_known_text(model, audio, capsys):
+    found = json.loads(out_of(capsys, ["align", "x.keras", audio, "Bad, cab!"]))
+    (plain,) = transcribe.transcribe(Speller(), [audio])
+    assert found["text"] == "bad cab"
+    assert [(w["start"], w["end"]) for w in found["words"]] == [
+        (round(w.start, 3), round(w.end, 3)) for w in plain.words
+    ]
+
+
+def test_align_writes_textgrid_and_ctm_and_shifts(model, audio, tmp_path, capsys):
+    out = tmp_path / "one.TextGrid"
+    (tmp_path / "said.txt").write_text("bad cab\n")
+    words = ["align", "x.keras", audio, f"@{tmp_path / 'said.txt'}"]
+    assert cli.main([*words, "--format", "textgrid", "--out", str(out)]) == 0
+    tiers = textgrid.read(out)
+    assert [label for *_, label in tiers["words"]] == ["bad", "cab"]
+    ctm = [line.split() for line in out_of(capsys, [*words, "--format", "ctm"]).splitlines()]
+    assert [(row[0], row[1], row[4]) for row in ctm] == [("one", "1", "bad"), ("one", "1", "cab")]
+    moved = [line.split() for line in out_of(capsys, [*words, "--format", "ctm", "--shift", "-0.02"]).splitlines()]
+    np.testing.assert_allclose([float(r[2]) for r in moved], [float(r[2]) - 0.02 for r in ctm], atol=1.1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("bad cab " * 40, "must fit the audio"), ("quix", "lacks \\['q'")],
+)
+def test_a_text_that_cannot_align_is_said_with_exit_code_2(text, said, model, audio, capsys):
+    import re
+
+    assert cli.main(["align", "x.keras", audio, text]) == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_an_empty_text_aligns_to_nothing(model, audio, capsys):
+    assert json.loads(out_of(capsys, ["align", "x.keras", audio, ""]))["words"] == []
+    assert out_of(capsys, ["align", "x.keras", audio, "", "--format", "ctm"]) == ""
+
+
+# Confidence
+
+
+def test_calibrated_confidences_reach_the_transcript(model, tmp_path, capsys):
+    files = [record(tmp_path / f"{i}.wav", text) for i, text in enumerate(["jig", "a", "bad", "dig", "c", "jig"])]
+    texts = ["jig", "a", "bad", "dig", "c", "jig"]
+    examples = [Example(f, 0.06 + 0.12 * len(t), text=t) for f, t in zip(files, texts, strict=True)]
+    manifest.write(tmp_path / "m.jsonl", examples)
+    out = str(tmp_path / "c.json")
+    said = out_of(capsys, ["calibrate", "x.keras", str(tmp_path / "m.jsonl"), "--out", out])
+    assert "6 words, 66.7% right" in said
+    (word,) = json.loads(out_of(capsys, ["transcribe", files[0], "--json", "--calibration", out]))["words"]
+    (plain,) = json.loads(out_of(capsys, ["transcribe", files[0], "--json"]))["words"]
+    assert word["confidence"] == pytest.approx(Calibration.read(out)(np.array([plain["confidence"]]))[0], abs=2e-3)
+    assert word["confidence"] != plain["confidence"]
+
+
+def test_nothing_recognised_cannot_be_calibrated(model, tmp_path, capsys):
+    silence = record(tmp_path / "0.wav", "", gap=0.5)
+    manifest.write(tmp_path / "m.jsonl", [Example(silence, 0.5, text="bad")])
+    assert cli.main(["calibrate", "x.keras", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "c.json")]) == 2
+    assert "needs recognised words" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lm"], "one of train, perplexity, tune"),
+        (["lm", "trian"], "Did you mean `train`?"),
+        (["lm", "tune", "m", "n"], "--lm LM is needed"),
+        (["align", "m", "a.wav"], "TEXT"),
+        (["align", "m", "a.wav", "t", "--format", "srt"], "invalid choice"),
+    ],
+)
+def test_wrong_usage_is_said(words, said, capsys):
+    assert cli.main(words) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""Audio from a pipe gives the samples that the file gives, in bounded memory, and as it arrives."""
+
+import io
+import os
+import struct
+import threading
+
+import numpy as np
+import pytest
+from fakes import RATE, Speller, record, spoken
+
+from speechrnn import audio, transcribe
+
+
+class Pipe:
+    """Bytes that can be read once and forwards, a few at a time."""
+
+    def __init__(self, data):
+        self._bytes = io.BytesIO(data)
+
+    def read(self, size=-1):
+        return self._bytes.read(size)
+
+
+@pytest.fixture
+def signal(rng):
+    return (0.1 * rng.standard_normal(50_000)).astype("float32")
+
+
+def piped(data, **options):
+    return np.concatenate(list(audio.read_blocks(Pipe(data), block=0.5, **options)))
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac", ".ogg", ".mp3"])
+def test_a_pipe_gives_what_the_file_gives(tmp_path, signal, ending):
+    path = tmp_path / f"a{ending}"
+    audio.write(path, signal, RATE)
+    np.testing.assert_array_equal(piped(path.read_bytes(), sample_rate=8000), audio.read(path, sample_rate=8000)[0])
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x80000000, 0x7FFFFFFF])
+def test_a_wav_header_that_does_not_know_the_length(tmp_path, signal, size):
+    audio.write(tmp_path / "a.wav", signal, RATE)
+    data = (tmp_path / "a.wav").read_bytes()
+    at = data.index(b"data") + 4
+    np.testing.assert_array_equal(
+        piped(data[:at] + struct.pack("<I", size) + data[at + 4 :]), audio.read(tmp_path / "a.wav")[0]
+    )
+
+
+def test_headerless_samples(signal):
+    raw = np.rint(signal * 32767).astype("<i2")
+    np.testing.assert_array_equal(piped(raw.tobytes(), encoding="s16le@16000"), raw / np.float32(32768))
+    stereo = np.stack([raw, -raw], axis=1)
+    assert not piped(stereo.tobytes(), encoding="s16le@16000x2").any()
+
+
+@pytest.mark.parametrize(("data", "said"), [(b"", "the pipe is empty"), (b"no audio at all" * 9, "cannot be decoded")])
+def test_no_audio_is_said(data, said):
+    with pytest.raises(ValueError, match=f"^-: .*{said}"):
+        piped(data)
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac"])
+def test_a_pipe_that_breaks_off_is_said(tmp_path, signal, ending):
+    audio.write(tmp_path / f"a{ending}", signal, RATE)
+    data = (tmp_path / f"a{ending}").read_bytes()
+    with pytest.raises(ValueError, match=r"^-: .*Copy or download it again"):
+        piped(data[: len(data) // 2])
+
+
+def test_blocks_come_before_the_pipe_ends(signal):
+    reader, writer = os.pipe()
+    samples = np.rint(signal * 32767).astype("<i2").tobytes()
+    go_on = threading.Event()
+
+    def write():
+        with open(writer, "wb", buffering=0) as out:
+            out.write(samples[:80_000])
+            assert go_on.wait(10)
+            out.write(samples[80_000:])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with open(reader, "rb") as source:
+        blocks = audio.read_blocks(source, block=1.0, encoding="s16le@16000")
+        count = len(next(blocks))
+        go_on.set()
+        count += sum(map(len, blocks))
+    thread.join()
+    assert count == len(signal)
+
+
+def test_a_pipe_is_transcribed_beside_files(tmp_path):
+    path = record(tmp_path / "a.wav", "big")
+    audio.write(tmp_path / "b.wav", spoken("bad cab"), RATE)
+    outcomes = transcribe.transcribe(Speller(), [path, Pipe((tmp_path / "b.wav").read_bytes())])
+    assert [(outcome.path, outcome.text) for outcome in outcomes] == [(path, "big"), ("-", "bad cab")]

@@ -1,0 +1,195 @@
+"""Streaming: block by block the same logits and words as the whole signal, and clear words where that cannot be."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechrnn import decoding
+from speechrnn.features import MFCC, LogMel, RawSignal
+from speechrnn.networks import recurrent_ctc
+from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.runtime import Session, StreamingSession
+from speechrnn.runtime.export import export, onnx_bytes, step_bytes
+from speechrnn.runtime.streaming import GreedySpeller
+from speechrnn.text import Vocabulary
+from speechrnn.transcript import spell
+
+RATE = 8000
+VOCABULARY = Vocabulary(" abcd")
+
+
+def made(cell="lstm", *, features=LogMel, feature_options=None, **options):
+    """A small untrained model, its statistics and batch normalisation away from their beginnings."""
+    rng = np.random.default_rng(1)
+    given = {"num_mels": 12, "f_min": 60, "normalize": "global", **(feature_options or {})}
+    layer = features(RATE, **given)
+    if layer.normalize == "global":
+        layer.adapt([rng.normal(size=4000).astype("float32")])
+    sizes = {"units": 6, "layers": 2, "bidirectional": False, "filters": 3, **options}
+    network = recurrent_ctc(cell, num_features=layer.num_features, vocabulary_size=6, **sizes)
+    for weight in network.weights:
+        value = weight.numpy()
+        noise = rng.normal(size=value.shape).astype("float32")
+        weight.assign(value + 0.3 * (np.abs(noise) if "variance" in weight.path else noise))
+    return SpeechRecognizer(layer, network, VOCABULARY)
+
+
+MODELS = {
+    "convolutions": lambda: made(convolutions=2),
+    "one convolution, stacked": lambda: made("gru", convolutions=1, stack=3),
+    "stacked, no residual": lambda: made("rnn", stack=2, residual=False, layer_norm=False),
+    "plain, no normalisation": lambda: made(feature_options={"normalize": None}),
+    "cepstra with high-pass filter": lambda: made(
+        features=MFCC, feature_options={"num_coefficients": 5, "preemphasis": 0.9}, convolutions=1
+    ),
+    "window of its own": lambda: made(feature_options={"window": 256, "hop": 96}, convolutions=1),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=str)
+def model(request):
+    return MODELS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def stream(model):
+    return StreamingSession(step_bytes(model))
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    return np.random.default_rng(3).normal(size=6000).astype("float32")
+
+
+def in_parts(stream, signal, sizes):
+    """Logits of a signal pushed in parts of the sizes, the rest in one."""
+    stream.reset()
+    found, position = [], 0
+    for size in [*sizes, len(signal)]:
+        found.append(stream.advance(signal[position : position + size]))
+        position += size
+    return np.concatenate([*found, stream.flush()])
+
+
+def test_every_length_gives_what_keras_gives_of_the_whole(model, stream, spoken):
+    window, hop = model.features.window, model.features.hop
+    ends = [window + frames * hop + extra for frames in range(9) for extra in (-1, 0)]
+    lengths = [0, 1, window - hop, *ends, 6000]
+    for length, whole in zip(lengths, model.logits([spoken[:length] for length in lengths]), strict=True):
+        found = in_parts(stream, spoken[:length], [])
+        assert found.shape == whole.shape, length
+        np.testing.assert_allclose(found, whole, rtol=0, atol=1e-4, err_msg=str(length))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 1500), max_size=12), st.integers(0, 6000))
+def test_however_it_is_split(stream, spoken, sizes, length):
+    whole = in_parts(stream, spoken[:length], [])
+    np.testing.assert_allclose(in_parts(stream, spoken[:length], sizes), whole, rtol=0, atol=1e-5)
+
+
+def test_samples_one_by_one_come_out_as_soon_as_the_latency_says(stream, spoken):
+    stream.reset()
+    needed = round(stream.latency * RATE)
+    counts = [len(stream.advance(spoken[i : i + 1])) for i in range(needed + stream.block)]
+    assert np.flatnonzero(counts).tolist() == [needed - 1, needed + stream.block - 1]
+
+
+def test_a_streaming_model_is_a_recogniser_too(model, stream, spoken):
+    signals = [spoken[:4000], spoken[:0], spoken[100:3000]]
+    for found, expected in zip(stream.logits(signals), Session(onnx_bytes(model)).logits(signals), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    assert (stream.stride, stream.frame_period) == (model.stride, model.frame_period)
+
+
+LOGITS = st.lists(st.tuples(st.integers(0, 5), st.floats(0.5, 9.0)), max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LOGITS, st.lists(st.integers(0, 60), max_size=4))
+def test_words_in_pieces_are_the_words_of_the_whole(frames, cuts):
+    logits = np.array([weight * np.eye(6)[symbol] for symbol, weight in frames]).reshape(-1, 6)
+    expected = spell(decoding.greedy(logits), VOCABULARY, frame_period=0.04)
+    speller, words = GreedySpeller(VOCABULARY, frame_period=0.04), []
+    for part in np.split(logits, sorted(min(cut, len(logits)) for cut in cuts)):
+        words += speller.push(part)
+    words += speller.finish()
+    assert [word.word for word in words] == [word.word for word in expected]
+    for name in ("start", "end", "confidence"):
+        assert [getattr(w, name) for w in words] == pytest.approx([getattr(w, name) for w in expected], rel=1e-5)
+
+
+def test_partial_text_grows_and_final_words_stay(stream, spoken):
+    stream.reset()
+    said, seen = [], []
+    for start in range(0, 6000, 160):
+        update = stream.push(spoken[start : start + 160])
+        said += [word.word for word in update.words]
+        seen.append(update.partial)
+    last = stream.finish()
+    assert last.partial == ""
+    said += [word.word for word in last.words]
+    (logits,) = stream.logits([spoken])
+    assert said == [word.word for word in spell(decoding.greedy(logits), VOCABULARY, frame_period=1)]
+    assert any(seen)
+
+
+def test_an_empty_stream_gives_no_words_and_ends_once(stream):
+    stream.reset()
+    assert stream.push(np.zeros(0, "float32")).words == ()
+    assert stream.finish().words == ()
+    for act in (stream.finish, lambda: stream.push(np.zeros(9, "float32"))):
+        with pytest.raises(ValueError, match="reset"):
+            act()
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (np.zeros((2, 9), "float32"), r"\(2, 9\)"),
+        (np.zeros(9, "int16"), "int16"),
+        (np.array([0, np.nan], "float32"), "NaN"),
+    ],
+)
+def test_what_is_no_signal_is_refused(stream, samples, said):
+    stream.reset()
+    with pytest.raises(ValueError, match=said):
+        stream.push(samples)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"bidirectional": True}, "--no-bidirectional"),
+        ({"feature_options": {"normalize": "utterance"}}, "--normalize global"),
+        ({"feature_options": {"deltas": 1}}, "deltas=1"),
+        ({"features": RawSignal, "feature_options": {"normalize": None}}, "RawSignal"),
+    ],
+)
+def test_what_cannot_stream_says_why(options, said, tmp_path):
+    if options.get("features") is RawSignal:
+        layer = RawSignal(RATE, normalize=None)
+        sizes = {"units": 4, "layers": 1, "bidirectional": False}
+        network = recurrent_ctc(num_features=layer.num_features, vocabulary_size=6, **sizes)
+        model = SpeechRecognizer(layer, network, VOCABULARY)
+    else:
+        model = made(layers=1, **options)
+    with pytest.raises(ValueError, match=said):
+        export(model, tmp_path / "a.onnx", streaming=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_whole_signals_is_refused_by_name(tmp_path):
+    model = made(layers=1)
+    path = export(model, tmp_path / "whole.onnx")
+    with pytest.raises(ValueError, match=r"whole\.onnx: .*--streaming"):
+        StreamingSession(path)
+    with pytest.raises(ValueError, match="streaming recognizer"):
+        Session(step_bytes(model))
+
+
+def test_int8_keeps_nearly_the_logits(spoken):
+    model = made(units=32, layers=1)
+    full, small = (StreamingSession(step_bytes(model, int8=int8)).logits([spoken])[0] for int8 in (False, True))
+    assert 0 < np.abs(full - small).max() < 0.2 * np.abs(full).max()
