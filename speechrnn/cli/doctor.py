@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import IO, TYPE_CHECKING, Any
 
 from speechrnn import manifest
@@ -61,10 +62,13 @@ def run(words: list[str]) -> int:
 
 
 def _model(arguments: argparse.Namespace) -> ModelReport:
-    model = terminal.load_any_model(arguments.target)
+    if not os.path.exists(arguments.target):  # said before TensorFlow, which takes seconds, is started
+        raise FileNotFoundError(f"{arguments.target}: no such model file.")
+    terminal.start_tensorflow(f"{arguments.target}: a .keras model")
+    from speechrnn import recognizer
     from speechrnn.diagnostics import examine
 
-    return examine(model, **collect(arguments, _MODEL))
+    return examine(recognizer.load_any(arguments.target), **collect(arguments, _MODEL))
 
 
 def _manifest(arguments: argparse.Namespace) -> BatchingReport:
