@@ -12,11 +12,13 @@ from speechrnn.decoding import greedy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from speechrnn.diagnostics import GradientFlow
     from speechrnn.text import Vocabulary
 
-__all__ = ["plot_ctc", "plot_history"]
+__all__ = ["plot_ctc", "plot_gradient_flow", "plot_history", "plot_losses"]
 
 _LINES = ("#8fd3ff", "#ffd166", "#9be58a", "#ff9ecb", "#e9e2ff", "#ffa66b")
+_DARK = ("#2a6fbb", "#d1495b", "#3a8f5c", "#d98324", "#7b5ea7", "#4aa3a2", "#8a5a44")
 
 
 def plot_history(history: Sequence[Mapping[str, float]], *, width: float = 8.0, height: float = 3.4) -> Figure:
@@ -110,6 +112,80 @@ def plot_ctc(
         )
         curves.axvline(times[middle], color="white", lw=0.5, alpha=0.35)
     curves.set(ylim=(0, 1), ylabel="probability")
+    return figure
+
+
+def plot_gradient_flow(flows: Mapping[str, GradientFlow], *, width: float = 9.0, height: float = 4.6) -> Figure:
+    """Norm of the gradient against time lag, over that at lag 0; where it is lost, and where it explodes, is shaded.
+
+    Args:
+        flows: What `speechrnn.diagnostics.gradient_flow` returns, or any of its values under names of one's own.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+
+    Raises:
+        ValueError: There is no flow.
+    """
+    from matplotlib.figure import Figure
+
+    from speechrnn.diagnostics.verdicts import LOST
+
+    if not flows:
+        raise ValueError("`flows` must hold at least one layer. Received: none.")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    low, high = LOST**4, LOST**-4
+    axes.axhspan(1 / LOST, high, color="#d1495b", alpha=0.08, lw=0)
+    axes.axhspan(low, LOST, color="#2a6fbb", alpha=0.08, lw=0)
+    for count, (name, flow) in enumerate(flows.items()):
+        values = np.array(flow.relative)
+        values[~(values > 0)] = np.nan  # a logarithm has no place for what has underflown
+        style = ("-", "--", ":")[count // len(_DARK) % 3]
+        axes.plot(values, color=_DARK[count % len(_DARK)], ls=style, lw=1.8, label=f"{name}: {flow.verdict().state}")
+    axes.set(yscale="log", ylim=(low, high), xlabel="time lag (steps)", ylabel="norm of d loss / d state, lag 0 = 1")
+    axes.set_xlim(0, max(len(flow.norms) for flow in flows.values()) - 1 or 1)
+    axes.text(0.99, 0.985, "explodes", transform=axes.transAxes, ha="right", va="top", color="#d1495b")
+    axes.text(0.99, 0.015, "lost", transform=axes.transAxes, ha="right", va="bottom", color="#2a6fbb")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def plot_losses(
+    curves: Mapping[str, Mapping[str, Mapping[int, float]]],
+    *,
+    naive: Mapping[str, float] | None = None,
+    width: float = 11.0,
+    height: float = 4.4,
+) -> Figure:
+    """Learning curves of several networks, a panel for each task.
+
+    Args:
+        curves: Loss after so many steps, by network, by task.
+        naive: For each task the loss of a guess, drawn as a line.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+
+    Raises:
+        ValueError: There is no task.
+    """
+    from matplotlib.figure import Figure
+
+    if not curves:
+        raise ValueError("`curves` must hold at least one task. Received: none.")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    for axes, (task, networks) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
+        for count, (name, curve) in enumerate(networks.items()):
+            marker = "o" if len(curve) == 1 else None
+            axes.plot(
+                list(curve), list(curve.values()), color=_DARK[count % len(_DARK)], lw=1.8, marker=marker, label=name
+            )
+        if naive and task in naive:
+            axes.axhline(naive[task], color="#888888", ls=":", lw=1.2, label="a guess")
+        axes.set(yscale="log", xlabel="steps", title=f"{task}: loss")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.title.set_fontsize(10)
+        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     return figure
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from speechrnn import diagnostics, layers
+from speechrnn import diagnostics, layers, plots
 from speechrnn.diagnostics import GradientReport, gradient_flow, verdicts
 from speechrnn.diagnostics.report import layer_of
 from speechrnn.layers import ChronoBias
@@ -297,3 +297,26 @@ def test_a_resumed_report_goes_on_with_its_file(rng, tmp_path):
 )
 def test_norms_in_training_are_judged_by_cliffs_and_by_what_other_layers_get(means, largest, share, state):
     assert verdicts.of_norms("a", means, largest, 0, 30, share).state == state
+
+
+def flow(norms):
+    return diagnostics.GradientFlow("a", "GRU", np.asarray(norms, float))
+
+
+def test_the_plot_shows_norms_over_that_at_lag_0_and_leaves_out_what_has_underflown():
+    axes = plots.plot_gradient_flow({"one": flow([2.0, 1.0, 0.0]), "two": flow([1.0, 3.0])}).axes[0]
+    first, second = (line.get_ydata() for line in axes.get_lines())
+    np.testing.assert_array_equal(first, [1.0, 0.5, np.nan])
+    np.testing.assert_array_equal(second, [1.0, 3.0])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one: vanishing", "two: healthy"]
+    with pytest.raises(ValueError, match="at least one layer"):
+        plots.plot_gradient_flow({})
+
+
+def test_losses_have_a_panel_for_each_task_and_the_guess_in_it():
+    figure = plots.plot_losses({"a": {"x": {1: 0.5, 2: 0.1}}, "b": {"y": {5: 0.2}}}, naive={"a": 0.4})
+    assert [axes.get_title() for axes in figure.axes] == ["a: loss", "b: loss"]
+    assert [line.get_label() for line in figure.axes[0].get_lines()] == ["x", "a guess"]
+    np.testing.assert_array_equal(figure.axes[0].get_lines()[0].get_xydata(), [[1, 0.5], [2, 0.1]])
+    with pytest.raises(ValueError, match="at least one task"):
+        plots.plot_losses({})

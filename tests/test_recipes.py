@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pipelines import an4_ctc, letters_numbers, streaming
+from pipelines import an4_ctc, gradient_flow, letters_numbers, streaming
 
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
 
@@ -45,3 +45,13 @@ def test_the_held_out_speakers_are_in_the_corpus(data_dir):
     assert speakers > an4_ctc.VALID_SPEAKERS and len(an4_ctc.VALID_SPEAKERS) == 8
     digits = {path.name.split("_")[1] for path in (data_dir / "fsdd" / "recordings").iterdir()}
     assert digits > set(letters_numbers.HELD_OUT)
+
+
+@pytest.mark.slow
+def test_gradient_flow(tmp_path, capsys):
+    rows = gradient_flow.main(str(tmp_path), lag=40, steps=2, test_rows=16, epochs=1, sequences=32)
+    starts = {(row[0], row[2]): row[3].verdict(min(10, len(row[3].norms) - 1)).state for row in rows}
+    assert starts["adding", "GRU, gates open for the lag"] == "healthy"
+    assert "gates open for the lag" in capsys.readouterr().out
+    for name in ("gradient_norms.png", "learning_curves.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
