@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrnn import decoding, recognizer, text, transcribe
+from speechrnn import decoding, text, transcribe
 from speechrnn.decoding import textgrid
+from speechrnn.transcript import spell
 
 AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 
@@ -29,7 +30,8 @@ def differences(model, folder, tier):
         said = " ".join(word for *_, word in known)
         try:
             signal = transcribe.read_whole(path, model.sample_rate)
-            words = transcribe.spell(decoding.align(model.logits([signal])[0], model.vocabulary.encode(said)), model)
+            aligned = decoding.align(model.logits([signal])[0], model.vocabulary.encode(said))
+            words = spell(aligned, model.vocabulary, frame_period=model.frame_period)
         except ValueError as error:
             failed.append(f"{path.name}: {error}")
             continue
@@ -62,7 +64,7 @@ def main():
     parser.add_argument("--tier", default="words")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    found, failed = differences(recognizer.load(given.model), given.folder, given.tier)
+    found, failed = differences(transcribe.loaded(given.model), given.folder, given.tier)
     for line in failed:
         print(line)
     if len(found) < 2:

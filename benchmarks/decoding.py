@@ -24,10 +24,10 @@ TOKEN_FLOOR, BEAM_THRESHOLD, UNKNOWN = -5.0, 10.0, -10.0
 
 
 def save(model, manifest_path, out):
-    from speechrnn import manifest, recognizer, transcribe
+    from speechrnn import manifest, transcribe
     from speechrnn.faults import Faults
 
-    recogniser = recognizer.load(model)
+    recogniser = transcribe.loaded(model)
     found = list(transcribe.logits_of(recogniser, manifest.read(manifest_path), faults=Faults()))
     arrays = {f"logits_{i}": values for i, (_, values) in enumerate(found)}
     texts = [example.text or "" for example, _ in found]

@@ -42,6 +42,15 @@ def test_a_known_layout_is_found_exactly(rng):
     assert (path.end_frames - path.start_frames).tolist() == lengths
 
 
+def test_a_text_of_hundreds_of_symbols_is_found_exactly(rng):
+    ids = rng.integers(1, 4, 400)
+    frames = np.zeros(2000, int)
+    frames[2::5] = frames[3::5] = ids
+    path = align(8 * np.eye(4)[frames], ids)
+    assert path.start_frames.tolist() == list(range(2, 2000, 5))
+    assert path.end_frames.tolist() == list(range(4, 2000, 5))
+
+
 def test_confidence_is_the_geometric_mean_over_the_frames(rng):
     logits = rng.normal(size=(9, 4))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

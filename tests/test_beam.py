@@ -92,6 +92,13 @@ def test_the_frames_of_the_best_text_are_those_of_forced_alignment(seed):
     np.testing.assert_array_equal(found.confidences, wanted.confidences)
 
 
+def test_a_text_of_hundreds_of_symbols_has_the_frames_of_greedy(rng):
+    logits = 9 * np.eye(4)[rng.integers(0, 4, 900)]
+    found, wanted = BeamSearch(WORDS, width=4)(logits), greedy(logits)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    np.testing.assert_array_equal(found.start_frames, wanted.start_frames)
+
+
 def test_no_frames_give_the_empty_text():
     assert [h.text for h in BeamSearch(AB).n_best(np.zeros((0, 3)))] == [""]
     assert len(BeamSearch(AB)(np.zeros((0, 3)))) == 0

@@ -197,13 +197,14 @@ def jittered(ids, rng):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10_000))
-def test_a_joint_neither_loses_nor_doubles_a_symbol_that_comes_a_frame_sooner_in_one_of_the_two(seed):
+@given(st.integers(0, 10_000), st.sampled_from([None, 1]))
+def test_a_joint_neither_loses_nor_doubles_a_symbol_that_comes_a_frame_sooner_in_one_of_the_two(seed, space):
     rng = np.random.default_rng(seed)
     ids = rng.integers(1, 6, 40)
-    left, right = jittered(ids, rng), jittered(ids, rng)
+    lead = np.eye(6)[np.zeros(rng.integers(0, 8), int)]  # so that the middle may fall within a symbol
+    left, right = (np.concatenate([lead, jittered(ids, rng)]) for _ in range(2))
     left[-20:], right[:20] = np.eye(6)[rng.integers(0, 6, 20)], np.eye(6)[rng.integers(0, 6, 20)]  # no context there
-    place, begins_word = joint(left, right, space=1)
+    place, begins_word = joint(left, right, space=space)
     found = decoding.greedy(np.concatenate([left[:place], right[place:]])).ids
     assert 20 <= place <= len(left) - 20
     assert "".join(map(str, ids[6:-6])) in "".join(map(str, found))

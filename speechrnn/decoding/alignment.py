@@ -94,5 +94,5 @@ def _best_states(logs: np.ndarray, ids: np.ndarray) -> np.ndarray:
     states = np.empty(len(logs), np.int64)
     for frame in range(len(logs) - 1, -1, -1):
         states[frame] = state
-        state -= steps[frame, state]
+        state -= int(steps[frame, state])  # an int8 would take the state with it
     return states
