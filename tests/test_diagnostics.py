@@ -290,13 +290,17 @@ def test_a_resumed_report_goes_on_with_its_file(rng, tmp_path):
     ("means", "largest", "share", "state"),
     [
         ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], 1.0, "healthy"),
-        ([1.0, 1.0, 1.0], [2.0, 11.0, 2.0], 1.0, "exploding"),
-        ([50.0, 1.0, 1.0], [90.0, 2.0, 2.0], 1.0, "healthy"),  # the first batches do not count
+        ([1.0, 2.0, 1.0], [2.0, 12.0, 2.0], 1.0, "exploding"),  # nine others of 0.9
+        ([1.0, 2.0, 1.0], [2.0, 9.0, 2.0], 1.0, "healthy"),
+        ([50.0, 1.0, 0.01], [90.0, 2.0, 0.02], 1.0, "healthy"),  # norms fall as a network learns
+        ([2.0, 1.0, 1.0], [12.0, 2.0, 2.0], 1.0, "healthy"),  # the first batches do not count
+        ([2.0], [12.0], 1.0, "exploding"),  # unless there are no others
         ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], 1e-4, "vanishing"),
     ],
 )
 def test_norms_in_training_are_judged_by_cliffs_and_by_what_other_layers_get(means, largest, share, state):
-    assert verdicts.of_norms("a", means, largest, 0, 30, share).state == state
+    batches = [10] * len(means)
+    assert verdicts.of_norms("a", means, largest, batches, non_finite=0, share=share).state == state
 
 
 def flow(norms):

@@ -122,9 +122,9 @@ class GradientReport(keras.callbacks.Callback):
                 layer,
                 [row["norm"] for row in rows],
                 [row["largest"] for row in rows],
-                sum(row["non_finite"] for row in rows),
-                sum(row["batches"] for row in rows),
-                usual[layer] / middle if middle else 0.0,
+                [row["batches"] for row in rows],
+                non_finite=sum(row["non_finite"] for row in rows),
+                share=usual[layer] / middle if middle else 0.0,
             )
             for layer, rows in found.items()
         ]

@@ -28,7 +28,8 @@ times as large each, and the noise of a batch of 16 rows is about a quarter of t
 of the whole, cannot bring back what is a small part of it. Its inverse bounds an explosion: one step, far away, then
 decides the direction alone."""
 CLIFF = 10.0
-"""Times the usual norm. Pascanu et al. clip at half to ten times the average norm, so what is larger lies beyond."""
+"""Times the mean norm of the batches around it. Pascanu et al. clip at half to ten times the average norm, so what is
+larger lies beyond."""
 
 _VANISHING = {
     "SimpleRNN": (
@@ -110,7 +111,13 @@ def of_flow(layer: str, kind: str, norms: np.ndarray, *, lag: int | None = None)
 
 
 def of_norms(
-    layer: str, means: Sequence[float], largest: Sequence[float], non_finite: int, batches: int, share: float
+    layer: str,
+    means: Sequence[float],
+    largest: Sequence[float],
+    batches: Sequence[int],
+    *,
+    non_finite: int,
+    share: float,
 ) -> Verdict:
     """Judge the gradient norms of a layer while it was trained.
 
@@ -118,21 +125,22 @@ def of_norms(
         layer: Name of the layer.
         means: Mean norm of each interval, finite gradients only.
         largest: Largest norm of each interval.
+        batches: Batches of each interval.
         non_finite: Batches whose gradient held NaN or infinity.
-        batches: Batches seen.
         share: Root mean square gradient of one of its weights over that of the median layer.
     """
     if non_finite:
-        reason = f"{non_finite:,} of {batches:,} gradients were not finite"
+        reason = f"{non_finite:,} of {sum(batches):,} gradients were not finite"
         return Verdict(layer, "exploding", reason, _EXPLODING)
     # The first batches, of a network that knows nothing yet, have gradients that say little about the others.
     later = slice(1 if len(means) > 1 else 0, None)
-    usual = float(np.median(means[later]))
-    peak = float(np.max(largest[later]))
-    if usual > 0 and peak > CLIFF * usual:
-        reason = f"the largest gradient, {peak:.2g}, is {peak / usual:.0f} times the usual one"
-        return Verdict(layer, "exploding", reason, _EXPLODING)
+    for mean, peak, count in zip(means[later], largest[later], batches[later], strict=True):
+        # Within an interval, since norms fall as a network learns; without the peak itself, which would hide.
+        others = (mean * count - peak) / (count - 1) if count > 1 else mean
+        if peak > CLIFF * others > 0:
+            reason = f"a gradient of {peak:.2g} is {peak / others:.0f} times the others of its interval"
+            return Verdict(layer, "exploding", reason, _EXPLODING)
     if share < LOST:
         reason = f"its weights have {share:.1g} of the gradient that weights have elsewhere"
         return Verdict(layer, "vanishing", reason, _DEEP)
-    return Verdict(layer, "healthy", f"usual norm {usual:.2g}, largest {peak:.2g}")
+    return Verdict(layer, "healthy", f"usual norm {np.median(means[later]):.2g}, largest {max(largest[later]):.2g}")
