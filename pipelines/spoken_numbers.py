@@ -24,14 +24,7 @@ from speechrnn import (
 
 DATA = Path(__file__).parent.parent / "data" / "spoken_numbers"
 NUM_MELS, CONVOLUTIONS, FILTERS, UNITS, LAYERS, DROPOUT, SEED = 64, 2, 16, 128, 2, 0.2, 1
-OPTIONS = {
-    "epochs": 18,
-    "batch_size": 8,
-    "learning_rate": 5e-3,
-    "consistency": 0.2,
-    "average": 0.99,
-    "validate_every": 3,
-}
+OPTIONS = {"epochs": 36, "batch_size": 16, "learning_rate": 5e-3, "average": 0.99, "validate_every": 6}
 AUGMENTATION = Augmentation(
     frequency_scale=0.12,
     feature_noise=0.2,

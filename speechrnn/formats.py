@@ -70,7 +70,6 @@ def render(transcript: Transcript, format: str, options: CueOptions | None = Non
     1
     00:00:00,200 --> 00:00:01,200
     hello there
-    <BLANKLINE>
     >>> print(render(said, "ctm"), end="")
     a 1 0.200 0.300 hello 0.9000
     a 1 0.600 0.400 there 0.8000
