@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrnn import decoding, text, transcribe
+from speechrnn import decoding, formats, text, transcribe
 from speechrnn.cli import terminal
 from speechrnn.cli.decoding import calibration
 from speechrnn.cli.options import Parser
@@ -78,9 +78,7 @@ def _written(transcript: transcribe.Transcript, form: str) -> str:
     if form == "json":
         return terminal.as_json(transcript.to_dict(), indent=1)
     if form == "ctm":
-        name = "_".join(Path(transcript.path).stem.split()) or "-"
-        rows = ((w.start, w.end - w.start, w.word, w.confidence) for w in transcript.words)
-        return "\n".join(f"{name} 1 {start:.3f} {length:.3f} {word} {sure:.4f}" for start, length, word, sure in rows)
+        return formats.render(transcript, "ctm").rstrip("\n")
     from speechrnn.decoding import textgrid
 
     words = [(w.start, w.end, w.word) for w in transcript.words]

@@ -17,8 +17,6 @@ from speechrnn.formats import as_json as as_json
 from speechrnn.formats import clock
 
 if TYPE_CHECKING:
-    import keras
-
     from speechrnn.runtime import Session, StreamingSession
 
 
@@ -166,20 +164,6 @@ def load_streaming(path: str | None) -> StreamingSession:
     if path is not None and loading.needs_tensorflow(path, streaming=True):
         start_tensorflow(f"{path}: a .keras model")
     return loading.load_streaming(DEFAULT_MODEL if path is None else path)
-
-
-def load_any_model(path: str) -> keras.Model:
-    """Any Keras model in a file.
-
-    Raises:
-        FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
-    """
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such model file.")
-    start_tensorflow(f"{path}: a .keras model")
-    from speechrnn import recognizer
-
-    return recognizer.load_any(path)
 
 
 def start_tensorflow(what: str = "This") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechrnn.decoding.greedy import BLANK, Path
+from speechrnn.decoding.greedy import BLANK, Path, checked
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -15,14 +15,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: `logits` is not two-dimensional, has no vocabulary, or holds NaN.
     """
-    logits = np.asarray(logits)
-    if logits.ndim != 2 or logits.shape[1] == 0:
-        raise ValueError(f"Logits must have the shape (frames, vocabulary). Received: {logits.shape}.")
-    if np.isnan(logits).any():
-        raise ValueError(
-            f"Logits must be numbers. Received: NaN from frame {int(np.isnan(logits).any(axis=1).argmax())} on. "
-            "Look for NaN in the signal or in the model's weights."
-        )
+    logits = checked(logits)
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 

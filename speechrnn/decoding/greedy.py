@@ -26,6 +26,23 @@ class Path:
         return len(self.ids)
 
 
+def checked(logits: np.ndarray) -> np.ndarray:
+    """Logits `(frames, vocabulary)` as they are.
+
+    Raises:
+        ValueError: They are not two-dimensional, have no vocabulary, or hold NaN.
+    """
+    logits = np.asarray(logits)
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(f"Logits must have the shape (frames, vocabulary). Received: {logits.shape}.")
+    if np.isnan(logits).any():
+        raise ValueError(
+            f"Logits must be numbers. Received: NaN from frame {int(np.isnan(logits).any(axis=1).argmax())} on. "
+            "Look for NaN in the signal or in the model's weights."
+        )
+    return logits
+
+
 def greedy(logits: np.ndarray) -> Path:
     """Decode one utterance along its best path (Graves et al. 2006, section 3.2).
 
@@ -44,14 +61,7 @@ def greedy(logits: np.ndarray) -> Path:
     >>> path.ids, path.start_frames, path.end_frames
     (array([1, 1, 2], dtype=int32), array([1, 4, 5], dtype=int32), array([3, 5, 6], dtype=int32))
     """
-    logits = np.asarray(logits)
-    if logits.ndim != 2 or logits.shape[1] == 0:
-        raise ValueError(f"Logits must have the shape (frames, vocabulary). Received: {logits.shape}.")
-    if np.isnan(logits).any():
-        raise ValueError(
-            f"Logits must be numbers. Received: NaN from frame {int(np.isnan(logits).any(axis=1).argmax())} on. "
-            "Look for NaN in the signal or in the model's weights."
-        )
+    logits = checked(logits)
     best = logits.argmax(axis=1)
     starts = np.flatnonzero(np.diff(best, prepend=-1))  # where runs of one symbol begin
     ends = np.append(starts[1:], len(best))[: len(starts)]

@@ -15,7 +15,32 @@ _MOST_THREADS = 8
 """More threads than this cost a small network more than they bring."""
 
 
-class Session:
+class Described:
+    """What a file of ours says of its model, in `metadata`."""
+
+    metadata: dict[str, Any]
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second that signals must have."""
+        return self.metadata["sample_rate"]
+
+    @property
+    def frame_period(self) -> float:
+        """Seconds between two frames of logits."""
+        return self.metadata["frame_period"]
+
+    @property
+    def stride(self) -> int:
+        """Frames of features per frame of logits."""
+        return self.metadata["stride"]
+
+    def feature_frames(self, samples: int) -> int:
+        """Frames of features in a signal of that many samples."""
+        return max(0, 1 + (samples - self.metadata["window"]) // self.metadata["hop"])
+
+
+class Session(Described):
     """A recogniser that `speechrnn export` wrote, ready to run.
 
     It stands wherever a `speechrnn.protocols.Recognizer` is asked for. Loading it starts neither TensorFlow nor Keras.
@@ -58,28 +83,9 @@ class Session:
         self._session = start(content, name, threads=threads, providers=providers)
 
     @property
-    def sample_rate(self) -> int:
-        """Samples per second that signals must have."""
-        return self.metadata["sample_rate"]
-
-    @property
-    def frame_period(self) -> float:
-        """Seconds between two frames of logits."""
-        return self.metadata["frame_period"]
-
-    @property
-    def stride(self) -> int:
-        """Frames of features per frame of logits."""
-        return self.metadata["stride"]
-
-    @property
     def providers(self) -> list[str]:
         """The execution providers in use."""
         return self._session.get_providers()
-
-    def feature_frames(self, samples: int) -> int:
-        """Frames of features in a signal of that many samples."""
-        return max(0, 1 + (samples - self.metadata["window"]) // self.metadata["hop"])
 
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Logits of a batch of signals at `sample_rate`.

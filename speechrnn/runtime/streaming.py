@@ -12,7 +12,7 @@ import numpy as np
 
 from speechrnn.decoding.greedy import BLANK
 from speechrnn.runtime import onnxfile
-from speechrnn.runtime.session import start
+from speechrnn.runtime.session import Described, start
 from speechrnn.text import Vocabulary
 from speechrnn.transcript import Word
 
@@ -36,7 +36,7 @@ class Update:
     """Words that have ended since the last update, and stay as they are."""
 
 
-class StreamingSession:
+class StreamingSession(Described):
     """A one-directional recogniser run block by block, with its states kept between the blocks.
 
     The words and logits are those of the whole signal, however it is split. One session is one stream; `reset` begins
@@ -73,21 +73,6 @@ class StreamingSession:
         self.reset()
 
     @property
-    def sample_rate(self) -> int:
-        """Samples per second that the stream must have."""
-        return self.metadata["sample_rate"]
-
-    @property
-    def frame_period(self) -> float:
-        """Seconds between two frames of logits."""
-        return self.metadata["frame_period"]
-
-    @property
-    def stride(self) -> int:
-        """Frames of features per frame of logits."""
-        return self.metadata["stride"]
-
-    @property
     def block(self) -> int:
         """Samples of one frame of logits; the network runs whenever so many have come."""
         return self.stride * self._hop
@@ -96,10 +81,6 @@ class StreamingSession:
     def latency(self) -> float:
         """Algorithmic latency: seconds from the beginning of a frame of logits to the last sample that it needs."""
         return (self.block + self._window - self._hop) / self.sample_rate
-
-    def feature_frames(self, samples: int) -> int:
-        """Frames of features in a signal of that many samples."""
-        return max(0, 1 + (samples - self._window) // self._hop)
 
     def reset(self) -> None:
         """Forget everything: the next samples begin a stream."""
