@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import keras
 
-from speechrnn.layers import GRU, LSTM, LengthMask, SimpleRNN, ZeroPadding
+from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPadding
 from speechrnn.layers.subsampling import StackFrames
 
 __all__ = ["recurrent_ctc", "stride"]
@@ -20,6 +20,7 @@ def recurrent_ctc(
     units: int = 256,
     layers: int = 3,
     bidirectional: bool = True,
+    look_ahead: int = 0,
     convolutions: int = 0,
     filters: int = 32,
     stack: int = 1,
@@ -44,6 +45,8 @@ def recurrent_ctc(
         units: State size of each direction of a recurrent layer.
         layers: Number of recurrent layers.
         bidirectional: Read the utterance in both directions; without it the network can stream.
+        look_ahead: Future frames of the output that each frame sees, for a network of one direction; as many frames
+            later it can stream.
         convolutions: Number of 3 x 3 convolutions that halve time and frequency, each with batch normalisation.
         filters: Channels of the convolutions.
         stack: Number of neighbouring frames joined into one.
@@ -64,6 +67,11 @@ def recurrent_ctc(
         ValueError: An argument is out of its range.
     """
     _check(cell, units=units, layers=layers, stack=stack, filters=filters, vocabulary_size=vocabulary_size)
+    if look_ahead < 0 or (look_ahead and bidirectional):
+        raise ValueError(
+            "`look_ahead` must be >= 0, and 0 for a bidirectional network, which sees the whole future. "
+            f"Received: look_ahead={look_ahead}, bidirectional={bidirectional}."
+        )
     if convolutions < 0 or not 0 <= dropout < 1:
         raise ValueError(
             f"`convolutions` must be >= 0 and `dropout` in [0, 1). Received: convolutions={convolutions}, "
@@ -92,6 +100,8 @@ def recurrent_ctc(
         if dropout:
             y = keras.layers.Dropout(dropout, dtype=dtype, name=f"dropout_{i}")(y)
         x = x + y if residual else y
+    if look_ahead:
+        x = LookAhead(look_ahead, dtype=dtype, name="look_ahead")(ZeroPadding(dtype=dtype)(x, mask))
     if layer_norm:
         x = keras.layers.LayerNormalization(dtype=dtype, name="norm_out")(x)
     logits = keras.layers.Dense(vocabulary_size, dtype="float32", name="logits")(x)

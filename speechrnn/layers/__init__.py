@@ -1,6 +1,7 @@
 """Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames."""
 
 from speechrnn.layers.initial import ChronoBias
+from speechrnn.layers.look_ahead import LookAhead
 from speechrnn.layers.masking import LengthMask, ZeroPadding, zero_padding
 from speechrnn.layers.recurrent import GRU, LSTM, ExecutionPath, SimpleRNN, execution_path
 from speechrnn.layers.subsampling import StackFrames
@@ -11,6 +12,7 @@ __all__ = [
     "ChronoBias",
     "ExecutionPath",
     "LengthMask",
+    "LookAhead",
     "SimpleRNN",
     "StackFrames",
     "ZeroPadding",
