@@ -54,11 +54,16 @@ def annotations(path: str | os.PathLike[str], *, extension: str = "atr") -> Anno
     if not os.path.isfile(f"{stem}.{extension}"):
         raise FileNotFoundError(f"{stem}.{extension}: is missing. Copy it beside the record's header.")
     try:
-        found = wfdb.rdann(stem, extension)
+        # Not symbols: wfdb's own way to them warns, and warnings cannot be silenced in one thread alone.
+        found = wfdb.rdann(stem, extension, return_label_elements=["label_store"])
+        table = wfdb.io.annotation.ann_label_table
+        symbols = dict(zip(table["label_store"], table["symbol"], strict=True))
     except Exception as error:  # wfdb lets through whatever goes wrong inside it
         raise data_error(f"{stem}.{extension}", "undecodable", f"holds no annotations: {error}.") from error
-    notes = tuple(note.strip("\0").strip() for note in found.aux_note or [""] * len(found.symbol))
-    return Annotations(np.asarray(found.sample, np.int64), tuple(found.symbol), notes)
+    notes = tuple(note.strip("\0").strip() for note in found.aux_note or [""] * len(found.sample))
+    return Annotations(
+        np.asarray(found.sample, np.int64), tuple(symbols.get(int(label), " ") for label in found.label_store), notes
+    )
 
 
 def _stem(path: str) -> str:
