@@ -79,7 +79,8 @@ def check(
     """Decode every recording and hold every transcript against it.
 
     Kinds of fault: missing, empty, undecodable, truncated, not finite, silent, a flat line, with gaps, without values,
-    lacking the channel, shorter than their segment, of another duration, annotated past their end, without a transcript, outside the vocabulary, too short for their text, duplicate.
+    lacking the channel, shorter than their segment, of another duration, annotated past their end, without a
+    transcript, outside the vocabulary, too short for their text, duplicate.
 
     Args:
         examples: From `manifest.read`.

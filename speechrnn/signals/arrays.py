@@ -62,9 +62,10 @@ def write(
             f"A signal has shape (samples, channels). Received: {signal.shape} and {len(channels)} names of channels."
         )
     named = {"channels": np.array(channels), "units": np.array(units)}
-    stored: dict[str, Any] = {"signal": signal, "rate": float(rate), **{k: v for k, v in named.items() if v.size}}
+    stored: dict[str, Any] = {"signal": signal, "rate": float(rate), **arrays}
+    stored |= {name: array for name, array in named.items() if array.size}
     with replacing(path, overwrite=overwrite) as file:
-        np.savez(file, **stored, **arrays)
+        np.savez(file, **stored)
 
 
 def _one(path: str, there: dict[str, np.ndarray], row: int | str | None) -> Record:
