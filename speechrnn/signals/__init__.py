@@ -1,0 +1,24 @@
+"""Sensor signals: ECG, EEG, motion and any table of numbers, read into float32 `(samples, channels)` at a known rate.
+
+The readers of ECG and EEG formats come with the extra `speechrnn[signals]`; nothing here imports TensorFlow.
+"""
+
+from speechrnn.signals.arrays import write
+from speechrnn.signals.gaps import complaints, fill_gaps
+from speechrnn.signals.reading import SUFFIXES, SignalInfo, is_signal, probe, read, read_example, resample
+from speechrnn.signals.wfdb_files import Annotations, annotations
+
+__all__ = [
+    "SUFFIXES",
+    "Annotations",
+    "SignalInfo",
+    "annotations",
+    "complaints",
+    "fill_gaps",
+    "is_signal",
+    "probe",
+    "read",
+    "read_example",
+    "resample",
+    "write",
+]
