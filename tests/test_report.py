@@ -306,7 +306,7 @@ def test_the_model_of_the_package_is_measured_without_tensorflow(tmp_path):
     code = (
         "import sys; from speechrnn.cli import main; "
         f"code = main(['report', 'default', {str(tmp_path / 'few.jsonl')!r}, '--out', {str(tmp_path / 'r.html')!r}]); "
-        "heavy = ('tensorflow', 'keras', 'matplotlib'); print('loaded', *(set(heavy) & set(sys.modules))); sys.exit(code)"
+        "heavy = {'tensorflow', 'keras', 'matplotlib'}; print('loaded', *(heavy & set(sys.modules))); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("loaded")[-1].split() == []
