@@ -298,13 +298,13 @@ def _diagrams(measured: Measured, *, named: bool) -> Iterable[str]:
     if not judged:
         return
     sure, right = [p for p, _ in judged], [hit for _, hit in judged]
-    whose = f"{measured.name}, " if named else ""
-    title = f"{whose}{len(judged):,} words: ECE {calibration_error(sure, right):.3f}"
-    yield charts.reliability(reliability(sure, right), title)
+    name = f"<h3>{html.escape(measured.name)}</h3>" if named else ""
+    title = f"{len(judged):,} words: ECE {calibration_error(sure, right):.3f}"
+    yield name + charts.reliability(reliability(sure, right), title)
     if measured.calibration:
         sure = measured.calibration(np.array(sure)).tolist()
-        title = f"{whose}calibrated: ECE {calibration_error(sure, right):.3f}"
-        yield charts.reliability(reliability(sure, right), title)
+        title = f"calibrated: ECE {calibration_error(sure, right):.3f}"
+        yield name + charts.reliability(reliability(sure, right), title)
 
 
 def _training(measured: Measured, other: Measured | None) -> str:
