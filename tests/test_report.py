@@ -22,7 +22,7 @@ from speechrnn.manifest import Example
 from speechrnn.report import charts, measure, page, pictures, pieces, training_history
 
 HEARD = {"one": "bad cab", "two": "jig", "three": "head <b>", "four": "a bad egg", "five": "dig"}
-SAID = {"one": "bad cab", "two": "jig age", "three": "heed & gad", "four": "a egg", "five": "dig"}
+SAID = {"one": "bad cab", "two": "jig age", "three": "heed <u> gad", "four": "a egg", "five": "dig"}
 VOID = {"meta", "br", "img", "link", "input"}
 
 
@@ -90,8 +90,8 @@ def test_every_link_leads_to_a_section(text):
 
 
 def test_names_and_texts_are_escaped(text):
-    assert "heed" in text and "&amp;" in text and "&lt;i&gt;s0&lt;/i&gt;" in text
-    assert "<i>s0" not in text and "speller &amp; co" in text
+    assert "<b>&lt;u&gt;</b>" in text and "&lt;i&gt;s0&lt;/i&gt;" in text and "speller &amp; co" in text
+    assert "<u>" not in text and "<i>s0" not in text and "speller & co" not in text
 
 
 def test_the_rates_are_those_of_evaluate(text, examples):
@@ -238,9 +238,11 @@ def test_training_is_drawn_where_its_log_lies_beside_the_model(tmp_path, example
 
 def test_lengths_and_speakers_add_up(text, examples):
     report = evaluate(Speller(), examples)
-    for section, following in (("speakers", "lengths"), ("lengths", "confusions")):
+    for section, following, count in (("speakers", "lengths", 1), ("lengths", "confusions", 2)):
         part = text[text.index(f'id="{section}"') : text.index(f'id="{following}"')]
-        for table in re.findall(r"<table>.*?</table>", part):
+        tables = re.findall(r"<table>.*?</table>", part)
+        assert len(tables) == count
+        for table in tables:
             rows = [re.findall(r'<td class="n">([\d,]+)</td>', row) for row in table.split("<tr>")[2:]]
             utterances, words, errors = (sum(int(row[i]) for row in rows) for i in range(3))
             assert (utterances, words, errors) == (5, report.words.reference_length, report.words.errors)
