@@ -163,13 +163,14 @@ def convolutions_within_frames(
         y = keras.layers.Conv2D(filters, (1, kernel), use_bias=False, name=f"piece_conv_{i}", dtype=dtype)(y)
         y = _normalised_image(y, mask, f"piece_norm_{i}", dtype)
         y = keras.layers.Activation("relu", name=f"piece_relu_{i}", dtype=dtype)(y)
+        y = ZeroPadding(name=f"piece_zero_{i}", dtype=dtype)(y, mask)
         if y.shape[2] > 1:
             y = keras.layers.MaxPooling2D((1, 2), name=f"piece_pool_{i}", dtype=dtype)(y)
     y = keras.ops.concatenate([keras.ops.mean(y, axis=2), keras.ops.max(y, axis=2)], axis=-1)
     if dropout:
         y = keras.layers.Dropout(dropout, name="piece_dropout", dtype=dtype)(y)
     y = keras.ops.concatenate([y, keras.ops.cast(x[:, :, size:], y.dtype)], axis=-1) if width > size else y
-    return ZeroPadding(name="piece_zero", dtype=dtype)(y, mask)
+    return ZeroPadding(name="pieces_zero", dtype=dtype)(y, mask)
 
 
 def check(cell: str, **positive: int) -> None:
