@@ -1,15 +1,14 @@
-"""Networks: functions that return a `keras.Model` from features and frame counts to logits."""
+"""The recurrent acoustic network for CTC."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 
-from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPadding
+from speechrnn.layers import LengthMask, ZeroPadding
 from speechrnn.layers.subsampling import StackFrames
+from speechrnn.networks import parts
 
-__all__ = ["recurrent_ctc", "stride"]
-
-_CELLS: dict[str, type[keras.layers.Layer]] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
+__all__ = ["recurrent_ctc"]
 
 
 def recurrent_ctc(
@@ -61,12 +60,12 @@ def recurrent_ctc(
     Returns:
         A `keras.Model` with inputs `[features float (batch, frames, num_features), frames int32 (batch,)]` and output
         float32 `(batch, ceil(frames / stride), vocabulary_size)` logits, where `stride = 2**convolutions * stack`.
-        `stride(model)` gives it back.
+        `speechrnn.networks.stride(model)` gives it back.
 
     Raises:
         ValueError: An argument is out of its range.
     """
-    _check(cell, units=units, layers=layers, stack=stack, filters=filters, vocabulary_size=vocabulary_size)
+    parts.check(cell, units=units, layers=layers, stack=stack, filters=filters, vocabulary_size=vocabulary_size)
     if look_ahead < 0 or (look_ahead and bidirectional):
         raise ValueError(
             "`look_ahead` must be >= 0, and 0 for a bidirectional network, which sees the whole future. "
@@ -81,65 +80,14 @@ def recurrent_ctc(
     frames = keras.Input((), dtype="int32", name="frames")
     x, length = ZeroPadding(dtype=dtype)(features, LengthMask()(frames, features)), frames
     if convolutions:
-        x, length = _convolutions(x, length, convolutions, filters, num_features, dtype)
+        x, length = parts.spectral_convolutions(x, length, convolutions, filters, dtype)
     if stack > 1:
         x, length = StackFrames(stack, dtype=dtype)(x), (length + (stack - 1)) // stack
     mask = LengthMask()(length, x)
-    width = units * (2 if bidirectional else 1)
-    if residual and x.shape[-1] != width:
-        x = keras.layers.Dense(width, use_bias=False, dtype=dtype, name="projection")(x)
-    for i in range(layers):
-        y = keras.layers.LayerNormalization(dtype=dtype, name=f"norm_{i}")(x) if layer_norm else x
-        kwargs = {"unit_forget_bias": unit_forget_bias} if cell == "lstm" else {}
-        layer = _CELLS[cell](
-            units, return_sequences=True, recurrent_initializer=recurrent_initializer, dtype=dtype, **kwargs
-        )
-        if bidirectional:
-            layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{i}", dtype=dtype)
-        y = layer(y, mask=mask)
-        if dropout:
-            y = keras.layers.Dropout(dropout, dtype=dtype, name=f"dropout_{i}")(y)
-        x = x + y if residual else y
-    if look_ahead:
-        x = LookAhead(look_ahead, dtype=dtype, name="look_ahead")(ZeroPadding(dtype=dtype)(x, mask))
-    if layer_norm:
-        x = keras.layers.LayerNormalization(dtype=dtype, name="norm_out")(x)
+    x = parts.recurrent_stack(
+        x, mask, cell=cell, units=units, layers=layers, bidirectional=bidirectional, dropout=dropout,
+        layer_norm=layer_norm, residual=residual, unit_forget_bias=unit_forget_bias,
+        recurrent_initializer=recurrent_initializer, dtype=dtype, look_ahead=look_ahead,
+    )  # fmt: skip
     logits = keras.layers.Dense(vocabulary_size, dtype="float32", name="logits")(x)
     return keras.Model([features, frames], ZeroPadding(dtype="float32", name="output")(logits, mask), name=name)
-
-
-def stride(network: keras.Model) -> int:
-    """Input frames per output frame of a network of this module."""
-    total = 1
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            total *= layer.strides[0]
-        elif isinstance(layer, StackFrames):
-            total *= layer.stack
-    return total
-
-
-def _convolutions(x: Any, length: Any, count: int, filters: int, num_features: int, dtype: Any) -> tuple[Any, Any]:
-    """Strided 3 x 3 convolutions: `(batch, frames, features)` to `(batch, ceil(frames / 2**count), ...)`.
-
-    One zero frame on either side, never TensorFlow's "same", whose padding depends on the batch's length.
-    """
-    x = keras.layers.Reshape((-1, num_features, 1), name="to_image", dtype=dtype)(x)
-    for i in range(count):
-        x = keras.layers.ZeroPadding2D(1, name=f"conv_padding_{i}", dtype=dtype)(x)
-        x = keras.layers.Conv2D(filters, 3, strides=2, use_bias=False, name=f"conv_{i}", dtype=dtype)(x)
-        length = (length + 1) // 2
-        mask = LengthMask()(length, x)
-        everywhere = keras.ops.repeat(keras.ops.expand_dims(mask, -1), x.shape[2], axis=-1)
-        x = keras.layers.BatchNormalization(name=f"conv_norm_{i}", dtype=dtype)(x, mask=everywhere)
-        x = keras.layers.Activation("relu", name=f"conv_relu_{i}", dtype=dtype)(x)
-        x = ZeroPadding(name=f"conv_zero_{i}", dtype=dtype)(x, mask)
-    return keras.layers.Reshape((-1, x.shape[2] * x.shape[3]), name="to_frames", dtype=dtype)(x), length
-
-
-def _check(cell: str, **positive: int) -> None:
-    if cell not in _CELLS:
-        raise ValueError(f"`cell` must be one of {', '.join(map(repr, _CELLS))}. Received: {cell!r}.")
-    for name, value in positive.items():
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
