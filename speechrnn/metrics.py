@@ -235,7 +235,7 @@ def bootstrap(
     tallies = np.asarray(tallies, np.float64)
     units, shape = len(tallies), tallies.shape[1:]
     if not units:
-        return {name: (math.nan, math.nan) for name in statistics(np.zeros((1, *shape)))}
+        return dict.fromkeys(statistics(np.zeros((1, *shape))), (math.nan, math.nan))
     draw, rows = np.random.default_rng(seed), max(1, _DRAWS_AT_ONCE // units)
     found: dict[str, list[np.ndarray]] = {}
     for start in range(0, resamples, rows):
