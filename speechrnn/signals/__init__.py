@@ -1,0 +1,21 @@
+"""Sensor signals: ECG, EEG, motion and any table of numbers, read into float32 `(samples, channels)` at a known rate.
+
+The readers of ECG and EEG formats come with the extra `speechrnn[signals]`; nothing here imports TensorFlow.
+"""
+
+from speechrnn.signals.gaps import complaints, fill_gaps
+from speechrnn.signals.reading import SUFFIXES, SignalInfo, probe, read, read_example, resample
+from speechrnn.signals.wfdb_files import Annotations, annotations
+
+__all__ = [
+    "SUFFIXES",
+    "Annotations",
+    "SignalInfo",
+    "annotations",
+    "complaints",
+    "fill_gaps",
+    "probe",
+    "read",
+    "read_example",
+    "resample",
+]

@@ -1,0 +1,310 @@
+"""Read and probe signals of any format: one place for segments, channels, gaps and rates."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from speechrnn import audio
+from speechrnn.faults import data_error, suggestion
+from speechrnn.manifest import Example
+from speechrnn.signals import arrays, edf, tables, ts, wfdb_files
+from speechrnn.signals.gaps import fill_gaps
+from speechrnn.signals.record import Record
+
+_ROUNDING = 0.01  # seconds by which a segment may overshoot the record: manifests round their times
+
+_Row = int | str | None
+_READERS: dict[str, Callable[[str, _Row], Record]] = {
+    "": wfdb_files.record,
+    ".hea": wfdb_files.record,
+    ".edf": edf.record,
+    ".bdf": edf.record,
+    ".csv": tables.record,
+    ".tsv": tables.record,
+    ".txt": tables.record,
+    ".parquet": tables.record,
+    ".npz": arrays.record,
+    ".mat": arrays.record,
+    ".ts": ts.record,
+}
+SUFFIXES = tuple(suffix for suffix in _READERS if suffix)
+"""Endings of the files of signals that are not audio."""
+
+
+@dataclass(frozen=True)
+class SignalInfo:
+    """What the header of a record says."""
+
+    path: str
+    rate: float
+    """Samples per second of its fastest channel."""
+    samples: int
+    """Samples of a channel at that rate."""
+    channels: tuple[str, ...]
+    """Names; `0`, `1` and so on where the file gives none."""
+    units: tuple[str, ...]
+    """Physical units; empty strings where the file gives none."""
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.samples / self.rate
+
+
+def probe(
+    path: str | os.PathLike[str],
+    *,
+    row: int | str | None = None,
+    rate: float | None = None,
+    channels: Sequence[str | int] | int | None = None,
+) -> SignalInfo:
+    """Rate, length, channels and units of a record.
+
+    Args:
+        path: See `read`.
+        row: See `read`.
+        rate: See `read`.
+        channels: See `read`; those chosen are described.
+
+    Raises:
+        FileNotFoundError: There is no such file, or no signal to a header.
+        ValueError: It is empty, damaged, does not say its rate, or lacks a channel.
+    """
+    record = _record(path, row)
+    chosen = _chosen(record, channels)
+    rates = [_rate(record, index, rate) for index in chosen]
+    fastest = max(rates)
+    size = max(round(record.sizes[index] * fastest / own) for index, own in zip(chosen, rates, strict=True))
+    return SignalInfo(
+        record.path, fastest, size, tuple(record.channels[i] for i in chosen), tuple(record.units[i] for i in chosen)
+    )
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    offset: float = 0.0,
+    duration: float | None = None,
+    channels: Sequence[str | int] | int | None = None,
+    sample_rate: float | None = None,
+    row: int | str | None = None,
+    rate: float | None = None,
+    max_gap: float = 1.0,
+) -> tuple[np.ndarray, float]:
+    """A record, or a segment of it.
+
+    Args:
+        path: WFDB header (.hea, or without an ending), EDF or BDF, CSV, TSV, Parquet, text, NPZ, MAT, UEA's .ts, or
+            any audio file.
+        offset: Start of the segment in seconds.
+        duration: Length of the segment in seconds; to the end if `None`.
+        channels: Names or indices of the channels to read, in order; a number `n` for the first `n`; `None` for all.
+        sample_rate: Resample to this rate; the record's own if `None`.
+        row: Which record of a file that holds many: a line of UCR's .tsv, a case of a .ts, an array of a .npz.
+        rate: Samples per second of a file that does not say its own.
+        max_gap: Longest gap (NaN) in seconds that is filled by a straight line.
+
+    Returns:
+        float32 `(samples, channels)` in the file's physical units, and its rate.
+
+    Raises:
+        FileNotFoundError: There is no such file, or no signal to a header.
+        ImportError: The library for this format is not installed.
+        ValueError: It is empty, damaged, shorter than the segment, lacks a channel, has gaps that are too long, does
+            not say its rate, or its channels have several and no `sample_rate` is given.
+
+    Example:
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "a.npz")
+    >>> np.savez(path, signal=np.zeros((100, 3)), rate=50.0, channels=["x", "y", "z"])
+    >>> signal, rate = read(path, offset=0.5, channels=["z", "x"])
+    >>> signal.shape, rate
+    ((75, 2), 50.0)
+    """
+    if sample_rate is not None and not (np.isfinite(sample_rate) and sample_rate > 0):
+        raise ValueError(f"`sample_rate` must be positive. Received: {sample_rate}.")
+    record = _record(path, row)
+    chosen = _chosen(record, channels)
+    rates = [_rate(record, index, rate) for index in chosen]
+    if len(set(rates)) > 1 and sample_rate is None:
+        told = ", ".join(f"{record.channels[i]!r} {own:g} Hz" for i, own in zip(chosen, rates, strict=True))
+        raise data_error(
+            record.path,
+            "of mixed rates",
+            f"its channels have several rates: {told}. Give `sample_rate`, or `channels`.",
+        )
+    wanted = rates[0] if sample_rate is None else float(sample_rate)
+    parts = []
+    for index, own in zip(chosen, rates, strict=True):
+        start, stop = _bounds(record, record.sizes[index], own, offset, duration)
+        part = np.asarray(record.load(index, start, stop))[:, None]
+        if len(part) < stop - start:
+            raise data_error(
+                record.path,
+                "truncated",
+                f"should have {stop:,} samples, {start + len(part):,} could be read. Copy or download it again.",
+            )
+        part = fill_gaps(part, own, max_gap=max_gap, where=record.path, channels=[record.channels[index]])
+        parts.append(resample(part, own, wanted))
+    size = min(map(len, parts))  # channels of several rates may differ by a sample
+    return np.concatenate([part[:size] for part in parts], axis=1), wanted
+
+
+def read_example(
+    example: Example, *, channels: int | None = None, sample_rate: float | None = None, max_gap: float = 1.0
+) -> tuple[np.ndarray, float]:
+    """The signal that a line of a manifest means: its segment, and `channels`, `row` and `rate` of its `extra`.
+
+    Args:
+        example: From a manifest.
+        channels: How many are wanted, checked against the example's; the first ones where it does not choose.
+        sample_rate: See `read`.
+        max_gap: See `read`.
+
+    Returns:
+        As `read`.
+
+    Raises:
+        ValueError: As `read`, or the example chooses another number of channels.
+    """
+    own = chosen_channels(example)
+    if own is not None and channels is not None and len(own) != channels:
+        raise data_error(example.path, "lacking the channel", f"needs {channels} channels. Received: {own}.")
+    return read(
+        example.path,
+        offset=example.offset,
+        duration=example.duration,
+        channels=channels if own is None else own,
+        sample_rate=sample_rate,
+        row=example.extra.get("row"),
+        rate=example.extra.get("rate"),
+        max_gap=max_gap,
+    )
+
+
+def chosen_channels(example: Example) -> list[str | int] | None:
+    """Channels that a line of a manifest chooses; `None` if it does not."""
+    if example.channel is not None:
+        return [example.channel]
+    chosen = example.extra.get("channels")
+    return None if chosen is None else list(chosen)
+
+
+def resample(signal: np.ndarray, from_rate: float, to_rate: float) -> np.ndarray:
+    """A signal at another rate, band-limited to what both rates hold (soxr, high quality).
+
+    The line from the first to the last sample is taken out before and put back after, so that an offset, such as
+    gravity, does not ring at the ends.
+
+    Args:
+        signal: Floating point `(samples, channels)`.
+        from_rate: Its rate in Hz.
+        to_rate: The wanted rate in Hz.
+
+    Returns:
+        float32, about `samples * to_rate / from_rate` samples.
+    """
+    signal = np.asarray(signal, np.float32)
+    if from_rate == to_rate or not len(signal):
+        return signal
+    time = np.arange(len(signal)) / from_rate
+    slope = (signal[-1].astype(np.float64) - signal[0]) / max(time[-1], 1 / from_rate)
+    level = (signal - (signal[0] + time[:, None] * slope)).astype(np.float32)
+    there = soxr.resample(level, from_rate, to_rate)
+    if not len(there):
+        raise ValueError(f"{len(signal)} samples at {from_rate:g} Hz leave none at {to_rate:g} Hz.")
+    return (there + signal[0] + (np.arange(len(there)) / to_rate)[:, None] * slope).astype(np.float32)
+
+
+def _record(path: str | os.PathLike[str], row: int | str | None) -> Record:
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name}: is a folder. Give the path of one record.")
+    suffix = Path(name).suffix.lower()
+    if suffix in audio.SUFFIXES:
+        return _audio(name)
+    reader = _READERS.get(suffix) or (_READERS[""] if os.path.isfile(f"{name}.hea") else None)
+    if reader is None:
+        known = ", ".join((*SUFFIXES, *audio.SUFFIXES))
+        raise ValueError(f"{name}: the ending must be one of {known}. Received: {suffix!r}.")
+    if reader is not wfdb_files.record and not os.path.isfile(name):
+        raise FileNotFoundError(f"{name}: there is no such file.")
+    if reader is not wfdb_files.record and not os.path.getsize(name):
+        raise data_error(name, "empty", "is empty (0 bytes). Copy or download it again.")
+    record = reader(name, row)
+    if not record.channels or not max(record.sizes):
+        raise data_error(name, "empty", "has no samples. Leave it out, or record it again.")
+    return record
+
+
+def _audio(path: str) -> Record:
+    info = audio.probe(path)
+    rate = info.sample_rate
+
+    def load(channel: int, start: int, stop: int) -> np.ndarray:
+        signal, _ = audio.read(path, offset=start / rate, duration=(stop - start) / rate, channel=channel)
+        return signal
+
+    count = info.channels
+    names = tuple(map(str, range(count)))
+    return Record(path, names, ("",) * count, (float(rate),) * count, (info.num_samples,) * count, load)
+
+
+def _chosen(record: Record, channels: Sequence[str | int] | int | None) -> list[int]:
+    there = record.channels
+    if channels is None:
+        return list(range(len(there)))
+    if isinstance(channels, int):
+        channels = range(channels)
+    found = [_index(record, channel) for channel in ([channels] if isinstance(channels, str) else channels)]
+    if not found:
+        raise ValueError(f"{record.path}: `channels` must choose at least one. Received: {channels!r}.")
+    return found
+
+
+def _index(record: Record, channel: str | int) -> int:
+    names = record.channels
+    if isinstance(channel, str):
+        for same in (str, str.lower):
+            matching = [i for i, name in enumerate(names) if same(name.strip()) == same(channel.strip())]
+            if matching:
+                return matching[0]
+    elif 0 <= channel < len(names):
+        return channel
+    hint = suggestion(channel, names) if isinstance(channel, str) else ""
+    raise data_error(
+        record.path, "lacking the channel", f"has no channel {channel!r}.{hint} Channels: {', '.join(names)}."
+    )
+
+
+def _rate(record: Record, channel: int, given: float | None) -> float:
+    own = record.rates[channel]
+    found = given if own is None else own
+    if found is None:
+        raise data_error(
+            record.path, "without a rate", "does not say its rate. Give it as `rate`, or as extra `rate` in a manifest."
+        )
+    if not (np.isfinite(found) and found > 0):
+        raise data_error(record.path, "without a rate", f"its rate must be positive. Received: {found}.")
+    return float(found)
+
+
+def _bounds(record: Record, size: int, rate: float, offset: float, duration: float | None) -> tuple[int, int]:
+    if not (np.isfinite(offset) and offset >= 0):
+        raise ValueError(f"{record.path}: `offset` must be zero or more. Received: {offset}.")
+    if duration is not None and not (np.isfinite(duration) and duration > 0):
+        raise ValueError(f"{record.path}: `duration` must be positive. Received: {duration}.")
+    start = round(offset * rate)
+    stop = size if duration is None else start + max(1, round(duration * rate))
+    if start >= size or stop > size + max(1, _ROUNDING * rate):
+        wanted = f"{offset:.3f} s to " + ("its end" if duration is None else f"{offset + duration:.3f} s")
+        raise data_error(
+            record.path,
+            "shorter than their segment",
+            f"lasts {size / rate:.3f} s. Received a segment from {wanted}.",
+        )
+    return start, min(stop, size)

@@ -1,0 +1,103 @@
+"""What every reader gives: a record whose header is known and whose samples are read when they are wanted."""
+
+import functools
+import importlib
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from speechrnn.faults import data_error
+
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a file, before its samples are read."""
+
+    path: str
+    channels: tuple[str, ...]
+    """Names; `0`, `1` and so on where the file gives none."""
+    units: tuple[str, ...]
+    """Physical units of the channels; empty strings where the file gives none."""
+    rates: tuple[float | None, ...]
+    """Samples per second of each channel; `None` where the file does not say."""
+    sizes: tuple[int, ...]
+    """Samples of each channel."""
+    load: Callable[[int, int, int], np.ndarray]
+    """`load(channel, start, stop)`: its samples `(stop - start,)` in physical units, NaN where there are none."""
+
+
+def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = (), units: Any = ()) -> Record:
+    """A record that is in memory, as `(samples,)` or `(samples, channels)`."""
+    signal = np.asarray(signal)
+    signal = signal[:, None] if signal.ndim == 1 else signal
+    if signal.ndim != 2 or signal.dtype.kind not in "fiub":
+        raise data_error(
+            path, "undecodable", f"must hold numbers (samples, channels). Received: {signal.dtype} {signal.shape}."
+        )
+    count = signal.shape[1]
+    names = tuple(map(str, channels)) or tuple(map(str, range(count)))
+    if len(names) != count:
+        raise data_error(path, "undecodable", f"names {len(names)} channels. Received: {count} of them.")
+    return Record(
+        path=path,
+        channels=names,
+        units=tuple(map(str, units)) or ("",) * count,
+        rates=(rate,) * count,
+        sizes=(len(signal),) * count,
+        load=lambda channel, start, stop: signal[start:stop, channel],
+    )
+
+
+def cached(parse: Callable[[str], _Made], size: int) -> Callable[[str], _Made]:
+    """The parser of a file, remembering what it gave for the last `size` files until they change."""
+
+    @functools.lru_cache(maxsize=size)
+    def remembered(path: str, _modified: int, _bytes: int) -> _Made:
+        return parse(path)
+
+    def parsed(path: str) -> _Made:
+        state = os.stat(path)
+        return remembered(path, state.st_mtime_ns, state.st_size)
+
+    return parsed
+
+
+def need(module: str, path: str) -> ModuleType:
+    """A library that reads a format.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        with warnings.catch_warnings():  # pandas warns of what wfdb's own modules do on import
+            warnings.simplefilter("ignore")
+            return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise ImportError(f"{path}: needs {name} to be read. Run `pip install speechrnn[signals]`.") from error
+
+
+def pick(path: str, row: int | str | None, names: list[str]) -> int:
+    """Index of the record that `row` means among those of a file.
+
+    Raises:
+        ValueError: There is no such record, or several and none is named.
+    """
+    if isinstance(row, str):
+        if row in names:
+            return names.index(row)
+        raise data_error(path, "missing", f"has no record {row!r}. Records: {', '.join(names[:10])}.")
+    if row is None:
+        if len(names) == 1:
+            return 0
+        raise data_error(path, "invalid", f"holds {len(names):,} records. Say which with `row`.")
+    if not 0 <= row < len(names):
+        raise data_error(path, "missing", f"holds {len(names):,} records. Received: row={row}.")
+    return row
