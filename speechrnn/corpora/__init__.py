@@ -8,11 +8,20 @@ from speechrnn.faults import suggestion
 
 CORPORA = {
     "an4": "CMU AN4: spelled letters, numbers, dates, commands",
+    "bonn": "Bonn EEG: segments of five sets, one of them seizures",
+    "cinc2017": "PhysioNet/CinC Challenge 2017: rhythm of short single-lead ECGs",
     "common_voice": "Common Voice: train.tsv, dev.tsv, test.tsv and clips/ of one language",
+    "csv": "any folder of CSV tables of sensors, with classes in a column",
+    "esc10": "ESC-10, or its part of ESC-50: environmental sounds",
     "fsdd": "Free Spoken Digit Dataset",
+    "hapt": "HAPT: activities and transitions from a smartphone's motion",
     "librispeech": "LibriSpeech, or any subset of it",
     "ljspeech": "LJ Speech: one voice, metadata.csv and wavs/",
+    "mitdb": "MIT-BIH Arrhythmia: heartbeats in context, AAMI classes",
+    "speech_commands": "Speech Commands: single words, a folder a word",
     "table": "any CSV or TSV with a column of paths",
+    "ucr": "a data set of the UCR archive: _TRAIN.tsv and _TEST.tsv",
+    "uea": "a data set of the UEA archive: _TRAIN.ts and _TEST.ts",
 }
 """Name of each corpus that can be prepared, which is also that of its module here, and what it is."""
 

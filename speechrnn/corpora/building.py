@@ -1,5 +1,6 @@
 """What every corpus has in common: recordings are measured, and the splits written as manifests."""
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speechrnn import audio, manifest
+from speechrnn import audio, manifest, signals
 from speechrnn.faults import Faults, data_error
 from speechrnn.files import refuse_existing
 from speechrnn.manifest import Example, split_by_subject
@@ -23,6 +24,7 @@ class Draft:
     path: str | os.PathLike[str]
     text: str | None = None
     label: str | int | None = None
+    labels: tuple[Any, ...] | None = None
     subject: str | None = None
     id: str | None = None
     offset: float = 0.0
@@ -70,18 +72,28 @@ def measured(
 
 
 def _example(draft: Draft) -> Example:
-    info = audio.probe(draft.path, encoding=draft.extra.get("encoding"))
-    duration = info.duration - draft.offset if draft.duration is None else draft.duration
-    if duration <= 0 or draft.offset + duration > info.duration + 0.01:
+    whole = _seconds(draft)
+    duration = whole - draft.offset if draft.duration is None else draft.duration
+    if duration <= 0 or draft.offset + duration > whole + 0.01:
         raise data_error(
             draft.path,
             "shorter than their segment",
-            f"lasts {info.duration:.3f} s. Received a segment of {duration:.3f} s from {draft.offset:.3f} s.",
+            f"lasts {whole:.3f} s. Received a segment of {duration:.3f} s from {draft.offset:.3f} s.",
         )
     return Example(
-        path=os.fspath(draft.path), duration=duration, text=draft.text, label=draft.label, subject=draft.subject,
-        offset=draft.offset, id=draft.id or "", extra=dict(draft.extra),
+        path=os.fspath(draft.path), duration=duration, text=draft.text, label=draft.label, labels=draft.labels,
+        subject=draft.subject, offset=draft.offset, id=draft.id or "", extra=dict(draft.extra),
     )  # fmt: skip
+
+
+def _seconds(draft: Draft) -> float:
+    """Length of the recording; a signal's channels have to be there too."""
+    extra = draft.extra
+    if signals.is_signal(draft.path):
+        return signals.probe(
+            draft.path, row=extra.get("row"), rate=extra.get("rate"), channels=extra.get("channels")
+        ).duration
+    return audio.probe(draft.path, encoding=extra.get("encoding")).duration
 
 
 def build(
@@ -91,6 +103,7 @@ def build(
     overwrite: bool = False,
     faults: Faults | None = None,
     valid_fraction: float = 0.0,
+    test_fraction: float = 0.0,
     seed: int = 0,
     key: Callable[[Example], Hashable] | None = None,
     progress: Callable[[int], object] | None = None,
@@ -102,7 +115,9 @@ def build(
         out: Folder for the manifests.
         overwrite: Replace manifests that are there.
         faults: Collects what is wrong with the data. Without it the first fault is an error, and nothing is written.
-        valid_fraction: Part of the seconds of the splits called `train...` that becomes `valid`, by whole speakers.
+        valid_fraction: Part of the seconds of the splits called `train...` that becomes `valid`, by whole speakers;
+            where no subject is known, part of the examples of each class.
+        test_fraction: The same for `test`, of a corpus that has none.
         seed: Chooses those speakers.
         key: What training and validation must not share; the subject by default.
         progress: Called with the number of recordings done since the last call.
@@ -115,7 +130,8 @@ def build(
         ValueError: Something is wrong with the data and `faults` is not given, a split has nothing left, or no
             validation split can be made.
     """
-    names = [*splits, *(["valid"] if valid_fraction else [])]
+    held = {name: part for name, part in (("test", test_fraction), ("valid", valid_fraction)) if part}
+    names = [*splits, *held]
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or names.count(name) > 1:
             raise ValueError(f"Cannot name a split {name!r}: it must be new, of letters, digits, `.`, `_` and `-`.")
@@ -129,27 +145,48 @@ def build(
         if not examples:
             first = next((fault.message for fault in list(found)[before:]), "It lists none.")
             raise ValueError(f"No example of the split {name!r} can be used. Check the folder. First: {first}")
-    if valid_fraction:
-        made = _with_valid(made, valid_fraction, seed, key)
+    for name, fraction in held.items():
+        made = _with_held_out(made, name, fraction, seed, key)
     for name, examples in made.items():
         manifest.write(Path(out, f"{name}.jsonl"), examples, overwrite=overwrite)
     return made
 
 
-def _with_valid(
-    splits: dict[str, list[Example]], fraction: float, seed: int, key: Callable[[Example], Hashable] | None
+def _with_held_out(
+    splits: dict[str, list[Example]],
+    name: str,
+    fraction: float,
+    seed: int,
+    key: Callable[[Example], Hashable] | None,
 ) -> dict[str, list[Example]]:
-    training = [name for name in splits if name.startswith("train")]
+    training = [split for split in splits if split.startswith("train")]
     if not training:
-        raise ValueError(f"A validation split is taken from a split called train. Received: {', '.join(splits)}.")
-    together = [example for name in training for example in splits[name]]
-    _, held = split_by_subject(together, fraction=fraction, seed=seed, key=key)
+        raise ValueError(f"A split is taken from one called train, to make {name!r}. Received: {', '.join(splits)}.")
+    together = [example for split in training for example in splits[split]]
+    if key is None and all(e.subject is None and e.label is not None for e in together):
+        held = _of_each_class(together, fraction, seed)
+    else:
+        _, held = split_by_subject(together, fraction=fraction, seed=seed, key=key)
     chosen = {example.id for example in held}
-    left = {name: [e for e in splits[name] if e.id not in chosen] for name in training}
-    for name, examples in left.items():
+    left = {split: [e for e in splits[split] if e.id not in chosen] for split in training}
+    for split, examples in left.items():
         if not examples:
-            raise ValueError(f"All speakers of {name!r} would be held out for validation. Lower the fraction.")
-    return {**splits, **left, "valid": held}
+            raise ValueError(f"All speakers of {split!r} would be held out for {name!r}. Lower the fraction.")
+    return {**splits, **left, name: held}
+
+
+def _of_each_class(examples: list[Example], fraction: float, seed: int) -> list[Example]:
+    """The same part of every class, at least one example and never all: a class with one keeps it in training."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must lie between 0 and 1. Received: {fraction}.")
+    ranked = sorted(examples, key=lambda e: hashlib.sha256(f"{seed}\0{e.id}".encode(errors="replace")).digest())
+    chosen: set[str] = set()
+    for label in {example.label for example in examples}:
+        same = [example.id for example in ranked if example.label == label]
+        chosen.update(same[: min(max(1, round(fraction * len(same))), len(same) - 1)])
+    if not chosen:
+        raise ValueError(f"No class has two examples, so none can be held out. Received: {len(examples)} examples.")
+    return [example for example in examples if example.id in chosen]
 
 
 def find_audio(stem: str | os.PathLike[str], suffixes: Iterable[str]) -> Path:

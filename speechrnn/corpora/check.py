@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn import audio
+from speechrnn import audio, signals
 from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.manifest import Example
 from speechrnn.text import Vocabulary
@@ -35,6 +35,8 @@ class ManifestReport:
     """Hours of those."""
     subjects: int
     """Speakers or patients named."""
+    classes: dict[str, int]
+    """Examples, or stretches and frames of them, of each class, the most frequent first."""
     characters: dict[str, int]
     """How often each character occurs in the transcripts, the most frequent first."""
     counts: dict[str, int]
@@ -76,8 +78,9 @@ def check(
 ) -> ManifestReport:
     """Decode every recording and hold every transcript against it.
 
-    Kinds of fault: missing, empty, undecodable, truncated, not finite, silent, shorter than their segment, of another
-    duration, without a transcript, outside the vocabulary, too short for their text, duplicate.
+    Kinds of fault: missing, empty, undecodable, truncated, not finite, silent, a flat line, with gaps, without values,
+    lacking the channel, shorter than their segment, of another duration, annotated past their end, without a
+    transcript, outside the vocabulary, too short for their text, duplicate.
 
     Args:
         examples: From `manifest.read`.
@@ -101,10 +104,11 @@ def check(
 
     def look(example: Example) -> list[Fault]:
         try:
-            seconds, peak = _listen(example, segment=paths[example.path] > 1)
+            seconds, peak, complaints = _listen(example, segment=paths[example.path] > 1)
         except (ValueError, OSError) as error:
             return [Fault(example.id, kind_of(error), str(error))]
-        found = list(_sound(example, seconds, peak))
+        found = [Fault(example.id, kind, f"{example.path}: {message}") for kind, message in complaints]
+        found += [*_sound(example, seconds, peak), *_classes(example)]
         if example.text is not None:
             samples = round(min(example.duration, seconds) * sample_rate)
             found += _transcript(example, -(-frames_of(samples) // stride), vocabulary)
@@ -129,14 +133,18 @@ def check(
         usable=len(good),
         usable_hours=sum(example.duration for example in good) / 3600,
         subjects=len({example.subject for example in examples if example.subject is not None}),
+        classes=dict(Counter(itertools.chain.from_iterable(map(_labels, examples))).most_common()),
         characters=dict(Counter(itertools.chain.from_iterable(e.text or "" for e in examples)).most_common()),
         counts=dict(Counter(fault.kind for fault in found).most_common()),
         faults=tuple(found),
     )
 
 
-def _listen(example: Example, *, segment: bool) -> tuple[float, float]:
-    """Seconds and peak of a recording, decoded in bounded memory."""
+def _listen(example: Example, *, segment: bool) -> tuple[float, float, tuple[tuple[str, str], ...]]:
+    """Seconds, peak and complaints of a recording; audio is decoded in bounded memory."""
+    if signals.is_signal(example.path):
+        signal, rate = signals.read_example(example)
+        return len(signal) / rate, float(np.abs(signal).max()), tuple(signals.complaints(signal))
     info = audio.probe(example.path, encoding=example.encoding)
     # A lone example that starts at 0 stands for the whole file, so the whole file has to be sound.
     duration = example.duration if segment or example.offset else None
@@ -147,11 +155,17 @@ def _listen(example: Example, *, segment: bool) -> tuple[float, float]:
     for block in blocks:
         count += len(block)
         peak = max(peak, float(np.abs(block).max()))
-    return count / info.sample_rate, peak
+    return count / info.sample_rate, peak, ()
+
+
+def _labels(example: Example) -> list[str]:
+    single = [] if example.label is None else [example.label]
+    several = [entry[-1] if isinstance(entry, tuple) else entry for entry in example.labels or ()]
+    return [str(label) for label in (*single, *several, *example.extra.get("tags", ()))]
 
 
 def _sound(example: Example, seconds: float, peak: float) -> Iterable[Fault]:
-    if peak < SILENCE:
+    if peak < SILENCE and not signals.is_signal(example.path):
         yield Fault(example.id, "silent", f"{example.path}: is silent (its peak is {peak:.1g} of full scale).")
     if abs(seconds - example.duration) > _TOLERANCE:
         yield Fault(
@@ -159,6 +173,14 @@ def _sound(example: Example, seconds: float, peak: float) -> Iterable[Fault]:
             "of another duration",
             f"{example.path}: lasts {seconds:.3f} s. Received: duration={example.duration:.3f}. Prepare it again.",
         )
+
+
+def _classes(example: Example) -> Iterable[Fault]:
+    """Stretches with a class have to lie inside the example."""
+    for entry in example.labels or ():
+        if isinstance(entry, tuple) and not 0 <= entry[0] < entry[1] <= example.duration + _TOLERANCE:
+            message = f"{example.id}: has a class from {entry[0]} to {entry[1]} s of {example.duration:.3f} s."
+            yield Fault(example.id, "annotated past their end", message)
 
 
 def _transcript(example: Example, frames: int, vocabulary: Vocabulary | None) -> Iterable[Fault]:

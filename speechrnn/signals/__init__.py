@@ -3,8 +3,9 @@
 The readers of ECG and EEG formats come with the extra `speechrnn[signals]`; nothing here imports TensorFlow.
 """
 
+from speechrnn.signals.arrays import write
 from speechrnn.signals.gaps import complaints, fill_gaps
-from speechrnn.signals.reading import SUFFIXES, SignalInfo, probe, read, read_example, resample
+from speechrnn.signals.reading import SUFFIXES, SignalInfo, is_signal, probe, read, read_example, resample
 from speechrnn.signals.wfdb_files import Annotations, annotations
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "annotations",
     "complaints",
     "fill_gaps",
+    "is_signal",
     "probe",
     "read",
     "read_example",
     "resample",
+    "write",
 ]

@@ -6,11 +6,13 @@ two axes is a record of its own, whose longer axis is time.
 
 import os
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from speechrnn.faults import data_error
+from speechrnn.files import replacing
 from speechrnn.signals import wfdb_files
 from speechrnn.signals.record import Record, cached, need, of_array, pick
 
@@ -25,6 +27,45 @@ def record(path: str, row: int | str | None = None) -> Record:
             return wfdb_files.record(header)
         return _one(path, _mats(path), row)
     return _one(path, _npzs(path), row)
+
+
+def write(
+    path: str | os.PathLike[str],
+    signal: np.ndarray,
+    rate: float,
+    *,
+    channels: Sequence[str] = (),
+    units: Sequence[str] = (),
+    overwrite: bool = False,
+    **arrays: np.ndarray,
+) -> None:
+    """Write a signal as an NPZ that `read` understands; it appears whole or not at all.
+
+    Args:
+        path: Ends in .npz.
+        signal: Floating point `(samples, channels)`, stored as float32.
+        rate: Samples per second.
+        channels: Names of the channels.
+        units: Their physical units.
+        overwrite: Replace a file that is there.
+        arrays: What else is to be stored in it.
+
+    Raises:
+        FileExistsError: There is a file already and `overwrite` is false.
+        ValueError: The ending is another one, or the signal has another shape.
+    """
+    signal = np.asarray(signal, np.float32)
+    if not os.fspath(path).endswith(".npz"):
+        raise ValueError(f"{path}: the ending must be .npz.")
+    if signal.ndim != 2 or not signal.size or (channels and len(channels) != signal.shape[1]):
+        raise ValueError(
+            f"A signal has shape (samples, channels). Received: {signal.shape} and {len(channels)} names of channels."
+        )
+    named = {"channels": np.array(channels), "units": np.array(units)}
+    stored: dict[str, Any] = {"signal": signal, "rate": float(rate), **arrays}
+    stored |= {name: array for name, array in named.items() if array.size}
+    with replacing(path, overwrite=overwrite) as file:
+        np.savez(file, **stored)
 
 
 def _one(path: str, there: dict[str, np.ndarray], row: int | str | None) -> Record:

@@ -186,6 +186,11 @@ def read_example(
     )
 
 
+def is_signal(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of a signal which is not audio, judged by its ending."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
 def chosen_channels(example: Example) -> list[str | int] | None:
     """Channels that a line of a manifest chooses; `None` if it does not."""
     if example.channel is not None:

@@ -61,6 +61,37 @@ def ucr(path: str) -> tuple[list[str], list[np.ndarray]]:
     return labels, signals
 
 
+def numbers(path: str) -> np.ndarray:
+    """float64 `(lines, columns)` of a file without a header.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It has a header, or a cell that is no number.
+    """
+    try:
+        table = _tables(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: there is no such file.") from error
+    if table.columns is not None:
+        raise data_error(path, "undecodable", f"must be numbers without a header. Received: {table.columns[:5]}.")
+    return table.values
+
+
+def frame(path: str) -> Any:
+    """A table with a header as a pandas frame, its cells of any kind."""
+    if path.lower().endswith(".parquet"):
+        return _reader(path, "read_parquet", path)
+    separator = "\t" if path.lower().endswith(".tsv") else None
+    return _reader(path, "read_csv", path, sep=separator, engine="python", encoding="utf-8-sig")
+
+
+def timed(path: str, frame: Any) -> tuple[float | None, Any]:
+    """Rate that a column of times gives, `None` without one, and the columns of numbers but that one, as a frame."""
+    table = _framed(path, frame)
+    pandas: Any = need("pandas", path)
+    return table.rate, pandas.DataFrame(table.values, columns=list(table.columns or ()))
+
+
 def _parse(path: str) -> Table:
     if path.lower().endswith(".parquet"):
         return _framed(path, _reader(path, "read_parquet", path))

@@ -1,0 +1,162 @@
+"""Any sensor: CSV tables whose columns are channels and whose lines are samples, with classes in one of the columns."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechrnn import signals
+from speechrnn.corpora.building import Draft, build
+from speechrnn.faults import Faults, data_error, suggestion
+from speechrnn.files import refuse_existing
+from speechrnn.manifest import Example
+from speechrnn.signals import tables
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    label_column: str = "label",
+    group: str | None = None,
+    rate: float | None = None,
+    channels: Sequence[str] = (),
+    chunk: float | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`, and a .npz of each record they point to.
+
+    Args:
+        folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
+        out: Folder for the manifests, and for `records`.
+        overwrite: Replace what is there.
+        faults: Collects unusable tables; without it the first is an error.
+        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole subjects; of each class,
+            where no subject is known.
+        test_fraction: The same for `test.jsonl`.
+        seed: Chooses those subjects.
+        label_column: Column of classes. One class in a whole record labels the record, several label its stretches.
+        group: Column of subjects: a table is cut where it changes. Without it every table is a record without subject.
+        rate: Samples per second; read from a column of times if it is not given.
+        channels: Columns to read; every other column of numbers by default.
+        chunk: Cut records that have several classes into pieces of so many seconds.
+        progress: Called with the number of pieces done since the last call.
+
+    Returns:
+        Examples by split.
+    """
+    if chunk is not None and not chunk > 0:
+        raise ValueError(f"`chunk` must be positive. Received: {chunk}.")
+    refuse_existing(Path(out, "train.jsonl"), overwrite=overwrite)
+    found = Faults() if faults is None else faults
+    drafts: list[Draft] = []
+    for path in _paths(Path(folder)):
+        try:
+            for record in _records(path, label_column, group, rate, channels):
+                there = Path(out, "records", f"{record.name}.npz")
+                signals.write(there, record.signal, record.rate, channels=record.channels, overwrite=overwrite)
+                drafts += _drafts(there, record.labels, record.rate, record.subject, chunk)
+        except FileExistsError:
+            raise
+        except (ValueError, OSError) as error:
+            found.add_error(str(path), error)
+    if faults is None:
+        found.raise_first()
+    return build(
+        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
+        test_fraction=test_fraction, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def _paths(folder: Path) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder or table.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
+    if not paths:
+        raise ValueError(f"{folder}: has no .csv, .tsv or .parquet.")
+    return paths
+
+
+@dataclass(frozen=True)
+class _Record:
+    name: str
+    signal: np.ndarray
+    channels: list[str]
+    rate: float
+    labels: list[str | None]  # class of each line
+    subject: str | None
+
+
+def _records(
+    path: Path, label_column: str, group: str | None, rate: float | None, channels: Sequence[str]
+) -> Iterator[_Record]:
+    frame = tables.frame(str(path))
+    names = [str(name) for name in frame.columns]
+    apart = [label_column, *([group] if group else [])]
+    for column in (*apart, *channels):
+        if column not in names:
+            message = f"has no column `{column}`.{suggestion(column, names)} Columns: {', '.join(names)}."
+            raise data_error(path, "lacking the column", message)
+    subjects = frame[group].astype(str).to_numpy() if group else np.full(len(frame), "")
+    cuts = [0, *(np.flatnonzero(subjects[1:] != subjects[:-1]) + 1).tolist(), len(frame)]
+    for number, (start, stop) in enumerate(itertools.pairwise(cuts), start=1):
+        part = frame.iloc[start:stop]
+        column = part[label_column]
+        labels = [None if empty else str(label) for label, empty in zip(column, column.isna(), strict=True)]
+        if not any(label is not None for label in labels):
+            raise data_error(
+                path, "without labels", f"its column `{label_column}` is empty in lines {start} to {stop}."
+            )
+        found, signal = tables.timed(str(path), part.drop(columns=apart))
+        own = rate or found
+        if own is None:
+            raise data_error(path, "without a rate", "has no column of times. Give `rate` (--rate).")
+        if len(signal) != len(part):
+            raise data_error(path, "with gaps", "leaves samples out, so its lines and classes do not fit together.")
+        signal = signal[list(channels)] if channels else signal
+        yield _Record(
+            name=path.stem if len(cuts) == 2 else f"{path.stem}-{number}",
+            signal=signal.to_numpy(np.float32),
+            channels=list(signal.columns),
+            rate=own,
+            labels=labels,
+            subject=subjects[start] if group else None,
+        )
+
+
+def _drafts(
+    path: Path, labels: list[str | None], rate: float, subject: str | None, chunk: float | None
+) -> Iterator[Draft]:
+    if len(set(labels)) == 1:
+        yield Draft(path, label=labels[0], subject=subject)
+        return
+    size = len(labels) if chunk is None else max(1, round(chunk * rate))
+    for begin in range(0, len(labels), size):
+        part = labels[begin : begin + size]
+        stretches = tuple(_stretches(part, rate))
+        if stretches:
+            name = path.stem if chunk is None else f"{path.stem}-{begin:06d}"
+            yield Draft(
+                path, labels=stretches, subject=subject, id=name, offset=begin / rate, duration=len(part) / rate
+            )
+
+
+def _stretches(labels: list[str | None], rate: float) -> Iterator[tuple[float, float, str]]:
+    """Start, end in seconds and class of every stretch of lines with one class."""
+    start = 0
+    for stop in range(1, len(labels) + 1):
+        label = labels[start]
+        if stop == len(labels) or labels[stop] != label:
+            if label is not None:
+                yield start / rate, stop / rate, label
+            start = stop
