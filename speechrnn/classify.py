@@ -171,21 +171,25 @@ def classified(
 _EMPTY = Fault("", "", "")
 
 
-def loaded(model: Classifier | str | os.PathLike[str]) -> Classifier:
+def loaded(model: Any, path: str | os.PathLike[str] | None = None) -> Classifier:
     """A classifier as it is, or read from its path.
+
+    Args:
+        model: A model, or the path of one.
+        path: Where the model comes from, for the error.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no classifier.
+        ValueError: It is no classifier.
     """
-    if not isinstance(model, str | os.PathLike):
-        return model
-    from speechrnn import runtime
+    if isinstance(model, str | os.PathLike):
+        from speechrnn import runtime
 
-    found: Any = runtime.load(model)
-    if not is_classifier(found):
-        raise ValueError(f"{os.fspath(model)}: must hold a classifier. Received: a recogniser.")
-    return found
+        model, path = runtime.load(model), model
+    if not is_classifier(model):
+        name = "The model" if path is None else os.fspath(path)
+        raise ValueError(f"{name}: must be a classifier. Received: a recogniser, see `speechrnn transcribe`.")
+    return model
 
 
 def is_classifier(model: Any) -> bool:
@@ -203,9 +207,7 @@ def path_of(source: Source) -> str:
     return source.path if isinstance(source, Example) else os.fspath(source)
 
 
-def read_signal(
-    model: Classifier, source: Source, *, rate: float | None = None, row: int | None = None
-) -> np.ndarray:
+def read_signal(model: Classifier, source: Source, *, rate: float | None = None, row: int | None = None) -> np.ndarray:
     """What a model needs of a source, at its rate: float32 `(samples,)` of audio, or `(samples, channels)`.
 
     The channels are those that the example names, or else those that the model's card names, or else the first ones.

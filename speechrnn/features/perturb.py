@@ -125,7 +125,7 @@ def drop_leads(signal: np.ndarray, probability: float, rng: np.random.Generator)
     """Sets each channel to zero with a probability, as a lead that came off; one at least is kept."""
     if signal.ndim == 1 or signal.shape[1] < 2:
         return signal
-    draws = rng.random(signal.shape[1])
-    kept = draws >= probability
+    draws = rng.random((signal.shape[1],))
+    kept = np.array(draws >= probability)
     kept[draws.argmax()] = True
     return np.where(kept, signal, np.float32(0))

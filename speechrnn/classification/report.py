@@ -1,32 +1,18 @@
-"""How often a classifier is wrong: figures with intervals by subject, class by class, and the scores a field knows."""
+"""What a classifier's answers amount to: figures with intervals by subject, class by class, and what a field counts."""
 
 from __future__ import annotations
 
 import math
-import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from speechrnn import metrics
-from speechrnn.classify import Classification, classified, loaded, task_of
-from speechrnn.faults import Fault, Faults
-from speechrnn.manifest import Example
+from speechrnn.faults import Fault
 from speechrnn.metrics import ClassScore, Interval
-from speechrnn.pipeline.selection import Framing
-from speechrnn.pipeline.targets import targets_of
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from speechrnn.protocols import Classifier
-
-_MOST_COLUMNS = 12
-"""Classes up to which a confusion matrix is printed."""
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -250,87 +236,6 @@ def classification_report(
     )
 
 
-def evaluate_classifier(
-    model: Classifier | str | os.PathLike[str],
-    examples: Iterable[Example],
-    *,
-    scheme: str | None = None,
-    batch_size: int = 32,
-    faults: Faults | None = None,
-    progress: Callable[[str], None] | None = None,
-    seed: int = 0,
-) -> ClassificationReport:
-    """Classify examples and compare with their labels.
-
-    An example without a label that the model knows, or whose signal cannot be read, is left out of the figures and
-    listed in the report's `faults`.
-
-    Args:
-        model: A classifier, or the path of one.
-        examples: From a manifest: with `label`, for a class a frame `labels`, for several at once `extra["tags"]`.
-        scheme: What to score besides: "aami" for heartbeats, "cinc2017" for rhythms; the model's card by default.
-        batch_size: Records classified at once.
-        faults: Where faults found before this call are, if any; new ones are added.
-        progress: Called with the path of each example once it is done.
-        seed: Of the bootstrap.
-    """
-    faults, model = Faults() if faults is None else faults, loaded(model)
-    given, task = list(examples), task_of(model)
-    scheme = scheme or getattr(model, "card", {}).get("scheme")
-    metrics.scheme_scores(scheme, np.eye(len(model.classes)), model.classes)  # does it fit? Before the work begins
-    targets, scored = targets_of(task, None, model.classes, given), []
-    started = time.perf_counter()
-    outcomes = classified(model, given, batch_size=batch_size, progress=progress)
-    for example, outcome in zip(given, outcomes, strict=True):
-        if isinstance(outcome, Fault):
-            faults.add(outcome.where, outcome.kind, outcome.message)
-            continue
-        truth, fault = targets.of(example, round(outcome.duration * model.sample_rate), _framing(model, outcome))
-        if truth is None or fault is not None:
-            faults.add(example.path, *(fault or ("without labels", f"{example.path}: has no class.")))
-        else:
-            scored.append(Classified(example.id, truth, outcome.probabilities, example.subject, outcome.duration))
-    elapsed = time.perf_counter() - started
-    return classification_report(
-        scored, model.classes, task=task, scheme=scheme, faults=tuple(faults), elapsed=elapsed, seed=seed
-    )
-
-
-def print_report(
-    report: ClassificationReport, console: Console | None = None, *, per_subject: bool = False
-) -> None:
-    """Print a report as tables; to standard output unless a console is given."""
-    from rich.console import Console
-
-    console = console or Console(highlight=False)
-    console.print(str(report), style="bold", markup=False, soft_wrap=True)
-    if not report.records:
-        return
-    console.print(f"Calibration error {100 * report.calibration_error:.1f} %.", markup=False)
-    console.print(_class_table(report))
-    if report.scheme == "aami":
-        found, right = metrics.aami_table(report.matrix, report.classes)
-        rows = zip(metrics.AAMI, found, right, strict=True)
-        console.print(
-            "AAMI: " + ", ".join(f"{name} Se {_percent(se)} +P {_percent(p)}" for name, se, p in rows),
-            markup=False,
-            soft_wrap=True,
-        )
-    if report.task != "multi" and len(report.classes) <= _MOST_COLUMNS:
-        console.print(_confusion_table(report))
-    elif confusions := report.confusions():
-        said = ", ".join(f"{truth} > {taken} ({times})" for truth, taken, times in confusions)
-        console.print(f"Confusions: {said}", markup=False, soft_wrap=True)
-    if per_subject and report.subjects:
-        console.print(_subject_table(report))
-
-
-def _framing(model: Classifier, outcome: Classification) -> Framing:
-    """How frames of an answer stand in time; each is taken to span from its start to the next one's."""
-    frames, hop = len(outcome.probabilities), max(1, round(model.frame_period * model.sample_rate))
-    return Framing(model.sample_rate, lambda length: frames, window=hop, hop=hop)
-
-
 def _tally(record: Classified, classes: int, task: str) -> np.ndarray:
     """The record's confusion matrix; where several can be true, one of absence and presence for each class."""
     if task != "multi":
@@ -381,7 +286,10 @@ def _class_scores(
         areas = [metrics.auroc(scores[:, k], truth == k) for k in range(len(classes))]
         return metrics.class_scores(matrix, classes, areas)
     areas = [metrics.auroc(scores[:, k], truth[:, k] > 0) for k in range(len(classes))]
-    pairs = [metrics.class_scores(two, ("", name), (math.nan, area)) for name, two, area in zip(classes, matrix, areas, strict=True)]
+    pairs = [
+        metrics.class_scores(two, ("", name), (math.nan, area))
+        for name, two, area in zip(classes, matrix, areas, strict=True)
+    ]
     return tuple(pair[1] for pair in pairs)
 
 
@@ -392,43 +300,6 @@ def _with_interval(report: ClassificationReport, name: str) -> str:
         return f"j-kappa {value:.3f} ({low:.3f} to {high:.3f})"
     bounds = f" ({100 * low:.2f} to {100 * high:.2f})" if math.isfinite(low) else ""
     return f"{_NAMES[name]} {100 * value:.2f} %{bounds}"
-
-
-def _class_table(report: ClassificationReport) -> Any:
-    from rich.table import Table
-
-    table = Table("Class", box=None)
-    for heading in ("True", "Predicted", "Sensitivity %", "+P %", "F1 %", "AUROC %"):
-        table.add_column(heading, justify="right")
-    for score in report.scores:
-        shares = (score.sensitivity, score.predictive_value, score.f1, score.auroc)
-        table.add_row(score.name, f"{score.support:,}", f"{score.predicted:,}", *map(_percent, shares))
-    return table
-
-
-def _confusion_table(report: ClassificationReport) -> Any:
-    from rich.table import Table
-
-    table = Table("True \\ predicted", box=None)
-    for name in report.classes:
-        table.add_column(name, justify="right")
-    for name, row in zip(report.classes, report.matrix, strict=True):
-        table.add_row(name, *(f"{count:,}" for count in row))
-    return table
-
-
-def _subject_table(report: ClassificationReport) -> Any:
-    from rich.table import Table
-
-    table = Table("Subject", box=None)
-    table.add_column("Accuracy %", justify="right")
-    for name, value in sorted(report.subjects.items(), key=lambda item: item[1]):
-        table.add_row(name, _percent(value))
-    return table
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}" if math.isfinite(value) else "-"
 
 
 def _finite(value: Any) -> Any:
