@@ -1,5 +1,6 @@
 """The command line: generated options, where results go, exit codes, and interruptions."""
 
+import inspect
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from speechrnn.cli import check_manifest as cli_check
 from speechrnn.cli import declared, options, terminal, train
 from speechrnn.cli import download as cli_download
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.corpora import CORPORA
+from speechrnn.corpora import CORPORA, prepare_function
 from speechrnn.corpora.download import Downloaded
 from speechrnn.features.augment import Augmentation
 from speechrnn.manifest import Example
@@ -456,7 +457,10 @@ def test_wrong_corpora_are_2(words, said, capsys):
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_each_corpus_explains_its_own_options(corpus, capsys):
     assert cli.main(["prepare", corpus.replace("_", "-"), "--help"]) == 0
-    assert "--valid-fraction" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    own = inspect.signature(prepare_function(corpus)).parameters
+    for name in own.keys() - {"folder", "file", "out", "faults", "progress"}:
+        assert f"--{name.replace('_', '-')}" in told
 
 
 def test_download_prints_the_folder_and_says_how_it_was_checked(monkeypatch, capsys):

@@ -8,7 +8,7 @@ import pytest
 
 import speechrnn.cli
 
-HEAVY = ("tensorflow", "keras", "onnx", "librosa", "scipy", "rich", "matplotlib")
+HEAVY = ("tensorflow", "keras", "onnx", "librosa", "scipy", "rich", "matplotlib", "pandas", "wfdb", "pyedflib")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -24,7 +24,7 @@ def imported(code):
     [
         "speechrnn",
         "speechrnn.audio, speechrnn.edits, speechrnn.faults, speechrnn.manifest, speechrnn.text",
-        "speechrnn.corpora",
+        "speechrnn.corpora, speechrnn.signals",
         "speechrnn.decoding",
         "speechrnn.transcribe, speechrnn.evaluate",
         "speechrnn.classify, speechrnn.classification, speechrnn.metrics, speechrnn.signals",

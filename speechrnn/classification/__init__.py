@@ -1,4 +1,4 @@
-"""How often a classifier is wrong: `evaluate_classifier`, `cross_validate`, and the `ClassificationReport` they give."""
+"""How often a classifier is wrong: `evaluate_classifier`, `cross_validate`, and their `ClassificationReport`."""
 
 from speechrnn.classification.evaluation import evaluate_classifier
 from speechrnn.classification.folds import cross_validate

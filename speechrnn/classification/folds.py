@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechrnn import files, manifest
+from speechrnn import files, manifest, signals
 from speechrnn.classification.evaluation import evaluate_classifier
 from speechrnn.classification.report import ClassificationReport, Classified, classification_report
 from speechrnn.faults import Fault
@@ -52,6 +53,7 @@ def cross_validate(
 
     Args:
         build: Makes a fresh classifier; called once a fold, with Keras's random numbers seeded by `options.seed`.
+            Features with `normalize="global"` are adapted to what the fold learns from, unless they are already.
         examples: All examples.
         folds: A number of folds for `manifest.stratified_group_folds`, or what that gave, or the examples that each
             fold holds out (`examples` without them is what it learns from).
@@ -152,10 +154,20 @@ def _learn(
     keras.utils.set_random_seed(options.seed)
     model = build()
     model.card = {**model.card, **card}
+    if model.features.normalize == "global" and not np.isfinite(model.features.std).all():
+        model.features.adapt(_signals(examples, model))
     run = train(model, examples, valid=valid, options=options, augmentation=augmentation, out=path, **how)
     if run.interrupted:
         raise KeyboardInterrupt  # a fold that is not through is no result; `resume` goes on
     return load(run.model)
+
+
+def _signals(examples: Sequence[Example], model: SequenceClassifier) -> Iterator[np.ndarray]:
+    """Signals of the examples that can be read; training names the others."""
+    for example in examples:
+        with contextlib.suppress(OSError, ValueError):
+            signal, _ = signals.read_example(example, channels=model.channels, sample_rate=model.sample_rate)
+            yield signal.mean(axis=1) if model.channels is None else signal
 
 
 def _pooled(reports: Sequence[ClassificationReport], seed: int) -> ClassificationReport:

@@ -86,7 +86,7 @@ def _one(path: str, there: dict[str, np.ndarray], row: int | str | None) -> Reco
 
 def _parse_npz(path: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:  # np.load leaks a bad file
             return {name: file[name] for name in file.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise data_error(path, "undecodable", f"is no NPZ that can be read: {error}.") from error

@@ -1,0 +1,347 @@
+"""Signals of every format hold what was written into them, and what is wrong with a file is said."""
+
+import shutil
+
+import numpy as np
+import pytest
+import scipy.io
+from recordings import write_edf, write_wfdb
+
+from speechrnn import audio, signals
+from speechrnn.faults import kind_of
+from speechrnn.manifest import Example
+
+
+@pytest.fixture
+def adc(rng):
+    """int `(1001, 2)` that 12 bits hold; -2048 stands for no sample."""
+    return rng.integers(-2047, 2048, size=(1001, 2))
+
+
+def test_wfdb_is_decoded_to_physical_units(tmp_path, adc):
+    header = write_wfdb(tmp_path / "100", adc)
+    expected = (adc - 1024) / 200
+    for path in (header, tmp_path / "100"):
+        signal, rate = signals.read(path)
+        assert rate == 360 and signal.dtype == np.float32
+        np.testing.assert_allclose(signal, expected, atol=1e-6)
+    part, _ = signals.read(header, offset=1.0, duration=0.5, channels=["V1", 0])
+    np.testing.assert_allclose(part, expected[360:540, ::-1], atol=1e-6)
+    info = signals.probe(header)
+    assert (info.rate, info.samples, info.channels, info.units) == (360, 1001, ("MLII", "V1"), ("mV", "mV"))
+    assert info.duration == pytest.approx(1001 / 360)
+
+
+def test_annotations(tmp_path, adc):
+    header = write_wfdb(tmp_path / "100", adc, marks=[(5, "+"), (18, "N"), (370, "V"), (5000, "A"), (200_000, "/")])
+    marks = signals.annotations(header)
+    assert marks.samples.tolist() == [5, 18, 370, 5000, 200_000]
+    assert marks.symbols == ("+", "N", "V", "A", "/")
+
+
+def test_mat_of_the_challenge(tmp_path, rng):
+    values = rng.integers(-3000, 3000, size=(1, 900)).astype(np.int16)
+    scipy.io.savemat(tmp_path / "A00001.mat", {"val": values}, format="4")
+    signal, rate = signals.read(tmp_path / "A00001.mat", rate=300)
+    np.testing.assert_array_equal(signal[:, 0], values[0])
+    (tmp_path / "A00001.hea").write_text(
+        "A00001 1 300 900 05:05:15 1/05/2014\nA00001.mat 16+24 1000/mV 16 0 -127 0 0 ECG\n"
+    )
+    for name in ("A00001.mat", "A00001.hea"):
+        signal, rate = signals.read(tmp_path / name)
+        assert rate == 300
+        np.testing.assert_allclose(signal[:, 0], values[0] / 1000, atol=1e-6)
+
+
+def test_edf_channels_keep_their_rates_until_one_is_asked_for(tmp_path):
+    eeg = np.round(1000 * np.sin(2 * np.pi * 3 * np.arange(1000) / 100)).astype(int)
+    heat = np.arange(100) * 10
+    path = write_edf(tmp_path / "a.edf", [eeg, heat], [100, 10], ["EEG Fpz", "Temp"])
+    signal, rate = signals.read(path, channels=["EEG Fpz"])
+    assert rate == 100
+    np.testing.assert_allclose(signal[:, 0], eeg / 10, atol=1e-3)
+    part, rate = signals.read(path, channels=["temp"], offset=2.0, duration=3.0)
+    assert rate == 10
+    np.testing.assert_allclose(part[:, 0], heat[20:50] / 10, atol=1e-3)
+    with pytest.raises(ValueError, match="several rates: 'EEG Fpz' 100 Hz, 'Temp' 10 Hz"):
+        signals.read(path)
+    both, rate = signals.read(path, sample_rate=50)
+    assert both.shape == (500, 2) and rate == 50
+    np.testing.assert_allclose(both[:, 1], np.arange(500) / 5, atol=0.2)  # a ramp stays one
+    np.testing.assert_allclose(both[20:-20, 0], eeg[::2][20:-20] / 10, atol=0.5)
+
+
+def test_csv_with_times(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("time,x,y,note\n" + "".join(f"{i / 50},{i},{-i},ok\n" for i in range(100)))
+    signal, rate = signals.read(path)
+    assert rate == pytest.approx(50)
+    np.testing.assert_allclose(signal, np.stack([np.arange(100), -np.arange(100)], axis=1))
+    assert signals.probe(path).channels == ("x", "y")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:11] + lines[13:]))  # two samples were lost
+    again, rate = signals.read(path)
+    np.testing.assert_allclose(again, signal, atol=1e-5)
+    path.write_text("\n".join(lines[:11] + lines[80:]))
+    with pytest.raises(ValueError, match="channel 'x' lacks 1.380 s from 0.200 s"):
+        signals.read(path)
+    path.write_text("time,x\n" + "".join(f"{i**1.5},{i}\n" for i in range(100)))
+    with pytest.raises(ValueError, match="not taken at a regular rate"):
+        signals.read(path)
+
+
+def test_csv_with_dates_and_without_times(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("timestamp;value\n" + "".join(f"2014-02-14 14:{i:02d}:00;{i}\n" for i in range(10)))
+    signal, rate = signals.read(path)
+    assert rate == pytest.approx(1 / 60) and signal[:, 0].tolist() == list(range(10))
+    path.write_text("x y\n1 2\n3 4\n")
+    with pytest.raises(ValueError, match="does not say its rate. Give it as `rate`"):
+        signals.read(path)
+    assert signals.read(path, rate=5)[0].tolist() == [[1, 2], [3, 4]]
+    path.write_text("1,2\n3,4\n5,6\n")
+    assert signals.read(path, rate=5)[0].tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_parquet(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame({"t": np.arange(20) / 10, "x": np.arange(20)}).to_parquet(tmp_path / "a.parquet")
+    signal, rate = signals.read(tmp_path / "a.parquet")
+    assert rate == pytest.approx(10) and signal[:, 0].tolist() == list(range(20))
+
+
+def test_ucr_rows(tmp_path):
+    path = tmp_path / "X_TRAIN.tsv"
+    path.write_text("1\t0.5\t0.25\t0.75\n-1\t3\t4\tNaN\n")
+    assert signals.read(path, row=0, rate=1)[0].ravel().tolist() == [0.5, 0.25, 0.75]
+    assert signals.read(path, row=1, rate=1)[0].ravel().tolist() == [3, 4]  # NaN at its end is no sample
+    with pytest.raises(ValueError, match="holds 2 records. Say which with `row`"):
+        signals.read(path, rate=1)
+    with pytest.raises(ValueError, match="Received: row=2"):
+        signals.read(path, row=2, rate=1)
+    path.write_text("1\t7\t8\n")
+    assert signals.probe(path, row=0, rate=1).samples == 2  # and not what was remembered
+
+
+def test_ts_of_unequal_lengths(tmp_path):
+    path = tmp_path / "X_TRAIN.ts"
+    path.write_bytes(
+        b"# by S\xe9bastien\n@problemName X\n@timeStamps false\n@univariate false\n@classLabel true a b\n@data\n"
+        b"1,2,3:4,5,6:a\n7,?,9,10:1,1,2,2: b \n"
+    )
+    assert signals.read(path, row=0, rate=1)[0].tolist() == [[1, 4], [2, 5], [3, 6]]
+    assert signals.read(path, row=1, rate=1)[0].tolist() == [[7, 1], [8, 1], [9, 2], [10, 2]]
+    assert signals.ts.cases(str(path)).labels == ("a", "b")
+    path.write_text("@classLabel true a\n@data\n1,2,3:4,5:a\n")
+    with pytest.raises(ValueError, match="line 3 is no case: its dimensions have different lengths"):
+        signals.read(path, row=0, rate=1)
+
+
+def test_npz(tmp_path, rng):
+    signal = rng.standard_normal((200, 3)).astype(np.float32)
+    signals.write(tmp_path / "a.npz", signal, 50.0, channels=["x", "y", "z"], units=["g"] * 3)
+    back, rate = signals.read(tmp_path / "a.npz", channels=2)
+    assert rate == 50
+    np.testing.assert_array_equal(back, signal[:, :2])
+    assert signals.probe(tmp_path / "a.npz", channels=["z"]).units == ("g",)
+    with pytest.raises(FileExistsError, match="exists already"):
+        signals.write(tmp_path / "a.npz", signal, 50.0)
+    np.savez(tmp_path / "b.npz", one=signal.T, two=signal[:10], labels=np.zeros((4, 5)))
+    np.testing.assert_array_equal(signals.read(tmp_path / "b.npz", row="one", rate=50)[0], signal)
+    np.testing.assert_array_equal(signals.read(tmp_path / "b.npz", row=1, rate=50)[0], signal[:10])
+    with pytest.raises(ValueError, match="holds 2 records"):
+        signals.read(tmp_path / "b.npz", rate=50)
+
+
+def test_audio_is_a_signal(tmp_path, rng):
+    sound = rng.uniform(-0.5, 0.5, (1600, 2))
+    audio.write(tmp_path / "a.wav", sound, 16000, subtype="FLOAT")
+    signal, rate = signals.read(tmp_path / "a.wav", offset=0.01, channels=[1, 0])
+    assert rate == 16000
+    np.testing.assert_allclose(signal, sound[160:, ::-1], atol=1e-6)
+
+
+def test_an_example_says_what_to_read(tmp_path, rng):
+    signal = rng.standard_normal((200, 3)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", one=signal)
+    example = Example(str(tmp_path / "a.npz"), 1.0, offset=0.5, extra={"row": "one", "rate": 100.0, "channels": [2, 0]})
+    np.testing.assert_array_equal(signals.read_example(example, channels=2)[0], signal[50:150, [2, 0]])
+    with pytest.raises(ValueError, match=r"needs 3 channels. Received: \[2, 0\]"):
+        signals.read_example(example, channels=3)
+    with pytest.raises(ValueError, match="needs 4 channels|has no channel 3"):
+        signals.read_example(Example(str(tmp_path / "a.npz"), 1.0, extra={"rate": 100.0}), channels=4)
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(360.0, 180.0), (50.0, 125.0), (173.61, 100.0)])
+def test_resampling_keeps_what_both_rates_hold_and_nothing_else(rate, wanted):
+    def tones(at, *frequencies):
+        time = np.arange(round(2000 * at / rate)) / at
+        return sum(np.sin(2 * np.pi * frequency * time) for frequency in frequencies)[:, None]
+
+    slow, fast = 0.03 * rate, 0.4 * rate
+    resampled = signals.resample(tones(rate, slow, fast), rate, wanted)
+    expected = tones(wanted, slow, fast) if fast < wanted / 2 else tones(wanted, slow)
+    assert resampled.shape == expected.shape and resampled.dtype == np.float32
+    np.testing.assert_allclose(resampled[200:-200], expected[200:-200], atol=2e-3)
+
+
+def test_resampling_leaves_an_offset_and_a_drift_alone():
+    line = np.stack([np.full(500, 1024.0), np.linspace(-3, 7, 500)], axis=1).astype(np.float32)
+    resampled = signals.resample(line, 100.0, 64.0)
+    time = np.arange(len(resampled)) / 64
+    np.testing.assert_allclose(resampled[:, 0], 1024, rtol=1e-6)
+    np.testing.assert_allclose(resampled[:, 1], -3 + time * 100 * 10 / 499, atol=1e-4)
+
+
+def test_gaps_are_filled_up_to_a_limit():
+    signal = np.arange(100.0)[:, None].repeat(2, axis=1)
+    holed = signal.copy()
+    holed[10:20, 1] = np.nan
+    holed[50, 0] = np.inf
+    np.testing.assert_allclose(signals.fill_gaps(holed, 10.0), signal, rtol=1e-6)
+    with pytest.raises(ValueError, match="ecg: channel 'V1' lacks 1.000 s from 1.000 s; at most 0.9 s are filled"):
+        signals.fill_gaps(holed, 10.0, max_gap=0.9, where="ecg", channels=["MLII", "V1"])
+    with pytest.raises(ValueError, match="channel '0' lacks"):
+        signals.fill_gaps(holed[45:55], 10.0, max_gap=0)
+    holed[:, 0] = np.nan
+    with pytest.raises(ValueError, match="channel 'MLII' has no finite sample"):
+        signals.fill_gaps(holed, 10.0, channels=["MLII", "V1"])
+    edges = np.array([[np.nan], [2.0], [3.0], [np.nan]])
+    assert signals.fill_gaps(edges, 1.0).ravel().tolist() == [2, 2, 3, 3]
+
+
+def test_a_flat_line_is_said():
+    signal = np.stack([np.arange(10.0), np.full(10, 3.0)], axis=1)
+    assert list(signals.complaints(signal, ["a", "b"])) == [("a flat line", "channel 'b' is 3 in all 10 samples.")]
+
+
+def without_header(folder, header):
+    header.unlink()
+    return folder / "100"
+
+
+def without_signal(folder, header):
+    header.with_suffix(".dat").unlink()
+    return header
+
+
+def cut_off(folder, header):
+    whole = header.with_suffix(".dat").read_bytes()
+    header.with_suffix(".dat").write_bytes(whole[: len(whole) // 2])
+    return header
+
+
+def no_header_at_all(folder, header):
+    header.write_text("what is this\n")
+    return header
+
+
+def discontinuous(folder, header):
+    return write_edf(folder / "d.edf", [np.arange(100)], [10], ["EEG"], kind="EDF+D")
+
+
+def short_edf(folder, header):
+    path = write_edf(folder / "s.edf", [np.arange(100)], [10], ["EEG"])
+    path.write_bytes(path.read_bytes()[:-50])
+    return path
+
+
+def no_edf(folder, header):
+    (folder / "n.edf").write_bytes(b"hello" * 200)
+    return folder / "n.edf"
+
+
+def no_npz(folder, header):
+    (folder / "n.npz").write_bytes(b"PK\x03\x04 and so on")
+    return folder / "n.npz"
+
+
+def pickled(folder, header):
+    np.savez(folder / "p.npz", signal=np.array([{"a": 1}], dtype=object))
+    return folder / "p.npz"
+
+
+def empty(folder, header):
+    (folder / "e.csv").write_bytes(b"")
+    return folder / "e.csv"
+
+
+def words(folder, header):
+    (folder / "w.csv").write_text("a,b\nx,y\nz,w\n")
+    return folder / "w.csv"
+
+
+def all_nan(folder, header):
+    (folder / "x.csv").write_text("t,a,b\n0,1,\n1,2,\n2,3,\n")
+    return folder / "x.csv"
+
+
+def mistake(folder, header):
+    (folder / "m.csv").write_text("1,2\n3,oops\n")
+    return folder / "m.csv"
+
+
+def of_another_kind(folder, header):
+    (folder / "x.json").write_text("{}")
+    return folder / "x.json"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "message"),
+    [
+        (without_header, "missing", "100.hea: there is no such header"),
+        (without_signal, "missing", "its signal 100.dat is missing"),
+        (cut_off, "truncated", "damaged or cut off"),
+        (no_header_at_all, "undecodable", "is no WFDB header"),
+        (discontinuous, "discontinuous", "EDF.D: its blocks do not follow one another"),
+        (short_edf, "truncated", "should have 712 bytes, has 662"),
+        (no_edf, "undecodable", "is no EDF or BDF"),
+        (no_npz, "undecodable", "is no NPZ"),
+        (pickled, "undecodable", "is no NPZ"),
+        (empty, "empty", "is empty"),
+        (words, "without values", "has no column of numbers"),
+        (all_nan, "without values", "channel 'b' has no finite sample"),
+        (mistake, "undecodable", "a cell that is no number"),
+        (of_another_kind, "invalid", "the ending must be one of"),
+    ],
+)
+def test_bad_files_are_explained_and_nothing_is_printed(tmp_path, adc, capfd, spoil, kind, message):
+    path = spoil(tmp_path, write_wfdb(tmp_path / "100", adc))
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        signals.read(path)
+    assert kind_of(caught.value) == kind
+    assert str(caught.value).startswith(str(path.parent))
+    assert capfd.readouterr().out == ""
+
+
+def test_bad_arguments(tmp_path, adc):
+    header = write_wfdb(tmp_path / "100", adc)
+    for options, message in [
+        ({"channels": ["MLI"]}, "has no channel 'MLI'. Did you mean `MLII`. Channels: MLII, V1"),
+        ({"channels": [2]}, "has no channel 2"),
+        ({"channels": []}, "must choose at least one"),
+        ({"channels": 3}, "has no channel 2"),
+        ({"offset": 3.0}, "lasts 2.781 s. Received a segment from 3.000 s"),
+        ({"offset": 1.0, "duration": 2.0}, "Received a segment from 1.000 s to 3.000 s"),
+        ({"offset": -1.0}, "`offset` must be zero or more"),
+        ({"duration": 0.0}, "`duration` must be positive"),
+        ({"sample_rate": 0}, "`sample_rate` must be positive"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            signals.read(header, **options)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        signals.read(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        signals.read(tmp_path / "no.csv")
+
+
+def test_real_records_are_what_wfdb_gives(data_dir, tmp_path):
+    wfdb = pytest.importorskip("wfdb")
+    folder = data_dir / "signals" / "mitdb"
+    if not folder.is_dir():
+        pytest.skip(f"no records in {folder}")
+    for name in ("101.hea", "101.dat"):
+        shutil.copy(folder / name, tmp_path)
+    expected = wfdb.rdrecord(str(folder / "101"), sampfrom=3600, sampto=7200).p_signal
+    signal, _ = signals.read(tmp_path / "101.hea", offset=10, duration=10)
+    np.testing.assert_array_equal(signal, expected.astype(np.float32))
