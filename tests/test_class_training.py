@@ -323,3 +323,12 @@ def test_the_verb_finds_rate_channels_and_classes_in_the_manifest(tmp_path, caps
     assert np.isfinite(model.features.mean).all()
     assert cli.main([*words, "--stack", "2", "--overwrite"]) == 2
     assert "--stack: not for --task classify" in capsys.readouterr().err
+
+
+def test_classes_of_frames_refuse_what_they_cannot_follow(tmp_path):
+    examples = streams(tmp_path, 2, 1)
+    features = RawSignal(RATE, window=1, hop=1, channels=2)
+    with pytest.raises(ValueError, match="cannot follow a time warp or a crop"):
+        pipeline.batches(examples, features, classes=CLASSES, task="frames", augmentation=Augmentation.sensor())
+    augmentation = Augmentation.sensor(time_warp=0.0)
+    pipeline.batches(examples, features, classes=CLASSES, task="frames", augmentation=augmentation)

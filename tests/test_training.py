@@ -103,6 +103,7 @@ def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
     assert any((tmp_path / "tones.training" / "tensorboard").rglob("events*"))
     assert recognizer.load(tmp_path / "tones.training" / "last.keras")
     err = capsys.readouterr().err
+    assert "'training' and 'validation' share 3 subjects" in err
     assert "epoch 15/15" in err and "validation loss" in err
 
 

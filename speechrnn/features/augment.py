@@ -129,8 +129,8 @@ class Augmentation:
 
     @property
     def moves_samples(self) -> bool:
-        """Whether what stands at a time of the signal may stand at another afterwards; labels of frames forbid it."""
-        return self.speed is not None or self.time_warp > 0 or self.crop < 1
+        """Whether samples may land where labels of frames would not follow, as they follow the speed."""
+        return self.time_warp > 0 or self.crop < 1
 
     @property
     def changes_features(self) -> bool:

@@ -162,6 +162,11 @@ def batches(
         raise ValueError(f"Give one of `batch_size` and `batch_seconds`. Received: {batch_size=}, {batch_seconds=}.")
     _check_folders(augmentation)
     _check_views(views, features, augmentation)
+    if task == "frames" and augmentation is not None and augmentation.moves_samples:
+        raise ValueError(
+            "Classes of frames cannot follow a time warp or a crop. Received: "
+            f"time_warp={augmentation.time_warp}, crop={augmentation.crop}. Set time_warp=0 and crop=1."
+        )
     workers = workers or os.cpu_count() or 1
     records = None
     if isinstance(examples, str | os.PathLike):

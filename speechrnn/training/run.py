@@ -14,7 +14,7 @@ from speechrnn import diagnostics, files
 from speechrnn.bundle import Bundle
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
-from speechrnn.manifest import Example
+from speechrnn.manifest import Example, check_disjoint
 from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
@@ -95,6 +95,7 @@ def train(
     collected = Faults() if faults is None else faults
     batches = _batches(task, examples, collected, augmentation, training=True, epoch=state.epoch)
     scorer = task.scorer(_batches(task, valid, collected, training=False)) if valid else None
+    _warn_of_shared_subjects(console, examples, valid)
     if len(collected):
         console.print(collected.summary(len(examples) + len(valid or ())), highlight=False, soft_wrap=True)
     steps = len(batches)
@@ -138,6 +139,14 @@ def train(
         seconds=state.seconds,
         interrupted=interrupted,
     )
+
+
+def _warn_of_shared_subjects(console: Console, examples: Sequence[Example], valid: Sequence[Example] | None) -> None:
+    """A score on people who were learnt from says little of others; it may be meant, so that it is no error."""
+    try:
+        check_disjoint({"training": examples, "validation": valid or ()})
+    except ValueError as error:
+        console.print(f"warning: {error}", highlight=False, soft_wrap=True)
 
 
 def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume: bool, overwrite: bool) -> RunState:
