@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluate",
         "faults",
         "features",
+        "language",
         "layers",
         "losses",
         "manifest",
@@ -40,6 +41,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "faults": ["Fault", "Faults"],
         "features": ["MFCC", "Augmentation", "LogMel", "RawSignal"],
+        "language": ["LanguageModel"],
         "manifest": ["Example"],
         "networks": ["recurrent_ctc"],
         "recognizer": ["SpeechRecognizer"],

@@ -60,7 +60,8 @@ def log_probabilities(logits: np.ndarray, ids: np.ndarray, lengths: np.ndarray) 
 
     Args:
         logits: `(batch, steps, vocabulary)`: of what follows each symbol of `ids`.
-        ids, lengths: As `batches` gives them; what stands in the padding does not matter.
+        ids: As `batches` gives them; what stands in the padding does not matter.
+        lengths: The same.
     """
     following = np.append(ids[:, 1:], np.full((len(ids), 1), BOUNDARY, ids.dtype), axis=1)
     following[np.arange(len(ids)), lengths - 1] = BOUNDARY

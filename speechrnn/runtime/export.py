@@ -13,9 +13,11 @@ import onnx
 
 import speechrnn
 from speechrnn.files import refuse_existing, replacing
-from speechrnn.recognizer import SpeechRecognizer, load
+from speechrnn.language import LanguageModel
+from speechrnn.recognizer import SpeechRecognizer, load, load_any
 from speechrnn.runtime import frontend, network, onnxfile, steps
 from speechrnn.runtime.graph import Graph
+from speechrnn.runtime.language_export import language_bytes
 from speechrnn.runtime.streaming import KIND
 
 _log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ _ENDINGS = {"onnx": ".onnx", "savedmodel": ".savedmodel", "litert": ".tflite"}
 
 
 def export(
-    model: SpeechRecognizer | str | os.PathLike[str],
+    model: SpeechRecognizer | LanguageModel | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
     to: Literal["onnx", "savedmodel", "litert"] = "onnx",
@@ -32,10 +34,10 @@ def export(
     streaming: bool = False,
     overwrite: bool = False,
 ) -> str:
-    """Write a recogniser for other programs.
+    """Write a recogniser, or a recurrent language model, for other programs.
 
     Args:
-        model: A recogniser, or the path of its .keras file.
+        model: A recogniser or a language model, or the path of its .keras file; a language model becomes an .onnx.
         out: The file (for a SavedModel the folder) to write; None takes the model's name with another ending.
         to: Format: onnx (one file, run by ONNX Runtime), savedmodel (a folder for TensorFlow Serving) or litert (a
             .tflite of one step for small devices, of models that can stream).
@@ -62,13 +64,17 @@ def export(
 
         return write_savedmodel(model, target, overwrite=overwrite)
     refuse_existing(target, overwrite=overwrite)
-    recogniser = model if isinstance(model, SpeechRecognizer) else load(model)
-    if to == "litert":
+    loaded = _loaded(model)
+    if isinstance(loaded, LanguageModel):
+        if to != "onnx" or int8 or streaming:
+            raise ValueError(f"A language model can be an .onnx only. Received: {to=}, {int8=}, {streaming=}.")
+        content = language_bytes(loaded)
+    elif to == "litert":
         from speechrnn.runtime.litert import litert_bytes
 
-        content = litert_bytes(recogniser, int8=int8)
+        content = litert_bytes(loaded, int8=int8)
     else:
-        content = (step_bytes if streaming else onnx_bytes)(recogniser, int8=int8)
+        content = (step_bytes if streaming else onnx_bytes)(loaded, int8=int8)
     with replacing(target, overwrite=overwrite) as file:
         file.write(content)
     return target
@@ -154,9 +160,16 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     return found
 
 
+def _loaded(model: Any) -> SpeechRecognizer | LanguageModel:
+    if isinstance(model, SpeechRecognizer | LanguageModel):
+        return model
+    found = load_any(model)
+    return found if isinstance(found, SpeechRecognizer | LanguageModel) else load(model)  # which says what it is
+
+
 def _target(model: Any, out: str | os.PathLike[str] | None, ending: str) -> str:
     if out is not None:
         return os.fspath(out)
-    if isinstance(model, SpeechRecognizer):
-        raise ValueError("`out` must name the file, since a recogniser in memory has no name of its own.")
+    if isinstance(model, SpeechRecognizer | LanguageModel):
+        raise ValueError("`out` must name the file, since a model in memory has no name of its own.")
     return str(Path(model).with_suffix(ending))

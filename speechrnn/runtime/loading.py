@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import speechrnn
@@ -43,7 +44,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session
         if onnxfile.read(path).metadata.get("kind") == KIND:  # takes whole signals too, block by block
             return StreamingSession(path, threads=threads or 1)
         return Session(path, threads=threads)
-    return Session(_kept(path), threads=threads)
+    return Session(kept(path), threads=threads)
 
 
 def load_streaming(path: str | os.PathLike[str], *, threads: int = 1) -> StreamingSession:
@@ -56,19 +57,25 @@ def load_streaming(path: str | os.PathLike[str], *, threads: int = 1) -> Streami
     """
     path = os.fspath(path)
     if is_keras(path):
-        return StreamingSession(_kept(path, streaming=True), threads=threads)
+        return StreamingSession(kept(path, streaming=True), threads=threads)
     return (LiteRtSession if is_litert(path) else StreamingSession)(path, threads=threads)
 
 
-def _kept(path: str, *, streaming: bool = False) -> bytes:
-    """The export of a `.keras` file, from the cache where it is there and whole."""
+def kept(path: str, *, streaming: bool = False, exported: Callable[[str], bytes] | None = None) -> bytes:
+    """The export of a `.keras` file, from the cache where it is there and whole.
+
+    Args:
+        path: The file.
+        streaming: Of a recogniser, the graph of one step.
+        exported: Makes the export of a file that is no recogniser.
+    """
     kept = cached(path, streaming=streaming)
     if kept.exists():
         try:
             return onnxfile.read(kept).content
         except (OSError, ValueError) as error:
             _log.info("%s cannot be used and is made anew: %s", kept, error)
-    content = _exported(path, streaming)
+    content = _with_tensorflow(path, exported or (lambda path: _exported(path, streaming)))
     try:
         with replacing(kept, overwrite=True) as file:
             file.write(content)
@@ -122,9 +129,15 @@ def cache_folder() -> Path:
 
 
 def _exported(path: str, streaming: bool) -> bytes:
+    from speechrnn.recognizer import load as load_keras
+    from speechrnn.runtime.export import onnx_bytes, step_bytes
+
+    return (step_bytes if streaming else onnx_bytes)(load_keras(path))
+
+
+def _with_tensorflow(path: str, exported: Callable[[str], bytes]) -> bytes:
     try:
-        from speechrnn.recognizer import load as load_keras
-        from speechrnn.runtime.export import onnx_bytes, step_bytes
+        return exported(path)
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras", "onnx"):
             raise
@@ -133,4 +146,3 @@ def _exported(path: str, streaming: bool) -> bytes:
             "where TensorFlow is (speechrnn export), and give the .onnx.",
             name=error.name,
         ) from error
-    return (step_bytes if streaming else onnx_bytes)(load_keras(path))

@@ -23,8 +23,8 @@ from speechrnn.decoding.rescoring import BOUNDARY, perplexity
 from speechrnn.language import LanguageModel
 from speechrnn.text import Vocabulary
 from speechrnn.training.callbacks import RunState
-from speechrnn.training.options import TrainingOptions
 from speechrnn.training.optimizer import make_optimizer
+from speechrnn.training.options import TrainingOptions
 
 __all__ = ["LanguageOptions", "LanguageRun", "fit", "sentences_dataset"]
 
@@ -126,9 +126,7 @@ def fit(
     folder = out.with_suffix(".training")
     state = _prepared(folder, out, options, resume=resume, overwrite=overwrite)
     dataset, steps = sentences_dataset(model.vocabulary, kept, options, first_epoch=state.epoch)
-    model.compile(
-        optimizer=make_optimizer(options.of_optimizer(), model, steps * options.epochs), jit_compile=False
-    )
+    model.compile(optimizer=make_optimizer(options.of_optimizer(), model, steps * options.epochs), jit_compile=False)
     if state.epoch:
         state.restore(folder, model)
     keeper = _Keeper(state, out, folder, valid)
