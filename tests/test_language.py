@@ -258,15 +258,15 @@ def test_an_epoch_holds_each_sentence_once_and_targets_are_what_follows():
 
 
 def test_it_learns_keeps_the_best_and_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    choices = LanguageOptions(epochs=4, batch_size=8, learning_rate=0.03)
+    choices = LanguageOptions(epochs=10, batch_size=8, learning_rate=0.03)
     run = partial(fit, sentences=PATTERN, valid=PATTERN[:4], options=choices, verbose=False)
     whole = made()
     before = rescoring.perplexity(whole, PATTERN).perplexity
     done = run(whole, out=tmp_path / "whole.keras")
     after = rescoring.perplexity(language.load(tmp_path / "whole.keras"), PATTERN).perplexity
-    assert after < 0.2 * before
-    assert after > 2.0  # four sentences, alike often: 4 ** (1 / 2.5) is what nothing can beat
-    assert [row["epoch"] for row in done.history] == [1, 2, 3, 4]
+    assert before > 8
+    assert 4**0.4 < after < 4  # four sentences, alike often, have ten words: nothing can beat 4 ** (4 / 10)
+    assert [row["epoch"] for row in done.history] == list(range(1, 11))
     assert min(row["val_perplexity"] for row in done.history) == done.history[done.best_epoch - 1]["val_perplexity"]
 
     kept = training._Keeper.on_epoch_end
@@ -283,7 +283,7 @@ def test_it_learns_keeps_the_best_and_goes_on_as_if_nothing_had_happened(tmp_pat
         fit(made(), PATTERN, out=tmp_path / "part.keras", options=LanguageOptions(epochs=9), resume=True)
     resumed = made()
     done = run(resumed, out=tmp_path / "part.keras", resume=True)
-    assert len(done.history) == 4
+    assert len(done.history) == 10
     np.testing.assert_allclose(resumed.scores(TEXTS), whole.scores(TEXTS), rtol=0, atol=1e-4)
 
 
@@ -352,7 +352,7 @@ def test_texts_that_nothing_can_be_learnt_from(model, tmp_path):
 def trained(tmp_path_factory):
     """A folder with a text and what the verb learnt from it."""
     folder = tmp_path_factory.mktemp("lm")
-    (folder / "text.txt").write_text("Bad cab!\nbad cab\ncab bad\nbad bad\nfig hij\n" * 6)
+    (folder / "text.txt").write_text("Bad cab!\nbad cab\ncab bad\nbad bad\nfig hej\n" * 6)
     small = ["--units", "16", "--embedding", "8", "--epochs", "12", "--batch-size", "6", "--learning-rate", "0.03"]
     words = ["lm", "train", str(folder / "text.txt"), "--kind", "rnn", "--out", str(folder / "lm.keras"), *small]
     assert cli.main(words) == 0
