@@ -10,9 +10,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
 from speechrnn import runtime, transcribe
-from speechrnn.decoding import options as decoding_options
 from speechrnn.decoding.calibration import Calibration
 from speechrnn.faults import Fault
+from speechrnn.runtime import rescoring
 from speechrnn.transcript import Transcript
 
 _MOST_FILES = 64
@@ -41,7 +41,7 @@ def recognise(
         model: The path of a recogniser, or None for the one that comes with the package. Each process loads it.
         paths: Audio files.
         jobs: Number of processes.
-        decoding: Arguments of `speechrnn.decoding.options.decoder`; the best path is taken without any.
+        decoding: Arguments of `speechrnn.runtime.rescoring.decoder`; the best path is taken without any.
         calibration: The file of one, as `speechrnn calibrate` writes it.
         progress: Called with the path of each recording once it is done.
         **options: Of `speechrnn.transcribe.recognise`.
@@ -75,7 +75,7 @@ def _start(model: str | None, threads: int, decoding: dict[str, Any], calibratio
     global _model
     _model = runtime.load(transcribe.DEFAULT_MODEL if model is None else model, threads=threads)
     if decoding:
-        _decoding["decoder"] = decoding_options.decoder(_model.vocabulary, **decoding)
+        _decoding["decoder"] = rescoring.decoder(_model.vocabulary, **decoding)
     if calibration:
         _decoding["calibration"] = Calibration.read(calibration)
 

@@ -250,7 +250,7 @@ def test_nothing_recognised_cannot_be_calibrated(model, tmp_path, capsys):
     [
         (["lm"], "one of train, perplexity, tune"),
         (["lm", "trian"], "Did you mean `train`?"),
-        (["lm", "tune", "m", "n"], "--lm LM is needed"),
+        (["lm", "tune", "m", "n"], "--lm LM or --rescore LM is needed"),
         (["align", "m", "a.wav"], "TEXT"),
         (["align", "m", "a.wav", "t", "--format", "srt"], "invalid choice"),
     ],

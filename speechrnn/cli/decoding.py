@@ -5,29 +5,36 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
 
 if TYPE_CHECKING:
     from speechrnn.text import Vocabulary
 
 _FUNCTION = "speechrnn.decoding.options:decoder"
+_RESCORING = "speechrnn.runtime.rescoring:decoder"
 
 
 def add(parser: Parser, *, skip: tuple[str, ...] = ()) -> None:
-    """`--beam`, `--lm` and their like."""
+    """`--beam`, `--lm`, `--rescore` and their like."""
     add_options(parser, _FUNCTION, title="decoding", prefix="decoding", skip=("vocabulary", *skip))
+    add_options(parser, _RESCORING, title="rescoring", prefix="rescoring", skip=("vocabulary", *skip))
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that were given."""
-    return collect(arguments, _FUNCTION)
+    return collect(arguments, _FUNCTION) | collect(arguments, _RESCORING)
 
 
 def chosen(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Any:
     """The decoder that was asked for."""
-    from speechrnn.decoding import options
+    from speechrnn.runtime import loading, rescoring
 
-    return options.decoder(vocabulary, **given(arguments))
+    options = given(arguments)
+    path = options.get("rescore")
+    if path is not None and loading.needs_tensorflow(path):
+        terminal.start_tensorflow(f"{path}: a .keras model")
+    return rescoring.decoder(vocabulary, **options)
 
 
 def calibration(path: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""Write a recogniser for other programs: ONNX, or a SavedModel."""
+"""Write a model for other programs: ONNX, LiteRT, or a SavedModel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("model", metavar="MODEL", help="a .keras recogniser")
+    made.add_argument("model", metavar="MODEL", help="a .keras recogniser, or a recurrent language model")
     made.add_argument("--out", metavar="FILE", help="what to write (default: the model's name with another ending)")
     add_options(made, _FUNCTION, title="export", prefix="export", skip=("model", "out"))
     return made

@@ -1,4 +1,4 @@
-"""Train an n-gram language model, measure its perplexity, or tune its weight."""
+"""Train a language model, measure its perplexity, tune its weight, or let it write."""
 
 from __future__ import annotations
 
@@ -7,55 +7,68 @@ import gzip
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from speechrnn import manifest, text
-from speechrnn.cli import decoding, terminal
+from speechrnn.cli import lm_rnn, lm_tune, terminal
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.faults import Faults, suggestion
+from speechrnn.faults import suggestion
 from speechrnn.files import refuse_existing
+
+if TYPE_CHECKING:
+    from speechrnn.decoding.ngram import Perplexity
 
 _TRAIN = "speechrnn.decoding.kneser_ney:train"
 
 _USAGE = """\
 usage: speechrnn lm train TEXT [TEXT ...] --out LM.arpa [--order N] [--characters]
-       speechrnn lm perplexity LM.arpa TEXT [TEXT ...]
-       speechrnn lm tune MODEL MANIFEST --lm LM.arpa
+       speechrnn lm train TEXT [TEXT ...] --kind rnn --out LM.keras [--valid TEXT] [--resume]
+       speechrnn lm perplexity LM TEXT [TEXT ...]
+       speechrnn lm tune MODEL MANIFEST [--lm LM.arpa] [--rescore LM.keras]
+       speechrnn lm generate LM.keras [--length N] [--temperature X] [--seed N] [--prefix TEXT]
 
-Train an n-gram language model (modified Kneser-Ney), measure how well it foretells a text, or find the weights with
-which a recogniser makes the fewest errors on a validation manifest. TEXT is a file with one sentence a line, which may
-be gzipped, or a manifest (.jsonl). `speechrnn lm train --help` and so on explain each.
+Train an n-gram language model (modified Kneser-Ney) or a recurrent one over characters, measure how well it foretells
+a text, find the weights with which a recogniser makes the fewest errors on a validation manifest, or let a recurrent
+one write. TEXT is a file with one sentence a line, which may be gzipped, or a manifest (.jsonl). `speechrnn lm train
+--help` and so on explain each.
 """
 
 
 def run(words: list[str]) -> int:
     """Do what the first word says."""
-    verbs: dict[str, Callable[[list[str]], int]] = {"train": _train, "perplexity": _perplexity, "tune": _tune}
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "train": _train,
+        "perplexity": _perplexity,
+        "tune": lm_tune.run,
+        "generate": lm_rnn.generate,
+    }
     if words and words[0] in verbs:
         return verbs[words[0]](words[1:])
     if words and words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0
-    given = (
-        f"unknown `{words[0]}`.{suggestion(words[0], verbs)}" if words else "one of train, perplexity, tune is needed."
-    )
-    return Parser(prog="speechrnn lm", usage="speechrnn lm train|perplexity|tune ...").error(given)
+    given = f"unknown `{words[0]}`.{suggestion(words[0], verbs)}" if words else f"one of {', '.join(verbs)} is needed."
+    return Parser(prog="speechrnn lm", usage=f"speechrnn lm {'|'.join(verbs)} ...").error(given)
 
 
 def parser() -> Parser:
     """The options of `lm train`."""
     made = Parser(
         prog="speechrnn lm train",
-        usage="speechrnn lm train TEXT [TEXT ...] --out LM.arpa [--order N] [--characters]",
-        description="Train an n-gram language model with modified Kneser-Ney smoothing.",
+        usage="speechrnn lm train TEXT [TEXT ...] --out LM [--kind ngram|rnn] [options]",
+        description="Train a language model: n-grams with modified Kneser-Ney smoothing, or an LSTM over characters.",
     )
     made.add_argument(
         "texts", nargs="+", metavar="TEXT", help="one sentence a line, also gzipped; or a .jsonl manifest"
     )
-    made.add_argument("--out", required=True, metavar="FILE", help="the ARPA file; gzipped if its name ends in .gz")
+    made.add_argument("--kind", choices=("ngram", "rnn"), default="ngram", help="of model (default: ngram)")
+    made.add_argument(
+        "--out", required=True, metavar="FILE", help="an ARPA file, gzipped if its name ends in .gz; of an rnn a .keras"
+    )
     made.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     _add_normalize(made)
-    add_options(made, _TRAIN, title="model", prefix="lm", skip=("sentences",))
+    add_options(made, _TRAIN, title="n-grams", prefix="lm", skip=("sentences",))
+    lm_rnn.add(made)
     return made
 
 
@@ -69,11 +82,19 @@ def _add_normalize(made: Parser) -> None:
 
 
 def _train(words: list[str]) -> int:
-    arguments = parser().parse_args(words)
-    refuse_existing(arguments.out, overwrite=arguments.overwrite)
+    made = parser()
+    arguments = made.parse_args(words)
+    foreign = lm_rnn.given(arguments) if arguments.kind == "ngram" else list(collect(arguments, _TRAIN))
+    if foreign:
+        flags = ", ".join("--" + name.replace("_", "-") for name in foreign)
+        made.error(f"{flags} cannot be given with --kind {arguments.kind}.")
+    if not arguments.resume:
+        refuse_existing(arguments.out, overwrite=arguments.overwrite)
+    sentences = list(_sentences(arguments.texts, arguments.normalize))
+    if arguments.kind == "rnn":
+        return lm_rnn.train(arguments, sentences, list(_sentences(arguments.valid, arguments.normalize)))
     from speechrnn.decoding import arpa, kneser_ney
 
-    sentences = list(_sentences(arguments.texts, arguments.normalize))
     names, levels = kneser_ney.train(sentences, **collect(arguments, _TRAIN))
     arpa.write(arguments.out, names, levels, overwrite=arguments.overwrite)
     sizes = ", ".join(f"{len(level.words):,} {n}-grams" for n, level in enumerate(levels, start=1))
@@ -87,71 +108,36 @@ def _perplexity(words: list[str]) -> int:
         usage="speechrnn lm perplexity LM TEXT [TEXT ...] [--json]",
         description="Perplexity of a text under a language model, each sentence's end counted.",
     )
-    made.add_argument("lm", metavar="LM", help="an ARPA file")
+    made.add_argument("lm", metavar="LM", help="an ARPA file, or a recurrent model (.keras or .onnx)")
     made.add_argument(
         "texts", nargs="+", metavar="TEXT", help="one sentence a line, also gzipped; or a .jsonl manifest"
     )
     made.add_argument("--json", action="store_true", help="one JSON object")
     _add_normalize(made)
     arguments = made.parse_args(words)
-    from speechrnn.decoding import ngram
+    sentences = _sentences(arguments.texts, arguments.normalize)
+    found: Perplexity
+    if lm_rnn.is_recurrent(arguments.lm):
+        from speechrnn.decoding import rescoring
 
-    found = ngram.load(arguments.lm).perplexity(_sentences(arguments.texts, arguments.normalize))
+        found = rescoring.perplexity(lm_rnn.load(arguments.lm), sentences)
+    else:
+        from speechrnn.decoding import ngram
+
+        found = ngram.load(arguments.lm).perplexity(sentences)
     if arguments.json:
         print(terminal.as_json(asdict(found)))
+    elif lm_rnn.is_recurrent(arguments.lm):
+        print(
+            f"perplexity {found.perplexity:.2f} a word, {asdict(found)['bits_per_character']:.3f} bits a character; "
+            f"{found.words:,} words, all spelled"
+        )
     else:
         print(
             f"perplexity {found.perplexity:.2f}, {found.known:.2f} without unknown words; "
             f"{found.unknown:,} of {found.words:,} words are unknown"
         )
     return 0
-
-
-def _tune(words: list[str]) -> int:
-    made = Parser(
-        prog="speechrnn lm tune",
-        usage="speechrnn lm tune MODEL MANIFEST --lm LM [--beam N] [--json]",
-        description="Find the weights with the fewest word errors on a validation manifest; the model runs once.",
-    )
-    made.add_argument("model", metavar="MODEL", help="a .keras recogniser")
-    made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts; not the test set")
-    made.add_argument("--json", action="store_true", help="all trials as one JSON object")
-    terminal.add_output(made)
-    decoding.add(made, skip=("lm_weight", "word_bonus"))
-    arguments = made.parse_args(words)
-    if not decoding.given(arguments).get("lm"):
-        made.error("--lm LM is needed.")
-    from speechrnn.decoding.tuning import tune
-    from speechrnn.transcribe import logits_of
-
-    faults = Faults()
-    examples = [example for example in manifest.read(arguments.manifest, faults=faults) if example.text]
-    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
-        model = terminal.load_model(arguments.model)
-        search = decoding.chosen(arguments, model.vocabulary)
-        with terminal.progress(len(examples), "utterances") as progress:
-            found = list(logits_of(model, examples, faults=faults, progress=progress))
-        with terminal.progress(None, "weights") as progress:
-            trials = tune(search, [v for _, v in found], [e.text or "" for e, _ in found], progress=progress)
-        for fault in faults:
-            terminal.name_fault(fault)
-        if arguments.json:
-            print(terminal.as_json([_shown(trial) for trial in trials], indent=1), file=out)
-        else:
-            best = trials[0]
-            print(f"--lm-weight {best.lm_weight:g} --word-bonus {best.word_bonus:g}", file=out)
-            print(f"WER {100 * best.words.rate:.2f} %, CER {100 * best.characters.rate:.2f} %", file=out)
-        out.flush()
-    return terminal.verdict(faults, len(examples) + len(faults), noun="utterances")
-
-
-def _shown(trial: Any) -> dict[str, float]:
-    return {
-        "lm_weight": trial.lm_weight,
-        "word_bonus": trial.word_bonus,
-        "wer": trial.words.rate,
-        "cer": trial.characters.rate,
-    }
 
 
 def _sentences(paths: list[str], normalize: bool) -> Iterator[str]:

@@ -75,6 +75,11 @@ def name_fault(fault: Fault) -> None:
     print(f"speechrnn: {' '.join(str(fault).split())}", file=sys.stderr)
 
 
+def note(message: str) -> None:
+    """One line on standard error that is about no file."""
+    print(f"speechrnn: {message}", file=sys.stderr)
+
+
 def verdict(faults: Faults, total: int, *, noun: str, verb: str = "failed") -> int:
     """Sum faults up on standard error, if there are any; gives the exit code."""
     if not len(faults):

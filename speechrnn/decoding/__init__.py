@@ -5,5 +5,6 @@ from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.beam import BeamSearch, Hypothesis
 from speechrnn.decoding.greedy import Path, greedy
 from speechrnn.decoding.ngram import NGram
+from speechrnn.decoding.rescoring import Rescored
 
-__all__ = ["BeamSearch", "Boost", "Grammar", "Hypothesis", "NGram", "Path", "align", "greedy"]
+__all__ = ["BeamSearch", "Boost", "Grammar", "Hypothesis", "NGram", "Path", "Rescored", "align", "greedy"]

@@ -98,11 +98,15 @@ class BeamSearch:
         Args:
             logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank. There may be no frames.
         """
+        (best,) = self.n_best(logits, 1)
+        return self.path(logits, best.ids)
+
+    def path(self, logits: np.ndarray, ids: Sequence[int]) -> Path:
+        """The frames of a text that `n_best` gave for the same logits."""
         from speechrnn.decoding import search
 
-        (best,) = self.n_best(logits, 1)
-        logs, ids = log_softmax(logits), np.array(best.ids, np.int32)
-        return path_of(logs, ids, search.best_states(logs, ids))
+        logs, symbols = log_softmax(logits), np.array(ids, np.int32)
+        return path_of(logs, symbols, search.best_states(logs, symbols))
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
         """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.

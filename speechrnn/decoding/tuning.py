@@ -9,10 +9,13 @@ import numpy as np
 
 from speechrnn import edits
 from speechrnn.decoding.beam import BeamSearch
+from speechrnn.decoding.rescoring import Rescored, spoken
 from speechrnn.edits import Edits
 
 _WEIGHTS, _BONUSES = (0.25, 0.75, 1.5), (0.0, 1.5, 3.0)
 _STEPS = (0.5, 0.25, 0.125)
+_RESCORING_WEIGHTS = tuple(i / 8 for i in range(13))
+_RESCORING_BONUSES = tuple(i / 2 for i in range(-2, 9))
 _MOST = 12
 """Moves with one step; the search ends in any case."""
 
@@ -81,14 +84,62 @@ def tune(
     return sorted(tried.values(), key=lambda t: t.rank)
 
 
+def tune_rescoring(
+    rescored: Rescored,
+    logits: Sequence[np.ndarray],
+    references: Sequence[str],
+    *,
+    progress: Callable[[Trial], None] | None = None,
+) -> list[Trial]:
+    """Search for the weight of a language model that ranks the n best anew, and its word bonus: all points of a grid.
+
+    The texts are searched and judged once.
+
+    Args:
+        rescored: Its own weight and bonus do not matter.
+        logits: Of the validation utterances.
+        references: Their texts.
+        progress: Called with each trial.
+
+    Returns:
+        All trials, the best first; `lm_weight` and `word_bonus` are those of rescoring.
+
+    Raises:
+        ValueError: There are no utterances.
+    """
+    if not references:
+        raise ValueError("Tuning needs utterances with texts. Received none.")
+    found = [rescored.search.n_best(values, rescored.best) for values in logits]
+    judged = [rescored.model.scores(spoken(hypotheses)) for hypotheses in found]
+    errors: dict[tuple[int, int], tuple[Edits, Edits]] = {}
+    trials = []
+    for weight in _RESCORING_WEIGHTS:
+        for bonus in _RESCORING_BONUSES:
+            weighted = Rescored(rescored.search, rescored.model, weight=weight, bonus=bonus)
+            words = characters = Edits()
+            for i, (hypotheses, scores) in enumerate(zip(found, judged, strict=True)):
+                best = int(weighted.ranked(hypotheses, scores).argmax())
+                if (i, best) not in errors:
+                    errors[i, best] = _errors(hypotheses[best].text, references[i])
+                words, characters = words + errors[i, best][0], characters + errors[i, best][1]
+            trials.append(Trial(weight, bonus, words, characters))
+            if progress:
+                progress(trials[-1])
+    return sorted(trials, key=lambda t: t.rank)
+
+
+def _errors(hypothesis: str, reference: str) -> tuple[Edits, Edits]:
+    """Of words and of characters."""
+    hypothesis, reference = " ".join(hypothesis.split()), " ".join(reference.split())
+    return edits.counts(reference.split(), hypothesis.split()), edits.counts(reference, hypothesis)
+
+
 def _trial(
     search: BeamSearch, logits: Sequence[np.ndarray], references: Sequence[str], weight: float, bonus: float
 ) -> Trial:
     weighted = search.weighted(lm_weight=weight, word_bonus=bonus)
     words = characters = Edits()
     for values, reference in zip(logits, references, strict=True):
-        hypothesis = " ".join(weighted.n_best(values, 1)[0].text.split())
-        reference = " ".join(reference.split())
-        words += edits.counts(reference.split(), hypothesis.split())
-        characters += edits.counts(reference, hypothesis)
+        of_words, of_characters = _errors(weighted.n_best(values, 1)[0].text, reference)
+        words, characters = words + of_words, characters + of_characters
     return Trial(weight, bonus, words, characters)

@@ -2,6 +2,7 @@
 
 from speechrnn.networks.classifier import recurrent_classifier
 from speechrnn.networks.ctc import recurrent_ctc
+from speechrnn.networks.language import recurrent_lm
 from speechrnn.networks.parts import stride
 
-__all__ = ["recurrent_classifier", "recurrent_ctc", "stride"]
+__all__ = ["recurrent_classifier", "recurrent_ctc", "recurrent_lm", "stride"]

@@ -15,9 +15,11 @@ import speechrnn
 from speechrnn.bundle import Bundle
 from speechrnn.classifier import SequenceClassifier
 from speechrnn.files import refuse_existing, replacing
-from speechrnn.recognizer import SpeechRecognizer, load_bundle
+from speechrnn.language import LanguageModel
+from speechrnn.recognizer import SpeechRecognizer, load_any, load_bundle
 from speechrnn.runtime import classifier_session, frontend, network, onnxfile, steps
 from speechrnn.runtime.graph import Graph
+from speechrnn.runtime.language_export import language_bytes
 from speechrnn.runtime.streaming import KIND
 
 _log = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ _ENDINGS = {"onnx": ".onnx", "savedmodel": ".savedmodel", "litert": ".tflite"}
 
 
 def export(
-    model: Bundle | str | os.PathLike[str],
+    model: Bundle | LanguageModel | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
     to: Literal["onnx", "savedmodel", "litert"] = "onnx",
@@ -34,10 +36,10 @@ def export(
     streaming: bool = False,
     overwrite: bool = False,
 ) -> str:
-    """Write a recogniser or a classifier for other programs.
+    """Write a recogniser, a classifier or a recurrent language model for other programs.
 
     Args:
-        model: A recogniser or a classifier, or the path of its .keras file.
+        model: The model, or the path of its .keras file; classifiers and language models become an .onnx only.
         out: The file (for a SavedModel the folder) to write; None takes the model's name with another ending.
         to: Format: onnx (one file, run by ONNX Runtime), savedmodel (a folder for TensorFlow Serving) or litert (a
             .tflite of one step for small devices, of models that can stream).
@@ -64,17 +66,21 @@ def export(
 
         return write_savedmodel(model, target, overwrite=overwrite)
     refuse_existing(target, overwrite=overwrite)
-    bundle = model if isinstance(model, Bundle) else load_bundle(model)
-    if to == "onnx" and not streaming:
-        content = onnx_bytes(bundle, int8=int8)
-    elif not isinstance(bundle, SpeechRecognizer):
+    loaded = _loaded(model)
+    if isinstance(loaded, LanguageModel):
+        if to != "onnx" or int8 or streaming:
+            raise ValueError(f"A language model can be an .onnx only. Received: {to=}, {int8=}, {streaming=}.")
+        content = language_bytes(loaded)
+    elif to == "onnx" and not streaming:
+        content = onnx_bytes(loaded, int8=int8)
+    elif not isinstance(loaded, SpeechRecognizer):
         raise ValueError(f"A classifier can be written to onnx as a whole only. Received: {to=}, {streaming=}.")
     elif to == "litert":
         from speechrnn.runtime.litert import litert_bytes
 
-        content = litert_bytes(bundle, int8=int8)
+        content = litert_bytes(loaded, int8=int8)
     else:
-        content = step_bytes(bundle, int8=int8)
+        content = step_bytes(loaded, int8=int8)
     with replacing(target, overwrite=overwrite) as file:
         file.write(content)
     return target
@@ -182,9 +188,16 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     return found
 
 
+def _loaded(model: Any) -> Bundle | LanguageModel:
+    if isinstance(model, Bundle | LanguageModel):
+        return model
+    found = load_any(model)
+    return found if isinstance(found, Bundle | LanguageModel) else load_bundle(model)  # which says what it is
+
+
 def _target(model: Any, out: str | os.PathLike[str] | None, ending: str) -> str:
     if out is not None:
         return os.fspath(out)
-    if isinstance(model, Bundle):
+    if isinstance(model, Bundle | LanguageModel):
         raise ValueError("`out` must name the file, since a model in memory has no name of its own.")
     return str(Path(model).with_suffix(ending))

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import speechrnn
@@ -44,7 +45,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session
         if onnxfile.read(path).metadata.get("kind") == KIND:  # takes whole signals too, block by block
             return StreamingSession(path, threads=threads or 1)
         return Session(path, threads=threads)
-    return Session(_kept(path), threads=threads)
+    return Session(kept(path), threads=threads)
 
 
 def load_streaming(path: str | os.PathLike[str], *, threads: int = 1) -> StreamingSession:
@@ -57,7 +58,7 @@ def load_streaming(path: str | os.PathLike[str], *, threads: int = 1) -> Streami
     """
     path = os.fspath(path)
     if is_keras(path):
-        return StreamingSession(_kept(path, streaming=True), threads=threads)
+        return StreamingSession(kept(path, streaming=True), threads=threads)
     return (LiteRtSession if is_litert(path) else StreamingSession)(path, threads=threads)
 
 
@@ -70,7 +71,7 @@ def load_classifier(path: str | os.PathLike[str], *, threads: int | None = None)
         ModuleNotFoundError: It must be exported and TensorFlow is not installed.
     """
     path = os.fspath(path)
-    return ClassifierSession(_kept(path) if is_keras(path) else path, threads=threads)
+    return ClassifierSession(kept(path) if is_keras(path) else path, threads=threads)
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
@@ -84,18 +85,24 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     path = os.fspath(path)
     if not is_keras(path) and is_litert(path):
         return "recognizer"
-    return str(onnxfile.read(_kept(path) if is_keras(path) else path).metadata.get("kind"))
+    return str(onnxfile.read(kept(path) if is_keras(path) else path).metadata.get("kind"))
 
 
-def _kept(path: str, *, streaming: bool = False) -> bytes:
-    """The export of a `.keras` file, from the cache where it is there and whole."""
+def kept(path: str, *, streaming: bool = False, exported: Callable[[str], bytes] | None = None) -> bytes:
+    """The export of a `.keras` file, from the cache where it is there and whole.
+
+    Args:
+        path: The file.
+        streaming: Of a recogniser, the graph of one step.
+        exported: Makes the export of a file that is neither recogniser nor classifier.
+    """
     kept = cached(path, streaming=streaming)
     if kept.exists():
         try:
             return onnxfile.read(kept).content
         except (OSError, ValueError) as error:
             _log.info("%s cannot be used and is made anew: %s", kept, error)
-    content = _exported(path, streaming)
+    content = _with_tensorflow(path, exported or (lambda path: _exported(path, streaming)))
     try:
         with replacing(kept, overwrite=True) as file:
             file.write(content)
@@ -149,10 +156,16 @@ def cache_folder() -> Path:
 
 
 def _exported(path: str, streaming: bool) -> bytes:
+    from speechrnn.recognizer import load as load_recogniser
+    from speechrnn.recognizer import load_bundle
+    from speechrnn.runtime.export import onnx_bytes, step_bytes
+
+    return step_bytes(load_recogniser(path)) if streaming else onnx_bytes(load_bundle(path))
+
+
+def _with_tensorflow(path: str, exported: Callable[[str], bytes]) -> bytes:
     try:
-        from speechrnn.recognizer import load as load_recogniser
-        from speechrnn.recognizer import load_bundle
-        from speechrnn.runtime.export import onnx_bytes, step_bytes
+        return exported(path)
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras", "onnx"):
             raise
@@ -161,4 +174,3 @@ def _exported(path: str, streaming: bool) -> bytes:
             "where TensorFlow is (speechrnn export), and give the .onnx.",
             name=error.name,
         ) from error
-    return step_bytes(load_recogniser(path)) if streaming else onnx_bytes(load_bundle(path))

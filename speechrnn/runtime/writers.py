@@ -107,6 +107,13 @@ def _dense(graph: Graph, layer: Any, values: Tensor) -> str:
     return activate(graph, layer, layer.activation, result)
 
 
+@writes(layers.Embedding)
+def _embedding(graph: Graph, layer: Any, ids: Tensor) -> str:
+    if layer.mask_zero:
+        raise cannot(layer, "mask_zero=True has no ONNX form here; give lengths, and a LengthMask")
+    return graph.add("Gather", weight(layer.embeddings), ids.name, axis=0)
+
+
 @writes(layers.LayerNormalization, unused=("mask",))
 def _layer_normalization(graph: Graph, layer: Any, values: Tensor) -> str:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
