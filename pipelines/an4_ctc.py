@@ -21,7 +21,7 @@ from speechrnn.recognizer import load
 VALID_SPEAKERS = {"fjam", "mdxs", "mfaa", "mmaf", "mmap", "mmkw", "mscg2", "msjr"}
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 256, 3, 2, 0.4
 OPTIONS = TrainingOptions(
-    epochs=36, batch_size=8, learning_rate=1.5e-3, consistency=0.2, average=0.998, validate_every=3
+    epochs=60, batch_size=8, learning_rate=1.5e-3, consistency=0.2, average=0.998, validate_every=3
 )
 AUGMENTATION = Augmentation.speech(time_masks=4)
 CARD = {
