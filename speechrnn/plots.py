@@ -106,7 +106,7 @@ def plot_ctc(
         curves.plot(times, probabilities[:, symbol], color=_LINES[count % len(_LINES)], lw=1.5)
     for index, start, end in zip(path.ids, path.start_frames, path.end_frames, strict=True):
         middle = start + int(probabilities[start:end, index].argmax())
-        text = vocabulary.decode([int(index)]).replace(" ", "\N{OPEN BOX}")
+        text = vocabulary.spellings[index].replace(" ", "\N{OPEN BOX}")
         curves.annotate(
             text, (times[middle], 1.0), (0, 5), textcoords="offset points", ha="center", annotation_clip=False
         )

@@ -45,6 +45,12 @@ def parser() -> Parser:
     )
     made.add_argument("--model", metavar="MODEL", help="train this model further, instead of a new one")
     made.add_argument("--augment", action="store_true", help="vary the examples as suits a small corpus of read speech")
+    made.add_argument(
+        "--subwords",
+        type=int,
+        metavar="N",
+        help="a new model writes N subwords, learnt from the texts, instead of characters; needs sentencepiece",
+    )
     made.add_argument("--sample-rate", type=int, default=16000, metavar="N", help="of a new model (default: 16000)")
     of_run = ("model", "examples", "out", "valid", "options", "augmentation", "faults", "callbacks", "verbose")
     add_options(made, _RUN, title="run", prefix="run", skip=of_run)
@@ -63,6 +69,8 @@ def run(words: list[str]) -> int:
     of_model = {**collect(arguments, _FEATURES), **collect(arguments, _NETWORK)}
     if arguments.model and of_model:
         made.error(f"--model brings its own features and network, so {', '.join(sorted(of_model))} cannot be chosen.")
+    if arguments.model and arguments.subwords is not None:
+        made.error("--model brings its own vocabulary, so --subwords cannot be chosen.")
     how = collect(arguments, _RUN)
     if not how.get("resume"):
         files.refuse_existing(arguments.out, overwrite=how.get("overwrite", False))
@@ -108,11 +116,15 @@ def _model(arguments: argparse.Namespace, examples: list[Example]) -> SpeechReco
     from speechrnn import recognizer
     from speechrnn.features import LogMel
     from speechrnn.networks import recurrent_ctc
+    from speechrnn.subwords import Subwords
     from speechrnn.text import Vocabulary
 
     if arguments.model:
         return recognizer.load(arguments.model)
-    vocabulary = Vocabulary.from_texts(example.text or "" for example in examples)
+    texts = [example.text or "" for example in examples]
+    vocabulary = (
+        Vocabulary.from_texts(texts) if arguments.subwords is None else Subwords.from_texts(texts, arguments.subwords)
+    )
     features = LogMel(arguments.sample_rate, **collect(arguments, _FEATURES))
     if features.normalize == "global":
         features.adapt(_signals(examples, arguments.sample_rate))
