@@ -158,8 +158,8 @@ class BeamSearch:
         size = len(characters)
         space = characters.encode(" ")[0] if not characters.missing(" ") else -1
         written = [characters.encode(spelling) for spelling in self.vocabulary.spellings]
-        letters = np.full((len(written), max(map(len, written))), -1, np.int32)
-        for row, indices in zip(letters, written, strict=True):
+        letters_of = np.full((len(written), max(map(len, written))), -1, np.int32)
+        for row, indices in zip(letters_of, written, strict=True):
             row[: len(indices)] = indices
         lm, grammar, boost = self.language_model, self.grammar, self.boost
         kind = search.NONE if lm is None else search.CHARACTERS if lm.characters else search.WORDS
@@ -177,7 +177,7 @@ class BeamSearch:
             ),
             gram_whole=lm.whole_arrays if lm else np.zeros((4, 2), np.int32),
             gram_real=np.stack([lm.log_probabilities, lm.backoffs]) if lm else np.zeros((2, 1)),
-            letters=letters,
+            letters=letters_of,
             lexicon=lexicon,
             symbol_words=symbols,
             grammar=_with_first_column(grammar.next, grammar.ends) if grammar else np.zeros((0, size), np.int32),
