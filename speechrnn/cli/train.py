@@ -67,10 +67,11 @@ def run(words: list[str]) -> int:
     made = parser()
     arguments = made.parse_args(words)
     of_model = {**collect(arguments, _FEATURES), **collect(arguments, _NETWORK)}
+    if arguments.subwords is not None:
+        of_model["subwords"] = arguments.subwords
     if arguments.model and of_model:
-        made.error(f"--model brings its own features and network, so {', '.join(sorted(of_model))} cannot be chosen.")
-    if arguments.model and arguments.subwords is not None:
-        made.error("--model brings its own vocabulary, so --subwords cannot be chosen.")
+        chosen = ", ".join(sorted(of_model))
+        made.error(f"--model brings its own features, network and vocabulary, so {chosen} cannot be chosen.")
     how = collect(arguments, _RUN)
     if not how.get("resume"):
         files.refuse_existing(arguments.out, overwrite=how.get("overwrite", False))
