@@ -89,17 +89,18 @@ def _quietest(signal: np.ndarray, sample_rate: int) -> tuple[int, bool]:
     return last * hop + width * hop // 2, bool(silent)
 
 
-def joint(left: np.ndarray, right: np.ndarray, space: int | None) -> tuple[int, bool]:
+def joint(left: np.ndarray, right: np.ndarray, space: int | None, begins: np.ndarray | None = None) -> tuple[int, bool]:
     """Where to change over between two sequences of logits of the same frames.
 
     Before the joint the left one counts, which has seen what came before; from it on the right one. It lies where the
     best symbols of both agree for the longest time around it, so that no symbol is lost or doubled; among such places
-    after a space, so that no word is made of two halves; and else near the middle, where both have the most context.
+    between words, so that no word is made of two halves; and else near the middle, where both have the most context.
 
     Args:
         left: float `(frames, vocabulary)`.
         right: The same frames as the next piece has them.
         space: Index of the symbol between words, if there is one.
+        begins: bool `(vocabulary,)`: symbols that words begin with, where that can be told.
 
     Returns:
         Index of the first frame of the right one to count, and whether it begins a word.
@@ -110,7 +111,11 @@ def joint(left: np.ndarray, right: np.ndarray, space: int | None) -> tuple[int, 
     agreement = _agreement(a == b, _NEAR) + _agreement(a == b, _WIDE)
     boundary = np.zeros(size + 1, bool)
     if space is not None:
-        boundary = (_last_symbol(a) == space) & (_last_symbol(b) == space)
+        boundary |= (_last_symbol(a) == space) & (_last_symbol(b) == space)
+    if begins is not None:
+        follows = begins[_last_symbol(a[::-1])] & begins[_last_symbol(b[::-1])]
+        within = np.concatenate([[False], a[:-1] == b[1:], [False]])  # a symbol that goes on would begin twice
+        boundary |= follows[::-1] & ~within
     centrality = 1 - np.abs(2 * places / max(size, 1) - 1)
     best = int(np.argmax(agreement + 0.5 * boundary + 0.25 * centrality))
     return best, bool(boundary[best])
@@ -135,11 +140,13 @@ class Joiner:
     Args:
         frame_samples: Samples between two frames of logits.
         space: Index of the symbol between words, if there is one.
+        begins: bool `(vocabulary,)`: symbols that words begin with, where that can be told.
         most_frames: A stretch ends after so many frames, even within a word.
     """
 
     frame_samples: int
     space: int | None
+    begins: np.ndarray | None = None
     most_frames: int = 1 << 14
     _parts: list[np.ndarray] = field(default_factory=list)
     _start: int = 0
@@ -158,7 +165,7 @@ class Joiner:
             before = self._parts.pop()
             first = min(len(before), (piece.start - self._last) // self.frame_samples)
             common = min(len(before) - first, len(logits))
-            skipped, begins_word = joint(before[first : first + common], logits[:common], self.space)
+            skipped, begins_word = joint(before[first : first + common], logits[:common], self.space, self.begins)
             self._parts.append(before[: first + skipped])
         position = piece.start + skipped * self.frame_samples
         if begins_word or sum(map(len, self._parts)) > self.most_frames:

@@ -12,9 +12,10 @@ from speechrnn.decoding import greedy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from speechrnn.decoding.calibration import Bin
     from speechrnn.diagnostics import GradientFlow
-    from speechrnn.metrics import Bin
     from speechrnn.text import Vocabulary
+    from speechrnn.transcript import Word
 
 __all__ = [
     "plot_confusion",
@@ -24,9 +25,12 @@ __all__ = [
     "plot_losses",
     "plot_record",
     "plot_reliability",
+    "plot_words",
 ]
 
 _LINES = ("#8fd3ff", "#ffd166", "#9be58a", "#ff9ecb", "#e9e2ff", "#ffa66b")
+_LEAST_SHOWN = 0.1
+"""Probability that a symbol must reach somewhere to get a curve."""
 _DARK = ("#2a6fbb", "#d1495b", "#3a8f5c", "#d98324", "#7b5ea7", "#4aa3a2", "#8a5a44")
 
 
@@ -115,12 +119,122 @@ def plot_ctc(
         curves.plot(times, probabilities[:, symbol], color=_LINES[count % len(_LINES)], lw=1.5)
     for index, start, end in zip(path.ids, path.start_frames, path.end_frames, strict=True):
         middle = start + int(probabilities[start:end, index].argmax())
-        text = vocabulary.decode([int(index)]).replace(" ", "\N{OPEN BOX}")
+        text = vocabulary.spellings[index].replace(" ", "\N{OPEN BOX}")
         curves.annotate(
             text, (times[middle], 1.0), (0, 5), textcoords="offset points", ha="center", annotation_clip=False
         )
         curves.axvline(times[middle], color="white", lw=0.5, alpha=0.35)
     curves.set(ylim=(0, 1), ylabel="probability")
+    return figure
+
+
+def plot_words(
+    signal: np.ndarray,
+    sample_rate: int,
+    logits: np.ndarray,
+    words: Sequence[Word],
+    vocabulary: Vocabulary,
+    *,
+    frame_period: float,
+    title: str = "",
+    width: float = 8.0,
+    height: float = 4.6,
+) -> Figure:
+    """A spectrogram with the words where they stand, and below it the probability of each symbol.
+
+    Args:
+        signal: float32 `(samples,)`.
+        sample_rate: Samples per second.
+        logits: float `(frames, vocabulary)` of the signal.
+        words: With their times, as `transcribe.spell` gives them for a decoded or an aligned path.
+        vocabulary: Names of the symbols.
+        frame_period: Seconds between frames of logits.
+        title: Text above.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+    """
+    from matplotlib.figure import Figure
+
+    from speechrnn.report.pictures import log_mel
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.25, 1))
+    energies, seconds = log_mel(signal, sample_rate, bands=80, step=0.01), len(signal) / sample_rate
+    low, high = np.quantile(energies, [0.05, 0.998])
+    extent = (0, len(energies) * 0.01, 0, 80)
+    above.imshow(energies.T, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=low, vmax=high)
+    for count, word in enumerate(words):
+        colour = _DARK[count % len(_DARK)]
+        for axes in (above, below):
+            axes.axvspan(word.start, word.end, color=colour, alpha=0.14, lw=0)
+        for edge in (word.start, word.end):
+            above.axvline(edge, color="white", lw=0.8, alpha=0.7)
+        middle = ((word.start + word.end) / 2, 80)
+        above.annotate(
+            word.word,
+            middle,
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            weight="bold",
+            clip_on=False,
+        )
+    above.set(ylabel="mel band", xlim=(0, seconds))
+    above.set_title(title, fontsize=10, pad=20)
+    probabilities, times = _softmax(logits), (np.arange(len(logits)) + 0.5) * frame_period
+    below.plot(times, probabilities[:, 0], color="#bbbbbb", lw=1, ls=":", label="blank")
+    for count, symbol in enumerate(np.flatnonzero(probabilities[:, 1:].max(axis=0, initial=0) > _LEAST_SHOWN) + 1):
+        values, colour = probabilities[:, symbol], _DARK[count % len(_DARK)]
+        below.plot(times, np.where(_near(values > 0.01), values, np.nan), color=colour, lw=1.5)
+        for peak in _peaks(values):
+            text = vocabulary.spellings[symbol].replace(" ", "\N{OPEN BOX}")
+            offset, centred = (0, 3), {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+            below.annotate(text, (times[peak], values[peak]), offset, color=colour, **centred)
+    below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.18), yticks=(0, 0.5, 1))
+    below.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    below.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def plot_reliability(diagrams: Mapping[str, Sequence[Bin]], *, width: float = 8.0, height: float = 3.6) -> Figure:
+    """Reliability diagrams: of the words or answers at each confidence the share that is right, and how many they are.
+
+    Args:
+        diagrams: What `speechrnn.metrics.reliability` or `ClassificationReport.reliability` returns, under names.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+
+    Raises:
+        ValueError: There is no diagram.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    if not diagrams:
+        raise ValueError("`diagrams` must hold at least one diagram. Received: none.")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    grid = figure.subplots(2, len(diagrams), squeeze=False, sharex=True, sharey="row", height_ratios=(4, 1))
+    for (shares, counts), (name, bins) in zip(grid.T, diagrams.items(), strict=True):
+        known = [b for b in bins if b.words]
+        middles, widths = [(b.low + b.high) / 2 for b in known], [0.9 * (b.high - b.low) for b in known]
+        shares.bar(middles, [b.accuracy for b in known], widths, color="#2a6fbb", alpha=0.75, label="right")
+        shares.vlines(
+            middles, [b.accuracy for b in known], [b.confidence for b in known], color="#d1495b", lw=2, label="gap"
+        )
+        shares.plot([0, 1], [0, 1], color="#888888", ls=":", lw=1.2)
+        total = sum(b.words for b in known)
+        error = sum(b.words * abs(b.accuracy - b.confidence) for b in known) / total if total else float("nan")
+        shares.set_title(f"{name}: ECE {error:.3f}", fontsize=10)
+        counts.bar(middles, [b.words for b in known], widths, color="#999999")
+        counts.set(xlabel="confidence", xlim=(0, 1))
+        for axes in (shares, counts):
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    grid[0, 0].set(ylabel="share that is right", ylim=(0, 1))
+    grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    grid[0, 0].legend(frameon=False, fontsize=8, loc="upper left")
+    grid[1, 0].set(ylabel="number")
     return figure
 
 
@@ -229,37 +343,6 @@ def plot_confusion(matrix: np.ndarray, classes: Sequence[str], *, width: float =
     return figure
 
 
-def plot_reliability(bins: Sequence[Bin], *, width: float = 4.4, height: float = 4.4) -> Figure:
-    """How often decisions of each confidence are right, and how many there are; the diagonal is what they should say.
-
-    Args:
-        bins: From `ClassificationReport.reliability`, or `speechrnn.metrics.reliability`.
-        width: Of the figure, in inches.
-        height: Of the figure, in inches.
-
-    Raises:
-        ValueError: There is no decision.
-    """
-    from matplotlib.figure import Figure
-
-    filled = [b for b in bins if b.words]
-    if not filled:
-        raise ValueError("`bins` must hold at least one decision. Received: none.")
-    total = sum(b.words for b in filled)
-    error = sum(b.words * abs(b.accuracy - b.confidence) for b in filled) / total
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    axes.plot([0, 1], [0, 1], color="#888888", ls=":", lw=1.2)
-    axes.plot([b.confidence for b in filled], [b.accuracy for b in filled], color=_DARK[0], marker="o", ms=4)
-    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share right", title=f"calibration error {100 * error:.1f} %")
-    counts.bar([b.low for b in bins], [b.words for b in bins], [b.high - b.low for b in bins], align="edge", lw=0)
-    counts.set(xlabel="confidence", ylabel="number")
-    for each in (axes, counts):
-        each.spines[["top", "right"]].set_visible(False)
-    axes.title.set_fontsize(10)
-    return figure
-
-
 def plot_record(
     signal: np.ndarray,
     sample_rate: float,
@@ -319,3 +402,14 @@ def _column(history: Sequence[Mapping[str, float]], name: str) -> tuple[list[flo
 def _softmax(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _near(flags: np.ndarray) -> np.ndarray:
+    """The flags with one more on each side, so that a curve rises from and falls to the axis."""
+    return np.convolve(flags, np.ones(3), "same") > 0
+
+
+def _peaks(values: np.ndarray) -> np.ndarray:
+    """Where a probability is highest among its neighbours and worth a name."""
+    padded = np.concatenate([[0.0], values, [0.0]])
+    return np.flatnonzero((values > 2 * _LEAST_SHOWN) & (values > padded[:-2]) & (values >= padded[2:]))

@@ -90,6 +90,16 @@ class Vocabulary:
     def __repr__(self) -> str:
         return f"Vocabulary({''.join(self.symbols)!r})"
 
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """What each index adds to a text; nothing for the blank."""
+        return ("", *self.symbols)
+
+    @property
+    def letters(self) -> "Vocabulary":
+        """The characters that texts are made of: this vocabulary, unless its symbols are longer than a character."""
+        return self
+
     def missing(self, text: str) -> set[str]:
         """The characters of `text` that this vocabulary lacks."""
         return set(text) - self._indices.keys()
@@ -118,7 +128,8 @@ class Vocabulary:
         outside = [i for i in ids if not 0 <= i < len(self)]
         if outside:
             raise ValueError(f"Indices must lie in [0, {len(self)}). Received: {outside[0]}.")
-        return "".join(self.symbols[i - 1] for i in ids if i)
+        spellings = self.spellings
+        return "".join(spellings[i] for i in ids)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""
@@ -126,5 +137,9 @@ class Vocabulary:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
-        """The vocabulary that `get_config` described."""
+        """The vocabulary that `get_config` described, of characters or of subwords."""
+        if "scores" in config:
+            from speechrnn.subwords import Subwords
+
+            return Subwords(**config)
         return cls(**config)

@@ -265,8 +265,10 @@ def loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
 
 
 def _joiner(model: Recognizer) -> Joiner:
-    space = model.vocabulary.encode(" ")[0] if " " in model.vocabulary.symbols else None
-    return Joiner(max(1, round(model.frame_period * model.sample_rate)), space)
+    spellings = model.vocabulary.spellings
+    begins = np.array([len(spelling) > 1 and spelling[0].isspace() for spelling in spellings])
+    space = spellings.index(" ") if " " in spellings else None
+    return Joiner(max(1, round(model.frame_period * model.sample_rate)), space, begins if begins.any() else None)
 
 
 def _pieces(

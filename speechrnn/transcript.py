@@ -55,7 +55,7 @@ class Transcript:
 
 
 def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: float = 0.0) -> list[Word]:
-    """The words of a decoded path: what stands between spaces.
+    """The words of a decoded path: what stands between spaces, which a subword may begin with.
 
     Args:
         path: From `speechrnn.decoding.greedy`.
@@ -63,14 +63,15 @@ def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: flo
         frame_period: Seconds between frames.
         start: Seconds before the path's first frame.
     """
-    symbols = [vocabulary.decode([index]) for index in path.ids]
-    edges = [-1, *(i for i, symbol in enumerate(symbols) if symbol.isspace()), len(symbols)]
+    spellings = vocabulary.spellings
+    symbols = [spellings[index] for index in path.ids]
+    edges = [0, *(i for i, symbol in enumerate(symbols) if symbol[:1].isspace()), len(symbols)]
     words = []
     for before, after in pairwise(edges):
-        first, last = before + 1, after - 1
-        if first <= last:
+        first = before + (before < after and symbols[before].isspace())  # a space of its own belongs to no word
+        if first < after:
             begin = start + float(path.start_frames[first]) * frame_period
-            end = start + float(path.end_frames[last]) * frame_period
+            end = start + float(path.end_frames[after - 1]) * frame_period
             confidence = float(np.exp(np.log(path.confidences[first:after]).mean()))
-            words.append(Word("".join(symbols[first:after]), begin, end, confidence))
+            words.append(Word("".join(symbols[first:after]).strip(), begin, end, confidence))
     return words

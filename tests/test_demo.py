@@ -10,6 +10,8 @@ import pytest
 
 from pipelines import demo, demo_page, spoken_numbers
 from speechrnn import Vocabulary, evaluate, manifest, plots
+from speechrnn.decoding.calibration import calibration_error, reliability
+from speechrnn.transcript import Word
 
 HISTORY = (
     {"epoch": 1.0, "loss": 30.0},
@@ -90,3 +92,24 @@ def test_ctc_plot_spells_what_is_decoded_where_it_was_heard():
     assert [(text.get_text(), round(text.xy[0], 3)) for text in curves.texts] == [("a", 0.03), ("␣", 0.09), ("b", 0.11)]
     heights = [line.get_ydata()[1] for line in curves.lines if len(line.get_xdata()) == 6]
     assert max(heights) > 0.99
+
+
+def test_words_stand_over_the_spectrogram_and_letters_on_their_peaks():
+    vocabulary, logits = Vocabulary(["a", "b", " "]), 9.0 * np.eye(4)[[0, 1, 1, 0, 3, 2]]
+    words = [Word("a", 0.02, 0.06, 0.9), Word("b", 0.10, 0.12, 0.9)]
+    figure = plots.plot_words(np.ones(960), 8000, logits, words, vocabulary, frame_period=0.02, title="a b")
+    above, below = figure.axes
+    assert [(text.get_text(), round(text.xy[0], 3)) for text in above.texts] == [("a", 0.04), ("b", 0.11)]
+    assert sorted(line.get_xdata()[0] for line in above.lines) == [0.02, 0.06, 0.10, 0.12]
+    letters = sorted((round(text.xy[0], 3), text.get_text()) for text in below.texts)
+    assert letters == [(0.03, "a"), (0.09, "␣"), (0.11, "b")]
+
+
+def test_reliability_diagrams_show_the_error_that_is_measured():
+    sure, right = [0.05, 0.55, 0.58, 0.95], [False, True, False, True]
+    figure = plots.plot_reliability({"before": reliability(sure, right), "after": reliability([0.5] * 4, right)})
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == [f"before: ECE {calibration_error(sure, right):.3f}", "after: ECE 0.000"]
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.0, 0.5, 1.0]
+    with pytest.raises(ValueError, match="at least one diagram"):
+        plots.plot_reliability({})

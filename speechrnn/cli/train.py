@@ -56,6 +56,12 @@ def parser() -> Parser:
     made.add_argument("--model", metavar="MODEL", help="train this model further, instead of a new one")
     made.add_argument("--augment", action="store_true", help="vary the examples as suits a small corpus of read speech")
     made.add_argument(
+        "--subwords",
+        type=int,
+        metavar="N",
+        help="a new model writes N subwords, learnt from the texts, instead of characters; needs sentencepiece",
+    )
+    made.add_argument(
         "--sample-rate", type=float, metavar="X", help="of a new model (default: 16000, or that of what is classified)"
     )
     of_run = ("model", "examples", "out", "valid", "options", "augmentation", "faults", "callbacks", "verbose")
@@ -76,8 +82,13 @@ def run(words: list[str]) -> int:
     arguments = made.parse_args(words)
     network = classifying.chosen(made, arguments, _NETWORK, classify=arguments.task == "classify")
     of_model = {**collect(arguments, _FEATURES), **network}
+    if arguments.subwords is not None:
+        if arguments.task == "classify":
+            made.error("--subwords: not for --task classify.")
+        of_model["subwords"] = arguments.subwords
     if arguments.model and of_model:
-        made.error(f"--model brings its own features and network, so {', '.join(sorted(of_model))} cannot be chosen.")
+        chosen = ", ".join(sorted(of_model))
+        made.error(f"--model brings its own features, network and vocabulary, so {chosen} cannot be chosen.")
     how = collect(arguments, _RUN)
     if not how.get("resume"):
         files.refuse_existing(arguments.out, overwrite=how.get("overwrite", False))
@@ -138,6 +149,7 @@ def _model(arguments: argparse.Namespace, examples: list[Example], network: dict
     from speechrnn import recognizer
     from speechrnn.features import LogMel
     from speechrnn.networks import recurrent_ctc
+    from speechrnn.subwords import Subwords
     from speechrnn.text import Vocabulary
 
     if arguments.model:
@@ -146,7 +158,10 @@ def _model(arguments: argparse.Namespace, examples: list[Example], network: dict
         arguments.features = _FEATURES
         return classifying.make(arguments, examples, network)
     rate = int(arguments.sample_rate or 16000)
-    vocabulary = Vocabulary.from_texts(example.text or "" for example in examples)
+    texts = [example.text or "" for example in examples]
+    vocabulary = (
+        Vocabulary.from_texts(texts) if arguments.subwords is None else Subwords.from_texts(texts, arguments.subwords)
+    )
     features = LogMel(rate, **collect(arguments, _FEATURES))
     if features.normalize == "global":
         features.adapt(_signals(examples, rate))

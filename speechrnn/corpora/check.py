@@ -193,11 +193,12 @@ def _transcript(example: Example, frames: int, vocabulary: Vocabulary | None) ->
             example.id, "outside the vocabulary", f"{example.id}: has characters outside the vocabulary: {lacking}."
         )
     # CTC needs a frame for each symbol, and a blank between two that are alike.
-    needed = len(text) + sum(a == b for a, b in itertools.pairwise(text))
+    symbols = text if vocabulary is None or lacking else vocabulary.encode(text)
+    needed = len(symbols) + sum(a == b for a, b in itertools.pairwise(symbols))
     if frames < needed:
         yield Fault(
             example.id,
             "too short for their text",
-            f"{example.id}: {frames} frames cannot hold {len(text)} characters, which need {needed}. "
+            f"{example.id}: {frames} frames cannot hold {len(symbols)} symbols, which need {needed}. "
             "Check the transcript, or lower the network's stride.",
         )

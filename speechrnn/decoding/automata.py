@@ -1,4 +1,4 @@
-"""Automata over a vocabulary's symbols: texts that are allowed, and phrases that are made likelier."""
+"""Automata over a vocabulary's characters: texts that are allowed, and phrases that are made likelier."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from speechrnn.text import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Boost:
-    """What each symbol adds to a text's score on the way through boosted phrases (Aho and Corasick 1975).
+    """What each character adds to a text's score on the way through boosted phrases (Aho and Corasick 1975).
 
     A phrase is whole words. While one is being spelled, its bonus is lent letter by letter, so that the search does
     not drop it before its end; if it breaks off, what was lent is taken back.
     """
 
     next: np.ndarray
-    """int32 `(states, vocabulary)`."""
+    """int32 `(states, characters)`."""
     gain: np.ndarray
-    """float64 `(states, vocabulary)`: what a symbol adds."""
+    """float64 `(states, characters)`: what a character adds."""
     final: np.ndarray
     """float64 `(states,)`: what the end of the text adds."""
 
@@ -39,6 +39,7 @@ class Boost:
         Raises:
             ValueError: A phrase is empty or has characters that the vocabulary lacks.
         """
+        vocabulary = vocabulary.letters
         given = phrases if isinstance(phrases, Mapping) else dict.fromkeys(phrases, bonus)
         patterns = {" " + _written(phrase, vocabulary, "boosted phrase") + " ": b for phrase, b in given.items()}
         # Without a space there is one word a text, and its ends alone are boundaries.
@@ -120,7 +121,7 @@ class Grammar:
     """
 
     next: np.ndarray
-    """int32 `(states, vocabulary)`: -1 where a symbol is not allowed."""
+    """int32 `(states, characters)`: -1 where a character is not allowed."""
     ends: np.ndarray
     """bool `(states,)`: whether a text may end."""
 
@@ -157,12 +158,13 @@ class Grammar:
     @classmethod
     def compile(cls, vocabulary: Vocabulary, expression: rules.Expression) -> Grammar:
         """An automaton for an expression of `speechrnn.decoding.rules`."""
+        vocabulary = vocabulary.letters
         for word in rules.words_of(expression):
             _written(word, vocabulary, "word of a grammar")
         return cls(*rules.determinised(expression, vocabulary))
 
     def allows(self, ids: Iterable[int]) -> bool:
-        """Whether a text is allowed."""
+        """Whether a text, as indices of its characters, is allowed."""
         state = 0
         for symbol in ids:
             state = int(self.next[state, symbol])

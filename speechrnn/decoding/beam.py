@@ -90,7 +90,7 @@ class BeamSearch:
         self.language_model, self.lm_weight = language_model, lm_weight
         self.word_bonus, self.unknown_score = word_bonus, unknown_score
         self.grammar, self.boost = grammar, boost
-        self._lexicon = _lexicon(language_model, vocabulary)
+        self._lexicon = _lexicon(language_model, vocabulary.letters)
 
     def __call__(self, logits: np.ndarray) -> Path:
         """The best text of one utterance, with its frames.
@@ -125,9 +125,14 @@ class BeamSearch:
         floor = -np.inf if self.grammar else float(self.token_floor)
         tree, nodes, paths, added = search.prefixes(logs, self.width, floor, float(self.beam_threshold), self._models)
         scores = paths + added
-        order = np.argsort(-scores, kind="stable")[:n]
-        found = [self._hypothesis(_symbols(tree, nodes[i]), scores[i], paths[i]) for i in order if scores[i] > -np.inf]
-        return found or [self._allowed_beginning(tree, int(nodes[paths.argmax()]))]
+        order = np.argsort(-scores, kind="stable")
+        found: dict[str, Hypothesis] = {}  # by text, which subwords can write in several ways; the best one stays
+        for i in order[scores[order] > -np.inf]:
+            hypothesis = self._hypothesis(_symbols(tree, nodes[i]), scores[i], paths[i])
+            found.setdefault(hypothesis.text, hypothesis)
+            if len(found) == n:
+                break
+        return list(found.values()) or [self._allowed_beginning(tree, int(nodes[paths.argmax()]))]
 
     def weighted(self, *, lm_weight: float, word_bonus: float) -> BeamSearch:
         """The same search with other weights."""
@@ -153,24 +158,30 @@ class BeamSearch:
     def _models(self) -> Any:
         from speechrnn.decoding import search
 
-        size = len(self.vocabulary)
-        space = self.vocabulary.encode(" ")[0] if not self.vocabulary.missing(" ") else -1
+        characters = self.vocabulary.letters
+        size = len(characters)
+        space = characters.encode(" ")[0] if not characters.missing(" ") else -1
+        written = [characters.encode(spelling) for spelling in self.vocabulary.spellings]
+        letters_of = np.full((len(written), max(map(len, written))), -1, np.int32)
+        for row, indices in zip(letters_of, written, strict=True):
+            row[: len(indices)] = indices
         lm, grammar, boost = self.language_model, self.grammar, self.boost
         kind = search.NONE if lm is None else search.CHARACTERS if lm.characters else search.WORDS
         symbols = np.full(size, -1, np.int32)
         if lm is not None and lm.characters:
-            names = [lm.space if symbol == " " else symbol for symbol in self.vocabulary.symbols]
+            names = [lm.space if symbol == " " else symbol for symbol in characters.symbols]
             symbols[1:] = [lm.indices.get(name, -1) for name in names]
         first, letters, spelled = self._lexicon
         lexicon = np.full((3, len(first)), -1, np.int32)
         lexicon[search.FIRST], lexicon[search.LETTER, :-1], lexicon[search.SPELLED, :-1] = first, letters, spelled
         return search.Models(
-            whole=np.array([kind, *_places(lm), space]),
+            whole=np.array([kind, *_places(lm), space, characters is not self.vocabulary]),
             real=np.array(
                 [self.lm_weight, self.word_bonus, self.unknown_score, lm.unknown_log_probability if lm else 0]
             ),
             gram_whole=lm.whole_arrays if lm else np.zeros((4, 2), np.int32),
             gram_real=np.stack([lm.log_probabilities, lm.backoffs]) if lm else np.zeros((2, 1)),
+            letters=letters_of,
             lexicon=lexicon,
             symbol_words=symbols,
             grammar=_with_first_column(grammar.next, grammar.ends) if grammar else np.zeros((0, size), np.int32),

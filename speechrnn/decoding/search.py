@@ -19,7 +19,7 @@ NONE, WORDS, CHARACTERS = range(3)
 """What the language model is over."""
 
 
-KIND, BEGIN, UNKNOWN, END, SPACE = range(5)
+KIND, BEGIN, UNKNOWN, END, SPACE, MARKED = range(6)
 """Places in `Models.whole`."""
 WEIGHT, WORD_BONUS, UNKNOWN_SCORE, UNKNOWN_LOG = range(4)
 """Places in `Models.real`."""
@@ -36,24 +36,26 @@ class Models(NamedTuple):
 
     whole: np.ndarray
     """int64: what the language model is over, its state at the start, the indices of `<unk>` and `</s>` (-1: none), and
-    the symbol between words (-1: none)."""
+    the character between words (-1: none), and whether it stands before the first word too, where it does not count."""
     real: np.ndarray
     """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's."""
     gram_whole: np.ndarray
     """int32 `(4, nodes + 1)`: the arrays of `NGram`."""
     gram_real: np.ndarray
     """float64 `(2, nodes)`: the arrays of `NGram`."""
+    letters: np.ndarray
+    """int32 `(vocabulary, most)`: the characters of each symbol, -1 after its last one; what follows is over them."""
     lexicon: np.ndarray
-    """int32 `(3, nodes + 1)`: first child, last symbol, and the word spelled (-1: none) of each beginning of a word."""
+    """int32 `(3, nodes + 1)`: of each beginning of a word first child, last character, and the word (-1: none)."""
     symbol_words: np.ndarray
-    """int32 `(vocabulary,)`: a character model's index of each symbol."""
+    """int32 `(characters,)`: a character model's index of each character."""
     grammar: np.ndarray
-    """int32 `(states, vocabulary)`: the state after each symbol, -1 where it is not allowed; no rows allow all.
+    """int32 `(states, characters)`: the state after each character, -1 where it is not allowed; no rows allow all.
     The blank's column is 1 where a text may end."""
     boost_next: np.ndarray
-    """int32 `(states, vocabulary)`: the state after each symbol; there may be no rows."""
+    """int32 `(states, characters)`: the state after each character; there may be no rows."""
     boost_gain: np.ndarray
-    """float64 `(states, vocabulary)`: what a symbol adds; the blank's column is for the end of the text."""
+    """float64 `(states, characters)`: what a character adds; the blank's column is for the end of the text."""
 
 
 _compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -101,14 +103,14 @@ def _close_word(models: Any, language: int, word: int) -> Any:
 
 
 @_compiled
-def _spell(models: Any, word: int, symbol: int) -> int:
-    """State of the lexicon after a symbol that is no space."""
+def _spell(models: Any, word: int, letter: int) -> int:
+    """State of the lexicon after a character that is no space."""
     if models.whole[KIND] != WORDS:
         return 1
     if word == OUTSIDE:
         return OUTSIDE
     for node in range(models.lexicon[FIRST, word], models.lexicon[FIRST, word + 1]):
-        if models.lexicon[LETTER, node] == symbol:
+        if models.lexicon[LETTER, node] == letter:
             return node
     return OUTSIDE
 
@@ -121,27 +123,33 @@ def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
     """
     language, word, grammar, boost = tree[node, LANGUAGE], tree[node, WORD], tree[node, GRAMMAR], tree[node, BOOST]
     score = 0.0
-    if models.grammar.shape[0]:
-        grammar = models.grammar[grammar, symbol]
-        if grammar < 0:
-            return score, language, word, grammar, boost
-    if models.boost_next.shape[0]:
-        score += models.boost_gain[boost, symbol]
-        boost = models.boost_next[boost, symbol]
-    if symbol == models.whole[SPACE]:
-        closing, language = _close_word(models, language, word)
-        score += closing
-        word = np.int32(NO_WORD)
-    else:
-        after = np.int32(_spell(models, word, symbol))
-        if after == OUTSIDE and word != OUTSIDE:
-            score += models.real[UNKNOWN_SCORE]
-        word = after
-    if models.whole[KIND] == CHARACTERS:
-        log, language = _advance(models, language, models.symbol_words[symbol])
-        score += models.real[WEIGHT] * log
-        if models.symbol_words[symbol] < 0:
-            score += models.real[UNKNOWN_SCORE]
+    for place in range(models.letters.shape[1]):
+        letter = models.letters[symbol, place]
+        if letter < 0:
+            break
+        if node == 0 and letter == models.whole[SPACE] and models.whole[MARKED]:
+            continue
+        if models.grammar.shape[0]:
+            grammar = models.grammar[grammar, letter]
+            if grammar < 0:
+                break
+        if models.boost_next.shape[0]:
+            score += models.boost_gain[boost, letter]
+            boost = models.boost_next[boost, letter]
+        if letter == models.whole[SPACE]:
+            closing, language = _close_word(models, language, word)
+            score += closing
+            word = np.int32(NO_WORD)
+        else:
+            after = np.int32(_spell(models, word, letter))
+            if after == OUTSIDE and word != OUTSIDE:
+                score += models.real[UNKNOWN_SCORE]
+            word = after
+        if models.whole[KIND] == CHARACTERS:
+            log, language = _advance(models, language, models.symbol_words[letter])
+            score += models.real[WEIGHT] * log
+            if models.symbol_words[letter] < 0:
+                score += models.real[UNKNOWN_SCORE]
     return score, language, word, grammar, boost
 
 

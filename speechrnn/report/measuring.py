@@ -151,7 +151,7 @@ def clip_of(model: Recognizer, utterance: Utterance, example: Example, *, decode
     signal = read_whole(example, model.sample_rate)[: round(SHOWN_SECONDS * model.sample_rate)]
     (logits,) = model.logits([signal])
     words = spell((decoder or decoding.greedy)(logits), model.vocabulary, frame_period=model.frame_period)
-    letters = ("", *(model.vocabulary.decode([index]) for index in range(1, logits.shape[1])))
+    letters = model.vocabulary.spellings
     return Clip(
         utterance,
         signal,
@@ -167,7 +167,7 @@ def _card(model: Any, path: str | os.PathLike[str] | None, notes: Mapping[str, A
     """What the model says of itself, and what can be seen of its file."""
     for name, value in {**(getattr(model, "card", None) or {}), **notes}.items():
         yield str(name).replace("_", " "), value if isinstance(value, str) else _words(value)
-    symbols = [model.vocabulary.decode([index]) for index in range(1, len(model.vocabulary))]
+    symbols = model.vocabulary.symbols
     yield "vocabulary", f"{len(symbols)} symbols and the blank: {' '.join(symbols[:80]).replace('   ', ' ␣ ')}".strip()
     yield "audio", f"{model.sample_rate:,} Hz; a frame of output every {1000 * model.frame_period:g} ms"
     if path and os.path.isfile(path):

@@ -201,7 +201,7 @@ class GreedySpeller:
     """
 
     def __init__(self, vocabulary: Vocabulary, *, frame_period: float) -> None:
-        self._symbols = ["", *vocabulary.symbols]
+        self._symbols = vocabulary.spellings
         self._period = frame_period
         self._frame = 0
         self._symbol, self._start, self._certainty = BLANK, 0, 0.0
@@ -228,7 +228,7 @@ class GreedySpeller:
         for symbol, value in zip(logits.argmax(axis=1).tolist(), certainty.tolist(), strict=True):
             if symbol != self._symbol:
                 self._end_symbol()
-                if self._symbols[symbol].isspace():
+                if self._symbols[symbol][:1].isspace():
                     words += self._end_word()
                 self._symbol, self._start, self._certainty = symbol, self._frame, 0.0
             self._certainty += value
@@ -241,8 +241,8 @@ class GreedySpeller:
         return self._end_word()
 
     def _end_symbol(self) -> None:
-        symbol = self._symbols[self._symbol]
-        if symbol.strip():
+        symbol = self._symbols[self._symbol].strip()
+        if symbol:
             mean = self._certainty / (self._frame - self._start)
             self._spelled.append((symbol, self._start, self._frame, mean))
         self._symbol = BLANK
