@@ -22,9 +22,9 @@ from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptio
 from speechrnn.classification import cross_validate, print_report
 from speechrnn.corpora import bonn
 
-FOLDS, SAMPLES = 5, 4
+FOLDS, SAMPLES = 5, 8
 NETWORK = {"convolutions": 3, "filters": 24, "kernel": 7, "pool": 2, "units": 32, "layers": 1, "dropout": 0.2}
-OPTIONS = TrainingOptions(epochs=25, batch_size=16, learning_rate=3e-3, average=0.98, class_weights="sqrt")
+OPTIONS = TrainingOptions(epochs=20, batch_size=16, learning_rate=3e-3, average=0.97, class_weights="sqrt")
 AUGMENTATION = Augmentation(jitter=0.05, time_warp=0.1, crop=0.5)
 CARD = {
     "data": "Bonn EEG (Andrzejak et al. 2001)",

@@ -16,15 +16,21 @@ from speechrnn import Augmentation, LogMel, SequenceClassifier, TrainingOptions,
 from speechrnn.classification import cross_validate, print_report
 from speechrnn.corpora import esc10
 
-RATE, WINDOW, HOP, MELS = 16000, 640, 320, 64
-NETWORK = {"over": "spectrum", "convolutions": 3, "filters": 32, "units": 48, "layers": 1, "dropout": 0.3}
+RATE, WINDOW, HOP, MELS = 16000, 640, 400, 64
+FOLDS = esc10.FOLDS
+NETWORK = {"over": "spectrum", "convolutions": 3, "filters": 24, "units": 48, "layers": 1, "dropout": 0.3}
 OPTIONS = TrainingOptions(
-    epochs=40, batch_size=16, learning_rate=3e-3, average=0.98, mixup=0.3, label_smoothing=0.05, weight_decay=0.05
+    epochs=30, batch_size=16, learning_rate=3e-3, average=0.98, mixup=0.3, label_smoothing=0.05, weight_decay=0.05
 )
 AUGMENTATION = Augmentation(
-    speed=(0.85, 1.15), gain=(-9, 9), feature_noise=0.1, time_masks=2, time_mask_frames=40, frequency_masks=2,
+    gain=(-9, 9),
+    crop=0.7,
+    feature_noise=0.1,
+    time_masks=2,
+    time_mask_frames=40,
+    frequency_masks=2,
     frequency_mask_bins=10,
-)  # fmt: skip
+)
 CARD = {
     "task": "ten sounds of the surroundings, 16 kHz",
     "data": "ESC-10 (Piczak 2015)",
@@ -55,7 +61,7 @@ def main(
     report = cross_validate(
         build,
         examples,
-        [[example for example in examples if example.extra["fold"] == fold] for fold in esc10.FOLDS],
+        [[example for example in examples if example.extra["fold"] == fold] for fold in FOLDS],
         options=options,
         augmentation=AUGMENTATION,
         out=Path(out, "sounds.keras"),
