@@ -8,7 +8,7 @@ import pytest
 from pipelines import eeg_seizure, keywords, sounds
 from speechrnn import classifier, manifest
 
-TINY = {"layers": 0, "convolutions": 1, "filters": 2}
+TINY = {"units": 4, "bidirectional": False, "convolutions": 1, "filters": 2}
 
 
 def short(recipe):
