@@ -28,6 +28,7 @@ def imported(code):
         "speechrnn.decoding",
         "speechrnn.transcribe, speechrnn.evaluate",
         "speechrnn.protocols, speechrnn.runtime.loading, speechrnn.runtime.session, onnxruntime",
+        "speechrnn.runtime.language, speechrnn.runtime.rescoring",
         "speechrnn.training.options",
     ],
 )
