@@ -394,16 +394,17 @@ def test_rescoring_hears_what_makes_sense(trained, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(terminal, "load_model", lambda path: Unsure())
     audio, lm = record(tmp_path / "one.wav", "bad cab"), str(trained / "lm.keras")
     assert out_of(capsys, ["transcribe", audio]) == "bbd cbb"
+    judged = ["--rescore", lm, "--rescore-best", "64"]  # what was said is the last of them
     unmoved = out_of(capsys, ["transcribe", audio, "--beam", "64"])
-    assert out_of(capsys, ["transcribe", audio, "--rescore", lm, "--rescore-weight", "0"]) == unmoved != "bad cab"
-    assert out_of(capsys, ["transcribe", audio, "--rescore", lm, "--rescore-weight", "1"]) == "bad cab"
+    assert out_of(capsys, ["transcribe", audio, *judged, "--rescore-weight", "0"]) == unmoved != "bad cab"
+    assert out_of(capsys, ["transcribe", audio, *judged, "--rescore-weight", "1"]) == "bad cab"
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
-    words = ["evaluate", "x", str(tmp_path / "m.jsonl"), "--json", "--rescore", lm, "--rescore-weight", "1"]
+    words = ["evaluate", "x", str(tmp_path / "m.jsonl"), "--json", *judged, "--rescore-weight", "1"]
     assert json.loads(out_of(capsys, words))["wer"] == 0.0
-    found = out_of(capsys, ["lm", "tune", "x", str(tmp_path / "m.jsonl"), "--rescore", lm])
+    found = out_of(capsys, ["lm", "tune", "x", str(tmp_path / "m.jsonl"), *judged])
     assert found.startswith("--rescore-weight ")
     assert "WER 0.00 %" in found
-    assert out_of(capsys, ["transcribe", audio, "--rescore", lm, *found.splitlines()[0].split()]) == "bad cab"
+    assert out_of(capsys, ["transcribe", audio, *judged, *found.splitlines()[0].split()]) == "bad cab"
 
 
 @pytest.mark.parametrize(
