@@ -30,6 +30,7 @@ def imported(code):
         "speechrnn.classify, speechrnn.classification, speechrnn.metrics, speechrnn.signals",
         "speechrnn.features.augment, speechrnn.features.filters",
         "speechrnn.protocols, speechrnn.runtime.loading, speechrnn.runtime.session, onnxruntime",
+        "speechrnn.runtime.language, speechrnn.runtime.rescoring",
         "speechrnn.training.options",
     ],
 )

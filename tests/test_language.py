@@ -257,6 +257,7 @@ def test_an_epoch_holds_each_sentence_once_and_targets_are_what_follows():
     assert [vocabulary.decode(row) for x, _ in later.as_numpy_iterator() for row in x["ids"]] == epochs[1]
 
 
+@pytest.mark.slow
 def test_it_learns_keeps_the_best_and_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
     choices = LanguageOptions(epochs=10, batch_size=8, learning_rate=0.03)
     run = partial(fit, sentences=PATTERN, valid=PATTERN[:4], options=choices, verbose=False)
@@ -353,7 +354,7 @@ def trained(tmp_path_factory):
     """A folder with a text and what the verb learnt from it."""
     folder = tmp_path_factory.mktemp("lm")
     (folder / "text.txt").write_text("Bad cab!\nbad cab\ncab bad\nbad bad\nfig hej\n" * 6)
-    small = ["--units", "16", "--embedding", "8", "--epochs", "12", "--batch-size", "6", "--learning-rate", "0.03"]
+    small = ["--units", "16", "--embedding", "8", "--epochs", "40", "--batch-size", "6", "--learning-rate", "0.03"]
     words = ["lm", "train", str(folder / "text.txt"), "--kind", "rnn", "--out", str(folder / "lm.keras"), *small]
     assert cli.main(words) == 0
     return folder
@@ -393,15 +394,17 @@ def test_rescoring_hears_what_makes_sense(trained, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(terminal, "load_model", lambda path: Unsure())
     audio, lm = record(tmp_path / "one.wav", "bad cab"), str(trained / "lm.keras")
     assert out_of(capsys, ["transcribe", audio]) == "bbd cbb"
-    assert out_of(capsys, ["transcribe", audio, "--rescore", lm, "--rescore-weight", "0"]) == "bbd cbb"
-    assert out_of(capsys, ["transcribe", audio, "--rescore", lm, "--rescore-weight", "1"]) == "bad cab"
+    judged = ["--rescore", lm, "--rescore-best", "64"]  # what was said is the last of them
+    unmoved = out_of(capsys, ["transcribe", audio, "--beam", "64"])
+    assert out_of(capsys, ["transcribe", audio, *judged, "--rescore-weight", "0"]) == unmoved != "bad cab"
+    assert out_of(capsys, ["transcribe", audio, *judged, "--rescore-weight", "1"]) == "bad cab"
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
-    words = ["evaluate", "x", str(tmp_path / "m.jsonl"), "--json", "--rescore", lm, "--rescore-weight", "1"]
+    words = ["evaluate", "x", str(tmp_path / "m.jsonl"), "--json", *judged, "--rescore-weight", "1"]
     assert json.loads(out_of(capsys, words))["wer"] == 0.0
-    found = out_of(capsys, ["lm", "tune", "x", str(tmp_path / "m.jsonl"), "--rescore", lm])
+    found = out_of(capsys, ["lm", "tune", "x", str(tmp_path / "m.jsonl"), *judged])
     assert found.startswith("--rescore-weight ")
     assert "WER 0.00 %" in found
-    assert out_of(capsys, ["transcribe", audio, "--rescore", lm, *found.splitlines()[0].split()]) == "bad cab"
+    assert out_of(capsys, ["transcribe", audio, *judged, *found.splitlines()[0].split()]) == "bad cab"
 
 
 @pytest.mark.parametrize(

@@ -44,4 +44,5 @@ def decoder(
     found = options.decoder(vocabulary, **search)
     if not isinstance(found, BeamSearch):
         raise TypeError(f"Only a beam search has n best. Received: {type(found).__name__}.")
-    return Rescored(found, language.load(rescore), weight=rescore_weight, bonus=rescore_bonus, best=rescore_best)
+    model = language.load(rescore, threads=1)  # each of several processes has its own
+    return Rescored(found, model, weight=rescore_weight, bonus=rescore_bonus, best=rescore_best)
