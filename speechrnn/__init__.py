@@ -16,6 +16,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "audio",
+        "bundle",
+        "classifier",
         "corpora",
         "decoding",
         "diagnostics",
@@ -37,10 +39,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "transcribe",
     ],
     submod_attrs={
+        "classifier": ["SequenceClassifier"],
         "faults": ["Fault", "Faults"],
         "features": ["MFCC", "Augmentation", "LogMel", "RawSignal"],
         "manifest": ["Example"],
-        "networks": ["recurrent_ctc"],
+        "networks": ["recurrent_classifier", "recurrent_ctc"],
         "recognizer": ["SpeechRecognizer"],
         "text": ["Vocabulary"],
         "training": ["TrainingOptions", "train"],

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from speechrnn import losses
+from speechrnn.losses import connectionist
 
 
 def collapse(path):
@@ -227,8 +228,8 @@ def test_logits_that_are_no_numbers_show_in_their_own_row_only(ragged):
 
 def test_the_kernels_of_a_gpu_and_of_a_cpu_agree(ragged):
     target, logits, frames = ragged
-    expected = loss_and_gradient(lambda x: losses._ctc_eager(target, x, frames), logits)
-    found = loss_and_gradient(lambda x: losses._ctc_of_tensorflow(target, x, frames), logits)
+    expected = loss_and_gradient(lambda x: connectionist._ctc_eager(target, x, frames), logits)
+    found = loss_and_gradient(lambda x: connectionist._ctc_of_tensorflow(target, x, frames), logits)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     np.testing.assert_allclose(found[1], expected[1], atol=1e-5)
 
@@ -237,7 +238,7 @@ def test_the_kernels_of_a_gpu_and_of_a_cpu_agree(ragged):
 def test_loss_and_gradient_on_a_gpu_are_those_of_a_cpu(ragged):
     target, logits, frames = ragged
     with tf.device("CPU"):
-        expected = loss_and_gradient(lambda x: losses._ctc_eager(target, x, frames), logits)
+        expected = loss_and_gradient(lambda x: connectionist._ctc_eager(target, x, frames), logits)
     found = loss_and_gradient(lambda x: losses.ctc(target, x, frames), logits)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-4)
     np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
@@ -245,6 +246,6 @@ def test_loss_and_gradient_on_a_gpu_are_those_of_a_cpu(ragged):
 
 def test_few_sizes_are_compiled():
     counts = [*range(1, 200, 7), *range(200, 4000, 200)]
-    sizes = [int(losses._rounded(tf.constant(count))) for count in counts]
+    sizes = [int(connectionist._rounded(tf.constant(count))) for count in counts]
     assert len(set(sizes)) < 14
     assert all(count <= size <= 1.5 * max(count, 64) for count, size in zip(counts, sizes, strict=True))

@@ -22,7 +22,7 @@ _RUN = "speechrnn.training.run:train"
 _OPTIONS = "speechrnn.training.options:TrainingOptions"
 _AUGMENTATION = "speechrnn.features.augment:Augmentation"
 _FEATURES = "speechrnn.features.layers:LogMel"
-_NETWORK = "speechrnn.networks:recurrent_ctc"
+_NETWORK = "speechrnn.networks.ctc:recurrent_ctc"
 
 _EPILOG = """\
 The best model goes to --out. Beside it a folder with the ending .training holds the log, the options, the last model,

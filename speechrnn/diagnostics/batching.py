@@ -11,6 +11,7 @@ from speechrnn.manifest import Example
 from speechrnn.pipeline.bucketing import MAX_BUCKETS
 from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.selection import Framing, select
+from speechrnn.pipeline.targets import Texts
 from speechrnn.text import Vocabulary
 
 __all__ = ["BatchingReport", "Plan", "examine_batches"]
@@ -129,7 +130,7 @@ def examine_batches(
     framing = Framing(sample_rate, frames_of, stride)
     texts = [example.text for example in examples if example.text]
     letters = vocabulary or (Vocabulary.from_texts(texts) if texts else None)
-    entries = select(examples, framing, vocabulary=letters, max_duration=max_duration, faults=collected)
+    entries = select(examples, framing, targets=Texts(letters), max_duration=max_duration, faults=collected)
     seconds = np.array([entry.example.duration for entry in entries])
 
     def planned(**options: Any) -> Plan:

@@ -1,16 +1,19 @@
-"""Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames."""
+"""Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames, pooling."""
 
 from speechrnn.layers.initial import ChronoBias
 from speechrnn.layers.masking import LengthMask, ZeroPadding, zero_padding
+from speechrnn.layers.pooling import AttentionPooling, MaskedPooling
 from speechrnn.layers.recurrent import GRU, LSTM, ExecutionPath, SimpleRNN, execution_path
 from speechrnn.layers.subsampling import StackFrames
 
 __all__ = [
     "GRU",
     "LSTM",
+    "AttentionPooling",
     "ChronoBias",
     "ExecutionPath",
     "LengthMask",
+    "MaskedPooling",
     "SimpleRNN",
     "StackFrames",
     "ZeroPadding",

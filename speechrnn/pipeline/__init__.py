@@ -4,6 +4,18 @@ import lazy_loader as _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["bucketing", "cache", "dataset", "loading", "graph", "planning", "records", "selection", "tfio"],
+    submodules=[
+        "bucketing",
+        "cache",
+        "dataset",
+        "graph",
+        "loading",
+        "mixing",
+        "planning",
+        "records",
+        "selection",
+        "targets",
+        "tfio",
+    ],
     submod_attrs={"dataset": ["EpochOrder", "Plan", "batches", "plan_of", "write_tfrecords"]},
 )

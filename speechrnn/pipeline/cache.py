@@ -140,6 +140,8 @@ class Folder:
             example.channel,
             example.encoding,
             self._purpose,
+            # Which signal of the file, where the line says so.
+            *(example.extra[key] for key in ("channels", "row", "rate") if key in example.extra),
         ]
         digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
         return self._folder / digest[:2] / f"{digest[2:]}.cache"

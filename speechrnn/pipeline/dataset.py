@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,10 +18,12 @@ from speechrnn.features.augment import Augmentation
 from speechrnn.manifest import Example
 from speechrnn.pipeline.cache import Folder, Memory, Nothing, Store
 from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, passes, warp_of
-from speechrnn.pipeline.loading import FeatureSource, Loader, Source
+from speechrnn.pipeline.loading import FeatureSource, Loaded, Loader, Source
+from speechrnn.pipeline.mixing import mixed
 from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.records import Records, RecordSource, RecordWriter
-from speechrnn.pipeline.selection import Entry, Framing, select
+from speechrnn.pipeline.selection import Entry, Framing, Targets, select
+from speechrnn.pipeline.targets import balanced, targets_of
 from speechrnn.pipeline.tfio import GraphDecoder, wanted
 from speechrnn.text import Vocabulary
 
@@ -101,6 +103,9 @@ def batches(
     initial_epoch: int = 0,
     sample_rate: int | None = None,
     classes: Sequence[str] | None = None,
+    task: Literal["single", "multi", "frames"] | None = None,
+    balance: float = 0.0,
+    mixup: float = 0.0,
 ) -> tf.data.Dataset:
     """Padded batches of examples, decoded, augmented and turned into features while the model works.
 
@@ -134,13 +139,21 @@ def batches(
             `k` of row `i`.
         initial_epoch: Number of the first pass.
         sample_rate: Samples per second of the signals where `features` is None.
-        classes: Names of the classes, in order, for examples with a `label`; an integer label is its own class.
+        classes: Names of the classes, in order; without them an integer label is its own class.
+        task: What classes are learnt: "single" (the `label`), "multi" (those that `extra["tags"]` names) or "frames"
+            (that of each output frame, from `labels`); None takes the `label` where there is one.
+        balance: How much rare classes are repeated, from 0 (not at all) to 1 (until all are equally frequent).
+        mixup: Parameter of the Beta distribution that each row's share in a mixture with another row is drawn from;
+            0 mixes none. It is for one class an example, or for several at once.
 
     Returns:
         A dataset of `({"features": float32 (batch, frames, features), "frames": int32 (batch,)}, target, weight)` with
         known cardinality; without features the first part is `{"signal": float32 (batch, samples), "length": int32
-        (batch,)}`. `target` is int32 `(batch, labels)` padded with 0, or `(batch,)` for classes; `weight` is float32
-        `(batch,)`, 0 for the rows that fill a batch up.
+        (batch,)}`. `target` is int32 `(batch, labels)` padded with 0, or `(batch,)` for classes, or `(batch, frames)`
+        padded with -1 for classes of frames; float32 `(batch, classes)` for several at once, and with `mixup`. `weight`
+        is float32 `(batch,)`, 0 for the rows that fill a batch up.
+
+        Features with `channels` are of signals `(samples, channels)`, read by `speechrnn.signals`.
 
     Raises:
         ValueError: No example can be used, or an option does not fit the others.
@@ -154,8 +167,11 @@ def batches(
     if isinstance(examples, str | os.PathLike):
         records = _opened(examples, features, vocabulary, augmentation, cache)
         examples = records.examples
-    framing = Framing(_rate(features, sample_rate), features.frame_count if features is not None else int, stride)
-    entries, collected = _selected(examples, framing, vocabulary, classes, max_duration, faults)
+    framing = _framing(features, sample_rate, stride)
+    targets = targets_of(task, vocabulary, classes, examples)
+    entries, collected = _selected(examples, framing, targets, max_duration, faults)
+    if balance:
+        entries = balanced(entries, balance, seed)
     planner = Planner(
         entries, framing, shuffle=shuffle, seed=seed, buckets=buckets,
         batch_size=None if batch_seconds is not None else batch_size or 16,
@@ -166,11 +182,11 @@ def batches(
     plan = Plan(planner, entries, collected, len(examples), initial_epoch)
     changes = augmentation is not None and augmentation.changes_signal
     keeps = features is not None and cache is not None and not changes
-    store = _store(cache, features if keeps else framing.sample_rate)
+    store = _store(cache, features if keeps else framing)
     in_graph = None
-    if records is None and wanted(decoder):
+    if records is None and framing.channels is None and wanted(decoder):
         in_graph = GraphDecoder(
-            entries, planner, store, framing.sample_rate, forced=decoder == "tensorflow-io", workers=workers
+            entries, planner, store, int(framing.sample_rate), forced=decoder == "tensorflow-io", workers=workers
         )
     decode = None if in_graph is None else in_graph.finish
     source: Source
@@ -180,7 +196,20 @@ def batches(
         source = FeatureSource(one_by_one(features), features.num_features, framing, store, decode)
     else:
         source = Source(framing, store, augmentation if changes else None, decode)
-    return _dataset(Loader(entries, planner, source, collected), plan, features, augmentation, in_graph, workers, views)
+    mix = _mixer(planner, mixup, entries, classes) if mixup else None
+    loader = Loader(entries, planner, source, targets, collected, mix)
+    return _dataset(loader, plan, features, augmentation, in_graph, workers, views)
+
+
+def _mixer(
+    planner: Planner, alpha: float, entries: Sequence[Entry], classes: Sequence[str] | None
+) -> Callable[[Loaded, int, int], Loaded]:
+    """What mixes the rows of a batch, given its epoch and step."""
+    target = entries[0].target
+    if target.ndim and not np.issubdtype(target.dtype, np.floating):
+        raise ValueError(f"`mixup` needs one class an example, or tags. Received: mixup={alpha} with other targets.")
+    count = len(classes) if classes is not None else 1 + max(int(entry.target.max()) for entry in entries)
+    return lambda batch, epoch, step: mixed(batch, alpha, count, planner.mixing(epoch, step))
 
 
 def _dataset(
@@ -197,10 +226,13 @@ def _dataset(
     given = loader.source.width  # None where what is loaded are signals
     layer = features if given is None else None
     graph = None if features is None else FeatureGraph(layer, augmentation, warp_of(features, augmentation), views)
+    target = plan.entries[0].target
+    soft = loader.mix is not None or target.dtype != np.int32
     dataset = passes(
         loader.load, plan, steps=plan.steps, finish=graph, workers=workers, views=views,
-        shapes=([rows, None] if given is None else [rows, None, given],
-                [rows] if plan.entries[0].target.ndim == 0 else [rows, None]),
+        shapes=([rows, None, *loader.source.padded(0)[1:]],
+                [rows, None] if soft or target.ndim else [rows]),
+        target_type=tf.float32 if soft else tf.int32,
         names=("signal", "length") if features is None else ("features", "frames"),
         decoded=None if in_graph is None else in_graph.apply,
     )  # fmt: skip
@@ -227,7 +259,7 @@ def write_tfrecords(
         folder: Where to write; appears whole or not at all.
         shards: Number of files.
         overwrite: Whether to replace records that are there.
-        **options: `classes`, `decoder`, `faults`, `max_duration`, `stride` and `workers`, as for `batches`.
+        **options: `classes`, `decoder`, `faults`, `max_duration`, `stride`, `task` and `workers`, as for `batches`.
 
     Returns:
         Number of examples written; the others are in `faults`.
@@ -236,7 +268,7 @@ def write_tfrecords(
         FileExistsError: The folder is there and `overwrite` is false, or it holds something else.
         OSError: The disk is full or refuses; no partial folder stays behind.
     """
-    unknown = set(options) - {"classes", "decoder", "faults", "max_duration", "stride", "workers"}
+    unknown = set(options) - {"classes", "decoder", "faults", "max_duration", "stride", "task", "workers"}
     if unknown:
         raise TypeError(f"`write_tfrecords` has no option {', '.join(sorted(unknown))}. See its documentation.")
     written = 0
@@ -254,15 +286,12 @@ def write_tfrecords(
 def _selected(
     examples: Sequence[Example],
     framing: Framing,
-    vocabulary: Vocabulary | None,
-    classes: Sequence[str] | None,
+    targets: Targets,
     max_duration: float | None,
     faults: Faults | None,
 ) -> tuple[list[Entry], Faults]:
     collected = Faults() if faults is None else faults
-    entries = select(
-        examples, framing, vocabulary=vocabulary, classes=classes, max_duration=max_duration, faults=collected
-    )
+    entries = select(examples, framing, targets=targets, max_duration=max_duration, faults=collected)
     if not entries:
         raise ValueError(f"No example is left to make a batch of. {collected.summary(len(examples))}")
     if faults is None and len(collected):
@@ -336,23 +365,25 @@ class EpochOrder(keras.callbacks.Callback):
         self._plan.epoch = epoch
 
 
-def _rate(features: keras.Layer | None, sample_rate: int | None) -> int:
+def _framing(features: keras.Layer | None, sample_rate: float | None, stride: int) -> Framing:
     if features is None:
         if sample_rate is None:
             raise ValueError("`sample_rate` must be given where `features` is None. Received: sample_rate=None.")
-        return sample_rate
+        return Framing(sample_rate, int, stride)
     if sample_rate not in (None, features.sample_rate):
         raise ValueError(
             f"`sample_rate` must be the features', {features.sample_rate} Hz. Received: {sample_rate}. Leave it out."
         )
-    return int(features.sample_rate)
+    channels = getattr(features, "channels", None)
+    return Framing(features.sample_rate, features.frame_count, stride, features.window, features.hop, channels)
 
 
-def _store(cache: str | os.PathLike | None, kept: keras.Layer | int) -> Store:
+def _store(cache: str | os.PathLike | None, kept: keras.Layer | Framing) -> Store:
     if cache is None:
         return Nothing()
     if cache == "memory":
         return Memory()
-    if isinstance(kept, int):
-        return Folder(cache, f"signal at {kept} Hz")
+    if isinstance(kept, Framing):
+        channels = "" if kept.channels is None else f", {kept.channels} channels"
+        return Folder(cache, f"signal at {kept.sample_rate} Hz{channels}")
     return Folder(cache, fingerprint(kept))

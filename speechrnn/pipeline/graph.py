@@ -41,8 +41,10 @@ def own(features: keras.Layer) -> keras.Layer:
 def one_by_one(features: keras.Layer) -> Callable[[np.ndarray], np.ndarray]:
     """Features `(frames, features)` of one signal, for a cache that misses."""
     layer = own(features)
+    channels = getattr(features, "channels", None)
+    shape = [1, None] if channels is None else [1, None, channels]
 
-    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.float32), tf.TensorSpec([1], tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32), tf.TensorSpec([1], tf.int32)])
     def compute(signal: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         return layer(signal, length, training=False)
 
@@ -130,6 +132,7 @@ def passes(
     decoded: Callable[[tf.data.Dataset], tf.data.Dataset] | None,
     workers: int,
     views: int = 1,
+    target_type: tf.DType = tf.int32,
 ) -> tf.data.Dataset:
     """A dataset each pass over which is the epoch that `state` counts.
 
@@ -143,6 +146,7 @@ def passes(
         decoded: Adds signals decoded in the graph to the steps, or None.
         workers: Batches in the making at a time.
         views: Times that `finish` gives every row; target and weight are repeated as often.
+        target_type: Type of the target.
     """
     rows = shapes[0][0]
 
@@ -151,7 +155,7 @@ def passes(
         return batch.values, batch.lengths, batch.target, batch.weight, batch.seeds
 
     def make(epoch: tf.Tensor, step: tf.Tensor, *given: tf.Tensor) -> tuple:
-        types = [tf.float32, tf.int32, tf.int32, tf.float32, tf.int32]
+        types = [tf.float32, tf.int32, target_type, tf.float32, tf.int32]
         tensors = tf.numpy_function(loaded, [epoch, step, *given], types)
         for tensor, shape in zip(tensors, (shapes[0], [rows], shapes[1], [rows], [rows, 2]), strict=True):
             tensor.set_shape(shape)

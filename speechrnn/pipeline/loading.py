@@ -14,23 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn import audio
+from speechrnn import audio, signals
 from speechrnn.faults import Faults, data_error
 from speechrnn.features.augment import Augmentation, augment_signal
 from speechrnn.pipeline.cache import Store, through
 from speechrnn.pipeline.planning import Planner
-from speechrnn.pipeline.selection import Entry, Framing, name
+from speechrnn.pipeline.selection import Entry, Framing, Targets, name
 
 _ROUNDING = 0.02
 """Seconds by which a signal may outlast its manifest line (rounded durations, resampling); it is cut."""
 
 
-def read(entry: Entry, sample_rate: int) -> np.ndarray:
-    """The example's samples, float32 `(samples,)`, with soundfile and soxr."""
+def read(entry: Entry, sample_rate: float, channels: int | None = None) -> np.ndarray:
+    """The example's samples: float32 `(samples,)` of audio, or `(samples, channels)` of a signal of any format."""
     example = entry.example
+    if channels is not None:
+        return signals.read_example(example, channels=channels, sample_rate=sample_rate)[0]
     signal, _ = audio.read(
         example.path,
-        sample_rate=sample_rate,
+        sample_rate=int(sample_rate),
         offset=example.offset,
         duration=example.duration,
         channel=example.channel,
@@ -44,9 +46,10 @@ class Loaded:
     """A padded batch.
 
     Attributes:
-        values: float32 `(batch, samples)`, or features `(batch, frames, features)`.
+        values: float32 `(batch, samples[, channels])`, or features `(batch, frames, features)`.
         lengths: int32 `(batch,)`, valid samples or frames.
-        target: int32 `(batch, labels)`, padded with 0, or class indices `(batch,)`.
+        target: int32 `(batch, labels)`, padded, or class indices `(batch,)`; float32 `(batch, classes)` of several
+            classes at once.
         weight: float32 `(batch,)`: 1, or 0 for a row that stands in for another.
         seeds: int32 `(batch, 2)`, for the augmentation of features.
     """
@@ -87,19 +90,23 @@ class Source:
 
     def padded(self, limit: int) -> tuple[int, ...]:
         """Shape of a row padded to `limit` samples."""
-        return (limit,)
+        return self._framing.shape(limit)
+
+    def logit_frames(self, row: np.ndarray) -> int:
+        """Frames of the network's output for a row."""
+        return self._framing.logit_frames(len(row))
 
     def stand_in(self) -> np.ndarray:
         """A row for a batch in which every row failed: the shortest silence that has a frame."""
         length = 1
         while self._framing.frame_count(length) < 1:
             length *= 2
-        return np.zeros(length, np.float32)
+        return np.zeros(self._framing.shape(length), np.float32)
 
     def decoded(self, entry: Entry, given: np.ndarray | None) -> np.ndarray:
         """The whole signal of an entry, checked against what the manifest promised."""
         rate = self._framing.sample_rate
-        signal = read(entry, rate) if self._decode is None else self._decode(entry, given)
+        signal = read(entry, rate, self._framing.channels) if self._decode is None else self._decode(entry, given)
         excess = len(signal) - entry.length
         if excess > _ROUNDING * rate:
             raise data_error(
@@ -131,7 +138,7 @@ class Source:
             drawn = self._augmentation  # but for the speed, which the plan has drawn: lengths follow from it
             if drawn.speed is not None:
                 drawn = dataclasses.replace(drawn, speed=(speed, speed))
-            signal = augment_signal(signal, self._framing.sample_rate, drawn, rng())[:limit]
+            signal = augment_signal(signal, int(self._framing.sample_rate), drawn, rng())[:limit]
             if self._framing.logit_frames(len(signal)) < max(1, entry.required):
                 return None
         return signal
@@ -170,6 +177,10 @@ class FeatureRows(Source):
         """One frame of zeros."""
         return np.zeros((1, self._width), np.float32)
 
+    def logit_frames(self, row: np.ndarray) -> int:
+        """Frames of the network's output for a row."""
+        return -(-len(row) // self._framing.stride)
+
 
 class FeatureSource(FeatureRows):
     """Features that are kept instead of the signals they come from.
@@ -197,13 +208,25 @@ class Loader:
         entries: The examples that were kept.
         planner: Their batches by epoch.
         source: What the rows are made of.
+        targets: What they are to be learnt as.
         faults: Collects what fails, each example once.
+        mix: Changes a whole batch, given its epoch and step; or None.
     """
 
-    def __init__(self, entries: Sequence[Entry], planner: Planner, source: Source, faults: Faults) -> None:
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        planner: Planner,
+        source: Source,
+        targets: Targets,
+        faults: Faults,
+        mix: Callable[[Loaded, int, int], Loaded] | None = None,
+    ) -> None:
         self._entries = entries
         self._planner = planner
         self.source = source
+        self._targets = targets
+        self.mix = mix
         self._faults = faults
         self._failed: set[int] = set()
         self._lock = threading.Lock()
@@ -225,17 +248,20 @@ class Loader:
         values = [rows[p] if p >= 0 else None for p in chosen]
         filled = [self.source.stand_in() if row is None else row for row in values]
         entries = [self._entries[batch.indices[p]] if p >= 0 else None for p in chosen]
-        return Loaded(
+        loaded = Loaded(
             values=_padded(filled, self.source.padded(batch.length)),
             lengths=np.array([len(row) for row in filled], np.int32),
-            target=self._targets(entries, batch.length),
+            target=self._target(entries, filled, batch.length),
             weight=weight,
             seeds=self._planner.seeds(epoch, [0 if entry is None else entry.index for entry in entries]),
         )
+        return loaded if self.mix is None else self.mix(loaded, epoch, step)
 
     def _row(self, entry: Entry, epoch: int, speed: float, limit: int, given: np.ndarray | None) -> np.ndarray | None:
         try:
-            return self.source.row(entry, speed, limit, lambda: self._planner.generator(epoch, entry.index), given)
+            return self.source.row(
+                entry, speed, limit, lambda: self._planner.generator(epoch, entry.index, entry.copy), given
+            )
         except (OSError, ValueError) as error:
             with self._lock:
                 told = entry.index in self._failed
@@ -244,13 +270,16 @@ class Loader:
                 self._faults.add_error(name(entry.example), error)
             return None
 
-    def _targets(self, entries: Sequence[Entry | None], length: int) -> np.ndarray:
-        if self._entries[0].target.ndim == 0:
-            return np.array([0 if entry is None else entry.target for entry in entries], np.int32)
-        target = np.zeros((len(entries), self._planner.label_length(length)), np.int32)
-        for row, entry in zip(target, entries, strict=True):
+    def _target(self, entries: Sequence[Entry | None], rows: Sequence[np.ndarray], length: int) -> np.ndarray:
+        first = self._entries[0].target
+        if first.ndim == 0 or first.dtype != np.int32:  # of one size
+            return np.array([np.zeros_like(first) if entry is None else entry.target for entry in entries])
+        shape = len(entries), self._planner.label_length(length)
+        target = np.full(shape, self._targets.padding, np.int32)
+        for into, entry, row in zip(target, entries, rows, strict=True):
             if entry is not None:
-                row[: len(entry.target)] = entry.target
+                found = self._targets.resized(entry.target, self.source.logit_frames(row))
+                into[: len(found)] = found
         return target
 
 

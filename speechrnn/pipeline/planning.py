@@ -16,7 +16,7 @@ from speechrnn.pipeline import bucketing
 from speechrnn.pipeline.selection import Entry, Framing
 
 _SIMULATED_EPOCHS = 8
-_ORDER, _SPEED, _SIGNAL, _FEATURES = range(4)
+_ORDER, _SPEED, _SIGNAL, _FEATURES, _MIXING = range(5)
 """What a random stream is for; the last number of its seed."""
 
 
@@ -94,9 +94,13 @@ class Planner:
         """Labels that rows padded to `length` samples are padded to: few shapes, and none without its labels."""
         return min(self._labels, self._framing.logit_frames(length))
 
-    def generator(self, epoch: int, index: int) -> np.random.Generator:
-        """Source of the augmentation of one example's signal in one epoch."""
-        return np.random.default_rng([self._seed, epoch, _SIGNAL, index])
+    def generator(self, epoch: int, index: int, copy: int = 0) -> np.random.Generator:
+        """Source of the augmentation of one example's signal in one epoch, of its first appearance or of a copy."""
+        return np.random.default_rng([self._seed, epoch, _SIGNAL, index, *([copy] if copy else [])])
+
+    def mixing(self, epoch: int, step: int) -> np.random.Generator:
+        """Source of what mixes the rows of one batch."""
+        return np.random.default_rng([self._seed, epoch, _MIXING, step])
 
     def seeds(self, epoch: int, indices: Sequence[int]) -> np.ndarray:
         """Seeds int32 `(rows, 2)` of the augmentation of the examples' features."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
 from speechrnn.faults import Faults
 from speechrnn.manifest import Example
-from speechrnn.text import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -22,15 +21,51 @@ class Framing:
         sample_rate: Samples per second of the signals.
         frame_count: Feature frames of a signal of so many samples.
         stride: Feature frames to an output frame of the network.
+        window: Samples in a feature frame.
+        hop: Samples from one feature frame to the next.
+        channels: Of a signal `(samples, channels)`; None for a mono signal `(samples,)`.
     """
 
-    sample_rate: int
+    sample_rate: float
     frame_count: Callable[[int], int]
     stride: int = 1
+    window: int = 1
+    hop: int = 1
+    channels: int | None = None
 
     def logit_frames(self, length: int) -> int:
         """Frames of the network's output for a signal of `length` samples."""
         return -(-int(self.frame_count(length)) // self.stride)
+
+    def times(self, length: int) -> np.ndarray:
+        """Seconds from the start to the middle of each frame of the network's output, within the signal."""
+        first = (self.window + (self.stride - 1) * self.hop) / 2
+        middle = first + self.stride * self.hop * np.arange(self.logit_frames(length))
+        return np.minimum(middle, length - 0.5) / self.sample_rate
+
+    def shape(self, length: int) -> tuple[int, ...]:
+        """Shape of a signal of `length` samples."""
+        return (length,) if self.channels is None else (length, self.channels)
+
+
+Fault = tuple[str, str]
+"""Kind and message of a fault, as `Faults.add` takes them."""
+
+
+class Targets(Protocol):
+    """What examples are to be learnt as; see `speechrnn.pipeline.targets`."""
+
+    padding: int
+    """What a target that is shorter than others is filled with."""
+
+    def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
+        """The target of an example of `length` samples, or why it has none."""
+
+    def required_frames(self, target: np.ndarray) -> int:
+        """The fewest output frames that the target needs."""
+
+    def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
+        """The target of a row that has `frames` output frames, since its speed was changed."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +76,10 @@ class Entry:
         index: Its place in the examples given, which its random numbers derive from.
         example: The manifest's line.
         length: Samples at the pipeline's rate, from the manifest's duration.
-        target: int32 `(labels,)`, empty where there is none; or a class, int32 `()`.
+        target: int32 `(labels,)`, empty where there is none; a class, int32 `()`; a class for each logit frame, int32
+            `(frames,)`; or which classes are true, float32 `(classes,)`.
         required: Fewest logit frames in which CTC can write the target.
+        copy: How many times the example was there before, where rare classes are repeated.
     """
 
     index: int
@@ -50,42 +87,29 @@ class Entry:
     length: int
     target: np.ndarray
     required: int
-
-
-def required_frames(ids: Sequence[int]) -> int:
-    """The fewest frames in which CTC can write `ids`: their number and one blank for each repeat."""
-    return len(ids) + sum(a == b for a, b in pairwise(ids))
+    copy: int = 0
 
 
 def select(
     examples: Sequence[Example],
     framing: Framing,
     *,
-    vocabulary: Vocabulary | None,
-    classes: Sequence[str] | None = None,
+    targets: Targets,
     max_duration: float | None = None,
     faults: Faults,
 ) -> list[Entry]:
     """Examples that can be used; the others are named in `faults`, one kind each."""
     entries = []
-    labelled = vocabulary is None and any(example.label is not None for example in examples)
     for index, example in enumerate(examples):
         length = round(example.duration * framing.sample_rate)
         fault = _unusable(example, length, framing, max_duration)
-        target: list[int] = []
-        if fault is None and vocabulary is not None:
-            fault = _unwritable(example, vocabulary)
-            if fault is None:
-                target = vocabulary.encode(example.text or "")
-                fault = _too_short(target, framing.logit_frames(length))
-        label = 0
-        if fault is None and labelled:
-            label, fault = _class_of(example, classes)
+        target = None
         if fault is None:
-            ids = np.asarray(label if labelled else target, dtype=np.int32)
-            entries.append(Entry(index, example, length, ids, required_frames(target)))
+            target, fault = targets.of(example, length, framing)
+        if target is None or fault is not None:
+            faults.add(name(example), *(fault or ("without a target", f"{example.path}: has no target.")))
         else:
-            faults.add(name(example), *fault)
+            entries.append(Entry(index, example, length, target, targets.required_frames(target)))
     return entries
 
 
@@ -104,36 +128,4 @@ def _unusable(example: Example, length: int, framing: Framing, max_duration: flo
         )
     if framing.frame_count(length) < 1:
         return "shorter than one frame", f"{example.path}: {example.duration:.4f} s is less than one feature frame."
-    return None
-
-
-def _unwritable(example: Example, vocabulary: Vocabulary) -> tuple[str, str] | None:
-    if example.text is None:
-        return "without a text", f"{example.path}: has no `text`, which training on a vocabulary needs."
-    missing = vocabulary.missing(example.text)
-    if missing:
-        shown = " ".join(repr(c) for c in sorted(missing))
-        return "with characters outside the vocabulary", (
-            f"{example.path}: {shown} in {example.text!r}. Normalise the text, or make the vocabulary from it."
-        )
-    return None
-
-
-def _class_of(example: Example, classes: Sequence[str] | None) -> tuple[int, tuple[str, str] | None]:
-    label = example.label
-    if classes is not None and isinstance(label, str) and label in classes:
-        return list(classes).index(label), None
-    if classes is None and isinstance(label, int):
-        return label, None
-    known = "an integer, or give `classes`" if classes is None else f"one of {', '.join(map(str, classes))}"
-    return 0, ("with an unknown label", f"{example.path}: `label` must be {known}. Received: {label!r}.")
-
-
-def _too_short(target: Sequence[int], frames: int) -> tuple[str, str] | None:
-    needed = required_frames(target)
-    if frames < needed:
-        return "too short for their text", (
-            f"the text needs at least {needed} output frames, and the audio gives {frames}. "
-            "Check that text and audio belong together, or use a smaller stride."
-        )
     return None

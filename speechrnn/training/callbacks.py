@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from speechrnn import files
-from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.bundle import Bundle
 from speechrnn.training.optimizer import averaged_weights, inner
 from speechrnn.training.options import TrainingOptions
-from speechrnn.training.scoring import Scorer
+from speechrnn.training.tasks import Scores, Task
 
 __all__ = ["Bookkeeping", "RichProgress", "RunState", "save_model"]
 
@@ -29,7 +30,7 @@ class RunState:
     epoch: int = 0
     """Epochs done."""
     best: float = float("inf")
-    """Lowest value of what is monitored so far."""
+    """Lowest value so far of what is monitored; for what is the better the higher, its negative."""
     best_epoch: int = 0
     """The epoch of that, counted from 1; 0 before the first validation."""
     seconds: float = 0.0
@@ -70,10 +71,9 @@ def _generators(model: keras.Model) -> list[keras.Variable]:
     return [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
 
 
-def save_model(model: SpeechRecognizer, path: Path) -> None:
-    """Save the recogniser without its optimiser, whole or not at all."""
-    # A fresh shell over the same parts: `model` is compiled, and Keras would save the optimiser with it.
-    bare = SpeechRecognizer(model.features, model.network, model.vocabulary, card=model.card, name=model.name)
+def save_model(model: Bundle, path: Path) -> None:
+    """Save the model without its optimiser, whole or not at all."""
+    bare = model.bare()
     partial = path.with_name(f".{path.stem}.part.keras")
     try:
         bare.save(partial, overwrite=True)
@@ -90,14 +90,22 @@ class Bookkeeping(keras.callbacks.Callback):
         options: The run's options.
         out: The best model's file.
         folder: Where state and log go.
+        task: What the model is trained for.
         scorer: Scores the model on the validation set; without it the last model is the best.
     """
 
     def __init__(
-        self, state: RunState, options: TrainingOptions, out: Path, folder: Path, scorer: Scorer | None
+        self,
+        state: RunState,
+        options: TrainingOptions,
+        out: Path,
+        folder: Path,
+        task: Task,
+        scorer: Callable[[], Scores] | None,
     ) -> None:
         super().__init__()
-        self.state, self.options, self.out, self.folder, self.scorer = state, options, out, folder, scorer
+        self.state, self.options, self.out, self.folder = state, options, out, folder
+        self.task, self.scorer = task, scorer
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the epoch's clock."""
@@ -118,7 +126,7 @@ class Bookkeeping(keras.callbacks.Callback):
         if self.scorer and ((epoch + 1) % self.options.validate_every == 0 or last):
             with averaged_weights(self.model):
                 logs.update(self.scorer().logs())
-                self._keep_if_best(logs[f"val_{self.options.monitor}"])
+                self._keep_if_best(self.task.badness(logs))
         state.seconds += time.perf_counter() - self._started
         row = {name: float(value) for name, value in logs.items()}
         state.history.append({"epoch": epoch + 1, **row, "seconds": round(state.seconds, 2)})
@@ -144,14 +152,14 @@ class Bookkeeping(keras.callbacks.Callback):
 
 
 class RichProgress(keras.callbacks.Callback):
-    """A bar over the whole run with loss, token error rate, learning rate, gradient norm and time left.
+    """A bar over the whole run with loss, training errors, learning rate, gradient norm and time left.
 
     On a terminal the bar moves; elsewhere there is one line an epoch. Both go to stderr.
     """
 
-    def __init__(self, state: RunState, options: TrainingOptions, console: Console | None = None) -> None:
+    def __init__(self, state: RunState, options: TrainingOptions, task: Task, console: Console | None = None) -> None:
         super().__init__()
-        self.state, self.options = state, options
+        self.state, self.options, self.task = state, options, task
         self.console = console or Console(stderr=True)
         self._progress: Progress | None = None
 
@@ -184,7 +192,7 @@ class RichProgress(keras.callbacks.Callback):
             return
         logs, optimizer = logs or {}, inner(self.model.optimizer)
         text = (
-            f"loss {logs.get('loss', float('nan')):.2f} token errors {logs.get('token_error_rate', 0):.1%} "
+            f"loss {logs.get('loss', float('nan')):.2f} {self.task.trained(logs)} "
             f"rate {float(optimizer.learning_rate):.1e} gradient {float(optimizer.gradient_norm):.1f}"
         )
         self._progress.update(self._task, advance=1, text=text, epoch=self.state.epoch + 1)
@@ -195,11 +203,11 @@ class RichProgress(keras.callbacks.Callback):
         parts = [
             f"epoch {epoch + 1}/{self.options.epochs}",
             f"loss {row['loss']:.2f}",
-            f"token errors {row['token_error_rate']:.1%}",
+            self.task.trained(row),
         ]
         if "val_loss" in row:
             best = "  best" if self.state.best_epoch == epoch + 1 else ""
-            parts.append(f"validation loss {row['val_loss']:.2f} WER {row['val_wer']:.1%}{best}")
+            parts.append(f"validation loss {row['val_loss']:.2f} {self.task.validated(row)}{best}")
         parts.append(f"gradient {row['gradient_norm']:.1f}")
         parts.append(f"rate {row['learning_rate']:.1e}")
         parts.append(f"{row['seconds']:.0f} s")

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.bundle import Bundle
 from speechrnn.training.options import TrainingOptions
 
 __all__ = ["GuardedAdamW", "averaged_weights", "inner", "make_optimizer"]
@@ -137,7 +137,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def make_optimizer(options: TrainingOptions, model: SpeechRecognizer, steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(options: TrainingOptions, model: Bundle, steps: int) -> keras.optimizers.Optimizer:
     """AdamW with warm-up and cosine decay over `steps` steps, clipping and averaging as `options` say.
 
     For a model with float16 layers it is wrapped into a loss scaler: small gradients would vanish.

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -17,9 +18,9 @@ class TrainingOptions:
     epochs: int = 60
     """Passes over the training manifest."""
     batch_size: int = 16
-    """Utterances in a batch."""
+    """Examples in a batch."""
     batch_seconds: float | None = None
-    """Seconds of audio in a batch, padding counted, instead of a number of utterances."""
+    """Seconds of signal in a batch, padding counted, instead of a number of examples."""
     learning_rate: float = 1.5e-3
     """Highest learning rate, reached at the end of the warm-up."""
     warmup: float = 0.1
@@ -34,8 +35,20 @@ class TrainingOptions:
     """Momentum of the moving average of the weights that is validated and saved, such as 0.998; 0 turns it off."""
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work a step."""
-    monitor: Literal["wer", "loss"] = "wer"
-    """What decides which epoch is the best: validation word error rate, or validation loss."""
+    class_weights: tuple[str, ...] = ()
+    """Weights of a classifier's classes in the loss: "balanced" (rare ones count as much as frequent ones), "sqrt" (half
+    way there), or NAME=NUMBER for some of them."""
+    label_smoothing: float = 0.0
+    """Share of a classifier's target that all classes get alike, such as 0.1."""
+    focal: float = 0.0
+    """Exponent of the focal loss of a classifier, such as 2; 0 is plain cross entropy."""
+    balance: float = 0.0
+    """How much a classifier's rare classes are repeated: 1 until all are equally frequent, 0 not at all."""
+    mixup: float = 0.0
+    """Parameter of the Beta distribution of mixup, such as 0.2, for a classifier of whole signals; 0 mixes none."""
+    monitor: Literal["auto", "wer", "loss", "accuracy", "macro_f1"] = "auto"
+    """What decides which epoch is the best, on the validation set: word error rate of a recogniser, accuracy or mean F1
+    of the classes of a classifier, or the loss; by default the word error rate, or the mean F1."""
     patience: int = 0
     """Epochs without a better one after which training stops; 0 trains them all."""
     validate_every: int = 1
@@ -59,11 +72,18 @@ class TrainingOptions:
         for name in ("learning_rate", "final_learning_rate"):
             value = getattr(self, name)
             _require(math.isfinite(value) and value > 0, name, "positive", value)
-        for name in ("warmup", "average"):
+        if isinstance(self.class_weights, Mapping):
+            given = tuple(f"{name}={weight}" for name, weight in self.class_weights.items())
+        else:
+            given = (self.class_weights,) if isinstance(self.class_weights, str) else tuple(self.class_weights)
+        object.__setattr__(self, "class_weights", given)  # JSON gives lists
+        for name in ("warmup", "average", "label_smoothing"):
             _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
-        for name in ("weight_decay", "clip_norm", "consistency", "patience"):
+        _require(0 <= self.balance <= 1, "balance", "in [0, 1]", self.balance)
+        for name in ("weight_decay", "clip_norm", "consistency", "patience", "focal", "mixup"):
             _require(getattr(self, name) >= 0, name, "zero or positive", getattr(self, name))
-        _require(self.monitor in ("wer", "loss"), "monitor", '"wer" or "loss"', self.monitor)
+        known = ("auto", "wer", "loss", "accuracy", "macro_f1")
+        _require(self.monitor in known, "monitor", f"one of {', '.join(known)}", self.monitor)
         if self.batch_seconds is not None:
             _require(self.batch_seconds > 0, "batch_seconds", "positive", self.batch_seconds)
 

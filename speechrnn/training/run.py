@@ -1,4 +1,4 @@
-"""`train()`: a recogniser, examples and options in; the best model, its log and its state out."""
+"""`train()`: a model, examples and options in; the best model, its log and its state out."""
 
 import importlib.util
 import os
@@ -10,16 +10,15 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
-from speechrnn import diagnostics, files, pipeline
+from speechrnn import diagnostics, files
+from speechrnn.bundle import Bundle
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
-from speechrnn.losses import CTC
 from speechrnn.manifest import Example
-from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
-from speechrnn.training.scoring import Scorer
+from speechrnn.training.tasks import Task, task_of
 
 __all__ = ["TrainingRun", "train"]
 
@@ -43,7 +42,7 @@ class TrainingRun:
 
 
 def train(
-    model: SpeechRecognizer,
+    model: Bundle,
     examples: Sequence[Example],
     *,
     out: str | os.PathLike[str],
@@ -56,17 +55,17 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> TrainingRun:
-    """Train a recogniser with Keras's `fit`, and save the best one.
+    """Train a recogniser or a classifier with Keras's `fit`, and save the best one.
 
     Beside `out` (say `an4.keras`) a folder `an4.training/` holds the log, the options, the last model and, after every
     epoch, the state: a run that was killed goes on from there with `resume=True` and ends as if it had not been.
     Ctrl-C saves what there is and returns.
 
     Args:
-        model: The recogniser; it is trained in place and ends with the weights of the last epoch.
-        examples: Examples with a text, to learn from.
+        model: A `SpeechRecognizer` or a `SequenceClassifier`; it is trained in place and ends with the weights of the last epoch.
+        examples: Examples with a text, or with a label, labels or tags as the classifier's task needs, to learn from.
         out: The best model's file, ending in `.keras`.
-        valid: Examples of other speakers that decide which epoch is the best.
+        valid: Examples of other speakers or subjects that decide which epoch is the best.
         options: How to train.
         augmentation: How to vary the training examples; not at all where it is not given.
         resume: Go on from the state beside `out`. Without a state there, begin.
@@ -80,25 +79,27 @@ def train(
 
     Raises:
         FileExistsError: `out` exists and is not of a run to resume, and `overwrite` is not set.
-        ValueError: No example can be used, or the state beside `out` belongs to other options.
+        ValueError: No example can be used, an option is for models of another kind, or the state beside `out` belongs
+            to other options.
     """
     options, out = options or TrainingOptions(), Path(out)
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     folder = out.with_suffix(".training")
     console = Console(stderr=True, quiet=not verbose)
+    task = task_of(model, options)
     if options.require_cudnn:
         diagnostics.require_cudnn(model)
     state = _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite)
     collected = Faults() if faults is None else faults
-    batches = _batches(model, examples, options, collected, augmentation, training=True, epoch=state.epoch)
-    scorer = Scorer(model, _batches(model, valid, options, collected, training=False)) if valid else None
+    batches = _batches(task, examples, collected, augmentation, training=True, epoch=state.epoch)
+    scorer = task.scorer(_batches(task, valid, collected, training=False)) if valid else None
     if len(collected):
         console.print(collected.summary(len(examples) + len(valid or ())), highlight=False, soft_wrap=True)
     steps = len(batches)
     model.compile(
         optimizer=make_optimizer(options, model, steps * options.epochs),
-        loss=CTC(consistency=options.consistency),
+        loss=task.loss(batches),
         jit_compile=False,
     )
     if state.epoch:
@@ -106,9 +107,9 @@ def train(
         console.print(f"resuming after epoch {state.epoch}", highlight=False, soft_wrap=True)
     for line in diagnostics.paths.describe(model):
         console.print(f"recurrent layers: {line}", highlight=False, soft_wrap=True)
-    progress = RichProgress(state, options, console)
+    progress = RichProgress(state, options, task, console)
     report = _gradient_report(options, folder)
-    around = [Bookkeeping(state, options, out, folder, scorer), progress, *_tensorboard(options, folder)]
+    around = [Bookkeeping(state, options, out, folder, task, scorer), progress, *_tensorboard(options, folder)]
     around += [*report, *callbacks]
     interrupted = False
     try:
@@ -163,19 +164,18 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
 
 
 def _batches(
-    model: SpeechRecognizer,
+    task: Task,
     examples: Sequence[Example],
-    options: TrainingOptions,
     faults: Faults,
     augmentation: Augmentation | None = None,
     *,
     training: bool,
     epoch: int = 0,
 ) -> tf.data.Dataset:
-    return pipeline.batches(
+    options = task.options
+    return task.batches(
         examples,
-        model.features,
-        model.vocabulary,
+        training=training,
         batch_size=None if options.batch_seconds else options.batch_size,
         batch_seconds=options.batch_seconds,
         shuffle=training,
@@ -184,8 +184,7 @@ def _batches(
         cache=options.cache,
         max_duration=options.max_duration,
         faults=faults,
-        stride=model.stride,
-        views=2 if training and options.consistency else 1,
+        stride=task.model.stride,
         initial_epoch=epoch,
     )
 

@@ -1,4 +1,4 @@
-"""Validation: loss, token and word errors of a recogniser over a dataset of batches."""
+"""Validation: what a model is worth on a dataset of batches, a recogniser or a classifier."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn import edits
+from speechrnn.classifier import SequenceClassifier
 from speechrnn.decoding.greedy import greedy
-from speechrnn.losses import ctc
+from speechrnn.losses import ClassLoss, ctc
 from speechrnn.recognizer import SpeechRecognizer
 
-__all__ = ["Score", "Scorer"]
+__all__ = ["ClassScore", "ClassScorer", "Score", "Scorer"]
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,74 @@ class Scorer:
                 losses.append(float(loss[row]))
         possible = [value for value in losses if np.isfinite(value)]
         return Score(float(np.mean(possible)) if possible else float("nan"), words, tokens)
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """What a classifier is worth on a dataset."""
+
+    loss: float
+    """Mean cross entropy in nats, without weights, smoothing or focus."""
+    true_positives: np.ndarray
+    """int `(classes,)`: rows, or frames that have a class, found to be of the class that they are."""
+    found: np.ndarray
+    """int `(classes,)`: those found to be of the class."""
+    there: np.ndarray
+    """int `(classes,)`: those that are of it."""
+    accuracy: float
+    """Share that is right; of rows and classes where several can be true."""
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean over the classes that are there or were found of `2 * hits / (found + there)`."""
+        total = self.found + self.there
+        return float(np.mean(2 * self.true_positives[total > 0] / total[total > 0])) if total.any() else 0.0
+
+    def logs(self) -> dict[str, float]:
+        """The rates under the names training logs them by."""
+        return {"val_loss": self.loss, "val_accuracy": self.accuracy, "val_macro_f1": self.macro_f1}
+
+
+class ClassScorer:
+    """Scores a classifier; the forward pass is traced once and kept.
+
+    Args:
+        model: The classifier.
+        batches: A dataset of `speechrnn.pipeline.batches`; it may be iterated many times.
+    """
+
+    def __init__(self, model: SequenceClassifier, batches: Iterable[Any]) -> None:
+        self._model, self._batches = model, batches
+        self._multi = model.task == "multi"
+        loss = ClassLoss(multi=self._multi)
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            logits = model(x, training=False)
+            return logits, loss.call(target, logits)
+
+        self._forward: Callable[..., tuple[tf.Tensor, tf.Tensor]] = forward
+
+    def __call__(self) -> ClassScore:
+        """Score the model as it stands."""
+        count = len(self._model.classes)
+        true, found, there = (np.zeros(count, int) for _ in range(3))
+        total, loss, right = 0, 0.0, 0
+        for x, target, weight in self._batches:
+            logits, losses = (np.asarray(v) for v in self._forward(x, target))
+            rows, target = np.asarray(weight) > 0, np.asarray(target)
+            known = rows if target.ndim == 1 or self._multi else rows[:, None] & (target >= 0)
+            loss += float(losses[known].sum())
+            truth, answer = self._chosen(target[known], logits[known])
+            true, found, there = true + (truth & answer).sum(0), found + answer.sum(0), there + truth.sum(0)
+            right += int((truth == answer).sum() if self._multi else (truth & answer).sum())
+            total += int(known.sum())
+        answers = total * (count if self._multi else 1)
+        return ClassScore(loss / total if total else float("nan"), true, found, there, right / max(1, answers))
+
+    def _chosen(self, target: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which classes are true, and which the model says: bool `(rows, classes)` each."""
+        if self._multi:
+            return target > 0.5, logits > 0
+        one = np.eye(logits.shape[-1], dtype=bool)
+        return one[target], one[logits.argmax(-1)]

@@ -1,0 +1,113 @@
+"""One vector for a whole sequence: pooling over the valid frames of each row."""
+
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+__all__ = ["AttentionPooling", "MaskedPooling"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class MaskedPooling(keras.layers.Layer):
+    """Mean, maximum or last of the valid frames of each row; what the padding holds never matters.
+
+    Args:
+        kind: "mean", "max" or "last".
+
+    Call arguments:
+        values: float `(batch, frames, features)`.
+        mask: bool `(batch, frames)`, True at the first frames of each row.
+
+    Returns:
+        float `(batch, features)`; zeros for a row without a valid frame.
+
+    Example:
+    >>> MaskedPooling("mean")(np.array([[[1.0], [3.0], [9.0]]]), np.array([[True, True, False]])).numpy().tolist()
+    [[2.0]]
+    """
+
+    def __init__(self, kind: Literal["mean", "max", "last"], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if kind not in ("mean", "max", "last"):
+            raise ValueError(f'`kind` must be "mean", "max" or "last". Received: {kind!r}.')
+        self.kind = kind
+        self.supports_masking = True
+
+    def call(self, values: Any, mask: Any) -> Any:
+        """See the class."""
+        shown = mask[..., None]
+        if self.kind == "max":
+            lowest = ops.where(shown, values, ops.full_like(values, -3e4))  # float16 holds it
+            return ops.where(ops.any(shown, axis=1), ops.max(lowest, axis=1), ops.zeros_like(values[:, 0]))
+        count = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
+        if self.kind == "last":
+            shown = (ops.arange(ops.shape(values)[1], dtype="int32")[None, :] == count - 1)[..., None]
+            count = ops.ones_like(count)
+        total = ops.sum(ops.where(shown, values, ops.zeros_like(values)), axis=1)
+        return total / ops.cast(ops.maximum(count, 1), total.dtype)
+
+    def compute_mask(self, values: Any, previous_mask: Any = None) -> None:
+        """None: there are no frames any more."""
+
+    def compute_output_spec(self, values: Any, mask: Any) -> keras.KerasTensor:
+        """Shape and dtype without computing."""
+        return keras.KerasTensor((values.shape[0], values.shape[-1]), self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "kind": self.kind}
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class AttentionPooling(keras.layers.Layer):
+    """Weighted means of the valid frames of each row, with weights that a frame's own values decide.
+
+    Each head has one score a frame, linear in its values; a softmax over the valid frames makes them weights.
+
+    Args:
+        heads: Number of weighted means.
+
+    Call arguments:
+        values: float `(batch, frames, features)`.
+        mask: bool `(batch, frames)`, True at the first frames of each row.
+
+    Returns:
+        float `(batch, heads * features)`; zeros for a row without a valid frame.
+
+    Reference:
+        Lin et al., "A structured self-attentive sentence embedding", ICLR 2017, with linear scores.
+    """
+
+    def __init__(self, heads: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if heads < 1:
+            raise ValueError(f"`heads` must be at least 1. Received: heads={heads}.")
+        self.heads = heads
+        self.supports_masking = True
+
+    def build(self, values_shape: Any, mask_shape: Any = None) -> None:
+        """Make the weights of the scores, which start at zero: the pooling starts as the mean."""
+        self.kernel = self.add_weight(shape=(values_shape[-1], self.heads), initializer="zeros", name="kernel")
+        self.built = True
+
+    def call(self, values: Any, mask: Any) -> Any:
+        """See the class."""
+        shown = mask[..., None]
+        values = ops.where(shown, values, ops.zeros_like(values))
+        scores = ops.cast(ops.matmul(values, ops.cast(self.kernel, values.dtype)), "float32")
+        weights = ops.softmax(ops.where(shown, scores, ops.full_like(scores, -1e30)), axis=1)
+        weights = ops.cast(ops.where(shown, weights, ops.zeros_like(weights)), values.dtype)
+        means = ops.matmul(ops.transpose(weights, (0, 2, 1)), values)
+        return ops.reshape(means, (-1, self.heads * values.shape[-1]))
+
+    def compute_mask(self, values: Any, previous_mask: Any = None) -> None:
+        """None: there are no frames any more."""
+
+    def compute_output_spec(self, values: Any, mask: Any) -> keras.KerasTensor:
+        """Shape and dtype without computing."""
+        return keras.KerasTensor((values.shape[0], self.heads * values.shape[-1]), self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "heads": self.heads}

@@ -1,0 +1,147 @@
+"""Losses of classifiers: one class, one a frame, or several at once; class weights, smoothing and focus."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+__all__ = ["ClassLoss", "sigmoid_cross_entropy", "softmax_cross_entropy"]
+
+
+def softmax_cross_entropy(
+    target: Any,
+    logits: Any,
+    *,
+    weights: Sequence[float] | None = None,
+    smoothing: float = 0.0,
+    focal: float = 0.0,
+) -> tf.Tensor:
+    """Cross entropy of exclusive classes.
+
+    `w * -sum_k q_k * (1 - p_k)**focal * log(p_k)`, where `q` is the target smoothed towards all classes alike and `w`
+    the target's class weight.
+
+    Args:
+        target: int `(batch,)` or `(batch, frames)`, -1 where nothing is known; or shares of the classes, float
+            `(batch, classes)`.
+        logits: float `(..., classes)`, unnormalised. Computed in float32.
+        weights: A weight for each class.
+        smoothing: Share of the target that all classes get alike.
+        focal: Exponent that takes weight from what is known well already.
+
+    Returns:
+        float32, the logits' shape without classes, in nats; 0 where the target is -1, with a zero gradient.
+
+    Reference:
+        Lin et al., "Focal loss for dense object detection", ICCV 2017, equation 5; smoothing as in Szegedy et al.,
+        "Rethinking the Inception architecture", CVPR 2016, section 7.
+    """
+    target, logits = tf.convert_to_tensor(target), tf.cast(logits, tf.float32)
+    count = logits.shape[-1]
+    if target.dtype.is_floating:
+        known, shares = tf.ones(tf.shape(logits)[:-1], tf.bool), target
+    else:
+        known, shares = target >= 0, tf.one_hot(tf.maximum(target, 0), count)
+    logits = tf.where(known[..., None], logits, 0.0)
+    log_p = tf.nn.log_softmax(logits)
+    smoothed = shares * (1.0 - smoothing) + smoothing / count
+    terms = smoothed * log_p
+    if focal:
+        terms *= (1.0 - tf.exp(log_p)) ** focal
+    losses = -tf.reduce_sum(terms, -1)
+    if weights is not None:
+        losses *= tf.linalg.matvec(shares, tf.constant(weights, tf.float32))
+    return tf.where(known, losses, 0.0)
+
+
+def sigmoid_cross_entropy(
+    target: Any,
+    logits: Any,
+    *,
+    weights: Sequence[float] | None = None,
+    smoothing: float = 0.0,
+    focal: float = 0.0,
+) -> tf.Tensor:
+    """Cross entropy of classes that do not exclude each other, the mean over them.
+
+    Args:
+        target: float `(..., classes)` in [0, 1].
+        logits: float `(..., classes)`, unnormalised. Computed in float32.
+        weights: A weight for each class where it is present.
+        smoothing: Share of each target that is moved to a half.
+        focal: Exponent that takes weight from what is known well already.
+
+    Returns:
+        float32 `(...)`, in nats.
+    """
+    target, logits = tf.cast(target, tf.float32), tf.cast(logits, tf.float32)
+    smoothed = target * (1.0 - smoothing) + smoothing / 2
+    present, absent = -tf.nn.softplus(-logits), -tf.nn.softplus(logits)
+    if focal:
+        present, absent = present * tf.sigmoid(-logits) ** focal, absent * tf.sigmoid(logits) ** focal
+    if weights is not None:
+        present *= tf.constant(weights, tf.float32)
+    return -tf.reduce_mean(smoothed * present + (1.0 - smoothed) * absent, -1)
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class ClassLoss(keras.losses.Loss):
+    """Mean classification loss of a batch: over its rows, or over all its frames that have a class.
+
+    Args:
+        multi: Whether classes do not exclude each other.
+        weights: A weight for each class, which multiplies its rows' losses.
+        smoothing: Label smoothing, in [0, 1).
+        focal: Exponent of the focal loss; 0 is plain cross entropy.
+
+    Call arguments:
+        y_true: int `(batch,)` or `(batch, frames)`, -1 where nothing is known; or float `(batch, classes)`.
+        y_pred: float logits, one axis of classes more than int targets have.
+        sample_weight: Optional float `(batch,)`.
+
+    Returns:
+        float32 scalar, nats a row or a frame; 0 if nothing is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        multi: bool = False,
+        weights: Sequence[float] | None = None,
+        smoothing: float = 0.0,
+        focal: float = 0.0,
+        name: str = "class_loss",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        if not 0 <= smoothing < 1 or not focal >= 0:
+            raise ValueError(
+                f"`smoothing` must be in [0, 1) and `focal` zero or positive. Received: {smoothing=}, {focal=}."
+            )
+        if weights is not None and not min(weights) >= 0:
+            raise ValueError(f"`weights` must be zero or positive. Received: {list(weights)}.")
+        self.multi, self.smoothing, self.focal = multi, smoothing, focal
+        self.weights = None if weights is None else [float(weight) for weight in weights]
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        """See the class."""
+        y_true = tf.convert_to_tensor(y_true)
+        losses = self.call(y_true, y_pred)
+        weight = tf.ones_like(losses)
+        if sample_weight is not None:
+            row = tf.cast(sample_weight, tf.float32)
+            weight *= tf.reshape(row, [-1] + [1] * (losses.shape.rank - 1))
+        if not y_true.dtype.is_floating:
+            weight = tf.where(y_true >= 0, weight, 0.0)
+        return tf.math.divide_no_nan(tf.reduce_sum(weight * losses), tf.reduce_sum(weight))
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        """Loss of each row or frame."""
+        function = sigmoid_cross_entropy if self.multi else softmax_cross_entropy
+        return function(y_true, y_pred, weights=self.weights, smoothing=self.smoothing, focal=self.focal)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {name: getattr(self, name) for name in ("multi", "weights", "smoothing", "focal")}
+        return {**super().get_config(), **own}

@@ -1,0 +1,7 @@
+"""Networks: functions that return a `keras.Model` from features and frame counts to logits."""
+
+from speechrnn.networks.classifier import recurrent_classifier
+from speechrnn.networks.ctc import recurrent_ctc
+from speechrnn.networks.parts import stride
+
+__all__ = ["recurrent_classifier", "recurrent_ctc", "stride"]

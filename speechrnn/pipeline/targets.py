@@ -1,0 +1,240 @@
+"""What an example is to be learnt as: a text, a class, a class for each frame, or several classes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from speechrnn.manifest import Example
+from speechrnn.pipeline.selection import Entry, Fault, Framing, Targets
+from speechrnn.text import Vocabulary
+
+TASKS = ("single", "multi", "frames")
+
+
+def targets_of(
+    task: str | None, vocabulary: Vocabulary | None, classes: Sequence[str] | None, examples: Sequence[Example]
+) -> Targets:
+    """The kind of target that the arguments of `batches` ask for.
+
+    Raises:
+        ValueError: They do not fit each other.
+    """
+    if task is None:
+        if vocabulary is not None:
+            return Texts(vocabulary)
+        return Labels(classes) if any(example.label is not None for example in examples) else Texts(None)
+    if task not in TASKS:
+        raise ValueError(f"`task` must be one of {', '.join(map(repr, TASKS))} or None. Received: {task!r}.")
+    if vocabulary is not None:
+        raise ValueError("A `task` is for classes. Received: a vocabulary as well. Leave one of them out.")
+    if task != "single" and classes is None:
+        raise ValueError(f"`classes` must name the classes. Received: classes=None with task={task!r}.")
+    kinds: dict[str, type[Labels | Tags | FrameLabels]] = {"single": Labels, "multi": Tags, "frames": FrameLabels}
+    return kinds[task](classes)
+
+
+def required_frames(ids: Sequence[int] | np.ndarray) -> int:
+    """The fewest frames in which CTC can write `ids`: their number and one blank for each repeat."""
+    return len(ids) + sum(a == b for a, b in pairwise(ids))
+
+
+class Texts:
+    """The text in the symbols of a vocabulary, int32 `(labels,)`; empty without a vocabulary."""
+
+    padding = 0
+
+    def __init__(self, vocabulary: Vocabulary | None) -> None:
+        self._vocabulary = vocabulary
+
+    def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
+        """See `Targets`."""
+        if self._vocabulary is None:
+            return np.zeros(0, np.int32), None
+        fault = _unwritable(example, self._vocabulary)
+        if fault is not None:
+            return None, fault
+        target = self._vocabulary.encode(example.text or "")
+        return np.asarray(target, np.int32), _too_short(target, framing.logit_frames(length))
+
+    def required_frames(self, target: np.ndarray) -> int:
+        """See `Targets`."""
+        return required_frames(target)
+
+    def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
+        """The target itself."""
+        return target
+
+
+class _Classes:
+    """What the kinds of classes share."""
+
+    padding = 0
+
+    def __init__(self, classes: Sequence[str] | None) -> None:
+        self._classes = classes
+        self._places = {name: place for place, name in enumerate(classes or ())}
+
+    def required_frames(self, target: np.ndarray) -> int:
+        """0: one frame is enough."""
+        return 0
+
+    def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
+        """The target itself."""
+        return target
+
+    def _place(self, label: Any) -> int | None:
+        """Number of a class; None if it is unknown."""
+        if self._classes is None:
+            return label if isinstance(label, int) else None
+        return self._places.get(label if isinstance(label, str) else str(label))
+
+    def _unknown(self, example: Example, what: str, received: Any) -> Fault:
+        known = "an integer, or give `classes`"
+        if self._classes is not None:
+            known = f"one of {', '.join(map(str, self._classes))}"
+        return "with an unknown label", f"{example.path}: {what} must be {known}. Received: {received!r}."
+
+
+class Labels(_Classes):
+    """The `label`, int32 `()`."""
+
+    def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
+        """See `Targets`."""
+        place = None if example.label is None else self._place(example.label)
+        if place is None:
+            return None, self._unknown(example, "`label`", example.label)
+        return np.asarray(place, np.int32), None
+
+
+class Tags(_Classes):
+    """Which classes `extra["tags"]` names, float32 `(classes,)`; a `label` counts as one tag."""
+
+    def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
+        """See `Targets`."""
+        tags = example.extra.get("tags")
+        if tags is None and example.label is not None:
+            tags = [example.label]
+        if not isinstance(tags, list | tuple):
+            return None, ("without labels", f'{example.path}: `extra["tags"]` must be a list. Received: {tags!r}.')
+        target = np.zeros(len(self._places), np.float32)
+        for tag in tags:
+            place = self._place(tag)
+            if place is None:
+                return None, self._unknown(example, "a tag", tag)
+            target[place] = 1.0
+        return target, None
+
+
+class FrameLabels(_Classes):
+    """The class in the middle of each output frame, int32 `(frames,)`, -1 where there is none.
+
+    `labels` are (start, end, class) in seconds from the example's start, or one class for each of any number of equal
+    parts of it; None is no class.
+    """
+
+    padding = -1
+
+    def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
+        """See `Targets`."""
+        if not example.labels:
+            return None, ("without labels", f"{example.path}: has no `labels`, which a class for each frame needs.")
+        times, duration = framing.times(length), length / framing.sample_rate
+        target = np.full(len(times), self.padding, np.int32)
+        segments = all(isinstance(label, tuple | list) for label in example.labels)
+        for index, label in enumerate(example.labels):
+            if segments:
+                fault = _wrong_segment(example, label, duration)
+                if fault is not None:
+                    return None, fault
+                start, end, label = label
+            else:
+                start, end = (duration * at / len(example.labels) for at in (index, index + 1))
+            if label is None:
+                continue
+            place = self._place(label)
+            if place is None:
+                return None, self._unknown(example, "each class in `labels`", label)
+            target[slice(*np.searchsorted(times, (start, end)))] = place
+        return target, None
+
+    def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
+        """The class at the same part of the whole."""
+        if frames == len(target) or not len(target):
+            return target
+        return target[((np.arange(frames) + 0.5) * len(target) / frames).astype(int)]
+
+
+def balanced(entries: Sequence[Entry], strength: float, seed: int) -> list[Entry]:
+    """Entries with those of rare classes repeated.
+
+    Args:
+        entries: With a class each, or with several at once, of which the rarest counts.
+        strength: 1 repeats each class until it is as frequent as the most frequent; 0 repeats nothing, and 0.5 leaves
+            the square root of the difference.
+        seed: Chooses which are repeated once more where the numbers do not divide.
+
+    Raises:
+        ValueError: They have a class for each frame.
+    """
+    if not strength:
+        return list(entries)
+    targets = [entry.target for entry in entries]
+    if targets[0].ndim and not np.issubdtype(targets[0].dtype, np.floating):
+        raise ValueError("Balancing needs one class an example, or tags. Received: targets of another kind.")
+    if targets[0].ndim:
+        counts = np.maximum(np.sum(targets, axis=0), 1)
+        rarest = [np.where(target > 0.5, counts, np.inf).argmin() if target.any() else -1 for target in targets]
+    else:
+        rarest = [int(target) for target in targets]
+    groups: dict[int, list[Entry]] = {}
+    for group, entry in zip(rarest, entries, strict=True):
+        groups.setdefault(int(group), []).append(entry)
+    most = max(map(len, groups.values()))
+    rng = np.random.default_rng([seed, most])
+    repeated = list(entries)
+    for members in groups.values():
+        wanted = round(len(members) * (most / len(members)) ** strength)
+        for turn in range(1, -(-wanted // len(members))):
+            chosen = rng.permutation(len(members))[: wanted - turn * len(members)]
+            repeated += [replace(members[i], copy=turn) for i in sorted(chosen)]
+    return repeated
+
+
+def _wrong_segment(example: Example, label: Any, duration: float) -> Fault | None:
+    if len(label) != 3 or not all(isinstance(time, int | float) for time in label[:2]):
+        return (
+            "with labels of another form",
+            f"{example.path}: labels must be (start, end, class). Received: {label!r}.",
+        )
+    if not 0 <= label[0] < label[1] or label[0] >= duration:
+        return "with labels outside the record", (
+            f"{example.path}: labels must lie within its {duration:.3f} s. Received: {label!r}. Prepare it again."
+        )
+    return None
+
+
+def _unwritable(example: Example, vocabulary: Vocabulary) -> Fault | None:
+    if example.text is None:
+        return "without a text", f"{example.path}: has no `text`, which training on a vocabulary needs."
+    missing = vocabulary.missing(example.text)
+    if missing:
+        shown = " ".join(repr(c) for c in sorted(missing))
+        return "with characters outside the vocabulary", (
+            f"{example.path}: {shown} in {example.text!r}. Normalise the text, or make the vocabulary from it."
+        )
+    return None
+
+
+def _too_short(target: Sequence[int], frames: int) -> Fault | None:
+    needed = required_frames(target)
+    if frames < needed:
+        return "too short for their text", (
+            f"the text needs at least {needed} output frames, and the audio gives {frames}. "
+            "Check that text and audio belong together, or use a smaller stride."
+        )
+    return None

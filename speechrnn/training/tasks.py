@@ -1,0 +1,209 @@
+"""What differs between training a recogniser and a classifier: targets, loss, score, and how they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn import pipeline
+from speechrnn.bundle import Bundle
+from speechrnn.classifier import SequenceClassifier
+from speechrnn.faults import suggestion
+from speechrnn.losses import CTC, ClassLoss
+from speechrnn.manifest import Example
+from speechrnn.pipeline.selection import Entry
+from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.training.options import TrainingOptions
+from speechrnn.training.scoring import ClassScorer, Scorer
+
+__all__ = ["Classification", "Scores", "Task", "Transcription", "class_weights", "task_of"]
+
+
+class Scores(Protocol):
+    """What a scorer gives."""
+
+    def logs(self) -> dict[str, float]:
+        """The rates under the names training logs them by."""
+
+
+class Task:
+    """What a model is trained for.
+
+    Args:
+        model: The model.
+        options: How to train.
+
+    Raises:
+        ValueError: An option is for models of another kind.
+    """
+
+    monitors: ClassVar[Mapping[str, int]]
+    """What may be monitored, the default first: 1 where lower is better, -1 where higher is."""
+    foreign: ClassVar[tuple[str, ...]]
+    """Options that are for another kind of model."""
+    noun: ClassVar[str]
+
+    def __init__(self, model: Any, options: TrainingOptions) -> None:
+        self.model, self.options = model, options
+        self.monitor = next(iter(self.monitors)) if options.monitor == "auto" else options.monitor
+        if self.monitor not in self.monitors:
+            raise ValueError(
+                f"`monitor` of a {self.noun} must be one of {', '.join(self.monitors)}. Received: {self.monitor!r}."
+            )
+        for name in self.foreign:
+            if getattr(options, name):
+                raise ValueError(
+                    f"`{name}` is not for a {self.noun}. Received: {name}={getattr(options, name)!r}. Leave it out."
+                )
+
+    def badness(self, logs: Mapping[str, float]) -> float:
+        """What is monitored, so that lower is better."""
+        return self.monitors[self.monitor] * logs[f"val_{self.monitor}"]
+
+    def batches(self, examples: Sequence[Example], *, training: bool, **options: Any) -> tf.data.Dataset:
+        """Batches to train on or to validate on."""
+        raise NotImplementedError
+
+    def loss(self, dataset: tf.data.Dataset) -> keras.losses.Loss:
+        """What is minimised on a dataset that `batches` made."""
+        raise NotImplementedError
+
+    def scorer(self, dataset: tf.data.Dataset) -> Callable[[], Scores]:
+        """What scores the model on a dataset that `batches` made."""
+        raise NotImplementedError
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """Words about the training examples."""
+        raise NotImplementedError
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Words about the validation examples."""
+        raise NotImplementedError
+
+
+class Transcription(Task):
+    """Texts, by CTC."""
+
+    model: SpeechRecognizer
+    monitors = {"wer": 1, "loss": 1}
+    foreign = ("class_weights", "label_smoothing", "focal", "balance", "mixup")
+    noun = "recogniser"
+
+    def batches(self, examples: Sequence[Example], *, training: bool, **options: Any) -> tf.data.Dataset:
+        """See `Task`."""
+        views = 2 if training and self.options.consistency else 1
+        return pipeline.batches(examples, self.model.features, self.model.vocabulary, views=views, **options)
+
+    def loss(self, dataset: tf.data.Dataset) -> CTC:
+        """See `Task`."""
+        return CTC(consistency=self.options.consistency)
+
+    def scorer(self, dataset: tf.data.Dataset) -> Scorer:
+        """See `Task`."""
+        return Scorer(self.model, dataset)
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """Token errors."""
+        return f"token errors {logs.get('token_error_rate', 0):.1%}"
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Word errors."""
+        return f"WER {logs['val_wer']:.1%}"
+
+
+class Classification(Task):
+    """Classes, by cross entropy."""
+
+    model: SequenceClassifier
+    monitors = {"macro_f1": -1, "accuracy": -1, "loss": 1}
+    foreign = ("consistency",)
+    noun = "classifier"
+
+    def batches(self, examples: Sequence[Example], *, training: bool, **options: Any) -> tf.data.Dataset:
+        """See `Task`."""
+        varied = {"balance": self.options.balance, "mixup": self.options.mixup} if training else {}
+        model = self.model
+        return pipeline.batches(examples, model.features, classes=model.classes, task=model.task, **varied, **options)
+
+    def loss(self, dataset: tf.data.Dataset) -> ClassLoss:
+        """See `Task`."""
+        options, entries = self.options, pipeline.plan_of(dataset).entries
+        return ClassLoss(
+            multi=self.model.task == "multi",
+            weights=class_weights(options.class_weights, self.model.classes, entries),
+            smoothing=options.label_smoothing,
+            focal=options.focal,
+        )
+
+    def scorer(self, dataset: tf.data.Dataset) -> ClassScorer:
+        """See `Task`."""
+        return ClassScorer(self.model, dataset)
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """Accuracy."""
+        return f"accuracy {logs.get('accuracy', 0):.1%}"
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Accuracy and mean F1."""
+        return f"accuracy {logs['val_accuracy']:.1%} F1 {logs['val_macro_f1']:.3f}"
+
+
+def task_of(model: Bundle, options: TrainingOptions) -> Task:
+    """What a model is trained for.
+
+    Raises:
+        TypeError: It is neither a recogniser nor a classifier.
+        ValueError: An option is for models of another kind.
+    """
+    for kind, task in ((SpeechRecognizer, Transcription), (SequenceClassifier, Classification)):
+        if isinstance(model, kind):
+            return task(model, options)
+    raise TypeError(f"`model` must be a SpeechRecognizer or a SequenceClassifier. Received: {type(model).__name__}.")
+
+
+def class_weights(given: Sequence[str], classes: Sequence[str], entries: Sequence[Entry]) -> list[float] | None:
+    """The weight of each class in the loss.
+
+    Args:
+        given: "balanced", "sqrt" or NAME=NUMBER, as `TrainingOptions.class_weights` has them.
+        classes: Names of the classes.
+        entries: What is learnt from; the weights of what is in it have the mean 1.
+
+    Returns:
+        A weight for each class, or None where none is given; 1 for a class that is not there.
+
+    Raises:
+        ValueError: A word is of another form, or no class.
+    """
+    if not given:
+        return None
+    if tuple(given) in (("balanced",), ("sqrt",)):
+        counts = _counts(entries, len(classes))
+        there = counts > 0
+        weights = np.ones(len(classes))
+        weights[there] = counts[there] ** (-1.0 if given[0] == "balanced" else -0.5)
+        weights[there] *= counts.sum() / (counts * weights)[there].sum()
+        return weights.tolist()
+    weights = np.ones(len(classes))
+    for word in given:
+        name, _, number = word.rpartition("=")
+        if name not in classes:
+            raise ValueError(
+                f'`class_weights` must be "balanced", "sqrt" or NAME=NUMBER with a class of {", ".join(classes)}. '
+                f"Received: {word!r}.{suggestion(name, classes)}"
+            )
+        weights[list(classes).index(name)] = float(number)
+    return weights.tolist()
+
+
+def _counts(entries: Sequence[Entry], classes: int) -> np.ndarray:
+    """How often each class is there, in rows or frames."""
+    first = entries[0].target
+    if np.issubdtype(first.dtype, np.floating):
+        return np.sum([entry.target for entry in entries], axis=0)
+    labels = np.concatenate([np.atleast_1d(entry.target) for entry in entries])
+    return np.bincount(labels[labels >= 0], minlength=classes).astype(float)
