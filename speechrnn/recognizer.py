@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn import bundle
-from speechrnn import classifier as _classifier  # noqa: F401 - the other kind of model that a file may hold
+from speechrnn.classifier import SequenceClassifier
 from speechrnn.losses import CTC, required_frames
 from speechrnn.protocols import Recognizer
 from speechrnn.text import Vocabulary
 
-__all__ = ["Recognizer", "SpeechRecognizer", "load", "load_any"]
+__all__ = ["Recognizer", "SpeechRecognizer", "load", "load_any", "load_bundle"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -151,13 +151,27 @@ def load(path: str | os.PathLike[str]) -> SpeechRecognizer:
         FileNotFoundError: There is no such file.
         ValueError: The file is not whole, or another program's, or holds another kind of model.
     """
-    model = load_any(path)
+    return _recogniser(load_any(path), path)
+
+
+def _recogniser(model: keras.Model, path: str | os.PathLike[str]) -> SpeechRecognizer:
     if not isinstance(model, SpeechRecognizer):
         raise ValueError(
             f"{os.fspath(path)}: must hold a SpeechRecognizer. Received: a {type(model).__name__}"
             f"{'' if isinstance(model, bundle.Bundle) else ', which another program wrote'}."
         )
     return model
+
+
+def load_bundle(path: str | os.PathLike[str]) -> bundle.Bundle:
+    """Read a recogniser or a `SequenceClassifier` from its `.keras` file, as `load` does.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not whole, or holds neither.
+    """
+    model = load_any(path)
+    return model if isinstance(model, SequenceClassifier) else _recogniser(model, path)
 
 
 def load_any(path: str | os.PathLike[str]) -> keras.Model:

@@ -27,6 +27,16 @@ def check_padding_never_changes_a_valid_frame(network, rng, width, stride, lengt
         assert not batched[row, valid:].any()
 
 
+def check_padding_never_changes_a_row(network, rng, width, lengths=(37, 20, 5, 1), atol=2e-5):
+    """As above, for a network with one output a row; a row without a frame gives numbers too."""
+    values, frames = ragged_features(rng, lengths, width)
+    batched = network([values, frames], training=False).numpy()
+    for row, length in enumerate(lengths):
+        alone = network([values[row : row + 1, :length], frames[row : row + 1]], training=False).numpy()[0]
+        np.testing.assert_allclose(batched[row], alone, rtol=0, atol=atol)
+    assert np.isfinite(network([values, np.zeros_like(frames)], training=False)).all()
+
+
 def check_gradients_are_finite(network, rng, width, lengths=(37, 20, 5)):
     """NaN in the padding reaches no weight's gradient, and every weight has one."""
     values, frames = ragged_features(rng, lengths, width)

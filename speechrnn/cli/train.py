@@ -1,4 +1,4 @@
-"""Train a recogniser on a manifest."""
+"""Train a recogniser or a classifier on a manifest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from speechrnn import files, manifest
-from speechrnn.cli import terminal
+from speechrnn.cli import classifying, terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Faults
 from speechrnn.manifest import Example
@@ -16,7 +16,7 @@ from speechrnn.manifest import Example
 if TYPE_CHECKING:
     import numpy as np
 
-    from speechrnn.recognizer import SpeechRecognizer
+    from speechrnn.bundle import Bundle
 
 _RUN = "speechrnn.training.run:train"
 _OPTIONS = "speechrnn.training.options:TrainingOptions"
@@ -27,6 +27,10 @@ _NETWORK = "speechrnn.networks.ctc:recurrent_ctc"
 _EPILOG = """\
 The best model goes to --out. Beside it a folder with the ending .training holds the log, the options, the last model,
 and what --resume needs to go on after a kill. Ctrl-C leaves a usable model and exits with 130.
+
+With --task classify the examples need a `label` (a class each), `labels` (classes in time, learnt frame by frame) or
+`tags` in `extra` (several classes at once). Rate, channels and classes are those of the manifest. The network's
+options but --stack count for both tasks; where they are not given, those of a classifier follow from the data.
 """
 
 
@@ -34,18 +38,26 @@ def parser() -> Parser:
     """The verb's options: the run's own, then those of each part, as the parts declare them."""
     made = Parser(
         prog="speechrnn train",
-        usage="speechrnn train MANIFEST [MANIFEST ...] --out MODEL.keras [--valid MANIFEST] [--resume] [options]",
+        usage="speechrnn train MANIFEST [MANIFEST ...] --out MODEL.keras [--task TASK] [--valid MANIFEST] [options]",
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("manifests", nargs="+", metavar="MANIFEST", help=".jsonl manifests with texts, learnt as one")
+    made.add_argument(
+        "manifests", nargs="+", metavar="MANIFEST", help=".jsonl manifests with texts or labels, learnt as one"
+    )
     made.add_argument("--out", required=True, metavar="MODEL", help="where the best model goes; ends in .keras")
     made.add_argument(
         "--valid", nargs="+", default=[], metavar="MANIFEST", help="other speakers, to choose the best epoch by"
     )
+    made.add_argument(
+        "--task", choices=("transcribe", "classify"), default="transcribe", metavar="{transcribe,classify}",
+        help="what a new model learns (default: transcribe)",
+    )  # fmt: skip
     made.add_argument("--model", metavar="MODEL", help="train this model further, instead of a new one")
     made.add_argument("--augment", action="store_true", help="vary the examples as suits a small corpus of read speech")
-    made.add_argument("--sample-rate", type=int, default=16000, metavar="N", help="of a new model (default: 16000)")
+    made.add_argument(
+        "--sample-rate", type=float, metavar="X", help="of a new model (default: 16000, or that of what is classified)"
+    )
     of_run = ("model", "examples", "out", "valid", "options", "augmentation", "faults", "callbacks", "verbose")
     add_options(made, _RUN, title="run", prefix="run", skip=of_run)
     add_options(made, _OPTIONS, title="training", prefix="training")
@@ -53,6 +65,8 @@ def parser() -> Parser:
     add_options(made, _FEATURES, title="features", prefix="features", skip=("sample_rate",))
     sizes = ("num_features", "vocabulary_size", "name")  # they follow from the features and the texts
     add_options(made, _NETWORK, title="network", prefix="network", skip=sizes)
+    skip = ("num_features", "num_classes", *classifying.shared_with(_NETWORK))
+    add_options(made, classifying.NETWORK, title="network of a classifier", prefix="classifier", skip=skip)
     return made
 
 
@@ -60,7 +74,8 @@ def run(words: list[str]) -> int:
     """Train; 0 if every example was used, 1 if some were dropped, 130 after Ctrl-C."""
     made = parser()
     arguments = made.parse_args(words)
-    of_model = {**collect(arguments, _FEATURES), **collect(arguments, _NETWORK)}
+    network = classifying.chosen(made, arguments, _NETWORK, classify=arguments.task == "classify")
+    of_model = {**collect(arguments, _FEATURES), **network}
     if arguments.model and of_model:
         made.error(f"--model brings its own features and network, so {', '.join(sorted(of_model))} cannot be chosen.")
     how = collect(arguments, _RUN)
@@ -68,10 +83,16 @@ def run(words: list[str]) -> int:
         files.refuse_existing(arguments.out, overwrite=how.get("overwrite", False))
     examples = [example for path in arguments.manifests for example in manifest.read(path)]
     valid = [example for path in arguments.valid for example in manifest.read(path)]
-    return _train(arguments, examples, valid, how)
+    return _train(arguments, examples, valid, network, how)
 
 
-def _train(arguments: argparse.Namespace, examples: list[Example], valid: list[Example], how: dict[str, Any]) -> int:
+def _train(
+    arguments: argparse.Namespace,
+    examples: list[Example],
+    valid: list[Example],
+    network: dict[str, Any],
+    how: dict[str, Any],
+) -> int:
     terminal.start_tensorflow("speechrnn train")
     import keras
 
@@ -82,7 +103,7 @@ def _train(arguments: argparse.Namespace, examples: list[Example], valid: list[E
     changes = collect(arguments, _AUGMENTATION)
     augmentation = Augmentation.speech(**changes) if arguments.augment else Augmentation(**changes) if changes else None
     keras.utils.set_random_seed(options.seed)
-    model = _model(arguments, examples)
+    model = _model(arguments, examples, network)
     faults = Faults()
     done = train(
         model,
@@ -96,14 +117,23 @@ def _train(arguments: argparse.Namespace, examples: list[Example], valid: list[E
     )
     for fault in faults:
         terminal.name_fault(fault)
-    scores = [row for row in done.history if row["epoch"] == done.best_epoch and "val_wer" in row]
-    score = f", validation WER {100 * scores[-1]['val_wer']:.1f} %" if scores else ""
+    score = _score([row for row in done.history if row["epoch"] == done.best_epoch])
     print(f"{done.model}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
     code = terminal.verdict(faults, len(examples) + len(valid), noun="examples", verb="were dropped")
     return 130 if done.interrupted else code
 
 
-def _model(arguments: argparse.Namespace, examples: list[Example]) -> SpeechRecognizer:
+def _score(rows: list[dict[str, float]]) -> str:
+    """Words about the validation of an epoch, if there was one."""
+    row = rows[-1] if rows else {}
+    if "val_wer" in row:
+        return f", validation WER {100 * row['val_wer']:.1f} %"
+    if "val_accuracy" in row:
+        return f", validation accuracy {100 * row['val_accuracy']:.1f} %, mean F1 {row['val_macro_f1']:.3f}"
+    return ""
+
+
+def _model(arguments: argparse.Namespace, examples: list[Example], network: dict[str, Any]) -> Bundle:
     """The model to begin with."""
     from speechrnn import recognizer
     from speechrnn.features import LogMel
@@ -111,15 +141,17 @@ def _model(arguments: argparse.Namespace, examples: list[Example]) -> SpeechReco
     from speechrnn.text import Vocabulary
 
     if arguments.model:
-        return recognizer.load(arguments.model)
+        return recognizer.load_bundle(arguments.model)
+    if arguments.task == "classify":
+        arguments.features = _FEATURES
+        return classifying.make(arguments, examples, network)
+    rate = int(arguments.sample_rate or 16000)
     vocabulary = Vocabulary.from_texts(example.text or "" for example in examples)
-    features = LogMel(arguments.sample_rate, **collect(arguments, _FEATURES))
+    features = LogMel(rate, **collect(arguments, _FEATURES))
     if features.normalize == "global":
-        features.adapt(_signals(examples, arguments.sample_rate))
-    network = recurrent_ctc(
-        num_features=features.num_features, vocabulary_size=len(vocabulary), **collect(arguments, _NETWORK)
-    )
-    return recognizer.SpeechRecognizer(features, network, vocabulary)
+        features.adapt(_signals(examples, rate))
+    made = recurrent_ctc(num_features=features.num_features, vocabulary_size=len(vocabulary), **network)
+    return recognizer.SpeechRecognizer(features, made, vocabulary)
 
 
 def _signals(examples: Iterable[Example], sample_rate: int) -> Iterator[np.ndarray]:

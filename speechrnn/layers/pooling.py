@@ -96,8 +96,10 @@ class AttentionPooling(keras.layers.Layer):
         shown = mask[..., None]
         values = ops.where(shown, values, ops.zeros_like(values))
         scores = ops.cast(ops.matmul(values, ops.cast(self.kernel, values.dtype)), "float32")
-        weights = ops.softmax(ops.where(shown, scores, ops.full_like(scores, -1e30)), axis=1)
-        weights = ops.cast(ops.where(shown, weights, ops.zeros_like(weights)), values.dtype)
+        scores = ops.where(shown, scores, ops.full_like(scores, -1e30))
+        raised = ops.exp(scores - ops.max(scores, axis=1, keepdims=True))
+        raised = ops.where(shown, raised, ops.zeros_like(raised))
+        weights = ops.cast(raised / ops.maximum(ops.sum(raised, axis=1, keepdims=True), 1e-9), values.dtype)
         means = ops.matmul(ops.transpose(weights, (0, 2, 1)), values)
         return ops.reshape(means, (-1, self.heads * values.shape[-1]))
 

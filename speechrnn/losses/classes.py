@@ -40,7 +40,7 @@ def softmax_cross_entropy(
     target, logits = tf.convert_to_tensor(target), tf.cast(logits, tf.float32)
     count = logits.shape[-1]
     if target.dtype.is_floating:
-        known, shares = tf.ones(tf.shape(logits)[:-1], tf.bool), target
+        known, shares = tf.ones(tf.shape(logits)[:-1], tf.bool), tf.cast(target, tf.float32)
     else:
         known, shares = target >= 0, tf.one_hot(tf.maximum(target, 0), count)
     logits = tf.where(known[..., None], logits, 0.0)

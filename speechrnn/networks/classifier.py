@@ -95,7 +95,7 @@ def recurrent_classifier(
             dtype=dtype,
         )  # fmt: skip
     if over == "spectrum" and convolutions:
-        x, length = parts.spectral_convolutions(x, length, convolutions, filters, dtype)
+        x, length = parts.spectral_convolutions(x, length, convolutions, filters, dtype, momentum=parts.MOMENTUM)
     elif convolutions or stem > 1:
         x, length = parts.convolutions_over_time(
             x, length, blocks=convolutions, filters=filters, widen=widen, kernel=kernel, stem=stem, pool=pool,

@@ -11,6 +11,10 @@ import keras
 from speechrnn.layers import GRU, LSTM, LengthMask, SimpleRNN, ZeroPadding
 from speechrnn.layers.subsampling import StackFrames
 
+MOMENTUM = 0.9
+"""Of batch normalisation in classifiers: sets are small, and with Keras's 0.99 the first hundreds of steps would be
+validated with means that belong to the initial weights."""
+
 CELLS: dict[str, type[keras.layers.Layer]] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 
 
@@ -59,7 +63,9 @@ def recurrent_stack(
     return keras.layers.LayerNormalization(dtype=dtype, name="norm_out")(x) if layer_norm else x
 
 
-def spectral_convolutions(x: Any, length: Any, count: int, filters: int, dtype: Any) -> tuple[Any, Any]:
+def spectral_convolutions(
+    x: Any, length: Any, count: int, filters: int, dtype: Any, *, momentum: float = 0.99
+) -> tuple[Any, Any]:
     """Strided 3 x 3 convolutions: `(batch, frames, features)` to `(batch, ceil(frames / 2**count), ...)`."""
     x = keras.layers.Reshape((-1, x.shape[-1], 1), name="to_image", dtype=dtype)(x)
     for i in range(count):
@@ -67,16 +73,16 @@ def spectral_convolutions(x: Any, length: Any, count: int, filters: int, dtype: 
         x = keras.layers.Conv2D(filters, 3, strides=2, use_bias=False, name=f"conv_{i}", dtype=dtype)(x)
         length = (length + 1) // 2
         mask = LengthMask()(length, x)
-        x = _normalised_image(x, mask, f"conv_norm_{i}", dtype)
+        x = _normalised_image(x, mask, f"conv_norm_{i}", momentum, dtype)
         x = keras.layers.Activation("relu", name=f"conv_relu_{i}", dtype=dtype)(x)
         x = ZeroPadding(name=f"conv_zero_{i}", dtype=dtype)(x, mask)
     return keras.layers.Reshape((-1, x.shape[2] * x.shape[3]), name="to_frames", dtype=dtype)(x), length
 
 
-def _normalised_image(x: Any, mask: Any, name: str, dtype: Any) -> Any:
+def _normalised_image(x: Any, mask: Any, name: str, momentum: float, dtype: Any) -> Any:
     """Batch normalisation of `(batch, frames, width, channels)` over its valid frames."""
     everywhere = keras.ops.repeat(keras.ops.expand_dims(mask, -1), x.shape[2], axis=-1)
-    return keras.layers.BatchNormalization(name=name, dtype=dtype)(x, mask=everywhere)
+    return keras.layers.BatchNormalization(momentum=momentum, name=name, dtype=dtype)(x, mask=everywhere)
 
 
 def convolutions_over_time(
@@ -127,7 +133,7 @@ def _convolution(x: Any, length: Any, filters: int, kernel: int, step: int, name
     x = keras.layers.Conv1D(filters, kernel, strides=step, use_bias=False, name=f"{name}_conv", dtype=dtype)(x)
     length = (length + (step - 1)) // step if step > 1 else length
     mask = LengthMask()(length, x)
-    x = keras.layers.BatchNormalization(name=f"{name}_norm", dtype=dtype)(x, mask=mask)
+    x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm", dtype=dtype)(x, mask=mask)
     return ZeroPadding(name=f"{name}_zero", dtype=dtype)(x, mask), length
 
 
@@ -161,15 +167,16 @@ def convolutions_within_frames(
         around = ((0, 0), (kernel // 2, (kernel - 1) // 2))
         y = keras.layers.ZeroPadding2D(around, name=f"piece_around_{i}", dtype=dtype)(y)
         y = keras.layers.Conv2D(filters, (1, kernel), use_bias=False, name=f"piece_conv_{i}", dtype=dtype)(y)
-        y = _normalised_image(y, mask, f"piece_norm_{i}", dtype)
+        y = _normalised_image(y, mask, f"piece_norm_{i}", MOMENTUM, dtype)
         y = keras.layers.Activation("relu", name=f"piece_relu_{i}", dtype=dtype)(y)
+        y = ZeroPadding(name=f"piece_zero_{i}", dtype=dtype)(y, mask)
         if y.shape[2] > 1:
             y = keras.layers.MaxPooling2D((1, 2), name=f"piece_pool_{i}", dtype=dtype)(y)
     y = keras.ops.concatenate([keras.ops.mean(y, axis=2), keras.ops.max(y, axis=2)], axis=-1)
     if dropout:
         y = keras.layers.Dropout(dropout, name="piece_dropout", dtype=dtype)(y)
     y = keras.ops.concatenate([y, keras.ops.cast(x[:, :, size:], y.dtype)], axis=-1) if width > size else y
-    return ZeroPadding(name="piece_zero", dtype=dtype)(y, mask)
+    return ZeroPadding(name="pieces_zero", dtype=dtype)(y, mask)
 
 
 def check(cell: str, **positive: int) -> None:

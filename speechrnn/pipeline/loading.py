@@ -226,6 +226,7 @@ class Loader:
         self._planner = planner
         self.source = source
         self._targets = targets
+        self._apart = 1 + max(entry.index for entry in entries)
         self.mix = mix
         self._faults = faults
         self._failed: set[int] = set()
@@ -253,9 +254,13 @@ class Loader:
             lengths=np.array([len(row) for row in filled], np.int32),
             target=self._target(entries, filled, batch.length),
             weight=weight,
-            seeds=self._planner.seeds(epoch, [0 if entry is None else entry.index for entry in entries]),
+            seeds=self._planner.seeds(epoch, [0 if entry is None else self._number(entry) for entry in entries]),
         )
         return loaded if self.mix is None else self.mix(loaded, epoch, step)
+
+    def _number(self, entry: Entry) -> int:
+        """A number of its own for each example, and for each copy of it."""
+        return entry.index + entry.copy * self._apart
 
     def _row(self, entry: Entry, epoch: int, speed: float, limit: int, given: np.ndarray | None) -> np.ndarray | None:
         try:
@@ -274,8 +279,9 @@ class Loader:
         first = self._entries[0].target
         if first.ndim == 0 or first.dtype != np.int32:  # of one size
             return np.array([np.zeros_like(first) if entry is None else entry.target for entry in entries])
-        shape = len(entries), self._planner.label_length(length)
-        target = np.full(shape, self._targets.padding, np.int32)
+        per_frame = self._targets.per_frame
+        width = self._planner.label_length(length, per_frame=per_frame)
+        target = np.full((len(entries), width), -1 if per_frame else 0, np.int32)
         for into, entry, row in zip(target, entries, rows, strict=True):
             if entry is not None:
                 found = self._targets.resized(entry.target, self.source.logit_frames(row))

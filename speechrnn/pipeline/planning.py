@@ -90,9 +90,10 @@ class Planner:
         planned = self.epoch(epoch)
         return bucketing.padding_efficiency(planned.lengths, planned.batches)
 
-    def label_length(self, length: int) -> int:
+    def label_length(self, length: int, *, per_frame: bool = False) -> int:
         """Labels that rows padded to `length` samples are padded to: few shapes, and none without its labels."""
-        return min(self._labels, self._framing.logit_frames(length))
+        frames = self._framing.logit_frames(length)
+        return frames if per_frame else min(self._labels, frames)
 
     def generator(self, epoch: int, index: int, copy: int = 0) -> np.random.Generator:
         """Source of the augmentation of one example's signal in one epoch, of its first appearance or of a copy."""
@@ -103,7 +104,7 @@ class Planner:
         return np.random.default_rng([self._seed, epoch, _MIXING, step])
 
     def seeds(self, epoch: int, indices: Sequence[int]) -> np.ndarray:
-        """Seeds int32 `(rows, 2)` of the augmentation of the examples' features."""
+        """Seeds int32 `(rows, 2)` of the augmentation of features; two rows differ if their indices do."""
         state = np.random.SeedSequence([self._seed, epoch, _FEATURES]).generate_state(1).view(np.int32)
         return np.array([(state[0], index) for index in indices], np.int32).reshape(-1, 2)
 

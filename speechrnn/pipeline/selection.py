@@ -55,8 +55,8 @@ Fault = tuple[str, str]
 class Targets(Protocol):
     """What examples are to be learnt as; see `speechrnn.pipeline.targets`."""
 
-    padding: int
-    """What a target that is shorter than others is filled with."""
+    per_frame: bool
+    """Whether there is one number for each output frame; those in the padding are -1."""
 
     def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
         """The target of an example of `length` samples, or why it has none."""

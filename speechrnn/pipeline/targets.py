@@ -46,7 +46,7 @@ def required_frames(ids: Sequence[int] | np.ndarray) -> int:
 class Texts:
     """The text in the symbols of a vocabulary, int32 `(labels,)`; empty without a vocabulary."""
 
-    padding = 0
+    per_frame = False
 
     def __init__(self, vocabulary: Vocabulary | None) -> None:
         self._vocabulary = vocabulary
@@ -73,7 +73,7 @@ class Texts:
 class _Classes:
     """What the kinds of classes share."""
 
-    padding = 0
+    per_frame = False
 
     def __init__(self, classes: Sequence[str] | None) -> None:
         self._classes = classes
@@ -137,14 +137,14 @@ class FrameLabels(_Classes):
     parts of it; None is no class.
     """
 
-    padding = -1
+    per_frame = True
 
     def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
         """See `Targets`."""
         if not example.labels:
             return None, ("without labels", f"{example.path}: has no `labels`, which a class for each frame needs.")
         times, duration = framing.times(length), length / framing.sample_rate
-        target = np.full(len(times), self.padding, np.int32)
+        target = np.full(len(times), -1, np.int32)
         segments = all(isinstance(label, tuple | list) for label in example.labels)
         for index, label in enumerate(example.labels):
             if segments:

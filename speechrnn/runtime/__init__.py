@@ -6,6 +6,7 @@ import lazy_loader as _lazy
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submodules=[
+        "classifier_session",
         "export",
         "frontend",
         "graph",
@@ -14,10 +15,16 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "loading",
         "network",
         "onnxfile",
+        "pooling",
         "session",
         "steps",
         "streaming",
         "writers",
     ],
-    submod_attrs={"loading": ["load"], "session": ["Session"], "streaming": ["StreamingSession"]},
+    submod_attrs={
+        "classifier_session": ["ClassifierSession"],
+        "loading": ["load", "load_classifier"],
+        "session": ["Session"],
+        "streaming": ["StreamingSession"],
+    },
 )

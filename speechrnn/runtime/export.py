@@ -1,4 +1,4 @@
-"""A recogniser written for other programs: one `.onnx` file, or a SavedModel for TensorFlow Serving."""
+"""A model written for other programs: one `.onnx` file, or a SavedModel for TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import Any, Literal
 import onnx
 
 import speechrnn
+from speechrnn.bundle import Bundle
+from speechrnn.classifier import SequenceClassifier
 from speechrnn.files import refuse_existing, replacing
-from speechrnn.recognizer import SpeechRecognizer, load
-from speechrnn.runtime import frontend, network, onnxfile, steps
+from speechrnn.recognizer import SpeechRecognizer, load_bundle
+from speechrnn.runtime import classifier_session, frontend, network, onnxfile, steps
 from speechrnn.runtime.graph import Graph
 from speechrnn.runtime.streaming import KIND
 
@@ -24,7 +26,7 @@ _ENDINGS = {"onnx": ".onnx", "savedmodel": ".savedmodel", "litert": ".tflite"}
 
 
 def export(
-    model: SpeechRecognizer | str | os.PathLike[str],
+    model: Bundle | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
     to: Literal["onnx", "savedmodel", "litert"] = "onnx",
@@ -32,10 +34,10 @@ def export(
     streaming: bool = False,
     overwrite: bool = False,
 ) -> str:
-    """Write a recogniser for other programs.
+    """Write a recogniser or a classifier for other programs.
 
     Args:
-        model: A recogniser, or the path of its .keras file.
+        model: A recogniser or a classifier, or the path of its .keras file.
         out: The file (for a SavedModel the folder) to write; None takes the model's name with another ending.
         to: Format: onnx (one file, run by ONNX Runtime), savedmodel (a folder for TensorFlow Serving) or litert (a
             .tflite of one step for small devices, of models that can stream).
@@ -50,7 +52,7 @@ def export(
 
     Raises:
         FileExistsError: It exists and `overwrite` is false.
-        ValueError: A layer of the network cannot be written; it is named.
+        ValueError: A layer of the network cannot be written; it is named. Or the format is not for classifiers.
     """
     if to not in _ENDINGS:
         raise ValueError(f"`to` must be one of {', '.join(_ENDINGS)}. Received: {to!r}.")
@@ -62,38 +64,58 @@ def export(
 
         return write_savedmodel(model, target, overwrite=overwrite)
     refuse_existing(target, overwrite=overwrite)
-    recogniser = model if isinstance(model, SpeechRecognizer) else load(model)
-    if to == "litert":
+    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    if to == "onnx" and not streaming:
+        content = onnx_bytes(bundle, int8=int8)
+    elif not isinstance(bundle, SpeechRecognizer):
+        raise ValueError(f"A classifier can be written to onnx as a whole only. Received: {to=}, {streaming=}.")
+    elif to == "litert":
         from speechrnn.runtime.litert import litert_bytes
 
-        content = litert_bytes(recogniser, int8=int8)
+        content = litert_bytes(bundle, int8=int8)
     else:
-        content = (step_bytes if streaming else onnx_bytes)(recogniser, int8=int8)
+        content = step_bytes(bundle, int8=int8)
     with replacing(target, overwrite=overwrite) as file:
         file.write(content)
     return target
 
 
-def onnx_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
-    """The whole recogniser as the content of an `.onnx` file.
+def onnx_bytes(model: Bundle, *, int8: bool = False) -> bytes:
+    """The whole recogniser or classifier as the content of an `.onnx` file.
 
-    Inputs are `signal` float32 `(batch, samples)` and `length` int32 `(batch,)`; outputs are `logits` float32
-    `(batch, frames, vocabulary)` and `frames` int32 `(batch,)`, the valid frames of each row. What stands in the
-    padding of `signal` has no influence, and the padding of `logits` is zeros.
+    Inputs are `signal` float32 `(batch, samples)`, or `(batch, samples, channels)` of a classifier of channels, and
+    `length` int32 `(batch,)`. Outputs are, of a recogniser, `logits` float32 `(batch, frames, vocabulary)`; of a
+    classifier `probabilities` float32 `(batch, classes)`, or `(batch, frames, classes)`; and of both `frames` int32
+    `(batch,)`, the valid frames of each row. What stands in the padding of `signal` has no influence, and the padding
+    of the outputs is zeros.
     """
     graph = Graph(model.name)
-    signal = graph.input("signal", "float32", ("batch", "samples"))
+    shape = ("batch", "samples") if model.channels is None else ("batch", "samples", model.channels)
+    signal = graph.input("signal", "float32", shape)
     length = graph.input("length", "int32", ("batch",))
     features, frames = frontend.write_features(graph, model.features, signal, length)
     (logits,) = network.write_network(graph, model.network, [features, frames])
-    graph.output(logits, "logits", "float32", ("batch", "frames", len(model.vocabulary)))
     with graph.scope("frames"):
         stride = graph.constant(model.stride, "int32")
         rounded = graph.add("Add", frames, graph.constant(model.stride - 1, "int32"))
         valid = graph.add("Div", rounded, stride)
+    if isinstance(model, SequenceClassifier):
+        kind = classifier_session.KIND
+        _give_probabilities(graph, model, logits, valid)
+    else:
+        kind = "recognizer"
+        graph.output(logits, "logits", "float32", ("batch", "frames", len(model.vocabulary)))
     graph.output(valid, "frames", "int32", ("batch",))
-    written = graph.model(metadata(model, kind="recognizer"))
+    written = graph.model(metadata(model, kind=kind))
     return (quantised(written) if int8 else written).SerializeToString()
+
+
+def _give_probabilities(graph: Graph, model: SequenceClassifier, logits: str, frames: str) -> None:
+    found = graph.add("Sigmoid", logits) if model.task == "multi" else graph.add("Softmax", logits, axis=-1)
+    if model.per_frame:
+        found = graph.zero_padding(found, graph.length_mask(frames, graph.dimension(found, 1)), 3)
+    shape = ("batch", "frames") if model.per_frame else ("batch",)
+    graph.output(found, "probabilities", "float32", (*shape, len(model.classes)))
 
 
 def step_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
@@ -103,12 +125,18 @@ def step_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
     return (quantised(written) if int8 else written).SerializeToString()
 
 
-def metadata(model: SpeechRecognizer, **more: Any) -> dict[str, str]:
-    """What a runtime must know of a recogniser, as an ONNX file keeps it: names with a prefix, and JSON."""
+def metadata(model: Bundle, **more: Any) -> dict[str, str]:
+    """What a runtime must know of a model, as an ONNX file keeps it: names with a prefix, and JSON."""
+    of_kind: dict[str, Any]
+    if isinstance(model, SequenceClassifier):
+        of_kind = {"classes": list(model.classes), "task": model.task, "per_frame": model.per_frame}
+        of_kind["channels"] = model.channels
+    else:
+        of_kind = {"vocabulary": model.vocabulary.get_config()}
     known = {
         "format_version": onnxfile.FORMAT_VERSION,
         "version": speechrnn.__version__,
-        "vocabulary": model.vocabulary.get_config(),
+        **of_kind,
         "sample_rate": model.sample_rate,
         "frame_period": model.frame_period,
         "stride": model.stride,
@@ -157,6 +185,6 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
 def _target(model: Any, out: str | os.PathLike[str] | None, ending: str) -> str:
     if out is not None:
         return os.fspath(out)
-    if isinstance(model, SpeechRecognizer):
-        raise ValueError("`out` must name the file, since a recogniser in memory has no name of its own.")
+    if isinstance(model, Bundle):
+        raise ValueError("`out` must name the file, since a model in memory has no name of its own.")
     return str(Path(model).with_suffix(ending))

@@ -11,6 +11,7 @@ from pathlib import Path
 import speechrnn
 from speechrnn.files import replacing
 from speechrnn.runtime import onnxfile
+from speechrnn.runtime.classifier_session import ClassifierSession
 from speechrnn.runtime.litert_session import LiteRtSession, is_litert
 from speechrnn.runtime.session import Session
 from speechrnn.runtime.streaming import KIND, StreamingSession
@@ -58,6 +59,32 @@ def load_streaming(path: str | os.PathLike[str], *, threads: int = 1) -> Streami
     if is_keras(path):
         return StreamingSession(_kept(path, streaming=True), threads=threads)
     return (LiteRtSession if is_litert(path) else StreamingSession)(path, threads=threads)
+
+
+def load_classifier(path: str | os.PathLike[str], *, threads: int | None = None) -> ClassifierSession:
+    """As `load`, for a classifier.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no classifier, or has a layer that cannot be exported.
+        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
+    """
+    path = os.fspath(path)
+    return ClassifierSession(_kept(path) if is_keras(path) else path, threads=threads)
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What a model file holds, as its export says: "classifier", "recognizer" or another kind; exports a `.keras`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no model of ours, or has a layer that cannot be exported.
+        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
+    """
+    path = os.fspath(path)
+    if not is_keras(path) and is_litert(path):
+        return "recognizer"
+    return str(onnxfile.read(_kept(path) if is_keras(path) else path).metadata.get("kind"))
 
 
 def _kept(path: str, *, streaming: bool = False) -> bytes:
@@ -123,7 +150,8 @@ def cache_folder() -> Path:
 
 def _exported(path: str, streaming: bool) -> bytes:
     try:
-        from speechrnn.recognizer import load as load_keras
+        from speechrnn.recognizer import load as load_recogniser
+        from speechrnn.recognizer import load_bundle
         from speechrnn.runtime.export import onnx_bytes, step_bytes
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras", "onnx"):
@@ -133,4 +161,4 @@ def _exported(path: str, streaming: bool) -> bytes:
             "where TensorFlow is (speechrnn export), and give the .onnx.",
             name=error.name,
         ) from error
-    return (step_bytes if streaming else onnx_bytes)(load_keras(path))
+    return step_bytes(load_recogniser(path)) if streaming else onnx_bytes(load_bundle(path))

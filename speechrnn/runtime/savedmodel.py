@@ -1,4 +1,4 @@
-"""A recogniser as a SavedModel for TensorFlow Serving: TensorFlow's built-in operations only."""
+"""A model as a SavedModel for TensorFlow Serving: TensorFlow's built-in operations only."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from speechrnn.bundle import Bundle
 from speechrnn.layers.recurrent import plain_loops
-from speechrnn.recognizer import SpeechRecognizer, load
+from speechrnn.recognizer import load_bundle
 
 
-def write_savedmodel(model: SpeechRecognizer | str | os.PathLike[str], folder: str, *, overwrite: bool = False) -> str:
+def write_savedmodel(model: Bundle | str | os.PathLike[str], folder: str, *, overwrite: bool = False) -> str:
     """Write a folder that TensorFlow Serving loads.
 
-    Its signature `serving_default` takes `signal` float32 `(batch, samples)` and `length` int32 `(batch,)`, and gives
-    `logits` float32 `(batch, frames, vocabulary)` and `frames` int32 `(batch,)`. Recurrent layers are TensorFlow's
+    Its signature `serving_default` takes `signal` float32 `(batch, samples[, channels])` and `length` int32 `(batch,)`,
+    and gives `logits` float32 `(batch, frames, vocabulary)`, or over the classes of a classifier, and `frames` int32
+    `(batch,)`. Recurrent layers are TensorFlow's
     plain loops: no cuDNN operation is baked in, even on a machine with a GPU, and nothing needs XLA.
 
     Raises:
@@ -30,20 +32,21 @@ def write_savedmodel(model: SpeechRecognizer | str | os.PathLike[str], folder: s
     if target.exists() and not (target / "saved_model.pb").exists():
         raise ValueError(f"{folder}: is there and is no SavedModel, so it is not replaced. Give another name.")
     _hide_gpus()
-    recogniser = model if isinstance(model, SpeechRecognizer) else load(model)
+    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    shape = (None, None) if bundle.channels is None else (None, None, bundle.channels)
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, None), tf.float32, "signal"),
+            tf.TensorSpec(shape, tf.float32, "signal"),
             tf.TensorSpec((None,), tf.int32, "length"),
         ]
     )
     def serve(signal: tf.Tensor, length: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs = {"signal": signal, "length": length}
-        return {"logits": recogniser(inputs, training=False), "frames": recogniser.logit_frames(inputs)}
+        return {"logits": bundle(inputs, training=False), "frames": bundle.logit_frames(inputs)}
 
     module = tf.Module()
-    module.variables_of_model = [variable.value for variable in recogniser.variables]
+    module.variables_of_model = [variable.value for variable in bundle.variables]
     module.serve = serve
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as made, plain_loops():

@@ -21,7 +21,7 @@ class Described:
     metadata: dict[str, Any]
 
     @property
-    def sample_rate(self) -> int:
+    def sample_rate(self) -> Any:
         """Samples per second that signals must have."""
         return self.metadata["sample_rate"]
 
@@ -77,7 +77,8 @@ class Session(Described):
         """What the file says of itself."""
         self.kind = self.metadata.get("kind")
         if self.kind != "recognizer":
-            raise ValueError(f"{name}: must hold a recogniser of whole signals. Received: {self.kind!r}.")
+            hint = " Run it with `speechrnn classify`." if self.kind == "classifier" else ""
+            raise ValueError(f"{name}: must hold a recogniser of whole signals. Received: {self.kind!r}.{hint}")
         self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
         self.card: dict[str, Any] = self.metadata["card"]
         self._session = start(content, name, threads=threads, providers=providers)

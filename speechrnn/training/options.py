@@ -36,8 +36,8 @@ class TrainingOptions:
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work a step."""
     class_weights: tuple[str, ...] = ()
-    """Weights of a classifier's classes in the loss: "balanced" (rare ones count as much as frequent ones), "sqrt" (half
-    way there), or NAME=NUMBER for some of them."""
+    """Weights of a classifier's classes in the loss: "balanced" (rare ones count as much as frequent ones), "sqrt"
+    (half way there), or NAME=NUMBER for some of them."""
     label_smoothing: float = 0.0
     """Share of a classifier's target that all classes get alike, such as 0.1."""
     focal: float = 0.0

@@ -62,7 +62,8 @@ def train(
     Ctrl-C saves what there is and returns.
 
     Args:
-        model: A `SpeechRecognizer` or a `SequenceClassifier`; it is trained in place and ends with the weights of the last epoch.
+        model: A `SpeechRecognizer` or a `SequenceClassifier`; it is trained in place and ends with the weights of the
+            last epoch.
         examples: Examples with a text, or with a label, labels or tags as the classifier's task needs, to learn from.
         out: The best model's file, ending in `.keras`.
         valid: Examples of other speakers or subjects that decide which epoch is the best.

@@ -89,7 +89,7 @@ class Transcription(Task):
     """Texts, by CTC."""
 
     model: SpeechRecognizer
-    monitors = {"wer": 1, "loss": 1}
+    monitors: ClassVar = {"wer": 1, "loss": 1}
     foreign = ("class_weights", "label_smoothing", "focal", "balance", "mixup")
     noun = "recogniser"
 
@@ -119,7 +119,7 @@ class Classification(Task):
     """Classes, by cross entropy."""
 
     model: SequenceClassifier
-    monitors = {"macro_f1": -1, "accuracy": -1, "loss": 1}
+    monitors: ClassVar = {"macro_f1": -1, "accuracy": -1, "loss": 1}
     foreign = ("consistency",)
     noun = "classifier"
 

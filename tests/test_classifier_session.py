@@ -1,0 +1,67 @@
+"""A classifier's `.onnx` gives what Keras gives, for each kind of network, task and signal."""
+
+import keras
+import numpy as np
+import pytest
+from test_classifier import VARIANTS
+
+from speechrnn.classifier import SequenceClassifier
+from speechrnn.features import LogMel, RawSignal
+from speechrnn.networks import recurrent_classifier
+from speechrnn.runtime import ClassifierSession, Session
+from speechrnn.runtime.export import export
+from speechrnn.runtime.loading import kind_of, load_classifier
+
+CLASSES = ("a", "b", "c")
+
+
+def make(features, task="single", **options):
+    keras.utils.set_random_seed(0)
+    network = recurrent_classifier(
+        num_features=features.num_features, num_classes=3, units=5, **{"pooling": "attention", **options}
+    )
+    rng = np.random.default_rng(1)
+    network.set_weights([value + rng.uniform(0.05, 0.3, value.shape) for value in network.get_weights()])
+    return SequenceClassifier(features, network, CLASSES, task=task, card={"scheme": "test"})
+
+
+def check_equals_keras(model, path, signals):
+    session = ClassifierSession(export(model, path))
+    for found, expected in zip(session.probabilities(signals), model.probabilities(signals), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    for name in ("sample_rate", "channels", "classes", "per_frame", "frame_period", "task", "card"):
+        assert getattr(session, name) == getattr(model, name), name
+    return session
+
+
+@pytest.mark.parametrize("options", [options for options, _ in VARIANTS.values()], ids=VARIANTS)
+@pytest.mark.parametrize("task", ["single", "frames"])
+def test_networks_equal_keras(options, task, rng, tmp_path):
+    features = RawSignal(50, window=6, hop=3, channels=2, normalize="utterance")
+    model = make(features, task, **{**options, **({"pooling": None} if task == "frames" else {})})
+    signals = [rng.normal(size=(n, 2)).astype("float32") for n in (90, 41, 6)]
+    session = check_equals_keras(model, tmp_path / "a.onnx", signals)
+    with pytest.raises(ValueError, match=r"must be \(samples, 2\)"):
+        session.probabilities([signals[0][:, 0]])
+    if task == "single":
+        with pytest.raises(ValueError, match="must have 6 samples or more. Received: 5"):
+            session.probabilities([signals[0][:5]])
+
+
+def test_sounds_and_several_classes_at_once(rng, tmp_path):
+    model = make(LogMel(4000, num_mels=12, f_min=60), "multi", over="spectrum", convolutions=1, filters=3)
+    check_equals_keras(model, tmp_path / "a.onnx", [rng.normal(size=n).astype("float32") for n in (3000, 1777, 100)])
+
+
+def test_kinds_of_models_are_told_apart(tmp_path):
+    model = make(RawSignal(50, window=1, hop=1, channels=2))
+    model.save(tmp_path / "a.keras")
+    path = export(tmp_path / "a.keras")
+    assert kind_of(path) == kind_of(tmp_path / "a.keras") == "classifier"
+    assert load_classifier(tmp_path / "a.keras").classes == load_classifier(path).classes == CLASSES
+    with pytest.raises(
+        ValueError, match="must hold a recogniser of whole signals. Received: 'classifier'. Run it with"
+    ):
+        Session(path)
+    with pytest.raises(ValueError, match="A classifier can be written to onnx as a whole only"):
+        export(model, tmp_path / "b.onnx", streaming=True)
