@@ -6,7 +6,7 @@ import pytest
 import scipy.signal
 from contracts import check_saved_model_is_the_same
 
-from speechrnn.features import BandPass, Notch, RobustScale, filters
+from speechrnn.features import BandPass, Notch, RawSignal, RobustScale, filters
 
 RATE = 250
 
@@ -106,6 +106,25 @@ def test_filters_are_kept_in_a_model(tmp_path, rng):
     signal = keras.Input((None, 2))
     model = keras.Model(signal, RobustScale()(Notch(RATE, 50)(BandPass(RATE, low=0.5, high=60)(signal))))
     check_saved_model_is_the_same(model, rng.normal(size=(2, 300, 2)).astype("float32"), tmp_path / "m.keras")
+
+
+def test_features_filter_before_they_normalise(rng):
+    signal = rng.normal(9, 2, (300, 2)).astype("float32")
+    layer = RawSignal(RATE, window=1, hop=1, channels=2, filters=[BandPass(RATE, low=1, high=30), RobustScale()])
+    expected = filters.robust_scale(filters.band_pass(signal, RATE, low=1, high=30))
+    np.testing.assert_allclose(layer(signal[None])[0], expected, atol=2e-4)
+    again = RawSignal.from_config(layer.get_config())
+    np.testing.assert_array_equal(again(signal[None]), layer(signal[None]))
+    adapted = RawSignal(RATE, window=1, hop=1, channels=2, normalize="global", filters=[BandPass(RATE, low=1)])
+    adapted.adapt([signal])
+    assert np.abs(adapted.mean.numpy()).max() < 0.5  # of what was filtered: 9 is gone
+
+
+def test_filters_of_another_rate_or_kind_are_refused():
+    with pytest.raises(ValueError, match="must be made for 100 Hz. Received"):
+        RawSignal(100, filters=[BandPass(RATE, low=1)])
+    with pytest.raises(ValueError, match="must be layers of speechrnn.features.filter_layers"):
+        RawSignal(100, filters=[keras.layers.Identity()])
 
 
 @pytest.mark.parametrize(

@@ -41,26 +41,30 @@ class SignalFilter(keras.Layer):
         return signal_shape
 
 
-class _KernelFilter(SignalFilter):
-    """A filter by the kernel that `_kernel` gives."""
+class KernelFilter(SignalFilter):
+    """A filter by a symmetric kernel."""
 
-    def _kernel(self) -> np.ndarray:
+    def kernel(self) -> np.ndarray:
+        """float64 `(taps,)`."""
         raise NotImplementedError
 
     def _apply(self, signal: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        kernel = self._kernel().astype("float32")
+        kernel = self.kernel().astype("float32")
         reach, size = len(kernel) // 2, tf.shape(signal)[1]
-        # The first and the last valid sample are held beyond the ends, each row's own.
+        # The first and the last valid sample are held beyond the ends, each row's own. One sample more than there are
+        # is computed, so that there is something to convolve in a batch without any.
         last = tf.maximum(length - 1, 0)[:, tf.newaxis]
-        places = tf.minimum(tf.maximum(tf.range(-reach, size + reach), 0), last)
-        held = tf.transpose(tf.gather(signal, places, axis=1, batch_dims=1), [0, 2, 1])
-        rows = tf.reshape(held, [-1, tf.shape(held)[2], 1])
+        places = tf.minimum(tf.maximum(tf.range(-reach, size + 1 + reach), 0), last)
+        held = tf.transpose(_taken(signal, places), [0, 2, 1])
+        shape = tf.shape(held)
+        rows = tf.reshape(held, [-1, shape[2], 1])
         filtered = tf.nn.conv1d(rows, kernel[:, np.newaxis, np.newaxis], 1, "VALID")
-        return tf.transpose(tf.reshape(filtered, [-1, signal.shape[2], size]), [0, 2, 1])
+        columns = tf.reshape(filtered, [shape[0], shape[1], size + 1])
+        return tf.transpose(columns, [0, 2, 1])[:, :size]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class BandPass(_KernelFilter):
+class BandPass(KernelFilter):
     """Passes a band of frequencies, see `filters.pass_kernel`; with `low` alone it takes a baseline's wander out.
 
     Args:
@@ -96,9 +100,10 @@ class BandPass(_KernelFilter):
         self.low = low
         self.high = high
         self.width = width
-        self._kernel()  # says what is wrong with the edges
+        self.kernel()  # says what is wrong with the edges
 
-    def _kernel(self) -> np.ndarray:
+    def kernel(self) -> np.ndarray:
+        """float64 `(taps,)`."""
         return filters.pass_kernel(self.sample_rate, low=self.low, high=self.high, width=self.width)
 
     def get_config(self) -> dict[str, Any]:
@@ -108,7 +113,7 @@ class BandPass(_KernelFilter):
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class Notch(_KernelFilter):
+class Notch(KernelFilter):
     """Takes the hum of the mains out, see `filters.notch_kernel`.
 
     Args:
@@ -130,9 +135,10 @@ class Notch(_KernelFilter):
         self.sample_rate = sample_rate
         self.frequency = frequency
         self.width = width
-        self._kernel()
+        self.kernel()
 
-    def _kernel(self) -> np.ndarray:
+    def kernel(self) -> np.ndarray:
+        """float64 `(taps,)`."""
         return filters.notch_kernel(self.sample_rate, self.frequency, width=self.width)
 
     def get_config(self) -> dict[str, Any]:
@@ -169,6 +175,11 @@ def _quantile(ordered: tf.Tensor, length: tf.Tensor, share: float) -> tf.Tensor:
     place = share * tf.cast(last, tf.float32)
     below = tf.cast(tf.floor(place), tf.int32)
     part = (place - tf.cast(below, tf.float32))[:, tf.newaxis]
-    values = [tf.gather(ordered, at, axis=1, batch_dims=1) for at in (below, tf.minimum(below + 1, last))]
+    values = [_taken(ordered, at) for at in (below, tf.minimum(below + 1, last))]
     mixed = values[0] + part * (values[1] - values[0])
     return tf.where(length[:, tf.newaxis] > 0, mixed, 0.0)[:, tf.newaxis]
+
+
+def _taken(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """Samples of each row, one more than there are being zeros, so that a row of none can be asked for its first."""
+    return tf.gather(tf.pad(values, [[0, 0], [0, 1], [0, 0]]), places, axis=1, batch_dims=1)
