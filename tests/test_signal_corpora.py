@@ -92,9 +92,9 @@ def test_a_row_is_the_beat_and_how_it_differs(tmp_path):
     shape = np.exp(-((times * RATE / 8) ** 2))
     np.testing.assert_allclose(pictures[5, :, 0], shape, atol=0.08)
     gaps = dict(zip(heartbeats.INTERVALS, rows[8, heartbeats.WINDOW * heartbeats.CHANNELS :], strict=True))
-    assert gaps["before"] == pytest.approx(200 / RATE - 0.8, abs=1e-5)
-    assert gaps["before / usual"] == pytest.approx(math.log(200 / 300), abs=1e-5)
-    assert gaps["after / before"] == pytest.approx(math.log(300 / 200), abs=1e-5)
+    assert gaps["before"] == pytest.approx(4 * (200 / RATE - 0.8), abs=1e-5)
+    assert gaps["before / usual"] == pytest.approx(4 * math.log(200 / 300), abs=1e-5)
+    assert gaps["after / before"] == pytest.approx(4 * math.log(300 / 200), abs=1e-5)
     assert gaps["local / usual"] == pytest.approx(0, abs=1e-5)
 
 
