@@ -22,7 +22,9 @@ from speechrnn.runtime import StreamingSession
 from speechrnn.runtime.export import export
 
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 320, 3, 2, 0.4
-OPTIONS = TrainingOptions(epochs=50, batch_seconds=44, learning_rate=1.5e-3, average=0.998, validate_every=3)
+OPTIONS = TrainingOptions(
+    epochs=40, batch_seconds=24, learning_rate=1.5e-3, consistency=0.2, average=0.998, validate_every=4
+)
 RATE = 16000
 
 

@@ -35,6 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pipeline",
         "protocols",
         "recognizer",
+        "report",
         "runtime",
         "signals",
         "text",

@@ -13,7 +13,7 @@ from fakes import Speller, record
 from rich.console import Console
 
 from speechrnn.edits import Edits
-from speechrnn.evaluate import bootstrap, error_report, evaluate, print_report, score
+from speechrnn.evaluate import bootstrap, compare, error_report, evaluate, paired_bootstrap, print_report, score
 from speechrnn.faults import Fault, Faults
 from speechrnn.manifest import Example
 
@@ -182,3 +182,65 @@ def _seconds(path):
     from speechrnn import audio
 
     return audio.probe(path).duration
+
+
+# Two recognisers
+
+
+def test_the_paired_bootstrap_is_that_of_every_possible_draw():
+    first = [Edits(8, 2, 0, 0), Edits(9, 0, 1, 0), Edits(5, 3, 2, 4), Edits(10, 0, 0, 0)]
+    second = [Edits(9, 1, 0, 0), Edits(9, 0, 1, 0), Edits(8, 1, 1, 1), Edits(8, 2, 0, 0)]
+    every = []
+    for drawn in itertools.product(range(4), repeat=4):
+        rates = [sum(f[i].errors for i in drawn) / sum(f[i].reference_length for i in drawn) for f in (first, second)]
+        every.append(rates[1] - rates[0])
+    found = paired_bootstrap(first, second, resamples=200_000)
+    assert found.difference == pytest.approx((1 + 1 + 3 + 2 - 2 - 1 - 9 - 0) / 40)
+    assert found.interval == pytest.approx(np.quantile(every, [0.025, 0.975]), abs=0.011)
+    ties = np.isclose(every, 0)
+    better = np.mean(np.where(ties, 0.5, np.array(every) < 0))
+    assert found.second_better == pytest.approx(better, abs=0.005)
+
+
+def test_what_is_hard_for_both_does_not_hide_a_difference():
+    hard = np.random.default_rng(1).integers(0, 10, size=60)
+    first = [Edits(10 - int(n), int(n)) for n in hard]
+    second = [Edits(10 - max(0, int(n) - 1), max(0, int(n) - 1)) for n in hard]
+    alone = bootstrap(first), bootstrap(second)
+    assert alone[1][1] > alone[0][0]  # the intervals overlap
+    found = paired_bootstrap(first, second)
+    assert found.significant and found.second_better == 1.0
+    assert found.interval[1] - found.interval[0] < (alone[0][1] - alone[0][0]) / 2
+    back = paired_bootstrap(second, first)
+    assert back.difference == pytest.approx(-found.difference) and back.second_better == 0.0
+
+
+def test_a_system_is_no_better_than_itself(corpus):
+    report = report_of(corpus)
+    found = compare(report, report)
+    assert found.utterances == len(corpus)
+    for difference in (found.words, found.characters, found.speakers):
+        assert (difference.difference, difference.interval, difference.second_better) == (0.0, (0.0, 0.0), 0.5)
+        assert not difference.significant
+
+
+def test_only_what_both_were_scored_on_is_compared(corpus):
+    whole, part = report_of(corpus), report_of(corpus[:20])
+    assert compare(whole, part).utterances == 20
+    assert compare(whole, part).words.difference == 0.0
+    with pytest.raises(ValueError, match="utterances in common"):
+        compare(whole, report_of([("other", "other")]))
+    with pytest.raises(ValueError, match="same references"):
+        paired_bootstrap([Edits(3)], [Edits(2)])
+
+
+def test_each_recognised_word_is_judged_with_its_confidence():
+    scored = score("a b c", "x b", confidences=[0.3, 0.9])
+    assert scored.judged == [(0.3, False), (0.9, True)]
+    assert score("a b", "a b").judged == score("a", "a b", confidences=[0.5]).judged == []
+
+
+def test_the_interval_of_characters_is_that_of_their_counts(corpus):
+    report = report_of(corpus)
+    assert report.character_interval == bootstrap([u.characters for u in report.utterances])
+    assert report.to_dict()["cer_interval"] == list(report.character_interval)

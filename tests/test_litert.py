@@ -26,7 +26,9 @@ def content():
     return litert_bytes(made(layers=1, convolutions=1))
 
 
-@pytest.mark.parametrize("name", ["convolutions", "one convolution, stacked", "cepstra with high-pass filter"])
+@pytest.mark.parametrize(
+    "name", ["convolutions", "one convolution, stacked", "look-ahead", "cepstra with high-pass filter"]
+)
 def test_steps_are_those_of_onnx_at_every_end(name, spoken):
     model = MODELS[name]()
     ours, other = LiteRtSession(litert_bytes(model)), StreamingSession(step_bytes(model))

@@ -17,6 +17,7 @@ VARIANTS = {
     "gru": ({"cell": "gru"}, 1),
     "rnn": ({"cell": "rnn"}, 1),
     "one direction": ({"bidirectional": False}, 1),
+    "look-ahead": ({"bidirectional": False, "look_ahead": 2}, 1),
     "stacked": ({"stack": 3}, 3),
     "convolutions": ({"convolutions": 2, "filters": 4}, 4),
     "convolution and stack": ({"convolutions": 1, "filters": 4, "stack": 2, "dropout": 0.3}, 4),
@@ -87,3 +88,19 @@ def test_saved_network_is_the_same(tmp_path, rng):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         networks.recurrent_ctc(**{**SIZES, **options})
+
+
+def test_a_look_ahead_sees_so_many_frames_and_no_more(rng):
+    network = networks.recurrent_ctc(**SIZES, bidirectional=False, look_ahead=2)
+    layer = network.get_layer("look_ahead")
+    layer.kernel.assign(rng.normal(size=layer.kernel.shape))
+    values, frames = rng.normal(size=(1, 9, 12)).astype("float32"), np.array([9], "int32")
+    changed = values.copy()
+    changed[:, 6] += 1.0
+    before, after = network([values, frames]).numpy()[0], network([changed, frames]).numpy()[0]
+    assert np.flatnonzero(np.abs(after - before).max(axis=1) > 1e-6).tolist() == [4, 5, 6, 7, 8]
+
+
+def test_a_look_ahead_in_both_directions_is_refused():
+    with pytest.raises(ValueError, match="`look_ahead` must be >= 0, and 0 for a bidirectional network"):
+        networks.recurrent_ctc(**SIZES, look_ahead=2)

@@ -40,6 +40,8 @@ MODELS = {
     "one convolution, stacked": lambda: made("gru", convolutions=1, stack=3),
     "stacked, no residual": lambda: made("rnn", stack=2, residual=False, layer_norm=False),
     "plain, no normalisation": lambda: made(feature_options={"normalize": None}),
+    "look-ahead": lambda: made(convolutions=1, look_ahead=3),
+    "look-ahead of one, not normalised": lambda: made("gru", look_ahead=1, layer_norm=False),
     "cepstra with high-pass filter": lambda: made(
         features=MFCC, feature_options={"num_coefficients": 5, "preemphasis": 0.9}, convolutions=1
     ),

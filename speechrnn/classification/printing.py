@@ -24,6 +24,9 @@ def print_report(report: ClassificationReport, console: Console | None = None, *
     if not report.records:
         return
     console.print(f"Calibration error {100 * report.calibration_error:.1f} %.", markup=False)
+    if report.folds:
+        each = " ".join(_percent(fold["accuracy"]) for fold in report.folds)
+        console.print(f"Accuracy of each fold, in %: {each}", markup=False, soft_wrap=True)
     console.print(_class_table(report))
     if report.scheme == "aami":
         found, right = metrics.aami_table(report.matrix, report.classes)

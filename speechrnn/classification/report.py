@@ -66,6 +66,8 @@ class ClassificationReport:
     """What could not be scored; none of it is in the figures."""
     elapsed: float = 0.0
     """Wall time that classification took, in seconds."""
+    folds: tuple[dict[str, float], ...] = ()
+    """Figures of each fold, where these are the summed answers of several models; see `cross_validate`."""
 
     @property
     def accuracy(self) -> float:
@@ -139,6 +141,7 @@ class ClassificationReport:
             "failed": len(self.faults),
             "hours": self.seconds / 3600,
             "subjects": {name: _finite(value) for name, value in self.subjects.items()},
+            "folds": [{name: _finite(value) for name, value in fold.items()} for fold in self.folds],
             "faults": [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults],
         }
         if records:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn import edits, manifest, transcribe
+from speechrnn import manifest, transcribe
 from speechrnn.cli import decoding, terminal
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
@@ -38,6 +38,7 @@ def run(words: list[str]) -> int:
     """Calibrate; 0 if all recordings could be read, 1 otherwise."""
     arguments = parser().parse_args(words)
     from speechrnn.decoding.calibration import Calibration, calibration_error
+    from speechrnn.evaluate import score
     from speechrnn.files import refuse_existing
 
     refuse_existing(arguments.out, overwrite=arguments.overwrite)
@@ -52,9 +53,11 @@ def run(words: list[str]) -> int:
             if isinstance(outcome, Fault):
                 faults.add(outcome.where, outcome.kind, outcome.message)
                 continue
-            judged = _judged(example.text or "", outcome)
-            sure += [word.confidence for word in outcome.words]
-            right += judged
+            judged = score(
+                example.text or "", outcome.text, confidences=[word.confidence for word in outcome.words]
+            ).judged
+            sure += [confidence for confidence, _ in judged]
+            right += [hit for _, hit in judged]
             half += [number % 2 == 0] * len(judged)
     for fault in faults:
         terminal.name_fault(fault)
@@ -64,12 +67,6 @@ def run(words: list[str]) -> int:
     Calibration.fit(p, hits).write(arguments.out, overwrite=arguments.overwrite, words=len(p), ece_before=before)
     print(f"expected calibration error {before:.4f}, calibrated {after:.4f}; {len(p):,} words, {hits.mean():.1%} right")
     return terminal.verdict(faults, len(examples) + len(faults), noun="utterances")
-
-
-def _judged(reference: str, transcript: transcribe.Transcript) -> list[bool]:
-    """Whether each recognised word stands for the same word of the reference."""
-    pairs = edits.align(reference.split(), [word.word for word in transcript.words]).pairs
-    return [said == heard for said, heard in pairs if heard is not None]
 
 
 def _crosswise(p: Any, hits: Any, first: Any) -> Any:

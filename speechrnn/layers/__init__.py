@@ -1,6 +1,7 @@
 """Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames, pooling."""
 
 from speechrnn.layers.initial import ChronoBias
+from speechrnn.layers.look_ahead import LookAhead
 from speechrnn.layers.masking import LengthMask, ZeroPadding, zero_padding
 from speechrnn.layers.pooling import AttentionPooling, MaskedPooling
 from speechrnn.layers.recurrent import GRU, LSTM, ExecutionPath, SimpleRNN, execution_path
@@ -13,6 +14,7 @@ __all__ = [
     "ChronoBias",
     "ExecutionPath",
     "LengthMask",
+    "LookAhead",
     "MaskedPooling",
     "SimpleRNN",
     "StackFrames",

@@ -19,6 +19,7 @@ def recurrent_ctc(
     units: int = 256,
     layers: int = 3,
     bidirectional: bool = True,
+    look_ahead: int = 0,
     convolutions: int = 0,
     filters: int = 32,
     stack: int = 1,
@@ -43,6 +44,8 @@ def recurrent_ctc(
         units: State size of each direction of a recurrent layer.
         layers: Number of recurrent layers.
         bidirectional: Read the utterance in both directions; without it the network can stream.
+        look_ahead: Future frames of the output that each frame sees, for a network of one direction; as many frames
+            later it can stream.
         convolutions: Number of 3 x 3 convolutions that halve time and frequency, each with batch normalisation.
         filters: Channels of the convolutions.
         stack: Number of neighbouring frames joined into one.
@@ -63,6 +66,11 @@ def recurrent_ctc(
         ValueError: An argument is out of its range.
     """
     parts.check(cell, units=units, layers=layers, stack=stack, filters=filters, vocabulary_size=vocabulary_size)
+    if look_ahead < 0 or (look_ahead and bidirectional):
+        raise ValueError(
+            "`look_ahead` must be >= 0, and 0 for a bidirectional network, which sees the whole future. "
+            f"Received: look_ahead={look_ahead}, bidirectional={bidirectional}."
+        )
     if convolutions < 0 or not 0 <= dropout < 1:
         raise ValueError(
             f"`convolutions` must be >= 0 and `dropout` in [0, 1). Received: convolutions={convolutions}, "
@@ -79,7 +87,7 @@ def recurrent_ctc(
     x = parts.recurrent_stack(
         x, mask, cell=cell, units=units, layers=layers, bidirectional=bidirectional, dropout=dropout,
         layer_norm=layer_norm, residual=residual, unit_forget_bias=unit_forget_bias,
-        recurrent_initializer=recurrent_initializer, dtype=dtype,
+        recurrent_initializer=recurrent_initializer, dtype=dtype, look_ahead=look_ahead,
     )  # fmt: skip
     logits = keras.layers.Dense(vocabulary_size, dtype="float32", name="logits")(x)
     return keras.Model([features, frames], ZeroPadding(dtype="float32", name="output")(logits, mask), name=name)

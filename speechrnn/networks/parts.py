@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from speechrnn.layers import GRU, LSTM, LengthMask, SimpleRNN, ZeroPadding
+from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPadding
 from speechrnn.layers.subsampling import StackFrames
 
 MOMENTUM = 0.9
@@ -43,6 +43,7 @@ def recurrent_stack(
     unit_forget_bias: bool,
     recurrent_initializer: str,
     dtype: Any,
+    look_ahead: int = 0,
 ) -> Any:
     """Recurrent layers, each behind layer normalisation and within a residual connection: `(batch, frames, width)`."""
     width = units * (2 if bidirectional else 1)
@@ -60,6 +61,8 @@ def recurrent_stack(
         if dropout:
             y = keras.layers.Dropout(dropout, dtype=dtype, name=f"dropout_{i}")(y)
         x = x + y if residual else y
+    if look_ahead:
+        x = LookAhead(look_ahead, dtype=dtype, name="look_ahead")(ZeroPadding(dtype=dtype)(x, mask))
     return keras.layers.LayerNormalization(dtype=dtype, name="norm_out")(x) if layer_norm else x
 
 

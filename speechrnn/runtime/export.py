@@ -121,7 +121,7 @@ def _give_probabilities(graph: Graph, model: SequenceClassifier, logits: str, fr
 def step_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
     """One step of a one-directional recogniser as the content of an `.onnx` file; see `speechrnn.runtime.steps`."""
     graph, states = steps.step_graph(model)
-    written = graph.model(metadata(model, kind=KIND, states=states))
+    written = graph.model(metadata(model, kind=KIND, states=states, look_ahead=steps.look_ahead(model)))
     return (quantised(written) if int8 else written).SerializeToString()
 
 

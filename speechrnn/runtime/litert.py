@@ -20,12 +20,13 @@ import tensorflow as tf
 
 from speechrnn.features import spectral
 from speechrnn.features.layers import MFCC, LogMel
+from speechrnn.layers import LookAhead, ZeroPadding
 from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.runtime.export import metadata
 from speechrnn.runtime.litert_session import METADATA
 from speechrnn.runtime.network import write_network
 from speechrnn.runtime.registry import Tensor, Writer
-from speechrnn.runtime.steps import RECURRENT, carried_samples, check_streaming
+from speechrnn.runtime.steps import RECURRENT, carried_samples, check_streaming, look_ahead
 from speechrnn.runtime.streaming import KIND
 
 
@@ -46,7 +47,8 @@ def litert_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
         **{name: tf.TensorSpec(shape, tf.float32, name=name) for name, shape in shapes.items()},
     )
     written = _converted(function, model.variables, int8)
-    about = metadata(model, kind=KIND, precision="int8" if int8 else "float32", states=shapes)
+    precision = "int8" if int8 else "float32"
+    about = metadata(model, kind=KIND, precision=precision, states=shapes, look_ahead=look_ahead(model))
     behind = io.BytesIO()
     with zipfile.ZipFile(behind, "w") as archive:
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(about))
@@ -87,6 +89,7 @@ class _Walk:
         self.shapes, self.states = shapes, states
         self.values: dict[str, tf.Tensor] = {}
         self.following: dict[str, tf.Tensor] = {}
+        self.delayed = False
 
     def scope(self, name: str) -> Any:
         """No names are made here."""
@@ -121,7 +124,11 @@ class _Walk:
             run = self._recurrent
         elif isinstance(operation, keras.layers.ZeroPadding2D):
             run = self._frame_before
-        needs_mask = type(operation).__name__ == "ZeroPadding"
+        elif isinstance(operation, LookAhead):
+            run = self._look_ahead
+        elif self.delayed and isinstance(operation, ZeroPadding):  # its mask is of the frame that came now
+            run = self._values
+        needs_mask = isinstance(operation, ZeroPadding)
         return Writer(self._named(run), ("training",) if needs_mask else ("training", "mask"))
 
     def _named(self, run: Callable[..., tf.Tensor]) -> Callable[..., str]:
@@ -144,6 +151,9 @@ class _Walk:
     def _call(self, operation: Any, *arguments: Any, **options: Any) -> tf.Tensor:
         return operation(*arguments, **options)
 
+    def _values(self, operation: Any, values: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        return values
+
     def _recurrent(self, layer: Any, sequence: tf.Tensor) -> tf.Tensor:
         parts = ("output", "cell")[: 2 if isinstance(layer, keras.layers.LSTM) else 1]
         names = [f"{layer.name}_{part}" for part in parts]
@@ -158,3 +168,9 @@ class _Walk:
         before = self.state(f"{layer.name}_frame", 1, 1, size, channels)
         self.following[f"{layer.name}_frame"] = values[:, -1:]
         return tf.pad(tf.concat([before, values], axis=1), [[0, 0], [0, 0], layer.padding[1], [0, 0]])
+
+    def _look_ahead(self, layer: LookAhead, values: tf.Tensor) -> tf.Tensor:
+        self.delayed = True
+        joined = tf.concat([self.state(f"{layer.name}_frames", 1, layer.frames, values.shape[-1]), values], axis=1)
+        self.following[f"{layer.name}_frames"] = joined[:, -layer.frames :]
+        return tf.reduce_sum(joined * layer.kernel, axis=1, keepdims=True)

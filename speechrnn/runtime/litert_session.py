@@ -39,11 +39,11 @@ class LiteRtSession(StreamingSession):
         self._prepare(_metadata(content, name))
         self._session = _interpreter(content, name, threads)
 
-    def _run(self, samples: np.ndarray, frames: int) -> np.ndarray:
+    def _steps(self, samples: np.ndarray, frames: int) -> np.ndarray:
         """Block by block, since the shapes are fixed."""
         found = []
         for start in range(0, len(samples), self.block):
-            count = min(self.stride, frames - start // self._hop)
+            count = max(0, min(self.stride, frames - start // self._hop))
             given = {"samples": samples[None, start : start + self.block], "frames": np.array([count], np.int32)}
             out = self._session(**given, **self._states)
             self._states = {name: out[f"next_{name}"] for name in self._shapes}

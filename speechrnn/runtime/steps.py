@@ -3,7 +3,8 @@ next states come out.
 
 A block is a whole number of the logits' frames. What a frame needs from before the block is a state: samples that its
 windows share, the last frame before each convolution, the recurrent layers' states. What it needs from after itself
-lies within its own block, so the steps give what the whole signal would have given.
+lies within its own block, so the steps give what the whole signal would have given. A look-ahead is a delay: the
+logits of a block are those of as many frames before, and its inputs of so many frames are a state.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from speechrnn.runtime.graph import Graph
 from speechrnn.runtime.network import write_network
 from speechrnn.runtime.recurrent import recurrent_node, row_lengths, time_first
 from speechrnn.runtime.registry import Tensor, Writer, writer_of
+from speechrnn.runtime.writers import row_convolution
 
 layers = keras.layers
 
@@ -87,10 +89,15 @@ def _check_operation(operation: Any) -> None:
         if context != 1 or operation.padding != "valid" or operation.dilation_rate[0] != 1:
             raise _cannot(operation, "only convolutions that share one frame from step to step can stream")
     elif isinstance(operation, keras.Layer):
-        if type(operation) not in (*RECURRENT, *POINTWISE, layers.InputLayer):
+        if type(operation) not in (*RECURRENT, *POINTWISE, ours.LookAhead, layers.InputLayer):
             raise _cannot(operation, "whether it looks ahead is not known")
     elif type(operation).__name__ not in _OPERATIONS:
         raise _cannot(operation, "whether it looks ahead is not known")
+
+
+def look_ahead(model: SpeechRecognizer) -> int:
+    """Frames by which the logits of a step come late."""
+    return sum(operation.frames for operation in model.network.operations if isinstance(operation, ours.LookAhead))
 
 
 def _cannot(operation: Any, why: str) -> ValueError:
@@ -127,6 +134,7 @@ class _Step:
         self.graph = graph
         self.shapes: dict[str, list[int]] = {}
         self.following: dict[str, str] = {}
+        self.delayed = False
 
     def state(self, name: str, *shape: int) -> str:
         self.shapes[name] = list(shape)
@@ -158,6 +166,10 @@ class _Step:
             return Writer(self._recurrent, ("training",))
         if isinstance(operation, layers.ZeroPadding2D):
             return Writer(self._frame_before, ("training",))
+        if isinstance(operation, ours.LookAhead):
+            return Writer(self._look_ahead, ("training",))
+        if self.delayed and isinstance(operation, ours.ZeroPadding):  # its mask is of the frames that came now
+            return Writer(lambda graph, layer, values, mask: values.name, ("training",))
         return writer_of(operation)
 
     def _recurrent(self, graph: Graph, layer: Any, sequence: Tensor, mask: Tensor | None = None) -> str:
@@ -176,6 +188,16 @@ class _Step:
         joined = graph.add("Concat", before, values.name, axis=1)
         low, high = layer.padding[1]
         return graph.add("Pad", joined, np.array([0, 0, low, 0, 0, 0, high, 0]), np.float32(0))
+
+    def _look_ahead(self, graph: Graph, layer: ours.LookAhead, values: Tensor) -> str:
+        """The output of the frames whose future has come: as many as came in, `layer.frames` late."""
+        if self.delayed:
+            raise _cannot(layer, "only one look-ahead can stream")
+        self.delayed = True
+        before = self.state(f"{layer.name}_frames", 1, layer.frames, int(values.shape[2]))
+        joined = graph.add("Concat", before, values.name, axis=1)
+        self.following[f"{layer.name}_frames"] = graph.slice(joined, np.array([-layer.frames]), _END, 1)
+        return row_convolution(graph, layer, joined)
 
 
 _ZERO, _LAST, _END = np.array([0]), np.array([-1]), np.array([np.iinfo("int64").max])

@@ -19,9 +19,6 @@ from speechrnn.transcript import Word
 DEFAULT_MODEL = Path(__file__).parents[1] / "pretrained" / "english_letters_numbers_streaming.onnx"
 """The streaming recogniser that comes with the package, where it has one."""
 
-DEFAULT_MODEL = Path(__file__).parents[1] / "pretrained" / "english_letters_numbers_streaming.onnx"
-"""The streaming recogniser that comes with the package, where it has one."""
-
 KIND = "streaming recognizer"
 """What a file of steps says of itself."""
 
@@ -69,6 +66,7 @@ class StreamingSession(Described):
         self.card: dict[str, Any] = metadata["card"]
         self._shapes: dict[str, list[int]] = metadata["states"]
         self._hop, self._window = int(metadata["hop"]), int(metadata["window"])
+        self._delay = int(metadata.get("look_ahead", 0))
         self._outputs = ["logits", *(f"next_{state}" for state in self._shapes)]
         self.reset()
 
@@ -80,13 +78,14 @@ class StreamingSession(Described):
     @property
     def latency(self) -> float:
         """Algorithmic latency: seconds from the beginning of a frame of logits to the last sample that it needs."""
-        return (self.block + self._window - self._hop) / self.sample_rate
+        return ((1 + self._delay) * self.block + self._window - self._hop) / self.sample_rate
 
     def reset(self) -> None:
         """Forget everything: the next samples begin a stream."""
         self._states = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
         self._waiting = np.zeros(0, np.float32)
         self._begun = self._finished = False
+        self._early = self._delay  # logits to come that lie before the first frame
         self._speller = GreedySpeller(self.vocabulary, frame_period=self.frame_period)
 
     def push(self, samples: np.ndarray) -> Update:
@@ -135,13 +134,19 @@ class StreamingSession(Described):
         return self._run(now, count * self.stride)
 
     def flush(self) -> np.ndarray:
-        """As `finish`, giving the logits of what is left: float32 `(frames, vocabulary)`, at most one frame."""
+        """As `finish`, giving the logits of what is left: float32 `(frames, vocabulary)`.
+
+        At most one frame, and as many as the model looks ahead.
+        """
         rest = self.advance(np.zeros(0, np.float32))
         self._finished = True
         frames = len(self._waiting) // self._hop if self._begun else 0
-        if not frames:
-            return rest
-        return self._run(np.pad(self._waiting, (0, self.block - len(self._waiting))), frames)
+        found = [rest]
+        if frames:
+            found.append(self._run(np.pad(self._waiting, (0, self.block - len(self._waiting))), frames))
+        if self._begun and self._delay:  # what the look-ahead still owes, with nothing after the end
+            found.append(self._run(np.zeros(self._delay * self.block, np.float32), 0))
+        return np.concatenate(found)
 
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Logits of whole signals, as a `Recognizer` gives them; each is a stream of its own, and this one is reset.
@@ -163,11 +168,18 @@ class StreamingSession(Described):
         return np.zeros((0, len(self.vocabulary)), np.float32)
 
     def _run(self, samples: np.ndarray, frames: int) -> np.ndarray:
-        """Logits of whole blocks of which so many frames of features count."""
+        """Logits of whole blocks of which so many frames of features count; 0 for blocks after the end."""
+        logits = self._steps(samples, frames)[: -(-frames // self.stride) if frames else None]
+        skipped = min(self._early, len(logits))
+        self._early -= skipped
+        return logits[skipped:]
+
+    def _steps(self, samples: np.ndarray, frames: int) -> np.ndarray:
+        """What the network gives for these blocks; its states move on."""
         given = {"samples": samples[None], "frames": np.array([frames], np.int32), **self._states}
         logits, *states = self._session.run(self._outputs, given)
         self._states = dict(zip(self._shapes, states, strict=True))
-        return logits[0, : -(-frames // self.stride)]
+        return logits[0]
 
 
 class GreedySpeller:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from onnx import TensorProto
 
-from speechrnn.layers import LengthMask, StackFrames, ZeroPadding
+from speechrnn.layers import LengthMask, LookAhead, StackFrames, ZeroPadding
 from speechrnn.runtime.graph import Graph
 from speechrnn.runtime.registry import Tensor, cannot, writes
 
@@ -38,6 +38,19 @@ def _stack_frames(graph: Graph, layer: StackFrames, values: Tensor) -> str:
     pads = graph.add("Concat", np.zeros(4, "int64"), graph.unsqueeze(lacking, 0), np.zeros(1, "int64"), axis=0)
     padded = graph.add("Pad", values.name, pads, np.float32(0))
     return graph.add("Reshape", padded, np.array([0, -1, layer.stack * values.shape[-1]]))
+
+
+@writes(LookAhead)
+def _look_ahead(graph: Graph, layer: LookAhead, values: Tensor) -> str:
+    after = np.array([0, 0, 0, 0, layer.frames, 0])
+    return row_convolution(graph, layer, graph.add("Pad", values.name, after, np.float32(0)))
+
+
+def row_convolution(graph: Graph, layer: LookAhead, values: str) -> str:
+    """The frames of `values` `(batch, frames + layer.frames, features)` that have all of their future."""
+    kernel = weight(layer.kernel).T[:, np.newaxis]
+    found = graph.add("Conv", _channels_first(graph, values, 3), kernel, group=len(kernel))
+    return _channels_back(graph, found, 3)
 
 
 # Only in training, or only another shape

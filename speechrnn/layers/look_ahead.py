@@ -1,0 +1,61 @@
+"""A few frames of the future for a network that reads in one direction."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["LookAhead"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class LookAhead(keras.Layer):
+    """Row convolution: every channel is a weighted sum of its frame and the next few (Wang et al. 2016, Deep Speech 2).
+
+    Above one-directional recurrent layers it gives back part of what a second direction would bring, for a latency of
+    `frames` frames. It begins as the identity.
+
+    Args:
+        frames: Number of future frames that are seen.
+
+    Call arguments:
+        values: float `(batch, frames, features)`, zeros in the padding.
+
+    Returns:
+        Like `values`.
+
+    Example:
+    >>> layer = LookAhead(1)
+    >>> layer.build((1, 3, 1))
+    >>> layer.kernel.assign([[1.0], [0.5]])
+    >>> layer(np.array([[[1.0], [2.0], [4.0]]], "float32")).numpy().ravel().tolist()
+    [2.0, 4.0, 4.0]
+    """
+
+    def __init__(self, frames: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if frames < 1:
+            raise ValueError(f"`frames` must be at least 1. Received: frames={frames}.")
+        self.frames = frames
+
+    def build(self, values_shape: tuple) -> None:
+        """One weight for each future frame and channel: `(frames + 1, features)`."""
+        self.kernel = self.add_weight(shape=(self.frames + 1, values_shape[-1]), initializer=_identity, name="kernel")
+
+    def call(self, values: Any) -> Any:
+        """See the class."""
+        length = ops.shape(values)[1]
+        padded = ops.pad(values, [[0, 0], [0, self.frames], [0, 0]])
+        return sum(padded[:, i : i + length] * self.kernel[i] for i in range(self.frames + 1))
+
+    def compute_output_spec(self, values: Any) -> keras.KerasTensor:
+        """Shape and dtype without computing."""
+        return keras.KerasTensor(values.shape, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "frames": self.frames}
+
+
+def _identity(shape: tuple, dtype: Any = None) -> Any:
+    return ops.concatenate([ops.ones((1, *shape[1:]), dtype), ops.zeros((shape[0] - 1, *shape[1:]), dtype)])

@@ -1,0 +1,6 @@
+"""One page about a recogniser: how often it is wrong, where, how sure it is, and what its worst moments sound like."""
+
+from speechrnn.report.measuring import Clip, Measured, clip_of, measure, training_history
+from speechrnn.report.page import page
+
+__all__ = ["Clip", "Measured", "clip_of", "measure", "page", "training_history"]

@@ -1,0 +1,188 @@
+"""What a report is made from: a model's errors, its worst utterances with their sound, its training and its card."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechrnn import __version__, decoding
+from speechrnn.decoding.alignment import log_softmax
+from speechrnn.errors import ErrorReport, Utterance
+from speechrnn.evaluate import evaluate
+from speechrnn.faults import Faults
+from speechrnn.manifest import Example
+from speechrnn.transcribe import DEFAULT_MODEL, loaded, read_whole
+from speechrnn.transcript import Word, spell
+
+if TYPE_CHECKING:
+    from speechrnn.decoding.calibration import Calibration
+    from speechrnn.decoding.options import Decoder
+    from speechrnn.protocols import Recognizer
+
+SHOWN_SECONDS = 20.0
+"""Of a longer utterance only the beginning is drawn and played."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """An utterance with its sound and what the network made of it."""
+
+    utterance: Utterance
+    signal: np.ndarray
+    """float32 `(samples,)`, the beginning of it if it is long."""
+    sample_rate: int
+    probabilities: np.ndarray
+    """float64 `(frames, vocabulary)`: what the network says in each frame of the signal."""
+    frame_period: float
+    letters: tuple[str, ...]
+    """What each column stands for; the first is the blank."""
+    words: tuple[Word, ...]
+    """What was recognised in the signal, with times."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the signal is all of the utterance."""
+        return self.utterance.seconds <= len(self.signal) / self.sample_rate + 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A recogniser, measured."""
+
+    name: str
+    report: ErrorReport
+    clips: tuple[Clip, ...] = ()
+    """The worst utterances, the worst first."""
+    history: tuple[Mapping[str, float], ...] = ()
+    """One row an epoch of its training, where that is known."""
+    card: tuple[tuple[str, str], ...] = ()
+    """What is known about the model, as names and values."""
+    calibration: Calibration | None = None
+    """Turns confidences into probabilities, if there is one."""
+
+
+def measure(
+    model: Recognizer | str | os.PathLike[str] | None,
+    examples: Iterable[Example],
+    *,
+    path: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    worst: int = 10,
+    normalize: bool = False,
+    batch_seconds: float = 120.0,
+    decoder: Decoder | None = None,
+    calibration: Calibration | None = None,
+    notes: Mapping[str, Any] | None = None,
+    faults: Faults | None = None,
+    progress: Callable[[str], None] | None = None,
+    seed: int = 0,
+) -> Measured:
+    """Evaluate a recogniser, and keep what a page about it shows.
+
+    Args:
+        model: A recogniser, the path of one, or None for the one that comes with the package.
+        examples: From a manifest, with texts.
+        path: The model's file, where `model` is not it; its log of training is looked for beside it.
+        name: What the page calls the model; the name of its file by default.
+        worst: Utterances that are shown with their sound, spectrogram and probabilities.
+        normalize: Bring both texts to their normal form first: lower case, no punctuation.
+        batch_seconds: Audio recognised at once, padding counted.
+        decoder: Turns logits into a path; the best path is taken by default.
+        calibration: Of the words' confidences, to be shown beside them.
+        notes: More rows for the model's card, such as how it decodes.
+        faults: Collects the examples that could not be scored.
+        progress: Called with the path of each example once it is done.
+        seed: Of the bootstrap.
+    """
+    if worst < 0:
+        raise ValueError(f"`worst` must be zero or more. Received: {worst}.")
+    if path is None and (model is None or isinstance(model, str | os.PathLike)):
+        path = model or DEFAULT_MODEL
+    recogniser, examples = loaded(model), list(examples)
+    report = evaluate(
+        recogniser,
+        examples,
+        normalize=normalize,
+        batch_seconds=batch_seconds,
+        decoder=decoder,
+        faults=faults,
+        progress=progress,
+        seed=seed,
+    )
+    by_id = {example.id: example for example in examples}
+    shown = [(utterance, by_id[utterance.id]) for utterance in report.worst(worst)]
+    return Measured(
+        name or (Path(path).name if path else type(recogniser).__name__),
+        report,
+        tuple(clip_of(recogniser, utterance, example, decoder=decoder) for utterance, example in shown),
+        training_history(path) if path else (),
+        tuple(_card(recogniser, path, notes or {})),
+        calibration,
+    )
+
+
+def training_history(path: str | os.PathLike[str]) -> tuple[dict[str, float], ...]:
+    """The rows of the log of training beside a model, if there is one; cells that are no numbers are left out."""
+    log = Path(path).with_suffix(".training") / "log.csv"
+    if not log.is_file():
+        return ()
+    with open(log, encoding="utf-8", errors="replace", newline="") as file:
+        rows = [{name: _number(cell) for name, cell in row.items() if name} for row in csv.DictReader(file)]
+    found = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    return tuple(row for row in found if "epoch" in row)
+
+
+def _number(cell: Any) -> float | None:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return None
+
+
+def clip_of(model: Recognizer, utterance: Utterance, example: Example, *, decoder: Decoder | None = None) -> Clip:
+    """An utterance that was scored, with its sound; the example is the one it was scored on."""
+    signal = read_whole(example, model.sample_rate)[: round(SHOWN_SECONDS * model.sample_rate)]
+    (logits,) = model.logits([signal])
+    words = spell((decoder or decoding.greedy)(logits), model.vocabulary, frame_period=model.frame_period)
+    letters = ("", *(model.vocabulary.decode([index]) for index in range(1, logits.shape[1])))
+    return Clip(
+        utterance,
+        signal,
+        model.sample_rate,
+        np.exp(log_softmax(logits)),
+        model.frame_period,
+        letters,
+        tuple(words),
+    )
+
+
+def _card(model: Any, path: str | os.PathLike[str] | None, notes: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """What the model says of itself, and what can be seen of its file."""
+    for name, value in {**(getattr(model, "card", None) or {}), **notes}.items():
+        yield str(name).replace("_", " "), value if isinstance(value, str) else _words(value)
+    symbols = [model.vocabulary.decode([index]) for index in range(1, len(model.vocabulary))]
+    yield "vocabulary", f"{len(symbols)} symbols and the blank: {' '.join(symbols[:80]).replace('   ', ' ␣ ')}".strip()
+    yield "audio", f"{model.sample_rate:,} Hz; a frame of output every {1000 * model.frame_period:g} ms"
+    if path and os.path.isfile(path):
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        yield "file", f"{os.path.basename(path)}, {os.path.getsize(path) / 1e6:,.1f} MB, SHA-256 {digest[:16]}…"
+    precision = getattr(model, "metadata", {}).get("precision")
+    if precision:
+        yield "precision", str(precision)
+    yield "measured with", f"speechrnn {__version__}"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return ", ".join(map(_words, value))
+    return str(value)

@@ -1,0 +1,344 @@
+"""The report as one HTML page that needs no other file, no script and no network."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import string
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from speechrnn.decoding.calibration import calibration_error, reliability
+from speechrnn.edits import Edits
+from speechrnn.errors import Comparison, ErrorReport, Utterance, compare
+from speechrnn.intervals import PairedDifference, bootstrap
+from speechrnn.report import charts, pictures, pieces
+from speechrnn.report.measuring import SHOWN_SECONDS, Clip, Measured
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+_ROWS = 25
+"""Rows of a table that are seen at once; the others can be opened."""
+
+_LISTED = 300
+"""Most utterances in the list of all errors."""
+
+_Section = tuple[str, str, str]
+"""Name for a link, heading, and content; one without content is left out."""
+
+
+def page(measured: Measured, other: Measured | None = None, *, test: str = "the test set") -> str:
+    """A page about a recogniser, and how another one compares with it.
+
+    Args:
+        measured: From `speechrnn.report.measure`.
+        other: A second one, measured on the same examples.
+        test: What the page calls the examples.
+
+    Returns:
+        HTML, whole in one string.
+
+    Raises:
+        ValueError: No utterance was scored, or the two have none in common.
+    """
+    report = measured.report
+    if not report.utterances:
+        raise ValueError(f"A report needs utterances that were scored. Received none; {len(report.faults)} failed.")
+    compared = compare(report, other.report) if other else None
+    sections = [
+        section
+        for section in (
+            ("compare", "Two models", _comparison(measured, other, compared) if other and compared else ""),
+            ("worst", "The worst utterances", _worst(measured, other)),
+            ("speakers", "Speakers", _speakers(report)),
+            ("lengths", "Lengths", _lengths(report)),
+            ("confusions", "Confusions", _confusions(report)),
+            ("confidence", "Confidence", _confidence(measured, other)),
+            ("training", "Training", _training(measured, other)),
+            ("errors", "All errors", _errors(report)),
+            ("faults", "What could not be scored", _faults(report)),
+            ("card", "Model card", _card(measured, other)),
+        )
+        if section[2]
+    ]
+    return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=html.escape(f"{measured.name}: {pieces.percent(report.wer)} WER on {test}"),
+        style=pieces.STYLE,
+        heading=html.escape(measured.name if other is None else f"{measured.name} and {other.name}"),
+        subtitle=html.escape(_subtitle(report, test)),
+        headline=_headline(report),
+        contents="".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in sections),
+        sections="\n".join(f'<h2 id="{name}">{heading}</h2>\n{content}' for name, heading, content in sections),
+    )
+
+
+def _subtitle(report: ErrorReport, test: str) -> str:
+    speakers = f", {len(report.speakers):,} speakers" if report.speakers else ""
+    failed = f"; {len(report.faults):,} more could not be scored" if report.faults else ""
+    return (
+        f"{test}: {len(report.utterances):,} utterances, {report.words.reference_length:,} words{speakers}, "
+        f"{_duration(report.seconds)} of audio{failed}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.2f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.0f} s"
+
+
+def _headline(report: ErrorReport) -> str:
+    right = sum(not u.words.errors for u in report.utterances)
+    tiles = [
+        (pieces.percent(report.wer), "word error rate", f"95 % interval {pieces.interval(report.interval)}"),
+        (
+            pieces.percent(report.cer),
+            "character error rate",
+            f"95 % interval {pieces.interval(report.character_interval)}",
+        ),
+        (
+            f"{right:,} of {len(report.utterances):,}",
+            "utterances without an error",
+            f"{report.substitutions:,} substituted, {report.deletions:,} left out, {report.insertions:,} inserted",
+        ),
+    ]
+    if report.speaker_interval:
+        tiles[0] = (*tiles[0][:2], f"{tiles[0][2]}; over speakers {pieces.interval(report.speaker_interval)}")
+    if report.real_time_factor:
+        said = f"{_duration(report.elapsed)} in all, on the machine that made this page"
+        tiles.append((f"{1 / report.real_time_factor:,.0f} ×", "faster than real time", said))
+    return "".join(f'<div><b>{b}</b>{what}<span class="soft">{more}</span></div>' for b, what, more in tiles)
+
+
+def _comparison(one: Measured, two: Measured, found: Comparison) -> str:
+    rows = [
+        (m.name, m.report.wer, pieces.interval(m.report.interval), m.report.cer, m.report.sentence_error_rate)
+        for m in (one, two)
+    ]
+    differences = [("WER, utterances drawn", found.words), ("CER, utterances drawn", found.characters)]
+    if found.speakers:
+        differences.append(("WER, speakers drawn", found.speakers))
+    table = pieces.table(
+        ("difference", "points", "95 % interval", "the second is better in"),
+        [(name, _points(d.difference), _span(d), d.second_better) for name, d in differences],
+    )
+    whiskers = charts.intervals(
+        [(f"{m.name}: {pieces.percent(m.report.wer)}", m.report.wer, m.report.interval) for m in (one, two)],
+        title="word error rates with 95 % intervals",
+    )
+    rates = pieces.table(("model", "WER", "95 % interval", "CER", "utterances with errors"), rows)
+    return (
+        f"<p>{html.escape(_sentence(one, two, found))}</p>"
+        f'<div class="card wide">{rates}</div><div class="card chart">{whiskers}</div>'
+        f'<div class="card wide">{table}</div>'
+        f'<p class="soft">Paired bootstrap: both models are scored on the same 10,000 draws of {found.utterances:,} '
+        "utterances. A difference is the second model's rate minus the first's.</p>"
+        f"{_changes(one, two)}"
+    )
+
+
+def _sentence(one: Measured, two: Measured, found: Comparison) -> str:
+    difference = found.words
+    if not difference.difference:
+        return f"{two.name} and {one.name} make the same number of errors."
+    better, worse = (two, one) if difference.difference < 0 else (one, two)
+    sure = "more than chance explains" if difference.significant else "which may well be chance"
+    said = (
+        f"{better.name} has {100 * abs(difference.difference):.1f} points fewer word errors than {worse.name}, {sure}"
+    )
+    if found.speakers and found.speakers.significant != difference.significant:
+        return f"{said}; drawn by speakers it is {'not ' if difference.significant else ''}significant."
+    return f"{said}."
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f}"
+
+
+def _span(found: PairedDifference) -> str:
+    return f"{_points(found.interval[0])} to {_points(found.interval[1])}"
+
+
+def _changes(one: Measured, two: Measured) -> str:
+    """The utterances that the models differ on most, either way."""
+    others = {(u.id, u.reference): u for u in two.report.utterances}
+    pairs = [(u, others[u.id, u.reference]) for u in one.report.utterances if (u.id, u.reference) in others]
+    gains = sorted(pairs, key=lambda p: (p[1].words.errors - p[0].words.errors, p[0].id))
+    chosen = [p for p in gains if p[1].words.errors < p[0].words.errors][:8]
+    chosen += [p for p in gains[::-1] if p[1].words.errors > p[0].words.errors][:8]
+    cards = "".join(
+        f'<div class="card"><div class="soft">{html.escape(one.name)}: {_errors_of(a)}</div>{pieces.aligned(a)}'
+        f'<div class="soft">{html.escape(two.name)}: {_errors_of(b)}</div>{pieces.aligned(b)}</div>'
+        for a, b in chosen
+    )
+    return f"<details><summary>Where they differ most</summary>{pieces.LEGEND}{cards}</details>" if cards else ""
+
+
+def _worst(measured: Measured, other: Measured | None) -> str:
+    if not measured.clips:
+        return ""
+    others = {u.id: u for u in other.report.utterances} if other else {}
+    cards = "".join(_clip(clip, other, others.get(clip.utterance.id)) for clip in measured.clips)
+    return (
+        '<p class="soft">The spectrogram has the recognised words above it, where they were heard. The curves below '
+        "are the probabilities of the symbols; between them the network says “blank”, and the letters are what the "
+        f"best path reads.</p>{pieces.LEGEND}{cards}"
+    )
+
+
+def _clip(clip: Clip, other: Measured | None, theirs: Utterance | None) -> str:
+    found = clip.utterance
+    marks = [said == heard for said, heard in found.words.pairs if heard is not None]
+    if len(marks) != len(clip.words):  # the beginning of a long utterance, or words in normal form
+        known = set(found.reference.split())
+        marks = [word.word in known for word in clip.words]
+    note = f"{_errors_of(found)} in {_count(found.words.reference_length, 'word')}, {found.seconds:.1f} s"
+    if not clip.whole:
+        note += f"; the first {SHOWN_SECONDS:g} s are shown"
+    below = f'<div class="wide figure">{charts.clip(clip, marks)}</div>'
+    if other and theirs:
+        below += f'<div class="soft">{html.escape(other.name)}: {_errors_of(theirs)}</div>{pieces.aligned(theirs)}'
+    return pieces.utterance_card(found, pictures.sound(clip.signal, clip.sample_rate), more=below, note=note)
+
+
+def _errors_of(utterance: Utterance) -> str:
+    return _count(utterance.words.errors, "error")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _speakers(report: ErrorReport) -> str:
+    of: dict[str, list[Edits]] = {}
+    for utterance in report.utterances:
+        if utterance.subject is not None:
+            of.setdefault(utterance.subject, []).append(utterance.words)
+    worst_first = sorted(of, key=lambda name: (-report.speakers[name].rate, name))
+    return _rates("speaker", [(name, of[name]) for name in worst_first])
+
+
+def _lengths(report: ErrorReport) -> str:
+    words = [(u.words.reference_length, u.words) for u in report.utterances]
+    seconds = [(u.seconds, u.words) for u in report.utterances if u.seconds]
+    tables = (
+        ("words said", _bins(words, (1, 2, 3, 5, 9, 17, 33), lambda a, b: f"{a}" if b == a + 1 else f"{a} to {b - 1}")),
+        ("duration", _bins(seconds, (1, 2, 4, 8, 16, 32), lambda a, b: f"{a} to {b} s")),
+    )
+    return "".join(_rates(*table) for table in tables)
+
+
+def _bins(
+    found: Sequence[tuple[float, Edits]], edges: Sequence[int], name: Callable[[int, int], str]
+) -> list[tuple[str, list[Edits]]]:
+    """Counts by the bin that a size falls into."""
+    rows = [(f"under {edges[0]}", [counts for size, counts in found if size < edges[0]])]
+    for low, high in itertools.pairwise(edges):
+        rows.append((name(low, high), [counts for size, counts in found if low <= size < high]))
+    rows.append((f"{edges[-1]} and more", [counts for size, counts in found if size >= edges[-1]]))
+    return [row for row in rows if row[1]]
+
+
+def _rates(what: str, groups: Sequence[tuple[str, list[Edits]]]) -> str:
+    """A table of error rates of groups of utterances, with intervals."""
+    if not groups:
+        return ""
+    rows = []
+    for name, counts in groups:
+        total = sum((Edits(c.hits, c.substitutions, c.deletions, c.insertions) for c in counts), Edits())
+        bounds = pieces.interval(bootstrap(counts, resamples=2000)) if len(counts) > 1 else ""
+        rows.append((name, len(counts), total.reference_length, total.errors, total.rate, bounds, total.rate))
+    headings = (what, "utterances", "words", "errors", "WER", "95 % interval")
+    return f'<div class="card wide">{_folded(partial(pieces.table, headings, shares=True), rows)}</div>'
+
+
+def _folded(table: Callable[..., str], rows: Sequence[Sequence[pieces.Cell]]) -> str:
+    if len(rows) <= _ROWS + 5:
+        return table(rows)
+    rest = f"<details><summary>{len(rows) - _ROWS:,} more</summary>{table(rows[_ROWS:])}</details>"
+    return table(rows[:_ROWS]) + rest
+
+
+def _confusions(report: ErrorReport) -> str:
+    said: dict[str, int] = {}
+    for utterance in report.utterances:
+        for word in utterance.reference.split():
+            said[word] = said.get(word, 0) + 1
+    tables = (
+        ("said", ("said", "recognised", "times", "of"), [(*c, said[c[0]]) for c in report.confusions(_ROWS)]),
+        ("left out", ("left out", "times", "of"), [(word, n, said[word]) for word, n in report.deleted(_ROWS)]),
+        ("inserted", ("nobody said", "times"), report.inserted(_ROWS)),
+    )
+    cards = [f'<div class="card wide">{pieces.table(headings, rows)}</div>' for _, headings, rows in tables if rows]
+    return f'<div class="grid">{"".join(cards)}</div>' if cards else "<p>There are none.</p>"
+
+
+def _confidence(measured: Measured, other: Measured | None) -> str:
+    diagrams = [d for m in (measured, other) if m is not None for d in _diagrams(m, named=other is not None)]
+    if not diagrams:
+        return ""
+    more = "" if measured.calibration else " <code>speechrnn calibrate</code> fits a correction on validation data."
+    return (
+        '<p class="soft">Of the words that the model is sure of to 80 %, eight in ten should be right: bars should end '
+        "on the dashed line, and the red lines are what is missing. The expected calibration error (ECE) is their mean "
+        f"length over all words.{more}</p>"
+        f"{_grid(diagrams)}"
+    )
+
+
+def _grid(drawn: Iterable[str]) -> str:
+    return '<div class="grid">' + "".join(f'<div class="card chart">{chart}</div>' for chart in drawn) + "</div>"
+
+
+def _diagrams(measured: Measured, *, named: bool) -> Iterable[str]:
+    judged = [pair for utterance in measured.report.utterances for pair in utterance.judged]
+    if not judged:
+        return
+    sure, right = [p for p, _ in judged], [hit for _, hit in judged]
+    name = f"<h3>{html.escape(measured.name)}</h3>" if named else ""
+    title = f"{len(judged):,} words: ECE {calibration_error(sure, right):.3f}"
+    yield name + charts.reliability(reliability(sure, right), title)
+    if measured.calibration:
+        sure = measured.calibration(np.array(sure)).tolist()
+        title = f"calibrated: ECE {calibration_error(sure, right):.3f}"
+        yield name + charts.reliability(reliability(sure, right), title)
+
+
+def _training(measured: Measured, other: Measured | None) -> str:
+    parts = []
+    for found in filter(None, (measured, other)):
+        if found.history:
+            name = f"<h3>{html.escape(found.name)}</h3>" if other else ""
+            parts.append(name + _grid(charts.history(found.history)))
+    return "".join(parts)
+
+
+def _errors(report: ErrorReport) -> str:
+    wrong = report.worst(len(report.utterances))
+    if not wrong:
+        return ""
+    rest = f"<p>The {len(wrong) - _LISTED:,} with the fewest errors are left out.</p>" if len(wrong) > _LISTED else ""
+    rows = "".join(
+        f'<tr><td>{pieces.aligned(u)}</td><td class="soft">{html.escape(u.id)}</td></tr>' for u in wrong[:_LISTED]
+    )
+    return (
+        f"<details><summary>{len(wrong):,} utterances with errors, the worst first</summary>{pieces.LEGEND}"
+        f'<div class="card wide"><table>{rows}</table></div>{rest}</details>'
+    )
+
+
+def _faults(report: ErrorReport) -> str:
+    rows = [(str(fault), fault.kind) for fault in report.faults]
+    return f'<div class="card wide">{_folded(partial(pieces.table, ("what", "kind")), rows)}</div>' if rows else ""
+
+
+def _card(measured: Measured, other: Measured | None) -> str:
+    cards = []
+    for found in filter(None, (measured, other)):
+        if found.card:
+            rows = pieces.table(("", ""), found.card)
+            cards.append(f'<div class="card wide"><h3>{html.escape(found.name)}</h3>{rows}</div>')
+    return "".join(cards)

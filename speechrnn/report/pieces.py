@@ -1,0 +1,105 @@
+"""Pieces of HTML that pages about recognisers share: aligned words, players, tables, numbers."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from speechrnn.errors import Utterance
+
+Cell = str | int | float | None
+
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+"""The style sheet of the pages, for light and dark screens of any width."""
+
+LEGEND = (
+    '<div class="legend"><span>above: what was said; below: what was recognised</span>'
+    '<span class="wrong">taken for another</span><span class="left">left out</span>'
+    '<span class="more">nobody said it</span></div>'
+)
+
+
+def percent(rate: float, digits: int = 1) -> str:
+    """A rate in per cent, or a dash where there is none.
+
+    Example:
+    >>> percent(0.0815), percent(float("nan"))
+    ('8.2 %', '–')
+    """
+    if math.isnan(rate):
+        return "–"
+    return f"{100 * rate:,.{digits}f} %" if math.isfinite(rate) else "∞"
+
+
+def interval(bounds: Sequence[float]) -> str:
+    """Both bounds of an interval in per cent; nothing where there are none.
+
+    Example:
+    >>> interval((0.05, 0.1234))
+    '5.0 to 12.3 %'
+    """
+    low, high = bounds
+    return f"{100 * low:.1f} to {percent(high)}" if math.isfinite(low) and math.isfinite(high) else ""
+
+
+def aligned(utterance: Utterance) -> str:
+    """The words that were said, each with what became of it below, errors in colour."""
+    pairs = []
+    for said, heard in utterance.words.pairs:
+        kind = "" if said == heard else " left" if heard is None else " more" if said is None else " wrong"
+        above, below = (html.escape(str(word)) if word is not None else "–" for word in (said, heard))
+        pairs.append(f'<div class="pair{kind}"><b>{above}</b><span>{below}</span></div>')
+    return f'<div class="pairs" dir="auto">{"".join(pairs)}</div>'
+
+
+def utterance_card(utterance: Utterance, sound: str = "", *, more: str = "", note: str = "") -> str:
+    """One utterance: its words, what became of each, who said it, and a player.
+
+    Args:
+        utterance: What was scored.
+        sound: A `data:` address of the recording, or nothing.
+        more: HTML below it all.
+        note: Text beside the speaker's name.
+    """
+    by = " · ".join(filter(None, (utterance.id, utterance.subject, note)))
+    player = f'<audio controls preload="metadata" src="{sound}"></audio>' if sound else ""
+    return (
+        f'<div class="card"><div class="utterance"><div>{aligned(utterance)}'
+        f'<div class="soft">{html.escape(by)}</div></div>{player}</div>{more}</div>'
+    )
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, shares: bool = False) -> str:
+    """A table; numbers stand on the right.
+
+    Args:
+        headings: One for each column.
+        rows: Text, whole numbers, or shares (float), which are written in per cent.
+        shares: The last cell of each row is a share in [0, 1] to be drawn as a bar, under an empty heading.
+    """
+    rows = [list(row) for row in rows]
+    first = rows[0] if rows else [""] * len(headings)
+    numeric = [isinstance(cell, int | float) and not isinstance(cell, bool) for cell in first]
+    head = "".join(
+        f"<th{' class=n' if number else ''}>{html.escape(name)}</th>"
+        for name, number in zip(headings, numeric, strict=False)
+    )
+    body = "".join(
+        "<tr>" + "".join(_cell(cell, bar=shares and place == len(row) - 1) for place, cell in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{head}{'<th></th>' if shares else ''}</tr>{body}</table>"
+
+
+def _cell(cell: Cell, *, bar: bool) -> str:
+    if bar:
+        width = 100 * min(max(float(cell or 0), 0), 1) if math.isfinite(float(cell or 0)) else 100
+        return f'<td class="share"><i style="width:{width:.1f}%"></i></td>'
+    if isinstance(cell, int):
+        return f'<td class="n">{cell:,}</td>'
+    if isinstance(cell, float):
+        return f'<td class="n">{percent(cell)}</td>'
+    text = cell or ""
+    return f"<td{' class=k' if len(text) < 24 else ''}>{html.escape(text)}</td>"
