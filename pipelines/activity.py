@@ -11,7 +11,7 @@ sitting from standing. Everything here was chosen on folds of the official train
 import argparse
 from pathlib import Path
 
-from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier, train
+from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier
 from speechrnn.classification import cross_validate, print_report
 from speechrnn.corpora import hapt
 

@@ -98,6 +98,25 @@ def test_a_row_is_the_beat_and_how_it_differs(tmp_path):
     assert gaps["local / usual"] == pytest.approx(0, abs=1e-5)
 
 
+def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
+    seconds = np.cumsum(np.full(4000, 0.8)) + 0.01 * rng.standard_normal(4000)
+    labels = rng.choice(["N"] * 95 + ["V"] * 4 + ["S"], 4000)
+    rows = rng.standard_normal((4000, heartbeats.NUM_FEATURES)).astype("float32")
+    size = heartbeats.WINDOW * heartbeats.CHANNELS
+    changed, classes = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
+    np.testing.assert_array_equal(changed[:, :size], rows[:, :size])
+    moved = labels != np.array(classes)
+    assert moved.sum() > 50 and set(labels[moved]) == {"N"} and set(np.array(classes)[moved]) == {"S"}
+    before = dict(zip(heartbeats.INTERVALS, changed[:, size:].T, strict=True))["before / usual"] / 4
+    first = moved & ~np.roll(moved, 1)
+    assert np.quantile(before[first], 0.95) < np.log(0.9)  # what became S is early
+    again, _ = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
+    np.testing.assert_array_equal(changed, again)
+    kept = ["S"] * 4000  # no stretch without an S, and no N to bring forward: only the last interval may differ
+    same, _ = heartbeats.vary_rhythm(rows, seconds, kept, np.random.default_rng(1))
+    np.testing.assert_allclose(same[:, size:], heartbeats.intervals(seconds), atol=1e-5)
+
+
 def test_leads_that_changed_places_are_put_back(tmp_path):
     heart(tmp_path / "a" / "101", "NNNNVNNN")
     heart(tmp_path / "b" / "114", "NNNNVNNN", names=("V5", "MLII"))
