@@ -112,9 +112,10 @@ def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
     assert np.quantile(before[first], 0.95) < np.log(0.9)  # what became S is early
     again, _ = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
     np.testing.assert_array_equal(changed, again)
-    kept = ["S"] * 4000  # no stretch without an S, and no N to bring forward: only the last interval may differ
-    same, _ = heartbeats.vary_rhythm(rows, seconds, kept, np.random.default_rng(1))
-    np.testing.assert_allclose(same[:, size:], heartbeats.intervals(seconds), atol=1e-5)
+    same, kept = heartbeats.vary_rhythm(rows, seconds, ["S"] * 4000, np.random.default_rng(1))
+    assert kept == ["S"] * 4000  # no stretch without an S becomes irregular, and no N is there to come early
+    swing = dict(zip(heartbeats.INTERVALS, same[:, size:].T, strict=True))["before / usual"] / 4
+    assert np.std(swing) > 0.02 and np.abs(swing).max() < 0.25
 
 
 def test_leads_that_changed_places_are_put_back(tmp_path):
