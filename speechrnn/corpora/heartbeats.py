@@ -92,7 +92,7 @@ def vary_rhythm(
     """The same beats at other times, to learn rhythms from that few patients have.
 
     Half of the stretches of 100 to 400 beats without an S become irregular as in atrial fibrillation, which changes no
-    class. The others breathe: intervals swing by up to 12 % with a period of 3 to 8 beats. In them one of 30 beats among
+    class. The others breathe: intervals swing by up to 12 % in 3 to 8 beats. In them one of 30 beats among
     N comes early, and so is S; a quarter of these begin a run of up to 120 fast ones, if only N are in its way.
 
     Args:
