@@ -21,7 +21,8 @@ from rich.table import Table
 
 from benchmarks import measuring
 from speechrnn.features import LogMel
-from speechrnn.features.augment import Augmentation, augment_features, change_speed
+from speechrnn.features.augment import Augmentation, augment_features
+from speechrnn.features.perturb import change_speed
 
 RATE, WINDOW, HOP, FFT, MELS = 16000, 400, 160, 512, 80
 BATCHES = ((16, 10.0), (1, 3.0))

@@ -17,7 +17,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         "audio",
         "bundle",
+        "classification",
         "classifier",
+        "classify",
         "corpora",
         "decoding",
         "diagnostics",
@@ -28,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layers",
         "losses",
         "manifest",
+        "metrics",
         "networks",
         "pipeline",
         "protocols",
@@ -42,7 +45,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "classifier": ["SequenceClassifier"],
         "faults": ["Fault", "Faults"],
-        "features": ["MFCC", "Augmentation", "LogMel", "RawSignal"],
+        "features": ["MFCC", "Augmentation", "BandPass", "LogMel", "Notch", "RawSignal", "RobustScale"],
         "manifest": ["Example"],
         "networks": ["recurrent_classifier", "recurrent_ctc"],
         "recognizer": ["SpeechRecognizer"],

@@ -7,17 +7,23 @@ A relative path is relative to the manifest's own folder, so a folder with its m
 """
 
 import hashlib
+import itertools
 import json
+import logging
 import math
 import numbers
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from speechrnn.faults import Faults, data_error, kind_of, suggestion
 from speechrnn.files import replacing
+
+_log = logging.getLogger(__name__)
 
 _ELSEWHERE = {
     "speaker": "subject", "speaker_id": "subject", "client_id": "subject", "patient": "subject",
@@ -300,3 +306,93 @@ def split_by_subject(
             held.add(subject)
             total += seconds[subject]
     return [e for e in examples if of(e) not in held], [e for e in examples if of(e) in held]
+
+
+def check_disjoint(splits: Mapping[str, Sequence[Example]]) -> None:
+    """Make sure that no subject is in two splits: what is learnt of a person must not be scored on that person.
+
+    Args:
+        splits: Examples by the name of their split; those without a subject are passed over.
+
+    Raises:
+        ValueError: Splits share subjects; the message names some of them.
+
+    Example:
+    >>> check_disjoint({"train": [Example("a.wav", 1, subject="x")], "test": [Example("b.wav", 1, subject="x")]})
+    Traceback (most recent call last):
+    ValueError: The splits 'train' and 'test' share 1 subject: x. Split by subject, or what is scored has been learnt.
+    """
+    known = {name: {example.subject for example in examples} - {None} for name, examples in splits.items()}
+    for first, second in itertools.combinations(known, 2):
+        shared = sorted(map(str, known[first] & known[second]))
+        if shared:
+            names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
+            share = (
+                f"share {len(shared)} subject{'s' * (len(shared) > 1)}: {names}. Split by subject, or what is scored"
+            )
+            raise ValueError(f"The splits {first!r} and {second!r} {share} has been learnt.")
+
+
+def stratified_group_folds(
+    examples: Sequence[Example], folds: int, *, seed: int = 0, key: Callable[[Example], Hashable] | None = None
+) -> list[tuple[list[Example], list[Example]]]:
+    """Cut examples into folds that no subject shares and whose classes are about as frequent as in the whole.
+
+    By scikit-learn's `StratifiedGroupKFold`. Where no example has a subject each is its own. An example with several
+    classes counts as the most frequent of its own.
+
+    Args:
+        examples: With a label each.
+        folds: How many, 2 or more.
+        seed: Of the order in which subjects are placed.
+        key: What must not be shared; `subject` by default.
+
+    Returns:
+        For each fold what is left and what is held out, in the order given; every example is held out once.
+
+    Raises:
+        ModuleNotFoundError: scikit-learn is not installed; it comes with the extra `speechrnn[signals]`.
+        ValueError: An example has no class, only some have a subject, or there are fewer subjects than folds.
+    """
+    of = key or (lambda example: example.subject)
+    groups = [of(example) for example in examples]
+    without = [example.id for example, group in zip(examples, groups, strict=True) if group is None]
+    if 0 < len(without) < len(examples):
+        raise ValueError(
+            f"{len(without)} of {len(examples)} examples have no subject, {without[0]} the first. Name all."
+        )
+    names = list(range(len(examples))) if without else _numbered(groups)
+    if not 2 <= folds <= len(set(names)):
+        raise ValueError(f"`folds` must be from 2 to the {len(set(names))} subjects. Received: {folds}.")
+    classes = [_main_class(example) for example in examples]
+    for name, count in Counter(name for name, _ in set(zip(classes, names, strict=True))).items():
+        if count < folds:
+            _log.warning("Class %s has %d subjects for %d folds: some folds hold none.", name, count, folds)
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    maker = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of rare classes, which the log has named by now
+        cut = [set(held.tolist()) for _, held in maker.split(names, _numbered(classes), names)]
+    everything = list(enumerate(examples))
+    return [([e for i, e in everything if i not in held], [e for i, e in everything if i in held]) for held in cut]
+
+
+def _numbered(values: Sequence[Hashable]) -> list[int]:
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return [places[value] for value in values]
+
+
+def _main_class(example: Example) -> str:
+    """The class of an example, or the most frequent of its frames', or its first tags together."""
+    if example.label is not None:
+        return str(example.label)
+    if example.labels:
+        seconds: Counter[str] = Counter()
+        for row in example.labels:
+            segment = isinstance(row, tuple)
+            seconds[str(row[2] if segment else row)] += row[1] - row[0] if segment else 1
+        return seconds.most_common(1)[0][0]
+    if example.extra.get("tags"):
+        return " ".join(map(str, example.extra["tags"]))
+    raise ValueError(f"{example.id}: has no class, so folds cannot be stratified. Give it a `label`.")

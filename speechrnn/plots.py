@@ -13,9 +13,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from speechrnn.diagnostics import GradientFlow
+    from speechrnn.metrics import Bin
     from speechrnn.text import Vocabulary
 
-__all__ = ["plot_ctc", "plot_gradient_flow", "plot_history", "plot_losses"]
+__all__ = [
+    "plot_confusion",
+    "plot_ctc",
+    "plot_gradient_flow",
+    "plot_history",
+    "plot_losses",
+    "plot_record",
+    "plot_reliability",
+]
 
 _LINES = ("#8fd3ff", "#ffd166", "#9be58a", "#ff9ecb", "#e9e2ff", "#ffa66b")
 _DARK = ("#2a6fbb", "#d1495b", "#3a8f5c", "#d98324", "#7b5ea7", "#4aa3a2", "#8a5a44")
@@ -186,6 +195,118 @@ def plot_losses(
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)
         axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    return figure
+
+
+def plot_confusion(matrix: np.ndarray, classes: Sequence[str], *, width: float = 5.0, height: float = 4.4) -> Figure:
+    """A confusion matrix: counts, shaded by the share of each true class.
+
+    Args:
+        matrix: int `(classes, classes)`, a row for each true class, as `ClassificationReport.matrix`.
+        classes: Their names.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+
+    Raises:
+        ValueError: The matrix is of another shape.
+    """
+    from matplotlib.figure import Figure
+
+    if np.shape(matrix) != (len(classes), len(classes)):
+        raise ValueError(f"`matrix` must be {len(classes)} x {len(classes)}. Received: {np.shape(matrix)}.")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    share = np.asarray(matrix) / np.maximum(np.sum(matrix, 1, keepdims=True), 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            colour = "white" if share[row, column] > 0.6 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(classes)), classes, rotation=45 if max(map(len, classes)) > 3 else 0)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def plot_reliability(bins: Sequence[Bin], *, width: float = 4.4, height: float = 4.4) -> Figure:
+    """How often decisions of each confidence are right, and how many there are; the diagonal is what they should say.
+
+    Args:
+        bins: From `ClassificationReport.reliability`, or `speechrnn.metrics.reliability`.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+
+    Raises:
+        ValueError: There is no decision.
+    """
+    from matplotlib.figure import Figure
+
+    filled = [b for b in bins if b.words]
+    if not filled:
+        raise ValueError("`bins` must hold at least one decision. Received: none.")
+    total = sum(b.words for b in filled)
+    error = sum(b.words * abs(b.accuracy - b.confidence) for b in filled) / total
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    axes.plot([0, 1], [0, 1], color="#888888", ls=":", lw=1.2)
+    axes.plot([b.confidence for b in filled], [b.accuracy for b in filled], color=_DARK[0], marker="o", ms=4)
+    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share right", title=f"calibration error {100 * error:.1f} %")
+    counts.bar([b.low for b in bins], [b.words for b in bins], [b.high - b.low for b in bins], align="edge", lw=0)
+    counts.set(xlabel="confidence", ylabel="number")
+    for each in (axes, counts):
+        each.spines[["top", "right"]].set_visible(False)
+    axes.title.set_fontsize(10)
+    return figure
+
+
+def plot_record(
+    signal: np.ndarray,
+    sample_rate: float,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    frame_period: float,
+    truth: np.ndarray | None = None,
+    title: str = "",
+    width: float = 9.0,
+    height: float = 4.4,
+) -> Figure:
+    """A record with what a classifier says of each frame under it.
+
+    Args:
+        signal: float `(samples[, channels])`; channels are drawn over each other.
+        sample_rate: Samples per second.
+        probabilities: float `(frames, classes)`.
+        classes: Names of the classes.
+        frame_period: Seconds between frames.
+        truth: int `(frames,)`, the true class of each frame, -1 where there is none; drawn as a band between the two.
+        title: Text above.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    above, band, below = figure.subplots(3, 1, sharex=True, height_ratios=(3, 0.5, 2))
+    columns = np.reshape(signal, (len(signal), -1))
+    for count, column in enumerate(columns.T):
+        above.plot(np.arange(len(column)) / sample_rate, column, color=_DARK[count % len(_DARK)], lw=0.7)
+    edges = np.arange(len(probabilities) + 1) * frame_period
+    colours = [_DARK[k % len(_DARK)] for k in range(len(classes))]
+    rows = [("said", np.argmax(probabilities, -1)), *([] if truth is None else [("true", np.asarray(truth))])]
+    for height_of, (_, row) in enumerate(rows):
+        for k, colour in enumerate(colours):
+            band.fill_between(edges, height_of, height_of + 1, np.append(row, row[-1:]) == k, color=colour, step="post")
+    band.set(ylim=(0, len(rows)))
+    band.set_yticks([place + 0.5 for place in range(len(rows))], [name for name, _ in rows])
+    filled = np.vstack([probabilities, probabilities[-1:]]).T
+    below.stackplot(edges, filled, labels=classes, colors=colours, step="post", lw=0)
+    below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1), xlim=(0, edges[-1]))
+    below.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    above.set_title(title, fontsize=10)
+    for axes in (above, band, below):
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

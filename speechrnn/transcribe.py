@@ -258,7 +258,10 @@ def loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
         raise FileNotFoundError(f"{DEFAULT_MODEL}: this installation has no model of its own. Give a model (--model).")
     from speechrnn import runtime
 
-    return runtime.load(DEFAULT_MODEL if model is None else model)
+    found: Any = runtime.load(DEFAULT_MODEL if model is None else model)
+    if not hasattr(found, "vocabulary"):
+        raise ValueError(f"{model}: must hold a recogniser. Received: a classifier, see `speechrnn classify`.")
+    return found
 
 
 def _joiner(model: Recognizer) -> Joiner:

@@ -44,3 +44,28 @@ def record(path, text, **options):
     """Write what `Speller` reads as `text`; gives the path as a string."""
     audio.write(path, spoken(text, **options), RATE)
     return str(path)
+
+
+class Leveller:
+    """Stands for a `Classifier`: the mean level of a signal, or of a frame of it, is its class."""
+
+    sample_rate = 50
+    frame_period = 0.1
+    shortest = 5
+
+    def __init__(self, classes=("a", "b", "c"), *, channels=2, per_frame=False):
+        self.classes, self.channels, self.per_frame = classes, channels, per_frame
+        self.card, self.batches = {}, []
+
+    def probabilities(self, signals):
+        self.batches.append([len(signal) for signal in signals])
+        if any(len(signal) < self.shortest for signal in signals):
+            raise ValueError(f"A signal must have {self.shortest} samples or more.")
+        return [self._one(signal) for signal in signals]
+
+    def _one(self, signal):
+        levels = signal.reshape(len(signal), -1).mean(1)
+        if self.per_frame:
+            levels = levels[: len(levels) // 5 * 5].reshape(-1, 5).mean(1)
+        best = np.rint(levels if self.per_frame else levels.mean()).astype(int)
+        return (0.8 * np.eye(len(self.classes)) + 0.2 / len(self.classes))[best].astype("float32")

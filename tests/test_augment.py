@@ -12,7 +12,7 @@ import signals
 import soundfile
 import tensorflow as tf
 
-from speechrnn.features import LogMel, augment
+from speechrnn.features import LogMel, augment, perturb
 from speechrnn.features.augment import Augmentation
 
 RATE = 16000
@@ -63,7 +63,7 @@ def test_bad_options_say_what_is_required(options, message):
 @pytest.mark.parametrize("factor", [0.9, 0.937, 1.0, 1.1])
 def test_speed_moves_a_tone_and_the_length(factor):
     signal = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype("float32")
-    changed = augment.change_speed(signal, factor)
+    changed = perturb.change_speed(signal, factor)
     assert len(changed) == round(len(signal) / factor) and changed.dtype == np.float32
     expected = np.sin(2 * np.pi * 1000 * factor * np.arange(len(changed)) / RATE)
     np.testing.assert_allclose(changed[200:-200], expected[200:-200], atol=5e-3)
@@ -72,16 +72,16 @@ def test_speed_moves_a_tone_and_the_length(factor):
 @pytest.mark.parametrize("size", [0, 1, 2, 7])
 def test_short_signals_survive_everything(rng, size):
     signal = signals.noise(rng, size)
-    assert len(augment.change_speed(signal, 0.9)) == round(size / 0.9)
-    assert len(augment.reverberate(signal, signals.noise(rng, 50))) == size
-    assert len(augment.add_noise(signal, signals.noise(rng, 50), snr_db=10)) == size
+    assert len(perturb.change_speed(signal, 0.9)) == round(size / 0.9)
+    assert len(perturb.reverberate(signal, signals.noise(rng, 50))) == size
+    assert len(perturb.add_noise(signal, signals.noise(rng, 50), snr_db=10)) == size
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])
 @pytest.mark.parametrize("noise_size", [700, 16000, 40000])
 def test_noise_has_the_ratio_that_was_asked_for(rng, snr_db, noise_size):
     signal, noise = signals.vowels(rng, size=16000), signals.noise(rng, noise_size)
-    added = augment.add_noise(signal, noise, snr_db=snr_db) - signal
+    added = perturb.add_noise(signal, noise, snr_db=snr_db) - signal
     assert 10 * np.log10(np.mean(signal**2) / np.mean(added**2)) == pytest.approx(snr_db, abs=0.01)
     shorter = min(noise_size, 16000)
     assert np.corrcoef(added[:shorter], noise[:shorter])[0, 1] > 0.999
@@ -89,10 +89,10 @@ def test_noise_has_the_ratio_that_was_asked_for(rng, snr_db, noise_size):
 
 def test_silence_has_no_ratio_and_stays(rng):
     signal, silence = signals.noise(rng), np.zeros(16000, "float32")
-    np.testing.assert_array_equal(augment.add_noise(silence, signal, snr_db=10), silence)
-    np.testing.assert_array_equal(augment.add_noise(signal, silence, snr_db=10), signal)
-    np.testing.assert_array_equal(augment.reverberate(silence, signal[:100]), silence)
-    np.testing.assert_array_equal(augment.reverberate(signal, silence[:100]), signal)
+    np.testing.assert_array_equal(perturb.add_noise(silence, signal, snr_db=10), silence)
+    np.testing.assert_array_equal(perturb.add_noise(signal, silence, snr_db=10), signal)
+    np.testing.assert_array_equal(perturb.reverberate(silence, signal[:100]), silence)
+    np.testing.assert_array_equal(perturb.reverberate(signal, silence[:100]), signal)
 
 
 def test_reverberation_equals_scipy_and_keeps_time_and_energy(rng):
@@ -100,13 +100,13 @@ def test_reverberation_equals_scipy_and_keeps_time_and_energy(rng):
     rir = np.exp(-np.arange(4000) / 800) * rng.standard_normal(4000) * 0.2
     rir[:37] = 0
     rir[37] = -1.0
-    wet = augment.reverberate(signal, rir.astype("float32"))
+    wet = perturb.reverberate(signal, rir.astype("float32"))
     expected = scipy.signal.fftconvolve(signal.astype("float64"), rir)[37 : 37 + len(signal)]
     expected *= np.sqrt(np.sum(signal.astype("float64") ** 2) / np.sum(expected**2))
     np.testing.assert_allclose(wet, expected, atol=1e-5)
     assert np.sum(wet**2) == pytest.approx(np.sum(signal**2), rel=1e-4)
     impulse = np.r_[np.zeros(50), 0.3].astype("float32")
-    np.testing.assert_allclose(augment.reverberate(signal, impulse), signal, atol=1e-5)
+    np.testing.assert_allclose(perturb.reverberate(signal, impulse), signal, atol=1e-5)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_noise_and_rooms_come_from_the_folders(rng, folders):
     reverberant = dataclasses.replace(noisy, noise_folder=None, rir_folder=folders.rir_folder, rir_probability=1.0)
     wet = augment.augment_signal(signal, RATE, reverberant, rng)
     rir = np.r_[0.5, np.zeros(99), 0.2].astype("float32")
-    np.testing.assert_allclose(wet, augment.reverberate(signal, rir), atol=1e-4)
+    np.testing.assert_allclose(wet, perturb.reverberate(signal, rir), atol=1e-4)
     never = dataclasses.replace(noisy, noise_probability=0.0)
     np.testing.assert_array_equal(augment.augment_signal(signal, RATE, never, rng), signal)
 

@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def fake_model(monkeypatch):
     """Any model's name stands for the speller."""
     speller = Speller()
-    monkeypatch.setattr(terminal, "load_model", lambda path: speller)
+    for name in ("load_model", "load_any"):
+        monkeypatch.setattr(terminal, name, lambda path: speller)
     return speller
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from speechrnn import layers, networks
-from speechrnn.features import MFCC, LogMel, RawSignal
+from speechrnn.features import MFCC, BandPass, LogMel, Notch, RawSignal, RobustScale
 from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.runtime import Session
 from speechrnn.runtime.export import export, onnx_bytes
@@ -33,6 +33,9 @@ FEATURES = {
     "raw": RawSignal(RATE, window=100, hop=60, normalize="utterance"),
     "samples": RawSignal(RATE, window=1, hop=1),
     "raw, global": RawSignal(RATE, window=64, hop=64, normalize="global"),
+    "raw, filtered": RawSignal(
+        RATE, window=100, hop=60, filters=(BandPass(RATE, low=50, high=900), Notch(RATE, 200, width=80), RobustScale())
+    ),
 }  # fmt: skip
 NETWORKS = {
     "lstm": {},

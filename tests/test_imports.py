@@ -27,6 +27,8 @@ def imported(code):
         "speechrnn.corpora, speechrnn.signals",
         "speechrnn.decoding",
         "speechrnn.transcribe, speechrnn.evaluate",
+        "speechrnn.classify, speechrnn.classification, speechrnn.metrics, speechrnn.signals",
+        "speechrnn.features.augment, speechrnn.features.filters",
         "speechrnn.protocols, speechrnn.runtime.loading, speechrnn.runtime.session, onnxruntime",
         "speechrnn.training.options",
     ],

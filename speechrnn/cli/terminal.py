@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
@@ -17,6 +17,7 @@ from speechrnn.formats import as_json as as_json
 from speechrnn.formats import clock
 
 if TYPE_CHECKING:
+    from speechrnn.protocols import Classifier
     from speechrnn.runtime import Session, StreamingSession
 
 
@@ -148,6 +149,30 @@ def load_model(path: str | None) -> Session | StreamingSession:
     if path is not None and loading.needs_tensorflow(path):
         start_tensorflow(f"{path}: a .keras model")
     return loaded(path)
+
+
+def load_any(path: str) -> Any:
+    """The recogniser or classifier in a file, as a session.
+
+    Raises:
+        FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
+    """
+    from speechrnn.runtime import loading
+
+    if loading.needs_tensorflow(path):
+        start_tensorflow(f"{path}: a .keras model")
+    return loading.load(path)
+
+
+def load_classifier(path: str) -> Classifier:
+    """As `load_any`, for a classifier.
+
+    Raises:
+        ValueError: The file holds a recogniser.
+    """
+    from speechrnn.classify import loaded
+
+    return loaded(load_any(path), path)
 
 
 def load_streaming(path: str | None) -> StreamingSession:

@@ -1,10 +1,17 @@
-"""From a signal to features: pure functions (`spectral`), Keras layers (`layers`), augmentation (`augment`)."""
+"""From a signal to features: pure functions (`spectral`), Keras layers (`layers`), augmentation (`augment`).
+
+Signals of sensors have filters too: pure functions (`filters`), and layers (`filter_layers`).
+"""
 
 import lazy_loader as _lazy
 
 # Lazy, so that the options in `augment` can be listed without starting TensorFlow.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["augment", "layers", "spectral"],
-    submod_attrs={"augment": ["Augmentation"], "layers": ["LogMel", "MFCC", "RawSignal"]},
+    submodules=["augment", "filter_layers", "filters", "layers", "perturb", "spectral"],
+    submod_attrs={
+        "augment": ["Augmentation"],
+        "filter_layers": ["BandPass", "Notch", "RobustScale"],
+        "layers": ["LogMel", "MFCC", "RawSignal"],
+    },
 )

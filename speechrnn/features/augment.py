@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soxr
 
 from speechrnn import audio
-from speechrnn.features import mel
+from speechrnn.features import mel, perturb
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -64,6 +63,18 @@ class Augmentation:
     """Number of ranges of bands set to zero."""
     frequency_mask_bins: int = 20
     """Widest frequency mask, in bands."""
+    jitter: float = 0.0
+    """Standard deviation of white noise added to each channel of the signal, as a share of the channel's own."""
+    scaling: float = 0.0
+    """Largest relative change of each channel's height: 0.2 draws factors from 0.8 to 1.2."""
+    wander: float = 0.0
+    """Largest height of a slow sine added to each channel, 0.05 to 0.5 Hz, in standard deviations of the channel."""
+    time_warp: float = 0.0
+    """Largest relative change of the local speed, smooth over the signal, whose length stays."""
+    crop: float = 1.0
+    """Shortest part of the signal that is kept, from a random place; 1 keeps all."""
+    lead_drop: float = 0.0
+    """Probability that a channel is set to zero; one at least is kept."""
 
     def __post_init__(self) -> None:
         for name in ("speed", "gain", "noise_snr"):
@@ -74,12 +85,16 @@ class Augmentation:
                 object.__setattr__(self, name, (float(value[0]), float(value[1])))  # JSON gives lists
         _check(self.speed is None or 0.25 <= self.speed[0] <= self.speed[1] <= 4, "`speed` must be in 0.25 to 4",
                self.speed)  # fmt: skip
-        for name in ("noise_probability", "rir_probability", "time_mask_fraction"):
+        for name in ("noise_probability", "rir_probability", "time_mask_fraction", "lead_drop"):
             _check(0 <= getattr(self, name) <= 1, f"`{name}` must be in 0 to 1", getattr(self, name))
         _check(0 <= self.frequency_scale <= 0.5, "`frequency_scale` must be in 0 to 0.5", self.frequency_scale)
         _check(self.frequency_axis in ("mel", "hertz"), '`frequency_axis` must be "mel" or "hertz"',
                repr(self.frequency_axis))  # fmt: skip
-        for name in ("feature_noise", "time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bins"):
+        for name in ("scaling", "time_warp"):
+            _check(0 <= getattr(self, name) < 1, f"`{name}` must be in 0 to 1, without 1", getattr(self, name))
+        _check(0 < self.crop <= 1, "`crop` must be in 0 to 1, without 0", self.crop)
+        for name in ("feature_noise", "time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bins",
+                     "jitter", "wander"):  # fmt: skip
             _check(getattr(self, name) >= 0, f"`{name}` must not be negative", getattr(self, name))
 
     @classmethod
@@ -97,10 +112,25 @@ class Augmentation:
         }
         return cls(**{**options, **changes})
 
+    @classmethod
+    def sensor(cls, **changes: Any) -> Augmentation:
+        """What suits signals of sensors with a class for the whole, with any field changed by name.
+
+        Noise, heights, slow drifts and local speeds that vary a little; for a class a frame set `time_warp=0`.
+        """
+        return cls(**{"jitter": 0.05, "scaling": 0.1, "wander": 0.1, "time_warp": 0.1, **changes})
+
     @property
     def changes_signal(self) -> bool:
         """Whether `augment_signal` does anything."""
-        return any(option is not None for option in (self.speed, self.gain, self.noise_folder, self.rir_folder))
+        given = any(option is not None for option in (self.speed, self.gain, self.noise_folder, self.rir_folder))
+        changed = any((self.jitter, self.scaling, self.wander, self.time_warp, self.lead_drop))
+        return given or changed or self.crop < 1
+
+    @property
+    def moves_samples(self) -> bool:
+        """Whether what stands at a time of the signal may stand at another afterwards; labels of frames forbid it."""
+        return self.speed is not None or self.time_warp > 0 or self.crop < 1
 
     @property
     def changes_features(self) -> bool:
@@ -129,93 +159,53 @@ def tensor_seed(rng: np.random.Generator) -> np.ndarray:
 # Signals, in NumPy
 
 
-def change_speed(signal: np.ndarray, factor: float) -> np.ndarray:
-    """Plays a signal faster or slower by resampling; pitch and formants move along.
-
-    Args:
-        signal: float32 `(samples,)`.
-        factor: 1.1 is 10 % faster and shorter.
-
-    Returns:
-        float32 `(round(samples / factor),)`.
-    """
-    if factor == 1.0 or not len(signal):
-        return signal
-    size = round(len(signal) / factor)
-    changed = soxr.resample(signal, factor, 1.0, quality="MQ")[:size]
-    return np.pad(changed, (0, size - len(changed)))
-
-
-def add_noise(signal: np.ndarray, noise: np.ndarray, *, snr_db: float) -> np.ndarray:
-    """Adds noise, repeated or cut to the signal's length, at a ratio of mean powers.
-
-    Args:
-        signal: float32 `(samples,)`.
-        noise: float32 `(any,)`.
-        snr_db: Signal-to-noise ratio in dB.
-
-    Returns:
-        float32 `(samples,)`; the signal itself if either is silent, since there is no ratio then.
-    """
-    if not len(signal) or not len(noise):
-        return signal
-    noise = np.resize(noise, len(signal))
-    power, noise_power = np.mean(np.square(signal)), np.mean(np.square(noise))
-    if power <= 0 or noise_power <= 0:
-        return signal
-    return signal + (np.sqrt(power / noise_power) * 10.0 ** (-snr_db / 20.0)).astype("float32") * noise
-
-
-def reverberate(signal: np.ndarray, rir: np.ndarray) -> np.ndarray:
-    """Convolves with a room impulse response; the direct path stays in time and the energy stays the same.
-
-    Args:
-        signal: float32 `(samples,)`.
-        rir: float32 `(any,)`; its largest value is the direct path.
-
-    Returns:
-        float32 `(samples,)`.
-    """
-    if not len(signal) or not np.any(rir):
-        return signal
-    size = 1 << (len(signal) + len(rir) - 2).bit_length()
-    wet = np.fft.irfft(np.fft.rfft(signal, size) * np.fft.rfft(rir, size), size)
-    direct = int(np.argmax(np.abs(rir)))
-    wet = wet[direct : direct + len(signal)]
-    energy = np.sum(np.square(wet))
-    scale = np.sqrt(np.sum(np.square(signal)) / energy) if energy > 0 else 0.0
-    return (wet * scale).astype("float32")
-
-
 def augment_signal(
     signal: np.ndarray, sample_rate: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:
-    """Varies a decoded signal: speed, room, noise and gain, in this order.
+    """Varies a decoded signal, in this order: speed, room, noise, gain; crop, warp, heights, drift, noise, leads.
 
     Args:
-        signal: float32 `(samples,)`.
+        signal: float32 `(samples[, channels])`.
         sample_rate: Samples per second; noises and rooms are resampled to it.
         augmentation: What to vary.
         rng: Random numbers, see `example_rng`.
 
     Returns:
-        float32 `(samples,)`, of another length if the speed changed.
+        float32 `(samples[, channels])`, of another length if the speed changed or it was cropped.
 
     Raises:
         ValueError: A folder holds no recording, or one that cannot be read.
     """
     if augmentation.speed is not None:
-        signal = change_speed(signal, rng.uniform(*augmentation.speed))
+        signal = perturb.change_speed(signal, rng.uniform(*augmentation.speed))
     if augmentation.rir_folder is not None and rng.random() < augmentation.rir_probability:
-        signal = reverberate(signal, _draw(augmentation.rir_folder, sample_rate, rng))
+        signal = perturb.reverberate(signal, _draw(augmentation.rir_folder, sample_rate, rng))
     if augmentation.noise_folder is not None and rng.random() < augmentation.noise_probability:
         noise = _draw(augmentation.noise_folder, sample_rate, rng)
         start = int(rng.integers(len(noise)))
         inside = start + len(signal) <= len(noise)
         noise = noise[start : start + len(signal)] if inside else np.roll(noise, -start)
-        signal = add_noise(signal, noise, snr_db=rng.uniform(*augmentation.noise_snr))
+        signal = perturb.add_noise(signal, noise, snr_db=rng.uniform(*augmentation.noise_snr))
     if augmentation.gain is not None:
         signal = signal * np.float32(10.0 ** (rng.uniform(*augmentation.gain) / 20.0))
+    return _augment_sensors(signal, sample_rate, augmentation, rng)
+
+
+def _augment_sensors(
+    signal: np.ndarray, sample_rate: float, augmentation: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
+    if augmentation.crop < 1:
+        signal = perturb.crop(signal, rng.uniform(augmentation.crop, 1), rng)
+    if augmentation.time_warp:
+        signal = perturb.time_warp(signal, augmentation.time_warp, rng)
+    if augmentation.scaling:
+        signal = perturb.scale_channels(signal, augmentation.scaling, rng)
+    if augmentation.wander:
+        signal = perturb.wander(signal, sample_rate, augmentation.wander, rng)
+    if augmentation.jitter:
+        signal = perturb.jitter(signal, augmentation.jitter, rng)
+    if augmentation.lead_drop:
+        signal = perturb.drop_leads(signal, augmentation.lead_drop, rng)
     return signal
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from speechrnn.features import mel, spectral
 from speechrnn.features.base import FeatureLayer, require
+from speechrnn.features.filter_layers import SignalFilter
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -252,6 +253,7 @@ class RawSignal(FeatureLayer):
         channels: None for a mono signal `(batch, samples)`; otherwise channels of `(batch, samples, channels)`.
         normalize: "utterance" (each channel gets zero mean and unit variance over the row's valid samples), "global"
             (the statistics that `adapt` measured) or None.
+        filters: `BandPass`, `Notch` and `RobustScale` layers, applied in order before the normalisation.
         **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
 
     Call arguments:
@@ -277,11 +279,17 @@ class RawSignal(FeatureLayer):
         hop: int | None = None,
         channels: int | None = None,
         normalize: str | None = None,
+        filters: Sequence[SignalFilter] = (),
         **kwargs: Any,
     ):
         super().__init__(sample_rate, window=window, hop=hop, normalize=normalize, **kwargs)
         self.channels = channels
+        self.filters = tuple(filters)
         require(channels is None or channels > 0, "`channels` must be positive or None.", f"channels={channels}")
+        strange = [f for f in self.filters if not isinstance(f, SignalFilter)]
+        require(not strange, "`filters` must be layers of speechrnn.features.filter_layers.", repr(strange[:1]))
+        other = [f for f in self.filters if getattr(f, "sample_rate", sample_rate) != sample_rate]
+        require(not other, f"`filters` must be made for {sample_rate} Hz.", repr(other[:1]))
         self._finish(self.window * (channels or 1), channels or 1)
 
     def call(self, signal: Any, length: Any = None, training: bool = False) -> tf.Tensor:
@@ -291,7 +299,7 @@ class RawSignal(FeatureLayer):
             samples = samples[..., tf.newaxis]
         if length is not None:
             samples = spectral.mask_frames(samples, length)
-        samples = self._normalized(samples, length)
+        samples = self._normalized(self._filtered(samples, length), length)
         frames = tf.signal.frame(samples, self.window, self.hop, axis=-2)
         frames = tf.reshape(frames, tf.concat([tf.shape(frames)[:-2], [self.num_features]], axis=0))
         frames = tf.ensure_shape(frames, self.compute_output_shape(signal.shape))
@@ -303,9 +311,25 @@ class RawSignal(FeatureLayer):
         """`(..., samples[, channels])` to `(..., frames, features)`."""
         return super().compute_output_shape(signal_shape if self.channels is None else signal_shape[:-1])
 
+    def _filtered(self, samples: tf.Tensor, length: Any) -> tf.Tensor:
+        """float32 `(..., samples, channels)` after all filters."""
+        if len(samples.shape) == 2:  # one signal, not a batch
+            return self._filtered(samples[tf.newaxis], None if length is None else tf.reshape(length, [1]))[0]
+        for layer in self.filters:
+            samples = layer(samples, length)
+        return samples
+
     def _statistics_of(self, signal: np.ndarray) -> tf.Tensor:
-        return self._as_float(signal)
+        samples = self._as_float(signal)
+        return self._filtered(samples if self.channels else samples[..., tf.newaxis], None)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "channels": self.channels}
+        filters = [keras.saving.serialize_keras_object(layer) for layer in self.filters]
+        return {**super().get_config(), "channels": self.channels, "filters": filters}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> RawSignal:
+        """The layer that `get_config` described."""
+        filters = [keras.saving.deserialize_keras_object(layer) for layer in config.get("filters", ())]
+        return cls(**{**config, "filters": filters})

@@ -12,6 +12,7 @@ from speechrnn.features.base import FeatureLayer
 from speechrnn.features.layers import MFCC, LogMel, RawSignal
 from speechrnn.features.mel import dct_matrix
 from speechrnn.features.spectral import hann
+from speechrnn.runtime.filter_writers import write_filter
 from speechrnn.runtime.graph import Graph
 
 _END = np.array([np.iinfo("int64").max])
@@ -142,7 +143,10 @@ def _raw_signal(graph: Graph, layer: RawSignal, signal: str, length: str, frames
     if layer.channels is None:
         signal = graph.unsqueeze(signal, 2)
     mask = graph.length_mask(length, graph.dimension(signal, 1))
-    samples = normalized(graph, layer, graph.zero_padding(signal, mask, 3), length)
+    samples = graph.zero_padding(signal, mask, 3)
+    for each in layer.filters:
+        samples = write_filter(graph, each, samples, length)
+    samples = normalized(graph, layer, samples, length)
     cut = frames_of(graph, samples, layer.window, layer.hop)
     return graph.add("Reshape", cut, np.array([0, 0, layer.num_features]))
 

@@ -1,0 +1,185 @@
+"""Keras layers of `filters`: padded signals in, the same shape out, and padding never changes a valid sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.features import filters
+from speechrnn.features.spectral import mask_frames
+
+
+class SignalFilter(keras.Layer):
+    """What the filters share: channels, lengths and zeros in the padding.
+
+    A subclass implements `_apply` on float32 `(batch, samples, channels)` and int32 `(batch,)`.
+    """
+
+    def __init__(self, **kwargs: Any):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.built = True
+
+    def _apply(self, signal: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        raise NotImplementedError
+
+    def call(self, signal: Any, length: Any = None) -> tf.Tensor:
+        """Filters the valid samples of each row; the others become zeros."""
+        signal = tf.cast(tf.convert_to_tensor(signal), tf.float32)
+        columns = signal if len(signal.shape) == 3 else signal[..., tf.newaxis]
+        if length is None:
+            length = tf.fill(tf.shape(columns)[:1], tf.shape(columns)[1])
+        length = tf.cast(length, tf.int32)
+        found = mask_frames(self._apply(mask_frames(columns, length), length), length)
+        return found if len(signal.shape) == 3 else found[..., 0]
+
+    def compute_output_shape(self, signal_shape: tuple, length_shape: tuple | None = None) -> tuple:
+        """The shape of the signal."""
+        return signal_shape
+
+
+class KernelFilter(SignalFilter):
+    """A filter by a symmetric kernel."""
+
+    def kernel(self) -> np.ndarray:
+        """float64 `(taps,)`."""
+        raise NotImplementedError
+
+    def _apply(self, signal: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        kernel = self.kernel().astype("float32")
+        reach, size = len(kernel) // 2, tf.shape(signal)[1]
+        # The first and the last valid sample are held beyond the ends, each row's own. One sample more than there are
+        # is computed, so that there is something to convolve in a batch without any.
+        last = tf.maximum(length - 1, 0)[:, tf.newaxis]
+        places = tf.minimum(tf.maximum(tf.range(-reach, size + 1 + reach), 0), last)
+        held = tf.transpose(_taken(signal, places), [0, 2, 1])
+        shape = tf.shape(held)
+        rows = tf.reshape(held, [-1, shape[2], 1])
+        filtered = tf.nn.conv1d(rows, kernel[:, np.newaxis, np.newaxis], 1, "VALID")
+        columns = tf.reshape(filtered, [shape[0], shape[1], size + 1])
+        return tf.transpose(columns, [0, 2, 1])[:, :size]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class BandPass(KernelFilter):
+    """Passes a band of frequencies, see `filters.pass_kernel`; with `low` alone it takes a baseline's wander out.
+
+    Args:
+        sample_rate: Samples per second.
+        low: Lower edge in Hz; None for none.
+        high: Upper edge in Hz; None for none.
+        width: Width of the transitions in Hz; None as in `filters.pass_kernel`.
+        **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
+
+    Call arguments:
+        signal: float32 `(batch, samples)` or `(batch, samples, channels)`.
+        length: int32 `(batch,)`, valid samples in each row; None means all.
+
+    Returns:
+        float32, the shape of `signal`, zeros in the padding.
+
+    Example:
+    >>> BandPass(300, low=0.5, high=40)(np.zeros((2, 600, 3), "float32")).shape
+    TensorShape([2, 600, 3])
+    """
+
+    def __init__(
+        self,
+        sample_rate: float,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        width: float | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.sample_rate = sample_rate
+        self.low = low
+        self.high = high
+        self.width = width
+        self.kernel()  # says what is wrong with the edges
+
+    def kernel(self) -> np.ndarray:
+        """float64 `(taps,)`."""
+        return filters.pass_kernel(self.sample_rate, low=self.low, high=self.high, width=self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("sample_rate", "low", "high", "width")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class Notch(KernelFilter):
+    """Takes the hum of the mains out, see `filters.notch_kernel`.
+
+    Args:
+        sample_rate: Samples per second.
+        frequency: The hum in Hz.
+        width: Width in Hz of what is taken out.
+        **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
+
+    Call arguments:
+        signal: float32 `(batch, samples)` or `(batch, samples, channels)`.
+        length: int32 `(batch,)`, valid samples in each row; None means all.
+
+    Returns:
+        float32, the shape of `signal`, zeros in the padding.
+    """
+
+    def __init__(self, sample_rate: float, frequency: float, *, width: float = 4.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.sample_rate = sample_rate
+        self.frequency = frequency
+        self.width = width
+        self.kernel()
+
+    def kernel(self) -> np.ndarray:
+        """float64 `(taps,)`."""
+        return filters.notch_kernel(self.sample_rate, self.frequency, width=self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("sample_rate", "frequency", "width")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class RobustScale(SignalFilter):
+    """Each channel less its median, over the distance of its quartiles; see `filters.robust_scale`.
+
+    Args:
+        **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
+
+    Call arguments:
+        signal: float32 `(batch, samples)` or `(batch, samples, channels)`.
+        length: int32 `(batch,)`, valid samples in each row; None means all.
+
+    Returns:
+        float32, the shape of `signal`, zeros in the padding.
+    """
+
+    def _apply(self, signal: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        valid = tf.sequence_mask(length, tf.shape(signal)[1])[..., tf.newaxis]
+        ordered = tf.sort(tf.where(valid, signal, np.float32(np.inf)), axis=1)  # the padding goes to the end
+        first, median, third = (_quantile(ordered, length, share) for share in (0.25, 0.5, 0.75))
+        return (signal - median) / tf.maximum((third - first) / filters.NORMAL_QUARTILES, filters.MIN_SCALE)
+
+
+def _quantile(ordered: tf.Tensor, length: tf.Tensor, share: float) -> tf.Tensor:
+    """A quantile of each row's first values, between neighbours linearly: float32 `(batch, 1, channels)`."""
+    last = tf.maximum(length - 1, 0)
+    place = share * tf.cast(last, tf.float32)
+    below = tf.cast(tf.floor(place), tf.int32)
+    part = (place - tf.cast(below, tf.float32))[:, tf.newaxis]
+    values = [_taken(ordered, at) for at in (below, tf.minimum(below + 1, last))]
+    mixed = values[0] + part * (values[1] - values[0])
+    return tf.where(length[:, tf.newaxis] > 0, mixed, 0.0)[:, tf.newaxis]
+
+
+def _taken(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """Samples of each row, one more than there are being zeros, so that a row of none can be asked for its first."""
+    return tf.gather(tf.pad(values, [[0, 0], [0, 1], [0, 0]]), places, axis=1, batch_dims=1)

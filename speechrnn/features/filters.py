@@ -1,0 +1,134 @@
+"""Filters for signals of sensors, in NumPy: symmetric kernels that shift nothing in time, and robust scaling.
+
+The kernels are windowed sincs with a Hamming window, as `scipy.signal.firwin` makes them. A filter holds the first and
+the last value of the signal beyond its ends, so an offset makes no step there. `filter_layers` has the same as layers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+MIN_SCALE = 1e-6
+"""Least spread that robust scaling divides by: a flat line becomes zeros."""
+
+NORMAL_QUARTILES = 1.3489795
+"""Distance of the quartiles of a normal distribution with unit variance."""
+
+
+def pass_kernel(
+    sample_rate: float, *, low: float | None = None, high: float | None = None, width: float | None = None
+) -> np.ndarray:
+    """A kernel that passes the band from `low` to `high`; either end may be open.
+
+    Args:
+        sample_rate: Samples per second.
+        low: Lower edge in Hz, where half the amplitude passes; None passes everything down to 0.
+        high: Upper edge in Hz; None passes everything up to half the sampling rate.
+        width: Width of the transition in Hz, from which the length follows; None is the lower edge, or a quarter of the
+            upper one where there is no lower.
+
+    Returns:
+        float64 `(taps,)`, an odd number, symmetric; the gain is 1 in the middle of the band (at 0 Hz, or at half the
+        sampling rate, where the band reaches it).
+
+    Raises:
+        ValueError: The edges are not in order within 0 and half the sampling rate, or the width is not positive.
+    """
+    nyquist = sample_rate / 2
+    edges = [0.0 if low is None else low, nyquist if high is None else high]
+    inside = 0 <= edges[0] < edges[1] <= nyquist and (low is None or low > 0) and (high is None or high < nyquist)
+    if (low is None and high is None) or not inside:
+        raise ValueError(
+            f"A band needs 0 < low < high < {nyquist:g} Hz, half the sampling rate. Received: low={low}, high={high}."
+        )
+    if width is None:
+        width = low if low is not None else edges[1] / 4
+    if width <= 0:
+        raise ValueError(f"`width` must be positive. Received: {width}.")
+    reach = int(np.ceil(3.3 * sample_rate / width / 2))  # Hamming: 3.3 / N of the sampling rate
+    time = np.arange(-reach, reach + 1)
+    upper, lower = edges[1] / nyquist, edges[0] / nyquist
+    kernel = (upper * np.sinc(upper * time) - lower * np.sinc(lower * time)) * np.hamming(2 * reach + 1)
+    centre = 0.0 if low is None else nyquist if high is None else (low + high) / 2
+    return kernel / np.sum(kernel * np.cos(2 * np.pi * centre / sample_rate * time))
+
+
+def notch_kernel(sample_rate: float, frequency: float, *, width: float = 4.0) -> np.ndarray:
+    """A kernel that takes a hum out, such as that of mains at 50 or 60 Hz, and passes all else.
+
+    Args:
+        sample_rate: Samples per second.
+        frequency: The hum in Hz.
+        width: Width in Hz of what is taken out, where half the amplitude passes; half of it is the transition.
+
+    Returns:
+        float64 `(taps,)`, an odd number, symmetric, with a gain of 1 at 0 Hz and none at `frequency`.
+
+    Raises:
+        ValueError: The hum or its sides lie outside 0 and half the sampling rate.
+    """
+    band = pass_kernel(
+        sample_rate, low=frequency - width / 2, high=min(frequency + width / 2, 0.499 * sample_rate), width=width / 2
+    )
+    kernel = -band
+    kernel[len(band) // 2] += 1
+    return kernel / kernel.sum()
+
+
+def apply_kernel(signal: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """A signal filtered by a symmetric kernel: nothing is shifted, and the ends are held.
+
+    Args:
+        signal: float `(samples[, channels])`.
+        kernel: From `pass_kernel` or `notch_kernel`.
+
+    Returns:
+        float32, the shape of `signal`.
+    """
+    if not len(signal):
+        return signal.astype("float32")
+    reach = len(kernel) // 2
+    held = np.pad(np.asarray(signal, np.float64), [(reach, reach), (0, 0)][: signal.ndim], mode="edge")
+    size = 1 << (len(held) + len(kernel) - 2).bit_length()
+    response = np.fft.rfft(kernel, size).reshape(-1, *[1] * (signal.ndim - 1))
+    filtered = np.fft.irfft(np.fft.rfft(held, size, 0) * response, size, 0)
+    return filtered[2 * reach : 2 * reach + len(signal)].astype("float32")
+
+
+def band_pass(signal: np.ndarray, sample_rate: float, *, low: float, high: float) -> np.ndarray:
+    """What lies between two frequencies, in place: 0.5 to 40 Hz of an ECG, 0.5 to 30 Hz of an EEG.
+
+    Example:
+    >>> time = np.arange(3000) / 300
+    >>> slow, heart = np.sin(2 * np.pi * 0.1 * time), np.sin(2 * np.pi * 10 * time)
+    >>> bool(np.abs(band_pass(slow + heart, 300, low=0.5, high=40) - heart)[900:-900].max() < 0.01)
+    True
+    """
+    return apply_kernel(signal, pass_kernel(sample_rate, low=low, high=high))
+
+
+def remove_hum(signal: np.ndarray, sample_rate: float, frequency: float) -> np.ndarray:
+    """The signal without the hum of the mains at `frequency` Hz; see `notch_kernel`."""
+    return apply_kernel(signal, notch_kernel(sample_rate, frequency))
+
+
+def remove_baseline(signal: np.ndarray, sample_rate: float, *, cutoff: float = 0.5) -> np.ndarray:
+    """The signal without its offset and its wander below `cutoff` Hz."""
+    return apply_kernel(signal, pass_kernel(sample_rate, low=cutoff))
+
+
+def robust_scale(signal: np.ndarray) -> np.ndarray:
+    """Each channel less its median, over the distance of its quartiles; outliers hardly move either.
+
+    The distance is that of a normal distribution with unit variance, so clean noise keeps its standard deviation of 1.
+
+    Args:
+        signal: float `(samples[, channels])`.
+
+    Returns:
+        float32, the shape of `signal`; zeros for a flat channel.
+    """
+    if not len(signal):
+        return signal.astype("float32")
+    first, median, third = np.quantile(signal, [0.25, 0.5, 0.75], axis=0)
+    return ((signal - median) / np.maximum((third - first) / NORMAL_QUARTILES, MIN_SCALE)).astype("float32")

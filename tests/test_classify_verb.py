@@ -1,0 +1,140 @@
+"""The verbs for classifiers: `classify`, and `evaluate` of either kind."""
+
+import json
+
+import numpy as np
+import pytest
+from fakes import Leveller, Speller
+from test_classification import save
+
+from speechrnn import cli, manifest
+from speechrnn.cli import terminal
+from speechrnn.manifest import Example
+
+
+@pytest.fixture
+def model(monkeypatch):
+    found = Leveller()
+    monkeypatch.setattr(terminal, "load_any", lambda path: found)
+    return found
+
+
+@pytest.fixture
+def files(tmp_path):
+    return [save(tmp_path / f"{i}.npz", [i]) for i in range(3)]
+
+
+def test_a_line_for_each_file(model, files, capsys):
+    assert cli.main(["classify", "any.onnx", *files]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert lines == [[path, name, "0.867"] for path, name in zip(files, "abc", strict=True)]
+
+
+def test_an_object_for_each_file(model, files, capsys):
+    assert cli.main(["classify", "any.onnx", *files, "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["label"] for entry in found] == ["a", "b", "c"]
+    assert sum(found[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_line_for_each_stretch_of_equal_class(model, tmp_path, capsys):
+    model.per_frame = True
+    path = save(tmp_path / "a.npz", [2, 0])
+    assert cli.main(["classify", "any.onnx", path]) == 0
+    assert capsys.readouterr().out == f"{path}\t0.000\t0.500\tc\t0.867\n{path}\t0.500\t1.000\ta\t0.867\n"
+    assert cli.main(["classify", "any.onnx", path, "--json", "--frames"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["probabilities"]) == 10
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_classified(model, files, tmp_path, capsys):
+    assert cli.main(["classify", "any.onnx", files[0], str(tmp_path / "gone.npz"), files[1]]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split("\t")[1] for line in out.splitlines()] == ["a", "b"]
+    assert "gone.npz" in err
+    assert "1 of 3 files failed: 1 missing." in err
+
+
+def test_a_record_of_many_and_a_rate_that_the_file_lacks(model, tmp_path, capsys):
+    model.channels = 1
+    path = tmp_path / "set.tsv"
+    path.write_text("".join("\t".join(map(str, [9, *[level] * 20])) + "\n" for level in (0, 1, 2)))
+    assert cli.main(["classify", "any.onnx", str(path), "--row", "2", "--rate", "50"]) == 0
+    assert capsys.readouterr().out.split("\t")[1] == "c"
+
+
+def test_a_recogniser_does_not_classify_and_a_classifier_does_not_transcribe(monkeypatch, files, capsys):
+    monkeypatch.setattr(terminal, "load_any", lambda path: Speller())
+    assert cli.main(["classify", "words.onnx", *files]) == 2
+    assert "words.onnx: must be a classifier. Received: a recogniser" in capsys.readouterr().err
+    monkeypatch.setattr("speechrnn.runtime.load", lambda path: Leveller())
+    monkeypatch.setattr("speechrnn.runtime.loading.needs_tensorflow", lambda path: False)
+    assert cli.main(["transcribe", files[0], "--model", "beats.onnx"]) == 2
+    assert "beats.onnx: must hold a recogniser. Received: a classifier" in capsys.readouterr().err
+
+
+@pytest.fixture
+def corpus(tmp_path, files):
+    path = tmp_path / "m.jsonl"
+    labels = zip(files, ("a", "b", "b"), strict=True)
+    manifest.write(path, [Example(f, 0.5, label=k, subject=f"p{i}") for i, (f, k) in enumerate(labels)])
+    return str(path)
+
+
+def test_evaluate_reports_classes_of_a_classifier(model, corpus, capsys):
+    assert cli.main(["evaluate", "any.onnx", corpus, "--per-subject"]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy 66.67 %" in out
+    assert "p2" in out
+    assert cli.main(["evaluate", "any.onnx", corpus, "--json", "--details", "--seed", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["accuracy"] == 2 / 3
+    assert [entry["predicted"] for entry in found["details"]] == ["a", "b", "c"]
+
+
+def test_evaluate_names_what_it_could_not_score(model, corpus, files, tmp_path, capsys):
+    examples = [*manifest.read(corpus), Example(files[0], 0.5, label="z", id="strange")]
+    manifest.write(corpus, examples, overwrite=True)
+    assert cli.main(["evaluate", "any.onnx", corpus]) == 1
+    out, err = capsys.readouterr()
+    assert "1 more FAILED" in out
+    assert "must be one of a, b, c. Received: 'z'" in err
+    assert "1 of 4 examples failed" in err
+
+
+@pytest.mark.parametrize("words", [["--normalize"], ["--batch-seconds", "5"], ["--beam", "8"]])
+def test_options_of_a_recogniser_are_refused_for_a_classifier(model, corpus, words, capsys):
+    assert cli.main(["evaluate", "any.onnx", corpus, *words]) == 2
+    assert f"{words[0]} is for a recogniser" in capsys.readouterr().err
+
+
+def test_options_of_a_classifier_are_refused_for_a_recogniser(monkeypatch, corpus, capsys):
+    monkeypatch.setattr(terminal, "load_any", lambda path: Speller())
+    assert cli.main(["evaluate", "any.onnx", corpus, "--scheme", "aami"]) == 2
+    assert "--scheme is for a classifier" in capsys.readouterr().err
+
+
+def test_figures_of_a_classifier_are_drawn(rng):
+    pytest.importorskip("matplotlib")
+    from speechrnn import plots
+
+    matrix = np.array([[8, 2], [0, 5]])
+    axes = plots.plot_confusion(matrix, ("a", "b")).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["8", "2", "5"]
+    with pytest.raises(ValueError, match="2 x 2. Received"):
+        plots.plot_confusion(matrix[:1], ("a", "b"))
+
+    from speechrnn.metrics import reliability
+
+    confidences = rng.uniform(0.5, 1, 400)
+    figure = plots.plot_reliability(reliability(confidences, rng.random(400) < confidences))
+    line = figure.axes[0].lines[1]
+    np.testing.assert_allclose(line.get_xdata(), line.get_ydata(), atol=0.15)
+    assert sum(patch.get_height() for patch in figure.axes[1].patches) == 400
+
+    scores = np.eye(3)[[0, 0, 1, 2]] * 0.7 + 0.1
+    figure = plots.plot_record(
+        rng.normal(size=(200, 2)), 50, scores, ("a", "b", "c"), frame_period=1.0, truth=np.array([0, 1, 1, -1])
+    )
+    figure.canvas.draw()
+    assert figure.axes[2].get_xlim() == (0, 4)
+    assert len(figure.axes[0].lines) == 2

@@ -1,0 +1,142 @@
+"""Cross-validation: nobody is scored by a model that has learnt of them, and a stopped run goes on."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from speechrnn import RawSignal, SequenceClassifier, TrainingOptions, classifier, training
+from speechrnn.classification import Classified, classification_report, cross_validate
+from speechrnn.classification.folds import _keep, _kept
+from speechrnn.faults import Fault
+from speechrnn.layers import LengthMask, MaskedPooling
+from speechrnn.manifest import Example, stratified_group_folds
+
+OPTIONS = TrainingOptions(epochs=2, batch_size=6, learning_rate=1e-2)
+QUIET = {"options": OPTIONS, "verbose": False}
+
+
+def build():
+    """Nothing recurrent, which takes longer to trace than to train."""
+    values, frames = keras.Input((None, 1)), keras.Input((), dtype="int32")
+    logits = keras.layers.Dense(2)(MaskedPooling("mean")(values, LengthMask()(frames, values)))
+    features = RawSignal(50, window=1, hop=1, channels=1, normalize=None)
+    return SequenceClassifier(features, keras.Model([values, frames], logits), ["low", "high"])
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    folder, rng, found = tmp_path_factory.mktemp("levels"), np.random.default_rng(0), []
+    for subject in "abcdef":
+        for label, level in (("low", -1), ("high", 1)):
+            path = folder / f"{subject}_{label}.npz"
+            np.savez(path, signal=(level + rng.normal(size=(20, 1))).astype("float32"), rate=50)
+            found.append(Example(str(path), 0.4, label=label, subject=subject))
+    return found
+
+
+@pytest.fixture
+def learnt(monkeypatch):
+    """What each training run was given: ids to learn from and to validate on, by the name of the model."""
+    given, train = {}, training.train
+
+    def watched(model, examples, *, valid, out, **options):
+        given[out.stem] = {e.id for e in examples}, {e.id for e in valid}
+        return train(model, examples, valid=valid, out=out, **options)
+
+    monkeypatch.setattr(training, "train", watched)
+    return given
+
+
+def test_every_example_is_scored_once_by_a_model_that_never_saw_its_subject(examples, learnt, tmp_path):
+    folds = stratified_group_folds(examples, 3)
+    report = cross_validate(build, examples, folds, out=tmp_path / "m.keras", valid_fraction=0.25, **QUIET)
+    assert sorted(record.id for record in report.records) == sorted(example.id for example in examples)
+    for number, (_, held) in enumerate(folds, start=1):
+        left, valid = learnt[f"fold_{number}"]
+        seen = {name[0] for name in left | valid}
+        assert not seen & {example.subject for example in held} and len(seen) == 4
+        assert valid and not {name[0] for name in left} & {name[0] for name in valid}
+        fold = classifier.load(tmp_path / "m.folds" / f"fold_{number}.keras")
+        with np.load(held[0].path) as stored:
+            alone = fold.probabilities([stored["signal"]])[0]
+        scored = next(record for record in report.records if record.id == held[0].id)
+        np.testing.assert_allclose(scored.probabilities, alone, rtol=0, atol=1e-6)
+    assert set().union(*learnt["m"]) == {example.id for example in examples}
+    kept = classifier.load(tmp_path / "m.keras").card["cross_validation"]
+    assert kept["folds"] == 3 and kept["accuracy"][0] == pytest.approx(report.accuracy, abs=1e-4)
+    assert np.mean([fold["accuracy"] for fold in report.folds]) == pytest.approx(report.accuracy)
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(examples, learnt, tmp_path):
+    held = [[e for e in examples if e.subject in part] for part in ("ab", "cd", "ef")]
+    whole = cross_validate(build, examples, held, out=tmp_path / "whole.keras", final=False, **QUIET)
+    assert not (tmp_path / "whole.keras").exists() and len(learnt) == 3
+    calls = []
+
+    def stops():
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return build()
+
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(stops, examples, held, out=tmp_path / "stopped.keras", final=False, **QUIET)
+    learnt.clear()
+    options = {**QUIET, "out": tmp_path / "stopped.keras", "final": False}
+    again = cross_validate(build, examples, held, resume=True, **options)
+    assert list(learnt) == ["fold_3"]
+    for one, other in zip(whole.records, again.records, strict=True):
+        assert one.id == other.id and one.truth == other.truth and one.seconds == other.seconds
+        np.testing.assert_allclose(other.probabilities, one.probabilities, rtol=0, atol=1e-6)
+    with pytest.raises(FileExistsError):
+        cross_validate(build, examples, held, **options)
+    with pytest.raises(ValueError, match="other options or examples"):
+        cross_validate(build, examples, held, resume=True, **{**options, "options": TrainingOptions(epochs=3)})
+    with pytest.raises(ValueError, match="other options or examples"):
+        cross_validate(build, examples, held[::-1], resume=True, **options)
+
+
+def test_folds_that_would_leak_are_errors(examples, tmp_path):
+    def run(folds, **options):
+        cross_validate(build, examples, folds, out=tmp_path / "m.keras", **QUIET, **options)
+
+    with pytest.raises(ValueError, match="share 6 subjects"):
+        run([examples[::2], examples[1::2]])
+    with pytest.raises(ValueError, match="held out or learnt elsewhere"):
+        run([examples[:4], examples[:4]])
+    with pytest.raises(ValueError, match="held out or learnt elsewhere"):
+        run([(examples, examples[:4]), (examples[:4], examples[4:])])
+    with pytest.raises(ValueError, match="an empty part"):
+        run([examples, []])
+    with pytest.raises(ValueError, match="two folds or more"):
+        run([examples[:4]])
+    with pytest.raises(ValueError, match="must end in .keras"):
+        cross_validate(build, examples, 3, out=tmp_path / "m", **QUIET)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", ["single", "frames", "multi"])
+def test_answers_are_read_back_as_they_were(task, rng, tmp_path):
+    shapes = {"single": [(), (), ()], "frames": [(4,), (1,), (7,)], "multi": [(3,)] * 3}[task]
+    records = [
+        Classified(
+            f"r{i}",
+            rng.integers(0, 2, shape).astype("float32" if task == "multi" else "int32"),
+            rng.random((*shape, 3) if task == "frames" else (3,), "float32"),
+            "ab"[i] if i < 2 else None,
+            1.5,
+        )
+        for i, shape in enumerate(shapes)
+    ]
+    for some in (records, []):
+        fault = Fault("x.npz", "missing", "x.npz is missing.")
+        report = classification_report(some, "abc", task=task, faults=[fault], elapsed=2.0)
+        _keep(tmp_path / "a.npz", report, OPTIONS)
+        again = _kept(tmp_path / "a.npz", [Example(f"r{i}.npz", 1) for i in range(3)], OPTIONS)
+        assert json.dumps(again.to_dict(records=True)) == json.dumps(report.to_dict(records=True))
+        for one, other in zip(report.records, again.records, strict=True):
+            assert np.shape(one.truth) == np.shape(other.truth)
+            np.testing.assert_array_equal(other.probabilities, one.probabilities)
+        assert again.faults == (fault,) and again.elapsed == 2.0
