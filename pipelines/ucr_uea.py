@@ -1,6 +1,6 @@
 """Any data set of the UCR and UEA archives: official split, one recipe for all of them, the mean of three seeds.
 
-    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports             # a model a seed, on the official test set
+    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports             # a model a seed, on the official test
     python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports --validate  # folds of the training set instead
 
 DIR holds NAME_TRAIN and NAME_TEST (`.ts`, `.tsv` or `.txt`), or a folder a data set, as both archives are published
@@ -89,7 +89,7 @@ def _cross_validated(splits, out, options, network):
 
 
 def _build(training, network):
-    channels = len(signals.probe(training[0].path, row=training[0].extra["row"]).channels)
+    channels = signals.read_example(training[0])[0].shape[1]
     features = RawSignal(1, window=1, hop=1, channels=channels, normalize="global")
     classes = sorted({example.label for example in training})
     net = recurrent_classifier(
