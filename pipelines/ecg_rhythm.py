@@ -21,13 +21,19 @@ from speechrnn.features.filter_layers import BandPass
 RATE, FOLDS = 100, 5
 BAND = {"low": 0.5, "high": 40}
 NETWORK = {
-    "stem": 4, "convolutions": 4, "filters": 32, "widen": 1.25, "kernel": 7, "units": 48, "layers": 1, "heads": 2,
-    "dropout": 0.3,
-}  # fmt: skip
+    "stem": 4,
+    "convolutions": 4,
+    "filters": 32,
+    "kernel": 7,
+    "units": 48,
+    "layers": 1,
+    "heads": 2,
+    "dropout": 0.2,
+}
 OPTIONS = TrainingOptions(
-    epochs=20, batch_size=16, learning_rate=3e-3, average=0.99, class_weights="sqrt", label_smoothing=0.05
+    epochs=8, batch_size=8, learning_rate=2e-3, average=0.99, class_weights="sqrt", label_smoothing=0.05
 )
-AUGMENTATION = Augmentation(jitter=0.05, wander=0.1, time_warp=0.1, crop=0.5)
+AUGMENTATION = Augmentation(jitter=0.05, time_warp=0.1, crop=0.75)
 CARD = {
     "task": "rhythm of one ECG lead: normal (N), atrial fibrillation (A), another (O), too noisy to tell (~)",
     "data": "PhysioNet/CinC Challenge 2017",

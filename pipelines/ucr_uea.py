@@ -27,7 +27,7 @@ RECORDS = 480
 """Records in an epoch, at least: smaller training sets are repeated."""
 NETWORK = {"convolutions": 2, "filters": 48, "kernel": 7, "units": 48, "layers": 1, "heads": 2, "dropout": 0.3}
 OPTIONS = TrainingOptions(
-    epochs=36, batch_size=16, learning_rate=3e-3, average=0.99, label_smoothing=0.05, mixup=0.2, weight_decay=0.05
+    epochs=20, batch_size=16, learning_rate=3e-3, average=0.99, label_smoothing=0.05, mixup=0.2, weight_decay=0.05
 )
 AUGMENTATION = Augmentation(jitter=0.05, scaling=0.1, time_warp=0.15)
 CARD = {"licence": "weights: Apache-2.0; data: terms of the UCR and UEA archives"}
