@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def chosen(made: Parser, arguments: argparse.Namespace, other: str, *, classify:
     return {**of_text, **of_classes}
 
 
-def classes_of(examples: Sequence[Example]) -> tuple[str, list[str]]:
+def classes_of(examples: Sequence[Example]) -> tuple[Literal["single", "multi", "frames"], list[str]]:
     """What the examples are labelled with, "single", "multi" or "frames", and the names of the classes.
 
     Raises:
@@ -58,7 +58,9 @@ def classes_of(examples: Sequence[Example]) -> tuple[str, list[str]]:
     tags = [tag for example in examples for tag in example.extra.get("tags", ())]
     parts = [label for example in examples for label in example.labels or ()]
     pieces = [part[-1] if isinstance(part, tuple | list) else part for part in parts]
-    for task, found in (("frames", pieces), ("multi", tags), ("single", labels)):
+    kinds: list[tuple[Literal["single", "multi", "frames"], list[Any]]]
+    kinds = [("frames", pieces), ("multi", tags), ("single", labels)]
+    for task, found in kinds:
         names = sorted({str(name) for name in found if name is not None})
         if names:
             if len(names) < 2:
