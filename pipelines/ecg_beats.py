@@ -20,14 +20,14 @@ from speechrnn.classification import cross_validate, print_report
 from speechrnn.corpora import heartbeats, mitdb
 from speechrnn.manifest import stratified_group_folds
 
-FOLDS, COPIES = 7, 3
+FOLDS, COPIES = 7, 2
 NETWORK = {"units": 24, "layers": 1, "filters": 8, "frame_convolutions": 3, "kernel": 7, "dropout": 0.4}
 OPTIONS = TrainingOptions(
     epochs=2,
     batch_size=16,
     learning_rate=3e-3,
     average=0.98,
-    class_weights=("S=2", "V=1.5", "F=0.5", "Q=0"),
+    class_weights=("S=0.75", "F=0.5", "Q=0"),
 )
 AUGMENTATION = Augmentation(feature_noise=0.1)
 CARD = {

@@ -92,8 +92,8 @@ def vary_rhythm(
     """The same beats at other times, to learn rhythms from that few patients have.
 
     Half of the stretches of 100 to 400 beats without an S become irregular as in atrial fibrillation, which changes no
-    class. The others breathe: intervals swing by up to 12 % in 3 to 8 beats. In them one of 30 beats among
-    N comes early, and so is S; a quarter of these begin a run of up to 120 fast ones, if only N are in its way.
+    class. In the others one of 30 beats among N comes early, and so is S; a quarter of these begin a run of up to 120
+    fast ones, if only N are in its way.
 
     Args:
         rows: `(beats, NUM_FEATURES)`.
@@ -112,8 +112,6 @@ def vary_rhythm(
             spread = rng.uniform(0.15, 0.4) * rng.standard_normal(stop - start)
             gaps[start:stop] *= rng.uniform(0.6, 1.1) * np.exp(spread)
         else:
-            phase = 2 * np.pi * (np.arange(stop - start) / rng.uniform(3, 8) + rng.random())
-            gaps[start:stop] *= 1 + rng.uniform(0, 0.12) * np.sin(phase)
             _hasten(gaps, classes, start + 3, stop - 3, usual, rng)
         start = stop
     times = seconds[0] + np.concatenate([[0.0], np.cumsum(np.maximum(gaps, 0.25))])
@@ -129,7 +127,7 @@ def _hasten(
         end = min(beat + length, last)
         if end <= beat or (classes[beat - 2 : end + 2] != "N").any():
             continue
-        early = rng.uniform(0.12, 0.5) * gaps[beat - 1]
+        early = rng.uniform(0.15, 0.5) * gaps[beat - 1]
         gaps[beat - 1] -= early
         if length == 1:
             gaps[beat] += rng.uniform(-0.2, 1) * early
