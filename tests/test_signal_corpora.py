@@ -92,10 +92,29 @@ def test_a_row_is_the_beat_and_how_it_differs(tmp_path):
     shape = np.exp(-((times * RATE / 8) ** 2))
     np.testing.assert_allclose(pictures[5, :, 0], shape, atol=0.08)
     gaps = dict(zip(heartbeats.INTERVALS, rows[8, heartbeats.WINDOW * heartbeats.CHANNELS :], strict=True))
-    assert gaps["before"] == pytest.approx(200 / RATE - 0.8, abs=1e-5)
-    assert gaps["before / usual"] == pytest.approx(math.log(200 / 300), abs=1e-5)
-    assert gaps["after / before"] == pytest.approx(math.log(300 / 200), abs=1e-5)
+    assert gaps["before"] == pytest.approx(4 * (200 / RATE - 0.8), abs=1e-5)
+    assert gaps["before / usual"] == pytest.approx(4 * math.log(200 / 300), abs=1e-5)
+    assert gaps["after / before"] == pytest.approx(4 * math.log(300 / 200), abs=1e-5)
     assert gaps["local / usual"] == pytest.approx(0, abs=1e-5)
+
+
+def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
+    seconds = np.cumsum(np.full(4000, 0.8)) + 0.01 * rng.standard_normal(4000)
+    labels = rng.choice(["N"] * 95 + ["V"] * 4 + ["S"], 4000)
+    rows = rng.standard_normal((4000, heartbeats.NUM_FEATURES)).astype("float32")
+    size = heartbeats.WINDOW * heartbeats.CHANNELS
+    changed, classes = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
+    np.testing.assert_array_equal(changed[:, :size], rows[:, :size])
+    moved = labels != np.array(classes)
+    assert moved.sum() > 50 and set(labels[moved]) == {"N"} and set(np.array(classes)[moved]) == {"S"}
+    before = dict(zip(heartbeats.INTERVALS, changed[:, size:].T, strict=True))["before / usual"] / 4
+    first = moved & ~np.roll(moved, 1)
+    assert np.quantile(before[first], 0.95) < np.log(0.9)  # what became S is early
+    again, _ = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
+    np.testing.assert_array_equal(changed, again)
+    same, kept = heartbeats.vary_rhythm(rows, seconds, ["S"] * 4000, np.random.default_rng(1))
+    assert kept == ["S"] * 4000  # no stretch without an S becomes irregular, and no N is there to come early
+    np.testing.assert_allclose(same[:, size:], heartbeats.intervals(seconds), atol=1e-5)
 
 
 def test_leads_that_changed_places_are_put_back(tmp_path):

@@ -1,0 +1,118 @@
+"""Any data set of the UCR and UEA archives: official split, one recipe for all of them, the mean of three seeds.
+
+    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports             # a model a seed, on the official test
+    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports --validate  # folds of the training set instead
+
+DIR holds NAME_TRAIN and NAME_TEST (`.ts`, `.tsv` or `.txt`), or a folder a data set, as both archives are published
+and as the package aeon has some of them in `aeon/datasets/data`. Network and options are the same for every data set:
+nothing was chosen by the official test sets, which are answered once, by the average of the last weights. A training
+set counts as many steps whether it has 23 records or 270, since a small one is repeated, each copy varied anew.
+"""
+
+import argparse
+import dataclasses
+import math
+from pathlib import Path
+
+import keras
+
+from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier, signals, train
+from speechrnn.classification import classification_report, cross_validate, evaluate_classifier
+from speechrnn.classifier import load
+from speechrnn.corpora import ucr
+from speechrnn.manifest import stratified_group_folds
+
+SEEDS, FOLDS = (1, 2, 3), 5
+RECORDS = 480
+"""Records in an epoch, at least: smaller training sets are repeated."""
+NETWORK = {"convolutions": 2, "filters": 48, "kernel": 7, "units": 48, "layers": 1, "heads": 2, "dropout": 0.3}
+OPTIONS = TrainingOptions(
+    epochs=20, batch_size=16, learning_rate=3e-3, average=0.99, label_smoothing=0.05, mixup=0.2, weight_decay=0.05
+)
+AUGMENTATION = Augmentation(jitter=0.05, scaling=0.1, time_warp=0.15)
+CARD = {"licence": "weights: Apache-2.0; data: terms of the UCR and UEA archives"}
+
+
+def main(
+    data_dir: str,
+    names: list[str],
+    out: str = "runs/ucr_uea",
+    validate: bool = False,
+    seeds: tuple[int, ...] = SEEDS,
+    options: TrainingOptions = OPTIONS,
+    **network,
+):
+    """Train on each data set with every seed; gives a report a data set, which holds the answers of all seeds."""
+    reports = {}
+    for name in names:
+        splits = ucr.prepare(data_dir, Path(out, name), name=name, overwrite=True)
+        learn = _cross_validated if validate else _tested
+        runs = [
+            learn(splits, Path(out, f"{name}_{seed}.keras"), dataclasses.replace(options, seed=seed), network)
+            for seed in seeds
+        ]
+        reports[name] = report = _pooled(runs)
+        low, high = report.interval("accuracy")
+        each = " ".join(f"{run.accuracy:.4f}" for run in runs)
+        print(
+            f"{name}: accuracy {report.accuracy:.4f} ({low:.4f} to {high:.4f}, 95 % by record), "
+            f"macro-F1 {report.macro_f1:.4f}; {len(runs[0].records)} records, seeds: {each}",
+            flush=True,
+        )
+    return reports
+
+
+def _tested(splits, out, options, network):
+    """A model that has learnt from the training set, on the test set."""
+    training = splits["train"]
+    keras.utils.set_random_seed(options.seed)
+    model = _build(training, network)
+    model.features.adapt(signals.read_example(example)[0] for example in training)
+    run = train(model, _repeated(training), options=options, augmentation=AUGMENTATION, out=out, overwrite=True)
+    return evaluate_classifier(load(run.model), splits["test"])
+
+
+def _cross_validated(splits, out, options, network):
+    """Models that have learnt from parts of the training set, each on the rest of it."""
+    training = splits["train"]
+    folds = stratified_group_folds(training, FOLDS, seed=options.seed)
+    return cross_validate(
+        lambda: _build(training, network),
+        training,
+        [(_repeated(left), held) for left, held in folds],
+        options=options,
+        augmentation=AUGMENTATION,
+        out=out.with_suffix(".valid.keras"),
+        final=False,
+        overwrite=True,
+    )
+
+
+def _build(training, network):
+    channels = signals.read_example(training[0])[0].shape[1]
+    features = RawSignal(1, window=1, hop=1, channels=channels, normalize="global")
+    classes = sorted({example.label for example in training})
+    net = recurrent_classifier(
+        "gru", num_features=features.num_features, num_classes=len(classes), **{**NETWORK, **network}
+    )
+    data = Path(training[0].path).stem.removesuffix("_TRAIN")
+    return SequenceClassifier(features, net, classes, card={**CARD, "data": f"{data}, official training set"})
+
+
+def _repeated(examples):
+    return [*examples] * math.ceil(RECORDS / len(examples))
+
+
+def _pooled(runs):
+    """All seeds' answers in one report, whose intervals draw a record with the answers of all of them."""
+    records = [dataclasses.replace(record, subject=record.id) for run in runs for record in run.records]
+    return classification_report(records, runs[0].classes, faults=runs[0].faults)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", help="data sets, such as NATOPS")
+    parser.add_argument("--data-dir", required=True, help="folder of the archive, or of some of its data sets")
+    parser.add_argument("--out", default="runs/ucr_uea", help="folder for manifests and models")
+    parser.add_argument("--validate", action="store_true", help="score on parts of the training set instead")
+    main(**vars(parser.parse_args()))
