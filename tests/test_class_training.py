@@ -76,6 +76,7 @@ def make(task="single", classes=CLASSES, seed=3, **options):
 OPTIONS = TrainingOptions(epochs=12, batch_size=8, learning_rate=1e-2, average=0.9)
 
 
+@pytest.mark.slow
 def test_learns_one_class_a_record_and_saves_the_best(corpus, tmp_path, capsys):
     run = train(make(), corpus[0], valid=corpus[1], options=OPTIONS, out=tmp_path / "a.keras")
     best = max(run.history, key=lambda row: (row["val_macro_f1"], -row["epoch"]))
@@ -89,6 +90,7 @@ def test_learns_one_class_a_record_and_saves_the_best(corpus, tmp_path, capsys):
     assert "epoch 12/12" in err and f"accuracy {run.history[-1]['val_accuracy']:.1%}" in err
 
 
+@pytest.mark.slow
 def test_learns_several_classes_at_once(corpus, tmp_path):
     model = make("multi", ("fast", "slow"))
     run = train(model, corpus[0], valid=corpus[1], options=OPTIONS, out=tmp_path / "a.keras", verbose=False)
@@ -98,6 +100,7 @@ def test_learns_several_classes_at_once(corpus, tmp_path):
     assert np.mean((found > 0.5) == truth) == pytest.approx(max(row["val_accuracy"] for row in run.history), abs=0.1)
 
 
+@pytest.mark.slow
 def test_learns_a_class_a_frame(tmp_path):
     examples, valid = streams(tmp_path, 32, 0), streams(tmp_path, 8, 1)
     run = train(make("frames"), examples, valid=valid, options=OPTIONS, out=tmp_path / "a.keras", verbose=False)
