@@ -185,7 +185,7 @@ def loaded(model: Any, path: str | os.PathLike[str] | None = None) -> Classifier
     if isinstance(model, str | os.PathLike):
         from speechrnn import runtime
 
-        model, path = runtime.load(model), model
+        model, path = runtime.load_any(model), model
     if not is_classifier(model):
         name = "The model" if path is None else os.fspath(path)
         raise ValueError(f"{name}: must be a classifier. Received: a recogniser, see `speechrnn transcribe`.")

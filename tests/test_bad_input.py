@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def fake_model(monkeypatch):
-    monkeypatch.setattr(terminal, "load_model", lambda path: Speller())
+    for name in ("load_model", "load_any"):
+        monkeypatch.setattr(terminal, name, lambda path: Speller())
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_a_bad_line_is_named_and_the_others_are_evaluated(broken, said, tmp_path
     found = json.loads(out)
     assert (found["utterances"], found["failed"], found["wer"]) == (2, 1, 0.0)
     assert said in err
-    assert "1 of 3 utterances failed" in err
+    assert "1 of 3 examples failed" in err
     assert said in found["faults"][0]["message"]
 
 

@@ -1,12 +1,16 @@
 """A classifier's `.onnx` gives what Keras gives, for each kind of network, task and signal."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 from test_classifier import VARIANTS
 
+from speechrnn import cli, manifest, signals
 from speechrnn.classifier import SequenceClassifier
 from speechrnn.features import LogMel, RawSignal
+from speechrnn.manifest import Example
 from speechrnn.networks import recurrent_classifier
 from speechrnn.runtime import ClassifierSession, Session
 from speechrnn.runtime.export import export
@@ -22,7 +26,7 @@ def make(features, task="single", **options):
     )
     rng = np.random.default_rng(1)
     network.set_weights([value + rng.uniform(0.05, 0.3, value.shape) for value in network.get_weights()])
-    return SequenceClassifier(features, network, CLASSES, task=task, card={"scheme": "test"})
+    return SequenceClassifier(features, network, CLASSES, task=task, card={"origin": "test"})
 
 
 def check_equals_keras(model, path, signals):
@@ -65,3 +69,18 @@ def test_kinds_of_models_are_told_apart(tmp_path):
         Session(path)
     with pytest.raises(ValueError, match="A classifier can be written to onnx as a whole only"):
         export(model, tmp_path / "b.onnx", streaming=True)
+
+
+@pytest.mark.parametrize("ending", ["keras", "onnx"])
+def test_the_command_line_runs_a_real_file(ending, rng, tmp_path, capsys):
+    model = make(RawSignal(50, window=1, hop=1, channels=2))
+    model.save(tmp_path / "a.keras")
+    export(tmp_path / "a.keras")
+    signal = rng.normal(size=(90, 2)).astype("float32")
+    signals.write(tmp_path / "a.npz", signal, 50)
+    best = CLASSES[model.probabilities([signal])[0].argmax()]
+    manifest.write(tmp_path / "m.jsonl", [Example(str(tmp_path / "a.npz"), 1.8, label=best)])
+    assert cli.main(["classify", str(tmp_path / f"a.{ending}"), str(tmp_path / "a.npz")]) == 0
+    assert capsys.readouterr().out.split("\t")[1] == best
+    assert cli.main(["evaluate", str(tmp_path / f"a.{ending}"), str(tmp_path / "m.jsonl"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == 1.0

@@ -166,7 +166,7 @@ def load_any(path: str) -> Any:
 
     if loading.needs_tensorflow(path):
         start_tensorflow(f"{path}: a .keras model")
-    return loading.load(path)
+    return loading.load_any(path)
 
 
 def load_classifier(path: str) -> Classifier:

@@ -27,7 +27,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "classifier_session": ["ClassifierSession"],
         "language": ["LanguageSession"],
-        "loading": ["load", "load_classifier"],
+        "loading": ["load", "load_any", "load_classifier"],
         "session": ["Session"],
         "streaming": ["StreamingSession"],
     },

@@ -12,6 +12,7 @@ from pathlib import Path
 import speechrnn
 from speechrnn.files import replacing
 from speechrnn.runtime import onnxfile
+from speechrnn.runtime.classifier_session import KIND as CLASSIFIER
 from speechrnn.runtime.classifier_session import ClassifierSession
 from speechrnn.runtime.litert_session import LiteRtSession, is_litert
 from speechrnn.runtime.session import Session
@@ -72,6 +73,19 @@ def load_classifier(path: str | os.PathLike[str], *, threads: int | None = None)
     """
     path = os.fspath(path)
     return ClassifierSession(kept(path) if is_keras(path) else path, threads=threads)
+
+
+def load_any(
+    path: str | os.PathLike[str], *, threads: int | None = None
+) -> Session | StreamingSession | ClassifierSession:
+    """As `load`, for a recogniser or a classifier, whichever the file holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is neither, or has a layer that cannot be exported.
+        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
+    """
+    return (load_classifier if kind_of(path) == CLASSIFIER else load)(path, threads=threads)
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
