@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from speechrnn.runtime.language import LanguageSession
 
 _OPTIONS = "speechrnn.training.language:LanguageOptions"
-_NETWORK = "speechrnn.networks:recurrent_lm"
+_NETWORK = "speechrnn.networks.language:recurrent_lm"
 
 
 def add(parser: Parser) -> None:
