@@ -3,6 +3,7 @@
 import numpy as np
 
 from speechrnn import audio
+from speechrnn.cli import terminal
 from speechrnn.text import Vocabulary
 
 RATE, HOP, WINDOW = 16000, 160, 400
@@ -69,3 +70,9 @@ class Leveller:
             levels = levels[: len(levels) // 5 * 5].reshape(-1, 5).mean(1)
         best = np.rint(levels if self.per_frame else levels.mean()).astype(int)
         return (0.8 * np.eye(len(self.classes)) + 0.2 / len(self.classes))[best].astype("float32")
+
+
+def stand_in(monkeypatch, model):
+    """Makes the verbs take a model whatever file they are given."""
+    for name in ("load_model", "load_any"):
+        monkeypatch.setattr(terminal, name, lambda path: model)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fakes import HOP, RATE, Speller, record, spoken
+from fakes import HOP, RATE, Speller, record, spoken, stand_in
 
 from speechrnn import audio, cli, files
 from speechrnn.cli import terminal
@@ -21,8 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def fake_model(monkeypatch):
-    for name in ("load_model", "load_any"):
-        monkeypatch.setattr(terminal, name, lambda path: Speller())
+    stand_in(monkeypatch, Speller())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import Speller, record
+from fakes import Speller, record, stand_in
 
 from speechrnn import audio, cli, manifest
 from speechrnn.cli import check_manifest as cli_check
@@ -33,8 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def fake_model(monkeypatch):
     """Any model's name stands for the speller."""
     speller = Speller()
-    for name in ("load_model", "load_any"):
-        monkeypatch.setattr(terminal, name, lambda path: speller)
+    stand_in(monkeypatch, speller)
     return speller
 
 

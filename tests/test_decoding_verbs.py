@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from fakes import Speller, record
+from fakes import Speller, record, stand_in
 
 from speechrnn import cli, manifest, transcribe
-from speechrnn.cli import terminal
 from speechrnn.decoding import BeamSearch, textgrid
 from speechrnn.decoding.calibration import Calibration
 from speechrnn.decoding.options import decoder
@@ -29,7 +28,7 @@ class Unsure(Speller):
 @pytest.fixture(params=[Unsure])
 def model(request, monkeypatch):
     made = request.param()
-    monkeypatch.setattr(terminal, "load_model", lambda path: made)
+    stand_in(monkeypatch, made)
     return made
 
 

@@ -7,10 +7,9 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from fakes import Speller, record
+from fakes import Speller, record, stand_in
 
 from speechrnn import cli, edits, language, manifest, networks, recognizer
-from speechrnn.cli import terminal
 from speechrnn.decoding import BeamSearch, Rescored, rescoring
 from speechrnn.decoding.tuning import tune_rescoring
 from speechrnn.features import LogMel
@@ -391,7 +390,7 @@ class Unsure(Speller):
 
 
 def test_rescoring_hears_what_makes_sense(trained, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(terminal, "load_model", lambda path: Unsure())
+    stand_in(monkeypatch, Unsure())
     audio, lm = record(tmp_path / "one.wav", "bad cab"), str(trained / "lm.keras")
     assert out_of(capsys, ["transcribe", audio]) == "bbd cbb"
     judged = ["--rescore", lm, "--rescore-best", "64"]  # what was said is the last of them
@@ -421,7 +420,7 @@ def test_rescoring_hears_what_makes_sense(trained, tmp_path, monkeypatch, capsys
     ],
 )
 def test_wrong_usage_is_said(words, said, capsys, monkeypatch):
-    monkeypatch.setattr(terminal, "load_model", lambda path: Unsure())
+    stand_in(monkeypatch, Unsure())
     assert cli.main(words) == 2
     assert said in capsys.readouterr().err
 
