@@ -5,14 +5,15 @@ import pytest
 from speechrnn import transcribe
 from speechrnn.corpora import an4
 from speechrnn.evaluate import evaluate
-from speechrnn.runtime import Session
+from speechrnn.runtime import Session, StreamingSession
+from speechrnn.runtime.streaming import DEFAULT_MODEL as STREAMING
 
 
 def test_is_small_and_names_its_sources():
-    assert transcribe.DEFAULT_MODEL.stat().st_size <= 12_000_000
-    card = Session(transcribe.DEFAULT_MODEL).card
-    assert "AN4" in card["data"] and "Free Spoken Digit Dataset" in card["data"]
-    assert "CC BY-SA 4.0" in card["licence"]
+    assert transcribe.DEFAULT_MODEL.stat().st_size + STREAMING.stat().st_size <= 12_000_000
+    for card in (Session(transcribe.DEFAULT_MODEL).card, StreamingSession(STREAMING).card):
+        assert "AN4" in card["data"] and "Free Spoken Digit Dataset" in card["data"]
+        assert "CC BY-SA 4.0" in card["licence"]
 
 
 def test_writes_what_people_said(data_dir):
