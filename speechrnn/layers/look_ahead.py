@@ -27,7 +27,7 @@ class LookAhead(keras.Layer):
     Example:
     >>> layer = LookAhead(1)
     >>> layer.build((1, 3, 1))
-    >>> layer.kernel.assign([[1.0], [0.5]])
+    >>> layer.set_weights([np.array([[1.0], [0.5]])])
     >>> layer(np.array([[[1.0], [2.0], [4.0]]], "float32")).numpy().ravel().tolist()
     [2.0, 4.0, 4.0]
     """
