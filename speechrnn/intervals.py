@@ -30,7 +30,7 @@ def bootstrap(found: Sequence[Edits], *, level: float = 0.95, resamples: int = 1
     if sum(f.reference_length for f in found) == 0:
         return math.nan, math.nan
     sums = _resampled(np.array([(f.errors, f.reference_length) for f in found], np.int64), resamples, seed)
-    return _bounds(sums[:, 0] / sums[:, 1], level)
+    return bounds(sums[:, 0] / sums[:, 1], level)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def paired_bootstrap(
     sums = _resampled(counts, resamples, seed)
     differences = sums[:, 0] / sums[:, 1]
     better = (differences < 0).mean() + 0.5 * (differences == 0).mean()
-    return PairedDifference(float(counts[:, 0].sum() / sum(lengths)), _bounds(differences, level), float(better))
+    return PairedDifference(float(counts[:, 0].sum() / sum(lengths)), bounds(differences, level), float(better))
 
 
 def _resampled(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -100,6 +100,10 @@ def _resampled(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return found[found[:, 1] > 0]
 
 
-def _bounds(values: np.ndarray, level: float) -> Interval:
+def bounds(values: np.ndarray, level: float) -> Interval:
+    """Quantiles with so much of the replications between them; NaN where none is a number."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return math.nan, math.nan
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -15,8 +15,7 @@ import numpy as np
 from speechrnn.decoding.calibration import Bin as Bin
 from speechrnn.decoding.calibration import calibration_error as calibration_error
 from speechrnn.decoding.calibration import reliability as reliability
-
-Interval = tuple[float, float]
+from speechrnn.intervals import Interval, bounds
 
 AAMI = ("N", "S", "V", "F")
 """Classes of heartbeats that the AAMI's table scores; beats whose true class is Q are not."""
@@ -243,15 +242,7 @@ def bootstrap(
         sums = (times.astype(np.float64) @ tallies.reshape(units, -1)).reshape(-1, *shape)
         for name, values in statistics(sums).items():
             found.setdefault(name, []).append(np.atleast_1d(values))
-    return {name: _bounds(np.concatenate(values), level) for name, values in found.items()}
-
-
-def _bounds(values: np.ndarray, level: float) -> Interval:
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return math.nan, math.nan
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return {name: bounds(np.concatenate(values), level) for name, values in found.items()}
 
 
 def _aami(matrix: np.ndarray, classes: Sequence[str]) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speechrnn.decoding import greedy
+from speechrnn.decoding.alignment import log_softmax
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +114,7 @@ def plot_ctc(
     axes.set_title(title, fontsize=10, pad=22)
     curves = axes.twinx()
     times = (np.arange(len(logits)) + 0.5) * frame_period
-    probabilities = _softmax(logits)
+    probabilities = np.exp(log_softmax(logits))
     path = greedy(logits)
     for count, symbol in enumerate(dict.fromkeys(path.ids.tolist())):
         curves.plot(times, probabilities[:, symbol], color=_LINES[count % len(_LINES)], lw=1.5)
@@ -182,7 +183,7 @@ def plot_words(
         )
     above.set(ylabel="mel band", xlim=(0, seconds))
     above.set_title(title, fontsize=10, pad=20)
-    probabilities, times = _softmax(logits), (np.arange(len(logits)) + 0.5) * frame_period
+    probabilities, times = np.exp(log_softmax(logits)), (np.arange(len(logits)) + 0.5) * frame_period
     below.plot(times, probabilities[:, 0], color="#bbbbbb", lw=1, ls=":", label="blank")
     for count, symbol in enumerate(np.flatnonzero(probabilities[:, 1:].max(axis=0, initial=0) > _LEAST_SHOWN) + 1):
         values, colour = probabilities[:, symbol], _DARK[count % len(_DARK)]
@@ -397,11 +398,6 @@ def _column(history: Sequence[Mapping[str, float]], name: str) -> tuple[list[flo
     """The epochs that have `name`, and its values."""
     rows = [(row["epoch"], row[name]) for row in history if row.get(name) is not None and np.isfinite(row[name])]
     return [epoch for epoch, _ in rows], [value for _, value in rows]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _near(flags: np.ndarray) -> np.ndarray:

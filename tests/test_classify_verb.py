@@ -67,7 +67,7 @@ def test_a_recogniser_does_not_classify_and_a_classifier_does_not_transcribe(mon
     assert cli.main(["classify", "words.onnx", *files]) == 2
     assert "words.onnx: must be a classifier. Received: a recogniser" in capsys.readouterr().err
     monkeypatch.setattr("speechrnn.runtime.load", lambda path: Leveller())
-    monkeypatch.setattr("speechrnn.runtime.loading.needs_tensorflow", lambda path: False)
+    monkeypatch.setattr("speechrnn.runtime.loading.needs_tensorflow", lambda path, **options: False)
     assert cli.main(["transcribe", files[0], "--model", "beats.onnx"]) == 2
     assert "beats.onnx: must hold a recogniser. Received: a classifier" in capsys.readouterr().err
 

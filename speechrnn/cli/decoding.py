@@ -28,12 +28,10 @@ def given(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def chosen(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Any:
     """The decoder that was asked for."""
-    from speechrnn.runtime import loading, rescoring
+    from speechrnn.runtime import rescoring
 
     options = given(arguments)
-    path = options.get("rescore")
-    if path is not None and loading.needs_tensorflow(path):
-        terminal.start_tensorflow(f"{path}: a .keras model")
+    terminal.start_for(options.get("rescore"))
     return rescoring.decoder(vocabulary, **options)
 
 

@@ -73,10 +73,9 @@ def is_recurrent(path: str) -> bool:
 
 def load(path: str) -> LanguageSession:
     """A session of a language model in a `.keras` or `.onnx` file."""
-    from speechrnn.runtime import language, loading
+    from speechrnn.runtime import language
 
-    if loading.needs_tensorflow(path):
-        terminal.start_tensorflow(f"{path}: a .keras model")
+    terminal.start_for(path)
     return language.load(path)
 
 

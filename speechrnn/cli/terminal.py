@@ -148,11 +148,9 @@ def load_model(path: str | None) -> Session | StreamingSession:
     Raises:
         FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
     """
-    from speechrnn.runtime import loading
     from speechrnn.transcribe import loaded
 
-    if path is not None and loading.needs_tensorflow(path):
-        start_tensorflow(f"{path}: a .keras model")
+    start_for(path)
     return loaded(path)
 
 
@@ -164,8 +162,7 @@ def load_any(path: str) -> Any:
     """
     from speechrnn.runtime import loading
 
-    if loading.needs_tensorflow(path):
-        start_tensorflow(f"{path}: a .keras model")
+    start_for(path)
     return loading.load_any(path)
 
 
@@ -191,9 +188,20 @@ def load_streaming(path: str | None) -> StreamingSession:
 
     if path is None and not DEFAULT_MODEL.exists():
         raise FileNotFoundError("This installation has no streaming model of its own. Give one with --model.")
-    if path is not None and loading.needs_tensorflow(path, streaming=True):
-        start_tensorflow(f"{path}: a .keras model")
+    start_for(path, streaming=True)
     return loading.load_streaming(DEFAULT_MODEL if path is None else path)
+
+
+def start_for(path: str | None, *, streaming: bool = False) -> None:
+    """Start TensorFlow if the model in a file has to be exported first.
+
+    Raises:
+        FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
+    """
+    from speechrnn.runtime import loading
+
+    if path is not None and loading.needs_tensorflow(path, streaming=streaming):
+        start_tensorflow(f"{path}: a .keras model")
 
 
 def start_tensorflow(what: str = "This") -> None:

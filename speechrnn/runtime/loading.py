@@ -85,7 +85,12 @@ def load_any(
         ValueError: The file is neither, or has a layer that cannot be exported.
         ModuleNotFoundError: It must be exported and TensorFlow is not installed.
     """
-    return (load_classifier if kind_of(path) == CLASSIFIER else load)(path, threads=threads)
+    path = os.fspath(path)
+    if not is_keras(path):
+        return (load_classifier if kind_of(path) == CLASSIFIER else load)(path, threads=threads)
+    content = kept(path)  # read and hashed once
+    kind = onnxfile.read(content).metadata.get("kind")
+    return (ClassifierSession if kind == CLASSIFIER else Session)(content, threads=threads)
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
