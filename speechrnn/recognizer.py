@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn import bundle
+from speechrnn import bundle, networks
 from speechrnn.classifier import SequenceClassifier
 from speechrnn.losses import CTC, required_frames
 from speechrnn.protocols import Recognizer
@@ -66,6 +66,25 @@ class SpeechRecognizer(bundle.Bundle):
     def bare(self) -> "SpeechRecognizer":
         """See `Bundle.bare`."""
         return SpeechRecognizer(self.features, self.network, self.vocabulary, card=self.card, name=self.name)
+
+    def with_vocabulary(self, vocabulary: Vocabulary) -> "SpeechRecognizer":
+        """A copy that writes other symbols, to be trained from where this model stands.
+
+        Features and network are copied with what they learnt. The outputs of the blank and of symbols that both
+        vocabularies have are kept as well; those of new symbols begin anew.
+
+        Args:
+            vocabulary: What the copy shall write, such as the characters of another corpus or language.
+
+        Raises:
+            ValueError: The network does not end in a dense layer named "logits", as `recurrent_ctc` makes it.
+        """
+        features = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(self.features))
+        features.build((None, None))
+        features.set_weights(self.features.get_weights())
+        before = {symbol: i + 1 for i, symbol in enumerate(self.vocabulary.symbols)}
+        kept = [0, *(before.get(symbol, -1) for symbol in vocabulary.symbols)]
+        return SpeechRecognizer(features, networks.with_outputs(self.network, kept), vocabulary, card=self.card)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from pipelines import an4_ctc, gradient_flow, letters_numbers, streaming
+from pipelines import an4_ctc, gradient_flow, letters_numbers, librispeech_ctc, streaming
+from speechrnn import recognizer
+from speechrnn.manifest import Example
 
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
 
@@ -18,13 +20,43 @@ def test_an4(data_dir, tmp_path):
     assert run.best_epoch == 1
 
 
-def thinned(prepare):
-    """A corpus of which only every tenth example is kept."""
+def thinned(prepare, every=10):
+    """A corpus of which only every tenth example, or so, is kept."""
 
     def few(*arguments, **options):
-        return {name: found[::10] for name, found in prepare(*arguments, **options).items()}
+        return {name: found[::every] for name, found in prepare(*arguments, **options).items()}
 
     return few
+
+
+@pytest.mark.slow
+def test_librispeech_and_an4_begun_from_it(data_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(librispeech_ctc.librispeech, "prepare", thinned(librispeech_ctc.librispeech.prepare, 40))
+    options = dataclasses.replace(librispeech_ctc.OPTIONS, epochs=1)
+    run, reports = librispeech_ctc.main(
+        str(data_dir), valid="dev-clean-5", tests=["test-other-100"], subwords=40, out=str(tmp_path), options=options,
+        **TINY,
+    )  # fmt: skip
+    assert [(name, how, len(r.utterances)) for (name, how), r in reports.items()] == [
+        ("dev-clean-5", "greedy", 4), ("dev-clean-5", "beam 64 + 3-gram", 4),
+        ("test-other-100", "greedy", 3), ("test-other-100", "beam 64 + 3-gram", 3),
+    ]  # fmt: skip
+    assert "an epoch of 100 h" in capsys.readouterr().out
+    monkeypatch.setattr(an4_ctc.an4, "prepare", thinned(an4_ctc.an4.prepare, 20))
+    options = dataclasses.replace(an4_ctc.OPTIONS, epochs=1)
+    run, report = an4_ctc.main(str(data_dir / "an4"), str(tmp_path / "an4"), start=run.model, options=options)
+    model = recognizer.load(run.model)
+    assert len(report.utterances) == 7
+    assert len(model.vocabulary) < 40 and model.card["begun_from"]["data"] == "LibriSpeech, train-clean-5"
+
+
+def test_sentences_to_be_recognised_are_not_in_the_language_model(tmp_path, capsys):
+    lines = tmp_path / "book.txt"
+    lines.write_text("IT WAS NIGHT\n\nIt was not day.\n")
+    held_out = [Example("a.flac", 1.0, text="it was night")]
+    model = librispeech_ctc.language_model(librispeech_ctc.sentences([str(lines)]), held_out, tmp_path / "lm.arpa")
+    assert "night" not in model.words and "day" in model.words
+    assert "1 sentences; 1 that" in capsys.readouterr().out
 
 
 @pytest.mark.slow

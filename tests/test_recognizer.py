@@ -2,6 +2,7 @@
 
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +10,7 @@ from contracts import check_saved_model_is_the_same
 
 from speechrnn import recognizer
 from speechrnn.features import MFCC, LogMel
-from speechrnn.networks import recurrent_ctc
+from speechrnn.networks import recurrent_ctc, with_outputs
 from speechrnn.recognizer import SpeechRecognizer, TokenErrorRate
 from speechrnn.text import Vocabulary
 
@@ -54,6 +55,36 @@ def test_everything_is_in_the_file(model, signals, tmp_path):
     assert again.card == {"name": "test", "licence": "none"}
     assert (again.sample_rate, again.stride, again.frame_period) == (8000, 2, 0.02)
     assert recognizer.load(tmp_path / "model.keras").vocabulary == model.vocabulary
+
+
+def test_another_vocabulary_keeps_what_was_learnt(model, signals):
+    other = model.with_vocabulary(Vocabulary("cxa"))
+    before, after = model.logits(signals)[0], other.logits(signals)[0]
+    np.testing.assert_allclose(after[:, [0, 1, 3]], before[:, [0, 4, 2]], atol=1e-5)  # blank, c, a
+    assert after.shape == (len(before), 4) and other.vocabulary == Vocabulary("cxa")
+    other.network.get_layer("logits").kernel.assign(np.zeros((10, 4), "float32"))
+    np.testing.assert_array_equal(model.logits(signals)[0], before)  # a copy, not a view
+
+
+def test_global_statistics_go_along_to_another_vocabulary(rng):
+    features = LogMel(8000, num_mels=10, f_min=100, normalize="global")
+    features.adapt([rng.normal(size=8000).astype("float32")])
+    network = recurrent_ctc(num_features=10, vocabulary_size=3, units=4, layers=1)
+    model = SpeechRecognizer(features, network, Vocabulary("ab"))
+    signal = [rng.normal(size=4000).astype("float32")]
+    np.testing.assert_allclose(
+        model.with_vocabulary(Vocabulary("ba")).logits(signal)[0][:, [0, 2, 1]], model.logits(signal)[0], atol=1e-5
+    )
+
+
+def test_only_a_network_with_named_logits_takes_another_vocabulary():
+    plain = recurrent_ctc(num_features=10, vocabulary_size=3, units=4, layers=1)
+    dense = keras.layers.Dense(3)(plain.get_layer("logits").input)
+    other = keras.Model(plain.inputs, dense)
+    with pytest.raises(ValueError, match='dense layer named "logits"'):
+        with_outputs(other, [0, 1])
+    with pytest.raises(ValueError, match="below 3"):
+        with_outputs(plain, [0, 3])
 
 
 def test_global_normalisation_is_in_the_file(rng, tmp_path):

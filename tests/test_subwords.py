@@ -269,3 +269,11 @@ def test_the_command_line_trains_and_transcribes_with_subwords(tmp_path, capsys,
     assert '"words"' in capsys.readouterr().out
     assert cli.main([*words[:4], "--model", out, "--subwords", "24"]) == 2
     assert "so subwords cannot be chosen" in capsys.readouterr().err
+    assert cli.main([*words[:2], "--out", str(tmp_path / "n.keras"), "--new-vocabulary"]) == 2
+    assert "only with --model" in capsys.readouterr().err
+    spelled = str(tmp_path / "spelled.keras")
+    assert cli.main([*words[:2], "--out", spelled, "--model", out, "--new-vocabulary", "--epochs", "1"]) == 0
+    from speechrnn import recognizer  # Keras, which the other tests here do without
+
+    vocabulary = recognizer.load(spelled).vocabulary
+    assert type(vocabulary) is Vocabulary and max(map(len, vocabulary.symbols)) == 1

@@ -54,6 +54,12 @@ def parser() -> Parser:
         help="what a new model learns (default: transcribe)",
     )  # fmt: skip
     made.add_argument("--model", metavar="MODEL", help="train this model further, instead of a new one")
+    made.add_argument(
+        "--new-vocabulary",
+        action="store_true",
+        help="with --model: write the characters of these texts, or --subwords of them; what it has learnt of speech "
+        "is kept",
+    )
     made.add_argument("--augment", action="store_true", help="vary the examples as suits a small corpus of read speech")
     made.add_argument(
         "--subwords",
@@ -82,9 +88,12 @@ def run(words: list[str]) -> int:
     arguments = made.parse_args(words)
     network = classifying.chosen(made, arguments, _NETWORK, classify=arguments.task == "classify")
     of_model = {**collect(arguments, _FEATURES), **network}
-    if arguments.subwords is not None:
-        if arguments.task == "classify":
-            made.error("--subwords: not for --task classify.")
+    for name in ("subwords", "new_vocabulary"):
+        if getattr(arguments, name) and arguments.task == "classify":
+            made.error(f"--{name.replace('_', '-')}: not for --task classify.")
+    if arguments.new_vocabulary and not arguments.model:
+        made.error("--new-vocabulary: only with --model; a new model writes what the texts have.")
+    if arguments.subwords is not None and not arguments.new_vocabulary:
         of_model["subwords"] = arguments.subwords
     if arguments.model and of_model:
         chosen = ", ".join(sorted(of_model))
@@ -152,16 +161,18 @@ def _model(arguments: argparse.Namespace, examples: list[Example], network: dict
     from speechrnn.subwords import Subwords
     from speechrnn.text import Vocabulary
 
-    if arguments.model:
+    if arguments.model and not arguments.new_vocabulary:
         return recognizer.load_bundle(arguments.model)
     if arguments.task == "classify":
         arguments.features = _FEATURES
         return classifying.make(arguments, examples, network)
-    rate = int(arguments.sample_rate or 16000)
     texts = [example.text or "" for example in examples]
     vocabulary = (
         Vocabulary.from_texts(texts) if arguments.subwords is None else Subwords.from_texts(texts, arguments.subwords)
     )
+    if arguments.model:
+        return recognizer.load(arguments.model).with_vocabulary(vocabulary)
+    rate = int(arguments.sample_rate or 16000)
     features = LogMel(rate, **collect(arguments, _FEATURES))
     if features.normalize == "global":
         features.adapt(_signals(examples, rate))

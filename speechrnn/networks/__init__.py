@@ -1,8 +1,8 @@
 """Networks: functions that return a `keras.Model` from features and frame counts to logits."""
 
 from speechrnn.networks.classifier import recurrent_classifier
-from speechrnn.networks.ctc import recurrent_ctc
+from speechrnn.networks.ctc import recurrent_ctc, with_outputs
 from speechrnn.networks.language import recurrent_lm
 from speechrnn.networks.parts import stride
 
-__all__ = ["recurrent_classifier", "recurrent_ctc", "recurrent_lm", "stride"]
+__all__ = ["recurrent_classifier", "recurrent_ctc", "recurrent_lm", "stride", "with_outputs"]

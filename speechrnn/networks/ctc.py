@@ -1,14 +1,16 @@
 """The recurrent acoustic network for CTC."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import keras
+import numpy as np
 
 from speechrnn.layers import LengthMask, ZeroPadding
 from speechrnn.layers.subsampling import StackFrames
 from speechrnn.networks import parts
 
-__all__ = ["recurrent_ctc"]
+__all__ = ["recurrent_ctc", "with_outputs"]
 
 
 def recurrent_ctc(
@@ -91,3 +93,38 @@ def recurrent_ctc(
     )  # fmt: skip
     logits = keras.layers.Dense(vocabulary_size, dtype="float32", name="logits")(x)
     return keras.Model([features, frames], ZeroPadding(dtype="float32", name="output")(logits, mask), name=name)
+
+
+def with_outputs(network: keras.Model, kept: Sequence[int]) -> keras.Model:
+    """A copy of an acoustic network, weights included, with other outputs.
+
+    Args:
+        network: As `recurrent_ctc` makes it.
+        kept: For each output of the copy the output of `network` whose weights it takes over, or -1 for fresh ones.
+
+    Raises:
+        ValueError: The network has no dense layer named "logits", or `kept` names an output that it does not have.
+    """
+    before = next((layer for layer in network.layers if layer.name == "logits"), None)
+    if not isinstance(before, keras.layers.Dense):
+        raise ValueError(
+            'The network must end in a dense layer named "logits", as `recurrent_ctc` makes it. '
+            f"Received: a network whose layers are {', '.join(layer.name for layer in network.layers)}."
+        )
+    if not kept or max(kept) >= before.units:
+        raise ValueError(f"`kept` must name outputs below {before.units}, at least one. Received: {list(kept)}.")
+
+    def copied(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        return layer.__class__.from_config({**config, "units": len(kept)} if layer is before else config)
+
+    made = keras.models.clone_model(network, clone_function=copied)
+    for old, new in zip(network.layers, made.layers, strict=True):
+        if old is not before:
+            new.set_weights(old.get_weights())
+    after = made.get_layer("logits")
+    chosen = np.asarray(kept)
+    for old, new in zip(before.weights, after.weights, strict=True):
+        fresh, learnt = np.asarray(new), np.asarray(old)
+        new.assign(np.where(chosen >= 0, learnt[..., chosen], fresh))
+    return made

@@ -1,0 +1,141 @@
+"""LibriSpeech: read English, recognised in subwords after training on any of its subsets, and an n-gram beside.
+
+    python pipelines/librispeech_ctc.py --data-dir DIR      # mini LibriSpeech: train-clean-5, chosen by dev-clean-5
+    python pipelines/librispeech_ctc.py --data-dir DIR --train train-clean-100 train-clean-360 train-other-500 \\
+        --valid dev-clean --test test-clean test-other --text librispeech-lm-norm.txt.gz --subwords 500 --epochs 30
+
+DIR is the `LibriSpeech` folder, or the folder that holds it. The validation set decides which epoch is kept and how
+much the language model weighs, and says so in its row; the test sets are used once, at the end. The language model is
+a trigram of the training texts, or of `--text`, one sentence a line: sentences that are said in the validation and test
+sets are left out of it, since books that are read are often among books that are written.
+"""
+
+import argparse
+import dataclasses
+import gzip
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, recurrent_ctc, text, train
+from speechrnn.corpora import librispeech
+from speechrnn.decoding import arpa, kneser_ney, ngram
+from speechrnn.decoding.beam import BeamSearch
+from speechrnn.decoding.tuning import tune
+from speechrnn.evaluate import evaluate, print_report
+from speechrnn.faults import Faults
+from speechrnn.manifest import Example
+from speechrnn.runtime import Session
+from speechrnn.runtime.export import export
+from speechrnn.subwords import Subwords
+from speechrnn.transcribe import logits_of
+
+SUBWORDS, ORDER, BEAM = 200, 3, 64
+UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 256, 3, 2, 0.3
+OPTIONS = TrainingOptions(epochs=40, batch_size=12, learning_rate=1.5e-3, average=0.998, validate_every=4)
+AUGMENTATION = Augmentation.speech()
+CARD = {
+    "task": "read English, as in audio books",
+    "licence": "weights: Apache-2.0; LibriSpeech: CC BY 4.0",
+}
+LARGER = 100, 960
+"""Hours of the subsets whose training time is foretold."""
+
+
+def main(
+    data_dir: str,
+    training: Sequence[str] = ("train-clean-5",),
+    valid: str = "dev-clean-5",
+    tests: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    subwords: int = SUBWORDS,
+    out: str = "runs/librispeech",
+    resume: bool = False,
+    options: TrainingOptions = OPTIONS,
+    **network,
+):
+    """Train, and report the errors on the validation and test sets: the best path, and beam search with the n-gram."""
+    splits = librispeech.prepare(data_dir, Path(out, "manifests"), subsets=[*training, valid, *tests], overwrite=True)
+    examples = [example for name in training for example in splits[name]]
+    keras.utils.set_random_seed(options.seed)
+    spoken = [example.text or "" for example in examples]
+    vocabulary = Subwords.from_texts(spoken, subwords) if subwords else Vocabulary.from_texts(spoken)
+    sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "dropout": DROPOUT, **network}
+    features = LogMel(16000)
+    net = recurrent_ctc("lstm", num_features=features.num_features, vocabulary_size=len(vocabulary), **sizes)
+    run = train(
+        SpeechRecognizer(features, net, vocabulary, card={**CARD, "data": f"LibriSpeech, {', '.join(training)}"}),
+        examples,
+        valid=splits[valid],
+        options=options,
+        augmentation=AUGMENTATION,
+        out=Path(out, "librispeech.keras"),
+        resume=resume,
+        overwrite=not resume,
+    )
+    say_speed(examples, run)
+    session = Session(export(run.model, overwrite=True))
+    answered = {name: splits[name] for name in (valid, *tests)}
+    held_out = [example for name in answered for example in answered[name]]
+    model = language_model(sentences(texts) if texts else spoken, held_out, Path(out, f"order{ORDER}.arpa"))
+    search = tuned(session, model, splits[valid])
+    print(f"{valid} chose the epoch, and --lm-weight {search.lm_weight:g} --word-bonus {search.word_bonus:g}")
+    reports = {}
+    for name, part in answered.items():
+        for how, decoder in (("greedy", None), (f"beam {BEAM} + {ORDER}-gram", search)):
+            print(f"\n{name}, {how}", flush=True)
+            reports[name, how] = evaluate(session, part, decoder=decoder)
+            print_report(reports[name, how])
+    return run, reports
+
+
+def sentences(paths: Sequence[str]) -> list[str]:
+    """The lines of text files, which may be gzipped, in the corpus's form."""
+    found = []
+    for path in paths:
+        with gzip.open(path, "rt", encoding="utf-8") if path.endswith(".gz") else open(path, encoding="utf-8") as lines:
+            found += [text.normalize(line) for line in lines if line.strip()]
+    return found
+
+
+def language_model(lines: Sequence[str], held_out: Sequence[Example], out: Path) -> ngram.NGram:
+    """An n-gram of the sentences that nobody says in the held-out examples."""
+    said = {example.text for example in held_out}
+    kept = [line for line in lines if line not in said]
+    print(f"language model: {len(kept)} sentences; {len(lines) - len(kept)} that are to be recognised were left out")
+    arpa.write(out, *kneser_ney.train(kept, order=ORDER), overwrite=True)
+    return ngram.load(out)
+
+
+def tuned(session: Session, model: ngram.NGram, valid: Sequence[Example]) -> BeamSearch:
+    """The beam search with the weights that make the fewest errors on the validation set."""
+    pairs = list(logits_of(session, valid, faults=Faults()))
+    search = BeamSearch(session.vocabulary, width=BEAM, language_model=model)
+    best = tune(search, [values for _, values in pairs], [example.text or "" for example, _ in pairs])[0]
+    return search.weighted(lm_weight=best.lm_weight, word_bonus=best.word_bonus)
+
+
+def say_speed(examples: Sequence[Example], run) -> None:
+    """How long training took, and would take with more speech on this machine."""
+    hours = sum(example.duration or 0 for example in examples) / 3600
+    epoch = run.seconds / max(1, len(run.history))
+    foretold = ", ".join(f"{n} h: {epoch * n / hours / 3600:.1f} h" for n in LARGER)
+    print(f"{len(run.history)} epochs of {hours:.2f} h in {epoch:.0f} s each; an epoch of {foretold}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", required=True, help="the LibriSpeech folder")
+    parser.add_argument("--train", dest="training", nargs="+", default=["train-clean-5"], help="subsets to learn from")
+    parser.add_argument("--valid", default="dev-clean-5", help="subset that chooses the epoch and the weights")
+    parser.add_argument("--test", dest="tests", nargs="*", default=[], help="subsets to report on besides")
+    parser.add_argument("--text", dest="texts", nargs="+", default=[], help="sentences for the language model")
+    parser.add_argument("--subwords", type=int, default=SUBWORDS, help="number of subwords; 0 for characters")
+    parser.add_argument("--epochs", type=int, default=OPTIONS.epochs, help="passes over the training subsets")
+    parser.add_argument("--out", default="runs/librispeech", help="folder for manifests, model and logs")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    given = vars(parser.parse_args())
+    logging.basicConfig(format="%(message)s")
+    main(options=dataclasses.replace(OPTIONS, epochs=given.pop("epochs")), **given)
