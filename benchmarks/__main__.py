@@ -99,7 +99,14 @@ def table_rows(section: str, found: list[dict]) -> list[tuple[str, str, str, str
         what, name = described(row), row.get("name", row.get("what", ""))
         if "peak" in row:
             same = [r["peak"] for r in found if described(r) == what and r["name"] == OURS]
-            shown.append((f"{what}, peak memory", name, f"{row['peak'] / 1e6:.0f} MB", f"{same[0] / row['peak']:.2f}"))
+            shown.append(
+                (
+                    f"{what}, peak memory",
+                    name,
+                    f"{row['peak'] / 1e6:.0f} MB",
+                    f"{same[0] / row['peak']:.2f}" if row["peak"] else "",
+                )
+            )
             continue
         if "hours_per_second" in row:
             shown.append(
@@ -137,6 +144,8 @@ def main() -> int:
         print(f"{time.perf_counter() - started:4.0f} s  {name} ...", file=sys.stderr, flush=True)
         try:
             found[name] = [row for command in chosen[name] for row in run(command)]
+            for line in table_rows(name, found[name]):
+                print("     " + "  ".join(line), file=sys.stderr, flush=True)
         except (RuntimeError, ValueError) as error:
             failed[name] = str(error)
             print(f"{name} failed: {error}", file=sys.stderr)

@@ -2,15 +2,22 @@
 
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 
 def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+PAUSE = 0.3
+"""Seconds before each run: the threads of the run before wait busily for a while (200 ms with some OpenMP), and would
+take the processors from the next one."""
 
 
 def alternate(runs: dict[str, Callable], repeats: int) -> dict[str, dict[str, float]]:
@@ -31,7 +38,26 @@ def alternate(runs: dict[str, Callable], repeats: int) -> dict[str, dict[str, fl
     return found
 
 
+def added_memory(run: Callable[[], object]) -> int:
+    """Bytes by which a run raises this process's resident memory at its peak."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten: imports have one of their own
+        before = _status("VmRSS")
+        run()
+        return _status("VmHWM") - before
+    except OSError:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        run()
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
 def _seconds(run: Callable) -> tuple[float, float]:
+    time.sleep(PAUSE)
     wall, busy = time.perf_counter(), time.process_time()
     run()
     return time.perf_counter() - wall, time.process_time() - busy

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,10 +175,7 @@ def print_peak(args) -> None:
     """Runs the only contender and prints the memory it added, in bytes."""
     _, build = next(iter(contenders(args, args.cell[0], args.frames[0]).items()))
     run = build()[args.what[0]]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(args.repeats):
-        run()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+    print(measuring.added_memory(lambda: [run() for _ in range(args.repeats)]))
 
 
 def show(rows: list[dict], memory: bool) -> None:

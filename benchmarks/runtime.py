@@ -1,7 +1,7 @@
 """Inference without TensorFlow beside Keras's `predict` and PyTorch, and how long a transcript takes from a cold start.
 
-    python benchmarks/runtime.py --json runtime.json
-    python benchmarks/runtime.py --an4 DIR          # and the real-time factor over AN4's test set
+    python -m benchmarks.runtime --json runtime.json
+    python -m benchmarks.runtime --an4 DIR          # and the real-time factor over AN4's test set
 
 Medians of alternating runs in one process, so that a busy machine slows all of them alike; read the ratios.
 """
@@ -10,11 +10,9 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import measuring
 from speechrnn import LogMel, SpeechRecognizer, Vocabulary, audio, recurrent_ctc
 from speechrnn.runtime.export import export, quantised
 from speechrnn.runtime.graph import Graph
@@ -89,20 +88,6 @@ def runs(cell: str, batch: int, args) -> dict[str, Callable[[], object]]:
     return made
 
 
-def alternate(contenders: dict[str, Callable[[], object]], args, repeats: int | None = None) -> dict[str, float]:
-    """Median (or, asked for, least) seconds of each; one run of each in turn, the first not counted."""
-    repeats = repeats or args.repeats
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(repeats + 1):
-        for name, run in contenders.items():
-            started = time.perf_counter()
-            run()
-            if turn:
-                times[name].append(time.perf_counter() - started)
-    chosen = min if args.least else statistics.median
-    return {name: chosen(found) for name, found in times.items()}
-
-
 def recogniser(args) -> SpeechRecognizer:
     """A whole recogniser of the usual size; what it has learnt does not matter to the clock."""
     features, vocabulary = LogMel(16000), Vocabulary(" abcdefghijklmnopqrstuvwxyz")
@@ -156,8 +141,10 @@ def real_time_factor(folder: str) -> dict[str, float]:
     return {"audio": report.seconds, "elapsed": report.elapsed, "factor": report.real_time_factor}
 
 
-def show(title: str, times: dict[str, float]) -> dict[str, float]:
-    """Print the times of one comparison, and pass them on."""
+def show(title: str, contenders: dict[str, Callable[[], object]], args, repeats: int) -> dict[str, float]:
+    """Time each in turn, print the comparison, and give the seconds."""
+    found = measuring.alternate(contenders, repeats)
+    times = {name: row["best_s" if args.least else "median_s"] for name, row in found.items()}
     table = Table(title, box=None)
     for heading in ("ms", "of Keras", "of PyTorch"):
         table.add_column(heading, justify="right")
@@ -174,13 +161,13 @@ def main(args) -> dict:
     found = {}
     if "stacks" in args.what:
         for cell, batch, title in STACKS:
-            found[f"{title}, {args.frames} frames"] = show(title, alternate(runs(cell, batch, args), args))
+            found[f"{title}, {args.frames} frames"] = show(title, runs(cell, batch, args), args, args.repeats)
     with tempfile.TemporaryDirectory() as name:
         whole = whole_models(args, Path(name))
         if "whole" in args.what:
-            found["whole model, 4 s"] = show("whole model, 4 s", alternate(whole, args))
+            found["whole model, 4 s"] = show("whole model, 4 s", whole, args, args.repeats)
         if "cold" in args.what:
-            found["cold process, 4 s"] = show("cold process, 4 s", alternate(cold_starts(Path(name)), args, args.cold))
+            found["cold process, 4 s"] = show("cold process, 4 s", cold_starts(Path(name)), args, args.cold)
     if args.an4:
         found["AN4 test"] = real_time_factor(args.an4)
         print(f"AN4 test: {1 / found['AN4 test']['factor']:.0f} times real time")

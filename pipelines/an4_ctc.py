@@ -6,8 +6,8 @@
 
 DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Everything here was chosen with `--validate`;
 the official test set was used once, at the end. What makes the difference on so little speech (42 minutes) is
-augmentation and that two augmentations of an utterance are trained to agree. With `--start` it goes on from a recogniser
-that has learnt other speech, such as the one of `pipelines/librispeech_ctc.py`, instead of from nothing.
+augmentation and that two augmentations of an utterance are trained to agree. `--start` goes on from a recogniser that
+has learnt other speech, such as the one of `pipelines/librispeech_ctc.py`, instead of from nothing.
 """
 
 import argparse

@@ -7,7 +7,8 @@
 DIR is the `LibriSpeech` folder, or the folder that holds it. The validation set decides which epoch is kept and how
 much the language model weighs, and says so in its row; the test sets are used once, at the end. The language model is
 a trigram of the training texts, or of `--text`, one sentence a line: sentences that are said in the validation and test
-sets are left out of it, since books that are read are often among books that are written.
+sets are left out of it, since books that are read are often among books that are written. `--start` goes on from a
+recogniser that has learnt other speech, such as the one of `pipelines/an4_ctc.py`, instead of from nothing.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from speechrnn.decoding.tuning import tune
 from speechrnn.evaluate import evaluate, print_report
 from speechrnn.faults import Faults
 from speechrnn.manifest import Example
+from speechrnn.recognizer import load
 from speechrnn.runtime import Session
 from speechrnn.runtime.export import export
 from speechrnn.subwords import Subwords
@@ -51,6 +53,7 @@ def main(
     tests: Sequence[str] = (),
     texts: Sequence[str] = (),
     subwords: int = SUBWORDS,
+    start: str | None = None,
     out: str = "runs/librispeech",
     resume: bool = False,
     options: TrainingOptions = OPTIONS,
@@ -62,11 +65,14 @@ def main(
     keras.utils.set_random_seed(options.seed)
     spoken = [example.text or "" for example in examples]
     vocabulary = Subwords.from_texts(spoken, subwords) if subwords else Vocabulary.from_texts(spoken)
-    sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "dropout": DROPOUT, **network}
-    features = LogMel(16000)
-    net = recurrent_ctc("lstm", num_features=features.num_features, vocabulary_size=len(vocabulary), **sizes)
+    model = load(start).with_vocabulary(vocabulary) if start else fresh(vocabulary, **network)
+    model.card = {
+        **CARD,
+        "data": f"LibriSpeech, {', '.join(training)}",
+        **({"begun_from": model.card} if start else {}),
+    }
     run = train(
-        SpeechRecognizer(features, net, vocabulary, card={**CARD, "data": f"LibriSpeech, {', '.join(training)}"}),
+        model,
         examples,
         valid=splits[valid],
         options=options,
@@ -89,6 +95,14 @@ def main(
             reports[name, how] = evaluate(session, part, decoder=decoder)
             print_report(reports[name, how])
     return run, reports
+
+
+def fresh(vocabulary: Vocabulary, **network) -> SpeechRecognizer:
+    """A recogniser that has learnt nothing yet."""
+    sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "dropout": DROPOUT, **network}
+    features = LogMel(16000)
+    net = recurrent_ctc("lstm", num_features=features.num_features, vocabulary_size=len(vocabulary), **sizes)
+    return SpeechRecognizer(features, net, vocabulary)
 
 
 def sentences(paths: Sequence[str]) -> list[str]:
@@ -133,6 +147,7 @@ if __name__ == "__main__":
     parser.add_argument("--test", dest="tests", nargs="*", default=[], help="subsets to report on besides")
     parser.add_argument("--text", dest="texts", nargs="+", default=[], help="sentences for the language model")
     parser.add_argument("--subwords", type=int, default=SUBWORDS, help="number of subwords; 0 for characters")
+    parser.add_argument("--start", metavar="MODEL", help="a .keras recogniser to go on from")
     parser.add_argument("--epochs", type=int, default=OPTIONS.epochs, help="passes over the training subsets")
     parser.add_argument("--out", default="runs/librispeech", help="folder for manifests, model and logs")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
