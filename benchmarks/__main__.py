@@ -35,7 +35,8 @@ def sections(quick: bool, data_dir: str | None) -> dict[str, list[list[str]]]:
         "features": [["benchmarks.features", "--json", "--runs", "3" if quick else "15"]],
         "ctc": [["benchmarks.ctc", "--json"] + (["--frames", "60", "--repeats", "3"] if quick else [])],
         "training step": [
-            recurrent("--what", "train", "--cell", c, *small, repeats=runs) for c in ("lstm", "gru", "simple")
+            recurrent("--what", "train", "--cell", c, "--bfloat16", *small, repeats=runs)
+            for c in ("lstm", "gru", "simple")
         ],
         "shorter": []
         if quick

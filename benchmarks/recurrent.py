@@ -48,11 +48,16 @@ def targets(args, frames: int) -> np.ndarray:
     )
 
 
-def keras_runs(library, args, cell: str, frames: int, lengths: np.ndarray | None) -> dict[str, Callable]:
+def keras_runs(
+    library, args, cell: str, frames: int, lengths: np.ndarray | None, dtype: str = "float32"
+) -> dict[str, Callable]:
     """The training step and the inference of a stack of a Keras library's layers."""
     layer = getattr(library, KERAS_NAMES[cell])
-    stack = [keras.layers.Bidirectional(layer(args.units, return_sequences=True)) for _ in range(args.layers)]
-    head = keras.layers.Dense(VOCABULARY)
+    stack = [
+        keras.layers.Bidirectional(layer(args.units, return_sequences=True, dtype=dtype), dtype=dtype)
+        for _ in range(args.layers)
+    ]
+    head = keras.layers.Dense(VOCABULARY, dtype="float32")
     x = tf.random.normal((args.batch, frames, args.features))
     mask = None if lengths is None else tf.sequence_mask(lengths, frames)
     counts = tf.constant(np.full(args.batch, frames) if lengths is None else lengths, tf.int32)
@@ -127,6 +132,8 @@ def contenders(args, cell: str, frames: int) -> dict[str, Callable[[], dict[str,
         lengths = np.random.default_rng(0).integers(frames // 3, frames + 1, args.batch)
         lengths[0] = frames
     found = {"speechrnn": lambda: keras_runs(ours, args, cell, frames, lengths)}
+    if args.bfloat16:
+        found["speechrnn, bfloat16"] = lambda: keras_runs(ours, args, cell, frames, lengths, "mixed_bfloat16")
     if args.stock:
         found["Keras"] = lambda: keras_runs(keras.layers, args, cell, frames, lengths)
     if torch is not None:
@@ -167,7 +174,7 @@ def peak_memory(args, cell: str, frames: int, kind: str, name: str) -> int:
     ]
     for option in ("batch", "features", "units", "layers"):
         command += [f"--{option}", str(getattr(args, option))]
-    command += ["--ragged"] * args.ragged + ["--stock", "--packed", "--repeats", "2", "--peak"]
+    command += ["--ragged"] * args.ragged + ["--bfloat16", "--stock", "--packed", "--repeats", "2", "--peak"]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
@@ -209,6 +216,7 @@ def main() -> None:
     parser.add_argument("--ragged", action="store_true", help="rows of unequal length, masked or packed")
     parser.add_argument("--stock", action=argparse.BooleanOptionalAction, default=True, help="stock Keras too")
     parser.add_argument("--packed", action=argparse.BooleanOptionalAction, default=False, help="PyTorch packed too")
+    parser.add_argument("--bfloat16", action="store_true", help="ours under mixed_bfloat16 too")
     parser.add_argument("--memory", action="store_true", help="peak memory too, each in a process of its own")
     parser.add_argument("--json", metavar="FILE", help="write the rows to a file; - is stdout")
     parser.add_argument("--only", help=argparse.SUPPRESS)

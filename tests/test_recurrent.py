@@ -141,9 +141,18 @@ def test_a_row_alone_is_the_same_row_in_a_batch(x, mask, rng):
 
 
 @pytest.mark.parametrize(
-    ("cell", "policy"), [("LSTM", "mixed_bfloat16"), ("GRU", "mixed_float16"), ("SimpleRNN", "float64")]
+    ("cell", "policy", "multiplies"),
+    [
+        ("LSTM", "mixed_bfloat16", True),
+        ("LSTM", "mixed_bfloat16", False),
+        ("GRU", "mixed_bfloat16", True),
+        ("SimpleRNN", "mixed_bfloat16", True),
+        ("GRU", "mixed_float16", True),
+        ("SimpleRNN", "float64", True),
+    ],
 )
-def test_other_dtypes_are_close_to_float32(cell, policy, x, mask, rng):
+def test_other_dtypes_are_close_to_float32(cell, policy, multiplies, x, mask, rng, monkeypatch):
+    monkeypatch.setattr(layers.recurrent, "_multiplies_bfloat16", lambda: multiplies)
     _, exact = pair(cell, rng)
     layer = getattr(layers, cell)(UNITS, return_sequences=True, dtype=policy)
     layer.build(x.shape)

@@ -5,9 +5,11 @@ compiled scan of `speechrnn.layers.scan`. `execution_path(layer)` says which, an
 zeros, and the last output and the states are those of the last valid step; what masked steps hold never matters.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -66,6 +68,16 @@ def _shown(value: Any) -> str:
     return getattr(value, "__name__", repr(value))
 
 
+@functools.cache
+def _multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products in bfloat16; without them they are slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
 class _Scanned(keras.layers.RNN):
     """Replaces the inner loop of a stock recurrent layer; a subclass names its cell."""
 
@@ -120,7 +132,9 @@ class _Scanned(keras.layers.RNN):
             sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
         # The state is carried in float32 under the mixed policies: bfloat16 would lose 8 bits at every step.
         dtype = tf.float64 if sequences.dtype == tf.float64 else tf.float32
-        sequences, *initial_state = (tf.cast(value, dtype) for value in (sequences, *initial_state))
+        initial_state = [tf.cast(value, dtype) for value in initial_state]
+        if not (sequences.dtype == tf.bfloat16 and _multiplies_bfloat16()):
+            sequences = tf.cast(sequences, dtype)
         outputs, states = scan(
             self.cell_name,
             sequences,
