@@ -1,7 +1,7 @@
 """LibriSpeech: read English, recognised in subwords after training on any of its subsets, and an n-gram beside.
 
-    python pipelines/librispeech_ctc.py --data-dir DIR      # mini LibriSpeech: train-clean-5, chosen by dev-clean-5
-    python pipelines/librispeech_ctc.py --data-dir DIR --train train-clean-100 train-clean-360 train-other-500 \\
+    python -m pipelines.librispeech_ctc --data-dir DIR      # mini LibriSpeech: train-clean-5, chosen by dev-clean-5
+    python -m pipelines.librispeech_ctc --data-dir DIR --train train-clean-100 train-clean-360 train-other-500 \\
         --valid dev-clean --test test-clean test-other --text librispeech-lm-norm.txt.gz --subwords 500 --epochs 30
 
 DIR is the `LibriSpeech` folder, or the folder that holds it. The validation set decides which epoch is kept and how
@@ -20,7 +20,8 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, recurrent_ctc, text, train
+from pipelines.an4_ctc import fresh
+from speechrnn import Augmentation, TrainingOptions, Vocabulary, text, train
 from speechrnn.corpora import librispeech
 from speechrnn.decoding import arpa, kneser_ney, ngram
 from speechrnn.decoding.beam import BeamSearch
@@ -35,7 +36,7 @@ from speechrnn.subwords import Subwords
 from speechrnn.transcribe import logits_of
 
 SUBWORDS, ORDER, BEAM = 200, 3, 64
-UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 256, 3, 2, 0.3
+DROPOUT = 0.3
 OPTIONS = TrainingOptions(epochs=40, batch_size=12, learning_rate=1.5e-3, average=0.998, validate_every=4)
 AUGMENTATION = Augmentation.speech()
 CARD = {
@@ -65,7 +66,7 @@ def main(
     keras.utils.set_random_seed(options.seed)
     spoken = [example.text or "" for example in examples]
     vocabulary = Subwords.from_texts(spoken, subwords) if subwords else Vocabulary.from_texts(spoken)
-    model = load(start).with_vocabulary(vocabulary) if start else fresh(vocabulary, **network)
+    model = load(start).with_vocabulary(vocabulary) if start else fresh(vocabulary, **{"dropout": DROPOUT, **network})
     model.card = {
         **CARD,
         "data": f"LibriSpeech, {', '.join(training)}",
@@ -95,14 +96,6 @@ def main(
             reports[name, how] = evaluate(session, part, decoder=decoder)
             print_report(reports[name, how])
     return run, reports
-
-
-def fresh(vocabulary: Vocabulary, **network) -> SpeechRecognizer:
-    """A recogniser that has learnt nothing yet."""
-    sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "dropout": DROPOUT, **network}
-    features = LogMel(16000)
-    net = recurrent_ctc("lstm", num_features=features.num_features, vocabulary_size=len(vocabulary), **sizes)
-    return SpeechRecognizer(features, net, vocabulary)
 
 
 def sentences(paths: Sequence[str]) -> list[str]:
