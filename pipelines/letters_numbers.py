@@ -19,7 +19,7 @@ from speechrnn.evaluate import evaluate, print_report
 from speechrnn.recognizer import load
 
 HELD_OUT = ("theo", "yweweler")
-OPTIONS = TrainingOptions(epochs=5, batch_seconds=24, learning_rate=5e-4, consistency=0.2, average=0.998)
+OPTIONS = TrainingOptions(epochs=12, batch_seconds=24, learning_rate=1e-3, consistency=0.2, average=0.998)
 CARD = {
     "task": "English letters, numbers, dates and commands, as in CMU AN4, and single digits",
     "data": "CMU AN4 (1991), training set; Free Spoken Digit Dataset (Jackson et al. 2018), "
