@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -128,6 +128,7 @@ def read_blocks(
     duration: float | None = None,
     channel: int | None = None,
     encoding: str | None = None,
+    opened: Callable[[int], object] | None = None,
 ) -> Iterator[np.ndarray]:
     """A recording of any length in blocks, in bounded memory.
 
@@ -141,6 +142,7 @@ def read_blocks(
         duration: See `read`.
         channel: See `read`.
         encoding: See `probe`.
+        opened: Called once with the recording's own rate, before the first block.
 
     Yields:
         float32 `(samples,)`.
@@ -149,6 +151,8 @@ def read_blocks(
         ValueError: As `read`; what comes to light late (a cut-off file) is raised after the last good block.
     """
     with _opened(path, encoding) as (file, exact):
+        if opened:
+            opened(file.samplerate)
         size = round(block * (sample_rate or file.samplerate))
         if size < 1:
             raise ValueError(f"`block` must hold at least one sample. Received: block={block}.")

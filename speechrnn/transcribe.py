@@ -298,21 +298,24 @@ def _blocks(
     recording: _Recording, sample_rate: int, seconds: float, encoding: str | None, rates: set[int]
 ) -> Iterator[np.ndarray]:
     """Blocks of the source at `sample_rate`; the first source at each other rate is said in the log."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"encoding": encoding}
     source = recording.source
     if isinstance(source, Example):
-        path, encoding = source.path, source.encoding
-        options = {"offset": source.offset, "duration": source.duration, "channel": source.channel}
-    elif isinstance(source, str | os.PathLike):
-        path = os.fspath(source)
-    else:  # a pipe: what its header says comes to light when it is read
-        return audio.read_blocks(source, block=seconds, sample_rate=sample_rate, encoding=encoding)
-    info = audio.probe(path, encoding=encoding)
-    rate, recording.seconds = info.sample_rate, options.get("duration") or info.duration
-    if rate != sample_rate and rate not in rates:
-        rates.add(rate)
-        _log.info("%s is at %d Hz, the model at %d Hz: it is resampled, and so are others.", path, rate, sample_rate)
-    return audio.read_blocks(path, block=seconds, sample_rate=sample_rate, encoding=encoding, **options)
+        options = {name: getattr(source, name) for name in ("encoding", "offset", "duration", "channel")}
+        source = source.path
+    if isinstance(source, str | os.PathLike):  # of a pipe nothing is known before it is read
+        seconds_of_file = audio.probe(source, encoding=options["encoding"]).duration
+        recording.seconds = options.get("duration") or seconds_of_file
+
+    def opened(rate: int) -> None:
+        if rate != sample_rate and rate not in rates:
+            rates.add(rate)
+            _log.info(
+                "%s is at %d Hz, the model at %d Hz: it is resampled, and so are others.",
+                recording.path, rate, sample_rate,
+            )  # fmt: skip
+
+    return audio.read_blocks(source, block=seconds, sample_rate=sample_rate, opened=opened, **options)
 
 
 def _recognise_window(model: Recognizer, window: Sequence[tuple[_Recording, Piece]], batch_seconds: float) -> None:

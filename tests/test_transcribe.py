@@ -1,6 +1,7 @@
 """Transcription: order, times, batches, long recordings, and bad files that stop nothing."""
 
 import dataclasses
+import io
 import itertools
 import json
 import logging
@@ -119,6 +120,16 @@ def test_other_rates_are_resampled_and_this_is_said_once(speller, tmp_path, capl
     with caplog.at_level(logging.INFO, logger="speechrnn"):
         found = texts(transcribe.transcribe(speller, [tmp_path / "a.wav", tmp_path / "b.wav"]))
     assert found == ["bad", "bad"]
+    assert [record.getMessage().count("44100 Hz") for record in caplog.records] == [1]
+
+
+def test_the_rate_of_a_pipe_is_said_as_well(speller, caplog):
+    file = io.BytesIO()
+    soundfile.write(file, audio.resample(spoken("bad", symbol=0.1), RATE, 44100), 44100, format="WAV", subtype="FLOAT")
+    file.seek(0)
+    with caplog.at_level(logging.INFO, logger="speechrnn"):
+        found = texts(transcribe.transcribe(speller, [file]))
+    assert found == ["bad"]
     assert [record.getMessage().count("44100 Hz") for record in caplog.records] == [1]
 
 

@@ -133,13 +133,14 @@ def _source(arguments: argparse.Namespace, sample_rate: int) -> Iterator[np.ndar
     if arguments.mic:
         return _microphone(arguments.device, sample_rate)
     encoding = f"s16le@{arguments.rate}" if arguments.rate else arguments.encoding
-    path = arguments.file
-    if path != "-":
-        rate = audio.probe(path, encoding=encoding).sample_rate
+    source = sys.stdin.buffer if arguments.file == "-" else arguments.file
+
+    def opened(rate: int) -> None:
         if rate != sample_rate:
-            print(f"speechrnn: {path} is at {rate} Hz and resampled to {sample_rate} Hz.", file=sys.stderr)
-    source = sys.stdin.buffer if path == "-" else path
-    blocks = audio.read_blocks(source, block=_BLOCK_SECONDS, sample_rate=sample_rate, encoding=encoding)
+            name = "the pipe" if arguments.file == "-" else arguments.file
+            print(f"speechrnn: {name} is at {rate} Hz and resampled to {sample_rate} Hz.", file=sys.stderr)
+
+    blocks = audio.read_blocks(source, block=_BLOCK_SECONDS, sample_rate=sample_rate, encoding=encoding, opened=opened)
     return _in_real_time(blocks, sample_rate) if arguments.realtime else blocks
 
 
