@@ -103,10 +103,10 @@ class BeamSearch:
 
     def path(self, logits: np.ndarray, ids: Sequence[int]) -> Path:
         """The frames of a text that `n_best` gave for the same logits."""
-        from speechrnn.decoding import search
+        from speechrnn.decoding import viterbi
 
         logs, symbols = log_softmax(logits), np.array(ids, np.int32)
-        return path_of(logs, symbols, search.best_states(logs, symbols))
+        return path_of(logs, symbols, viterbi.best_states(logs, symbols))
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
         """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.

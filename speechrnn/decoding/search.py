@@ -1,6 +1,6 @@
 """The inner loop of the beam search, compiled by numba on first use; see `speechrnn.decoding.beam`.
 
-This module alone imports numba, and is imported when a search begins.
+This module and `viterbi` alone import numba, and are imported when a search begins.
 """
 
 from __future__ import annotations
@@ -342,38 +342,6 @@ def _search(
         paths[now, i, 2] = _log_add(paths[now, i, 0], paths[now, i, 1])
         paths[now, i, 3] = added[node] + _finish(models, tree, node)
     return nodes, size, now
-
-
-@_compiled
-def _trace(logs: np.ndarray, symbols: np.ndarray, steps: np.ndarray, score: np.ndarray, states: np.ndarray) -> None:
-    """`speechrnn.decoding.alignment._best_states`, for arrays."""
-    size = len(symbols)
-    for frame in range(len(logs)):
-        for state in range(size - 1, -1, -1):  # downwards, so that those below are still the last frame's
-            best, step = score[state], 0
-            if state > 0 and score[state - 1] > best:
-                best, step = score[state - 1], 1
-            if state > 2 and state % 2 and symbols[state] != symbols[state - 2] and score[state - 2] > best:
-                best, step = score[state - 2], 2
-            score[state] = best + logs[frame, symbols[state]]
-            steps[frame, state] = step
-    state = size - 1
-    if state > 0 and score[state - 1] > score[state]:
-        state -= 1
-    for frame in range(len(logs) - 1, -1, -1):
-        states[frame] = state
-        state -= steps[frame, state]
-
-
-def best_states(logs: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The state of each frame on the likeliest path that spells `ids`, int64 `(frames,)`."""
-    symbols = np.full(2 * len(ids) + 1, BLANK)
-    symbols[1::2] = ids
-    score = np.full(len(symbols), -np.inf)
-    score[0] = 0.0
-    states = np.empty(len(logs), np.int64)
-    _trace(logs, symbols, np.zeros((len(logs), len(symbols)), np.int8), score, states)
-    return states
 
 
 def prefixes(
