@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def plot_confusion(
             colour = "white" if share[row, column] > 0.55 else "black"
             text = f"{count:,}\n{share[row, column]:.0%}" if size <= _MOST_SHARES else f"{count:,}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
-    how = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    how: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(size), classes, **how)
     axes.set_yticks(range(size), classes)
     edges = np.arange(1, size) - 0.5
