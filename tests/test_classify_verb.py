@@ -147,7 +147,7 @@ def test_a_record_of_more_classes_than_colours_shows_the_likeliest(rng):
     pytest.importorskip("matplotlib")
     from speechrnn import plots
 
-    scores = rng.dirichlet(np.r_[np.full(12, 5), np.full(8, 0.01)], size=50)
+    scores = rng.dirichlet(np.r_[np.full(12, 5), np.full(8, 0.5)], size=50)
     names = [f"class {k}" for k in range(20)]
     figure = plots.plot_record(rng.normal(size=100), 2, scores, names, frame_period=1.0, truth=np.full(50, 19))
     (legend,) = figure.legends
