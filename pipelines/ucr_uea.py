@@ -23,8 +23,7 @@ from speechrnn.corpora import ucr
 from speechrnn.manifest import stratified_group_folds
 
 SEEDS, FOLDS = (1, 2, 3), 5
-RECORDS = 480
-"""Records in an epoch, at least: smaller training sets are repeated."""
+RECORDS = 480  # in an epoch, at least
 NETWORK = {"convolutions": 2, "filters": 48, "kernel": 7, "units": 48, "layers": 1, "heads": 2, "dropout": 0.3}
 OPTIONS = TrainingOptions(
     epochs=20, batch_size=16, learning_rate=3e-3, average=0.99, label_smoothing=0.05, mixup=0.2, weight_decay=0.05
@@ -40,15 +39,16 @@ def main(
     validate: bool = False,
     seeds: tuple[int, ...] = SEEDS,
     options: TrainingOptions = OPTIONS,
+    resume: bool = False,
     **network,
 ):
     """Train on each data set with every seed; gives a report a data set, which holds the answers of all seeds."""
-    reports = {}
+    reports, how = {}, {"resume": resume, "overwrite": not resume}
     for name in names:
         splits = ucr.prepare(data_dir, Path(out, name), name=name, overwrite=True)
         learn = _cross_validated if validate else _tested
         runs = [
-            learn(splits, Path(out, f"{name}_{seed}.keras"), dataclasses.replace(options, seed=seed), network)
+            learn(splits, Path(out, f"{name}_{seed}.keras"), dataclasses.replace(options, seed=seed), how, network)
             for seed in seeds
         ]
         reports[name] = report = _pooled(runs)
@@ -62,17 +62,19 @@ def main(
     return reports
 
 
-def _tested(splits, out, options, network):
+def _tested(splits, out, options, how, network):
     """A model that has learnt from the training set, on the test set."""
     training = splits["train"]
     keras.utils.set_random_seed(options.seed)
     model = _build(training, network)
     model.features.adapt(signals.read_example(example)[0] for example in training)
-    run = train(model, _repeated(training), options=options, augmentation=AUGMENTATION, out=out, overwrite=True)
+    run = train(model, _repeated(training), options=options, augmentation=AUGMENTATION, out=out, **how)
+    if run.interrupted:
+        raise KeyboardInterrupt  # half a run is no result; `resume` goes on
     return evaluate_classifier(load(run.model), splits["test"])
 
 
-def _cross_validated(splits, out, options, network):
+def _cross_validated(splits, out, options, how, network):
     """Models that have learnt from parts of the training set, each on the rest of it."""
     training = splits["train"]
     folds = stratified_group_folds(training, FOLDS, seed=options.seed)
@@ -84,7 +86,7 @@ def _cross_validated(splits, out, options, network):
         augmentation=AUGMENTATION,
         out=out.with_suffix(".valid.keras"),
         final=False,
-        overwrite=True,
+        **how,
     )
 
 
@@ -92,9 +94,7 @@ def _build(training, network):
     channels = signals.read_example(training[0])[0].shape[1]
     features = RawSignal(1, window=1, hop=1, channels=channels, normalize="global")
     classes = sorted({example.label for example in training})
-    net = recurrent_classifier(
-        "gru", num_features=features.num_features, num_classes=len(classes), **{**NETWORK, **network}
-    )
+    net = recurrent_classifier("gru", num_features=channels, num_classes=len(classes), **{**NETWORK, **network})
     data = Path(training[0].path).stem.removesuffix("_TRAIN")
     return SequenceClassifier(features, net, classes, card={**CARD, "data": f"{data}, official training set"})
 
@@ -115,4 +115,5 @@ if __name__ == "__main__":
     parser.add_argument("--data-dir", required=True, help="folder of the archive, or of some of its data sets")
     parser.add_argument("--out", default="runs/ucr_uea", help="folder for manifests and models")
     parser.add_argument("--validate", action="store_true", help="score on parts of the training set instead")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     main(**vars(parser.parse_args()))

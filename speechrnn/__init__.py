@@ -47,7 +47,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "classifier": ["SequenceClassifier"],
         "faults": ["Fault", "Faults"],
-        "features": ["MFCC", "Augmentation", "BandPass", "LogMel", "Notch", "RawSignal", "RobustScale"],
+        "features": [
+            "MFCC",
+            "Augmentation",
+            "BandPass",
+            "LogMel",
+            "LogSpectrogram",
+            "Notch",
+            "RawSignal",
+            "RobustScale",
+        ],
         "language": ["LanguageModel"],
         "manifest": ["Example"],
         "networks": ["recurrent_classifier", "recurrent_ctc"],

@@ -71,6 +71,26 @@ def confusion_matrix(truth: Any, predicted: Any, classes: int) -> np.ndarray:
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
+def presence_matrices(truth: Any, predicted: Any) -> np.ndarray:
+    """Where several classes can be true at once: a confusion matrix of absence and presence for each class.
+
+    Args:
+        truth: Bool or 0 and 1, `(rows, classes)`: which classes are there.
+        predicted: The same of what was predicted.
+
+    Returns:
+        int64 `(classes, 2, 2)`.
+
+    Example:
+    >>> presence_matrices([[1, 0], [1, 1]], [[1, 0], [0, 1]]).tolist()
+    [[[0, 0], [1, 1]], [[1, 0], [0, 1]]]
+    """
+    truth, predicted = np.asarray(truth, int), np.asarray(predicted, int)
+    counts = np.zeros((truth.shape[-1], 2, 2), np.int64)
+    np.add.at(counts, (np.arange(truth.shape[-1]), truth, predicted), 1)
+    return counts
+
+
 def accuracy(matrix: np.ndarray) -> Any:
     """Share of all that is right."""
     return _ratio(_diagonal(matrix).sum(-1), np.sum(matrix, (-2, -1)))
@@ -99,6 +119,19 @@ def balanced_accuracy(matrix: np.ndarray) -> Any:
 def macro_f1(matrix: np.ndarray) -> Any:
     """Mean F1 of the classes that are there or were predicted."""
     return _mean(f1(matrix))
+
+
+def summary(counts: np.ndarray, *, several: bool = False) -> dict[str, Any]:
+    """Accuracy and macro-F1, by name.
+
+    Args:
+        counts: A confusion matrix; `presence_matrices` where several classes can be true at once, which gives the
+            accuracy of rows and classes, and the mean F1 of presence.
+        several: Whether it is these.
+    """
+    if several:
+        return {"accuracy": accuracy(np.sum(counts, -3)), "macro_f1": _mean(f1(counts)[..., 1])}
+    return {"accuracy": accuracy(counts), "macro_f1": macro_f1(counts)}
 
 
 def cohen_kappa(matrix: np.ndarray) -> Any:

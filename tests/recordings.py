@@ -1,5 +1,6 @@
 """Files of sensor formats written byte by byte, so that what reads them is held against their specifications."""
 
+import itertools
 import struct
 
 import numpy as np
@@ -35,21 +36,29 @@ def write_wfdb(path, adc, *, rate=360, names=("MLII", "V1"), gain=200, baseline=
     return path.with_suffix(".hea")
 
 
-def write_edf(path, signals, rates, names, *, kind="", seconds=1):
-    """EDF of int16 channels with a gain of 0.1 uV; `kind` is EDF+C or EDF+D."""
-    count = len(signals[0]) // (rates[0] * seconds)
+def write_edf(path, signals, rates, names, *, kind="", seconds=1, onsets=None):
+    """EDF with a gain of 0.1 uV, or BDF with 1 uV, of whole numbers; `kind` is EDF+C, EDF+D or BDF+D.
+
+    `onsets`, text such as "+0.5" for each block, stand in a channel of annotations behind the first channel.
+    """
+    wide, gain = (3, 1) if kind.startswith("BDF") else (2, 0.1)
+    most, count = 256**wide // 2, len(signals[0]) // (rates[0] * seconds)
+    channels = []  # label, unit, samples in a block, its blocks
+    for name, signal, size in zip(names, signals, [rate * seconds for rate in rates], strict=True):
+        words = np.asarray(signal[: count * size], "<i4").view(np.uint8).reshape(count, size, 4)
+        channels.append((name, "uV", size, [block.tobytes() for block in words[..., :wide]]))
+    if onsets is not None:
+        lists = [f"{onset}\x14\x14\0{onset}\x141\x14a note\x14\0".encode() for onset in onsets]
+        channels.insert(1, (f"{kind[:3]} Annotations", "", 20, [tal.ljust(20 * wide, b"\0") for tal in lists]))
+    names, units, sizes, blocks = zip(*channels, strict=True)
     columns = [
-        [f"{name:16}" for name in names], [" " * 80] * len(names), [f"{'uV':8}"] * len(names),
-        [f"{-3276.8:<8}"] * len(names), [f"{3276.7:<8}"] * len(names), [f"{-32768:<8}"] * len(names),
-        [f"{32767:<8}"] * len(names), [" " * 80] * len(names), [f"{rate * seconds:<8}" for rate in rates],
-        [" " * 32] * len(names),
+        [f"{name:16}" for name in names], [" " * 80] * len(names), [f"{unit:8}" for unit in units],
+        [f"{-gain * most:<8.8g}"] * len(names), [f"{gain * (most - 1):<8.8g}"] * len(names),
+        [f"{-most:<8}"] * len(names), [f"{most - 1:<8}"] * len(names), [" " * 80] * len(names),
+        [f"{size:<8}" for size in sizes], [" " * 32] * len(names),
     ]  # fmt: skip
-    fixed = f"{'0':8}{'X X X X':80}{'Startdate X X X X':80}01.01.0000.00.00{256 * (1 + len(names)):<8}"
-    header = f"{fixed:192}{kind:44}{count:<8}{seconds:<8}{len(names):<4}" + "".join(map("".join, columns))
-    blocks = [
-        np.asarray(signal[i * rate * seconds : (i + 1) * rate * seconds], "<i2").tobytes()
-        for i in range(count)
-        for signal, rate in zip(signals, rates, strict=True)
-    ]
-    path.write_bytes(header.encode("ascii") + b"".join(blocks))
+    first = b"\xffBIOSEMI" if wide == 3 else f"{'0':8}".encode()
+    fixed = f"{'X X X X':80}{'Startdate X X X X':80}01.01.0000.00.00{256 * (1 + len(names)):<8}{kind:44}"
+    header = f"{fixed}{count:<8}{seconds:<8}{len(names):<4}" + "".join(map("".join, columns))
+    path.write_bytes(first + header.encode("ascii") + b"".join(itertools.chain(*zip(*blocks, strict=True))))
     return path

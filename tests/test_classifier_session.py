@@ -9,7 +9,7 @@ from test_classifier import VARIANTS
 
 from speechrnn import cli, manifest, signals
 from speechrnn.classifier import SequenceClassifier
-from speechrnn.features import LogMel, RawSignal
+from speechrnn.features import BandPass, LogMel, LogSpectrogram, RawSignal, RobustScale
 from speechrnn.manifest import Example
 from speechrnn.networks import recurrent_classifier
 from speechrnn.runtime import ClassifierSession, Session
@@ -55,6 +55,16 @@ def test_networks_equal_keras(options, task, rng, tmp_path):
 def test_sounds_and_several_classes_at_once(rng, tmp_path):
     model = make(LogMel(4000, num_mels=12, f_min=60), "multi", over="spectrum", convolutions=1, filters=3)
     check_equals_keras(model, tmp_path / "a.onnx", [rng.normal(size=n).astype("float32") for n in (3000, 1777, 100)])
+
+
+@pytest.mark.parametrize("task", ["single", "frames"])
+def test_spectrograms_of_several_channels_equal_keras(task, rng, tmp_path):
+    features = LogSpectrogram(
+        100, window=64, hop=16, channels=3, f_min=2, f_max=40, filters=[BandPass(100, low=1), RobustScale()]
+    )
+    model = make(features, task, over="spectrum", convolutions=1, filters=3,
+                 **({"pooling": None} if task == "frames" else {}))  # fmt: skip
+    check_equals_keras(model, tmp_path / "a.onnx", [rng.normal(size=(n, 3)).astype("float32") for n in (700, 301, 64)])
 
 
 def test_kinds_of_models_are_told_apart(tmp_path):

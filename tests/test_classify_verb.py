@@ -119,7 +119,10 @@ def test_figures_of_a_classifier_are_drawn(rng):
 
     matrix = np.array([[8, 2], [0, 5]])
     axes = plots.plot_confusion(matrix, ("a", "b")).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["8", "2", "5"]
+    assert [text.get_text() for text in axes.texts] == ["8\n80%", "2\n20%", "5\n100%"]
+    wide = plots.plot_confusion(np.diag(range(9)), ["a class with a long name"] * 9)
+    assert [text.get_text() for text in wide.axes[0].texts] == [str(count) for count in range(1, 9)]
+    assert wide.get_figwidth() > 7 > plots.plot_confusion(matrix, ("a", "b")).get_figwidth()
     with pytest.raises(ValueError, match="2 x 2. Received"):
         plots.plot_confusion(matrix[:1], ("a", "b"))
 
@@ -136,3 +139,19 @@ def test_figures_of_a_classifier_are_drawn(rng):
     figure.canvas.draw()
     assert figure.axes[2].get_xlim() == (0, 4)
     assert len(figure.axes[0].lines) == 2
+    (band,) = figure.axes[1].collections  # every frame has its colour, what is not known has none
+    assert band.get_array().filled(-1).tolist() == [[0, 0, 1, 2], [0, 1, 1, -1]]
+
+
+def test_a_record_of_more_classes_than_colours_shows_the_likeliest(rng):
+    pytest.importorskip("matplotlib")
+    from speechrnn import plots
+
+    scores = rng.dirichlet(np.r_[np.full(12, 5), np.full(8, 0.5)], size=50)
+    names = [f"class {k}" for k in range(20)]
+    figure = plots.plot_record(rng.normal(size=100), 2, scores, names, frame_period=1.0, truth=np.full(50, 19))
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*names[:12], "8 others"]
+    assert figure.axes[1].collections[0].get_array()[1].tolist() == [12] * 50
+    tops = [area.get_paths()[0].vertices[:, 1].max() for area in figure.axes[2].collections]
+    assert tops[-1] == pytest.approx(1, abs=1e-6)  # nothing is left out

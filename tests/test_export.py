@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from speechrnn import layers, networks
-from speechrnn.features import MFCC, BandPass, LogMel, Notch, RawSignal, RobustScale
+from speechrnn.features import MFCC, BandPass, LogMel, LogSpectrogram, Notch, RawSignal, RobustScale
 from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.runtime import Session
 from speechrnn.runtime.export import export, onnx_bytes
@@ -33,6 +33,10 @@ FEATURES = {
     "raw": RawSignal(RATE, window=100, hop=60, normalize="utterance"),
     "samples": RawSignal(RATE, window=1, hop=1),
     "raw, global": RawSignal(RATE, window=64, hop=64, normalize="global"),
+    "spectrogram": LogSpectrogram(RATE, window=100, hop=60),
+    "spectrogram, filtered": LogSpectrogram(
+        RATE, window=91, hop=40, fft_length=120, f_min=100, f_max=1800, normalize="global", filters=[RobustScale()]
+    ),
     "raw, filtered": RawSignal(
         RATE, window=100, hop=60, filters=(BandPass(RATE, low=50, high=900), Notch(RATE, 200, width=80), RobustScale())
     ),

@@ -7,10 +7,11 @@ import librosa
 import numpy as np
 import pytest
 import scipy.fft
+import scipy.signal
 import signals
 import tensorflow as tf
 
-from speechrnn.features import MFCC, BandPass, LogMel, RawSignal, RobustScale, mel, spectral
+from speechrnn.features import MFCC, BandPass, LogMel, LogSpectrogram, RawSignal, RobustScale, mel, spectral
 
 RATE = 16000
 LAYERS = {
@@ -26,6 +27,12 @@ LAYERS = {
     "raw samples": lambda: RawSignal(RATE, window=1, hop=1, normalize="utterance"),
     "raw filtered": lambda: RawSignal(RATE, window=64, hop=80, filters=[BandPass(RATE, low=100), RobustScale()]),
     "raw global": lambda: adapted(RawSignal(RATE, window=64, hop=80, normalize="global")),
+    "spectrogram": lambda: LogSpectrogram(RATE, window=400, hop=160),
+    "spectrogram everything": lambda: LogSpectrogram(
+        8000, window=250, hop=90, fft_length=300, f_min=50.0, f_max=3500.0, floor=1e-8, normalize=None, name="front",
+        filters=[BandPass(8000, low=100)],
+    ),
+    "spectrogram global": lambda: adapted(LogSpectrogram(RATE, window=128, hop=80, normalize="global")),
 }  # fmt: skip
 
 
@@ -83,7 +90,7 @@ def test_config_holds_every_argument_and_survives(layer, batch):
     arguments = [
         name
         for base in type(layer).__mro__
-        if base.__module__ == "speechrnn.features.layers"
+        if base.__module__.startswith("speechrnn.features")
         for name, parameter in inspect.signature(base.__init__).parameters.items()
         if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
     ]
@@ -163,6 +170,36 @@ def test_raw_signal_cuts_channels_side_by_side(rng):
     np.testing.assert_allclose(
         samples, (signal - signal.mean(1, keepdims=True)) / signal.std(1, keepdims=True), atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("window", "fft_length"), [(100, None), (75, 90)])
+def test_log_spectrogram_equals_scipy_channel_by_channel(rng, window, fft_length):
+    signal = rng.normal(size=(2, 700, 3)).astype("float32")
+    layer = LogSpectrogram(
+        100, window=window, hop=30, fft_length=fft_length, channels=3, f_min=2, f_max=40, normalize=None
+    )
+    found = layer(signal, np.array([700, 333])).numpy()
+    for row, length, got in zip(signal, (700, 333), found, strict=True):
+        frequencies, _, density = scipy.signal.spectrogram(
+            row[:length].T.astype(float), 100, "hann", window, window - 30, fft_length or 128, detrend=False,
+            scaling="spectrum", mode="complex",
+        )  # fmt: skip
+        kept = density[:, (frequencies >= 2) & (frequencies <= 40)] * scipy.signal.get_window("hann", window).sum()
+        expected = np.log(np.abs(kept) ** 2).transpose(2, 0, 1).reshape(kept.shape[2], -1)
+        assert len(expected) == layer.frame_count(length)
+        np.testing.assert_allclose(got[: len(expected)], expected, atol=2e-3)
+        assert not got[len(expected) :].any()
+
+
+def test_adapt_measures_each_frequency_of_each_channel(rng):
+    signal = rng.normal(size=(900, 2)).astype("float32") * [1, 30] + [0, 7]
+    sizes = {"window": 50, "hop": 10, "channels": 2, "f_min": 4.0}
+    layer, plain = (LogSpectrogram(100, normalize=how, **sizes) for how in ("global", None))
+    layer.adapt([signal[:400], signal[400:]])
+    expected = np.concatenate([plain(part).numpy() for part in (signal[:400], signal[400:])]).astype("float64")
+    np.testing.assert_allclose(layer.mean, expected.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(layer.std, expected.std(0), rtol=1e-4)
+    np.testing.assert_allclose(layer.mean[-30:] - layer.mean[:30], np.full(30, 2 * np.log(30)), atol=1)
 
 
 @pytest.mark.parametrize("form", ["signals", "padded batches", "dataset with targets"])
@@ -273,6 +310,8 @@ def test_bad_arguments_say_what_is_required(arguments, message):
 def test_other_bad_arguments():
     with pytest.raises(ValueError, match="`num_coefficients` must be from 1 to `num_mels`"):
         MFCC(RATE, num_coefficients=41)
+    with pytest.raises(ValueError, match="There must be a multiple of 0.78125 Hz from `f_min`.*f_min=1.0, f_max=1.5"):
+        LogSpectrogram(100, window=100, hop=50, f_min=1.0, f_max=1.5)
     with pytest.raises(ValueError, match="`channels` must be positive or None"):
         RawSignal(RATE, channels=0)
     with pytest.raises(ValueError, match="Divide 16-bit samples by 32768"):

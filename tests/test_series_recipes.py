@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import keras
+import numpy as np
 import pytest
 
 from pipelines import ecg_rhythm, ucr_uea
@@ -48,3 +50,56 @@ def test_ucr_uea_validates_on_training_records_alone(series_dir, tmp_path, monke
         name
     ]
     assert len(report.records) == 23 and all("_TRAIN-" in record.id for record in report.records)
+
+
+@pytest.fixture
+def small_archive(tmp_path, rng):
+    """A data set in the layout of the archives: sines of two frequencies, in noise."""
+    folder = tmp_path / "archive" / "Waves"
+    folder.mkdir(parents=True)
+    for split, count in (("TRAIN", 10), ("TEST", 6)):
+        lines = []
+        for i in range(count):
+            wave = np.sin((0.3 + 0.5 * (i % 2)) * np.arange(40)) + 0.3 * rng.normal(size=40)
+            lines.append("\t".join([str(i % 2), *(f"{value:.4f}" for value in wave)]))
+        (folder / f"Waves_{split}.tsv").write_text("\n".join(lines) + "\n")
+    return str(tmp_path / "archive")
+
+
+class KilledError(Exception):
+    pass
+
+
+class Epochs(keras.callbacks.Callback):
+    """Notes every epoch that begins, and stops the program at one of them."""
+
+    def __init__(self, seen, last=None):
+        super().__init__()
+        self.seen, self.last = seen, last
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if len(self.seen) == self.last:
+            raise KilledError
+        self.seen.append(epoch)
+
+
+@pytest.mark.slow
+def test_ucr_uea_goes_on_where_it_was_killed(small_archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(ucr_uea, "RECORDS", 10)
+    options, seen, train = dataclasses.replace(ucr_uea.OPTIONS, epochs=3, batch_size=10), [], ucr_uea.train
+
+    def run(last=None, resume=False):
+        seen.clear()
+        more = {"callbacks": [Epochs(seen, last)], "verbose": False}
+        monkeypatch.setattr(ucr_uea, "train", lambda *a, **o: train(*a, **o, **more))
+        given = {"seeds": (1,), "options": options, "resume": resume, **TINY}
+        return ucr_uea.main(small_archive, ["Waves"], str(tmp_path / "out"), **given)["Waves"].records
+
+    with pytest.raises(KilledError):
+        run(last=2)
+    resumed = run(resume=True)
+    assert seen == [2] and len(resumed) == 6
+    again = run(resume=True)
+    assert seen == []  # it had ended
+    for one, other in zip(resumed, again, strict=True):
+        np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-6)

@@ -339,14 +339,23 @@ def test_csv_of_any_sensor(tmp_path, capsys):
     examples = [e for name in ("train", "valid") for e in manifest.read(tmp_path / f"m/{name}.jsonl")]
     found = {e.subject: (e.id, e.duration, e.label, e.labels) for e in examples}
     assert found == {
-        "p": ("a-1", 2, "A", None),
-        "q": ("a-2", 2, "B", None),
+        "p": ("a-1", 2, None, ((0, 2, "A"),)),
+        "q": ("a-2", 2, None, ((0, 2, "B"),)),
         "r": ("a-3", 2, None, ((0, 1, "A"), (1, 2, "B"))),
-        "s": ("b", 2, "B", None),
-    }
+        "s": ("b", 2, None, ((0, 2, "B"),)),
+    }  # the class changes in one, so that all have stretches: a model learns one task
     first = next(e for e in examples if e.subject == "p")
     assert signals.read_example(first)[0].tolist() == [[i, -i] for i in range(20)]
     assert signals.probe(first.path).channels == ("x", "y")
+
+
+def test_csv_whose_classes_never_change_labels_whole_records(tmp_path):
+    sensors(tmp_path / "in/a.csv", "pq", ["A", "B"])
+    splits = csv.prepare(tmp_path / "in", tmp_path / "out", label_column="state", rate=10, group="subject", chunk=0.5)
+    assert [(e.id, e.duration, e.label, e.labels) for e in splits["train"]] == [
+        ("a-1", 2, "A", None),
+        ("a-2", 2, "B", None),
+    ]
 
 
 def test_csv_with_times_chunks_and_faults(tmp_path):

@@ -71,6 +71,62 @@ def test_edf_channels_keep_their_rates_until_one_is_asked_for(tmp_path):
     np.testing.assert_allclose(both[20:-20, 0], eeg[::2][20:-20] / 10, atol=0.5)
 
 
+def test_an_edf_with_interruptions_lies_where_its_blocks_say(tmp_path, rng):
+    eeg, heat = rng.integers(-30000, 30000, 500), np.arange(50)
+    onsets = ["+3.20", "+4.20", "+5.5", "+6.50", "+100"]  # pauses of 0.3 and 92.5 s
+    path = write_edf(tmp_path / "a.edf", [eeg, heat], [100, 10], ["EEG Fpz", "Temp"], kind="EDF+D", onsets=onsets)
+    info = signals.probe(path, channels=["EEG Fpz"])
+    assert (info.rate, info.channels, info.units) == (100, ("EEG Fpz",), ("uV",))
+    assert info.duration == pytest.approx(97.8)  # from the first block's start to the last one's end
+    signal, _ = signals.read(path, channels=["EEG Fpz"], duration=4.3)
+    np.testing.assert_allclose(signal[:200, 0], eeg[:200] / 10, atol=1e-3)
+    np.testing.assert_allclose(signal[230:, 0], eeg[200:400] / 10, atol=1e-3)
+    line = np.linspace(eeg[199], eeg[200], 32)[1:-1] / 10
+    np.testing.assert_allclose(signal[200:230, 0], line, atol=1e-2)
+    part, _ = signals.read(path, channels=["Temp"], offset=96.8, duration=0.5)
+    np.testing.assert_allclose(part[:, 0], np.arange(40, 45) / 10, atol=1e-5)
+    with pytest.raises(ValueError, match="'EEG Fpz' lacks 0.300 s from 2.000 s; at most 0.1 s are filled"):
+        signals.read(path, channels=["EEG Fpz"], duration=4.3, max_gap=0.1)
+    with pytest.raises(ValueError, match="'EEG Fpz' lacks 92.500 s from 4.300 s.*or read a segment beside the gap"):
+        signals.read(path, channels=["EEG Fpz"])
+
+
+@pytest.mark.parametrize("kind", ["EDF", "BDF"])
+def test_blocks_without_a_pause_are_what_pyedflib_reads(tmp_path, rng, kind):
+    most = {"EDF": 2**15, "BDF": 2**23}[kind]
+    values = [rng.integers(-most, most, size) for size in (600, 120)]
+    onsets = [f"+{second}" for second in range(0, 6, 2)]
+    given = {"signals": values, "rates": [100, 20], "names": ["a", "b"], "seconds": 2, "onsets": onsets}
+    whole, parts = (write_edf(tmp_path / f"{end}.{kind.lower()}", kind=f"{kind}+{end}", **given) for end in "CD")
+    assert signals.probe(whole, channels=["b"]).samples == signals.probe(parts, channels=["b"]).samples == 120
+    for channel in ("a", "b"):
+        expected, rate = signals.read(whole, channels=[channel], offset=1.5, duration=3)
+        found, same = signals.read(parts, channels=[channel], offset=1.5, duration=3)
+        assert rate == same
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("onsets", "message"),
+    [
+        (["+0", "0.5x", "+2"], "its block 2 does not say when it begins. Export it as EDF.C"),
+        (["+0", "+1", "+1.5"], "its block 3 begins before the one ahead of it ends"),
+    ],
+)
+def test_an_edf_whose_blocks_cannot_be_placed_says_so(tmp_path, onsets, message):
+    path = write_edf(tmp_path / "a.edf", [np.arange(30)], [10], ["EEG"], kind="EDF+D", onsets=onsets)
+    with pytest.raises(ValueError, match=message):
+        signals.read(path)
+
+
+def test_an_edf_of_years_is_read_in_segments(tmp_path):
+    onsets = ["+0", "+90000000"]
+    path = write_edf(tmp_path / "a.edf", [np.arange(20)], [10], ["EEG"], kind="EDF+D", onsets=onsets)
+    with pytest.raises(ValueError, match="has 20 samples in 900,000,010 from 0 on. Read it in segments"):
+        signals.read(path)
+    assert signals.read(path, offset=90000000)[0].shape == (10, 1)
+
+
 def test_csv_with_times(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("time,x,y,note\n" + "".join(f"{i / 50},{i},{-i},ok\n" for i in range(100)))
@@ -293,7 +349,7 @@ def of_another_kind(folder, header):
         (without_signal, "missing", "its signal 100.dat is missing"),
         (cut_off, "truncated", "damaged or cut off"),
         (no_header_at_all, "undecodable", "is no WFDB header"),
-        (discontinuous, "discontinuous", "EDF.D: its blocks do not follow one another"),
+        (discontinuous, "discontinuous", "is EDF.D without a channel `EDF Annotations` that says when"),
         (short_edf, "truncated", "should have 712 bytes, has 662"),
         (no_edf, "undecodable", "is no EDF or BDF"),
         (no_npz, "undecodable", "is no NPZ"),

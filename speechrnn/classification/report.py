@@ -243,10 +243,7 @@ def _tally(record: Classified, classes: int, task: str) -> np.ndarray:
     """The record's confusion matrix; where several can be true, one of absence and presence for each class."""
     if task != "multi":
         return metrics.confusion_matrix(record.truth, record.probabilities.argmax(-1), classes)
-    there, taken = record.truth.astype(int), (record.probabilities >= 0.5).astype(int)
-    tally = np.zeros((classes, 2, 2), np.int64)
-    tally[np.arange(classes), there, taken] = 1
-    return tally
+    return metrics.presence_matrices(record.truth > 0.5, record.probabilities >= 0.5)
 
 
 def _exact(record: Classified) -> bool:
@@ -256,21 +253,13 @@ def _exact(record: Classified) -> bool:
 def _figures(sums: np.ndarray, classes: Sequence[str], task: str, scheme: str | None) -> dict[str, Any]:
     """Figures of summed tallies, with any leading dimensions."""
     if task == "multi":
-        each = metrics.f1(sums)[..., 1]
-        known = ~np.isnan(each)
-        with np.errstate(invalid="ignore"):
-            mean = np.where(known, each, 0).sum(-1) / known.sum(-1)
-        return {"accuracy": metrics.accuracy(sums.sum(-3)), "macro_f1": mean}
-    return {
-        "accuracy": metrics.accuracy(sums),
-        "balanced_accuracy": metrics.balanced_accuracy(sums),
-        "macro_f1": metrics.macro_f1(sums),
-        **metrics.scheme_scores(scheme, sums, classes),
-    }
+        return metrics.summary(sums, several=True)
+    balanced = {"balanced_accuracy": metrics.balanced_accuracy(sums)}
+    return metrics.summary(sums) | balanced | metrics.scheme_scores(scheme, sums, classes)
 
 
 def _accuracy(tally: np.ndarray) -> float:
-    return float(metrics.accuracy(tally if tally.ndim == 2 else tally.sum(0)))
+    return float(metrics.summary(tally, several=tally.ndim == 3)["accuracy"])
 
 
 def _stacked(records: Sequence[Classified], classes: int, task: str) -> tuple[np.ndarray, np.ndarray]:

@@ -43,11 +43,12 @@ def prepare(
             where no subject is known.
         test_fraction: The same for `test.jsonl`.
         seed: Chooses those subjects.
-        label_column: Column of classes. One class in a whole record labels the record, several label its stretches.
+        label_column: Column of classes. Where every record has one class, it labels the record; where the class
+            changes within any, stretches are labelled, in all of them.
         group: Column of subjects: a table is cut where it changes. Without it every table is a record without subject.
         rate: Samples per second; read from a column of times if it is not given.
         channels: Columns to read; every other column of numbers by default.
-        chunk: Cut records that have several classes into pieces of so many seconds.
+        chunk: Cut records into pieces of so many seconds, where stretches are labelled.
         progress: Called with the number of pieces done since the last call.
 
     Returns:
@@ -57,19 +58,21 @@ def prepare(
         raise ValueError(f"`chunk` must be positive. Received: {chunk}.")
     refuse_existing(Path(out, "train.jsonl"), overwrite=overwrite)
     found = Faults() if faults is None else faults
-    drafts: list[Draft] = []
+    records: list[_Labelled] = []
     for path in _paths(Path(folder)):
         try:
             for record in _records(path, label_column, group, rate, channels):
                 there = Path(out, "records", f"{record.name}.npz")
                 signals.write(there, record.signal, record.rate, channels=record.channels, overwrite=overwrite)
-                drafts += _drafts(there, record.labels, record.rate, record.subject, chunk)
+                records.append(_Labelled(there, _runs(record.labels), len(record.labels), record.rate, record.subject))
         except FileExistsError:
             raise
         except (ValueError, OSError) as error:
             found.add_error(str(path), error)
     if faults is None:
         found.raise_first()
+    changing = any(not record.constant for record in records)  # one kind of label in a corpus: a model learns one task
+    drafts = [draft for record in records for draft in (_stretches(record, chunk) if changing else [_whole(record)])]
     return build(
         {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
         test_fraction=test_fraction, seed=seed, progress=progress,
@@ -134,29 +137,51 @@ def _records(
         )
 
 
-def _drafts(
-    path: Path, labels: list[str | None], rate: float, subject: str | None, chunk: float | None
-) -> Iterator[Draft]:
-    if len(set(labels)) == 1:
-        yield Draft(path, label=labels[0], subject=subject)
-        return
-    size = len(labels) if chunk is None else max(1, round(chunk * rate))
-    for begin in range(0, len(labels), size):
-        part = labels[begin : begin + size]
-        stretches = tuple(_stretches(part, rate))
-        if stretches:
-            name = path.stem if chunk is None else f"{path.stem}-{begin:06d}"
-            yield Draft(
-                path, labels=stretches, subject=subject, id=name, offset=begin / rate, duration=len(part) / rate
-            )
+@dataclass(frozen=True)
+class _Labelled:
+    path: Path
+    runs: list[tuple[int, int, str]]  # first line, line after the last, and class of each stretch
+    size: int
+    rate: float
+    subject: str | None
+
+    @property
+    def constant(self) -> bool:
+        return len(self.runs) == 1 and self.runs[0][:2] == (0, self.size)
 
 
-def _stretches(labels: list[str | None], rate: float) -> Iterator[tuple[float, float, str]]:
-    """Start, end in seconds and class of every stretch of lines with one class."""
-    start = 0
+def _runs(labels: list[str | None]) -> list[tuple[int, int, str]]:
+    runs, start = [], 0
     for stop in range(1, len(labels) + 1):
         label = labels[start]
         if stop == len(labels) or labels[stop] != label:
             if label is not None:
-                yield start / rate, stop / rate, label
+                runs.append((start, stop, label))
             start = stop
+    return runs
+
+
+def _whole(record: _Labelled) -> Draft:
+    return Draft(record.path, label=record.runs[0][2], subject=record.subject)
+
+
+def _stretches(record: _Labelled, chunk: float | None) -> Iterator[Draft]:
+    """The record, or its pieces, with start, end in seconds and class of every stretch."""
+    rate, name = record.rate, record.path.stem
+    size = record.size if chunk is None else max(1, round(chunk * rate))
+    for begin in range(0, record.size, size):
+        end = min(begin + size, record.size)
+        labels = tuple(
+            ((max(start, begin) - begin) / rate, (min(stop, end) - begin) / rate, label)
+            for start, stop, label in record.runs
+            if start < end and stop > begin
+        )
+        if labels:
+            yield Draft(
+                record.path,
+                labels=labels,
+                subject=record.subject,
+                id=name if chunk is None else f"{name}-{begin:06d}",
+                offset=begin / rate,
+                duration=(end - begin) / rate,
+            )

@@ -8,10 +8,10 @@ import lazy_loader as _lazy
 # Lazy, so that the options in `augment` can be listed without starting TensorFlow.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["augment", "filter_layers", "filters", "layers", "perturb", "spectral"],
+    submodules=["augment", "channels", "filter_layers", "filters", "layers", "perturb", "spectral"],
     submod_attrs={
         "augment": ["Augmentation"],
         "filter_layers": ["BandPass", "Notch", "RobustScale"],
-        "layers": ["LogMel", "MFCC", "RawSignal"],
+        "layers": ["LogMel", "LogSpectrogram", "MFCC", "RawSignal"],
     },
 )

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from speechrnn.features import mel, spectral
 from speechrnn.features.base import FeatureLayer, require
+from speechrnn.features.channels import ChannelLayer
 from speechrnn.features.filter_layers import SignalFilter
 
 
@@ -243,7 +244,7 @@ class MFCC(LogMel):
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class RawSignal(FeatureLayer):
+class RawSignal(ChannelLayer):
     """The samples themselves, cut into frames: for networks that learn their own front end, and for sensors.
 
     Args:
@@ -282,54 +283,104 @@ class RawSignal(FeatureLayer):
         filters: Sequence[SignalFilter] = (),
         **kwargs: Any,
     ):
-        super().__init__(sample_rate, window=window, hop=hop, normalize=normalize, **kwargs)
-        self.channels = channels
-        self.filters = tuple(filters)
-        require(channels is None or channels > 0, "`channels` must be positive or None.", f"channels={channels}")
-        strange = [f for f in self.filters if not isinstance(f, SignalFilter)]
-        require(not strange, "`filters` must be layers of speechrnn.features.filter_layers.", repr(strange[:1]))
-        other = [f for f in self.filters if getattr(f, "sample_rate", sample_rate) != sample_rate]
-        require(not other, f"`filters` must be made for {sample_rate} Hz.", repr(other[:1]))
+        super().__init__(
+            sample_rate, window=window, hop=hop, channels=channels, normalize=normalize, filters=filters, **kwargs
+        )
         self._finish(self.window * (channels or 1), channels or 1)
 
     def call(self, signal: Any, length: Any = None, training: bool = False) -> tf.Tensor:
         """Cuts the signal; frames past `frame_count(length)` are zeros."""
-        samples = self._as_float(signal)
-        if self.channels is None:
-            samples = samples[..., tf.newaxis]
-        if length is not None:
-            samples = spectral.mask_frames(samples, length)
-        samples = self._normalized(self._filtered(samples, length), length)
+        samples = self._normalized(self._samples(signal, length), length)
         frames = tf.signal.frame(samples, self.window, self.hop, axis=-2)
         frames = tf.reshape(frames, tf.concat([tf.shape(frames)[:-2], [self.num_features]], axis=0))
-        frames = tf.ensure_shape(frames, self.compute_output_shape(signal.shape))
-        if length is None:
-            return frames
-        return spectral.mask_frames(frames, self.frame_count(tf.cast(length, tf.int32)))
+        return self._without_padding(frames, signal, length)
 
-    def compute_output_shape(self, signal_shape: tuple, length_shape: tuple | None = None) -> tuple:
-        """`(..., samples[, channels])` to `(..., frames, features)`."""
-        return super().compute_output_shape(signal_shape if self.channels is None else signal_shape[:-1])
 
-    def _filtered(self, samples: tf.Tensor, length: Any) -> tf.Tensor:
-        """float32 `(..., samples, channels)` after all filters."""
-        if len(samples.shape) == 2:  # one signal, not a batch
-            return self._filtered(samples[tf.newaxis], None if length is None else tf.reshape(length, [1]))[0]
-        for layer in self.filters:
-            samples = layer(samples, length)
-        return samples
+@keras.saving.register_keras_serializable(package="speechrnn")
+class LogSpectrogram(ChannelLayer):
+    """Log-power spectrogram of a signal of one channel or several, for EEG, ECG, vibration and other sensors.
+
+    Frames are not centred, so padding never changes a valid frame. Values are natural logarithms of the squared
+    magnitude of the Fourier transform under a Hann window, `log(abs(scipy.signal.stft(...)) ** 2)` but for its scale.
+
+    Args:
+        sample_rate: Samples per second that the signal must have.
+        window: Frame length in samples: two periods or more of the slowest wave that matters.
+        hop: Step between frames in samples.
+        fft_length: Length of the Fourier transform; None is the next power of two.
+        channels: None for a mono signal `(batch, samples)`; otherwise channels of `(batch, samples, channels)`.
+        f_min: Lowest frequency to keep, Hz; above 0 it leaves offset and drift out.
+        f_max: Highest frequency to keep, Hz; None is the Nyquist frequency.
+        floor: Smallest power.
+        normalize: "utterance" (each frequency of each channel gets zero mean and unit variance over the row's valid
+            frames), "global" (the statistics that `adapt` measured) or None.
+        filters: `BandPass`, `Notch` and `RobustScale` layers, applied in order to the signal.
+        **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
+
+    Call arguments:
+        signal: float32 `(batch, samples)`, or `(batch, samples, channels)`.
+        length: int32 `(batch,)`, valid samples in each row; None means all.
+        training: Has no effect.
+
+    Returns:
+        float32 `(batch, frames, channels * frequencies)`, the frequencies of a channel side by side.
+
+    Example:
+    >>> LogSpectrogram(100, window=100, hop=50, channels=2, f_min=1, f_max=30)(np.zeros((3, 600, 2), "float32")).shape
+    TensorShape([3, 11, 74])
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        window: int,
+        hop: int,
+        fft_length: int | None = None,
+        channels: int | None = None,
+        f_min: float = 0.0,
+        f_max: float | None = None,
+        floor: float = spectral.FLOOR,
+        normalize: str | None = "utterance",
+        filters: Sequence[SignalFilter] = (),
+        **kwargs: Any,
+    ):
+        super().__init__(
+            sample_rate, window=window, hop=hop, channels=channels, normalize=normalize, filters=filters, **kwargs
+        )
+        self.fft_length = spectral.fft_length_for(self.window) if fft_length is None else fft_length
+        self.f_min = f_min
+        self.f_max = sample_rate / 2 if f_max is None else f_max
+        self.floor = floor
+        long = self.fft_length >= self.window and self.fft_length % 2 == 0
+        require(long, "`fft_length` must be even and at least `window`.", f"fft_length={self.fft_length}")
+        require(floor > 0, "`floor` must be positive.", f"floor={floor}")
+        self.bins = self._bins()
+        columns = len(self.bins) * (channels or 1)
+        self._finish(columns, columns)
+
+    def _bins(self) -> range:
+        """The frequencies that are kept, as multiples of `sample_rate / fft_length`."""
+        rate, length = self.sample_rate, self.fft_length
+        kept = [k for k in range(length // 2 + 1) if self.f_min <= k * rate / length <= self.f_max]
+        asked = f"f_min={self.f_min}, f_max={self.f_max}"
+        require(kept, f"There must be a multiple of {rate / length:g} Hz from `f_min` to `f_max`.", asked)
+        return range(kept[0], kept[-1] + 1)
+
+    def call(self, signal: Any, length: Any = None, training: bool = False) -> tf.Tensor:
+        """Computes the spectrogram; frames past `frame_count(length)` are zeros."""
+        frames = None if length is None else self.frame_count(tf.cast(length, tf.int32))
+        columns = self._normalized(self._columns(self._samples(signal, length)), frames)
+        return self._without_padding(columns, signal, length)
+
+    def _columns(self, samples: tf.Tensor) -> tf.Tensor:
+        sizes = {"window": self.window, "hop": self.hop, "fft_length": self.fft_length}
+        return spectral.log_spectrogram(samples, bins=self.bins, floor=self.floor, **sizes)
 
     def _statistics_of(self, signal: np.ndarray) -> tf.Tensor:
-        samples = self._as_float(signal)
-        return self._filtered(samples if self.channels else samples[..., tf.newaxis], None)
+        return self._columns(self._samples(signal))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        filters = [keras.saving.serialize_keras_object(layer) for layer in self.filters]
-        return {**super().get_config(), "channels": self.channels, "filters": filters}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RawSignal:
-        """The layer that `get_config` described."""
-        filters = [keras.saving.deserialize_keras_object(layer) for layer in config.get("filters", ())]
-        return cls(**{**config, "filters": filters})
+        names = ("fft_length", "f_min", "f_max", "floor")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

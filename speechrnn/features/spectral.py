@@ -205,6 +205,37 @@ def log_mel(signal: Any, filterbank: Any, *, window: int, hop: int, floor: float
     return log(tf.matmul(power, filterbank), floor=floor)
 
 
+def log_spectrogram(
+    signal: Any,
+    *,
+    window: int,
+    hop: int,
+    fft_length: int | None = None,
+    bins: range | None = None,
+    floor: float = FLOOR,
+) -> tf.Tensor:
+    """Log-power spectrogram of every channel of a signal.
+
+    Args:
+        signal: float32 `(..., samples, channels)`.
+        window: Frame length in samples.
+        hop: Step between frames in samples.
+        fft_length: Transform length; None takes the next power of two.
+        bins: Frequencies to keep, neighbours, as multiples of the rate over `fft_length`; None keeps all.
+        floor: Smallest power.
+
+    Returns:
+        float32 `(..., frames, channels * bins)`, natural log of power, the frequencies of a channel side by side.
+    """
+    rows = tf.linalg.matrix_transpose(tf.convert_to_tensor(signal))
+    power = power_spectrum(rows, window=window, hop=hop, fft_length=fft_length)
+    if bins is not None:
+        power = power[..., bins.start : bins.stop]
+    rank = power.shape.rank
+    apart = tf.transpose(log(power, floor=floor), [*range(rank - 3), rank - 2, rank - 3, rank - 1])
+    return tf.reshape(apart, tf.concat([tf.shape(apart)[:-2], [apart.shape[-2] * apart.shape[-1]]], axis=0))
+
+
 def mfcc(log_mel_energies: Any, num_coefficients: int) -> tf.Tensor:
     """Mel-frequency cepstral coefficients: the orthonormal DCT-II of log-mel energies, coefficient 0 included.
 

@@ -151,8 +151,9 @@ class _Step:
             if layer.preemphasis:
                 now, before = graph.slice(signal, np.array([1]), _END, 1), graph.slice(signal, _ZERO, _LAST, 1)
                 signal = graph.add("Sub", now, graph.add("Mul", before, np.float32(layer.preemphasis)))
-            sizes = {"window": layer.window, "hop": layer.hop, "fft_length": layer.fft_length}
-            power = frontend.power_spectrum(graph, signal, **sizes)
+            power = frontend.power_spectrum(
+                graph, signal, window=layer.window, hop=layer.hop, fft_length=layer.fft_length
+            )
             values = graph.add("MatMul", power, layer._filterbank())
             values = graph.add("Log", graph.add("Max", values, np.float32(layer.floor)))
             if isinstance(layer, MFCC):

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from speechrnn.faults import data_error
+from speechrnn.signals import edf_blocks
 from speechrnn.signals.record import Record, need
 
 
 def record(path: str, row: int | str | None = None) -> Record:
     """The record of a file; `row` has no meaning here."""
-    _check(path)
+    if _checked(path).kind in ("EDF+D", "BDF+D"):  # which pyedflib refuses
+        return edf_blocks.record(path)
     with _opened(path) as file:
         sizes = tuple(int(n) for n in file.getNSamples())
         count = file.signals_in_file
@@ -27,31 +29,17 @@ def record(path: str, row: int | str | None = None) -> Record:
         )
 
 
-def _check(path: str) -> None:
-    """Raise for what pyedflib would not explain, or would print to stdout."""
-    with open(path, "rb") as file:
-        fixed = file.read(256)
-        try:
-            signals = int(fixed[252:256])
-            header, blocks = int(fixed[184:192]), int(fixed[236:244])
-            each = file.read(256 * signals)[216 * signals : 224 * signals]
-            block = sum(int(each[8 * i : 8 * i + 8]) for i in range(signals))
-        except ValueError as error:
-            raise data_error(path, "undecodable", f"is no EDF or BDF that can be read: {error}.") from error
-    kind = fixed[192:236].decode("ascii", "replace").strip()  # nothing for plain EDF
-    if kind.startswith(("EDF+D", "BDF+D")):
-        raise data_error(
-            path,
-            "discontinuous",
-            f"is {kind[:5]}: its blocks do not follow one another. Export each stretch as a file of its own.",
-        )
-    wanted = header + blocks * block * (3 if fixed[:1] == b"\xff" else 2)
+def _checked(path: str) -> edf_blocks.Header:
+    """The header, if the file is whole; pyedflib would print what is wrong with it to stdout."""
+    header = edf_blocks.header(path)
+    wanted = header.size + header.blocks * header.block_bytes
     if os.path.getsize(path) < wanted:
         raise data_error(
             path,
             "truncated",
             f"should have {wanted:,} bytes, has {os.path.getsize(path):,}. Copy or download it again.",
         )
+    return header
 
 
 def _load(path: str, channel: int, start: int, stop: int) -> np.ndarray:

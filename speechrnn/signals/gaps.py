@@ -47,7 +47,8 @@ def fill_gaps(
                 where,
                 "with gaps",
                 f"channel {name!r} lacks {(stops[worst] - starts[worst]) / rate:.3f} s from {starts[worst] / rate:.3f} "
-                f"s; at most {max_gap:g} s are filled. Leave the record out, or raise `max_gap`.",
+                f"s; at most {max_gap:g} s are filled. Leave the record out, raise `max_gap`, "
+                "or read a segment beside the gap.",
             )
         filled[bad, index] = np.interp(np.flatnonzero(bad), np.flatnonzero(~bad), filled[~bad, index])
     return filled.astype(np.float32)

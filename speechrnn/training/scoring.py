@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from speechrnn import edits
+from speechrnn import edits, metrics
 from speechrnn.classifier import SequenceClassifier
 from speechrnn.decoding.greedy import greedy
 from speechrnn.losses import ClassLoss, ctc
@@ -73,20 +73,10 @@ class ClassScore:
 
     loss: float
     """Mean cross entropy in nats, without weights, smoothing or focus."""
-    true_positives: np.ndarray
-    """int `(classes,)`: rows, or frames that have a class, found to be of the class that they are."""
-    found: np.ndarray
-    """int `(classes,)`: those found to be of the class."""
-    there: np.ndarray
-    """int `(classes,)`: those that are of it."""
     accuracy: float
-    """Share that is right; of rows and classes where several can be true."""
-
-    @property
-    def macro_f1(self) -> float:
-        """Mean over the classes that are there or were found of `2 * hits / (found + there)`."""
-        total = self.found + self.there
-        return float(np.mean(2 * self.true_positives[total > 0] / total[total > 0])) if total.any() else 0.0
+    """Share that is right of rows, or of frames that have a class; of rows and classes where several can be true."""
+    macro_f1: float
+    """Mean F1 of the classes that are there or were found, as `speechrnn.metrics` has it."""
 
     def logs(self) -> dict[str, float]:
         """The rates under the names training logs them by."""
@@ -115,24 +105,20 @@ class ClassScorer:
 
     def __call__(self) -> ClassScore:
         """Score the model as it stands."""
-        count = len(self._model.classes)
-        true, found, there = (np.zeros(count, int) for _ in range(3))
-        total, loss, right = 0, 0.0, 0
+        count, total, loss = len(self._model.classes), 0, 0.0
+        counts = np.zeros((count, 2, 2) if self._multi else (count, count), np.int64)
         for x, target, weight in self._batches:
             logits, losses = (np.asarray(v) for v in self._forward(x, target))
             rows, target = np.asarray(weight) > 0, np.asarray(target)
             known = rows if target.ndim == 1 or self._multi else rows[:, None] & (target >= 0)
             loss += float(losses[known].sum())
-            truth, answer = self._chosen(target[known], logits[known])
-            true, found, there = true + (truth & answer).sum(0), found + answer.sum(0), there + truth.sum(0)
-            right += int((truth == answer).sum() if self._multi else (truth & answer).sum())
             total += int(known.sum())
-        answers = total * (count if self._multi else 1)
-        return ClassScore(loss / total if total else float("nan"), true, found, there, right / max(1, answers))
+            counts += self._counts(target[known], logits[known])
+        figures = metrics.summary(counts, several=self._multi)
+        return ClassScore(loss / total if total else float("nan"), **{name: float(v) for name, v in figures.items()})
 
-    def _chosen(self, target: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which classes are true, and which the model says: bool `(rows, classes)` each."""
+    def _counts(self, target: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Counts that `metrics.summary` takes."""
         if self._multi:
-            return target > 0.5, logits > 0
-        one = np.eye(logits.shape[-1], dtype=bool)
-        return one[target], one[logits.argmax(-1)]
+            return metrics.presence_matrices(target > 0.5, logits >= 0)
+        return metrics.confusion_matrix(target, logits.argmax(-1), logits.shape[-1])

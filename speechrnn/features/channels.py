@@ -1,0 +1,82 @@
+"""What the feature layers for sensors have in common: channels, and filters before all else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.features import spectral
+from speechrnn.features.base import FeatureLayer, require
+from speechrnn.features.filter_layers import SignalFilter
+
+
+class ChannelLayer(FeatureLayer):
+    """Features of a signal of one channel or several, which may be filtered first.
+
+    A subclass ends its constructor with `_finish` and begins its `call` with `_samples`.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        window: int | None,
+        hop: int | None,
+        channels: int | None,
+        normalize: str | None,
+        filters: Sequence[SignalFilter],
+        **kwargs: Any,
+    ):
+        super().__init__(sample_rate, window=window, hop=hop, normalize=normalize, **kwargs)
+        self.channels = channels
+        self.filters = tuple(filters)
+        require(channels is None or channels > 0, "`channels` must be positive or None.", f"channels={channels}")
+        strange = [f for f in self.filters if not isinstance(f, SignalFilter)]
+        require(not strange, "`filters` must be layers of speechrnn.features.filter_layers.", repr(strange[:1]))
+        other = [f for f in self.filters if getattr(f, "sample_rate", sample_rate) != sample_rate]
+        require(not other, f"`filters` must be made for {sample_rate} Hz.", repr(other[:1]))
+
+    def compute_output_shape(self, signal_shape: tuple, length_shape: tuple | None = None) -> tuple:
+        """`(..., samples[, channels])` to `(..., frames, features)`."""
+        return super().compute_output_shape(signal_shape if self.channels is None else signal_shape[:-1])
+
+    def _samples(self, signal: Any, length: Any = None) -> tf.Tensor:
+        """float32 `(..., samples, channels)`, filtered, with zeros in the padding."""
+        samples = self._as_float(signal)
+        if self.channels is None:
+            samples = samples[..., tf.newaxis]
+        if length is not None:
+            samples = spectral.mask_frames(samples, length)
+        return self._filtered(samples, length)
+
+    def _filtered(self, samples: tf.Tensor, length: Any) -> tf.Tensor:
+        if len(samples.shape) == 2:  # one signal, not a batch
+            return self._filtered(samples[tf.newaxis], None if length is None else tf.reshape(length, [1]))[0]
+        for layer in self.filters:
+            samples = layer(samples, length)
+        return samples
+
+    def _without_padding(self, features: tf.Tensor, signal: Any, length: Any) -> tf.Tensor:
+        """The features in the shape that is known, with zeros after each row's valid frames."""
+        features = tf.ensure_shape(features, self.compute_output_shape(signal.shape))
+        if length is None:
+            return features
+        return spectral.mask_frames(features, self.frame_count(tf.cast(length, tf.int32)))
+
+    def _statistics_of(self, signal: np.ndarray) -> tf.Tensor:
+        return self._samples(signal)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        filters = [keras.saving.serialize_keras_object(layer) for layer in self.filters]
+        return {**super().get_config(), "channels": self.channels, "filters": filters}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The layer that `get_config` described."""
+        filters = [keras.saving.deserialize_keras_object(layer) for layer in config.get("filters", ())]
+        return cls(**{**config, "filters": filters})
