@@ -12,8 +12,9 @@ import signals
 import soundfile
 import tensorflow as tf
 
-from speechrnn.features import LogMel, augment, perturb
+from speechrnn.features import LogMel, LogSpectrogram, augment, perturb
 from speechrnn.features.augment import Augmentation
+from speechrnn.pipeline.graph import warp_of
 
 RATE = 16000
 
@@ -231,6 +232,15 @@ def test_frequency_scaling_moves_a_peak_by_the_factors_there_are(axis):
     low, high = {"mel": (35.6, 45.6), "hertz": (37.0, 43.1)}[axis]
     assert min(peaks) == pytest.approx(low, abs=1) and max(peaks) == pytest.approx(high, abs=1)
     assert 39 <= np.mean(peaks) <= 42
+
+
+def test_channels_side_by_side_are_not_scaled_as_one_spectrum():
+    options = Augmentation(frequency_scale=0.1)
+    channels = LogSpectrogram(100, window=50, hop=25, channels=2)
+    with pytest.raises(ValueError, match="2 channels"):
+        warp_of(channels, options)
+    assert warp_of(channels, Augmentation(time_masks=1)) is None
+    assert warp_of(LogSpectrogram(100, window=50, hop=25), options) is None
 
 
 def test_scaling_in_hertz_needs_the_bands(rng):

@@ -57,7 +57,15 @@ def one_by_one(features: keras.Layer) -> Callable[[np.ndarray], np.ndarray]:
 
 def warp_of(features: keras.Layer | None, augmentation: Augmentation | None) -> np.ndarray | None:
     """The matrices that scaling the frequency axis in hertz needs from the layer that made the bands."""
-    if augmentation is None or not augmentation.frequency_scale or augmentation.frequency_axis != "hertz":
+    if augmentation is None or not augmentation.frequency_scale:
+        return None
+    channels = getattr(features, "channels", None) or 1
+    if channels > 1:
+        raise ValueError(
+            "`frequency_scale` moves the bands of one spectrum, and would mix channels that stand side by side. "
+            f"Received: {type(features).__name__} of {channels} channels. Leave `frequency_scale` at 0."
+        )
+    if augmentation.frequency_axis != "hertz":
         return None
     if features is None or not hasattr(features, "frequency_warp"):
         raise ValueError(
