@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -75,3 +76,22 @@ def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: flo
             confidence = float(np.exp(np.log(path.confidences[first:after]).mean()))
             words.append(Word("".join(symbols[first:after]).strip(), begin, end, confidence))
     return words
+
+
+def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: float = 0.0) -> list[Word]:
+    """Words with the times at which a recogniser is late or early taken back.
+
+    Args:
+        words: In order.
+        duration: Seconds of the recording, within which all times stay.
+        start: Seconds added to where words begin.
+        end: Seconds added to where they end. Words that would then overlap meet half way.
+    """
+    times = [[min(max(w.start + start, 0.0), duration), min(max(w.end + end, 0.0), duration)] for w in words]
+    for pair in times:
+        pair[1] = max(pair)
+    for before, after in pairwise(times):
+        if before[1] > after[0]:
+            middle = min(max((before[1] + after[0]) / 2, before[0]), after[1])
+            before[1] = after[0] = middle
+    return [replace(word, start=a, end=b) for word, (a, b) in zip(words, times, strict=True)]

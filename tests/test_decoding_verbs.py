@@ -12,6 +12,7 @@ from speechrnn.decoding.calibration import Calibration
 from speechrnn.decoding.options import decoder
 from speechrnn.decoding.tuning import tune
 from speechrnn.manifest import Example
+from speechrnn.transcript import Word, moved
 
 
 class Unsure(Speller):
@@ -200,8 +201,22 @@ def test_align_writes_textgrid_and_ctm_and_shifts(model, audio, tmp_path, capsys
     assert [label for *_, label in tiers["words"]] == ["bad", "cab"]
     ctm = [line.split() for line in out_of(capsys, [*words, "--format", "ctm"]).splitlines()]
     assert [(row[0], row[1], row[4]) for row in ctm] == [("one", "1", "bad"), ("one", "1", "cab")]
-    moved = [line.split() for line in out_of(capsys, [*words, "--format", "ctm", "--shift", "-0.02"]).splitlines()]
-    np.testing.assert_allclose([float(r[2]) for r in moved], [float(r[2]) - 0.02 for r in ctm], atol=1.1e-3)
+    later = [line.split() for line in out_of(capsys, [*words, "--format", "ctm", "--shift", "-0.02"]).splitlines()]
+    np.testing.assert_allclose([float(r[2]) for r in later], [float(r[2]) - 0.02 for r in ctm], atol=1.1e-3)
+    apart = json.loads(out_of(capsys, [*words, "--shift", "-0.02", "0.01"]))["words"]
+    ends = [float(r[2]) + float(r[3]) + 0.01 for r in ctm]
+    np.testing.assert_allclose([word["end"] for word in apart], ends, atol=2.1e-3)
+    assert cli.main([*words, "--shift", "1", "2", "3"]) == 2
+    assert "one for starts and one for ends, not 3" in capsys.readouterr().err
+
+
+def test_words_that_are_moved_stay_in_order_and_in_the_recording():
+    words = [Word("a", 0.02, 0.1, 0.5), Word("b", 0.12, 0.3, 0.5), Word("c", 0.3, 0.9, 0.5)]
+    found = moved(words, 0.95, start=-0.06, end=0.1)
+    assert [(round(w.start, 3), round(w.end, 3)) for w in found] == [(0, 0.13), (0.13, 0.32), (0.32, 0.95)]
+    assert [w.word for w in found] == ["a", "b", "c"] and found[0].confidence == 0.5
+    backwards = moved(words[:1], 1.0, start=0.2)
+    assert backwards[0].start == backwards[0].end == pytest.approx(0.22)
 
 
 @pytest.mark.parametrize(

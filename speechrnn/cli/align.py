@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from speechrnn import decoding, formats, text, transcribe
 from speechrnn.cli import terminal
 from speechrnn.cli.decoding import calibration
 from speechrnn.cli.options import Parser
+from speechrnn.transcript import moved
 
 _EPILOG = """\
 TEXT is what is said; `@FILE` reads it from a file. It is brought to lower case without punctuation first, unless the
@@ -34,7 +36,14 @@ def parser() -> Parser:
     made.add_argument(
         "--format", choices=("textgrid", "ctm", "json"), default="json", help="what is written (default: json)"
     )
-    made.add_argument("--shift", type=float, default=0.0, metavar="X", help="seconds added to all times (default: 0)")
+    made.add_argument(
+        "--shift",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        metavar="X",
+        help="seconds added to all times; of two numbers the first to starts, the second to ends (default: 0)",
+    )
     made.add_argument("--calibration", metavar="FILE", help="confidences as `speechrnn calibrate` found them")
     terminal.add_output(made)
     return made
@@ -42,7 +51,12 @@ def parser() -> Parser:
 
 def run(words: list[str]) -> int:
     """Align; 0 when done."""
-    arguments = parser().parse_args(words)
+    made = parser()
+    arguments = made.parse_args(words)
+    if len(arguments.shift) > 2:
+        made.error(
+            f"--shift: one number for all times, or one for starts and one for ends, not {len(arguments.shift)}."
+        )
     said = arguments.text
     if said.startswith("@"):
         said = Path(said[1:]).read_text(encoding="utf-8")
@@ -58,17 +72,11 @@ def run(words: list[str]) -> int:
             raise ValueError(f"{arguments.audio}: {error}") from error
         duration = len(signal) / model.sample_rate
         found = transcribe.spell(path, model.vocabulary, frame_period=model.frame_period)
+        found = moved(found, duration, start=arguments.shift[0], end=arguments.shift[-1])
         calibrated = calibration(arguments.calibration)
-        sure = np.array([word.confidence for word in found])
-        found = [
-            transcribe.Word(
-                word.word,
-                min(max(word.start + arguments.shift, 0.0), duration),
-                min(max(word.end + arguments.shift, 0.0), duration),
-                float(confidence),
-            )
-            for word, confidence in zip(found, calibrated(sure) if calibrated else sure, strict=True)
-        ]
+        if calibrated:
+            sure = calibrated(np.array([word.confidence for word in found]))
+            found = [replace(word, confidence=float(value)) for word, value in zip(found, sure, strict=True)]
         transcript = transcribe.Transcript(arguments.audio, said, tuple(found), duration)
         print(_written(transcript, arguments.format), file=out, flush=True)
     return 0
