@@ -30,6 +30,7 @@ as the leads. Usual is the record's median, local that of the ten beats around."
 NUM_FEATURES = WINDOW * CHANNELS + len(INTERVALS)
 _LIMIT = 8.0  # times the usual height; beyond it is an artefact
 _LOCAL = 10
+_FLAT = 0.1  # two leads that cancel each other out leave noise
 _SCALE = 4.0
 
 
@@ -116,6 +117,37 @@ def vary_rhythm(
         start = stop
     times = seconds[0] + np.concatenate([[0.0], np.cumsum(np.maximum(gaps, 0.25))])
     return np.concatenate([rows[:, : WINDOW * CHANNELS], intervals(times)], axis=1).astype(np.float32), classes.tolist()
+
+
+def vary_leads(
+    rows: np.ndarray, rng: np.random.Generator, *, angle: float = 0.8, stretch: float = 0.15
+) -> np.ndarray:
+    """The same heart seen from other places: each lead takes some of the other one, and all beats are wider or narrower.
+
+    A lead is a projection of the heart's dipole, so that another place on the chest sees a weighted sum. What is new is
+    again as high as its usual beat, whose differences are mixed alike; nothing is known about classes.
+
+    Args:
+        rows: `(beats, NUM_FEATURES)` of one record.
+        rng: Random numbers: one draw of each lead's angle and of the width, for all beats.
+        angle: Largest angle between a lead and what replaces it, in radians; 0 keeps the leads.
+        stretch: Largest relative change of the time around the mark; 0 keeps it.
+
+    Returns:
+        float32 `(beats, NUM_FEATURES)`, with the `INTERVALS` of `rows`.
+    """
+    pieces = rows[:, : WINDOW * CHANNELS].reshape(len(rows), WINDOW, LEADS, 2)
+    turns = rng.uniform(-angle, angle, LEADS)
+    mixture = np.diag(np.cos(turns)) + np.diag(np.sin(turns))[:, ::-1]
+    pieces = np.einsum("btlk,ml->btmk", pieces, mixture.astype(np.float32))
+    places = BEFORE + (np.arange(WINDOW) - BEFORE) * (1 + rng.uniform(-stretch, stretch))
+    left = np.floor(places.clip(0, WINDOW - 1.001)).astype(np.int64)
+    share = (places.clip(0, WINDOW - 1.001) - left).astype(np.float32)[:, None, None]
+    pieces = pieces[:, left] * (1 - share) + pieces[:, left + 1] * share
+    usual = np.median(pieces[..., 0] - pieces[..., 1], axis=0)
+    pieces = pieces / np.maximum(np.ptp(usual, axis=0), _FLAT)[:, None]
+    shapes = pieces.reshape(len(rows), WINDOW * CHANNELS).clip(-_LIMIT, _LIMIT)
+    return np.concatenate([shapes, rows[:, WINDOW * CHANNELS :]], axis=1).astype(np.float32)
 
 
 def _hasten(
