@@ -22,18 +22,25 @@ RATE, FOLDS = 100, 5
 BAND = {"low": 0.5, "high": 40}
 NETWORK = {
     "stem": 4,
-    "convolutions": 4,
+    "convolutions": 3,
     "filters": 32,
+    "widen": 1.25,
     "kernel": 7,
-    "units": 48,
+    "units": 64,
     "layers": 1,
-    "heads": 2,
-    "dropout": 0.2,
+    "heads": 4,
+    "dropout": 0.25,
 }
 OPTIONS = TrainingOptions(
-    epochs=8, batch_size=8, learning_rate=2e-3, average=0.99, class_weights="sqrt", label_smoothing=0.05
+    epochs=20,
+    batch_size=16,
+    learning_rate=3e-3,
+    average=0.99,
+    class_weights="sqrt",
+    label_smoothing=0.05,
+    weight_decay=0.05,
 )
-AUGMENTATION = Augmentation(jitter=0.05, time_warp=0.1, crop=0.75)
+AUGMENTATION = Augmentation(jitter=0.05, time_warp=0.1, speed=(0.9, 1.1), crop=0.7, flip=0.5)
 CARD = {
     "task": "rhythm of one ECG lead: normal (N), atrial fibrillation (A), another (O), too noisy to tell (~)",
     "data": "PhysioNet/CinC Challenge 2017",

@@ -134,7 +134,7 @@ def test_other_places_of_the_leads_see_sums_of_both(rng):
         weights, *_ = np.linalg.lstsq(beats.reshape(-1, 2), pieces[:, :, lead, 0].ravel(), rcond=None)
         np.testing.assert_allclose(pieces[:, :, lead, 0], beats @ weights, atol=1e-4)
         np.testing.assert_allclose(pieces[:, :, lead, 1], (beats - beats[0]) @ weights, atol=1e-4)
-        assert 0.01 < abs(weights[1 - lead]) and np.arctan2(abs(weights[1 - lead]), weights[lead]) <= 0.8
+        assert abs(weights[1 - lead]) > 0.01 and np.arctan2(abs(weights[1 - lead]), weights[lead]) <= 0.8
     np.testing.assert_allclose(np.ptp(pieces[0, :, :, 0], axis=0), 1, atol=1e-5)
 
 

@@ -119,10 +119,8 @@ def vary_rhythm(
     return np.concatenate([rows[:, : WINDOW * CHANNELS], intervals(times)], axis=1).astype(np.float32), classes.tolist()
 
 
-def vary_leads(
-    rows: np.ndarray, rng: np.random.Generator, *, angle: float = 0.8, stretch: float = 0.15
-) -> np.ndarray:
-    """The same heart seen from other places: each lead takes some of the other one, and all beats are wider or narrower.
+def vary_leads(rows: np.ndarray, rng: np.random.Generator, *, angle: float = 0.8, stretch: float = 0.15) -> np.ndarray:
+    """The same heart seen from other places: each lead takes some of the other, and all beats are wider or narrower.
 
     A lead is a projection of the heart's dipole, so that another place on the chest sees a weighted sum. What is new is
     again as high as its usual beat, whose differences are mixed alike; nothing is known about classes.
@@ -141,8 +139,9 @@ def vary_leads(
     mixture = np.diag(np.cos(turns)) + np.diag(np.sin(turns))[:, ::-1]
     pieces = np.einsum("btlk,ml->btmk", pieces, mixture.astype(np.float32))
     places = BEFORE + (np.arange(WINDOW) - BEFORE) * (1 + rng.uniform(-stretch, stretch))
-    left = np.floor(places.clip(0, WINDOW - 1.001)).astype(np.int64)
-    share = (places.clip(0, WINDOW - 1.001) - left).astype(np.float32)[:, None, None]
+    places = places.clip(0, WINDOW - 1)
+    left = np.minimum(places.astype(np.int64), WINDOW - 2)
+    share = (places - left).astype(np.float32)[:, None, None]
     pieces = pieces[:, left] * (1 - share) + pieces[:, left + 1] * share
     usual = np.median(pieces[..., 0] - pieces[..., 1], axis=0)
     pieces = pieces / np.maximum(np.ptp(usual, axis=0), _FLAT)[:, None]
