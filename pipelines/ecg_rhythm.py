@@ -4,13 +4,13 @@
     speechrnn evaluate runs/ecg_rhythm/ecg_rhythm.keras manifests/cinc2017/test.jsonl
 
 DIR is `training2017` with its table of classes, or the folder that holds it. The lead is resampled to 100 Hz, which
-keeps every wave that tells rhythms apart. Some were recorded with the hands the wrong way round, and so upside down;
-half of what is learnt from is turned around.
-Folds are stratified by class and seeded; who was recorded is not published, so that people cannot be kept apart, and
-intervals are by record. Nothing a fold holds out is looked at before it is scored, not to choose an epoch either: all
-train equally long, and the average of the last weights is taken. The settings are the second that were tried, and only
-on what the first fold holds out (mean F1 0.807; the first, 8 epochs with frames of 0.64 s and no turning around, 0.738).
-The figure is the challenge's: the mean F1 of N, A, O.
+keeps every wave that tells rhythms apart. Some were recorded with the hands the wrong way round, and so upside down:
+half of what is learnt from is turned around, anew in every epoch. Folds are stratified by class and seeded; who was
+recorded is not published, so that people cannot be kept apart, and intervals are by record. Nothing a fold holds out is
+looked at before it is scored, not to choose an epoch either: all train equally long, and the average of the last
+weights is taken. The settings are the second ones that were tried, on what the first fold holds out (mean F1 0.807; the
+first ones, 8 epochs with frames of 0.64 s and nothing turned around, 0.738). The figure is the challenge's: the mean F1
+of N, A and O.
 """
 
 import argparse
