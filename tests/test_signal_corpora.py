@@ -114,7 +114,9 @@ def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
     np.testing.assert_array_equal(changed, again)
     same, kept = heartbeats.vary_rhythm(rows, seconds, ["S"] * 4000, np.random.default_rng(1))
     assert kept == ["S"] * 4000  # no stretch without an S becomes irregular, and no N is there to come early
-    np.testing.assert_allclose(same[:, size:], heartbeats.intervals(seconds), atol=1e-5)
+    for name, column in zip(heartbeats.INTERVALS, (same[:, size:] - heartbeats.intervals(seconds)).T / 4, strict=True):
+        drifts = name in ("before", "after", "before / usual", "after / usual", "local / usual")
+        assert (0.06 if drifts else 0) < column.std() < (0.2 if drifts else 0.01), name
 
 
 def test_other_places_of_the_leads_see_sums_of_both(rng):
