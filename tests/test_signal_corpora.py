@@ -114,7 +114,43 @@ def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
     np.testing.assert_array_equal(changed, again)
     same, kept = heartbeats.vary_rhythm(rows, seconds, ["S"] * 4000, np.random.default_rng(1))
     assert kept == ["S"] * 4000  # no stretch without an S becomes irregular, and no N is there to come early
-    np.testing.assert_allclose(same[:, size:], heartbeats.intervals(seconds), atol=1e-5)
+    for name, column in zip(heartbeats.INTERVALS, (same[:, size:] - heartbeats.intervals(seconds)).T / 4, strict=True):
+        drifts = name in ("before", "after", "before / usual", "after / usual", "local / usual")
+        assert (0.06 if drifts else 0) < column.std() < (0.2 if drifts else 0.01), name
+
+
+def test_other_places_of_the_leads_see_sums_of_both(rng):
+    size, window = heartbeats.WINDOW * heartbeats.CHANNELS, heartbeats.WINDOW
+    usual, strange = rng.standard_normal((2, window, 2)).cumsum(axis=1)
+    beats = np.stack([usual, usual, usual, strange])
+    beats /= np.ptp(usual, axis=0)
+    shapes = np.stack([beats, beats - beats[0]], axis=3).reshape(4, size)
+    rows = np.concatenate([shapes, rng.standard_normal((4, len(heartbeats.INTERVALS)))], axis=1).astype("float32")
+    same = heartbeats.vary_leads(rows, np.random.default_rng(1), angle=0, stretch=0)
+    np.testing.assert_allclose(same, rows, atol=1e-5)
+    changed = heartbeats.vary_leads(rows, np.random.default_rng(1), angle=0.8, stretch=0)
+    np.testing.assert_array_equal(changed[:, size:], rows[:, size:])
+    pieces = changed[:, :size].reshape(4, window, 2, 2).astype(float)
+    for lead in range(2):
+        # One weighted sum of both leads explains all beats, and the lead's own part is the larger one.
+        weights, *_ = np.linalg.lstsq(beats.reshape(-1, 2), pieces[:, :, lead, 0].ravel(), rcond=None)
+        np.testing.assert_allclose(pieces[:, :, lead, 0], beats @ weights, atol=1e-4)
+        np.testing.assert_allclose(pieces[:, :, lead, 1], (beats - beats[0]) @ weights, atol=1e-4)
+        assert abs(weights[1 - lead]) > 0.01 and np.arctan2(abs(weights[1 - lead]), weights[lead]) <= 0.8
+    np.testing.assert_allclose(np.ptp(pieces[0, :, :, 0], axis=0), 1, atol=1e-5)
+
+
+def test_a_stretched_beat_stays_at_its_mark():
+    times = np.arange(heartbeats.WINDOW) - heartbeats.BEFORE
+    beat = np.repeat(np.exp(-((times / 12.0) ** 2))[:, None, None] * [1.0, 0.0], 2, axis=1)
+    rows = np.concatenate([beat.reshape(1, -1), np.zeros((1, len(heartbeats.INTERVALS)))], axis=1).repeat(3, axis=0)
+    widths = []
+    for seed in range(8):
+        changed = heartbeats.vary_leads(rows.astype("float32"), np.random.default_rng(seed), angle=0, stretch=0.2)
+        bump = changed[0, : heartbeats.WINDOW * heartbeats.CHANNELS].reshape(heartbeats.WINDOW, -1)[:, 0]
+        assert bump.argmax() == heartbeats.BEFORE
+        widths.append(bump.sum() / beat[:, 0, 0].sum())
+    assert 0.8 < min(widths) < 0.95 and 1.05 < max(widths) < 1.25
 
 
 def test_leads_that_changed_places_are_put_back(tmp_path):

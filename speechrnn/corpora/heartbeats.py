@@ -30,7 +30,9 @@ as the leads. Usual is the record's median, local that of the ten beats around."
 NUM_FEATURES = WINDOW * CHANNELS + len(INTERVALS)
 _LIMIT = 8.0  # times the usual height; beyond it is an artefact
 _LOCAL = 10
+_FLAT = 0.1  # two leads that cancel each other out leave noise
 _SCALE = 4.0
+_DRIFT = 150  # beats from one rate to the next
 
 
 def beat_features(signal: np.ndarray, rate: float, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,9 +93,10 @@ def vary_rhythm(
 ) -> tuple[np.ndarray, list[str]]:
     """The same beats at other times, to learn rhythms from that few patients have.
 
-    Half of the stretches of 100 to 400 beats without an S become irregular as in atrial fibrillation, which changes no
-    class. In the others one of 30 beats among N comes early, and so is S; a quarter of these begin a run of up to 120
-    fast ones, if only N are in its way.
+    The rate drifts by a tenth to a fifth over minutes, as that of any heart, which changes no class. Half of the
+    stretches of 100 to 400 beats without an S become irregular as in atrial fibrillation, which changes none either. In
+    the others one of 30 beats among N comes early, and so is S; a quarter of these begin a run of up to 120 beats, at
+    once a third faster or more, if only N are in its way.
 
     Args:
         rows: `(beats, NUM_FEATURES)`.
@@ -105,33 +108,63 @@ def vary_rhythm(
         Rows whose `INTERVALS` are those of the new times, and the classes.
     """
     gaps, classes, start = np.diff(seconds), np.array(labels, "U1"), 0
-    usual = float(np.median(gaps))
+    knots = np.arange(0, len(gaps) + _DRIFT, _DRIFT)
+    gaps *= np.exp(np.interp(np.arange(len(gaps)), knots, 0.12 * rng.standard_normal(len(knots))))
     while start < len(gaps):
         stop = min(start + int(rng.integers(100, 400)), len(gaps))
         if rng.random() < 0.5 and "S" not in classes[start : stop + 1]:
             spread = rng.uniform(0.15, 0.4) * rng.standard_normal(stop - start)
             gaps[start:stop] *= rng.uniform(0.6, 1.1) * np.exp(spread)
         else:
-            _hasten(gaps, classes, start + 3, stop - 3, usual, rng)
+            _hasten(gaps, classes, start + 3, stop - 3, rng)
         start = stop
     times = seconds[0] + np.concatenate([[0.0], np.cumsum(np.maximum(gaps, 0.25))])
     return np.concatenate([rows[:, : WINDOW * CHANNELS], intervals(times)], axis=1).astype(np.float32), classes.tolist()
 
 
-def _hasten(
-    gaps: np.ndarray, classes: np.ndarray, first: int, last: int, usual: float, rng: np.random.Generator
-) -> None:
+def vary_leads(rows: np.ndarray, rng: np.random.Generator, *, angle: float = 0.8, stretch: float = 0.15) -> np.ndarray:
+    """The same heart seen from other places: each lead takes some of the other, and all beats are wider or narrower.
+
+    A lead is a projection of the heart's dipole, so that another place on the chest sees a weighted sum. What is new is
+    again as high as its usual beat, whose differences are mixed alike; nothing is known about classes.
+
+    Args:
+        rows: `(beats, NUM_FEATURES)` of one record.
+        rng: Random numbers: one draw of each lead's angle and of the width, for all beats.
+        angle: Largest angle between a lead and what replaces it, in radians; 0 keeps the leads.
+        stretch: Largest relative change of the time around the mark; 0 keeps it.
+
+    Returns:
+        float32 `(beats, NUM_FEATURES)`, with the `INTERVALS` of `rows`.
+    """
+    pieces = rows[:, : WINDOW * CHANNELS].reshape(len(rows), WINDOW, LEADS, 2)
+    turns = rng.uniform(-angle, angle, LEADS)
+    mixture = np.diag(np.cos(turns)) + np.diag(np.sin(turns))[:, ::-1]
+    pieces = np.einsum("btlk,ml->btmk", pieces, mixture.astype(np.float32))
+    places = BEFORE + (np.arange(WINDOW) - BEFORE) * (1 + rng.uniform(-stretch, stretch))
+    places = places.clip(0, WINDOW - 1)
+    left = np.minimum(places.astype(np.int64), WINDOW - 2)
+    share = (places - left).astype(np.float32)[:, None, None]
+    pieces = pieces[:, left] * (1 - share) + pieces[:, left + 1] * share
+    usual = np.median(pieces[..., 0] - pieces[..., 1], axis=0)
+    pieces = pieces / np.maximum(np.ptp(usual, axis=0), _FLAT)[:, None]
+    shapes = pieces.reshape(len(rows), WINDOW * CHANNELS).clip(-_LIMIT, _LIMIT)
+    return np.concatenate([shapes, rows[:, WINDOW * CHANNELS :]], axis=1).astype(np.float32)
+
+
+def _hasten(gaps: np.ndarray, classes: np.ndarray, first: int, last: int, rng: np.random.Generator) -> None:
     """Let some of the beats from `first` to `last` come early, in place."""
     for beat in (first + np.flatnonzero(rng.random(max(0, last - first)) < 1 / 30)).tolist():
         length = round(float(np.exp(rng.uniform(0.7, 4.8)))) if rng.random() < 0.25 else 1
         end = min(beat + length, last)
         if end <= beat or (classes[beat - 2 : end + 2] != "N").any():
             continue
+        slow = float(np.median(gaps[max(0, beat - 8) : beat]))
         early = rng.uniform(0.15, 0.5) * gaps[beat - 1]
         gaps[beat - 1] -= early
         if length == 1:
             gaps[beat] += rng.uniform(-0.2, 1) * early
         else:
-            pace = usual * rng.uniform(0.5, 0.85)
+            pace = slow * rng.uniform(0.5, 0.72)
             gaps[beat : end - 1] = pace * np.exp(0.03 * rng.standard_normal(end - 1 - beat))
         classes[beat:end] = "S"

@@ -75,6 +75,8 @@ class Augmentation:
     """Shortest part of the signal that is kept, from a random place; 1 keeps all."""
     lead_drop: float = 0.0
     """Probability that a channel is set to zero; one at least is kept."""
+    flip: float = 0.0
+    """Probability that the signal is turned upside down, as by an ECG's electrodes in the wrong hands."""
 
     def __post_init__(self) -> None:
         for name in ("speed", "gain", "noise_snr"):
@@ -85,7 +87,7 @@ class Augmentation:
                 object.__setattr__(self, name, (float(value[0]), float(value[1])))  # JSON gives lists
         _check(self.speed is None or 0.25 <= self.speed[0] <= self.speed[1] <= 4, "`speed` must be in 0.25 to 4",
                self.speed)  # fmt: skip
-        for name in ("noise_probability", "rir_probability", "time_mask_fraction", "lead_drop"):
+        for name in ("noise_probability", "rir_probability", "time_mask_fraction", "lead_drop", "flip"):
             _check(0 <= getattr(self, name) <= 1, f"`{name}` must be in 0 to 1", getattr(self, name))
         _check(0 <= self.frequency_scale <= 0.5, "`frequency_scale` must be in 0 to 0.5", self.frequency_scale)
         _check(self.frequency_axis in ("mel", "hertz"), '`frequency_axis` must be "mel" or "hertz"',
@@ -124,7 +126,7 @@ class Augmentation:
     def changes_signal(self) -> bool:
         """Whether `augment_signal` does anything."""
         given = any(option is not None for option in (self.speed, self.gain, self.noise_folder, self.rir_folder))
-        changed = any((self.jitter, self.scaling, self.wander, self.time_warp, self.lead_drop))
+        changed = any((self.jitter, self.scaling, self.wander, self.time_warp, self.lead_drop, self.flip))
         return given or changed or self.crop < 1
 
     @property
@@ -162,7 +164,7 @@ def tensor_seed(rng: np.random.Generator) -> np.ndarray:
 def augment_signal(
     signal: np.ndarray, sample_rate: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:
-    """Varies a decoded signal, in this order: speed, room, noise, gain; crop, warp, heights, drift, noise, leads.
+    """Varies a decoded signal, in this order: speed, room, noise, gain; crop, warp, heights, drift, noise, leads, sign.
 
     Args:
         signal: float32 `(samples[, channels])`.
@@ -206,6 +208,8 @@ def _augment_sensors(
         signal = perturb.jitter(signal, augmentation.jitter, rng)
     if augmentation.lead_drop:
         signal = perturb.drop_leads(signal, augmentation.lead_drop, rng)
+    if augmentation.flip and rng.random() < augmentation.flip:
+        signal = -signal
     return signal
 
 
