@@ -36,7 +36,7 @@ def main(
     digits = fsdd.prepare(fsdd_dir, Path(out, "fsdd"), by="speaker", held_out=HELD_OUT, overwrite=True)
     keras.utils.set_random_seed(options.seed)
     model = load(start)
-    model.card = CARD
+    model.card = {**CARD, "begun_from": model.card}
     run = train(
         model,
         letters["train"] + digits["train"],

@@ -182,7 +182,7 @@ def _card(model: Any, path: str | os.PathLike[str] | None, notes: Mapping[str, A
 
 def _words(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_words(inner)}" for name, inner in value.items())
+        return ", ".join(f"{str(name).replace('_', ' ')}: {_words(inner)}" for name, inner in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return ", ".join(map(_words, value))
     return str(value)
