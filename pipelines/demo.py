@@ -17,9 +17,11 @@ SHOWN = 8
 def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Path:
     """Train, evaluate, transcribe, and write the page; returns its path."""
     print("1/4 Training on the voices of data/spoken_numbers ...", flush=True)
-    run, report = spoken_numbers.main(f"{out}/spoken_numbers.keras", data, **overrides)
-    print("\n2/4 Evaluation on voices that were never trained on:", flush=True)
+    run, report, searched = spoken_numbers.main(f"{out}/spoken_numbers.keras", data, **overrides)
+    print("\n2/4 Evaluation on voices that were never trained on, by the sound alone:", flush=True)
     evaluate.print_report(report, per_speaker=True)
+    print("\nThe same with a trigram of the training texts, which knows what words there are:", flush=True)
+    evaluate.print_report(searched)
     print("\n3/4 Transcripts: the new model, and the one in the package, which was trained on people:", flush=True)
     examples = manifest.read(data / "test.jsonl")
     model = recognizer.load(run.model)
@@ -27,8 +29,9 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Pa
     for said, new, shipped in rows:
         print(f"  said: {said:32} new: {new:32} package: {shipped}")
     page = Path(out, "index.html")
-    page.write_text(demo_page.render(model, run, report, examples, rows, data), encoding="utf-8")
-    print(f"\n4/4 Open {page} in a browser, or try: speechrnn transcribe --model {run.model} FILE")
+    page.write_text(demo_page.render(model, run, report, searched, examples, rows, data), encoding="utf-8")
+    lm = Path(run.model).with_suffix(".arpa")
+    print(f"\n4/4 Open {page} in a browser, or try: speechrnn transcribe --model {run.model} --lm {lm} FILE")
     return page
 
 

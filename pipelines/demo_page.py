@@ -11,7 +11,7 @@ TEMPLATE = Path(__file__).with_name("demo.html")
 WORST = 6
 
 
-def render(model, run, report, examples, rows, data) -> str:
+def render(model, run, report, searched, examples, rows, data) -> str:
     """The page, whole in one string."""
     training = manifest.read(data / "train.jsonl")
     by_id = {example.id: example for example in examples}
@@ -28,6 +28,8 @@ def render(model, run, report, examples, rows, data) -> str:
         wer=pieces.percent(report.wer),
         interval=pieces.interval(report.interval),
         cer=pieces.percent(report.cer),
+        searched_wer=pieces.percent(searched.wer),
+        searched_interval=pieces.interval(searched.interval),
         right=sum(not utterance.words.errors for utterance in report.utterances),
         total=len(report.utterances),
         history="".join(f'<div class="card chart">{chart}</div>' for chart in charts.history(run.history)[:2]),

@@ -21,6 +21,8 @@ from speechrnn import (
     recurrent_ctc,
     train,
 )
+from speechrnn.decoding import arpa, kneser_ney
+from speechrnn.decoding.options import decoder
 
 DATA = Path(__file__).parent.parent / "data" / "spoken_numbers"
 NUM_MELS, CONVOLUTIONS, FILTERS, UNITS, LAYERS, DROPOUT, SEED = 64, 2, 16, 128, 2, 0.2, 1
@@ -47,9 +49,15 @@ def build(vocabulary: Vocabulary, **overrides) -> SpeechRecognizer:
 
 
 def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dict | None = None, **overrides):
-    """Train, choose the best epoch on the validation voices, and score it once on the test voices."""
+    """Train, choose the best epoch on the validation voices, and score it once on the test voices.
+
+    Returns:
+        The run; the report of the best path; and that of a beam search with a trigram of the training texts, which is
+        written beside the model. Its weights are the defaults.
+    """
     splits = {name: manifest.read(data / f"{name}.jsonl") for name in ("train", "valid", "test")}
-    vocabulary = Vocabulary.from_texts(example.text for example in splits["train"])
+    texts = [example.text for example in splits["train"]]
+    vocabulary = Vocabulary.from_texts(texts)
     run = train(
         build(vocabulary, **(network or {})),
         splits["train"],
@@ -59,10 +67,16 @@ def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dic
         options=TrainingOptions(**OPTIONS | overrides),
         augmentation=AUGMENTATION,
     )
-    return run, evaluate.evaluate(run.model, splits["test"])
+    trigram = Path(out).with_suffix(".arpa")
+    arpa.write(trigram, *kneser_ney.train(texts), overwrite=True)
+    search = decoder(vocabulary, lm=trigram)
+    greedy, searched = (evaluate.evaluate(run.model, splits["test"], decoder=how) for how in (None, search))
+    return run, greedy, searched
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="runs/spoken_numbers.keras", help="file of the trained model")
-    evaluate.print_report(main(**vars(parser.parse_args()))[1], per_speaker=True)
+    _, *reports = main(**vars(parser.parse_args()))
+    for report in reports:
+        evaluate.print_report(report, per_speaker=True)

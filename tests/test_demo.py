@@ -30,10 +30,10 @@ def page():
         evaluate.score(e.text, heard, id=e.id, subject=e.subject)
         for e, heard in zip(examples, [examples[0].text, "<b>", ""], strict=True)
     ]
-    report = evaluate.error_report(scored)
+    report, searched = (evaluate.error_report(scored[:count]) for count in (3, 1))
     run = types.SimpleNamespace(history=HISTORY, seconds=101.0)
     rows = [("said & meant", "new", "shipped")]
-    return demo_page.render(model, run, report, examples, rows, spoken_numbers.DATA), report, examples
+    return demo_page.render(model, run, report, searched, examples, rows, spoken_numbers.DATA), report, examples
 
 
 def test_page_needs_no_other_file(page):
@@ -46,6 +46,7 @@ def test_page_needs_no_other_file(page):
 def test_page_says_the_error_rate_and_how_long_training_took(page):
     text, report, _ = page
     assert f"{100 * report.wer:.1f} %" in text
+    assert "<b>0.0 %</b>with a trigram" in text
     assert "1 min 41 s" in text
 
 
