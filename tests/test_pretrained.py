@@ -27,4 +27,4 @@ def test_writes_what_people_said(data_dir):
 @pytest.mark.slow
 def test_error_rate_is_the_cards(data_dir, tmp_path):
     report = evaluate(transcribe.DEFAULT_MODEL, an4.prepare(data_dir / "an4", tmp_path)["test"])
-    assert report.wer == pytest.approx(0.0880, abs=0.005)
+    assert report.wer == pytest.approx(0.0763, abs=0.005)
