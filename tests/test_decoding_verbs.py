@@ -84,6 +84,17 @@ def test_words_have_the_times_they_have_without_a_search(model, audio):
         assert [w.confidence for w in found.words] == pytest.approx([w.confidence for w in plain.words])
 
 
+def test_files_that_begin_with_the_mark_of_windows_are_read(model, audio, tmp_path, capsys):
+    for name in ("words", "grammar"):
+        (tmp_path / name).write_text("bad\ncab" if name == "words" else "bad cab", encoding="utf-8-sig")
+        assert out_of(capsys, ["transcribe", audio, f"--{name}", str(tmp_path / name)]) == "bad cab"
+    (tmp_path / "t.txt").write_text("bad cab", encoding="utf-8-sig")
+    assert json.loads(out_of(capsys, ["align", "m.keras", audio, f"@{tmp_path / 't.txt'}"]))["text"] == "bad cab"
+    lm = ["lm", "train", str(tmp_path / "t.txt"), "--no-normalize", "--order", "1", "--out", str(tmp_path / "lm.arpa")]
+    assert "5 1-grams" in out_of(capsys, lm)
+    assert out_of(capsys, ["lm", "perplexity", lm[-1], str(tmp_path / "t.txt"), "--no-normalize"]).endswith("unknown")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -92,6 +103,8 @@ def test_words_have_the_times_they_have_without_a_search(model, audio):
         (["--words", "gone"], "gone: No such file"),
         (["--beam", "0"], "width=0"),
         (["--words", "w", "--grammar", "g"], "Received both"),
+        (["--words", "/dev/null"], "at least one word or sentence"),
+        (["--hotwords", "a", "--hotword-bonus", "nan"], "must be finite"),
     ],
 )
 def test_what_cannot_be_searched_with_is_said_with_exit_code_2(options, said, model, audio, capsys):

@@ -59,7 +59,7 @@ def run(words: list[str]) -> int:
         )
     said = arguments.text
     if said.startswith("@"):
-        said = Path(said[1:]).read_text(encoding="utf-8")
+        said = Path(said[1:]).read_text(encoding="utf-8-sig")
     with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
         model = terminal.load_model(arguments.model)
         signal = transcribe.read_whole(arguments.audio, model.sample_rate)
