@@ -154,6 +154,16 @@ def test_tuning_finds_weights_that_hear_what_was_said(model, audio, lm, tmp_path
     assert out_of(capsys, ["transcribe", audio, "--lm", lm, *flags]) == "bad cab"
 
 
+def test_where_weights_make_no_difference_the_least_are_taken():
+    from lm_texts import model_of
+
+    from speechrnn.text import Vocabulary
+
+    logits = [30.0 * np.eye(4)[[0, 2, 0, 1, 3, 0]]]
+    best = tune(BeamSearch(Vocabulary(" ab"), width=8, language_model=model_of(2)), logits, ["a b"])[0]
+    assert (best.words.errors, best.lm_weight, best.word_bonus) == (0, 0.0, 0.0)
+
+
 def test_tuning_runs_the_model_once(model, audio, lm, tmp_path, capsys):
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
     out_of(capsys, ["lm", "tune", "x.keras", str(tmp_path / "m.jsonl"), "--lm", lm, "--json"])
@@ -243,6 +253,12 @@ def test_a_text_that_cannot_align_is_said_with_exit_code_2(text, said, model, au
     assert re.search(said, capsys.readouterr().err)
 
 
+def test_a_file_of_text_that_is_none_is_named(model, audio, tmp_path, capsys):
+    (tmp_path / "t.txt").write_bytes(b"\xff\xfeb")
+    assert cli.main(["align", "x.keras", audio, f"@{tmp_path / 't.txt'}"]) == 2
+    assert "t.txt: must be text in UTF-8" in capsys.readouterr().err
+
+
 def test_an_empty_text_aligns_to_nothing(model, audio, capsys):
     assert json.loads(out_of(capsys, ["align", "x.keras", audio, ""]))["words"] == []
     assert out_of(capsys, ["align", "x.keras", audio, "", "--format", "ctm"]) == ""
@@ -280,6 +296,7 @@ def test_nothing_recognised_cannot_be_calibrated(model, tmp_path, capsys):
         (["lm", "tune", "m", "n"], "--lm LM or --rescore LM is needed"),
         (["align", "m", "a.wav"], "TEXT"),
         (["align", "m", "a.wav", "t", "--format", "srt"], "invalid choice"),
+        (["align", "m", "a.wav", "t", "--shift", "nan"], "--shift: seconds, which are finite, not nan"),
     ],
 )
 def test_wrong_usage_is_said(words, said, capsys):
