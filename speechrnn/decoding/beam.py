@@ -59,7 +59,8 @@ class BeamSearch:
         boost: Phrases that are made likelier.
 
     Raises:
-        ValueError: The width is not positive, a weight is not finite, or no word of the language model can be written with the vocabulary.
+        ValueError: The width is not positive, a weight is not finite, or no word of the language model can be written
+            with the vocabulary.
 
     Example:
     >>> search = BeamSearch(Vocabulary("ab"), width=8)

@@ -78,8 +78,8 @@ def parse(text: str) -> Expression:
     What follows `#` in a line is a comment.
 
     Raises:
-        ValueError: The grammar cannot be read, names a rule that is not there, a rule needs itself, or groups lie within
-            one another hundreds deep.
+        ValueError: The grammar cannot be read, names a rule that is not there, a rule needs itself, or groups lie
+            within one another hundreds deep.
 
     Example:
     >>> parse("yes | <no> ; no = no+")
