@@ -3,7 +3,7 @@
     python benchmarks/decoding.py save MODEL MANIFEST LOGITS.npz
     python benchmarks/decoding.py run LOGITS.npz [--lm LM.arpa] [--width 16 64 256] [--lm-weight X] [--word-bonus X]
 
-`run` needs no TensorFlow, so it runs where pyctcdecode does (Python up to 3.12, `pip install pyctcdecode kenlm numba`).
+`run` needs no TensorFlow, so it runs where pyctcdecode does (Python up to 3.12, `pip install . pyctcdecode kenlm`).
 Both searches get the same log probabilities, language model, weights, width and pruning; medians of alternating runs in
 one process, one thread. pyctcdecode returns its best text (`decode`); ours is timed the same way (`n_best`), and with
 the times and confidences of the symbols too (`path`), which pyctcdecode's `decode` does not give.

@@ -67,6 +67,13 @@ def test_a_text_longer_than_the_audio_is_refused(ids, frames):
     assert len(align(np.zeros((needed, 3)), ids)) == len(ids)
 
 
+@pytest.mark.parametrize("ids", [[2], [1, 2], [2, 1]])
+def test_a_text_that_the_logits_rule_out_is_refused(ids):
+    with pytest.raises(ValueError, match="The text must be possible"):
+        align(np.tile([0, 0, -np.inf], (5, 1)), ids)
+    assert len(align(np.tile([0, 0, -np.inf], (5, 1)), [1, 1])) == 2
+
+
 def test_an_empty_reference_is_all_blank(rng):
     assert len(align(rng.normal(size=(5, 3)), [])) == 0
     assert len(align(np.zeros((0, 3)), [])) == 0

@@ -256,6 +256,8 @@ def test_a_boosted_phrase_outside_the_vocabulary_is_refused(phrase):
         ("a | ", "expects words"),
         (" # nothing", "holds no rule"),
         ("x = a; x = b", "new name for each rule"),
+        ("x = a; y = <z>", "no rule `z`"),
+        ("(" * 3000 + "a" + ")" * 3000, "too many groups"),
     ],
 )
 def test_a_grammar_that_cannot_be_read_says_why(rules, said):
@@ -290,9 +292,35 @@ def test_what_is_no_logits_is_refused(logits, said):
         BeamSearch(AB)(logits)
 
 
-def test_impossible_widths_are_refused():
+def test_what_is_out_of_range_is_refused():
     with pytest.raises(ValueError, match="width=0"):
         BeamSearch(AB, width=0)
+    for n in (0, -1):
+        with pytest.raises(ValueError, match=f"n={n}"):
+            BeamSearch(AB).n_best(np.zeros((2, 3)), n)
+    for name in ("lm_weight", "word_bonus", "unknown_score"):
+        with pytest.raises(ValueError, match=f"must be finite.*'{name}': nan"):
+            BeamSearch(AB, **{name: np.nan})
+    with pytest.raises(ValueError, match="bonus of a phrase must be finite"):
+        Boost.phrases(AB, ["a"], np.inf)
+
+
+@pytest.mark.parametrize("made", [Grammar.words, Grammar.sentences])
+def test_a_grammar_of_nothing_is_refused(made):
+    with pytest.raises(ValueError, match="at least one word or sentence"):
+        made(WORDS, [])
+
+
+def test_symbols_that_are_ruled_out_leave_the_others():
+    logits = np.array([[0, -np.inf, -np.inf], [-np.inf, 0, -np.inf], [-np.inf, 1, 1]])
+    assert [h.text for h in BeamSearch(AB).n_best(logits, 3)] == ["a", "ab"]
+    np.testing.assert_allclose([h.ctc for h in BeamSearch(AB).n_best(logits, 3)], np.log(0.5))
+
+
+def test_where_a_grammar_leaves_a_beginning_that_is_ruled_out_it_has_frames_still():
+    certain = np.where(np.eye(4)[[2, 3, 2]] == 1, 0.0, -np.inf)  # "aba"
+    found = BeamSearch(WORDS, grammar=Grammar.parse(WORDS, "ab | abab"), width=1)(certain)
+    assert WORDS.decode(found.ids) == "ab"
 
 
 def test_greedy_decoding_does_not_pay_for_numba():

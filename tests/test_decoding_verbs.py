@@ -84,6 +84,17 @@ def test_words_have_the_times_they_have_without_a_search(model, audio):
         assert [w.confidence for w in found.words] == pytest.approx([w.confidence for w in plain.words])
 
 
+def test_files_that_begin_with_the_mark_of_windows_are_read(model, audio, tmp_path, capsys):
+    for name in ("words", "grammar"):
+        (tmp_path / name).write_text("bad\ncab" if name == "words" else "bad cab", encoding="utf-8-sig")
+        assert out_of(capsys, ["transcribe", audio, f"--{name}", str(tmp_path / name)]) == "bad cab"
+    (tmp_path / "t.txt").write_text("bad cab", encoding="utf-8-sig")
+    assert json.loads(out_of(capsys, ["align", "m.keras", audio, f"@{tmp_path / 't.txt'}"]))["text"] == "bad cab"
+    lm = ["lm", "train", str(tmp_path / "t.txt"), "--no-normalize", "--order", "1", "--out", str(tmp_path / "lm.arpa")]
+    assert "5 1-grams" in out_of(capsys, lm)
+    assert out_of(capsys, ["lm", "perplexity", lm[-1], str(tmp_path / "t.txt"), "--no-normalize"]).endswith("unknown")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -92,6 +103,8 @@ def test_words_have_the_times_they_have_without_a_search(model, audio):
         (["--words", "gone"], "gone: No such file"),
         (["--beam", "0"], "width=0"),
         (["--words", "w", "--grammar", "g"], "Received both"),
+        (["--words", "/dev/null"], "at least one word or sentence"),
+        (["--hotwords", "a", "--hotword-bonus", "nan"], "must be finite"),
     ],
 )
 def test_what_cannot_be_searched_with_is_said_with_exit_code_2(options, said, model, audio, capsys):
@@ -139,6 +152,16 @@ def test_tuning_finds_weights_that_hear_what_was_said(model, audio, lm, tmp_path
     assert "WER 0.00 %" in found
     flags = found.splitlines()[0].split()
     assert out_of(capsys, ["transcribe", audio, "--lm", lm, *flags]) == "bad cab"
+
+
+def test_where_weights_make_no_difference_the_least_are_taken():
+    from lm_texts import model_of
+
+    from speechrnn.text import Vocabulary
+
+    logits = [30.0 * np.eye(4)[[0, 2, 0, 1, 3, 0]]]
+    best = tune(BeamSearch(Vocabulary(" ab"), width=8, language_model=model_of(2)), logits, ["a b"])[0]
+    assert (best.words.errors, best.lm_weight, best.word_bonus) == (0, 0.0, 0.0)
 
 
 def test_tuning_runs_the_model_once(model, audio, lm, tmp_path, capsys):
@@ -230,6 +253,12 @@ def test_a_text_that_cannot_align_is_said_with_exit_code_2(text, said, model, au
     assert re.search(said, capsys.readouterr().err)
 
 
+def test_a_file_of_text_that_is_none_is_named(model, audio, tmp_path, capsys):
+    (tmp_path / "t.txt").write_bytes(b"\xff\xfeb")
+    assert cli.main(["align", "x.keras", audio, f"@{tmp_path / 't.txt'}"]) == 2
+    assert "t.txt: must be text in UTF-8" in capsys.readouterr().err
+
+
 def test_an_empty_text_aligns_to_nothing(model, audio, capsys):
     assert json.loads(out_of(capsys, ["align", "x.keras", audio, ""]))["words"] == []
     assert out_of(capsys, ["align", "x.keras", audio, "", "--format", "ctm"]) == ""
@@ -267,6 +296,7 @@ def test_nothing_recognised_cannot_be_calibrated(model, tmp_path, capsys):
         (["lm", "tune", "m", "n"], "--lm LM or --rescore LM is needed"),
         (["align", "m", "a.wav"], "TEXT"),
         (["align", "m", "a.wav", "t", "--format", "srt"], "invalid choice"),
+        (["align", "m", "a.wav", "t", "--shift", "nan"], "--shift: seconds, which are finite, not nan"),
     ],
 )
 def test_wrong_usage_is_said(words, said, capsys):

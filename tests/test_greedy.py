@@ -58,6 +58,14 @@ def test_wrong_shapes_are_refused(shape):
         greedy(np.zeros(shape))
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_a_frame_without_probabilities_is_refused_and_placed(value):
+    logits = np.zeros((4, 3))
+    logits[2] = value
+    with pytest.raises(ValueError, match=f"Received: {value} in frame 2"):
+        greedy(logits)
+
+
 def test_nan_is_refused_and_placed():
     logits = np.zeros((4, 3))
     logits[2, 1] = np.nan

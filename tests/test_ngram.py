@@ -201,6 +201,15 @@ def test_characters_are_modelled_with_their_spaces():
     assert not model_of(2).characters
 
 
+@pytest.mark.parametrize("order", [4, 9])
+def test_an_order_that_no_sentence_is_long_enough_for_adds_nothing(order, tmp_path):
+    short, model = (model_of(n, texts=["a", "b", "a"]) for n in (3, order))
+    for sentence in ("a", "b a", ""):
+        assert model.sentence(sentence.split()) == pytest.approx(short.sentence(sentence.split()))
+    arpa.write(tmp_path / "lm.arpa", *kneser_ney.train(["a", "b", "a"], order=order))
+    assert ngram.load(tmp_path / "lm.arpa").sentence(["a"]) == pytest.approx(short.sentence(["a"]))
+
+
 @pytest.mark.parametrize(
     ("texts", "order", "said"),
     [
@@ -254,6 +263,40 @@ def test_files_with_spaces_for_tabs_and_notes_before_the_data_are_read(written):
     np.testing.assert_array_equal(spaced.log_probabilities, plain.log_probabilities)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda text: text.replace("<unk>", "<UNK>").replace("<s>", "<S>").replace("</s>", "</S>"),
+        lambda text: text.replace("\tb\t-0.1", "\tb\t-0.1\t").replace("b a\n", "b a\t\n"),
+        lambda text: text.replace("a b", "a\tb").replace("b </s>", "b   </s>"),
+        lambda text: text.replace("-0.5\ta", "-0.5 a").replace("-0.3\t<s> a", "-0.3 <s> a"),
+        lambda text: text.replace("\n-0.", "\n\t-0."),
+        lambda text: text.replace("-99", "-inf"),
+        lambda text: text.replace("-99\t<s>", "0\t<s>"),
+        lambda text: text.replace("ngram 1=5", "ngram  1=      5"),
+        lambda text: "\ufeff" + text,
+        lambda text: text + "whatever follows",
+    ],
+)
+def test_other_ways_of_writing_the_same_model_are_read(changed, written):
+    plain = ngram.load(written, cache=False)
+    written.write_text(changed(ARPA), encoding="utf-8")
+    found = ngram.load(written, cache=False)
+    for sentence in (["a", "b"], ["b", "a", "b"], ["a", "c"], []):
+        assert found.sentence(sentence) == pytest.approx(plain.sentence(sentence))
+
+
+def test_other_white_space_belongs_to_a_word(written):
+    written.write_text(ARPA.replace("\t", " ").replace("b", "b\u00a0c"), encoding="utf-8")
+    assert "b\u00a0c" in ngram.load(written, cache=False).indices
+
+
+def test_without_a_probability_of_unknown_words_they_are_as_unlikely_as_the_least_likely_word(written):
+    written.write_text(ARPA.replace("-1.0\t<unk>\n", "").replace("ngram 1=5", "ngram 1=4"))
+    model = ngram.load(written)
+    assert model.unknown_log_probability / math.log(10) == pytest.approx(-0.7)
+
+
 def test_the_cache_gives_the_same_model_until_the_file_changes(written, monkeypatch):
     first = ngram.load(written)
     with monkeypatch.context() as patch:
@@ -284,6 +327,12 @@ def test_a_damaged_cache_is_made_anew(written):
         (lambda text: text[: text.index("\\end")], "cut off: it ends before .end"),
         (lambda text: text[:17], "cut off"),
         (lambda text: text.replace("ngram 2=4", "ngram 2=5"), ":19: expects one of 5 2-grams"),
+        (
+            lambda text: text.replace("ngram 2=4", "ngram 2=4000000000000"),
+            ":19: expects one of 4,000,000,000,000 2-grams",
+        ),
+        (lambda text: text.replace("ngram 1=5", "ngram 1=0"), ":2: expects one word or more"),
+        (lambda text: text.replace("a\t-0.2", "a\tinf"), r"backoffs finite. Received: \[-0.5, inf\] in the 1-gram 4"),
         (lambda text: text.replace("ngram 2=4", "ngram 2=3"), "expects .3-grams: after as many 2-grams as it promised"),
         (lambda text: text.replace("ngram 3=2", "ngram 3=1"), "expects .end. after 1 3-grams"),
         (lambda text: text.replace("ngram 2=4\n", ""), "expects `ngram 2=COUNT`"),

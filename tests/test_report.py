@@ -295,6 +295,9 @@ def test_what_cannot_be_read_is_named_and_on_the_page(verb, tmp_path, examples, 
     assert verb("--out", str(tmp_path / "r.html")) == 1
     assert "gone.wav" in capsys.readouterr().err
     assert "gone.wav" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text("")
+    assert verb("--out", str(tmp_path / "n.html")) == 2
+    assert "no examples" in capsys.readouterr().err
     assert verb("--compare", str(tmp_path / "none"), "--out", str(tmp_path / "n.html")) == 2
     assert not (tmp_path / "n.html").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,13 +54,18 @@ def run(words: list[str]) -> int:
     """Align; 0 when done."""
     made = parser()
     arguments = made.parse_args(words)
+    if not all(map(math.isfinite, arguments.shift)):
+        made.error(f"--shift: seconds, which are finite, not {' '.join(map(str, arguments.shift))}.")
     if len(arguments.shift) > 2:
         made.error(
             f"--shift: one number for all times, or one for starts and one for ends, not {len(arguments.shift)}."
         )
     said = arguments.text
     if said.startswith("@"):
-        said = Path(said[1:]).read_text(encoding="utf-8")
+        try:
+            said = Path(said[1:]).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{said[1:]}: must be text in UTF-8. {error}") from error
     with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
         model = terminal.load_model(arguments.model)
         signal = transcribe.read_whole(arguments.audio, model.sample_rate)

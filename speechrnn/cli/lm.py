@@ -7,7 +7,7 @@ import gzip
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from speechrnn import manifest, text
 from speechrnn.cli import lm_rnn, lm_tune, terminal
@@ -149,12 +149,17 @@ def _sentences(paths: list[str], normalize: bool) -> Iterator[str]:
                 yield line
 
 
+def _opened(path: str) -> IO[str]:
+    encoding = "utf-8-sig"  # editors of Windows begin a file with a mark
+    return gzip.open(path, "rt", encoding=encoding) if path.endswith(".gz") else open(path, encoding=encoding)
+
+
 def _lines(path: str) -> Iterator[str]:
     if os.fspath(path).endswith(".jsonl"):
         yield from (example.text or "" for example in manifest.read(path))
         return
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.endswith(".gz") else open(path, encoding="utf-8") as file:
+        with _opened(path) as file:
             yield from file
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: must be text in UTF-8, one sentence a line. {error}") from error

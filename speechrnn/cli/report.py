@@ -70,11 +70,11 @@ def run(words: list[str]) -> int:
             )
             for first, path in zip((True, False), paths, strict=False)
         ]
+    for fault in faults:
+        terminal.name_fault(fault)
     with replacing(arguments.out, overwrite=arguments.overwrite) as file:
         text = page(*found, test=os.path.basename(arguments.test))
         file.write(text.encode("utf-8", "replace"))
-    for fault in faults:
-        terminal.name_fault(fault)
     for one in found:
         print(f"{one.name}: {one.report}")
     if len(found) == 2:

@@ -32,7 +32,7 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
 
     Raises:
         ValueError: The symbols need more frames than there are (one each, and one more between equal neighbours), or
-            an index is outside the vocabulary, or `logits` are no logits.
+            an index is outside the vocabulary, the logits rule the text out, or are no logits.
 
     Example:
     >>> logits = 9.0 * np.eye(3)[[0, 1, 1, 0, 1, 2]]
@@ -51,7 +51,15 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
             f"The text must fit the audio: its {len(ids)} symbols need {needed} frames. Received: {frames} frames. "
             "Is it the text of another recording?"
         )
-    return path_of(logs, ids, _best_states(logs, ids))
+    states = _best_states(logs, ids)
+    spelled = np.where(states % 2, np.append(ids, BLANK)[states // 2], BLANK)
+    whole = len(np.unique(states[states % 2 == 1])) == len(ids)  # among impossible paths the first is taken, whatever
+    if not whole or np.isneginf(logs[np.arange(frames), spelled]).any():
+        raise ValueError(
+            "The text must be possible: each of its symbols needs a frame with a probability above zero. "
+            f"Received: logits under which {ids.tolist()!r:.100} has none."
+        )
+    return path_of(logs, ids, states)
 
 
 def path_of(logs: np.ndarray, ids: np.ndarray, states: np.ndarray) -> Path:

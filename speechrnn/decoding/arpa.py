@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import gzip
 import os
 import re
@@ -16,6 +17,9 @@ from speechrnn.files import replacing
 
 LN10 = float(np.log(10.0))
 _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
+_SPECIAL = ("<unk>", "<s>", "</s>")
+_LOWEST = -99.0
+"""What files say where a log10 probability is minus infinity."""
 
 
 class Level(NamedTuple):
@@ -30,10 +34,11 @@ class Level(NamedTuple):
 
 
 def read(path: str | os.PathLike[str]) -> tuple[list[str], list[Level]]:
-    """Read an ARPA file, which may be gzipped.
+    """Read an ARPA file, which may be gzipped; fields are separated by tabs or spaces.
 
     Returns:
-        The words in the order of the file's unigrams, and the n-grams of each order from 1.
+        The words in the order of the file's unigrams, and the n-grams of each order from 1. `<UNK>`, `<S>` and `</S>`
+        are given as `<unk>`, `<s>` and `</s>`, and a probability of minus infinity as -99.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -48,9 +53,14 @@ def read(path: str | os.PathLike[str]) -> tuple[list[str], list[Level]]:
         levels.append(_level(path, lines, words, order, size))
     for number, line in lines:
         if line == "\\end\\":
-            return list(words), levels
+            return _named(list(words)), levels
         raise _fault(path, number, f"expects \\end\\ after {sizes[-1]:,} {len(sizes)}-grams", line)
     raise _cut_off(path, "\\end\\")
+
+
+def _named(words: list[str]) -> list[str]:
+    """The words, those that are none in lower case, unless both ways of writing stand for something."""
+    return [word.lower() if word.lower() in _SPECIAL and word.lower() not in words else word for word in words]
 
 
 def _numbered(path: str) -> Iterator[tuple[int, str]]:
@@ -60,8 +70,8 @@ def _numbered(path: str) -> Iterator[tuple[int, str]]:
     try:
         with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
-                text = line.decode("utf-8").strip("\r\n ")
-                if text.strip():
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \t\r\n")
+                if text:
                     yield number, text
     except UnicodeDecodeError as error:
         raise data_error(
@@ -81,6 +91,8 @@ def _header(path: str, lines: Iterator[tuple[int, str]]) -> list[int]:
     sizes: list[int] = []
     for number, line in lines:
         found = _COUNT.fullmatch(line)
+        if found and int(found[1]) == 1 and not int(found[2]):
+            raise _fault(path, number, "expects one word or more", line)
         if found and int(found[1]) == len(sizes) + 1:
             sizes.append(int(found[2]))
         elif line == "\\1-grams:" and sizes:
@@ -98,35 +110,40 @@ def _level(path: str, lines: Iterator[tuple[int, str]], words: dict[str, int], o
             raise _cut_off(path, f"\\{order}-grams:")
         if line != f"\\{order}-grams:":
             raise _fault(path, number, f"expects \\{order}-grams: after as many {order - 1}-grams as it promised", line)
-    ids = np.empty((size, order), np.int32)
-    values = np.zeros((size, 2))
+    ids, values = array.array("i"), array.array("d")  # they grow, since `size` is a promise that may be wrong
     for row in range(size):
         number, line = next(lines, (0, ""))
         if not number:
             raise _cut_off(path, f"{size - row:,} of {size:,} {order}-grams")
-        fields = line.split("\t") if "\t" in line else line.split()
-        gram = fields[1].split(" ") if "\t" in line and len(fields) > 1 else fields[1 : order + 1]
-        rest = fields[2:] if "\t" in line else fields[order + 1 :]
+        fields = [field for field in line.replace("\t", " ").split(" ") if field]  # words may have other white space
+        gram, rest = fields[1 : order + 1], fields[order + 1 :]
         try:
             if len(gram) != order or len(rest) > 1:
                 raise ValueError
-            values[row] = float(fields[0]), float(rest[0]) if rest else 0.0
+            values.extend((float(fields[0]), float(rest[0]) if rest else 0.0))
         except ValueError:
             promised = f"expects one of {size:,} {order}-grams: log10 probability, {order} words, backoff"
             raise _fault(path, number, promised, line) from None
         if order == 1:
             if words.setdefault(gram[0], row) != row:
                 raise _fault(path, number, "expects each unigram once", line)
-            ids[row, 0] = row
+            ids.append(row)
         else:
             try:
-                ids[row] = [words[word] for word in gram]
+                ids.extend([words[word] for word in gram])
             except KeyError as error:
                 raise _fault(path, number, f"has the word {error} that is no unigram", line) from None
-    if np.isnan(values).any() or (values[:, 0] > 1e-6).any():
-        row = int((np.isnan(values).any(axis=1) | (values[:, 0] > 1e-6)).argmax())
-        raise data_error(path, "invalid", f"{path}: log10 probabilities must be at most 0. Received: {values[row, 0]}.")
-    return Level(ids, values[:, 0] * LN10, values[:, 1] * LN10)
+    numbers = np.array(values).reshape(size, 2)
+    numbers[np.isneginf(numbers)] = _LOWEST
+    wrong = ~np.isfinite(numbers).all(axis=1) | (numbers[:, 0] > 1e-6)
+    if wrong.any():
+        raise data_error(
+            path,
+            "invalid",
+            f"{path}: log10 probabilities must be at most 0, and backoffs finite. "
+            f"Received: {numbers[wrong][0].tolist()} in the {order}-gram {int(wrong.argmax()) + 1}.",
+        )
+    return Level(np.array(ids, np.int32).reshape(size, order), numbers[:, 0] * LN10, numbers[:, 1] * LN10)
 
 
 def write(path: str | os.PathLike[str], words: list[str], levels: Iterable[Level], *, overwrite: bool = False) -> None:

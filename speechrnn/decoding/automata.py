@@ -37,10 +37,12 @@ class Boost:
             bonus: Added to the score of a text for each of them in it, in nats.
 
         Raises:
-            ValueError: A phrase is empty or has characters that the vocabulary lacks.
+            ValueError: A phrase is empty or has characters that the vocabulary lacks, or a bonus is not finite.
         """
         vocabulary = vocabulary.letters
         given = phrases if isinstance(phrases, Mapping) else dict.fromkeys(phrases, bonus)
+        if not np.isfinite([*given.values()]).all():
+            raise ValueError(f"The bonus of a phrase must be finite. Received: {dict(given)!r:.100}.")
         patterns = {" " + _written(phrase, vocabulary, "boosted phrase") + " ": b for phrase, b in given.items()}
         # Without a space there is one word a text, and its ends alone are boundaries.
         space = len(vocabulary) if vocabulary.missing(" ") else vocabulary.encode(" ")[0]
@@ -112,6 +114,12 @@ def _start_first(table: np.ndarray, start: int) -> np.ndarray:
     return np.array([start, *(state for state in range(len(table)) if state != start)])
 
 
+def _choice(texts: Sequence[str]) -> rules.Choice:
+    if not texts:
+        raise ValueError("A grammar must allow at least one word or sentence. Received none.")
+    return rules.Choice(tuple(map(rules.phrase, texts)))
+
+
 @dataclass(frozen=True, eq=False)
 class Grammar:
     """The texts that are allowed, as a deterministic automaton; state 0 is that of the start.
@@ -132,7 +140,7 @@ class Grammar:
         Raises:
             ValueError: There is none, or one has characters that the vocabulary lacks.
         """
-        return cls.compile(vocabulary, rules.Repeat(rules.Choice(tuple(rules.phrase(w) for w in words)), least=0))
+        return cls.compile(vocabulary, rules.Repeat(_choice(words), least=0))
 
     @classmethod
     def sentences(cls, vocabulary: Vocabulary, sentences: Sequence[str]) -> Grammar:
@@ -141,7 +149,7 @@ class Grammar:
         Raises:
             ValueError: There is none, or one has characters that the vocabulary lacks.
         """
-        return cls.compile(vocabulary, rules.Choice(tuple(rules.phrase(s) for s in sentences)))
+        return cls.compile(vocabulary, _choice(sentences))
 
     @classmethod
     def parse(cls, vocabulary: Vocabulary, text: str) -> Grammar:

@@ -18,6 +18,8 @@ from speechrnn.decoding.ngram import BEGIN, END, UNKNOWN, NGram
 from speechrnn.text import Vocabulary
 
 _log = logging.getLogger(__name__)
+_LEAST = -1e6
+"""Log probability in place of minus infinity."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class BeamSearch:
         boost: Phrases that are made likelier.
 
     Raises:
-        ValueError: The width is not positive, or no word of the language model can be written with the vocabulary.
+        ValueError: The width is not positive, a weight is not finite, or no word of the language model can be written
+            with the vocabulary.
 
     Example:
     >>> search = BeamSearch(Vocabulary("ab"), width=8)
@@ -85,6 +88,9 @@ class BeamSearch:
                 "`width` must be at least 1 and `beam_threshold` positive. "
                 f"Received: width={width}, beam_threshold={beam_threshold}."
             )
+        weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unknown_score": unknown_score}
+        if not np.isfinite(list(weights.values())).all():
+            raise ValueError(f"Weights and bonuses must be finite. Received: {weights}.")
         self.vocabulary, self.width = vocabulary, int(width)
         self.token_floor, self.beam_threshold = token_floor, beam_threshold
         self.language_model, self.lm_weight = language_model, lm_weight
@@ -105,15 +111,18 @@ class BeamSearch:
         """The frames of a text that `n_best` gave for the same logits."""
         from speechrnn.decoding import viterbi
 
-        logs, symbols = log_softmax(logits), np.array(ids, np.int32)
+        # A beginning of a text, all that a grammar left, may be ruled out; what is finite has a path nevertheless.
+        logs, symbols = np.maximum(log_softmax(logits), _LEAST), np.array(ids, np.int32)
         return path_of(logs, symbols, viterbi.best_states(logs, symbols))
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
         """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.
 
         Raises:
-            ValueError: `logits` are not `(frames, vocabulary)` numbers.
+            ValueError: `logits` are not `(frames, vocabulary)` numbers, or `n` is not positive.
         """
+        if n < 1:
+            raise ValueError(f"`n` must be at least 1. Received: n={n}.")
         logs = log_softmax(logits)
         if logs.shape[1] != len(self.vocabulary):
             raise ValueError(

@@ -30,7 +30,7 @@ def checked(logits: np.ndarray) -> np.ndarray:
     """Logits `(frames, vocabulary)` as they are.
 
     Raises:
-        ValueError: They are not two-dimensional, have no vocabulary, or hold NaN.
+        ValueError: They are not two-dimensional, have no vocabulary, or hold NaN, infinity, or a frame of -infinity.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] == 0:
@@ -39,6 +39,13 @@ def checked(logits: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"Logits must be numbers. Received: NaN from frame {int(np.isnan(logits).any(axis=1).argmax())} on. "
             "Look for NaN in the signal or in the model's weights."
+        )
+    most = logits.max(axis=1)
+    if np.isinf(most).any():
+        frame = int(np.isinf(most).argmax())
+        raise ValueError(
+            f"Each frame's largest logit must be finite. Received: {most[frame]} in frame {frame}. "
+            "Look for very large values in the signal or in the model's weights."
         )
     return logits
 

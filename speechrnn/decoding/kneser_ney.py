@@ -91,7 +91,7 @@ def _count(tokens: np.ndarray, sentences: np.ndarray, width: int, order: int) ->
     found = [_Counted(nothing, nothing, unigrams, np.bincount(tokens, minlength=width))]
     numbers = tokens  # of the n-gram that starts at each place
     for n in range(2, order + 1):
-        whole = sentences[: len(tokens) - n + 1] == sentences[n - 1 :]
+        whole = sentences[: max(0, len(tokens) - n + 1)] == sentences[n - 1 :]
         places = np.flatnonzero(whole)
         keys = numbers[places] * width + tokens[places + n - 1]
         distinct, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)

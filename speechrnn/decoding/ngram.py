@@ -19,7 +19,7 @@ from speechrnn.files import replacing
 BEGIN, END, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
 _SPACES = (SPACE, "|", "▁")
 """What models over characters write for a space."""
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _ARRAYS = ("keys", "logs", "backoffs", "suffixes")
 
 
@@ -74,10 +74,11 @@ class NGram:
         self.last_words = np.concatenate([[-1], keys % width]).astype(np.int32)
         self.first_children = np.searchsorted(keys, np.arange(len(keys) + 2, dtype=np.int64) * width) + 1
         self.indices = {word: i for i, word in enumerate(self.words)}
-        self.unknown_log_probability = (
-            float(logs[1 + self.indices[UNKNOWN]]) if UNKNOWN in self.indices else float(logs[1 : 1 + width].min())
+        words = np.arange(width) != self.indices.get(BEGIN, -1) if width > 1 else np.ones(width, bool)
+        self.unknown_log_probability = float(
+            logs[1 + self.indices[UNKNOWN]] if UNKNOWN in self.indices else logs[1 : 1 + width][words].min()
         )
-        """Of a word the model does not know: that of `<unk>`, or else of the least likely word."""
+        """Of a word the model does not know: that of `<unk>`, or else of the least likely word, `<s>` being none."""
 
     @property
     def whole_arrays(self) -> np.ndarray:

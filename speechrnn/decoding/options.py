@@ -57,7 +57,7 @@ def decoder(
         return greedy
     allowed = None
     if words is not None:
-        allowed = _allowed(words, lambda text: Grammar.words(vocabulary, text.split("\n")))
+        allowed = _allowed(words, lambda text: Grammar.words(vocabulary, text.splitlines()))
     elif grammar is not None:
         allowed = _allowed(grammar, lambda text: Grammar.parse(vocabulary, text))
     return BeamSearch(
@@ -74,7 +74,7 @@ def decoder(
 
 def _allowed(path: str | os.PathLike[str], made: Callable[[str], Grammar]) -> Grammar:
     try:
-        lines = FilePath(path).read_text(encoding="utf-8").splitlines()
+        lines = FilePath(path).read_text(encoding="utf-8-sig").splitlines()
         return made("\n".join(line for line in lines if line.strip()))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: must be text in UTF-8. {error}") from error

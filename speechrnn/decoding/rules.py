@@ -78,7 +78,8 @@ def parse(text: str) -> Expression:
     What follows `#` in a line is a comment.
 
     Raises:
-        ValueError: The grammar cannot be read, names a rule that is not there, or a rule needs itself.
+        ValueError: The grammar cannot be read, names a rule that is not there, a rule needs itself, or groups lie
+            within one another hundreds deep.
 
     Example:
     >>> parse("yes | <no> ; no = no+")
@@ -93,7 +94,11 @@ def parse(text: str) -> Expression:
         named[name] = body
     if not named:
         raise _fault("holds no rule")
-    return _Reader(named).rule(next(iter(named)), ())
+    try:
+        first, *_ = [_Reader(named).rule(name, ()) for name in named]
+    except RecursionError as error:
+        raise _fault("has too many groups or rules within one another") from error
+    return first
 
 
 def _split(tokens: list[str]) -> Iterator[list[str]]:

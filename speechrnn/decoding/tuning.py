@@ -30,9 +30,9 @@ class Trial:
     characters: Edits
 
     @property
-    def rank(self) -> tuple[float, float, float]:
-        """Less is better: word errors, then character errors, then the smaller weight."""
-        return self.words.errors, self.characters.errors, self.lm_weight
+    def rank(self) -> tuple[float, float, float, float]:
+        """Less is better: word errors, then character errors, then the smaller weight, then the bonus nearest to 0."""
+        return self.words.errors, self.characters.errors, self.lm_weight, abs(self.word_bonus)
 
 
 def tune(
