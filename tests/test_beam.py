@@ -258,6 +258,7 @@ def test_a_boosted_phrase_outside_the_vocabulary_is_refused(phrase):
         ("x = a; x = b", "new name for each rule"),
         ("x = a; y = <z>", "no rule `z`"),
         ("(" * 3000 + "a" + ")" * 3000, "too many groups"),
+        ("; ".join([*(f"r{n} = <r{n + 1}> <r{n + 1}>" for n in range(40)), "r40 = a"]), "over 100,000 words"),
     ],
 )
 def test_a_grammar_that_cannot_be_read_says_why(rules, said):

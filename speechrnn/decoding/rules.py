@@ -12,6 +12,7 @@ from speechrnn.text import Vocabulary
 
 _TOKEN = re.compile(r"<[^<>\s]+>|[=;|()\[\]*+]|[^\s=;|()\[\]*+<>]+|[<>]")
 _MARKS = frozenset("=;|()[]*+<>")
+_MOST_WORDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def parse(text: str) -> Expression:
     What follows `#` in a line is a comment.
 
     Raises:
-        ValueError: The grammar cannot be read, names a rule that is not there, a rule needs itself, or groups lie
-            within one another hundreds deep.
+        ValueError: The grammar cannot be read, names a rule that is not there, a rule needs itself, groups lie
+            within one another hundreds deep, or there are over 100,000 words once each rule stands where it is used.
 
     Example:
     >>> parse("yes | <no> ; no = no+")
@@ -116,6 +117,7 @@ class _Reader:
 
     def __init__(self, rules: dict[str, list[str]]) -> None:
         self._rules = rules
+        self._words = 0
 
     def rule(self, name: str, within: tuple[str, ...]) -> Expression:
         if name not in self._rules:
@@ -160,6 +162,12 @@ class _Reader:
             return self.rule(token[1:-1], within), place + 1
         if token in _MARKS:
             raise _fault(f"does not expect `{token}` in `{' '.join(tokens)}`")
+        self._words += 1
+        if self._words > _MOST_WORDS:
+            raise _fault(
+                f"has over {_MOST_WORDS:,} words once each rule stands where it is used. "
+                "Use fewer rules that use others several times"
+            )
         return Word(token), place + 1
 
 
