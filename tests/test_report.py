@@ -1,6 +1,7 @@
 """The report: one page that holds what was measured, needs no other file, and says nothing that was not measured."""
 
 import base64
+import dataclasses
 import io
 import re
 import struct
@@ -20,6 +21,7 @@ from speechrnn.decoding.calibration import Calibration, calibration_error, relia
 from speechrnn.evaluate import compare, evaluate
 from speechrnn.manifest import Example
 from speechrnn.report import charts, measure, page, pictures, pieces, training_history
+from speechrnn.transcript import Word
 
 HEARD = {"one": "bad cab", "two": "jig", "three": "head <b>", "four": "a bad egg", "five": "dig"}
 SAID = {"one": "bad cab", "two": "jig age", "three": "heed <u> gad", "four": "a egg", "five": "dig"}
@@ -178,6 +180,16 @@ def test_words_and_letters_stand_where_they_were_heard(examples):
     letters = re.findall(r'class="letter s\d" x="([\d.]+)"[^>]*>(.)<', drawn)
     assert "".join(letter for _, letter in letters) == "jig"
     assert [float(x) for x, _ in letters] == sorted(float(x) for x, _ in letters)
+
+
+def test_words_that_are_close_get_room_for_their_names(examples):
+    (clip,) = measure(Speller(), examples[1:2]).clips
+    words = tuple(Word("seventeen", 0.1 + 0.3 * n, 0.2 + 0.3 * n, 1.0) for n in range(9))
+    clip = dataclasses.replace(clip, signal=np.zeros(4 * 16000, np.float32), words=words)
+    places = [float(x) for x in re.findall(r'class="word" x="([\d.]+)"', charts.clip(clip, [True] * 9))]
+    assert len(places) == 9 and min(np.diff(places)) > 7 * len("seventeen")
+    alone = dataclasses.replace(clip, words=clip.words[:1])
+    assert 'viewBox="0 0 640 ' in charts.clip(alone, [True])
 
 
 def test_a_long_utterance_is_shown_in_part(tmp_path, monkeypatch):

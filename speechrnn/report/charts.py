@@ -12,6 +12,7 @@ import numpy as np
 from speechrnn.decoding.calibration import Bin
 from speechrnn.report import pictures
 from speechrnn.report.measuring import Clip
+from speechrnn.transcript import Word
 
 Points = Sequence[tuple[float, float]]
 
@@ -159,7 +160,7 @@ def clip(found: Clip, marks: Sequence[bool]) -> str:
     """
     seconds = len(found.signal) / found.sample_rate
     left, right_margin = 34, 6
-    width = round(max(330, left + right_margin + 150 * seconds))
+    width = round(max(330, left + right_margin + _pixels_a_second(found.words) * seconds))
     scale = (width - left - right_margin) / max(seconds, 1e-3)
     words_at, picture, curves, bottom = 14, 22, 152, 242
     body = [
@@ -185,6 +186,16 @@ def clip(found: Clip, marks: Sequence[bool]) -> str:
     body += _curves(found, lambda frame: left + scale * (frame + 0.5) * found.frame_period, curves, bottom)
     label = f"spectrogram and symbol probabilities of: {found.utterance.reference}"
     return svg(width, bottom + 20, body, label, least=width)
+
+
+def _pixels_a_second(words: Sequence[Word]) -> float:
+    """150, or as many as keep one word's name from the next one's, 400 at most."""
+    pixels = 150.0
+    for word, after in pairwise(words):
+        apart = (after.start + after.end - word.start - word.end) / 2
+        needed = 7 * (len(word.word) + len(after.word)) / 2 + 6
+        pixels = max(pixels, needed / max(apart, 1e-3))
+    return min(pixels, 400.0)
 
 
 def _curves(found: Clip, place: Callable[[int], float], top: float, bottom: float) -> list[str]:
