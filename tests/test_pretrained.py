@@ -24,6 +24,23 @@ def test_writes_what_people_said(data_dir):
     assert right >= 2
 
 
+@pytest.mark.parametrize("verb", ["align", "calibrate", "evaluate", "report", "check-manifest"])
+def test_default_names_it_in_every_verb(verb, tmp_path, monkeypatch):
+    from speechrnn.cli import align, calibrate, check_manifest, evaluate, report
+
+    verbs = {"align": align, "calibrate": calibrate, "evaluate": evaluate, "report": report}
+    words = {
+        "align": ["default", "a.wav", "text"],
+        "calibrate": ["default", "v.jsonl", "--out", "c.json"],
+        "check-manifest": ["m.jsonl", "--model", "default"],
+    }.get(verb, ["default", "v.jsonl"])
+    parser = verbs.get(verb, check_manifest).parser()
+    monkeypatch.chdir(tmp_path)
+    assert parser.parse_args(words).model == str(transcribe.DEFAULT_MODEL)
+    (tmp_path / "default").touch()  # somebody's own file of that name comes first
+    assert parser.parse_args(words).model == "default"
+
+
 @pytest.mark.slow
 def test_error_rate_is_the_cards(data_dir, tmp_path):
     report = evaluate(transcribe.DEFAULT_MODEL, an4.prepare(data_dir / "an4", tmp_path)["test"])

@@ -31,7 +31,7 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("model", metavar="MODEL", help="a .keras recogniser")
+    terminal.add_recogniser(made)
     made.add_argument("audio", metavar="AUDIO", help="a recording")
     made.add_argument("text", metavar="TEXT", help="what is said in it, or @FILE")
     made.add_argument(

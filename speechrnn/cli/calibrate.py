@@ -26,7 +26,7 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("model", metavar="MODEL", help="a .keras recogniser")
+    terminal.add_recogniser(made)
     made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts; not the test set")
     made.add_argument("--out", required=True, metavar="FILE", help="the calibration, as JSON")
     made.add_argument("--overwrite", action="store_true", help="replace a file that exists")

@@ -30,7 +30,12 @@ def parser() -> Parser:
     )
     made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest")
     held = made.add_mutually_exclusive_group()
-    held.add_argument("--model", metavar="MODEL", help="hold it against the characters and frames of this recogniser")
+    held.add_argument(
+        "--model",
+        metavar="MODEL",
+        type=terminal.recogniser_path,
+        help="hold it against the characters and frames of this recogniser",
+    )
     held.add_argument("--against", metavar="MANIFEST", help="hold it against the characters of this manifest's texts")
     made.add_argument("--json", action="store_true", help="the whole report as one JSON object")
     terminal.add_output(made)

@@ -36,7 +36,7 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("model", metavar="MODEL", help="a .onnx or .keras recogniser or classifier")
+    terminal.add_recogniser(made, also=" or classifier")
     made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts or classes")
     made.add_argument("--json", action="store_true", help="the whole report as one JSON object")
     made.add_argument("--details", action="store_true", help="with --json: every utterance or record with its answer")

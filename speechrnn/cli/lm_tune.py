@@ -19,7 +19,7 @@ def run(words: list[str]) -> int:
         usage="speechrnn lm tune MODEL MANIFEST [--lm LM] [--rescore LM] [--beam N] [--json]",
         description="Find the weights with the fewest word errors on a validation manifest; the model runs once.",
     )
-    made.add_argument("model", metavar="MODEL", help="a .keras recogniser")
+    terminal.add_recogniser(made)
     made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts; not the test set")
     made.add_argument("--json", action="store_true", help="all trials as one JSON object")
     terminal.add_output(made)

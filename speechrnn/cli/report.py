@@ -31,9 +31,11 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("model", metavar="MODEL", help="a .onnx or .keras recogniser")
+    terminal.add_recogniser(made)
     made.add_argument("test", metavar="TEST", help="a .jsonl manifest with texts")
-    made.add_argument("--compare", metavar="OTHER", help="a second recogniser, decoded in the same way")
+    made.add_argument(
+        "--compare", metavar="OTHER", type=terminal.recogniser_path, help="a second recogniser, decoded in the same way"
+    )
     made.add_argument("--out", default="report.html", metavar="FILE", help="the page (default: report.html)")
     made.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     made.add_argument(
@@ -59,8 +61,7 @@ def run(words: list[str]) -> int:
     from speechrnn.report import page
 
     models = [arguments.model, *([arguments.compare] if arguments.compare else [])]
-    paths = [None if model == "default" else model for model in models]
-    for path in filter(None, paths):  # known before the first one has been measured for minutes
+    for path in models:  # known before the first one has been measured for minutes
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{path}: no such model file.")
     with terminal.progress(len(examples) * len(models), "utterances") as progress:
@@ -68,7 +69,7 @@ def run(words: list[str]) -> int:
             _measured(
                 arguments, path, examples, calibration if first else None, faults if first else Faults(), progress
             )
-            for first, path in zip((True, False), paths, strict=False)
+            for first, path in zip((True, False), models, strict=False)
         ]
     for fault in faults:
         terminal.name_fault(fault)
@@ -85,16 +86,15 @@ def run(words: list[str]) -> int:
     return terminal.verdict(faults, total, noun="utterances")
 
 
-def _measured(arguments: Any, path: str | None, examples: Any, calibration: Any, faults: Faults, progress: Any) -> Any:
+def _measured(arguments: Any, path: str, examples: Any, calibration: Any, faults: Faults, progress: Any) -> Any:
     from speechrnn.report import measure
-    from speechrnn.transcribe import DEFAULT_MODEL
 
     model = terminal.load_model(path)
     options = decoding.given(arguments)
     return measure(
         model,
         examples,
-        path=path or DEFAULT_MODEL,
+        path=path,
         decoder=decoding.chosen(arguments, model.vocabulary),
         calibration=calibration,
         notes={"decoding": ", ".join(f"{name} {value}" for name, value in options.items()) or "greedy"},

@@ -21,6 +21,25 @@ if TYPE_CHECKING:
     from speechrnn.runtime import Session, StreamingSession
 
 
+def add_recogniser(parser: Parser, *, also: str = "") -> None:
+    """MODEL: the path of a recogniser, or `default`."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        type=recogniser_path,
+        help=f"a .onnx or .keras recogniser{also}; `default` is the one that comes with the package",
+    )
+
+
+def recogniser_path(given: str) -> str:
+    """A path as it is; `default` is that of the recogniser in the package, unless there is such a file."""
+    if given != "default" or os.path.exists(given):
+        return given
+    from speechrnn.transcribe import DEFAULT_MODEL
+
+    return os.fspath(DEFAULT_MODEL)
+
+
 def add_output(parser: Parser) -> None:
     """`--out` and `--overwrite`."""
     parser.add_argument("--out", metavar="FILE", help="write the results to this file instead of standard output")
