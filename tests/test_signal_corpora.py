@@ -201,14 +201,17 @@ def test_what_is_wrong_with_heart_records_is_counted_and_the_rest_done(tmp_path)
     heart(tmp_path / "in" / "106", "NNNNVNNN", marked=False)
     heart(tmp_path / "in" / "108", "NNNNVNNN")
     (tmp_path / "in" / "108.dat").unlink()
+    heart(tmp_path / "in" / "114", "NNNNVNNN")
+    (tmp_path / "in" / "114.hea").unlink()
     heart(tmp_path / "in" / "109", "NN")
     heart(tmp_path / "in" / "112", "NNNNNNN")
     faults = Faults()
     splits = mitdb.prepare(tmp_path / "in", tmp_path / "out", faults=faults)
     assert {example.subject: len(example.labels) for example in splits["train"]} == {"101": 8, "112": 7}
-    assert faults.counts() == {"missing": 2, "annotated past their end": 1, "invalid": 1}
+    assert faults.counts() == {"missing": 3, "annotated past their end": 1, "invalid": 1}
+    assert any("114.hea" in str(fault) for fault in faults)
     assert "2 of 10 beats lie past its end" in next(iter(faults)).message
-    with pytest.raises(ValueError, match="past its end.*and 3 more"):
+    with pytest.raises(ValueError, match="past its end.*and 4 more"):
         mitdb.prepare(tmp_path / "in", tmp_path / "other")
     assert not (tmp_path / "other/train.jsonl").exists()
 

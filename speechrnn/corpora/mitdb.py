@@ -71,7 +71,9 @@ def prepare(
     if chunk < 1:
         raise ValueError(f"`chunk` must be at least 1. Received: {chunk}.")
     root = need_folder(folder, "Download it with `wget -r -N -c -np https://physionet.org/files/mitdb/1.0.0/`.")
-    there = {path.stem: path for path in sorted((*root.glob("*/*.hea"), *root.glob("*.hea")))}
+    # By their annotations too: a record without a header is one that was lost, and is named.
+    parts = (path for kind in (".atr", ".hea") for at in ("*/*", "*") for path in root.glob(at + kind))
+    there = {path.stem: path.with_suffix(".hea") for path in sorted(parts)}
     records = {"train": [r for r in DS1 if r in there], "test": [r for r in DS2 if r in there]}
     records = {split: names for split, names in records.items() if names}
     if not records:
