@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
+# Processes that share the test files; each takes about 2 GB.
+WORKERS ?= 2
 
 # tensorflow-io's native library loads against TensorFlow 2.16 only, which needs Python 3.11 or 3.12.
 TFIO := .venv-tfio
@@ -36,10 +38,10 @@ demo: $(READY)  ## Train on the embedded corpus, transcribe, and write demo/inde
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pipelines.demo --out demo
 
 test: $(READY)  ## Run the whole suite: tests, docstring examples, notebooks
-	$(BIN)/python -m pytest --doctest-modules --nbmake -m "not gpu and not network and not tfio" $(PYTEST_ARGS) tests speechrnn notebooks
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --doctest-modules --nbmake -m "not gpu and not network and not tfio" $(PYTEST_ARGS) tests speechrnn notebooks
 
 test-fast: $(READY)  ## Run the tests without the slow ones
-	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) tests
 
 $(TFIO_READY): requirements-tfio.lock
 	@test -n "$(TFIO_PYTHON)" || { echo "tensorflow-io needs Python 3.11 or 3.12. Name one: make test-tfio TFIO_PYTHON=/path/to/python3.12" >&2; exit 2; }
