@@ -1,5 +1,7 @@
 """Training of classifiers: targets from manifests, one class, several or one a frame, and what the options do."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -161,6 +163,31 @@ def test_a_frame_has_the_class_at_its_middle(tmp_path):
     assert frame_targets(example, window=4, hop=2, stride=2) == [0, -1, 1, -1, -1]
     listed = Example(str(path), 2.0, labels=("a", None, "b", "b"))
     assert frame_targets(listed) == [0] * 5 + [-1] * 5 + [1] * 10
+
+
+def test_records_of_several_rates_are_brought_to_the_models(tmp_path):
+    examples = []
+    for rate in (100, 200):
+        times = np.arange(4 * rate) / rate
+        signal = np.sin(2 * np.pi * 3 * times).astype("float32")[:, None]
+        np.savez(tmp_path / f"{rate}.npz", signal=signal, rate=float(rate))
+        examples.append(Example(str(tmp_path / f"{rate}.npz"), 4.0, label="a", extra={"rate": rate}))
+    features = RawSignal(100, window=1, hop=1, channels=1, normalize=None)
+    ((x, _, _),) = list(pipeline.batches(examples, features, classes=["a"], batch_size=2))
+    assert x["frames"].numpy().tolist() == [400, 400]
+    slow, fast = x["features"].numpy()[:, 20:380]
+    np.testing.assert_allclose(slow, fast, atol=0.02)
+
+
+@pytest.mark.slow
+def test_training_says_who_is_in_both_splits(corpus, tmp_path, capsys):
+    def of(subjects):
+        return [dataclasses.replace(e, subject=s) for e, s in zip(corpus[0][:9], subjects * 9, strict=False)]
+
+    options = TrainingOptions(epochs=1, batch_size=9)
+    for name, people, said in (("leak", ["ann"], True), ("clean", ["bob"], False)):
+        train(make(), of(["ann"]), valid=of(people), options=options, out=tmp_path / f"{name}.keras")
+        assert ("warning:" in (err := capsys.readouterr().err)) == said and ("ann" in err) == said
 
 
 def test_classes_of_frames_follow_the_speed(tmp_path):
