@@ -277,6 +277,11 @@ def test_a_pass_that_is_broken_off_is_no_epoch(corpus, layer):
     assert plan_of(dataset).epoch == 1
 
 
+def test_no_thread_of_tensorflow_is_waited_for_between_passes(corpus, layer):
+    """Its tuning thread can sleep through the call to stop: 10 s before one of three epochs of 5 s."""
+    assert batches(corpus, layer, VOCABULARY).options().autotune.enabled is False
+
+
 def test_fit_passes_over_the_epochs_in_order(corpus, layer):
     dataset = batches(corpus, layer, VOCABULARY, batch_size=4, shuffle=True)
     seen = []

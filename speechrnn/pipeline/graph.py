@@ -196,6 +196,9 @@ def passes(
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     options = tf.data.Options()
     options.deterministic = True
+    # Nothing here is left to TensorFlow to tune, and at the end of a pass its tuning thread can sleep through the call
+    # to stop: the next pass then waited up to its period, 10 s after an epoch of 5 s.
+    options.autotune.enabled = False
     # Threads of their own: a cache that misses computes features from within a loading thread, and must not wait for
     # the pool that the loading threads have filled.
     options.threading.private_threadpool_size = workers + 1
