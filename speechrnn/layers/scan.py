@@ -6,7 +6,9 @@ What makes them quick, each found by measuring (`benchmarks/recurrent.py`):
   steps, is told how many of them to run, and a `tf.while_loop` runs the kernel: one compilation for a batch size and a
   number of units, at any length.
 - The products that need no previous step (input projection, gradients of inputs and weights) are TensorFlow's own, one
-  for a chunk: fast, and smaller than for the whole sequence, of which only what the gradient needs is kept.
+  for a chunk: fast, and smaller than for the whole sequence, of which only what the gradient needs is kept. The bias is
+  added within the kernel: with it, TensorFlow would take another product, which is slower by a quarter.
+- Each gate is kept in rows of its own: read back through the middle of wider rows, they took three times as long.
 - With inputs in bfloat16 those large products are in bfloat16, twice as fast where the processor has it; states, gates
   and the products within a step stay in float32.
 - A custom gradient carries only the state backwards; gate derivatives are formed inside the compiled loop.
@@ -23,8 +25,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-CHUNK = 96
-"""Most steps in one call of a compiled kernel: with 96, a training step at 400 steps took 0.94 of its time with 24."""
+CHUNK = 48
+"""Most steps in one call of a compiled kernel. From 24 to 200 a training step at 400 steps takes as long; at 40 steps
+it takes 8 % less than with 32 or 96."""
 
 
 _log = logging.getLogger(__name__)
@@ -34,12 +37,13 @@ class Cell(NamedTuple):
     """The arithmetic of one step; states are tuples whose first member is the output.
 
     `forward(projected, state, recurrent_kernel, recurrent_bias) -> (state, saved)` and
-    `backward(d_state, previous_state, saved, transposed) -> (d_projected, d_recurrent, d_previous_state)`, where
-    `transposed` is the recurrent kernel's transpose and `d_recurrent` the gradient of
-    `h @ recurrent_kernel + recurrent_bias`; None says that it equals `d_projected`.
+    `backward(d_state, previous_state, saved, transposed) -> (written, d_previous_state)`, where `saved` is a tuple of
+    `num_saved` `(batch, units)`, `transposed` the recurrent kernel's transpose and `written` the `num_written`
+    gradients of the projected input and, where it differs from that, of `h @ recurrent_kernel + recurrent_bias`.
     """
 
-    gates: int
+    num_saved: int
+    num_written: int
     forward: Callable
     backward: Callable
 
@@ -49,15 +53,15 @@ def _lstm_forward(projected: Any, state: Any, recurrent_kernel: Any, recurrent_b
     i, f, g, o = tf.split(projected + tf.matmul(h, recurrent_kernel), 4, 1)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
     c = f * c + i * g
-    return (o * tf.tanh(c), c), tf.concat([i, f, g, o], 1)
+    return (o * tf.tanh(c), c), (i, f, g, o)
 
 
 def _lstm_backward(d_state: Any, previous: Any, saved: Any, transposed: Any) -> Any:
-    (dh, dc), (_, c), (i, f, g, o) = d_state, previous, tf.split(saved, 4, 1)
+    (dh, dc), (_, c), (i, f, g, o) = d_state, previous, saved
     y = tf.tanh(f * c + i * g)
     dc += dh * o * (1 - y * y)
     d = tf.concat([dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * y * o * (1 - o)], 1)
-    return d, None, (tf.matmul(d, transposed), dc * f)
+    return (d,), (tf.matmul(d, transposed), dc * f)
 
 
 def _gru_forward(projected: Any, state: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
@@ -66,32 +70,32 @@ def _gru_forward(projected: Any, state: Any, recurrent_kernel: Any, recurrent_bi
     (a_z, a_r, a_g), (b_z, b_r, b_g) = tf.split(projected, 3, 1), tf.split(inner, 3, 1)
     z, r = tf.sigmoid(a_z + b_z), tf.sigmoid(a_r + b_r)
     g = tf.tanh(a_g + r * b_g)
-    return (z * h + (1 - z) * g,), tf.concat([z, r, g, b_g], 1)
+    return (z * h + (1 - z) * g,), (z, r, g, b_g)
 
 
 def _gru_backward(d_state: Any, previous: Any, saved: Any, transposed: Any) -> Any:
-    (dh,), (h,), (z, r, g, b_g) = d_state, previous, tf.split(saved, 4, 1)
+    (dh,), (h,), (z, r, g, b_g) = d_state, previous, saved
     dz = dh * (h - g) * z * (1 - z)
     dg = dh * (1 - z) * (1 - g * g)
     dr = dg * b_g * r * (1 - r)
     d = tf.concat([dz, dr, dg * r], 1)
-    return tf.concat([dz, dr, dg], 1), d, (dh * z + tf.matmul(d, transposed),)
+    return (tf.concat([dz, dr, dg], 1), d), (dh * z + tf.matmul(d, transposed),)
 
 
 def _simple_forward(projected: Any, state: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
     h = tf.tanh(projected + tf.matmul(state[0], recurrent_kernel))
-    return (h,), h
+    return (h,), (h,)
 
 
 def _simple_backward(d_state: Any, previous: Any, saved: Any, transposed: Any) -> Any:
-    d = d_state[0] * (1 - saved * saved)
-    return d, None, (tf.matmul(d, transposed),)
+    d = d_state[0] * (1 - saved[0] * saved[0])
+    return (d,), (tf.matmul(d, transposed),)
 
 
 CELLS = {
-    "lstm": Cell(4, _lstm_forward, _lstm_backward),
-    "gru": Cell(3, _gru_forward, _gru_backward),
-    "simple": Cell(1, _simple_forward, _simple_backward),
+    "lstm": Cell(4, 1, _lstm_forward, _lstm_backward),
+    "gru": Cell(4, 2, _gru_forward, _gru_backward),
+    "simple": Cell(1, 1, _simple_forward, _simple_backward),
 }
 
 
@@ -99,24 +103,29 @@ def _where(valid: Any, new: Any, old: Any) -> Any:
     return tuple(tf.where(valid, a, b) for a, b in zip(new, old, strict=True))
 
 
-def _rows(values: Any) -> Any:
-    return tf.TensorArray(values.dtype, CHUNK).unstack(values)
+def _compiled_loop(step: Any, state: Any, reads: Any, length: Any, dtype: Any, writes: Any, reverse: bool) -> Any:
+    """`step(rows, state) -> (state, rows)` over the first `length` of CHUNK steps: the last state, and what it wrote.
 
+    An array holds one thing or several, CHUNK rows of each one after the other; `writes` says how many each array gets.
+    XLA sets up arrays of equal shape by copying the first, and large ones in another thread: one for all is quicker.
+    """
+    arrays = [tf.TensorArray(values.dtype, values.shape[0]).unstack(values) for values in reads]
+    sources = [(array, start) for array, v in zip(arrays, reads, strict=True) for start in range(0, v.shape[0], CHUNK)]
+    targets = [(which, part * CHUNK) for which, parts in enumerate(writes) for part in range(parts)]
 
-def _compiled_loop(step: Any, state: Any, reads: Any, length: Any, dtype: Any, num_writes: Any, reverse: bool) -> Any:
-    """`step(rows, state) -> (state, outputs)` over `length` of CHUNK rows; the last state, and the outputs in order."""
-    reads = [_rows(values) for values in reads]
-
-    def body(count: Any, state: Any, writes: Any) -> Any:
+    def body(count: Any, state: Any, written: Any) -> Any:
         row = length - 1 - count if reverse else count
-        state, outputs = step([values.read(row) for values in reads], state)
-        return count + 1, state, [ta.write(row, value) for ta, value in zip(writes, outputs, strict=True)]
+        state, rows = step([array.read(start + row) for array, start in sources], state)
+        written = list(written)
+        for (which, start), values in zip(targets, rows, strict=True):
+            written[which] = written[which].write(start + row, values)
+        return count + 1, state, written
 
-    writes = [tf.TensorArray(dtype, CHUNK) for _ in range(num_writes)]
-    _, state, writes = tf.while_loop(
-        lambda count, *_: count < length, body, (0, state, writes), maximum_iterations=CHUNK
+    written = [tf.TensorArray(dtype, parts * CHUNK) for parts in writes]
+    _, state, written = tf.while_loop(
+        lambda count, *_: count < length, body, (0, state, written), maximum_iterations=CHUNK
     )
-    return state, [ta.stack() for ta in writes]
+    return state, [array.stack() for array in written]
 
 
 @functools.cache
@@ -125,39 +134,44 @@ def _kernels(name: str, reverse: bool) -> Any:
     cell = CELLS[name]
 
     @tf.function(jit_compile=True, autograph=False)
-    def forward(projected: Any, valid: Any, length: Any, state: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
+    def forward(
+        projected: Any, valid: Any, length: Any, state: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any
+    ) -> Any:
         batch, units = state[0].shape
         _log.info(
             "compiling the %s scan for %s rows of %d units", name, "any number of" if batch is None else batch, units
         )
 
         def step(rows: Any, state: Any) -> Any:
-            new, saved = cell.forward(rows[0], state, recurrent_kernel, recurrent_bias)
+            new, saved = cell.forward(rows[0] + bias, state, recurrent_kernel, recurrent_bias)
             new = _where(rows[1], new, state)
-            return new, (new[0], saved, *state)
+            return new, (new[0], *saved, *state[1:])
 
-        state, (outputs, *saved) = _compiled_loop(
-            step, state, (projected, valid), length, projected.dtype, 2 + len(state), reverse
+        writes = (1, cell.num_saved + len(state) - 1)
+        state, (outputs, saved) = _compiled_loop(
+            step, state, (projected, valid), length, projected.dtype, writes, reverse
         )
         return outputs, saved, state
 
     @tf.function(jit_compile=True, autograph=False)
-    def backward(d_outputs: Any, valid: Any, length: Any, saved: Any, d_state: Any, recurrent_kernel: Any) -> Any:
-        # Once a chunk: a transposed product in each step takes twice as long.
-        transposed = tf.transpose(recurrent_kernel)
-
-        def step(rows: Any, d_state: Any) -> Any:
-            dy, valid, saved, *previous = rows
+    def backward(
+        d_outputs: Any, valid: Any, length: Any, before: Any, saved: Any, d_state: Any, totals: Any, transposed: Any
+    ) -> Any:
+        def step(rows: Any, carried: Any) -> Any:
+            dy, valid, *rows = rows
+            d_state, totals = carried
             d_next = (d_state[0] + dy, *d_state[1:])
-            d_projected, d_recurrent, d_previous = cell.backward(d_next, previous, saved, transposed)
-            written = [d_projected] if d_recurrent is None else [d_projected, d_recurrent]
-            return _where(valid, d_previous, d_state), [tf.where(valid, d, tf.zeros_like(d)) for d in written]
+            saved, previous = rows[1 : 1 + cell.num_saved], (rows[0], *rows[1 + cell.num_saved :])
+            written, d_previous = cell.backward(d_next, previous, saved, transposed)
+            written = [tf.where(valid, d, tf.zeros_like(d)) for d in written]
+            totals = [total + d for total, d in zip(totals, written, strict=True)]
+            return (_where(valid, d_previous, d_state), totals), written
 
-        num_writes = 2 if name == "gru" else 1
-        d_state, written = _compiled_loop(
-            step, d_state, (d_outputs, valid, *saved), length, d_outputs.dtype, num_writes, not reverse
+        reads = (d_outputs, valid, before, saved)
+        (d_state, totals), (written,) = _compiled_loop(
+            step, (d_state, totals), reads, length, d_outputs.dtype, (cell.num_written,), not reverse
         )
-        return written[0], written[-1], d_state
+        return written, d_state, totals
 
     return forward, backward
 
@@ -195,76 +209,79 @@ def _loop(num_chunks: Any, body: Any, *state: Any) -> Any:
 
 def _differentiable(name: str, reverse: bool) -> Any:
     """The scan of a cell and direction, as a function of tensors with its gradient."""
-    forward_kernel, backward_kernel = _kernels(name, reverse)
+    cell, (forward_kernel, backward_kernel) = CELLS[name], _kernels(name, reverse)
 
     @tf.custom_gradient
     def run(x: Any, valid: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
         low, dtype, units = x.dtype, recurrent_kernel.dtype, recurrent_kernel.shape[0]
-        steps = tf.shape(x)[0]
+        steps, batch = tf.shape(x)[0], tf.shape(x)[1]
         num_chunks = (steps + CHUNK - 1) // CHUNK
-        multiplied = tf.cast(kernel, low)
+        multiplied, num_kept = tf.cast(kernel, low), cell.num_saved + len(state) - 1
 
-        def arrays(count: Any, dtype: Any = dtype) -> Any:
-            return [tf.TensorArray(dtype, num_chunks, infer_shape=False, clear_after_read=False) for _ in range(count)]
+        def array(size: Any = num_chunks, dtype: Any = dtype) -> Any:
+            return tf.TensorArray(dtype, size, infer_shape=False, clear_after_read=False)
 
-        def forward(count: Any, state: Any, outputs: Any, saved: Any) -> Any:
+        # The states of all steps and, before the first of them, the initial one: what a step began with is one row off.
+        after, earlier = (0, 1) if reverse else (1, 0)
+        states = array(num_chunks + 1).write(num_chunks if reverse else 0, state[0][None])
+
+        def forward(count: Any, state: Any, states: Any, saved: Any) -> Any:
             index = num_chunks - 1 - count if reverse else count
             rows = _chunk(x, index)
-            projected = _split(tf.nn.bias_add(tf.cast(tf.matmul(_merge(rows), multiplied), dtype), bias), rows)
+            length = tf.shape(rows)[0]
+            projected = _split(tf.cast(tf.matmul(_merge(rows), multiplied), dtype), rows)
             values, kept, state = forward_kernel(
-                _filled(projected),
-                _filled(_chunk(valid, index)),
-                tf.shape(rows)[0],
-                state,
-                recurrent_kernel,
-                recurrent_bias,
+                _filled(projected), _filled(_chunk(valid, index)), length, state, bias, recurrent_kernel, recurrent_bias
             )
-            saved = [ta.write(index, value) for ta, value in zip(saved, kept, strict=True)]
-            return count + 1, state, outputs.write(index, values), saved
+            return count + 1, state, states.write(index + after, values[:length]), saved.write(index, kept)
 
-        final, outputs, saved = _loop(num_chunks, forward, state, arrays(1)[0], arrays(1 + len(state)))
-        outputs = tf.where(
-            valid, tf.reshape(outputs.concat(), (-1, tf.shape(x)[1], units))[:steps], tf.zeros((), dtype)
-        )
+        final, states, saved = _loop(num_chunks, forward, state, states, array())
+        states = tf.reshape(states.concat(), (-1, batch, units))
+        outputs = tf.where(valid, states[after : after + steps], tf.zeros((), dtype))
 
         def gradient(d_outputs: Any, *d_final: Any) -> Any:
-            def backward(
-                count: Any,
-                d_state: Any,
-                dx: Any,
-                d_kernel: Any,
-                d_bias: Any,
-                d_recurrent_kernel: Any,
-                d_recurrent_bias: Any,
-            ) -> Any:
+            transposed = tf.transpose(recurrent_kernel)
+
+            def backward(count: Any, d_state: Any, totals: Any, dx: Any, d_kernel: Any, d_recurrent_kernel: Any) -> Any:
                 index = count if reverse else num_chunks - 1 - count
-                rows, kept = _chunk(x, index), [ta.read(index) for ta in saved]
-                kept = [tf.reshape(values, (CHUNK, tf.shape(x)[1], -1)) for values in kept]
+                rows, before = _chunk(x, index), _chunk(states[earlier : earlier + steps], index)
+                kept = tf.ensure_shape(saved.read(index), (num_kept * CHUNK, state[0].shape[0], units))
                 length = tf.shape(rows)[0]
-                a, r, d_state = backward_kernel(
+                written, d_state, totals = backward_kernel(
                     _filled(_chunk(d_outputs, index)),
                     _filled(_chunk(valid, index)),
                     length,
+                    _filled(before),
                     kept,
                     d_state,
-                    recurrent_kernel,
+                    totals,
+                    transposed,
                 )
-                a, r, before = _merge(a[:length]), _merge(r[:length]), tf.reshape(kept[1][:length], (-1, units))
-                low_a, low_r, low_before = (tf.cast(values, low) for values in (a, r, before))
+                starts = range(0, cell.num_written * CHUNK, CHUNK)
+                written = [tf.cast(_merge(written[start : start + length]), low) for start in starts]
+                low_a, low_r, low_before = written[0], written[-1], tf.cast(_merge(before), low)
                 return (
                     count + 1,
                     d_state,
+                    totals,
                     dx.write(index, _split(tf.matmul(low_a, multiplied, transpose_b=True), rows)),
                     d_kernel + tf.cast(tf.matmul(_merge(rows), low_a, transpose_a=True), dtype),
-                    d_bias + tf.reduce_sum(a, 0),
                     d_recurrent_kernel + tf.cast(tf.matmul(low_before, low_r, transpose_a=True), dtype),
-                    d_recurrent_bias + tf.reduce_sum(r, 0),
                 )
 
-            weights = [tf.zeros_like(w) for w in (kernel, bias, recurrent_kernel, recurrent_bias)]
-            d_state, dx, *d_weights = _loop(num_chunks, backward, tuple(d_final), arrays(1, low)[0], *weights)
-            dx = tf.reshape(dx.concat(), (-1, tf.shape(x)[1], x.shape[-1]))
-            return dx, None, d_state, *d_weights
+            totals = [tf.zeros((batch, kernel.shape[1]), dtype)] * cell.num_written
+            d_state, totals, dx, d_kernel, d_recurrent_kernel = _loop(
+                num_chunks,
+                backward,
+                tuple(d_final),
+                totals,
+                array(dtype=low),
+                tf.zeros_like(kernel),
+                tf.zeros_like(recurrent_kernel),
+            )
+            dx = tf.reshape(dx.concat(), (-1, batch, x.shape[-1]))
+            d_bias, d_recurrent_bias = tf.reduce_sum(totals[0], 0), tf.reduce_sum(totals[-1], 0)
+            return dx, None, d_state, d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias
 
         return (outputs, *final), gradient
 
