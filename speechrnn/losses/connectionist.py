@@ -106,7 +106,7 @@ def consistency(logits: Any, frames: Any) -> tf.Tensor:
     return (towards(first, second) + towards(second, first)) / 2
 
 
-CHUNK = 32
+CHUNK = 64
 """Frames in one call of a compiled kernel; the last chunk is filled with frames that change nothing."""
 
 _NEVER = -1e30
