@@ -68,8 +68,9 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only .
 
+# Later ones of it say that they are for Python below 3.11: uv would take them all the same, and pip then refuses the lock.
 lock:  ## Pin versions anew (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	echo 'backports-strenum<1.3' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev --constraints - pyproject.toml -o requirements.lock
 
 lock-tfio:  ## Pin the versions of that environment anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 requirements-tfio.in -o requirements-tfio.lock

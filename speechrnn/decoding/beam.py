@@ -85,7 +85,7 @@ class BeamSearch:
     ) -> None:
         if width < 1 or not beam_threshold > 0:
             raise ValueError(
-                "`width` (--beam) must be at least 1 and `beam_threshold` (--beam-threshold) positive. "
+                "`width` (--beam) must be at least 1 and `beam_threshold` positive. "
                 f"Received: width={width}, beam_threshold={beam_threshold}."
             )
         weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unknown_score": unknown_score}
