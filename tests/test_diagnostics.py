@@ -47,6 +47,13 @@ def test_every_recurrent_layer_is_found_with_its_path_and_what_to_change():
     assert "SimpleRNN" in found["simple"].gpu_obstacles[0]
 
 
+def test_a_stock_layer_hears_at_once_of_the_options_that_would_keep_ours_slow_too():
+    model = keras.Sequential([keras.Input((None, 4)), keras.layers.LSTM(4, recurrent_dropout=0.2)])
+    (path,) = diagnostics.layer_paths(model)
+    assert len(path.advice) == 2 and "speechrnn.layers.LSTM" in path.advice[0]
+    assert "recurrent_dropout=0.2" in path.advice[1]
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

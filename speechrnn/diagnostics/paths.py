@@ -117,11 +117,13 @@ def _of(name: str, layer: keras.layers.Layer) -> LayerPath:
     stock = type(inner).__module__.startswith("keras.")
     kind = f"{'keras.layers.' if stock else ''}{type(inner).__name__}"
     path, obstacles = layers.execution_path(layer), gpu_obstacles(layer)
-    advice = []
+    advice, best = [], path
     if stock and type(inner).__name__ in _OURS:
         advice.append(f"use speechrnn.layers.{type(inner).__name__}; weights and arguments stay the same")
-    elif path.name == "keras":
-        advice.append(f"give up what the scan lacks: {path.reason}" if not stock else "write it with LSTM or GRU")
+        best = layers.execution_path(getattr(layers, type(inner).__name__).from_config(inner.get_config()))
+        stock = False
+    if best.name == "keras":
+        advice.append("write it with LSTM or GRU" if stock else f"give up what the scan lacks: {best.reason}")
     return LayerPath(
         layer=name,
         kind=f"Bidirectional {kind}" if inner is not layer else kind,
