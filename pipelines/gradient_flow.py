@@ -49,7 +49,7 @@ def studies(lag):
     short = lag // 4
     yield recall, short, "SimpleRNN, radius 0.8", [simple(Orthogonal(0.8))], 1.0, 1e-3
     yield recall, short, "SimpleRNN, orthogonal", [simple(Orthogonal())], 1.0, 1e-3
-    yield recall, short, "SimpleRNN, identity", [simple(Identity())], 1.0, 1e-3
+    yield recall, short, "SimpleRNN, identity", [simple(Identity())], 1.0, 3e-4
     yield recall, short, "radius 0.8, skips of 10 frames", [StackFrames(10), simple(Orthogonal(0.8))], 1.0, 1e-3
     yield adding, lag, "SimpleRNN, orthogonal", [simple(Orthogonal())], 1.0, 1e-3
     yield adding, lag, "LSTM, as it comes", [LSTM(UNITS)], 1.0, 1e-2
