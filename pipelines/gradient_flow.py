@@ -97,7 +97,7 @@ def main(out: str = "runs/gradients", *, lag=LAG, steps=STEPS, test_rows=TEST_RO
     """Every study; a table on standard output, two figures in `out`."""
     rows = [study(*options, steps=steps, test_rows=test_rows) for options in studies(lag)]
     rows.append(echo("SimpleRNN, radius 2", lag // 2, 0.0, epochs, lag // 2, sequences))
-    rows.append(echo("SimpleRNN, radius 2, clipped", lag // 2, 1.0, epochs, lag // 2, sequences))
+    rows.append(echo("SimpleRNN, radius 2, clipped", lag // 2, 0.5, epochs, lag // 2, sequences))
     rows.append(echo("radius 2, segments of 10 steps", 10, 0.0, -(-epochs // 3), lag // 2, sequences))
     table = Table("task", "lag", "network", "at first", "trained", "loss", "naive", "solved", "s")
     for task, far, name, before, after, _, loss, naive, seconds in rows:
