@@ -217,11 +217,11 @@ def test_a_config_keeps_every_argument():
     assert again.use_cudnn is False
 
 
-def test_new_lengths_compile_nothing(rng):
+def training_step_and_its_traces(signature):
     layer = keras.layers.Bidirectional(layers.LSTM(UNITS, return_sequences=True))
     layer.build((None, None, FEATURES))
 
-    @tf.function
+    @tf.function(input_signature=signature)
     def step(x):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(layer(x))
@@ -231,14 +231,44 @@ def test_new_lengths_compile_nothing(rng):
         kernels = [kernel for reverse in (False, True) for kernel in scan._kernels("lstm", reverse)]
         return [kernel.experimental_get_tracing_count() for kernel in kernels]
 
-    def inputs(steps):
-        return rng.normal(size=(3, steps, FEATURES)).astype("float32")
+    return step, traces
 
-    step(inputs(40))
+
+@pytest.mark.parametrize(
+    ("signature", "lengths"),
+    [
+        pytest.param([tf.TensorSpec((None, None, FEATURES))], (40, 7, 50, 1, 111), id="lengths unknown to the graph"),
+        pytest.param(None, (40, 50, 111), id="lengths known to it"),
+        pytest.param(None, (7, 5, 8), id="short lengths known to it"),
+    ],
+)
+def test_new_lengths_compile_nothing(rng, signature, lengths):
+    step, traces = training_step_and_its_traces(signature)
+    first, *others = lengths
+    step(rng.normal(size=(3, first, FEATURES)).astype("float32"))
     before = traces()
-    for steps in (7, 50, 111):
-        step(inputs(steps))
+    for steps in others:
+        step(rng.normal(size=(3, steps, FEATURES)).astype("float32"))
     assert traces() == before
+
+
+@pytest.mark.parametrize(
+    ("steps", "chunk"), [(None, 24), (0, 1), (1, 1), (2, 2), (3, 4), (8, 8), (17, 24), (24, 24), (400, 24)]
+)
+def test_a_kernel_holds_no_more_than_twice_the_steps_there_are(steps, chunk):
+    assert scan._chunk_of(steps) == chunk
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("steps", [1, 2, 3, 8])
+def test_few_steps_equal_keras(cell, steps, rng):
+    stock, ours = pair(cell, rng, bidirectional=True)
+    x = rng.normal(size=(3, steps, FEATURES)).astype("float32")
+    mask = np.arange(steps) < np.array([[steps], [max(1, steps - 1)], [1]])
+    expected, expected_gradients = outputs_and_gradients(stock, x, mask=mask)
+    found, gradients = outputs_and_gradients(ours, x, mask=mask)
+    assert_equal(found, expected)
+    assert_equal(gradients, expected_gradients)
 
 
 def test_layers_of_one_size_share_their_compiled_kernels():

@@ -4,7 +4,8 @@ What makes them quick, each found by measuring (`benchmarks/recurrent.py`):
 
 - XLA fuses what a step does between its products, but compiles for static shapes. So the compiled kernel holds `CHUNK`
   steps, is told how many of them to run, and a `tf.while_loop` runs the kernel: one compilation for a batch size and a
-  number of units, at any length.
+  number of units, at any length. Where the graph knows that there are fewer steps, the kernel holds fewer: a decoder of
+  two steps keeps no room for 48.
 - The products that need no previous step (input projection, gradients of inputs and weights) are TensorFlow's own, one
   for a chunk: fast, and smaller than for the whole sequence, of which only what the gradient needs is kept. The bias is
   added within the kernel: with it, TensorFlow would take another product, which is slower by a quarter.
@@ -104,14 +105,16 @@ def _where(valid: Any, new: Any, old: Any) -> Any:
 
 
 def _compiled_loop(step: Any, state: Any, reads: Any, length: Any, dtype: Any, writes: Any, reverse: bool) -> Any:
-    """`step(rows, state) -> (state, rows)` over the first `length` of CHUNK steps: the last state, and what it wrote.
+    """`step(rows, state) -> (state, rows)` over the first `length` steps of a chunk: the last state, and what it wrote.
 
-    An array holds one thing or several, CHUNK rows of each one after the other; `writes` says how many each array gets.
-    XLA sets up arrays of equal shape by copying the first, and large ones in another thread: one for all is quicker.
+    An array holds one thing or several, a chunk's rows of each one after the other (the first of `reads` holds one);
+    `writes` says how many each array gets. XLA sets up arrays of equal shape by copying the first, and large ones in
+    another thread: one for all is quicker.
     """
+    chunk = reads[0].shape[0]
     arrays = [tf.TensorArray(values.dtype, values.shape[0]).unstack(values) for values in reads]
-    sources = [(array, start) for array, v in zip(arrays, reads, strict=True) for start in range(0, v.shape[0], CHUNK)]
-    targets = [(which, part * CHUNK) for which, parts in enumerate(writes) for part in range(parts)]
+    sources = [(array, start) for array, v in zip(arrays, reads, strict=True) for start in range(0, v.shape[0], chunk)]
+    targets = [(which, part * chunk) for which, parts in enumerate(writes) for part in range(parts)]
 
     def body(count: Any, state: Any, written: Any) -> Any:
         row = length - 1 - count if reverse else count
@@ -121,9 +124,9 @@ def _compiled_loop(step: Any, state: Any, reads: Any, length: Any, dtype: Any, w
             written[which] = written[which].write(start + row, values)
         return count + 1, state, written
 
-    written = [tf.TensorArray(dtype, parts * CHUNK) for parts in writes]
+    written = [tf.TensorArray(dtype, parts * chunk) for parts in writes]
     _, state, written = tf.while_loop(
-        lambda count, *_: count < length, body, (0, state, written), maximum_iterations=CHUNK
+        lambda count, *_: count < length, body, (0, state, written), maximum_iterations=chunk
     )
     return state, [array.stack() for array in written]
 
@@ -176,15 +179,15 @@ def _kernels(name: str, reverse: bool) -> Any:
     return forward, backward
 
 
-def _chunk(values: Any, index: Any) -> Any:
-    """Rows of chunk `index`: a view, not a copy."""
-    return values[index * CHUNK : (index + 1) * CHUNK]
+def _chunk_of(steps: int | None) -> int:
+    """Steps of a chunk: fewer than `CHUNK` (1, 2, 4, 8, ...) where it is known that there are no more."""
+    return CHUNK if steps is None else min(CHUNK, 1 << max(steps - 1, 0).bit_length())
 
 
-def _filled(rows: Any) -> Any:
-    """The rows filled up to CHUNK with zeros (False)."""
-    rows = tf.pad(rows, [[0, CHUNK - tf.shape(rows)[0]]] + [[0, 0]] * (len(rows.shape) - 1))
-    return tf.ensure_shape(rows, (CHUNK, *rows.shape[1:]))
+def _filled(rows: Any, chunk: int) -> Any:
+    """The rows filled up to `chunk` with zeros (False)."""
+    rows = tf.pad(rows, [[0, chunk - tf.shape(rows)[0]]] + [[0, 0]] * (len(rows.shape) - 1))
+    return tf.ensure_shape(rows, (chunk, *rows.shape[1:]))
 
 
 def _merge(values: Any) -> Any:
@@ -214,9 +217,12 @@ def _differentiable(name: str, reverse: bool) -> Any:
     @tf.custom_gradient
     def run(x: Any, valid: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
         low, dtype, units = x.dtype, recurrent_kernel.dtype, recurrent_kernel.shape[0]
-        steps, batch = tf.shape(x)[0], tf.shape(x)[1]
-        num_chunks = (steps + CHUNK - 1) // CHUNK
+        steps, batch, chunk = tf.shape(x)[0], tf.shape(x)[1], _chunk_of(x.shape[0])
+        num_chunks = (steps + chunk - 1) // chunk
         multiplied, num_kept = tf.cast(kernel, low), cell.num_saved + len(state) - 1
+
+        def part(values: Any, index: Any) -> Any:  # a view, not a copy
+            return values[index * chunk : (index + 1) * chunk]
 
         def array(size: Any = num_chunks, dtype: Any = dtype) -> Any:
             return tf.TensorArray(dtype, size, infer_shape=False, clear_after_read=False)
@@ -227,11 +233,17 @@ def _differentiable(name: str, reverse: bool) -> Any:
 
         def forward(count: Any, state: Any, states: Any, saved: Any) -> Any:
             index = num_chunks - 1 - count if reverse else count
-            rows = _chunk(x, index)
+            rows = part(x, index)
             length = tf.shape(rows)[0]
             projected = _split(tf.cast(tf.matmul(_merge(rows), multiplied), dtype), rows)
             values, kept, state = forward_kernel(
-                _filled(projected), _filled(_chunk(valid, index)), length, state, bias, recurrent_kernel, recurrent_bias
+                _filled(projected, chunk),
+                _filled(part(valid, index), chunk),
+                length,
+                state,
+                bias,
+                recurrent_kernel,
+                recurrent_bias,
             )
             return count + 1, state, states.write(index + after, values[:length]), saved.write(index, kept)
 
@@ -244,20 +256,20 @@ def _differentiable(name: str, reverse: bool) -> Any:
 
             def backward(count: Any, d_state: Any, totals: Any, dx: Any, d_kernel: Any, d_recurrent_kernel: Any) -> Any:
                 index = count if reverse else num_chunks - 1 - count
-                rows, before = _chunk(x, index), _chunk(states[earlier : earlier + steps], index)
-                kept = tf.ensure_shape(saved.read(index), (num_kept * CHUNK, state[0].shape[0], units))
+                rows, before = part(x, index), part(states[earlier : earlier + steps], index)
+                kept = tf.ensure_shape(saved.read(index), (num_kept * chunk, state[0].shape[0], units))
                 length = tf.shape(rows)[0]
                 written, d_state, totals = backward_kernel(
-                    _filled(_chunk(d_outputs, index)),
-                    _filled(_chunk(valid, index)),
+                    _filled(part(d_outputs, index), chunk),
+                    _filled(part(valid, index), chunk),
                     length,
-                    _filled(before),
+                    _filled(before, chunk),
                     kept,
                     d_state,
                     totals,
                     transposed,
                 )
-                starts = range(0, cell.num_written * CHUNK, CHUNK)
+                starts = range(0, cell.num_written * chunk, chunk)
                 written = [tf.cast(_merge(written[start : start + length]), low) for start in starts]
                 low_a, low_r, low_before = written[0], written[-1], tf.cast(_merge(before), low)
                 return (
