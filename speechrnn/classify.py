@@ -13,6 +13,7 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.manifest import Example
+from speechrnn.protocols import what_is
 from speechrnn.transcribe import read_whole
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def loaded(model: Any, path: str | os.PathLike[str] | None = None) -> Classifier
         model, path = runtime.load_any(model), model
     if not is_classifier(model):
         name = "The model" if path is None else os.fspath(path)
-        raise ValueError(f"{name}: must be a classifier. Received: a recogniser, see `speechrnn transcribe`.")
+        raise ValueError(f"{name}: must be a classifier. Received: {what_is(model)}.")
     return model
 
 

@@ -54,11 +54,71 @@ class Classifier(Protocol):
         """For each float32 `(samples[, channels])` signal, float32 `(classes,)` or `(frames, classes)`."""
 
 
+class ForecastModel(Protocol):
+    """What forecasting needs of a model, whatever runs it."""
+
+    @property
+    def sample_rate(self) -> float:
+        """Samples per second that series must have."""
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of a series `(samples, channels)`."""
+
+    @property
+    def context(self) -> int:
+        """Samples that a forecast is made from."""
+
+    @property
+    def horizon(self) -> int:
+        """Samples that are forecast."""
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """What is forecast of each sample, rising, in (0, 1)."""
+
+    @property
+    def median(self) -> int:
+        """Index of the quantile that is nearest to one half."""
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Standard deviation of each channel in the training series, float32 `(channels,)`."""
+
+    def forecast(self, signals: Sequence[np.ndarray]) -> np.ndarray:
+        """For float32 `(samples, channels)` series, float32 `(series, horizon, channels, quantiles)`."""
+
+
+def what_is(model: object) -> str:
+    """What kind of model one is, and the verb that runs it, for an error."""
+    for method, words in _KINDS.items():
+        if hasattr(model, method):
+            return words
+    return f"a {type(model).__name__}"
+
+
+_KINDS = {
+    "probabilities": "a classifier, see `speechrnn classify`",
+    "forecast": "a forecaster, see `speechrnn forecast`",
+    "logits": "a recogniser, see `speechrnn transcribe`",
+}
+
+
+def nearest_half(quantiles: Sequence[float]) -> int:
+    """Index of the quantile that is nearest to one half: the forecast, where one number is wanted.
+
+    Example:
+    >>> nearest_half((0.1, 0.5, 0.9))
+    1
+    """
+    return int(np.abs(np.asarray(quantiles) - 0.5).argmin())
+
+
 def check_signals(signals: Sequence[np.ndarray], channels: int | None, shortest: int | None) -> None:
-    """Refuse signals that a classifier cannot take.
+    """Refuse signals that a classifier or a forecaster cannot take.
 
     Args:
-        signals: What is to be classified.
+        signals: What is to be classified, or forecast.
         channels: Of a signal `(samples, channels)`; None for `(samples,)`.
         shortest: Fewest samples for an answer; None where there may be none.
 

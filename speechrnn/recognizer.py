@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from speechrnn import bundle, networks
 from speechrnn.classifier import SequenceClassifier
+from speechrnn.forecaster import Forecaster
 from speechrnn.losses import CTC, required_frames
 from speechrnn.protocols import Recognizer
 from speechrnn.text import Vocabulary
@@ -183,16 +184,16 @@ def _recogniser(model: keras.Model, path: str | os.PathLike[str]) -> SpeechRecog
 
 
 def load_bundle(path: str | os.PathLike[str]) -> bundle.Bundle:
-    """Read a recogniser or a `SequenceClassifier` from its `.keras` file, as `load` does.
+    """Read a recogniser, a `SequenceClassifier` or a `Forecaster` from its `.keras` file, as `load` does.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not whole, or holds neither.
+        ValueError: The file is not whole, or holds none of them.
     """
     model = load_any(path)
-    return model if isinstance(model, SequenceClassifier) else _recogniser(model, path)
+    return model if isinstance(model, SequenceClassifier | Forecaster) else _recogniser(model, path)
 
 
 def load_any(path: str | os.PathLike[str]) -> keras.Model:
-    """Read any model from its `.keras` file, a recogniser, a `SequenceClassifier` or another; see `bundle.read`."""
+    """Read any model from its `.keras` file, of whatever kind; see `bundle.read`."""
     return bundle.read(path)

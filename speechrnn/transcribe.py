@@ -16,6 +16,7 @@ from speechrnn import audio, decoding
 from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.long_audio import Joiner, Piece, cut
 from speechrnn.manifest import Example
+from speechrnn.protocols import what_is
 from speechrnn.transcript import Transcript, Word, spell
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
 
     found: Any = runtime.load(DEFAULT_MODEL if model is None else model)
     if not hasattr(found, "vocabulary"):
-        raise ValueError(f"{model}: must hold a recogniser. Received: a classifier, see `speechrnn classify`.")
+        raise ValueError(f"{model}: must hold a recogniser. Received: {what_is(found)}.")
     return found
 
 

@@ -20,8 +20,8 @@ from speechrnn.cli.declared import summary
 from speechrnn.faults import suggestion
 
 VERBS = (
-    "prepare", "download", "check-manifest", "train", "transcribe", "stream", "classify", "evaluate", "report", "align",
-    "lm", "calibrate", "export", "doctor",
+    "prepare", "download", "check-manifest", "train", "transcribe", "stream", "classify", "forecast", "evaluate",
+    "report", "align", "lm", "calibrate", "export", "doctor",
 )  # fmt: skip
 
 DONE, SOME_FAILED, NOTHING_DONE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
@@ -83,7 +83,7 @@ def _usage() -> str:
     lines = [
         "usage: speechrnn VERB ...",
         "",
-        "Train small recognisers of speech and classifiers of signals, run them, and measure their errors.",
+        "Train small recognisers of speech, classifiers and forecasters of signals, run them, measure their errors.",
         "",
         "verbs:",
         *(f"  {verb:15} {summary(_module(verb))}" for verb in VERBS),

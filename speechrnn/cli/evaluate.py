@@ -1,4 +1,4 @@
-"""Measure the errors of a recogniser or a classifier on a manifest."""
+"""Measure the errors of a recogniser, a classifier or a forecaster on a manifest."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from speechrnn.manifest import Example
 
 _FUNCTION = "speechrnn.evaluate:evaluate"
 _CLASSES = "speechrnn.classification.evaluation:evaluate_classifier"
+_FORECASTS = "speechrnn.forecasting:evaluate_forecaster"
 _SKIP = ("model", "examples", "decoder", "faults", "progress")
 
 _EPILOG = """\
 Of a recogniser, word and character error rates come from counts summed over all utterances; of a classifier, accuracy,
 macro-F1, and each class's sensitivity and positive predictive value from counts summed over all records or frames. The
 interval is a 95 % bootstrap over utterances or records, and over speakers or subjects where the manifest names two or
-more.
+more. Of a forecaster, absolute and squared error over all windows, in standard deviations of its training series; the
+interval is over blocks of windows.
 
-What cannot be read or has no text or class is named on standard error, is in none of the figures, and makes the exit
-code 1.
+What cannot be read, is too short, or has no text or class is named on standard error, is in none of the figures, and
+makes the exit code 1.
 """
 
 
@@ -36,8 +38,8 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    terminal.add_recogniser(made, also=" or classifier")
-    made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts or classes")
+    terminal.add_recogniser(made, also=", classifier or forecaster")
+    made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts or classes, or of series")
     made.add_argument("--json", action="store_true", help="the whole report as one JSON object")
     made.add_argument("--details", action="store_true", help="with --json: every utterance or record with its answer")
     made.add_argument(
@@ -47,6 +49,7 @@ def parser() -> Parser:
     add_options(made, _FUNCTION, title="evaluation", prefix="evaluation", skip=_SKIP)
     own = (*_SKIP, *(option.name for option in declaration(_FUNCTION).options))
     add_options(made, _CLASSES, title="evaluation of a classifier", prefix="classes", skip=own)
+    add_options(made, _FORECASTS, title="evaluation of a forecaster", prefix="forecasts", skip=(*own, "batch_size"))
     decoding.add(made)
     return made
 
@@ -62,8 +65,9 @@ def run(words: list[str]) -> int:
         with terminal.progress(len(examples), "examples") as progress:
             model = terminal.load_any(arguments.model)
             from speechrnn.classify import is_classifier
+            from speechrnn.forecasting import is_forecaster
 
-            work = _classes if is_classifier(model) else _texts
+            work = _classes if is_classifier(model) else _series if is_forecaster(model) else _texts
             found, show = work(made, arguments, model, examples, {"faults": faults, "progress": progress})
         for fault in faults:
             terminal.name_fault(fault)
@@ -82,9 +86,8 @@ def _texts(
 ) -> tuple[dict[str, Any], Callable[[Any], None]]:
     from speechrnn import evaluate
 
-    _refuse(made, set(collect(arguments, _CLASSES)), "a classifier")
-    decoder = decoding.chosen(arguments, model.vocabulary)
-    report = evaluate.evaluate(model, examples, decoder=decoder, **to, **collect(arguments, _FUNCTION))
+    options = _options(made, arguments, "a recogniser")
+    report = evaluate.evaluate(model, examples, decoder=decoding.chosen(arguments, model.vocabulary), **to, **options)
     return report.to_dict(utterances=arguments.details), lambda console: evaluate.print_report(
         report, console, per_speaker=arguments.per_subject
     )
@@ -95,16 +98,39 @@ def _classes(
 ) -> tuple[dict[str, Any], Callable[[Any], None]]:
     from speechrnn import classification
 
-    given = collect(arguments, _FUNCTION)
-    seed = {"seed": given.pop("seed")} if "seed" in given else {}
-    _refuse(made, {*given, *decoding.given(arguments)}, "a recogniser")
-    report = classification.evaluate_classifier(model, examples, **to, **seed, **collect(arguments, _CLASSES))
+    options = _options(made, arguments, "a classifier")
+    report = classification.evaluate_classifier(model, examples, **to, **options)
     return report.to_dict(records=arguments.details), lambda console: classification.print_report(
         report, console, per_subject=arguments.per_subject
     )
 
 
-def _refuse(made: Parser, given: set[str], kind: str) -> None:
-    """An option that would change nothing is an error."""
-    if given:
-        made.error(f"--{min(given).replace('_', '-')} is for {kind}, and MODEL is not one.")
+def _series(
+    made: Parser, arguments: argparse.Namespace, model: Any, examples: Sequence[Example], to: dict[str, Any]
+) -> tuple[dict[str, Any], Callable[[Any], None]]:
+    from speechrnn import forecasting
+
+    options = _options(made, arguments, "a forecaster")
+    for name in ("details", "per_subject"):
+        if getattr(arguments, name):
+            made.error(f"--{name.replace('_', '-')} is not for a forecaster.")
+    report = forecasting.evaluate_forecaster(model, examples, **to, **options)
+    names = next((e.extra["channels"] for e in examples if "channels" in e.extra), ())
+    return report.to_dict(), lambda console: forecasting.print_report(report, names, console)
+
+
+_KINDS = {"a recogniser": _FUNCTION, "a classifier": _CLASSES, "a forecaster": _FORECASTS}
+"""Where the options of each kind of model are declared."""
+
+
+def _options(made: Parser, arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
+    """The options that were given for one kind of model; one that would change nothing is an error."""
+    given = {other: collect(arguments, reference) for other, reference in _KINDS.items()}
+    of_all = {name: given["a recogniser"].pop(name) for name in ("seed",) if name in given["a recogniser"]}
+    foreign = {other: set(options) for other, options in given.items() if other != kind}
+    if kind != "a recogniser":
+        foreign["a recogniser"] |= set(decoding.given(arguments))
+    for other, names in foreign.items():
+        if names:
+            made.error(f"--{min(names).replace('_', '-')} is for {other}, and MODEL is not one.")
+    return {**given[kind], **of_all}

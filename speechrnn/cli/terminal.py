@@ -174,7 +174,7 @@ def load_model(path: str | None) -> Session | StreamingSession:
 
 
 def load_any(path: str) -> Any:
-    """The recogniser or classifier in a file, as a session.
+    """The recogniser, classifier or forecaster in a file, as a session.
 
     Raises:
         FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.

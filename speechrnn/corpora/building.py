@@ -202,6 +202,24 @@ def find_audio(stem: str | os.PathLike[str], suffixes: Iterable[str]) -> Path:
     raise FileNotFoundError(f"{stem}: there is no such recording with any of the endings {', '.join(suffixes)}.")
 
 
+def find_tables(folder: str | os.PathLike[str]) -> list[Path]:
+    """The tables in a folder and its folders, by name; or the one table that was named.
+
+    Raises:
+        FileNotFoundError: There is neither.
+        ValueError: The folder has none.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder or table.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
+    if not paths:
+        raise ValueError(f"{folder}: has no .csv, .tsv or .parquet.")
+    return paths
+
+
 def need_folder(folder: str | os.PathLike[str], hint: str) -> Path:
     """The folder as a path.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from speechrnn import signals
-from speechrnn.corpora.building import Draft, build
+from speechrnn.corpora.building import Draft, build, find_tables
 from speechrnn.faults import Faults, data_error, suggestion
 from speechrnn.files import refuse_existing
 from speechrnn.manifest import Example
@@ -59,7 +59,7 @@ def prepare(
     refuse_existing(Path(out, "train.jsonl"), overwrite=overwrite)
     found = Faults() if faults is None else faults
     records: list[_Labelled] = []
-    for path in _paths(Path(folder)):
+    for path in find_tables(folder):
         try:
             for record in _records(path, label_column, group, rate, channels):
                 there = Path(out, "records", f"{record.name}.npz")
@@ -77,17 +77,6 @@ def prepare(
         {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
         test_fraction=test_fraction, seed=seed, progress=progress,
     )  # fmt: skip
-
-
-def _paths(folder: Path) -> list[Path]:
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: there is no such folder or table.")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
-    if not paths:
-        raise ValueError(f"{folder}: has no .csv, .tsv or .parquet.")
-    return paths
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
-"""Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames, pooling."""
+"""Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames, segments,
+pooling.
+"""
 
 from speechrnn.layers.initial import ChronoBias
 from speechrnn.layers.look_ahead import LookAhead
 from speechrnn.layers.masking import LengthMask, ZeroPadding, zero_padding
 from speechrnn.layers.pooling import AttentionPooling, MaskedPooling
 from speechrnn.layers.recurrent import GRU, LSTM, ExecutionPath, SimpleRNN, execution_path
+from speechrnn.layers.segments import FutureSegments, LastSegments
 from speechrnn.layers.subsampling import StackFrames
 
 __all__ = [
@@ -13,6 +16,8 @@ __all__ = [
     "AttentionPooling",
     "ChronoBias",
     "ExecutionPath",
+    "FutureSegments",
+    "LastSegments",
     "LengthMask",
     "LookAhead",
     "MaskedPooling",

@@ -1,13 +1,17 @@
-"""Losses: CTC with a length for every row, and those of classifiers."""
+"""Losses: CTC with a length for every row, and those of classifiers and of forecasters."""
 
 from speechrnn.losses.classes import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
 from speechrnn.losses.connectionist import CTC, consistency, ctc, required_frames
+from speechrnn.losses.quantiles import QuantileLoss, check_quantiles, pinball
 
 __all__ = [
     "CTC",
     "ClassLoss",
+    "QuantileLoss",
+    "check_quantiles",
     "consistency",
     "ctc",
+    "pinball",
     "required_frames",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",

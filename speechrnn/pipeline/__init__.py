@@ -1,4 +1,6 @@
-"""From a manifest to padded batches: `batches` is the entry point, `plan_of` tells what a dataset will do."""
+"""From a manifest to padded batches: `batches` is the entry point, for forecasts `windows`; `plan_of` tells what a
+dataset will do.
+"""
 
 import lazy_loader as _lazy
 
@@ -14,8 +16,14 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "planning",
         "records",
         "selection",
+        "series",
         "targets",
         "tfio",
+        "windowing",
     ],
-    submod_attrs={"dataset": ["EpochOrder", "Plan", "batches", "plan_of", "write_tfrecords"]},
+    submod_attrs={
+        "dataset": ["EpochOrder", "Plan", "batches", "plan_of", "write_tfrecords"],
+        "series": ["windows"],
+        "windowing": ["WindowPlan", "plan_windows"],
+    },
 )

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submodules=[
         "classifier_session",
         "export",
+        "forecaster_session",
         "frontend",
         "graph",
         "language",
@@ -19,6 +20,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "onnxfile",
         "pooling",
         "rescoring",
+        "segments",
         "session",
         "steps",
         "streaming",
@@ -26,8 +28,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     ],
     submod_attrs={
         "classifier_session": ["ClassifierSession"],
+        "forecaster_session": ["ForecasterSession"],
         "language": ["LanguageSession"],
-        "loading": ["load", "load_any", "load_classifier"],
+        "loading": ["load", "load_any", "load_classifier", "load_forecaster"],
         "session": ["Session"],
         "streaming": ["StreamingSession"],
     },

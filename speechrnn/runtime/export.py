@@ -6,18 +6,21 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import onnx
 
 import speechrnn
 from speechrnn.bundle import Bundle
 from speechrnn.classifier import SequenceClassifier
 from speechrnn.files import refuse_existing, replacing
+from speechrnn.forecaster import Forecaster
 from speechrnn.language import LanguageModel
 from speechrnn.recognizer import SpeechRecognizer, load_any, load_bundle
-from speechrnn.runtime import classifier_session, frontend, network, onnxfile, steps
+from speechrnn.runtime import classifier_session, forecaster_session, frontend, network, onnxfile, steps
 from speechrnn.runtime.graph import Graph
 from speechrnn.runtime.language_export import language_bytes
 from speechrnn.runtime.streaming import KIND
@@ -36,10 +39,10 @@ def export(
     streaming: bool = False,
     overwrite: bool = False,
 ) -> str:
-    """Write a recogniser, a classifier or a recurrent language model for other programs.
+    """Write a recogniser, a classifier, a forecaster or a recurrent language model for other programs.
 
     Args:
-        model: The model, or the path of its .keras file; classifiers and language models become an .onnx only.
+        model: The model, or the path of its .keras file; all but recognisers become an .onnx only.
         out: The file (for a SavedModel the folder) to write; None takes the model's name with another ending.
         to: Format: onnx (one file, run by ONNX Runtime), savedmodel (a folder for TensorFlow Serving) or litert (a
             .tflite of one step for small devices, of models that can stream).
@@ -54,7 +57,7 @@ def export(
 
     Raises:
         FileExistsError: It exists and `overwrite` is false.
-        ValueError: A layer of the network cannot be written; it is named. Or the format is not for classifiers.
+        ValueError: A layer of the network cannot be written; it is named. Or the format is not for this kind of model.
     """
     if to not in _ENDINGS:
         raise ValueError(f"`to` must be one of {', '.join(_ENDINGS)}. Received: {to!r}.")
@@ -74,7 +77,8 @@ def export(
     elif to == "onnx" and not streaming:
         content = onnx_bytes(loaded, int8=int8)
     elif not isinstance(loaded, SpeechRecognizer):
-        raise ValueError(f"A classifier can be written to onnx as a whole only. Received: {to=}, {streaming=}.")
+        noun = type(loaded).__name__
+        raise ValueError(f"A {noun} can be written to onnx as a whole only. Received: {to=}, {streaming=}.")
     elif to == "litert":
         from speechrnn.runtime.litert import litert_bytes
 
@@ -87,41 +91,95 @@ def export(
 
 
 def onnx_bytes(model: Bundle, *, int8: bool = False) -> bytes:
-    """The whole recogniser or classifier as the content of an `.onnx` file.
+    """The whole recogniser, classifier or forecaster as the content of an `.onnx` file.
 
-    Inputs are `signal` float32 `(batch, samples)`, or `(batch, samples, channels)` of a classifier of channels, and
-    `length` int32 `(batch,)`. Outputs are, of a recogniser, `logits` float32 `(batch, frames, vocabulary)`; of a
-    classifier `probabilities` float32 `(batch, classes)`, or `(batch, frames, classes)`; and of both `frames` int32
-    `(batch,)`, the valid frames of each row. What stands in the padding of `signal` has no influence, and the padding
-    of the outputs is zeros.
+    Inputs are `signal` float32 `(batch, samples)`, or `(batch, samples, channels)` of a model of channels, and `length`
+    int32 `(batch,)`. Outputs are, of a recogniser, `logits` float32 `(batch, frames, vocabulary)`; of a classifier
+    `probabilities` float32 `(batch, classes)`, or `(batch, frames, classes)`; of both `frames` int32 `(batch,)`, the
+    valid frames of each row; of a forecaster `forecast` float32 `(batch, horizon, channels, quantiles)`. What stands in
+    the padding of `signal` has no influence, and the padding of the outputs is zeros.
     """
+    kind = _kind_of(model)
     graph = Graph(model.name)
     shape = ("batch", "samples") if model.channels is None else ("batch", "samples", model.channels)
     signal = graph.input("signal", "float32", shape)
     length = graph.input("length", "int32", ("batch",))
     features, frames = frontend.write_features(graph, model.features, signal, length)
-    (logits,) = network.write_network(graph, model.network, [features, frames])
-    with graph.scope("frames"):
-        stride = graph.constant(model.stride, "int32")
-        rounded = graph.add("Add", frames, graph.constant(model.stride - 1, "int32"))
-        valid = graph.add("Div", rounded, stride)
-    if isinstance(model, SequenceClassifier):
-        kind = classifier_session.KIND
-        _give_probabilities(graph, model, logits, valid)
-    else:
-        kind = "recognizer"
-        graph.output(logits, "logits", "float32", ("batch", "frames", len(model.vocabulary)))
-    graph.output(valid, "frames", "int32", ("batch",))
-    written = graph.model(metadata(model, kind=kind))
+    (outputs,) = network.write_network(graph, model.network, [features, frames])
+    kind.give(graph, model, outputs, frames)
+    written = graph.model(metadata(model, kind=kind.name))
     return (quantised(written) if int8 else written).SerializeToString()
 
 
+class _Kind(NamedTuple):
+    """How models of one class are written."""
+
+    name: str
+    give: Callable[[Graph, Any, str, str], None]
+    """`give(graph, model, outputs, frames)` gives out what the network's outputs amount to."""
+    about: Callable[[Any], dict[str, Any]]
+    """What only models of this kind have in their metadata."""
+
+
+def _kind_of(model: Bundle) -> _Kind:
+    return next(kind for bundle, kind in _KINDS.items() if isinstance(model, bundle))
+
+
+def _give_logits(graph: Graph, model: SpeechRecognizer, logits: str, frames: str) -> None:
+    graph.output(logits, "logits", "float32", ("batch", "frames", len(model.vocabulary)))
+    graph.output(_valid(graph, model, frames), "frames", "int32", ("batch",))
+
+
 def _give_probabilities(graph: Graph, model: SequenceClassifier, logits: str, frames: str) -> None:
+    valid = _valid(graph, model, frames)
     found = graph.add("Sigmoid", logits) if model.task == "multi" else graph.add("Softmax", logits, axis=-1)
     if model.per_frame:
-        found = graph.zero_padding(found, graph.length_mask(frames, graph.dimension(found, 1)), 3)
+        found = graph.zero_padding(found, graph.length_mask(valid, graph.dimension(found, 1)), 3)
     shape = ("batch", "frames") if model.per_frame else ("batch",)
     graph.output(found, "probabilities", "float32", (*shape, len(model.classes)))
+    graph.output(valid, "frames", "int32", ("batch",))
+
+
+def _give_forecast(graph: Graph, model: Forecaster, standard: str, frames: str) -> None:
+    count = len(model.quantiles)
+    found, _ = graph.add_many("TopK", standard, np.array([count]), outputs=2, axis=-1, largest=0, sorted=1)
+    if model.features.normalize is not None:
+        mean = np.asarray(model.features.mean, np.float32)
+        found = graph.add("Add", graph.add("Mul", found, model.scale[:, None]), mean[:, None])
+    graph.output(found, "forecast", "float32", ("batch", model.horizon, model.channels, count))
+
+
+def _valid(graph: Graph, model: Bundle, frames: str) -> str:
+    """Frames of the outputs."""
+    with graph.scope("frames"):
+        rounded = graph.add("Add", frames, graph.constant(model.stride - 1, "int32"))
+        return graph.add("Div", rounded, graph.constant(model.stride, "int32"))
+
+
+_KINDS: dict[type[Bundle], _Kind] = {
+    SpeechRecognizer: _Kind("recognizer", _give_logits, lambda model: {"vocabulary": model.vocabulary.get_config()}),
+    SequenceClassifier: _Kind(
+        classifier_session.KIND,
+        _give_probabilities,
+        lambda model: {
+            "classes": list(model.classes),
+            "task": model.task,
+            "per_frame": model.per_frame,
+            "channels": model.channels,
+        },
+    ),
+    Forecaster: _Kind(
+        forecaster_session.KIND,
+        _give_forecast,
+        lambda model: {
+            "channels": model.channels,
+            "context": model.context,
+            "horizon": model.horizon,
+            "quantiles": list(model.quantiles),
+            "scale": model.scale.tolist(),
+        },
+    ),
+}
 
 
 def step_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
@@ -133,16 +191,10 @@ def step_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
 
 def metadata(model: Bundle, **more: Any) -> dict[str, str]:
     """What a runtime must know of a model, as an ONNX file keeps it: names with a prefix, and JSON."""
-    of_kind: dict[str, Any]
-    if isinstance(model, SequenceClassifier):
-        of_kind = {"classes": list(model.classes), "task": model.task, "per_frame": model.per_frame}
-        of_kind["channels"] = model.channels
-    else:
-        of_kind = {"vocabulary": model.vocabulary.get_config()}
     known = {
         "format_version": onnxfile.FORMAT_VERSION,
         "version": speechrnn.__version__,
-        **of_kind,
+        **_kind_of(model).about(model),
         "sample_rate": model.sample_rate,
         "frame_period": model.frame_period,
         "stride": model.stride,

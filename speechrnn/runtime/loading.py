@@ -1,4 +1,4 @@
-"""Any recogniser as a session: an `.onnx` as it is, a `.keras` exported once and kept in the user's cache."""
+"""Any model as a session: an `.onnx` as it is, a `.keras` exported once and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from speechrnn.files import replacing
 from speechrnn.runtime import onnxfile
 from speechrnn.runtime.classifier_session import KIND as CLASSIFIER
 from speechrnn.runtime.classifier_session import ClassifierSession
+from speechrnn.runtime.forecaster_session import KIND as FORECASTER
+from speechrnn.runtime.forecaster_session import ForecasterSession
 from speechrnn.runtime.litert_session import LiteRtSession, is_litert
 from speechrnn.runtime.session import Session
 from speechrnn.runtime.streaming import KIND, StreamingSession
@@ -75,26 +77,46 @@ def load_classifier(path: str | os.PathLike[str], *, threads: int | None = None)
     return ClassifierSession(kept(path) if is_keras(path) else path, threads=threads)
 
 
-def load_any(
-    path: str | os.PathLike[str], *, threads: int | None = None
-) -> Session | StreamingSession | ClassifierSession:
-    """As `load`, for a recogniser or a classifier, whichever the file holds.
+def load_forecaster(path: str | os.PathLike[str], *, threads: int | None = None) -> ForecasterSession:
+    """As `load`, for a forecaster.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is neither, or has a layer that cannot be exported.
+        ValueError: The file is no forecaster, or has a layer that cannot be exported.
+        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
+    """
+    path = os.fspath(path)
+    return ForecasterSession(kept(path) if is_keras(path) else path, threads=threads)
+
+
+def load_any(
+    path: str | os.PathLike[str], *, threads: int | None = None
+) -> Session | StreamingSession | ClassifierSession | ForecasterSession:
+    """As `load`, for a recogniser, a classifier or a forecaster, whichever the file holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is none of them, or has a layer that cannot be exported.
         ModuleNotFoundError: It must be exported and TensorFlow is not installed.
     """
     path = os.fspath(path)
     if not is_keras(path):
-        return (load_classifier if kind_of(path) == CLASSIFIER else load)(path, threads=threads)
+        return _SESSIONS.get(kind_of(path), load)(path, threads=threads)
     content = kept(path)  # read and hashed once
     kind = onnxfile.read(content).metadata.get("kind")
-    return (ClassifierSession if kind == CLASSIFIER else Session)(content, threads=threads)
+    return _SESSIONS.get(str(kind), Session)(content, threads=threads)
+
+
+_SESSIONS: dict[str, Callable[..., ClassifierSession | ForecasterSession]] = {
+    CLASSIFIER: ClassifierSession,
+    FORECASTER: ForecasterSession,
+}
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """What a model file holds, as its export says: "classifier", "recognizer" or another kind; exports a `.keras`.
+    """What a model file holds, as its export says: "classifier", "forecaster", "recognizer" or another kind.
+
+    A `.keras` is exported first.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -113,7 +135,7 @@ def kept(path: str, *, streaming: bool = False, exported: Callable[[str], bytes]
     Args:
         path: The file.
         streaming: Of a recogniser, the graph of one step.
-        exported: Makes the export of a file that is neither recogniser nor classifier.
+        exported: Makes the export of a file that is no recogniser, classifier or forecaster.
     """
     kept = cached(path, streaming=streaming)
     if kept.exists():

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from speechrnn.runtime import operations, pooling, recurrent, writers  # noqa: F401 - each registers what it can write
+from speechrnn.runtime import operations, pooling, recurrent, segments, writers  # noqa: F401 - each registers what it can write
 from speechrnn.runtime.graph import Graph
 from speechrnn.runtime.registry import Tensor, Writer, writer_of
 

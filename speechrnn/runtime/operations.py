@@ -120,6 +120,25 @@ def _transpose(graph: Graph, operation: Any, x: Tensor) -> str:
     return graph.add("Transpose", x.name, perm=list(operation.axes or range(x.rank)[::-1]))
 
 
+@writes("Reshape")
+def _reshape(graph: Graph, operation: Any, x: Tensor) -> str:
+    return graph.add("Reshape", x.name, np.array(operation.newshape))
+
+
+@writes("Repeat")
+def _repeat(graph: Graph, operation: Any, x: Tensor) -> str:
+    """Each entry of an axis `repeats` times over."""
+    if operation.axis is None or not isinstance(operation.repeats, int):
+        raise cannot(operation, "it must repeat along one axis, by one whole number")
+    axis = operation.axis % x.rank
+    after = list(x.shape[axis + 1 :])
+    if None in after:
+        raise cannot(operation, f"the sizes behind the axis that it repeats must be known. Received: {x.shape}")
+    times = [operation.repeats if position == axis + 1 else 1 for position in range(x.rank + 1)]
+    tiled = graph.add("Tile", graph.unsqueeze(x.name, axis + 1), np.array(times))
+    return graph.add("Reshape", tiled, np.array([*[0] * axis, -1, *after]))
+
+
 @writes("Where")
 def _where(graph: Graph, operation: Any, condition: Tensor, x1: Any, x2: Any) -> str:
     return graph.add("Where", condition.name, *_pair(x1, x2))

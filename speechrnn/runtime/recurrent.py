@@ -79,16 +79,20 @@ def recurrent_node(
 @writes(ours.LSTM, ours.GRU, ours.SimpleRNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 def _one_direction(
     graph: Graph, layer: Any, sequence: Tensor, initial_state: Any = None, mask: Tensor | None = None
-) -> str:
-    if initial_state is not None:
-        raise cannot(layer, "an initial state that another layer gives has no ONNX form here")
+) -> str | tuple[str, ...]:
+    given = initial_state if isinstance(initial_state, list | tuple | type(None)) else [initial_state]
+    states = [graph.unsqueeze(state.name, 0) for state in given or ()]
     _check_outputs(layer, layer)
     if layer.go_backwards and layer.return_sequences:
         raise cannot(layer, "go_backwards=True turns its outputs round; use keras.layers.Bidirectional")
-    found = recurrent_node(graph, [layer], time_first(graph, sequence.name), row_lengths(graph, layer, mask))
-    if not layer.return_sequences:
-        return graph.add("Squeeze", found.states[0], np.array([0]))
-    return graph.add("Transpose", graph.add("Squeeze", found.outputs, np.array([1])), perm=[1, 0, 2])
+    found = recurrent_node(graph, [layer], time_first(graph, sequence.name), row_lengths(graph, layer, mask), states)
+    if layer.return_sequences:
+        outputs = graph.add("Transpose", graph.add("Squeeze", found.outputs, np.array([1])), perm=[1, 0, 2])
+    else:
+        outputs = graph.add("Squeeze", found.states[0], np.array([0]))
+    if not layer.return_state:
+        return outputs
+    return outputs, *(graph.add("Squeeze", state, np.array([0])) for state in found.states)
 
 
 @writes(keras.layers.Bidirectional)
@@ -100,6 +104,8 @@ def _bidirectional(
     sides = [layer.forward_layer, layer.backward_layer]
     for side in sides:
         _check_outputs(layer, side)
+        if side.return_state:
+            raise cannot(layer, "return_state=True of two directions has no ONNX form here")
     found = recurrent_node(graph, sides, time_first(graph, sequences.name), row_lengths(graph, layer, mask))
     units = sides[0].units
     if sides[0].return_sequences:
@@ -145,9 +151,8 @@ def _check(side: Any, first: Any) -> None:
 
 
 def _check_outputs(layer: Any, side: Any) -> None:
-    for option in ("return_state", "stateful"):
-        if getattr(side, option):
-            raise cannot(layer, f"{option}=True has no ONNX form here")
+    if side.stateful:
+        raise cannot(layer, "stateful=True has no ONNX form here")
 
 
 def _activations(operator: str, sides: Sequence[Any]) -> dict[str, Any]:

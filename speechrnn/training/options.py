@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from speechrnn.faults import suggestion
 
@@ -46,9 +46,10 @@ class TrainingOptions:
     """How much a classifier's rare classes are repeated: 1 until all are equally frequent, 0 not at all."""
     mixup: float = 0.0
     """Parameter of the Beta distribution of mixup, such as 0.2, for a classifier of whole signals; 0 mixes none."""
-    monitor: Literal["auto", "wer", "loss", "accuracy", "macro_f1"] = "auto"
+    monitor: Literal["auto", "wer", "loss", "accuracy", "macro_f1", "mae", "mse"] = "auto"
     """What decides which epoch is the best, on the validation set: word error rate of a recogniser, accuracy or mean F1
-    of the classes of a classifier, or the loss; by default the word error rate, or the mean F1."""
+    of the classes of a classifier, absolute or squared error of a forecaster, or the loss; by default the word error
+    rate, the mean F1, or a forecaster's loss."""
     patience: int = 0
     """Epochs without a better one after which training stops; 0 trains them all."""
     validate_every: int = 1
@@ -82,7 +83,7 @@ class TrainingOptions:
         _require(0 <= self.balance <= 1, "balance", "in [0, 1]", self.balance)
         for name in ("weight_decay", "clip_norm", "consistency", "patience", "focal", "mixup"):
             _require(getattr(self, name) >= 0, name, "zero or positive", getattr(self, name))
-        known = ("auto", "wer", "loss", "accuracy", "macro_f1")
+        known = get_args(get_type_hints(type(self))["monitor"])
         _require(self.monitor in known, "monitor", f"one of {', '.join(known)}", self.monitor)
         if self.batch_seconds is not None:
             _require(self.batch_seconds > 0, "batch_seconds", "positive", self.batch_seconds)

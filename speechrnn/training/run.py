@@ -55,16 +55,17 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> TrainingRun:
-    """Train a recogniser or a classifier with Keras's `fit`, and save the best one.
+    """Train a recogniser, a classifier or a forecaster with Keras's `fit`, and save the best one.
 
     Beside `out` (say `an4.keras`) a folder `an4.training/` holds the log, the options, the last model and, after every
     epoch, the state: a run that was killed goes on from there with `resume=True` and ends as if it had not been.
     Ctrl-C saves what there is and returns.
 
     Args:
-        model: A `SpeechRecognizer` or a `SequenceClassifier`; it is trained in place and ends with the weights of the
-            last epoch.
-        examples: Examples with a text, or with a label, labels or tags as the classifier's task needs, to learn from.
+        model: A `SpeechRecognizer`, a `SequenceClassifier` or a `Forecaster`; it is trained in place and ends with the
+            weights of the last epoch.
+        examples: Examples with a text, or with a label, labels or tags as the classifier's task needs, to learn from;
+            for a forecaster series, or parts of them, see `pipeline.windows`.
         out: The best model's file, ending in `.keras`.
         valid: Examples of other speakers or subjects that decide which epoch is the best.
         options: How to train.

@@ -1,4 +1,4 @@
-"""Validation: what a model is worth on a dataset of batches, a recogniser or a classifier."""
+"""Validation: what a model is worth on a dataset of batches: a recogniser, a classifier or a forecaster."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ import tensorflow as tf
 from speechrnn import edits, metrics
 from speechrnn.classifier import SequenceClassifier
 from speechrnn.decoding.greedy import greedy
-from speechrnn.losses import ClassLoss, ctc
+from speechrnn.forecaster import Forecaster
+from speechrnn.losses import ClassLoss, ctc, pinball
 from speechrnn.recognizer import SpeechRecognizer
 
-__all__ = ["ClassScore", "ClassScorer", "Score", "Scorer"]
+__all__ = ["ClassScore", "ClassScorer", "ForecastScore", "ForecastScorer", "Score", "Scorer"]
 
 
 @dataclass(frozen=True)
@@ -122,3 +123,50 @@ class ClassScorer:
         if self._multi:
             return metrics.presence_matrices(target > 0.5, logits >= 0)
         return metrics.confusion_matrix(target, logits.argmax(-1), logits.shape[-1])
+
+
+@dataclass(frozen=True)
+class ForecastScore:
+    """What a forecaster is worth on a dataset, in standard deviations of each channel."""
+
+    loss: float
+    """Mean pinball loss."""
+    mae: float
+    """Mean absolute error of the median."""
+    mse: float
+    """Mean squared error of the median."""
+
+    def logs(self) -> dict[str, float]:
+        """The errors under the names training logs them by."""
+        return {"val_loss": self.loss, "val_mae": self.mae, "val_mse": self.mse}
+
+
+class ForecastScorer:
+    """Scores a forecaster; the forward pass is traced once and kept.
+
+    Args:
+        model: The forecaster.
+        batches: A dataset of `speechrnn.pipeline.windows`; it may be iterated many times.
+    """
+
+    def __init__(self, model: Forecaster, batches: Iterable[Any]) -> None:
+        self._batches = batches
+        median, quantiles = model.median, model.quantiles
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+            found, truth = model(x, training=False) / scale[:, None], target / scale
+            weight = weight[:, None, None] * tf.cast(~tf.math.is_nan(truth), tf.float32)
+            error = tf.where(weight > 0, found[..., median] - truth, 0.0)
+            loss = weight * pinball(truth, found, quantiles)
+            return tf.stack([tf.reduce_sum(v) for v in (loss, tf.abs(error), tf.square(error), weight)])
+
+        self._model, self._forward = model, forward
+
+    def __call__(self) -> ForecastScore:
+        """Score the model as it stands."""
+        sums, scale = np.zeros(4), tf.constant(self._model.scale)
+        for x, target, weight in self._batches:
+            sums += np.asarray(self._forward(x, target, weight, scale), np.float64)
+        loss, mae, mse = sums[:3] / sums[3] if sums[3] else [float("nan")] * 3
+        return ForecastScore(float(loss), float(mae), float(mse))

@@ -1,4 +1,4 @@
-"""What differs between training a recogniser and a classifier: targets, loss, score, and how they are told."""
+"""What differs between training a recogniser, a classifier and a forecaster: targets, loss, score, and their words."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from speechrnn import pipeline
 from speechrnn.bundle import Bundle
 from speechrnn.classifier import SequenceClassifier
 from speechrnn.faults import suggestion
-from speechrnn.losses import CTC, ClassLoss
+from speechrnn.forecaster import Forecaster
+from speechrnn.losses import CTC, ClassLoss, QuantileLoss
 from speechrnn.manifest import Example
 from speechrnn.pipeline.selection import Entry
 from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.training.options import TrainingOptions
-from speechrnn.training.scoring import ClassScorer, Scorer
+from speechrnn.training.scoring import ClassScorer, ForecastScorer, Scorer
 
-__all__ = ["Classification", "Scores", "Task", "Transcription", "class_weights", "task_of"]
+__all__ = ["Classification", "Forecasting", "Scores", "Task", "Transcription", "class_weights", "task_of"]
 
 
 class Scores(Protocol):
@@ -152,17 +153,65 @@ class Classification(Task):
         return f"accuracy {logs['val_accuracy']:.1%} F1 {logs['val_macro_f1']:.3f}"
 
 
+class Forecasting(Task):
+    """What comes, by quantiles."""
+
+    model: Forecaster
+    monitors: ClassVar = {"loss": 1, "mae": 1, "mse": 1}
+    foreign = (
+        "batch_seconds", "class_weights", "consistency", "label_smoothing", "focal", "balance", "max_duration", "mixup",
+    )  # fmt: skip
+    noun = "forecaster"
+
+    def batches(self, examples: Sequence[Example], *, training: bool, **options: Any) -> tf.data.Dataset:
+        """See `Task`; series are kept in memory whatever `cache` says."""
+        if options["augmentation"] is not None:
+            raise ValueError(f"A forecaster's series are not augmented. Received: {options['augmentation']}.")
+        taken = ("batch_size", "faults", "initial_epoch", "seed", "shuffle")
+        model = self.model
+        return pipeline.windows(
+            examples,
+            rate=model.sample_rate,
+            channels=model.channels,
+            context=model.context,
+            horizon=model.horizon,
+            **{name: options[name] for name in taken},
+        )
+
+    def loss(self, dataset: tf.data.Dataset) -> QuantileLoss:
+        """See `Task`."""
+        return QuantileLoss(self.model.quantiles)
+
+    def scorer(self, dataset: tf.data.Dataset) -> ForecastScorer:
+        """See `Task`."""
+        return ForecastScorer(self.model, dataset)
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """Nothing that the loss does not say; its third digit matters."""
+        return f"({logs.get('loss', 0):.4f})"
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Errors in standard deviations."""
+        return f"({logs['val_loss']:.4f}) MAE {logs['val_mae']:.4f} MSE {logs['val_mse']:.4f}"
+
+
 def task_of(model: Bundle, options: TrainingOptions) -> Task:
     """What a model is trained for.
 
     Raises:
-        TypeError: It is neither a recogniser nor a classifier.
+        TypeError: It is no recogniser, classifier or forecaster.
         ValueError: An option is for models of another kind.
     """
-    for kind, task in ((SpeechRecognizer, Transcription), (SequenceClassifier, Classification)):
+    kinds: dict[type[Bundle], type[Task]] = {
+        SpeechRecognizer: Transcription,
+        SequenceClassifier: Classification,
+        Forecaster: Forecasting,
+    }
+    for kind, task in kinds.items():
         if isinstance(model, kind):
             return task(model, options)
-    raise TypeError(f"`model` must be a SpeechRecognizer or a SequenceClassifier. Received: {type(model).__name__}.")
+    known = ", ".join(kind.__name__ for kind in kinds)
+    raise TypeError(f"`model` must be one of {known}. Received: {type(model).__name__}.")
 
 
 def class_weights(given: Sequence[str], classes: Sequence[str], entries: Sequence[Entry]) -> list[float] | None:

@@ -1,0 +1,62 @@
+"""Forecast what comes after records of signals."""
+
+from __future__ import annotations
+
+import csv
+
+from speechrnn import forecasting
+from speechrnn.cli import terminal
+from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.faults import Fault, Faults
+
+_FUNCTION = "speechrnn.forecasting:forecasts"
+
+_EPILOG = """\
+The output is CSV with a line for each sample to come and each channel: `path,seconds,channel` and a column for each
+quantile. Seconds count from the record's first sample. With --json there is an object for each record instead.
+
+FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model's rate. A file that cannot be read is
+named on standard error, the others are forecast, and the exit code is 1.
+"""
+
+
+def parser() -> Parser:
+    """The verb's options."""
+    made = Parser(
+        prog="speechrnn forecast",
+        usage="speechrnn forecast MODEL FILE [FILE ...] [--json] [options]",
+        description=__doc__,
+        epilog=_EPILOG,
+    )
+    made.add_argument("model", metavar="MODEL", help="a .onnx or .keras forecaster")
+    made.add_argument("files", nargs="+", metavar="FILE", help="records of signals")
+    made.add_argument("--json", action="store_true", help="one JSON object a record")
+    terminal.add_output(made)
+    add_options(made, _FUNCTION, title="forecast", prefix="forecast", skip=("model", "paths", "progress"))
+    return made
+
+
+def run(words: list[str]) -> int:
+    """Forecast; 0 if all files could be read, 1 otherwise."""
+    arguments = parser().parse_args(words)
+    faults = Faults()
+    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
+        to_terminal = arguments.out is None
+        with terminal.progress(len(arguments.files), "files", to_terminal=to_terminal) as progress:
+            model = forecasting.loaded(terminal.load_any(arguments.model), arguments.model)
+            writer = csv.writer(out, lineterminator="\n")
+            if not arguments.json:
+                writer.writerow(["path", "seconds", "channel", *map(str, model.quantiles)])
+            outcomes = forecasting.forecasts(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
+            for found in outcomes:
+                if isinstance(found, Fault):
+                    faults.add(found.where, found.kind, found.message)
+                    terminal.name_fault(found)
+                elif arguments.json:
+                    print(terminal.as_json(found.to_dict()), file=out, flush=True)
+                else:
+                    for time, at_once in zip(found.times, found.values, strict=True):
+                        for name, values in zip(found.channels, at_once, strict=True):
+                            writer.writerow([found.path, f"{time:.10g}", name, *(f"{value:.7g}" for value in values)])
+                    out.flush()
+    return terminal.verdict(faults, len(arguments.files), noun="files")

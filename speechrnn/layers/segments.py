@@ -1,0 +1,120 @@
+"""A sequence as few segments, and the places of those to come: what a segment-wise encoder and decoder read."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+__all__ = ["FutureSegments", "LastSegments"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class LastSegments(keras.layers.Layer):
+    """The last frames of each row as segments, channel by channel, relative to the last frame.
+
+    The last segment ends with a row's last valid frame; what a first segment lacks is filled with the row's first
+    frame. Padding never matters.
+
+    Args:
+        count: Segments at most; what lies before them is not read.
+        size: Frames of a segment.
+
+    Call arguments:
+        values: float `(batch, frames, channels)`.
+        frames: int32 `(batch,)`, the valid frames of each row.
+
+    Returns:
+        Segments, float `(batch * channels, count, size)`, zeros behind those that a row has; how many it has, int32
+        `(batch * channels,)`; and its last frame, float `(batch, channels)`, zeros in a row without frames.
+
+    Example:
+    >>> x = np.array([[[1.0], [2.0], [4.0], [9.0]]], "float32")
+    >>> segments, count, last = LastSegments(3, 2)(x, np.array([3]))
+    >>> segments.numpy().tolist(), count.numpy().tolist(), last.numpy().tolist()
+    ([[[-3.0, -3.0], [-2.0, 0.0], [0.0, 0.0]]], [2], [[4.0]])
+    """
+
+    def __init__(self, count: int, size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("count", count), ("size", size)):
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
+        self.count, self.size = count, size
+
+    def call(self, values: Any, frames: Any) -> tuple[Any, Any, Any]:
+        """See the class."""
+        frames = tf.cast(frames, tf.int32)
+        counts = tf.minimum((frames + self.size - 1) // self.size, self.count)
+        places = frames[:, None] - counts[:, None] * self.size + tf.range(self.count * self.size)[None, :]
+        there = places < frames[:, None]
+        newest = tf.maximum(frames - 1, 0)[:, None]
+        found = tf.gather(values, tf.clip_by_value(places, 0, newest), axis=1, batch_dims=1)
+        last = tf.gather(values, newest, axis=1, batch_dims=1)
+        # `where`, not a product: a row without frames is all padding, which may hold NaN.
+        last = tf.where((frames > 0)[:, None, None], last, tf.zeros((), last.dtype))
+        found = tf.where(there[:, :, None], found - last, tf.zeros((), found.dtype))
+        channels = values.shape[-1]
+        segments = tf.reshape(tf.transpose(found, (0, 2, 1)), (-1, self.count, self.size))
+        return segments, tf.repeat(counts, channels), last[:, 0]
+
+    def compute_output_spec(self, values: Any, frames: Any) -> tuple[keras.KerasTensor, ...]:
+        """Shapes and dtypes without computing."""
+        dtype = self.compute_dtype
+        return (
+            keras.KerasTensor((None, self.count, self.size), dtype),
+            keras.KerasTensor((None,), "int32"),
+            keras.KerasTensor((values.shape[0], values.shape[-1]), dtype),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "count": self.count, "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class FutureSegments(keras.layers.Layer):
+    """What a decoder is told of each segment to come: its place and its channel, both learnt.
+
+    Args:
+        count: Segments to come.
+        channels: Channels of the sequence.
+        units: Size of what is told, even: half of it says the place, half the channel.
+
+    Call arguments:
+        like: float `(batch * channels, ...)`; only its first dimension is used.
+
+    Returns:
+        float `(batch * channels, count, units)`.
+
+    Example:
+    >>> FutureSegments(4, 3, 8)(np.zeros((6, 1), "float32")).shape
+    TensorShape([6, 4, 8])
+    """
+
+    def __init__(self, count: int, channels: int, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if units < 2 or units % 2:
+            raise ValueError(f"`units` must be even. Received: units={units}.")
+        self.count, self.channels, self.units = count, channels, units
+        self.place = self.add_weight(shape=(count, units // 2), initializer="random_normal", name="place")
+        self.channel = self.add_weight(shape=(channels, units // 2), initializer="random_normal", name="channel")
+        self.built = True
+
+    def call(self, like: Any) -> Any:
+        """See the class."""
+        half = self.units // 2
+        place = ops.broadcast_to(ops.cast(self.place, self.compute_dtype)[None], (self.channels, self.count, half))
+        channel = ops.cast(self.channel, self.compute_dtype)[:, None]
+        channel = ops.broadcast_to(channel, (self.channels, self.count, half))
+        told = ops.concatenate([place, channel], axis=-1)
+        return ops.tile(told, (ops.shape(like)[0] // self.channels, 1, 1))
+
+    def compute_output_spec(self, like: Any) -> keras.KerasTensor:
+        """Shape and dtype without computing."""
+        return keras.KerasTensor((like.shape[0], self.count, self.units), self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = {name: getattr(self, name) for name in ("count", "channels", "units")}
+        return {**super().get_config(), **config}

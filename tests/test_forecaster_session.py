@@ -1,0 +1,175 @@
+"""A forecaster's `.onnx` gives what Keras gives; the verbs `forecast` and `evaluate` of a forecaster."""
+
+import csv
+import io
+import json
+
+import keras
+import numpy as np
+import pytest
+from test_forecaster import VARIANTS, make
+from test_forecasting import PERIOD, RATE, example, write
+
+from speechrnn import cli, manifest, runtime
+from speechrnn.faults import Fault
+from speechrnn.forecasting import evaluate_forecaster, forecasts, loaded
+from speechrnn.layers import GRU, LSTM
+from speechrnn.runtime import ForecasterSession
+from speechrnn.runtime.export import export
+from speechrnn.runtime.graph import Graph
+from speechrnn.runtime.network import write_network
+from speechrnn.runtime.session import start
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def moved(model, seed=1):
+    """The model with no weight of its network at zero."""
+    rng = np.random.default_rng(seed)
+    model.network.set_weights([value + rng.uniform(0.05, 0.3, value.shape) for value in model.network.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("normalize", ["global", None])
+def test_the_session_equals_keras(options, normalize, rng, tmp_path):
+    options = dict(options)
+    quantiles = (0.5,) if options.pop("quantiles", 3) == 1 else (0.1, 0.5, 0.9)
+    model = moved(make(normalize, quantiles, **options))
+    session = ForecasterSession(export(model, tmp_path / "a.onnx"))
+    series = [(model.scale * rng.normal(size=(n, model.channels))).astype("float32") for n in (20, 31, 9, 1)]
+    found, expected = session.forecast(series), model.forecast(series)
+    np.testing.assert_allclose(found / model.scale[:, None], expected / model.scale[:, None], rtol=0, atol=1e-4)
+    for one, other in zip(series, found, strict=True):
+        np.testing.assert_allclose(session.forecast([one])[0], other, rtol=1e-4, atol=1e-3 * model.scale.max())
+    for name in ("sample_rate", "channels", "context", "horizon", "quantiles", "median", "card"):
+        assert getattr(session, name) == getattr(model, name), name
+    np.testing.assert_array_equal(session.scale, model.scale)
+    assert session.forecast([]).shape == (0, 7, model.channels, len(quantiles))
+    with pytest.raises(ValueError, match="A signal must be"):
+        session.forecast([series[0][:, 0]])
+
+
+@pytest.mark.parametrize("layer", [LSTM, GRU])
+@pytest.mark.parametrize("sequences", [True, False])
+def test_states_go_in_and_come_out(layer, sequences, rng, tmp_path):
+    x = keras.Input((None, 3))
+    states = [keras.Input((4,)) for _ in range(2 if layer is LSTM else 1)]
+    outputs = layer(4, return_sequences=sequences, return_state=True)(x, initial_state=states)
+    network = keras.Model([x, *states], outputs)
+    graph = Graph("states")
+    names = [graph.input("x", "float32", ("batch", "frames", 3))]
+    names += [graph.input(f"s{i}", "float32", ("batch", 4)) for i in range(len(states))]
+    for i, name in enumerate(write_network(graph, network, names)):
+        graph.output(name, f"y{i}", "float32", ("batch", None, 4) if i == 0 and sequences else ("batch", 4))
+    given = [rng.normal(size=shape).astype("float32") for shape in [(2, 5, 3), *[(2, 4)] * len(states)]]
+    found = start(graph.model({}).SerializeToString(), "states").run(None, dict(zip(names, given, strict=True)))
+    for ours, expected in zip(found, network(given), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_repeat_as_keras_repeats(axis, rng):
+    inputs = keras.Input((2, 3))
+    network = keras.Model(inputs, keras.ops.repeat(inputs, 3, axis=axis))
+    graph = Graph("repeat")
+    (name,) = write_network(graph, network, [graph.input("x", "float32", ("batch", 2, 3))])
+    graph.output(name, "y", "float32", (None, None, None))
+    x = rng.normal(size=(4, 2, 3)).astype("float32")
+    (found,) = start(graph.model({}).SerializeToString(), "repeat").run(None, {"x": x})
+    np.testing.assert_array_equal(found, np.repeat(x, 3, axis))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A forecaster of two channels in both kinds of file, and a series."""
+    folder = tmp_path_factory.mktemp("saved")
+    model = moved(make(channels=2))
+    model.features.sample_rate = RATE
+    model.card = {"channels": ["b", "a"]}
+    model.save(folder / "m.keras")
+    export(model, folder / "m.onnx")
+    values = write(folder / "waves.npz", 100)
+    np.savez(folder / "named.npz", signal=values, rate=RATE, channels=["a", "b"])
+    return folder, model, values
+
+
+def test_sessions_are_found_by_what_the_file_holds(saved):
+    folder, model, values = saved
+    for name in ("m.keras", "m.onnx"):
+        session = runtime.load_any(folder / name)
+        assert isinstance(session, ForecasterSession) and isinstance(
+            runtime.load_forecaster(folder / name), ForecasterSession
+        )
+        np.testing.assert_allclose(session.forecast([values]), model.forecast([values]), rtol=1e-4, atol=1e-2)
+    for load in (runtime.load, runtime.load_classifier):
+        with pytest.raises(ValueError, match="must hold a .*Received: 'forecaster'"):
+            load(folder / "m.onnx")
+    with pytest.raises(ValueError, match="A Forecaster can be written to onnx as a whole only"):
+        export(model, folder / "m.tflite", to="litert")
+
+
+def test_a_forecast_reads_the_channels_that_the_card_names(saved):
+    folder, model, values = saved
+    (found,) = forecasts(model, [folder / "named.npz"])
+    assert found.channels == ("b", "a")
+    np.testing.assert_allclose(found.values, model.forecast([values[:, ::-1]])[0], rtol=1e-4)
+    np.testing.assert_allclose(found.times, (100 + np.arange(7)) / RATE)
+    (earlier,) = forecasts(model, [folder / "named.npz"], at=60 / RATE)
+    np.testing.assert_allclose(earlier.values, model.forecast([values[:60, ::-1]])[0], rtol=1e-4)
+    assert earlier.times[0] == 60 / RATE
+
+
+def test_what_cannot_be_forecast_is_a_fault(saved, tmp_path):
+    folder, model, values = saved
+    np.savez(tmp_path / "fast.npz", signal=values, rate=2 * RATE, channels=["a", "b"])
+    found = list(forecasts(model, [tmp_path / "fast.npz", tmp_path / "gone.npz", folder / "named.npz"]))
+    assert [f.kind if isinstance(f, Fault) else f.path for f in found] == [
+        "of another rate", "missing", str(folder / "named.npz"),
+    ]  # fmt: skip
+    (late,) = forecasts(model, [folder / "named.npz"], at=500.0)
+    assert late.kind == "shorter than asked for" and "lasts 400 s. Received: at=500" in late.message
+
+
+def test_the_verb_gives_a_line_for_each_sample_and_channel(saved, capsys):
+    folder, model, values = saved
+    path = str(folder / "named.npz")
+    assert cli.main(["forecast", str(folder / "m.onnx"), path, str(folder / "gone.npz")]) == 1
+    out, err = capsys.readouterr()
+    assert "gone.npz" in err and "1 of 2 files failed: 1 missing." in err
+    head, *lines = csv.reader(io.StringIO(out))
+    assert head == ["path", "seconds", "channel", "0.1", "0.5", "0.9"] and len(lines) == 7 * 2
+    assert lines[0][:3] == [path, "400", "b"] and lines[3][:3] == [path, "404", "a"]
+    expected = model.forecast([values[:, ::-1]])[0].reshape(14, 3)
+    np.testing.assert_allclose(np.array([line[3:] for line in lines], float), expected, rtol=1e-3, atol=1e-3)
+    assert cli.main(["forecast", str(folder / "m.onnx"), path, "--json", "--at", "240"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["times"][0] == 240 and list(found["channels"]) == ["b", "a"]
+    assert np.shape(found["channels"]["a"]) == (7, 3)
+
+
+def test_evaluate_takes_a_forecaster(saved, tmp_path, capsys):
+    folder, model, _ = saved
+    given = [example(folder / "named.npz", 40, 60, extra={"channels": ["b", "a"]})]
+    manifest.write(tmp_path / "m.jsonl", given)
+    words = ["evaluate", str(folder / "m.onnx"), str(tmp_path / "m.jsonl")]
+    assert cli.main([*words, "--season", str(PERIOD), "--json"]) == 0
+    found, report = json.loads(capsys.readouterr().out), evaluate_forecaster(model, given, season=PERIOD)
+    assert found["figures"] == pytest.approx(report.figures, rel=1e-3)
+    assert found["windows"] == report.windows == 54
+    assert cli.main([*words, "--every", "10"]) == 0
+    assert "6 windows of 7 samples" in capsys.readouterr().out
+    for option, complaint in (("--normalize", "is for a recogniser"), ("--per-subject", "is not for a forecaster")):
+        assert cli.main([*words, option]) == 2
+        assert complaint in capsys.readouterr().err
+
+
+def test_other_verbs_say_what_it_is(saved, capsys):
+    folder, _, _ = saved
+    assert cli.main(["classify", str(folder / "m.onnx"), str(folder / "waves.npz")]) == 2
+    assert "must be a classifier. Received: a forecaster, see `speechrnn forecast`" in capsys.readouterr().err
+    reader = type("Reader", (), {"probabilities": None})()
+    with pytest.raises(
+        ValueError, match="a.onnx: must be a forecaster. Received: a classifier, see `speechrnn classify`"
+    ):
+        loaded(reader, "a.onnx")
