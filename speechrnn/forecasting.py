@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Forecast",
     "ForecastReport",
+    "SeriesRecord",
     "evaluate_forecaster",
     "forecasts",
     "is_forecaster",
     "loaded",
     "print_report",
+    "read_record",
 ]
 
 _FEWEST_BLOCKS = 8
@@ -94,22 +96,59 @@ def forecasts(
 
 
 def _forecast(model: ForecastModel, path: str, at: float | None, rate: float | None, row: int | None) -> Forecast:
+    record = read_record(model, path, at=at, rate=rate, row=row, most=model.context)
+    times = (record.end + np.arange(model.horizon)) / record.rate
+    return Forecast(path, record.channels, times, model.quantiles, model.forecast([record.values])[0])
+
+
+class SeriesRecord(NamedTuple):
+    """What a model needs of a record."""
+
+    values: np.ndarray
+    """float32 `(samples, channels)`."""
+    channels: tuple[str, ...]
+    rate: float
+    end: int
+    """Place in the record behind the last of these samples."""
+
+
+def read_record(
+    model: ForecastModel,
+    path: str,
+    *,
+    at: float | None = None,
+    rate: float | None = None,
+    row: int | None = None,
+    most: int | None = None,
+) -> SeriesRecord:
+    """A record, its channels being those that the model's card names, or else the first ones.
+
+    Args:
+        model: A forecaster.
+        path: The record.
+        at: Second at which to end, instead of the record's end.
+        rate: Samples per second of a file that does not say its own.
+        row: Which record of a file that holds many.
+        most: Last samples to read, at most.
+
+    Raises:
+        OSError, ValueError: It cannot be read, has another rate or ends before `at`.
+    """
     named = getattr(model, "card", {}).get("channels")
-    channels = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
-    info = signals.probe(path, row=row, rate=rate, channels=channels)
+    chosen = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
+    info = signals.probe(path, row=row, rate=rate, channels=chosen)
     check_rate(path, info.rate, model.sample_rate)
     end = info.samples if at is None else round(at * info.rate)
     if not 1 <= end <= info.samples:
         raise data_error(
             path, "shorter than asked for", f"lasts {info.duration:g} s. Received: at={at:g}, which is outside of it."
         )
-    start = max(0, end - model.context)
+    start = 0 if most is None else max(0, end - most)
     values, _ = signals.read(
-        path, offset=start / info.rate, duration=(end - start) / info.rate, channels=channels, row=row, rate=rate,
+        path, offset=start / info.rate, duration=(end - start) / info.rate, channels=chosen, row=row, rate=rate,
         max_gap=_MAX_GAP / info.rate,
     )  # fmt: skip
-    times = (end + np.arange(model.horizon)) / info.rate
-    return Forecast(path, info.channels, times, model.quantiles, model.forecast([values])[0])
+    return SeriesRecord(values, info.channels, info.rate, end)
 
 
 def loaded(model: Any, path: str | os.PathLike[str] | None = None) -> ForecastModel:

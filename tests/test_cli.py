@@ -83,7 +83,7 @@ def test_words_become_the_declared_types():
     words += ["--no-residual", "--cell", "gru", "--speed", "0.9", "1.1", "--tensorboard", "--f-max", "4000"]
     given = parser.parse_args(words)
     assert collect(given, train._OPTIONS) == {"epochs": 3, "learning_rate": 1e-4, "cache": None, "tensorboard": True}
-    assert collect(given, train._NETWORK) == {"residual": False, "cell": "gru"}
+    assert collect(given, train._NETWORKS["transcribe"]) == {"residual": False, "cell": "gru"}
     assert collect(given, train._AUGMENTATION) == {"speed": (0.9, 1.1)}
     assert collect(given, train._FEATURES) == {"f_max": 4000.0}
     assert TrainingOptions(**collect(given, train._OPTIONS)) == TrainingOptions(

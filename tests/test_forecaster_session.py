@@ -173,3 +173,33 @@ def test_other_verbs_say_what_it_is(saved, capsys):
         ValueError, match="a.onnx: must be a forecaster. Received: a classifier, see `speechrnn classify`"
     ):
         loaded(reader, "a.onnx")
+
+
+def test_train_makes_a_forecaster_from_a_manifest(tmp_path, capsys):
+    values = write(tmp_path / "waves.npz", 200)
+    np.savez(tmp_path / "waves.npz", signal=values, rate=RATE, channels=["a", "b"])
+    for name, first, count in (("train", 0, 150), ("valid", 150, 50)):
+        part = example(tmp_path / "waves.npz", first, count, extra={"channels": ["b"]})
+        manifest.write(tmp_path / f"{name}.jsonl", [part])
+    words = ["train", str(tmp_path / "train.jsonl"), "--out", str(tmp_path / "m.keras"), "--task", "forecast"]
+    sizes = ["--context", "24", "--horizon", "6", "--segment", "6", "--units", "4", "--quantiles", "0.5", "0.8"]
+    valid = ["--valid", str(tmp_path / "valid.jsonl"), "--epochs", "1"]
+    assert cli.main([*words, *valid, *sizes]) == 0
+    assert "validation MAE" in capsys.readouterr().out
+    model = runtime.load_forecaster(tmp_path / "m.keras")
+    assert (model.channels, model.context, model.horizon, model.quantiles) == (1, 24, 6, (0.5, 0.8))
+    assert model.card == {"channels": ["b"]}
+    np.testing.assert_allclose(model.scale, values[:150, 1].std(), rtol=1e-5)
+    for wrong, complaint in (
+        ([], "needs --context and --horizon"),
+        ([*sizes, "--layers", "2"], "--layers: not for --task forecast"),
+        ([*sizes, "--num-mels", "40"], "--num-mels: not for --task forecast"),
+        ([*sizes, "--subwords", "40"], "--subwords: not for --task forecast"),
+        ([*sizes, "--sample-rate", "1"], "--sample-rate: not for --task forecast"),
+    ):
+        assert cli.main([*words, *valid, *wrong, "--overwrite"]) == 2
+        assert complaint in capsys.readouterr().err
+    assert cli.main([*words[:-1], "classify", *valid, "--horizon", "3"]) == 2
+    assert "--horizon: only with --task forecast" in capsys.readouterr().err
+    assert cli.main([*words[:-1], "classify", *valid, "--decoder", "parallel"]) == 2
+    assert "--decoder: not for --task classify" in capsys.readouterr().err

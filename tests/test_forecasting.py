@@ -282,3 +282,21 @@ def test_ett_is_12_4_and_4_months(tmp_path, monkeypatch):
         ett.prepare(tmp_path, tmp_path / "b", name="ETTm3")
     with pytest.raises(FileNotFoundError, match=r"has no ETTh1\.csv"):
         ett.prepare(tmp_path, tmp_path / "b")
+
+
+def test_the_plot_shows_each_channel_before_and_behind_now(rng):
+    from speechrnn.plots import plot_forecast
+
+    past, truth = rng.normal(size=(30, 2)), rng.normal(size=(4, 2))
+    forecast = np.sort(rng.normal(size=(6, 2, 5)), axis=-1)
+    shares = (0.05, 0.25, 0.5, 0.75, 0.95)
+    figure = plot_forecast(past, forecast, truth, quantiles=shares, channels=["a", "b"], period=0.5, unit="hours")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["a", "b"]
+    was, _, said, came = figure.axes[1].lines
+    np.testing.assert_allclose(was.get_xydata(), np.stack([0.5 * np.arange(-29, 1), past[:, 1]], 1))
+    np.testing.assert_allclose(said.get_xydata(), np.stack([0.5 * np.arange(1, 7), forecast[:, 1, 2]], 1))
+    np.testing.assert_allclose(came.get_ydata(), truth[:, 1])
+    assert len(figure.axes[0].collections) == 2
+    assert figure.axes[-1].get_xlabel() == "hours from now"
+    with pytest.raises(ValueError, match="as many quantiles as are named"):
+        plot_forecast(past, forecast)

@@ -1,12 +1,15 @@
 """Recipes for rhythms and for the archives' series, cut short: every step of them runs, on real recordings."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 
-from pipelines import ecg_rhythm, ucr_uea
+from pipelines import ecg_rhythm, forecast_ett, nab, ucr_uea
+from speechrnn import forecaster
 from speechrnn.classifier import load
 
 TINY = {"units": 4, "convolutions": 1, "filters": 4, "kernel": 3, "heads": 1}
@@ -103,3 +106,51 @@ def test_ucr_uea_goes_on_where_it_was_killed(small_archive, tmp_path, monkeypatc
     assert seen == []  # it had ended
     for one, other in zip(resumed, again, strict=True):
         np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_forecast_ett_scores_every_horizon_on_the_test_months(series_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast_ett, "CONTEXT", 96)
+    options = dataclasses.replace(forecast_ett.OPTIONS, epochs=1)
+    reports = forecast_ett.main(
+        str(series_dir / "ett"), str(tmp_path), horizons=(24, 30), options=options, units=4, segment=24
+    )
+    assert {horizon: report.windows for horizon, report in reports.items()} == {24: 2857, 30: 2851}
+    model = forecaster.load(tmp_path / "ETTh1_30.keras")
+    assert (model.context, model.horizon, model.card["channels"][-1]) == (96, 30, "OT")
+
+
+@pytest.mark.slow
+def test_nab_scores_each_detector(tmp_path, monkeypatch):
+    monkeypatch.setattr(nab, "CONTEXT", 24)
+    monkeypatch.setattr(nab, "HORIZON", 2)
+    times = [f"2014-04-{1 + i // 288:02d} {i // 12 % 24:02d}:{5 * (i % 12):02d}:00" for i in range(800)]
+    values = np.sin(2 * np.pi * np.arange(800) / 12)
+    values[500:505] = 8.0
+    (tmp_path / "in" / "data" / "real").mkdir(parents=True)
+    lines = ["timestamp,value", *(f"{time},{value:.4f}" for time, value in zip(times, values, strict=True))]
+    (tmp_path / "in" / "data" / "real" / "a.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "in" / "windows.json").write_text(json.dumps({"real/a.csv": [[times[490], times[520]]]}))
+    options = dataclasses.replace(nab.OPTIONS, epochs=1, batch_size=8)
+    found = nab.main(str(tmp_path / "in"), str(tmp_path / "out"), options=options, units=4)
+    assert set(found) == {"forecast", "value", "windowed Gaussian"}
+    for scores in found.values():
+        assert scores["standard"].windows == 1 and scores["standard"].found == 1
+        assert scores["standard"].score > 50
+
+
+def test_the_windowed_gaussian_is_that_of_its_loop(rng):
+    values, window, step = rng.normal(size=60), 20, 5
+    found, held, waiting = nab.windowed_gaussian(values, window, step), [], []
+    for value, score in zip(values, found, strict=True):
+        if held:
+            past = np.array(held)
+            assert score == pytest.approx(scipy.stats.norm.cdf(abs(value - past.mean()) / (past.std() or 1e-6)))
+        else:
+            assert score == 0
+        if len(held) < window:
+            held.append(value)
+        else:
+            waiting.append(value)
+            if len(waiting) == step:
+                held, waiting = [*held[step:], *waiting], []

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from speechrnn import audio, signals
-from speechrnn.cli.declared import declaration
-from speechrnn.cli.options import Parser, collect
+from speechrnn.cli.options import collect
 from speechrnn.manifest import Example
 
 if TYPE_CHECKING:
@@ -23,29 +22,6 @@ if TYPE_CHECKING:
 NETWORK = "speechrnn.networks.classifier:recurrent_classifier"
 _FRAMES, _MOST_BLOCKS = 120, 6
 """Frames that the blocks of a signal's front end leave, about, and how many blocks there are at most."""
-
-
-def shared_with(reference: str) -> list[str]:
-    """Options of the classifier's network that another network has under the same name."""
-    theirs = {option.name for option in declaration(reference).options}
-    return [option.name for option in declaration(NETWORK).options if option.name in theirs]
-
-
-def chosen(made: Parser, arguments: argparse.Namespace, other: str, *, classify: bool) -> dict[str, Any]:
-    """Options of the network that were given; one that is for the other task's network is an error.
-
-    Args:
-        made: The parser, to complain with.
-        arguments: The command line.
-        other: Declaration of the network for transcription.
-        classify: Whether the network is to classify.
-    """
-    of_text, of_classes = collect(arguments, other), collect(arguments, NETWORK)
-    wrong = sorted(set(of_text) - set(shared_with(other))) if classify else sorted(of_classes)
-    if wrong:
-        names = ", ".join("--" + name.replace("_", "-") for name in wrong)
-        made.error(f"{names}: not for --task {'classify' if classify else 'transcribe'}.")
-    return {**of_text, **of_classes}
 
 
 def classes_of(examples: Sequence[Example]) -> tuple[Literal["single", "multi", "frames"], list[str]]:

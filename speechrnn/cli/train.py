@@ -1,4 +1,4 @@
-"""Train a recogniser or a classifier on a manifest."""
+"""Train a recogniser, a classifier or a forecaster on a manifest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from speechrnn import files, manifest
-from speechrnn.cli import classifying, terminal
+from speechrnn.cli import classifying, series, terminal
+from speechrnn.cli.declared import declaration
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Faults
 from speechrnn.manifest import Example
@@ -22,15 +23,24 @@ _RUN = "speechrnn.training.run:train"
 _OPTIONS = "speechrnn.training.options:TrainingOptions"
 _AUGMENTATION = "speechrnn.features.augment:Augmentation"
 _FEATURES = "speechrnn.features.layers:LogMel"
-_NETWORK = "speechrnn.networks.ctc:recurrent_ctc"
+_NETWORKS = {
+    "transcribe": "speechrnn.networks.ctc:recurrent_ctc",
+    "classify": classifying.NETWORK,
+    "forecast": series.NETWORK,
+}
+"""Where the options of each task's network are declared; those that two have under one name are given once."""
+_FOLLOWS = ("num_features", "vocabulary_size", "num_classes", "channels", "context", "horizon", "quantiles", "name")
+"""Options of networks that follow from features, examples and what is asked for."""
 
 _EPILOG = """\
 The best model goes to --out. Beside it a folder with the ending .training holds the log, the options, the last model,
 and what --resume needs to go on after a kill. Ctrl-C leaves a usable model and exits with 130.
 
 With --task classify the examples need a `label` (a class each), `labels` (classes in time, learnt frame by frame) or
-`tags` in `extra` (several classes at once). Rate, channels and classes are those of the manifest. The network's
-options but --stack count for both tasks; where they are not given, those of a classifier follow from the data.
+`tags` in `extra` (several classes at once). Rate, channels and classes are those of the manifest; options of the
+network that are not given follow from the data. With --task forecast the examples are series, or parts of them
+(`prepare series`); --context and --horizon are needed. An option of the network counts for every task whose network has
+it; one that is not given is what that network declares.
 """
 
 
@@ -50,9 +60,10 @@ def parser() -> Parser:
         "--valid", nargs="+", default=[], metavar="MANIFEST", help="other speakers, to choose the best epoch by"
     )
     made.add_argument(
-        "--task", choices=("transcribe", "classify"), default="transcribe", metavar="{transcribe,classify}",
+        "--task", choices=tuple(_NETWORKS), default="transcribe", metavar="{transcribe,classify,forecast}",
         help="what a new model learns (default: transcribe)",
     )  # fmt: skip
+    series.add(made)
     made.add_argument("--model", metavar="MODEL", help="train this model further, instead of a new one")
     made.add_argument(
         "--new-vocabulary",
@@ -75,10 +86,12 @@ def parser() -> Parser:
     add_options(made, _OPTIONS, title="training", prefix="training")
     add_options(made, _AUGMENTATION, title="augmentation", prefix="augmentation")
     add_options(made, _FEATURES, title="features", prefix="features", skip=("sample_rate",))
-    sizes = ("num_features", "vocabulary_size", "name")  # they follow from the features and the texts
-    add_options(made, _NETWORK, title="network", prefix="network", skip=sizes)
-    skip = ("num_features", "num_classes", *classifying.shared_with(_NETWORK))
-    add_options(made, classifying.NETWORK, title="network of a classifier", prefix="classifier", skip=skip)
+    skip = set(_FOLLOWS)
+    titles = {"transcribe": "network", "classify": "network of a classifier", "forecast": "network of a forecaster"}
+    for task, reference in _NETWORKS.items():
+        prefix = "network" if task == "transcribe" else "classifier" if task == "classify" else "forecaster"
+        add_options(made, reference, title=titles[task], prefix=prefix, skip=tuple(skip))
+        skip |= {option.name for option in declaration(reference).options}
     return made
 
 
@@ -86,11 +99,15 @@ def run(words: list[str]) -> int:
     """Train; 0 if every example was used, 1 if some were dropped, 130 after Ctrl-C."""
     made = parser()
     arguments = made.parse_args(words)
-    network = classifying.chosen(made, arguments, _NETWORK, classify=arguments.task == "classify")
-    of_model = {**collect(arguments, _FEATURES), **network}
+    network = _network(made, arguments)
+    series.check(made, arguments)
+    of_model = {**collect(arguments, _FEATURES), **network, **series.given(arguments)}
     for name in ("subwords", "new_vocabulary"):
-        if getattr(arguments, name) and arguments.task == "classify":
-            made.error(f"--{name.replace('_', '-')}: not for --task classify.")
+        if getattr(arguments, name) and arguments.task != "transcribe":
+            made.error(f"--{name.replace('_', '-')}: not for --task {arguments.task}.")
+    if arguments.task == "forecast" and collect(arguments, _FEATURES):
+        names = ", ".join("--" + name.replace("_", "-") for name in collect(arguments, _FEATURES))
+        made.error(f"{names}: not for --task forecast, which reads the samples.")
     if arguments.new_vocabulary and not arguments.model:
         made.error("--new-vocabulary: only with --model; a new model writes what the texts have.")
     if arguments.subwords is not None and not arguments.new_vocabulary:
@@ -104,6 +121,16 @@ def run(words: list[str]) -> int:
     examples = [example for path in arguments.manifests for example in manifest.read(path)]
     valid = [example for path in arguments.valid for example in manifest.read(path)]
     return _train(arguments, examples, valid, network, how)
+
+
+def _network(made: Parser, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Options of the network that were given; one that the task's network lacks is an error."""
+    given = {name: value for reference in _NETWORKS.values() for name, value in collect(arguments, reference).items()}
+    known = {option.name for option in declaration(_NETWORKS[arguments.task]).options}
+    if wrong := sorted(set(given) - known):
+        names = ", ".join("--" + name.replace("_", "-") for name in wrong)
+        made.error(f"{names}: not for --task {arguments.task}.")
+    return given
 
 
 def _train(
@@ -150,6 +177,8 @@ def _score(rows: list[dict[str, float]]) -> str:
         return f", validation WER {100 * row['val_wer']:.1f} %"
     if "val_accuracy" in row:
         return f", validation accuracy {100 * row['val_accuracy']:.1f} %, mean F1 {row['val_macro_f1']:.3f}"
+    if "val_mae" in row:
+        return f", validation MAE {row['val_mae']:.3f} and MSE {row['val_mse']:.3f} in standard deviations"
     return ""
 
 
@@ -166,6 +195,8 @@ def _model(arguments: argparse.Namespace, examples: list[Example], network: dict
     if arguments.task == "classify":
         arguments.features = _FEATURES
         return classifying.make(arguments, examples, network)
+    if arguments.task == "forecast":
+        return series.make(arguments, examples, network)
     texts = [example.text or "" for example in examples]
     vocabulary = (
         Vocabulary.from_texts(texts) if arguments.subwords is None else Subwords.from_texts(texts, arguments.subwords)

@@ -19,6 +19,7 @@ CORPORA = {
     "librispeech": "LibriSpeech, or any subset of it",
     "ljspeech": "LJ Speech: one voice, metadata.csv and wavs/",
     "mitdb": "MIT-BIH Arrhythmia: heartbeats in context, AAMI classes",
+    "nab": "Numenta Anomaly Benchmark: series with windows of anomalies",
     "series": "any folder of CSV tables to be forecast, split by time",
     "speech_commands": "Speech Commands: single words, a folder a word",
     "table": "any CSV or TSV with a column of paths",
