@@ -11,7 +11,7 @@ from typing import Any
 from speechrnn import edits
 from speechrnn.edits import Edits
 from speechrnn.faults import Fault
-from speechrnn.intervals import Interval, PairedDifference, bootstrap, paired_bootstrap
+from speechrnn.intervals import Interval, PairedDifference, bootstrap, finite, paired_bootstrap
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,12 @@ class ErrorReport:
             utterances: Add every utterance with its texts and counts.
         """
         report: dict[str, Any] = {
-            "wer": _finite(self.wer),
-            "wer_interval": [_finite(bound) for bound in self.interval],
-            "wer_interval_by_speaker": self.speaker_interval and [_finite(bound) for bound in self.speaker_interval],
-            "cer": _finite(self.cer),
-            "cer_interval": [_finite(bound) for bound in self.character_interval],
-            "sentence_error_rate": _finite(self.sentence_error_rate),
+            "wer": finite(self.wer),
+            "wer_interval": [finite(bound) for bound in self.interval],
+            "wer_interval_by_speaker": self.speaker_interval and [finite(bound) for bound in self.speaker_interval],
+            "cer": finite(self.cer),
+            "cer_interval": [finite(bound) for bound in self.character_interval],
+            "sentence_error_rate": finite(self.sentence_error_rate),
             "words": _counts(self.words),
             "characters": _counts(self.characters),
             "utterances": len(self.utterances),
@@ -150,7 +150,7 @@ class ErrorReport:
             "confusions": [{"said": a, "recognised": b, "times": n} for a, b, n in self.confusions()],
             "deleted": [{"word": word, "times": n} for word, n in self.deleted()],
             "inserted": [{"word": word, "times": n} for word, n in self.inserted()],
-            "speakers": {name: {"wer": _finite(found.rate), **_counts(found)} for name, found in self.speakers.items()},
+            "speakers": {name: {"wer": finite(found.rate), **_counts(found)} for name, found in self.speakers.items()},
             "faults": [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults],
         }
         if utterances:
@@ -298,7 +298,3 @@ def _counts(found: Edits) -> dict[str, int]:
 def _most_frequent(items: Iterable[Any], most: int) -> list[tuple[Any, int]]:
     """Items with their numbers, the most frequent first, ties in alphabetical order."""
     return sorted(Counter(items).items(), key=lambda entry: (-entry[1], entry[0]))[:most]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

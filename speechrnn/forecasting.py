@@ -13,7 +13,7 @@ import numpy as np
 
 from speechrnn import metrics, pipeline, signals
 from speechrnn.faults import Fault, Faults, data_error, kind_of
-from speechrnn.intervals import Interval
+from speechrnn.intervals import Interval, finite
 from speechrnn.manifest import Example
 from speechrnn.pipeline.windowing import check_rate
 from speechrnn.protocols import ForecastModel, what_is
@@ -211,18 +211,18 @@ class ForecastReport:
         told = [f"{name.upper()} {self.figures[name]:.3f}{self._between(name)}" for name in ("mse", "mae")]
         season = self.figures["season_mae"]
         peer = "a season ago" if season < self.figures["last_mae"] else "the last value"
-        skill = f"{self.figures['skill']:.1%} below that of {peer}"
-        return (
-            f"{', '.join(told)} in standard deviations; absolute error {skill}; "
-            f"{self.figures['coverage']:.1%} of values within the {self.nominal:.0%} interval. "
-            f"{self.windows:,} windows of {self.horizon:,} samples, {self.blocks:,} blocks."
-        )
+        skill = self.figures["skill"]
+        told.append(f"absolute error {abs(skill):.1%} {'above' if skill < 0 else 'below'} that of {peer}")
+        if self.nominal:
+            told.append(f"{self.figures['coverage']:.1%} of values within the {self.nominal:.0%} interval")
+        windows = f"{self.windows:,} windows of {self.horizon:,} samples, {self.blocks:,} blocks"
+        return f"{'; '.join([', '.join(told[:2]) + ' in standard deviations', *told[2:]])}. {windows}."
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return {
-            "figures": self.figures,
-            "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
+            "figures": {name: finite(value) for name, value in self.figures.items()},
+            "intervals": {name: list(map(finite, pair)) for name, pair in self.intervals.items()},
             "nominal_coverage": self.nominal,
             "windows": self.windows,
             "blocks": self.blocks,

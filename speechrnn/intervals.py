@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -98,6 +99,16 @@ def _resampled(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
         sums.append(np.stack([column[chosen].sum(axis=1) for column in counts.T], axis=1))
     found = np.concatenate(sums)
     return found[found[:, 1] > 0]
+
+
+def finite(value: Any) -> Any:
+    """A figure as JSON can hold it: None in the place of a number that is not finite; anything else as it is.
+
+    Example:
+    >>> finite(0.5), finite(math.nan), finite("a")
+    (0.5, None, 'a')
+    """
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def bounds(values: np.ndarray, level: float) -> Interval:

@@ -157,6 +157,9 @@ def test_evaluate_takes_a_forecaster(saved, tmp_path, capsys):
     found, report = json.loads(capsys.readouterr().out), evaluate_forecaster(model, given, season=PERIOD)
     assert found["figures"] == pytest.approx(report.figures, rel=1e-3)
     assert found["windows"] == report.windows == 54
+    assert cli.main([*words, "--json"]) == 0
+    bare = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert bare["figures"]["season_mae"] is None
     assert cli.main([*words, "--every", "10"]) == 0
     assert "6 windows of 7 samples" in capsys.readouterr().out
     for option, complaint in (("--normalize", "is for a recogniser"), ("--per-subject", "is not for a forecaster")):

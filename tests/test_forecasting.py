@@ -237,6 +237,9 @@ def test_few_blocks_have_no_interval_and_no_season_is_no_error(waves, trained, c
     told = capsys.readouterr().out
     assert "below that of the last value" in told and "[" not in told.split("Samples")[0]
     assert [line.split()[0] for line in told.splitlines()[2:5]] == ["1", "2", "4"] and "west" in told
+    worse = dataclasses.replace(report, figures={**report.figures, "skill": -0.05})
+    assert "absolute error 5.0% above that of the last value; " in str(worse)
+    assert "interval" not in str(dataclasses.replace(report, nominal=0.0))
     with pytest.raises(ValueError, match="`season` must be 1 to the model's context, 24"):
         evaluate_forecaster(trained.model, waves[2], season=25)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from speechrnn import metrics
 from speechrnn.faults import Fault
+from speechrnn.intervals import finite
 from speechrnn.metrics import ClassScore, Interval
 
 _NAMES = {
@@ -127,21 +128,21 @@ class ClassificationReport:
         """
         of = self.subject_intervals
         report: dict[str, Any] = {
-            **{name: _finite(value) for name, value in self.figures.items()},
-            "intervals": {name: list(map(_finite, pair)) for name, pair in self.intervals.items()},
-            "intervals_by_subject": of and {name: list(map(_finite, pair)) for name, pair in of.items()},
-            "calibration_error": _finite(self.calibration_error),
-            "reliability": [{k: _finite(v) for k, v in b._asdict().items()} for b in self.reliability()],
+            **{name: finite(value) for name, value in self.figures.items()},
+            "intervals": {name: list(map(finite, pair)) for name, pair in self.intervals.items()},
+            "intervals_by_subject": of and {name: list(map(finite, pair)) for name, pair in of.items()},
+            "calibration_error": finite(self.calibration_error),
+            "reliability": [{k: finite(v) for k, v in b._asdict().items()} for b in self.reliability()],
             "task": self.task,
             "scheme": self.scheme,
-            "classes": [{k: _finite(v) for k, v in score._asdict().items()} for score in self.scores],
+            "classes": [{k: finite(v) for k, v in score._asdict().items()} for score in self.scores],
             "confusion": self.matrix.tolist(),
             "records": len(self.records),
             "decisions": self.decisions,
             "failed": len(self.faults),
             "hours": self.seconds / 3600,
-            "subjects": {name: _finite(value) for name, value in self.subjects.items()},
-            "folds": [{name: _finite(value) for name, value in fold.items()} for fold in self.folds],
+            "subjects": {name: finite(value) for name, value in self.subjects.items()},
+            "folds": [{name: finite(value) for name, value in fold.items()} for fold in self.folds],
             "faults": [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults],
         }
         if records:
@@ -150,7 +151,7 @@ class ClassificationReport:
 
     def _detail(self, record: Classified) -> dict[str, Any]:
         matrix = _tally(record, len(self.classes), self.task)
-        detail = {"id": record.id, "subject": record.subject, "accuracy": _finite(_accuracy(matrix))}
+        detail = {"id": record.id, "subject": record.subject, "accuracy": finite(_accuracy(matrix))}
         if self.task == "frames":
             return detail
         scores = {name: round(float(p), 6) for name, p in zip(self.classes, record.probabilities, strict=True)}
@@ -292,7 +293,3 @@ def _with_interval(report: ClassificationReport, name: str) -> str:
         return f"j-kappa {value:.3f} ({low:.3f} to {high:.3f})"
     bounds = f" ({100 * low:.2f} to {100 * high:.2f})" if math.isfinite(low) else ""
     return f"{_NAMES[name]} {100 * value:.2f} %{bounds}"
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
