@@ -88,6 +88,10 @@ class Bundle(keras.Model):
         frames = inputs["frames"] if "frames" in inputs else self.features.frame_count(inputs["length"])
         return -(-tf.cast(frames, tf.int32) // self.stride)
 
+    def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What a server gives out, by name."""
+        return {"logits": self(inputs, training=False), "frames": self.logit_frames(inputs)}
+
     def bare(self) -> Self:
         """A fresh model of the same parts, as it was before it was compiled: Keras saves no optimiser with it."""
         raise NotImplementedError

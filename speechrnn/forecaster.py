@@ -90,6 +90,10 @@ class Forecaster(bundle.Bundle):
             return np.ones(self.features.channels, np.float32)
         return np.maximum(np.asarray(self.features.std), self.features.min_std)
 
+    def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The forecast."""
+        return {"forecast": self(inputs, training=False)}
+
     def bare(self) -> "Forecaster":
         """See `Bundle.bare`."""
         return Forecaster(self.features, self.network, self.context, self.quantiles, card=self.card, name=self.name)

@@ -7,6 +7,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from test_forecaster import VARIANTS, make
 from test_forecasting import PERIOD, RATE, example, write
 
@@ -206,3 +207,13 @@ def test_train_makes_a_forecaster_from_a_manifest(tmp_path, capsys):
     assert "--horizon: only with --task forecast" in capsys.readouterr().err
     assert cli.main([*words[:-1], "classify", *valid, "--decoder", "parallel"]) == 2
     assert "--decoder: not for --task classify" in capsys.readouterr().err
+
+
+def test_a_savedmodel_gives_the_forecast(saved, tmp_path):
+    _, model, values = saved
+    folder = export(model, tmp_path / "served", to="savedmodel")
+    serve = tf.saved_model.load(folder).signatures["serving_default"]
+    found = serve(signal=tf.constant(values[None]), length=tf.constant([100]))
+    assert set(found) == {"forecast"}
+    expected = model({"signal": values[None], "length": np.array([100], "int32")})
+    np.testing.assert_allclose(found["forecast"], expected, rtol=1e-4, atol=1e-3)

@@ -12,7 +12,8 @@ _FUNCTION = "speechrnn.runtime.export:export"
 _EPILOG = """\
 The .onnx holds all of the model: features, network, symbols and model card. `speechrnn transcribe --model MODEL.onnx`
 runs it without TensorFlow, and so does any program with ONNX Runtime: signal float32 (batch, samples) and length int32
-(batch,) go in, logits float32 (batch, frames, symbols) and frames int32 (batch,) come out.
+(batch,) go in, logits float32 (batch, frames, symbols) and frames int32 (batch,) come out; of a classifier
+probabilities, of a forecaster forecast float32 (batch, horizon, channels, quantiles).
 """
 
 
@@ -24,7 +25,8 @@ def parser() -> Parser:
         description=__doc__,
         epilog=_EPILOG,
     )
-    made.add_argument("model", metavar="MODEL", help="a .keras recogniser, or a recurrent language model")
+    kinds = "recogniser, classifier or forecaster, or a recurrent language model"
+    made.add_argument("model", metavar="MODEL", help=f"a .keras {kinds}")
     made.add_argument("--out", metavar="FILE", help="what to write (default: the model's name with another ending)")
     add_options(made, _FUNCTION, title="export", prefix="export", skip=("model", "out"))
     return made

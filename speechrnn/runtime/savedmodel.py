@@ -19,8 +19,8 @@ def write_savedmodel(model: Bundle | str | os.PathLike[str], folder: str, *, ove
 
     Its signature `serving_default` takes `signal` float32 `(batch, samples[, channels])` and `length` int32 `(batch,)`,
     and gives `logits` float32 `(batch, frames, vocabulary)`, or over the classes of a classifier, and `frames` int32
-    `(batch,)`. Recurrent layers are TensorFlow's
-    plain loops: no cuDNN operation is baked in, even on a machine with a GPU, and nothing needs XLA.
+    `(batch,)`; of a forecaster `forecast` float32 `(batch, horizon, channels, quantiles)`. Recurrent layers are
+    TensorFlow's plain loops: no cuDNN operation is baked in, even on a machine with a GPU, and nothing needs XLA.
 
     Raises:
         FileExistsError: The folder is there and `overwrite` is false.
@@ -42,8 +42,7 @@ def write_savedmodel(model: Bundle | str | os.PathLike[str], folder: str, *, ove
         ]
     )
     def serve(signal: tf.Tensor, length: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = {"signal": signal, "length": length}
-        return {"logits": bundle(inputs, training=False), "frames": bundle.logit_frames(inputs)}
+        return bundle.served({"signal": signal, "length": length})
 
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in bundle.variables]
