@@ -68,21 +68,34 @@ def test_one_row_alone_equals_the_row_in_a_batch_padded_with_nan(layer, batch):
         np.testing.assert_array_equal(batched[row, frames:], 0.0)
 
 
+def assert_same(found, expected, layer, *, rtol=1e-7, atol=1e-5):
+    """Equal but for rounding, which depends on the processor's kernels.
+
+    The filtered spectrogram is compared by its amplitudes: next to a loud band, what a filter leaves of another is
+    rounding, and its logarithm moves by a hundredth.
+    """
+    found = np.asarray(found)
+    if layer.name == "front" and isinstance(layer, LogSpectrogram):
+        found, expected = np.exp(found / 2), np.exp(expected / 2)
+        atol = 1e-6 * expected.max()
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras under NumPy 2, when it saves
 def test_eager_tf_data_and_saved_model_are_equal(layer, batch, tmp_path):
     padded, length = batch
     expected = layer(padded, length).numpy()
     rows = tf.data.Dataset.from_tensor_slices((padded, length)).batch(4).map(layer)
-    np.testing.assert_allclose(next(iter(rows)), expected, atol=1e-5)
+    assert_same(next(iter(rows)), expected, layer)
     one = tf.data.Dataset.from_tensors((padded[1], length[1])).map(layer)
-    np.testing.assert_allclose(next(iter(one)), expected[1], rtol=1e-4, atol=2e-4)
+    assert_same(next(iter(one)), expected[1], layer, rtol=1e-4, atol=2e-4)
 
     inputs = keras.Input((None,)), keras.Input((), dtype="int32")
     model = keras.Model(inputs, layer(*inputs))
     assert model.output.shape == (None, None, layer.num_features)
     model.save(tmp_path / "features.keras")
     loaded = keras.saving.load_model(tmp_path / "features.keras")
-    np.testing.assert_allclose(loaded.predict_on_batch([padded, length]), expected, atol=1e-5)
+    assert_same(loaded.predict_on_batch([padded, length]), expected, layer)
 
 
 def test_config_holds_every_argument_and_survives(layer, batch):

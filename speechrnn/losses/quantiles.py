@@ -43,7 +43,7 @@ def pinball(target: Any, forecast: Any, quantiles: Sequence[float]) -> tf.Tensor
         Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
 
     Example:
-    >>> pinball([2.0], [[1.0, 2.0, 4.0]], (0.1, 0.5, 0.9)).numpy().round(3).tolist()
+    >>> [round(float(loss), 3) for loss in pinball([2.0], [[1.0, 2.0, 4.0]], (0.1, 0.5, 0.9))]
     [0.2]
     """
     target, forecast = tf.cast(target, tf.float32)[..., None], tf.cast(forecast, tf.float32)
