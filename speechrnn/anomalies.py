@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from speechrnn.corpora.nab import learnt
-from speechrnn.faults import Fault, kind_of
-from speechrnn.forecasting import read_record
+from speechrnn.faults import Fault
+from speechrnn.forecasting import outcomes, read_record
 from speechrnn.protocols import ForecastModel
 
 __all__ = [
@@ -148,21 +148,16 @@ def find_anomalies(
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"`threshold` must be in (0, 1]. Received: threshold={threshold}.")
-    for given in paths:
-        path = os.fspath(given)
-        outcome: list[Anomaly] | Fault
-        try:
-            record = read_record(model, path, rate=rate, row=row)
-            found = anomaly_likelihood(surprise(model, record.values), short=short)
-            outcome = [
-                Anomaly(path, first / record.rate, last / record.rate, float(found[first:last].max()))
-                for first, last in stretches(found >= threshold)
-            ]
-        except (OSError, ValueError, ModuleNotFoundError) as error:
-            outcome = Fault(path, kind_of(error), str(error))
-        if progress is not None:
-            progress(path)
-        yield outcome
+
+    def of(path: str) -> list[Anomaly]:
+        record = read_record(model, path, rate=rate, row=row)
+        found = anomaly_likelihood(surprise(model, record.values), short=short)
+        return [
+            Anomaly(path, first / record.rate, last / record.rate, float(found[first:last].max()))
+            for first, last in stretches(found >= threshold)
+        ]
+
+    yield from outcomes(paths, of, progress)
 
 
 def stretches(where: np.ndarray) -> list[tuple[int, int]]:

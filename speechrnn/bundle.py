@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from speechrnn import networks
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
+from speechrnn.protocols import padded
 
 __all__ = ["FORMAT_VERSION", "Bundle", "read"]
 
@@ -98,10 +99,7 @@ class Bundle(keras.Model):
 
     def _outputs(self, signals: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
         """Outputs of the network for signals padded to one batch, and the feature frames of each."""
-        lengths = np.array([len(s) for s in signals], "int32")
-        batch = np.zeros((len(signals), lengths.max(), *([] if self.channels is None else [self.channels])), "float32")
-        for row, signal in zip(batch, signals, strict=True):
-            row[: len(signal)] = signal
+        batch, lengths = padded(signals, self.channels)
         outputs = self._forward(tf.constant(batch), tf.constant(lengths)).numpy()
         return outputs, [int(self.features.frame_count(int(n))) for n in lengths]
 

@@ -86,9 +86,7 @@ class Forecaster(bundle.Bundle):
     @property
     def scale(self) -> np.ndarray:
         """Standard deviation that each channel is divided by, float32 `(channels,)`; ones without normalisation."""
-        if self.features.normalize is None:
-            return np.ones(self.features.channels, np.float32)
-        return np.maximum(np.asarray(self.features.std), self.features.min_std)
+        return np.asarray(self._spread)
 
     def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The forecast."""

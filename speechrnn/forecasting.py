@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from speechrnn import metrics, pipeline, signals
 from speechrnn.faults import Fault, Faults, data_error, kind_of
 from speechrnn.intervals import Interval, finite
 from speechrnn.manifest import Example
-from speechrnn.pipeline.windowing import check_rate
+from speechrnn.pipeline.windowing import MAX_GAP, check_rate
 from speechrnn.protocols import ForecastModel, what_is
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ __all__ = [
     "forecasts",
     "is_forecaster",
     "loaded",
+    "outcomes",
     "print_report",
     "read_record",
 ]
 
+Found = TypeVar("Found")
+
 _FEWEST_BLOCKS = 8
-_MAX_GAP = 6
 _SUMS = ("squares", "errors", "last", "season", "within", "values")
 
 
@@ -83,11 +85,24 @@ def forecasts(
         row: Which record of files that hold many.
         progress: Called with the path of each record once it is done.
     """
+    yield from outcomes(paths, lambda path: _forecast(model, path, at, rate, row), progress)
+
+
+def outcomes(
+    paths: Iterable[str | os.PathLike[str]], of: Callable[[str], Found], progress: Callable[[str], object] | None
+) -> Iterator[Found | Fault]:
+    """What there is to say of each record, lazily and in the order given; or why nothing can be said.
+
+    Args:
+        paths: Records of signals.
+        of: Gives what there is to say of one.
+        progress: Called with the path of each record once it is done.
+    """
     for given in paths:
         path = os.fspath(given)
-        outcome: Forecast | Fault
+        outcome: Found | Fault
         try:
-            outcome = _forecast(model, path, at, rate, row)
+            outcome = of(path)
         except (OSError, ValueError, ModuleNotFoundError) as error:
             outcome = Fault(path, kind_of(error), str(error))
         if progress is not None:
@@ -146,7 +161,7 @@ def read_record(
     start = 0 if most is None else max(0, end - most)
     values, _ = signals.read(
         path, offset=start / info.rate, duration=(end - start) / info.rate, channels=chosen, row=row, rate=rate,
-        max_gap=_MAX_GAP / info.rate,
+        max_gap=MAX_GAP / info.rate,
     )  # fmt: skip
     return SeriesRecord(values, info.channels, info.rate, end)
 

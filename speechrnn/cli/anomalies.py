@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import TextIO
 
-from speechrnn import anomalies, forecasting
+from speechrnn import anomalies
+from speechrnn.anomalies import Anomaly
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.faults import Fault, Faults
+from speechrnn.faults import Fault
 
 _FUNCTION = "speechrnn.anomalies:find_anomalies"
 
@@ -39,19 +42,14 @@ def parser() -> Parser:
 def run(words: list[str]) -> int:
     """Find anomalies; 0 if all files could be read, 1 otherwise."""
     arguments = parser().parse_args(words)
-    faults = Faults()
-    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
-        to_terminal = arguments.out is None
-        with terminal.progress(len(arguments.files), "files", to_terminal=to_terminal) as progress:
-            model = forecasting.loaded(terminal.load_any(arguments.model), arguments.model)
-            options = collect(arguments, _FUNCTION)
-            for found in anomalies.find_anomalies(model, arguments.files, progress=progress, **options):
-                if isinstance(found, Fault):
-                    faults.add(found.where, found.kind, found.message)
-                    terminal.name_fault(found)
-                    continue
-                for one in found:
-                    times = f"{one.start:.10g}\t{one.end:.10g}"
-                    line = f"{one.path}\t{times}\t{one.likelihood:.3f}"
-                    print(terminal.as_json(asdict(one)) if arguments.json else line, file=out, flush=True)
-    return terminal.verdict(faults, len(arguments.files), noun="files")
+
+    def outcomes(out: TextIO, progress: Callable[[object], None]) -> Iterator[list[Anomaly] | Fault]:
+        model = terminal.load_forecaster(arguments.model)
+        return anomalies.find_anomalies(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
+
+    def show(found: list[Anomaly], out: TextIO) -> None:
+        for one in found:
+            line = f"{one.path}\t{one.start:.10g}\t{one.end:.10g}\t{one.likelihood:.3f}"
+            print(terminal.as_json(asdict(one)) if arguments.json else line, file=out)
+
+    return terminal.over_files(arguments, outcomes, show)

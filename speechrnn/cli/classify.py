@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from speechrnn import classify
 from speechrnn.classify import Classification
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.faults import Fault, Faults
+from speechrnn.faults import Fault
 
 _FUNCTION = "speechrnn.classify:classify"
 
@@ -46,29 +47,26 @@ def run(words: list[str]) -> int:
     arguments = made.parse_args(words)
     if arguments.frames and not arguments.json:
         made.error("--frames needs --json.")
-    faults = Faults()
-    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
-        to_terminal = arguments.out is None
-        with terminal.progress(len(arguments.files), "files", to_terminal=to_terminal) as progress:
-            model = terminal.load_classifier(arguments.model)
-            outcomes = classify.classified(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
-            for outcome in outcomes:
-                if isinstance(outcome, Fault):
-                    faults.add(outcome.where, outcome.kind, outcome.message)
-                    terminal.name_fault(outcome)
-                elif arguments.json:
-                    print(terminal.as_json(outcome.to_dict(frames=arguments.frames)), file=out, flush=True)
-                else:
-                    _print(outcome, out)
-    return terminal.verdict(faults, len(arguments.files), noun="files")
+
+    def outcomes(out: TextIO, progress: Callable[[object], None]) -> Iterator[Classification | Fault]:
+        model = terminal.load_classifier(arguments.model)
+        return classify.classified(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
+
+    def show(found: Classification, out: TextIO) -> None:
+        if arguments.json:
+            print(terminal.as_json(found.to_dict(frames=arguments.frames)), file=out)
+        else:
+            _print(found, out)
+
+    return terminal.over_files(arguments, outcomes, show)
 
 
 def _print(found: Classification, out: TextIO) -> None:
     if found.task == "frames":
         for segment in found.segments():
             times = f"{segment.start:.3f}\t{segment.end:.3f}"
-            print(f"{found.path}\t{times}\t{segment.label}\t{segment.probability:.3f}", file=out, flush=True)
+            print(f"{found.path}\t{times}\t{segment.label}\t{segment.probability:.3f}", file=out)
         return
     chosen = [found.classes.index(label) for label in found.labels]
     names = ",".join(found.labels)
-    print(found.path, names, ",".join(f"{found.probabilities[k]:.3f}" for k in chosen), sep="\t", file=out, flush=True)
+    print(found.path, names, ",".join(f"{found.probabilities[k]:.3f}" for k in chosen), sep="\t", file=out)

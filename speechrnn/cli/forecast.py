@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 from speechrnn import forecasting
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.faults import Fault, Faults
+from speechrnn.faults import Fault
+from speechrnn.forecasting import Forecast
 
 _FUNCTION = "speechrnn.forecasting:forecasts"
 
@@ -39,24 +42,23 @@ def parser() -> Parser:
 def run(words: list[str]) -> int:
     """Forecast; 0 if all files could be read, 1 otherwise."""
     arguments = parser().parse_args(words)
-    faults = Faults()
-    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
-        to_terminal = arguments.out is None
-        with terminal.progress(len(arguments.files), "files", to_terminal=to_terminal) as progress:
-            model = forecasting.loaded(terminal.load_any(arguments.model), arguments.model)
-            writer = csv.writer(out, lineterminator="\n")
-            if not arguments.json:
-                writer.writerow(["path", "seconds", "channel", *map(str, model.quantiles)])
-            outcomes = forecasting.forecasts(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
-            for found in outcomes:
-                if isinstance(found, Fault):
-                    faults.add(found.where, found.kind, found.message)
-                    terminal.name_fault(found)
-                elif arguments.json:
-                    print(terminal.as_json(found.to_dict()), file=out, flush=True)
-                else:
-                    for time, at_once in zip(found.times, found.values, strict=True):
-                        for name, values in zip(found.channels, at_once, strict=True):
-                            writer.writerow([found.path, f"{time:.10g}", name, *(f"{value:.7g}" for value in values)])
-                    out.flush()
-    return terminal.verdict(faults, len(arguments.files), noun="files")
+
+    def outcomes(out: TextIO, progress: Callable[[object], None]) -> Iterator[Forecast | Fault]:
+        model = terminal.load_forecaster(arguments.model)
+        if not arguments.json:
+            _lines(out).writerow(["path", "seconds", "channel", *map(str, model.quantiles)])
+        return forecasting.forecasts(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
+
+    def show(found: Forecast, out: TextIO) -> None:
+        if arguments.json:
+            print(terminal.as_json(found.to_dict()), file=out)
+            return
+        for time, at_once in zip(found.times, found.values, strict=True):
+            for name, values in zip(found.channels, at_once, strict=True):
+                _lines(out).writerow([found.path, f"{time:.10g}", name, *(f"{value:.7g}" for value in values)])
+
+    return terminal.over_files(arguments, outcomes, show)
+
+
+def _lines(out: TextIO) -> Any:
+    return csv.writer(out, lineterminator="\n")

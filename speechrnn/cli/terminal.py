@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
@@ -17,7 +17,7 @@ from speechrnn.formats import as_json as as_json
 from speechrnn.formats import clock
 
 if TYPE_CHECKING:
-    from speechrnn.protocols import Classifier
+    from speechrnn.protocols import Classifier, ForecastModel
     from speechrnn.runtime import Session, StreamingSession
 
 
@@ -194,6 +194,45 @@ def load_classifier(path: str) -> Classifier:
     from speechrnn.classify import loaded
 
     return loaded(load_any(path), path)
+
+
+def load_forecaster(path: str) -> ForecastModel:
+    """As `load_any`, for a forecaster.
+
+    Raises:
+        ValueError: The file holds another kind of model.
+    """
+    from speechrnn.forecasting import loaded
+
+    return loaded(load_any(path), path)
+
+
+def over_files(
+    arguments: Any,
+    outcomes: Callable[[TextIO, Callable[[object], None]], Iterable[Any]],
+    show: Callable[[Any, TextIO], None],
+) -> int:
+    """Show what there is to say of each of `arguments.files`, name those that failed, and give the exit code.
+
+    Args:
+        arguments: The command line, with `files`, `out` and `overwrite`.
+        outcomes: Begins the work, given where results go and a progress callback: one outcome for each file, a `Fault`
+            for one that failed.
+        show: Prints any other outcome.
+    """
+    faults = Faults()
+    with (
+        output(arguments.out, overwrite=arguments.overwrite) as out,
+        progress(len(arguments.files), "files", to_terminal=arguments.out is None) as advance,
+    ):
+        for outcome in outcomes(out, advance):
+            if isinstance(outcome, Fault):
+                faults.add(outcome.where, outcome.kind, outcome.message)
+                name_fault(outcome)
+            else:
+                show(outcome, out)
+                out.flush()
+    return verdict(faults, len(arguments.files), noun="files")
 
 
 def load_streaming(path: str | None) -> StreamingSession:

@@ -29,6 +29,12 @@ _NETWORKS = {
     "forecast": series.NETWORK,
 }
 """Where the options of each task's network are declared; those that two have under one name are given once."""
+_GROUPS = {
+    "transcribe": ("network", "network"),
+    "classify": ("network of a classifier", "classifier"),
+    "forecast": ("network of a forecaster", "forecaster"),
+}
+"""Their headings in the help text, and what tells their options from others of the same name."""
 _FOLLOWS = ("num_features", "vocabulary_size", "num_classes", "channels", "context", "horizon", "quantiles", "name")
 """Options of networks that follow from features, examples and what is asked for."""
 
@@ -87,10 +93,9 @@ def parser() -> Parser:
     add_options(made, _AUGMENTATION, title="augmentation", prefix="augmentation")
     add_options(made, _FEATURES, title="features", prefix="features", skip=("sample_rate",))
     skip = set(_FOLLOWS)
-    titles = {"transcribe": "network", "classify": "network of a classifier", "forecast": "network of a forecaster"}
     for task, reference in _NETWORKS.items():
-        prefix = "network" if task == "transcribe" else "classifier" if task == "classify" else "forecaster"
-        add_options(made, reference, title=titles[task], prefix=prefix, skip=tuple(skip))
+        title, prefix = _GROUPS[task]
+        add_options(made, reference, title=title, prefix=prefix, skip=tuple(skip))
         skip |= {option.name for option in declaration(reference).options}
     return made
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any, Literal
 
 import keras
@@ -20,7 +19,7 @@ from speechrnn.pipeline.cache import Folder, Memory, Nothing, Store
 from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, passes, warp_of
 from speechrnn.pipeline.loading import FeatureSource, Loaded, Loader, Source
 from speechrnn.pipeline.mixing import mixed
-from speechrnn.pipeline.planning import Planner
+from speechrnn.pipeline.planning import EpochCounter, Planner
 from speechrnn.pipeline.records import Records, RecordSource, RecordWriter
 from speechrnn.pipeline.selection import Entry, Framing, Targets, select
 from speechrnn.pipeline.targets import balanced, targets_of
@@ -33,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Plan:
+class Plan(EpochCounter):
     """What a dataset made by `batches` will do; `plan_of(dataset)` gives it.
 
     Attributes:
@@ -47,26 +46,15 @@ class Plan:
     entries: list[Entry]
     faults: Faults
     total: int
-    _epoch: int = 0
+    initial_epoch: InitVar[int] = 0
 
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
+    def __post_init__(self, initial_epoch: int) -> None:
+        super().__init__(initial_epoch)
 
     @property
     def steps(self) -> int:
         """Batches in every epoch."""
         return self.planner.steps
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch that the next pass over the dataset will be."""
-        with self._lock:
-            return self._epoch
-
-    @epoch.setter
-    def epoch(self, number: int) -> None:
-        with self._lock:
-            self._epoch = int(number)
 
     def examples(self, epoch: int = 0) -> list[list[Example]]:
         """The examples in each batch of an epoch, without the rows that fill one up."""

@@ -15,6 +15,29 @@ import numpy as np
 from speechrnn.pipeline import bucketing
 from speechrnn.pipeline.selection import Entry, Framing
 
+
+class EpochCounter:
+    """Counts the passes over a dataset, which one thread begins and another ends.
+
+    Args:
+        epoch: Number of the first pass.
+    """
+
+    def __init__(self, epoch: int = 0) -> None:
+        self._epoch, self._lock = epoch, threading.Lock()
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that the next pass over the dataset will be."""
+        with self._lock:
+            return self._epoch
+
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        with self._lock:
+            self._epoch = int(number)
+
+
 _SIMULATED_EPOCHS = 8
 _ORDER, _SPEED, _SIGNAL, _FEATURES, _MIXING = range(5)
 """What a random stream is for; the last number of its seed."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
 import numpy as np
 
@@ -14,13 +13,16 @@ from speechrnn import signals
 from speechrnn.faults import Faults, data_error
 from speechrnn.manifest import Example
 from speechrnn.pipeline.loading import Loaded
+from speechrnn.pipeline.planning import EpochCounter
 
 _SAME_RATE = 1e-3
+MAX_GAP = 6
+"""Longest run of missing samples of a series that is filled by a straight line, unless told otherwise."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass
-class WindowPlan:
+class WindowPlan(EpochCounter):
     """What a dataset made by `windows` will do; `plan_of(dataset)` gives it.
 
     Attributes:
@@ -45,27 +47,16 @@ class WindowPlan:
     faults: Faults
     shuffle: bool = False
     seed: int = 0
-    _epoch: int = 0
+    initial_epoch: InitVar[int] = 0
 
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
+    def __post_init__(self, initial_epoch: int) -> None:
+        super().__init__(initial_epoch)
         self._order: tuple[int, np.ndarray] | None = None
 
     @property
     def steps(self) -> int:
         """Batches in every epoch."""
         return math.ceil(len(self.origins) / self.batch_size)
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch that the next pass over the dataset will be."""
-        with self._lock:
-            return self._epoch
-
-    @epoch.setter
-    def epoch(self, number: int) -> None:
-        with self._lock:
-            self._epoch = int(number)
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the windows as they come in an epoch."""
@@ -107,7 +98,7 @@ def plan_windows(
     batch_size: int = 16,
     shuffle: bool = False,
     seed: int = 0,
-    max_gap: int = 6,
+    max_gap: int = MAX_GAP,
     faults: Faults | None = None,
     initial_epoch: int = 0,
 ) -> WindowPlan:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speechrnn.plots.style import DARK, bare
+from speechrnn.protocols import nearest_half
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ def plot_forecast(
     figure = Figure(figsize=(width, 0.6 + height * count), layout="constrained")
     every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     before, ahead = period * np.arange(1 - len(past), 1), period * np.arange(1, len(forecast) + 1)
-    middle = int(np.abs(np.asarray(quantiles) - 0.5).argmin())
+    middle = nearest_half(quantiles)
     for index, axes in enumerate(every):
         axes.plot(before, past[:, index], color="#555555", lw=1, label="what was")
         axes.axvline(0, color="#bbbbbb", lw=1)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from speechrnn.protocols import check_signals
-from speechrnn.runtime import onnxfile
-from speechrnn.runtime.session import Described, start
+from speechrnn.runtime.session import WholeSignals
 
 KIND = "classifier"
 
 
-class ClassifierSession(Described):
+class ClassifierSession(WholeSignals):
     """A classifier that `speechrnn export` wrote, ready to run.
 
     It stands wherever a `speechrnn.protocols.Classifier` is asked for. Loading it starts neither TensorFlow nor Keras.
@@ -30,21 +27,8 @@ class ClassifierSession(Described):
         ValueError: The file is no classifier of ours, or damaged, or of another format version.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | bytes,
-        *,
-        threads: int | None = None,
-        providers: Sequence[str] | None = None,
-    ) -> None:
-        name = "The model" if isinstance(path, bytes) else os.fspath(path)
-        content, self.metadata = onnxfile.read(path)
-        """What the file says of itself."""
-        self.kind = self.metadata.get("kind")
-        if self.kind != KIND:
-            raise ValueError(f"{name}: must hold a classifier. Received: {self.kind!r}.")
-        self.card: dict[str, Any] = self.metadata["card"]
-        self._session = start(content, name, threads=threads, providers=providers)
+    held = KIND
+    noun = "classifier"
 
     @property
     def channels(self) -> int | None:
@@ -79,12 +63,7 @@ class ClassifierSession(Described):
             ValueError: A signal has another number of channels, or it is too short for an answer.
         """
         check_signals(signals, self.channels, None if self.per_frame else self.metadata["window"])
-        lengths = np.array([len(signal) for signal in signals], "int32")
-        if not len(lengths) or not self.feature_frames(int(lengths.max())):
+        if not self.feature_frames(max(map(len, signals), default=0)):
             return [np.zeros((0, len(self.classes)), "float32") for _ in signals]
-        tail = () if self.channels is None else (self.channels,)
-        batch = np.zeros((len(signals), lengths.max(), *tail), "float32")
-        for row, signal in zip(batch, signals, strict=True):
-            row[: len(signal)] = signal
-        found, frames = self._session.run(["probabilities", "frames"], {"signal": batch, "length": lengths})
+        found, frames = self._run(["probabilities", "frames"], signals)
         return [row[:count] if self.per_frame else row for row, count in zip(found, frames, strict=True)]

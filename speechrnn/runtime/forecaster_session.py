@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from speechrnn.protocols import check_signals, nearest_half
-from speechrnn.runtime import onnxfile
-from speechrnn.runtime.session import Described, start
+from speechrnn.runtime.session import WholeSignals
 
 KIND = "forecaster"
 
 
-class ForecasterSession(Described):
+class ForecasterSession(WholeSignals):
     """A forecaster that `speechrnn export` wrote, ready to run.
 
     It stands wherever a `speechrnn.protocols.ForecastModel` is asked for. Loading it starts neither TensorFlow nor
@@ -31,21 +28,8 @@ class ForecasterSession(Described):
         ValueError: The file is no forecaster of ours, or damaged, or of another format version.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | bytes,
-        *,
-        threads: int | None = None,
-        providers: Sequence[str] | None = None,
-    ) -> None:
-        name = "The model" if isinstance(path, bytes) else os.fspath(path)
-        content, self.metadata = onnxfile.read(path)
-        """What the file says of itself."""
-        self.kind = self.metadata.get("kind")
-        if self.kind != KIND:
-            raise ValueError(f"{name}: must hold a forecaster. Received: {self.kind!r}.")
-        self.card: dict[str, Any] = self.metadata["card"]
-        self._session = start(content, name, threads=threads, providers=providers)
+    held = KIND
+    noun = "forecaster"
 
     @property
     def channels(self) -> int:
@@ -82,9 +66,4 @@ class ForecasterSession(Described):
         check_signals(signals, self.channels, 1)
         if not len(signals):
             return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)
-        read = [signal[-self.context :] for signal in signals]
-        lengths = np.array([len(signal) for signal in read], "int32")
-        batch = np.zeros((len(read), lengths.max(), self.channels), "float32")
-        for row, signal in zip(batch, read, strict=True):
-            row[: len(signal)] = signal
-        return self._session.run(["forecast"], {"signal": batch, "length": lengths})[0]
+        return self._run(["forecast"], [signal[-self.context :] for signal in signals])[0]

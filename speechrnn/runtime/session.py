@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
+from speechrnn.protocols import padded
 from speechrnn.runtime import onnxfile
 from speechrnn.text import Vocabulary
 
@@ -40,7 +41,55 @@ class Described:
         return max(0, 1 + (samples - self.metadata["window"]) // self.metadata["hop"])
 
 
-class Session(Described):
+class WholeSignals(Described):
+    """What runs a model on whole signals; a subclass knows what comes out.
+
+    Args:
+        path: The `.onnx` file, or its bytes.
+        threads: Processor threads; None takes those that this process may run on, up to eight.
+        providers: ONNX Runtime's execution providers in order of preference; None takes the CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no model of ours, or one of another kind, or damaged, or of another format version, or
+            reads other files; or a provider is not there.
+    """
+
+    held: ClassVar[str]
+    """Kind of the model that the file must hold."""
+    noun: ClassVar[str]
+    """That kind in words."""
+    hints: ClassVar[Mapping[str, str]] = {}
+    """What to do with a file of another kind."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | bytes,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> None:
+        name = "The model" if isinstance(path, bytes) else os.fspath(path)
+        content, self.metadata = onnxfile.read(path)
+        """What the file says of itself."""
+        self.kind = self.metadata.get("kind")
+        if self.kind != self.held:
+            hint = self.hints.get(str(self.kind), "")
+            raise ValueError(f"{name}: must hold a {self.noun}. Received: {self.kind!r}.{hint}")
+        self._prepare()
+        self.card: dict[str, Any] = self.metadata["card"]
+        self._session = start(content, name, threads=threads, providers=providers)
+
+    def _prepare(self) -> None:
+        """Reads what only models of this kind say of themselves."""
+
+    def _run(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs by their names, for signals padded to one batch."""
+        batch, lengths = padded(signals, self.metadata.get("channels"))
+        return self._session.run(list(outputs), {"signal": batch, "length": lengths})
+
+
+class Session(WholeSignals):
     """A recogniser that `speechrnn export` wrote, ready to run.
 
     It stands wherever a `speechrnn.protocols.Recognizer` is asked for. Loading it starts neither TensorFlow nor Keras.
@@ -65,23 +114,12 @@ class Session(Described):
     (25, 28)
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | bytes,
-        *,
-        threads: int | None = None,
-        providers: Sequence[str] | None = None,
-    ) -> None:
-        name = "The model" if isinstance(path, bytes) else os.fspath(path)
-        content, self.metadata = onnxfile.read(path)
-        """What the file says of itself."""
-        self.kind = self.metadata.get("kind")
-        if self.kind != "recognizer":
-            hint = " Run it with `speechrnn classify`." if self.kind == "classifier" else ""
-            raise ValueError(f"{name}: must hold a recogniser of whole signals. Received: {self.kind!r}.{hint}")
+    held = "recognizer"
+    noun = "recogniser of whole signals"
+    hints: ClassVar = {"classifier": " Run it with `speechrnn classify`."}
+
+    def _prepare(self) -> None:
         self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
-        self.card: dict[str, Any] = self.metadata["card"]
-        self._session = start(content, name, threads=threads, providers=providers)
 
     @property
     def providers(self) -> list[str]:
@@ -97,13 +135,9 @@ class Session(Described):
         Returns:
             For each signal float32 `(ceil(frame_count / stride), vocabulary)`; nothing of the padding is left.
         """
-        lengths = np.array([len(signal) for signal in signals], "int32")
-        if not len(lengths) or not self.feature_frames(int(lengths.max())):
+        if not self.feature_frames(max(map(len, signals), default=0)):
             return [np.zeros((0, len(self.vocabulary)), "float32") for _ in signals]
-        batch = np.zeros((len(signals), lengths.max()), "float32")
-        for row, signal in zip(batch, signals, strict=True):
-            row[: len(signal)] = signal
-        logits, frames = self._session.run(["logits", "frames"], {"signal": batch, "length": lengths})
+        logits, frames = self._run(["logits", "frames"], signals)
         return [row[:count] for row, count in zip(logits, frames, strict=True)]
 
 
