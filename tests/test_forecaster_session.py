@@ -180,7 +180,11 @@ def test_other_verbs_say_what_it_is(saved, capsys):
 
 def test_train_makes_a_forecaster_from_a_manifest(tmp_path, capsys):
     values = write(tmp_path / "waves.npz", 200)
-    np.savez(tmp_path / "waves.npz", signal=values, rate=RATE, channels=["a", "b"])
+    values[60:63] = values[59]  # as many samples are missing, and what fills them is a straight line
+    values[63] = values[59]
+    missing = values.copy()
+    missing[60:63] = np.nan
+    np.savez(tmp_path / "waves.npz", signal=missing, rate=RATE, channels=["a", "b"])
     for name, first, count in (("train", 0, 150), ("valid", 150, 50)):
         part = example(tmp_path / "waves.npz", first, count, extra={"channels": ["b"]})
         manifest.write(tmp_path / f"{name}.jsonl", [part])

@@ -53,6 +53,7 @@ def make(arguments: argparse.Namespace, examples: Sequence[Example], network: di
     from speechrnn.features import RawSignal
     from speechrnn.forecaster import Forecaster
     from speechrnn.networks import recurrent_forecaster
+    from speechrnn.pipeline.windowing import MAX_GAP
 
     first, quantiles = examples[0], arguments.quantiles or _QUANTILES
     info = signals.probe(
@@ -63,15 +64,15 @@ def make(arguments: argparse.Namespace, examples: Sequence[Example], network: di
     )
     count = len(info.channels)
     features = RawSignal(info.rate, window=1, hop=1, channels=count, normalize="global")
-    features.adapt(_readable(examples, count))
+    features.adapt(_readable(examples, count, MAX_GAP / info.rate))
     made = recurrent_forecaster(
         channels=count, context=arguments.context, horizon=arguments.horizon, quantiles=len(quantiles), **network
     )
     return Forecaster(features, made, arguments.context, quantiles, card={"channels": list(info.channels)})
 
 
-def _readable(examples: Sequence[Example], channels: int) -> Any:
+def _readable(examples: Sequence[Example], channels: int, max_gap: float) -> Any:
     """Series that can be read; training names the others."""
     for example in examples:
         with suppress(OSError, ValueError):
-            yield signals.read_example(example, channels=channels)[0]
+            yield signals.read_example(example, channels=channels, max_gap=max_gap)[0]
