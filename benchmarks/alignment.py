@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrnn import decoding, text, transcribe
+from speechrnn import decoding, text
 from speechrnn.decoding import textgrid
-from speechrnn.transcript import spell
+from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.tasks.recognition.transcript import spell
 
 AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 

@@ -15,17 +15,19 @@ import time
 
 import numpy as np
 
-from speechrnn import edits
-from speechrnn.decoding import BeamSearch, greedy, ngram
+from speechrnn.decoding import BeamSearch, greedy
 from speechrnn.decoding.alignment import log_softmax
+from speechrnn.decoding.lm import ngram
+from speechrnn.metrics import edits
 from speechrnn.text import Vocabulary
 
 TOKEN_FLOOR, BEAM_THRESHOLD, UNKNOWN = -5.0, 10.0, -10.0
 
 
 def save(model, manifest_path, out):
-    from speechrnn import manifest, transcribe
+    from speechrnn.data import manifest
     from speechrnn.faults import Faults
+    from speechrnn.tasks.recognition import transcription as transcribe
 
     recogniser = transcribe.loaded(model)
     found = list(transcribe.logits_of(recogniser, manifest.read(manifest_path), faults=Faults()))

@@ -20,9 +20,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechrnn import audio, long_audio, transcribe
-from speechrnn.corpora import an4
-from speechrnn.edits import align
+from speechrnn import audio
+from speechrnn.data.corpora import an4
+from speechrnn.decoding import pieces as long_audio
+from speechrnn.metrics.edits import align
+from speechrnn.tasks.recognition import transcription as transcribe
 
 RATE = 16000
 

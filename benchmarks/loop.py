@@ -19,16 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import tensorflow as tf
 
-from speechrnn import (
-    Augmentation,
-    LogMel,
-    SpeechRecognizer,
-    TrainingOptions,
-    Vocabulary,
-    manifest,
-    recurrent_ctc,
-    train,
-)
+from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, recurrent_ctc, train
+from speechrnn.data import manifest
 from speechrnn.pipeline import batches
 
 DATA = Path(__file__).parent.parent / "data" / "spoken_numbers" / "train.jsonl"

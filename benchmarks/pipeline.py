@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import measuring
+from speechrnn.data.manifest import Example
 from speechrnn.features import Augmentation, LogMel
-from speechrnn.manifest import Example
 from speechrnn.pipeline import batches, plan_of
 
 RATE, WINDOW, HOP, FFT, MELS, BATCH = 16000, 400, 160, 512, 80, 16

@@ -24,9 +24,9 @@ from rich.table import Table
 
 from benchmarks import measuring
 from speechrnn import LogMel, SpeechRecognizer, Vocabulary, audio, recurrent_ctc
-from speechrnn.runtime.export import export, quantised
-from speechrnn.runtime.graph import Graph
-from speechrnn.runtime.network import write_network
+from speechrnn.export.onnx.graph import Graph
+from speechrnn.export.onnx.network import write_network
+from speechrnn.export.writing import export, quantised
 from speechrnn.runtime.session import Session, start
 
 try:
@@ -110,7 +110,7 @@ def whole_models(args, folder: Path) -> dict[str, Callable[[], object]]:
     return {
         "onnx": lambda: sessions["float32"].logits([signal]),
         "onnx int8": lambda: sessions["int8"].logits([signal]),
-        "speechrnn.recognizer": lambda: model.logits([signal]),
+        "speechrnn.tasks.recognition.model": lambda: model.logits([signal]),
         "Keras predict": lambda: model.predict(batch, verbose=0),
     }
 
@@ -131,9 +131,9 @@ def cold_starts(folder: Path) -> dict[str, Callable[[], object]]:
 
 def real_time_factor(folder: str) -> dict[str, float]:
     """Seconds of audio a second, over AN4's test set with the shipped model, decoding included."""
-    from speechrnn.corpora import an4
-    from speechrnn.evaluate import evaluate
-    from speechrnn.transcribe import DEFAULT_MODEL
+    from speechrnn.data.corpora import an4
+    from speechrnn.tasks.recognition.evaluation import evaluate
+    from speechrnn.tasks.recognition.transcription import DEFAULT_MODEL
 
     with tempfile.TemporaryDirectory() as manifests:
         examples = an4.prepare(folder, manifests)["test"]

@@ -22,8 +22,8 @@ from rich.table import Table
 
 from benchmarks import measuring
 from pipelines import ucr_uea
-from speechrnn import signals
-from speechrnn.corpora import ucr
+from speechrnn.data.corpora import ucr
+from speechrnn.data.examples import read_example
 
 
 def ours(folder: str, name: str, out: str) -> dict:
@@ -49,7 +49,7 @@ def theirs(folder: str, name: str, out: str, networks: int) -> dict:
 
 def arrays(examples) -> tuple[np.ndarray, np.ndarray]:
     """float32 `(records, channels, samples)`, as aeon wants them, and the classes."""
-    rows = [signals.read_example(example)[0].T for example in examples]
+    rows = [read_example(example)[0].T for example in examples]
     if len({row.shape for row in rows}) > 1:
         raise SystemExit("aeon's LITETime needs series of equal length. Take another data set.")
     return np.stack(rows), np.array([example.label for example in examples])

@@ -26,7 +26,7 @@ FORMATS = {
 
 def measured(path, seconds):
     """Milliseconds of steps and blocks, and megabytes, of one runtime in this process."""
-    from speechrnn.runtime import loading
+    from speechrnn.models import loading
 
     session = loading.load_streaming(path)
     size = session.sample_rate // 50
@@ -46,8 +46,8 @@ def measured(path, seconds):
 
 
 def main(model, seconds, rounds):
-    from speechrnn.recognizer import load
-    from speechrnn.runtime.export import export
+    from speechrnn.export.writing import export
+    from speechrnn.tasks.recognition.model import load
 
     recogniser = load(model)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 
 from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier
-from speechrnn.classification import cross_validate, print_report
-from speechrnn.corpora import hapt
+from speechrnn.data.corpora import hapt
+from speechrnn.tasks.classification import cross_validate, print_report
 
 FOLDS = 5
 CHUNK = 30.0

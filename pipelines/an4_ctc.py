@@ -17,9 +17,9 @@ from pathlib import Path
 import keras
 
 from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, recurrent_ctc, train
-from speechrnn.corpora import an4
-from speechrnn.evaluate import evaluate, print_report
-from speechrnn.recognizer import load
+from speechrnn.data.corpora import an4
+from speechrnn.tasks.recognition.evaluation import evaluate, print_report
+from speechrnn.tasks.recognition.model import load
 
 VALID_SPEAKERS = {"fjam", "mdxs", "mfaa", "mmaf", "mmap", "mmkw", "mscg2", "msjr"}
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 256, 3, 2, 0.4

@@ -8,7 +8,10 @@ import argparse
 from pathlib import Path
 
 from pipelines import demo_page, spoken_numbers
-from speechrnn import evaluate, manifest, recognizer, transcribe
+from speechrnn.data import manifest
+from speechrnn.tasks.recognition import evaluation as evaluate
+from speechrnn.tasks.recognition import model as recognizer
+from speechrnn.tasks.recognition import transcription as transcribe
 
 SHOWN = 8
 """Utterances that both models transcribe."""

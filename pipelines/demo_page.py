@@ -4,7 +4,7 @@ import string
 from pathlib import Path
 
 from pipelines import spoken_numbers
-from speechrnn import manifest
+from speechrnn.data import manifest
 from speechrnn.report import charts, clip_of, pictures, pieces
 
 TEMPLATE = Path(__file__).with_name("demo.html")

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier, signals
-from speechrnn.classification import cross_validate, print_report
-from speechrnn.corpora import heartbeats, mitdb
-from speechrnn.manifest import stratified_group_folds
+from speechrnn.data.corpora import heartbeats, mitdb
+from speechrnn.data.manifest import stratified_group_folds
+from speechrnn.tasks.classification import cross_validate, print_report
 
 FOLDS, COPIES = 7, 3
 NETWORK = {"units": 24, "layers": 1, "filters": 8, "frame_convolutions": 3, "kernel": 7, "dropout": 0.4}

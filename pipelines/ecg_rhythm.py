@@ -17,9 +17,9 @@ import argparse
 from pathlib import Path
 
 from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier
-from speechrnn.classification import cross_validate, print_report
-from speechrnn.corpora import cinc2017
+from speechrnn.data.corpora import cinc2017
 from speechrnn.features.filter_layers import BandPass
+from speechrnn.tasks.classification import cross_validate, print_report
 
 RATE, FOLDS = 100, 5
 BAND = {"low": 0.5, "high": 40}

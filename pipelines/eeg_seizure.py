@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier
-from speechrnn.classification import cross_validate, print_report
-from speechrnn.corpora import bonn
+from speechrnn.data.corpora import bonn
+from speechrnn.tasks.classification import cross_validate, print_report
 
 FOLDS, SAMPLES = 5, 8
 NETWORK = {"convolutions": 3, "filters": 24, "kernel": 7, "pool": 2, "units": 32, "layers": 1, "dropout": 0.2}

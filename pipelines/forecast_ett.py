@@ -14,10 +14,11 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import Forecaster, RawSignal, TrainingOptions, recurrent_forecaster, signals, train
-from speechrnn.corpora import ett
-from speechrnn.forecaster import load
-from speechrnn.forecasting import evaluate_forecaster, print_report
+from speechrnn import Forecaster, RawSignal, TrainingOptions, recurrent_forecaster, train
+from speechrnn.data.corpora import ett
+from speechrnn.data.examples import read_example
+from speechrnn.tasks.forecasting.forecast import evaluate_forecaster, print_report
+from speechrnn.tasks.forecasting.model import load
 
 HORIZONS, CONTEXT, SEASON = (96, 192, 336, 720), 720, 24
 QUANTILES = (0.1, 0.5, 0.9)
@@ -45,7 +46,7 @@ def main(
     for horizon in horizons:
         keras.utils.set_random_seed(options.seed)
         features = RawSignal(1 / 3600, window=1, hop=1, channels=len(ett.CHANNELS), normalize="global")
-        features.adapt(signals.read_example(example)[0] for example in splits["train"])
+        features.adapt(read_example(example)[0] for example in splits["train"])
         sizes = {"channels": features.channels, "context": CONTEXT, "horizon": horizon, "quantiles": len(QUANTILES)}
         net = recurrent_forecaster(**sizes, **{**NETWORK, **network})
         model = Forecaster(features, net, CONTEXT, QUANTILES, card={**CARD, "channels": list(ett.CHANNELS)})

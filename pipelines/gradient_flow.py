@@ -13,10 +13,10 @@ from keras.optimizers.schedules import CosineDecay
 from rich.console import Console
 from rich.table import Table
 
-from speechrnn import plots
-from speechrnn.diagnostics import gradient_flow
 from speechrnn.layers import GRU, LSTM, ChronoBias, LengthMask, SimpleRNN, StackFrames
+from speechrnn.report import plots
 from speechrnn.training import GuardedAdamW, Segments
+from speechrnn.training.diagnostics import gradient_flow
 
 UNITS, BATCH, SEED, LAG, STEPS, TEST_ROWS = 32, 32, 1, 400, 1200, 4000
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import keras
 
 from speechrnn import Augmentation, LogMel, SequenceClassifier, TrainingOptions, recurrent_classifier, train
-from speechrnn.classification import evaluate_classifier, print_report
-from speechrnn.classifier import load
-from speechrnn.corpora import fsdd
+from speechrnn.data.corpora import fsdd
+from speechrnn.tasks.classification import evaluate_classifier, print_report
+from speechrnn.tasks.classification.model import load
 
 TEST_SPEAKERS, VALID_SPEAKER = ("theo", "yweweler"), "nicolas"
 RATE, MELS = 8000, 40

@@ -14,9 +14,9 @@ import keras
 
 from pipelines.an4_ctc import AUGMENTATION
 from speechrnn import TrainingOptions, train
-from speechrnn.corpora import an4, fsdd
-from speechrnn.evaluate import evaluate, print_report
-from speechrnn.recognizer import load
+from speechrnn.data.corpora import an4, fsdd
+from speechrnn.tasks.recognition.evaluation import evaluate, print_report
+from speechrnn.tasks.recognition.model import load
 
 HELD_OUT = ("theo", "yweweler")
 OPTIONS = TrainingOptions(epochs=12, batch_seconds=24, learning_rate=1e-3, consistency=0.2, average=0.998)

@@ -22,18 +22,18 @@ import keras
 
 from pipelines.an4_ctc import fresh
 from speechrnn import Augmentation, TrainingOptions, Vocabulary, text, train
-from speechrnn.corpora import librispeech
-from speechrnn.decoding import arpa, kneser_ney, ngram
+from speechrnn.data.corpora import librispeech
+from speechrnn.data.manifest import Example
 from speechrnn.decoding.beam import BeamSearch
+from speechrnn.decoding.lm import arpa, kneser_ney, ngram
 from speechrnn.decoding.tuning import tune
-from speechrnn.evaluate import evaluate, print_report
+from speechrnn.export.writing import export
 from speechrnn.faults import Faults
-from speechrnn.manifest import Example
-from speechrnn.recognizer import load
 from speechrnn.runtime import Session
-from speechrnn.runtime.export import export
-from speechrnn.subwords import Subwords
-from speechrnn.transcribe import logits_of
+from speechrnn.tasks.recognition.evaluation import evaluate, print_report
+from speechrnn.tasks.recognition.model import load
+from speechrnn.tasks.recognition.transcription import logits_of
+from speechrnn.text.subwords import Subwords
 
 SUBWORDS, ORDER, BEAM = 200, 3, 64
 DROPOUT = 0.3

@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import norm
 
-from speechrnn import Forecaster, RawSignal, TrainingOptions, recurrent_forecaster, signals, train
-from speechrnn.anomalies import NAB_PROFILES, anomaly_likelihood, nab_score, surprise
-from speechrnn.corpora import nab
-from speechrnn.forecaster import load
+from speechrnn import Forecaster, RawSignal, TrainingOptions, recurrent_forecaster, train
+from speechrnn.data.corpora import nab
+from speechrnn.data.examples import read_example
+from speechrnn.tasks.forecasting.anomalies import NAB_PROFILES, anomaly_likelihood, nab_score, surprise
+from speechrnn.tasks.forecasting.model import load
 
 CONTEXT, HORIZON = 300, 24  # samples; of the horizon, one step is used: to forecast two hours teaches more
 NETWORK = {"cell": "gru", "segment": 12, "units": 64, "dropout": 0.1}
@@ -43,7 +44,7 @@ def main(data_dir: str, out: str = "runs/nab", options: TrainingOptions = OPTION
     if run.interrupted:
         raise KeyboardInterrupt
     model = load(run.model)
-    series = [signals.read_example(example)[0] for example in splits["test"]]
+    series = [read_example(example)[0] for example in splits["test"]]
     windows = [
         [(round(start * nab.RATE), round(end * nab.RATE) - 1) for start, end, _ in example.labels or ()]
         for example in splits["test"]

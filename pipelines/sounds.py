@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from speechrnn import Augmentation, LogMel, SequenceClassifier, TrainingOptions, recurrent_classifier
-from speechrnn.classification import cross_validate, print_report
-from speechrnn.corpora import esc10
+from speechrnn.data.corpora import esc10
+from speechrnn.tasks.classification import cross_validate, print_report
 
 RATE, WINDOW, HOP, MELS = 16000, 640, 400, 64
 FOLDS = esc10.FOLDS

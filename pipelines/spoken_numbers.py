@@ -9,19 +9,11 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import (
-    Augmentation,
-    LogMel,
-    SpeechRecognizer,
-    TrainingOptions,
-    Vocabulary,
-    evaluate,
-    manifest,
-    recurrent_ctc,
-    train,
-)
-from speechrnn.decoding import arpa, kneser_ney
+from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, recurrent_ctc, train
+from speechrnn.data import manifest
+from speechrnn.decoding.lm import arpa, kneser_ney
 from speechrnn.decoding.options import decoder
+from speechrnn.tasks.recognition import evaluation as evaluate
 
 DATA = Path(__file__).parent.parent / "data" / "spoken_numbers"
 NUM_MELS, CONVOLUTIONS, FILTERS, UNITS, LAYERS, DROPOUT, SEED = 64, 2, 16, 128, 2, 0.2, 1

@@ -16,10 +16,10 @@ import keras
 from pipelines.an4_ctc import VALID_SPEAKERS
 from pipelines.letters_numbers import CARD, HELD_OUT
 from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, audio, recurrent_ctc, train
-from speechrnn.corpora import an4, fsdd
-from speechrnn.evaluate import evaluate, print_report
-from speechrnn.runtime import StreamingSession
-from speechrnn.runtime.export import export
+from speechrnn.data.corpora import an4, fsdd
+from speechrnn.export.writing import export
+from speechrnn.tasks.recognition.evaluation import evaluate, print_report
+from speechrnn.tasks.recognition.streaming import StreamingSession
 
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 320, 3, 2, 0.4
 OPTIONS = TrainingOptions(

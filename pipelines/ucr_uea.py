@@ -16,11 +16,12 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier, signals, train
-from speechrnn.classification import classification_report, cross_validate, evaluate_classifier
-from speechrnn.classifier import load
-from speechrnn.corpora import ucr
-from speechrnn.manifest import stratified_group_folds
+from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier, train
+from speechrnn.data.corpora import ucr
+from speechrnn.data.examples import read_example
+from speechrnn.data.manifest import stratified_group_folds
+from speechrnn.tasks.classification import classification_report, cross_validate, evaluate_classifier
+from speechrnn.tasks.classification.model import load
 
 SEEDS, FOLDS = (1, 2, 3), 5
 RECORDS = 480  # in an epoch, at least
@@ -67,7 +68,7 @@ def _tested(splits, out, options, how, network):
     training = splits["train"]
     keras.utils.set_random_seed(options.seed)
     model = _build(training, network)
-    model.features.adapt(signals.read_example(example)[0] for example in training)
+    model.features.adapt(read_example(example)[0] for example in training)
     run = train(model, _repeated(training), options=options, augmentation=AUGMENTATION, out=out, **how)
     if run.interrupted:
         raise KeyboardInterrupt  # half a run is no result; `resume` goes on
@@ -91,7 +92,7 @@ def _cross_validated(splits, out, options, how, network):
 
 
 def _build(training, network):
-    channels = signals.read_example(training[0])[0].shape[1]
+    channels = read_example(training[0])[0].shape[1]
     features = RawSignal(1, window=1, hop=1, channels=channels, normalize="global")
     classes = sorted({example.label for example in training})
     net = recurrent_classifier("gru", num_features=channels, num_classes=len(classes), **{**NETWORK, **network})

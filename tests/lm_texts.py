@@ -1,6 +1,7 @@
 """Texts of few words, and language models made from them."""
 
-from speechrnn.decoding import NGram, kneser_ney
+from speechrnn.decoding import NGram
+from speechrnn.decoding.lm import kneser_ney
 
 SENTENCES = [
     "a b a", "a b", "b a b a", "a a b", "ab a", "ba b a", "a b b a", "ab ab", "b", "a ba", "a b a b a", "bb a ab",

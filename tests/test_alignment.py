@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speechrnn.decoding import align, textgrid
-from speechrnn.decoding.calibration import Calibration, calibration_error, reliability
+from speechrnn.metrics.calibration import Calibration, calibration_error, reliability
 
 
 def best_of_all_paths(logits, ids):

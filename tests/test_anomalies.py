@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 from test_forecasting import RATE, write
 
-from speechrnn import cli, signals
-from speechrnn.anomalies import NAB_PROFILES, anomaly_likelihood, find_anomalies, nab_score, stretches, surprise
+from speechrnn import cli
 from speechrnn.cli import terminal
-from speechrnn.corpora import nab
+from speechrnn.data.corpora import nab
+from speechrnn.data.examples import read_example
 from speechrnn.faults import Fault, Faults
+from speechrnn.tasks.forecasting.anomalies import (
+    NAB_PROFILES,
+    anomaly_likelihood,
+    find_anomalies,
+    nab_score,
+    stretches,
+    surprise,
+)
 
 
 class Repeater:
@@ -222,7 +230,7 @@ def test_nab_learns_from_the_first_part_and_scores_the_whole(tmp_path):
     assert [round(e.duration * nab.RATE) for e in splits["test"]] == [40, 40]
     ((start, end, name),) = splits["test"][0].labels
     assert (round(start * nab.RATE), round(end * nab.RATE), name) == (20, 25, "anomaly")
-    first, second = (signals.read_example(e)[0] for e in splits["test"])
+    first, second = (read_example(e)[0] for e in splits["test"])
     np.testing.assert_allclose(first, second, rtol=1e-5)
     assert abs(first[:6].mean()) < 1e-6 and first[:6].std() == pytest.approx(1)
 

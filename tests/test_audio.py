@@ -10,7 +10,8 @@ import pytest
 import soundfile
 import soxr
 
-from speechrnn import audio, containers, files
+from speechrnn import audio, files
+from speechrnn.audio import containers
 from speechrnn.faults import kind_of
 
 

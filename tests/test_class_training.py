@@ -6,14 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from speechrnn import audio, classifier, pipeline
-from speechrnn.classifier import SequenceClassifier
+from speechrnn import audio, pipeline
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features import Augmentation, LogMel, RawSignal
-from speechrnn.manifest import Example
-from speechrnn.networks import recurrent_classifier
 from speechrnn.pipeline import plan_of
 from speechrnn.pipeline.targets import balanced
+from speechrnn.tasks.classification import model as classifier
+from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.classification.network import recurrent_classifier
 from speechrnn.training import TrainingOptions, train
 from speechrnn.training.scoring import ClassScorer
 from speechrnn.training.tasks import class_weights
@@ -341,7 +342,8 @@ def test_options_of_another_kind_of_model_are_refused(corpus, tmp_path):
 
 
 def test_the_verb_finds_rate_channels_and_classes_in_the_manifest(tmp_path, capsys):
-    from speechrnn import cli, manifest
+    from speechrnn import cli
+    from speechrnn.data import manifest
 
     manifest.write(tmp_path / "m.jsonl", records(tmp_path, 9, 7))
     words = ["train", str(tmp_path / "m.jsonl"), "--task", "classify", "--out", str(tmp_path / "a.keras")]

@@ -11,10 +11,10 @@ from fakes import Leveller
 from rich.console import Console
 
 from speechrnn import metrics
-from speechrnn.classification import Classified, classification_report, evaluate_classifier, print_report
-from speechrnn.classify import Classification, classify
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
-from speechrnn.manifest import Example
+from speechrnn.tasks.classification import Classified, classification_report, evaluate_classifier, print_report
+from speechrnn.tasks.classification.classify import Classification, classify
 
 CLASSES = ("a", "b", "c")
 

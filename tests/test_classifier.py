@@ -11,10 +11,13 @@ from contracts import (
     check_saved_model_is_the_same,
 )
 
-from speechrnn import classifier, layers, networks, recognizer
-from speechrnn.classifier import Accuracy, SequenceClassifier
+from speechrnn import layers
 from speechrnn.features import RawSignal
 from speechrnn.losses import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
+from speechrnn.tasks.classification import model as classifier
+from speechrnn.tasks.classification.model import Accuracy, SequenceClassifier
+from speechrnn.tasks.classification.network import recurrent_classifier
+from speechrnn.tasks.recognition import model as recognizer
 
 SIZES = {"num_features": 12, "num_classes": 3, "units": 6}
 VARIANTS = {
@@ -34,18 +37,18 @@ VARIANTS = {
 @pytest.mark.parametrize(("options", "stride"), VARIANTS.values(), ids=VARIANTS)
 def test_padding_and_gradients_and_stride(options, stride, rng):
     keras.utils.set_random_seed(1)
-    network = networks.recurrent_classifier(**SIZES, **options)
+    network = recurrent_classifier(**SIZES, **options)
     network.set_weights([value + rng.uniform(0.05, 0.3, value.shape) for value in network.get_weights()])
-    assert networks.stride(network) == stride
+    assert stride(network) == stride
     check_padding_never_changes_a_row(network, rng, 12)
     check_gradients_are_finite(network, rng, 12)
-    per_frame = networks.recurrent_classifier(**SIZES, **{**options, "pooling": None})
+    per_frame = recurrent_classifier(**SIZES, **{**options, "pooling": None})
     per_frame.set_weights([value + rng.uniform(0.05, 0.3, value.shape) for value in per_frame.get_weights()])
     check_padding_never_changes_a_valid_frame(per_frame, rng, 12, stride)
 
 
 def test_batch_normalisation_counts_valid_frames_only(rng):
-    network = networks.recurrent_classifier(**SIZES, convolutions=1, filters=4, frame_shape=(6, 2), kernel=3)
+    network = recurrent_classifier(**SIZES, convolutions=1, filters=4, frame_shape=(6, 2), kernel=3)
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     short = rng.normal(size=(2, 10, 12)).astype("float32")
     padded = np.concatenate([short, np.full((2, 40, 12), np.nan, "float32")], 1)
@@ -77,7 +80,7 @@ def test_pooling_is_what_numpy_says(rng):
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_gives_float32_logits(dtype, rng):
     for pooling in ("attention", "max"):
-        network = networks.recurrent_classifier(**SIZES, convolutions=1, filters=4, pooling=pooling, dtype=dtype)
+        network = recurrent_classifier(**SIZES, convolutions=1, filters=4, pooling=pooling, dtype=dtype)
         logits = network([rng.normal(size=(2, 9, 12)).astype("float32"), np.array([9, 4], "int32")])
         assert logits.dtype == "float32"
         assert np.isfinite(logits).all()
@@ -97,7 +100,7 @@ def test_half_precision_gives_float32_logits(dtype, rng):
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        networks.recurrent_classifier(**{**SIZES, **options})
+        recurrent_classifier(**{**SIZES, **options})
 
 
 # The bundle
@@ -106,7 +109,7 @@ def test_wrong_options_are_refused(options, message):
 def make(task=None, channels=2, **options):
     features = RawSignal(50, window=4, hop=2, channels=channels, normalize="utterance")
     pooling = None if task == "frames" else "attention"
-    network = networks.recurrent_classifier(
+    network = recurrent_classifier(
         num_features=features.num_features,
         num_classes=3,
         units=5,

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from test_classifier import VARIANTS
 
-from speechrnn import cli, manifest, signals
-from speechrnn.classifier import SequenceClassifier
+from speechrnn import cli, signals
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
+from speechrnn.export.writing import export
 from speechrnn.features import BandPass, LogMel, LogSpectrogram, RawSignal, RobustScale
-from speechrnn.manifest import Example
-from speechrnn.networks import recurrent_classifier
-from speechrnn.runtime import ClassifierSession, Session
-from speechrnn.runtime.export import export
-from speechrnn.runtime.loading import kind_of, load_classifier
+from speechrnn.models.loading import kind_of, load_classifier
+from speechrnn.runtime import Session
+from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.classification.network import recurrent_classifier
+from speechrnn.tasks.classification.session import ClassifierSession
 
 CLASSES = ("a", "b", "c")
 

@@ -7,9 +7,10 @@ import pytest
 from fakes import Leveller, Speller
 from test_classification import save
 
-from speechrnn import cli, manifest
+from speechrnn import cli
 from speechrnn.cli import terminal
-from speechrnn.manifest import Example
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_recogniser_does_not_classify_and_a_classifier_does_not_transcribe(mon
     assert cli.main(["classify", "words.onnx", *files]) == 2
     assert "words.onnx: must be a classifier. Received: a recogniser" in capsys.readouterr().err
     monkeypatch.setattr("speechrnn.runtime.load", lambda path: Leveller())
-    monkeypatch.setattr("speechrnn.runtime.loading.needs_tensorflow", lambda path, **options: False)
+    monkeypatch.setattr("speechrnn.models.loading.needs_tensorflow", lambda path, **options: False)
     assert cli.main(["transcribe", files[0], "--model", "beats.onnx"]) == 2
     assert "beats.onnx: must hold a recogniser. Received: a classifier" in capsys.readouterr().err
 
@@ -115,7 +116,7 @@ def test_options_of_a_classifier_are_refused_for_a_recogniser(monkeypatch, corpu
 
 def test_figures_of_a_classifier_are_drawn(rng):
     pytest.importorskip("matplotlib")
-    from speechrnn import plots
+    from speechrnn.report import plots
 
     matrix = np.array([[8, 2], [0, 5]])
     axes = plots.plot_confusion(matrix, ("a", "b")).axes[0]
@@ -145,7 +146,7 @@ def test_figures_of_a_classifier_are_drawn(rng):
 
 def test_a_record_of_more_classes_than_colours_shows_the_likeliest(rng):
     pytest.importorskip("matplotlib")
-    from speechrnn import plots
+    from speechrnn.report import plots
 
     scores = rng.dirichlet(np.r_[np.full(12, 5), np.full(8, 0.5)], size=50)
     names = [f"class {k}" for k in range(20)]

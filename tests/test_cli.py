@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 from fakes import Speller, record, stand_in
 
-from speechrnn import audio, cli, manifest
+from speechrnn import audio, cli
 from speechrnn.cli import check_manifest as cli_check
 from speechrnn.cli import declared, options, terminal, train
 from speechrnn.cli import download as cli_download
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.corpora import CORPORA, prepare_function
-from speechrnn.corpora.download import Downloaded
+from speechrnn.data import manifest
+from speechrnn.data.corpora import CORPORA, prepare_function
+from speechrnn.data.download import Downloaded
+from speechrnn.data.manifest import Example
 from speechrnn.features.augment import Augmentation
-from speechrnn.manifest import Example
 from speechrnn.training.options import TrainingOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,7 +99,7 @@ def test_two_parts_with_an_option_of_one_name_keep_both():
 
 def test_what_words_cannot_say_is_refused_when_the_parser_is_made():
     with pytest.raises(TypeError, match="`model` cannot be said"):
-        add_options(Parser(), "speechrnn.evaluate:evaluate", title="", prefix="")
+        add_options(Parser(), "speechrnn.tasks.recognition.evaluation:evaluate", title="", prefix="")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ def test_audio_from_a_pipe(fake_model, files, monkeypatch, capsys):
 
 
 def test_ctrl_c_keeps_the_results_there_are(fake_model, files, tmp_path, monkeypatch, capsys):
-    from speechrnn import transcribe
+    from speechrnn.tasks.recognition import transcription as transcribe
 
     outcomes = transcribe.recognise
 
@@ -502,8 +503,8 @@ def test_the_module_runs_as_a_process(tmp_path):
 def test_a_real_model_transcribes_in_a_process_with_nothing_on_stderr(tmp_path, rng):
     from speechrnn import audio
     from speechrnn.features import LogMel
-    from speechrnn.networks import recurrent_ctc
-    from speechrnn.recognizer import SpeechRecognizer
+    from speechrnn.tasks.recognition.model import SpeechRecognizer
+    from speechrnn.tasks.recognition.network import recurrent_ctc
     from speechrnn.text import Vocabulary
 
     vocabulary, features = Vocabulary("ab "), LogMel(8000, num_mels=8)
@@ -567,7 +568,7 @@ def test_the_helper_module_has_no_second_list_of_options():
 def streaming_model(tmp_path):
     from test_streaming import made
 
-    from speechrnn.runtime.export import step_bytes
+    from speechrnn.export.writing import step_bytes
 
     path = tmp_path / "steps.onnx"
     path.write_bytes(step_bytes(made(layers=1)))
@@ -575,7 +576,7 @@ def streaming_model(tmp_path):
 
 
 def test_a_stream_prints_its_text_at_the_end(streaming_model, files, capsys):
-    from speechrnn import transcribe
+    from speechrnn.tasks.recognition import transcription as transcribe
 
     (whole,) = transcribe.transcribe(streaming_model, [files[0]])
     assert cli.main(["stream", files[0], "--model", streaming_model]) == 0

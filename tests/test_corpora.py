@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechrnn import audio, manifest
-from speechrnn.corpora import CORPORA, an4, common_voice, fsdd, librispeech, ljspeech, prepare_function, table
-from speechrnn.corpora.check import check
+from speechrnn import audio
+from speechrnn.data import manifest
+from speechrnn.data.check import check
+from speechrnn.data.corpora import CORPORA, an4, common_voice, fsdd, librispeech, ljspeech, prepare_function, table
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
-from speechrnn.manifest import Example
 from speechrnn.text import Vocabulary
 
 TONE = 0.1 * np.sin(np.arange(1600))
@@ -270,7 +271,7 @@ def test_bad_tables(tmp_path, content, message):
 
 def test_every_corpus_has_its_function():
     for name in CORPORA:
-        assert prepare_function(name).__module__ == f"speechrnn.corpora.{name}"
+        assert prepare_function(name).__module__ == f"speechrnn.data.corpora.{name}"
     with pytest.raises(ValueError, match=r"no corpus 'an5'\. Did you mean `an4`"):
         prepare_function("an5")
 

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from speechrnn import RawSignal, SequenceClassifier, TrainingOptions, classifier, training
-from speechrnn.classification import Classified, classification_report, cross_validate
-from speechrnn.classification.folds import _keep, _kept
+from speechrnn import RawSignal, SequenceClassifier, TrainingOptions, training
+from speechrnn.data.manifest import Example, stratified_group_folds
 from speechrnn.faults import Fault
 from speechrnn.layers import LengthMask, MaskedPooling
-from speechrnn.manifest import Example, stratified_group_folds
+from speechrnn.tasks.classification import Classified, classification_report, cross_validate
+from speechrnn.tasks.classification import model as classifier
+from speechrnn.tasks.classification.folds import _keep, _kept
 
 OPTIONS = TrainingOptions(epochs=1, batch_size=6, learning_rate=1e-2)
 QUIET = {"options": OPTIONS, "verbose": False}

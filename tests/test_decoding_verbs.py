@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from fakes import Speller, record, stand_in
 
-from speechrnn import cli, manifest, transcribe
+from speechrnn import cli
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
 from speechrnn.decoding import BeamSearch, textgrid
-from speechrnn.decoding.calibration import Calibration
 from speechrnn.decoding.options import decoder
 from speechrnn.decoding.tuning import tune
-from speechrnn.manifest import Example
-from speechrnn.transcript import Word, moved
+from speechrnn.metrics.calibration import Calibration
+from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.tasks.recognition.transcript import Word, moved
 
 
 class Unsure(Speller):
@@ -191,7 +193,7 @@ def test_the_best_trial_is_the_best_of_all_that_were_made(rng):
     errors = sum(
         sum(a != b for a, b in t.pairs)
         for t in (
-            __import__("speechrnn.edits").edits.align(r.split(), again.n_best(x, 1)[0].text.split())
+            __import__("speechrnn.metrics.edits").edits.align(r.split(), again.n_best(x, 1)[0].text.split())
             for r, x in zip(["a b", "b", "ab a", "ba"], logits, strict=True)
         )
     )

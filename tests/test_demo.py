@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from pipelines import demo, demo_page, spoken_numbers
-from speechrnn import Vocabulary, evaluate, manifest, plots
-from speechrnn.decoding.calibration import calibration_error, reliability
-from speechrnn.transcript import Word
+from speechrnn import Vocabulary
+from speechrnn.data import manifest
+from speechrnn.metrics.calibration import calibration_error, reliability
+from speechrnn.report import plots
+from speechrnn.tasks.recognition import evaluation as evaluate
+from speechrnn.tasks.recognition.transcript import Word
 
 HISTORY = (
     {"epoch": 1.0, "loss": 30.0},

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from speechrnn import diagnostics, layers, plots
-from speechrnn.diagnostics import GradientReport, gradient_flow, verdicts
-from speechrnn.diagnostics.report import layer_of
+from speechrnn import layers
 from speechrnn.layers import ChronoBias
-from speechrnn.networks import recurrent_ctc
-from speechrnn.training import GuardedAdamW
+from speechrnn.report import plots
+from speechrnn.tasks.recognition.network import recurrent_ctc
+from speechrnn.training import GuardedAdamW, diagnostics
+from speechrnn.training.diagnostics import GradientReport, gradient_flow, verdicts
+from speechrnn.training.diagnostics.report import layer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from speechrnn import audio, layers, manifest
+from speechrnn import audio, layers
 from speechrnn.cli import main
-from speechrnn.diagnostics import examine, examine_batches
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
 from speechrnn.features import LogMel
-from speechrnn.manifest import Example
-from speechrnn.networks import recurrent_ctc
 from speechrnn.pipeline import batches, plan_of
+from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.text import Vocabulary
+from speechrnn.training.diagnostics import examine, examine_batches
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

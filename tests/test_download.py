@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from speechrnn.corpora import download as module
-from speechrnn.corpora.download import ARCHIVES, Archive, download, fetch
-from speechrnn.corpora.extraction import extract
+from speechrnn.data import download as module
+from speechrnn.data.download import ARCHIVES, Archive, download, fetch
+from speechrnn.data.extraction import extract
 
 BODY = bytes(range(256)) * 2000
 SHA256 = f"sha256:{hashlib.sha256(BODY).hexdigest()}"

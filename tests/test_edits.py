@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechrnn import edits
+from speechrnn.metrics import edits
 
 TOKENS = st.lists(st.sampled_from("abc"), max_size=9)
 

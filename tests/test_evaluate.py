@@ -12,10 +12,18 @@ import pytest
 from fakes import Speller, record
 from rich.console import Console
 
-from speechrnn.edits import Edits
-from speechrnn.evaluate import bootstrap, compare, error_report, evaluate, paired_bootstrap, print_report, score
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
-from speechrnn.manifest import Example
+from speechrnn.metrics.edits import Edits
+from speechrnn.tasks.recognition.evaluation import (
+    bootstrap,
+    compare,
+    error_report,
+    evaluate,
+    paired_bootstrap,
+    print_report,
+    score,
+)
 
 
 @pytest.fixture

@@ -6,14 +6,15 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from speechrnn import layers, networks
+from speechrnn import layers
+from speechrnn.export.onnx.graph import Graph
+from speechrnn.export.onnx.network import write_network
+from speechrnn.export.writing import export, onnx_bytes
 from speechrnn.features import MFCC, BandPass, LogMel, LogSpectrogram, Notch, RawSignal, RobustScale
-from speechrnn.recognizer import SpeechRecognizer
 from speechrnn.runtime import Session
-from speechrnn.runtime.export import export, onnx_bytes
-from speechrnn.runtime.graph import Graph
-from speechrnn.runtime.network import write_network
 from speechrnn.runtime.session import start
+from speechrnn.tasks.recognition.model import SpeechRecognizer
+from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.text import Vocabulary
 
 RATE, VOCABULARY = 4000, Vocabulary(" abc")
@@ -59,7 +60,7 @@ def recogniser(features, **options):
     if features.normalize == "global":
         features.adapt([np.random.default_rng(5).normal(size=4000).astype("float32")])
     sizes = {"num_features": features.num_features, "vocabulary_size": len(VOCABULARY), "units": 5, "layers": 2}
-    network = networks.recurrent_ctc(**sizes | options)
+    network = recurrent_ctc(**sizes | options)
     rng = np.random.default_rng(1)
     network.set_weights([value + rng.uniform(0.05, 0.3, value.shape) for value in network.get_weights()])
     return SpeechRecognizer(features, network, VOCABULARY, card={"name": "test"})
@@ -211,7 +212,7 @@ def test_what_cannot_be_written_is_named(make, said, rng):
 
 def test_statistics_that_were_never_measured_are_refused():
     features = LogMel(RATE, num_mels=12, f_min=60, normalize="global")
-    network = networks.recurrent_ctc(num_features=12, vocabulary_size=5, units=3, layers=1)
+    network = recurrent_ctc(num_features=12, vocabulary_size=5, units=3, layers=1)
     with pytest.raises(ValueError, match="call `adapt"):
         onnx_bytes(SpeechRecognizer(features, network, VOCABULARY))
 
@@ -221,7 +222,7 @@ def test_statistics_that_were_never_measured_are_refused():
 
 def test_int8_is_smaller_and_near(rng, caplog):
     model = recogniser(LogMel(RATE, num_mels=12, f_min=60))
-    big = networks.recurrent_ctc(num_features=12, vocabulary_size=5, units=64, layers=2)
+    big = recurrent_ctc(num_features=12, vocabulary_size=5, units=64, layers=2)
     model = SpeechRecognizer(model.features, big, VOCABULARY)
     whole, small = onnx_bytes(model), onnx_bytes(model, int8=True)
     assert len(small) < 0.55 * len(whole)

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from speechrnn import manifest
-from speechrnn.manifest import Example
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
 
 
 def corpus(rng, subjects=30, classes="aaab"):

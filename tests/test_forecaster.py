@@ -6,12 +6,13 @@ import pytest
 import tensorflow as tf
 from contracts import check_gradients_are_finite, check_padding_never_changes_a_row, check_saved_model_is_the_same
 
-from speechrnn import forecaster, recognizer
 from speechrnn.features import BandPass, LogMel, RawSignal
-from speechrnn.forecaster import Forecaster
 from speechrnn.layers import FutureSegments, LastSegments
 from speechrnn.losses import QuantileLoss, check_quantiles, pinball
-from speechrnn.networks import recurrent_forecaster
+from speechrnn.tasks.forecasting import model as forecaster
+from speechrnn.tasks.forecasting.model import Forecaster
+from speechrnn.tasks.forecasting.network import recurrent_forecaster
+from speechrnn.tasks.recognition import model as recognizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -11,15 +11,17 @@ import tensorflow as tf
 from test_forecaster import VARIANTS, make
 from test_forecasting import PERIOD, RATE, example, write
 
-from speechrnn import cli, manifest, runtime
+from speechrnn import cli
+from speechrnn.data import manifest
+from speechrnn.export.onnx.graph import Graph
+from speechrnn.export.onnx.network import write_network
+from speechrnn.export.writing import export
 from speechrnn.faults import Fault
-from speechrnn.forecasting import evaluate_forecaster, forecasts, loaded
 from speechrnn.layers import GRU, LSTM
-from speechrnn.runtime import ForecasterSession
-from speechrnn.runtime.export import export
-from speechrnn.runtime.graph import Graph
-from speechrnn.runtime.network import write_network
+from speechrnn.models.loading import load, load_any, load_classifier, load_forecaster
 from speechrnn.runtime.session import start
+from speechrnn.tasks.forecasting.forecast import evaluate_forecaster, forecasts, loaded
+from speechrnn.tasks.forecasting.session import ForecasterSession
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -97,14 +99,12 @@ def saved(tmp_path_factory):
 def test_sessions_are_found_by_what_the_file_holds(saved):
     folder, model, values = saved
     for name in ("m.keras", "m.onnx"):
-        session = runtime.load_any(folder / name)
-        assert isinstance(session, ForecasterSession) and isinstance(
-            runtime.load_forecaster(folder / name), ForecasterSession
-        )
+        session = load_any(folder / name)
+        assert isinstance(session, ForecasterSession) and isinstance(load_forecaster(folder / name), ForecasterSession)
         np.testing.assert_allclose(session.forecast([values]), model.forecast([values]), rtol=1e-4, atol=1e-2)
-    for load in (runtime.load, runtime.load_classifier):
+    for opened in (load, load_classifier):
         with pytest.raises(ValueError, match="must hold a .*Received: 'forecaster'"):
-            load(folder / "m.onnx")
+            opened(folder / "m.onnx")
     with pytest.raises(ValueError, match="A Forecaster can be written to onnx as a whole only"):
         export(model, folder / "m.tflite", to="litert")
 
@@ -193,7 +193,7 @@ def test_train_makes_a_forecaster_from_a_manifest(tmp_path, capsys):
     valid = ["--valid", str(tmp_path / "valid.jsonl"), "--epochs", "1"]
     assert cli.main([*words, *valid, *sizes]) == 0
     assert "validation MAE" in capsys.readouterr().out
-    model = runtime.load_forecaster(tmp_path / "m.keras")
+    model = load_forecaster(tmp_path / "m.keras")
     assert (model.channels, model.context, model.horizon, model.quantiles) == (1, 24, 6, (0.5, 0.8))
     assert model.card == {"channels": ["b"]}
     np.testing.assert_allclose(model.scale, values[:150, 1].std(), rtol=1e-5)

@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from speechrnn import Example, RawSignal, TrainingOptions, forecaster, pipeline, recurrent_forecaster, signals, train
-from speechrnn.corpora import ett, series
+from speechrnn import Example, RawSignal, TrainingOptions, pipeline, recurrent_forecaster, signals, train
+from speechrnn.data.corpora import ett, series
+from speechrnn.data.examples import read_example
 from speechrnn.faults import Faults
 from speechrnn.features import Augmentation
-from speechrnn.forecaster import Forecaster
-from speechrnn.forecasting import evaluate_forecaster, print_report
+from speechrnn.tasks.forecasting import model as forecaster
+from speechrnn.tasks.forecasting.forecast import evaluate_forecaster, print_report
+from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.training.scoring import ForecastScorer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -54,7 +56,7 @@ def make(seed=1):
 def trained(waves, tmp_path_factory):
     _, training, validation = waves
     model = make()
-    model.features.adapt([signals.read_example(training[0])[0]])
+    model.features.adapt([read_example(training[0])[0]])
     options = TrainingOptions(epochs=8, batch_size=16, learning_rate=2e-2)
     out = tmp_path_factory.mktemp("model") / "waves.keras"
     return train(model, training, valid=validation, options=options, out=out, verbose=False)
@@ -161,7 +163,7 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(waves, trained, tmp_path):
 
     def start(callbacks=(), **how):
         model = make()
-        model.features.adapt([signals.read_example(training[0])[0]])
+        model.features.adapt([read_example(training[0])[0]])
         out = tmp_path / "a.keras"
         return train(
             model, training, valid=validation, options=options, out=out, verbose=False, callbacks=callbacks, **how
@@ -261,7 +263,7 @@ def test_series_are_split_by_time(tmp_path):
     assert {name: [e.id for e in split] for name, split in splits.items()} == {
         "train": ["x-train", "y-train"], "valid": ["x-valid", "y-valid"], "test": ["x-test", "y-test"],
     }  # fmt: skip
-    found = {name: signals.read_example(split[0])[0][:, 0] for name, split in splits.items()}
+    found = {name: read_example(split[0])[0][:, 0] for name, split in splits.items()}
     np.testing.assert_array_equal(np.concatenate(list(found.values())), 2 * np.arange(100))
     assert [len(part) for part in found.values()] == [70, 10, 20]
     with pytest.raises(ValueError, match="leave something to learn from"):
@@ -288,7 +290,7 @@ def test_ett_is_12_4_and_4_months(tmp_path, monkeypatch):
 
 
 def test_the_plot_shows_each_channel_before_and_behind_now(rng):
-    from speechrnn.plots import plot_forecast
+    from speechrnn.report.plots import plot_forecast
 
     past, truth = rng.normal(size=(30, 2)), rng.normal(size=(4, 2))
     forecast = np.sort(rng.normal(size=(6, 2, 5)), axis=-1)

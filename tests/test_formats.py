@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechrnn import formats
-from speechrnn.formats import CueOptions, cues, output_names, render
-from speechrnn.transcript import Transcript, Word
+from speechrnn.tasks.recognition import formats
+from speechrnn.tasks.recognition.formats import CueOptions, cues, output_names, render
+from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 
 def said(text, *, step=0.5, pause_after=(), path="talks/my talk.wav"):

@@ -9,20 +9,26 @@ import numpy as np
 import pytest
 from fakes import Speller, record, stand_in
 
-from speechrnn import cli, edits, language, manifest, networks, recognizer
+from speechrnn import cli
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
 from speechrnn.decoding import BeamSearch, Rescored, rescoring
 from speechrnn.decoding.tuning import tune_rescoring
+from speechrnn.export.writing import export
 from speechrnn.features import LogMel
-from speechrnn.language import LanguageModel
-from speechrnn.manifest import Example
-from speechrnn.runtime import language as running
-from speechrnn.runtime import rescoring as options
-from speechrnn.runtime.export import export
-from speechrnn.runtime.language import LanguageSession
-from speechrnn.runtime.language_export import language_bytes
+from speechrnn.metrics import edits
+from speechrnn.tasks.language import model as language
+from speechrnn.tasks.language import rescoring as options
+from speechrnn.tasks.language import session as running
+from speechrnn.tasks.language import training
+from speechrnn.tasks.language.export import language_bytes
+from speechrnn.tasks.language.model import LanguageModel
+from speechrnn.tasks.language.network import recurrent_lm
+from speechrnn.tasks.language.session import LanguageSession
+from speechrnn.tasks.language.training import LanguageOptions, fit
+from speechrnn.tasks.recognition import model as recognizer
+from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.text import Vocabulary
-from speechrnn.training import language as training
-from speechrnn.training.language import LanguageOptions, fit
 
 TEXTS = ["ab a", "", "b", "aab ba b", "a a a a a a", "bb"]
 
@@ -31,7 +37,7 @@ def made(vocabulary="ab ", cell="lstm", layers=2, end=0.0, **sizes):
     """A small one with weights at random, and `end` added to the logit of the end of a sentence."""
     keras.utils.set_random_seed(0)
     vocabulary = Vocabulary(vocabulary)
-    network = networks.recurrent_lm(
+    network = recurrent_lm(
         cell, vocabulary_size=len(vocabulary), units=6, embedding=3, layers=layers, dropout=0.1, **sizes
     )
     rng = np.random.default_rng(1)
@@ -321,7 +327,7 @@ def test_a_file_that_is_cut_off_is_known_as_such(part, model, tmp_path):
 
 def test_recognisers_and_language_models_are_not_taken_for_each_other(model, tmp_path):
     features = LogMel(8000, num_mels=8, f_min=100)
-    network = networks.recurrent_ctc(num_features=8, vocabulary_size=4, units=4, layers=1)
+    network = recurrent_ctc(num_features=8, vocabulary_size=4, units=4, layers=1)
     recognizer.SpeechRecognizer(features, network, Vocabulary("ab ")).save(tmp_path / "hears.keras")
     with pytest.raises(ValueError, match="must hold a LanguageModel. Received: a SpeechRecognizer"):
         running.load(tmp_path / "hears.keras")
@@ -342,7 +348,7 @@ def test_texts_that_nothing_can_be_learnt_from(model, tmp_path):
     with pytest.raises(ValueError, match="at least one sentence"):
         rescoring.perplexity(model, [])
     with pytest.raises(ValueError, match="`units` must be at least 1"):
-        networks.recurrent_lm(vocabulary_size=3, units=0)
+        recurrent_lm(vocabulary_size=3, units=0)
 
 
 # On the command line

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from test_streaming import MODELS, RATE, made
 
-from speechrnn.runtime import StreamingSession, loading
-from speechrnn.runtime.export import export, step_bytes
-from speechrnn.runtime.litert import litert_bytes
-from speechrnn.runtime.litert_session import METADATA, LiteRtSession
+from speechrnn.export.litert import litert_bytes
+from speechrnn.export.writing import export, step_bytes
+from speechrnn.models import loading
+from speechrnn.tasks.recognition.litert import METADATA, LiteRtSession
+from speechrnn.tasks.recognition.streaming import StreamingSession
 
 pytest.importorskip("ai_edge_litert")
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from speechrnn import files, manifest
+from speechrnn import files
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example, split_by_subject
 from speechrnn.faults import Faults
-from speechrnn.manifest import Example, split_by_subject
 
 TEXT = st.text(max_size=20)
 NAME = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(

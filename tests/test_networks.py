@@ -9,7 +9,8 @@ from contracts import (
     check_saved_model_is_the_same,
 )
 
-from speechrnn import layers, networks
+from speechrnn import layers
+from speechrnn.tasks.recognition.network import recurrent_ctc
 
 SIZES = {"num_features": 12, "vocabulary_size": 5, "units": 6, "layers": 2}
 VARIANTS = {
@@ -27,14 +28,14 @@ VARIANTS = {
 
 @pytest.mark.parametrize(("options", "stride"), VARIANTS.values(), ids=VARIANTS)
 def test_padding_and_gradients_and_stride(options, stride, rng):
-    network = networks.recurrent_ctc(**SIZES, **options)
-    assert networks.stride(network) == stride
+    network = recurrent_ctc(**SIZES, **options)
+    assert stride(network) == stride
     check_padding_never_changes_a_valid_frame(network, rng, SIZES["num_features"], stride)
     check_gradients_are_finite(network, rng, SIZES["num_features"])
 
 
 def test_batch_normalisation_counts_valid_frames_only(rng):
-    network = networks.recurrent_ctc(**SIZES, convolutions=1, filters=4)
+    network = recurrent_ctc(**SIZES, convolutions=1, filters=4)
     norm = network.get_layer("conv_norm_0")
     short = rng.normal(size=(2, 10, 12)).astype("float32")
     padded = np.concatenate([short, np.full((2, 40, 12), np.nan, "float32")], 1)
@@ -48,14 +49,14 @@ def test_batch_normalisation_counts_valid_frames_only(rng):
 
 
 def test_every_recurrent_layer_takes_the_fast_path():
-    network = networks.recurrent_ctc(**SIZES, cell="gru")
+    network = recurrent_ctc(**SIZES, cell="gru")
     recurrent = [layer for layer in network.layers if isinstance(layer, keras.layers.Bidirectional)]
     assert len(recurrent) == 2
     assert {layers.execution_path(layer).name for layer in recurrent} <= {"scan", "cudnn"}
 
 
 def test_recurrent_weights_start_orthogonal_and_forget_gates_open():
-    network = networks.recurrent_ctc(**SIZES)
+    network = recurrent_ctc(**SIZES)
     cell = network.get_layer("bidirectional_0").forward_layer.cell
     kernel = cell.recurrent_kernel.numpy()
     np.testing.assert_allclose(kernel @ kernel.T, np.eye(6), atol=1e-5)
@@ -64,14 +65,14 @@ def test_recurrent_weights_start_orthogonal_and_forget_gates_open():
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_gives_float32_logits(dtype, rng):
-    network = networks.recurrent_ctc(**SIZES, convolutions=1, dtype=dtype)
+    network = recurrent_ctc(**SIZES, convolutions=1, dtype=dtype)
     logits = network([rng.normal(size=(2, 9, 12)).astype("float32"), np.array([9, 4], "int32")])
     assert logits.dtype == "float32"
     assert np.isfinite(logits).all()
 
 
 def test_saved_network_is_the_same(tmp_path, rng):
-    network = networks.recurrent_ctc(**SIZES, convolutions=1, stack=2, dropout=0.1)
+    network = recurrent_ctc(**SIZES, convolutions=1, stack=2, dropout=0.1)
     inputs = [rng.normal(size=(2, 9, 12)).astype("float32"), np.array([9, 4], "int32")]
     check_saved_model_is_the_same(network, inputs, tmp_path / "network.keras")
 
@@ -87,11 +88,11 @@ def test_saved_network_is_the_same(tmp_path, rng):
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        networks.recurrent_ctc(**{**SIZES, **options})
+        recurrent_ctc(**{**SIZES, **options})
 
 
 def test_a_look_ahead_sees_so_many_frames_and_no_more(rng):
-    network = networks.recurrent_ctc(**SIZES, bidirectional=False, look_ahead=2)
+    network = recurrent_ctc(**SIZES, bidirectional=False, look_ahead=2)
     layer = network.get_layer("look_ahead")
     layer.kernel.assign(rng.normal(size=layer.kernel.shape))
     values, frames = rng.normal(size=(1, 9, 12)).astype("float32"), np.array([9], "int32")
@@ -103,4 +104,4 @@ def test_a_look_ahead_sees_so_many_frames_and_no_more(rng):
 
 def test_a_look_ahead_in_both_directions_is_refused():
     with pytest.raises(ValueError, match="`look_ahead` must be >= 0, and 0 for a bidirectional network"):
-        networks.recurrent_ctc(**SIZES, look_ahead=2)
+        recurrent_ctc(**SIZES, look_ahead=2)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from lm_texts import SENTENCES, model_of
 
-from speechrnn.decoding import NGram, arpa, kneser_ney, ngram
+from speechrnn.decoding import NGram
+from speechrnn.decoding.lm import arpa, kneser_ney, ngram
 
 ARPA = """\\data\\
 ngram 1=5

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechrnn import audio
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
 from speechrnn.features.layers import LogMel
-from speechrnn.manifest import Example
 from speechrnn.pipeline import EpochOrder, batches, bucketing, cache, plan_of, write_tfrecords
 from speechrnn.text import Vocabulary
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fakes import RATE, Speller, record, spoken
 
-from speechrnn import audio, transcribe
+from speechrnn import audio
+from speechrnn.tasks.recognition import transcription as transcribe
 
 
 class Pipe:

@@ -2,11 +2,12 @@
 
 import pytest
 
-from speechrnn import transcribe
-from speechrnn.corpora import an4
-from speechrnn.evaluate import evaluate
-from speechrnn.runtime import Session, StreamingSession
-from speechrnn.runtime.streaming import DEFAULT_MODEL as STREAMING
+from speechrnn.data.corpora import an4
+from speechrnn.runtime import Session
+from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.tasks.recognition.evaluation import evaluate
+from speechrnn.tasks.recognition.streaming import DEFAULT_MODEL as STREAMING
+from speechrnn.tasks.recognition.streaming import StreamingSession
 
 
 def test_is_small_and_names_its_sources():

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from pipelines import an4_ctc, gradient_flow, letters_numbers, librispeech_ctc, streaming
-from speechrnn import recognizer
-from speechrnn.manifest import Example
+from speechrnn.data.manifest import Example
+from speechrnn.tasks.recognition import model as recognizer
 
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
 

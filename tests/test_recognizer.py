@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 from contracts import check_saved_model_is_the_same
 
-from speechrnn import recognizer
 from speechrnn.features import MFCC, LogMel
-from speechrnn.networks import recurrent_ctc, with_outputs
-from speechrnn.recognizer import SpeechRecognizer, TokenErrorRate
+from speechrnn.tasks.recognition import model as recognizer
+from speechrnn.tasks.recognition.model import SpeechRecognizer, TokenErrorRate
+from speechrnn.tasks.recognition.network import recurrent_ctc, with_outputs
 from speechrnn.text import Vocabulary
 
 

@@ -15,13 +15,15 @@ import pytest
 import soundfile
 from fakes import Speller, record
 
-from speechrnn import cli, manifest, transcribe
+from speechrnn import cli
 from speechrnn.cli import terminal
-from speechrnn.decoding.calibration import Calibration, calibration_error, reliability
-from speechrnn.evaluate import compare, evaluate
-from speechrnn.manifest import Example
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
+from speechrnn.metrics.calibration import Calibration, calibration_error, reliability
 from speechrnn.report import charts, measure, page, pictures, pieces, training_history
-from speechrnn.transcript import Word
+from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.tasks.recognition.evaluation import compare, evaluate
+from speechrnn.tasks.recognition.transcript import Word
 
 HEARD = {"one": "bad cab", "two": "jig", "three": "head <b>", "four": "a bad egg", "five": "dig"}
 SAID = {"one": "bad cab", "two": "jig age", "three": "heed <u> gad", "four": "a egg", "five": "dig"}

@@ -9,8 +9,8 @@ import pytest
 import scipy.stats
 
 from pipelines import ecg_rhythm, forecast_ett, nab, ucr_uea
-from speechrnn import forecaster
-from speechrnn.classifier import load
+from speechrnn.tasks.classification.model import load
+from speechrnn.tasks.forecasting import model as forecaster
 
 TINY = {"units": 4, "convolutions": 1, "filters": 4, "kernel": 3, "heads": 1}
 

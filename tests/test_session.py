@@ -11,12 +11,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from speechrnn import audio, cli, transcribe
+from speechrnn import audio, cli
+from speechrnn.export.writing import onnx_bytes
 from speechrnn.features import LogMel
-from speechrnn.networks import recurrent_ctc
-from speechrnn.recognizer import SpeechRecognizer
-from speechrnn.runtime import Session, loading, onnxfile
-from speechrnn.runtime.export import onnx_bytes
+from speechrnn.models import loading
+from speechrnn.runtime import Session, onnxfile
+from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.tasks.recognition.model import SpeechRecognizer
+from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.text import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]

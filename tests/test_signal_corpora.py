@@ -10,8 +10,10 @@ import soundfile
 from recordings import write_wfdb
 
 import speechrnn.cli
-from speechrnn import manifest, signals
-from speechrnn.corpora import (
+from speechrnn import signals
+from speechrnn.data import manifest
+from speechrnn.data.check import check
+from speechrnn.data.corpora import (
     bonn,
     cinc2017,
     csv,
@@ -23,9 +25,9 @@ from speechrnn.corpora import (
     speech_commands,
     ucr,
 )
-from speechrnn.corpora.check import check
+from speechrnn.data.examples import read_example
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
-from speechrnn.manifest import Example
 
 RATE = 360
 BEAT = 200 * np.exp(-((np.arange(-40, 41) / 8.0) ** 2))
@@ -67,7 +69,7 @@ def test_mitdb_writes_beats_with_their_classes_and_patients(tmp_path):
     assert first.labels + rest.labels == tuple("NNNNVNNNSN" * 7)
     assert other.subject == splits["test"][0].subject == "201"  # the same man
     again = manifest.read(tmp_path / "out/train.jsonl")
-    signal, rate = signals.read_example(again[1], channels=mitdb.NUM_FEATURES, sample_rate=1)
+    signal, rate = read_example(again[1], channels=mitdb.NUM_FEATURES, sample_rate=1)
     assert signal.shape == (6, mitdb.NUM_FEATURES) and rate == 1
     whole, _ = signals.read(tmp_path / "out/beats/101.npz")
     np.testing.assert_array_equal(signal, whole[64:])
@@ -238,7 +240,7 @@ def test_cinc2017(tmp_path):
     }  # fmt: skip
     assert len({e.id for examples in splits.values() for e in examples}) == 21
     first = splits["train"][0]
-    signal, rate = signals.read_example(first)
+    signal, rate = read_example(first)
     assert rate == 300 and len(signal) / 300 == pytest.approx(first.duration)
     only = cinc2017.prepare(root / "training2017", tmp_path / "again", split="test")
     assert list(only) == ["test"] and len(only["test"]) == 21
@@ -286,7 +288,7 @@ def test_hapt_stream(tmp_path, rng, packed):
     assert chunks[0].labels == ((5.0, 20.0, "standing"), (22.0, 30.0, "sitting"))
     assert chunks[1].labels == ((0.0, 6.0, "sitting"),)
     assert splits["test"][0].labels == ((2.0, 18.0, "walking"),)
-    signal, rate = signals.read_example(manifest.read(tmp_path / "out/train.jsonl")[1])
+    signal, rate = read_example(manifest.read(tmp_path / "out/train.jsonl")[1])
     assert rate == 50
     np.testing.assert_allclose(signal, records[1, 1][1500:], rtol=1e-6)
     assert signals.probe(tmp_path / "out/records/exp01_user01.npz").channels == hapt.CHANNELS
@@ -299,7 +301,7 @@ def test_hapt_windows_and_segments(tmp_path, rng):
     windows = hapt.prepare(tmp_path / "in", tmp_path / "w", task="windows")["train"]
     assert [e.label for e in windows] == ["standing"] * 10 + ["sitting"] * 9
     assert {e.duration for e in windows} == {2.56}
-    signal, _ = signals.read_example(windows[1])
+    signal, _ = read_example(windows[1])
     np.testing.assert_allclose(signal, records[1, 1][250 + 64 : 250 + 64 + 128], rtol=1e-6)
     segments = hapt.prepare(tmp_path / "in", tmp_path / "s", task="segments")["train"]
     assert [(e.label, e.offset, e.duration) for e in segments] == [("standing", 5, 15), ("sitting", 22, 14)]
@@ -325,7 +327,7 @@ def test_bonn(tmp_path):
     splits = bonn.prepare(tmp_path / "in", tmp_path / "out", test_fraction=0.2)
     assert [len(examples) for examples in splits.values()] == [20, 5]
     assert sorted(e.label for e in splits["test"]) == ["none"] * 4 + ["seizure"]
-    signal, rate = signals.read_example(splits["train"][0])
+    signal, rate = read_example(splits["train"][0])
     assert rate == 173.61 and signal.shape == (400, 1)
     sets = bonn.prepare(tmp_path / "in", tmp_path / "sets", classes="set", test_fraction=0.2)
     assert sorted(e.label for e in sets["test"]) == sorted("ZONFS")
@@ -337,13 +339,13 @@ def test_ucr_and_uea(tmp_path):
     (tmp_path / "in/X/X_TEST.tsv").write_text("2\t7\t8\n")
     splits = ucr.prepare(tmp_path / "in", tmp_path / "out")
     assert [(e.id, e.label, e.duration) for e in splits["train"]] == [("X_TRAIN-0", "1", 3), ("X_TRAIN-1", "2", 3)]
-    assert signals.read_example(splits["test"][0])[0].ravel().tolist() == [7, 8]
+    assert read_example(splits["test"][0])[0].ravel().tolist() == [7, 8]
     (tmp_path / "in/Y_TRAIN.ts").write_text("@classLabel true a b\n@data\n1,2,3:4,5,6:a\n1,2:3,4:b\n")
     with pytest.raises(ValueError, match="has 2 data sets. Say which with `name`. There are: X, Y"):
         ucr.prepare(tmp_path / "in", tmp_path / "y")
     cases = prepare_function("uea")(tmp_path / "in", tmp_path / "y", name="Y", rate=10)["train"]
     assert [(e.label, e.duration) for e in cases] == [("a", 0.3), ("b", 0.2)]
-    assert signals.read_example(cases[1])[0].tolist() == [[1, 3], [2, 4]]
+    assert read_example(cases[1])[0].tolist() == [[1, 3], [2, 4]]
 
 
 def sound(path):
@@ -418,7 +420,7 @@ def test_csv_of_any_sensor(tmp_path, capsys):
         "s": ("b", 2, None, ((0, 2, "B"),)),
     }  # the class changes in one, so that all have stretches: a model learns one task
     first = next(e for e in examples if e.subject == "p")
-    assert signals.read_example(first)[0].tolist() == [[i, -i] for i in range(20)]
+    assert read_example(first)[0].tolist() == [[i, -i] for i in range(20)]
     assert signals.probe(first.path).channels == ("x", "y")
 
 
@@ -444,11 +446,11 @@ def test_csv_with_times_chunks_and_faults(tmp_path):
         (start, 0.5, ((0, 0.5, label),)) for start, label in [(0, "A"), (0.5, "A"), (1, "B"), (1.5, "B")]
     ]
     assert faults.counts() == {"without labels": 1, "lacking the column": 1}
-    assert signals.read_example(splits["train"][1])[0].ravel().tolist() == [-5, -6, -7, -8, -9]
+    assert read_example(splits["train"][1])[0].ravel().tolist() == [-5, -6, -7, -8, -9]
 
 
 def test_a_channel_that_some_records_lack_is_a_fault_of_those(tmp_path):
-    from speechrnn.corpora.building import Draft, build
+    from speechrnn.data.building import Draft, build
 
     names = {"one": ("MLII", "V1"), "two": ("MLII", "V5")}
     for name, leads in names.items():
@@ -488,6 +490,6 @@ def test_the_data_at_hand(data_dir, tmp_path):
     assert [len(examples) for examples in splits.values()] == [100, 100]
     splits = prepare_function("uea")(folder / "uea", tmp_path / "uea", name="NATOPS")
     assert [len(examples) for examples in splits.values()] == [180, 180]
-    assert signals.read_example(splits["test"][5])[0].shape == (51, 24)
+    assert read_example(splits["test"][5])[0].shape == (51, 24)
     splits = hapt.prepare(folder / "hapt", tmp_path / "hapt")
     assert list(splits) == ["train"] and len({e.subject for e in splits["train"]}) == 21

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from pipelines import activity, ecg_beats
-from speechrnn.classifier import load
-from speechrnn.corpora import heartbeats
+from speechrnn.data.corpora import heartbeats
+from speechrnn.tasks.classification.model import load
 
 TINY = {"units": 4, "filters": 4, "folds": 2}
 

@@ -8,8 +8,9 @@ import scipy.io
 from recordings import write_edf, write_wfdb
 
 from speechrnn import audio, signals
+from speechrnn.data.examples import read_example
+from speechrnn.data.manifest import Example
 from speechrnn.faults import kind_of
-from speechrnn.manifest import Example
 
 
 @pytest.fixture
@@ -221,11 +222,11 @@ def test_an_example_says_what_to_read(tmp_path, rng):
     signal = rng.standard_normal((200, 3)).astype(np.float32)
     np.savez(tmp_path / "a.npz", one=signal)
     example = Example(str(tmp_path / "a.npz"), 1.0, offset=0.5, extra={"row": "one", "rate": 100.0, "channels": [2, 0]})
-    np.testing.assert_array_equal(signals.read_example(example, channels=2)[0], signal[50:150, [2, 0]])
+    np.testing.assert_array_equal(read_example(example, channels=2)[0], signal[50:150, [2, 0]])
     with pytest.raises(ValueError, match=r"needs 3 channels. Received: \[2, 0\]"):
-        signals.read_example(example, channels=3)
+        read_example(example, channels=3)
     with pytest.raises(ValueError, match="needs 4 channels|has no channel 3"):
-        signals.read_example(Example(str(tmp_path / "a.npz"), 1.0, extra={"rate": 100.0}), channels=4)
+        read_example(Example(str(tmp_path / "a.npz"), 1.0, extra={"rate": 100.0}), channels=4)
 
 
 @pytest.mark.parametrize(("rate", "wanted"), [(360.0, 180.0), (50.0, 125.0), (173.61, 100.0)])

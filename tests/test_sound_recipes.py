@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipelines import eeg_seizure, keywords, sounds
-from speechrnn import classifier, manifest
+from speechrnn.data import manifest
+from speechrnn.tasks.classification import model as classifier
 
 TINY = {"units": 4, "bidirectional": False, "convolutions": 1, "filters": 2}
 

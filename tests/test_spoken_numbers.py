@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechrnn import audio, manifest
+from speechrnn import audio
+from speechrnn.data import manifest
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "data" / "spoken_numbers"

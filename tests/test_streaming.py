@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechrnn import decoding
+from speechrnn.export.writing import export, onnx_bytes, step_bytes
 from speechrnn.features import MFCC, LogMel, RawSignal
-from speechrnn.networks import recurrent_ctc
-from speechrnn.recognizer import SpeechRecognizer
-from speechrnn.runtime import Session, StreamingSession
-from speechrnn.runtime.export import export, onnx_bytes, step_bytes
-from speechrnn.runtime.streaming import GreedySpeller
+from speechrnn.runtime import Session
+from speechrnn.tasks.recognition.model import SpeechRecognizer
+from speechrnn.tasks.recognition.network import recurrent_ctc
+from speechrnn.tasks.recognition.streaming import GreedySpeller, StreamingSession
+from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Vocabulary
-from speechrnn.transcript import spell
 
 RATE = 8000
 VOCABULARY = Vocabulary(" abcd")

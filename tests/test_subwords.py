@@ -9,13 +9,15 @@ import pytest
 from lm_texts import model_of
 from test_beam import exact, ranked
 
-from speechrnn import cli, manifest, runtime
+from speechrnn import cli
+from speechrnn.data import manifest
 from speechrnn.decoding import Boost, Grammar, align, greedy
-from speechrnn.long_audio import joint
-from speechrnn.runtime.streaming import GreedySpeller
-from speechrnn.subwords import MARK, Subwords
+from speechrnn.decoding.pieces import joint
+from speechrnn.models.loading import load
+from speechrnn.tasks.recognition.streaming import GreedySpeller
+from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Vocabulary
-from speechrnn.transcript import spell
+from speechrnn.text.subwords import MARK, Subwords
 
 PIECES = Subwords(["▁", "a", "b", "ab", "▁a", "▁b", "▁ba"], [-2.5, -2.0, -2.1, -2.9, -2.2, -2.3, -3.1])
 TINY = Subwords(["▁", "a", "b", "▁ab"], [-1.0, -2.0, -2.0, -3.0])  # few enough to try all paths
@@ -233,22 +235,22 @@ def test_a_boost_is_for_whole_words_however_they_are_spelled(logits):
 @pytest.fixture(scope="module")
 def model():
     from speechrnn.features import LogMel
-    from speechrnn.networks import recurrent_ctc
-    from speechrnn.recognizer import SpeechRecognizer
+    from speechrnn.tasks.recognition.model import SpeechRecognizer
+    from speechrnn.tasks.recognition.network import recurrent_ctc
 
     network = recurrent_ctc(num_features=10, vocabulary_size=len(PIECES), units=5, layers=1, stack=2)
     return SpeechRecognizer(LogMel(8000, num_mels=10, f_min=100), network, PIECES)
 
 
 def test_a_model_file_and_an_exported_one_hold_the_vocabulary(model, tmp_path, rng):
-    from speechrnn import recognizer
-    from speechrnn.runtime.export import export
+    from speechrnn.export.writing import export
+    from speechrnn.tasks.recognition import model as recognizer
 
     model.save(tmp_path / "m.keras")
     export(model, tmp_path / "m.onnx")
     signal = rng.normal(size=4000).astype("float32")
     wanted = greedy(model.logits([signal])[0]).ids
-    for found in (recognizer.load(tmp_path / "m.keras"), runtime.load(tmp_path / "m.onnx")):
+    for found in (recognizer.load(tmp_path / "m.keras"), load(tmp_path / "m.onnx")):
         assert found.vocabulary == PIECES
         np.testing.assert_array_equal(greedy(found.logits([signal])[0]).ids, wanted)
 
@@ -262,7 +264,7 @@ def test_the_command_line_trains_and_transcribes_with_subwords(tmp_path, capsys,
     out = str(tmp_path / "m.keras")
     words = ["train", str(tmp_path / "few.jsonl"), "--out", out, "--subwords", "24", "--units", "8", "--layers", "1"]
     assert cli.main([*words, "--cell", "gru", "--epochs", "1", "--num-mels", "16"]) == 0
-    trained = runtime.load(out)
+    trained = load(out)
     assert (type(trained.vocabulary), len(trained.vocabulary)) == (Subwords, 25)
     capsys.readouterr()
     assert cli.main(["transcribe", "--model", out, "--json", str(next((data / "test").glob("*.opus")))]) == 0
@@ -273,7 +275,7 @@ def test_the_command_line_trains_and_transcribes_with_subwords(tmp_path, capsys,
     assert "only with --model" in capsys.readouterr().err
     spelled = str(tmp_path / "spelled.keras")
     assert cli.main([*words[:2], "--out", spelled, "--model", out, "--new-vocabulary", "--epochs", "1"]) == 0
-    from speechrnn import recognizer  # Keras, which the other tests here do without
+    from speechrnn.tasks.recognition import model as recognizer  # Keras, which the other tests here do without
 
     vocabulary = recognizer.load(spelled).vocabulary
     assert type(vocabulary) is Vocabulary and max(map(len, vocabulary.symbols)) == 1

@@ -8,9 +8,9 @@ import soundfile
 import tensorflow as tf
 
 from speechrnn import audio
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.layers import LogMel
-from speechrnn.manifest import Example
 from speechrnn.pipeline import batches, plan_of, tfio
 
 RATE = 16000

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from speechrnn import audio, pipeline, recognizer
+from speechrnn import audio, pipeline
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features import Augmentation, LogMel
 from speechrnn.losses import CTC
-from speechrnn.manifest import Example
-from speechrnn.networks import recurrent_ctc
-from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.tasks.recognition import model as recognizer
+from speechrnn.tasks.recognition.model import SpeechRecognizer
+from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.text import Vocabulary
 from speechrnn.training import GuardedAdamW, TrainingOptions, train
 from speechrnn.training.optimizer import averaged_weights
@@ -131,7 +132,7 @@ train(t.small_model(), manifest.read({manifest!r}), valid=manifest.read({manifes
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(corpus, tmp_path):
-    from speechrnn import manifest
+    from speechrnn.data import manifest
 
     listing = tmp_path / "train.jsonl"
     manifest.write(listing, corpus[0][:24])

@@ -15,12 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.an4_ctc import VALID_SPEAKERS
-from speechrnn import audio, decoding, long_audio, parallel, transcribe
-from speechrnn.corpora import an4
-from speechrnn.edits import counts
+from speechrnn import audio, decoding
+from speechrnn.data.corpora import an4
+from speechrnn.data.manifest import Example
+from speechrnn.decoding import pieces as long_audio
+from speechrnn.decoding.pieces import cut, joint
 from speechrnn.faults import Fault, Faults
-from speechrnn.long_audio import cut, joint
-from speechrnn.manifest import Example
+from speechrnn.metrics.edits import counts
+from speechrnn.tasks.recognition import parallel
+from speechrnn.tasks.recognition import transcription as transcribe
 
 TEXTS = ["bad cab", "a", "jig", "head age", "deface", "big"]
 

@@ -22,8 +22,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from speechrnn import manifest
-from speechrnn.manifest import Example
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
 
 SEED = 7
 SAMPLE_RATE = 16_000

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrnn import decoding, formats, text, transcribe
+from speechrnn import decoding, text
 from speechrnn.cli import terminal
 from speechrnn.cli.decoding import calibration
 from speechrnn.cli.options import Parser
-from speechrnn.transcript import moved
+from speechrnn.tasks.recognition import formats
+from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.tasks.recognition.transcript import moved
 
 _EPILOG = """\
 TEXT is what is said; `@FILE` reads it from a file. It is brought to lower case without punctuation first, unless the

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TextIO
 
-from speechrnn import anomalies
-from speechrnn.anomalies import Anomaly
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Fault
+from speechrnn.tasks.forecasting import anomalies
+from speechrnn.tasks.forecasting.anomalies import Anomaly
 
-_FUNCTION = "speechrnn.anomalies:find_anomalies"
+_FUNCTION = "speechrnn.tasks.forecasting.anomalies:find_anomalies"
 
 _EPILOG = """\
 Each sample is compared with what the forecaster said of it one step before, and the errors of the last samples with

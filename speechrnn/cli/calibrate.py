@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn import manifest, transcribe
 from speechrnn.cli import decoding, terminal
 from speechrnn.cli.options import Parser
+from speechrnn.data import manifest
 from speechrnn.faults import Fault, Faults
+from speechrnn.tasks.recognition import transcription as transcribe
 
 _EPILOG = """\
 Writes the calibration as JSON, for `speechrnn transcribe --calibration FILE`, and prints the expected calibration error
@@ -37,9 +38,9 @@ def parser() -> Parser:
 def run(words: list[str]) -> int:
     """Calibrate; 0 if all recordings could be read, 1 otherwise."""
     arguments = parser().parse_args(words)
-    from speechrnn.decoding.calibration import Calibration, calibration_error
-    from speechrnn.evaluate import score
     from speechrnn.files import refuse_existing
+    from speechrnn.metrics.calibration import Calibration, calibration_error
+    from speechrnn.tasks.recognition.evaluation import score
 
     refuse_existing(arguments.out, overwrite=arguments.overwrite)
     faults = Faults()
@@ -70,7 +71,7 @@ def run(words: list[str]) -> int:
 
 
 def _crosswise(p: Any, hits: Any, first: Any) -> Any:
-    from speechrnn.decoding.calibration import Calibration
+    from speechrnn.metrics.calibration import Calibration
 
     found = p.copy()
     for half in (first, ~first):

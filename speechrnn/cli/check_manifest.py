@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from speechrnn import manifest
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.corpora.check import check
+from speechrnn.data import manifest
+from speechrnn.data.check import check
 from speechrnn.faults import Faults
 from speechrnn.text import Vocabulary
 
-_FUNCTION = "speechrnn.corpora.check:check"
+_FUNCTION = "speechrnn.data.check:check"
 
 _EPILOG = """\
 Every recording is decoded. Missing, empty, undecodable, silent and mislabelled examples are listed, and texts that are

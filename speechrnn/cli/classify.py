@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from speechrnn import classify
-from speechrnn.classify import Classification
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Fault
+from speechrnn.tasks.classification import classify
+from speechrnn.tasks.classification.classify import Classification
 
-_FUNCTION = "speechrnn.classify:classify"
+_FUNCTION = "speechrnn.tasks.classification.classify:classify"
 
 _EPILOG = """\
 Each line is `path<TAB>class<TAB>probability`, in the order given; of a model that knows several classes at once all

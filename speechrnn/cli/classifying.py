@@ -13,13 +13,14 @@ import numpy as np
 
 from speechrnn import audio, signals
 from speechrnn.cli.options import collect
-from speechrnn.manifest import Example
+from speechrnn.data.examples import chosen_channels, read_example
+from speechrnn.data.manifest import Example
 
 if TYPE_CHECKING:
-    from speechrnn.classifier import SequenceClassifier
     from speechrnn.features.base import FeatureLayer
+    from speechrnn.tasks.classification.model import SequenceClassifier
 
-NETWORK = "speechrnn.networks.classifier:recurrent_classifier"
+NETWORK = "speechrnn.tasks.classification.network:recurrent_classifier"
 _FRAMES, _MOST_BLOCKS = 120, 6
 """Frames that the blocks of a signal's front end leave, about, and how many blocks there are at most."""
 
@@ -47,8 +48,8 @@ def classes_of(examples: Sequence[Example]) -> tuple[Literal["single", "multi", 
 
 def make(arguments: argparse.Namespace, examples: Sequence[Example], network: dict[str, Any]) -> SequenceClassifier:
     """A classifier that has learnt nothing."""
-    from speechrnn.classifier import SequenceClassifier
-    from speechrnn.networks import recurrent_classifier
+    from speechrnn.tasks.classification.model import SequenceClassifier
+    from speechrnn.tasks.classification.network import recurrent_classifier
 
     task, classes = classes_of(examples)
     sound = all(Path(e.path).suffix.lower() in audio.SUFFIXES and "channels" not in e.extra for e in examples)
@@ -87,7 +88,7 @@ def _signal(arguments: argparse.Namespace, examples: Sequence[Example]) -> Featu
         examples[0].path,
         row=examples[0].extra.get("row"),
         rate=examples[0].extra.get("rate"),
-        channels=signals.reading.chosen_channels(examples[0]),
+        channels=chosen_channels(examples[0]),
     )
     count = len(info.channels)
     own = {"window": 1, "hop": 1, "normalize": "global" if count > 1 else "utterance"}
@@ -104,5 +105,5 @@ def _signals(examples: Sequence[Example], features: FeatureLayer) -> Iterator[np
     channels = getattr(features, "channels", None)
     for example in examples:
         with suppress(OSError, ValueError):
-            found, _ = signals.read_example(example, channels=channels, sample_rate=features.sample_rate)
+            found, _ = read_example(example, channels=channels, sample_rate=features.sample_rate)
             yield found if channels is not None else found.mean(axis=1)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from speechrnn.text import Vocabulary
 
 _FUNCTION = "speechrnn.decoding.options:decoder"
-_RESCORING = "speechrnn.runtime.rescoring:decoder"
+_RESCORING = "speechrnn.tasks.language.rescoring:decoder"
 
 
 def add(parser: Parser, *, skip: tuple[str, ...] = ()) -> None:
@@ -28,7 +28,7 @@ def given(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def chosen(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Any:
     """The decoder that was asked for."""
-    from speechrnn.runtime import rescoring
+    from speechrnn.tasks.language import rescoring
 
     options = given(arguments)
     terminal.start_for(options.get("rescore"))
@@ -39,6 +39,6 @@ def calibration(path: str | None) -> Any:
     """The calibration in a file, if one was named."""
     if path is None:
         return None
-    from speechrnn.decoding.calibration import Calibration
+    from speechrnn.metrics.calibration import Calibration
 
     return Calibration.read(path)

@@ -6,16 +6,16 @@ import argparse
 import os
 from typing import IO, TYPE_CHECKING, Any
 
-from speechrnn import manifest
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.data import manifest
 from speechrnn.faults import Faults
 
 if TYPE_CHECKING:
-    from speechrnn.diagnostics import BatchingReport, ModelReport
+    from speechrnn.training.diagnostics import BatchingReport, ModelReport
 
-_MODEL = "speechrnn.diagnostics.checkup:examine"
-_MANIFEST = "speechrnn.diagnostics.batching:examine_batches"
+_MODEL = "speechrnn.training.diagnostics.checkup:examine"
+_MANIFEST = "speechrnn.training.diagnostics.batching:examine_batches"
 
 _EPILOG = """\
 Of a model: which way each recurrent layer runs (cuDNN, a compiled scan, Keras's loop) and why, what would keep it from
@@ -65,14 +65,14 @@ def _model(arguments: argparse.Namespace) -> ModelReport:
     if not os.path.exists(arguments.target):  # said before TensorFlow, which takes seconds, is started
         raise FileNotFoundError(f"{arguments.target}: no such model file.")
     terminal.start_tensorflow(f"{arguments.target}: a .keras model")
-    from speechrnn import recognizer
-    from speechrnn.diagnostics import examine
+    from speechrnn.tasks.recognition import model as recognizer
+    from speechrnn.training.diagnostics import examine
 
     return examine(recognizer.load_any(arguments.target), **collect(arguments, _MODEL))
 
 
 def _manifest(arguments: argparse.Namespace) -> BatchingReport:
-    from speechrnn.diagnostics import examine_batches
+    from speechrnn.training.diagnostics import examine_batches
 
     faults = Faults()
     examples = manifest.read(arguments.target, faults=faults)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.corpora.download import ARCHIVES, download
+from speechrnn.data.download import ARCHIVES, download
 from speechrnn.faults import suggestion
 
-_FUNCTION = "speechrnn.corpora.download:download"
+_FUNCTION = "speechrnn.data.download:download"
 
 _EPILOG = """\
 The archive is checked against its published checksum where there is one, and unpacked. A download that broke off goes

@@ -6,16 +6,16 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from speechrnn import manifest
 from speechrnn.cli import decoding, terminal
 from speechrnn.cli.declared import declaration
 from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
-from speechrnn.manifest import Example
 
-_FUNCTION = "speechrnn.evaluate:evaluate"
-_CLASSES = "speechrnn.classification.evaluation:evaluate_classifier"
-_FORECASTS = "speechrnn.forecasting:evaluate_forecaster"
+_FUNCTION = "speechrnn.tasks.recognition.evaluation:evaluate"
+_CLASSES = "speechrnn.tasks.classification.evaluation:evaluate_classifier"
+_FORECASTS = "speechrnn.tasks.forecasting.forecast:evaluate_forecaster"
 _SKIP = ("model", "examples", "decoder", "faults", "progress")
 
 _EPILOG = """\
@@ -64,8 +64,8 @@ def run(words: list[str]) -> int:
     with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
         with terminal.progress(len(examples), "examples") as progress:
             model = terminal.load_any(arguments.model)
-            from speechrnn.classify import is_classifier
-            from speechrnn.forecasting import is_forecaster
+            from speechrnn.tasks.classification.classify import is_classifier
+            from speechrnn.tasks.forecasting.forecast import is_forecaster
 
             work = _classes if is_classifier(model) else _series if is_forecaster(model) else _texts
             found, show = work(made, arguments, model, examples, {"faults": faults, "progress": progress})
@@ -84,7 +84,7 @@ def run(words: list[str]) -> int:
 def _texts(
     made: Parser, arguments: argparse.Namespace, model: Any, examples: Sequence[Example], to: dict[str, Any]
 ) -> tuple[dict[str, Any], Callable[[Any], None]]:
-    from speechrnn import evaluate
+    from speechrnn.tasks.recognition import evaluation as evaluate
 
     options = _options(made, arguments, "a recogniser")
     report = evaluate.evaluate(model, examples, decoder=decoding.chosen(arguments, model.vocabulary), **to, **options)
@@ -96,7 +96,7 @@ def _texts(
 def _classes(
     made: Parser, arguments: argparse.Namespace, model: Any, examples: Sequence[Example], to: dict[str, Any]
 ) -> tuple[dict[str, Any], Callable[[Any], None]]:
-    from speechrnn import classification
+    from speechrnn.tasks import classification
 
     options = _options(made, arguments, "a classifier")
     report = classification.evaluate_classifier(model, examples, **to, **options)
@@ -108,7 +108,7 @@ def _classes(
 def _series(
     made: Parser, arguments: argparse.Namespace, model: Any, examples: Sequence[Example], to: dict[str, Any]
 ) -> tuple[dict[str, Any], Callable[[Any], None]]:
-    from speechrnn import forecasting
+    from speechrnn.tasks.forecasting import forecast as forecasting
 
     options = _options(made, arguments, "a forecaster")
     for name in ("details", "per_subject"):

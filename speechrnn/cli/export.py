@@ -7,7 +7,7 @@ import os
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
 
-_FUNCTION = "speechrnn.runtime.export:export"
+_FUNCTION = "speechrnn.export.writing:export"
 
 _EPILOG = """\
 The .onnx holds all of the model: features, network, symbols and model card. `speechrnn transcribe --model MODEL.onnx`
@@ -38,7 +38,7 @@ def run(words: list[str]) -> int:
     if not os.path.exists(arguments.model):
         raise FileNotFoundError(f"{arguments.model}: no such model file.")
     terminal.start_tensorflow("speechrnn export")
-    from speechrnn.runtime.export import export
+    from speechrnn.export.writing import export
 
     print(export(arguments.model, arguments.out, **collect(arguments, _FUNCTION)))
     return 0

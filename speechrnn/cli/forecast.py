@@ -6,13 +6,13 @@ import csv
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from speechrnn import forecasting
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Fault
-from speechrnn.forecasting import Forecast
+from speechrnn.tasks.forecasting import forecast as forecasting
+from speechrnn.tasks.forecasting.forecast import Forecast
 
-_FUNCTION = "speechrnn.forecasting:forecasts"
+_FUNCTION = "speechrnn.tasks.forecasting.forecast:forecasts"
 
 _EPILOG = """\
 The output is CSV with a line for each sample to come and each channel: `path,seconds,channel` and a column for each

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
 
-from speechrnn import manifest, text
+from speechrnn import text
 from speechrnn.cli import lm_rnn, lm_tune, terminal
 from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.data import manifest
 from speechrnn.faults import suggestion
 from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
-    from speechrnn.decoding.ngram import Perplexity
+    from speechrnn.decoding.lm.ngram import Perplexity
 
-_TRAIN = "speechrnn.decoding.kneser_ney:train"
+_TRAIN = "speechrnn.decoding.lm.kneser_ney:train"
 
 _USAGE = """\
 usage: speechrnn lm train TEXT [TEXT ...] --out LM.arpa [--order N] [--characters]
@@ -93,7 +94,7 @@ def _train(words: list[str]) -> int:
     sentences = list(_sentences(arguments.texts, arguments.normalize))
     if arguments.kind == "rnn":
         return lm_rnn.train(arguments, sentences, list(_sentences(arguments.valid, arguments.normalize)))
-    from speechrnn.decoding import arpa, kneser_ney
+    from speechrnn.decoding.lm import arpa, kneser_ney
 
     names, levels = kneser_ney.train(sentences, **collect(arguments, _TRAIN))
     arpa.write(arguments.out, names, levels, overwrite=arguments.overwrite)
@@ -122,7 +123,7 @@ def _perplexity(words: list[str]) -> int:
 
         found = rescoring.perplexity(lm_rnn.load(arguments.lm), sentences)
     else:
-        from speechrnn.decoding import ngram
+        from speechrnn.decoding.lm import ngram
 
         found = ngram.load(arguments.lm).perplexity(sentences)
     if arguments.json:

@@ -10,10 +10,10 @@ from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
 
 if TYPE_CHECKING:
-    from speechrnn.runtime.language import LanguageSession
+    from speechrnn.tasks.language.session import LanguageSession
 
-_OPTIONS = "speechrnn.training.language:LanguageOptions"
-_NETWORK = "speechrnn.networks.language:recurrent_lm"
+_OPTIONS = "speechrnn.tasks.language.training:LanguageOptions"
+_NETWORK = "speechrnn.tasks.language.network:recurrent_lm"
 
 
 def add(parser: Parser) -> None:
@@ -38,14 +38,14 @@ def train(arguments: argparse.Namespace, sentences: list[str], valid: list[str])
     terminal.start_tensorflow("speechrnn lm train --kind rnn")
     import keras
 
-    from speechrnn import networks
-    from speechrnn.language import LanguageModel
-    from speechrnn.training import language
+    from speechrnn.tasks.language import training as language
+    from speechrnn.tasks.language.model import LanguageModel
+    from speechrnn.tasks.language.network import recurrent_lm
 
     options = language.LanguageOptions(**collect(arguments, _OPTIONS))
     keras.utils.set_random_seed(options.seed)
     vocabulary = text.Vocabulary.from_texts([*sentences, *valid])
-    network = networks.recurrent_lm(vocabulary_size=len(vocabulary), **collect(arguments, _NETWORK))
+    network = recurrent_lm(vocabulary_size=len(vocabulary), **collect(arguments, _NETWORK))
     done = language.fit(
         LanguageModel(network, vocabulary),
         sentences,
@@ -66,14 +66,14 @@ def train(arguments: argparse.Namespace, sentences: list[str], valid: list[str])
 
 def is_recurrent(path: str) -> bool:
     """Whether a file is to be read as a recurrent model, and not as an ARPA file."""
-    from speechrnn.runtime import loading
+    from speechrnn.models import loading
 
     return path.endswith(".onnx") or loading.is_keras(path)
 
 
 def load(path: str) -> LanguageSession:
     """A session of a language model in a `.keras` or `.onnx` file."""
-    from speechrnn.runtime import language
+    from speechrnn.tasks.language import session as language
 
     terminal.start_for(path)
     return language.load(path)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from speechrnn import manifest
 from speechrnn.cli import decoding, terminal
 from speechrnn.cli.options import Parser
+from speechrnn.data import manifest
 from speechrnn.faults import Faults
 
 _TUNED = ("lm_weight", "word_bonus", "rescore_weight", "rescore_bonus")
@@ -28,7 +28,7 @@ def run(words: list[str]) -> int:
     given = decoding.given(arguments)
     if not given.get("lm") and not given.get("rescore"):
         made.error("--lm LM or --rescore LM is needed.")
-    from speechrnn.transcribe import logits_of
+    from speechrnn.tasks.recognition.transcription import logits_of
 
     faults = Faults()
     examples = [example for example in manifest.read(arguments.manifest, faults=faults) if example.text]

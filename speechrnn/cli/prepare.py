@@ -7,7 +7,7 @@ from pathlib import Path
 from speechrnn.cli import terminal
 from speechrnn.cli.declared import declaration
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.corpora import CORPORA, prepare_function
+from speechrnn.data.corpora import CORPORA, prepare_function
 from speechrnn.faults import Faults, suggestion
 
 _EPILOG = """\
@@ -62,4 +62,4 @@ def run(words: list[str]) -> int:
 
 
 def _reference(corpus: str) -> str:
-    return f"speechrnn.corpora.{corpus}:prepare"
+    return f"speechrnn.data.corpora.{corpus}:prepare"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from speechrnn import manifest
 from speechrnn.cli import decoding, terminal
 from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.data import manifest
 from speechrnn.faults import Faults
 
 _FUNCTION = "speechrnn.report.measuring:measure"
@@ -57,7 +57,7 @@ def run(words: list[str]) -> int:
     examples = manifest.read(arguments.test, faults=faults)
     total = len(examples) + len(faults)
     calibration = decoding.calibration(arguments.calibration)
-    from speechrnn.errors import compare
+    from speechrnn.metrics.errors import compare
     from speechrnn.report import page
 
     models = [arguments.model, *([arguments.compare] if arguments.compare else [])]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from speechrnn import signals
 from speechrnn.cli.options import Parser
-from speechrnn.manifest import Example
+from speechrnn.data.examples import chosen_channels, read_example
+from speechrnn.data.manifest import Example
 
 if TYPE_CHECKING:
-    from speechrnn.forecaster import Forecaster
+    from speechrnn.tasks.forecasting.model import Forecaster
 
-NETWORK = "speechrnn.networks.forecaster:recurrent_forecaster"
+NETWORK = "speechrnn.tasks.forecasting.network:recurrent_forecaster"
 _QUANTILES = (0.1, 0.5, 0.9)
 _NAMES = ("context", "horizon", "quantiles")
 
@@ -51,16 +52,16 @@ def check(made: Parser, arguments: argparse.Namespace) -> None:
 def make(arguments: argparse.Namespace, examples: Sequence[Example], network: dict[str, Any]) -> Forecaster:
     """A forecaster that has learnt nothing; rate and channels are those of the first series."""
     from speechrnn.features import RawSignal
-    from speechrnn.forecaster import Forecaster
-    from speechrnn.networks import recurrent_forecaster
     from speechrnn.pipeline.windowing import MAX_GAP
+    from speechrnn.tasks.forecasting.model import Forecaster
+    from speechrnn.tasks.forecasting.network import recurrent_forecaster
 
     first, quantiles = examples[0], arguments.quantiles or _QUANTILES
     info = signals.probe(
         first.path,
         row=first.extra.get("row"),
         rate=first.extra.get("rate"),
-        channels=signals.reading.chosen_channels(first),
+        channels=chosen_channels(first),
     )
     count = len(info.channels)
     features = RawSignal(info.rate, window=1, hop=1, channels=count, normalize="global")
@@ -75,4 +76,4 @@ def _readable(examples: Sequence[Example], channels: int, max_gap: float) -> Any
     """Series that can be read; training names the others."""
     for example in examples:
         with suppress(OSError, ValueError):
-            yield signals.read_example(example, channels=channels, max_gap=max_gap)[0]
+            yield read_example(example, channels=channels, max_gap=max_gap)[0]

@@ -15,11 +15,11 @@ import numpy as np
 from speechrnn import audio
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser
-from speechrnn.formats import as_json
-from speechrnn.transcript import Transcript, Word
+from speechrnn.tasks.recognition.formats import as_json
+from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 if TYPE_CHECKING:
-    from speechrnn.runtime.streaming import StreamingSession, Update
+    from speechrnn.tasks.recognition.streaming import StreamingSession, Update
 
 _BLOCK_SECONDS = 0.02
 _SHOWN = 400

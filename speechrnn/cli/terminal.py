@@ -13,12 +13,13 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
 from speechrnn.files import replacing
-from speechrnn.formats import as_json as as_json
-from speechrnn.formats import clock
+from speechrnn.tasks.recognition.formats import as_json as as_json
+from speechrnn.tasks.recognition.formats import clock
 
 if TYPE_CHECKING:
-    from speechrnn.protocols import Classifier, ForecastModel
-    from speechrnn.runtime import Session, StreamingSession
+    from speechrnn.models.protocols import Classifier, ForecastModel
+    from speechrnn.runtime import Session
+    from speechrnn.tasks.recognition.streaming import StreamingSession
 
 
 def add_recogniser(parser: Parser, *, also: str = "") -> None:
@@ -35,7 +36,7 @@ def recogniser_path(given: str) -> str:
     """A path as it is; `default` is that of the recogniser in the package, unless there is such a file."""
     if given != "default" or os.path.exists(given):
         return given
-    from speechrnn.transcribe import DEFAULT_MODEL
+    from speechrnn.tasks.recognition.transcription import DEFAULT_MODEL
 
     return os.fspath(DEFAULT_MODEL)
 
@@ -167,7 +168,7 @@ def load_model(path: str | None) -> Session | StreamingSession:
     Raises:
         FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
     """
-    from speechrnn.transcribe import loaded
+    from speechrnn.tasks.recognition.transcription import loaded
 
     start_for(path)
     return loaded(path)
@@ -179,7 +180,7 @@ def load_any(path: str) -> Any:
     Raises:
         FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
     """
-    from speechrnn.runtime import loading
+    from speechrnn.models import loading
 
     start_for(path)
     return loading.load_any(path)
@@ -191,7 +192,7 @@ def load_classifier(path: str) -> Classifier:
     Raises:
         ValueError: The file holds a recogniser.
     """
-    from speechrnn.classify import loaded
+    from speechrnn.tasks.classification.classify import loaded
 
     return loaded(load_any(path), path)
 
@@ -202,7 +203,7 @@ def load_forecaster(path: str) -> ForecastModel:
     Raises:
         ValueError: The file holds another kind of model.
     """
-    from speechrnn.forecasting import loaded
+    from speechrnn.tasks.forecasting.forecast import loaded
 
     return loaded(load_any(path), path)
 
@@ -241,8 +242,8 @@ def load_streaming(path: str | None) -> StreamingSession:
     Raises:
         FileNotFoundError: There is no such file.
     """
-    from speechrnn.runtime import loading
-    from speechrnn.runtime.streaming import DEFAULT_MODEL
+    from speechrnn.models import loading
+    from speechrnn.tasks.recognition.streaming import DEFAULT_MODEL
 
     if path is None and not DEFAULT_MODEL.exists():
         raise FileNotFoundError("This installation has no streaming model of its own. Give one with --model.")
@@ -256,7 +257,7 @@ def start_for(path: str | None, *, streaming: bool = False) -> None:
     Raises:
         FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
     """
-    from speechrnn.runtime import loading
+    from speechrnn.models import loading
 
     if path is not None and loading.needs_tensorflow(path, streaming=streaming):
         start_tensorflow(f"{path}: a .keras model")

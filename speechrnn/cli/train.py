@@ -7,24 +7,25 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from speechrnn import files, manifest
+from speechrnn import files
 from speechrnn.cli import classifying, series, terminal
 from speechrnn.cli.declared import declaration
 from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
-from speechrnn.manifest import Example
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from speechrnn.bundle import Bundle
+    from speechrnn.models.bundle import Bundle
 
 _RUN = "speechrnn.training.run:train"
 _OPTIONS = "speechrnn.training.options:TrainingOptions"
 _AUGMENTATION = "speechrnn.features.augment:Augmentation"
 _FEATURES = "speechrnn.features.layers:LogMel"
 _NETWORKS = {
-    "transcribe": "speechrnn.networks.ctc:recurrent_ctc",
+    "transcribe": "speechrnn.tasks.recognition.network:recurrent_ctc",
     "classify": classifying.NETWORK,
     "forecast": series.NETWORK,
 }
@@ -189,11 +190,11 @@ def _score(rows: list[dict[str, float]]) -> str:
 
 def _model(arguments: argparse.Namespace, examples: list[Example], network: dict[str, Any]) -> Bundle:
     """The model to begin with."""
-    from speechrnn import recognizer
     from speechrnn.features import LogMel
-    from speechrnn.networks import recurrent_ctc
-    from speechrnn.subwords import Subwords
+    from speechrnn.tasks.recognition import model as recognizer
+    from speechrnn.tasks.recognition.network import recurrent_ctc
     from speechrnn.text import Vocabulary
+    from speechrnn.text.subwords import Subwords
 
     if arguments.model and not arguments.new_vocabulary:
         return recognizer.load_bundle(arguments.model)

@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from speechrnn import formats, parallel, transcribe
 from speechrnn.cli import decoding, terminal
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.faults import Fault, Faults
 from speechrnn.files import refuse_existing, replacing
-from speechrnn.formats import CueOptions
-from speechrnn.transcript import Transcript
+from speechrnn.tasks.recognition import formats, parallel
+from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.tasks.recognition.formats import CueOptions
+from speechrnn.tasks.recognition.transcript import Transcript
 
-_FUNCTION = "speechrnn.transcribe:transcribe"
-_CUES = "speechrnn.formats:CueOptions"
+_FUNCTION = "speechrnn.tasks.recognition.transcription:transcribe"
+_CUES = "speechrnn.tasks.recognition.formats:CueOptions"
 
 _EPILOG = """\
 The text of a single file is printed alone. With several files each line is `path<TAB>text`, in the order given. With

@@ -14,7 +14,7 @@ import numpy as np
 from speechrnn.decoding.alignment import log_softmax, path_of
 from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.greedy import Path
-from speechrnn.decoding.ngram import BEGIN, END, UNKNOWN, NGram
+from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
 from speechrnn.text import Vocabulary
 
 _log = logging.getLogger(__name__)

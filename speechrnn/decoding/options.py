@@ -8,10 +8,10 @@ from pathlib import Path as FilePath
 
 import numpy as np
 
-from speechrnn.decoding import ngram
 from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.beam import BeamSearch
 from speechrnn.decoding.greedy import Path, greedy
+from speechrnn.decoding.lm import ngram
 from speechrnn.text import Vocabulary
 
 Decoder = Callable[[np.ndarray], Path]

@@ -11,7 +11,7 @@ import numpy as np
 
 from speechrnn.decoding.beam import BeamSearch, Hypothesis
 from speechrnn.decoding.greedy import Path
-from speechrnn.decoding.ngram import Perplexity
+from speechrnn.decoding.lm.ngram import Perplexity
 from speechrnn.text import Vocabulary
 
 BOUNDARY = 0

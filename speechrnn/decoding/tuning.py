@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechrnn import edits
 from speechrnn.decoding.beam import BeamSearch
 from speechrnn.decoding.rescoring import Rescored, spoken
-from speechrnn.edits import Edits
+from speechrnn.metrics import edits
+from speechrnn.metrics.edits import Edits
 
 _WEIGHTS, _BONUSES = (0.25, 0.75, 1.5), (0.0, 1.5, 3.0)
 _STEPS = (0.5, 0.25, 0.125)

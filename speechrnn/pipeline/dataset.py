@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
-from speechrnn.manifest import Example
 from speechrnn.pipeline.cache import Folder, Memory, Nothing, Store
 from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, passes, warp_of
 from speechrnn.pipeline.loading import FeatureSource, Loaded, Loader, Source

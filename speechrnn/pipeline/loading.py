@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn import audio, signals
+from speechrnn import audio
+from speechrnn.data.examples import read_example
 from speechrnn.faults import Faults, data_error
 from speechrnn.features.augment import Augmentation, augment_signal
 from speechrnn.pipeline.cache import Store, through
@@ -29,7 +30,7 @@ def read(entry: Entry, sample_rate: float, channels: int | None = None) -> np.nd
     """The example's samples: float32 `(samples,)` of audio, or `(samples, channels)` of a signal of any format."""
     example = entry.example
     if channels is not None:
-        return signals.read_example(example, channels=channels, sample_rate=sample_rate)[0]
+        return read_example(example, channels=channels, sample_rate=sample_rate)[0]
     signal, _ = audio.read(
         example.path,
         sample_rate=int(sample_rate),

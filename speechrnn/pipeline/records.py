@@ -22,8 +22,8 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from speechrnn.data.manifest import Example
 from speechrnn.faults import data_error
-from speechrnn.manifest import Example
 from speechrnn.pipeline.cache import Nothing
 from speechrnn.pipeline.graph import fingerprint
 from speechrnn.pipeline.loading import FeatureRows

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
-from speechrnn.manifest import Example
 
 
 @dataclass(frozen=True)

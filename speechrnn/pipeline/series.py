@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from speechrnn.manifest import Example
+from speechrnn.data.manifest import Example
 from speechrnn.pipeline.graph import passes
 from speechrnn.pipeline.windowing import plan_windows
 

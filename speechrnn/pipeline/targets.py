@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.manifest import Example
+from speechrnn.data.manifest import Example
 from speechrnn.pipeline.selection import Entry, Fault, Framing, Targets
 from speechrnn.text import Vocabulary
 

@@ -9,9 +9,9 @@ from dataclasses import InitVar, dataclass
 
 import numpy as np
 
-from speechrnn import signals
+from speechrnn.data.examples import read_example
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, data_error
-from speechrnn.manifest import Example
 from speechrnn.pipeline.loading import Loaded
 from speechrnn.pipeline.planning import EpochCounter
 
@@ -144,7 +144,7 @@ def _read(
         channel=example.channel,
         extra=example.extra,
     )
-    values, found = signals.read_example(segment, channels=channels, max_gap=max_gap / rate)
+    values, found = read_example(segment, channels=channels, max_gap=max_gap / rate)
     check_rate(example.path, found, rate)
     last = len(values) - horizon
     if last < context:

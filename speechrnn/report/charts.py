@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from speechrnn.decoding.calibration import Bin
+from speechrnn.metrics.calibration import Bin
 from speechrnn.report import pictures
 from speechrnn.report.measuring import Clip
-from speechrnn.transcript import Word
+from speechrnn.tasks.recognition.transcript import Word
 
 Points = Sequence[tuple[float, float]]
 

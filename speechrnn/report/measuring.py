@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechrnn import __version__, decoding
+from speechrnn.data.examples import read_whole
+from speechrnn.data.manifest import Example
 from speechrnn.decoding.alignment import log_softmax
-from speechrnn.errors import ErrorReport, Utterance
-from speechrnn.evaluate import evaluate
 from speechrnn.faults import Faults
-from speechrnn.manifest import Example
-from speechrnn.transcribe import DEFAULT_MODEL, loaded, read_whole
-from speechrnn.transcript import Word, spell
+from speechrnn.metrics.errors import ErrorReport, Utterance
+from speechrnn.tasks.recognition.evaluation import evaluate
+from speechrnn.tasks.recognition.transcript import Word, spell
+from speechrnn.tasks.recognition.transcription import DEFAULT_MODEL, loaded
 
 if TYPE_CHECKING:
-    from speechrnn.decoding.calibration import Calibration
     from speechrnn.decoding.options import Decoder
-    from speechrnn.protocols import Recognizer
+    from speechrnn.metrics.calibration import Calibration
+    from speechrnn.models.protocols import Recognizer
 
 SHOWN_SECONDS = 20.0
 """Of a longer utterance only the beginning is drawn and played."""

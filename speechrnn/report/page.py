@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrnn.decoding.calibration import calibration_error, reliability
-from speechrnn.edits import Edits
-from speechrnn.errors import Comparison, ErrorReport, Utterance, compare
-from speechrnn.intervals import PairedDifference, bootstrap
+from speechrnn.metrics.calibration import calibration_error, reliability
+from speechrnn.metrics.edits import Edits
+from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare
+from speechrnn.metrics.intervals import PairedDifference, bootstrap
 from speechrnn.report import charts, pictures, pieces
 from speechrnn.report.measuring import SHOWN_SECONDS, Clip, Measured
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from speechrnn.errors import Utterance
+from speechrnn.metrics.errors import Utterance
 
 Cell = str | int | float | None
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from speechrnn.protocols import padded
+from speechrnn.models.protocols import padded
 from speechrnn.runtime import onnxfile
 from speechrnn.text import Vocabulary
 
@@ -92,7 +92,8 @@ class WholeSignals(Described):
 class Session(WholeSignals):
     """A recogniser that `speechrnn export` wrote, ready to run.
 
-    It stands wherever a `speechrnn.protocols.Recognizer` is asked for. Loading it starts neither TensorFlow nor Keras.
+    It stands wherever a `speechrnn.models.protocols.Recognizer` is asked for. Loading it starts neither TensorFlow
+    nor Keras.
 
     Args:
         path: The `.onnx` file, or its bytes.
@@ -106,7 +107,7 @@ class Session(WholeSignals):
             provider is not there.
 
     Example:
-    >>> from speechrnn.transcribe import DEFAULT_MODEL
+    >>> from speechrnn.tasks.recognition.transcription import DEFAULT_MODEL
     >>> session = Session(DEFAULT_MODEL)
     >>> session.sample_rate, len(session.vocabulary)
     (16000, 28)

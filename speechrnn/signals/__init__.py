@@ -5,7 +5,7 @@ The readers of ECG and EEG formats come with the extra `speechrnn[signals]`; not
 
 from speechrnn.signals.arrays import write
 from speechrnn.signals.gaps import complaints, fill_gaps
-from speechrnn.signals.reading import SUFFIXES, SignalInfo, is_signal, probe, read, read_example, resample
+from speechrnn.signals.reading import SUFFIXES, SignalInfo, is_signal, probe, read, resample
 from speechrnn.signals.wfdb_files import Annotations, annotations
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "is_signal",
     "probe",
     "read",
-    "read_example",
     "resample",
     "write",
 ]

@@ -10,7 +10,6 @@ import soxr
 
 from speechrnn import audio
 from speechrnn.faults import data_error, suggestion
-from speechrnn.manifest import Example
 from speechrnn.signals import arrays, edf, tables, ts, wfdb_files
 from speechrnn.signals.gaps import fill_gaps
 from speechrnn.signals.record import Record
@@ -154,49 +153,9 @@ def read(
     return np.concatenate([part[:size] for part in parts], axis=1), wanted
 
 
-def read_example(
-    example: Example, *, channels: int | None = None, sample_rate: float | None = None, max_gap: float = 1.0
-) -> tuple[np.ndarray, float]:
-    """The signal that a line of a manifest means: its segment, and `channels`, `row` and `rate` of its `extra`.
-
-    Args:
-        example: From a manifest.
-        channels: How many are wanted, checked against the example's; the first ones where it does not choose.
-        sample_rate: See `read`.
-        max_gap: See `read`.
-
-    Returns:
-        As `read`.
-
-    Raises:
-        ValueError: As `read`, or the example chooses another number of channels.
-    """
-    own = chosen_channels(example)
-    if own is not None and channels is not None and len(own) != channels:
-        raise data_error(example.path, "lacking the channel", f"needs {channels} channels. Received: {own}.")
-    return read(
-        example.path,
-        offset=example.offset,
-        duration=example.duration,
-        channels=channels if own is None else own,
-        sample_rate=sample_rate,
-        row=example.extra.get("row"),
-        rate=example.extra.get("rate"),
-        max_gap=max_gap,
-    )
-
-
 def is_signal(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that of a signal which is not audio, judged by its ending."""
     return Path(path).suffix.lower() in SUFFIXES
-
-
-def chosen_channels(example: Example) -> list[str | int] | None:
-    """Channels that a line of a manifest chooses; `None` if it does not."""
-    if example.channel is not None:
-        return [example.channel]
-    chosen = example.extra.get("channels")
-    return None if chosen is None else list(chosen)
 
 
 def resample(signal: np.ndarray, from_rate: float, to_rate: float) -> np.ndarray:

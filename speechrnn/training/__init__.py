@@ -5,9 +5,8 @@ import lazy_loader as _lazy
 # Lazy, so that the options can be listed without starting TensorFlow.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["callbacks", "language", "options", "optimizer", "run", "scoring", "tasks", "truncated"],
+    submodules=["callbacks", "diagnostics", "options", "optimizer", "run", "scoring", "tasks", "truncated"],
     submod_attrs={
-        "language": ["LanguageOptions", "fit"],
         "options": ["TrainingOptions"],
         "optimizer": ["GuardedAdamW"],
         "run": ["TrainingRun", "train"],

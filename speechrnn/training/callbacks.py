@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from speechrnn import files
-from speechrnn.bundle import Bundle
+from speechrnn.models.bundle import Bundle
 from speechrnn.training.optimizer import averaged_weights, inner
 from speechrnn.training.options import TrainingOptions
 from speechrnn.training.tasks import Scores, Task

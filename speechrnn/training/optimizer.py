@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from speechrnn.bundle import Bundle
+from speechrnn.models.bundle import Bundle
 from speechrnn.training.options import TrainingOptions
 
 __all__ = ["GuardedAdamW", "averaged_weights", "inner", "make_optimizer"]

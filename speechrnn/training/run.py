@@ -10,11 +10,12 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
-from speechrnn import diagnostics, files
-from speechrnn.bundle import Bundle
+from speechrnn import files
+from speechrnn.data.manifest import Example, check_disjoint
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
-from speechrnn.manifest import Example, check_disjoint
+from speechrnn.models.bundle import Bundle
+from speechrnn.training import diagnostics
 from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions

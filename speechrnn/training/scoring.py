@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from speechrnn import edits, metrics
-from speechrnn.classifier import SequenceClassifier
+from speechrnn import metrics
 from speechrnn.decoding.greedy import greedy
-from speechrnn.forecaster import Forecaster
 from speechrnn.losses import ClassLoss, ctc, pinball
-from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.metrics import edits
+from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.forecasting.model import Forecaster
+from speechrnn.tasks.recognition.model import SpeechRecognizer
 
 __all__ = ["ClassScore", "ClassScorer", "ForecastScore", "ForecastScorer", "Score", "Scorer"]
 

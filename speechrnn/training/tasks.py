@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn import pipeline
-from speechrnn.bundle import Bundle
-from speechrnn.classifier import SequenceClassifier
+from speechrnn.data.manifest import Example
 from speechrnn.faults import suggestion
-from speechrnn.forecaster import Forecaster
 from speechrnn.losses import CTC, ClassLoss, QuantileLoss
-from speechrnn.manifest import Example
+from speechrnn.models.bundle import Bundle
 from speechrnn.pipeline.selection import Entry
-from speechrnn.recognizer import SpeechRecognizer
+from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.forecasting.model import Forecaster
+from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.training.options import TrainingOptions
 from speechrnn.training.scoring import ClassScorer, ForecastScorer, Scorer
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.diagnostics.paths import recurrent_layers
+from speechrnn.training.diagnostics.paths import recurrent_layers
 
 __all__ = ["Segments", "reset_states"]
 

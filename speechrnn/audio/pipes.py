@@ -1,0 +1,119 @@
+"""Audio from a pipe: read forwards as it comes where its format allows that, and by way of a temporary file if not."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+import soundfile
+
+from speechrnn.audio import containers
+from speechrnn.faults import data_error
+
+_HEAD = 1 << 20
+"""Bytes in which a header must lie. No more are read than are asked for: a live pipe brings them slowly."""
+_LENGTH = 1 << 60
+"""Bytes that libsndfile is told there are: it asks, and a pipe cannot tell."""
+_LONGEST = 1 << 26
+"""More samples may be what a program writes that does not know how many: two gigabytes, in up to 32 bytes each."""
+
+
+class Forwards(io.RawIOBase):
+    """A stream that cannot go back, except within its first bytes, as libsndfile sees a file.
+
+    libsndfile seeks only while it opens a WAV or FLAC file. What it looks for beyond the first bytes then is not there.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._position = 0
+        self._head: bytes | None = stream.read(4)
+        self._rest = b""
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes, while they are kept."""
+        return self._head or b""
+
+    def opened(self) -> None:
+        """The header has been read: from now on bytes are passed on in order."""
+        self._rest, self._head = self.head[self._position :], None
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True, though only within the first bytes."""
+        return True
+
+    def tell(self) -> int:
+        """Where libsndfile believes it is."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; only before `opened` does that change what is read."""
+        self._position = offset + (0, self._position, _LENGTH)[whence]
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer as far as there is something."""
+        if self._head is not None:
+            lacking = self._position + len(buffer) - len(self._head)
+            if 0 < lacking <= _HEAD:
+                self._head += self._stream.read(lacking) or b""
+            found = self._head[self._position : self._position + len(buffer)]
+        else:
+            found, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+            if len(found) < len(buffer):
+                found += self._stream.read(len(buffer) - len(found)) or b""
+        buffer[: len(found)] = found
+        self._position += len(found)
+        return len(found)
+
+
+@contextlib.contextmanager
+def opened(stream: IO[bytes], encoding: str | None = None) -> Iterator[tuple[containers.AudioStream, bool]]:
+    """Open a pipe as audio.
+
+    WAV, FLAC and headerless samples are decoded as they arrive, in memory for a block; other formats go through a
+    temporary file, and begin when the pipe has ended.
+
+    Args:
+        stream: Open for reading bytes.
+        encoding: What headerless samples are; see `audio.probe`.
+
+    Yields:
+        The open audio, and whether its number of frames can be relied on.
+
+    Raises:
+        ValueError: There is nothing, or no audio.
+    """
+    source = Forwards(stream)
+    if not source.head:
+        raise data_error("-", "empty", "the pipe is empty (0 bytes). See whether the program before it failed.")
+    if encoding is None and source.head[:4] not in (b"RIFF", b"fLaC"):
+        with tempfile.NamedTemporaryFile(suffix=".audio") as file:
+            source.opened()
+            shutil.copyfileobj(source, file)
+            file.flush()
+            try:
+                spooled, exact = containers.open_audio(file.name)
+            except ValueError as error:
+                raise data_error("-", "undecodable", str(error).removeprefix(f"{file.name}: ")) from error
+            with spooled:
+                yield spooled, exact
+        return
+    options = containers.raw_options(encoding, "-") if encoding else {}
+    try:
+        audio = containers.AudioStream(source, **options)
+    except soundfile.LibsndfileError as error:
+        raise data_error("-", "undecodable", f"the pipe cannot be decoded as audio ({error.error_string}).") from error
+    source.opened()
+    with audio:
+        yield audio, not encoding and audio.frames < _LONGEST

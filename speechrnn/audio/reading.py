@@ -1,0 +1,358 @@
+"""Audio: probe, read, resample and write recordings of any common format, rate and number of channels.
+
+A signal is float32 `(samples,)` in [-1, 1] at one known rate. Reading is strict: a file that is missing, empty, cut
+off, not audio, or not finite is an error that starts with its path. Silence is audio.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile
+import soxr
+
+from speechrnn.audio import containers, pipes
+from speechrnn.faults import data_error
+from speechrnn.files import replacing
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".raw")
+"""Endings of the files that a folder of recordings is searched for."""
+
+_BLOCK = 1 << 18
+_MP3_ROUNDING = 2304  # two frames: encoders disagree on whether padding counts
+_ROUNDING = 0.01  # seconds by which a segment may overshoot the file: manifests round their times
+_WRITTEN = {
+    ".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"), ".sph": ("NIST", "PCM_16"),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioInfo:
+    """What a recording's header says."""
+
+    path: str
+    sample_rate: int
+    num_samples: int
+    """Samples per channel, at `sample_rate`."""
+    channels: int
+    format: str
+    """Container and coding, for example `FLAC PCM_16`."""
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / self.sample_rate
+
+
+def probe(path: str | os.PathLike[str], *, encoding: str | None = None) -> AudioInfo:
+    """Rate, length and channels of a recording.
+
+    Only headers are read, except where they do not tell the length: MP3 without a Xing header is walked through, FLAC
+    written to a pipe is decoded.
+
+    Args:
+        path: A WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 or NIST SPHERE file, or headerless samples.
+        encoding: What headerless samples are, as `{coding}@{rate}` with coding one of s8, u8, s16le, s16be, s24le,
+            s24be, s32le, s32be, f32le, f32be, f64le, f64be, ulaw, alaw; more channels as in `s16le@44100x2`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        IsADirectoryError: It is a folder.
+        ValueError: It is empty, cut off, has no samples, or is no audio that can be read.
+    """
+    with _opened(path, encoding) as (file, exact):
+        frames = file.frames
+        if not exact:
+            frames = sum(len(block) for block in _blocks(file, str(path)))
+        if frames <= 0:
+            raise data_error(path, "empty", "has no samples. Leave it out, or record it again.")
+        return AudioInfo(str(path), file.samplerate, frames, file.channels, f"{file.format} {file.subtype}")
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    sample_rate: int | None = None,
+    offset: float = 0.0,
+    duration: float | None = None,
+    channel: int | None = None,
+    encoding: str | None = None,
+) -> tuple[np.ndarray, int]:
+    """A recording, or a segment of it, as one mono signal.
+
+    Args:
+        path: See `probe`.
+        sample_rate: Resample to this rate; the file's own if `None`.
+        offset: Start of the segment in seconds.
+        duration: Length of the segment in seconds; to the end if `None`.
+        channel: Read this channel, counted from 0; the mean of all if `None`.
+        encoding: What headerless samples are; see `probe`.
+
+    Returns:
+        float32 `(samples,)` and its rate. Integer formats lie in [-1, 1]; floating point is passed on as it is.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        IsADirectoryError: It is a folder.
+        ValueError: It is empty, cut off, undecodable, shorter than the segment, or has samples that are not finite.
+
+    Example:
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "a.wav")
+    >>> write(path, np.zeros((8000, 2)), 8000)
+    >>> signal, rate = read(path, sample_rate=16000, offset=0.25)
+    >>> signal.shape, signal.dtype, rate
+    ((12000,), dtype('float32'), 16000)
+    """
+    with _opened(path, encoding) as (file, exact):
+        rate = sample_rate or file.samplerate
+        parts = list(_segment(file, str(path), exact, sample_rate, offset, duration, channel, _BLOCK))
+    signal = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    if not len(signal):
+        raise data_error(path, "empty", f"has no samples at {rate} Hz. Leave it out, or record it again.")
+    return signal, rate
+
+
+def read_blocks(
+    path: str | os.PathLike[str] | IO[bytes],
+    *,
+    block: float = 30.0,
+    sample_rate: int | None = None,
+    offset: float = 0.0,
+    duration: float | None = None,
+    channel: int | None = None,
+    encoding: str | None = None,
+    opened: Callable[[int], object] | None = None,
+) -> Iterator[np.ndarray]:
+    """A recording of any length in blocks, in bounded memory.
+
+    The blocks joined are exactly what `read` returns, also when resampled: the filter's state goes from block to block.
+
+    Args:
+        path: See `probe`; or a pipe, open for reading bytes, which is read as it comes.
+        block: Seconds in a block; every block but the last has `round(block * rate)` samples.
+        sample_rate: See `read`.
+        offset: See `read`.
+        duration: See `read`.
+        channel: See `read`.
+        encoding: See `probe`.
+        opened: Called once with the recording's own rate, before the first block.
+
+    Yields:
+        float32 `(samples,)`.
+
+    Raises:
+        ValueError: As `read`; what comes to light late (a cut-off file) is raised after the last good block.
+    """
+    with _opened(path, encoding) as (file, exact):
+        if opened:
+            opened(file.samplerate)
+        size = round(block * (sample_rate or file.samplerate))
+        if size < 1:
+            raise ValueError(f"`block` must hold at least one sample. Received: block={block}.")
+        waiting: list[np.ndarray] = []
+        for part in _segment(file, _name(path), exact, sample_rate, offset, duration, channel, min(_BLOCK, size)):
+            waiting.append(part)
+            if sum(map(len, waiting)) >= size:
+                joined = np.concatenate(waiting)
+                whole = len(joined) - len(joined) % size
+                yield from np.split(joined[:whole], whole // size)
+                waiting = [joined[whole:]]
+        rest = np.concatenate(waiting) if waiting else np.zeros(0, np.float32)
+        if len(rest):
+            yield rest
+
+
+def resample(signal: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """A signal at another rate (soxr, high quality).
+
+    Args:
+        signal: Floating point `(samples,)` or `(samples, channels)`.
+        from_rate: Its rate in Hz.
+        to_rate: The wanted rate in Hz.
+
+    Returns:
+        float32, `floor(samples * to_rate / from_rate + 0.5)` samples.
+
+    Raises:
+        ValueError: A rate is not positive, or the signal has another shape.
+    """
+    signal = np.asarray(signal, np.float32)
+    if from_rate <= 0 or to_rate <= 0:
+        raise ValueError(f"Rates must be positive. Received: from_rate={from_rate}, to_rate={to_rate}.")
+    if signal.ndim not in (1, 2):
+        raise ValueError(f"A signal has shape (samples,) or (samples, channels). Received: {signal.shape}.")
+    if from_rate == to_rate or not len(signal):
+        return signal
+    return soxr.resample(signal, from_rate, to_rate)
+
+
+def write(
+    path: str | os.PathLike[str],
+    signal: np.ndarray,
+    sample_rate: int,
+    *,
+    overwrite: bool = False,
+    subtype: str | None = None,
+) -> None:
+    """Write a signal; the ending of `path` names the format.
+
+    The file appears whole or not at all.
+
+    Args:
+        path: Ends in .wav, .flac, .ogg (Vorbis), .opus, .mp3 or .sph.
+        signal: Floating point `(samples,)` or `(samples, channels)`, in [-1, 1] unless `subtype` is floating point.
+        sample_rate: Samples per second.
+        overwrite: Replace a file that is there.
+        subtype: libsndfile's name of the coding, for example `PCM_24` or `FLOAT`; 16-bit integers by default.
+
+    Raises:
+        FileExistsError: There is a file already and `overwrite` is false.
+        OSError: The folder cannot be written or the disk is full; no partial file stays behind.
+        ValueError: The ending is unknown, the format cannot hold this signal, or samples are not finite or too large.
+    """
+    container, default = _WRITTEN.get(Path(path).suffix.lower(), (None, None))
+    if container is None:
+        raise ValueError(f"{path}: the ending must be one of {', '.join(_WRITTEN)}. Received: {Path(path).suffix!r}.")
+    signal = np.asarray(signal, np.float32)
+    subtype = subtype or default
+    if not signal.size:
+        raise data_error(path, "empty", "cannot write a signal without samples.")
+    if not np.isfinite(signal).all():
+        raise data_error(path, "not finite", "cannot write samples that are NaN or infinite.")
+    if subtype not in ("FLOAT", "DOUBLE") and signal.size and np.abs(signal).max() > 1.0:
+        raise ValueError(
+            f"{path}: samples must lie in [-1, 1]. Received a peak of {np.abs(signal).max():.3f}. Scale the signal, or "
+            "write floating point with subtype='FLOAT'."
+        )
+    encoded = io.BytesIO()  # and not straight to disk: libsndfile would not say that the disk is full
+    try:
+        channels = 1 if signal.ndim == 1 else signal.shape[1]
+        with soundfile.SoundFile(encoded, "w", sample_rate, channels, subtype, format=container) as file:
+            for start in range(0, len(signal), 1 << 16):  # one long write overflows the Vorbis encoder's stack
+                file.write(signal[start : start + (1 << 16)])
+    except (soundfile.LibsndfileError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: {container} {subtype} cannot hold a signal of shape {signal.shape} at {sample_rate} Hz. {error}"
+        ) from error
+    with replacing(path, overwrite=overwrite) as out:
+        out.write(encoded.getbuffer())
+
+
+@contextlib.contextmanager
+def _opened(
+    path: str | os.PathLike[str] | IO[bytes], encoding: str | None
+) -> Iterator[tuple[containers.AudioStream, bool]]:
+    """The file open in libsndfile, and whether its number of frames can be relied on."""
+    if not isinstance(path, str | os.PathLike):
+        with pipes.opened(path, encoding) as opened:
+            yield opened
+        return
+    file, exact = containers.open_audio(path, encoding)
+    with file:
+        yield file, exact
+
+
+def _name(path: str | os.PathLike[str] | IO[bytes]) -> str:
+    """For messages; a pipe is called as on the command line."""
+    return str(path) if isinstance(path, str | os.PathLike) else "-"
+
+
+def _segment(
+    file: containers.AudioStream,
+    path: str,
+    exact: bool,
+    sample_rate: int | None,
+    offset: float,
+    duration: float | None,
+    channel: int | None,
+    block: int,
+) -> Iterator[np.ndarray]:
+    """Mono parts of the segment, resampled."""
+    rate = file.samplerate
+    if sample_rate is not None and sample_rate <= 0:
+        raise ValueError(f"`sample_rate` must be positive. Received: {sample_rate}.")
+    start, count = _bounds(file, path, exact, offset, duration)
+    if channel is not None and not 0 <= channel < file.channels:
+        raise data_error(path, "lacking the channel", f"has {file.channels} channels. Received: channel={channel}.")
+    slack = 0 if exact and file.format != "MP3" else max(_MP3_ROUNDING, round(_ROUNDING * rate))
+    blocks = _mono(_blocks(file, path, start, count, block, slack), path, channel)
+    if sample_rate is None or sample_rate == rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    for part in blocks:
+        yield stream.resample_chunk(part)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _bounds(
+    file: containers.AudioStream, path: str, exact: bool, offset: float, duration: float | None
+) -> tuple[int, int | None]:
+    """First frame of the segment and its number of frames; `None` to read until the decoder has no more."""
+    if not (np.isfinite(offset) and offset >= 0):
+        raise ValueError(f"{path}: `offset` must be zero or more. Received: {offset}.")
+    if duration is not None and not (np.isfinite(duration) and duration > 0):
+        raise ValueError(f"{path}: `duration` must be positive. Received: {duration}.")
+    rate = file.samplerate
+    start, count = round(offset * rate), None if duration is None else max(1, round(duration * rate))
+    if not exact:
+        return start, count
+    available = file.frames - start
+    if file.frames and (available <= 0 or (count is not None and count > available + _ROUNDING * rate)):
+        wanted = f"{offset:.3f} s to " + ("its end" if duration is None else f"{offset + duration:.3f} s")
+        raise data_error(
+            path, "shorter than their segment", f"lasts {file.frames / rate:.3f} s. Received a segment from {wanted}."
+        )
+    return start, available if count is None else min(count, available)
+
+
+def _blocks(
+    file: containers.AudioStream,
+    path: str,
+    start: int = 0,
+    count: int | None = None,
+    block: int = _BLOCK,
+    slack: int = 0,
+) -> Iterator[np.ndarray]:
+    """float32 `(frames, channels)` blocks: `count` frames in all, at most `slack` less; all there are if `None`."""
+    done = 0
+    try:
+        if start and file.sought:
+            file.seek(start)
+        while not file.sought and start - done > 0 and len(file.read(min(_BLOCK, start - done), dtype="float32")):
+            done += min(_BLOCK, start - done)  # decoded and thrown away
+        done = 0
+        while count is None or done < count:
+            part = file.read(block if count is None else min(block, count - done), dtype="float32", always_2d=True)
+            if not len(part):
+                break
+            done += len(part)
+            yield part
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        reason = getattr(error, "error_string", str(error))
+        raise data_error(
+            path,
+            "undecodable",
+            f"damaged or cut off: {start + done:,} of {file.frames:,} samples could be decoded "
+            f"({reason.rstrip('.')}). Copy or download it again.",
+        ) from error
+    if count is not None and done < count - slack:
+        wanted, found = (f"{n:,} samples ({n / file.samplerate:.2f} s)" for n in (start + count, start + done))
+        raise data_error(
+            path, "truncated", f"should have at least {wanted}, {found} could be decoded. Copy or download it again."
+        )
+
+
+def _mono(blocks: Iterator[np.ndarray], path: str, channel: int | None) -> Iterator[np.ndarray]:
+    for part in blocks:
+        mono = part.mean(axis=1) if channel is None and part.shape[1] > 1 else part[:, channel or 0]
+        if not np.isfinite(mono).all():
+            raise data_error(path, "not finite", "has samples that are NaN or infinite. Export the recording again.")
+        yield np.ascontiguousarray(mono)

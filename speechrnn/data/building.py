@@ -1,0 +1,236 @@
+"""What every corpus has in common: recordings are measured, and the splits written as manifests."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from speechrnn import audio, signals
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example, split_by_subject
+from speechrnn.faults import Faults, data_error
+from speechrnn.files import refuse_existing
+
+_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An example before its recording was looked at: all that an `Example` has but the duration."""
+
+    path: str | os.PathLike[str]
+    text: str | None = None
+    label: str | int | None = None
+    labels: tuple[Any, ...] | None = None
+    subject: str | None = None
+    id: str | None = None
+    offset: float = 0.0
+    duration: float | None = None
+    """Length of a segment; from `offset` to the end of the file if `None`."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def measured(
+    drafts: Iterable[Draft], faults: Faults, *, progress: Callable[[int], object] | None = None
+) -> list[Example]:
+    """Examples with the durations that the headers of their recordings give.
+
+    Args:
+        drafts: What to measure.
+        faults: Collects missing, empty and undecodable recordings, transcripts without characters and ids that
+            occurred before; the rest is returned.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        The examples in the order of the drafts.
+    """
+
+    def measure(draft: Draft) -> Example | None:
+        name = draft.id or Path(draft.path).stem
+        try:
+            if draft.text is not None and not draft.text.strip():
+                raise data_error(draft.path, "without a transcript", f"the transcript of {name} has no characters.")
+            return _example(draft)
+        except (ValueError, OSError) as error:
+            faults.add_error(name, error)
+            return None
+
+    examples: dict[str, Example] = {}
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for example in pool.map(measure, drafts):
+            if progress is not None:
+                progress(1)
+            if example is None:
+                continue
+            first = examples.setdefault(example.id, example)
+            if first is not example:
+                faults.add(example.id, "duplicate", f"{example.path}: its id {example.id!r} is that of {first.path}.")
+    return list(examples.values())
+
+
+def _example(draft: Draft) -> Example:
+    whole = _seconds(draft)
+    duration = whole - draft.offset if draft.duration is None else draft.duration
+    if duration <= 0 or draft.offset + duration > whole + 0.01:
+        raise data_error(
+            draft.path,
+            "shorter than their segment",
+            f"lasts {whole:.3f} s. Received a segment of {duration:.3f} s from {draft.offset:.3f} s.",
+        )
+    return Example(
+        path=os.fspath(draft.path), duration=duration, text=draft.text, label=draft.label, labels=draft.labels,
+        subject=draft.subject, offset=draft.offset, id=draft.id or "", extra=dict(draft.extra),
+    )  # fmt: skip
+
+
+def _seconds(draft: Draft) -> float:
+    """Length of the recording; a signal's channels have to be there too."""
+    extra = draft.extra
+    if signals.is_signal(draft.path):
+        return signals.probe(
+            draft.path, row=extra.get("row"), rate=extra.get("rate"), channels=extra.get("channels")
+        ).duration
+    return audio.probe(draft.path, encoding=extra.get("encoding")).duration
+
+
+def build(
+    splits: Mapping[str, Iterable[Draft]],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    key: Callable[[Example], Hashable] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Measure the recordings of every split and write `out/{split}.jsonl`.
+
+    Args:
+        splits: Drafts by the name of their split.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects what is wrong with the data. Without it the first fault is an error, and nothing is written.
+        valid_fraction: Part of the seconds of the splits called `train...` that becomes `valid`, by whole speakers;
+            where no subject is known, part of the examples of each class.
+        test_fraction: The same for `test`, of a corpus that has none.
+        seed: Chooses those speakers.
+        key: What training and validation must not share; the subject by default.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        The examples by split, as written.
+
+    Raises:
+        FileExistsError: There is such a manifest and `overwrite` is false.
+        ValueError: Something is wrong with the data and `faults` is not given, a split has nothing left, or no
+            validation split can be made.
+    """
+    held = {name: part for name, part in (("test", test_fraction), ("valid", valid_fraction)) if part}
+    names = [*splits, *held]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or names.count(name) > 1:
+            raise ValueError(f"Cannot name a split {name!r}: it must be new, of letters, digits, `.`, `_` and `-`.")
+        refuse_existing(Path(out, f"{name}.jsonl"), overwrite=overwrite)
+    found = Faults() if faults is None else faults
+    before = len(found)
+    made = {name: measured(drafts, found, progress=progress) for name, drafts in splits.items()}
+    if faults is None:
+        found.raise_first()
+    for name, examples in made.items():
+        if not examples:
+            first = next((fault.message for fault in list(found)[before:]), "It lists none.")
+            raise ValueError(f"No example of the split {name!r} can be used. Check the folder. First: {first}")
+    for name, fraction in held.items():
+        made = _with_held_out(made, name, fraction, seed, key)
+    for name, examples in made.items():
+        manifest.write(Path(out, f"{name}.jsonl"), examples, overwrite=overwrite)
+    return made
+
+
+def _with_held_out(
+    splits: dict[str, list[Example]],
+    name: str,
+    fraction: float,
+    seed: int,
+    key: Callable[[Example], Hashable] | None,
+) -> dict[str, list[Example]]:
+    training = [split for split in splits if split.startswith("train")]
+    if not training:
+        raise ValueError(f"A split is taken from one called train, to make {name!r}. Received: {', '.join(splits)}.")
+    together = [example for split in training for example in splits[split]]
+    if key is None and all(e.subject is None and e.label is not None for e in together):
+        held = _of_each_class(together, fraction, seed)
+    else:
+        _, held = split_by_subject(together, fraction=fraction, seed=seed, key=key)
+    chosen = {example.id for example in held}
+    left = {split: [e for e in splits[split] if e.id not in chosen] for split in training}
+    for split, examples in left.items():
+        if not examples:
+            raise ValueError(f"All speakers of {split!r} would be held out for {name!r}. Lower the fraction.")
+    return {**splits, **left, name: held}
+
+
+def _of_each_class(examples: list[Example], fraction: float, seed: int) -> list[Example]:
+    """The same part of every class, at least one example and never all: a class with one keeps it in training."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must lie between 0 and 1. Received: {fraction}.")
+    ranked = sorted(examples, key=lambda e: hashlib.sha256(f"{seed}\0{e.id}".encode(errors="replace")).digest())
+    chosen: set[str] = set()
+    for label in {example.label for example in examples}:
+        same = [example.id for example in ranked if example.label == label]
+        chosen.update(same[: min(max(1, round(fraction * len(same))), len(same) - 1)])
+    if not chosen:
+        raise ValueError(f"No class has two examples, so none can be held out. Received: {len(examples)} examples.")
+    return [example for example in examples if example.id in chosen]
+
+
+def find_audio(stem: str | os.PathLike[str], suffixes: Iterable[str]) -> Path:
+    """The file of this stem with the first ending that is there.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    suffixes = tuple(suffixes)
+    for suffix in suffixes:
+        if (path := Path(f"{os.fspath(stem)}{suffix}")).is_file():
+            return path
+    raise FileNotFoundError(f"{stem}: there is no such recording with any of the endings {', '.join(suffixes)}.")
+
+
+def find_tables(folder: str | os.PathLike[str]) -> list[Path]:
+    """The tables in a folder and its folders, by name; or the one table that was named.
+
+    Raises:
+        FileNotFoundError: There is neither.
+        ValueError: The folder has none.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder or table.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
+    if not paths:
+        raise ValueError(f"{folder}: has no .csv, .tsv or .parquet.")
+    return paths
+
+
+def need_folder(folder: str | os.PathLike[str], hint: str) -> Path:
+    """The folder as a path.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        NotADirectoryError: It is a file.
+    """
+    path = Path(folder)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such folder. {hint}")
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path}: is not a folder. {hint}")
+    return path

@@ -1,0 +1,205 @@
+"""Look over a manifest before training on it: every recording is decoded, every transcript held against it."""
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from speechrnn import audio, signals
+from speechrnn.data.examples import read_example
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Fault, Faults, kind_of
+from speechrnn.text import Vocabulary
+
+SILENCE = 1e-4
+"""Peak below which a recording is silent: three steps of 16-bit audio."""
+_TOLERANCE = 0.05
+"""Seconds by which a manifest's duration may differ from the recording's."""
+
+
+@dataclass(frozen=True)
+class ManifestReport:
+    """What `check` found."""
+
+    examples: int
+    """Examples listed, unreadable lines counted."""
+    hours: float
+    """Hours that the manifest claims."""
+    usable: int
+    """Examples with nothing wrong."""
+    usable_hours: float
+    """Hours of those."""
+    subjects: int
+    """Speakers or patients named."""
+    classes: dict[str, int]
+    """Examples, or stretches and frames of them, of each class, the most frequent first."""
+    characters: dict[str, int]
+    """How often each character occurs in the transcripts, the most frequent first."""
+    counts: dict[str, int]
+    """Number of faults of each kind."""
+    faults: tuple[Fault, ...]
+    """Every fault: utterance or `file:line`, kind, message."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON can hold it."""
+        rows = [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults]
+        return {**vars(self), "ok": self.ok, "faults": rows}
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.examples:,} examples, {self.hours:.2f} h, {self.subjects:,} subjects; "
+            f"{self.usable:,} usable, {self.usable_hours:.2f} h."
+        )
+        kinds = [f"{count:,} {kind}" for kind, count in self.counts.items()]
+        return "\n".join([head, *kinds])
+
+
+def check(
+    examples: Iterable[Example],
+    *,
+    vocabulary: Vocabulary | None = None,
+    frame_count: Callable[[int], int] | None = None,
+    sample_rate: int = 16000,
+    window: int = 400,
+    hop: int = 160,
+    stride: int = 1,
+    faults: Faults | None = None,
+    workers: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> ManifestReport:
+    """Decode every recording and hold every transcript against it.
+
+    Kinds of fault: missing, empty, undecodable, truncated, not finite, silent, a flat line, with gaps, without values,
+    lacking the channel, shorter than their segment, of another duration, annotated past their end, without a
+    transcript, outside the vocabulary, too short for their text, duplicate.
+
+    Args:
+        examples: From `manifest.read`.
+        vocabulary: Characters the recogniser can write; not looked at if `None`.
+        frame_count: Frames of features for a number of samples; `max(0, 1 + (n - window) // hop)` by default.
+        sample_rate: Samples per second that the features want.
+        window: Frame length in samples.
+        hop: Frame step in samples.
+        stride: Frames of features to one of the network.
+        faults: Those of reading the manifest, to be part of the report.
+        workers: Threads; one a core by default.
+        progress: Called with the number of examples done since the last call.
+
+    Returns:
+        The report.
+    """
+    examples = list(examples)
+    unread = len(faults) if faults is not None else 0
+    paths = Counter(example.path for example in examples)
+    frames_of = frame_count or (lambda samples: max(0, 1 + (samples - window) // hop))
+
+    def look(example: Example) -> list[Fault]:
+        try:
+            seconds, peak, complaints = _listen(example, segment=paths[example.path] > 1)
+        except (ValueError, OSError) as error:
+            return [Fault(example.id, kind_of(error), str(error))]
+        found = [Fault(example.id, kind, f"{example.path}: {message}") for kind, message in complaints]
+        found += [*_sound(example, seconds, peak), *_classes(example)]
+        if example.text is not None:
+            samples = round(min(example.duration, seconds) * sample_rate)
+            found += _transcript(example, -(-frames_of(samples) // stride), vocabulary)
+        return found
+
+    ids: set[str] = set()
+    found = list(faults) if faults is not None else []
+    good: list[Example] = []
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for example, wrong in zip(examples, pool.map(look, examples), strict=True):
+            if example.id in ids:
+                wrong = [*wrong, Fault(example.id, "duplicate", f"{example.id}: is the id of an earlier example.")]
+            ids.add(example.id)
+            found += wrong
+            if not wrong:
+                good.append(example)
+            if progress is not None:
+                progress(1)
+    return ManifestReport(
+        examples=len(examples) + unread,
+        hours=sum(example.duration for example in examples) / 3600,
+        usable=len(good),
+        usable_hours=sum(example.duration for example in good) / 3600,
+        subjects=len({example.subject for example in examples if example.subject is not None}),
+        classes=dict(Counter(itertools.chain.from_iterable(map(_labels, examples))).most_common()),
+        characters=dict(Counter(itertools.chain.from_iterable(e.text or "" for e in examples)).most_common()),
+        counts=dict(Counter(fault.kind for fault in found).most_common()),
+        faults=tuple(found),
+    )
+
+
+def _listen(example: Example, *, segment: bool) -> tuple[float, float, tuple[tuple[str, str], ...]]:
+    """Seconds, peak and complaints of a recording; audio is decoded in bounded memory."""
+    if signals.is_signal(example.path):
+        signal, rate = read_example(example)
+        return len(signal) / rate, float(np.abs(signal).max()), tuple(signals.complaints(signal))
+    info = audio.probe(example.path, encoding=example.encoding)
+    # A lone example that starts at 0 stands for the whole file, so the whole file has to be sound.
+    duration = example.duration if segment or example.offset else None
+    blocks = audio.read_blocks(
+        example.path, offset=example.offset, duration=duration, channel=example.channel, encoding=example.encoding
+    )
+    count, peak = 0, 0.0
+    for block in blocks:
+        count += len(block)
+        peak = max(peak, float(np.abs(block).max()))
+    return count / info.sample_rate, peak, ()
+
+
+def _labels(example: Example) -> list[str]:
+    single = [] if example.label is None else [example.label]
+    several = [entry[-1] if isinstance(entry, tuple) else entry for entry in example.labels or ()]
+    return [str(label) for label in (*single, *several, *example.extra.get("tags", ()))]
+
+
+def _sound(example: Example, seconds: float, peak: float) -> Iterable[Fault]:
+    if peak < SILENCE and not signals.is_signal(example.path):
+        yield Fault(example.id, "silent", f"{example.path}: is silent (its peak is {peak:.1g} of full scale).")
+    if abs(seconds - example.duration) > _TOLERANCE:
+        yield Fault(
+            example.id,
+            "of another duration",
+            f"{example.path}: lasts {seconds:.3f} s. Received: duration={example.duration:.3f}. Prepare it again.",
+        )
+
+
+def _classes(example: Example) -> Iterable[Fault]:
+    """Stretches with a class have to lie inside the example."""
+    for entry in example.labels or ():
+        if isinstance(entry, tuple) and not 0 <= entry[0] < entry[1] <= example.duration + _TOLERANCE:
+            message = f"{example.id}: has a class from {entry[0]} to {entry[1]} s of {example.duration:.3f} s."
+            yield Fault(example.id, "annotated past their end", message)
+
+
+def _transcript(example: Example, frames: int, vocabulary: Vocabulary | None) -> Iterable[Fault]:
+    text = example.text or ""
+    if not text.strip():
+        yield Fault(example.id, "without a transcript", f"{example.id}: its transcript has no characters.")
+    lacking = sorted(vocabulary.missing(text)) if vocabulary is not None else []
+    if lacking:
+        yield Fault(
+            example.id, "outside the vocabulary", f"{example.id}: has characters outside the vocabulary: {lacking}."
+        )
+    # CTC needs a frame for each symbol, and a blank between two that are alike.
+    symbols = text if vocabulary is None or lacking else vocabulary.encode(text)
+    needed = len(symbols) + sum(a == b for a, b in itertools.pairwise(symbols))
+    if frames < needed:
+        yield Fault(
+            example.id,
+            "too short for their text",
+            f"{example.id}: {frames} frames cannot hold {len(symbols)} symbols, which need {needed}. "
+            "Check the transcript, or lower the network's stride.",
+        )

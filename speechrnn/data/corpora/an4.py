@@ -1,0 +1,95 @@
+"""CMU AN4 (1991): census answers, spelled letters, numbers, dates and commands, 948 + 130 recordings of 84 speakers.
+
+http://www.speech.cs.cmu.edu/databases/an4/, free for any use.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from speechrnn import text
+from speechrnn.data.building import Draft, build, find_audio, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+
+SPLITS = ("train", "test")
+_SUFFIXES = (".flac", ".wav", ".sph", ".raw")
+_LINE = re.compile(r"(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*")
+_MARKUP = re.compile(r"</?s>|<sil>|\+\+\S+?\+\+", re.IGNORECASE)  # sentence ends and noises, in SphinxTrain's notation
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    seed: int = 0,
+    byte_order: str = "big",
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` and `test.jsonl` for the official tree (`etc/` and `wav/`).
+
+    Args:
+        folder: The `an4` folder, or the one that holds it. Recordings may be .flac, .wav, .sph or .raw (16-bit, 16
+            kHz, without a header).
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable recordings; without it the first is an error.
+        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
+        seed: Chooses those speakers.
+        byte_order: Of .raw files, `big` or `little`: CMU publishes both.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        Examples by split; texts in lower case, `subject` is the speaker's folder.
+    """
+    if byte_order not in ("big", "little"):
+        raise ValueError(f"`byte_order` must be 'big' or 'little'. Received: {byte_order!r}.")
+    root = need_folder(folder, "Download AN4 with `speechrnn download an4`.")
+    root = root / "an4" if (root / "an4" / "etc").is_dir() else root
+    found = Faults() if faults is None else faults
+    encoding = "s16be@16000" if byte_order == "big" else "s16le@16000"
+    splits = {split: list(_drafts(root, split, encoding, found)) for split in SPLITS}
+    if faults is None:
+        found.raise_first()
+    return build(
+        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
+    )
+
+
+def _drafts(root: Path, split: str, encoding: str, faults: Faults) -> Iterator[Draft]:
+    transcripts = dict(_transcripts(root / "etc" / f"an4_{split}.transcription", faults))
+    for line in _lines(root / "etc" / f"an4_{split}.fileids"):
+        file_id = line.strip()
+        name = Path(file_id).name
+        if name not in transcripts:
+            faults.add(name, "without a transcript", f"{name}: is not in etc/an4_{split}.transcription.")
+            continue
+        try:
+            path = find_audio(root / "wav" / file_id, _SUFFIXES)
+        except FileNotFoundError as error:
+            faults.add_error(name, error)
+            continue
+        extra = {"encoding": encoding} if path.suffix == ".raw" else {}
+        yield Draft(path, transcripts[name], subject=Path(file_id).parent.name, id=name, extra=extra)
+
+
+def _transcripts(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(_lines(path), start=1):
+        found = _LINE.fullmatch(line)
+        if found:
+            yield found["id"], text.normalize(_MARKUP.sub(" ", found["text"]))
+        else:
+            faults.add(
+                f"{path}:{number}", "bad lines", f"{path}:{number}: should read `TEXT (id)`. Received: {line!r}."
+            )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: is missing. Give the folder that holds AN4's `etc` and `wav`.") from error

@@ -1,0 +1,75 @@
+"""Bonn EEG: 100 segments of 23.6 s in each of five sets, one channel, 173.61 Hz.
+
+Andrzejak et al., Phys. Rev. E 64, 061907 (2001). Which segments come from one person is not published, so nobody can
+split by subject, and scores near 1 say little about a new patient.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+
+RATE = 173.61
+SETS = {"Z": "eyes open", "O": "eyes closed", "N": "opposite", "F": "focus", "S": "seizure"}
+"""Z, O: healthy, on the scalp. N, F: between seizures, in the other hemisphere and where they begin. S: seizures."""
+_STATES = {"Z": "healthy", "O": "healthy", "N": "interictal", "F": "interictal", "S": "seizure"}
+_NAME = re.compile(r"([ZONFS])(\d{3})", re.IGNORECASE)
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    classes: Literal["seizure", "state", "set"] = "seizure",
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` of the text files `Z001.txt` to `S100.txt`.
+
+    Args:
+        folder: Holds the files, in folders of their own or not.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable recordings; without it the first is an error.
+        valid_fraction: Part of each set that becomes `valid.jsonl`.
+        test_fraction: Part of each set that becomes `test.jsonl`.
+        seed: Chooses those segments.
+        classes: `seizure` or none, the three states healthy, interictal and seizure, or the five sets.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        Examples by split.
+    """
+    if classes not in ("seizure", "state", "set"):
+        raise ValueError(f"`classes` must be 'seizure', 'state' or 'set'. Received: {classes!r}.")
+    root = need_folder(folder, "Download the five sets and unpack them side by side.")
+    names: dict[Path, str] = {}
+    for path in sorted((*root.glob("*.[tT][xX][tT]"), *root.glob("*/*.[tT][xX][tT]"))):
+        if _NAME.fullmatch(path.stem):
+            names[path] = path.stem[0].upper()
+    if not names:
+        raise ValueError(f"{root}: has no file called Z001.txt or the like. Give the folder of the five sets.")
+    drafts = [
+        Draft(path, label=_label(letter, classes), id=path.stem.upper(), extra={"rate": RATE, "set": letter})
+        for path, letter in names.items()
+    ]
+    return build(
+        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
+        test_fraction=test_fraction, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def _label(letter: str, classes: str) -> str:
+    if classes == "set":
+        return letter
+    state = _STATES[letter]
+    return state if classes == "state" or state == "seizure" else "none"

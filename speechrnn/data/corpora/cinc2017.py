@@ -1,0 +1,85 @@
+"""PhysioNet/CinC Challenge 2017: normal, fibrillation, another rhythm or noise in 9 to 61 s of one ECG lead, 300 Hz.
+
+https://physionet.org/content/challenge-2017/, ODC-By 1.0. Clifford et al., "AF classification from a short single lead
+ECG recording", Computing in Cardiology 2017.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+
+CLASSES = ("N", "A", "O", "~")
+"""Normal, atrial fibrillation, another rhythm, too noisy to tell."""
+_REFERENCES = ("REFERENCE-v3.csv", "REFERENCE.csv", "REFERENCE-v2.csv", "REFERENCE-v1.csv", "REFERENCE-v0.csv")
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    split: str = "train",
+    reference: str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl`, or one of another name, for a folder of WFDB records and their table of classes.
+
+    Args:
+        folder: The folder that holds `training2017`, or that folder. Signals may be .mat, as published, or .dat.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable recordings; without it the first is an error.
+        valid_fraction: Part of each class that becomes `valid.jsonl`. The patients are not known, only records.
+        test_fraction: Part of each class that becomes `test.jsonl`.
+        seed: Chooses those records.
+        split: Name of the manifest: `test` for records that nothing is trained on.
+        reference: The table of classes; by default REFERENCE-v3.csv, then REFERENCE.csv, in the folder or under it.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        Examples by split; the label is N, A, O or ~.
+    """
+    root = need_folder(folder, "Download training2017.zip from PhysioNet and unpack it.")
+    found = Faults() if faults is None else faults
+    drafts = list(_drafts(root, Path(reference) if reference else _reference(root), found))
+    if faults is None:
+        found.raise_first()
+    return build(
+        {split: drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
+        test_fraction=test_fraction, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def _reference(root: Path) -> Path:
+    for name in _REFERENCES:
+        for path in (root / name, *sorted(root.glob(f"*/{name}"))):
+            if path.is_file():
+                return path
+    raise FileNotFoundError(f"{root / _REFERENCES[0]}: is missing. Give the folder that holds the table of classes.")
+
+
+def _drafts(root: Path, reference: Path, faults: Faults) -> Iterator[Draft]:
+    there = {path.stem: path for path in sorted((*root.glob("*/*.hea"), *root.glob("*.hea")))}
+    listed = set()
+    for number, line in enumerate(reference.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, _, label = (cell.strip() for cell in line.partition(","))
+        listed.add(name)
+        where = f"{reference}:{number}"
+        if label not in CLASSES:
+            faults.add(where, "without a label", f"{where}: should read `record,N`. Received: {line!r:.80}.")
+        elif name not in there:
+            faults.add(name, "missing", f"{root / name}.hea: there is no such record.")
+        else:
+            yield Draft(there[name], label=label, id=name)
+    for name in sorted(there.keys() - listed):
+        faults.add(name, "without a label", f"{there[name]}: is not in {reference.name}.")

@@ -1,0 +1,176 @@
+"""Any sensor: CSV tables whose columns are channels and whose lines are samples, with classes in one of the columns."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechrnn import signals
+from speechrnn.data.building import Draft, build, find_tables
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults, data_error, suggestion
+from speechrnn.files import refuse_existing
+from speechrnn.signals import tables
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    label_column: str = "label",
+    group: str | None = None,
+    rate: float | None = None,
+    channels: Sequence[str] = (),
+    chunk: float | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`, and a .npz of each record they point to.
+
+    Args:
+        folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
+        out: Folder for the manifests, and for `records`.
+        overwrite: Replace what is there.
+        faults: Collects unusable tables; without it the first is an error.
+        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole subjects; of each class,
+            where no subject is known.
+        test_fraction: The same for `test.jsonl`.
+        seed: Chooses those subjects.
+        label_column: Column of classes. Where every record has one class, it labels the record; where the class
+            changes within any, stretches are labelled, in all of them.
+        group: Column of subjects: a table is cut where it changes. Without it every table is a record without subject.
+        rate: Samples per second; read from a column of times if it is not given.
+        channels: Columns to read; every other column of numbers by default.
+        chunk: Cut records into pieces of so many seconds, where stretches are labelled.
+        progress: Called with the number of pieces done since the last call.
+
+    Returns:
+        Examples by split.
+    """
+    if chunk is not None and not chunk > 0:
+        raise ValueError(f"`chunk` must be positive. Received: {chunk}.")
+    refuse_existing(Path(out, "train.jsonl"), overwrite=overwrite)
+    found = Faults() if faults is None else faults
+    records: list[_Labelled] = []
+    for path in find_tables(folder):
+        try:
+            for record in _records(path, label_column, group, rate, channels):
+                there = Path(out, "records", f"{record.name}.npz")
+                signals.write(there, record.signal, record.rate, channels=record.channels, overwrite=overwrite)
+                records.append(_Labelled(there, _runs(record.labels), len(record.labels), record.rate, record.subject))
+        except FileExistsError:
+            raise
+        except (ValueError, OSError) as error:
+            found.add_error(str(path), error)
+    if faults is None:
+        found.raise_first()
+    changing = any(not record.constant for record in records)  # one kind of label in a corpus: a model learns one task
+    drafts = [draft for record in records for draft in (_stretches(record, chunk) if changing else [_whole(record)])]
+    return build(
+        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
+        test_fraction=test_fraction, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Record:
+    name: str
+    signal: np.ndarray
+    channels: list[str]
+    rate: float
+    labels: list[str | None]  # class of each line
+    subject: str | None
+
+
+def _records(
+    path: Path, label_column: str, group: str | None, rate: float | None, channels: Sequence[str]
+) -> Iterator[_Record]:
+    frame = tables.frame(str(path))
+    names = [str(name) for name in frame.columns]
+    apart = [label_column, *([group] if group else [])]
+    for column in (*apart, *channels):
+        if column not in names:
+            message = f"has no column `{column}`.{suggestion(column, names)} Columns: {', '.join(names)}."
+            raise data_error(path, "lacking the column", message)
+    subjects = frame[group].astype(str).to_numpy() if group else np.full(len(frame), "")
+    cuts = [0, *(np.flatnonzero(subjects[1:] != subjects[:-1]) + 1).tolist(), len(frame)]
+    for number, (start, stop) in enumerate(itertools.pairwise(cuts), start=1):
+        part = frame.iloc[start:stop]
+        column = part[label_column]
+        labels = [None if empty else str(label) for label, empty in zip(column, column.isna(), strict=True)]
+        if not any(label is not None for label in labels):
+            raise data_error(
+                path, "without labels", f"its column `{label_column}` is empty in lines {start} to {stop}."
+            )
+        found, signal = tables.timed(str(path), part.drop(columns=apart))
+        own = rate or found
+        if own is None:
+            raise data_error(path, "without a rate", "has no column of times. Give `rate` (--rate).")
+        if len(signal) != len(part):
+            raise data_error(path, "with gaps", "leaves samples out, so its lines and classes do not fit together.")
+        signal = signal[list(channels)] if channels else signal
+        yield _Record(
+            name=path.stem if len(cuts) == 2 else f"{path.stem}-{number}",
+            signal=signal.to_numpy(np.float32),
+            channels=list(signal.columns),
+            rate=own,
+            labels=labels,
+            subject=subjects[start] if group else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    path: Path
+    runs: list[tuple[int, int, str]]  # first line, line after the last, and class of each stretch
+    size: int
+    rate: float
+    subject: str | None
+
+    @property
+    def constant(self) -> bool:
+        return len(self.runs) == 1 and self.runs[0][:2] == (0, self.size)
+
+
+def _runs(labels: list[str | None]) -> list[tuple[int, int, str]]:
+    runs, start = [], 0
+    for stop in range(1, len(labels) + 1):
+        label = labels[start]
+        if stop == len(labels) or labels[stop] != label:
+            if label is not None:
+                runs.append((start, stop, label))
+            start = stop
+    return runs
+
+
+def _whole(record: _Labelled) -> Draft:
+    return Draft(record.path, label=record.runs[0][2], subject=record.subject)
+
+
+def _stretches(record: _Labelled, chunk: float | None) -> Iterator[Draft]:
+    """The record, or its pieces, with start, end in seconds and class of every stretch."""
+    rate, name = record.rate, record.path.stem
+    size = record.size if chunk is None else max(1, round(chunk * rate))
+    for begin in range(0, record.size, size):
+        end = min(begin + size, record.size)
+        labels = tuple(
+            ((max(start, begin) - begin) / rate, (min(stop, end) - begin) / rate, label)
+            for start, stop, label in record.runs
+            if start < end and stop > begin
+        )
+        if labels:
+            yield Draft(
+                record.path,
+                labels=labels,
+                subject=record.subject,
+                id=name if chunk is None else f"{name}-{begin:06d}",
+                offset=begin / rate,
+                duration=(end - begin) / rate,
+            )

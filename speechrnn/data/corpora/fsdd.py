@@ -1,0 +1,79 @@
+"""Free Spoken Digit Dataset: the ten English digits, six speakers, 8 kHz.
+
+https://github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults, suggestion
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)")
+_TEST_INDICES = range(5)
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    seed: int = 0,
+    by: str = "index",
+    held_out: Sequence[str] = (),
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` and `test.jsonl` of `{digit}_{speaker}_{index}.wav` or `.flac`.
+
+    Args:
+        folder: The repository's folder, or its `recordings`.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable recordings; without it the first is an error.
+        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
+        seed: Chooses those speakers.
+        by: `index` is the official split: recordings 0 to 4 of every digit and speaker are the test set, whose
+            speakers are those of the training set. `speaker` makes the speakers in `held_out` the test set.
+        held_out: Speakers never trained on, with `by="speaker"`.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        Examples by split; the text is the digit's name, the label its value, the subject its speaker.
+    """
+    if by not in ("index", "speaker"):
+        raise ValueError(f"`by` must be 'index' or 'speaker'. Received: {by!r}.")
+    if (by == "speaker") != bool(held_out):
+        raise ValueError(
+            f"`held_out` names the test speakers of by='speaker', and only of that. Received: {held_out!r}."
+        )
+    root = need_folder(folder, "Download it with `speechrnn download fsdd`.")
+    root = root / "recordings" if (root / "recordings").is_dir() else root
+    names = {
+        path: found for path in sorted(root.iterdir()) if (found := _NAME.fullmatch(path.stem)) and _is_audio(path)
+    }
+    if not names:
+        raise ValueError(f"{root}: has no recording called {{digit}}_{{speaker}}_{{index}}. Give FSDD's `recordings`.")
+    speakers = sorted({found["speaker"] for found in names.values()})
+    for speaker in held_out:
+        if speaker not in speakers:
+            raise ValueError(
+                f"There is no speaker {speaker!r}.{suggestion(speaker, speakers)} Known: {', '.join(speakers)}."
+            )
+    splits: dict[str, list[Draft]] = {"train": [], "test": []}
+    for path, found in names.items():
+        digit, speaker = int(found["digit"]), found["speaker"]
+        test = speaker in held_out if by == "speaker" else int(found["index"]) in _TEST_INDICES
+        splits["test" if test else "train"].append(Draft(path, DIGITS[digit], label=digit, subject=speaker))
+    return build(
+        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
+    )
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix in (".wav", ".flac")

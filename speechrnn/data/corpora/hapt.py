@@ -1,0 +1,179 @@
+"""HAPT: six activities and six transitions between postures, from a smartphone at the waist, 30 subjects, 50 Hz.
+
+https://archive.ics.uci.edu/dataset/341. Reyes-Ortiz et al., Neurocomputing 171 (2016).
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from speechrnn import signals
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+from speechrnn.files import refuse_existing
+from speechrnn.signals import tables
+
+RATE = 50.0
+CHANNELS = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z")
+UNITS = ("g", "g", "g", "rad/s", "rad/s", "rad/s")
+ACTIVITIES = ("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "laying")
+TRANSITIONS = (
+    "stand_to_sit", "sit_to_stand", "sit_to_lie", "lie_to_sit", "stand_to_lie", "lie_to_stand",
+)  # fmt: skip
+_NAMES = (*ACTIVITIES, *TRANSITIONS)
+_RECORD = re.compile(r"exp(\d+)_user(\d+)")
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    name: str
+    signal: np.ndarray
+    segments: np.ndarray  # rows of activity, start, end, counted in samples from 1, the end inclusive
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    seed: int = 0,
+    task: Literal["stream", "windows", "segments"] = "stream",
+    transitions: bool = False,
+    chunk: float = 30.0,
+    window: float = 2.56,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` and/or `test.jsonl` by the official subjects, and a .npz of each experiment they point to.
+
+    Args:
+        folder: As published, with `RawData`, `Train` and `Test`; or the folder of `hapt_train.npz`.
+        out: Folder for the manifests, and for `records` with the six channels of each experiment.
+        overwrite: Replace what is there.
+        faults: Collects unusable experiments; without it the first is an error.
+        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole subjects.
+        seed: Chooses those subjects.
+        task: `stream` is the experiment as it was recorded, in chunks, with the activity of each stretch and nothing
+            where none was noted; `windows` are pieces of one activity that overlap by half; `segments` are whole
+            stretches of one activity.
+        transitions: Keep the six transitions as classes.
+        chunk: Longest piece of the stream, in seconds.
+        window: Length of a window in seconds.
+        progress: Called with the number of pieces done since the last call.
+
+    Returns:
+        Examples by split.
+    """
+    if task not in ("stream", "windows", "segments"):
+        raise ValueError(f"`task` must be 'stream', 'windows' or 'segments'. Received: {task!r}.")
+    if round(chunk * RATE) < 1 or round(window * RATE) < 2:
+        raise ValueError(f"`chunk` and `window` must hold samples. Received: {chunk} and {window}.")
+    root = need_folder(folder, "Download it from the UCI repository and unpack it.")
+    for split in ("train", "test"):
+        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=overwrite)
+    found = Faults() if faults is None else faults
+    testers = _testers(root)
+    splits: dict[str, list[Draft]] = {}
+    for experiment in _experiments(root, found):
+        user = experiment.name.rpartition("_user")[2]
+        path = Path(out, "records", f"{experiment.name}.npz")
+        stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), found))
+        signals.write(path, experiment.signal, RATE, channels=CHANNELS, units=UNITS, overwrite=overwrite)
+        if task == "stream":
+            drafts = list(_stream(path, stretches, len(experiment.signal), round(chunk * RATE), user))
+        else:
+            drafts = list(_pieces(path, stretches, round(window * RATE) if task == "windows" else 0, user))
+        splits.setdefault("test" if int(user) in testers else "train", []).extend(drafts)
+    if faults is None:
+        found.raise_first()
+    return build(
+        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
+    )
+
+
+def _testers(root: Path) -> set[int]:
+    for path in (root / "Test" / "subject_id_test.txt", root.parent / "Test" / "subject_id_test.txt"):
+        if path.is_file():
+            return {int(word) for word in path.read_text(encoding="utf-8").split()}
+    return {2, 4, 9, 10, 12, 13, 18, 20, 24}  # what that file says
+
+
+def _experiments(root: Path, faults: Faults) -> Iterator[_Experiment]:
+    packed = sorted(root.glob("*.npz"))
+    raw = root / "RawData" if (root / "RawData").is_dir() else root
+    if not packed and not (raw / "labels.txt").is_file():
+        raise FileNotFoundError(f"{raw / 'labels.txt'}: is missing. Give the folder that holds `RawData`.")
+    for path in packed:
+        with np.load(path) as file:
+            labels = file["labels"]
+            for name in file.files:
+                if _RECORD.fullmatch(name):
+                    yield from _experiment(name, file[name].T, labels, faults)
+    if packed:
+        return
+    labels = np.loadtxt(raw / "labels.txt", dtype=np.int64, ndmin=2)
+    for path in sorted(raw.glob("acc_exp*_user*.txt")):
+        name = path.stem.removeprefix("acc_")
+        try:
+            parts = [tables.numbers(str(raw / f"{kind}_{name}.txt")) for kind in ("acc", "gyro")]
+        except (OSError, ValueError) as error:
+            faults.add_error(name, error)
+            continue
+        if len({part.shape for part in parts}) > 1 or parts[0].shape[1] != 3:
+            shapes = " and ".join(str(part.shape) for part in parts)
+            faults.add(name, "of mixed lengths", f"{path}: acc and gyro need three columns each. Received: {shapes}.")
+            continue
+        yield from _experiment(name, np.concatenate(parts, axis=1), labels, faults)
+
+
+def _experiment(name: str, signal: np.ndarray, labels: np.ndarray, faults: Faults) -> Iterator[_Experiment]:
+    experiment, user = map(int, _RECORD.fullmatch(name).groups())  # type: ignore[union-attr]
+    segments = labels[(labels[:, 0] == experiment) & (labels[:, 1] == user)][:, 2:]
+    if len(segments):
+        yield _Experiment(name, signal, segments)
+    else:
+        faults.add(name, "without labels", f"{name}: has no line in the table of labels.")
+
+
+def _stretches(experiment: _Experiment, classes: int, faults: Faults) -> Iterator[tuple[int, int, str]]:
+    """Start, stop (exclusive) in samples from 0, and name of every activity that is a class."""
+    for activity, first, last in experiment.segments:
+        if not (1 <= first <= last <= len(experiment.signal) and 1 <= activity <= len(_NAMES)):
+            faults.add(
+                experiment.name,
+                "annotated past their end",
+                f"{experiment.name}: activity {activity} from sample {first} to {last} of {len(experiment.signal)}.",
+            )
+        elif activity <= classes:
+            yield int(first) - 1, int(last), _NAMES[activity - 1]
+
+
+def _stream(path: Path, stretches: list[tuple[int, int, str]], samples: int, chunk: int, user: str) -> Iterator[Draft]:
+    """Chunks in which an activity was noted; times of labels count from the start of their chunk."""
+    for begin in range(0, samples, chunk):
+        end = min(begin + chunk, samples)
+        inside = [(max(a, begin) - begin, min(b, end) - begin, c) for a, b, c in stretches if a < end and b > begin]
+        if inside:
+            labels = tuple((start / RATE, stop / RATE, name) for start, stop, name in inside)
+            yield Draft(
+                path, labels=labels, subject=user, id=f"{path.stem}-{begin:05d}", offset=begin / RATE,
+                duration=(end - begin) / RATE,
+            )  # fmt: skip
+
+
+def _pieces(path: Path, stretches: list[tuple[int, int, str]], window: int, user: str) -> Iterator[Draft]:
+    """Windows that overlap by half, or whole stretches if `window` is 0."""
+    for start, stop, name in stretches:
+        size = window or stop - start
+        for begin in range(start, stop - size + 1, max(1, size // 2) if window else size):
+            yield Draft(
+                path, label=name, subject=user, id=f"{path.stem}-{begin:05d}", offset=begin / RATE,
+                duration=size / RATE,
+            )  # fmt: skip

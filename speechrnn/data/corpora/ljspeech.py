@@ -1,0 +1,74 @@
+"""LJ Speech 1.1 (2017): 13,100 sentences read by one woman, 22.05 kHz.
+
+https://keithito.com/LJ-Speech-Dataset/, public domain.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from speechrnn import text
+from speechrnn.data.building import Draft, build, find_audio, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+
+_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl`; there is one speaker and no official split.
+
+    Args:
+        folder: The folder that holds `metadata.csv` and `wavs`.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable recordings; without it the first is an error.
+        valid_fraction: Part of the seconds that becomes `valid.jsonl`, by whole books (LJ001 to LJ050).
+        seed: Chooses those books.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        Examples by split; the texts are those with numbers and abbreviations written out.
+    """
+    root = need_folder(folder, "Download it with `speechrnn download ljspeech`.")
+    root = root / "LJSpeech-1.1" if (root / "LJSpeech-1.1").is_dir() else root
+    found = Faults() if faults is None else faults
+    drafts = list(_drafts(root, found))
+    if faults is None:
+        found.raise_first()
+    return build(
+        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed,
+        key=lambda example: example.id.partition("-")[0], progress=progress,
+    )  # fmt: skip
+
+
+def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:
+    table = root / "metadata.csv"
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"{table}: is missing. Give the folder that holds LJ Speech's `metadata.csv` and `wavs`."
+        )
+    for number, line in enumerate(table.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        # Quotation marks are part of the texts: this is no CSV as Python's module knows it.
+        name, *texts = line.rstrip("\r").split("|")
+        if not 1 <= len(texts) <= 2:
+            where = f"{table}:{number}"
+            faults.add(where, "bad lines", f"{where}: should read `id|text|text written out`. Received: {line!r:.80}.")
+            continue
+        try:
+            path = find_audio(root / "wavs" / name, _SUFFIXES)
+        except FileNotFoundError as error:
+            faults.add_error(name, error)
+            continue
+        yield Draft(path, text.normalize(texts[-1]), subject="LJ", id=name)

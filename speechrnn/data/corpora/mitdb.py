@@ -1,0 +1,136 @@
+"""MIT-BIH Arrhythmia: heartbeats in their context, AAMI classes, de Chazal's split into patients.
+
+https://physionet.org/content/mitdb/, ODC-By 1.0. Moody and Mark, IEEE EMB 20 (2001); de Chazal et al., IEEE TBME 51
+(2004); ANSI/AAMI EC57.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from speechrnn import signals
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.corpora.heartbeats import CHANNELS, INTERVALS, NUM_FEATURES, WINDOW, beat_features
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+from speechrnn.files import refuse_existing
+
+DS1 = (
+    "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122", "124", "201", "203", "205", "207",
+    "208", "209", "215", "220", "223", "230",
+)  # fmt: skip
+"""Records to train on."""
+DS2 = (
+    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210", "212", "213", "214", "219", "221",
+    "222", "228", "231", "232", "233", "234",
+)  # fmt: skip
+"""Records to test on. The four records of paced hearts are in neither."""
+CLASSES = ("N", "S", "V", "F", "Q")
+"""Normal or bundle branch block, supraventricular ectopic, ventricular ectopic, fusion, unknown."""
+AAMI = {
+    **dict.fromkeys("NLRej", "N"), **dict.fromkeys("AaJS", "S"), **dict.fromkeys("VE", "V"), "F": "F",
+    **dict.fromkeys("/fQ", "Q"),
+}  # fmt: skip
+"""Class of each of the database's symbols for beats; flutter waves (`!`) are no beats."""
+_SAME_MAN = {"202": "201"}
+
+__all__ = ["AAMI", "CHANNELS", "CLASSES", "DS1", "DS2", "INTERVALS", "NUM_FEATURES", "WINDOW", "prepare"]
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    seed: int = 0,
+    chunk: int = 64,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` (DS1) and/or `test.jsonl` (DS2), and a .npz of each record's beats that they point to.
+
+    One "second" of such a .npz is one beat, a row of `NUM_FEATURES` numbers; see `speechrnn.data.corpora.heartbeats`.
+
+    Args:
+        folder: Holds the records as `.hea`, `.dat` and `.atr`, in any WFDB format.
+        out: Folder for the manifests, and for `beats`.
+        overwrite: Replace what is there.
+        faults: Collects unusable records; without it the first is an error.
+        valid_fraction: Part of the training beats that becomes `valid.jsonl`, by whole patients.
+        seed: Chooses those patients.
+        chunk: Beats in an example.
+        progress: Called with the number of examples done since the last call.
+
+    Returns:
+        Examples by split; `labels` has the AAMI class of each beat, the subject is the record. Records 201 and 202,
+        which the official split puts on both sides, are one man and have one subject.
+    """
+    if chunk < 1:
+        raise ValueError(f"`chunk` must be at least 1. Received: {chunk}.")
+    root = need_folder(folder, "Download it with `wget -r -N -c -np https://physionet.org/files/mitdb/1.0.0/`.")
+    # By their annotations too: a record without a header is one that was lost, and is named.
+    parts = (path for kind in (".atr", ".hea") for at in ("*/*", "*") for path in root.glob(at + kind))
+    there = {path.stem: path.with_suffix(".hea") for path in sorted(parts)}
+    records = {"train": [r for r in DS1 if r in there], "test": [r for r in DS2 if r in there]}
+    records = {split: names for split, names in records.items() if names}
+    if not records:
+        raise ValueError(f"{root}: has no record of MIT-BIH. Give the folder that holds 100.hea, 101.hea and so on.")
+    for split in records:
+        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=overwrite)
+    found = Faults() if faults is None else faults
+    splits = {
+        split: [d for name in names for d in _drafts(there[name], Path(out, "beats"), chunk, overwrite, found)]
+        for split, names in records.items()
+    }
+    if faults is None:
+        found.raise_first()
+    return build(
+        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
+    )
+
+
+def _drafts(header: Path, folder: Path, chunk: int, overwrite: bool, faults: Faults) -> Iterator[Draft]:
+    name = header.stem
+    try:
+        positions, labels = _beats(header, faults)
+        beats, seconds = beat_features(*_leads(header), positions)
+    except (ValueError, OSError) as error:
+        faults.add_error(name, error)
+        return
+    path = folder / f"{name}.npz"
+    signals.write(path, beats, 1.0, overwrite=overwrite, seconds=seconds)
+    for start in range(0, len(labels), chunk):
+        part = labels[start : start + chunk]
+        yield Draft(
+            path, labels=tuple(part), subject=_SAME_MAN.get(name, name), id=f"{name}-{start:04d}", offset=float(start),
+            duration=float(len(part)),
+        )  # fmt: skip
+
+
+def _beats(header: Path, faults: Faults) -> tuple[np.ndarray, list[str]]:
+    """Positions of the beats in samples, and their classes."""
+    marks = signals.annotations(header)
+    samples = signals.probe(header).samples
+    kept = [i for i, symbol in enumerate(marks.symbols) if symbol in AAMI]
+    inside = [i for i in kept if 0 <= marks.samples[i] < samples]
+    if len(inside) < len(kept):
+        faults.add(
+            header.stem,
+            "annotated past their end",
+            f"{header}: {len(kept) - len(inside)} of {len(kept)} beats lie past its end, and are left out.",
+        )
+    if len(inside) < 3:
+        raise ValueError(f"{header}: needs three beats for their intervals. Received: {len(inside)}.")
+    return marks.samples[inside], [AAMI[marks.symbols[i]] for i in inside]
+
+
+def _leads(header: Path) -> tuple[np.ndarray, float]:
+    """Two leads, the limb lead first: a record or two have them the other way round."""
+    names = signals.probe(header).channels
+    order = sorted(range(len(names)), key=lambda i: names[i] != "MLII")[:2]
+    if len(order) < 2:
+        raise ValueError(f"{header}: needs two leads. Received: {', '.join(names)}.")
+    return signals.read(header, channels=order)

@@ -1,0 +1,107 @@
+"""NAB: 58 series of servers, traffic, tweets and machines, with windows in which something was out of order.
+
+https://github.com/numenta/NAB. Lavin and Ahmad, "Evaluating real-time anomaly detection algorithms: the Numenta Anomaly
+Benchmark", ICMLA 2015.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from speechrnn import signals
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults, data_error
+from speechrnn.files import refuse_existing
+
+RATE = 1 / 300
+"""Samples per second: most series have one every five minutes. The others are read as if they had, in their order."""
+_WINDOWS = ("windows.json", "labels/combined_windows.json")
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` and `test.jsonl`, and a .npz of each series they point to.
+
+    A detector may learn from the first 15 % of a series, 750 samples at most: these are `train`. What `test` holds are
+    the whole series, whose `labels` are the windows, as (start, end, "anomaly") in seconds, the end being behind the
+    last sample. Values are divided by the standard deviation of the first part, after its mean was taken off, so that
+    one model can learn from all of them.
+
+    Args:
+        folder: Holds `data/` and windows.json, or `labels/combined_windows.json` as published.
+        out: Folder for the manifests, and for `records`.
+        overwrite: Replace what is there.
+        faults: Collects unusable series; without it the first is an error.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        Examples by split.
+    """
+    root = need_folder(folder, "Clone the repository NAB.")
+    listed = next((root / name for name in _WINDOWS if (root / name).is_file()), None)
+    if listed is None:
+        raise FileNotFoundError(f"{root}: has neither {' nor '.join(_WINDOWS)}. Give the folder of the repository.")
+    for split in ("train", "test"):
+        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=overwrite)
+    found = Faults() if faults is None else faults
+    splits: dict[str, list[Draft]] = {"train": [], "test": []}
+    for name, windows in sorted(json.loads(listed.read_text()).items()):
+        path = root / "data" / name
+        if not path.is_file():
+            found.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
+            continue
+        try:
+            values, labels = _series(path, windows)
+        except (OSError, ValueError) as error:
+            found.add_error(name, error)
+            continue
+        count = learnt(len(values))
+        spread = float(values[:count].std())
+        values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
+        there = Path(out, "records", f"{path.parent.name}-{path.stem}.npz")
+        signals.write(there, values[:, None].astype(np.float32), RATE, channels=["value"], overwrite=overwrite)
+        seconds = tuple((first / RATE, last / RATE, "anomaly") for first, last in labels)
+        splits["train"].append(Draft(there, duration=count / RATE))
+        splits["test"].append(Draft(there, labels=seconds))
+    if faults is None:
+        found.raise_first()
+    return build(splits, out, overwrite=overwrite, faults=faults, progress=progress)
+
+
+def learnt(samples: int) -> int:
+    """First samples of a series that are not scored, so that a detector may learn from them: 15 %, 750 at most."""
+    return min(samples * 15 // 100, 750)
+
+
+def _series(path: Path, windows: list[list[str]]) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """float64 `(samples,)`, and the windows as places of the first sample and behind the last."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        values = np.array([float(row["value"]) for row in rows])
+        places: dict[str, int] = {}
+        for place, row in enumerate(rows):
+            places.setdefault(row["timestamp"][:19], place)
+    except (KeyError, TypeError, ValueError) as error:
+        raise data_error(
+            path, "undecodable", f"must have the columns timestamp and value. Received: {error}."
+        ) from error
+    if not len(values) or not np.isfinite(values).all():
+        raise data_error(path, "empty", "has no values, or some that are no numbers.")
+    labels = []
+    for start, end in windows:
+        if start[:19] not in places or end[:19] not in places:
+            raise data_error(path, "annotated past their end", f"has no lines of the window {start} to {end}.")
+        labels.append((places[start[:19]], places[end[:19]] + 1))
+    return values, labels

@@ -1,0 +1,90 @@
+"""Any series to be forecast: CSV tables whose columns are channels and whose lines are samples, split by time."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from speechrnn import signals
+from speechrnn.data.building import Draft, build, find_tables
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    rate: float | None = None,
+    channels: Sequence[str] = (),
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`: of each table the parts in this order.
+
+    What is forecast lies after what was learnt, as it will for whoever uses the model.
+
+    Args:
+        folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable tables; without it the first is an error.
+        valid_fraction: Part of each table, before the test part, that becomes `valid.jsonl`.
+        test_fraction: Last part of each table, which becomes `test.jsonl`.
+        rate: Samples per second; read from a column of times if it is not given.
+        channels: Columns to forecast; every column of numbers by default.
+        progress: Called with the number of parts done since the last call.
+
+    Returns:
+        Examples by split.
+    """
+    if not (valid_fraction >= 0 and test_fraction >= 0 and valid_fraction + test_fraction < 1):
+        raise ValueError(
+            "`valid_fraction` and `test_fraction` must be zero or more, and leave something to learn from. "
+            f"Received: {valid_fraction=}, {test_fraction=}."
+        )
+    found = Faults() if faults is None else faults
+    extra: dict[str, Any] = {} if rate is None else {"rate": rate}
+    extra |= {"channels": list(channels)} if channels else {}
+    shares = {"train": 1 - valid_fraction - test_fraction, "valid": valid_fraction, "test": test_fraction}
+    splits: dict[str, list[Draft]] = {split: [] for split, share in shares.items() if share}
+    for path in find_tables(folder):
+        try:
+            info = signals.probe(path, rate=rate, channels=list(channels) or None)
+        except (OSError, ValueError) as error:
+            found.add_error(str(path), error)
+            continue
+        counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
+        counts = {"train": info.samples - sum(counts.values()), **counts}
+        for split, draft in parts(path, counts, info.rate, extra).items():
+            splits[split].append(draft)
+    if faults is None:
+        found.raise_first()
+    return build(splits, out, overwrite=overwrite, faults=faults, progress=progress)
+
+
+def parts(
+    path: str | os.PathLike[str], samples: Mapping[str, int], rate: float, extra: Mapping[str, Any] | None = None
+) -> dict[str, Draft]:
+    """Parts of one table that follow each other in time.
+
+    Args:
+        path: The table.
+        samples: Length of each part, by name.
+        rate: Samples per second.
+        extra: What an example's `extra` shall hold, such as `channels`.
+
+    Example:
+    >>> {name: (part.offset, part.duration) for name, part in parts("a.csv", {"train": 6, "test": 2}, 0.5).items()}
+    {'train': (0.0, 12.0), 'test': (12.0, 4.0)}
+    """
+    made, start = {}, 0
+    for name, count in samples.items():
+        made[name] = Draft(
+            path, id=f"{Path(path).stem}-{name}", offset=start / rate, duration=count / rate, extra=dict(extra or {})
+        )
+        start += count
+    return made

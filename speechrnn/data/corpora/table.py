@@ -1,0 +1,177 @@
+"""Any corpus that is a CSV or TSV table with a column of paths."""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from speechrnn import text
+from speechrnn.data.building import Draft, build
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults, suggestion
+
+
+def prepare(
+    file: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    seed: int = 0,
+    path_column: str = "path",
+    text_column: str | None = "text",
+    label_column: str | None = None,
+    subject_column: str | None = None,
+    id_column: str | None = None,
+    offset_column: str | None = None,
+    duration_column: str | None = None,
+    split_column: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    normalize: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `{table's stem}.jsonl`, or one manifest a value of the split column.
+
+    Args:
+        file: A table in UTF-8 whose first line names its columns.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable recordings; without it the first is an error.
+        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
+        seed: Chooses those speakers.
+        path_column: Paths of the recordings.
+        text_column: Transcripts; `None` for a corpus of labels.
+        label_column: Classes.
+        subject_column: Speakers or patients.
+        id_column: Names of the utterances; by default made from their paths, and offsets if there are any.
+        offset_column: Starts of the segments in seconds.
+        duration_column: Lengths of the segments in seconds; only with `offset_column`.
+        split_column: Which split a row belongs to.
+        root: Folder that relative paths start from; the table's own by default.
+        delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
+        encoding: What headerless recordings are, as in `s16le@16000`.
+        normalize: Bring transcripts to lower case without punctuation.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        Examples by split.
+    """
+    if duration_column and not offset_column:
+        raise ValueError("`duration_column` gives the lengths of segments: name their `offset_column` too.")
+    columns = (path_column, text_column, label_column, subject_column, id_column, offset_column, duration_column)
+    needed = tuple(column for column in (*columns, split_column) if column)
+    found = Faults() if faults is None else faults
+    splits: dict[str, list[Draft]] = {}
+    folder = Path(file).parent if root is None else Path(root)
+    table = list(rows(file, delimiter=delimiter, faults=found, needed=needed))
+    ids = _ids([row for _, row in table], path_column, id_column, offset_column)
+    for name, (where, row) in zip(ids, table, strict=True):
+        try:
+            offset = _number(row, offset_column) if offset_column else 0.0
+            duration = _number(row, duration_column) if duration_column else None
+        except ValueError as error:
+            found.add(where, "bad lines", f"{where}: {error}")
+            continue
+        if not row[path_column]:
+            found.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
+            continue
+        transcript = row[text_column] if text_column else None
+        draft = Draft(
+            folder / row[path_column],
+            text.normalize(transcript) if normalize and transcript is not None else transcript,
+            label=row[label_column] if label_column else None,
+            subject=(row[subject_column] or None) if subject_column else None,
+            id=name,
+            offset=offset,
+            duration=duration,
+            extra={"encoding": encoding} if encoding else {},
+        )
+        splits.setdefault(row[split_column] if split_column else Path(file).stem, []).append(draft)
+    if faults is None:
+        found.raise_first()
+    if not splits:
+        raise ValueError(f"{file}: has no row that can be used.")
+    return build(
+        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
+    )
+
+
+def rows(
+    file: str | os.PathLike[str],
+    *,
+    faults: Faults,
+    needed: Sequence[str],
+    delimiter: str | None = None,
+    quoted: bool = True,
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a table, each with its `file:line`.
+
+    Args:
+        file: A table in UTF-8 whose first line names its columns.
+        faults: Collects rows with another number of columns.
+        needed: Columns that there have to be.
+        delimiter: See `prepare`.
+        quoted: Whether quotation marks hold columns together; otherwise they are part of the text.
+
+    Yields:
+        `file:line` and the row as column name to text.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A column is missing or named twice, or the file is not UTF-8.
+    """
+    try:
+        content = Path(file).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file}: there is no such table. Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8.") from error
+    first = content.partition("\n")[0]
+    if delimiter is None:
+        delimiter = "\t" if Path(file).suffix == ".tsv" else max(",;|\t", key=first.count)
+    elif len(delimiter) != 1:
+        raise ValueError(f"`delimiter` must be one character. Received: {delimiter!r}.")
+    # A long field is not an attack here: transcripts of long recordings are long.
+    csv.field_size_limit(max(csv.field_size_limit(), len(content) + 1))
+    lines = io.StringIO(content, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    names = next(reader, [])
+    for column in needed:
+        if names.count(column) != 1:
+            problem = "has no column" if column not in names else "has more than one column"
+            there = ", ".join(f"`{name}`" for name in names)
+            raise ValueError(f"{file}: {problem} `{column}`.{suggestion(column, names)} Columns: {there}.")
+    for values in reader:
+        if not values:
+            continue
+        where = f"{file}:{reader.line_num}"
+        if len(values) != len(names):
+            message = f"{where}: should have {len(names)} columns. Received: {len(values)}. Check its quotation marks."
+            faults.add(where, "bad lines", message)
+            continue
+        yield where, dict(zip(names, values, strict=True))
+
+
+def _number(row: dict[str, str], column: str) -> float:
+    try:
+        return float(row[column])
+    except ValueError as error:
+        raise ValueError(f"the column `{column}` must hold seconds. Received: {row[column]!r}.") from error
+
+
+def _ids(table: list[dict[str, str]], path: str, name: str | None, offset: str | None) -> list[str]:
+    """The name of every row: its own, or the stem of its path, or as much of the path as tells rows apart."""
+    if name:
+        return [row[name] for row in table]
+    stems = {p: Path(p).stem for p in (row[path] for row in table)}
+    repeated = Counter(stems.values())
+    names = []
+    for row in table:
+        stem = stems[row[path]] if repeated[stems[row[path]]] == 1 else os.path.splitext(row[path])[0]
+        names.append(f"{stem}-{row[offset]}" if offset else stem)
+    return names

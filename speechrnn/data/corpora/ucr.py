@@ -1,0 +1,81 @@
+"""The UCR archive: 128 data sets of one channel, each with an official training and test set.
+
+https://www.cs.ucr.edu/~eamonn/time_series_data_2018/. Dau et al., IEEE/CAA Journal of Automatica Sinica 6 (2019).
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults, suggestion
+from speechrnn.signals import tables, ts
+
+SPLITS = ("train", "test")
+_ENDINGS = ("_TRAIN.tsv", "_TRAIN.ts", "_TRAIN.txt")
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    seed: int = 0,
+    name: str | None = None,
+    rate: float = 1.0,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl` and `test.jsonl`, or the one whose file is there.
+
+    Args:
+        folder: Holds NAME_TRAIN and NAME_TEST, as .tsv, .ts or .txt, or folders of data sets.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable records; without it the first is an error.
+        valid_fraction: Part of each class of the training set that becomes `valid.jsonl`.
+        seed: Chooses those records.
+        name: Data set; it may be left out where there is one.
+        rate: Samples per second, which the archive does not say: 1 makes a second a sample.
+        progress: Called with the number of records done since the last call.
+
+    Returns:
+        Examples by split; the label is the class as the file has it.
+    """
+    root = need_folder(folder, "Download the data set from timeseriesclassification.com and unpack it.")
+    files = _files(root, name)
+    splits = {split: _drafts(path, rate) for split, path in files.items()}
+    return build(
+        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
+    )
+
+
+def _files(root: Path, name: str | None) -> dict[str, Path]:
+    there: dict[str, dict[str, Path]] = {}
+    for ending in _ENDINGS:
+        for split in SPLITS:
+            part = ending.replace("TRAIN", split.upper())
+            for path in sorted((*root.glob(f"*{part}"), *root.glob(f"*/*{part}"))):
+                there.setdefault(path.name.removesuffix(part), {}).setdefault(split, path)
+    if not there:
+        raise ValueError(f"{root}: has no file whose name ends in {', '.join(_ENDINGS)}.")
+    if name is None and len(there) > 1:
+        raise ValueError(f"{root}: has {len(there)} data sets. Say which with `name`. There are: {', '.join(there)}.")
+    chosen = name or next(iter(there))
+    if chosen not in there:
+        raise ValueError(
+            f"{root}: has no data set {chosen!r}.{suggestion(chosen, there)} There are: {', '.join(there)}."
+        )
+    return there[chosen]
+
+
+def _drafts(path: Path, rate: float) -> list[Draft]:
+    labels = ts.cases(str(path)).labels if path.suffix == ".ts" else tables.ucr(str(path))[0]
+    if None in labels:
+        raise ValueError(f"{path}: has no classes. Its header should say `@classLabel true` and name them.")
+    return [
+        Draft(path, label=label, id=f"{path.stem}-{row}", extra={"row": row, "rate": rate})
+        for row, label in enumerate(labels)
+    ]

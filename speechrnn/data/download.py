@@ -1,0 +1,331 @@
+"""Download corpora: resumed where it broke off, checked, and unpacked safely."""
+
+import errno
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speechrnn.data.extraction import Progress, extract
+from speechrnn.faults import data_error, suggestion
+
+_BLOCK = 1 << 17
+_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_BROKEN = (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError, ssl.SSLError)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published archive of a corpus."""
+
+    urls: tuple[str, ...]
+    """Addresses in the order in which they are tried."""
+    folder: str
+    """What it unpacks to, relative to the folder it is unpacked in."""
+    licence: str
+    """Terms its authors publish it under."""
+    checksum: str | None = None
+    """`md5:...` or `sha256:...` as published; `None` where there is none to rely on."""
+
+
+def _librispeech(subset: str, number: int, checksum: str) -> Archive:
+    url = f"https://www.openslr.org/resources/{number}/{subset}.tar.gz"
+    return Archive((url,), f"LibriSpeech/{subset}", "CC BY 4.0", checksum)
+
+
+_AN4 = "http://www.speech.cs.cmu.edu/databases/an4"
+_FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.9.zip"
+_SHA256 = {
+    "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    "test-clean": "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    "test-other": "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
+    "train-clean-100": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    "train-clean-360": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    "train-other-500": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+}
+ARCHIVES = {
+    "an4": Archive(
+        (f"{_AN4}/an4_sphere.tar.gz", "https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz"),
+        "an4",
+        "CMU, free for any use",
+    ),
+    "an4-raw": Archive((f"{_AN4}/an4_raw.bigendian.tar.gz",), "an4", "CMU, free for any use"),
+    "fsdd": Archive((_FSDD,), "free-spoken-digit-dataset-1.0.9", "CC BY-SA 4.0"),
+    "ljspeech": Archive(
+        ("https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",),
+        "LJSpeech-1.1",
+        "public domain",
+        "sha256:be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
+    ),
+    "mini-librispeech-train-clean-5": _librispeech("train-clean-5", 31, "md5:5df7d4e78065366204ca6845bb08f490"),
+    "mini-librispeech-dev-clean-2": _librispeech("dev-clean-2", 31, "md5:6d7ab67ac6a1d2c993d050e16d61080d"),
+    **{f"librispeech-{name}": _librispeech(name, 12, f"sha256:{digest}") for name, digest in _SHA256.items()},
+}
+"""Corpora that can be downloaded."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A corpus on the disk."""
+
+    folder: str
+    """What to give to `speechrnn prepare`."""
+    licence: str
+    checksum: str
+    """Of the archive, `sha256:...` or `md5:...`."""
+    checked: bool
+    """Whether that is what the authors published."""
+
+    def __str__(self) -> str:
+        how = "as published" if self.checked else "not checked: there is no published checksum to rely on"
+        return f"{self.folder} ({self.licence}; {self.checksum}, {how})"
+
+
+def download(
+    name: str,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    keep_archive: bool = False,
+    progress: Progress | None = None,
+    timeout: float = 60.0,
+    retries: int = 5,
+) -> Downloaded:
+    """Download and unpack a corpus.
+
+    Args:
+        name: One of `ARCHIVES`.
+        folder: Where it is unpacked; what broke off earlier is resumed there.
+        overwrite: Replace a corpus that is there.
+        keep_archive: Keep the archive after unpacking.
+        progress: Called with the number of bytes received and the total if it is known.
+        timeout: Seconds without an answer after which a connection is given up.
+        retries: Attempts without any progress after which an address is given up.
+
+    Returns:
+        Where it is, and how it was checked.
+
+    Raises:
+        ValueError: There is no such corpus, its checksum differs, or the archive is damaged or unsafe.
+        FileExistsError: The corpus is there already and `overwrite` is false.
+        OSError: No address answers, or the disk is full.
+    """
+    if name not in ARCHIVES:
+        raise ValueError(f"There is no corpus {name!r}.{suggestion(name, ARCHIVES)} Known: {', '.join(ARCHIVES)}.")
+    archive, folder = ARCHIVES[name], Path(folder)
+    if (folder / archive.folder).exists() and not overwrite:
+        raise FileExistsError(f"{folder / archive.folder}: is there already. Pass overwrite=True (--overwrite).")
+    problems = []
+    for url in archive.urls:
+        path = folder / url.rsplit("/", 1)[1]
+        try:
+            fetch(url, path, checksum=archive.checksum, progress=progress, timeout=timeout, retries=retries)
+            break
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            problems.append(str(error))
+    else:
+        raise OSError(f"{name}: no address answers. " + " ".join(problems))
+    kind = (archive.checksum or "sha256:").partition(":")[0]
+    digest = archive.checksum or f"{kind}:{_digest(path, kind)}"
+    extract(path, folder, overwrite=overwrite)
+    if not keep_archive:
+        path.unlink()
+    return Downloaded(str(folder / archive.folder), archive.licence, digest, archive.checksum is not None)
+
+
+def fetch(
+    url: str,
+    path: str | os.PathLike[str],
+    *,
+    checksum: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    timeout: float = 60.0,
+    retries: int = 5,
+    pause: float = 1.0,
+) -> Path:
+    """Download one file; a download that broke off goes on where it was.
+
+    What has come lies in `{path}.part` until it is whole and checked. It is taken up again if the server still has the
+    same file, which its ETag or date tells, and knows ranges; otherwise the download begins anew.
+
+    Args:
+        url: http or https.
+        path: Where the file goes. If it is there it is not downloaded, only checked.
+        checksum: `md5:...` or `sha256:...`.
+        overwrite: Download it even if it is there.
+        progress: Called with the number of bytes received and the total if it is known.
+        timeout: Seconds without an answer after which a connection is given up.
+        retries: Attempts without any progress after which the download is given up.
+        pause: Seconds before the first new attempt; each further pause is twice as long, up to a minute.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: The checksum differs (what was received is deleted), or the address is no http address.
+        OSError: The server does not answer or has no such file, or the disk is full.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"An address must begin with http:// or https://. Received: {url!r}.")
+    path = Path(path)
+    if path.exists() and not overwrite:
+        if checksum is not None:
+            _verify(path, path, checksum, "Pass overwrite=True, or remove it.")
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _Part(path, url, resumable_anyway=checksum is not None)
+    failures, most = 0, part.size
+    while True:
+        try:
+            if part.receive(timeout, progress):
+                break
+            reason = f"the connection broke off after {part.size:,} bytes"
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code not in _AGAIN:
+                raise OSError(f"{url}: the server answers {error.code} {error.reason}. Check the address.") from error
+            reason = f"the server answers {error.code} {error.reason}"
+        except _BROKEN as error:
+            reason = str(error) or type(error).__name__
+        failures = 0 if part.size > most else failures + 1
+        most = max(most, part.size)
+        if failures > retries:
+            raise OSError(
+                f"{url}: {reason}. Gave up when {failures} attempts in a row brought nothing new. "
+                "Run it again later to go on from there."
+            )
+        time.sleep(min(60.0, pause * 2 ** max(0, failures - 1)))
+    if checksum is not None:
+        try:
+            _verify(part.path, path, checksum, "It was deleted; download it again.")
+        except ValueError:
+            part.discard()
+            raise
+    os.replace(part.path, path)
+    part.discard()
+    return path
+
+
+class _Part:
+    """What has come of a file, and which version of the file it is part of."""
+
+    def __init__(self, path: Path, url: str, *, resumable_anyway: bool) -> None:
+        self.path = path.with_name(f"{path.name}.part")
+        self.notes = path.with_name(f"{path.name}.part.json")
+        self.url = url
+        self._state = self._read_notes()
+        if self._state.get("url") != url or not (resumable_anyway or self.validator):
+            self.discard()
+
+    def _read_notes(self) -> dict[str, Any]:
+        try:
+            state = json.loads(self.notes.read_text())
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def validator(self) -> str | None:
+        """What tells versions of the file apart, in a form that `If-Range` takes: no weak ETag."""
+        etag = self._state.get("etag")
+        return etag if etag and not etag.startswith("W/") else self._state.get("modified")
+
+    def discard(self) -> None:
+        """Forget what has come."""
+        self.path.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
+        self._state = {}
+
+    def receive(self, timeout: float, progress: Progress | None) -> bool:
+        """One attempt; whether the file is whole now."""
+        headers = {"User-Agent": "speechrnn", "Accept-Encoding": "identity"}
+        if self.size:
+            headers["Range"] = f"bytes={self.size}-"
+            if self.validator:
+                headers["If-Range"] = self.validator
+        request = urllib.request.Request(self.url, headers=headers)
+        try:
+            response = urllib.request.urlopen(request, timeout=timeout)
+        except urllib.error.HTTPError as error:
+            if error.code != 416:
+                raise
+            error.close()
+            if self.size and error.headers.get("Content-Range", "") == f"bytes */{self.size}":
+                return True  # it was whole already
+            self.discard()
+            return False
+        with response:
+            state = {"url": self.url, "etag": response.headers.get("ETag")}
+            state["modified"] = response.headers.get("Last-Modified")
+            start = 0
+            if response.status == 206:
+                start = self.size
+                same = all(state[key] == self._state.get(key) for key in ("etag", "modified") if self._state.get(key))
+                if not same or not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                    self.discard()
+                    return False
+            length = response.headers.get("Content-Length")
+            total = start + int(length) if length and length.isdigit() else None
+            self._prepare(start, total, state)
+            return self._append(response, start, total, progress)
+
+    def _prepare(self, start: int, total: int | None, state: dict[str, Any]) -> None:
+        if total is not None:
+            free = shutil.disk_usage(self.path.parent).free
+            if total - start > free:
+                raise OSError(
+                    errno.ENOSPC,
+                    f"No space left: {total - start:,} bytes are to come, {free:,} are free",
+                    str(self.path),
+                )
+        if not start:
+            self.discard()
+        self._state = state
+        self.notes.write_text(json.dumps(state))
+
+    def _append(self, response: Any, start: int, total: int | None, progress: Progress | None) -> bool:
+        size = start
+        with open(self.path, "ab" if start else "wb") as file:
+            for block in _blocks(response):
+                file.write(block)
+                size += len(block)
+                if progress is not None:
+                    progress(size, total)
+        # http.client returns what it has when a connection breaks off: only the count tells.
+        return total is None or size >= total
+
+
+def _blocks(response: Any) -> Iterator[bytes]:
+    while block := response.read1(_BLOCK):
+        yield block
+
+
+def _verify(file: Path, name: Path, checksum: str, advice: str) -> None:
+    kind, _, expected = checksum.partition(":")
+    if kind not in ("md5", "sha256"):
+        raise ValueError(f"A checksum begins with md5: or sha256:. Received: {checksum!r}.")
+    received = _digest(file, kind)
+    if received != expected.lower():
+        raise data_error(name, "damaged", f"its {kind} must be {expected}. Received: {received}. {advice}")
+
+
+def _digest(file: Path, kind: str) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()

@@ -1,0 +1,66 @@
+"""The signal that a line of a manifest means: audio or a record of sensors, its segment and its channels."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from speechrnn import audio, signals
+from speechrnn.data.manifest import Example
+from speechrnn.faults import data_error
+
+__all__ = ["chosen_channels", "read_example", "read_whole"]
+
+
+def read_whole(source: str | os.PathLike[str] | Example, sample_rate: int) -> np.ndarray:
+    """float32 `(samples,)`: all of a recording, or of an example's segment, at `sample_rate`.
+
+    Raises:
+        OSError, ValueError: It cannot be read; see `speechrnn.audio.read`.
+    """
+    if isinstance(source, Example):
+        segment: dict[str, Any] = {"offset": source.offset, "duration": source.duration, "channel": source.channel}
+        return audio.read(source.path, sample_rate=sample_rate, encoding=source.encoding, **segment)[0]
+    return audio.read(source, sample_rate=sample_rate)[0]
+
+
+def read_example(
+    example: Example, *, channels: int | None = None, sample_rate: float | None = None, max_gap: float = 1.0
+) -> tuple[np.ndarray, float]:
+    """The signal that a line of a manifest means: its segment, and `channels`, `row` and `rate` of its `extra`.
+
+    Args:
+        example: From a manifest.
+        channels: How many are wanted, checked against the example's; the first ones where it does not choose.
+        sample_rate: See `speechrnn.signals.read`.
+        max_gap: See `speechrnn.signals.read`.
+
+    Returns:
+        As `speechrnn.signals.read`.
+
+    Raises:
+        ValueError: As `speechrnn.signals.read`, or the example chooses another number of channels.
+    """
+    own = chosen_channels(example)
+    if own is not None and channels is not None and len(own) != channels:
+        raise data_error(example.path, "lacking the channel", f"needs {channels} channels. Received: {own}.")
+    return signals.read(
+        example.path,
+        offset=example.offset,
+        duration=example.duration,
+        channels=channels if own is None else own,
+        sample_rate=sample_rate,
+        row=example.extra.get("row"),
+        rate=example.extra.get("rate"),
+        max_gap=max_gap,
+    )
+
+
+def chosen_channels(example: Example) -> list[str | int] | None:
+    """Channels that a line of a manifest chooses; `None` if it does not."""
+    if example.channel is not None:
+        return [example.channel]
+    chosen = example.extra.get("channels")
+    return None if chosen is None else list(chosen)

@@ -1,0 +1,194 @@
+"""LSTM, GRU and SimpleRNN as ONNX's own nodes, built from the layers' weights.
+
+ONNX Runtime runs each of them as one kernel. `recurrent_node` takes initial states and gives the last ones, so that a
+graph of one block at a time can be written as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from speechrnn import layers as ours
+from speechrnn.export.onnx.graph import Graph
+from speechrnn.export.onnx.layers import weight
+from speechrnn.export.onnx.registry import Tensor, cannot, writes
+
+_OPERATORS = {keras.layers.LSTM: "LSTM", keras.layers.GRU: "GRU", keras.layers.SimpleRNN: "RNN"}
+_ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
+"""ONNX's order of the gates (LSTM: input, output, forget, cell) in numbers of Keras's (input, forget, cell, output)."""
+_ACTIVATIONS: dict[str, tuple[str, list[float], list[float]]] = {
+    "tanh": ("Tanh", [], []),
+    "sigmoid": ("Sigmoid", [], []),
+    "relu": ("Relu", [], []),
+    "linear": ("Affine", [1.0], [0.0]),
+    "softsign": ("Softsign", [], []),
+    "softplus": ("Softplus", [], []),
+    "elu": ("Elu", [1.0], []),
+    "hard_sigmoid": ("HardSigmoid", [1.0 / 6.0], [0.5]),
+}
+"""ONNX's function, its alpha and its beta; a function without them takes none from the node's lists."""
+
+
+class Recurrent(NamedTuple):
+    """What a node gives, all float32."""
+
+    outputs: str
+    """`(frames, directions, batch, units)`, zeros after each row's last frame."""
+    states: tuple[str, ...]
+    """After each row's last frame, `(directions, batch, units)`: the output, and an LSTM's cell."""
+
+
+def recurrent_node(
+    graph: Graph,
+    sides: Sequence[keras.Layer],
+    values: str,
+    lengths: str = "",
+    initial_states: Sequence[str] = (),
+) -> Recurrent:
+    """One node for a recurrent layer, or for the forward and backward layers of a bidirectional one.
+
+    Args:
+        graph: Where the node goes.
+        sides: LSTM, GRU or SimpleRNN layers of one kind and size.
+        values: float32 `(frames, batch, features)`: time comes first.
+        lengths: int32 `(batch,)`, valid frames of each row; without it all are.
+        initial_states: `(directions, batch, units)` each, as `Recurrent.states`; without them zeros.
+
+    Raises:
+        ValueError: An option of a layer has no form in ONNX, or the sides differ.
+    """
+    operator = _operator(sides[0])
+    for side in sides:
+        _check(side, sides[0])
+    states = 2 if operator == "LSTM" else 1
+    given = [*initial_states, *[""] * (states - len(initial_states))]
+    options: dict[str, Any] = {"hidden_size": sides[0].units}
+    if operator == "GRU":
+        options["linear_before_reset"] = int(sides[0].reset_after)
+    options |= _activations(operator, sides)
+    options["direction"] = "bidirectional" if len(sides) == 2 else "reverse" if sides[0].go_backwards else "forward"
+    weights = [np.stack(parts) for parts in zip(*(_weights(operator, side) for side in sides), strict=True)]
+    outputs, *last = graph.add_many(operator, values, *weights, lengths, *given, outputs=1 + states, **options)
+    return Recurrent(outputs, tuple(last))
+
+
+@writes(ours.LSTM, ours.GRU, ours.SimpleRNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+def _one_direction(
+    graph: Graph, layer: Any, sequence: Tensor, initial_state: Any = None, mask: Tensor | None = None
+) -> str | tuple[str, ...]:
+    given = initial_state if isinstance(initial_state, list | tuple | type(None)) else [initial_state]
+    states = [graph.unsqueeze(state.name, 0) for state in given or ()]
+    _check_outputs(layer, layer)
+    if layer.go_backwards and layer.return_sequences:
+        raise cannot(layer, "go_backwards=True turns its outputs round; use keras.layers.Bidirectional")
+    found = recurrent_node(graph, [layer], time_first(graph, sequence.name), row_lengths(graph, layer, mask), states)
+    if layer.return_sequences:
+        outputs = graph.add("Transpose", graph.add("Squeeze", found.outputs, np.array([1])), perm=[1, 0, 2])
+    else:
+        outputs = graph.add("Squeeze", found.states[0], np.array([0]))
+    if not layer.return_state:
+        return outputs
+    return outputs, *(graph.add("Squeeze", state, np.array([0])) for state in found.states)
+
+
+@writes(keras.layers.Bidirectional)
+def _bidirectional(
+    graph: Graph, layer: Any, sequences: Tensor, initial_state: Any = None, mask: Tensor | None = None
+) -> str:
+    if initial_state is not None:
+        raise cannot(layer, "an initial state that another layer gives has no ONNX form here")
+    sides = [layer.forward_layer, layer.backward_layer]
+    for side in sides:
+        _check_outputs(layer, side)
+        if side.return_state:
+            raise cannot(layer, "return_state=True of two directions has no ONNX form here")
+    found = recurrent_node(graph, sides, time_first(graph, sequences.name), row_lengths(graph, layer, mask))
+    units = sides[0].units
+    if sides[0].return_sequences:
+        turned = graph.add("Transpose", found.outputs, perm=[2, 0, 1, 3])  # batch, frames, directions, units
+        joined, axis, shape = turned, 2, [0, 0, 2 * units]
+    else:
+        joined, axis, shape = graph.add("Transpose", found.states[0], perm=[1, 0, 2]), 1, [0, 2 * units]
+    if layer.merge_mode == "concat":
+        return graph.add("Reshape", joined, np.array(shape))
+    if layer.merge_mode == "sum":
+        return graph.add("ReduceSum", joined, np.array([axis]), keepdims=0)
+    if layer.merge_mode == "ave":
+        return graph.add("ReduceMean", joined, axes=[axis], keepdims=0)
+    if layer.merge_mode == "mul":
+        return graph.add("ReduceProd", joined, axes=[axis], keepdims=0)
+    raise cannot(layer, f"merge_mode must be concat, sum, ave or mul. Received: {layer.merge_mode!r}")
+
+
+def time_first(graph: Graph, values: str) -> str:
+    """`(batch, frames, features)` as `(frames, batch, features)`."""
+    return graph.add("Transpose", values, perm=[1, 0, 2])
+
+
+def row_lengths(graph: Graph, layer: Any, mask: Tensor | None) -> str:
+    """The lengths behind a mask; nothing where there is no mask."""
+    if mask is None:
+        return ""
+    if mask.name not in graph.lengths:
+        raise cannot(layer, "its mask must come straight from a LengthMask, since ONNX knows lengths and no masks")
+    return graph.lengths[mask.name]
+
+
+def _operator(side: Any) -> str:
+    return next(operator for kind, operator in _OPERATORS.items() if isinstance(side, kind))
+
+
+def _check(side: Any, first: Any) -> None:
+    if type(side) not in (*_OPERATORS, ours.LSTM, ours.GRU, ours.SimpleRNN):
+        raise cannot(side, "it is no LSTM, GRU or SimpleRNN")
+    same = ("units", "reset_after", "use_bias")
+    if type(side) is not type(first) or any(getattr(side, n, None) != getattr(first, n, None) for n in same):
+        raise cannot(side, "both directions must be of one kind and size")
+
+
+def _check_outputs(layer: Any, side: Any) -> None:
+    if side.stateful:
+        raise cannot(layer, "stateful=True has no ONNX form here")
+
+
+def _activations(operator: str, sides: Sequence[Any]) -> dict[str, Any]:
+    """ONNX's activation attributes; none where they are the default."""
+    names = {"LSTM": "recurrent_activation activation activation", "GRU": "recurrent_activation activation"}
+    wanted = names.get(operator, "activation").split()
+    chosen = []
+    for side in sides:
+        for option in wanted:
+            name = getattr(getattr(side, option), "__name__", repr(getattr(side, option)))
+            if name not in _ACTIVATIONS:
+                raise cannot(side, f"{option}={name} has no ONNX form here")
+            chosen.append(_ACTIVATIONS[name])
+    if {name for name, _, _ in chosen} <= {"Tanh", "Sigmoid"} and all(_is_default(side) for side in sides):
+        return {}
+    alphas, betas = ([value for entry in chosen for value in entry[i]] for i in (1, 2))
+    found: dict[str, Any] = {"activations": [entry[0] for entry in chosen]}
+    return found | ({"activation_alpha": alphas} if alphas else {}) | ({"activation_beta": betas} if betas else {})
+
+
+def _is_default(side: Any) -> bool:
+    recurrent = getattr(side, "recurrent_activation", keras.activations.sigmoid)
+    return side.activation is keras.activations.tanh and recurrent is keras.activations.sigmoid
+
+
+def _weights(operator: str, side: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """W `(gates * units, features)`, R `(gates * units, units)` and B `(2 * gates * units,)` in ONNX's order."""
+    cell, order = side.cell, _ORDER[operator]
+
+    def ordered(columns: np.ndarray) -> np.ndarray:
+        parts = np.split(columns, len(order), axis=-1)
+        return np.concatenate([parts[gate] for gate in order], axis=-1)
+
+    kernel, recurrent = ordered(weight(cell.kernel)).T, ordered(weight(cell.recurrent_kernel)).T
+    bias = np.zeros((2, kernel.shape[0]), "float32")
+    if cell.bias is not None:
+        given = ordered(weight(cell.bias))
+        bias[: given.shape[0] if given.ndim == 2 else 1] = given
+    return np.ascontiguousarray(kernel), np.ascontiguousarray(recurrent), bias.reshape(-1)

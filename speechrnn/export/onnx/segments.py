@@ -1,0 +1,50 @@
+"""Segments of a sequence, and the places of those to come, as ONNX nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from speechrnn.export.onnx.graph import Graph
+from speechrnn.export.onnx.layers import weight
+from speechrnn.export.onnx.registry import Tensor, writes
+from speechrnn.layers import FutureSegments, LastSegments
+
+
+@writes(LastSegments)
+def _last_segments(graph: Graph, layer: LastSegments, values: Tensor, frames: Tensor) -> tuple[str, str, str]:
+    size, count, channels = layer.size, layer.count, values.shape[-1]
+    lacking = graph.add("Add", frames.name, np.int32(size - 1))
+    counts = graph.add("Min", graph.floor_divide(lacking, np.int32(size)), np.int32(count))
+    ends = graph.unsqueeze(frames.name, 1)
+    starts = graph.add("Sub", ends, graph.add("Mul", graph.unsqueeze(counts, 1), np.int32(size)))
+    places = graph.add("Add", starts, np.arange(count * size, dtype=np.int32)[None])
+    newest = graph.add("Max", graph.add("Sub", ends, np.int32(1)), np.int32(0))
+    clipped = graph.add("Min", graph.add("Max", places, np.int32(0)), newest)
+    last = _gathered(graph, values.name, newest)
+    last = graph.add("Where", graph.unsqueeze(graph.add("Greater", ends, np.int32(0)), 2), last, np.float32(0))
+    moved = graph.add("Sub", _gathered(graph, values.name, clipped), last)
+    there = graph.unsqueeze(graph.add("Less", places, ends), 2)
+    found = graph.add("Transpose", graph.add("Where", there, moved, np.float32(0)), perm=[0, 2, 1])
+    each = graph.add("Tile", graph.unsqueeze(counts, 1), np.array([1, channels]))
+    return (
+        graph.add("Reshape", found, np.array([-1, count, size])),
+        graph.add("Reshape", each, np.array([-1])),
+        graph.add("Squeeze", last, np.array([1])),
+    )
+
+
+@writes(FutureSegments)
+def _future_segments(graph: Graph, layer: FutureSegments, like: Tensor) -> str:
+    place, channel = weight(layer.place), weight(layer.channel)
+    shape = (layer.channels, layer.count, layer.units // 2)
+    told = np.concatenate([np.broadcast_to(place[None], shape), np.broadcast_to(channel[:, None], shape)], axis=-1)
+    rows = graph.floor_divide(graph.dimension(like.name, 0), np.int64(layer.channels))
+    return graph.add("Tile", told, graph.add("Concat", graph.unsqueeze(rows, 0), np.ones(2, "int64"), axis=0))
+
+
+def _gathered(graph: Graph, values: str, places: str) -> str:
+    """The frames at int32 `(batch, n)` of `(batch, frames, channels)`: `(batch, n, channels)`."""
+    return graph.add(
+        "GatherND", values, graph.unsqueeze(graph.add("Cast", places, to=TensorProto.INT64), 2), batch_dims=1
+    )

@@ -1,0 +1,311 @@
+"""Figures of merit of a classifier, from counts: confusion, sensitivities, F1, kappa, areas, and their intervals.
+
+A confusion matrix is `(classes, classes)`, a row for each true class and a column for each predicted one. The functions
+of one take any leading dimensions too, as in `(draws, classes, classes)`; a ratio with nothing under its line is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speechrnn.metrics.calibration import Bin as Bin
+from speechrnn.metrics.calibration import calibration_error as calibration_error
+from speechrnn.metrics.calibration import reliability as reliability
+from speechrnn.metrics.intervals import Interval, bounds
+
+AAMI = ("N", "S", "V", "F")
+"""Classes of heartbeats that the AAMI's table scores; beats whose true class is Q are not."""
+
+CINC2017 = ("N", "A", "O")
+"""Rhythms whose F1 the PhysioNet/CinC Challenge 2017 averages; `~` (noisy) records count as errors of these alone."""
+
+_DRAWS_AT_ONCE = 1 << 21
+
+
+class ClassScore(NamedTuple):
+    """How well one class is recognised."""
+
+    name: str
+    support: int
+    """True members of the class."""
+    predicted: int
+    """Taken for members of it."""
+    sensitivity: float
+    """Share of its members that are recognised (recall); NaN without members."""
+    predictive_value: float
+    """Share right of those taken for it (+P, precision); NaN where nothing was."""
+    f1: float
+    auroc: float = math.nan
+    """Area under the ROC curve against all other classes; NaN without members or without others."""
+
+
+def confusion_matrix(truth: Any, predicted: Any, classes: int) -> np.ndarray:
+    """Counts of every pair of true and predicted class, int64 `(classes, classes)`.
+
+    Args:
+        truth: Indices of the true classes; what is negative has no known class and is left out.
+        predicted: Indices of the predicted ones.
+        classes: How many there are.
+
+    Raises:
+        ValueError: The shapes differ, or an index is out of range.
+
+    Example:
+    >>> confusion_matrix([0, 0, 1, -1], [0, 1, 1, 0], 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    truth, predicted = np.asarray(truth, np.int64).ravel(), np.asarray(predicted, np.int64).ravel()
+    if truth.shape != predicted.shape:
+        raise ValueError(f"There must be one prediction for each truth. Received: {predicted.size} for {truth.size}.")
+    known = truth >= 0
+    truth, predicted = truth[known], predicted[known]
+    if len(truth) and not (truth.max() < classes and 0 <= predicted.min() <= predicted.max() < classes):
+        raise ValueError(
+            f"Classes must lie in 0 to {classes - 1}. "
+            f"Received: truth to {truth.max()}, predictions from {predicted.min()} to {predicted.max()}."
+        )
+    return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def presence_matrices(truth: Any, predicted: Any) -> np.ndarray:
+    """Where several classes can be true at once: a confusion matrix of absence and presence for each class.
+
+    Args:
+        truth: Bool or 0 and 1, `(rows, classes)`: which classes are there.
+        predicted: The same of what was predicted.
+
+    Returns:
+        int64 `(classes, 2, 2)`.
+
+    Example:
+    >>> presence_matrices([[1, 0], [1, 1]], [[1, 0], [0, 1]]).tolist()
+    [[[0, 0], [1, 1]], [[1, 0], [0, 1]]]
+    """
+    truth, predicted = np.asarray(truth, int), np.asarray(predicted, int)
+    counts = np.zeros((truth.shape[-1], 2, 2), np.int64)
+    np.add.at(counts, (np.arange(truth.shape[-1]), truth, predicted), 1)
+    return counts
+
+
+def accuracy(matrix: np.ndarray) -> Any:
+    """Share of all that is right."""
+    return _ratio(_diagonal(matrix).sum(-1), np.sum(matrix, (-2, -1)))
+
+
+def sensitivity(matrix: np.ndarray) -> np.ndarray:
+    """Share of each class's members that are recognised: float64 `(..., classes)`."""
+    return _ratio(_diagonal(matrix), np.sum(matrix, -1))
+
+
+def predictive_value(matrix: np.ndarray) -> np.ndarray:
+    """Share right of what was taken for each class: float64 `(..., classes)`."""
+    return _ratio(_diagonal(matrix), np.sum(matrix, -2))
+
+
+def f1(matrix: np.ndarray) -> np.ndarray:
+    """Harmonic mean of the two: float64 `(..., classes)`; NaN for a class neither there nor predicted."""
+    return _ratio(2 * _diagonal(matrix), np.sum(matrix, -1) + np.sum(matrix, -2))
+
+
+def balanced_accuracy(matrix: np.ndarray) -> Any:
+    """Mean sensitivity of the classes that have members."""
+    return _mean(sensitivity(matrix))
+
+
+def macro_f1(matrix: np.ndarray) -> Any:
+    """Mean F1 of the classes that are there or were predicted."""
+    return _mean(f1(matrix))
+
+
+def summary(counts: np.ndarray, *, several: bool = False) -> dict[str, Any]:
+    """Accuracy and macro-F1, by name.
+
+    Args:
+        counts: A confusion matrix; `presence_matrices` where several classes can be true at once, which gives the
+            accuracy of rows and classes, and the mean F1 of presence.
+        several: Whether it is these.
+    """
+    if several:
+        return {"accuracy": accuracy(np.sum(counts, -3)), "macro_f1": _mean(f1(counts)[..., 1])}
+    return {"accuracy": accuracy(counts), "macro_f1": macro_f1(counts)}
+
+
+def cohen_kappa(matrix: np.ndarray) -> Any:
+    """Agreement beyond that of chance (Cohen 1960); 0 where chance would always agree too."""
+    matrix = np.asarray(matrix, np.float64)
+    total = matrix.sum((-2, -1))
+    chance = _ratio((matrix.sum(-1) * matrix.sum(-2)).sum(-1), np.square(total))
+    gain = accuracy(matrix) - chance
+    return np.where(chance == 1, 0.0, _ratio(gain, 1 - chance))[()]
+
+
+def class_scores(
+    matrix: np.ndarray, classes: Sequence[str], areas: Sequence[float] | None = None
+) -> tuple[ClassScore, ...]:
+    """One matrix, class by class.
+
+    Args:
+        matrix: `(classes, classes)`.
+        classes: Their names.
+        areas: Area under the ROC curve of each, from `auroc`.
+    """
+    areas = [math.nan] * len(classes) if areas is None else areas
+    support, predicted = np.sum(matrix, -1), np.sum(matrix, -2)
+    columns = zip(
+        classes, support, predicted, sensitivity(matrix), predictive_value(matrix), f1(matrix), areas, strict=True
+    )
+    return tuple(
+        ClassScore(name, int(a), int(b), float(c), float(d), float(e), float(g)) for name, a, b, c, d, e, g in columns
+    )
+
+
+def auroc(scores: Any, positive: Any) -> float:
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties counted half.
+
+    By the ranks' sum (Hanley and McNeil 1982). NaN unless there are both positives and negatives.
+
+    Example:
+    >>> auroc([0.9, 0.4, 0.4, 0.1], [True, True, False, False])
+    0.875
+    """
+    scores, positive = np.asarray(scores, np.float64).ravel(), np.asarray(positive, bool).ravel()
+    if scores.shape != positive.shape:
+        raise ValueError(f"There must be one score for each example. Received: {scores.size} for {positive.size}.")
+    members = int(positive.sum())
+    others = len(positive) - members
+    if not members or not others:
+        return math.nan
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    ranks = (last - (count - 1) / 2)[place]
+    return float((ranks[positive].sum() - members * (members + 1) / 2) / (members * others))
+
+
+def aami_table(matrix: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Sensitivity and positive predictive value of `AAMI`'s classes as the AAMI's recommendation counts (EC57).
+
+    Beats whose true class is not one of the four are left out, and fusion beats taken for ventricular ones are no false
+    positives of V (de Chazal et al. 2004). A beat taken for none of the four is a miss.
+
+    Args:
+        matrix: `(..., classes, classes)`.
+        classes: Names of its classes; N, S, V and F must be among them.
+
+    Returns:
+        Two float64 `(..., 4)`.
+    """
+    four = _aami(matrix, classes)
+    right, wrong = _diagonal(four[..., :4]), four[..., :4].sum(-2)
+    forgiven = np.zeros_like(wrong)
+    forgiven[..., 2] = four[..., 3, 2]
+    return _ratio(right, four.sum(-1)), _ratio(right, wrong - forgiven)
+
+
+def j_kappa(matrix: np.ndarray, classes: Sequence[str] = AAMI) -> Any:
+    """The index of Mar et al. (2011) for heartbeats: half of Cohen's kappa, and an eighth of j.
+
+    j is the sum of sensitivity and positive predictive value of S and of V, from `aami_table`; what is NaN of it counts
+    as 0, since a class that is never predicted is never right.
+    """
+    four = _aami(matrix, classes)
+    square = np.concatenate([four, np.zeros_like(four[..., :1, :])], -2)  # what is taken for none of the four: column 5
+    scores = np.stack(aami_table(matrix, classes))[..., 1:3]
+    return (0.5 * cohen_kappa(square) + 0.125 * np.nan_to_num(scores).sum((0, -1)))[()]
+
+
+def cinc2017_f1(matrix: np.ndarray, classes: Sequence[str]) -> Any:
+    """Mean F1 of normal, atrial fibrillation and other rhythms, as the CinC Challenge 2017 ranked (Clifford 2017)."""
+    return f1(matrix)[..., _places(classes, CINC2017, "cinc2017")].mean(-1)
+
+
+def scheme_scores(scheme: str | None, matrix: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """What a field counts besides, by name: "aami" for heartbeats, "cinc2017" for rhythms; nothing for None.
+
+    Raises:
+        ValueError: There is no such scheme, or the classes lack one that it scores.
+    """
+    if scheme is None:
+        return {}
+    if scheme == "cinc2017":
+        each = f1(matrix)[..., _places(classes, CINC2017, scheme)]
+        return {"cinc2017_f1": each.mean(-1)[()], **{f"f1_{n}": each[..., i][()] for i, n in enumerate(CINC2017)}}
+    if scheme == "aami":
+        found, right = aami_table(matrix, classes)
+        both = {
+            f"{what}_{name}": values[..., i][()]
+            for i, name in ((1, "S"), (2, "V"))
+            for what, values in (("sensitivity", found), ("predictive_value", right))
+        }
+        return {"j_kappa": j_kappa(matrix, classes), **both}
+    raise ValueError(f'`scheme` must be "aami", "cinc2017" or None. Received: {scheme!r}.')
+
+
+def bootstrap(
+    tallies: np.ndarray,
+    statistics: Callable[[np.ndarray], Mapping[str, Any]],
+    *,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Percentile bootstrap intervals of figures that come from summed counts.
+
+    Args:
+        tallies: `(units, ...)`, such as the confusion matrix of each subject; units are drawn with replacement.
+        statistics: Of summed counts `(draws, ...)`: figures `(draws,)` by name.
+        level: Share of the replications between the bounds.
+        resamples: Number of replications.
+        seed: Of the draws; the same seed gives the same intervals.
+
+    Returns:
+        Lower and upper bound by name; NaN where the figure was never a number.
+    """
+    tallies = np.asarray(tallies, np.float64)
+    units, shape = len(tallies), tallies.shape[1:]
+    if not units:
+        return dict.fromkeys(statistics(np.zeros((1, *shape))), (math.nan, math.nan))
+    draw, rows = np.random.default_rng(seed), max(1, _DRAWS_AT_ONCE // units)
+    found: dict[str, list[np.ndarray]] = {}
+    for start in range(0, resamples, rows):
+        times = draw.multinomial(units, np.full(units, 1 / units), size=min(rows, resamples - start))
+        sums = (times.astype(np.float64) @ tallies.reshape(units, -1)).reshape(-1, *shape)
+        for name, values in statistics(sums).items():
+            found.setdefault(name, []).append(np.atleast_1d(values))
+    return {name: bounds(np.concatenate(values), level) for name, values in found.items()}
+
+
+def _aami(matrix: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Rows N, S, V, F; columns N, S, V, F and all others: float64 `(..., 4, 5)`."""
+    places = _places(classes, AAMI, "aami")
+    rows = np.asarray(matrix, np.float64)[..., places, :]
+    others = np.delete(rows, places, -1).sum(-1, keepdims=True)
+    return np.concatenate([rows[..., places], others], -1)
+
+
+def _places(classes: Sequence[str], wanted: Sequence[str], scheme: str) -> list[int]:
+    missing = [name for name in wanted if name not in classes]
+    if missing:
+        raise ValueError(
+            f"The scheme {scheme!r} scores the classes {', '.join(wanted)}. Received: {', '.join(map(str, classes))}, "
+            f"without {', '.join(missing)}."
+        )
+    return [list(classes).index(name) for name in wanted]
+
+
+def _diagonal(matrix: np.ndarray) -> np.ndarray:
+    return np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+
+
+def _ratio(above: Any, below: Any) -> Any:
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)[()]
+
+
+def _mean(values: np.ndarray) -> Any:
+    """Mean over the last axis of what is a number."""
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0).sum(-1), known.sum(-1))

@@ -1,0 +1,1 @@
+"""Models: what all kinds have in common, and the one way to load them."""

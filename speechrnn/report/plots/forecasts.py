@@ -1,0 +1,81 @@
+"""Forecasts: what was, what was said would come, and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from speechrnn.models.protocols import nearest_half
+from speechrnn.report.plots.style import DARK, bare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_forecast(
+    past: np.ndarray,
+    forecast: np.ndarray,
+    truth: np.ndarray | None = None,
+    *,
+    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    channels: Sequence[str] = (),
+    period: float = 1.0,
+    unit: str = "samples",
+    width: float = 8.0,
+    height: float = 2.2,
+) -> Figure:
+    """A forecast behind what it was made from, an axis for each channel.
+
+    Args:
+        past: float `(samples, channels)`: what was.
+        forecast: float `(horizon, channels, quantiles)`, as `Forecaster.forecast` gives it for one series.
+        truth: float `(up to horizon, channels)`: what came, where it is known.
+        quantiles: What the forecast's last axis holds.
+        channels: Names of the channels.
+        period: From one sample to the next, in `unit`.
+        unit: Of time.
+        width: Of the figure, in inches.
+        height: Of each axis, in inches.
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+    """
+    from matplotlib.figure import Figure
+
+    past, forecast = np.asarray(past), np.asarray(forecast)
+    count = past.shape[-1]
+    if past.ndim != 2 or forecast.ndim != 3 or forecast.shape[1:] != (count, len(quantiles)):
+        raise ValueError(
+            "`past` must be (samples, channels) and `forecast` (horizon, channels, quantiles) of the same channels and "
+            f"as many quantiles as are named. Received: {past.shape}, {forecast.shape} and {len(quantiles)} quantiles."
+        )
+    figure = Figure(figsize=(width, 0.6 + height * count), layout="constrained")
+    every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    before, ahead = period * np.arange(1 - len(past), 1), period * np.arange(1, len(forecast) + 1)
+    middle = nearest_half(quantiles)
+    for index, axes in enumerate(every):
+        axes.plot(before, past[:, index], color="#555555", lw=1, label="what was")
+        axes.axvline(0, color="#bbbbbb", lw=1)
+        for low, high in zip(range(len(quantiles)), reversed(range(len(quantiles))), strict=True):
+            if low < high:
+                share = quantiles[high] - quantiles[low]
+                label = f"{share:.0%} of what comes" if index == 0 else None
+                axes.fill_between(
+                    ahead,
+                    forecast[:, index, low],
+                    forecast[:, index, high],
+                    color=DARK[0],
+                    alpha=0.22,
+                    lw=0,
+                    label=label,
+                )
+        axes.plot(ahead, forecast[:, index, middle], color=DARK[0], lw=1.6, label="forecast")
+        if truth is not None:
+            axes.plot(ahead[: len(truth)], np.asarray(truth)[:, index], color=DARK[1], lw=1, label="what came")
+        axes.set_ylabel(channels[index] if channels else f"channel {index}")
+        bare(axes)
+    every[-1].set_xlabel(f"{unit} from now")
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,1 @@
+"""Tasks: one folder for each kind of model."""

@@ -1,0 +1,256 @@
+"""Records to classes: one class each, several at once, or a class for each frame; no file stops the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechrnn import signals
+from speechrnn.data.examples import read_example, read_whole
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Fault, Faults, kind_of
+from speechrnn.models.protocols import what_is
+
+if TYPE_CHECKING:
+    from speechrnn.models.protocols import Classifier
+
+Source = str | os.PathLike[str] | Example
+"""A file of a signal or of audio, or an example of a manifest."""
+
+_BATCHES_AT_ONCE = 8
+"""Batches that are read at once and sorted by length."""
+
+_LIKELY = 0.5
+"""From this probability on a class is said to be there, where several can be."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of frames with one class."""
+
+    label: str
+    start: float
+    """Seconds from the start of the record."""
+    end: float
+    probability: float
+    """Mean over its frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """What a classifier says of one record."""
+
+    path: str
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    """float32 `(classes,)`, or `(frames, classes)`."""
+    task: str
+    """"single" (one class), "multi" (any number at once) or "frames" (one class a frame)."""
+    duration: float
+    """Seconds."""
+    frame_period: float
+    """Seconds between frames, where there are frames."""
+
+    @property
+    def label(self) -> str:
+        """The most probable class; of frames the one that most of them have."""
+        if self.task == "frames":
+            return self.classes[int(np.bincount(self.probabilities.argmax(-1)).argmax())]
+        return self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that are there: of several at once those more likely than not; otherwise `label` alone."""
+        if self.task != "multi":
+            return (self.label,)
+        return tuple(name for name, p in zip(self.classes, self.probabilities, strict=True) if p >= _LIKELY)
+
+    def segments(self) -> list[Segment]:
+        """Stretches of equal class, in order and without gaps; none unless there is a class a frame."""
+        if self.task != "frames":
+            return []
+        best = self.probabilities.argmax(-1)
+        starts = np.flatnonzero(np.diff(best, prepend=-1))
+        ends = [*starts[1:].tolist(), len(best)]
+        return [
+            Segment(
+                self.classes[best[start]],
+                start * self.frame_period,
+                self.duration if end == len(best) else end * self.frame_period,
+                float(self.probabilities[start:end, best[start]].mean()),
+            )
+            for start, end in zip(starts.tolist(), ends, strict=True)
+        ]
+
+    def to_dict(self, *, frames: bool = False) -> dict[str, Any]:
+        """As JSON can hold it.
+
+        Args:
+            frames: Add the probabilities of every frame.
+        """
+        found: dict[str, Any] = {"path": self.path, "duration": self.duration}
+        if self.task == "frames":
+            found["segments"] = [vars(segment) for segment in self.segments()]
+            if frames:
+                found |= {"frame_period": self.frame_period, "classes": list(self.classes)}
+                found["probabilities"] = np.round(self.probabilities.astype(float), 4).tolist()
+            return found
+        found |= {"labels": list(self.labels)} if self.task == "multi" else {"label": self.label}
+        return found | {
+            "probabilities": {n: round(float(p), 6) for n, p in zip(self.classes, self.probabilities, strict=True)}
+        }
+
+
+def classify(
+    model: Classifier | str | os.PathLike[str],
+    paths: Iterable[Source],
+    *,
+    batch_size: int = 32,
+    rate: float | None = None,
+    row: int | None = None,
+    faults: Faults | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[Classification]:
+    """Classify records, lazily and in the order given.
+
+    Args:
+        model: A classifier, or the path of one.
+        paths: Files of signals or audio, or examples of a manifest.
+        batch_size: Records classified at once; those of about one length are put together.
+        rate: Samples per second of files that do not say their own.
+        row: Which record of files that hold many.
+        faults: Where records that cannot be read are recorded, and passed over; without it the first one raises.
+        progress: Called with the path of each record once it is done.
+
+    Raises:
+        ValueError: A record cannot be read and `faults` is not given; see `speechrnn.signals.read`.
+    """
+    outcomes = classified(loaded(model), paths, batch_size=batch_size, rate=rate, row=row, progress=progress)
+    for outcome in outcomes:
+        if isinstance(outcome, Classification):
+            yield outcome
+        elif faults is None:
+            raise ValueError(str(outcome))
+        else:
+            faults.add(outcome.where, outcome.kind, outcome.message)
+
+
+def classified(
+    model: Classifier,
+    sources: Iterable[Source],
+    *,
+    batch_size: int = 32,
+    rate: float | None = None,
+    row: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[Classification | Fault]:
+    """As `classify`, with exactly one outcome for each source: its classification, or why there is none."""
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}.")
+    left = iter(sources)
+    while window := list(islice(left, batch_size * _BATCHES_AT_ONCE)):
+        read = [_read(model, source, rate, row) for source in window]
+        outcomes: list[Classification | Fault] = [r if isinstance(r, Fault) else _EMPTY for r in read]
+        given = [(index, r) for index, r in enumerate(read) if not isinstance(r, Fault)]
+        given.sort(key=lambda entry: -len(entry[1]))
+        for start in range(0, len(given), batch_size):
+            batch = given[start : start + batch_size]
+            answers = _answers(model, [signal for _, signal in batch])
+            for (index, signal), answer in zip(batch, answers, strict=True):
+                outcomes[index] = _outcome(model, path_of(window[index]), len(signal), answer)
+        for source, outcome in zip(window, outcomes, strict=True):
+            if progress:
+                progress(path_of(source))
+            yield outcome
+
+
+_EMPTY = Fault("", "", "")
+
+
+def loaded(model: Any, path: str | os.PathLike[str] | None = None) -> Classifier:
+    """A classifier as it is, or read from its path.
+
+    Args:
+        model: A model, or the path of one.
+        path: Where the model comes from, for the error.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no classifier.
+    """
+    if isinstance(model, str | os.PathLike):
+        from speechrnn.models.loading import load_any
+
+        model, path = load_any(model), model
+    if not is_classifier(model):
+        name = "The model" if path is None else os.fspath(path)
+        raise ValueError(f"{name}: must be a classifier. Received: {what_is(model)}.")
+    return model
+
+
+def is_classifier(model: Any) -> bool:
+    """Whether a model gives classes, and not texts."""
+    return hasattr(model, "probabilities")
+
+
+def task_of(model: Classifier) -> str:
+    """What a classifier answers: "single", "multi" or "frames"."""
+    return getattr(model, "task", None) or ("frames" if model.per_frame else "single")
+
+
+def path_of(source: Source) -> str:
+    """The file of a source."""
+    return source.path if isinstance(source, Example) else os.fspath(source)
+
+
+def read_signal(model: Classifier, source: Source, *, rate: float | None = None, row: int | None = None) -> np.ndarray:
+    """What a model needs of a source, at its rate: float32 `(samples,)` of audio, or `(samples, channels)`.
+
+    The channels are those that the example names, or else those that the model's card names, or else the first ones.
+
+    Raises:
+        OSError, ValueError: It cannot be read, or lacks a channel.
+    """
+    if model.channels is None:
+        return read_whole(source, int(model.sample_rate))
+    if isinstance(source, Example):
+        return read_example(source, channels=model.channels, sample_rate=model.sample_rate)[0]
+    named = getattr(model, "card", {}).get("channels")
+    wanted = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
+    return signals.read(source, channels=wanted, sample_rate=model.sample_rate, rate=rate, row=row)[0]
+
+
+def _read(model: Classifier, source: Source, rate: float | None, row: int | None) -> np.ndarray | Fault:
+    path = path_of(source)
+    try:
+        signal = read_signal(model, source, rate=rate, row=row)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        return Fault(path, kind_of(error), str(error))
+    if not len(signal):
+        return Fault(path, "empty", f"{path}: has no samples. Leave it out, or record it again.")
+    return signal
+
+
+def _answers(model: Classifier, batch: Sequence[np.ndarray]) -> Sequence[np.ndarray | ValueError]:
+    """Probabilities of each signal; where the model refuses the batch, each alone, so that the others have theirs."""
+    try:
+        return model.probabilities(batch)
+    except ValueError as error:
+        return [error] if len(batch) == 1 else [_answers(model, [signal])[0] for signal in batch]
+
+
+def _outcome(model: Classifier, path: str, samples: int, answer: np.ndarray | ValueError) -> Classification | Fault:
+    if isinstance(answer, ValueError):
+        return Fault(path, kind_of(answer), f"{path}: {answer}")
+    duration = samples / model.sample_rate
+    if not answer.size:
+        message = f"{path}: {samples} samples ({duration:.4f} s) are less than one frame of the model. Record more."
+        return Fault(path, "shorter than one frame", message)
+    if not np.isfinite(answer).all():
+        return Fault(path, "without an answer", f"{path}: the model gave no usable output: some of it is no number.")
+    return Classification(path, tuple(model.classes), answer, task_of(model), duration, model.frame_period)

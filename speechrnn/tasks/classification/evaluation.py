@@ -1,0 +1,73 @@
+"""A classifier against a manifest."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from speechrnn import metrics
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Fault, Faults
+from speechrnn.pipeline.selection import Framing
+from speechrnn.pipeline.targets import targets_of
+from speechrnn.tasks.classification.classify import Classification, classified, loaded, task_of
+from speechrnn.tasks.classification.report import ClassificationReport, Classified, classification_report
+
+if TYPE_CHECKING:
+    from speechrnn.models.protocols import Classifier
+
+
+def evaluate_classifier(
+    model: Classifier | str | os.PathLike[str],
+    examples: Iterable[Example],
+    *,
+    scheme: str | None = None,
+    batch_size: int = 32,
+    faults: Faults | None = None,
+    progress: Callable[[str], None] | None = None,
+    seed: int = 0,
+) -> ClassificationReport:
+    """Classify examples and compare with their labels.
+
+    An example without a label that the model knows, or whose signal cannot be read, is left out of the figures and
+    listed in the report's `faults`.
+
+    Args:
+        model: A classifier, or the path of one.
+        examples: From a manifest: with `label`, for a class a frame `labels`, for several at once `extra["tags"]`.
+        scheme: What to score besides: "aami" for heartbeats, "cinc2017" for rhythms; the model's card by default.
+        batch_size: Records classified at once.
+        faults: Where faults found before this call are, if any; new ones are added.
+        progress: Called with the path of each example once it is done.
+        seed: Of the bootstrap.
+    """
+    faults, model = Faults() if faults is None else faults, loaded(model)
+    given, task = list(examples), task_of(model)
+    scheme = scheme or getattr(model, "card", {}).get("scheme")
+    metrics.scheme_scores(scheme, np.eye(len(model.classes)), model.classes)  # does it fit? Before the work begins
+    targets, scored = targets_of(task, None, model.classes, given), []
+    started = time.perf_counter()
+    outcomes = classified(model, given, batch_size=batch_size, progress=progress)
+    for example, outcome in zip(given, outcomes, strict=True):
+        if isinstance(outcome, Fault):
+            faults.add(outcome.where, outcome.kind, outcome.message)
+            continue
+        truth, fault = targets.of(example, round(outcome.duration * model.sample_rate), _framing(model, outcome))
+        if truth is None or fault is not None:
+            faults.add(example.path, *(fault or ("without labels", f"{example.path}: has no class.")))
+        else:
+            scored.append(Classified(example.id, truth, outcome.probabilities, example.subject, outcome.duration))
+    elapsed = time.perf_counter() - started
+    return classification_report(
+        scored, model.classes, task=task, scheme=scheme, faults=tuple(faults), elapsed=elapsed, seed=seed
+    )
+
+
+def _framing(model: Classifier, outcome: Classification) -> Framing:
+    """How frames of an answer stand in time; each is taken to span from its start to the next one's."""
+    frames, hop = len(outcome.probabilities), max(1, round(model.frame_period * model.sample_rate))
+    return Framing(model.sample_rate, lambda length: frames, window=hop, hop=hop)

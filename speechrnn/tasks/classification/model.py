@@ -1,0 +1,164 @@
+"""SequenceClassifier: features, network and class names in one `.keras` file."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.losses import ClassLoss
+from speechrnn.models import bundle
+from speechrnn.models.protocols import Classifier, check_signals
+
+__all__ = ["Accuracy", "Classifier", "SequenceClassifier", "load"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class SequenceClassifier(bundle.Bundle):
+    """Features, network and class names: a signal goes in, logits over the classes come out.
+
+    Written by plain `model.save("name.keras")`, read by `speechrnn.tasks.classification.model.load` or
+    `keras.saving.load_model`. It can be compiled and fitted like any Keras model on batches of
+    `speechrnn.pipeline.batches`.
+
+    Args:
+        features: A layer of `speechrnn.features`; its `channels` say what signals are.
+        network: Model from `[features (batch, frames, features), frames (batch,)]` to logits, as
+            `speechrnn.networks.recurrent_classifier` makes it.
+        classes: Names of the classes; the network's outputs must be as many.
+        task: "single" (one class a signal), "multi" (any number of them at once) or "frames" (one class a frame); None
+            takes "frames" for a network without pooling and "single" for one with.
+        card: Anything to know about the model (training data, licence, scores), as JSON can hold it.
+
+    Call arguments:
+        inputs: `{"signal": float32 (batch, samples[, channels]), "length": int32 (batch,)}`, or features computed by
+            the same layer beforehand: `{"features": float32 (batch, frames, features), "frames": int32 (batch,)}`.
+
+    Returns:
+        float32 `(batch, classes)` or, for "frames", `(batch, ceil(frames / stride), classes)`, unnormalised.
+
+    Raises:
+        ValueError: Features, network, classes and task do not fit each other.
+    """
+
+    def __init__(
+        self,
+        features: keras.Layer,
+        network: keras.Model,
+        classes: Sequence[str],
+        *,
+        task: Literal["single", "multi", "frames"] | None = None,
+        card: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        names = tuple(map(str, classes))
+        if len(set(names)) < max(2, len(names)):
+            raise ValueError(f"There must be two or more classes, each with a name of its own. Received: {names}.")
+        super().__init__(features, network, card, outputs=len(names), outputs_are="one for each class", **kwargs)
+        per_frame = len(network.output_shape) == 3
+        task = task or ("frames" if per_frame else "single")
+        if task not in ("single", "multi", "frames") or (task == "frames") != per_frame:
+            raise ValueError(
+                '`task` must be "frames" for a network with an output for each frame, and "single" or "multi" for '
+                f"one with an output for the whole. Received: {task!r} with outputs {network.output_shape}."
+            )
+        self.classes, self.task = names, task
+        self._class_loss, self._accuracy = ClassLoss(multi=task == "multi"), Accuracy(multi=task == "multi")
+
+    @property
+    def per_frame(self) -> bool:
+        """Whether there is an answer for each frame, and not one for the whole signal."""
+        return self.task == "frames"
+
+    def bare(self) -> "SequenceClassifier":
+        """See `Bundle.bare`."""
+        return SequenceClassifier(
+            self.features, self.network, self.classes, task=self.task, card=self.card, name=self.name
+        )
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Cross entropy, and the losses the layers add; `compile(loss=ClassLoss(...))` gives it options."""
+        loss = (self.loss if isinstance(self.loss, ClassLoss) else self._class_loss)(y, y_pred, sample_weight)
+        for extra in self.losses:
+            loss += extra
+        return loss
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Accuracy, beside the loss."""
+        self._accuracy.update_state(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    def probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Probabilities of the classes for a batch of signals at `sample_rate`.
+
+        Args:
+            signals: float32 `(samples,)` each, or `(samples, channels)` where the features have channels.
+
+        Returns:
+            For each signal float32 `(classes,)`; per frame `(ceil(frame_count / stride), classes)`. They add up to 1
+            unless several classes can be true at once.
+
+        Raises:
+            ValueError: A signal has another number of channels, or it is too short for an answer.
+        """
+        check_signals(signals, self.channels, None if self.per_frame else self.features.window)
+        if not any(self.features.frame_count(len(signal)) for signal in signals):
+            return [np.zeros((0, len(self.classes)), "float32") for _ in signals]
+        outputs, frames = self._outputs(signals)
+        found = (tf.sigmoid if self.task == "multi" else tf.nn.softmax)(outputs).numpy()
+        return [row[: -(-n // self.stride)] if self.per_frame else row for row, n in zip(found, frames, strict=True)]
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the version of this layout."""
+        return {**self._parts(), "classes": list(self.classes), "task": self.task}
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class Accuracy(keras.metrics.Metric):
+    """Share of rows, or of frames that have a class, that are right; of rows and classes where several can be true."""
+
+    def __init__(self, multi: bool = False, name: str = "accuracy", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.multi = multi
+        self.right = self.add_weight(name="right", initializer="zeros")
+        self.total = self.add_weight(name="total", initializer="zeros")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch; targets and logits as `speechrnn.losses.ClassLoss` takes them."""
+        y_true = tf.convert_to_tensor(y_true)
+        if self.multi:
+            hits, known = (y_true > 0.5) == (y_pred > 0), tf.ones_like(y_pred, tf.bool)
+        else:
+            truth = tf.argmax(y_true, -1, tf.int32) if y_true.dtype.is_floating else tf.cast(y_true, tf.int32)
+            hits, known = truth == tf.argmax(y_pred, -1, tf.int32), truth >= 0
+        weight = tf.cast(known, tf.float32)
+        if sample_weight is not None:
+            row = tf.cast(sample_weight, tf.float32)
+            weight *= tf.reshape(row, [-1] + [1] * (weight.shape.rank - 1))
+        self.right.assign_add(tf.reduce_sum(weight * tf.cast(hits, tf.float32)))
+        self.total.assign_add(tf.reduce_sum(weight))
+
+    def result(self) -> Any:
+        """float32 scalar; 0 while there was nothing."""
+        return tf.math.divide_no_nan(tf.convert_to_tensor(self.right), tf.convert_to_tensor(self.total))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "multi": self.multi}
+
+
+def load(path: str | os.PathLike[str]) -> SequenceClassifier:
+    """Read a classifier from its `.keras` file, in Keras's safe mode: no code in the file is run.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not whole, or another program's, or holds another kind of model.
+    """
+    model = bundle.read(path)
+    if not isinstance(model, SequenceClassifier):
+        raise ValueError(f"{os.fspath(path)}: must hold a SequenceClassifier. Received: a {type(model).__name__}.")
+    return model

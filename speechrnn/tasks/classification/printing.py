@@ -1,0 +1,82 @@
+"""A report of a classifier as tables for people."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from speechrnn import metrics
+from speechrnn.tasks.classification.report import ClassificationReport
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_MOST_COLUMNS = 12
+"""Classes up to which a confusion matrix is printed."""
+
+
+def print_report(report: ClassificationReport, console: Console | None = None, *, per_subject: bool = False) -> None:
+    """Print a report as tables; to standard output unless a console is given."""
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    console.print(str(report), style="bold", markup=False, soft_wrap=True)
+    if not report.records:
+        return
+    console.print(f"Calibration error {100 * report.calibration_error:.1f} %.", markup=False)
+    if report.folds:
+        each = " ".join(_percent(fold["accuracy"]) for fold in report.folds)
+        console.print(f"Accuracy of each fold, in %: {each}", markup=False, soft_wrap=True)
+    console.print(_class_table(report))
+    if report.scheme == "aami":
+        found, right = metrics.aami_table(report.matrix, report.classes)
+        rows = zip(metrics.AAMI, found, right, strict=True)
+        console.print(
+            "AAMI: " + ", ".join(f"{name} Se {_percent(se)} +P {_percent(p)}" for name, se, p in rows),
+            markup=False,
+            soft_wrap=True,
+        )
+    if report.task != "multi" and len(report.classes) <= _MOST_COLUMNS:
+        console.print(_confusion_table(report))
+    elif confusions := report.confusions():
+        said = ", ".join(f"{truth} > {taken} ({times})" for truth, taken, times in confusions)
+        console.print(f"Confusions: {said}", markup=False, soft_wrap=True)
+    if per_subject and report.subjects:
+        console.print(_subject_table(report))
+
+
+def _class_table(report: ClassificationReport) -> Any:
+    from rich.table import Table
+
+    table = Table("Class", box=None)
+    for heading in ("True", "Predicted", "Sensitivity %", "+P %", "F1 %", "AUROC %"):
+        table.add_column(heading, justify="right")
+    for score in report.scores:
+        shares = (score.sensitivity, score.predictive_value, score.f1, score.auroc)
+        table.add_row(score.name, f"{score.support:,}", f"{score.predicted:,}", *map(_percent, shares))
+    return table
+
+
+def _confusion_table(report: ClassificationReport) -> Any:
+    from rich.table import Table
+
+    table = Table("True \\ predicted", box=None)
+    for name in report.classes:
+        table.add_column(name, justify="right")
+    for name, row in zip(report.classes, report.matrix, strict=True):
+        table.add_row(name, *(f"{count:,}" for count in row))
+    return table
+
+
+def _subject_table(report: ClassificationReport) -> Any:
+    from rich.table import Table
+
+    table = Table("Subject", box=None)
+    table.add_column("Accuracy %", justify="right")
+    for name, value in sorted(report.subjects.items(), key=lambda item: item[1]):
+        table.add_row(name, _percent(value))
+    return table
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}" if math.isfinite(value) else "-"

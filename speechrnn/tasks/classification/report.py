@@ -1,0 +1,295 @@
+"""What a classifier's answers amount to: figures with intervals by subject, class by class, and what a field counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from speechrnn import metrics
+from speechrnn.faults import Fault
+from speechrnn.metrics import ClassScore, Interval
+from speechrnn.metrics.intervals import finite
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "exact_match": "all labels right",
+    "j_kappa": "j-kappa",
+    "cinc2017_f1": "F1 of N, A and O",
+}
+"""Figures that are printed, the first ones first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """One record that was scored."""
+
+    id: str
+    truth: np.ndarray
+    """int32 `()`; `(frames,)` with -1 where there is no class; or `(classes,)`, 1 where several can be true."""
+    probabilities: np.ndarray
+    """float32 `(classes,)`, or `(frames, classes)`."""
+    subject: str | None = None
+    """The person, where known."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationReport:
+    """Errors of a classifier over a corpus; every figure comes from counts summed over the records."""
+
+    records: tuple[Classified, ...]
+    """What was scored, in the order given."""
+    classes: tuple[str, ...]
+    task: str
+    """"single", "multi" or "frames"."""
+    scheme: str | None
+    """What a field counts besides, see `speechrnn.metrics.scheme_scores`."""
+    matrix: np.ndarray
+    """int64 `(classes, classes)`, a row for each true class; where several can be true `(classes, 2, 2)`."""
+    scores: tuple[ClassScore, ...]
+    """Class by class."""
+    figures: dict[str, float]
+    """Accuracy, macro-F1 and so on, and those of the scheme, by name."""
+    intervals: dict[str, Interval]
+    """95 % bootstrap interval of each, records drawn with replacement."""
+    subject_intervals: dict[str, Interval] | None = None
+    """As `intervals`, with subjects drawn; None unless all subjects are known and there are two or more."""
+    subjects: dict[str, float] = field(default_factory=dict)
+    """Accuracy of each known subject."""
+    faults: tuple[Fault, ...] = ()
+    """What could not be scored; none of it is in the figures."""
+    elapsed: float = 0.0
+    """Wall time that classification took, in seconds."""
+    folds: tuple[dict[str, float], ...] = ()
+    """Figures of each fold, where these are the summed answers of several models; see `cross_validate`."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share that is right (0.9 is 90 %): of records, of frames, or of records and classes; NaN without any."""
+        return self.figures["accuracy"]
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes."""
+        return self.figures["macro_f1"]
+
+    @property
+    def decisions(self) -> int:
+        """How many there were: records, frames with a class, or records times classes."""
+        return int(self.matrix.sum())
+
+    @property
+    def seconds(self) -> float:
+        """Length of what was scored."""
+        return sum(record.seconds for record in self.records)
+
+    def interval(self, name: str) -> Interval:
+        """Interval of a figure: by subject where subjects are known, by record otherwise."""
+        return (self.subject_intervals or self.intervals).get(name, (math.nan, math.nan))
+
+    def reliability(self, bins: int = 10) -> list[metrics.Bin]:
+        """How often decisions of each confidence are right."""
+        return metrics.reliability(*self._confidences, bins=bins)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error over ten bins; NaN where nothing was scored."""
+        return metrics.calibration_error(*self._confidences)
+
+    @cached_property
+    def _confidences(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each decision's probability, and whether it is right; of several at once, whether the class is there."""
+        truth, probabilities = _stacked(self.records, len(self.classes), self.task)
+        if self.task == "multi":
+            return probabilities.ravel().clip(0, 1), truth.ravel() > 0
+        return probabilities.max(1, initial=0).clip(0, 1), probabilities.argmax(1) == truth
+
+    def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
+        """The most frequent `(true, predicted, times)` of differing classes; none where several can be true."""
+        if self.task == "multi":
+            return []
+        pairs = [
+            (self.classes[i], self.classes[j], int(n)) for (i, j), n in np.ndenumerate(self.matrix) if n and i != j
+        ]
+        return sorted(pairs, key=lambda pair: (-pair[2], pair))[:most]
+
+    def to_dict(self, *, records: bool = False) -> dict[str, Any]:
+        """The report as JSON can hold it; a figure that is not finite is None.
+
+        Args:
+            records: Add every record with its truth and its answer.
+        """
+        of = self.subject_intervals
+        report: dict[str, Any] = {
+            **{name: finite(value) for name, value in self.figures.items()},
+            "intervals": {name: list(map(finite, pair)) for name, pair in self.intervals.items()},
+            "intervals_by_subject": of and {name: list(map(finite, pair)) for name, pair in of.items()},
+            "calibration_error": finite(self.calibration_error),
+            "reliability": [{k: finite(v) for k, v in b._asdict().items()} for b in self.reliability()],
+            "task": self.task,
+            "scheme": self.scheme,
+            "classes": [{k: finite(v) for k, v in score._asdict().items()} for score in self.scores],
+            "confusion": self.matrix.tolist(),
+            "records": len(self.records),
+            "decisions": self.decisions,
+            "failed": len(self.faults),
+            "hours": self.seconds / 3600,
+            "subjects": {name: finite(value) for name, value in self.subjects.items()},
+            "folds": [{name: finite(value) for name, value in fold.items()} for fold in self.folds],
+            "faults": [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults],
+        }
+        if records:
+            report["details"] = [self._detail(record) for record in self.records]
+        return report
+
+    def _detail(self, record: Classified) -> dict[str, Any]:
+        matrix = _tally(record, len(self.classes), self.task)
+        detail = {"id": record.id, "subject": record.subject, "accuracy": finite(_accuracy(matrix))}
+        if self.task == "frames":
+            return detail
+        scores = {name: round(float(p), 6) for name, p in zip(self.classes, record.probabilities, strict=True)}
+        if self.task == "multi":
+            return detail | {"labels": [self.classes[i] for i in np.flatnonzero(record.truth)], "probabilities": scores}
+        best = int(record.probabilities.argmax())
+        return detail | {
+            "label": self.classes[int(record.truth)],
+            "predicted": self.classes[best],
+            "probabilities": scores,
+        }
+
+    def __str__(self) -> str:
+        if not self.records:
+            return f"No record was scored; {len(self.faults)} failed."
+        shown = [_with_interval(self, name) for name in reversed(_NAMES) if name in self.figures]
+        what = {"single": "", "multi": " and classes", "frames": f" ({self.decisions:,} frames)"}[self.task]
+        by = f"by {len(self.subjects)} subjects" if self.subject_intervals else "by record"
+        said = f"{'; '.join(shown)}: {len(self.records):,} records{what}, 95 % intervals {by}"
+        said = said[0].upper() + said[1:]
+        return said + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
+
+
+def classification_report(
+    records: Iterable[Classified],
+    classes: Sequence[str],
+    *,
+    task: str = "single",
+    scheme: str | None = None,
+    faults: Sequence[Fault] = (),
+    elapsed: float = 0.0,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> ClassificationReport:
+    """Sum scored records up; needs no model.
+
+    Args:
+        records: What was scored.
+        classes: Names of the classes.
+        task: "single" (one class a record), "multi" (any number of them at once) or "frames" (one class a frame).
+        scheme: "aami" adds j-kappa and the AAMI's table, "cinc2017" the mean F1 of that challenge.
+        faults: What could not be scored.
+        elapsed: Wall time that classification took, in seconds.
+        resamples: Bootstrap replications.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: The scheme does not fit the classes or the task.
+
+    Example:
+    >>> records = [Classified(str(i), np.int32(i % 2), np.array([0.8, 0.2], "float32")) for i in range(4)]
+    >>> report = classification_report(records, ("a", "b"))
+    >>> report.accuracy, report.confusions()
+    (0.5, [('b', 'a', 2)])
+    """
+    records, classes = tuple(records), tuple(classes)
+    if scheme is not None and task == "multi":
+        raise ValueError(f"The scheme {scheme!r} needs one class a record or frame. Received: several at once.")
+
+    def figures(sums: np.ndarray) -> dict[str, Any]:
+        return _figures(sums, classes, task, scheme)
+
+    shape = (len(classes), 2, 2) if task == "multi" else (len(classes),) * 2
+    tallies = np.array([_tally(record, len(classes), task) for record in records]).reshape(-1, *shape)
+    found = {name: float(value) for name, value in figures(tallies.sum(0)).items()}
+    if task == "multi":
+        found["exact_match"] = float(np.mean([_exact(r) for r in records])) if records else math.nan
+    subjects: dict[str, np.ndarray] = {}
+    for record, tally in zip(records, tallies, strict=True):
+        if record.subject is not None:
+            subjects[record.subject] = subjects.get(record.subject, 0) + tally
+    known = all(record.subject is not None for record in records) and len(subjects) > 1
+    return ClassificationReport(
+        records,
+        classes,
+        task,
+        scheme,
+        tallies.sum(0),
+        _class_scores(records, tallies.sum(0), classes, task),
+        found,
+        metrics.bootstrap(tallies, figures, resamples=resamples, seed=seed),
+        metrics.bootstrap(np.array([*subjects.values()]), figures, resamples=resamples, seed=seed) if known else None,
+        {name: _accuracy(tally) for name, tally in sorted(subjects.items())},
+        tuple(faults),
+        elapsed,
+    )
+
+
+def _tally(record: Classified, classes: int, task: str) -> np.ndarray:
+    """The record's confusion matrix; where several can be true, one of absence and presence for each class."""
+    if task != "multi":
+        return metrics.confusion_matrix(record.truth, record.probabilities.argmax(-1), classes)
+    return metrics.presence_matrices(record.truth > 0.5, record.probabilities >= 0.5)
+
+
+def _exact(record: Classified) -> bool:
+    return bool(((record.probabilities >= 0.5) == (record.truth > 0.5)).all())
+
+
+def _figures(sums: np.ndarray, classes: Sequence[str], task: str, scheme: str | None) -> dict[str, Any]:
+    """Figures of summed tallies, with any leading dimensions."""
+    if task == "multi":
+        return metrics.summary(sums, several=True)
+    balanced = {"balanced_accuracy": metrics.balanced_accuracy(sums)}
+    return metrics.summary(sums) | balanced | metrics.scheme_scores(scheme, sums, classes)
+
+
+def _accuracy(tally: np.ndarray) -> float:
+    return float(metrics.summary(tally, several=tally.ndim == 3)["accuracy"])
+
+
+def _stacked(records: Sequence[Classified], classes: int, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """All decisions: truths `(decisions[, classes])` that are known, and probabilities `(decisions, classes)`."""
+    shape = (-1, classes) if task == "multi" else (-1,)
+    truth = np.concatenate([np.reshape(r.truth, shape) for r in records] or [np.zeros((0, classes)[: len(shape)])])
+    scores = np.concatenate([np.reshape(r.probabilities, (-1, classes)) for r in records] or [np.zeros((0, classes))])
+    return (truth, scores) if task == "multi" else (truth[truth >= 0], scores[truth >= 0])
+
+
+def _class_scores(
+    records: Sequence[Classified], matrix: np.ndarray, classes: Sequence[str], task: str
+) -> tuple[ClassScore, ...]:
+    truth, scores = _stacked(records, len(classes), task)
+    if task != "multi":
+        areas = [metrics.auroc(scores[:, k], truth == k) for k in range(len(classes))]
+        return metrics.class_scores(matrix, classes, areas)
+    areas = [metrics.auroc(scores[:, k], truth[:, k] > 0) for k in range(len(classes))]
+    pairs = [
+        metrics.class_scores(two, ("", name), (math.nan, area))
+        for name, two, area in zip(classes, matrix, areas, strict=True)
+    ]
+    return tuple(pair[1] for pair in pairs)
+
+
+def _with_interval(report: ClassificationReport, name: str) -> str:
+    low, high = report.interval(name)
+    value = report.figures[name]
+    if name == "j_kappa":
+        return f"j-kappa {value:.3f} ({low:.3f} to {high:.3f})"
+    bounds = f" ({100 * low:.2f} to {100 * high:.2f})" if math.isfinite(low) else ""
+    return f"{_NAMES[name]} {100 * value:.2f} %{bounds}"

@@ -1,0 +1,70 @@
+"""A classifier run by ONNX Runtime: a signal goes in, probabilities come out, and no TensorFlow is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechrnn.models.protocols import check_signals
+from speechrnn.runtime.session import WholeSignals
+
+KIND = "classifier"
+
+
+class ClassifierSession(WholeSignals):
+    """A classifier that `speechrnn export` wrote, ready to run.
+
+    It stands wherever a `speechrnn.models.protocols.Classifier` is asked for. Loading it starts neither TensorFlow
+    nor Keras.
+
+    Args:
+        path: The `.onnx` file, or its bytes.
+        threads: Processor threads; None takes those that this process may run on, up to eight.
+        providers: ONNX Runtime's execution providers in order of preference; None takes the CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no classifier of ours, or damaged, or of another format version.
+    """
+
+    held = KIND
+    noun = "classifier"
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of a signal `(samples, channels)`; None for a mono signal `(samples,)`."""
+        return self.metadata["channels"]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return tuple(self.metadata["classes"])
+
+    @property
+    def task(self) -> str:
+        """Kind of answer: "single" (a class a signal), "multi" (any number at once) or "frames" (a class a frame)."""
+        return self.metadata["task"]
+
+    @property
+    def per_frame(self) -> bool:
+        """Whether there is an answer for each frame, and not one for the whole signal."""
+        return self.metadata["per_frame"]
+
+    def probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Probabilities of the classes for a batch of signals at `sample_rate`.
+
+        Args:
+            signals: float32 `(samples,)` each, or `(samples, channels)` where the model has channels.
+
+        Returns:
+            For each signal float32 `(classes,)`; per frame `(ceil(frame_count / stride), classes)`.
+
+        Raises:
+            ValueError: A signal has another number of channels, or it is too short for an answer.
+        """
+        check_signals(signals, self.channels, None if self.per_frame else self.metadata["window"])
+        if not self.feature_frames(max(map(len, signals), default=0)):
+            return [np.zeros((0, len(self.classes)), "float32") for _ in signals]
+        found, frames = self._run(["probabilities", "frames"], signals)
+        return [row[:count] if self.per_frame else row for row, count in zip(found, frames, strict=True)]

@@ -1,0 +1,276 @@
+"""What was not to be expected: how far a series strays from its forecast, how unlikely that is, and NAB's score."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechrnn.data.corpora.nab import learnt
+from speechrnn.faults import Fault
+from speechrnn.models.protocols import ForecastModel
+from speechrnn.tasks.forecasting.forecast import outcomes, read_record
+
+__all__ = [
+    "NAB_PROFILES",
+    "Anomaly",
+    "NabScore",
+    "anomaly_likelihood",
+    "find_anomalies",
+    "nab_score",
+    "stretches",
+    "surprise",
+]
+
+_LEAST_SPREAD = 0.01
+"""Of the training series' standard deviation: a forecast is taken to be no surer than that."""
+_LEAST_OF_USUAL = 0.5
+"""Of its mean spread until then: quantiles that meet by chance are no certainty."""
+_LEAST_DEVIATION = 0.05
+_LOG_OF_SURE = math.log(1e-10)
+
+NAB_PROFILES = {"standard": (1.0, 0.11, 1.0), "reward_low_fp": (1.0, 0.22, 1.0), "reward_low_fn": (1.0, 0.11, 2.0)}
+"""Weights of a detection, of a false one, and of a missed window, by the name of the application profile."""
+
+
+def surprise(model: ForecastModel, values: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+    """How far each sample of a series lies from what was forecast of it one step before.
+
+    `|x - median| / spread`, where the spread is half the width between the outer quantiles, but no less than half of
+    its mean until then; the mean over the channels. Nothing after a sample has an influence on its value.
+
+    Args:
+        model: A forecaster of two quantiles or more.
+        values: float `(samples, channels)` at the model's rate, finite.
+        batch_size: Samples forecast at once.
+
+    Returns:
+        float64 `(samples,)`; NaN for the first sample, before which there is nothing.
+
+    Raises:
+        ValueError: The model has one quantile, so that it does not say how sure it is.
+    """
+    if len(model.quantiles) < 2:
+        raise ValueError(f"`surprise` needs a forecaster of two quantiles or more. Received: {model.quantiles}.")
+    values = np.asarray(values, np.float32)
+    off, spread = np.zeros((2, *values.shape))
+    for start in range(1, len(values), batch_size):
+        ends = range(start, min(start + batch_size, len(values)))
+        ahead = model.forecast([values[max(0, end - model.context) : end] for end in ends])[:, 0]
+        off[ends.start : ends.stop] = np.abs(values[ends.start : ends.stop] - ahead[..., model.median])
+        spread[ends.start : ends.stop] = (ahead[..., -1] - ahead[..., 0]) / 2
+    usual = np.cumsum(spread[1:], 0) / np.arange(1, len(values))[:, None]
+    least = np.maximum(_LEAST_OF_USUAL * usual, _LEAST_SPREAD * model.scale)
+    return np.concatenate([np.full(min(1, len(values)), np.nan), (off[1:] / np.maximum(spread[1:], least)).mean(1)])
+
+
+def anomaly_likelihood(errors: np.ndarray, *, short: int = 10, long: int = 8000, fewest: int = 100) -> np.ndarray:
+    """How unlikely the errors of the last few samples are, given those of the many before: in [0, 1], 1 for sure.
+
+    The mean of the last `short` errors is set against mean and deviation of up to `long` errors before them; of the
+    normal distribution's upper tail the logarithm is taken, so that 1e-10 and less are 1, 1e-5 is 0.5. (In the papers
+    the last errors are among the usual ones too, where a single large one hides itself.)
+
+    Args:
+        errors: `(samples,)`, such as `surprise` gives; NaN where none is known.
+        short: Samples whose mean is judged: more of them find what lasts, one what is sudden.
+        long: Samples before them that say what is usual.
+        fewest: Usual errors that must be known before anything is judged; 0 until then.
+
+    Returns:
+        float64 `(samples,)`; nothing after a sample has an influence on its value.
+
+    Reference:
+        Lavin and Ahmad, "Evaluating real-time anomaly detection algorithms: the Numenta Anomaly Benchmark", ICMLA 2015,
+        section III; Ahmad et al., "Unsupervised real-time anomaly detection for streaming data", Neurocomputing 262,
+        2017, equations 4 to 7.
+    """
+    if not 1 <= short < long:
+        raise ValueError(f"`short` must be at least 1, and less than `long`. Received: {short=}, {long=}.")
+    errors = np.asarray(errors, np.float64)
+    known = np.isfinite(errors)
+    sums = [np.concatenate([[0.0], np.cumsum(np.where(known, power, 0.0))]) for power in (known, errors, errors**2)]
+    ends = np.arange(1, len(errors) + 1)
+    before = np.maximum(ends - short, 0)
+
+    def between(total: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        return total[last] - total[np.maximum(first, 0)]
+
+    usual, recent = (
+        np.array([between(total, *of) for total in sums]) for of in ((before - long, before), (before, ends))
+    )
+    count = usual[0]
+    mean = usual[1] / np.maximum(count, 1)
+    deviation = np.sqrt(np.maximum(usual[2] / np.maximum(count, 1) - mean**2, 0.0))
+    now = recent[1] / np.maximum(recent[0], 1)
+    score = (now - mean) / np.maximum(deviation, _LEAST_DEVIATION)
+    tail = np.array([0.5 * math.erfc(value / math.sqrt(2)) for value in score])
+    found = np.clip(np.log(tail + 1e-10) / _LOG_OF_SURE, 0.0, 1.0)
+    return np.where((count >= fewest) & known, found, 0.0)
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A stretch of a record that was not to be expected."""
+
+    path: str
+    start: float
+    """Seconds from the record's first sample."""
+    end: float
+    """Behind its last sample."""
+    likelihood: float
+    """The highest in it, see `anomaly_likelihood`."""
+
+
+def find_anomalies(
+    model: ForecastModel,
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    threshold: float = 0.5,
+    short: int = 10,
+    rate: float | None = None,
+    row: int | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> Iterator[list[Anomaly] | Fault]:
+    """The anomalies of each record, lazily and in the order given; or why it could not be read.
+
+    Args:
+        model: A forecaster of two quantiles or more, which has learnt what is usual.
+        paths: Records of signals.
+        threshold: Least likelihood of an anomaly, in (0, 1]: 0.5 is a chance of 1e-5, 1 of 1e-10.
+        short: Samples whose mean is judged: more of them find what lasts, one what is sudden.
+        rate: Samples per second of files that do not say their own.
+        row: Which record of files that hold many.
+        progress: Called with the path of each record once it is done.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"`threshold` must be in (0, 1]. Received: threshold={threshold}.")
+
+    def of(path: str) -> list[Anomaly]:
+        record = read_record(model, path, rate=rate, row=row)
+        found = anomaly_likelihood(surprise(model, record.values), short=short)
+        return [
+            Anomaly(path, first / record.rate, last / record.rate, float(found[first:last].max()))
+            for first, last in stretches(found >= threshold)
+        ]
+
+    yield from outcomes(paths, of, progress)
+
+
+def stretches(where: np.ndarray) -> list[tuple[int, int]]:
+    """The runs of True in `(samples,)`, as the place of the first sample and that behind the last.
+
+    Example:
+    >>> stretches(np.array([True, False, True, True]))
+    [(0, 1), (2, 4)]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.asarray(where, bool), [False]]).astype(np.int8)))
+    return [(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]
+
+
+@dataclass(frozen=True)
+class NabScore:
+    """What detections are worth by the rules of the Numenta Anomaly Benchmark."""
+
+    score: float
+    """100 for every window found at once and nothing else, 0 for a detector that says nothing."""
+    threshold: float
+    """What was taken for an anomaly: values of at least this."""
+    found: int
+    """Windows with a detection in them."""
+    windows: int
+    false: int
+    """Samples outside of windows that were taken for anomalies."""
+
+
+def nab_score(
+    scores: Sequence[np.ndarray],
+    windows: Sequence[Sequence[tuple[int, int]]],
+    *,
+    profile: str = "standard",
+    threshold: float | None = None,
+) -> NabScore:
+    """The Numenta Anomaly Benchmark's score of a detector over a corpus.
+
+    Of each window the earliest detections count most, by a sigmoid of their place in it; a false detection costs the
+    more the farther it lies behind a window. The benchmark has one threshold for all series, and takes the one that is
+    best for the corpus it scores: a score with `threshold=None` is that of the literature, and optimistic for that
+    reason.
+
+    Args:
+        scores: A value of each sample, for each series: float `(samples,)`.
+        windows: The labelled windows of each series, as places of their first and last sample.
+        profile: One of `NAB_PROFILES`.
+        threshold: What is taken for an anomaly; None takes the best one.
+
+    Raises:
+        ValueError: There is no such profile, or there are windows for another number of series.
+
+    Reference:
+        Lavin and Ahmad, ICMLA 2015, section II, and the benchmark's program (version 1.1) where the paper is silent.
+    """
+    if profile not in NAB_PROFILES:
+        raise ValueError(f"`profile` must be one of {', '.join(NAB_PROFILES)}. Received: {profile!r}.")
+    if len(scores) != len(windows):
+        raise ValueError(f"There must be windows for each series. Received: {len(windows)} for {len(scores)}.")
+    weights = NAB_PROFILES[profile]
+    values, gains, members, count = [], [], [], 0
+    for series, own in zip(scores, windows, strict=True):
+        start = learnt(len(series))
+        gain, member = _gains(len(series), own, weights)
+        values.append(np.asarray(series, np.float64)[start:])
+        gains.append(gain[start:])
+        members.append(np.where(member >= 0, member + count, -1)[start:])
+        count += len(own)
+    value, gain, member = (np.concatenate(parts) for parts in (values, gains, members))
+    scored = len(np.unique(member[member >= 0]))
+    order = np.argsort(-value, kind="stable")
+    value, gain, member = value[order], gain[order], member[order]
+    steps = np.where(member < 0, gain, 0.0)
+    first = np.zeros(len(value), bool)
+    for window in np.unique(member[member >= 0]):
+        places = np.flatnonzero(member == window)
+        best = np.maximum.accumulate(np.maximum(gain[places], -weights[2]))
+        steps[places] = np.diff(best, prepend=-weights[2])
+        first[places[0]] = True
+    totals = np.concatenate([[0.0], np.cumsum(steps)]) - weights[2] * scored
+    allowed = np.concatenate([[True], np.append(value[1:] < value[:-1], True)])  # equal values go together
+    if threshold is None:
+        taken = int(np.where(allowed, totals, -np.inf).argmax())
+        threshold = float(value[taken - 1]) if taken else math.inf
+    else:
+        taken = int(np.searchsorted(-value, -threshold, side="right"))
+    null, perfect = -weights[2] * scored, weights[0] * scored
+    return NabScore(
+        score=float(100 * (totals[taken] - null) / (perfect - null)) if scored else math.nan,
+        threshold=threshold,
+        found=int(first[:taken].sum()),
+        windows=scored,
+        false=int((member[:taken] < 0).sum()),
+    )
+
+
+def _gains(
+    samples: int, windows: Sequence[tuple[int, int]], weights: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a detection at each sample is worth, and which window it lies in (-1 for none)."""
+    hit, false, _ = weights
+    gain, member = np.full(samples, -false), np.full(samples, -1)
+    places = np.arange(samples)
+    for start, end in windows:
+        behind = places > end
+        if end > start:
+            gain[behind] = false * _sigmoid((places[behind] - end) / (end - start))
+    for number, (start, end) in enumerate(windows):
+        inside = places[start : end + 1]
+        gain[inside] = hit * _sigmoid(-(end - inside + 1) / (end - start + 1)) / _sigmoid(np.array(-1.0))
+        member[inside] = number
+    return gain, member
+
+
+def _sigmoid(place: np.ndarray) -> np.ndarray:
+    """1 long before a window's end, 0 at its end, -1 long after it."""
+    return np.where(place > 3.0, -1.0, 2.0 / (1.0 + np.exp(5.0 * np.minimum(place, 3.0))) - 1.0)

@@ -1,0 +1,179 @@
+"""Forecaster: features, network and quantiles in one `.keras` file."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.features import RawSignal
+from speechrnn.losses import QuantileLoss, check_quantiles
+from speechrnn.models import bundle
+from speechrnn.models.protocols import ForecastModel, check_signals, nearest_half
+
+__all__ = ["ForecastModel", "Forecaster", "load"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class Forecaster(bundle.Bundle):
+    """Features, network and quantiles: what was goes in, what comes goes out, in the series' own units.
+
+    Written by plain `model.save("name.keras")`, read by `speechrnn.tasks.forecasting.model.load` or
+    `keras.saving.load_model`. It can be compiled and fitted like any Keras model on batches of
+    `speechrnn.pipeline.windows`; the loss is the pinball loss in standard deviations of each channel, so that no
+    channel outweighs another by its unit.
+
+    Args:
+        features: A `RawSignal` of single samples, `RawSignal(rate, window=1, hop=1, channels=n)`, with
+            `normalize="global"` (after `adapt`) or None, and without filters.
+        network: Model from `[features (batch, frames, channels), frames (batch,)]` to forecasts
+            `(batch, horizon, channels, quantiles)`, as `speechrnn.networks.recurrent_forecaster` makes it.
+        context: Samples that a forecast is made from.
+        quantiles: What the network's outputs are, rising, in (0, 1).
+        card: Anything to know about the model (training data, licence, scores), as JSON can hold it.
+
+    Call arguments:
+        inputs: `{"signal": float32 (batch, samples, channels), "length": int32 (batch,)}`, or features computed by the
+            same layer beforehand: `{"features": float32 (batch, frames, channels), "frames": int32 (batch,)}`.
+
+    Returns:
+        float32 `(batch, horizon, channels, quantiles)`, in the unit of each channel. Outside of training the quantiles
+        rise: crossing ones are sorted, which brings each nearer to the true one.
+
+    Raises:
+        ValueError: Features, network and quantiles do not fit each other.
+
+    Reference:
+        Chernozhukov, Fernandez-Val and Galichon, "Quantile and probability curves without crossing", Econometrica 78,
+        2010.
+    """
+
+    def __init__(
+        self,
+        features: RawSignal,
+        network: keras.Model,
+        context: int,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        *,
+        card: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        shares = check_quantiles(quantiles)
+        super().__init__(features, network, card, outputs=len(shares), outputs_are="one for each quantile", **kwargs)
+        _check_features(features)
+        outputs = network.output_shape
+        if len(outputs) != 4 or outputs[1] is None or outputs[2] != features.channels:
+            raise ValueError(
+                f"The network must forecast (batch, horizon, {features.channels}, quantiles), as recurrent_forecaster "
+                f"makes it. Received: outputs {outputs}."
+            )
+        if context < 1:
+            raise ValueError(f"`context` must be at least 1. Received: context={context}.")
+        self.context, self.quantiles = context, shares
+        self._quantile_loss = QuantileLoss(shares)
+
+    @property
+    def horizon(self) -> int:
+        """Samples that are forecast."""
+        return self.network.output_shape[1]
+
+    @property
+    def median(self) -> int:
+        """Index of the quantile that is nearest to one half: the forecast, where one number is wanted."""
+        return nearest_half(self.quantiles)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Standard deviation that each channel is divided by, float32 `(channels,)`; ones without normalisation."""
+        return np.asarray(self._spread)
+
+    def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The forecast."""
+        return {"forecast": self(inputs, training=False)}
+
+    def bare(self) -> "Forecaster":
+        """See `Bundle.bare`."""
+        return Forecaster(self.features, self.network, self.context, self.quantiles, card=self.card, name=self.name)
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """See the class."""
+        standard = super().call(inputs, training=training)
+        if not training:  # each quantile learns best alone
+            standard = tf.sort(standard, axis=-1)
+        if self.features.normalize is None:
+            return standard
+        return standard * self._spread[:, None] + tf.convert_to_tensor(self.features.mean)[:, None]
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Pinball loss in standard deviations of each channel, and the losses the layers add."""
+        loss = self.loss if isinstance(self.loss, QuantileLoss) else self._quantile_loss
+        found = loss(tf.cast(y, tf.float32) / self._spread, y_pred / self._spread[:, None], sample_weight)
+        for extra in self.losses:
+            found += extra
+        return found
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The loss alone."""
+        return self.get_metrics_result()
+
+    def forecast(self, signals: Sequence[np.ndarray]) -> np.ndarray:
+        """What comes after each signal at `sample_rate`.
+
+        Args:
+            signals: float32 `(samples, channels)` each, in the unit of the training series; of longer ones the last
+                `context` samples are read, shorter ones are read whole.
+
+        Returns:
+            float32 `(signals, horizon, channels, quantiles)`.
+
+        Raises:
+            ValueError: A signal has another number of channels, or no sample.
+        """
+        check_signals(signals, self.channels, 1)
+        if not len(signals):
+            return np.zeros((0, self.horizon, self.channels or 0, len(self.quantiles)), np.float32)
+        return self._outputs([signal[-self.context :] for signal in signals])[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the version of this layout."""
+        return {**self._parts(), "context": self.context, "quantiles": list(self.quantiles)}
+
+    @property
+    def _spread(self) -> tf.Tensor:
+        """`scale` in a graph, which is traced before weights are read."""
+        if self.features.normalize is None:
+            return tf.ones(self.channels)
+        return tf.maximum(tf.convert_to_tensor(self.features.std), self.features.min_std)
+
+
+def _check_features(features: Any) -> None:
+    fits = (
+        isinstance(features, RawSignal)
+        and features.window == features.hop == 1
+        and features.channels is not None
+        and features.normalize in ("global", None)
+        and not features.filters
+    )
+    if not fits:
+        raise ValueError(
+            "Forecasts are made of single samples, with statistics that can be undone: the features must be "
+            'RawSignal(rate, window=1, hop=1, channels=n, normalize="global"), without filters. '
+            f"Received: {type(features).__name__} with {getattr(features, 'get_config', dict)()}."
+        )
+
+
+def load(path: str | os.PathLike[str]) -> Forecaster:
+    """Read a forecaster from its `.keras` file, in Keras's safe mode: no code in the file is run.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not whole, or another program's, or holds another kind of model.
+    """
+    model = bundle.read(path)
+    if not isinstance(model, Forecaster):
+        raise ValueError(f"{os.fspath(path)}: must hold a Forecaster. Received: a {type(model).__name__}.")
+    return model

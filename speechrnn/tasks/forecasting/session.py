@@ -1,0 +1,69 @@
+"""A forecaster run by ONNX Runtime: what was goes in, what comes goes out, and no TensorFlow is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechrnn.models.protocols import check_signals, nearest_half
+from speechrnn.runtime.session import WholeSignals
+
+KIND = "forecaster"
+
+
+class ForecasterSession(WholeSignals):
+    """A forecaster that `speechrnn export` wrote, ready to run.
+
+    It stands wherever a `speechrnn.models.protocols.ForecastModel` is asked for. Loading it starts neither
+    TensorFlow nor Keras.
+
+    Args:
+        path: The `.onnx` file, or its bytes.
+        threads: Processor threads; None takes those that this process may run on, up to eight.
+        providers: ONNX Runtime's execution providers in order of preference; None takes the CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no forecaster of ours, or damaged, or of another format version.
+    """
+
+    held = KIND
+    noun = "forecaster"
+
+    @property
+    def channels(self) -> int:
+        """Channels of a signal `(samples, channels)`."""
+        return self.metadata["channels"]
+
+    @property
+    def context(self) -> int:
+        """Samples that a forecast is made from."""
+        return self.metadata["context"]
+
+    @property
+    def horizon(self) -> int:
+        """Samples that are forecast."""
+        return self.metadata["horizon"]
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """What is forecast of each sample."""
+        return tuple(self.metadata["quantiles"])
+
+    @property
+    def median(self) -> int:
+        """Index of the quantile that is nearest to one half."""
+        return nearest_half(self.quantiles)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Standard deviation of each channel in the training series, float32 `(channels,)`."""
+        return np.array(self.metadata["scale"], np.float32)
+
+    def forecast(self, signals: Sequence[np.ndarray]) -> np.ndarray:
+        """What comes after each signal at `sample_rate`; see `Forecaster.forecast`."""
+        check_signals(signals, self.channels, 1)
+        if not len(signals):
+            return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)
+        return self._run(["forecast"], [signal[-self.context :] for signal in signals])[0]

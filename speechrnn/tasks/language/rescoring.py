@@ -1,0 +1,48 @@
+"""How the n best of a search are ranked anew, from options that a command line can say."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from speechrnn.decoding import options
+from speechrnn.decoding.beam import BeamSearch
+from speechrnn.decoding.options import Decoder
+from speechrnn.decoding.rescoring import Rescored
+from speechrnn.tasks.language import session as language
+from speechrnn.text import Vocabulary
+
+_WIDTH = 64
+
+
+def decoder(
+    vocabulary: Vocabulary,
+    *,
+    rescore: str | os.PathLike[str] | None = None,
+    rescore_weight: float = 0.5,
+    rescore_bonus: float = 0.0,
+    rescore_best: int = 30,
+    **search: Any,
+) -> Decoder:
+    """A recurrent language model judges the best texts of the beam search.
+
+    Args:
+        vocabulary: Of the recogniser.
+        rescore: A .onnx or .keras language model, as `speechrnn lm train --kind rnn` makes it.
+        rescore_weight: Weight of its log probabilities, beside the score of the search.
+        rescore_bonus: Added for each word when rescoring.
+        rescore_best: Number of texts that are judged, at most the beam's width.
+        **search: Of `speechrnn.decoding.options.decoder`.
+
+    Raises:
+        ValueError: A file cannot be read, or does not fit the vocabulary.
+    """
+    if rescore is None:
+        return options.decoder(vocabulary, **search)
+    if search.get("beam") is None:
+        search["beam"] = _WIDTH
+    found = options.decoder(vocabulary, **search)
+    if not isinstance(found, BeamSearch):
+        raise TypeError(f"Only a beam search has n best. Received: {type(found).__name__}.")
+    model = language.load(rescore, threads=1)  # each of several processes has its own
+    return Rescored(found, model, weight=rescore_weight, bonus=rescore_bonus, best=rescore_best)

@@ -1,0 +1,156 @@
+"""How often a recogniser is wrong: error rates, their intervals, and which words are to blame."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from speechrnn import text
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Fault, Faults
+from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare, error_report, score
+from speechrnn.metrics.intervals import Interval, PairedDifference, bootstrap, paired_bootstrap
+from speechrnn.tasks.recognition.transcription import loaded, recognise
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from speechrnn.decoding.options import Decoder
+    from speechrnn.models.protocols import Recognizer
+
+__all__ = [
+    "Comparison",
+    "ErrorReport",
+    "Interval",
+    "PairedDifference",
+    "Utterance",
+    "bootstrap",
+    "compare",
+    "error_report",
+    "evaluate",
+    "paired_bootstrap",
+    "print_report",
+    "score",
+]
+
+_log = logging.getLogger(__name__)
+
+
+def evaluate(
+    model: Recognizer | str | os.PathLike[str],
+    examples: Iterable[Example],
+    *,
+    normalize: bool = False,
+    batch_seconds: float = 120.0,
+    decoder: Decoder | None = None,
+    faults: Faults | None = None,
+    progress: Callable[[str], None] | None = None,
+    seed: int = 0,
+) -> ErrorReport:
+    """Transcribe examples and compare with their texts.
+
+    An example without a text, or whose audio cannot be read, is left out of the rates and
+    listed in the report's `faults`.
+
+    Args:
+        model: A recogniser, or the path of one.
+        examples: From a manifest.
+        normalize: Bring both texts to their normal form first: lower case, no punctuation.
+        batch_seconds: Audio recognised at once, padding counted.
+        decoder: Turns logits into a path; the best path is taken by default.
+        faults: Where faults found before this call are, if any; new ones are added.
+        progress: Called with the path of each example once it is done.
+        seed: Of the bootstrap.
+    """
+    faults = Faults() if faults is None else faults
+    given = []
+    for example in examples:
+        if normalize and example.text is not None:
+            example = replace(example, text=text.normalize(example.text))
+        if example.text is None:
+            message = f"{example.path}: has no `text` to compare with. Add it to the manifest."
+            faults.add(example.path, "without a text", message)
+        else:
+            given.append(example)
+    model = loaded(model)
+    _warn_of_characters(model, given)
+    started = time.perf_counter()
+    scored = []
+    outcomes = recognise(model, given, batch_seconds=batch_seconds, decoder=decoder, progress=progress)
+    for example, outcome in zip(given, outcomes, strict=True):
+        if isinstance(outcome, Fault):
+            faults.add(outcome.where, outcome.kind, outcome.message)
+        else:
+            scored.append(
+                score(
+                    example.text or "",
+                    text.normalize(outcome.text) if normalize else outcome.text,
+                    id=example.id,
+                    subject=example.subject,
+                    seconds=outcome.duration,
+                    confidences=[word.confidence for word in outcome.words],
+                )
+            )
+    elapsed = time.perf_counter() - started
+    return error_report(scored, faults=tuple(faults), elapsed=elapsed, seed=seed)
+
+
+def _warn_of_characters(model: Recognizer, examples: Sequence[Example]) -> None:
+    """Say how many texts the model could not write even if it heard every word."""
+    missing = [model.vocabulary.missing(" ".join((example.text or "").split())) for example in examples]
+    if any(missing):
+        shown = " ".join(map(repr, sorted(set().union(*missing))[:20]))
+        _log.warning(
+            "%d of %d texts have characters that the model cannot write (%s); they count as errors.",
+            sum(map(bool, missing)),
+            len(examples),
+            shown,
+        )
+
+
+def print_report(report: ErrorReport, console: Console | None = None, *, per_speaker: bool = False) -> None:
+    """Print a report as tables; to standard output unless a console is given."""
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    console.print(str(report), style="bold", markup=False, soft_wrap=True)
+    if not report.utterances:
+        return
+    console.print(_summary(report), markup=False, soft_wrap=True)
+    for title, rows in (
+        ("Confusions", [(f"{said} > {heard}", times) for said, heard, times in report.confusions()]),
+        ("Deleted", report.deleted()),
+        ("Inserted", report.inserted()),
+    ):
+        if rows:
+            console.print(
+                f"{title}: " + ", ".join(f"{what} ({times})" for what, times in rows), markup=False, soft_wrap=True
+            )
+    if per_speaker and report.speakers:
+        console.print(_speaker_table(report))
+
+
+def _summary(report: ErrorReport) -> str:
+    said = f"Sentence errors {100 * report.sentence_error_rate:.1f} %; {report.seconds / 3600:.3f} h of audio"
+    if report.real_time_factor:
+        said += f"; {1 / report.real_time_factor:,.0f} times real time"
+    if report.speaker_interval:
+        low, high = (100 * bound for bound in report.speaker_interval)
+        said += f"; interval over {len(report.speakers)} speakers {low:.2f} to {high:.2f} %"
+    return said + "."
+
+
+def _speaker_table(report: ErrorReport) -> Any:
+    from rich.table import Table
+
+    table = Table("Speaker", box=None)
+    for heading in ("WER %", "Words", "Substituted", "Deleted", "Inserted"):
+        table.add_column(heading, justify="right")
+    for name, found in sorted(report.speakers.items(), key=lambda item: -item[1].rate):
+        numbers = (found.reference_length, found.substitutions, found.deletions, found.insertions)
+        table.add_row(name, f"{100 * found.rate:.2f}", *map(str, numbers))
+    return table

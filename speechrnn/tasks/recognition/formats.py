@@ -1,0 +1,252 @@
+"""Transcripts as text, JSON, subtitles (SRT, WebVTT), tables (TSV) and time-marked words (NIST CTM)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from speechrnn.tasks.recognition.transcript import Transcript, Word
+
+FORMATS = ("txt", "json", "srt", "vtt", "tsv", "ctm")
+"""The formats there are; each is also the ending of its files."""
+
+JOINABLE = ("txt", "json", "ctm")
+"""Formats in which several recordings can follow each other in one stream."""
+
+
+@dataclass(frozen=True)
+class CueOptions:
+    """How words are gathered into subtitles."""
+
+    line_characters: int = 42
+    """Longest line of a subtitle; a longer word stands alone."""
+    cue_lines: int = 2
+    """Most lines of a subtitle."""
+    cue_seconds: float = 7.0
+    """Longest subtitle."""
+    cue_gap: float = 1.0
+    """Pause in seconds that ends a subtitle."""
+    cue_hold: float = 1.0
+    """Shortest time in seconds that a subtitle stays, unless the next one begins."""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError: A number is out of its range."""
+        for name in ("line_characters", "cue_lines", "cue_seconds", "cue_gap"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` must be positive. Received: {name}={getattr(self, name)}.")
+        if self.cue_hold < 0:
+            raise ValueError(f"`cue_hold` must not be negative. Received: cue_hold={self.cue_hold}.")
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A subtitle."""
+
+    start: float
+    end: float
+    lines: tuple[str, ...]
+
+
+def render(transcript: Transcript, format: str, options: CueOptions | None = None) -> str:
+    """A transcript in one of `FORMATS`, ending with a line break.
+
+    Args:
+        transcript: What was said.
+        format: One of `FORMATS`.
+        options: How subtitles (srt, vtt, tsv) are split.
+
+    Raises:
+        ValueError: The format is unknown.
+
+    Example:
+    >>> said = Transcript("talks/a.wav", "hello there", (Word("hello", 0.2, 0.5, 0.9), Word("there", 0.6, 1, 0.8)), 2.0)
+    >>> print(render(said, "srt"), end="")
+    1
+    00:00:00,200 --> 00:00:01,200
+    hello there
+    >>> print(render(said, "ctm"), end="")
+    a 1 0.200 0.300 hello 0.9000
+    a 1 0.600 0.400 there 0.8000
+    """
+    if format not in FORMATS:
+        raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: {format!r}.")
+    return _WRITERS[format](transcript, options or CueOptions())
+
+
+def cues(words: Sequence[Word], options: CueOptions | None = None, *, duration: float | None = None) -> list[Cue]:
+    """Gather words into subtitles.
+
+    A pause of `cue_gap` always ends one. Where the words run on, a subtitle is filled as far as it may be and then cut
+    back to the longest pause in its second half.
+
+    Args:
+        words: In the order of their times.
+        options: Sizes.
+        duration: Length of the recording, which no subtitle outlasts.
+
+    Returns:
+        Subtitles in order; none begins before the one before it has ended.
+    """
+    options = options or CueOptions()
+    groups = list(_groups(words, options))
+    made = []
+    for group, following in itertools.zip_longest(groups, groups[1:]):
+        start, end = group[0].start, max(group[-1].end, group[0].start + options.cue_hold)
+        for latest in (duration, following[0].start if following else None):
+            end = end if latest is None else max(start, min(end, latest))
+        made.append(Cue(start, end, tuple(_wrapped(group, options))))
+    return made
+
+
+def output_names(paths: Sequence[str]) -> list[str]:
+    """A name for the outputs of each input, all different: its stem, and more of its path where stems are equal.
+
+    Example:
+    >>> output_names(["a/one.wav", "a/two.wav", "a/two.flac", "b/six.wav", "c/six.wav", "-"])
+    ['one', 'two.wav', 'two.flac', 'b_six.wav', 'c_six.wav', 'stdin']
+    """
+    parts = [("stdin",) if path == "-" else Path(path).parts or (path,) for path in paths]
+    names = ["stdin" if path == "-" else Path(path).stem or path for path in paths]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        clashing = _repeated(names)
+        longer = ["_".join(part.strip("/\\:") for part in whole[-depth:]) for whole in parts]
+        names = [new if old.casefold() in clashing else old for old, new in zip(names, longer, strict=True)]
+    taken: set[str] = set()
+    for index, name in enumerate(names):  # what is left is one file given twice
+        number = 1
+        while names[index].casefold() in taken:
+            number += 1
+            names[index] = f"{name}-{number}"
+        taken.add(names[index].casefold())
+    return names
+
+
+def _repeated(names: Sequence[str]) -> set[str]:
+    """Names that occur twice, also on a disk that does not tell upper from lower case."""
+    return {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}
+
+
+# Cues
+
+
+def _groups(words: Sequence[Word], options: CueOptions) -> Iterator[list[Word]]:
+    filling = _Filling(options)
+    for word in words:
+        if filling.words and word.start - filling.words[-1].end >= options.cue_gap:
+            yield filling.take(len(filling.words))
+        filling.words.append(word)
+        while len(filling.words) > 1 and not filling.fits():
+            yield filling.take(filling.best_break())
+    if filling.words:
+        yield filling.take(len(filling.words))
+
+
+@dataclass
+class _Filling:
+    """The words of the subtitle that is being filled."""
+
+    options: CueOptions
+    words: list[Word] = field(default_factory=list)
+
+    def take(self, count: int) -> list[Word]:
+        taken, self.words = self.words[:count], self.words[count:]
+        return taken
+
+    def fits(self) -> bool:
+        long = self.words[-1].end - self.words[0].start > self.options.cue_seconds
+        return not long and len(_wrapped(self.words, self.options)) <= self.options.cue_lines
+
+    def best_break(self) -> int:
+        """Where to cut words of which the last one is too many: the longest pause in the second half, the last of them.
+
+        Times are compared in whole milliseconds: rounding must not decide.
+        """
+        places = range(max(1, len(self.words) // 2), len(self.words))
+        return max(places, key=lambda i: (round(1000 * (self.words[i].start - self.words[i - 1].end)), i))
+
+
+def _wrapped(words: Sequence[Word], options: CueOptions) -> list[str]:
+    """The words in lines; two lines are made about equal."""
+    text = " ".join(word.word for word in words)
+    lines = textwrap.wrap(text, options.line_characters, break_long_words=False, break_on_hyphens=False)
+    if len(lines) != 2:
+        return lines
+    spaces = [i for i, character in enumerate(text) if character == " "]
+    middle = min(spaces, key=lambda i: (max(i, len(text) - i - 1), i))
+    return [text[:middle], text[middle + 1 :]]
+
+
+# Writers
+
+
+def clock(seconds: float, separator: str = ",") -> str:
+    """Seconds as subtitles write them.
+
+    Example:
+    >>> clock(3661.5), clock(0.0004, ".")
+    ('01:01:01,500', '00:00:00.000')
+    """
+    milliseconds = round(1000 * seconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{separator}{rest % 1000:03}"
+
+
+def _txt(transcript: Transcript, options: CueOptions) -> str:
+    return f"{transcript.text}\n"
+
+
+def _json(transcript: Transcript, options: CueOptions) -> str:
+    return as_json(transcript.to_dict(), indent=1) + "\n"
+
+
+def _srt(transcript: Transcript, options: CueOptions) -> str:
+    blocks = [
+        f"{number}\n{clock(cue.start)} --> {clock(cue.end)}\n" + "\n".join(cue.lines) + "\n"
+        for number, cue in enumerate(cues(transcript.words, options, duration=transcript.duration), 1)
+    ]
+    return "\n".join(blocks)
+
+
+def _vtt(transcript: Transcript, options: CueOptions) -> str:
+    blocks = ["WEBVTT\n"]
+    for cue in cues(transcript.words, options, duration=transcript.duration):
+        text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        blocks.append(f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n")
+    return "\n".join(blocks)
+
+
+def _tsv(transcript: Transcript, options: CueOptions) -> str:
+    rows = [
+        f"{round(1000 * cue.start)}\t{round(1000 * cue.end)}\t{' '.join(cue.lines)}\n"
+        for cue in cues(transcript.words, options, duration=transcript.duration)
+    ]
+    return "start\tend\ttext\n" + "".join(rows)
+
+
+def _ctm(transcript: Transcript, options: CueOptions) -> str:
+    name = "_".join(Path(transcript.path).stem.split()) or "-"
+    return "".join(
+        f"{name} 1 {word.start:.3f} {word.end - word.start:.3f} {word.word} {word.confidence:.4f}\n"
+        for word in transcript.words
+    )
+
+
+_WRITERS: dict[str, Callable[[Transcript, CueOptions], str]] = {
+    "txt": _txt, "json": _json, "srt": _srt, "vtt": _vtt, "tsv": _tsv, "ctm": _ctm,
+}  # fmt: skip
+
+
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON in readable UTF-8; a file name that is not UTF-8 is escaped, since JSON could not hold its bytes."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text

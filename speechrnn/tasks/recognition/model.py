@@ -1,0 +1,200 @@
+"""SpeechRecognizer: features, network and vocabulary in one `.keras` file."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.losses import CTC, required_frames
+from speechrnn.models import bundle
+from speechrnn.models.protocols import Recognizer
+from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.forecasting.model import Forecaster
+from speechrnn.tasks.recognition.network import with_outputs
+from speechrnn.text import Vocabulary
+
+__all__ = ["Recognizer", "SpeechRecognizer", "load", "load_any", "load_bundle"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class SpeechRecognizer(bundle.Bundle):
+    """Features, network and vocabulary: a signal goes in, logits over the vocabulary come out.
+
+    Written by plain `model.save("name.keras")`, read by `speechrnn.tasks.recognition.model.load` or
+    `keras.saving.load_model`. It can be compiled and fitted like any Keras model on batches of
+    `speechrnn.pipeline.batches`; the loss is CTC over each row's own frames.
+
+    Args:
+        features: A layer of `speechrnn.features`.
+        network: Model from `[features (batch, frames, features), frames (batch,)]` to logits, as
+            `speechrnn.networks.recurrent_ctc` makes it.
+        vocabulary: The characters; the network's outputs must be as many.
+        card: Anything to know about the model (training data, licence, scores), as JSON can hold it.
+
+    Call arguments:
+        inputs: `{"signal": float32 (batch, samples), "length": int32 (batch,)}`, or features computed by the same
+            layer beforehand: `{"features": float32 (batch, frames, features), "frames": int32 (batch,)}`.
+
+    Returns:
+        float32 `(batch, ceil(frames / stride), vocabulary)`, unnormalised.
+
+    Raises:
+        ValueError: Features, network and vocabulary do not fit each other.
+    """
+
+    def __init__(
+        self,
+        features: keras.Layer,
+        network: keras.Model,
+        vocabulary: Vocabulary,
+        *,
+        card: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            features,
+            network,
+            card,
+            outputs=len(vocabulary),
+            outputs_are="one for each symbol of the vocabulary and the blank",
+            **kwargs,
+        )
+        self.vocabulary = vocabulary
+        self._ctc, self._token_errors = CTC(), TokenErrorRate(name="token_error_rate")
+
+    def bare(self) -> "SpeechRecognizer":
+        """See `Bundle.bare`."""
+        return SpeechRecognizer(self.features, self.network, self.vocabulary, card=self.card, name=self.name)
+
+    def with_vocabulary(self, vocabulary: Vocabulary) -> "SpeechRecognizer":
+        """A copy that writes other symbols, to be trained from where this model stands.
+
+        Features and network are copied with what they learnt. The outputs of the blank and of symbols that both
+        vocabularies have are kept as well; those of new symbols begin anew.
+
+        Args:
+            vocabulary: What the copy shall write, such as the characters of another corpus or language.
+
+        Raises:
+            ValueError: The network does not end in a dense layer named "logits", as `recurrent_ctc` makes it.
+        """
+        features = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(self.features))
+        features.build((None, None))
+        features.set_weights(self.features.get_weights())
+        before = {symbol: i + 1 for i, symbol in enumerate(self.vocabulary.symbols)}
+        kept = [0, *(before.get(symbol, -1) for symbol in vocabulary.symbols)]
+        return SpeechRecognizer(features, with_outputs(self.network, kept), vocabulary, card=self.card)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """CTC over each row's own frames, and the losses the layers add; `compile(loss=CTC(...))` gives it options."""
+        loss = (self.loss if isinstance(self.loss, CTC) else self._ctc)(y, y_pred, sample_weight, self.logit_frames(x))
+        for extra in self.losses:
+            loss += extra
+        return loss
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Token error rate by the best path, beside the loss."""
+        self._token_errors.update_state(y, y_pred, sample_weight, self.logit_frames(x))
+        return self.get_metrics_result()
+
+    def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Logits of a batch of signals at `sample_rate`.
+
+        Args:
+            signals: float32 `(samples,)` each.
+
+        Returns:
+            For each signal float32 `(ceil(frame_count / stride), vocabulary)`; nothing of the padding is left.
+        """
+        frames = [int(self.features.frame_count(len(signal))) for signal in signals]
+        if not any(frames):
+            return [np.zeros((0, len(self.vocabulary)), "float32") for _ in signals]
+        outputs, frames = self._outputs(signals)
+        stride = self.stride
+        return [row[: -(-n // stride)] for row, n in zip(outputs, frames, strict=True)]
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the version of this layout."""
+        return {**self._parts(), "vocabulary": self.vocabulary.get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SpeechRecognizer":
+        """The model that `get_config` described; see `Bundle.from_config`."""
+        vocabulary = Vocabulary.from_config(config["vocabulary"])
+        return super().from_config({**config, "vocabulary": vocabulary}, custom_objects)
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class TokenErrorRate(keras.metrics.Metric):
+    """Edit distance between best-path tokens and targets, summed, over the number of target tokens."""
+
+    def __init__(self, name: str = "token_error_rate", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.errors = self.add_weight(name="errors", initializer="zeros")
+        self.tokens = self.add_weight(name="tokens", initializer="zeros")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None) -> None:
+        """Adds a batch: targets `(batch, labels)`, logits `(batch, frames, vocabulary)`."""
+        y_true = tf.cast(y_true, tf.int32)
+        best = tf.argmax(y_pred, -1, tf.int32)
+        if frames is not None:
+            best = tf.where(tf.sequence_mask(frames, tf.shape(best)[1]), best, 0)
+        repeated = tf.pad(best[:, 1:] == best[:, :-1], [[0, 0], [1, 0]])
+        hypothesis = tf.sparse.from_dense(_left_packed(tf.where(repeated, 0, best)))
+        errors = tf.edit_distance(hypothesis, tf.sparse.from_dense(y_true), normalize=False)
+        tokens = tf.cast(tf.math.count_nonzero(y_true, 1), tf.float32)
+        weight = tf.ones_like(tokens) if sample_weight is None else tf.cast(sample_weight, tf.float32)
+        if frames is not None:
+            weight = tf.where(required_frames(y_true) <= frames, weight, 0.0)
+        self.errors.assign_add(tf.reduce_sum(weight * errors))
+        self.tokens.assign_add(tf.reduce_sum(weight * tokens))
+
+    def result(self) -> Any:
+        """float32 scalar; 0 while there were no tokens."""
+        return tf.math.divide_no_nan(tf.convert_to_tensor(self.errors), tf.convert_to_tensor(self.tokens))
+
+
+def _left_packed(ids: tf.Tensor) -> tf.Tensor:
+    """Each row's non-zero entries moved to its front."""
+    order = tf.argsort(tf.cast(ids == 0, tf.int32), axis=1, stable=True)
+    return tf.gather(ids, order, batch_dims=1)
+
+
+def load(path: str | os.PathLike[str]) -> SpeechRecognizer:
+    """Read a recogniser from its `.keras` file, in Keras's safe mode: no code in the file is run.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not whole, or another program's, or holds another kind of model.
+    """
+    return _recogniser(load_any(path), path)
+
+
+def _recogniser(model: keras.Model, path: str | os.PathLike[str]) -> SpeechRecognizer:
+    if not isinstance(model, SpeechRecognizer):
+        raise ValueError(
+            f"{os.fspath(path)}: must hold a SpeechRecognizer. Received: a {type(model).__name__}"
+            f"{'' if isinstance(model, bundle.Bundle) else ', which another program wrote'}."
+        )
+    return model
+
+
+def load_bundle(path: str | os.PathLike[str]) -> bundle.Bundle:
+    """Read a recogniser, a `SequenceClassifier` or a `Forecaster` from its `.keras` file, as `load` does.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not whole, or holds none of them.
+    """
+    model = load_any(path)
+    return model if isinstance(model, SequenceClassifier | Forecaster) else _recogniser(model, path)
+
+
+def load_any(path: str | os.PathLike[str]) -> keras.Model:
+    """Read any model from its `.keras` file, of whatever kind; see `bundle.read`."""
+    return bundle.read(path)

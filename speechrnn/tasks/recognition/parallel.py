@@ -1,0 +1,91 @@
+"""Many recordings in several processes, their transcripts in the order of the recordings."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
+
+from speechrnn.faults import Fault
+from speechrnn.metrics.calibration import Calibration
+from speechrnn.models.loading import load
+from speechrnn.tasks.language import rescoring
+from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.tasks.recognition.transcript import Transcript
+
+_MOST_FILES = 64
+"""Most files given to a process at once: enough for batches of equal lengths."""
+
+_model: Any = None
+"""The recogniser of a worker process."""
+
+_decoding: dict[str, Any] = {}
+"""Its decoder and its calibration."""
+
+
+def recognise(
+    model: str | None,
+    paths: Sequence[str],
+    *,
+    jobs: int,
+    decoding: dict[str, Any] | None = None,
+    calibration: str | None = None,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Iterator[Transcript | Fault]:
+    """As `speechrnn.tasks.recognition.transcription.recognise`, in `jobs` processes that share the processor's cores.
+
+    Args:
+        model: The path of a recogniser, or None for the one that comes with the package. Each process loads it.
+        paths: Audio files.
+        jobs: Number of processes.
+        decoding: Arguments of `speechrnn.tasks.language.rescoring.decoder`; the best path is taken without any.
+        calibration: The file of one, as `speechrnn calibrate` writes it.
+        progress: Called with the path of each recording once it is done.
+        **options: Of `speechrnn.tasks.recognition.transcription.recognise`.
+
+    Raises:
+        ValueError: `jobs` is not positive.
+    """
+    if jobs < 1:
+        raise ValueError(f"`jobs` must be at least 1. Received: jobs={jobs}.")
+    jobs = min(jobs, len(paths)) or 1
+    size = max(1, min(_MOST_FILES, -(-len(paths) // (4 * jobs))))
+    chunks = deque(paths[start : start + size] for start in range(0, len(paths), size))
+    # Spawned and not forked: a fork would copy locks that other threads hold.
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, _cores() // jobs)
+    with ProcessPoolExecutor(jobs, context, _start, (model, threads, decoding or {}, calibration)) as pool:
+        waiting: deque[Future[list[Transcript | Fault]]] = deque()
+        try:
+            while chunks or waiting:
+                while chunks and len(waiting) < 2 * jobs:
+                    waiting.append(pool.submit(_work, chunks.popleft(), options))
+                for outcome in waiting.popleft().result():
+                    if progress:
+                        progress(outcome.path if isinstance(outcome, Transcript) else outcome.where)
+                    yield outcome
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(model: str | None, threads: int, decoding: dict[str, Any], calibration: str | None) -> None:
+    global _model
+    _model = load(transcribe.DEFAULT_MODEL if model is None else model, threads=threads)
+    if decoding:
+        _decoding["decoder"] = rescoring.decoder(_model.vocabulary, **decoding)
+    if calibration:
+        _decoding["calibration"] = Calibration.read(calibration)
+
+
+def _work(paths: Sequence[str], options: dict[str, Any]) -> list[Transcript | Fault]:
+    return list(transcribe.recognise(_model, paths, **options, **_decoding))
+
+
+def _cores() -> int:
+    """Processor cores that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

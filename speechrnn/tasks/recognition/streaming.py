@@ -1,0 +1,256 @@
+"""A recogniser that listens: samples go in as they come, words come out as they are said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechrnn.decoding.greedy import BLANK
+from speechrnn.runtime import onnxfile
+from speechrnn.runtime.session import Described, start
+from speechrnn.tasks.recognition.transcript import Word
+from speechrnn.text import Vocabulary
+
+DEFAULT_MODEL = Path(__file__).parents[2] / "pretrained" / "english_letters_numbers_streaming.onnx"
+"""The streaming recogniser that comes with the package, where it has one."""
+
+KIND = "streaming recognizer"
+"""What a file of steps says of itself."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What some samples have brought."""
+
+    partial: str
+    """The word that is being said, as far as it is known; later samples may change it."""
+    words: tuple[Word, ...]
+    """Words that have ended since the last update, and stay as they are."""
+
+
+class StreamingSession(Described):
+    """A one-directional recogniser run block by block, with its states kept between the blocks.
+
+    The words and logits are those of the whole signal, however it is split. One session is one stream; `reset` begins
+    another one.
+
+    Args:
+        path: An `.onnx` file that `speechrnn export --streaming` wrote, or its bytes.
+        threads: Processor threads; a block is so small that more than one seldom help.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no streaming model of ours; see `speechrnn.runtime.Session`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | bytes, *, threads: int = 1) -> None:
+        name = "The model" if isinstance(path, bytes) else os.fspath(path)
+        content, metadata = onnxfile.read(path)
+        if metadata.get("kind") != KIND:
+            raise ValueError(
+                f"{name}: must hold a streaming recogniser. Received: a {metadata.get('kind')}, which needs whole "
+                "signals. Export a one-directional model with `speechrnn export MODEL.keras --streaming`."
+            )
+        self._prepare(metadata)
+        self._session = start(content, name, threads=threads)
+
+    def _prepare(self, metadata: dict[str, Any]) -> None:
+        self.metadata = metadata
+        """What the file says of itself."""
+        self.vocabulary = Vocabulary.from_config(metadata["vocabulary"])
+        self.card: dict[str, Any] = metadata["card"]
+        self._shapes: dict[str, list[int]] = metadata["states"]
+        self._hop, self._window = int(metadata["hop"]), int(metadata["window"])
+        self._delay = int(metadata.get("look_ahead", 0))
+        self._outputs = ["logits", *(f"next_{state}" for state in self._shapes)]
+        self.reset()
+
+    @property
+    def block(self) -> int:
+        """Samples of one frame of logits; the network runs whenever so many have come."""
+        return self.stride * self._hop
+
+    @property
+    def latency(self) -> float:
+        """Algorithmic latency: seconds from the beginning of a frame of logits to the last sample that it needs."""
+        return ((1 + self._delay) * self.block + self._window - self._hop) / self.sample_rate
+
+    def reset(self) -> None:
+        """Forget everything: the next samples begin a stream."""
+        self._states = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+        self._waiting = np.zeros(0, np.float32)
+        self._begun = self._finished = False
+        self._early = self._delay  # logits to come that lie before the first frame
+        self._speller = GreedySpeller(self.vocabulary, frame_period=self.frame_period)
+
+    def push(self, samples: np.ndarray) -> Update:
+        """Listen to the next samples, as many or few as there are.
+
+        Args:
+            samples: float32 `(samples,)` at `sample_rate`, in [-1, 1].
+
+        Raises:
+            ValueError: The stream was finished, or the samples have another shape, or are not finite.
+        """
+        words = self._speller.push(self.advance(samples))
+        return Update(self._speller.partial, tuple(words))
+
+    def finish(self) -> Update:
+        """The stream has ended: what is left becomes final. A stream without a whole frame gives no words.
+
+        Raises:
+            ValueError: It was finished before.
+        """
+        words = self._speller.push(self.flush())
+        return Update("", (*words, *self._speller.finish()))
+
+    def advance(self, samples: np.ndarray) -> np.ndarray:
+        """As `push`, giving the logits that can be computed: float32 `(frames, vocabulary)`."""
+        samples = np.asarray(samples)
+        if self._finished:
+            raise ValueError("The stream was finished. Call `reset` to begin another one.")
+        if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+            raise ValueError(
+                f"Samples must be float32 (samples,) in [-1, 1]. Received: {samples.dtype} {samples.shape}."
+            )
+        if not np.isfinite(samples).all():
+            raise ValueError("Samples must be finite. Received: NaN or infinity.")
+        self._waiting = np.concatenate([self._waiting, samples.astype(np.float32, copy=False)])
+        shared = self._window - self._hop
+        if not self._begun and len(self._waiting) >= shared:
+            self._begun = True
+            if "carry" in self._states:  # longer by one sample, a zero, where there is a high-pass filter
+                self._states["carry"][0, self._states["carry"].shape[1] - shared :] = self._waiting[:shared]
+            self._waiting = self._waiting[shared:]
+        count = len(self._waiting) // self.block
+        if not self._begun or not count:
+            return self._nothing()
+        now, self._waiting = self._waiting[: count * self.block], self._waiting[count * self.block :]
+        return self._run(now, count * self.stride)
+
+    def flush(self) -> np.ndarray:
+        """As `finish`, giving the logits of what is left: float32 `(frames, vocabulary)`.
+
+        At most one frame, and as many as the model looks ahead.
+        """
+        rest = self.advance(np.zeros(0, np.float32))
+        self._finished = True
+        frames = len(self._waiting) // self._hop if self._begun else 0
+        found = [rest]
+        if frames:
+            found.append(self._run(np.pad(self._waiting, (0, self.block - len(self._waiting))), frames))
+        if self._begun and self._delay:  # what the look-ahead still owes, with nothing after the end
+            found.append(self._run(np.zeros(self._delay * self.block, np.float32), 0))
+        return np.concatenate(found)
+
+    def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Logits of whole signals, as a `Recognizer` gives them; each is a stream of its own, and this one is reset.
+
+        Args:
+            signals: float32 `(samples,)` each.
+
+        Returns:
+            For each signal float32 `(ceil(frame_count / stride), vocabulary)`.
+        """
+        found = []
+        for signal in signals:
+            self.reset()
+            found.append(np.concatenate([self.advance(signal), self.flush()]))
+        self.reset()
+        return found
+
+    def _nothing(self) -> np.ndarray:
+        return np.zeros((0, len(self.vocabulary)), np.float32)
+
+    def _run(self, samples: np.ndarray, frames: int) -> np.ndarray:
+        """Logits of whole blocks of which so many frames of features count; 0 for blocks after the end."""
+        logits = self._steps(samples, frames)[: -(-frames // self.stride) if frames else None]
+        skipped = min(self._early, len(logits))
+        self._early -= skipped
+        return logits[skipped:]
+
+    def _steps(self, samples: np.ndarray, frames: int) -> np.ndarray:
+        """What the network gives for these blocks; its states move on."""
+        given = {"samples": samples[None], "frames": np.array([frames], np.int32), **self._states}
+        logits, *states = self._session.run(self._outputs, given)
+        self._states = dict(zip(self._shapes, states, strict=True))
+        return logits[0]
+
+
+class GreedySpeller:
+    """Best-path decoding of logits that come piece by piece.
+
+    Args:
+        vocabulary: What the indices stand for.
+        frame_period: Seconds between frames.
+
+    Example:
+    >>> speller = GreedySpeller(Vocabulary(" ab"), frame_period=0.5)
+    >>> said = speller.push(9.0 * np.eye(4)[[0, 2, 2, 0, 3]])
+    >>> said, speller.partial
+    ([], 'ab')
+    >>> [(word.word, word.start, word.end) for word in speller.push(9.0 * np.eye(4)[[3, 1, 2]])]
+    [('ab', 0.5, 3.0)]
+    >>> [word.word for word in speller.finish()]
+    ['a']
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, frame_period: float) -> None:
+        self._symbols = vocabulary.spellings
+        self._period = frame_period
+        self._frame = 0
+        self._symbol, self._start, self._certainty = BLANK, 0, 0.0
+        self._spelled: list[tuple[str, int, int, float]] = []
+
+    @property
+    def partial(self) -> str:
+        """The word that has not ended."""
+        return "".join(symbol for symbol, *_ in self._spelled) + self._symbols[self._symbol].strip()
+
+    def push(self, logits: np.ndarray) -> list[Word]:
+        """The words that end within these float `(frames, vocabulary)` logits.
+
+        Raises:
+            ValueError: They hold NaN.
+        """
+        if np.isnan(logits).any():
+            raise ValueError("Logits must be numbers. Received: NaN. Look for NaN in the model's weights.")
+        if not len(logits):
+            return []
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+        certainty = -np.log(np.exp(shifted).sum(axis=1))
+        words = []
+        for symbol, value in zip(logits.argmax(axis=1).tolist(), certainty.tolist(), strict=True):
+            if symbol != self._symbol:
+                self._end_symbol()
+                if self._symbols[symbol][:1].isspace():
+                    words += self._end_word()
+                self._symbol, self._start, self._certainty = symbol, self._frame, 0.0
+            self._certainty += value
+            self._frame += 1
+        return words
+
+    def finish(self) -> list[Word]:
+        """The word that was being said, if any."""
+        self._end_symbol()
+        return self._end_word()
+
+    def _end_symbol(self) -> None:
+        symbol = self._symbols[self._symbol].strip()
+        if symbol:
+            mean = self._certainty / (self._frame - self._start)
+            self._spelled.append((symbol, self._start, self._frame, mean))
+        self._symbol = BLANK
+
+    def _end_word(self) -> list[Word]:
+        spelled, self._spelled = self._spelled, []
+        if not spelled:
+            return []
+        confidence = float(np.exp(np.mean([certainty for *_, certainty in spelled])))
+        text = "".join(symbol for symbol, *_ in spelled)
+        return [Word(text, spelled[0][1] * self._period, spelled[-1][2] * self._period, confidence)]

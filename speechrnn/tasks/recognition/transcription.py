@@ -1,0 +1,359 @@
+"""Recordings of any length to text with times, one file after the other and no file stopping the rest."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechrnn import audio, decoding
+from speechrnn.data.examples import read_whole
+from speechrnn.data.manifest import Example
+from speechrnn.decoding.pieces import Joiner, Piece, cut
+from speechrnn.faults import Fault, Faults, kind_of
+from speechrnn.models.protocols import what_is
+from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
+
+if TYPE_CHECKING:
+    from speechrnn.decoding.options import Decoder
+    from speechrnn.metrics.calibration import Calibration
+    from speechrnn.models.protocols import Recognizer
+
+DEFAULT_MODEL = Path(__file__).parents[2] / "pretrained" / "english_letters_numbers.onnx"
+"""The recogniser that comes with the package."""
+
+_WINDOW_SECONDS = 600.0
+"""Audio held at once: enough for batches of equal lengths, 38 MB at 16 kHz."""
+
+_log = logging.getLogger(__name__)
+
+
+Source = str | os.PathLike[str] | Example | IO[bytes]
+"""An audio file, an example of a manifest, or a pipe open for reading bytes."""
+
+
+def transcribe(
+    model: Recognizer | str | os.PathLike[str] | None,
+    paths: Iterable[Source],
+    *,
+    batch_seconds: float = 60.0,
+    piece_seconds: float = 30.0,
+    encoding: str | None = None,
+    decoder: Decoder | None = None,
+    calibration: Calibration | None = None,
+    faults: Faults | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[Transcript]:
+    """Transcribe recordings, lazily and in the order given.
+
+    Recordings are gathered for some minutes of audio, sorted by length, recognised in batches, and yielded in their
+    own order. One that is longer than `piece_seconds` is recognised in pieces, so memory is bounded and not by the
+    recording: it is cut in silence, or else in pieces that overlap and whose outputs are joined where they agree (see
+    `speechrnn.decoding.pieces`). Silence is no fault: its text is empty.
+
+    Args:
+        model: A recogniser, the path of one, or None for the one that comes with the package.
+        paths: Audio files, examples of a manifest (their segment and channel are read), or binary streams (pipes).
+        batch_seconds: Audio recognised at once, padding counted.
+        piece_seconds: Longest stretch recognised in one go.
+        encoding: What headerless samples are, such as s16le@16000; see `speechrnn.audio.probe`.
+        decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; the best path is taken by default.
+        calibration: Turns the words' confidences into probabilities of their being right.
+        faults: Where recordings that cannot be read are recorded, and passed over; without it the first one raises.
+        progress: Called with the path of each recording once it is done.
+
+    Yields:
+        A transcript for each recording that could be read.
+
+    Raises:
+        ValueError: A recording cannot be read and `faults` is not given; see `speechrnn.audio.read`.
+    """
+    outcomes = recognise(
+        model,
+        paths,
+        batch_seconds=batch_seconds,
+        piece_seconds=piece_seconds,
+        encoding=encoding,
+        decoder=decoder,
+        calibration=calibration,
+        progress=progress,
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, Transcript):
+            yield outcome
+        elif faults is None:
+            raise ValueError(str(outcome))
+        else:
+            faults.add(outcome.where, outcome.kind, outcome.message)
+
+
+def recognise(
+    model: Recognizer | str | os.PathLike[str] | None,
+    sources: Iterable[Source],
+    *,
+    batch_seconds: float = 60.0,
+    piece_seconds: float = 30.0,
+    encoding: str | None = None,
+    decoder: Decoder | None = None,
+    calibration: Calibration | None = None,
+    progress: Callable[[str], None] | None = None,
+    heard: Callable[[str, float, float], None] | None = None,
+) -> Iterator[Transcript | Fault]:
+    """As `transcribe`, with exactly one outcome for each source: its transcript, or why there is none.
+
+    While a recording is on its way, `heard` is called with its path, the seconds recognised and those it has (0 where
+    that is not known).
+    """
+    if batch_seconds <= 0 or piece_seconds < 1:
+        raise ValueError(
+            "`batch_seconds` must be positive and `piece_seconds` at least 1. "
+            f"Received: batch_seconds={batch_seconds}, piece_seconds={piece_seconds}."
+        )
+    recogniser = loaded(model)
+    decode = _WordDecoder(recogniser, decoder or decoding.greedy, calibration)
+    waiting: deque[_Recording] = deque()
+    window: list[tuple[_Recording, Piece]] = []
+    held = 0
+    rates: set[int] = set()
+    for source in sources:
+        recording = _Recording(source, _joiner(recogniser), decode)
+        waiting.append(recording)
+        for piece in _pieces(recording, recogniser.sample_rate, piece_seconds, encoding, rates):
+            window.append((recording, piece))
+            held += len(piece.signal)
+            if held >= _WINDOW_SECONDS * recogniser.sample_rate:
+                _recognise_window(recogniser, window, batch_seconds)
+                window, held = [], 0
+                if heard:
+                    heard(recording.path, recording.samples / recogniser.sample_rate, recording.seconds)
+        recording.whole = True
+        yield from _finished(waiting, recogniser, progress)
+    _recognise_window(recogniser, window, batch_seconds)
+    yield from _finished(waiting, recogniser, progress)
+
+
+def logits_of(
+    model: Recognizer,
+    examples: Iterable[Example],
+    *,
+    batch_seconds: float = 120.0,
+    faults: Faults,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[tuple[Example, np.ndarray]]:
+    """Each example that can be read whole, with its logits, in batches of neighbours; nothing is cut.
+
+    Args:
+        model: A recogniser.
+        examples: From a manifest.
+        batch_seconds: Audio recognised at once, padding not counted.
+        faults: Where examples that cannot be read are recorded.
+        progress: Called with the path of each example once it is done.
+    """
+    batch: list[tuple[Example, np.ndarray]] = []
+
+    def done() -> Iterator[tuple[Example, np.ndarray]]:
+        values = model.logits([signal for _, signal in batch])
+        for (example, _), found in zip(batch, values, strict=True):
+            if progress:
+                progress(example.path)
+            yield example, found
+
+    for example in examples:
+        try:
+            signal = read_whole(example, model.sample_rate)
+        except (OSError, ValueError) as error:
+            faults.add_error(example.path, error)
+            continue
+        if batch and sum(len(s) for _, s in batch) + len(signal) > batch_seconds * model.sample_rate:
+            yield from done()
+            batch = []
+        batch.append((example, signal))
+    if batch:
+        yield from done()
+
+
+@dataclass(eq=False)
+class _Recording:
+    """One source on its way."""
+
+    source: Source
+    joiner: Joiner
+    decode: _WordDecoder
+    whole: bool = False
+    """Everything of it has been read."""
+    fault: Fault | None = None
+    seconds: float = 0.0
+    """What the header says; 0 where that is not known."""
+    samples: int = 0
+    frames: int = 0
+    open_pieces: int = 0
+    words: list[Word] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        if isinstance(self.source, Example):
+            return self.source.path
+        return os.fspath(self.source) if isinstance(self.source, str | os.PathLike) else "-"
+
+    def fail(self, error: Exception) -> None:
+        self.fault = Fault(self.path, kind_of(error), str(error))
+
+    def take(self, stretches: Iterable[tuple[int, np.ndarray]]) -> None:
+        """Decode what lies between words; logits that are no numbers fail this recording alone."""
+        try:
+            for start, logits in stretches:
+                self.words += self.decode(logits, start)
+        except ValueError as error:
+            self.fail(ValueError(f"{self.path}: the model gave no usable output. {error}"))
+
+
+@dataclass(frozen=True)
+class _WordDecoder:
+    """Logits to words."""
+
+    model: Recognizer
+    decoder: Decoder
+    calibration: Calibration | None
+
+    def __call__(self, logits: np.ndarray, start: int) -> list[Word]:
+        """Words of logits whose first frame stands at sample `start`."""
+        words = spell(
+            self.decoder(logits),
+            self.model.vocabulary,
+            frame_period=self.model.frame_period,
+            start=start / self.model.sample_rate,
+        )
+        if self.calibration is None or not words:
+            return words
+        probabilities = self.calibration(np.array([word.confidence for word in words]))
+        return [replace(word, confidence=float(p)) for word, p in zip(words, probabilities, strict=True)]
+
+
+def loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
+    """A recogniser as it is, or read from its path; None is the one that comes with the package.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no recogniser.
+    """
+    if model is not None and not isinstance(model, str | os.PathLike):
+        return model
+    if model is None and not DEFAULT_MODEL.exists():
+        raise FileNotFoundError(f"{DEFAULT_MODEL}: this installation has no model of its own. Give a model (--model).")
+    from speechrnn.models.loading import load
+
+    found: Any = load(DEFAULT_MODEL if model is None else model)
+    if not hasattr(found, "vocabulary"):
+        raise ValueError(f"{model}: must hold a recogniser. Received: {what_is(found)}.")
+    return found
+
+
+def _joiner(model: Recognizer) -> Joiner:
+    spellings = model.vocabulary.spellings
+    begins = np.array([len(spelling) > 1 and spelling[0].isspace() for spelling in spellings])
+    space = spellings.index(" ") if " " in spellings else None
+    return Joiner(max(1, round(model.frame_period * model.sample_rate)), space, begins if begins.any() else None)
+
+
+def _pieces(
+    recording: _Recording, sample_rate: int, piece_seconds: float, encoding: str | None, rates: set[int]
+) -> Iterator[Piece]:
+    """The recording in pieces; when it cannot be read the pieces end and its fault is set."""
+    try:
+        blocks = _blocks(recording, sample_rate, piece_seconds, encoding, rates)
+        for piece in cut(blocks, sample_rate, piece_seconds, step=recording.joiner.frame_samples):
+            recording.samples = piece.start + len(piece.signal)
+            recording.open_pieces += 1
+            yield piece
+    except IsADirectoryError:
+        recording.fault = Fault(
+            recording.path,
+            "not a file",
+            f"{recording.path}: is a folder. Name its files, as in {os.path.join(recording.path, '*.wav')}",
+        )
+    except (OSError, ValueError) as error:
+        recording.fail(error)
+    if recording.fault is None and recording.samples == 0:
+        message = f"{recording.path}: has no samples. Leave it out, or record it again."
+        recording.fault = Fault(recording.path, "empty", message)
+
+
+def _blocks(
+    recording: _Recording, sample_rate: int, seconds: float, encoding: str | None, rates: set[int]
+) -> Iterator[np.ndarray]:
+    """Blocks of the source at `sample_rate`; the first source at each other rate is said in the log."""
+    options: dict[str, Any] = {"encoding": encoding}
+    source = recording.source
+    if isinstance(source, Example):
+        options = {name: getattr(source, name) for name in ("encoding", "offset", "duration", "channel")}
+        source = source.path
+    if isinstance(source, str | os.PathLike):  # of a pipe nothing is known before it is read
+        seconds_of_file = audio.probe(source, encoding=options["encoding"]).duration
+        recording.seconds = options.get("duration") or seconds_of_file
+
+    def opened(rate: int) -> None:
+        if rate != sample_rate and rate not in rates:
+            rates.add(rate)
+            _log.info(
+                "%s is at %d Hz, the model at %d Hz: it is resampled, and so are others.",
+                recording.path, rate, sample_rate,
+            )  # fmt: skip
+
+    return audio.read_blocks(source, block=seconds, sample_rate=sample_rate, opened=opened, **options)
+
+
+def _recognise_window(model: Recognizer, window: Sequence[tuple[_Recording, Piece]], batch_seconds: float) -> None:
+    """Logits of the pieces, in batches of about equal lengths, decoded into their recordings."""
+    found: dict[Piece, np.ndarray] = {}
+    pieces = [piece for recording, piece in window if recording.fault is None]
+    for batch in _batches(pieces, batch_seconds * model.sample_rate):
+        found.update(zip(batch, model.logits([piece.signal for piece in batch]), strict=True))
+    for recording, piece in window:  # in reading order
+        if piece in found and recording.fault is None:
+            recording.frames += len(found[piece])
+            recording.take(recording.joiner.add(piece, found[piece]))
+        recording.open_pieces -= 1
+
+
+def _batches(pieces: Sequence[Piece], budget: float) -> Iterator[list[Piece]]:
+    """Pieces sorted by length, as many at once as the budget of samples allows, padding counted."""
+    batch: list[Piece] = []
+    for piece in sorted(pieces, key=lambda piece: -len(piece.signal)):
+        if batch and (len(batch) + 1) * len(batch[0].signal) > budget:
+            yield batch
+            batch = []
+        batch.append(piece)
+    if batch:
+        yield batch
+
+
+def _finished(
+    waiting: deque[_Recording], model: Recognizer, progress: Callable[[str], None] | None
+) -> Iterator[Transcript | Fault]:
+    """Outcomes of the recordings at the head of the queue that nothing more is to come for."""
+    while waiting and waiting[0].whole and not waiting[0].open_pieces:
+        recording = waiting.popleft()
+        if recording.fault is None:
+            recording.take(recording.joiner.finish())
+        if progress:
+            progress(recording.path)
+        yield recording.fault or _transcript(recording, model)
+
+
+def _transcript(recording: _Recording, model: Recognizer) -> Transcript | Fault:
+    duration = recording.samples / model.sample_rate
+    if recording.frames == 0:
+        noun = "sample" if recording.samples == 1 else "samples"
+        message = (
+            f"{recording.path}: {recording.samples} {noun} ({duration:.4f} s at {model.sample_rate} Hz) are less than "
+            "one frame of the model. Leave it out, or record more."
+        )
+        return Fault(recording.path, "shorter than one frame", message)
+    words = tuple(Word(w.word, min(w.start, duration), min(w.end, duration), w.confidence) for w in recording.words)
+    return Transcript(recording.path, " ".join(w.word for w in words), words, duration)

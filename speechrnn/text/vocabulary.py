@@ -1,0 +1,147 @@
+"""Text: its normal form, and the characters a recogniser can write."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'"})
+_DASHES = re.compile(r"[\u2010-\u2015\-_/]+")
+_SPACES = re.compile(r"\s+")
+
+
+def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -> str:
+    """Bring a transcript to the form a recogniser is trained on and scored in.
+
+    Unicode is composed (NFC), letters are made lower case, dashes become spaces, apostrophes within words stay,
+    other punctuation goes, and white space is folded. Letters and digits of any script are kept.
+
+    Args:
+        text: A transcript.
+        lowercase: Fold case.
+        punctuation: Keep punctuation as it stands.
+
+    Returns:
+        The normal form; it may be empty.
+
+    Example:
+    >>> normalize("  It’s TWENTY-ONE, please! ")
+    "it's twenty one please"
+    """
+    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
+    if lowercase:
+        text = text.lower()
+    if not punctuation:
+        text = _DASHES.sub(" ", text)
+        text = "".join(c if c == "'" or c.isspace() or unicodedata.category(c)[0] in "LMN" else " " for c in text)
+        text = re.sub(r"(?<!\w)'+|'+(?!\w)", " ", text)
+    return _SPACES.sub(" ", text).strip()
+
+
+class Vocabulary:
+    """The characters a recogniser can write; index 0 is the CTC blank.
+
+    Args:
+        symbols: The characters in order, without the blank; symbol `i` has index `i + 1`.
+
+    Raises:
+        ValueError: A symbol is repeated, or is not a single character.
+
+    Example:
+    >>> vocabulary = Vocabulary(" abc")
+    >>> vocabulary.encode("cab a")
+    [4, 2, 3, 1, 2]
+    >>> vocabulary.decode([4, 2, 3, 1, 2]), len(vocabulary)
+    ('cab a', 5)
+    """
+
+    CONFIG_KEY: ClassVar[str] = "symbols"
+    """What a configuration of this class has and those of others lack."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self.symbols = tuple(symbols)
+        for symbol in self.symbols:
+            if len(symbol) != 1:
+                raise ValueError(f"A vocabulary's symbols must be single characters. Received: {symbol!r}.")
+        self._indices = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
+        if len(self._indices) != len(self.symbols):
+            repeated = sorted({s for s in self.symbols if self.symbols.count(s) > 1})
+            raise ValueError(f"A vocabulary's symbols must differ. Repeated: {repeated}.")
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> "Vocabulary":
+        """The sorted characters that occur in `texts`.
+
+        Raises:
+            ValueError: There is no character in any of them.
+        """
+        symbols = sorted(set().union(*map(set, texts)))
+        if not symbols:
+            raise ValueError("A vocabulary needs at least one character. Received texts without any.")
+        return cls(symbols)
+
+    def __len__(self) -> int:
+        """Number of indices, the blank counted."""
+        return len(self.symbols) + 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.symbols == other.symbols
+
+    def __hash__(self) -> int:
+        return hash(self.symbols)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({''.join(self.symbols)!r})"
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """What each index adds to a text; nothing for the blank."""
+        return ("", *self.symbols)
+
+    @property
+    def letters(self) -> "Vocabulary":
+        """The characters that texts are made of: this vocabulary, unless its symbols are longer than a character."""
+        return self
+
+    def missing(self, text: str) -> set[str]:
+        """The characters of `text` that this vocabulary lacks."""
+        return set(text) - self._indices.keys()
+
+    def encode(self, text: str) -> list[int]:
+        """Indices (from 1) of the characters of `text`.
+
+        Raises:
+            ValueError: `text` has characters that the vocabulary lacks; they are named.
+        """
+        lacking = self.missing(text)
+        if lacking:
+            raise ValueError(
+                f"The vocabulary {''.join(self.symbols)!r} lacks {sorted(lacking)}. Received: {text!r}. "
+                "Normalise the text, or train with a vocabulary that has these characters."
+            )
+        return [self._indices[c] for c in text]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of indices from 1; blanks (0) are passed over.
+
+        Raises:
+            ValueError: An index is outside the vocabulary.
+        """
+        ids = [int(i) for i in ids]
+        outside = [i for i in ids if not 0 <= i < len(self)]
+        if outside:
+            raise ValueError(f"Indices must lie in [0, {len(self)}). Received: {outside[0]}.")
+        spellings = self.spellings
+        return "".join(spellings[i] for i in ids)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON can hold them."""
+        return {"symbols": list(self.symbols)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
+        """The vocabulary that `get_config` described, of whichever class wrote it."""
+        for kind in cls.__subclasses__():
+            if kind.CONFIG_KEY in config:
+                return kind(**config)
+        return cls(**config)

@@ -1,0 +1,155 @@
+"""A model looked over: the way of each recurrent layer, types, sizes, speed, and what to change."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.layers import LengthMask
+from speechrnn.training.diagnostics.paths import LayerPath, layer_paths, recurrent_layers
+
+__all__ = ["LayerReport", "ModelReport", "examine"]
+
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One recurrent layer."""
+
+    path: LayerPath
+    """How it runs, and why."""
+    dtype: str
+    """Type it computes in."""
+    parameters: int
+    """Number of its weights."""
+    frames_per_second: float | None
+    """Frames of a batch that it reads in a second, forwards only; None where the size of its input is not known."""
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """What `examine` found."""
+
+    name: str
+    """Name of the model."""
+    parameters: int
+    """Weights of the whole model."""
+    device: str
+    """"GPU" or "CPU"."""
+    output_dtype: str
+    """Type of the output."""
+    masks: str
+    """Where the recurrent layers' masks come from, and what that means for cuDNN."""
+    layers: tuple[LayerReport, ...]
+    """The recurrent layers, in order."""
+    batch_size: int
+    """Rows of the batches that were timed."""
+    frames: int
+    """Frames of each row."""
+    advice: tuple[str, ...]
+    """What to change; nothing if the model is as it should be."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to change."""
+        return not self.advice
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON can hold it."""
+        rows = [
+            {**asdict(layer.path), **{k: v for k, v in vars(layer).items() if k != "path"}} for layer in self.layers
+        ]
+        return {**vars(self), "ok": self.ok, "layers": rows}
+
+
+def examine(model: keras.Model, *, batch_size: int = 16, frames: int = 400) -> ModelReport:
+    """Look a model over.
+
+    Args:
+        model: Any Keras model.
+        batch_size: Rows of the batches that its recurrent layers are timed with.
+        frames: Frames of each row.
+    """
+    if batch_size < 1 or frames < 1:
+        raise ValueError(f"`batch_size` and `frames` must be at least 1. Received: {batch_size=}, {frames=}.")
+    found = recurrent_layers(model)
+    layers = tuple(
+        LayerReport(path, _inner(layer).compute_dtype, layer.count_params(), _speed(layer, batch_size, frames))
+        for path, layer in zip(layer_paths(model), found.values(), strict=True)
+    )
+    output = _output_dtype(model)
+    advice = [f"{layer.path.layer}: {text}" for layer in layers for text in layer.path.advice]
+    if output not in ("float32", "float64", "unknown"):
+        advice.append(f'the output is {output}: give the last layer dtype="float32", whatever the policy of the others')
+    masks, complaint = _masks(model)
+    if complaint:
+        advice.append(complaint)
+    return ModelReport(
+        name=model.name,
+        parameters=model.count_params(),
+        device="GPU" if tf.config.list_logical_devices("GPU") else "CPU",
+        output_dtype=output,
+        masks=masks,
+        layers=layers,
+        batch_size=batch_size,
+        frames=frames,
+        advice=tuple(advice),
+    )
+
+
+def _inner(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer
+
+
+def _output_dtype(model: keras.Model) -> str:
+    network = getattr(model, "network", model)
+    outputs = getattr(network, "outputs", None)
+    return str(keras.backend.standardize_dtype(outputs[0].dtype)) if outputs else "unknown"
+
+
+def _masks(model: keras.Model) -> tuple[str, str | None]:
+    """Where masks come from, and what to change about that."""
+    kinds = {type(layer) for layer in _all_layers(model)}
+    if keras.layers.Masking in kinds:
+        return "Masking: from values, so that cuDNN may meet one with holes", (
+            "masks come from keras.layers.Masking, and a silent frame within a row keeps cuDNN away: "
+            "use speechrnn.layers.LengthMask"
+        )
+    if LengthMask in kinds:
+        return "LengthMask: right-padded, as cuDNN needs", None
+    return "none within the model", None
+
+
+def _all_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    found = []
+    for layer in model.layers:
+        found += _all_layers(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
+def _speed(layer: keras.layers.Layer, batch_size: int, frames: int) -> float | None:
+    """Frames a second through one layer, the best of a few runs; it is timed as a copy, so that no state changes."""
+    inner = _inner(layer)
+    kernel = getattr(inner.cell, "kernel", None)
+    if kernel is None:
+        return None
+    config = layer.get_config()
+    (config["layer"]["config"] if inner is not layer else config).update(stateful=False)
+    if inner is not layer and config.get("backward_layer"):
+        config["backward_layer"]["config"].update(stateful=False)
+    copy = type(layer).from_config(config)
+    x = np.random.default_rng(0).normal(size=(batch_size, frames, kernel.shape[0])).astype("float32")
+    copy.build(x.shape)
+    forward = tf.function(lambda values, mask: copy(values, mask=mask, training=False))
+    given = tf.cast(x, inner.compute_dtype), tf.ones((batch_size, frames), tf.bool)
+    tf.nest.map_structure(lambda v: v.numpy(), forward(*given))  # compiles
+    seconds = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        tf.nest.map_structure(lambda v: v.numpy(), forward(*given))
+        seconds.append(time.perf_counter() - started)
+    return batch_size * frames / min(seconds)

@@ -1,0 +1,201 @@
+"""A Keras callback that keeps the gradient norms of every layer while a model is trained."""
+
+import csv
+import importlib.util
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn import files
+from speechrnn.training.diagnostics.verdicts import Verdict, of_norms
+
+__all__ = ["GradientReport", "layer_of"]
+
+_COLUMNS = ("epoch", "step", "layer", "norm", "largest", "non_finite", "batches")
+
+
+class GradientReport(keras.callbacks.Callback):
+    """Gradient norms of every layer, and how many gradients were not finite, in a CSV file and in TensorBoard.
+
+    It works with `speechrnn.train` and with any `fit` on one device. The gradients are those that the optimiser is
+    given, before it clips them: while `fit` runs, `apply` of this one optimiser measures them first, in the compiled
+    step, so that nothing is computed twice and no batch is left out.
+
+    Args:
+        path: CSV file, a row for each layer and interval; none where it is not given. It is begun anew with epoch 0,
+            and gone on with when a run is resumed.
+        tensorboard: Folder for TensorBoard, one curve for each layer.
+        every: Batches in an interval; an epoch by default.
+
+    Attributes:
+        rows: What the CSV file holds: `epoch` (from 1), `step` (batches so far), `layer`, `norm` (mean over the
+            interval's finite gradients), `largest`, `non_finite` and `batches`.
+
+    Raises:
+        ModuleNotFoundError: `tensorboard` without the package of that name.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")])
+    >>> model.compile("sgd", "mse")
+    >>> report = GradientReport()
+    >>> _ = model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[report])
+    >>> report.rows[0]["layer"], report.rows[0]["batches"]
+    ('a', 1)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        tensorboard: str | os.PathLike[str] | None = None,
+        every: int | None = None,
+    ) -> None:
+        super().__init__()
+        if every is not None and every < 1:
+            raise ValueError(f"`every` must be at least 1. Received: every={every}.")
+        if tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
+            raise ModuleNotFoundError(
+                "`tensorboard` needs the package tensorboard. Install it: pip install 'speechrnn[tensorboard]'."
+            )
+        self.path, self.tensorboard, self.every = path, tensorboard, every
+        self.rows: list[dict[str, Any]] = []
+        self._writer: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Put the gauges between the gradients and the optimiser."""
+        variables = self.model.trainable_variables
+        names = [layer_of(variable.path, self.model.name) for variable in variables]
+        self.layers = list(dict.fromkeys(names))
+        self._weights = np.array([_weights(variables, names, layer) for layer in self.layers])
+        self._sums = tf.Variable(tf.zeros((len(self.layers), 4)), trainable=False)  # norm, largest, bad, batches
+        owners, optimizer = [self.layers.index(name) for name in names], self.model.optimizer
+        apply = optimizer.apply
+
+        def measured(grads: Any, trainable_variables: Any = None) -> Any:
+            self._measure(grads, owners, getattr(optimizer, "dynamic_scale", 1.0))
+            return apply(grads, trainable_variables)
+
+        optimizer.apply = measured
+        # A step compiled in an earlier `fit` holds the optimiser without its gauges.
+        self.model.make_train_function(force=True)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Take the gauges out."""
+        vars(self.model.optimizer).pop("apply", None)
+        self.model.make_train_function(force=True)
+        if self._writer is not None:
+            self._writer.close()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Begin anew, or go on with the file of a run that is resumed."""
+        if not self.rows and epoch and self.path is not None and os.path.exists(self.path):
+            self.rows = [row for row in _read(self.path) if row["epoch"] <= epoch]
+        self.rows = [row for row in self.rows if row["epoch"] <= epoch]
+        self._epoch, self._batches = epoch + 1, 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note an interval that is full."""
+        if self.every is not None and (batch + 1) // self.every > self._batches // self.every:
+            self._note()
+        self._batches = batch + 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Note what is left of the epoch, and write it down."""
+        self._note()
+        if self.path is not None:
+            _write(self.path, self.rows)
+
+    def verdicts(self) -> list[Verdict]:
+        """What the gradients of each layer were like over the whole training."""
+        by_layer = {layer: [row for row in self.rows if row["layer"] == layer] for layer in self.layers}
+        found = {layer: rows for layer, rows in by_layer.items() if rows}
+        sizes = dict(zip(self.layers, self._weights, strict=True))
+        usual = {k: np.nanmedian([row["norm"] for row in rows]) / np.sqrt(sizes[k]) for k, rows in found.items()}
+        middle = float(np.nanmedian(list(usual.values()))) if usual else 0.0
+        return [
+            of_norms(
+                layer,
+                [row["norm"] for row in rows],
+                [row["largest"] for row in rows],
+                [row["batches"] for row in rows],
+                non_finite=sum(row["non_finite"] for row in rows),
+                share=usual[layer] / middle if middle else 0.0,
+            )
+            for layer, rows in found.items()
+        ]
+
+    def _measure(self, grads: Any, owners: list[int], scale: Any) -> None:
+        squares = [tf.zeros(())] * len(self.layers)
+        for owner, gradient in zip(owners, grads, strict=True):
+            if gradient is not None:
+                gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32) / tf.cast(scale, tf.float32)
+                squares[owner] += tf.reduce_sum(tf.square(gradient))
+        norm = tf.sqrt(tf.stack(squares))
+        finite = tf.math.is_finite(norm)
+        good = tf.where(finite, norm, 0.0)
+        total, largest, bad, batches = tf.unstack(self._sums, axis=1)
+        new = [total + good, tf.maximum(largest, good), bad + tf.cast(~finite, tf.float32), batches + 1]
+        self._sums.assign(tf.stack(new, axis=1))
+
+    def _note(self) -> None:
+        sums = self._sums.numpy()
+        if not sums[0, 3]:
+            return
+        self._sums.assign(tf.zeros_like(self._sums))
+        before = self.rows[-1]["step"] if self.rows else 0
+        for layer, (total, largest, bad, batches) in zip(self.layers, sums.tolist(), strict=True):
+            norm = total / (batches - bad) if batches > bad else float("nan")
+            step = before + int(batches)
+            self.rows.append(
+                dict(zip(_COLUMNS, (self._epoch, step, layer, norm, largest, int(bad), int(batches)), strict=True))
+            )
+        if self.tensorboard is not None:
+            self._to_tensorboard(self.rows[-len(self.layers) :])
+
+    def _to_tensorboard(self, rows: list[dict[str, Any]]) -> None:
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(os.fspath(Path(self.tensorboard or "", "gradients")))
+        with self._writer.as_default():
+            for row in rows:
+                for name in ("norm", "largest", "non_finite"):
+                    tf.summary.scalar(f"gradient_{name}/{row['layer']}", row[name], step=row["step"])
+        self._writer.flush()
+
+
+def layer_of(path: str, model: str = "") -> str:
+    """The layer that a variable belongs to, from the variable's path.
+
+    Example:
+    >>> layer_of("net/bidirectional_0/forward_gru/gru_cell/kernel", "net")
+    'bidirectional_0/forward_gru'
+    """
+    parts = path.split("/")[:-1]
+    if len(parts) > 1 and parts[-1].endswith("_cell"):
+        parts = parts[:-1]
+    if len(parts) > 1 and parts[0] == model:
+        parts = parts[1:]
+    return "/".join(parts) or path
+
+
+def _weights(variables: list[Any], names: list[str], layer: str) -> int:
+    return int(sum(np.prod(v.shape) for v, name in zip(variables, names, strict=True) if name == layer))
+
+
+def _write(path: str | os.PathLike[str], rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with files.replacing(path, overwrite=True) as file:
+        file.write(text.getvalue().encode())
+
+
+def _read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    kinds = dict(zip(_COLUMNS, (int, int, str, float, float, int, int), strict=True))
+    with open(path, encoding="utf-8", newline="") as file:
+        return [{name: kinds[name](value) for name, value in row.items()} for row in csv.DictReader(file)]
