@@ -1,6 +1,8 @@
 """Faults: what was wrong with the data, collected and counted while the rest of the work goes on."""
 
+import contextlib
 import difflib
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -84,6 +86,45 @@ def data_error(where: object, kind: str, message: str) -> ValueError:
     error = ValueError(message if message.startswith(place) else f"{place}: {message}")
     error.kind = kind  # type: ignore[attr-defined]
     return error
+
+
+@contextlib.contextmanager
+def of_file(path: str | os.PathLike[str], *, extra: str = "") -> Iterator[None]:
+    """The boundary around a reader: whatever it raises becomes the fault of the file that it reads.
+
+    What names the file already passes as it is, and so does what the operating system says of it. A library that is
+    missing, a file that asks for more memory than there is, and anything else that a library raises inside itself
+    become a `ValueError` that carries its kind.
+
+    Args:
+        path: The file.
+        extra: Of this package, such as `signals`: what to install where a library is missing.
+
+    Example:
+    >>> with of_file("a.hea"):
+    ...     {}["17"]
+    Traceback (most recent call last):
+    ...
+    ValueError: a.hea: cannot be read: KeyError: '17'.
+    """
+    name = os.fspath(path)
+    try:
+        yield
+    except ImportError as error:
+        advice = f' Run: pip install "speechrnn[{extra}]"' if extra and "pip install" not in str(error) else ""
+        raise data_error(name, "lacking a library", f"cannot be read without a library: {error}.{advice}") from error
+    except MemoryError as error:
+        message = "asks for more memory than there is. Its header is damaged, or it has to be read in segments."
+        raise data_error(name, "too large", message) from error
+    except OSError as error:
+        if error.errno is not None or name in str(error):
+            raise
+        raise data_error(name, "undecodable", f"cannot be read: {error}.") from error
+    except Exception as error:
+        if isinstance(error, ValueError) and hasattr(error, "kind") and name in str(error):
+            raise
+        told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise data_error(name, "undecodable", f"cannot be read: {told.rstrip('.')}.") from error
 
 
 def kind_of(error: BaseException) -> str:

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from speechrnn.faults import Fault, Faults, data_error, kind_of, suggestion
+from speechrnn.faults import Fault, Faults, data_error, kind_of, of_file, suggestion
 
 
 def test_summary_counts_kinds_and_names_the_first():
@@ -67,3 +67,24 @@ def test_raise_first_says_how_many_follow():
 def test_suggestion():
     assert suggestion("--epoch", ["--epochs", "--units"]) == " Did you mean `--epochs`?"
     assert suggestion("zzz", ["epochs"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "message"),
+    [
+        (KeyError("17"), "undecodable", "a.hea: cannot be read: KeyError: '17'."),
+        (ValueError("no header"), "undecodable", "a.hea: cannot be read: no header."),
+        (OSError("thrift"), "undecodable", "a.hea: cannot be read: thrift."),
+        (MemoryError(), "too large", "a.hea: asks for more memory than there is"),
+        (ModuleNotFoundError("No module named 'wfdb'"), "lacking a library", 'pip install "speechrnn[signals]"'),
+        (FileNotFoundError(2, "No such file", "a.dat"), "missing", "a.dat"),
+        (data_error("a.hea", "empty", "is empty."), "empty", "a.hea: is empty."),
+        (data_error("b.hea", "empty", "is empty."), "undecodable", "a.hea: cannot be read: b.hea: is empty."),
+    ],
+)
+def test_whatever_a_reader_raises_is_the_fault_of_its_file(raised, kind, message):
+    with pytest.raises((ValueError, OSError)) as caught, of_file("a.hea", extra="signals"):
+        raise raised
+    assert kind_of(caught.value) == kind and message in str(caught.value)
+    with pytest.raises(KeyboardInterrupt), of_file("a.hea"):
+        raise KeyboardInterrupt
