@@ -1,4 +1,4 @@
-"""The campaigns find what they are there to find; few damaged files of each kind are read rightly or refused by name."""
+"""Campaigns find what they are there to find, and damaged files are read rightly or refused by name."""
 
 import sys
 

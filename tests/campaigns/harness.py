@@ -1,10 +1,10 @@
 """What every campaign of damaged files shares: how to damage, processes with limits that try, and a table of what came.
 
 A campaign is a module with a function `attempt(kind, seed, folder)` that makes one damaged file in an empty folder and
-reads it. It returns if what was read is right, lets the package's own error through if it is refused, and raises
-`WrongError` if what was read is not what an independent reader reads. Everything else that can happen is a finding: another
-exception, a refusal that does not name the file, a process that dies, more than five seconds of processor time, more
-than a gigabyte.
+reads it. It returns if what was read is right, lets the package's own error through if the file is refused, and raises
+`WrongError` if what was read is not what an independent reader reads. Everything else is a finding: another exception,
+a refusal that does not name the file, a process that dies, more than five seconds of processor time, more than a
+gigabyte. If the module has a function `warm(folder)`, it is called once in each process before limits are set.
 """
 
 import argparse
