@@ -5,8 +5,8 @@
 
 DIR holds the database's records; only de Chazal's DS1 is learnt from, and `test.jsonl` is DS2 where DIR has it. With 22
 patients what limits is that each heart is learnt by heart. So the network is small, sees how a beat differs from the
-patient's usual one, and learns from copies of the records: with another rhythm (`heartbeats.vary_rhythm`), seen by
-leads placed elsewhere (`heartbeats.vary_leads`). These were chosen by the very folds that are scored here, in some
+patient's usual one, and learns from copies of the records: with another rhythm (`mitdb.vary_rhythm`), seen by
+leads placed elsewhere (`mitdb.vary_leads`). These were chosen by the very folds that are scored here, in some
 steps: what was mistaken in patients kept out was looked at, so that the figure is a little too good. DS2 chose nothing.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier, signals
-from speechrnn.data.corpora import heartbeats, mitdb
+from speechrnn.data.corpora import mitdb
 from speechrnn.data.manifest import stratified_group_folds
 from speechrnn.tasks.classification import cross_validate, print_report
 
@@ -51,8 +51,8 @@ def varied(examples, folder, copies):
         for copy in range(copies):
             labels = [label for example in group for label in example.labels]
             rng = np.random.default_rng([OPTIONS.seed, copy, int(Path(path).stem)])
-            changed, labels = heartbeats.vary_rhythm(rows, seconds, labels, rng)
-            changed = heartbeats.vary_leads(changed, rng)
+            changed, labels = mitdb.vary_rhythm(rows, seconds, labels, rng)
+            changed = mitdb.vary_leads(changed, rng)
             written = Path(folder, f"{Path(path).stem}-{copy}.npz")
             signals.write(written, changed, rate, overwrite=True)
             for example in group:
@@ -74,14 +74,14 @@ def main(
     """Score by leaving patients out, then train on all of DS1; gives the report of all folds together."""
     training = mitdb.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
     more = varied(training, Path(out, "varied"), copies)
-    features = RawSignal(1, window=1, hop=1, channels=heartbeats.NUM_FEATURES)
+    features = RawSignal(1, window=1, hop=1, channels=mitdb.NUM_FEATURES)
 
     def build():
         net = recurrent_classifier(
             "gru",
             num_features=features.num_features,
             num_classes=len(mitdb.CLASSES),
-            frame_shape=(heartbeats.WINDOW, heartbeats.CHANNELS),
+            frame_shape=(mitdb.WINDOW, mitdb.CHANNELS),
             pooling=None,
             **{**NETWORK, **network},
         )

@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from speechrnn.data import download as module
-from speechrnn.data.download import ARCHIVES, Archive, download, fetch
-from speechrnn.data.extraction import extract
+from speechrnn.data.archives import Archive, extract
+from speechrnn.data.corpora import an4, archives
+from speechrnn.data.download import download, fetch
 
 BODY = bytes(range(256)) * 2000
 SHA256 = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
@@ -332,7 +333,7 @@ def published(server, tmp_path, monkeypatch):
 
     def publish(checksum=None, *, first="c.tar.gz"):
         made = Archive((f"{host}/{first}", f"{host}/c.tar.gz"), "c", "CC0", checksum)
-        monkeypatch.setitem(module.ARCHIVES, "an4", made)
+        monkeypatch.setitem(an4.ARCHIVES, "an4", made)
         return f"sha256:{hashlib.sha256(server.body).hexdigest()}"
 
     return publish
@@ -362,7 +363,8 @@ def test_download_names_what_went_wrong(published, server, tmp_path):
 
 
 def test_archives_are_well_formed():
-    for name, archive in ARCHIVES.items():
+    assert {"an4", "fsdd", "ljspeech", "librispeech-dev-clean", "mini-librispeech-train-clean-5"} <= archives().keys()
+    for name, archive in archives().items():
         assert all(re.fullmatch(r"https?://\S+\.(tar\.gz|tar\.bz2|zip)", url) for url in archive.urls), name
         if archive.checksum is not None:
             assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", archive.checksum), name
@@ -376,5 +378,5 @@ def test_the_real_archives_are_where_they_were(name, tmp_path):
         def enough(received, total):
             raise KeyboardInterrupt
 
-        fetch(ARCHIVES[name].urls[0], tmp_path / "x", progress=enough, retries=0)
+        fetch(archives()[name].urls[0], tmp_path / "x", progress=enough, retries=0)
     assert (tmp_path / "x.part").stat().st_size > 0

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pipelines import activity, ecg_beats
-from speechrnn.data.corpora import heartbeats
+from speechrnn.data.corpora import mitdb
 from speechrnn.tasks.classification.model import load
 
 TINY = {"units": 4, "filters": 4, "folds": 2}
@@ -42,7 +42,7 @@ def test_ecg_beats(data_dir, tmp_path, monkeypatch):
     assert all(record.id.count("-") == 1 for record in report.records)
     assert len(report.subjects) == 22 and "j_kappa" in report.figures
     model = load(tmp_path / "beats.keras")
-    assert model.card["scheme"] == "aami" and model.channels == heartbeats.NUM_FEATURES
+    assert model.card["scheme"] == "aami" and model.channels == mitdb.NUM_FEATURES
 
 
 @pytest.mark.slow

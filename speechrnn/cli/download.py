@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.data.download import ARCHIVES, download
+from speechrnn.data.corpora import archives
+from speechrnn.data.download import download
 from speechrnn.faults import suggestion
 
 _FUNCTION = "speechrnn.data.download:download"
@@ -20,7 +21,7 @@ on when the same line is run again. The folder to give to `speechrnn prepare` is
 
 def parser() -> Parser:
     """The verb's options."""
-    listed = "\n".join(f"  {name:32} {archive.licence}" for name, archive in ARCHIVES.items())
+    listed = "\n".join(f"  {name:32} {archive.licence}" for name, archive in archives().items())
     made = Parser(
         prog="speechrnn download",
         usage="speechrnn download CORPUS --to DIR [options]",
@@ -37,8 +38,8 @@ def run(words: list[str]) -> int:
     """Download; 0 when the corpus is on the disk."""
     made = parser()
     arguments = made.parse_args(words)
-    if arguments.corpus not in ARCHIVES:
-        made.error(f"unknown corpus `{arguments.corpus}`.{suggestion(arguments.corpus, ARCHIVES)}")
+    if arguments.corpus not in archives():
+        made.error(f"unknown corpus `{arguments.corpus}`.{suggestion(arguments.corpus, archives())}")
     with _progress(arguments.corpus) as progress:
         done = download(arguments.corpus, arguments.to, progress=progress, **collect(arguments, _FUNCTION))
     print(done.folder)

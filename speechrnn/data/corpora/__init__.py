@@ -1,9 +1,14 @@
-"""Corpora: a folder as its authors publish it becomes manifests, one short module a corpus."""
+"""Corpora: a folder as its authors publish it becomes manifests; one module a corpus, with everything about it.
+
+A module has a function `prepare`, and `ARCHIVES` by name where there is something to download. To add a corpus, add its
+module and a line in `CORPORA`.
+"""
 
 import importlib
 from collections.abc import Callable
 from typing import Any
 
+from speechrnn.data.archives import Archive
 from speechrnn.faults import suggestion
 
 CORPORA = {
@@ -37,4 +42,13 @@ def prepare_function(name: str) -> Callable[..., Any]:
     """
     if name not in CORPORA:
         raise ValueError(f"There is no corpus {name!r}.{suggestion(name, CORPORA)} Known: {', '.join(CORPORA)}.")
-    return importlib.import_module(f"{__name__}.{name}").prepare
+    return _module(name).prepare
+
+
+def archives() -> dict[str, Archive]:
+    """What can be downloaded, by name: the `ARCHIVES` of all corpora."""
+    return {name: archive for corpus in CORPORA for name, archive in getattr(_module(corpus), "ARCHIVES", {}).items()}
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")

@@ -9,10 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from speechrnn import text
+from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 
+_SITE = "http://www.speech.cs.cmu.edu/databases/an4"
+_MIRROR = "https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz"
+ARCHIVES = {
+    "an4": Archive((f"{_SITE}/an4_sphere.tar.gz", _MIRROR), "an4", "CMU, free for any use"),
+    "an4-raw": Archive((f"{_SITE}/an4_raw.bigendian.tar.gz",), "an4", "CMU, free for any use"),
+}
 SPLITS = ("train", "test")
 _SUFFIXES = (".flac", ".wav", ".sph", ".raw")
 _LINE = re.compile(r"(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*")

@@ -8,10 +8,13 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, suggestion
 
+_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.9.zip"
+ARCHIVES = {"fsdd": Archive((_URL,), "free-spoken-digit-dataset-1.0.9", "CC BY-SA 4.0")}
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)")
 _TEST_INDICES = range(5)

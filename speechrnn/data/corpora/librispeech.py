@@ -9,10 +9,29 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from speechrnn import text
+from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, suggestion
 
+_CHECKSUMS = {
+    (31, "train-clean-5"): "md5:5df7d4e78065366204ca6845bb08f490",
+    (31, "dev-clean-2"): "md5:6d7ab67ac6a1d2c993d050e16d61080d",
+    (12, "dev-clean"): "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    (12, "dev-other"): "sha256:12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    (12, "test-clean"): "sha256:39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    (12, "test-other"): "sha256:d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
+    (12, "train-clean-100"): "sha256:d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    (12, "train-clean-360"): "sha256:146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    (12, "train-other-500"): "sha256:ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+}
+"""As published, by OpenSLR's number of the corpus (31 is mini LibriSpeech) and subset."""
+ARCHIVES = {
+    f"{'mini-' if number == 31 else ''}librispeech-{subset}": Archive(
+        (f"https://www.openslr.org/resources/{number}/{subset}.tar.gz",), f"LibriSpeech/{subset}", "CC BY 4.0", checksum
+    )
+    for (number, subset), checksum in _CHECKSUMS.items()
+}
 _SUFFIXES = (".flac", ".ogg", ".opus", ".wav", ".mp3")
 
 

@@ -8,10 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from speechrnn import text
+from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 
+ARCHIVES = {
+    "ljspeech": Archive(
+        ("https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",),
+        "LJSpeech-1.1",
+        "public domain",
+        "sha256:be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
+    )
+}
 _SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 

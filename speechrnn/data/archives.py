@@ -1,4 +1,8 @@
-"""Unpack archives from strangers: nothing leaves the folder, nothing is overwritten without a word."""
+"""Published archives of corpora, and how to unpack one from strangers: nothing leaves the folder or replaces a file.
+
+`tarfile` with `filter="data"` and `zipfile` do the unpacking. Checked here besides is what they let pass or repair
+without a word: links inside the folder, absolute names (which lose their slash), `..` in a .zip, Windows' separators.
+"""
 
 import filecmp
 import os
@@ -9,8 +13,8 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from speechrnn.faults import data_error
 
@@ -18,6 +22,20 @@ Progress = Callable[[int, int | None], object]
 """Called with the number done so far, and the total if it is known."""
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published archive of a corpus; the module of a corpus names its own in `ARCHIVES`."""
+
+    urls: tuple[str, ...]
+    """Addresses in the order in which they are tried."""
+    folder: str
+    """What it unpacks to, relative to the folder it is unpacked in."""
+    licence: str
+    """Terms its authors publish it under."""
+    checksum: str | None = None
+    """`md5:...` or `sha256:...` as published; `None` where there is none to rely on."""
 
 
 def extract(
@@ -48,90 +66,61 @@ def extract(
         FileExistsError: A file is there already, differs, and `overwrite` is false.
         OSError: The disk is full or the folder cannot be written.
     """
-    folder = Path(folder)
+    archive, folder = Path(archive), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # Inside the folder, so that moving is renaming.
     with tempfile.TemporaryDirectory(prefix=".extracting-", dir=folder) as scratch:
+        unpack = _unpack_zip if zipfile.is_zipfile(archive) else _unpack_tar
         names = []
-        for count, (name, content, total) in enumerate(_files(Path(archive)), start=1):
-            target = Path(scratch, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with open(target, "wb") as out:
-                _copy(archive, content, out)
-            names.append(name)
-            if progress is not None:
-                progress(count, total)
+        try:
+            for name, total in unpack(archive, scratch):
+                names.append(name)
+                if progress is not None:
+                    progress(len(names), total)
+        except _DAMAGED as error:
+            message = f"is damaged, or neither tar nor zip ({error or type(error).__name__}). Download it again."
+            raise data_error(archive, "damaged", message) from error
         return _move(Path(scratch), folder, list(dict.fromkeys(names)), overwrite)
 
 
-def _files(archive: Path) -> Iterator[tuple[str, IO[bytes], int | None]]:
-    """Name, content and number of the plain files; folders are made as they are needed."""
-    try:
-        if zipfile.is_zipfile(archive):
-            yield from _zip_files(archive)
-        else:
-            yield from _tar_files(archive)
-    except _DAMAGED as error:
-        raise _damaged(archive, error) from error
-
-
-def _tar_files(archive: Path) -> Iterator[tuple[str, IO[bytes], int | None]]:
+def _unpack_tar(archive: Path, folder: str) -> Iterator[tuple[str, None]]:
+    """Unpacks into a folder; yields the name of each file."""
     with tarfile.open(archive, "r|*") as tar:
         for member in tar:
-            name = _safe(archive, member.name)
-            if member.isdir():
-                continue
-            if not member.isreg():
-                kind = "a link" if member.issym() or member.islnk() else "a device or pipe"
-                raise data_error(archive, "unsafe", f"the entry {member.name!r} is {kind}. It was not unpacked.")
-            content = tar.extractfile(member)
-            if content is not None:
-                yield name, content, None
+            plain = member.isreg() or member.isdir()
+            name = _safe(archive, member.name, plain=plain, link=member.issym() or member.islnk())
+            member.mode = 0o644  # the filter would leave a program one
+            tar.extract(member, folder, filter="data")
+            if member.isreg():
+                yield name, None
 
 
-def _zip_files(archive: Path) -> Iterator[tuple[str, IO[bytes], int | None]]:
+def _unpack_zip(archive: Path, folder: str) -> Iterator[tuple[str, int]]:
+    """Unpacks into a folder; yields the name of each file, and how many entries there are."""
     with zipfile.ZipFile(archive) as packed:
         members = packed.infolist()
         for member in members:
             # The name as stored: zipfile has already taken a NUL and what follows it away.
-            name = _safe(archive, member.filename)
             kind = stat.S_IFMT(member.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                what = "a link" if kind == stat.S_IFLNK else "a device or pipe"
-                raise data_error(archive, "unsafe", f"the entry {member.filename!r} is {what}. It was not unpacked.")
+            plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+            name = _safe(archive, member.orig_filename, plain=plain, link=kind == stat.S_IFLNK)
             if member.flag_bits & 1:
                 raise data_error(archive, "encrypted", f"the entry {member.filename!r} is encrypted.")
+            packed.extract(member, folder)
             if not member.is_dir():
-                with packed.open(member) as content:
-                    yield name, content, len(members)
+                yield name, len(members)
 
 
-def _safe(archive: Path, name: str) -> str:
+def _safe(archive: Path, name: str, *, plain: bool, link: bool) -> str:
+    """The name of an entry, if it is a plain file or folder and stays inside."""
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or parts[0][1:2] == ":" or "\0" in name:
-        raise data_error(
-            archive,
-            "unsafe",
-            f"the entry {name!r} leads out of the folder. It was not unpacked. Do not trust this file.",
-        )
-    return os.path.normpath(name)
-
-
-def _copy(archive: str | os.PathLike[str], content: IO[bytes], out: IO[bytes]) -> None:
-    while True:
-        try:
-            block = content.read(1 << 20)
-        except _DAMAGED as error:
-            raise _damaged(archive, error) from error
-        if not block:
-            return
-        out.write(block)
-
-
-def _damaged(archive: str | os.PathLike[str], error: Exception) -> ValueError:
-    return data_error(
-        archive, "damaged", f"is damaged, or neither tar nor zip ({error or type(error).__name__}). Download it again."
-    )
+        problem = "leads out of the folder. It was not unpacked. Do not trust this file."
+    elif not plain:
+        problem = f"is {'a link' if link else 'a device or pipe'}. It was not unpacked."
+    else:
+        return os.path.normpath(name)
+    raise data_error(archive, "unsafe", f"the entry {name!r} {problem}")
 
 
 def _move(scratch: Path, folder: Path, names: list[str], overwrite: bool) -> list[Path]:
