@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and where what can be rebuilt is kept."""
 
 import contextlib
 import os
@@ -6,6 +6,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+CACHE_VARIABLE = "SPEECHRNN_CACHE"
+"""Environment variable that names another folder for what can be rebuilt."""
 
 
 def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -52,3 +55,12 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def cache_folder() -> Path:
+    """The user's folder for exported models, as the operating system wants it; `CACHE_VARIABLE` names another."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE])
+    from platformdirs import user_cache_path
+
+    return user_cache_path("speechrnn", appauthor=False) / "models"
