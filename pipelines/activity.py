@@ -11,14 +11,14 @@ sitting from standing. Everything here was chosen on folds of the official train
 import argparse
 from pathlib import Path
 
-from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier
+from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier
 from speechrnn.data.corpora import hapt
 from speechrnn.tasks.classification import cross_validate, print_report
 
 FOLDS = 5
 CHUNK = 30.0
 NETWORK = {"units": 48, "layers": 1, "stem": 2, "convolutions": 2, "filters": 32, "kernel": 9, "dropout": 0.3}
-OPTIONS = TrainingOptions(epochs=12, batch_size=8, learning_rate=2e-3, average=0.99, label_smoothing=0.05)
+OPTIONS = ClassifierTraining(epochs=12, batch_size=8, learning_rate=2e-3, average=0.99, label_smoothing=0.05)
 AUGMENTATION = Augmentation.sensor(time_warp=0, wander=0)
 CARD = {
     "task": "walking, walking upstairs, walking downstairs, sitting, standing, laying; smartphone at the waist",
@@ -31,7 +31,7 @@ def main(
     data_dir: str,
     out: str = "runs/activity",
     folds: int = FOLDS,
-    options: TrainingOptions = OPTIONS,
+    options: ClassifierTraining = OPTIONS,
     resume: bool = False,
     **network,
 ):

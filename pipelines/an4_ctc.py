@@ -16,14 +16,14 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, recurrent_ctc, train
+from speechrnn import Augmentation, LogMel, RecognizerTraining, SpeechRecognizer, Vocabulary, recurrent_ctc, train
 from speechrnn.data.corpora import an4
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 from speechrnn.tasks.recognition.model import load
 
 VALID_SPEAKERS = {"fjam", "mdxs", "mfaa", "mmaf", "mmap", "mmkw", "mscg2", "msjr"}
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 256, 3, 2, 0.4
-OPTIONS = TrainingOptions(
+OPTIONS = RecognizerTraining(
     epochs=60, batch_size=8, learning_rate=1.5e-3, consistency=0.2, average=0.998, validate_every=3
 )
 AUGMENTATION = Augmentation.speech(time_masks=4)
@@ -40,7 +40,7 @@ def main(
     validate: bool = False,
     start: str | None = None,
     resume: bool = False,
-    options: TrainingOptions = OPTIONS,
+    options: RecognizerTraining = OPTIONS,
     **network,
 ):
     """Train, and report the errors on the test set, or on the speakers that were kept out."""

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier, signals
+from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier, signals
 from speechrnn.data.corpora import mitdb
 from speechrnn.data.manifest import stratified_group_folds
 from speechrnn.tasks.classification import cross_validate, print_report
 
 FOLDS, COPIES = 7, 3
 NETWORK = {"units": 24, "layers": 1, "filters": 8, "frame_convolutions": 3, "kernel": 7, "dropout": 0.4}
-OPTIONS = TrainingOptions(
+OPTIONS = ClassifierTraining(
     epochs=2,
     batch_size=8,
     learning_rate=2e-3,
@@ -67,7 +67,7 @@ def main(
     out: str = "runs/ecg_beats",
     folds: int = FOLDS,
     copies: int = COPIES,
-    options: TrainingOptions = OPTIONS,
+    options: ClassifierTraining = OPTIONS,
     resume: bool = False,
     **network,
 ):

@@ -16,7 +16,7 @@ of N, A and O.
 import argparse
 from pathlib import Path
 
-from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier
+from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier
 from speechrnn.data.corpora import cinc2017
 from speechrnn.features.filter_layers import BandPass
 from speechrnn.tasks.classification import cross_validate, print_report
@@ -34,7 +34,7 @@ NETWORK = {
     "heads": 4,
     "dropout": 0.25,
 }
-OPTIONS = TrainingOptions(
+OPTIONS = ClassifierTraining(
     epochs=20,
     batch_size=16,
     learning_rate=3e-3,
@@ -58,7 +58,7 @@ def main(
     folds: int = FOLDS,
     final: bool = True,
     resume: bool = False,
-    options: TrainingOptions = OPTIONS,
+    options: ClassifierTraining = OPTIONS,
     **network,
 ):
     """Cross-validate, report, and leave a model that has learnt from all records."""

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier
+from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier
 from speechrnn.data.corpora import bonn
 from speechrnn.tasks.classification import cross_validate, print_report
 
 FOLDS, SAMPLES = 5, 8
 NETWORK = {"convolutions": 3, "filters": 24, "kernel": 7, "pool": 2, "units": 32, "layers": 1, "dropout": 0.2}
-OPTIONS = TrainingOptions(epochs=20, batch_size=16, learning_rate=3e-3, average=0.97, class_weights="sqrt")
+OPTIONS = ClassifierTraining(epochs=20, batch_size=16, learning_rate=3e-3, average=0.97, class_weights="sqrt")
 AUGMENTATION = Augmentation(jitter=0.05, time_warp=0.1, crop=0.5)
 CARD = {
     "data": "Bonn EEG (Andrzejak et al. 2001)",
@@ -37,7 +37,7 @@ def main(
     out: str = "runs/eeg_seizure",
     classes: str = "seizure",
     resume: bool = False,
-    options: TrainingOptions = OPTIONS,
+    options: ClassifierTraining = OPTIONS,
     **network,
 ):
     """Cross-validate, report, and leave a model that has learnt from all segments."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import Forecaster, RawSignal, TrainingOptions, recurrent_forecaster, train
+from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
 from speechrnn.data.corpora import ett
 from speechrnn.data.examples import read_example
 from speechrnn.tasks.forecasting.forecast import evaluate_forecaster, print_report
@@ -23,7 +23,7 @@ from speechrnn.tasks.forecasting.model import load
 HORIZONS, CONTEXT, SEASON = (96, 192, 336, 720), 720, 24
 QUANTILES = (0.1, 0.5, 0.9)
 NETWORK = {"cell": "gru", "segment": 48, "units": 128, "decoder": "recurrent", "dropout": 0.5}
-OPTIONS = TrainingOptions(epochs=10, batch_size=256, learning_rate=3e-3, monitor="mse")
+OPTIONS = ForecasterTraining(epochs=10, batch_size=256, learning_rate=3e-3, monitor="mse")
 CARD = {
     "task": "hourly load and oil temperature of a transformer, with 10 %, 50 % and 90 % quantiles",
     "data": "ETTh1 (Zhou et al. 2021), 12 months to learn from",
@@ -36,7 +36,7 @@ def main(
     out: str = "runs/forecast_ett",
     horizons: tuple[int, ...] = HORIZONS,
     validate: bool = False,
-    options: TrainingOptions = OPTIONS,
+    options: ForecasterTraining = OPTIONS,
     resume: bool = False,
     **network,
 ):

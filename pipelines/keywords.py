@@ -14,7 +14,7 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import Augmentation, LogMel, SequenceClassifier, TrainingOptions, recurrent_classifier, train
+from speechrnn import Augmentation, ClassifierTraining, LogMel, SequenceClassifier, recurrent_classifier, train
 from speechrnn.data.corpora import fsdd
 from speechrnn.tasks.classification import evaluate_classifier, print_report
 from speechrnn.tasks.classification.model import load
@@ -22,7 +22,7 @@ from speechrnn.tasks.classification.model import load
 TEST_SPEAKERS, VALID_SPEAKER = ("theo", "yweweler"), "nicolas"
 RATE, MELS = 8000, 40
 NETWORK = {"over": "spectrum", "convolutions": 2, "filters": 24, "units": 48, "layers": 1, "dropout": 0.3}
-OPTIONS = TrainingOptions(
+OPTIONS = ClassifierTraining(
     epochs=24, batch_size=32, learning_rate=3e-3, average=0.99, label_smoothing=0.1, monitor="loss", validate_every=2
 )
 AUGMENTATION = Augmentation.speech(
@@ -40,7 +40,7 @@ def main(
     out: str = "runs/keywords",
     validate: bool = False,
     resume: bool = False,
-    options: TrainingOptions = OPTIONS,
+    options: ClassifierTraining = OPTIONS,
     **network,
 ):
     """Train, and report on the test speakers, or on the training speaker that was kept out."""

@@ -13,13 +13,13 @@ from pathlib import Path
 import keras
 
 from pipelines.an4_ctc import AUGMENTATION
-from speechrnn import TrainingOptions, train
+from speechrnn import RecognizerTraining, train
 from speechrnn.data.corpora import an4, fsdd
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 from speechrnn.tasks.recognition.model import load
 
 HELD_OUT = ("theo", "yweweler")
-OPTIONS = TrainingOptions(epochs=12, batch_seconds=24, learning_rate=1e-3, consistency=0.2, average=0.998)
+OPTIONS = RecognizerTraining(epochs=12, batch_seconds=24, learning_rate=1e-3, consistency=0.2, average=0.998)
 CARD = {
     "task": "English letters, numbers, dates and commands, as in CMU AN4, and single digits",
     "data": "CMU AN4 (1991), training set; Free Spoken Digit Dataset (Jackson et al. 2018), "

@@ -21,7 +21,7 @@ from pathlib import Path
 import keras
 
 from pipelines.an4_ctc import fresh
-from speechrnn import Augmentation, TrainingOptions, Vocabulary, text, train
+from speechrnn import Augmentation, RecognizerTraining, Vocabulary, text, train
 from speechrnn.data.corpora import librispeech
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.beam import BeamSearch
@@ -37,7 +37,7 @@ from speechrnn.text.subwords import Subwords
 
 SUBWORDS, ORDER, BEAM = 200, 3, 64
 DROPOUT = 0.3
-OPTIONS = TrainingOptions(epochs=40, batch_size=12, learning_rate=1.5e-3, average=0.998, validate_every=4)
+OPTIONS = RecognizerTraining(epochs=40, batch_size=12, learning_rate=1.5e-3, average=0.998, validate_every=4)
 AUGMENTATION = Augmentation.speech()
 CARD = {
     "task": "read English, as in audio books",
@@ -57,7 +57,7 @@ def main(
     start: str | None = None,
     out: str = "runs/librispeech",
     resume: bool = False,
-    options: TrainingOptions = OPTIONS,
+    options: RecognizerTraining = OPTIONS,
     **network,
 ):
     """Train, and report the errors on the validation and test sets: the best path, and beam search with the n-gram."""

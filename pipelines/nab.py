@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import norm
 
-from speechrnn import Forecaster, RawSignal, TrainingOptions, recurrent_forecaster, train
+from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
 from speechrnn.data.corpora import nab
 from speechrnn.data.examples import read_example
 from speechrnn.tasks.forecasting.anomalies import NAB_PROFILES, anomaly_likelihood, nab_score, surprise
@@ -27,12 +27,12 @@ from speechrnn.tasks.forecasting.model import load
 
 CONTEXT, HORIZON = 300, 24  # samples; of the horizon, one step is used: to forecast two hours teaches more
 NETWORK = {"cell": "gru", "segment": 12, "units": 64, "dropout": 0.1}
-OPTIONS = TrainingOptions(epochs=8, batch_size=256, learning_rate=3e-3)
+OPTIONS = ForecasterTraining(epochs=8, batch_size=256, learning_rate=3e-3)
 SHORT = 1  # samples whose error is judged
 CARD = {"task": "what comes next in any series, in spreads of its first part", "data": "NAB, first 15 % of each series"}
 
 
-def main(data_dir: str, out: str = "runs/nab", options: TrainingOptions = OPTIONS, resume: bool = False, **network):
+def main(data_dir: str, out: str = "runs/nab", options: ForecasterTraining = OPTIONS, resume: bool = False, **network):
     """Train, and score each detector; gives its scores by name and profile."""
     splits = nab.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     keras.utils.set_random_seed(options.seed)

@@ -12,14 +12,14 @@ set, not by the recording), since the colour of a steady noise is all there is t
 import argparse
 from pathlib import Path
 
-from speechrnn import Augmentation, LogMel, SequenceClassifier, TrainingOptions, recurrent_classifier
+from speechrnn import Augmentation, ClassifierTraining, LogMel, SequenceClassifier, recurrent_classifier
 from speechrnn.data.corpora import esc10
 from speechrnn.tasks.classification import cross_validate, print_report
 
 RATE, WINDOW, HOP, MELS = 16000, 640, 400, 64
 FOLDS = esc10.FOLDS
 NETWORK = {"over": "spectrum", "convolutions": 3, "filters": 24, "units": 48, "layers": 1, "dropout": 0.3}
-OPTIONS = TrainingOptions(
+OPTIONS = ClassifierTraining(
     epochs=30, batch_size=16, learning_rate=3e-3, average=0.98, mixup=0.3, label_smoothing=0.05, weight_decay=0.05
 )
 AUGMENTATION = Augmentation(
@@ -43,7 +43,7 @@ def main(
     out: str = "runs/sounds",
     resume: bool = False,
     final: bool = True,
-    options: TrainingOptions = OPTIONS,
+    options: ClassifierTraining = OPTIONS,
     **network,
 ):
     """Cross-validate, report, and leave a model that has learnt from all recordings."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, recurrent_ctc, train
+from speechrnn import Augmentation, LogMel, RecognizerTraining, SpeechRecognizer, Vocabulary, recurrent_ctc, train
 from speechrnn.data import manifest
 from speechrnn.decoding.lm import arpa, kneser_ney
 from speechrnn.decoding.options import decoder
@@ -55,7 +55,7 @@ def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dic
         valid=splits["valid"],
         out=out,
         overwrite=True,
-        options=TrainingOptions(**OPTIONS | overrides),
+        options=RecognizerTraining(**OPTIONS | overrides),
         augmentation=AUGMENTATION,
     )
     trigram = Path(out).with_suffix(".arpa")

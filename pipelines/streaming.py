@@ -15,14 +15,23 @@ import keras
 
 from pipelines.an4_ctc import VALID_SPEAKERS
 from pipelines.letters_numbers import CARD, HELD_OUT
-from speechrnn import Augmentation, LogMel, SpeechRecognizer, TrainingOptions, Vocabulary, audio, recurrent_ctc, train
+from speechrnn import (
+    Augmentation,
+    LogMel,
+    RecognizerTraining,
+    SpeechRecognizer,
+    Vocabulary,
+    audio,
+    recurrent_ctc,
+    train,
+)
 from speechrnn.data.corpora import an4, fsdd
 from speechrnn.export.writing import export
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 from speechrnn.tasks.recognition.streaming import StreamingSession
 
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 320, 3, 2, 0.4
-OPTIONS = TrainingOptions(
+OPTIONS = RecognizerTraining(
     epochs=40, batch_seconds=24, learning_rate=1.5e-3, consistency=0.2, average=0.998, validate_every=4
 )
 RATE = 16000

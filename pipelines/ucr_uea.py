@@ -16,7 +16,7 @@ from pathlib import Path
 
 import keras
 
-from speechrnn import Augmentation, RawSignal, SequenceClassifier, TrainingOptions, recurrent_classifier, train
+from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier, train
 from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import stratified_group_folds
@@ -26,7 +26,7 @@ from speechrnn.tasks.classification.model import load
 SEEDS, FOLDS = (1, 2, 3), 5
 RECORDS = 480  # in an epoch, at least
 NETWORK = {"convolutions": 2, "filters": 48, "kernel": 7, "units": 48, "layers": 1, "heads": 2, "dropout": 0.3}
-OPTIONS = TrainingOptions(
+OPTIONS = ClassifierTraining(
     epochs=20, batch_size=16, learning_rate=3e-3, average=0.99, label_smoothing=0.05, mixup=0.2, weight_decay=0.05
 )
 AUGMENTATION = Augmentation(jitter=0.05, scaling=0.1, time_warp=0.15)
@@ -39,7 +39,7 @@ def main(
     out: str = "runs/ucr_uea",
     validate: bool = False,
     seeds: tuple[int, ...] = SEEDS,
-    options: TrainingOptions = OPTIONS,
+    options: ClassifierTraining = OPTIONS,
     resume: bool = False,
     **network,
 ):

@@ -15,6 +15,8 @@ from speechrnn.pipeline.targets import balanced
 from speechrnn.tasks.classification import model as classifier
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
+from speechrnn.tasks.classification.options import ClassifierTraining
+from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.training import TrainingOptions, train
 from speechrnn.training.scoring import ClassScorer
 from speechrnn.training.tasks import class_weights
@@ -76,7 +78,7 @@ def make(task="single", classes=CLASSES, seed=3, **options):
     return SequenceClassifier(features, network, classes, task=task)
 
 
-OPTIONS = TrainingOptions(epochs=12, batch_size=8, learning_rate=1e-2, average=0.9)
+OPTIONS = ClassifierTraining(epochs=12, batch_size=8, learning_rate=1e-2, average=0.9)
 
 
 @pytest.mark.slow
@@ -134,7 +136,7 @@ def test_a_sound_is_classified_by_its_spectrum(tmp_path, rng):
         num_features=16, num_classes=2, over="spectrum", convolutions=2, filters=4, units=8, pooling="mean"
     )
     model = SequenceClassifier(features, network, ["high", "low"])
-    options = TrainingOptions(epochs=8, batch_size=8, learning_rate=1e-2, monitor="accuracy", mixup=0.2)
+    options = ClassifierTraining(epochs=8, batch_size=8, learning_rate=1e-2, monitor="accuracy", mixup=0.2)
     augmentation = Augmentation(feature_noise=0.1, time_masks=1, time_mask_frames=5)
     run = train(
         model, examples[:16], valid=examples[16:], options=options, augmentation=augmentation,
@@ -185,7 +187,7 @@ def test_training_says_who_is_in_both_splits(corpus, tmp_path, capsys):
     def of(subjects):
         return [dataclasses.replace(e, subject=s) for e, s in zip(corpus[0][:9], subjects * 9, strict=False)]
 
-    options = TrainingOptions(epochs=1, batch_size=9)
+    options = ClassifierTraining(epochs=1, batch_size=9)
     for name, people, said in (("leak", ["ann"], True), ("clean", ["bob"], False)):
         train(make(), of(["ann"]), valid=of(people), options=options, out=tmp_path / f"{name}.keras")
         assert ("warning:" in (err := capsys.readouterr().err)) == said and ("ann" in err) == said
@@ -305,11 +307,11 @@ def test_class_weights(corpus):
     assert class_weights(("balanced",), CLASSES, entries) == pytest.approx([20 / 32, 20 / 8, 1])
     root = class_weights(("sqrt",), CLASSES, entries)
     assert root[1] / root[0] == pytest.approx(2) and 16 * root[0] + 4 * root[1] == pytest.approx(20)
-    given = TrainingOptions(class_weights={"fast": 2.5}).class_weights
+    given = ClassifierTraining(class_weights={"fast": 2.5}).class_weights
     assert class_weights(given, CLASSES, entries) == [1, 2.5, 1]
     with pytest.raises(ValueError, match="Received: 'fats=2'. Did you mean `fast`"):
         class_weights(("fats=2",), CLASSES, entries)
-    assert TrainingOptions.from_json(TrainingOptions(class_weights="sqrt").to_json()).class_weights == ("sqrt",)
+    assert ClassifierTraining.from_json(ClassifierTraining(class_weights="sqrt").to_json()).class_weights == ("sqrt",)
 
 
 def test_scores_are_scikit_learns(corpus, rng):
@@ -328,15 +330,15 @@ def test_scores_are_scikit_learns(corpus, rng):
 
 
 def test_options_of_another_kind_of_model_are_refused(corpus, tmp_path):
-    for options, message in (
-        ({"consistency": 0.2}, "`consistency` is not for a classifier"),
-        ({"monitor": "wer"}, "`monitor` of a classifier must be one of macro_f1, accuracy, loss. Received: 'wer'"),
+    for options, error, message in (
+        (RecognizerTraining(), TypeError, "RecognizerTraining is not for a classifier. Pass ClassifierTraining, or"),
+        (TrainingOptions(monitor="wer"), ValueError, "`monitor` must be one of auto, macro_f1, accuracy, loss"),
     ):
-        with pytest.raises(ValueError, match=message):
-            train(make(), corpus[0], options=TrainingOptions(**options), out=tmp_path / "a.keras")
+        with pytest.raises(error, match=message):
+            train(make(), corpus[0], options=options, out=tmp_path / "a.keras")
     with pytest.raises(ValueError, match="`mixup` needs one class an example"):
         train(
-            make("frames"), streams(tmp_path, 2, 9), options=TrainingOptions(mixup=0.1), out=tmp_path / "b.keras",
+            make("frames"), streams(tmp_path, 2, 9), options=ClassifierTraining(mixup=0.1), out=tmp_path / "b.keras",
             verbose=False,
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ from speechrnn.data.corpora import CORPORA, prepare_function
 from speechrnn.data.download import Downloaded
 from speechrnn.data.manifest import Example
 from speechrnn.features.augment import Augmentation
-from speechrnn.training.options import TrainingOptions
+from speechrnn.tasks.recognition.options import RecognizerTraining
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,7 +60,7 @@ def corpus(tmp_path, files):
 @pytest.mark.parametrize(
     ("reference", "declaration"),
     [
-        ("speechrnn.training.options:TrainingOptions", TrainingOptions),
+        ("speechrnn.tasks.recognition.options:RecognizerTraining", RecognizerTraining),
         ("speechrnn.features.augment:Augmentation", Augmentation),
     ],
 )
@@ -83,18 +83,19 @@ def test_words_become_the_declared_types():
     words = ["m.jsonl", "--out", "a.keras", "--epochs", "3", "--learning-rate", "1e-4", "--cache", "none"]
     words += ["--no-residual", "--cell", "gru", "--speed", "0.9", "1.1", "--tensorboard", "--f-max", "4000"]
     given = parser.parse_args(words)
-    assert collect(given, train._OPTIONS) == {"epochs": 3, "learning_rate": 1e-4, "cache": None, "tensorboard": True}
+    training = collect(given, train._OPTIONS["transcribe"])
+    assert training == {"epochs": 3, "learning_rate": 1e-4, "cache": None, "tensorboard": True}
     assert collect(given, train._NETWORKS["transcribe"]) == {"residual": False, "cell": "gru"}
     assert collect(given, train._AUGMENTATION) == {"speed": (0.9, 1.1)}
     assert collect(given, train._FEATURES) == {"f_max": 4000.0}
-    assert TrainingOptions(**collect(given, train._OPTIONS)) == TrainingOptions(
+    assert RecognizerTraining(**training) == RecognizerTraining(
         epochs=3, learning_rate=1e-4, cache=None, tensorboard=True
     )
 
 
 def test_two_parts_with_an_option_of_one_name_keep_both():
     given = train.parser().parse_args(["m.jsonl", "--out", "a.keras", "--seed", "3", "--features-seed", "4"])
-    assert (collect(given, train._OPTIONS), collect(given, train._FEATURES)) == ({"seed": 3}, {"seed": 4})
+    assert (collect(given, train._OPTIONS["transcribe"]), collect(given, train._FEATURES)) == ({"seed": 3}, {"seed": 4})
 
 
 def test_what_words_cannot_say_is_refused_when_the_parser_is_made():
@@ -405,7 +406,7 @@ def test_train_builds_what_was_asked_for(interrupted, corpus, tmp_path, monkeypa
     words += ["--epochs", "2", "--augment", "--time-masks", "1", "--sample-rate", "8000"]
     assert cli.main(words) == (cli.INTERRUPTED if interrupted else 0)
     assert capsys.readouterr().out == f"{out}: epoch 2 of 2, validation WER 25.0 %, 61 s\n"
-    assert asked["options"] == TrainingOptions(epochs=2)
+    assert asked["options"] == RecognizerTraining(epochs=2)
     assert asked["augmentation"] == Augmentation.speech(time_masks=1)
     assert (asked["model"].sample_rate, asked["model"].features.num_features) == (8000, 12)
     assert asked["model"].vocabulary.symbols == tuple(" abcdgj")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from speechrnn import RawSignal, SequenceClassifier, TrainingOptions, training
+from speechrnn import ClassifierTraining, RawSignal, SequenceClassifier, training
 from speechrnn.data.manifest import Example, stratified_group_folds
 from speechrnn.faults import Fault
 from speechrnn.layers import LengthMask, MaskedPooling
@@ -14,7 +14,7 @@ from speechrnn.tasks.classification import Classified, classification_report, cr
 from speechrnn.tasks.classification import model as classifier
 from speechrnn.tasks.classification.folds import _keep, _kept
 
-OPTIONS = TrainingOptions(epochs=1, batch_size=6, learning_rate=1e-2)
+OPTIONS = ClassifierTraining(epochs=1, batch_size=6, learning_rate=1e-2)
 QUIET = {"options": OPTIONS, "verbose": False}
 
 
@@ -96,7 +96,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(examples, learnt, tmp_path):
     with pytest.raises(FileExistsError):
         cross_validate(build, examples, held, **options)
     with pytest.raises(ValueError, match="other options or examples"):
-        cross_validate(build, examples, held, resume=True, **{**options, "options": TrainingOptions(epochs=2)})
+        cross_validate(build, examples, held, resume=True, **{**options, "options": ClassifierTraining(epochs=2)})
     with pytest.raises(ValueError, match="other options or examples"):
         cross_validate(build, examples, held[::-1], resume=True, **options)
 

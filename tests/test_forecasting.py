@@ -7,7 +7,18 @@ import keras
 import numpy as np
 import pytest
 
-from speechrnn import Example, RawSignal, TrainingOptions, pipeline, recurrent_forecaster, signals, train
+from speechrnn import (
+    ClassifierTraining,
+    Example,
+    ForecasterTraining,
+    RawSignal,
+    RecognizerTraining,
+    TrainingOptions,
+    pipeline,
+    recurrent_forecaster,
+    signals,
+    train,
+)
 from speechrnn.data.corpora import ett, series
 from speechrnn.data.examples import read_example
 from speechrnn.faults import Faults
@@ -57,7 +68,7 @@ def trained(waves, tmp_path_factory):
     _, training, validation = waves
     model = make()
     model.features.adapt([read_example(training[0])[0]])
-    options = TrainingOptions(epochs=8, batch_size=16, learning_rate=2e-2)
+    options = ForecasterTraining(epochs=8, batch_size=16, learning_rate=2e-2)
     out = tmp_path_factory.mktemp("model") / "waves.keras"
     return train(model, training, valid=validation, options=options, out=out, verbose=False)
 
@@ -159,7 +170,7 @@ def test_training_learns_the_season_and_keeps_the_best(trained):
 
 def test_a_killed_run_resumes_as_if_it_had_not_been(waves, trained, tmp_path):
     _, training, validation = waves
-    options = TrainingOptions(epochs=8, batch_size=16, learning_rate=2e-2)
+    options = ForecasterTraining(epochs=8, batch_size=16, learning_rate=2e-2)
 
     def start(callbacks=(), **how):
         model = make()
@@ -183,10 +194,10 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(waves, trained, tmp_path):
 
 def test_options_of_other_kinds_are_refused(waves, tmp_path):
     model = make()
-    for option in ({"mixup": 0.2}, {"class_weights": "balanced"}, {"consistency": 0.2}, {"batch_seconds": 9.0}):
-        with pytest.raises(ValueError, match="is not for a forecaster"):
-            train(model, waves[1], out=tmp_path / "a.keras", options=TrainingOptions(**option))
-    with pytest.raises(ValueError, match="`monitor` of a forecaster must be one of loss, mae, mse"):
+    for kind in (RecognizerTraining, ClassifierTraining):
+        with pytest.raises(TypeError, match=f"{kind.__name__} is not for a forecaster. Pass ForecasterTraining"):
+            train(model, waves[1], out=tmp_path / "a.keras", options=kind())
+    with pytest.raises(ValueError, match="`monitor` must be one of auto, loss, mae, mse. Received: monitor='wer'"):
         train(model, waves[1], out=tmp_path / "a.keras", options=TrainingOptions(monitor="wer"))
     with pytest.raises(ValueError, match="series are not augmented"):
         train(model, waves[1], out=tmp_path / "a.keras", augmentation=Augmentation(jitter=0.1))

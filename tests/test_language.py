@@ -24,8 +24,9 @@ from speechrnn.tasks.language import training
 from speechrnn.tasks.language.export import language_bytes
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.network import recurrent_lm
+from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.tasks.language.session import LanguageSession
-from speechrnn.tasks.language.training import LanguageOptions, fit
+from speechrnn.tasks.language.training import fit
 from speechrnn.tasks.recognition import model as recognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.text import Vocabulary
@@ -247,7 +248,7 @@ PATTERN = ["ab ba", "ab", "ba ab", "ba"] * 12
 def test_an_epoch_holds_each_sentence_once_and_targets_are_what_follows():
     vocabulary = Vocabulary("abcdefghij")
     texts = ["abcdefghij"[i % 10] * (1 + i // 10) for i in range(40)]
-    choices = LanguageOptions(epochs=2, batch_size=8, seed=5)
+    choices = LanguageTraining(epochs=2, batch_size=8, seed=5)
     dataset, steps = training.sentences_dataset(vocabulary, texts, choices)
     assert steps == 5
     epochs = [[], []]
@@ -264,7 +265,7 @@ def test_an_epoch_holds_each_sentence_once_and_targets_are_what_follows():
 
 @pytest.mark.slow
 def test_it_learns_keeps_the_best_and_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    choices = LanguageOptions(epochs=10, batch_size=8, learning_rate=0.03)
+    choices = LanguageTraining(epochs=10, batch_size=8, learning_rate=0.03)
     run = partial(fit, sentences=PATTERN, valid=PATTERN[:4], options=choices, verbose=False)
     whole = made()
     before = rescoring.perplexity(whole, PATTERN).perplexity
@@ -286,7 +287,7 @@ def test_it_learns_keeps_the_best_and_goes_on_as_if_nothing_had_happened(tmp_pat
         patch.setattr(training._Keeper, "on_epoch_end", killed)
         assert run(made(), out=tmp_path / "part.keras").interrupted
     with pytest.raises(ValueError, match="was started with other options"):
-        fit(made(), PATTERN, out=tmp_path / "part.keras", options=LanguageOptions(epochs=9), resume=True)
+        fit(made(), PATTERN, out=tmp_path / "part.keras", options=LanguageTraining(epochs=9), resume=True)
     resumed = made()
     done = run(resumed, out=tmp_path / "part.keras", resume=True)
     assert len(done.history) == 10
@@ -342,7 +343,7 @@ def test_recognisers_and_language_models_are_not_taken_for_each_other(model, tmp
 
 def test_texts_that_nothing_can_be_learnt_from(model, tmp_path):
     with pytest.raises(ValueError, match="Received: none, and 2 longer ones"):
-        fit(model, ["ab", "ba"], out=tmp_path / "lm.keras", options=LanguageOptions(max_length=1))
+        fit(model, ["ab", "ba"], out=tmp_path / "lm.keras", options=LanguageTraining(max_length=1))
     with pytest.raises(ValueError, match=r"must end in \.keras"):
         fit(model, ["ab"], out=tmp_path / "lm.arpa")
     with pytest.raises(ValueError, match="at least one sentence"):

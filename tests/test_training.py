@@ -18,12 +18,15 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features import Augmentation, LogMel
 from speechrnn.losses import CTC
+from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.tasks.recognition import model as recognizer
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
+from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.text import Vocabulary
 from speechrnn.training import GuardedAdamW, TrainingOptions, train
 from speechrnn.training.optimizer import averaged_weights
+from speechrnn.training.options import promoted
 
 RATE = 8000
 TONES = {"a": 400.0, "b": 900.0, "c": 1800.0}
@@ -67,7 +70,7 @@ def corpus(tmp_path_factory):
 
 def test_consistency_trains_on_two_views_and_counts_their_disagreement(corpus, tmp_path):
     examples, augmentation = corpus[0], Augmentation(feature_noise=0.5)
-    options = TrainingOptions(epochs=1, batch_size=8, learning_rate=1e-9, consistency=1e4)
+    options = RecognizerTraining(epochs=1, batch_size=8, learning_rate=1e-9, consistency=1e4)
     model = small_model()
     run = train(model, examples, options=options, augmentation=augmentation, out=tmp_path / "views.keras")
     dataset = pipeline.batches(
@@ -84,7 +87,7 @@ def test_consistency_trains_on_two_views_and_counts_their_disagreement(corpus, t
 
 def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
     examples, valid = corpus
-    options = TrainingOptions(epochs=15, batch_size=8, learning_rate=2e-2, average=0.9, tensorboard=True)
+    options = RecognizerTraining(epochs=15, batch_size=8, learning_rate=2e-2, average=0.9, tensorboard=True)
     run = train(small_model(), examples, valid=valid, options=options, out=tmp_path / "tones.keras")
     assert len(run.history) == 15
     assert run.history[-1]["loss"] < run.history[0]["loss"] / 4
@@ -100,7 +103,7 @@ def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
     log = rows(tmp_path / "tones.training" / "log.csv")
     assert [float(row["val_wer"]) for row in log] == [row["val_wer"] for row in run.history]
     assert float(log[0]["gradient_norm"]) > 0
-    assert TrainingOptions.from_json((tmp_path / "tones.training" / "training.json").read_text()) == options
+    assert RecognizerTraining.from_json((tmp_path / "tones.training" / "training.json").read_text()) == options
     assert any((tmp_path / "tones.training" / "tensorboard").rglob("events*"))
     assert recognizer.load(tmp_path / "tones.training" / "last.keras")
     err = capsys.readouterr().err
@@ -263,7 +266,16 @@ def test_the_models_file_must_be_a_keras_file(corpus, tmp_path):
 )
 def test_options_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}="):
-        TrainingOptions(**{name: value})
+        RecognizerTraining(**{name: value})
+
+
+def test_options_for_every_kind_become_those_of_the_kind_with_its_defaults():
+    found = promoted(TrainingOptions(epochs=3, seed=4), LanguageTraining, noun="language model")
+    assert found == LanguageTraining(epochs=3, seed=4)
+    assert found.batch_size == LanguageTraining().batch_size != TrainingOptions().batch_size
+    assert promoted(None, RecognizerTraining, noun="recognizer") == RecognizerTraining()
+    with pytest.raises(TypeError, match="LanguageTraining is not for a recognizer. Pass RecognizerTraining"):
+        promoted(found, RecognizerTraining, noun="recognizer")
 
 
 def test_an_unknown_option_is_refused_with_a_suggestion():

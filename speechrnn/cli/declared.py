@@ -79,7 +79,7 @@ def declaration(reference: str) -> Declaration:
     for node in _module(module).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             document = ast.get_docstring(node) or ""
-            options = tuple(_fields(node) if _is_dataclass(node) else _arguments(node, document))
+            options = tuple(_fields(node, module) if _is_dataclass(node) else _arguments(node, document))
             return Declaration(name, document.strip().partition("\n")[0], options)
     raise LookupError(f"{module} declares no {name}.")
 
@@ -102,8 +102,26 @@ def _is_dataclass(node: ast.ClassDef | ast.FunctionDef) -> bool:
     return isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(d) for d in node.decorator_list)
 
 
-def _fields(node: ast.ClassDef | ast.FunctionDef) -> Iterator[Option]:
-    """Fields of a dataclass, each with the string under it."""
+def _fields(node: ast.ClassDef | ast.FunctionDef, module: str) -> Iterator[Option]:
+    """Fields of a dataclass, each with the string under it; those of its base first."""
+    found: dict[str, Option] = {}
+    for base in node.bases if isinstance(node, ast.ClassDef) else ():
+        for option in declaration(_imported(module, ast.unparse(base))).options:
+            found[option.name] = option
+    for option in _own_fields(node):
+        found[option.name] = option
+    yield from found.values()
+
+
+def _imported(module: str, name: str) -> str:
+    """Where a name that a module uses is declared."""
+    for node in _module(module).body:
+        if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
+            return f"{node.module}:{name}"
+    return f"{module}:{name}"
+
+
+def _own_fields(node: ast.ClassDef | ast.FunctionDef) -> Iterator[Option]:
     for index, field in enumerate(node.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             following = node.body[index + 1] if index + 1 < len(node.body) else None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from speechrnn import text
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.tasks.language.options import UNUSED
 
 if TYPE_CHECKING:
     from speechrnn.tasks.language.session import LanguageSession
 
-_OPTIONS = "speechrnn.tasks.language.training:LanguageOptions"
+_OPTIONS = "speechrnn.tasks.language.options:LanguageTraining"
 _NETWORK = "speechrnn.tasks.language.network:recurrent_lm"
 
 
@@ -22,7 +23,7 @@ def add(parser: Parser) -> None:
     group.add_argument("--valid", nargs="+", default=[], metavar="TEXT", help="other text, to choose the best epoch by")
     group.add_argument("--resume", action="store_true", help="go on from the state beside --out, if there is one")
     add_options(parser, _NETWORK, title="recurrent network", prefix="network", skip=("vocabulary_size", "name"))
-    add_options(parser, _OPTIONS, title="training of a recurrent model", prefix="training")
+    add_options(parser, _OPTIONS, title="training of a recurrent model", prefix="training", skip=UNUSED)
 
 
 def given(arguments: argparse.Namespace) -> list[str]:
@@ -41,8 +42,9 @@ def train(arguments: argparse.Namespace, sentences: list[str], valid: list[str])
     from speechrnn.tasks.language import training as language
     from speechrnn.tasks.language.model import LanguageModel
     from speechrnn.tasks.language.network import recurrent_lm
+    from speechrnn.tasks.language.options import LanguageTraining
 
-    options = language.LanguageOptions(**collect(arguments, _OPTIONS))
+    options = LanguageTraining(**collect(arguments, _OPTIONS))
     keras.utils.set_random_seed(options.seed)
     vocabulary = text.Vocabulary.from_texts([*sentences, *valid])
     network = recurrent_lm(vocabulary_size=len(vocabulary), **collect(arguments, _NETWORK))

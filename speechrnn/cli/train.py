@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from speechrnn.models.bundle import Bundle
 
 _RUN = "speechrnn.training.run:train"
-_OPTIONS = "speechrnn.training.options:TrainingOptions"
 _AUGMENTATION = "speechrnn.features.augment:Augmentation"
 _FEATURES = "speechrnn.features.layers:LogMel"
 _NETWORKS = {
@@ -30,6 +30,12 @@ _NETWORKS = {
     "forecast": series.NETWORK,
 }
 """Where the options of each task's network are declared; those that two have under one name are given once."""
+_OPTIONS = {
+    "transcribe": "speechrnn.tasks.recognition.options:RecognizerTraining",
+    "classify": "speechrnn.tasks.classification.options:ClassifierTraining",
+    "forecast": "speechrnn.tasks.forecasting.options:ForecasterTraining",
+}
+"""Where the training options of each task are declared."""
 _GROUPS = {
     "transcribe": ("network", "network"),
     "classify": ("network of a classifier", "classifier"),
@@ -51,7 +57,7 @@ it; one that is not given is what that network declares.
 """
 
 
-def parser() -> Parser:
+def parser(task: str = "transcribe") -> Parser:
     """The verb's options: the run's own, then those of each part, as the parts declare them."""
     made = Parser(
         prog="speechrnn train",
@@ -90,7 +96,7 @@ def parser() -> Parser:
     )
     of_run = ("model", "examples", "out", "valid", "options", "augmentation", "faults", "callbacks", "verbose")
     add_options(made, _RUN, title="run", prefix="run", skip=of_run)
-    add_options(made, _OPTIONS, title="training", prefix="training")
+    add_options(made, _OPTIONS[task], title="training", prefix="training")
     add_options(made, _AUGMENTATION, title="augmentation", prefix="augmentation")
     add_options(made, _FEATURES, title="features", prefix="features", skip=("sample_rate",))
     skip = set(_FOLLOWS)
@@ -103,7 +109,7 @@ def parser() -> Parser:
 
 def run(words: list[str]) -> int:
     """Train; 0 if every example was used, 1 if some were dropped, 130 after Ctrl-C."""
-    made = parser()
+    made = parser(_task(words))
     arguments = made.parse_args(words)
     network = _network(made, arguments)
     series.check(made, arguments)
@@ -129,6 +135,16 @@ def run(words: list[str]) -> int:
     return _train(arguments, examples, valid, network, how)
 
 
+def _task(words: list[str]) -> str:
+    """The task that a command line names; what is wrong with it, the parser says."""
+    found = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    found.add_argument("--task", choices=tuple(_NETWORKS), default="transcribe")
+    try:
+        return str(found.parse_known_args(words)[0].task)
+    except argparse.ArgumentError:
+        return "transcribe"
+
+
 def _network(made: Parser, arguments: argparse.Namespace) -> dict[str, Any]:
     """Options of the network that were given; one that the task's network lacks is an error."""
     given = {name: value for reference in _NETWORKS.values() for name, value in collect(arguments, reference).items()}
@@ -150,9 +166,9 @@ def _train(
     import keras
 
     from speechrnn.features import Augmentation
-    from speechrnn.training import TrainingOptions, train
+    from speechrnn.training import train
 
-    options = TrainingOptions(**collect(arguments, _OPTIONS))
+    options = _class(_OPTIONS[arguments.task])(**collect(arguments, _OPTIONS[arguments.task]))
     changes = collect(arguments, _AUGMENTATION)
     augmentation = Augmentation.speech(**changes) if arguments.augment else Augmentation(**changes) if changes else None
     keras.utils.set_random_seed(options.seed)
@@ -174,6 +190,11 @@ def _train(
     print(f"{done.model}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
     code = terminal.verdict(faults, len(examples) + len(valid), noun="examples", verb="were dropped")
     return 130 if done.interrupted else code
+
+
+def _class(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _score(rows: list[dict[str, float]]) -> str:

@@ -69,7 +69,8 @@ def train(
             for a forecaster series, or parts of them, see `pipeline.windows`.
         out: The best model's file, ending in `.keras`.
         valid: Examples of other speakers or subjects that decide which epoch is the best.
-        options: How to train.
+        options: How to train: `RecognizerTraining`, `ClassifierTraining` or `ForecasterTraining` as the model is, or
+            `TrainingOptions`, which hold for every kind; what these leave at its default gets the kind's default.
         augmentation: How to vary the training examples; not at all where it is not given.
         resume: Go on from the state beside `out`. Without a state there, begin.
         overwrite: Replace `out` and its folder's files where they exist.
@@ -82,15 +83,16 @@ def train(
 
     Raises:
         FileExistsError: `out` exists and is not of a run to resume, and `overwrite` is not set.
-        ValueError: No example can be used, an option is for models of another kind, or the state beside `out` belongs
-            to other options.
+        TypeError: The options are for models of another kind.
+        ValueError: No example can be used, or the state beside `out` belongs to other options.
     """
-    options, out = options or TrainingOptions(), Path(out)
+    out = Path(out)
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     folder = out.with_suffix(".training")
     console = Console(stderr=True, quiet=not verbose)
     task = task_of(model, options)
+    options = task.options
     if options.require_cudnn:
         diagnostics.require_cudnn(model)
     state = _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite)
@@ -156,7 +158,7 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
     state = RunState.read(folder) if resume else None
     record = folder / "training.json"
     if state is not None:
-        kept = TrainingOptions.from_json(record.read_text())
+        kept = type(options).from_json(record.read_text())
         if kept != options:
             raise ValueError(
                 f"{record}: the run to resume was started with other options. Received: {options}. "
@@ -188,13 +190,10 @@ def _batches(
     return task.batches(
         examples,
         training=training,
-        batch_size=None if options.batch_seconds else options.batch_size,
-        batch_seconds=options.batch_seconds,
+        batch_size=options.batch_size,
         shuffle=training,
         seed=options.seed,
         augmentation=augmentation,
-        cache=options.cache,
-        max_duration=options.max_duration,
         faults=faults,
         stride=task.model.stride,
         initial_epoch=epoch,

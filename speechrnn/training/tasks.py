@@ -16,9 +16,12 @@ from speechrnn.losses import CTC, ClassLoss, QuantileLoss
 from speechrnn.models.bundle import Bundle
 from speechrnn.pipeline.selection import Entry
 from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.classification.options import ClassifierTraining
 from speechrnn.tasks.forecasting.model import Forecaster
+from speechrnn.tasks.forecasting.options import ForecasterTraining
 from speechrnn.tasks.recognition.model import SpeechRecognizer
-from speechrnn.training.options import TrainingOptions
+from speechrnn.tasks.recognition.options import RecognizerTraining
+from speechrnn.training.options import SignalTraining, TrainingOptions, promoted
 from speechrnn.training.scoring import ClassScorer, ForecastScorer, Scorer
 
 __all__ = ["Classification", "Forecasting", "Scores", "Task", "Transcription", "class_weights", "task_of"]
@@ -36,30 +39,24 @@ class Task:
 
     Args:
         model: The model.
-        options: How to train.
+        options: How to train; None for the defaults of the kind.
 
     Raises:
-        ValueError: An option is for models of another kind.
+        TypeError: They are options of another kind.
     """
+
+    options: Any
+    """The options, of the kind's class."""
+    kind: ClassVar[type[TrainingOptions]]
+    """Its options."""
 
     monitors: ClassVar[Mapping[str, int]]
     """What may be monitored, the default first: 1 where lower is better, -1 where higher is."""
-    foreign: ClassVar[tuple[str, ...]]
-    """Options that are for another kind of model."""
     noun: ClassVar[str]
 
-    def __init__(self, model: Any, options: TrainingOptions) -> None:
-        self.model, self.options = model, options
-        self.monitor = next(iter(self.monitors)) if options.monitor == "auto" else options.monitor
-        if self.monitor not in self.monitors:
-            raise ValueError(
-                f"`monitor` of a {self.noun} must be one of {', '.join(self.monitors)}. Received: {self.monitor!r}."
-            )
-        for name in self.foreign:
-            if getattr(options, name):
-                raise ValueError(
-                    f"`{name}` is not for a {self.noun}. Received: {name}={getattr(options, name)!r}. Leave it out."
-                )
+    def __init__(self, model: Any, options: TrainingOptions | None) -> None:
+        self.model, self.options = model, promoted(options, self.kind, noun=self.noun)
+        self.monitor = next(iter(self.monitors)) if self.options.monitor == "auto" else self.options.monitor
 
     def badness(self, logs: Mapping[str, float]) -> float:
         """What is monitored, so that lower is better."""
@@ -90,13 +87,15 @@ class Transcription(Task):
     """Texts, by CTC."""
 
     model: SpeechRecognizer
+    options: RecognizerTraining
+    kind = RecognizerTraining
     monitors: ClassVar = {"wer": 1, "loss": 1}
-    foreign = ("class_weights", "label_smoothing", "focal", "balance", "mixup")
-    noun = "recogniser"
+    noun = "recognizer"
 
     def batches(self, examples: Sequence[Example], *, training: bool, **options: Any) -> tf.data.Dataset:
         """See `Task`."""
         views = 2 if training and self.options.consistency else 1
+        options |= _of_recordings(self.options)
         return pipeline.batches(examples, self.model.features, self.model.vocabulary, views=views, **options)
 
     def loss(self, dataset: tf.data.Dataset) -> CTC:
@@ -120,15 +119,16 @@ class Classification(Task):
     """Classes, by cross entropy."""
 
     model: SequenceClassifier
+    options: ClassifierTraining
+    kind = ClassifierTraining
     monitors: ClassVar = {"macro_f1": -1, "accuracy": -1, "loss": 1}
-    foreign = ("consistency",)
     noun = "classifier"
 
     def batches(self, examples: Sequence[Example], *, training: bool, **options: Any) -> tf.data.Dataset:
         """See `Task`."""
         varied = {"balance": self.options.balance, "mixup": self.options.mixup} if training else {}
-        model = self.model
-        return pipeline.batches(examples, model.features, classes=model.classes, task=model.task, **varied, **options)
+        model, options = self.model, options | varied | _of_recordings(self.options)
+        return pipeline.batches(examples, model.features, classes=model.classes, task=model.task, **options)
 
     def loss(self, dataset: tf.data.Dataset) -> ClassLoss:
         """See `Task`."""
@@ -157,14 +157,13 @@ class Forecasting(Task):
     """What comes, by quantiles."""
 
     model: Forecaster
+    options: ForecasterTraining
+    kind = ForecasterTraining
     monitors: ClassVar = {"loss": 1, "mae": 1, "mse": 1}
-    foreign = (
-        "batch_seconds", "class_weights", "consistency", "label_smoothing", "focal", "balance", "max_duration", "mixup",
-    )  # fmt: skip
     noun = "forecaster"
 
     def batches(self, examples: Sequence[Example], *, training: bool, **options: Any) -> tf.data.Dataset:
-        """See `Task`; series are kept in memory whatever `cache` says."""
+        """See `Task`; series are kept in memory."""
         if options["augmentation"] is not None:
             raise ValueError(f"A forecaster's series are not augmented. Received: {options['augmentation']}.")
         taken = ("batch_size", "faults", "initial_epoch", "seed", "shuffle")
@@ -195,12 +194,17 @@ class Forecasting(Task):
         return f"({logs['val_loss']:.4f}) MAE {logs['val_mae']:.4f} MSE {logs['val_mse']:.4f}"
 
 
-def task_of(model: Bundle, options: TrainingOptions) -> Task:
+def _of_recordings(options: SignalTraining) -> dict[str, Any]:
+    """How recordings are batched."""
+    how = {"batch_seconds": options.batch_seconds, "cache": options.cache, "max_duration": options.max_duration}
+    return how if options.batch_seconds is None else {**how, "batch_size": None}
+
+
+def task_of(model: Bundle, options: TrainingOptions | None) -> Task:
     """What a model is trained for.
 
     Raises:
-        TypeError: It is no recogniser, classifier or forecaster.
-        ValueError: An option is for models of another kind.
+        TypeError: It is no recogniser, classifier or forecaster, or the options are for models of another kind.
     """
     kinds: dict[type[Bundle], type[Task]] = {
         SpeechRecognizer: Transcription,
@@ -218,7 +222,7 @@ def class_weights(given: Sequence[str], classes: Sequence[str], entries: Sequenc
     """The weight of each class in the loss.
 
     Args:
-        given: "balanced", "sqrt" or NAME=NUMBER, as `TrainingOptions.class_weights` has them.
+        given: "balanced", "sqrt" or NAME=NUMBER, as `ClassifierTraining.class_weights` has them.
         classes: Names of the classes.
         entries: What is learnt from; the weights of what is in it have the mean 1.
 

@@ -18,12 +18,13 @@ from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault
 from speechrnn.tasks.classification.evaluation import evaluate_classifier
+from speechrnn.tasks.classification.options import ClassifierTraining
 from speechrnn.tasks.classification.report import ClassificationReport, Classified, classification_report
+from speechrnn.training.options import TrainingOptions, promoted
 
 if TYPE_CHECKING:
     from speechrnn.features.augment import Augmentation
     from speechrnn.tasks.classification.model import SequenceClassifier
-    from speechrnn.training import TrainingOptions
 
 Fold = Sequence[Example] | tuple[Sequence[Example], Sequence[Example]]
 """What a fold holds out; or what it learns from and what it holds out."""
@@ -78,9 +79,7 @@ def cross_validate(
         ValueError: A fold is empty, an example is held out twice, a subject is on both sides of a fold, or what is to
             be resumed had other options or folds.
     """
-    from speechrnn.training import TrainingOptions
-
-    options, out = options or TrainingOptions(), Path(out)
+    options, out = promoted(options, ClassifierTraining, noun="classifier"), Path(out)
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     if isinstance(folds, int):

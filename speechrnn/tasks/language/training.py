@@ -21,50 +21,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from speechrnn import files
 from speechrnn.decoding.rescoring import BOUNDARY, perplexity
 from speechrnn.tasks.language.model import LanguageModel
+from speechrnn.tasks.language.options import UNUSED, LanguageTraining
 from speechrnn.text import Vocabulary
 from speechrnn.training.callbacks import RunState
 from speechrnn.training.optimizer import make_optimizer
-from speechrnn.training.options import TrainingOptions
+from speechrnn.training.options import TrainingOptions, promoted
 
-__all__ = ["LanguageOptions", "LanguageRun", "fit", "sentences_dataset"]
+__all__ = ["LanguageRun", "fit", "sentences_dataset"]
 
 _POOL = 64
 """Batches whose sentences are sorted by length together, so that a batch holds little padding."""
-
-
-@dataclass(frozen=True)
-class LanguageOptions:
-    """How to train a recurrent language model. Saved beside it as `training.json`."""
-
-    epochs: int = 8
-    """Passes over the text."""
-    batch_size: int = 32
-    """Sentences in a batch."""
-    learning_rate: float = 3e-3
-    """Highest learning rate, reached after a tenth of all steps; after it, it falls along a cosine."""
-    weight_decay: float = 1e-2
-    """Decoupled weight decay (AdamW); biases and normalisation are left out."""
-    clip_norm: float = 1.0
-    """Largest global gradient norm; 0 turns clipping off."""
-    max_length: int = 1000
-    """Longest sentence, in characters; longer ones are left out, and counted."""
-    seed: int = 1
-    """Seed of weights and order."""
-
-    def __post_init__(self) -> None:
-        self.of_optimizer()  # which checks what it takes
-        if self.max_length < 1:
-            raise ValueError(f"`max_length` must be at least 1. Received: max_length={self.max_length}.")
-
-    def of_optimizer(self) -> TrainingOptions:
-        """The options that the optimiser shares with `train()`."""
-        return TrainingOptions(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
-        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +55,7 @@ def fit(
     *,
     out: str | os.PathLike[str],
     valid: Sequence[str] = (),
-    options: LanguageOptions | None = None,
+    options: TrainingOptions | None = None,
     resume: bool = False,
     overwrite: bool = False,
     verbose: bool = True,
@@ -114,7 +80,8 @@ def fit(
         ValueError: There is no sentence, one has characters that the model lacks, or the state beside `out` belongs to
             other options.
     """
-    options, out = options or LanguageOptions(), Path(out)
+    options, out = promoted(options, LanguageTraining, noun="language model"), Path(out)
+    _refuse_unused(options)
     if out.suffix != ".keras":
         raise ValueError(f"A recurrent language model's file must end in .keras. Received: {out}.")
     kept = [text for text in sentences if len(text) <= options.max_length]
@@ -126,7 +93,7 @@ def fit(
     folder = out.with_suffix(".training")
     state = _prepared(folder, out, options, resume=resume, overwrite=overwrite)
     dataset, steps = sentences_dataset(model.vocabulary, kept, options, first_epoch=state.epoch)
-    model.compile(optimizer=make_optimizer(options.of_optimizer(), model, steps * options.epochs), jit_compile=False)
+    model.compile(optimizer=make_optimizer(options, model, steps * options.epochs), jit_compile=False)
     if state.epoch:
         state.restore(folder, model)
     keeper = _Keeper(state, out, folder, valid)
@@ -154,7 +121,7 @@ def fit(
 
 
 def sentences_dataset(
-    vocabulary: Vocabulary, sentences: Sequence[str], options: LanguageOptions, *, first_epoch: int = 0
+    vocabulary: Vocabulary, sentences: Sequence[str], options: LanguageTraining, *, first_epoch: int = 0
 ) -> tuple[tf.data.Dataset, int]:
     """Batches of sentences of about equal lengths, in an order that seed and epoch decide.
 
@@ -193,7 +160,7 @@ def sentences_dataset(
     return dataset.map(padded, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE), steps
 
 
-def _prepared(folder: Path, out: Path, options: LanguageOptions, *, resume: bool, overwrite: bool) -> RunState:
+def _prepared(folder: Path, out: Path, options: LanguageTraining, *, resume: bool, overwrite: bool) -> RunState:
     """The folder beside the model, and the state to begin with."""
     record = folder / "training.json"
     state = RunState.read(folder) if resume else None
@@ -212,6 +179,13 @@ def _prepared(folder: Path, out: Path, options: LanguageOptions, *, resume: bool
     with files.replacing(record, overwrite=True) as file:
         file.write(json.dumps(asdict(options), indent=2).encode())
     return RunState()
+
+
+def _refuse_unused(options: LanguageTraining) -> None:
+    """Refuse what `train()` would do and this loop does not."""
+    for name in UNUSED:
+        if getattr(options, name) != getattr(LanguageTraining(), name):
+            raise ValueError(f"`{name}` is not used for a language model. Leave it out.")
 
 
 def _save(model: LanguageModel, path: Path) -> None:
@@ -251,7 +225,7 @@ class _Keeper(keras.callbacks.Callback):
 class _Bar(keras.callbacks.Callback):
     """A bar over the run where stderr is a terminal; elsewhere one line an epoch."""
 
-    def __init__(self, state: RunState, options: LanguageOptions, steps: int, verbose: bool) -> None:
+    def __init__(self, state: RunState, options: LanguageTraining, steps: int, verbose: bool) -> None:
         super().__init__()
         self.state, self.epochs, self.console = state, options.epochs, Console(stderr=True, quiet=not verbose)
         self._bar: Progress | None = None
