@@ -19,7 +19,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
 from speechrnn.features.layers import LogMel
-from speechrnn.pipeline import EpochOrder, batches, bucketing, cache, plan_of, write_tfrecords
+from speechrnn.pipeline import batches, bucketing, cache, plan_of
 from speechrnn.text import Vocabulary
 
 RATE = 8000
@@ -283,7 +283,7 @@ def test_no_thread_of_tensorflow_is_waited_for_between_passes(corpus, layer):
 
 
 def test_fit_passes_over_the_epochs_in_order(corpus, layer):
-    dataset = batches(corpus, layer, VOCABULARY, batch_size=4, shuffle=True)
+    dataset = batches(corpus, layer, VOCABULARY, batch_size=4, shuffle=True, initial_epoch=3)
     seen = []
     plan = plan_of(dataset)
     planned = plan.planner.epoch
@@ -293,7 +293,7 @@ def test_fit_passes_over_the_epochs_in_order(corpus, layer):
     output = keras.layers.Dense(1)(keras.layers.GlobalAveragePooling1D()(features))
     model = keras.Model({"features": features, "frames": frames}, output)
     model.compile(loss=lambda target, output: tf.reduce_mean(output, axis=-1))
-    model.fit(dataset, epochs=5, initial_epoch=3, verbose=0, shuffle=False, callbacks=[EpochOrder(dataset)])
+    model.fit(dataset, epochs=5, initial_epoch=3, verbose=0, shuffle=False)
     assert sorted(set(seen)) == [3, 4]
     assert plan.epoch == 5
 
@@ -528,77 +528,6 @@ def test_signals_are_packed_without_loss(values, sixteen_bit):
     np.testing.assert_array_equal(cache.unpack(packed), signal)
     assert cache.unpack(packed).dtype == np.float32
     assert packed.dtype == np.int16 or not sixteen_bit
-
-
-# Records
-
-
-def test_records_give_the_batches_that_audio_gives(corpus, layer, tmp_path):
-    folder = tmp_path / "records"
-    assert write_tfrecords(corpus, layer, VOCABULARY, folder, shards=3) == len(corpus)
-    assert len(list(folder.glob("*.tfrecord"))) == 3
-    options = {"batch_size": 4, "shuffle": True, "augmentation": Augmentation.speech(speed=None)}
-    from_audio = rows_of(batches(corpus, layer, VOCABULARY, batch_size=4))[0]
-    from_records = rows_of(batches(folder, layer, VOCABULARY, batch_size=4))[0]
-    assert sorted(from_audio) == sorted(from_records)
-    for key, (values, target) in from_audio.items():
-        np.testing.assert_allclose(from_records[key][0], values, rtol=0, atol=1e-5)
-        np.testing.assert_array_equal(from_records[key][1], target)
-    _, made = rows_of(batches(folder, layer, VOCABULARY, **options))
-    assert sum(int(weight.sum()) for *_, weight in made) == len(corpus)
-
-
-def test_any_reader_of_tfrecords_can_read_them(corpus, layer, tmp_path):
-    write_tfrecords(corpus, layer, VOCABULARY, tmp_path / "records", shards=2)
-    paths = sorted(str(path) for path in (tmp_path / "records").glob("*.tfrecord"))
-    read = {}
-    for record in tf.data.TFRecordDataset(paths):
-        fields = tf.train.Example.FromString(record.numpy()).features.feature
-        values = np.frombuffer(fields["features"].bytes_list.value[0], "<f4")
-        read[fields["id"].bytes_list.value[0].decode()] = values.reshape(fields["shape"].int64_list.value)
-    assert sorted(read) == sorted(example.id for example in corpus)
-    signal, _ = audio.read(corpus[0].path)
-    np.testing.assert_allclose(read[corpus[0].id], layer(signal[None]).numpy()[0], atol=1e-5)
-
-
-def test_a_damaged_record_is_a_fault_and_the_others_are_read(corpus, layer, tmp_path):
-    write_tfrecords(corpus, layer, VOCABULARY, tmp_path / "records", shards=1)
-    (path,) = (tmp_path / "records").glob("*.tfrecord")
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(bytes(data))
-    faults = Faults()
-    by_id, _ = rows_of(batches(tmp_path / "records", layer, VOCABULARY, batch_size=4, faults=faults))
-    assert faults.counts() == {"a damaged record": 1} and len(by_id) == len(corpus) - 1
-
-
-def test_records_refuse_what_they_cannot_serve(corpus, layer, tmp_path):
-    folder = tmp_path / "records"
-    write_tfrecords(corpus, layer, VOCABULARY, folder, shards=1)
-    with pytest.raises(ValueError, match="Pass the same layer"):
-        batches(folder, LogMel(RATE, num_mels=9), VOCABULARY)
-    with pytest.raises(ValueError, match="was written with the vocabulary ' abc'"):
-        batches(folder, layer, Vocabulary("abc"))
-    with pytest.raises(ValueError, match="whose signals cannot be changed"):
-        batches(folder, layer, VOCABULARY, augmentation=SPEECH)
-    with pytest.raises(ValueError, match="need no cache"):
-        batches(folder, layer, VOCABULARY, cache="memory")
-    with pytest.raises(FileExistsError, match="overwrite=True"):
-        write_tfrecords(corpus, layer, VOCABULARY, folder)
-    with pytest.raises(FileExistsError, match="holds no records"):
-        write_tfrecords(corpus, layer, VOCABULARY, tmp_path, overwrite=True)
-    with pytest.raises(FileNotFoundError, match="write_tfrecords"):
-        batches(tmp_path, layer, VOCABULARY)
-    assert write_tfrecords(corpus[:3], layer, VOCABULARY, folder, shards=1, overwrite=True) == 3
-    assert len(rows_of(batches(folder, layer, VOCABULARY))[0]) == 3
-
-
-def test_records_that_could_not_be_finished_leave_nothing(corpus, layer, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-    (tmp_path / "out").mkdir()
-    with pytest.raises(OSError, match="full"):
-        write_tfrecords(corpus, layer, VOCABULARY, tmp_path / "out" / "records")
-    assert not list((tmp_path / "out").iterdir())
 
 
 # Options

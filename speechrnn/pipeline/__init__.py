@@ -14,7 +14,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "loading",
         "mixing",
         "planning",
-        "records",
         "selection",
         "series",
         "targets",
@@ -22,7 +21,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "windowing",
     ],
     submod_attrs={
-        "dataset": ["EpochOrder", "Plan", "batches", "plan_of", "write_tfrecords"],
+        "dataset": ["Plan", "batches", "plan_of"],
         "series": ["windows"],
         "windowing": ["WindowPlan", "plan_windows"],
     },

@@ -20,7 +20,6 @@ from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, pass
 from speechrnn.pipeline.loading import FeatureSource, Loaded, Loader, Source
 from speechrnn.pipeline.mixing import mixed
 from speechrnn.pipeline.planning import EpochCounter, Planner
-from speechrnn.pipeline.records import Records, RecordSource, RecordWriter
 from speechrnn.pipeline.selection import Entry, Framing, Targets, select
 from speechrnn.pipeline.targets import balanced, targets_of
 from speechrnn.pipeline.tfio import GraphDecoder, wanted
@@ -71,7 +70,7 @@ class Plan(EpochCounter):
 
 
 def batches(
-    examples: Sequence[Example] | str | os.PathLike,
+    examples: Sequence[Example],
     features: Any,
     vocabulary: Vocabulary | None = None,
     *,
@@ -98,15 +97,15 @@ def batches(
     """Padded batches of examples, decoded, augmented and turned into features while the model works.
 
     Each pass over the dataset is one epoch, in an order and with an augmentation of its own that follow from `seed` and
-    the epoch's number alone. Passes count up from `initial_epoch`; one that is broken off is repeated. To take a run up
-    again, give `initial_epoch`, or set `plan_of(dataset).epoch` before a pass (`EpochOrder` does it in `fit`).
+    the epoch's number alone. Passes count up from `initial_epoch`; one that is broken off is repeated. To resume a
+    run, give `initial_epoch`, or set `plan_of(dataset).epoch` before a pass.
 
     Examples that cannot be used (missing, over-long, too short for their text, with characters outside the vocabulary)
     are dropped before the first epoch, and named in `faults`. One that fails while it is decoded is replaced by a copy
     of another row at weight 0, and named there once.
 
     Args:
-        examples: Lines of a manifest, or a folder that `write_tfrecords` wrote.
+        examples: Lines of a manifest.
         features: A layer such as `LogMel`; None gives the signals.
         vocabulary: Writes the texts as targets; None for labels or inference.
         batch_size: Rows in every batch; 16 if neither this nor `batch_seconds` is given.
@@ -156,10 +155,6 @@ def batches(
             f"time_warp={augmentation.time_warp}, crop={augmentation.crop}. Set time_warp=0 and crop=1."
         )
     workers = workers or os.cpu_count() or 1
-    records = None
-    if isinstance(examples, str | os.PathLike):
-        records = _opened(examples, features, vocabulary, augmentation, cache)
-        examples = records.examples
     framing = _framing(features, sample_rate, stride)
     targets = targets_of(task, vocabulary, classes, examples)
     entries, collected = _selected(examples, framing, targets, max_duration, faults)
@@ -177,15 +172,13 @@ def batches(
     keeps = features is not None and cache is not None and not changes
     store = _store(cache, features if keeps else framing)
     in_graph = None
-    if records is None and framing.channels is None and wanted(decoder):
+    if framing.channels is None and wanted(decoder):
         in_graph = GraphDecoder(
             entries, planner, store, int(framing.sample_rate), forced=decoder == "tensorflow-io", workers=workers
         )
     decode = None if in_graph is None else in_graph.finish
     source: Source
-    if records is not None:
-        source = RecordSource(records, features.num_features, framing)
-    elif features is not None and keeps:
+    if features is not None and keeps:
         source = FeatureSource(one_by_one(features), features.num_features, framing, store, decode)
     else:
         source = Source(framing, store, augmentation if changes else None, decode)
@@ -233,49 +226,6 @@ def _dataset(
     return dataset
 
 
-def write_tfrecords(
-    examples: Sequence[Example],
-    features: keras.Layer,
-    vocabulary: Vocabulary | None,
-    folder: str | os.PathLike,
-    *,
-    shards: int = 8,
-    overwrite: bool = False,
-    **options: Any,
-) -> int:
-    """Writes the features of examples as sharded TFRecords, which `batches(folder, features, ...)` reads.
-
-    Args:
-        examples: Lines of a manifest.
-        features: The layer that makes the features.
-        vocabulary: What the texts are written in, or None.
-        folder: Where to write; appears whole or not at all.
-        shards: Number of files.
-        overwrite: Whether to replace records that are there.
-        **options: `classes`, `decoder`, `faults`, `max_duration`, `stride`, `task` and `workers`, as for `batches`.
-
-    Returns:
-        Number of examples written; the others are in `faults`.
-
-    Raises:
-        FileExistsError: The folder is there and `overwrite` is false, or it holds something else.
-        OSError: The disk is full or refuses; no partial folder stays behind.
-    """
-    unknown = set(options) - {"classes", "decoder", "faults", "max_duration", "stride", "task", "workers"}
-    if unknown:
-        raise TypeError(f"`write_tfrecords` has no option {', '.join(sorted(unknown))}. See its documentation.")
-    written = 0
-    with RecordWriter(folder, features, vocabulary, shards=shards, overwrite=overwrite) as writer:
-        dataset = batches(examples, features, vocabulary, **options)
-        plan = plan_of(dataset)
-        for batch, (inputs, _, weight) in zip(plan.planner.epoch(0).batches, dataset, strict=True):
-            values, frames = inputs["features"].numpy(), inputs["frames"].numpy()
-            for row in np.flatnonzero(weight.numpy()):
-                writer.add(plan.entries[batch.indices[row]], values[row, : frames[row]])
-                written += 1
-    return written
-
-
 def _selected(
     examples: Sequence[Example],
     framing: Framing,
@@ -311,25 +261,6 @@ def _check_views(views: int, features: Any, augmentation: Augmentation | None) -
         )
 
 
-def _opened(
-    folder: str | os.PathLike,
-    features: keras.Layer | None,
-    vocabulary: Vocabulary | None,
-    augmentation: Augmentation | None,
-    cache: str | os.PathLike | None,
-) -> Records:
-    if augmentation is not None and augmentation.changes_signal:
-        raise ValueError(
-            f"{folder}: holds features, whose signals cannot be changed. Received: {augmentation}. "
-            "Turn off `speed`, `gain`, `noise_folder` and `rir_folder`, or read the audio."
-        )
-    if cache is not None:
-        raise ValueError(f"{folder}: holds features, which need no cache. Received: cache={cache!r}. Leave it out.")
-    records = Records(folder)
-    records.check(features, vocabulary)
-    return records
-
-
 def plan_of(dataset: tf.data.Dataset) -> Plan:
     """The plan behind a dataset that `batches` returned.
 
@@ -340,22 +271,6 @@ def plan_of(dataset: tf.data.Dataset) -> Plan:
     if plan is None:
         raise ValueError(f"`plan_of` needs the dataset that `batches` returned, untransformed. Received: {dataset}.")
     return plan
-
-
-class EpochOrder(keras.callbacks.Callback):
-    """Makes pass k of `fit` epoch k of the dataset, whatever epoch training starts or resumes at.
-
-    Args:
-        dataset: What `batches` returned.
-    """
-
-    def __init__(self, dataset: tf.data.Dataset) -> None:
-        super().__init__()
-        self._plan = plan_of(dataset)
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Sets the epoch of the coming pass."""
-        self._plan.epoch = epoch
 
 
 def _framing(features: keras.Layer | None, sample_rate: float | None, stride: int) -> Framing:

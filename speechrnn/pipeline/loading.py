@@ -10,7 +10,6 @@ import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -145,10 +144,11 @@ class Source:
         return signal
 
 
-class FeatureRows(Source):
-    """Rows that are features.
+class FeatureSource(Source):
+    """Features that are kept instead of the signals they come from.
 
     Args:
+        compute: Features `(frames, features)` of one signal.
         width: Features in a frame.
         framing: How samples become frames.
         store: Keeps the features.
@@ -157,13 +157,14 @@ class FeatureRows(Source):
 
     def __init__(
         self,
+        compute: Callable[[np.ndarray], np.ndarray],
         width: int,
         framing: Framing,
         store: Store,
         decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None,
     ) -> None:
         super().__init__(framing, store, decode=decode)
-        self._width = width
+        self._compute, self._width = compute, width
 
     @property
     def width(self) -> int | None:
@@ -181,19 +182,6 @@ class FeatureRows(Source):
     def logit_frames(self, row: np.ndarray) -> int:
         """Frames of the network's output for a row."""
         return -(-len(row) // self._framing.stride)
-
-
-class FeatureSource(FeatureRows):
-    """Features that are kept instead of the signals they come from.
-
-    Args:
-        compute: Features `(frames, features)` of one signal.
-        *shared: As for `FeatureRows`.
-    """
-
-    def __init__(self, compute: Callable[[np.ndarray], np.ndarray], *shared: Any) -> None:
-        super().__init__(*shared)
-        self._compute = compute
 
     def row(
         self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], given: np.ndarray | None

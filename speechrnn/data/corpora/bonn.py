@@ -15,8 +15,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 
 RATE = 173.61
-SETS = {"Z": "eyes open", "O": "eyes closed", "N": "opposite", "F": "focus", "S": "seizure"}
-"""Z, O: healthy, on the scalp. N, F: between seizures, in the other hemisphere and where they begin. S: seizures."""
+# Z, O: healthy, eyes open and closed. N, F: between seizures, opposite hemisphere and focus. S: seizures.
 _STATES = {"Z": "healthy", "O": "healthy", "N": "interictal", "F": "interictal", "S": "seizure"}
 _NAME = re.compile(r"([ZONFS])(\d{3})", re.IGNORECASE)
 
