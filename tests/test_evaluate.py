@@ -16,12 +16,12 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.edits import Edits
 from speechrnn.tasks.recognition.evaluation import (
-    bootstrap,
     compare,
     error_report,
     evaluate,
     paired_bootstrap,
     print_report,
+    rate_interval,
     score,
 )
 
@@ -85,13 +85,13 @@ def test_the_bootstrap_is_that_of_every_possible_draw():
     every = []
     for drawn in itertools.product(found, repeat=len(found)):
         every.append(sum(f.errors for f in drawn) / sum(f.reference_length for f in drawn))
-    low, high = bootstrap(found, resamples=200_000)
+    low, high = rate_interval(found, resamples=200_000)
     assert (low, high) == pytest.approx(np.quantile(every, [0.025, 0.975]), abs=0.011)
 
 
 def test_draws_without_a_reference_token_have_no_rate():
     # Of the four draws of two, one has no token; the others give 2/8, 4/4 and 4/4.
-    assert bootstrap([Edits(insertions=3), Edits(hits=3, deletions=1)], resamples=2000) == (0.25, 1.0)
+    assert rate_interval([Edits(insertions=3), Edits(hits=3, deletions=1)], resamples=2000) == (0.25, 1.0)
 
 
 def test_the_bootstrap_covers_the_true_rate_about_as_often_as_it_says():
@@ -99,7 +99,7 @@ def test_the_bootstrap_covers_the_true_rate_about_as_often_as_it_says():
     covered = 0
     for seed in range(200):
         errors = draw.binomial(10, 0.1, size=80)
-        low, high = bootstrap([Edits(10 - int(e), int(e)) for e in errors], resamples=400, seed=seed)
+        low, high = rate_interval([Edits(10 - int(e), int(e)) for e in errors], resamples=400, seed=seed)
         covered += low <= 0.1 <= high
     assert 0.90 <= covered / 200 <= 0.99
 
@@ -214,7 +214,7 @@ def test_what_is_hard_for_both_does_not_hide_a_difference():
     hard = np.random.default_rng(1).integers(0, 10, size=60)
     first = [Edits(10 - int(n), int(n)) for n in hard]
     second = [Edits(10 - max(0, int(n) - 1), max(0, int(n) - 1)) for n in hard]
-    alone = bootstrap(first), bootstrap(second)
+    alone = rate_interval(first), rate_interval(second)
     assert alone[1][1] > alone[0][0]  # the intervals overlap
     found = paired_bootstrap(first, second)
     assert found.significant and found.second_better == 1.0
@@ -250,5 +250,5 @@ def test_each_recognised_word_is_judged_with_its_confidence():
 
 def test_the_interval_of_characters_is_that_of_their_counts(corpus):
     report = report_of(corpus)
-    assert report.character_interval == bootstrap([u.characters for u in report.utterances])
+    assert report.character_interval == rate_interval([u.characters for u in report.utterances])
     assert report.to_dict()["cer_interval"] == list(report.character_interval)

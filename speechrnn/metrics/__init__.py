@@ -8,7 +8,6 @@ from speechrnn.metrics.classes import (
     accuracy,
     auroc,
     balanced_accuracy,
-    bootstrap,
     cinc2017_f1,
     class_scores,
     cohen_kappa,
@@ -22,7 +21,7 @@ from speechrnn.metrics.classes import (
     sensitivity,
     summary,
 )
-from speechrnn.metrics.intervals import Interval
+from speechrnn.metrics.intervals import Interval, bootstrap
 
 __all__ = [
     "AAMI",

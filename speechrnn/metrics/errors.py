@@ -11,7 +11,7 @@ from typing import Any
 from speechrnn.faults import Fault
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
-from speechrnn.metrics.intervals import Interval, PairedDifference, bootstrap, finite, paired_bootstrap
+from speechrnn.metrics.intervals import Interval, PairedDifference, finite, paired_bootstrap, rate_interval
 
 
 @dataclass(frozen=True)
@@ -208,12 +208,12 @@ def error_report(
         utterances,
         sum((_without_pairs(u.words) for u in utterances), Edits()),
         sum((u.characters for u in utterances), Edits()),
-        bootstrap([u.words for u in utterances], resamples=resamples, seed=seed),
+        rate_interval([u.words for u in utterances], resamples=resamples, seed=seed),
         dict(sorted(speakers.items())),
-        bootstrap(list(speakers.values()), resamples=resamples, seed=seed) if len(speakers) > 1 else None,
+        rate_interval(list(speakers.values()), resamples=resamples, seed=seed) if len(speakers) > 1 else None,
         tuple(faults),
         elapsed,
-        bootstrap([u.characters for u in utterances], resamples=resamples, seed=seed),
+        rate_interval([u.characters for u in utterances], resamples=resamples, seed=seed),
     )
 
 

@@ -1,9 +1,9 @@
-"""How sure an error rate is, and the difference of two: bootstrap over utterances or speakers."""
+"""How sure a figure is, and the difference of two: the bootstrap over utterances, records, speakers or subjects."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,41 @@ from speechrnn.metrics.edits import Edits
 
 Interval = tuple[float, float]
 
-_DRAWS_AT_ONCE = 1 << 22
+_DRAWS_AT_ONCE = 1 << 18  # counts of a block of draws stay in a processor's cache
 
 
-def bootstrap(found: Sequence[Edits], *, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval:
-    """Percentile bootstrap interval of an error rate (Bisani and Ney 2004).
+def bootstrap(
+    tallies: Any,
+    statistics: Callable[[np.ndarray], Mapping[str, Any]],
+    *,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Percentile bootstrap intervals of figures that come from summed counts.
+
+    Args:
+        tallies: `(units, ...)`, such as the confusion matrix of each subject; units are drawn with replacement.
+        statistics: Of summed counts `(draws, ...)`: figures `(draws,)` by name.
+        level: Share of the replications between the bounds.
+        resamples: Number of replications.
+        seed: Of the draws; the same seed gives the same intervals.
+
+    Returns:
+        Lower and upper bound by name; NaN where the figure was never a number.
+    """
+    tallies = np.asarray(tallies, np.float64)
+    if not len(tallies):
+        return dict.fromkeys(statistics(np.zeros((1, *tallies.shape[1:]))), (math.nan, math.nan))
+    found: dict[str, list[np.ndarray]] = {}
+    for sums in _resampled(tallies, resamples, seed):
+        for name, values in statistics(sums).items():
+            found.setdefault(name, []).append(np.atleast_1d(values))
+    return {name: bounds(np.concatenate(values), level) for name, values in found.items()}
+
+
+def rate_interval(found: Sequence[Edits], *, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval:
+    """`bootstrap` interval of an error rate (Bisani and Ney 2004).
 
     Args:
         found: The counts of each unit (utterance or speaker) that is drawn with replacement.
@@ -28,10 +58,9 @@ def bootstrap(found: Sequence[Edits], *, level: float = 0.95, resamples: int = 1
     Returns:
         Lower and upper bound; NaN where there is no reference token.
     """
-    if sum(f.reference_length for f in found) == 0:
-        return math.nan, math.nan
-    sums = _resampled(np.array([(f.errors, f.reference_length) for f in found], np.int64), resamples, seed)
-    return bounds(sums[:, 0] / sums[:, 1], level)
+    tallies = np.reshape([(f.errors, f.reference_length) for f in found], (-1, 2))
+    options: Any = {"level": level, "resamples": resamples, "seed": seed}
+    return bootstrap(tallies, lambda sums: {"rate": ratio(sums[:, 0], sums[:, 1])}, **options)["rate"]
 
 
 @dataclass(frozen=True)
@@ -83,22 +112,30 @@ def paired_bootstrap(
         )
     if sum(lengths) == 0:
         return PairedDifference(math.nan, (math.nan, math.nan), math.nan)
-    counts = np.array([(b.errors - a.errors, a.reference_length) for a, b in zip(first, second, strict=True)], np.int64)
-    sums = _resampled(counts, resamples, seed)
-    differences = sums[:, 0] / sums[:, 1]
+    counts = np.array([(b.errors - a.errors, a.reference_length) for a, b in zip(first, second, strict=True)])
+    sums = np.concatenate([*_resampled(counts, resamples, seed)])
+    differences = ratio(sums[:, 0], sums[:, 1])
+    differences = differences[~np.isnan(differences)]  # a draw may have no reference token
     better = (differences < 0).mean() + 0.5 * (differences == 0).mean()
     return PairedDifference(float(counts[:, 0].sum() / sum(lengths)), bounds(differences, level), float(better))
 
 
-def _resampled(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """int64 `(replications, 2)`: both columns summed over the units drawn, where the second sum is positive."""
-    draw, sums = np.random.default_rng(seed), []
-    rows = max(1, _DRAWS_AT_ONCE // len(counts))
+def _resampled(tallies: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Float64 `(draws, ...)`: the tallies of so many units, drawn with replacement, summed; block by block."""
+    draw, units = np.random.default_rng(seed), len(tallies)
+    rows = max(1, _DRAWS_AT_ONCE // units)
     for start in range(0, resamples, rows):
-        chosen = draw.integers(len(counts), size=(min(rows, resamples - start), len(counts)), dtype=np.int32)
-        sums.append(np.stack([column[chosen].sum(axis=1) for column in counts.T], axis=1))
-    found = np.concatenate(sums)
-    return found[found[:, 1] > 0]
+        count = min(rows, resamples - start)
+        chosen = draw.integers(units, size=(count, units), dtype=np.int32)
+        places = chosen + units * np.arange(count)[:, None]
+        times = np.bincount(places.ravel(), minlength=count * units).reshape(count, units)
+        yield (times.astype(np.float64) @ tallies.reshape(units, -1)).reshape(-1, *tallies.shape[1:])
+
+
+def ratio(above: Any, below: Any) -> Any:
+    """float64 `above / below`, NaN where that is 0."""
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)[()]
 
 
 def finite(value: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from speechrnn.metrics.calibration import calibration_error, reliability
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare
-from speechrnn.metrics.intervals import PairedDifference, bootstrap
+from speechrnn.metrics.intervals import PairedDifference, rate_interval
 from speechrnn.report import charts, pictures, pieces
 from speechrnn.report.measuring import SHOWN_SECONDS, Clip, Measured
 
@@ -249,7 +249,7 @@ def _rates(what: str, groups: Sequence[tuple[str, list[Edits]]]) -> str:
     rows = []
     for name, counts in groups:
         total = sum((Edits(c.hits, c.substitutions, c.deletions, c.insertions) for c in counts), Edits())
-        bounds = pieces.interval(bootstrap(counts, resamples=2000)) if len(counts) > 1 else ""
+        bounds = pieces.interval(rate_interval(counts, resamples=2000)) if len(counts) > 1 else ""
         rows.append((name, len(counts), total.reference_length, total.errors, total.rate, bounds, total.rate))
     headings = (what, "utterances", "words", "errors", "WER", "95 % interval")
     return f'<div class="card wide">{_folded(partial(pieces.table, headings, shares=True), rows)}</div>'

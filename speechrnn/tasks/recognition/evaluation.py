@@ -13,7 +13,7 @@ from speechrnn import text
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare, error_report, score
-from speechrnn.metrics.intervals import Interval, PairedDifference, bootstrap, paired_bootstrap
+from speechrnn.metrics.intervals import Interval, PairedDifference, paired_bootstrap, rate_interval
 from speechrnn.tasks.recognition.transcription import loaded, recognise
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ __all__ = [
     "Interval",
     "PairedDifference",
     "Utterance",
-    "bootstrap",
     "compare",
     "error_report",
     "evaluate",
     "paired_bootstrap",
     "print_report",
+    "rate_interval",
     "score",
 ]
 
