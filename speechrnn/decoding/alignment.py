@@ -20,6 +20,19 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
+def required_frames(ids: Sequence[int] | np.ndarray) -> int:
+    """The fewest frames in which CTC can write `ids`: their number, and one blank for each repeat.
+
+    `speechrnn.losses.required_frames` is the same for a batch of tensors.
+
+    Example:
+    >>> required_frames([3, 3, 1])
+    4
+    """
+    ids = np.asarray(ids)
+    return len(ids) + int((ids[1:] == ids[:-1]).sum())
+
+
 def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
     """The likeliest CTC path of one utterance that spells `ids` (Viterbi; Graves et al. 2006, section 4.1, with max).
 
@@ -45,13 +58,15 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
     frames, vocabulary = logs.shape
     if ids.ndim != 1 or ((ids <= BLANK) | (ids >= vocabulary)).any():
         raise ValueError(f"Symbols must be a list of indices in [1, {vocabulary}). Received: {ids.tolist()!r:.100}.")
-    needed = len(ids) + int((ids[1:] == ids[:-1]).sum())
+    needed = required_frames(ids)
     if needed > frames:
         raise ValueError(
             f"The text must fit the audio: its {len(ids)} symbols need {needed} frames. Received: {frames} frames. "
             "Is it the text of another recording?"
         )
-    states = _best_states(logs, ids)
+    from speechrnn.decoding import viterbi  # numba is slow to import
+
+    states = viterbi.best_states(logs, ids)
     spelled = np.where(states % 2, np.append(ids, BLANK)[states // 2], BLANK)
     whole = len(np.unique(states[states % 2 == 1])) == len(ids)  # among impossible paths the first is taken, whatever
     if not whole or np.isneginf(logs[np.arange(frames), spelled]).any():
@@ -71,29 +86,3 @@ def path_of(logs: np.ndarray, ids: np.ndarray, states: np.ndarray) -> Path:
     sums = np.bincount(labels, logs[spoken, ids[labels]], minlength=len(ids))
     confidences = np.exp(sums / np.maximum(ends - starts, 1)).astype(np.float32)
     return Path(ids, starts.astype(np.int32), ends.astype(np.int32), confidences)
-
-
-def _best_states(logs: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The state of each frame, int `(frames,)`; state `2 i + 1` is symbol `i`, the even ones are blanks."""
-    symbols = np.full(2 * len(ids) + 1, BLANK)
-    symbols[1::2] = ids
-    skips = np.zeros(len(symbols), bool)
-    skips[3::2] = ids[1:] != ids[:-1]
-    score = np.full(len(symbols), -np.inf)
-    score[0] = 0.0  # a virtual frame before the first, from which its two first states are reached
-    steps = np.zeros((len(logs), len(symbols)), np.int8)
-    paths = np.full((3, len(symbols)), -np.inf)
-    for frame, row in enumerate(logs[:, symbols]):
-        paths[0] = score
-        paths[1, 1:] = score[:-1]
-        paths[2, 2:] = np.where(skips[2:], score[:-2], -np.inf)
-        steps[frame] = paths.argmax(axis=0)
-        score = paths.max(axis=0) + row
-    state = len(symbols) - 1
-    if state and score[state - 1] > score[state]:
-        state -= 1
-    states = np.empty(len(logs), np.int64)
-    for frame in range(len(logs) - 1, -1, -1):
-        states[frame] = state
-        state -= int(steps[frame, state])  # an int8 would take the state with it
-    return states

@@ -10,7 +10,7 @@ _BLANK = 0
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _trace(logs: np.ndarray, symbols: np.ndarray, steps: np.ndarray, score: np.ndarray, states: np.ndarray) -> None:
-    """`speechrnn.decoding.alignment._best_states`, for arrays."""
+    """Fills in `states`; state `2 i + 1` is symbol `i`, the even ones are blanks."""
     size = len(symbols)
     for frame in range(len(logs)):
         for state in range(size - 1, -1, -1):  # downwards, so that those below are still the last frame's

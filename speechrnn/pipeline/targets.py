@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from speechrnn.data.manifest import Example
+from speechrnn.decoding.alignment import required_frames
 from speechrnn.pipeline.selection import Entry, Fault, Framing, Targets
 from speechrnn.text import Vocabulary
 
@@ -36,11 +36,6 @@ def targets_of(
         raise ValueError(f"`classes` must name the classes. Received: classes=None with task={task!r}.")
     kinds: dict[str, type[Labels | Tags | FrameLabels]] = {"single": Labels, "multi": Tags, "frames": FrameLabels}
     return kinds[task](classes)
-
-
-def required_frames(ids: Sequence[int] | np.ndarray) -> int:
-    """The fewest frames in which CTC can write `ids`: their number and one blank for each repeat."""
-    return len(ids) + sum(a == b for a, b in pairwise(ids))
 
 
 class Texts:
