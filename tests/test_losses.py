@@ -250,3 +250,44 @@ def test_few_sizes_are_compiled():
     sizes = [int(connectionist._rounded(tf.constant(count))) for count in counts]
     assert len(set(sizes)) < 14
     assert all(count <= size <= 1.5 * max(count, 64) for count, size in zip(counts, sizes, strict=True))
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(
+    ("target", "frames", "said"),
+    [
+        ([[7, 0]], 9, "Labels must lie from 1 to 4"),
+        ([[5, 0]], 9, "Labels must lie from 1 to 4"),
+        ([[1, -1]], 9, "Labels must lie from 1 to 4"),
+        ([[1, 0, 2]], 9, "before their padding"),
+        ([[1]], 10, "`frames` must lie"),
+        ([[1]], -1, "`frames` must lie"),
+    ],
+)
+def test_targets_that_ctc_cannot_mean_are_refused(target, frames, said, graph):
+    function = tf.function(losses.ctc) if graph else losses.ctc
+    with pytest.raises(tf.errors.InvalidArgumentError if graph else ValueError, match=said):
+        function(tf.constant(target), tf.zeros((1, 9, 5)), tf.constant([frames]))
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("wrong", [5, -2])
+def test_classes_out_of_range_are_refused(wrong, graph):
+    function = tf.function(losses.softmax_cross_entropy) if graph else losses.softmax_cross_entropy
+    with pytest.raises(tf.errors.InvalidArgumentError if graph else ValueError, match="Classes must lie from 0 to 4"):
+        function(tf.constant([wrong]), tf.zeros((1, 5)))
+
+
+def test_the_second_derivative_of_ctc(ragged):
+    target, logits, frames = ragged
+    towards = np.random.default_rng(6).normal(size=logits.shape).astype("float32")
+
+    def penalty(logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = tf.reduce_sum(losses.ctc(target, logits, frames))
+        return tf.reduce_sum(tape.gradient(loss, logits) ** 2)
+
+    _, slope = loss_and_gradient(penalty, logits)
+    ahead, behind = (float(penalty(tf.constant(logits + step * towards))) for step in (0.01, -0.01))
+    np.testing.assert_allclose((slope * towards).sum(), (ahead - behind) / 0.02, rtol=5e-3)

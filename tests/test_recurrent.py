@@ -37,7 +37,7 @@ def pair(cell, rng, *, bidirectional=False, **options):
     options.setdefault("return_sequences", True)
     found = []
     for library in (keras.layers, layers):
-        layer = getattr(library, cell)(UNITS, zero_output_for_mask=True, **options)
+        layer = getattr(library, cell)(UNITS, **{"zero_output_for_mask": True, **options})
         found.append(keras.layers.Bidirectional(layer) if bidirectional else layer)
         found[-1].build((ROWS, STEPS, FEATURES))
     stock, ours = found
@@ -84,11 +84,13 @@ def test_bidirectional_is_the_stock_layers(cell, x, mask, rng):
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("holes", [False, True])
-def test_the_last_output_is_that_of_the_last_valid_step(holes, backwards, x, mask, rng):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_last_output_is_keras_last_output(zeros, holes, backwards, x, mask, rng):
     if holes:
         mask = rng.random(mask.shape) < 0.6
-    stock, ours = pair("LSTM", rng, return_sequences=False, return_state=True, go_backwards=backwards)
-    stock.zero_output_for_mask = False
+    stock, ours = pair(
+        "LSTM", rng, return_sequences=False, return_state=True, go_backwards=backwards, zero_output_for_mask=zeros
+    )
     assert_equal(ours(x, mask=mask), stock(x, mask=mask))
 
 
@@ -154,7 +156,7 @@ def test_a_row_alone_is_the_same_row_in_a_batch(x, mask, rng):
 def test_other_dtypes_are_close_to_float32(cell, policy, multiplies, x, mask, rng, monkeypatch):
     monkeypatch.setattr(layers.recurrent, "_multiplies_bfloat16", lambda: multiplies)
     _, exact = pair(cell, rng)
-    layer = getattr(layers, cell)(UNITS, return_sequences=True, dtype=policy)
+    layer = getattr(layers, cell)(UNITS, return_sequences=True, zero_output_for_mask=True, dtype=policy)
     layer.build(x.shape)
     layer.set_weights(exact.get_weights())
     (y,), gradients = outputs_and_gradients(layer, x, mask=mask)
@@ -332,3 +334,30 @@ def test_batches_of_many_sizes_compile_few_kernels(rng):
 )
 def test_a_batch_is_filled_by_at_most_half(batch, filled):
     assert int(scan._rounded(tf.constant(batch))) == filled
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_second_derivatives_are_the_stock_layers(cell, x, mask, rng):
+    found = []
+    for layer in pair(cell, rng):
+        variables = layer.trainable_variables
+        with tf.GradientTape() as outer:
+            _, gradients = outputs_and_gradients(layer, x, mask=mask)
+            penalty = sum(tf.reduce_sum(tf.sin(g) * g) for g in gradients)
+        found.append(outer.gradient(penalty, variables))
+    stock, ours = found
+    assert_equal(ours, stock, 1e-4)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_by_default_masked_steps_are_keras_masked_steps(cell, backwards, x, rng):
+    mask = rng.random((ROWS, STEPS)) < 0.6
+    mask[:2, :3], mask[2:, -3:] = False, False
+    mask[3] = False
+    stock, ours = pair(cell, rng, zero_output_for_mask=False, return_state=True, go_backwards=backwards)
+    states = [rng.normal(size=(ROWS, UNITS)).astype("float32") for _ in range(2 if cell == "LSTM" else 1)]
+    expected, expected_gradients = outputs_and_gradients(stock, x, states=states, mask=mask)
+    found, gradients = outputs_and_gradients(ours, x, states=states, mask=mask)
+    assert_equal(found, expected)
+    assert_equal(gradients, expected_gradients)

@@ -53,7 +53,12 @@ def recurrent_stack(
         y = keras.layers.LayerNormalization(dtype=dtype, name=f"norm_{i}")(x) if layer_norm else x
         kwargs = {"unit_forget_bias": unit_forget_bias} if cell == "lstm" else {}
         layer = CELLS[cell](
-            units, return_sequences=True, recurrent_initializer=recurrent_initializer, dtype=dtype, **kwargs
+            units,
+            return_sequences=True,
+            zero_output_for_mask=True,
+            recurrent_initializer=recurrent_initializer,
+            dtype=dtype,
+            **kwargs,
         )
         if bidirectional:
             layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{i}", dtype=dtype)

@@ -2,7 +2,8 @@
 
 On a GPU they are Keras's own layers, which call cuDNN. On a CPU, where Keras would run a generic loop, they run the
 compiled scan of `speechrnn.layers.scan`. `execution_path(layer)` says which, and why. On every path masked steps give
-zeros, and the last output and the states are those of the last valid step; what masked steps hold never matters.
+what Keras documents: the output before them, or zeros with `zero_output_for_mask=True`. The states are those of the
+last valid step; what masked steps hold never matters, NaN included.
 """
 
 import functools
@@ -121,11 +122,14 @@ class _Scanned(keras.layers.RNN):
             return loop(sequences, initial_state, None, training=training)
         mask = tf.cast(mask, tf.bool)
         sequences = tf.where(mask[:, :, None], sequences, tf.zeros((), sequences.dtype))
-        _, outputs, states = loop(sequences, initial_state, mask, training=training)
-        if self.return_sequences:
-            shown = tf.reverse(mask, [1]) if self.go_backwards else mask
-            outputs = tf.where(shown[:, :, None], outputs, tf.zeros((), outputs.dtype))
-        return states[0], outputs, states
+        last, outputs, states = loop(sequences, initial_state, mask, training=training)
+        if self.execution_path.name == "cudnn":  # gives zeros in the padding, and the last valid output as the last one
+            if self.zero_output_for_mask:
+                shown = mask[:, :1] if self.go_backwards else mask[:, -1:]
+                last = tf.where(shown, last, tf.zeros((), last.dtype))
+            elif self.return_sequences and not self.go_backwards:
+                outputs = tf.where(mask[:, :, None], outputs, states[0][:, None])
+        return last, outputs, states
 
     def _scan(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple[Any, Any, Any]:
         if training and self.dropout:
@@ -142,9 +146,11 @@ class _Scanned(keras.layers.RNN):
             initial_state,
             *self._weights(dtype),
             reverse=self.go_backwards,
+            zero_output_for_mask=self.zero_output_for_mask,
             any_batch_size=not training,
         )
-        return states[0], outputs, list(states)
+        last = states[0] if self.return_sequences or mask is None else outputs[:, -1]
+        return last, outputs, list(states)
 
     def _weights(self, dtype: tf.DType) -> tuple[Any, Any, Any, Any]:
         """Kernel, bias, recurrent kernel and recurrent bias; biases that the layer lacks are zeros."""

@@ -12,7 +12,8 @@ What makes them quick, each found by measuring (`benchmarks/recurrent.py`):
 - Each gate is kept in rows of its own: read back through the middle of wider rows, they took three times as long.
 - With inputs in bfloat16 those large products are in bfloat16, twice as fast where the processor has it; states, gates
   and the products within a step stay in float32.
-- A custom gradient carries only the state backwards; gate derivatives are formed inside the compiled loop.
+- A custom gradient carries only the state backwards; gate derivatives are formed inside the compiled loop. A second
+  derivative is taken of a plain TensorFlow loop.
 - The two directions of a bidirectional layer are two loops, which TensorFlow runs side by side.
 
 A masked step keeps the state, for any mask, so a reverse scan starts with its initial state at the end of each row and
@@ -25,6 +26,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from speechrnn.layers.derivatives import opaque, twice_differentiable
 
 CHUNK = 48
 """Most steps in one call of a compiled kernel. From 24 to 200 a training step at 400 steps takes as long; at 40 steps
@@ -163,12 +166,12 @@ def _kernels(name: str, reverse: bool) -> Any:
         def step(rows: Any, carried: Any) -> Any:
             dy, valid, *rows = rows
             d_state, totals = carried
-            d_next = (d_state[0] + dy, *d_state[1:])
+            d_next = (d_state[0] + dy, *d_state[1:])  # a masked step's output is the state that it keeps
             saved, previous = rows[1 : 1 + cell.num_saved], (rows[0], *rows[1 + cell.num_saved :])
             written, d_previous = cell.backward(d_next, previous, saved, transposed)
             written = [tf.where(valid, d, tf.zeros_like(d)) for d in written]
             totals = [total + d for total, d in zip(totals, written, strict=True)]
-            return (_where(valid, d_previous, d_state), totals), written
+            return (_where(valid, d_previous, d_next), totals), written
 
         reads = (d_outputs, valid, before, saved)
         (d_state, totals), (written,) = _compiled_loop(
@@ -210,12 +213,37 @@ def _loop(num_chunks: Any, body: Any, *state: Any) -> Any:
     return tf.while_loop(lambda count, *_: count < num_chunks, step, (0, *state), maximum_iterations=num_chunks)[1:]
 
 
+def _plain(name: str, reverse: bool) -> Any:
+    """What `_differentiable` computes, in operations that TensorFlow differentiates any number of times."""
+    cell = CELLS[name]
+
+    def run(x: Any, valid: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
+        dtype, steps = recurrent_kernel.dtype, tf.shape(x)[0]
+        projected = tf.cast(_split(tf.matmul(_merge(x), tf.cast(kernel, x.dtype)), x), dtype) + bias
+
+        def step(count: Any, state: Any, outputs: Any) -> Any:
+            row = steps - 1 - count if reverse else count
+            new, _ = cell.forward(projected[row], state, recurrent_kernel, recurrent_bias)
+            new = _where(valid[row], new, state)
+            return count + 1, new, outputs.write(row, new[0])
+
+        outputs = tf.TensorArray(dtype, steps, element_shape=state[0].shape)
+        _, state, outputs = tf.while_loop(
+            lambda count, *_: count < steps, step, (0, state, outputs), maximum_iterations=steps
+        )
+        return outputs.stack(), *state
+
+    return run
+
+
 def _differentiable(name: str, reverse: bool) -> Any:
     """The scan of a cell and direction, as a function of tensors with its gradient."""
-    cell, (forward_kernel, backward_kernel) = CELLS[name], _kernels(name, reverse)
+    cell, (forward_kernel, backward_kernel) = CELLS[name], map(opaque, _kernels(name, reverse))
+    plain = _plain(name, reverse)
 
     @tf.custom_gradient
     def run(x: Any, valid: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
+        given = (x, *state, kernel, bias, recurrent_kernel, recurrent_bias)
         low, dtype, units = x.dtype, recurrent_kernel.dtype, recurrent_kernel.shape[0]
         steps, batch, chunk = tf.shape(x)[0], tf.shape(x)[1], _chunk_of(x.shape[0])
         num_chunks = (steps + chunk - 1) // chunk
@@ -249,9 +277,8 @@ def _differentiable(name: str, reverse: bool) -> Any:
 
         final, states, saved = _loop(num_chunks, forward, state, states, array())
         states = tf.reshape(states.concat(), (-1, batch, units))
-        outputs = tf.where(valid, states[after : after + steps], tf.zeros((), dtype))
 
-        def gradient(d_outputs: Any, *d_final: Any) -> Any:
+        def first_order(d_outputs: Any, *d_final: Any) -> Any:
             transposed = tf.transpose(recurrent_kernel)
 
             def backward(count: Any, d_state: Any, totals: Any, dx: Any, d_kernel: Any, d_recurrent_kernel: Any) -> Any:
@@ -293,15 +320,25 @@ def _differentiable(name: str, reverse: bool) -> Any:
             )
             dx = tf.reshape(dx.concat(), (-1, batch, x.shape[-1]))
             d_bias, d_recurrent_bias = tf.reduce_sum(totals[0], 0), tf.reduce_sum(totals[-1], 0)
-            return dx, None, d_state, d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias
+            return dx, *d_state, d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias
 
-        return (outputs, *final), gradient
+        def gradient(*upstream: Any) -> Any:
+            dx, *d_state, d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias = twice_differentiable(
+                first_order, plain_loop, given, upstream, (valid,)
+            )
+            return dx, None, tuple(d_state), d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias
+
+        return (states[after : after + steps], *final), gradient
+
+    def plain_loop(valid: Any, x: Any, *given: Any) -> Any:
+        *state, kernel, bias, recurrent_kernel, recurrent_bias = given
+        return plain(x, valid, tuple(state), kernel, bias, recurrent_kernel, recurrent_bias)
 
     return run
 
 
 @functools.cache
-def _scan(name: str, reverse: bool, weight_shapes: tuple) -> Any:
+def _scan(name: str, reverse: bool, zeros: bool, weight_shapes: tuple) -> Any:
     """The scan for a graph, and one for eager callers; `weight_shapes` keeps theirs from being relaxed."""
     differentiable = _differentiable(name, reverse)
 
@@ -315,6 +352,9 @@ def _scan(name: str, reverse: bool, weight_shapes: tuple) -> Any:
         outputs, *final = differentiable(
             tf.transpose(x, (1, 0, 2)), valid, state, kernel, bias, recurrent_kernel, recurrent_bias
         )
+        if mask is not None:
+            counted = tf.cumsum(tf.cast(valid, tf.int32), reverse=reverse)
+            outputs = tf.where(valid if zeros else counted > 0, outputs, tf.zeros((), outputs.dtype))
         outputs = tf.transpose(outputs, (1, 0, 2))
         return (tf.reverse(outputs, [1]) if reverse else outputs), tuple(final)
 
@@ -343,6 +383,7 @@ def scan(
     recurrent_bias: Any,
     *,
     reverse: bool = False,
+    zero_output_for_mask: bool = False,
     any_batch_size: bool = False,
 ) -> Any:
     """Run a recurrent cell over a batch of sequences, differentiable in everything but the mask.
@@ -358,13 +399,14 @@ def scan(
         recurrent_kernel: `(units, gates * units)`.
         recurrent_bias: `(gates * units,)`, used by a GRU only.
         reverse: Run from the last step to the first and return the outputs in that order, as `go_backwards` does.
+        zero_output_for_mask: Masked steps give zeros; without it they repeat the output before them, and give zeros
+            where there is none.
         any_batch_size: Fill the batch up to one of few sizes, so that batches of many sizes compile few kernels.
 
     Returns:
-        Outputs `(batch, steps, units)`, zeros at masked steps, and the tuple of final states, which are those of the
-        last valid step.
+        Outputs `(batch, steps, units)`, and the tuple of final states, which are those of the last valid step.
     """
-    inline, as_function = _scan(name, reverse, (*kernel.shape, *recurrent_kernel.shape))
+    inline, as_function = _scan(name, reverse, zero_output_for_mask, (*kernel.shape, *recurrent_kernel.shape))
     run = as_function if tf.executing_eagerly() else inline
     batch, filled, state = tf.shape(x)[0], x, tuple(state)
     if any_batch_size:

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.losses.targets import refuse
+
 __all__ = ["ClassLoss", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
 
@@ -33,6 +35,9 @@ def softmax_cross_entropy(
     Returns:
         float32, the logits' shape without classes, in nats; 0 where the target is -1, with a zero gradient.
 
+    Raises:
+        ValueError: A class is out of range; in a graph it is a `tf.errors.InvalidArgumentError`.
+
     Reference:
         Lin et al., "Focal loss for dense object detection", ICCV 2017, equation 5; smoothing as in Szegedy et al.,
         "Rethinking the Inception architecture", CVPR 2016, section 7.
@@ -42,7 +47,9 @@ def softmax_cross_entropy(
     if target.dtype.is_floating:
         known, shares = tf.ones(tf.shape(logits)[:-1], tf.bool), tf.cast(target, tf.float32)
     else:
-        known, shares = target >= 0, tf.one_hot(tf.maximum(target, 0), count)
+        requirement = f"Classes must lie from 0 to {count - 1}, or be -1 where nothing is known."
+        with tf.control_dependencies(refuse((target < -1) | (target >= count), target, requirement)):
+            known, shares = target >= 0, tf.one_hot(tf.maximum(target, 0), count)
     logits = tf.where(known[..., None], logits, 0.0)
     log_p = tf.nn.log_softmax(logits)
     smoothed = shares * (1.0 - smoothing) + smoothing / count

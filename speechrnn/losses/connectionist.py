@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from speechrnn.layers.derivatives import opaque, twice_differentiable
+from speechrnn.losses.targets import refuse
+
 __all__ = ["CTC", "consistency", "ctc", "required_frames"]
 
 
@@ -42,14 +45,35 @@ def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
         float32 `(batch,)`, in nats. A row whose frames are fewer than `required_frames` is impossible: its loss is
         infinite and its gradient zero.
 
+    Raises:
+        ValueError: A label is no symbol of the vocabulary, or stands behind the padding; or there are fewer frames than
+            `frames` says. In a graph it is a `tf.errors.InvalidArgumentError`.
+
     Reference:
         Graves et al., "Connectionist temporal classification", ICML 2006.
     """
     target, frames = tf.cast(target, tf.int32), tf.cast(frames, tf.int32)
     logits = tf.cast(logits, tf.float32)
+    with tf.control_dependencies(_refusals(target, logits, frames)):
+        target = tf.identity(target)
     if tf.config.list_logical_devices("GPU"):
         return _ctc_of_tensorflow(target, logits, frames)
     return _ctc_eager(target, logits, frames) if tf.executing_eagerly() else _ctc_compiled(target, logits, frames)
+
+
+def _refusals(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> list[tf.Operation]:
+    steps, vocabulary = tf.shape(logits)[1], tf.shape(logits)[2]
+    behind = tf.pad((target[:, :-1] == 0) & (target[:, 1:] != 0), [[0, 0], [1, 0]])[:, : tf.shape(target)[1]]
+    return [
+        *refuse(
+            (target < 0) | (target >= vocabulary),
+            target,
+            f"Labels must lie from 1 to {logits.shape[2] - 1 if logits.shape[2] else 'the last symbol'}; 0, the blank, "
+            "pads them on the right.",
+        ),
+        *refuse(behind, target, "Labels must stand before their padding of 0, the blank."),
+        *refuse((frames < 0) | (frames > steps), frames, "`frames` must lie from 0 to the frames of the logits."),
+    ]
 
 
 def _ctc_of_tensorflow(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
@@ -165,6 +189,7 @@ def _arrivals(scores: Any, can_step: Any, can_skip: Any) -> tuple[Any, list[Any]
     return most + tf.math.log(total), [part / total for part in parts]
 
 
+@opaque
 @tf.function(jit_compile=True, autograph=False)
 def _forwards(emitted: Any, left: Any, can_step: Any, can_skip: Any, scores: Any) -> Any:
     """CHUNK frames of the forward variable; a state with no frames `left` keeps its score. Also that before each."""
@@ -181,6 +206,7 @@ def _forwards(emitted: Any, left: Any, can_step: Any, can_skip: Any, scores: Any
     return scores, before.stack()
 
 
+@opaque
 @tf.function(jit_compile=True, autograph=False)
 def _backwards(before: Any, left: Any, can_step: Any, can_skip: Any, occupied: Any) -> Any:
     """CHUNK frames back: the probability, given the target, of being in each state at each frame."""
@@ -241,7 +267,7 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
     possible = (required_frames(target) <= frames) & ((loss < -_NEVER / 1e7) | tf.math.is_nan(loss))
     loss = tf.where(possible, loss, float("inf"))
 
-    def gradient(upstream: Any) -> Any:
+    def first_order(upstream: Any) -> Any:
         ends = tf.exp(tf.concat([last, label], 0) - tf.tile(end, [2]))
         at = tf.concat([states.last, tf.maximum(states.last - 1, 0)], 0)
         occupied = tf.math.unsorted_segment_sum(ends, at, tf.size(states.row))
@@ -249,8 +275,8 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
         def backward(count: Any, occupied: Any, written: Any) -> Any:
             index = num_chunks - 1 - count
             before = tf.reshape(kept.read(index), (CHUNK, -1))
-            occupied, frame_by_frame = _backwards(before, left - index * CHUNK, *ways, occupied)
-            return count + 1, occupied, written.write(index, frame_by_frame)
+            earlier, frame_by_frame = _backwards(before, left - index * CHUNK, *ways, occupied)
+            return count + 1, tf.ensure_shape(earlier, occupied.shape), written.write(index, frame_by_frame)
 
         written = tf.TensorArray(tf.float32, num_chunks, infer_shape=False)
         *_, written = tf.while_loop(lambda count, *_: count < num_chunks, backward, (0, occupied, written))
@@ -259,9 +285,32 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
         by_symbol = tf.transpose(tf.reshape(by_symbol, (batch, vocabulary, -1)), (0, 2, 1))[:, :steps]
         upstream = upstream[:, None, None]
         seen = (tf.sequence_mask(frames, steps) & possible[:, None])[:, :, None]
-        return None, tf.where(seen, upstream * (tf.exp(log_probabilities) - by_symbol), 0.0), None
+        return (tf.where(seen, upstream * (tf.exp(log_probabilities) - by_symbol), 0.0),)
+
+    def gradient(upstream: Any) -> Any:
+        fixed = (states, cell, frames, possible)
+        (d_logits,) = twice_differentiable(first_order, _plain_ctc, (logits,), (upstream,), fixed)
+        return None, d_logits, None
 
     return loss, gradient
+
+
+def _plain_ctc(states: _States, cell: tf.Tensor, frames: tf.Tensor, possible: tf.Tensor, logits: tf.Tensor) -> Any:
+    """What `_ctc_compiled` computes for the rows that are `possible`, differentiable any number of times."""
+    steps = tf.shape(logits)[1]
+    by_symbol = tf.transpose(tf.nn.log_softmax(tf.where(possible[:, None, None], logits, 0.0)), (0, 2, 1))
+    emitted = tf.transpose(tf.gather(tf.reshape(by_symbol, (-1, steps)), cell))
+    left = tf.where(states.row < 0, 0, tf.gather(frames, tf.maximum(states.row, 0)))
+
+    def step(count: Any, scores: Any) -> Any:
+        arrived, _ = _arrivals(scores, states.can_step, states.can_skip)
+        return count + 1, tf.where(count < left, arrived + emitted[count], scores)
+
+    start = tf.where(states.can_step, _NEVER, 0.0)
+    _, scores = tf.while_loop(lambda count, _: count < steps, step, (0, start), maximum_iterations=steps)
+    last, label = tf.gather(scores, states.last), tf.gather(scores, tf.maximum(states.last - 1, 0))
+    label = tf.where(tf.gather(states.can_step, states.last), label, _NEVER)
+    return tf.where(possible, -tf.math.reduce_logsumexp(tf.stack([last, label]), 0), 0.0)
 
 
 _ctc_eager = tf.function(_ctc_compiled, autograph=False, reduce_retracing=True)

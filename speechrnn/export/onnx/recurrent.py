@@ -86,10 +86,19 @@ def _one_direction(
     if layer.go_backwards and layer.return_sequences:
         raise cannot(layer, "go_backwards=True turns its outputs round; use keras.layers.Bidirectional")
     found = recurrent_node(graph, [layer], time_first(graph, sequence.name), row_lengths(graph, layer, mask), states)
+    last = graph.add("Squeeze", found.states[0], np.array([0]))
     if layer.return_sequences:
         outputs = graph.add("Transpose", graph.add("Squeeze", found.outputs, np.array([1])), perm=[1, 0, 2])
+        if mask is not None and not layer.zero_output_for_mask:
+            shown, begun = graph.unsqueeze(mask.name, -1), graph.unsqueeze(_edge(graph, mask, 0), -1)
+            repeated = graph.add("Where", begun, graph.unsqueeze(last, 1), np.float32(0))
+            outputs = graph.add("Where", shown, outputs, repeated)
+    elif mask is not None and (layer.zero_output_for_mask or given):
+        # Keras's last output is that of the last step, or of the last valid one: zeros where there is none.
+        edge = _edge(graph, mask, -1 if layer.zero_output_for_mask and not layer.go_backwards else 0)
+        outputs = graph.add("Where", edge, last, np.float32(0))
     else:
-        outputs = graph.add("Squeeze", found.states[0], np.array([0]))
+        outputs = last
     if not layer.return_state:
         return outputs
     return outputs, *(graph.add("Squeeze", state, np.array([0])) for state in found.states)
@@ -122,6 +131,11 @@ def _bidirectional(
     if layer.merge_mode == "mul":
         return graph.add("ReduceProd", joined, axes=[axis], keepdims=0)
     raise cannot(layer, f"merge_mode must be concat, sum, ave or mul. Received: {layer.merge_mode!r}")
+
+
+def _edge(graph: Graph, mask: Tensor, step: int) -> str:
+    """bool `(batch, 1)`: whether the first (0) or the last (-1) step of each row is valid."""
+    return graph.slice(mask.name, np.array([step]), np.array([1 if step == 0 else np.iinfo("int64").max]), 1)
 
 
 def time_first(graph: Graph, values: str) -> str:

@@ -48,7 +48,7 @@ def recurrent_lm(
     x = keras.layers.Embedding(vocabulary_size, embedding, name="embedding")(ids)
     for i in range(layers):
         y = keras.layers.LayerNormalization(name=f"norm_{i}")(x) if i else x
-        y = parts.CELLS[cell](units, return_sequences=True, name=f"{cell}_{i}")(y, mask=mask)
+        y = parts.CELLS[cell](units, return_sequences=True, zero_output_for_mask=True, name=f"{cell}_{i}")(y, mask=mask)
         if dropout:
             y = keras.layers.Dropout(dropout, name=f"dropout_{i}")(y)
         x = x + y if i else y
