@@ -134,7 +134,7 @@ def _bidirectional(
 
 
 def _edge(graph: Graph, mask: Tensor, step: int) -> str:
-    """bool `(batch, 1)`: whether the first (0) or the last (-1) step of each row is valid."""
+    """Whether the first (0) or the last (-1) step of each row is valid, bool `(batch, 1)`."""
     return graph.slice(mask.name, np.array([step]), np.array([1 if step == 0 else np.iinfo("int64").max]), 1)
 
 
