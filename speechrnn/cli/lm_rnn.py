@@ -40,16 +40,14 @@ def train(arguments: argparse.Namespace, sentences: list[str], valid: list[str])
     import keras
 
     from speechrnn.tasks.language import training as language
-    from speechrnn.tasks.language.model import LanguageModel
-    from speechrnn.tasks.language.network import recurrent_lm
+    from speechrnn.tasks.language.building import for_manifest
     from speechrnn.tasks.language.options import LanguageTraining
 
     options = LanguageTraining(**collect(arguments, _OPTIONS))
     keras.utils.set_random_seed(options.seed)
     vocabulary = text.Vocabulary.from_texts([*sentences, *valid])
-    network = recurrent_lm(vocabulary_size=len(vocabulary), **collect(arguments, _NETWORK))
     done = language.fit(
-        LanguageModel(network, vocabulary),
+        for_manifest(sentences, vocabulary=vocabulary, **collect(arguments, _NETWORK)),
         sentences,
         out=arguments.out,
         valid=valid,

@@ -1,22 +1,12 @@
-"""A new forecaster for a manifest of series."""
+"""What `train` asks for a new forecaster."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from speechrnn import signals
 from speechrnn.cli.options import Parser
-from speechrnn.data.examples import chosen_channels, read_example
-from speechrnn.data.manifest import Example
 
-if TYPE_CHECKING:
-    from speechrnn.tasks.forecasting.model import Forecaster
-
-NETWORK = "speechrnn.tasks.forecasting.network:recurrent_forecaster"
-_QUANTILES = (0.1, 0.5, 0.9)
 _NAMES = ("context", "horizon", "quantiles")
 
 
@@ -47,33 +37,3 @@ def check(made: Parser, arguments: argparse.Namespace) -> None:
         )
     elif not arguments.model and not {"context", "horizon"} <= set(found):
         made.error("--task forecast needs --context and --horizon, in samples.")
-
-
-def make(arguments: argparse.Namespace, examples: Sequence[Example], network: dict[str, Any]) -> Forecaster:
-    """A forecaster that has learnt nothing; rate and channels are those of the first series."""
-    from speechrnn.features import RawSignal
-    from speechrnn.pipeline.windowing import MAX_GAP
-    from speechrnn.tasks.forecasting.model import Forecaster
-    from speechrnn.tasks.forecasting.network import recurrent_forecaster
-
-    first, quantiles = examples[0], arguments.quantiles or _QUANTILES
-    info = signals.probe(
-        first.path,
-        row=first.extra.get("row"),
-        rate=first.extra.get("rate"),
-        channels=chosen_channels(first),
-    )
-    count = len(info.channels)
-    features = RawSignal(info.rate, window=1, hop=1, channels=count, normalize="global")
-    features.adapt(_readable(examples, count, MAX_GAP / info.rate))
-    made = recurrent_forecaster(
-        channels=count, context=arguments.context, horizon=arguments.horizon, quantiles=len(quantiles), **network
-    )
-    return Forecaster(features, made, arguments.context, quantiles, card={"channels": list(info.channels)})
-
-
-def _readable(examples: Sequence[Example], channels: int, max_gap: float) -> Any:
-    """Series that can be read; training names the others."""
-    for example in examples:
-        with suppress(OSError, ValueError):
-            yield read_example(example, channels=channels, max_gap=max_gap)[0]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from speechrnn import files
-from speechrnn.cli import classifying, series, terminal
+from speechrnn.cli import series, terminal
 from speechrnn.cli.declared import declaration
 from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.data import manifest
@@ -17,8 +15,6 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from speechrnn.models.bundle import Bundle
 
 _RUN = "speechrnn.training.run:train"
@@ -26,8 +22,8 @@ _AUGMENTATION = "speechrnn.features.augment:Augmentation"
 _FEATURES = "speechrnn.features.layers:LogMel"
 _NETWORKS = {
     "transcribe": "speechrnn.tasks.recognition.network:recurrent_ctc",
-    "classify": classifying.NETWORK,
-    "forecast": series.NETWORK,
+    "classify": "speechrnn.tasks.classification.network:recurrent_classifier",
+    "forecast": "speechrnn.tasks.forecasting.network:recurrent_forecaster",
 }
 """Where the options of each task's network are declared; those that two have under one name are given once."""
 _OPTIONS = {
@@ -36,6 +32,12 @@ _OPTIONS = {
     "forecast": "speechrnn.tasks.forecasting.options:ForecasterTraining",
 }
 """Where the training options of each task are declared."""
+_BUILDING = {
+    "transcribe": "speechrnn.tasks.recognition.building",
+    "classify": "speechrnn.tasks.classification.building",
+    "forecast": "speechrnn.tasks.forecasting.building",
+}
+"""Where the new model of each task is built."""
 _GROUPS = {
     "transcribe": ("network", "network"),
     "classify": ("network of a classifier", "classifier"),
@@ -211,44 +213,17 @@ def _score(rows: list[dict[str, float]]) -> str:
 
 def _model(arguments: argparse.Namespace, examples: list[Example], network: dict[str, Any]) -> Bundle:
     """The model to begin with."""
-    from speechrnn.features import LogMel
-    from speechrnn.tasks.recognition import model as recognizer
-    from speechrnn.tasks.recognition.network import recurrent_ctc
-    from speechrnn.text import Vocabulary
-    from speechrnn.text.subwords import Subwords
-
-    if arguments.model and not arguments.new_vocabulary:
-        return recognizer.load_bundle(arguments.model)
-    if arguments.task == "classify":
-        arguments.features = _FEATURES
-        return classifying.make(arguments, examples, network)
-    if arguments.task == "forecast":
-        return series.make(arguments, examples, network)
-    texts = [example.text or "" for example in examples]
-    vocabulary = (
-        Vocabulary.from_texts(texts) if arguments.subwords is None else Subwords.from_texts(texts, arguments.subwords)
-    )
     if arguments.model:
+        from speechrnn.tasks.recognition import model as recognizer
+        from speechrnn.tasks.recognition.building import vocabulary_of
+
+        if not arguments.new_vocabulary:
+            return recognizer.load_bundle(arguments.model)
+        vocabulary = vocabulary_of(examples, subwords=arguments.subwords)
         return recognizer.load(arguments.model).with_vocabulary(vocabulary)
-    rate = int(arguments.sample_rate or 16000)
-    features = LogMel(rate, **collect(arguments, _FEATURES))
-    if features.normalize == "global":
-        features.adapt(_signals(examples, rate))
-    made = recurrent_ctc(num_features=features.num_features, vocabulary_size=len(vocabulary), **network)
-    return recognizer.SpeechRecognizer(features, made, vocabulary)
-
-
-def _signals(examples: Iterable[Example], sample_rate: int) -> Iterator[np.ndarray]:
-    """Signals of the examples that can be read; training names the others."""
-    from speechrnn import audio
-
-    for example in examples:
-        with suppress(OSError, ValueError):
-            yield audio.read(
-                example.path,
-                sample_rate=sample_rate,
-                offset=example.offset,
-                duration=example.duration,
-                channel=example.channel,
-                encoding=example.encoding,
-            )[0]
+    build = importlib.import_module(_BUILDING[arguments.task]).for_manifest
+    if arguments.task == "forecast":
+        return build(examples, **series.given(arguments), **network)
+    own = {"subwords": arguments.subwords} if arguments.task == "transcribe" else {}
+    features = collect(arguments, _FEATURES)
+    return build(examples, sample_rate=arguments.sample_rate, features=features, **own, **network)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from speechrnn import audio, signals
 from speechrnn.data.manifest import Example
 from speechrnn.faults import data_error
 
-__all__ = ["chosen_channels", "read_example", "read_whole"]
+__all__ = ["chosen_channels", "probe_example", "read_example", "read_whole", "readable"]
 
 
 def read_whole(source: str | os.PathLike[str] | Example, sample_rate: int) -> np.ndarray:
@@ -56,6 +58,23 @@ def read_example(
         rate=example.extra.get("rate"),
         max_gap=max_gap,
     )
+
+
+def probe_example(example: Example) -> signals.SignalInfo:
+    """Rate, length and channels of the signal that a line of a manifest means.
+
+    Raises:
+        OSError, ValueError: It cannot be read; see `speechrnn.signals.probe`.
+    """
+    extra = example.extra
+    return signals.probe(example.path, row=extra.get("row"), rate=extra.get("rate"), channels=chosen_channels(example))
+
+
+def readable(examples: Iterable[Example], read: Callable[[Example], np.ndarray]) -> Iterator[np.ndarray]:
+    """What `read` gives for each example that can be read; whoever uses the examples later names the others."""
+    for example in examples:
+        with suppress(OSError, ValueError):
+            yield read(example)
 
 
 def chosen_channels(example: Example) -> list[str | int] | None:

@@ -103,6 +103,11 @@ class FeatureLayer(keras.Layer):
         samples = signal_shape[-1]
         return (*signal_shape[:-1], None if samples is None else self.frame_count(samples), self.num_features)
 
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether `adapt` has still to be called."""
+        return self.normalize == "global" and not np.isfinite(self.std).all()
+
     def adapt(self, data: Iterable) -> None:
         """Measures the mean and standard deviation that `normalize="global"` uses.
 

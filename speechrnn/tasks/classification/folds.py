@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ import numpy as np
 
 from speechrnn import files
 from speechrnn.data import manifest
-from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault
 from speechrnn.tasks.classification.evaluation import evaluate_classifier
@@ -145,6 +143,7 @@ def _learn(
 ) -> SequenceClassifier:
     import keras
 
+    from speechrnn.tasks.classification.building import adapt
     from speechrnn.tasks.classification.model import load
     from speechrnn.training import train
 
@@ -155,20 +154,11 @@ def _learn(
     keras.utils.set_random_seed(options.seed)
     model = build()
     model.card = {**model.card, **card}
-    if model.features.normalize == "global" and not np.isfinite(model.features.std).all():
-        model.features.adapt(_signals(examples, model))
+    adapt(model.features, examples)
     run = train(model, examples, valid=valid, options=options, augmentation=augmentation, out=path, **how)
     if run.interrupted:
         raise KeyboardInterrupt  # a fold that is not through is no result; `resume` goes on
     return load(run.model)
-
-
-def _signals(examples: Sequence[Example], model: SequenceClassifier) -> Iterator[np.ndarray]:
-    """Signals of the examples that can be read; training names the others."""
-    for example in examples:
-        with contextlib.suppress(OSError, ValueError):
-            signal, _ = read_example(example, channels=model.channels, sample_rate=model.sample_rate)
-            yield signal.mean(axis=1) if model.channels is None else signal
 
 
 def _pooled(reports: Sequence[ClassificationReport], seed: int) -> ClassificationReport:

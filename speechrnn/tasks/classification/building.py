@@ -1,0 +1,114 @@
+"""A new classifier for a manifest: what is classified, its classes, its features and a network that suits them."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from speechrnn import audio
+from speechrnn.data.examples import probe_example, read_example, readable
+from speechrnn.data.manifest import Example
+from speechrnn.features import LogMel, RawSignal
+from speechrnn.features.base import FeatureLayer
+from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.classification.network import recurrent_classifier
+
+__all__ = ["adapt", "classes_of", "for_manifest"]
+
+_FRAMES, _MOST_BLOCKS = 120, 6
+"""Frames that the blocks of a signal's front end leave, about, and how many blocks there are at most."""
+
+
+def for_manifest(
+    examples: Sequence[Example],
+    *,
+    sample_rate: float | None = None,
+    features: FeatureLayer | Mapping[str, Any] | None = None,
+    **network: Any,
+) -> SequenceClassifier:
+    """A classifier that has learnt nothing and fits the labels and signals of a manifest.
+
+    Sounds are heard through log-mel energies, whose level is kept, since a steady sound is nothing else. Of other
+    signals all channels are read sample by sample; several channels keep their level, since it may mean something.
+
+    Args:
+        examples: Examples with `label` (one class each), `labels` (one class per frame) or `tags` in `extra` (several
+            classes at once).
+        sample_rate: Hz of the signals that the features are computed from; that of the first example if not given.
+        features: A layer, or options of `LogMel` for sounds and of `RawSignal` for signals. With `normalize="global"`
+            they are adapted to the examples, unless they have been already.
+        **network: Options of `recurrent_classifier`; those that are not given follow from the data.
+
+    Raises:
+        ValueError: The examples have no labels or fewer than two classes, or an option is out of its range.
+    """
+    task, classes = classes_of(examples)
+    sound = all(Path(e.path).suffix.lower() in audio.SUFFIXES and "channels" not in e.extra for e in examples)
+    made = isinstance(features, FeatureLayer)
+    layer = features if made else (_sound if sound else _signal)(examples[0], sample_rate, features or {})
+    adapt(layer, examples)
+    frames = statistics.median(layer.frame_count(round(e.duration * layer.sample_rate)) for e in examples)
+    suited = {
+        "dropout": 0.2,
+        "pooling": None if task == "frames" else "attention",
+        "over": "spectrum" if sound else "time",
+        "filters": 16 if sound else 32,
+        "convolutions": 2 if sound or task == "frames" else _blocks(frames),
+    }
+    built = recurrent_classifier(num_features=layer.num_features, num_classes=len(classes), **{**suited, **network})
+    return SequenceClassifier(layer, built, classes, task=task)
+
+
+def adapt(layer: FeatureLayer, examples: Sequence[Example]) -> None:
+    """Measure the statistics of a layer that needs them, on the examples that can be read."""
+    if layer.needs_statistics:
+        layer.adapt(readable(examples, lambda example: _signal_of(example, layer)))
+
+
+def classes_of(examples: Sequence[Example]) -> tuple[Literal["single", "multi", "frames"], list[str]]:
+    """What the examples are labelled with, "single", "multi" or "frames", and the names of the classes.
+
+    Raises:
+        ValueError: They have neither a label, tags nor labels, or fewer than two classes.
+    """
+    labels = [example.label for example in examples if example.label is not None]
+    tags = [tag for example in examples for tag in example.extra.get("tags", ())]
+    parts = [label for example in examples for label in example.labels or ()]
+    pieces = [part[-1] if isinstance(part, tuple | list) else part for part in parts]
+    kinds: list[tuple[Literal["single", "multi", "frames"], list[Any]]]
+    kinds = [("frames", pieces), ("multi", tags), ("single", labels)]
+    for task, found in kinds:
+        names = sorted({str(name) for name in found if name is not None})
+        if names:
+            if len(names) < 2:
+                raise ValueError(f"There must be two or more classes. Received: {names}.")
+            return task, names
+    raise ValueError("The examples have neither `label`, `labels` nor `tags` in `extra`. Prepare them with labels.")
+
+
+def _blocks(frames: float) -> int:
+    return int(np.clip(np.round(np.log2(max(frames, 1) / _FRAMES)), 1, _MOST_BLOCKS))
+
+
+def _sound(first: Example, sample_rate: float | None, given: Mapping[str, Any]) -> FeatureLayer:
+    rate = sample_rate or audio.probe(first.path, encoding=first.encoding).sample_rate
+    return LogMel(int(rate), **{"normalize": "global", **given})
+
+
+def _signal(first: Example, sample_rate: float | None, given: Mapping[str, Any]) -> FeatureLayer:
+    info = probe_example(first)
+    count = len(info.channels)
+    own = {"window": 1, "hop": 1, "normalize": "global" if count > 1 else "utterance"}
+    if unknown := sorted(set(given) - set(own)):
+        raise ValueError(f"{', '.join(unknown)}: for sounds only. Received: {first.path}, a signal.")
+    rate = sample_rate or info.rate
+    return RawSignal(int(rate) if float(rate).is_integer() else rate, channels=count, **{**own, **given})
+
+
+def _signal_of(example: Example, layer: FeatureLayer) -> np.ndarray:
+    """float32 `(samples, channels)`, or `(samples,)` where the layer takes one channel."""
+    channels = getattr(layer, "channels", None)
+    found, _ = read_example(example, channels=channels, sample_rate=layer.sample_rate)
+    return found if channels is not None else found.mean(axis=1)

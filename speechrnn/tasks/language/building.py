@@ -1,0 +1,29 @@
+"""A new language model for texts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from speechrnn.data.manifest import Example
+from speechrnn.tasks.language.model import LanguageModel
+from speechrnn.tasks.language.network import recurrent_lm
+from speechrnn.text import Vocabulary
+
+__all__ = ["for_manifest"]
+
+
+def for_manifest(
+    examples: Sequence[Example | str], *, vocabulary: Vocabulary | None = None, **network: Any
+) -> LanguageModel:
+    """A language model that has learnt nothing and fits the texts of a manifest.
+
+    Args:
+        examples: Texts, or examples with texts.
+        vocabulary: What it writes, such as a recognizer's; the characters of the texts if not given.
+        **network: Options of `recurrent_lm`, such as `units` and `layers`.
+
+    Raises:
+        ValueError: There is no text, or an option is out of its range.
+    """
+    texts = [example if isinstance(example, str) else example.text or "" for example in examples]
+    vocabulary = vocabulary or Vocabulary.from_texts(texts)
+    return LanguageModel(recurrent_lm(vocabulary_size=len(vocabulary), **network), vocabulary)
