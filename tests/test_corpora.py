@@ -11,7 +11,17 @@ import soundfile
 from speechrnn import audio
 from speechrnn.data import manifest
 from speechrnn.data.check import check
-from speechrnn.data.corpora import CORPORA, an4, common_voice, fsdd, librispeech, ljspeech, prepare_function, table
+from speechrnn.data.corpora import (
+    CORPORA,
+    an4,
+    common_voice,
+    fsdd,
+    kaldi,
+    librispeech,
+    ljspeech,
+    prepare_function,
+    table,
+)
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.text import Vocabulary
@@ -216,6 +226,48 @@ def test_common_voice(tmp_path):
         common_voice.prepare(tmp_path, tmp_path / "v", splits=["other"])
 
 
+def kaldi_folder(folder, **tables):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in tables.items():
+        (folder / name.replace("_", ".")).write_text(lines)
+
+
+def test_kaldi(tmp_path):
+    for name in ("a", "b", "c"):
+        record(tmp_path / f"wav/{name}.wav", 1.0)
+    kaldi_folder(
+        tmp_path / "train",
+        wav_scp="a wav/a.wav\nb\twav/b.wav\nc sox wav/c.wav -t wav - |\nd wav/none.wav\nd wav/b.wav\ne wav/a.wav\n",
+        text="a  It's TWENTY-ONE\nb YES\nc NO\nd NO\n",
+        utt2spk="a ann\nb bob\nc cy\nd cy\n",
+    )
+    faults = Faults()
+    (examples,) = kaldi.prepare(tmp_path / "train", tmp_path / "out", faults=faults).values()
+    assert [(e.id, e.text, e.subject) for e in examples] == [("a", "it's twenty one", "ann"), ("b", "yes", "bob")]
+    assert faults.counts() == {
+        "bad lines": 1, "commands instead of files": 1, "without a transcript": 1, "missing": 1,
+    }  # fmt: skip
+    assert "c is a command, which is not run: 'sox wav/c.wav -t wav - |'" in next(
+        fault.message for fault in faults if fault.kind.startswith("commands")
+    )
+
+
+def test_kaldi_segments_of_long_recordings(tmp_path):
+    record(tmp_path / "data/long.wav", 3.0)
+    kaldi_folder(
+        tmp_path / "kaldi/dev",
+        wav_scp="long long.wav\n",
+        text="u1 one\nu2 two\nu3 three\nu4 four\nu5 five\n",
+        segments="u1 long 0.5 1.25\nu2 long 2 -1\nu3 long 2 9\nu4 long 2 1\nu5 short 0 1\n",
+    )
+    faults = Faults()
+    splits = kaldi.prepare(tmp_path / "kaldi", tmp_path / "out", faults=faults, root=str(tmp_path / "data"))
+    assert [(e.id, e.offset, e.duration) for e in splits["dev"]] == [("u1", 0.5, 0.75), ("u2", 2.0, 1.0)]
+    assert faults.counts() == {"bad lines": 1, "missing": 1, "shorter than their segment": 1}
+    with pytest.raises(ValueError, match="has no `wav.scp`, in it or one folder down"):
+        kaldi.prepare(tmp_path / "data", tmp_path / "out")
+
+
 def test_table(tmp_path):
     for name in ("a/1.wav", "b/1.wav", "b/2.wav"):
         record(tmp_path / name)
@@ -367,3 +419,12 @@ def test_the_real_librispeech_and_fsdd(data_dir, tmp_path):
     assert len(subjects(clips)) == 4 and 0.55 < sum(e.duration for e in clips) / 3600 < 0.57
     digits = fsdd.prepare(data_dir / "fsdd", tmp_path / "f", by="speaker", held_out=["theo", "lucas"])
     assert (len(digits["train"]), len(digits["test"])) == (2000, 1000)
+
+
+def test_the_real_speechocean_common_voice_and_lj_speech(data_dir, tmp_path):
+    ocean = kaldi.prepare(data_dir / "speechocean762", tmp_path / "s")
+    assert {name: len(e) > 1000 for name, e in ocean.items()} == {"test": True, "train": True}
+    assert sum(map(len, ocean.values())) == 2560
+    voices = common_voice.prepare(data_dir / "common_voice/en", tmp_path / "c", splits=["validated"])["validated"]
+    assert len(voices) == 713 and len(subjects(voices)) == 176
+    assert len(ljspeech.prepare(data_dir / "LJSpeech-1.1", tmp_path / "l")["train"]) == 385

@@ -21,6 +21,7 @@ CORPORA = {
     "ett": "ETT: load and oil temperature of transformers, to be forecast",
     "fsdd": "Free Spoken Digit Dataset",
     "hapt": "HAPT: activities and transitions from a smartphone's motion",
+    "kaldi": "a data folder of Kaldi: wav.scp, text, utt2spk, segments; speechocean762 is one",
     "librispeech": "LibriSpeech, or any subset of it",
     "ljspeech": "LJ Speech: one voice, metadata.csv and wavs/",
     "mitdb": "MIT-BIH Arrhythmia: heartbeats in context, AAMI classes",

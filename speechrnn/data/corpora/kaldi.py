@@ -1,0 +1,131 @@
+"""Kaldi's data folders: `wav.scp`, `text`, `utt2spk` and `segments`, as recipes of Kaldi, ESPnet and icefall have them.
+
+https://kaldi-asr.org/doc/data_prep.html. speechocean762 (Zhang et al. 2021, https://www.openslr.org/101/) comes so.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from speechrnn import text
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+
+_HINT = "Give the folder that holds `wav.scp` and `text`, or one with several such folders."
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    seed: int = 0,
+    root: str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write one manifest a data folder, named as it: `train.jsonl`, `test.jsonl`.
+
+    Args:
+        folder: A data folder, or one that has several of them in it.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable recordings; without it the first is an error.
+        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
+        seed: Chooses those speakers.
+        root: What the paths in `wav.scp` are relative to; by default the data folder or one of the two above it, where
+            they are found.
+        progress: Called with the number of recordings done since the last call.
+
+    Returns:
+        Examples by split; texts in their normal form, `subject` as `utt2spk` says. An entry of `wav.scp` that is a
+        command (a pipe) is a fault and never run, and so is an archive's offset (`file.ark:123`).
+    """
+    base = need_folder(folder, _HINT)
+    if (base / "wav.scp").is_file():
+        there = {base.resolve().name: base}
+    else:
+        there = {path.name: path for path in sorted(base.iterdir()) if (path / "wav.scp").is_file()}
+    if not there:
+        raise ValueError(f"{base}: has no `wav.scp`, in it or one folder down. {_HINT}")
+    found = Faults() if faults is None else faults
+    splits = {name: list(_drafts(path, root, found)) for name, path in there.items()}
+    if faults is None:
+        found.raise_first()
+    return build(
+        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
+    )
+
+
+def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:
+    recordings = _table(folder / "wav.scp", faults)
+    said = _table(folder / "text", faults, empty=True)
+    speakers = _table(folder / "utt2spk", faults) if (folder / "utt2spk").is_file() else {}
+    segmented = (folder / "segments").is_file()
+    where = _root(folder, root, recordings.values())
+    segments = _table(folder / "segments", faults) if segmented else {name: name for name in recordings}
+    for name, segment in segments.items():
+        recording, *times = segment.split()
+        entry = recordings.get(recording)
+        if entry is None:
+            faults.add(name, "missing", f"{folder}/segments: {name} is of {recording!r}, which wav.scp does not have.")
+        elif name not in said:
+            faults.add(name, "without a transcript", f"{folder}/text: has no line for {name}.")
+        elif _is_command(entry):
+            message = f"{recording} is a command, which is not run: {entry!r:.80}. Write its output to a file."
+            faults.add(name, "commands instead of files", f"{folder}/wav.scp: {message}")
+        else:
+            try:
+                start, end = _times(folder, name, times) if segmented else (0.0, None)
+            except ValueError as error:
+                faults.add(name, "bad lines", str(error))
+                continue
+            yield Draft(
+                where / entry, text.normalize(said[name]), subject=speakers.get(name), id=name, offset=start,
+                duration=None if end is None else end - start,
+            )  # fmt: skip
+
+
+def _is_command(entry: str) -> bool:
+    return entry.endswith("|") or entry.startswith("|")
+
+
+def _times(folder: Path, name: str, times: list[str]) -> tuple[float, float | None]:
+    """Start and end in seconds; an end of -1 is that of the recording."""
+    try:
+        start, end = map(float, times[:2])
+    except ValueError:
+        start, end = 0.0, 0.0
+    if not 0 <= start < (end if end != -1 else float("inf")):
+        raise ValueError(f"{folder}/segments: {name} should read `segment recording start end`. Received: {times}.")
+    return start, None if end == -1 else end
+
+
+def _table(path: Path, faults: Faults, *, empty: bool = False) -> dict[str, str]:
+    """The first field of each line with the rest of it."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: is missing. {_HINT}") from error
+    made: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        name, *rest = line.strip().split(maxsplit=1)[:2] or [""]
+        if not name:
+            continue
+        if name in made or not (rest or empty):
+            reason = f"has {name!r} twice" if name in made else f"has nothing after {name!r}"
+            faults.add(f"{path}:{number}", "bad lines", f"{path}:{number}: {reason}. Sort and mend the folder.")
+            continue
+        made[name] = rest[0] if rest else ""
+    return made
+
+
+def _root(folder: Path, root: str | None, entries: object) -> Path:
+    """What relative paths begin at: the first folder under which the first relative one is there."""
+    if root is not None:
+        return need_folder(root, "Give the folder that the paths in `wav.scp` begin at.")
+    relative = next((e for e in entries if not _is_command(e) and not os.path.isabs(e)), None)  # type: ignore[attr-defined]
+    above = [folder, *list(folder.resolve().parents)[:2]]
+    return next((path for path in above if relative is not None and (path / relative).exists()), folder)

@@ -1,0 +1,79 @@
+"""Words to phones: texts of examples by a lexicon, for a recognizer that learns sounds instead of spelling."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from speechrnn.data.examples import read_whole
+from speechrnn.data.manifest import Example
+from speechrnn.decoding.pronunciations import likeliest
+from speechrnn.faults import Faults
+from speechrnn.models.protocols import Recognizer
+from speechrnn.text import Lexicon, Phones
+
+WORDS = "words"
+"""Where in `extra` an example of phones keeps the words that were said."""
+
+
+def pronounced(
+    examples: Iterable[Example], lexicon: Lexicon, *, faults: Faults, model: Recognizer | None = None
+) -> list[Example]:
+    """Examples whose texts are phones, the words kept in `extra["words"]`.
+
+    Args:
+        examples: With texts in the form of the lexicon's words.
+        lexicon: Their pronunciations; the likeliest one of each word is taken.
+        faults: Where examples with a word that the lexicon lacks are recorded, each under its first such word, and
+            left out. Those without a text stay as they are: training names them.
+        model: A first recognizer of these phones. With it the pronunciation that was said is taken, by forced
+            alignment of the whole utterance with all of them.
+
+    Raises:
+        ValueError: No text can be pronounced, or `model` writes other symbols than phones.
+    """
+    if model is not None and not isinstance(model.vocabulary, Phones):
+        raise ValueError(f"The first model must write phones. Received: {model.vocabulary!r}.")
+    made, total, lacking = [], 0, Counter[str]()
+    for example in examples:
+        total += 1
+        text = example.text
+        if text is None:
+            made.append(example)
+        elif unknown := lexicon.unknown(text):
+            lacking.update(unknown)
+            message = f"{example.path}: the lexicon has no pronunciation of {unknown[0]!r}. Add it, or guess it."
+            faults.add(example.id, "with words that the lexicon lacks", message)
+        else:
+            phones = lexicon.pronounce(text) if model is None else _said(example, text, lexicon, model, faults)
+            made.append(replace(example, text=phones, extra={**example.extra, WORDS: text}))
+    if total and not made:
+        most = ", ".join(f"{word!r} ({times})" for word, times in lacking.most_common(5))
+        raise ValueError(
+            f"All {total} texts have words that the lexicon lacks, most often {most}. "
+            "Is it of another language, or are the texts in capitals? Prepare them with `speechrnn prepare`."
+        )
+    return made
+
+
+def _said(example: Example, text: str, lexicon: Lexicon, model: Recognizer, faults: Faults) -> str:
+    """The phones of a text by the pronunciations that were said, or the likeliest ones if the audio does not fit."""
+    words = text.split()
+    ways = [lexicon[word] for word in words]
+    if all(len(each) == 1 for each in ways):
+        return lexicon.pronounce(text)
+    encode = model.vocabulary.encode
+    try:
+        logits = model.logits([read_whole(example, model.sample_rate)])[0]
+        chosen = likeliest(logits, [[(encode(" ".join(p)), float(np.log(q))) for p, q in each] for each in ways])
+    except (OSError, ValueError):  # training names what cannot be read or is too short
+        return lexicon.pronounce(text)
+    return " ".join(phone for each, place in zip(ways, chosen, strict=True) for phone in each[place][0])
+
+
+def words_of(examples: Sequence[Example]) -> list[Example]:
+    """The examples as they were before `pronounced`."""
+    return [replace(e, text=e.extra[WORDS]) if WORDS in e.extra else e for e in examples]

