@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.signal
 
+from speechrnn.features.mel import warp_frequency
+
 
 def noise(rng, size=16000):
     return (0.1 * rng.standard_normal(size)).astype("float32")
@@ -29,3 +31,23 @@ def vowels(rng, rate=16000, size=24000, stretch=1.0):
             excitation = scipy.signal.lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], excitation)
         signal[start : start + len(excitation)] = excitation
     return (0.5 * signal / np.abs(signal).max()).astype("float32")
+
+
+def mel_triangles(rate, fft_length, num_mels, *, f_min=0.0, f_max=None, scale="slaney", norm="slaney", factor=1.0):
+    """Mel filters `(bins, bands)` by their formula (Slaney's Auditory Toolbox, or the HTK Book), with edges and centres
+    scaled by `factor`."""
+    if scale == "htk":
+        mel, hz = (lambda f: 2595 * np.log10(1 + f / 700)), (lambda m: 700 * (10 ** (m / 2595) - 1))
+    else:  # 200 Hz are 3 mel up to 1 kHz; from there 27 mel are a factor of 6.4
+        mel = np.vectorize(lambda f: f * 3 / 200 if f < 1000 else 15 + 27 * np.log(f / 1000) / np.log(6.4))
+        hz = np.vectorize(lambda m: m * 200 / 3 if m < 15 else 1000 * 6.4 ** ((m - 15) / 27))
+    edges = hz(np.linspace(mel(f_min), mel(f_max or rate / 2), num_mels + 2))
+    if factor != 1:
+        edges = warp_frequency(edges, factor, sample_rate=rate)
+    bank = np.zeros((fft_length // 2 + 1, num_mels))
+    for band, (low, centre, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+        for k in range(len(bank)):
+            f = k * rate / fft_length
+            bank[k, band] = max(0, min((f - low) / (centre - low), (high - f) / (high - centre)))
+        bank[:, band] *= 2 / (high - low) if norm == "slaney" else 1
+    return bank.astype("float32")

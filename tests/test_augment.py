@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import librosa
 import numpy as np
 import pytest
 import scipy.signal
@@ -255,6 +256,6 @@ def test_scaling_the_mel_axis_is_nearly_a_narrower_filterbank(rng):
     options = Augmentation(frequency_scale=0.1)
     plain = LogMel(RATE, normalize=None, f_min=0.0)(signal).numpy()
     scaled = plain @ augment._band_warp(options, 80)[0]
-    top = augment.mel.mel_to_hz(0.9 * augment.mel.hz_to_mel(8000.0))
+    top = librosa.mel_to_hz(0.9 * librosa.hz_to_mel(8000.0))
     exact = LogMel(RATE, normalize=None, f_min=0.0, f_max=float(top))(signal).numpy()
     assert np.std(scaled - exact) < 0.4 * np.std(plain - exact)

@@ -85,27 +85,17 @@ def librosa_power(signal, fft_length):
 
 
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
-def test_mel_scale_equals_librosa(scale):
-    frequency = np.linspace(0, 8000, 101)
-    expected = librosa.hz_to_mel(frequency, htk=scale == "htk")
-    np.testing.assert_allclose(mel.hz_to_mel(frequency, scale=scale), expected, rtol=1e-12)
-    np.testing.assert_allclose(mel.mel_to_hz(expected, scale=scale), frequency, atol=1e-9)
-
-
-@pytest.mark.parametrize("scale", ["slaney", "htk"])
 @pytest.mark.parametrize("norm", ["slaney", None])
 @pytest.mark.parametrize(
     ("rate", "fft_length", "num_mels", "f_min", "f_max"),
     [(16000, 512, 80, 20.0, None), (8000, 256, 40, 0.0, 3800.0), (44100, 2048, 128, 50.0, 16000.0)],
 )
-def test_mel_filterbank_equals_librosa(rate, fft_length, num_mels, f_min, f_max, scale, norm):
+def test_the_mel_filterbank_is_that_of_the_formula(rate, fft_length, num_mels, f_min, f_max, scale, norm):
     bank = spectral.mel_filterbank(
         rate, fft_length=fft_length, num_mels=num_mels, f_min=f_min, f_max=f_max, mel_scale=scale, mel_norm=norm
     )
-    expected = librosa.filters.mel(
-        sr=rate, n_fft=fft_length, n_mels=num_mels, fmin=f_min, fmax=f_max, htk=scale == "htk", norm=norm
-    )
-    np.testing.assert_allclose(bank, expected.T, atol=1e-7)
+    expected = signals.mel_triangles(rate, fft_length, num_mels, f_min=f_min, f_max=f_max, scale=scale, norm=norm)
+    np.testing.assert_allclose(bank, expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
@@ -207,9 +197,7 @@ def test_warped_frequencies_rise_from_zero_to_nyquist(factor, rate):
 def test_a_warped_filterbank_finds_a_scaled_tone_in_the_same_band(factor):
     """Bands whose centres are scaled by a factor see a tone scaled by it where plain bands see the plain tone."""
     time = np.arange(8000) / RATE
-    banks = [
-        spectral.mel_filterbank(RATE, fft_length=512, num_mels=80, frequency_scale=scale) for scale in (1.0, factor)
-    ]
+    banks = [signals.mel_triangles(RATE, 512, 80, factor=scale) for scale in (1.0, factor)]
     for frequency in (500.0, 1500.0, 3500.0):
         plain, scaled = (
             spectral.log_mel(np.sin(2 * np.pi * f * time).astype("float32"), bank, window=WINDOW, hop=HOP)[10]

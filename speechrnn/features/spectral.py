@@ -143,7 +143,7 @@ def dither(signal: Any, stddev: float, *, seed: Any) -> tf.Tensor:
 
 
 def hann(window: int) -> np.ndarray:
-    """Periodic Hann window, as librosa's and `scipy.signal.get_window("hann", window)`.
+    """Periodic Hann window, librosa's.
 
     Args:
         window: Length in samples.
@@ -151,9 +151,9 @@ def hann(window: int) -> np.ndarray:
     Returns:
         float32 `(window,)`.
     """
-    if window == 1:
-        return np.ones(1, "float32")
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype("float32")
+    from scipy.signal import get_window
+
+    return get_window("hann", window).astype("float32")
 
 
 def fft_length_for(window: int) -> int:
