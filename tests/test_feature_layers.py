@@ -11,7 +11,7 @@ import scipy.signal
 import signals
 import tensorflow as tf
 
-from speechrnn.features import MFCC, BandPass, LogMel, LogSpectrogram, RawSignal, RobustScale, spectral
+from speechrnn.features import MFCC, BandPass, LogMel, LogSpectrogram, RawSignal, RobustScale, invert, spectral
 
 RATE = 16000
 LAYERS = {
@@ -329,3 +329,36 @@ def test_other_bad_arguments():
         RawSignal(RATE, channels=0)
     with pytest.raises(ValueError, match="Divide 16-bit samples by 32768"):
         LogMel(RATE)(tf.zeros([1, 800], tf.int16))
+
+
+# Back to sound
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        LogMel(RATE, preemphasis=0.9, mel_scale="htk", normalize=None),
+        MFCC(RATE, num_coefficients=20, deltas=1, normalize=None),
+    ],
+    ids=["LogMel", "MFCC"],
+)
+def test_features_become_a_signal_that_has_them(rng, layer):
+    signal = signals.vowels(rng, size=RATE) + 0.003 * signals.noise(rng, RATE)
+    given = layer(signal).numpy()
+    errors = [np.abs(layer(invert(given, layer, iterations=n)).numpy() - given).mean() for n in (0, 32)]
+    assert errors[1] < 0.5 and errors[1] < errors[0] / 3
+
+
+def test_sound_comes_back_when_it_was():
+    click = np.zeros(RATE, "float32")
+    click[9000] = 1
+    layer = LogMel(RATE, normalize=None)
+    heard = invert(layer(click).numpy(), layer) ** 2
+    assert abs((heard * np.arange(len(heard))).sum() / heard.sum() - 9000) < layer.hop / 2
+
+
+def test_features_without_their_level_cannot_be_heard():
+    with pytest.raises(ValueError, match=r"normalize=None\. Received: normalize='utterance'"):
+        invert(np.zeros((3, 80)), LogMel(RATE))
+    with pytest.raises(ValueError, match=r"must be \(frames, 80\)\. Received: \(3, 9\)"):
+        invert(np.zeros((3, 9)), LogMel(RATE, normalize=None))

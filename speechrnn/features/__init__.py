@@ -1,4 +1,4 @@
-"""From a signal to features: pure functions (`spectral`), Keras layers (`layers`), augmentation (`augment`).
+"""From a signal to features and back: pure functions (`spectral`), layers (`layers`), `augment`, and `invert`.
 
 Signals of sensors have filters too: pure functions (`filters`), and layers (`filter_layers`).
 """
@@ -8,10 +8,11 @@ import lazy_loader as _lazy
 # Lazy, so that the options in `augment` can be listed without starting TensorFlow.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["augment", "channels", "filter_layers", "filters", "layers", "perturb", "spectral"],
+    submodules=["augment", "channels", "filter_layers", "filters", "inversion", "layers", "perturb", "spectral"],
     submod_attrs={
         "augment": ["Augmentation"],
         "filter_layers": ["BandPass", "Notch", "RobustScale"],
+        "inversion": ["invert"],
         "layers": ["LogMel", "LogSpectrogram", "MFCC", "RawSignal"],
     },
 )
