@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 
+from speechrnn import cli
 from speechrnn.data.manifest import Example
 from speechrnn.decoding import align, greedy
 from speechrnn.decoding.alignment import log_softmax
@@ -234,3 +235,20 @@ def test_a_first_model_says_which_pronunciation_it_was(tmp_path):
     assert [e.text for e in pronounced(given, SMALL, faults=Faults(), model=First())] == ["DH IY"]
     missing = [Example(str(tmp_path / "none.wav"), 0.1, text="the")]
     assert [e.text for e in pronounced(missing, SMALL, faults=Faults(), model=First())] == ["DH AH"]
+
+
+# The command line
+
+
+def test_lexicon_build_joins_sources_and_names_bad_lines(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("the DH AH0\nend\n")
+    (tmp_path / "b.txt").write_text("the 0.5 DH IY0\nend EH1 N D\n")
+    sources = [str(tmp_path / name) for name in ("a.txt", "b.txt")]
+    assert cli.main(["lexicon", "build", *sources, "--out", str(tmp_path / "c.lexicon")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path}/c.lexicon: 2 words, 3 pronunciations of 6 phones\n"
+    assert "a.txt:2: 'end' has an empty pronunciation" in printed.err
+    assert lexicons.read(tmp_path / "c.lexicon") == Lexicon({"the": [(p, 1.0) for p, _ in THE], "end": END})
+    assert cli.main(["lexicon", "build", sources[1], "--out", str(tmp_path / "c.lexicon")]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert cli.main(["lexicon", "make"]) == 2

@@ -21,7 +21,7 @@ from speechrnn.faults import suggestion
 
 VERBS = (
     "prepare", "download", "check-manifest", "train", "transcribe", "stream", "classify", "forecast", "anomalies",
-    "evaluate", "report", "align", "lm", "calibrate", "export", "doctor",
+    "evaluate", "report", "align", "lexicon", "lm", "calibrate", "export", "doctor",
 )  # fmt: skip
 
 DONE, SOME_FAILED, NOTHING_DONE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130

