@@ -57,6 +57,20 @@ def changed(content, **properties):
     return made.SerializeToString()
 
 
+# Independent of neighbours
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_an_answer_does_not_depend_on_its_neighbours(model, rng, precision):
+    session = Session(onnx_bytes(model, int8=precision == "int8"), threads=2)
+    signals = [
+        (scale * rng.normal(size=size)).astype("f4") for scale, size in ((0.1, 4000), (3, 9000), (0.05, 2000), (1, 7))
+    ]
+    together = session.logits(signals)
+    for signal, found in zip(signals, together, strict=True):
+        np.testing.assert_allclose(session.logits([signal])[0], found, rtol=0, atol=0 if precision == "int8" else 1e-5)
+
+
 # The same as Keras
 
 

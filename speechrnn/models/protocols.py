@@ -114,18 +114,19 @@ def nearest_half(quantiles: Sequence[float]) -> int:
     return int(np.abs(np.asarray(quantiles) - 0.5).argmin())
 
 
-def padded(signals: Sequence[np.ndarray], channels: int | None) -> tuple[np.ndarray, np.ndarray]:
+def padded(signals: Sequence[np.ndarray], channels: int | None, *, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Signals as one batch.
 
     Args:
         signals: float32 `(samples,)` each, or `(samples, channels)`; one at least.
         channels: Of a signal `(samples, channels)`; None for `(samples,)`.
+        least: Samples that the batch has at least.
 
     Returns:
         float32 `(batch, samples[, channels])`, right-padded with zeros, and the samples of each, int32 `(batch,)`.
     """
     lengths = np.array([len(signal) for signal in signals], "int32")
-    batch = np.zeros((len(signals), lengths.max(), *([] if channels is None else [channels])), "float32")
+    batch = np.zeros((len(signals), max(least, *lengths), *([] if channels is None else [channels])), "float32")
     for row, signal in zip(batch, signals, strict=True):
         row[: len(signal)] = signal
     return batch, lengths

@@ -66,4 +66,4 @@ class ForecasterSession(WholeSignals):
         check_signals(signals, self.channels, 1)
         if not len(signals):
             return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)
-        return self._run(["forecast"], [signal[-self.context :] for signal in signals])[0]
+        return np.asarray(self._run(["forecast"], [signal[-self.context :] for signal in signals])[0])
