@@ -8,8 +8,9 @@ import pytest
 
 from speechrnn import cli
 from speechrnn.data.manifest import Example
-from speechrnn.decoding import align, greedy
+from speechrnn.decoding import align, graphones, greedy
 from speechrnn.decoding.alignment import log_softmax
+from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.decoding.pronunciations import likeliest
 from speechrnn.faults import Faults
 from speechrnn.tasks.recognition.phones import pronounced, words_of
@@ -119,7 +120,8 @@ def test_entries_that_are_none(entries, said):
 def test_parts_additions_and_guesses():
     assert list(SMALL.only(["end", "no"])) == ["end"]
     more = SMALL.guessed(["end", "den", "x"], {"den": ["D", "EH", "N"], "end": ["D"]}.get)
-    assert more.pronounce("the den end") == "DH AH D EH N EH N D" and "x" not in more
+    assert list(more) == ["den"]
+    assert SMALL.joined(more).pronounce("the den end") == "DH AH D EH N EH N D"
     with pytest.raises(ValueError, match="'y' was given phones that the lexicon does not have: Y"):
         SMALL.guessed(["y"], lambda word: ["Y"])
     with pytest.raises(ValueError, match="lacks 'x'"):
@@ -252,3 +254,74 @@ def test_lexicon_build_joins_sources_and_names_bad_lines(tmp_path, capsys):
     assert cli.main(["lexicon", "build", sources[1], "--out", str(tmp_path / "c.lexicon")]) == 2
     assert "exists already" in capsys.readouterr().err
     assert cli.main(["lexicon", "make"]) == 2
+
+
+# Letters to phones
+
+SOUNDS = {"b": "B", "t": "T", "k": "K", "a": "AA", "o": "OW", "x": "K S", "sh": "SH", "e": ""}
+
+
+def regular(rng, count):
+    """Words of a language that is written as it is spoken, with a letter of two sounds, two of one, and a mute one."""
+    words = {}
+    for _ in range(count):
+        parts = [str(part) for part in rng.choice([*SOUNDS], size=rng.integers(2, 6))]
+        if phones := [phone for part in parts for phone in SOUNDS[part].split()]:
+            words["".join(parts)] = [(phones, 1.0)]
+    return words
+
+
+def test_letters_to_phones_learn_a_regular_spelling(rng):
+    known, new = regular(rng, 400), regular(rng, 60)
+    guess = LettersToPhones(Lexicon(known))
+    right = [guess(word) == phones for word, [(phones, _)] in new.items() if word not in known]
+    assert len(right) > 20 and np.mean(right) > 0.95
+    assert guess("baç") is None and guess("") is None and guess("e") is None
+    with pytest.raises(ValueError, match="words that its phones can spell"):
+        LettersToPhones(Lexicon({"b": [(("B", "A", "A"), 1.0)]}))
+
+
+def segmentations(letters, phones):
+    if not letters and not phones:
+        yield ()
+    for a, b in graphones.SIZES:
+        if a <= len(letters) and b <= len(phones):
+            for rest in segmentations(letters[a:], phones[b:]):
+                yield ((letters[:a], phones[:b]), *rest)
+
+
+def test_pairs_of_letters_and_phones_are_those_of_expectation_maximization():
+    words = [("abba", ("x", "y")), ("ab", ("x", "y", "x")), ("ba", ("y",))]
+    kinds = {(a, b) for a, b in graphones.SIZES}
+    pairs = {pair for w in words for s in segmentations(*w) for pair in s}
+    assert kinds == {(len(a), len(b)) for a, b in pairs}
+    count, sounds = 2, 2
+    size = count + count * sounds + count * sounds**2 + count**2 * sounds
+    table = dict.fromkeys(pairs, 1 / size)
+    for _ in range(3):
+        sums = dict.fromkeys(pairs, 0.0)
+        for word in words:
+            weights = {s: np.prod([table[p] for p in s]) for s in segmentations(*word)}
+            for s, weight in weights.items():
+                for pair in s:
+                    sums[pair] += weight / sum(weights.values())
+        table = {pair: value / sum(sums.values()) for pair, value in sums.items()}
+    flat = [np.array([("abxy".index(c)) % 2 for word in words for c in word[part]]) for part in (0, 1)]
+    ends = np.cumsum([(0, 0), *((len(a), len(b)) for a, b in words)], axis=0)
+    found = graphones.learnt(*flat, ends, np.array([2, 2]), 3)
+    np.testing.assert_allclose(sorted(found[found > 0]), sorted(v for v in table.values() if v > 0), rtol=1e-9)
+    for (word, phones), (i, j), (end, last) in zip(words, ends[:-1], ends[1:], strict=True):
+        best = max(segmentations(word, phones), key=lambda s: np.prod([table[p] for p in s]))
+        chosen = graphones.best_kinds(flat[0][i:end], flat[1][j:last], found, np.array([2, 2]))
+        assert [graphones.SIZES[kind] for kind in chosen] == [(len(a), len(b)) for a, b in best]
+
+
+def test_lexicon_build_guesses_what_the_sources_lack(tmp_path, capsys, rng):
+    known = Lexicon(regular(rng, 200))
+    known.write(tmp_path / "a.lexicon")
+    (tmp_path / "t.txt").write_text("baka TAKOX\nzz baka\n")
+    words = ["lexicon", "build", str(tmp_path / "a.lexicon"), "--guess", str(tmp_path / "t.txt")]
+    assert cli.main([*words, "--out", str(tmp_path / "b.lexicon")]) == 0
+    lacking = [word for word in ("baka", "takox") if word not in known]
+    assert f"{len(lacking)} of the words guessed, {lacking[0]!r} the first" in capsys.readouterr().out
+    assert lexicons.read(tmp_path / "b.lexicon").pronounce("takox") == "T AA K OW K S"

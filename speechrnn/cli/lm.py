@@ -91,9 +91,9 @@ def _train(words: list[str]) -> int:
         made.error(f"{flags} cannot be given with --kind {arguments.kind}.")
     if not arguments.resume:
         refuse_existing(arguments.out, overwrite=arguments.overwrite)
-    sentences = list(_sentences(arguments.texts, arguments.normalize))
+    sentences = list(sentences_of(arguments.texts, arguments.normalize))
     if arguments.kind == "rnn":
-        return lm_rnn.train(arguments, sentences, list(_sentences(arguments.valid, arguments.normalize)))
+        return lm_rnn.train(arguments, sentences, list(sentences_of(arguments.valid, arguments.normalize)))
     from speechrnn.decoding.lm import arpa, kneser_ney
 
     names, levels = kneser_ney.train(sentences, **collect(arguments, _TRAIN))
@@ -116,7 +116,7 @@ def _perplexity(words: list[str]) -> int:
     made.add_argument("--json", action="store_true", help="one JSON object")
     _add_normalize(made)
     arguments = made.parse_args(words)
-    sentences = _sentences(arguments.texts, arguments.normalize)
+    sentences = sentences_of(arguments.texts, arguments.normalize)
     found: Perplexity
     if lm_rnn.is_recurrent(arguments.lm):
         from speechrnn.decoding import rescoring
@@ -141,7 +141,7 @@ def _perplexity(words: list[str]) -> int:
     return 0
 
 
-def _sentences(paths: list[str], normalize: bool) -> Iterator[str]:
+def sentences_of(paths: list[str], normalize: bool) -> Iterator[str]:
     """The sentences of text files and manifests; white lines are passed over."""
     for path in paths:
         for line in _lines(path):

@@ -45,16 +45,16 @@ def likeliest(logits: np.ndarray, words: Sequence[Ways]) -> list[int]:
     for number, ways in enumerate(words):
         graph.add(number, ways)
     path = graph.best(logs)
-    said = {graph.owner[state] for state in path if graph.owner[state] is not None}
-    return [way for _, way in sorted(pair for pair in said if pair is not None)]
+    said = {owner for state in path if (owner := graph.owner[state]) is not None}
+    return [place for _, place in sorted(said)]
 
 
 class _Graph:
     """States of all pronunciations: between words one blank for all of them, within one a blank after each symbol."""
 
     def __init__(self) -> None:
-        self.symbols, self.owner, self.bonus = [BLANK], [None], [0.0]
-        self.owner: list[tuple[int, int] | None]
+        self.symbols, self.bonus = [BLANK], [0.0]
+        self.owner: list[tuple[int, int] | None] = [None]
         self.before: list[list[int]] = [[0]]
         self.ends: list[int] = []  # last symbols of the word added last
         self.gap = 0  # the blank before the word to be added

@@ -111,12 +111,12 @@ class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
         )
 
     def guessed(self, words: Iterable[str], guess: Guess) -> "Lexicon":
-        """A copy with the pronunciations that `guess` gives of those of `words` that this lexicon lacks.
+        """Those of `words` that this lexicon lacks, as `guess` pronounces them; what it cannot tell is left out.
 
         Raises:
             ValueError: It gives a phone that this lexicon does not have.
         """
-        made = {}
+        made: dict[str, list[Pronunciation]] = {}
         for word in dict.fromkeys(words):
             phones = tuple(guess(word) or ()) if word not in self._entries else ()
             if wrong := set(phones) - set(self.phones):
@@ -125,7 +125,7 @@ class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
                 )
             if phones:
                 made[word] = [(phones, 1.0)]
-        return self.joined(Lexicon(made))
+        return Lexicon(made)
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the lexicon to its own format: UTF-8 text that `lexicons.read` reads.

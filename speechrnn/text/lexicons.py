@@ -101,8 +101,8 @@ def _numbered(name: str, lines: list[str], own: bool) -> Iterator[_Line]:
             continue
         where = f"{name}:{number}"
         if own:
-            word, probability, phones = [*line.split("\t"), "", ""][:3]
-            yield where, word, probability, phones.split()
+            word, number_given, said = [*line.split("\t"), "", ""][:3]
+            yield where, word, number_given, said.split()
             continue
         if commas:
             word, *rest = next(csv.reader(io.StringIO(line)))

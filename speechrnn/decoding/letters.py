@@ -1,0 +1,101 @@
+"""Letters to phones: how a word is pronounced that a lexicon lacks, learnt from those that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from speechrnn.decoding.lm import kneser_ney
+from speechrnn.decoding.lm.ngram import END, NGram
+from speechrnn.text import Lexicon
+
+_ROUNDS = 8
+_BEAM = 24
+
+
+class _Pair(NamedTuple):
+    letters: str
+    phones: tuple[str, ...]
+
+
+class LettersToPhones:
+    """Pronounces words by the way similar ones are pronounced (joint n-grams; Bisani and Ney 2008, simplified).
+
+    Letters and phones of the lexicon's words are paired by expectation maximization, and an n-gram model of the pairs
+    is estimated; the likeliest pairs that spell a new word pronounce it. It takes seconds to learn.
+
+    Args:
+        lexicon: What to learn from; the likeliest pronunciation of each word.
+        order: Longest n-grams of pairs.
+
+    Raises:
+        ValueError: No word can be paired with its phones.
+
+    Example:
+    >>> guess = LettersToPhones(Lexicon({w: [(tuple(w.upper()), 1.0)] for w in ("bat", "tab", "cab", "bac")}))
+    >>> guess("tac"), guess("x")
+    (['T', 'A', 'C'], None)
+    """
+
+    def __init__(self, lexicon: Lexicon, *, order: int = 6) -> None:
+        pairs: dict[_Pair, int] = {}
+        sentences = [" ".join(str(pairs.setdefault(p, len(pairs))) for p in word) for word in _paired(lexicon)]
+        if not sentences:
+            raise ValueError(f"The lexicon must have words that its phones can spell. Received: {lexicon!r}.")
+        self._model = NGram(*kneser_ney.train(sentences, order=order))
+        self._pairs: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
+        for pair, number in pairs.items():
+            self._pairs.setdefault(pair.letters, []).append((self._model.indices[str(number)], pair.phones))
+
+    def __call__(self, word: str) -> list[str] | None:
+        """The phones of a word; None if it has a letter that no word of the lexicon has."""
+        advance = self._model.advance
+        reached: list[list[tuple[float, int, tuple[str, ...]]]] = [[] for _ in range(len(word) + 1)]
+        reached[0] = [(0.0, self._model.begin, ())]
+        for place in range(len(word)):
+            kept: dict[tuple[int, tuple[str, ...]], float] = {}
+            for score, state, said in reached[place]:
+                kept[state, said] = max(score, kept.get((state, said), -np.inf))
+            best = sorted(((score, *key) for key, score in kept.items()), key=lambda item: -item[0])[:_BEAM]
+            for end in range(place + 1, min(place + 2, len(word)) + 1):
+                for index, phones in self._pairs.get(word[place:end], ()):
+                    for score, state, said in best:
+                        log, after = advance(state, index)
+                        reached[end].append((score + log, after, (*said, *phones)))
+        last = [
+            (score + advance(state, self._model.indices[END])[0], said) for score, state, said in reached[-1] if said
+        ]
+        return list(max(last)[1]) if last else None
+
+
+def _paired(lexicon: Lexicon) -> list[list[_Pair]]:
+    """The words as pairs on their likeliest segmentations; words that cannot be paired are left out."""
+    from speechrnn.decoding import graphones
+
+    words = [(word, pronunciations[0][0]) for word, pronunciations in lexicon.items()]
+    alphabet = sorted({letter for word, _ in words for letter in word})
+    letter, phone = ({name: i for i, name in enumerate(names)} for names in (alphabet, lexicon.phones))
+    spelled = np.array([letter[c] for word, _ in words for c in word], np.int64)
+    said = np.array([phone[p] for _, phones in words for p in phones], np.int64)
+    ends = np.cumsum([(0, 0), *((len(word), len(phones)) for word, phones in words)], axis=0)
+    many = np.array([len(alphabet), len(lexicon.phones)])
+    table = graphones.learnt(spelled, said, ends, many, _ROUNDS)
+    found = []
+    for (word, phones), (i, j), (end, last) in zip(words, ends[:-1], ends[1:], strict=True):
+        kinds = graphones.best_kinds(spelled[i:end], said[j:last], table, many)
+        if len(kinds):
+            found.append(list(_cut(word, phones, kinds)))
+    return found
+
+
+def _cut(word: str, phones: Sequence[str], kinds: np.ndarray) -> list[_Pair]:
+    from speechrnn.decoding.graphones import SIZES
+
+    pairs, i, j = [], 0, 0
+    for kind in kinds:
+        a, b = SIZES[kind]
+        pairs.append(_Pair(word[i : i + a], tuple(phones[j : j + b])))
+        i, j = i + a, j + b
+    return pairs
