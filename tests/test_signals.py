@@ -142,7 +142,7 @@ def test_csv_with_times(tmp_path):
     path.write_text("\n".join(lines[:11] + lines[80:]))
     with pytest.raises(ValueError, match="channel 'x' lacks 1.380 s from 0.200 s"):
         signals.read(path)
-    path.write_text("time,x\n" + "".join(f"{i**1.5},{i}\n" for i in range(100)))
+    path.write_text("time,x\n" + "".join(f"{i**1.5 / 50},{i}\n" for i in range(100)))
     with pytest.raises(ValueError, match="not taken at a regular rate"):
         signals.read(path)
 
@@ -172,7 +172,7 @@ def test_ucr_rows(tmp_path):
     path.write_text("1\t0.5\t0.25\t0.75\n-1\t3\t4\tNaN\n")
     assert signals.read(path, row=0, rate=1)[0].ravel().tolist() == [0.5, 0.25, 0.75]
     assert signals.read(path, row=1, rate=1)[0].ravel().tolist() == [3, 4]  # NaN at its end is no sample
-    with pytest.raises(ValueError, match="holds 2 records. Say which with `row`"):
+    with pytest.raises(ValueError, match="holds 2 records: 0, 1. Say which with `row`"):
         signals.read(path, rate=1)
     with pytest.raises(ValueError, match="Received: row=2"):
         signals.read(path, row=2, rate=1)
@@ -329,7 +329,7 @@ def words(folder, header):
 
 
 def all_nan(folder, header):
-    (folder / "x.csv").write_text("t,a,b\n0,1,\n1,2,\n2,3,\n")
+    (folder / "x.csv").write_text("t,a,b\n0,1,\n0.1,2,\n0.2,3,\n")
     return folder / "x.csv"
 
 
@@ -358,7 +358,7 @@ def of_another_kind(folder, header):
         (empty, "empty", "is empty"),
         (words, "without values", "has no column of numbers"),
         (all_nan, "without values", "channel 'b' has no finite sample"),
-        (mistake, "undecodable", "a cell that is no number"),
+        (mistake, "undecodable", "channel .1. holds .oops. in line 2, which is no number"),
         (of_another_kind, "invalid", "the ending must be one of"),
     ],
 )

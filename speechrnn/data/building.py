@@ -92,7 +92,11 @@ def _seconds(draft: Draft) -> float:
     extra = draft.extra
     if signals.is_signal(draft.path):
         return signals.probe(
-            draft.path, row=extra.get("row"), rate=extra.get("rate"), channels=extra.get("channels")
+            draft.path,
+            row=extra.get("row"),
+            rate=extra.get("rate"),
+            channels=extra.get("channels"),
+            table=extra.get("table"),
         ).duration
     return audio.probe(draft.path, encoding=extra.get("encoding")).duration
 

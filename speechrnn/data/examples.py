@@ -31,7 +31,7 @@ def read_whole(source: str | os.PathLike[str] | Example, sample_rate: int) -> np
 def read_example(
     example: Example, *, channels: int | None = None, sample_rate: float | None = None, max_gap: float = 1.0
 ) -> tuple[np.ndarray, float]:
-    """The signal that a line of a manifest means: its segment, and `channels`, `row` and `rate` of its `extra`.
+    """The signal that a line of a manifest means, with the `channels`, `row`, `rate` and `table` of its `extra`.
 
     Args:
         example: From a manifest.
@@ -57,6 +57,7 @@ def read_example(
         row=example.extra.get("row"),
         rate=example.extra.get("rate"),
         max_gap=max_gap,
+        table=example.extra.get("table"),
     )
 
 
@@ -67,7 +68,13 @@ def probe_example(example: Example) -> signals.SignalInfo:
         OSError, ValueError: It cannot be read; see `speechrnn.signals.probe`.
     """
     extra = example.extra
-    return signals.probe(example.path, row=extra.get("row"), rate=extra.get("rate"), channels=chosen_channels(example))
+    return signals.probe(
+        example.path,
+        row=extra.get("row"),
+        rate=extra.get("rate"),
+        channels=chosen_channels(example),
+        table=extra.get("table"),
+    )
 
 
 def readable(examples: Iterable[Example], read: Callable[[Example], np.ndarray]) -> Iterator[np.ndarray]:

@@ -5,6 +5,7 @@ The readers of ECG and EEG formats come with the extra `speechrnn[signals]`; not
 
 from speechrnn.signals.arrays import write
 from speechrnn.signals.gaps import complaints, fill_gaps
+from speechrnn.signals.options import TableOptions
 from speechrnn.signals.reading import SUFFIXES, SignalInfo, is_signal, probe, read, resample
 from speechrnn.signals.wfdb_files import Annotations, annotations
 
@@ -12,6 +13,7 @@ __all__ = [
     "SUFFIXES",
     "Annotations",
     "SignalInfo",
+    "TableOptions",
     "annotations",
     "complaints",
     "fill_gaps",

@@ -1,12 +1,13 @@
 """NPZ and MAT: named arrays.
 
-An NPZ record is `signal` `(samples, channels)` with `rate` and, if known, `channels` and `units`. Any other array of
-two axes is a record of its own, whose longer axis is time.
+A record is `signal` `(samples, channels)` with `rate` and, if known, `channels` and `units`. Any other array of two
+axes is a record of its own, whose longer axis is time; what MATLAB's users call fs or srate is its rate too. MAT files
+up to version 7 are read by scipy, those of version 7.3, which are HDF5, by h5py.
 """
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,19 @@ import numpy as np
 from speechrnn.faults import data_error
 from speechrnn.files import replacing
 from speechrnn.signals import wfdb_files
+from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, need, of_array, pick
 
-_ABOUT = ("rate", "channels", "units", "labels")
+RATES = ("rate", "fs", "srate", "sfreq", "sr", "freq", "frequency", "samplerate", "samplingrate", "samplefrequency",
+         "samplingfrequency")  # fmt: skip
+"""Names of a number that is the rate, in lower case and without the marks between their words."""
+_ABOUT = ("channels", "units", "labels")
+_MOST_PACKED = 1100
+"""Times that deflate makes bytes fewer, at most."""
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def record(path: str, row: int | str | None = None) -> Record:
+def record(path: str, row: int | str | None = None, options: TableOptions | None = None) -> Record:
     """One record of a file of arrays."""
     if path.lower().endswith(".mat"):
         header = f"{path[:-4]}.hea"
@@ -68,37 +76,125 @@ def write(
         np.savez(file, **stored)
 
 
-def _one(path: str, there: dict[str, np.ndarray], row: int | str | None) -> Record:
-    rate = float(there["rate"].ravel()[0]) if "rate" in there and there["rate"].size else None
-    about = [tuple(there[key].ravel().tolist()) if key in there else () for key in ("channels", "units")]
+def _one(path: str, there: Mapping[str, np.ndarray], row: int | str | None) -> Record:
+    rate = _rate(path, there)
+    about = [_words(there[key]) if key in there else () for key in ("channels", "units")]
     if "signal" in there and row in (None, "signal"):
         return of_array(path, there["signal"], rate, *about)
-    names = [
-        name
-        for name, array in there.items()
-        if name not in _ABOUT and not name.startswith("__") and array.dtype.kind in "fiub" and array.ndim in (1, 2)
-    ]
+    names = [name for name, array in there.items() if array.size > 1 and array.dtype.kind in "fiubc" and
+             name not in _ABOUT and not name.startswith("__")]  # fmt: skip
     if not names:
         raise data_error(path, "empty", f"has no array that could be a signal. Received: {', '.join(there)}.")
-    array = there[names[pick(path, row, names)]]
+    name = names[pick(path, row, names)]
+    array = there[name]
+    if array.ndim not in (1, 2) or array.dtype.kind == "c":
+        message = (
+            f"its array {name!r} must hold real numbers in one or two axes. Received: {array.dtype} {array.shape}."
+        )
+        raise data_error(path, "undecodable", message)
+    if array.ndim == 2 and array.shape[0] == array.shape[1]:
+        message = f"its array {name!r} has as many rows as columns: name it `signal`, (samples, channels)."
+        raise data_error(path, "undecodable", message)
     return of_array(path, array.T if array.ndim == 2 and array.shape[0] < array.shape[1] else array, rate, *about)
+
+
+def _rate(path: str, there: Mapping[str, np.ndarray]) -> float | None:
+    """The one number that is called a rate."""
+    found = {
+        name: float(np.real(array.ravel()[0]))
+        for name, array in there.items()
+        if name.rpartition(".")[2].lower().replace("_", "").replace("-", "") in RATES
+        and array.size == 1
+        and array.dtype.kind in "fiu"
+    }
+    if "rate" in found:
+        return found["rate"]
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"{name} = {value:g}" for name, value in found.items())
+        raise data_error(path, "without a rate", f"says several rates: {told}. Store one of them as `rate`.")
+    return next(iter(found.values()), None)
+
+
+def _words(array: np.ndarray) -> tuple[str, ...]:
+    """Text of an array of names; MATLAB's cells are arrays of their own, and its rows are padded."""
+    return tuple(str(np.asarray(item).ravel()[0]) if np.size(item) else "" for item in array.ravel().tolist())
 
 
 def _parse_npz(path: str) -> dict[str, np.ndarray]:
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:  # np.load leaks a bad file
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        with zipfile.ZipFile(path) as archive:
+            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in archive.infolist()}
+    except MemoryError:
+        raise
+    except Exception as error:  # what zipfile and NumPy raise depends on where the file is damaged
         raise data_error(path, "undecodable", f"is no NPZ that can be read: {error}.") from error
 
 
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """One array; NumPy would make room for all that its header promises before it looks for it."""
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        if reader is None:
+            raise ValueError(f"{entry.filename} is of version {version}")
+        shape, _, kind = reader(file)
+    size = kind.itemsize
+    for axis in shape:
+        size *= int(axis)
+    if not 0 <= size <= entry.file_size:
+        raise ValueError(f"{entry.filename} promises {size:,} bytes and has {entry.file_size:,}")
+    with archive.open(entry) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
 def _parse_mat(path: str) -> dict[str, np.ndarray]:
+    with open(path, "rb") as file:
+        start = file.read(1024)
+    if start[:8] == _HDF5 or start[512:520] == _HDF5:
+        return _parse_hdf5(path)
     loader: Any = need("scipy.io", path)
     try:
-        found = loader.loadmat(path)
+        return dict(_flat("", loader.loadmat(path, chars_as_strings=True)))
+    except MemoryError:
+        raise
     except Exception as error:  # what scipy raises depends on where the file is damaged
-        raise data_error(path, "undecodable", f"is no MAT file up to version 7 that can be read: {error}.") from error
-    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+        raise data_error(path, "undecodable", f"is no MAT file that can be read: {error}.") from error
+
+
+def _flat(prefix: str, found: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """Arrays by name; those within a structure, such as EEGLAB's, as `EEG.data`."""
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray) or name.startswith("__"):
+            continue
+        if value.dtype.names and value.size == 1:
+            yield from _flat(f"{prefix}{name}.", {key: value[key].ravel()[0] for key in value.dtype.names})
+        elif not value.dtype.names:
+            yield f"{prefix}{name}", value
+
+
+def _parse_hdf5(path: str) -> dict[str, np.ndarray]:
+    h5py: Any = need("h5py", path)
+    found: dict[str, np.ndarray] = {}
+
+    def add(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset) or name.startswith("#") or item.dtype.kind not in "fiub":
+            return
+        if item.attrs.get("MATLAB_empty", 0):
+            return
+        if item.nbytes > _MOST_PACKED * (item.id.get_storage_size() + 1024):
+            raise ValueError(f"{name} promises {item.nbytes:,} bytes and has {item.id.get_storage_size():,}")
+        array = np.asarray(item[()]).T  # MATLAB's columns are HDF5's rows
+        text = item.attrs.get("MATLAB_class", b"") in (b"char", "char")
+        found[name.replace("/", ".")] = np.array("".join(map(chr, array.ravel().tolist()))) if text else array
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(add)
+    except MemoryError:
+        raise
+    except Exception as error:  # what h5py raises depends on where the file is damaged
+        raise data_error(path, "undecodable", f"is no MAT file that can be read: {error}.") from error
+    return found
 
 
 _npzs, _mats = cached(_parse_npz, 32), cached(_parse_mat, 8)

@@ -1,23 +1,26 @@
 """Read and probe signals of any format: one place for segments, channels, gaps and rates."""
 
+import datetime as dt
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
 
 from speechrnn import audio
-from speechrnn.faults import data_error, suggestion
+from speechrnn.faults import data_error, of_file, suggestion
 from speechrnn.signals import arrays, edf, tables, ts, wfdb_files
 from speechrnn.signals.gaps import fill_gaps
+from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record
 
 _ROUNDING = 0.01  # seconds by which a segment may overshoot the record: manifests round their times
 
 _Row = int | str | None
-_READERS: dict[str, Callable[[str, _Row], Record]] = {
+_READERS: dict[str, Callable[[str, _Row, TableOptions], Record]] = {
     "": wfdb_files.record,
     ".hea": wfdb_files.record,
     ".edf": edf.record,
@@ -47,6 +50,8 @@ class SignalInfo:
     """Names; `0`, `1` and so on where the file gives none."""
     units: tuple[str, ...]
     """Physical units; empty strings where the file gives none."""
+    start: dt.datetime | None = None
+    """When the first sample was taken, where the file says so; with a time zone if the file says that too."""
 
     @property
     def duration(self) -> float:
@@ -60,6 +65,7 @@ def probe(
     row: int | str | None = None,
     rate: float | None = None,
     channels: Sequence[str | int] | int | None = None,
+    table: TableOptions | Mapping[str, Any] | None = None,
 ) -> SignalInfo:
     """Rate, length, channels and units of a record.
 
@@ -68,19 +74,19 @@ def probe(
         row: See `read`.
         rate: See `read`.
         channels: See `read`; those chosen are described.
+        table: See `read`.
 
     Raises:
         FileNotFoundError: There is no such file, or no signal to a header.
         ValueError: It is empty, damaged, does not say its rate, or lacks a channel.
     """
-    record = _record(path, row)
+    record = _record(path, row, table)
     chosen = _chosen(record, channels)
     rates = [_rate(record, index, rate) for index in chosen]
     fastest = max(rates)
     size = max(round(record.sizes[index] * fastest / own) for index, own in zip(chosen, rates, strict=True))
-    return SignalInfo(
-        record.path, fastest, size, tuple(record.channels[i] for i in chosen), tuple(record.units[i] for i in chosen)
-    )
+    names, units = (tuple(of[i] for i in chosen) for of in (record.channels, record.units))
+    return SignalInfo(record.path, fastest, size, names, units, record.start)
 
 
 def read(
@@ -93,6 +99,7 @@ def read(
     row: int | str | None = None,
     rate: float | None = None,
     max_gap: float = 1.0,
+    table: TableOptions | Mapping[str, Any] | None = None,
 ) -> tuple[np.ndarray, float]:
     """A record, or a segment of it.
 
@@ -106,15 +113,16 @@ def read(
         row: Which record of a file that holds many: a line of UCR's .tsv, a case of a .ts, an array of a .npz.
         rate: Samples per second of a file that does not say its own.
         max_gap: Longest gap (NaN) in seconds that is filled by a straight line.
+        table: How to read a table that can be read in several ways, as `TableOptions` or their names and values.
 
     Returns:
         float32 `(samples, channels)` in the file's physical units, and its rate.
 
     Raises:
         FileNotFoundError: There is no such file, or no signal to a header.
-        ImportError: The library for this format is not installed.
         ValueError: It is empty, damaged, shorter than the segment, lacks a channel, has gaps that are too long, does
-            not say its rate, or its channels have several and no `sample_rate` is given.
+            not say its rate, or its channels have several and no `sample_rate` is given; it can be read in more than
+            one way, and `table` does not say which; or the library for its format is not installed.
 
     Example:
     >>> import tempfile
@@ -126,7 +134,7 @@ def read(
     """
     if sample_rate is not None and not (np.isfinite(sample_rate) and sample_rate > 0):
         raise ValueError(f"`sample_rate` must be positive. Received: {sample_rate}.")
-    record = _record(path, row)
+    record = _record(path, row, table)
     chosen = _chosen(record, channels)
     rates = [_rate(record, index, rate) for index in chosen]
     if len(set(rates)) > 1 and sample_rate is None:
@@ -140,15 +148,13 @@ def read(
     parts = []
     for index, own in zip(chosen, rates, strict=True):
         start, stop = _bounds(record, record.sizes[index], own, offset, duration)
-        part = np.asarray(record.load(index, start, stop))[:, None]
-        if len(part) < stop - start:
-            raise data_error(
-                record.path,
-                "truncated",
-                f"should have {stop:,} samples, {start + len(part):,} could be read. Copy or download it again.",
-            )
-        part = fill_gaps(part, own, max_gap=max_gap, where=record.path, channels=[record.channels[index]])
-        parts.append(resample(part, own, wanted))
+        with of_file(record.path, extra="signals"):
+            part = np.asarray(record.load(index, start, stop))[:, None]
+            if len(part) < stop - start:
+                message = f"should have {stop:,} samples, {start + len(part):,} could be read."
+                raise data_error(record.path, "truncated", f"{message} Copy or download it again.")
+            part = fill_gaps(part, own, max_gap=max_gap, where=record.path, channels=[record.channels[index]])
+            parts.append(resample(part, own, wanted))
     size = min(map(len, parts))  # channels of several rates may differ by a sample
     return np.concatenate([part[:size] for part in parts], axis=1), wanted
 
@@ -184,13 +190,17 @@ def resample(signal: np.ndarray, from_rate: float, to_rate: float) -> np.ndarray
     return (there + signal[0] + (np.arange(len(there)) / to_rate)[:, None] * slope).astype(np.float32)
 
 
-def _record(path: str | os.PathLike[str], row: int | str | None) -> Record:
+def _record(
+    path: str | os.PathLike[str], row: int | str | None, table: TableOptions | Mapping[str, Any] | None
+) -> Record:
+    options = TableOptions.of(table)
     name = os.fspath(path)
     if os.path.isdir(name):
         raise IsADirectoryError(f"{name}: is a folder. Give the path of one record.")
     suffix = Path(name).suffix.lower()
     if suffix in audio.SUFFIXES:
-        return _audio(name)
+        with of_file(name):
+            return _audio(name)
     reader = _READERS.get(suffix) or (_READERS[""] if os.path.isfile(f"{name}.hea") else None)
     if reader is None:
         known = ", ".join((*SUFFIXES, *audio.SUFFIXES))
@@ -199,7 +209,8 @@ def _record(path: str | os.PathLike[str], row: int | str | None) -> Record:
         raise FileNotFoundError(f"{name}: there is no such file.")
     if reader is not wfdb_files.record and not os.path.getsize(name):
         raise data_error(name, "empty", "is empty (0 bytes). Copy or download it again.")
-    record = reader(name, row)
+    with of_file(name, extra="signals"):
+        record = reader(name, row, options)
     if not record.channels or not max(record.sizes):
         raise data_error(name, "empty", "has no samples. Leave it out, or record it again.")
     return record
@@ -221,13 +232,22 @@ def _audio(path: str) -> Record:
 def _chosen(record: Record, channels: Sequence[str | int] | int | None) -> list[int]:
     there = record.channels
     if channels is None:
-        return list(range(len(there)))
+        return _sound(record, list(range(len(there))))
     if isinstance(channels, int):
         channels = range(channels)
     found = [_index(record, channel) for channel in ([channels] if isinstance(channels, str) else channels)]
     if not found:
         raise ValueError(f"{record.path}: `channels` must choose at least one. Received: {channels!r}.")
-    return found
+    return _sound(record, found)
+
+
+def _sound(record: Record, chosen: list[int]) -> list[int]:
+    """The channels that were chosen, none of which has a fault."""
+    for index in chosen if record.faults else ():
+        if record.faults[index]:
+            message = f"channel {record.channels[index]!r} {record.faults[index]}."
+            raise data_error(record.path, "undecodable", message)
+    return chosen
 
 
 def _index(record: Record, channel: str | int) -> int:
@@ -249,9 +269,9 @@ def _rate(record: Record, channel: int, given: float | None) -> float:
     own = record.rates[channel]
     found = given if own is None else own
     if found is None:
-        raise data_error(
-            record.path, "without a rate", "does not say its rate. Give it as `rate`, or as extra `rate` in a manifest."
-        )
+        advice = "Give it as `rate` (--rate), or as extra `rate` in a manifest"
+        told = f"{record.doubt} Or give the rate as `rate` (--rate), which takes the lines in their order."
+        raise data_error(record.path, "without a rate", told if record.doubt else f"does not say its rate. {advice}.")
     if not (np.isfinite(found) and found > 0):
         raise data_error(record.path, "without a rate", f"its rate must be positive. Received: {found}.")
     return float(found)

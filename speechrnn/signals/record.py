@@ -1,5 +1,6 @@
 """What every reader gives: a record whose header is known and whose samples are read when they are wanted."""
 
+import datetime as dt
 import functools
 import importlib
 import os
@@ -31,6 +32,12 @@ class Record:
     """Samples of each channel."""
     load: Callable[[int, int, int], np.ndarray]
     """`load(channel, start, stop)`: its samples `(stop - start,)` in physical units, NaN where there are none."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with each channel, empty where nothing is; none of them if there is no entry."""
+    doubt: str = ""
+    """Why the rate is not known, where there is more to say than that the file does not say it."""
+    start: dt.datetime | None = None
+    """When the first sample was taken, where the file says so; with a time zone if the file says that too."""
 
 
 def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = (), units: Any = ()) -> Record:
@@ -45,26 +52,33 @@ def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = 
     names = tuple(map(str, channels)) or tuple(map(str, range(count)))
     if len(names) != count:
         raise data_error(path, "undecodable", f"names {len(names)} channels. Received: {count} of them.")
+    told = tuple(map(str, units)) or ("",) * count
+    if len(told) != count:
+        raise data_error(path, "undecodable", f"has units of {len(told)} channels. Received: {count} of them.")
     return Record(
         path=path,
         channels=names,
-        units=tuple(map(str, units)) or ("",) * count,
+        units=told,
         rates=(rate,) * count,
         sizes=(len(signal),) * count,
         load=lambda channel, start, stop: signal[start:stop, channel],
     )
 
 
-def cached(parse: Callable[[str], _Made], size: int) -> Callable[[str], _Made]:
-    """The parser of a file, remembering what it gave for the last `size` files until they change."""
+def cached(parse: Callable[..., _Made], size: int) -> Callable[..., _Made]:
+    """The parser of a file, remembering what it gave for the last `size` files until they change.
+
+    Further arguments of the parser must be hashable.
+    """
 
     @functools.lru_cache(maxsize=size)
-    def remembered(path: str, _modified: int, _bytes: int) -> _Made:
-        return parse(path)
+    def remembered(path: str, _modified: int, _bytes: int, *args: Any) -> _Made:
+        return parse(path, *args)
 
-    def parsed(path: str) -> _Made:
+    @functools.wraps(parse)
+    def parsed(path: str, *args: Any) -> _Made:
         state = os.stat(path)
-        return remembered(path, state.st_mtime_ns, state.st_size)
+        return remembered(path, state.st_mtime_ns, state.st_size, *args)
 
     return parsed
 
@@ -73,7 +87,7 @@ def need(module: str, path: str) -> ModuleType:
     """A library that reads a format.
 
     Raises:
-        ImportError: It is not installed.
+        ModuleNotFoundError: It is not installed; `faults.of_file` makes it the file's fault.
     """
     try:
         with warnings.catch_warnings():  # pandas warns of what wfdb's own modules do on import
@@ -81,7 +95,7 @@ def need(module: str, path: str) -> ModuleType:
             return importlib.import_module(module)
     except ImportError as error:
         name = module.partition(".")[0]
-        raise ImportError(f"{path}: needs {name} to be read. Run `pip install speechrnn[signals]`.") from error
+        raise ModuleNotFoundError(f"{name} is not installed, or does not work here ({error})", name=name) from error
 
 
 def pick(path: str, row: int | str | None, names: list[str]) -> int:
@@ -90,14 +104,15 @@ def pick(path: str, row: int | str | None, names: list[str]) -> int:
     Raises:
         ValueError: There is no such record, or several and none is named.
     """
+    listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
     if isinstance(row, str):
         if row in names:
             return names.index(row)
-        raise data_error(path, "missing", f"has no record {row!r}. Records: {', '.join(names[:10])}.")
+        raise data_error(path, "missing", f"has no record {row!r}. Records: {listed}.")
     if row is None:
         if len(names) == 1:
             return 0
-        raise data_error(path, "invalid", f"holds {len(names):,} records. Say which with `row`.")
+        raise data_error(path, "invalid", f"holds {len(names):,} records: {listed}. Say which with `row`.")
     if not 0 <= row < len(names):
         raise data_error(path, "missing", f"holds {len(names):,} records. Received: row={row}.")
     return row

@@ -2,63 +2,129 @@
 
 With a header, columns are channels and lines are samples; a column of times gives the rate. Without one, lines are
 samples in .csv and .txt (Bonn's EEG, HAPT's sensors), and records with a class in front in .tsv (UCR), or wherever
-`row` asks for one.
+`row` asks for one. `cells` finds out how a file is written, `columns` makes numbers of its cells, `moments` and `times`
+say when they were taken.
 """
 
-from dataclasses import dataclass
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from speechrnn.faults import data_error
+from speechrnn.signals import times
+from speechrnn.signals.cells import Cells, read
+from speechrnn.signals.columns import column, marks
+from speechrnn.signals.moments import DoubtError, Moments
+from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, need, of_array, pick
 
-TIMES = ("time", "times", "timestamp", "date", "datetime", "seconds", "t")
-"""Names, in lower case, of the column that says when a sample was taken, in seconds or as a date."""
+_ROW_NAMES = ("", "index", "level_0", "#", "row", "rownames", "row_names")
+_DEFAULT = TableOptions()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """What a file holds."""
 
+    path: str
     values: np.ndarray
-    """float64 `(lines, columns)`, NaN where a cell is empty."""
-    columns: tuple[str, ...] | None
-    """Names; `None` without a header."""
-    rate: float | None = None
-    """From the column of times, which is no longer among the values."""
+    """float64 `(lines, channels)`, NaN where a cell is empty."""
+    channels: tuple[str, ...]
+    """Names; the places of their columns where they have none."""
+    units: tuple[str, ...]
+    faults: tuple[str, ...]
+    """What is wrong with each channel, empty where nothing is."""
+    lines: np.ndarray
+    """Line of the file that each row comes from."""
+    header: bool
+    """Whether the file names its columns."""
+    words: dict[str, Any]
+    """Cells as they are written, by column; of the first one and of those that are no channels."""
+    moments: Moments | None = None
+    doubt: str = ""
+    """Why the times of the lines are not known."""
+    ragged: str = ""
+    """What is wrong with lines that are too short."""
+
+    def part(self, start: int, stop: int) -> "Table":
+        """Lines from `start` to `stop`."""
+        moments = None if self.moments is None else self.moments[start:stop]
+        return replace(self, values=self.values[start:stop], lines=self.lines[start:stop], moments=moments)
+
+    def grid(self) -> times.Grid | None:
+        """Where the lines belong; `None` if no column says when they were taken.
+
+        Raises:
+            DoubtError: It cannot be told.
+        """
+        if self.doubt:
+            raise DoubtError(self.doubt)
+        return None if self.moments is None else times.grid(self.moments, self.lines)
 
 
-def record(path: str, row: int | str | None = None) -> Record:
+def record(path: str, row: int | str | None = None, options: TableOptions = _DEFAULT) -> Record:
     """A table as one record, or a line of it if `row` is given or the file is UCR's."""
-    table = _tables(path)
-    if table.columns is not None and row is None:
-        return of_array(path, table.values, table.rate, table.columns)
-    if row is not None or path.lower().endswith(".tsv"):
-        labels, signals = ucr(path)
+    table = tables(path, options)
+    if not table.header and (row is not None or path.lower().endswith(".tsv")):
+        labels, signals = ucr(path, options)
         return of_array(path, signals[pick(path, row, [str(i) for i in range(len(labels))])], None)
-    return of_array(path, table.values, None)
+    if table.ragged:
+        raise data_error(path, "undecodable", table.ragged)
+    if not table.channels:
+        columns = ", ".join(table.words)
+        raise data_error(path, "without values", f"has no column of numbers. Columns: {columns}.")
+    rate, values, doubt, start = on_grid(table)
+    made = of_array(path, values, rate, table.channels, table.units)
+    return replace(made, faults=table.faults, doubt=doubt, start=start)
 
 
-def ucr(path: str) -> tuple[list[str], list[np.ndarray]]:
+def on_grid(table: Table) -> tuple[float | None, np.ndarray, str, dt.datetime | None]:
+    """Rate, values where they belong at that rate (NaN for lines that were left out), doubts, and the start."""
+    try:
+        found = table.grid()
+    except DoubtError as error:
+        return None, table.values, str(error), None
+    if found is None or table.moments is None:
+        return None, table.values, "", None
+    values = np.full((int(found.places.max()) + 1, table.values.shape[1]), np.nan)
+    values[found.places] = table.values
+    return found.rate, values, "", table.moments.at(found.first)
+
+
+def ucr(path: str, options: TableOptions = _DEFAULT) -> tuple[list[str], list[np.ndarray]]:
     """Classes and signals `(samples,)` of a file with a record a line; NaN that fill its end are cut off.
 
     Raises:
         ValueError: The file has a header, or a line has no sample.
     """
-    table = _tables(path)
-    if table.columns is not None or table.values.shape[1] < 2:
-        raise data_error(
-            path, "invalid", "must have a record on each line: its class, then its samples, and no header."
-        )
-    labels = [f"{label:g}" for label in table.values[:, 0]]
-    signals = []
-    for number, line in enumerate(table.values[:, 1:], start=1):
+    table = tables(path, options)
+    words = list(table.words.get("0", ()))
+    samples = table.values[:, 1:] if table.channels[:1] == ("0",) else table.values
+    if table.header or not words or not samples.shape[1] or len(table.words) > 1:
+        message = "must have a record on each line: its class, then its samples, and no header."
+        raise data_error(path, "invalid", message)
+    wrong = next((fault for fault in table.faults[-samples.shape[1] :] if fault), "")
+    if wrong:
+        raise data_error(path, "undecodable", f"a record {wrong}.")
+    labels, signals = [_class(word) for word in words], []
+    for number, line in enumerate(samples, start=1):
         there = np.flatnonzero(~np.isnan(line))
         if not len(there):
             raise data_error(path, "empty", f"line {number} has no sample.")
         signals.append(line[: there[-1] + 1])
     return labels, signals
+
+
+def _class(word: str) -> str:
+    """A class as the file writes it; numbers in their shortest form."""
+    try:
+        return f"{float(word):g}"
+    except ValueError:
+        return word
 
 
 def numbers(path: str) -> np.ndarray:
@@ -69,106 +135,117 @@ def numbers(path: str) -> np.ndarray:
         ValueError: It has a header, or a cell that is no number.
     """
     try:
-        table = _tables(path)
+        table = tables(path, TableOptions(header=False))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: there is no such file.") from error
-    if table.columns is not None:
-        raise data_error(path, "undecodable", f"must be numbers without a header. Received: {table.columns[:5]}.")
+    wrong = table.ragged or next((f"a column {fault}." for fault in table.faults if fault), "")
+    if wrong or set(table.words) - {"0"} or len(table.channels) == 0:
+        raise data_error(path, "undecodable", wrong or "must be numbers without a header.")
     return table.values
 
 
-def frame(path: str) -> Any:
-    """A table with a header as a pandas frame, its cells of any kind."""
-    if path.lower().endswith(".parquet"):
-        return _reader(path, "read_parquet", path)
-    separator = "\t" if path.lower().endswith(".tsv") else None
-    return _reader(path, "read_csv", path, sep=separator, engine="python", encoding="utf-8-sig")
-
-
-def timed(path: str, frame: Any) -> tuple[float | None, Any]:
-    """Rate that a column of times gives, `None` without one, and the columns of numbers but that one, as a frame."""
-    table = _framed(path, frame)
-    pandas: Any = need("pandas", path)
-    return table.rate, pandas.DataFrame(table.values, columns=list(table.columns or ()))
-
-
-def _parse(path: str) -> Table:
-    if path.lower().endswith(".parquet"):
-        return _framed(path, _reader(path, "read_parquet", path))
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline()
-    separator = next((mark for mark in "\t;," if mark in first), None)
-    cells = first.split(separator)
-    if not all(_is_number(cell) for cell in cells if cell.strip()) and any(cell.strip() for cell in cells):
-        return _framed(path, _reader(path, "read_csv", path, sep=separator or r"\s+", encoding="utf-8-sig"))
-    frame = _reader(path, "read_csv", path, sep=separator or r"\s+", header=None, encoding="utf-8-sig")
-    return Table(_numbers(path, frame), None)
+def _parse(path: str, options: TableOptions, without: tuple[str, ...] = ()) -> Table:
+    cells = _parquet(path) if path.lower().endswith(".parquet") else read(path, options)
+    how = marks(cells, options)
+    found = times.find(cells, how, options)
+    moments, doubt = None, found.doubt
+    try:
+        moments = times.moments(cells, found, how, options)
+    except DoubtError as error:
+        doubt = str(error)
+    count = cells.frame.shape[1]
+    written = cells.written() if how.decimal == "," else cells.frame
+    names = [cells.name(place) for place in range(count)]
+    apart = {place for place in range(count) if names[place] in without}
+    values, channels, units, faults, texts = [], [], [], [], []
+    for place in range(count):
+        series = written.iloc[:, place]
+        if place in apart:
+            texts.append(place)
+        elif place not in found.others and not _is_row_number(cells, place, first=place == 0):
+            one = column(cells, place, series, how, options)
+            if one.values is None and not one.fault:
+                if not _is_empty(cells, place):
+                    texts.append(place)
+                continue
+            if one.values is not None and np.isnan(one.values).all() and not (cells.names and cells.names[place]):
+                continue  # what lies behind a delimiter at the end of each line
+            values.append(np.full(len(cells.lines), np.nan) if one.values is None else one.values)
+            channels.append(names[place])
+            units.append(cells.units[place])
+            faults.append(one.fault or _unnamed(cells, place, one.values))
+    kept = sorted({*texts, *([0] if cells.names is None else [])})
+    as_text = cells.written(kept)
+    return Table(
+        path=path,
+        values=np.stack(values, axis=1) if values else np.zeros((len(cells.lines), 0)),
+        channels=tuple(channels),
+        units=tuple(units),
+        faults=tuple(faults),
+        lines=cells.lines,
+        header=cells.names is not None,
+        words={names[place]: as_text.iloc[:, index] for index, place in enumerate(kept)},
+        moments=moments,
+        doubt=doubt,
+        ragged=cells.ragged,
+    )
 
 
 _tables = cached(_parse, 8)
 
 
-def _reader(path: str, function: str, *args: Any, **options: Any) -> Any:
-    try:
-        return getattr(need("pandas", path), function)(*args, **options)
-    except ImportError:
-        raise
-    except Exception as error:  # what pandas raises depends on the parser
-        raise data_error(path, "undecodable", f"is no table that can be read: {error}.") from error
+def tables(path: str, options: TableOptions = _DEFAULT, without: Sequence[str] = ()) -> Table:
+    """A table; those of the last eight files are remembered.
+
+    Args:
+        path: The file.
+        options: What is said of it.
+        without: Columns that are no channels, such as classes, and are among the table's `words`.
+
+    Raises:
+        ValueError: It cannot be read, or in more than one way.
+    """
+    return _tables(path, options, tuple(without))
 
 
-def _framed(path: str, frame: Any) -> Table:
-    """The columns that hold numbers, on the regular grid that a column of times gives."""
-    times = next((name for name in frame.columns if str(name).strip().lower() in TIMES), None)
-    numeric = frame.drop(columns=[times] if times is not None else []).select_dtypes(["number", "bool"])
-    if not numeric.shape[1]:
-        raise data_error(path, "without values", f"has no column of numbers. Columns: {', '.join(map(str, frame))}.")
-    names = tuple(str(name).strip() for name in numeric.columns)
-    values = numeric.to_numpy(np.float64)
-    if times is None or len(values) < 2:
-        return Table(values, names)
-    rate, values = _on_grid(path, _seconds(path, frame[times]), values)
-    return Table(values, names, rate)
-
-
-def _seconds(path: str, column: Any) -> np.ndarray:
-    if column.dtype.kind in "fiu":
-        return column.to_numpy(np.float64)
+def _parquet(path: str) -> Cells:
     pandas: Any = need("pandas", path)
+    need("pyarrow", path)
     try:
-        moments = pandas.to_datetime(column)
-    except (ValueError, TypeError) as error:
-        raise data_error(path, "undecodable", f"its column {column.name!r} holds no times: {error}.") from error
-    return (moments - moments.iloc[0]).dt.total_seconds().to_numpy(np.float64)
+        frame = pandas.read_parquet(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # what pyarrow raises depends on where the file is damaged
+        raise data_error(path, "undecodable", f"is no table that can be read: {error}.") from error
+    if not isinstance(frame.index, pandas.RangeIndex):
+        frame = frame.reset_index(names=["" if name is None else name for name in frame.index.names])
+    names = tuple(str(name).strip() for name in frame.columns)
+    if not len(frame):
+        raise data_error(path, "empty", "has no line of samples. Leave it out, or record it again.")
+    frame.columns = range(len(names))
+    return Cells(path, frame, names, ("",) * len(names), np.arange(1, len(frame) + 1), text=None)
 
 
-def _on_grid(path: str, seconds: np.ndarray, values: np.ndarray) -> tuple[float, np.ndarray]:
-    """Rate, and the values where they belong at that rate: samples that were left out are NaN."""
-    steps = np.diff(seconds)
-    step = float(np.median(steps))
-    if not np.isfinite(seconds).all() or step <= 0 or (steps <= 0).any():
-        raise data_error(path, "without a rate", "its times do not rise from line to line.")
-    places = (seconds - seconds[0]) / step
-    if np.abs(np.diff(places) - 1).max() < 0.5:  # rounded times, none left out
-        return (len(seconds) - 1) / float(seconds[-1] - seconds[0]), values
-    nearest = np.rint(places).astype(np.int64)
-    if np.abs(places - nearest).max() > 0.25 or (np.diff(nearest) < 1).any() or nearest[-1] > 100 * len(nearest):
-        raise data_error(path, "without a rate", "its lines are not taken at a regular rate. Resample it first.")
-    grid = np.full((int(nearest[-1]) + 1, values.shape[1]), np.nan)
-    grid[nearest] = values
-    return 1 / step, grid
-
-
-def _numbers(path: str, frame: Any) -> np.ndarray:
-    try:
-        return frame.to_numpy(np.float64)
-    except (ValueError, TypeError) as error:
-        raise data_error(path, "undecodable", f"has a cell that is no number: {error}.") from error
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
+def _is_row_number(cells: Cells, place: int, *, first: bool) -> bool:
+    """Whether a column counts the lines, as pandas' index does."""
+    if cells.names is None:
         return False
-    return True
+    name, series = cells.names[place], cells.frame.iloc[:, place]
+    if not (first and name.lower() in _ROW_NAMES) and not re.fullmatch(r"Unnamed: \d+", name):
+        return False
+    if series.dtype.kind not in "iu":
+        return False
+    values = series.to_numpy(np.int64)
+    return bool((np.diff(values) == 1).all())
+
+
+def _is_empty(cells: Cells, place: int) -> bool:
+    return not (cells.names and cells.names[place]) and bool(cells.frame.iloc[:, place].isna().all())
+
+
+def _unnamed(cells: Cells, place: int, values: np.ndarray | None) -> str:
+    """What is wrong with a first column without a name that may say when the lines were taken."""
+    if cells.names is None or place or cells.names[0] or values is None or len(values) < 2:
+        return ""
+    rises = bool((np.diff(values) > 0).all())
+    return "has no name, rises, and may be time: name it, or say `time_columns` (0)" if rises else ""

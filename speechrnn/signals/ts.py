@@ -1,11 +1,18 @@
-"""UEA's and UCR's `.ts`: cases of several dimensions, of one length or many, with a class at the end of each line."""
+"""UEA's and UCR's `.ts`: cases of several dimensions, of one length or many, with a class at the end of each line.
+
+Read here and not by aeon's `load_from_ts_file`: aeon 1.6 holds pandas below 3.1 and numpy below 2.4 and brings numba,
+for the sake of one function, and it takes every byte of a class as Latin-1.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from speechrnn.faults import data_error
+from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, of_array, pick
+
+_TIMES = "has times beside its values. Resample it to a regular rate."
 
 
 @dataclass(frozen=True)
@@ -18,46 +25,81 @@ class Cases:
     """Class of each."""
 
 
-def record(path: str, row: int | str | None = None) -> Record:
+def record(path: str, row: int | str | None = None, options: TableOptions | None = None) -> Record:
     """One case of a file."""
-    found = cases(path).signals
+    found = cases(path, options.encoding if options else None).signals
     return of_array(path, found[pick(path, row, [str(i) for i in range(len(found))])], None)
 
 
-def _parse(path: str) -> Cases:
+def _parse(path: str, encoding: str | None = None) -> Cases:
     signals: list[np.ndarray] = []
     labels: list[str | None] = []
-    labelled, data = True, False
-    with open(path, encoding="latin-1") as file:  # descriptions are written in whatever their authors used
-        for number, text in enumerate(file, start=1):
-            line = text.strip()
-            if not line or line.startswith(("#", "%")):
-                continue
-            if not data:
-                key, _, value = line.lower().partition(" ")
-                labelled = value.strip().startswith("true") if key == "@classlabel" else labelled
-                if key == "@timestamps" and value.strip() == "true":
-                    raise data_error(path, "undecodable", "has times beside its values. Resample it to a regular rate.")
-                data = key == "@data"
-                continue
-            try:
-                signal, label = _case(line, labelled)
-            except ValueError as error:
-                raise data_error(path, "undecodable", f"line {number} is no case: {error}.") from error
-            signals.append(signal)
-            labels.append(label)
+    labelled, data, classes, dimensions = True, False, None, None
+    with open(path, "rb") as file:
+        lines = file.read().removeprefix(b"\xef\xbb\xbf").splitlines()
+    for number, raw in enumerate(lines, start=1):
+        if not raw.strip() or raw.lstrip().startswith((b"#", b"%")):
+            continue  # descriptions are written in whatever their authors used
+        line = _text(path, number, raw, encoding).strip()
+        if not data:
+            key, _, value = line.partition(" ")
+            key, words = key.lower(), value.split()
+            said = bool(words) and words[0].lower() == "true"
+            if key in ("@classlabel", "@targetlabel"):
+                labelled, classes = said, words[1:] if said and key == "@classlabel" else None
+            elif key == "@timestamps" and said:
+                raise data_error(path, "undecodable", _TIMES)
+            data = key == "@data"
+            continue
+        try:
+            signal, label = _case(line, labelled)
+        except ValueError as error:
+            raise data_error(path, "undecodable", f"line {number} is no case: {error}.") from error
+        dimensions = dimensions or signal.shape[1]
+        if signal.shape[1] != dimensions:
+            message = f"line {number} has {signal.shape[1]} dimensions, the lines before it have {dimensions}."
+            raise data_error(path, "undecodable", message)
+        if classes and label is not None and not _among(label, classes):
+            message = f"line {number} has the class {label!r}, which `@classLabel` does not list: {', '.join(classes)}."
+            raise data_error(path, "undecodable", message)
+        signals.append(signal)
+        labels.append(label)
     if not signals:
         raise data_error(path, "empty", "has no case after `@data`.")
     return Cases(tuple(signals), tuple(labels))
 
 
+def _text(path: str, number: int, raw: bytes, encoding: str | None) -> str:
+    try:
+        return raw.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        message = (
+            f"line {number} is not {encoding or 'UTF-8'} ({error.reason}). Save it as UTF-8, or say its `encoding`."
+        )
+        raise data_error(path, "undecodable", message) from error
+
+
+def _among(label: str, classes: list[str]) -> bool:
+    """Whether a class is listed, as text or as a number: archives write 1 and 1.0."""
+    if label in classes:
+        return True
+    try:
+        return float(label) in {float(name) for name in classes}
+    except ValueError:
+        return False
+
+
 def _case(line: str, labelled: bool) -> tuple[np.ndarray, str | None]:
+    if line.startswith("("):
+        raise ValueError(f"it {_TIMES.rstrip('.')}")
     *parts, last = line.split(":")
     if not labelled:
         parts.append(last)
+    elif not last.strip():
+        raise ValueError("it has no class")
     if not parts:
         raise ValueError("it has no dimension")
-    rows = [np.array(part.replace("?", "nan").split(","), np.float32) for part in parts]
+    rows = [np.array(part.replace("?", "nan").split(","), np.float64).astype(np.float32) for part in parts]
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         raise ValueError(f"its dimensions have different lengths, {lengths}")

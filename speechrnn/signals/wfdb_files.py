@@ -1,13 +1,24 @@
 """WFDB (PhysioNet): a `.hea` header, its signals in any format, and annotations."""
 
+import datetime as dt
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error
+from speechrnn.faults import data_error, of_file
+from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, need
+
+_BYTES = {
+    "8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3,
+}  # fmt: skip
+"""Bytes of a sample by format (WFDB, signal(5)); what FLAC compresses has no fixed number."""
+_COMPRESSED = ("508", "516", "524")
+_DIFFERENCES = "8"
+"""The format that stores first differences, so that a value needs all those before it."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +33,31 @@ class Annotations:
     """Text that belongs to each, such as the rhythm `(AFIB` of a `+`; most are empty."""
 
 
-def record(path: str, row: int | str | None = None) -> Record:
+def record(path: str, row: int | str | None = None, options: TableOptions | None = None) -> Record:
     """The record of a header; `row` has no meaning here."""
     stem = _stem(path)
-    header = _header(stem)
+    header, counted = _header(stem)
     frames = header.sig_len
     per_frame = [int(n) for n in header.samps_per_frame or [1] * header.n_sig]
+    # wfdb adds differences up from wherever it begins, and reads parts only where the header says the length.
+    parts = [header] if header.file_name else [part for part in header.segments or () if part is not None]
+    whole = counted or any(_DIFFERENCES in (part.fmt or ()) for part in parts)
     return Record(
         path=path,
         channels=tuple(name or str(i) for i, name in enumerate(header.sig_name)),
         units=tuple(unit or "" for unit in header.units),
         rates=tuple(float(header.fs) * n for n in per_frame),
         sizes=tuple(frames * n for n in per_frame),
-        load=lambda channel, start, stop: _load(stem, path, per_frame[channel], channel, start, stop),
+        load=lambda channel, start, stop: _load(stem, path, per_frame[channel], channel, start, stop, whole),
+        start=_start(header),
     )
+
+
+def _start(header: Any) -> dt.datetime | None:
+    """When the record begins, if its header says a date."""
+    if isinstance(header.base_date, dt.date) and isinstance(header.base_time, dt.time):
+        return dt.datetime.combine(header.base_date, header.base_time)
+    return None
 
 
 def annotations(path: str | os.PathLike[str], *, extension: str = "atr") -> Annotations:
@@ -49,17 +71,19 @@ def annotations(path: str | os.PathLike[str], *, extension: str = "atr") -> Anno
         FileNotFoundError: There is no such file.
         ValueError: It cannot be decoded.
     """
-    wfdb = need("wfdb", os.fspath(path))
     stem = _stem(os.fspath(path))
-    if not os.path.isfile(f"{stem}.{extension}"):
-        raise FileNotFoundError(f"{stem}.{extension}: is missing. Copy it beside the record's header.")
-    try:
-        # Not symbols: wfdb's own way to them warns, and warnings cannot be silenced in one thread alone.
-        found = wfdb.rdann(stem, extension, return_label_elements=["label_store"])
-        table = wfdb.io.annotation.ann_label_table
-        symbols = dict(zip(table["label_store"], table["symbol"], strict=True))
-    except Exception as error:  # wfdb lets through whatever goes wrong inside it
-        raise data_error(f"{stem}.{extension}", "undecodable", f"holds no annotations: {error}.") from error
+    marks = f"{stem}.{extension}"
+    if not os.path.isfile(marks):
+        raise FileNotFoundError(f"{marks}: is missing. Copy it beside the record's header.")
+    with of_file(marks, extra="signals"):
+        wfdb = need("wfdb", marks)
+        try:
+            # Not symbols: wfdb's own way to them warns, and warnings cannot be silenced in one thread alone.
+            found = wfdb.rdann(stem, extension, return_label_elements=["label_store"])
+            table = wfdb.io.annotation.ann_label_table
+            symbols = dict(zip(table["label_store"], table["symbol"], strict=True))
+        except Exception as error:  # wfdb lets through whatever goes wrong inside it
+            raise data_error(marks, "undecodable", f"holds no annotations: {error}.") from error
     notes = tuple(note.strip("\0").strip() for note in found.aux_note or [""] * len(found.sample))
     return Annotations(
         np.asarray(found.sample, np.int64), tuple(symbols.get(int(label), " ") for label in found.label_store), notes
@@ -70,7 +94,8 @@ def _stem(path: str) -> str:
     return path.removesuffix(".hea").removesuffix(".HEA")
 
 
-def _parse_header(path: str) -> Any:
+def _parse_header(path: str) -> tuple[Any, bool]:
+    """The header, and whether its length had to be counted."""
     wfdb = need("wfdb", path)
     stem = _stem(path)
     try:
@@ -78,41 +103,73 @@ def _parse_header(path: str) -> Any:
         if isinstance(header, wfdb.MultiRecord):  # names and gains stand in the headers of its segments
             whole = wfdb.rdrecord(stem, sampfrom=0, sampto=1)
             header.sig_name, header.units, header.samps_per_frame = whole.sig_name, whole.units, None
-            header.file_name = None
+            header.file_name = header.fmt = None
     except OSError as error:
         raise FileNotFoundError(f"{path}: names a segment that is missing: {error}.") from error
+    except MemoryError:
+        raise
     except Exception as error:  # wfdb lets through whatever goes wrong inside it
         raise data_error(path, "undecodable", f"is no WFDB header: {error}.") from error
     if not header.n_sig:
         raise data_error(path, "empty", "lists no signal. Give the header of a record with signals.")
-    folder = os.path.dirname(stem)
-    for name in dict.fromkeys(header.file_name or ()):
+    described = len(header.sig_name or ())
+    if described != header.n_sig:
+        message = f"promises {header.n_sig} signals and describes {described}. Copy or download it again."
+        raise data_error(path, "truncated", message)
+    if header.file_name is None:
+        return header, False
+    counted = header.sig_len is None
+    lengths = list(_lengths(path, header))
+    if counted:  # a header may leave it to the size of the signal
+        header.sig_len = min(lengths) if lengths else wfdb.rdrecord(stem).sig_len
+    elif lengths and min(lengths) < header.sig_len:
+        message = (
+            f"should have {header.sig_len:,} samples, its signal is damaged or cut off: {min(lengths):,} are there."
+        )
+        raise data_error(path, "truncated", f"{message} Copy or download it again.")
+    return header, counted
+
+
+def _lengths(path: str, header: Any) -> Iterator[int]:
+    """Samples of a channel at the header's rate that each file of signals holds, where its format says how many."""
+    folder = os.path.dirname(path)
+    for name in dict.fromkeys(header.file_name):
+        own = [i for i, other in enumerate(header.file_name) if other == name]
         if not os.path.isfile(os.path.join(folder, name)):
             raise FileNotFoundError(f"{path}: its signal {name} is missing. Copy it beside the header.")
-    if header.sig_len is None:  # a header may leave it to the size of the signal
-        header.sig_len = wfdb.rdrecord(stem).sig_len
-    return header
+        form = header.fmt[own[0]]
+        if form not in _BYTES and form not in _COMPRESSED:
+            known = ", ".join((*_BYTES, *_COMPRESSED))
+            raise data_error(path, "undecodable", f"{name} is in the format {form!r}. WFDB has {known}.")
+        counts = [int(n) for n in header.samps_per_frame]
+        if min(counts) < 1:
+            raise data_error(path, "undecodable", f"has {min(counts)} samples of a channel in a frame.")
+        if form in _BYTES:
+            size = os.path.getsize(os.path.join(folder, name)) - (header.byte_offset[own[0]] or 0)
+            yield max(0, int(size / _BYTES[form] + 1e-6)) // sum(counts[i] for i in own)
 
 
 _headers = cached(_parse_header, 256)
 
 
-def _header(stem: str) -> Any:
+def _header(stem: str) -> tuple[Any, bool]:
     path = f"{stem}.hea"
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: there is no such header. A WFDB record needs its .hea beside its signal.")
     return _headers(path)
 
 
-def _load(stem: str, path: str, per_frame: int, channel: int, start: int, stop: int) -> np.ndarray:
+def _load(stem: str, path: str, per_frame: int, channel: int, start: int, stop: int, whole: bool) -> np.ndarray:
     wfdb = need("wfdb", path)
-    first, last = start // per_frame, -(-stop // per_frame)
+    first, last = (0, None) if whole else (start // per_frame, -(-stop // per_frame))
     try:
         found = wfdb.rdrecord(
             stem, sampfrom=first, sampto=last, channels=[channel], smooth_frames=per_frame == 1, return_res=32
         )
     except OSError as error:
         raise FileNotFoundError(f"{path}: its signal cannot be read: {error}.") from error
+    except MemoryError:
+        raise
     except Exception as error:  # wfdb lets through whatever goes wrong inside it
         raise data_error(
             path, "truncated", f"its signal is damaged or cut off: {error}. Copy or download it again."

@@ -58,7 +58,12 @@ def prepare(
     if not names:
         raise ValueError(f"{root}: has no file called Z001.txt or the like. Give the folder of the five sets.")
     drafts = [
-        Draft(path, label=_label(letter, classes), id=path.stem.upper(), extra={"rate": RATE, "set": letter})
+        Draft(
+            path,
+            label=_label(letter, classes),
+            id=path.stem.upper(),
+            extra={"rate": RATE, "set": letter, "table": {"header": False}},
+        )
         for path, letter in names.items()
     ]
     return build(

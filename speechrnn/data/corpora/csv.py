@@ -2,18 +2,21 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, find_tables
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, data_error, suggestion
+from speechrnn.faults import Faults, data_error, of_file, suggestion
 from speechrnn.files import refuse_existing
-from speechrnn.signals import tables
+from speechrnn.signals import TableOptions, tables
+
+_NO_CLASS = ("", "nan", "NaN", "None", "<NA>")
 
 
 def prepare(
@@ -30,6 +33,7 @@ def prepare(
     rate: float | None = None,
     channels: Sequence[str] = (),
     chunk: float | None = None,
+    table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`, and a .npz of each record they point to.
@@ -49,6 +53,7 @@ def prepare(
         rate: Samples per second; read from a column of times if it is not given.
         channels: Columns to read; every other column of numbers by default.
         chunk: Cut records into pieces of so many seconds, where stretches are labelled.
+        table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the number of pieces done since the last call.
 
     Returns:
@@ -58,10 +63,11 @@ def prepare(
         raise ValueError(f"`chunk` must be positive. Received: {chunk}.")
     refuse_existing(Path(out, "train.jsonl"), overwrite=overwrite)
     found = Faults() if faults is None else faults
+    options = TableOptions.of(table)
     records: list[_Labelled] = []
     for path in find_tables(folder):
         try:
-            for record in _records(path, label_column, group, rate, channels):
+            for record in _records(path, label_column, group, rate, channels, options):
                 there = Path(out, "records", f"{record.name}.npz")
                 signals.write(there, record.signal, record.rate, channels=record.channels, overwrite=overwrite)
                 records.append(_Labelled(there, _runs(record.labels), len(record.labels), record.rate, record.subject))
@@ -90,40 +96,70 @@ class _Record:
 
 
 def _records(
-    path: Path, label_column: str, group: str | None, rate: float | None, channels: Sequence[str]
+    path: Path, label_column: str, group: str | None, rate: float | None, channels: Sequence[str], options: TableOptions
 ) -> Iterator[_Record]:
-    frame = tables.frame(str(path))
-    names = [str(name) for name in frame.columns]
-    apart = [label_column, *([group] if group else [])]
+    apart = (label_column, *((group,) if group else ()))
+    with of_file(path, extra="signals"):
+        table = tables.tables(str(path), options, apart)
+    names = [*table.channels, *table.words]
     for column in (*apart, *channels):
-        if column not in names:
+        if column not in names or not table.header:
             message = f"has no column `{column}`.{suggestion(column, names)} Columns: {', '.join(names)}."
             raise data_error(path, "lacking the column", message)
-    subjects = frame[group].astype(str).to_numpy() if group else np.full(len(frame), "")
-    cuts = [0, *(np.flatnonzero(subjects[1:] != subjects[:-1]) + 1).tolist(), len(frame)]
+    if table.ragged:
+        raise data_error(path, "undecodable", table.ragged)
+    chosen = [table.channels.index(name) for name in channels] or list(range(len(table.channels)))
+    if not chosen:
+        raise data_error(path, "without values", f"has no column of numbers. Columns: {', '.join(names)}.")
+    for index in chosen:
+        if table.faults[index]:
+            raise data_error(path, "undecodable", f"column `{table.channels[index]}` {table.faults[index]}.")
+    classes = [None if word in _NO_CLASS else word for word in map(_word, table.words[label_column])]
+    subjects = np.array([_word(word) for word in table.words[group]] if group else [""] * len(classes))
+    cuts = [0, *(np.flatnonzero(subjects[1:] != subjects[:-1]) + 1).tolist(), len(classes)]
     for number, (start, stop) in enumerate(itertools.pairwise(cuts), start=1):
-        part = frame.iloc[start:stop]
-        column = part[label_column]
-        labels = [None if empty else str(label) for label, empty in zip(column, column.isna(), strict=True)]
-        if not any(label is not None for label in labels):
+        if not any(classes[start:stop]):
+            first, last = table.lines[start], table.lines[stop - 1]
+            message = f"its column `{label_column}` is empty in lines {first} to {last}."
+            raise data_error(path, "without labels", message)
+        own, values, doubt, labels = _on_grid(table.part(start, stop), classes[start:stop])
+        found = rate or own
+        if found is None:
+            advice = "Give `rate` (--rate)."
             raise data_error(
-                path, "without labels", f"its column `{label_column}` is empty in lines {start} to {stop}."
+                path, "without a rate", f"{doubt} Or give `rate`." if doubt else f"has no column of times. {advice}"
             )
-        found, signal = tables.timed(str(path), part.drop(columns=apart))
-        own = rate or found
-        if own is None:
-            raise data_error(path, "without a rate", "has no column of times. Give `rate` (--rate).")
-        if len(signal) != len(part):
-            raise data_error(path, "with gaps", "leaves samples out, so its lines and classes do not fit together.")
-        signal = signal[list(channels)] if channels else signal
         yield _Record(
             name=path.stem if len(cuts) == 2 else f"{path.stem}-{number}",
-            signal=signal.to_numpy(np.float32),
-            channels=list(signal.columns),
-            rate=own,
+            signal=values[:, chosen].astype(np.float32),
+            channels=[table.channels[index] for index in chosen],
+            rate=found,
             labels=labels,
-            subject=subjects[start] if group else None,
+            subject=str(subjects[start]) if group else None,
         )
+
+
+def _word(cell: object) -> str:
+    return str(cell).strip()
+
+
+def _on_grid(part: tables.Table, classes: list[str | None]) -> tuple[float | None, np.ndarray, str, list[str | None]]:
+    """Rate, values and classes where they belong in time; lines that were left out have the class of their neighbours.
+
+    A line that is missing between two of one class has that class, and none between two of different ones.
+    """
+    rate, values, doubt, _ = tables.on_grid(part)
+    if rate is None or len(values) == len(classes):
+        falling = (
+            rate is not None and part.moments is not None and part.moments.nanoseconds[0] > part.moments.nanoseconds[-1]
+        )
+        return rate, values, doubt, classes[::-1] if falling else classes
+    grid = part.grid()
+    labels: list[str | None] = [None] * len(values)
+    places = sorted(zip(grid.places.tolist() if grid else [], classes, strict=True))
+    for (place, label), (after, following) in itertools.pairwise([*places, (len(values), None)]):
+        labels[place:after] = [label] + [label if label == following else None] * (after - place - 1)
+    return rate, values, doubt, labels
 
 
 @dataclass(frozen=True)

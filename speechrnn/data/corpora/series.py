@@ -9,6 +9,7 @@ from speechrnn import signals
 from speechrnn.data.building import Draft, build, find_tables
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
+from speechrnn.signals import TableOptions
 
 
 def prepare(
@@ -21,6 +22,7 @@ def prepare(
     test_fraction: float = 0.0,
     rate: float | None = None,
     channels: Sequence[str] = (),
+    table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`: of each table the parts in this order.
@@ -36,6 +38,7 @@ def prepare(
         test_fraction: Last part of each table, which becomes `test.jsonl`.
         rate: Samples per second; read from a column of times if it is not given.
         channels: Columns to forecast; every column of numbers by default.
+        table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the number of parts done since the last call.
 
     Returns:
@@ -49,11 +52,13 @@ def prepare(
     found = Faults() if faults is None else faults
     extra: dict[str, Any] = {} if rate is None else {"rate": rate}
     extra |= {"channels": list(channels)} if channels else {}
+    options = TableOptions.of(table).to_dict()
+    extra |= {"table": options} if options else {}
     shares = {"train": 1 - valid_fraction - test_fraction, "valid": valid_fraction, "test": test_fraction}
     splits: dict[str, list[Draft]] = {split: [] for split, share in shares.items() if share}
     for path in find_tables(folder):
         try:
-            info = signals.probe(path, rate=rate, channels=list(channels) or None)
+            info = signals.probe(path, rate=rate, channels=list(channels) or None, table=table)
         except (OSError, ValueError) as error:
             found.add_error(str(path), error)
             continue

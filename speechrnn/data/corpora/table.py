@@ -95,7 +95,8 @@ def prepare(
     if faults is None:
         found.raise_first()
     if not splits:
-        raise ValueError(f"{file}: has no row that can be used.")
+        first = next((f" First: {fault.message}" for fault in found), "")
+        raise ValueError(f"{file}: has no row that can be used.{first}")
     return build(
         splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
     )

@@ -1,0 +1,429 @@
+"""Cells that say when: dates in the ways people write them, times of day, numbers since some moment.
+
+What can be read in one way is read; day and month, two-digit years and units of numbers that are not clear are refused
+with the option that decides.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from speechrnn.signals.cells import MISSING
+from speechrnn.signals.options import UNITS, TableOptions, zone
+from speechrnn.signals.record import need
+
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_DAY, _SECOND = 86400 * 10**9, 10**9
+_WEEKDAY = r"(?:[A-Za-z]{3,9},? +(?=\d))?"
+_DATE = re.compile(
+    rf"{_WEEKDAY}(?:(?P<a>\d{{1,4}})(?P<mark>[-/.])(?P<b>\d{{1,2}})(?P=mark)(?P<c>\d{{1,4}})"
+    r"|(?P<day>\d{1,2})[-/. ](?P<month>[A-Za-z]{3,9})[-/., ]+(?P<year>\d{4})"
+    r"|(?P<month2>[A-Za-z]{3,9})[-/. ]+(?P<day2>\d{1,2}),?[-/ ]+(?P<year2>\d{4})"
+    r"|(?P<year3>\d{4})[-/ ](?P<month3>[A-Za-z]{3,9})[-/ ](?P<day3>\d{1,2})"
+    r"|(?P<compact>(?:19|20)\d{6}))"
+)
+_CLOCK = re.compile(
+    r"(?:(?P<days>\d+) ?d(?:ays?)?,? *)?(?P<hour>\d{1,4})(?P<mark>[:.h])(?P<minute>\d{2})"
+    r"(?:(?P=mark)(?P<second>\d{2})(?:[.,:](?P<fraction>\d{1,9}))?|:(?P<second2>\d{2})|[.,](?P<tenths>\d{1,9}))?"
+    r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
+    r"|(?P<compact>\d{6}|\d{4})"
+)
+_ZONE = re.compile(r" ?(Z|z|UTC|GMT)| ?([+-])(\d{2})(?::?(\d{2}))?")
+_ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)?"
+_OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
+EPOCHS = {"s": (9e8, 4e9), "ms": (9e11, 4e12), "us": (9e14, 4e15), "ns": (9e17, 4e18)}
+"""Numbers that are moments between 1998 and 2096, by unit."""
+
+
+class DoubtError(ValueError):
+    """Times cannot be read, or in more than one way."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """When the lines of a table were taken."""
+
+    nanoseconds: np.ndarray
+    """int64 `(lines,)`; since 1970 in UTC where the zone is known, of the clock on the wall where it is not."""
+    dated: bool
+    """Whether the dates are known; otherwise only the time between lines is."""
+    zone: dt.tzinfo | None = None
+    """Zone in which to write dates, where it is known."""
+
+    def __getitem__(self, part: slice) -> "Moments":
+        return Moments(self.nanoseconds[part], self.dated, self.zone)
+
+    def at(self, line: int) -> dt.datetime | None:
+        """The moment of a line, where dates are known."""
+        if not self.dated:
+            return None
+        moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=int(self.nanoseconds[line]) // 1000)
+        return moment.astimezone(self.zone) if self.zone else moment.replace(tzinfo=None)
+
+
+def shape(cell: str) -> str:
+    """What a cell may say: "full" (date and time of day), "date", "clock", "either" of them, "number", or ""."""
+    cell = cell.strip()
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", cell):
+        return "number"
+    found = _DATE.match(cell)
+    dotted = re.fullmatch(r"(\d\d?)\.(\d\d)\.(\d\d)", cell)
+    if dotted:  # 18.00.00 is a time of day, 31.12.24 a date, and 10.11.12 may be either
+        one, two, three = map(int, dotted.groups())
+        clock, date = one < 24 and two < 60 and three < 60, 1 <= one <= 31 and 1 <= two <= 12
+        return "either" if clock and date else "clock" if clock else "date" if date else ""
+    if found:
+        rest = cell[found.end() :].lstrip("T ,_")
+        if not rest or _ZONE.fullmatch(rest):
+            return "date"
+        return "full" if _clock_and_zone(rest) else ""
+    return "clock" if _clock_and_zone(cell) else ""
+
+
+def from_text(
+    cells: Any, options: TableOptions, lines: Sequence[int], what: str, *, clock: Any = None, dated: bool = True
+) -> Moments:
+    """Moments of dates in text, or of dates in one column and times of day in another.
+
+    Args:
+        cells: pandas series of text, without missing ones.
+        options: What is said of the table.
+        lines: Line of the file of each, for errors.
+        what: Name of the column, for errors.
+        clock: The times of day, if they stand in a column of their own.
+        dated: Whether the cells may be dates; otherwise they are times of day.
+
+    Raises:
+        DoubtError: A cell says no moment, or several are possible.
+    """
+    text = cells.astype("str").str.strip()
+    if clock is not None:
+        text = text + " " + clock.astype("str").str.strip()
+    if options.date_format is not None:
+        return _by_format(text, options, lines, what)
+    if text.str.fullmatch(_ISO).all() or text.str.fullmatch(_ISO + _OFFSET).all():
+        return _iso(text, options, lines, what)
+    return _parsed(text.tolist(), options, lines, what, dated=dated)
+
+
+def from_numbers(values: np.ndarray, options: TableOptions, what: str, unit: str | None, *, dates: bool) -> Moments:
+    """Moments of numbers in a column of times.
+
+    Args:
+        values: int64 or float64 `(lines,)`, all finite.
+        options: What is said of the table.
+        what: Name of the column, for errors.
+        unit: Their unit, where the name of the column says it.
+        dates: Whether that name promises dates.
+
+    Raises:
+        DoubtError: The unit is not known.
+    """
+    unit = options.time_unit or unit
+    low, high = float(values.min()), float(values.max())
+    steps = np.diff(values)
+    step = float(np.median(np.abs(steps))) if len(steps) else 1.0
+    if unit is None and (compact := _compact(values, days=dates)) is not None:
+        return Moments(compact, dated=True)
+    epochs = [name for name, (least, most) in EPOCHS.items() if least <= low <= high <= most]
+    if unit is None and epochs and (epochs[0] != "s" or step <= 1 or 86400 % step == 0 or step % 86400 == 0):
+        unit = epochs[0]
+    if unit is None and (dates or not 0 < step < 1):
+        message = f"its column {what!r} holds numbers such as {values[0]:.12g} and does not say their unit."
+        raise DoubtError(f"{message} Say `time_unit`: {', '.join(UNITS)}.")
+    unit = unit or "s"
+    if values.dtype.kind in "iu" and unit in ("s", "ms", "us", "ns"):
+        whole = values.astype(np.int64)
+        dated = unit in epochs
+        return Moments((whole if dated else whole - whole[0]) * round(UNITS[unit] * 1e9), dated, _utc(dated, options))
+    if unit in epochs:
+        whole = np.floor(values)
+        scale = round(UNITS[unit] * 1e9)
+        found = whole.astype(np.int64) * scale + np.rint((values - whole) * scale).astype(np.int64)
+        return Moments(found, True, _utc(True, options))
+    relative = (values.astype(np.float64) - float(values[0])) * (UNITS[unit] * 1e9)
+    if not np.abs(relative).max() < 9e18:
+        raise DoubtError(f"its column {what!r} holds numbers that are no times, from {low:g} to {high:g}.")
+    return Moments(np.rint(relative).astype(np.int64), dated=False)
+
+
+def _utc(dated: bool, options: TableOptions) -> dt.tzinfo | None:
+    if not dated:
+        return None
+    return zone(options.time_zone) if options.time_zone else dt.UTC
+
+
+def _compact(values: np.ndarray, *, days: bool) -> np.ndarray | None:
+    """Moments of whole numbers such as 202401312359, or `days` such as 20240131; `None` if they are none."""
+    if not (values == np.floor(values)).all():
+        return None
+    for size, scale in ((8, 1), (10, 100), (12, 10_000), (14, 1_000_000))[0 if days else 1 :]:
+        if not (10 ** (size - 1) <= values.min() and values.max() < 10**size):
+            continue
+        whole = values.astype(np.int64)
+        day, rest = whole // scale, whole % scale * (1_000_000 // scale)
+        found = _days(day // 10_000, day // 100 % 100, day % 100)
+        hour, minute, second = rest // 10_000, rest // 100 % 100, rest % 100
+        years = (day // 10_000 >= 1900) & (day // 10_000 < 2100)
+        if found is None or not years.all() or hour.max() > 24 or max(minute.max(), second.max()) > 59:
+            return None
+        return found * _DAY + (hour * 3600 + minute * 60 + second) * _SECOND
+    return None
+
+
+def _days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray | None:
+    """Days since 1970, int64; `None` if any is no date."""
+    if ((month < 1) | (month > 12) | (day < 1) | (day > 31) | (year < 1) | (year > 2261)).any():
+        return None
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    found = months.astype("datetime64[D]") + (day - 1)
+    return found.astype(np.int64) if (found.astype("datetime64[M]") == months).all() else None
+
+
+def _by_format(text: Any, options: TableOptions, lines: Sequence[int], what: str) -> Moments:
+    pandas: Any = need("pandas", what)
+    aware = "%z" in str(options.date_format)
+    try:
+        found = pandas.to_datetime(text, format=options.date_format, errors="coerce", utc=aware)
+    except ValueError as error:
+        raise DoubtError(f"`date_format` {options.date_format!r} cannot be used: {error}.") from error
+    if found.isna().any():
+        place = int(np.argmax(found.isna().to_numpy()))
+        told = f"{text.iloc[place]!r} in line {lines[place]:,}, which is not of `date_format`"
+        raise DoubtError(f"its column {what!r} holds {told} {options.date_format!r}.")
+    if not any(code in str(options.date_format) for code in ("%Y", "%y", "%c", "%x", "%G")):
+        return Moments(_over_midnight(_nanoseconds(found) % _DAY), dated=False)
+    return _located(_nanoseconds(found), dt.UTC if aware else None, options, what)
+
+
+def _nanoseconds(moments: Any) -> np.ndarray:
+    """int64 of a series of moments, in UTC if they have a zone."""
+    moments = moments.dt.tz_convert("UTC").dt.tz_localize(None) if moments.dt.tz is not None else moments
+    return moments.to_numpy("datetime64[ns]").astype(np.int64)
+
+
+def _iso(text: Any, options: TableOptions, lines: Sequence[int], what: str) -> Moments:
+    pandas: Any = need("pandas", what)
+    aware = bool(re.search(rf"\d{_OFFSET}$", text.iloc[0])) and len(text.iloc[0]) > 10
+    found = pandas.to_datetime(text.str.replace(",", ".", regex=False), format="ISO8601", errors="coerce", utc=aware)
+    if found.isna().any():
+        place = int(np.argmax(found.isna().to_numpy()))
+        raise DoubtError(f"its column {what!r} holds {text.iloc[place]!r} in line {lines[place]:,}, which is no date.")
+    return _located(_nanoseconds(found), _offset(text.iloc[-1]) if aware else None, options, what)
+
+
+def _offset(cell: str) -> dt.tzinfo:
+    """The zone at the end of a cell."""
+    found = re.search(r"(Z|z|UTC|GMT)$|([+-])(\d{2}):?(\d{2})?$", cell.strip())
+    if found is None or found[1]:
+        return dt.UTC
+    sign = -1 if found[2] == "-" else 1
+    return dt.timezone(sign * dt.timedelta(hours=int(found[3]), minutes=int(found[4] or 0)))
+
+
+def _located(nanoseconds: np.ndarray, own: dt.tzinfo | None, options: TableOptions, what: str) -> Moments:
+    """Moments in the zone that they say, or else in the one that the options say."""
+    given = zone(options.time_zone) if options.time_zone else None
+    if own is not None:
+        return Moments(nanoseconds, True, given or own)
+    if given is None:
+        return Moments(nanoseconds, True)
+    pandas: Any = need("pandas", what)
+    local = pandas.Series(nanoseconds.astype("datetime64[ns]"))
+    try:
+        return Moments(_nanoseconds(local.dt.tz_localize(given, ambiguous="infer", nonexistent="raise")), True, given)
+    except ValueError as error:  # what pandas raises for hours that are there twice or not at all is one
+        raise DoubtError(f"its column {what!r} holds times that {options.time_zone} does not have: {error}.") from error
+
+
+def _clock_and_zone(text: str) -> tuple[re.Match[str], str] | None:
+    found = _CLOCK.match(text)
+    if not found:
+        return None
+    rest = text[found.end() :]
+    return (found, rest) if not rest or _ZONE.fullmatch(rest) else None
+
+
+def _parsed(cells: list[str], options: TableOptions, lines: Sequence[int], what: str, *, dated: bool) -> Moments:
+    """Moments of dates that are not ISO's, or of times of day alone."""
+    dates = np.zeros((len(cells), 3), np.int64)
+    named = np.zeros(len(cells), bool)  # year, month and day are known from how they are written
+    clocks, offsets = np.zeros(len(cells), np.int64), np.zeros(len(cells), np.int64)
+    widths, marks, zones, kinds = set(), set(), 0, set()
+    for place, cell in enumerate(cells):
+        date = _DATE.match(cell) if dated else None
+        rest = cell[date.end() :].lstrip("T ,_") if date else cell
+        zoned = _ZONE.fullmatch(rest) if date else None
+        clock = None if not rest or zoned else _clock_and_zone(rest)
+        if (
+            (not date and not clock)
+            or (rest and not clock and not zoned)
+            or (clock and clock[0]["compact"] and not date)
+        ):
+            raise DoubtError(f"its column {what!r} holds {cell!r} in line {lines[place]:,}, which is no time.")
+        kinds.add(bool(date))
+        if date:
+            dates[place], named[place], width = _date(date)
+            widths.add(width)
+            marks.add(date["mark"])
+        if clock:
+            clocks[place] = _time_of_day(clock[0], cell, lines[place], what, dated=bool(date))
+        tail = clock[1] if clock else (rest if zoned else "")
+        if tail:
+            zones += 1
+            offsets[place] = round(_offset(tail).utcoffset(None).total_seconds()) * _SECOND  # type: ignore[union-attr]
+    if len(kinds) > 1 or zones not in (0, len(cells)):
+        raise DoubtError(f"its column {what!r} says dates or zones in some lines and not in others.")
+    if not kinds.pop():
+        return Moments(_over_midnight(clocks), dated=False)
+    days, certain = _ordered(dates, named, widths, marks, clocks, options, what, lines)
+    own = _offset(cells[-1]) if zones else None
+    found = _located(days * _DAY + clocks - offsets, own, options, what)
+    return found if certain else Moments(found.nanoseconds, dated=False)
+
+
+def _date(found: re.Match[str]) -> tuple[tuple[int, int, int], bool, tuple[int, int]]:
+    """The parts of a date; whether they are year, month and day; and the widths of its first and its last number."""
+    if found["compact"]:
+        text = found["compact"]
+        return (int(text[:4]), int(text[4:6]), int(text[6:])), True, (4, 2)
+    if found["mark"]:
+        parts = (int(found["a"]), int(found["b"]), int(found["c"]))
+        return parts, len(found["a"]) == 4, (len(found["a"]), len(found["c"]))
+    suffix = next(suffix for suffix in ("", "2", "3") if found[f"year{suffix}"])
+    name = found[f"month{suffix}"].lower()
+    month = next((number for number, full in enumerate(_MONTHS, start=1) if full.startswith(name)), 0)
+    return (int(found[f"year{suffix}"]), month, int(found[f"day{suffix}"])), True, (4, 2)
+
+
+def _time_of_day(found: re.Match[str], cell: str, line: int, what: str, *, dated: bool) -> int:
+    """Nanoseconds since midnight, or of a length of time."""
+    if found["compact"]:
+        text = found["compact"].ljust(6, "0")
+        hour, minute, second, fraction = int(text[:2]), int(text[2:4]), int(text[4:]), ""
+    else:
+        hour, minute = int(found["hour"]), int(found["minute"])
+        second, fraction = int(found["second"] or found["second2"] or 0), found["fraction"] or ""
+        if found["second"] is None and found["second2"] is None:
+            if found["tenths"] and not dated and found["mark"] == ":":  # minutes, seconds and their fraction
+                hour, minute, second, fraction = 0, hour, minute, found["tenths"]
+            elif found["tenths"] or (not dated and found["mark"] != "h" and not found["half"]):
+                raise DoubtError(
+                    f"its column {what!r} holds {cell!r} in line {line:,}, which may be hours and minutes or minutes "
+                    "and seconds. Write them as hh:mm:ss, or say `date_format`, such as %H:%M."
+                )
+    if found["half"]:
+        if not 1 <= hour <= 12:
+            raise DoubtError(f"its column {what!r} holds {cell!r} in line {line:,}, which is no time.")
+        hour = hour % 12 + (12 if found["half"].lower() == "p" else 0)
+    if second > 60 or (minute > 59 and found["tenths"] is None) or (dated and hour > 24):
+        raise DoubtError(f"its column {what!r} holds {cell!r} in line {line:,}, which is no time.")
+    days = int(found["days"] or 0)
+    return ((days * 24 + hour) * 3600 + minute * 60 + second) * _SECOND + int(fraction.ljust(9, "0") or 0)
+
+
+def _over_midnight(clocks: np.ndarray) -> np.ndarray:
+    """Times of day that go on after midnight: where they fall by more than half a day, a day has passed."""
+    if not len(clocks) or clocks.max() >= _DAY:
+        return clocks
+    return clocks + _DAY * np.concatenate([[0], np.cumsum(np.diff(clocks) < -_DAY // 2)])
+
+
+def _ordered(
+    dates: np.ndarray, named: np.ndarray, widths: set[tuple[int, int]], marks: set[str | None], clocks: np.ndarray,
+    options: TableOptions, what: str, lines: Sequence[int],
+) -> tuple[np.ndarray, bool]:  # fmt: skip
+    """Days since 1970, and whether they are the dates and not only days apart.
+
+    Raises:
+        DoubtError: It is not clear which number is the day.
+    """
+    if named.all():
+        return _checked(dates, what, lines), True
+    if named.any() or len({last for _, last in widths} & {4}) != len({last for _, last in widths}):
+        if any(first > 2 or last not in (1, 2) for first, last in widths):
+            raise DoubtError(f"its column {what!r} writes dates in several ways. Say `date_format`.")
+        return _short_years(dates, clocks, options, what, lines)
+    first, second, year = dates.T
+    return _which_day(first, second, year, marks, clocks, options, what, lines)
+
+
+def _which_day(
+    first: np.ndarray, second: np.ndarray, year: np.ndarray, marks: set[str | None], clocks: np.ndarray,
+    options: TableOptions, what: str, lines: Sequence[int],
+) -> tuple[np.ndarray, bool]:  # fmt: skip
+    """Days of dates whose year is known: the day comes first, or the month."""
+    day_first = np.stack([year, second, first], axis=1)
+    month_first = np.stack([year, first, second], axis=1)
+    if options.day_first is not None:
+        return _checked(day_first if options.day_first else month_first, what, lines), True
+    if first.max() > 12 or marks == {"."}:  # dots are not used with the month in front
+        return _checked(day_first, what, lines), True
+    if second.max() > 12:
+        return _checked(month_first, what, lines), True
+    if (first == second).all():
+        return _checked(day_first, what, lines), True
+    if len(set(zip(first.tolist(), second.tolist(), strict=True))) == 1:  # one day, whichever it is
+        return _checked(day_first, what, lines), False
+    one, other = (_checked(dates, what, lines) * _DAY + clocks for dates in (day_first, month_first))
+    even, uneven = (_largest_step(nanoseconds) for nanoseconds in (one, other))
+    if even <= 1.5 and uneven > 5:  # the other reading leaves out a month at each midnight
+        return (one - clocks) // _DAY, True
+    if uneven <= 1.5 and even > 5:
+        return (other - clocks) // _DAY, True
+    told = f"{first[0]:02d}/{second[0]:02d}/{year[0]}"
+    raise DoubtError(
+        f"its column {what!r} holds dates such as {told}, of which day and month are not clear. Say `day_first` "
+        "(--day-first or --no-day-first)."
+    )
+
+
+def _largest_step(nanoseconds: np.ndarray) -> float:
+    """The largest step in median steps; infinite if the moments do not rise."""
+    steps = np.diff(nanoseconds)
+    if len(steps) < 2 or (steps <= 0).any():
+        return np.inf
+    return float(steps.max() / np.median(steps))
+
+
+def _short_years(
+    dates: np.ndarray, clocks: np.ndarray, options: TableOptions, what: str, lines: Sequence[int]
+) -> tuple[np.ndarray, bool]:
+    """Days of dates whose year has two digits, which may stand first or last."""
+    first, second, last = dates.T
+    century = np.where(last < 69, 2000, 1900)
+    if options.day_first is not None or (last.max() > 31 and first.max() <= 31):
+        return _which_day(first, second, last + century, set(), clocks, options, what, lines)
+    if len(np.unique(dates, axis=0)) == 1:
+        return np.zeros(len(dates), np.int64), False
+    raise DoubtError(
+        f"its column {what!r} holds dates with two-digit years, such as {first[0]:02d}-{second[0]:02d}-{last[0]:02d}. "
+        "Say `date_format`, such as %d/%m/%y."
+    )
+
+
+def _checked(dates: np.ndarray, what: str, lines: Sequence[int]) -> np.ndarray:
+    """Days since 1970 of years, months and days.
+
+    Raises:
+        DoubtError: One is no date.
+    """
+    days = _days(*dates.T)
+    if days is not None:
+        return days
+    for place, (year, month, day) in enumerate(dates.tolist()):
+        if _days(*np.array([[year], [month], [day]])) is None:
+            raise DoubtError(f"its column {what!r} holds no date in line {lines[place]:,}.")
+    raise DoubtError(f"its column {what!r} holds no dates.")
+
+
+def is_missing(cells: Any) -> np.ndarray:
+    """Which cells of a column of times are empty."""
+    return (cells.isna() | cells.astype("str").str.strip().isin(MISSING)).to_numpy(bool)
