@@ -1,6 +1,7 @@
 """The verbs for classifiers: `classify`, and `evaluate` of either kind."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -60,6 +61,27 @@ def test_a_record_of_many_and_a_rate_that_the_file_lacks(model, tmp_path, capsys
     path = tmp_path / "set.tsv"
     path.write_text("".join("\t".join(map(str, [9, *[level] * 20])) + "\n" for level in (0, 1, 2)))
     assert cli.main(["classify", "any.onnx", str(path), "--row", "2", "--rate", "50"]) == 0
+    assert capsys.readouterr().out.split("\t")[1] == "c"
+
+
+def test_a_reader_that_is_not_installed_ends_nothing(model, files, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n1,2\n3,4\n")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert cli.main(["classify", "any.onnx", str(path), *files]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == len(files)
+    assert f"{path}: cannot be read without a library" in err and 'pip install "speechrnn[signals]"' in err
+
+
+def test_how_a_table_is_written_is_said_by_options(model, tmp_path, capsys):
+    model.channels = 1
+    path = tmp_path / "t.csv"
+    path.write_text("time;x\n" + "".join(f"{20 * i};{'2,000' if i % 2 else 'ERR'}\n" for i in range(1, 40)))
+    assert cli.main(["classify", "any.onnx", str(path)]) == 1
+    assert "say `decimal` or `thousands`" in capsys.readouterr().err
+    words = ["--time-unit", "ms", "--decimal", ",", "--missing", "ERR"]
+    assert cli.main(["classify", "any.onnx", str(path), *words]) == 0
     assert capsys.readouterr().out.split("\t")[1] == "c"
 
 

@@ -321,6 +321,12 @@ def test_bad_tables(tmp_path, content, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_table_without_a_row_that_can_be_used_says_why(tmp_path):
+    (tmp_path / "t.csv").write_text("path,text\na.wav,two, three\nb.wav,one, four\n")
+    with pytest.raises(ValueError, match=r"no row .* First: .*t\.csv:2: should have 2 columns. Received: 3"):
+        table.prepare(tmp_path / "t.csv", tmp_path / "out", faults=Faults())
+
+
 def test_every_corpus_has_its_function():
     for name in CORPORA:
         assert prepare_function(name).__module__ == f"speechrnn.data.corpora.{name}"

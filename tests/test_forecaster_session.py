@@ -1,8 +1,10 @@
 """A forecaster's `.onnx` gives what Keras gives; the verbs `forecast` and `evaluate` of a forecaster."""
 
 import csv
+import datetime as dt
 import io
 import json
+import zoneinfo
 
 import keras
 import numpy as np
@@ -138,14 +140,38 @@ def test_the_verb_gives_a_line_for_each_sample_and_channel(saved, capsys):
     out, err = capsys.readouterr()
     assert "gone.npz" in err and "1 of 2 files failed: 1 missing." in err
     head, *lines = csv.reader(io.StringIO(out))
-    assert head == ["path", "seconds", "channel", "0.1", "0.5", "0.9"] and len(lines) == 7 * 2
-    assert lines[0][:3] == [path, "400", "b"] and lines[3][:3] == [path, "404", "a"]
+    assert head == ["path", "seconds", "time", "channel", "0.1", "0.5", "0.9"] and len(lines) == 7 * 2
+    assert lines[0][:4] == [path, "400", "", "b"] and lines[3][:4] == [path, "404", "", "a"]
     expected = model.forecast([values[:, ::-1]])[0].reshape(14, 3)
-    np.testing.assert_allclose(np.array([line[3:] for line in lines], float), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(np.array([line[4:] for line in lines], float), expected, rtol=1e-3, atol=1e-3)
     assert cli.main(["forecast", str(folder / "m.onnx"), path, "--json", "--at", "240"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["times"][0] == 240 and list(found["channels"]) == ["b", "a"]
-    assert np.shape(found["channels"]["a"]) == (7, 3)
+    assert np.shape(found["channels"]["a"]) == (7, 3) and "dates" not in found
+
+
+def test_a_table_with_dates_is_forecast_with_dates(saved, tmp_path, capsys):
+    folder, _, values = saved
+    path, utc = tmp_path / "t.csv", dt.datetime(2024, 3, 31, 0, 45, tzinfo=dt.UTC)  # clocks are put forward at 1:00
+    times = [utc - dt.timedelta(seconds=len(values) - 1 - i) / RATE for i in range(len(values))]
+
+    def told(form, *options):
+        rows = zip(map(form, times), values.tolist(), strict=True)
+        path.write_text("when,a,b\n" + "".join(f"{time},{a},{b}\n" for time, (a, b) in rows))
+        assert cli.main(["forecast", str(folder / "m.onnx"), str(path), *options]) == 0
+        return [line["time"] for line in csv.DictReader(io.StringIO(capsys.readouterr().out))][::2]
+
+    after = [utc + dt.timedelta(seconds=i) / RATE for i in range(1, 8)]
+    assert told(dt.datetime.isoformat) == [time.isoformat() for time in after]
+    zone = zoneinfo.ZoneInfo("Europe/Berlin")
+    local = [time.astimezone(zone).isoformat() for time in after]
+    assert (
+        local[0].endswith("+01:00")
+        and local[0]
+        == told(lambda time: time.astimezone(zone).replace(tzinfo=None).isoformat(), "--time-zone", "Europe/Berlin")[0]
+    )
+    naive = told(lambda time: time.strftime("%d/%m/%Y %H:%M:%S"), "--day-first")
+    assert naive == [time.replace(tzinfo=None).isoformat() for time in after]
 
 
 def test_evaluate_takes_a_forecaster(saved, tmp_path, capsys):

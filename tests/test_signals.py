@@ -1,7 +1,12 @@
 """Signals of every format hold what was written into them, and what is wrong with a file is said."""
 
+import datetime as dt
+import io
 import shutil
+import sys
+import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -128,6 +133,164 @@ def test_an_edf_of_years_is_read_in_segments(tmp_path):
     assert signals.read(path, offset=90000000)[0].shape == (10, 1)
 
 
+ODD = {
+    "an accent in the patient's name": (8, "Hélène".encode("latin-1")),
+    "zeros for spaces": (8, b"X\0\0\0\0\0"),
+    "a date with slashes": (168, b"01/01/24"),
+    "no date": (168, b"00.00.00"),
+    "no time": (176, b"??.??.??"),
+    "a recording that was not closed": (236, b"-1      "),
+    "an accent in a label": (256, "Posição".encode("latin-1").ljust(16)),
+    "a micro sign in the unit": (256 + 96, "µV".encode("latin-1").ljust(8)),
+    "a micro sign in UTF-8": (256 + 96, "µV".encode().ljust(8)),
+    "a range at the right": (256 + 104, b" -3276.8"),
+    "a decimal comma": (256 + 104, b"-3276,8 "),
+    "a mark in the filter": (256 + 136, "50 Hz µ".encode("latin-1")),
+    "a block of 1.0 s": (244, b"1.0     "),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_edf_is_read_whatever_its_header_says_beside_what_is_needed(tmp_path, name):
+    eeg = np.round(1000 * np.sin(np.arange(500) / 5)).astype(int)
+    path = write_edf(tmp_path / "a.edf", [eeg], [100], ["EEG"])
+    whole, (place, field) = bytearray(path.read_bytes()), ODD[name]
+    whole[place : place + len(field)] = field
+    path.write_bytes(whole)
+    signal, rate = signals.read(path)
+    assert rate == 100
+    np.testing.assert_allclose(signal[:, 0], eeg / 10, atol=1e-3)
+    assert signals.probe(path).units == ("µV" if "micro" in name else "uV",)
+
+
+@pytest.mark.parametrize(
+    ("place", "field", "message"),
+    [
+        (244, b"0       ", "its length of a block is '0', which must be positive"),
+        (236, b"0       ", "has no block of samples"),
+        (236, b"2       ", "should have 912 bytes by its header, has 1,512"),
+        (252, b"1_0 ", "its number of channels is '1_0'"),
+        (184, b"768     ", "says that its header has 768 bytes. 1 channels make 512"),
+        (192, b"EDF+X", "must be EDF.C .without interruptions. or EDF.D"),
+        (256 + 104, b"low     ", "channel 'EEG' does not say its range: low"),
+        (256 + 104, b"3276.7  ", "channel 'EEG' has the range 3276.7 to 3276.7"),
+        (256 + 216, b"0       ", "has no samples in any channel"),
+        (256 + 216, b"-100    ", "its number of samples is '-100'"),
+    ],
+)
+def test_an_edf_that_says_what_cannot_be_is_refused(tmp_path, place, field, message):
+    path = write_edf(tmp_path / "a.edf", [np.arange(500)], [100], ["EEG"])
+    whole = bytearray(path.read_bytes())
+    whole[place : place + len(field)] = field
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match=message):
+        signals.read(path)
+
+
+def test_an_edf_says_when_it_begins(tmp_path):
+    path = write_edf(tmp_path / "a.edf", [np.arange(30)], [10], ["EEG"])
+    assert signals.probe(path).start == dt.datetime(2000, 1, 1)
+    path = write_edf(tmp_path / "b.edf", [np.arange(30)], [10], ["EEG"], kind="EDF+D", onsets=["+0.5", "+2", "+3"])
+    assert signals.probe(path).start == dt.datetime(2000, 1, 1, 0, 0, 0, 500_000)
+
+
+def test_wfdb_without_a_length_and_of_differences(tmp_path):
+    values = np.arange(-500, 500)
+    values.astype("<i2").tofile(tmp_path / "r.dat")
+    (tmp_path / "r.hea").write_text("r 1 360\nr.dat 16 200 16 0 0 0 0 ECG\n")
+    signal, rate = signals.read(tmp_path / "r.hea", offset=1)
+    assert rate == 360
+    np.testing.assert_allclose(signal[:, 0], values[360:] / 200, atol=1e-6)
+    steps = np.random.default_rng(0).integers(-100, 100, 1000)
+    steps.astype(np.int8).tofile(tmp_path / "d.dat")
+    (tmp_path / "d.hea").write_text("d 1 100 1000 10:00:00 01/02/2003\nd.dat 8 1(0)/mV 8 0 7 0 0 x\n")
+    np.testing.assert_allclose(signals.read(tmp_path / "d.hea")[0][:, 0], 7 + np.cumsum(steps))
+    part, _ = signals.read(tmp_path / "d.hea", offset=3, duration=2)
+    np.testing.assert_allclose(part[:, 0], (7 + np.cumsum(steps))[300:500])
+    assert signals.probe(tmp_path / "d.hea").start == dt.datetime(2003, 2, 1, 10)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("r 2 360 1000\n", "promises 2 signals and describes 0"),
+        ("r 1 360 1000\nr.dat 17 200 11 0 0 0 0 ECG\n", "r.dat is in the format '17'. WFDB has 8, 16"),
+        ("r 1 360 1001\nr.dat 16 200 11 0 0 0 0 ECG\n", "should have 1,001 samples.*1,000 are there"),
+        ("r 1 360 1000\nr.dat 16 200 11 0 0 0\nr.dat 16\n", "r.hea: "),
+        ("r 1 0 1000\nr.dat 16 200 11 0 0 0 0 ECG\n", "its rate must be positive"),
+    ],
+)
+def test_a_wfdb_header_that_says_what_cannot_be_is_refused(tmp_path, header, message):
+    np.arange(1000, dtype="<i2").tofile(tmp_path / "r.dat")
+    (tmp_path / "r.hea").write_text(header)
+    with pytest.raises((ValueError, OSError), match=message):
+        signals.read(tmp_path / "r.hea")
+
+
+def write_mat73(path, **arrays):
+    """As MATLAB writes: columns become rows, text whole numbers."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, value in arrays.items():
+            text = isinstance(value, str)
+            data = np.array([[ord(letter)] for letter in value], np.uint16) if text else np.atleast_2d(value).T
+            made = file.create_dataset(name.replace(".", "/"), data=data)
+            made.attrs["MATLAB_class"] = np.bytes_("char" if text else "double")
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
+def test_mat_with_its_rate_beside_and_of_every_version(tmp_path, rng):
+    path, ecg = tmp_path / "t.mat", rng.standard_normal((2, 500))
+    for name in ("fs", "Fs", "srate", "sampling_rate", "SamplingFrequency"):
+        scipy.io.savemat(path, {"ecg": ecg, name: 250.0, "id": 7.0})
+        signal, rate = signals.read(path)
+        assert rate == 250
+        np.testing.assert_allclose(signal, ecg.T, rtol=1e-6)
+    scipy.io.savemat(path, {"EEG": {"data": ecg, "srate": 250.0, "setname": "x"}})
+    assert signals.read(path, row="EEG.data")[1] == 250 and signals.read(path)[0].shape == (500, 2)
+    scipy.io.savemat(path, {"signal": ecg.T, "fs": 250, "channels": np.array(["I", "II"], object)})
+    assert signals.probe(path).channels == ("I", "II")
+    write_mat73(path, ecg=ecg, fs=250.0, note="a note")
+    signal, rate = signals.read(path)
+    assert rate == 250
+    np.testing.assert_allclose(signal, ecg.T, rtol=1e-6)
+    write_mat73(path, **{"EEG.data": ecg, "EEG.srate": 250.0})
+    assert signals.read(path)[1] == 250
+    for there, message in (
+        ({"a": ecg, "b": ecg, "fs": 250.0}, "holds 2 records: a, b. Say which with `row`"),
+        ({"a": ecg, "fs": 250.0, "srate": 500.0}, "says several rates: fs = 250, srate = 500"),
+        ({"a": ecg.reshape(2, 10, 50), "fs": 250.0}, r"its array 'a' must hold real numbers.*\(2, 10, 50\)"),
+        ({"a": ecg[:, :2], "fs": 250.0}, "its array 'a' has as many rows as columns"),
+        ({"a": ecg + 1j, "fs": 250.0}, "its array 'a' must hold real numbers"),
+    ):
+        scipy.io.savemat(path, there)
+        with pytest.raises(ValueError, match=message):
+            signals.read(path)
+
+
+def test_an_npz_that_promises_more_than_it_has_asks_for_no_memory(tmp_path):
+    path, header = tmp_path / "a.npz", io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**10, 2)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("signal.npy", header.getvalue() + bytes(16_000))
+    with pytest.raises(ValueError, match="is no NPZ.*signal.npy promises 160,000,000,000 bytes and has"):
+        signals.read(path)
+
+
+@pytest.mark.parametrize(("name", "module"), [("a.csv", "pandas"), ("a.mat", "scipy.io"), ("r.hea", "wfdb")])
+def test_a_reader_that_is_not_installed_is_the_files_fault(tmp_path, monkeypatch, name, module):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n")
+    scipy.io.savemat(tmp_path / "a.mat", {"a": np.ones((1, 500))})
+    np.arange(1000, dtype="<i2").tofile(tmp_path / "r.dat")
+    (tmp_path / "r.hea").write_text("r 1 360 1000\nr.dat 16 200 11 0 0 0 0 ECG\n")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        ValueError, match=r'cannot be read without a library.*pip install "speechrnn\[signals\]"'
+    ) as caught:
+        signals.read(tmp_path / name, rate=1)
+    assert kind_of(caught.value) == "lacking a library" and str(tmp_path / name) in str(caught.value)
+
+
 def test_csv_with_times(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("time,x,y,note\n" + "".join(f"{i / 50},{i},{-i},ok\n" for i in range(100)))
@@ -189,6 +352,21 @@ def test_ts_of_unequal_lengths(tmp_path):
     assert signals.read(path, row=0, rate=1)[0].tolist() == [[1, 4], [2, 5], [3, 6]]
     assert signals.read(path, row=1, rate=1)[0].tolist() == [[7, 1], [8, 1], [9, 2], [10, 2]]
     assert signals.ts.cases(str(path)).labels == ("a", "b")
+    path.write_text("@classLabel true müde wach\n@data\n1,2,3:müde\n3,2,1:wach\n", encoding="utf-8")
+    assert signals.ts.cases(str(path)).labels == ("müde", "wach")
+    path.write_text("@classLabel true müde wach\n@data\n1,2,3:müde\n3,2,1:wach\n", encoding="latin-1")
+    with pytest.raises(ValueError, match="line 1 is not UTF-8.*Save it as UTF-8, or say its `encoding`"):
+        signals.ts.cases(str(path))
+    assert signals.ts.cases(str(path), "latin-1").labels == ("müde", "wach")
+    for data, message in (
+        ("1,2:a\n1,2:c\n", "line 4 has the class 'c', which `@classLabel` does not list: a, b"),
+        ("1,2:a\n1,2:3,4:b\n", "line 4 has 2 dimensions, the lines before it have 1"),
+        ("1,x:a\n", "line 3 is no case"),
+        ("(0,1),(1,2):a\n", "line 3 is no case: it has times beside its values"),
+    ):
+        path.write_text(f"@classLabel true a b\n@data\n{data}")
+        with pytest.raises(ValueError, match=message):
+            signals.ts.cases(str(path))
     path.write_text("@classLabel true a\n@data\n1,2,3:4,5:a\n")
     with pytest.raises(ValueError, match="line 3 is no case: its dimensions have different lengths"):
         signals.read(path, row=0, rate=1)

@@ -15,8 +15,9 @@ from speechrnn.tasks.forecasting.forecast import Forecast
 _FUNCTION = "speechrnn.tasks.forecasting.forecast:forecasts"
 
 _EPILOG = """\
-The output is CSV with a line for each sample to come and each channel: `path,seconds,channel` and a column for each
-quantile. Seconds count from the record's first sample. With --json there is an object for each record instead.
+The output is CSV with a line for each sample to come and each channel: `path,seconds,time,channel` and a column for
+each quantile. Seconds count from the record's first sample; the time is a date in ISO 8601 where the record has dates,
+with its time zone if it says that too. With --json there is an object for each record instead.
 
 FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model's rate. A file that cannot be read is
 named on standard error, the others are forecast, and the exit code is 1.
@@ -46,16 +47,17 @@ def run(words: list[str]) -> int:
     def outcomes(out: TextIO, progress: Callable[[object], None]) -> Iterator[Forecast | Fault]:
         model = terminal.load_forecaster(arguments.model)
         if not arguments.json:
-            _lines(out).writerow(["path", "seconds", "channel", *map(str, model.quantiles)])
+            _lines(out).writerow(["path", "seconds", "time", "channel", *map(str, model.quantiles)])
         return forecasting.forecasts(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
 
     def show(found: Forecast, out: TextIO) -> None:
         if arguments.json:
             print(terminal.as_json(found.to_dict()), file=out)
             return
-        for time, at_once in zip(found.times, found.values, strict=True):
+        dates = [date.isoformat() for date in found.dates] or [""] * len(found.times)
+        for time, date, at_once in zip(found.times, dates, found.values, strict=True):
             for name, values in zip(found.channels, at_once, strict=True):
-                _lines(out).writerow([found.path, f"{time:.10g}", name, *(f"{value:.7g}" for value in values)])
+                _lines(out).writerow([found.path, f"{time:.10g}", date, name, *(f"{value:.7g}" for value in values)])
 
     return terminal.over_files(arguments, outcomes, show)
 

@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 from speechrnn.cli.declared import Option, Type, declaration
 
 _METAVARS: dict[Callable[[str], Any], str] = {int: "N", float: "X", str: "TEXT"}
+_TABLE, _TABLE_OPTIONS = "table", "speechrnn.signals.options:TableOptions"
+"""The argument of functions that read tables, and where its own options are declared."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,6 +58,9 @@ def add_options(
     for option in found.options:
         if option.name in skip:
             continue
+        if option.name == _TABLE:
+            add_options(parser, _TABLE_OPTIONS, title="tables", prefix=_TABLE)
+            continue
         if option.type is None:
             raise TypeError(f"{reference}: `{option.name}` cannot be said on a command line. Skip it, or annotate it.")
         flag = "--" + option.name.replace("_", "-")
@@ -69,6 +74,8 @@ def collect(arguments: argparse.Namespace, reference: str) -> dict[str, Any]:
     given = {}
     for option in declaration(reference).options:
         name = _destination(reference, option.name)
+        if option.name == _TABLE and (nested := collect(arguments, _TABLE_OPTIONS)):
+            given[_TABLE] = nested
         if hasattr(arguments, name):
             value = getattr(arguments, name)
             given[option.name] = tuple(value) if isinstance(value, list) else value

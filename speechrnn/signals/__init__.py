@@ -6,7 +6,7 @@ The readers of ECG and EEG formats come with the extra `speechrnn[signals]`; not
 from speechrnn.signals.arrays import write
 from speechrnn.signals.gaps import complaints, fill_gaps
 from speechrnn.signals.options import TableOptions
-from speechrnn.signals.reading import SUFFIXES, SignalInfo, is_signal, probe, read, resample
+from speechrnn.signals.reading import SUFFIXES, SignalInfo, dates, is_signal, probe, read, resample
 from speechrnn.signals.wfdb_files import Annotations, annotations
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "TableOptions",
     "annotations",
     "complaints",
+    "dates",
     "fill_gaps",
     "is_signal",
     "probe",

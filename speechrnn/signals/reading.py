@@ -159,6 +159,26 @@ def read(
     return np.concatenate([part[:size] for part in parts], axis=1), wanted
 
 
+def dates(start: dt.datetime | None, seconds: np.ndarray) -> tuple[dt.datetime, ...]:
+    """Moments so many seconds after a start, in its time zone; none if there is no start.
+
+    Seconds that a rate gives are rounded to a thousandth of their step.
+
+    Example:
+    >>> [str(date) for date in dates(dt.datetime(2024, 1, 1), np.array([3599.9999999, 7200.0]))]
+    ['2024-01-01 01:00:00', '2024-01-01 02:00:00']
+    """
+    if start is None:
+        return ()
+    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 1.0
+    digits = int(np.clip(3 - np.floor(np.log10(step)), 0, 6)) if step > 0 else 6
+    whole = [dt.timedelta(seconds=round(float(second), digits)) for second in seconds]
+    if start.tzinfo is None:
+        return tuple(start + passed for passed in whole)
+    moment = start.astimezone(dt.UTC)  # hours pass, whatever clocks are put to
+    return tuple((moment + passed).astimezone(start.tzinfo) for passed in whole)
+
+
 def is_signal(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that of a signal which is not audio, judged by its ending."""
     return Path(path).suffix.lower() in SUFFIXES

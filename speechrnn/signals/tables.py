@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error
+from speechrnn.faults import data_error, of_file
 from speechrnn.signals import times
 from speechrnn.signals.cells import Cells, read
 from speechrnn.signals.columns import column, marks
@@ -205,7 +205,8 @@ def tables(path: str, options: TableOptions = _DEFAULT, without: Sequence[str] =
     Raises:
         ValueError: It cannot be read, or in more than one way.
     """
-    return _tables(path, options, tuple(without))
+    with of_file(path, extra="signals"):
+        return _tables(path, options, tuple(without))
 
 
 def _parquet(path: str) -> Cells:

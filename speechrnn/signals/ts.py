@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechrnn.faults import data_error
+from speechrnn.faults import data_error, of_file
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, of_array, pick
 
@@ -29,6 +29,16 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
     """One case of a file."""
     found = cases(path, options.encoding if options else None).signals
     return of_array(path, found[pick(path, row, [str(i) for i in range(len(found))])], None)
+
+
+def cases(path: str, encoding: str | None = None) -> Cases:
+    """The cases of a file; those of the last eight files are remembered.
+
+    Raises:
+        ValueError: It is damaged, or not in UTF-8 and its `encoding` is not given.
+    """
+    with of_file(path, extra="signals"):
+        return _cases(path, encoding)
 
 
 def _parse(path: str, encoding: str | None = None) -> Cases:
@@ -112,5 +122,4 @@ def _without_padding(signal: np.ndarray) -> np.ndarray:
     return signal[: there[-1] + 1] if len(there) else signal
 
 
-cases = cached(_parse, 8)
-"""The cases of a file; those of the last eight files are remembered."""
+_cases = cached(_parse, 8)

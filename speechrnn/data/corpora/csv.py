@@ -12,7 +12,7 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, find_tables
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, data_error, of_file, suggestion
+from speechrnn.faults import Faults, data_error, suggestion
 from speechrnn.files import refuse_existing
 from speechrnn.signals import TableOptions, tables
 
@@ -99,8 +99,7 @@ def _records(
     path: Path, label_column: str, group: str | None, rate: float | None, channels: Sequence[str], options: TableOptions
 ) -> Iterator[_Record]:
     apart = (label_column, *((group,) if group else ()))
-    with of_file(path, extra="signals"):
-        table = tables.tables(str(path), options, apart)
+    table = tables.tables(str(path), options, apart)
     names = [*table.channels, *table.words]
     for column in (*apart, *channels):
         if column not in names or not table.header:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from speechrnn.models.protocols import what_is
 
 if TYPE_CHECKING:
     from speechrnn.models.protocols import Classifier
+    from speechrnn.signals import TableOptions
 
 Source = str | os.PathLike[str] | Example
 """A file of a signal or of audio, or an example of a manifest."""
@@ -113,6 +114,7 @@ def classify(
     batch_size: int = 32,
     rate: float | None = None,
     row: int | None = None,
+    table: TableOptions | Mapping[str, Any] | None = None,
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Classification]:
@@ -124,13 +126,16 @@ def classify(
         batch_size: Records classified at once; those of about one length are put together.
         rate: Samples per second of files that do not say their own.
         row: Which record of files that hold many.
+        table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         faults: Where records that cannot be read are recorded, and passed over; without it the first one raises.
         progress: Called with the path of each record once it is done.
 
     Raises:
         ValueError: A record cannot be read and `faults` is not given; see `speechrnn.signals.read`.
     """
-    outcomes = classified(loaded(model), paths, batch_size=batch_size, rate=rate, row=row, progress=progress)
+    outcomes = classified(
+        loaded(model), paths, batch_size=batch_size, rate=rate, row=row, table=table, progress=progress
+    )
     for outcome in outcomes:
         if isinstance(outcome, Classification):
             yield outcome
@@ -147,6 +152,7 @@ def classified(
     batch_size: int = 32,
     rate: float | None = None,
     row: int | None = None,
+    table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Classification | Fault]:
     """As `classify`, with exactly one outcome for each source: its classification, or why there is none."""
@@ -154,7 +160,7 @@ def classified(
         raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}.")
     left = iter(sources)
     while window := list(islice(left, batch_size * _BATCHES_AT_ONCE)):
-        read = [_read(model, source, rate, row) for source in window]
+        read = [_read(model, source, rate=rate, row=row, table=table) for source in window]
         outcomes: list[Classification | Fault] = [r if isinstance(r, Fault) else _EMPTY for r in read]
         given = [(index, r) for index, r in enumerate(read) if not isinstance(r, Fault)]
         given.sort(key=lambda entry: -len(entry[1]))
@@ -208,7 +214,14 @@ def path_of(source: Source) -> str:
     return source.path if isinstance(source, Example) else os.fspath(source)
 
 
-def read_signal(model: Classifier, source: Source, *, rate: float | None = None, row: int | None = None) -> np.ndarray:
+def read_signal(
+    model: Classifier,
+    source: Source,
+    *,
+    rate: float | None = None,
+    row: int | None = None,
+    table: TableOptions | Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """What a model needs of a source, at its rate: float32 `(samples,)` of audio, or `(samples, channels)`.
 
     The channels are those that the example names, or else those that the model's card names, or else the first ones.
@@ -222,14 +235,14 @@ def read_signal(model: Classifier, source: Source, *, rate: float | None = None,
         return read_example(source, channels=model.channels, sample_rate=model.sample_rate)[0]
     named = getattr(model, "card", {}).get("channels")
     wanted = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
-    return signals.read(source, channels=wanted, sample_rate=model.sample_rate, rate=rate, row=row)[0]
+    return signals.read(source, channels=wanted, sample_rate=model.sample_rate, rate=rate, row=row, table=table)[0]
 
 
-def _read(model: Classifier, source: Source, rate: float | None, row: int | None) -> np.ndarray | Fault:
+def _read(model: Classifier, source: Source, **how: Any) -> np.ndarray | Fault:
     path = path_of(source)
     try:
-        signal = read_signal(model, source, rate=rate, row=row)
-    except (OSError, ValueError, ModuleNotFoundError) as error:
+        signal = read_signal(model, source, **how)
+    except (OSError, ValueError) as error:
         return Fault(path, kind_of(error), str(error))
     if not len(signal):
         return Fault(path, "empty", f"{path}: has no samples. Leave it out, or record it again.")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from speechrnn.data.corpora.nab import learnt
 from speechrnn.faults import Fault
 from speechrnn.models.protocols import ForecastModel
+from speechrnn.signals import TableOptions
 from speechrnn.tasks.forecasting.forecast import outcomes, read_record
 
 __all__ = [
@@ -133,6 +135,7 @@ def find_anomalies(
     short: int = 10,
     rate: float | None = None,
     row: int | None = None,
+    table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Iterator[list[Anomaly] | Fault]:
     """The anomalies of each record, lazily and in the order given; or why it could not be read.
@@ -144,13 +147,14 @@ def find_anomalies(
         short: Samples whose mean is judged: more of them find what lasts, one what is sudden.
         rate: Samples per second of files that do not say their own.
         row: Which record of files that hold many.
+        table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"`threshold` must be in (0, 1]. Received: threshold={threshold}.")
 
     def of(path: str) -> list[Anomaly]:
-        record = read_record(model, path, rate=rate, row=row)
+        record = read_record(model, path, rate=rate, row=row, table=table)
         found = anomaly_likelihood(surprise(model, record.values), short=short)
         return [
             Anomaly(path, first / record.rate, last / record.rate, float(found[first:last].max()))

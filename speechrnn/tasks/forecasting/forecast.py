@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ from speechrnn.faults import Fault, Faults, data_error, kind_of
 from speechrnn.metrics.intervals import Interval, finite
 from speechrnn.models.protocols import ForecastModel, what_is
 from speechrnn.pipeline.windowing import MAX_GAP, check_rate
+from speechrnn.signals import TableOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,12 +54,15 @@ class Forecast:
     quantiles: tuple[float, ...]
     values: np.ndarray
     """float32 `(horizon, channels, quantiles)`, in the record's units."""
+    dates: tuple[dt.datetime, ...] = ()
+    """These times as dates, where the record says when it begins; in its time zone if it says that too."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return {
             "path": self.path,
             "times": self.times.tolist(),
+            **({"dates": [date.isoformat() for date in self.dates]} if self.dates else {}),
             "quantiles": list(self.quantiles),
             "channels": {
                 name: [[float(f"{value:.7g}") for value in row] for row in self.values[:, index]]
@@ -73,6 +78,7 @@ def forecasts(
     at: float | None = None,
     rate: float | None = None,
     row: int | None = None,
+    table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Iterator[Forecast | Fault]:
     """Forecast what comes after each record, lazily and in the order given; or say why there is no forecast.
@@ -83,9 +89,10 @@ def forecasts(
         at: Second of the record at which the forecast begins; what comes later is not read. By default its end.
         rate: Samples per second of files that do not say their own.
         row: Which record of files that hold many.
+        table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.
     """
-    yield from outcomes(paths, lambda path: _forecast(model, path, at, rate, row), progress)
+    yield from outcomes(paths, lambda path: _forecast(model, path, at=at, rate=rate, row=row, table=table), progress)
 
 
 def outcomes(
@@ -103,17 +110,18 @@ def outcomes(
         outcome: Found | Fault
         try:
             outcome = of(path)
-        except (OSError, ValueError, ModuleNotFoundError) as error:
+        except (OSError, ValueError) as error:
             outcome = Fault(path, kind_of(error), str(error))
         if progress is not None:
             progress(path)
         yield outcome
 
 
-def _forecast(model: ForecastModel, path: str, at: float | None, rate: float | None, row: int | None) -> Forecast:
-    record = read_record(model, path, at=at, rate=rate, row=row, most=model.context)
+def _forecast(model: ForecastModel, path: str, **how: Any) -> Forecast:
+    record = read_record(model, path, most=model.context, **how)
     times = (record.end + np.arange(model.horizon)) / record.rate
-    return Forecast(path, record.channels, times, model.quantiles, model.forecast([record.values])[0])
+    values = model.forecast([record.values])[0]
+    return Forecast(path, record.channels, times, model.quantiles, values, signals.dates(record.start, times))
 
 
 class SeriesRecord(NamedTuple):
@@ -125,6 +133,8 @@ class SeriesRecord(NamedTuple):
     rate: float
     end: int
     """Place in the record behind the last of these samples."""
+    start: dt.datetime | None = None
+    """When the record's first sample was taken, where the record says so."""
 
 
 def read_record(
@@ -134,6 +144,7 @@ def read_record(
     at: float | None = None,
     rate: float | None = None,
     row: int | None = None,
+    table: TableOptions | Mapping[str, Any] | None = None,
     most: int | None = None,
 ) -> SeriesRecord:
     """A record, its channels being those that the model's card names, or else the first ones.
@@ -144,6 +155,7 @@ def read_record(
         at: Second at which to end, instead of the record's end.
         rate: Samples per second of a file that does not say its own.
         row: Which record of a file that holds many.
+        table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         most: Last samples to read, at most.
 
     Raises:
@@ -151,7 +163,7 @@ def read_record(
     """
     named = getattr(model, "card", {}).get("channels")
     chosen = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
-    info = signals.probe(path, row=row, rate=rate, channels=chosen)
+    info = signals.probe(path, row=row, rate=rate, channels=chosen, table=table)
     check_rate(path, info.rate, model.sample_rate)
     end = info.samples if at is None else round(at * info.rate)
     if not 1 <= end <= info.samples:
@@ -161,9 +173,9 @@ def read_record(
     start = 0 if most is None else max(0, end - most)
     values, _ = signals.read(
         path, offset=start / info.rate, duration=(end - start) / info.rate, channels=chosen, row=row, rate=rate,
-        max_gap=MAX_GAP / info.rate,
+        max_gap=MAX_GAP / info.rate, table=table,
     )  # fmt: skip
-    return SeriesRecord(values, info.channels, info.rate, end)
+    return SeriesRecord(values, info.channels, info.rate, end, info.start)
 
 
 def loaded(model: Any, path: str | os.PathLike[str] | None = None) -> ForecastModel:
