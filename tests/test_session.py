@@ -176,7 +176,7 @@ def test_a_graph_that_cannot_run_is_a_clear_error(content):
     made = onnx.load_from_string(content)
     made.graph.node[0].op_type = "NoSuchOperator"
     with pytest.raises(ValueError, match=r"ONNX Runtime [\d.]+ cannot run it: .*NoSuchOperator"):
-        Session(made.SerializeToString())
+        Session(changed(made.SerializeToString(), digest=None))
 
 
 # A `.keras` is exported once
@@ -302,3 +302,41 @@ def test_export_prints_what_it_wrote(keras_file, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert cli.main(["export", str(tmp_path / "none.keras")]) == 2
     assert "none.keras: no such model file" in capsys.readouterr().err
+
+
+def message(number, content):
+    """A field of a protocol buffer that holds bytes."""
+    size, length = len(content), b""
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def nested(depth):
+    """An ONNX file of graphs within the attributes of nodes of graphs."""
+    graph = b""
+    for _ in range(depth):
+        graph = message(1, message(5, message(6, graph)))
+    return b"\x08\x08" + message(7, graph)
+
+
+@pytest.mark.parametrize("content", [nested(600), nested(20_000), b"\x08\x08" + message(7, b"\x08\x01" * 1_100_000)])
+def test_a_file_that_is_made_to_take_long_is_refused_at_once(content):
+    with pytest.raises(ValueError, match="no model of ours has"):
+        Session(content)
+
+
+def test_a_damaged_weight_is_known(content):
+    made = onnx.load_from_string(content)
+    weight = max(made.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    at = content.index(weight.raw_data)
+    with pytest.raises(ValueError, match="is damaged: its weights are not those that were written"):
+        Session(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("card", None), ("vocabulary", "[]"), ("window", '"x"'), ("sample_rate", None)]
+)
+def test_metadata_that_make_no_sense_are_the_files_fault(content, key, value):
+    with pytest.raises(ValueError, match="The model: "):
+        Session(changed(content, **{key: value}))

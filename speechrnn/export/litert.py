@@ -8,6 +8,7 @@ not look there.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tempfile
@@ -49,7 +50,8 @@ def litert_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
     )
     written = _converted(function, model.variables, int8)
     precision = "int8" if int8 else "float32"
-    about = metadata(model, kind=KIND, precision=precision, states=shapes, look_ahead=look_ahead(model))
+    digest = hashlib.sha256(written).hexdigest()
+    about = metadata(model, kind=KIND, precision=precision, states=shapes, look_ahead=look_ahead(model), digest=digest)
     behind = io.BytesIO()
     with zipfile.ZipFile(behind, "w") as archive:
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(about))

@@ -112,7 +112,7 @@ def onnx_bytes(model: Bundle, *, int8: bool = False) -> bytes:
     (outputs,) = network.write_network(graph, model.network, [features, frames])
     kind.give(graph, model, outputs, frames)
     written = graph.model(metadata(model, kind=kind.name))
-    return (quantised(written) if int8 else written).SerializeToString()
+    return onnxfile.sealed(quantised(written) if int8 else written)
 
 
 class _Kind(NamedTuple):
@@ -190,7 +190,7 @@ def step_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
     """One step of a one-directional recogniser as the content of an `.onnx` file; see `speechrnn.export.onnx.steps`."""
     graph, states = steps.step_graph(model)
     written = graph.model(metadata(model, kind=KIND, states=states, look_ahead=steps.look_ahead(model)))
-    return (quantised(written) if int8 else written).SerializeToString()
+    return onnxfile.sealed(quantised(written) if int8 else written)
 
 
 def metadata(model: Bundle, **more: Any) -> dict[str, str]:

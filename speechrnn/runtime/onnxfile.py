@@ -6,6 +6,8 @@ at, and every length is checked on the way, so that a file that is cut off is kn
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -17,10 +19,21 @@ FORMAT_VERSION = 1
 PREFIX = "speechrnn."
 """Begins the names of our metadata; the values are JSON."""
 
-_GRAPH, _METADATA = 7, 14  # fields of ModelProto
-_NODE, _INITIALIZER = 1, 5  # of GraphProto
-_ATTRIBUTE = 5  # of NodeProto
-_TENSORS_OF_ATTRIBUTE, _GRAPHS_OF_ATTRIBUTE = (5, 10), (6, 11)
+_METADATA = 14  # field of ModelProto
+_WITHIN: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+}
+"""Messages by the number of the field that holds them, wherever a tensor may lie (onnx.proto3)."""
+_LARGEST = (1 << 31) - 1
+"""Bytes of a protocol buffer."""
+_DEEPEST, _MOST_FIELDS = 16, 1_000_000
+"""Our own graphs have none within them, and some thousands of fields."""
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of TensorProto
 
 
@@ -41,13 +54,16 @@ def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
     Raises:
         FileNotFoundError: There is no such file.
         IsADirectoryError: It is a folder.
-        ValueError: It is no ONNX, cut off, another program's, of another format version, or asks for other files.
+        ValueError: It is no ONNX, cut off, damaged, another program's, of another format version, or asks for other
+            files.
     """
     content, name = (model, "The model") if isinstance(model, bytes) else (_content(model), os.fspath(model))
     if not content:
         raise ValueError(f"{name}: is empty. Export the model again with `speechrnn export`.")
     try:
-        properties, outside = _examined(memoryview(content))
+        properties, outside, digest = _examined(memoryview(content))
+    except _HostileError as error:
+        raise ValueError(f"{name}: no model of ours has {error}. Do not trust it; export the model again.") from error
     except (IndexError, UnicodeDecodeError, _BrokenError) as error:
         if looks_like_onnx(content):
             raise ValueError(f"{name}: is cut off or damaged. Copy it again, or export it again.") from error
@@ -63,7 +79,20 @@ def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
             f"{name}: must hold its weights itself. Received: one that reads them from the file {outside!r}. Do not "
             "trust it; export the model again."
         )
+    if metadata.get("digest", digest) != digest:  # files of older versions have none
+        raise ValueError(f"{name}: is damaged: its weights are not those that were written. Copy it again.")
     return OnnxFile(content, metadata)
+
+
+def sealed(model: Any) -> bytes:
+    """The content of a file of ours, with a digest by which `read` knows that its graph is whole.
+
+    Args:
+        model: An `onnx.ModelProto` with our metadata.
+    """
+    digest = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
+    model.metadata_props.add(key=PREFIX + "digest", value=json.dumps(digest))
+    return model.SerializeToString()
 
 
 def looks_like_onnx(content: bytes) -> bool:
@@ -76,6 +105,8 @@ def _content(path: str | os.PathLike[str]) -> bytes:
         raise FileNotFoundError(f"{os.fspath(path)}: no such model file.")
     if os.path.isdir(path):
         raise IsADirectoryError(f"{os.fspath(path)}: is a folder. A model is one file.")
+    if os.path.getsize(path) > _LARGEST:
+        raise ValueError(f"{os.fspath(path)}: is no ONNX model, which has at most {_LARGEST:,} bytes.")
     return Path(path).read_bytes()
 
 
@@ -83,7 +114,7 @@ def _metadata(name: str, properties: dict[str, str]) -> dict[str, Any]:
     ours = {key.removeprefix(PREFIX): value for key, value in properties.items() if key.startswith(PREFIX)}
     try:
         metadata = {key: json.loads(value) for key, value in ours.items()}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: its metadata are damaged ({error}). Export the model again.") from error
     if metadata["format_version"] != FORMAT_VERSION:
         raise ValueError(
@@ -97,65 +128,60 @@ class _BrokenError(Exception):
     """The bytes are no protocol buffer."""
 
 
-def _examined(model: memoryview) -> tuple[dict[str, str], str]:
-    """The metadata, and the first file outside that weights are read from, if any."""
-    properties, outside, graphs = {}, "", 0
-    for number, value in _fields(model):
-        if number == _METADATA and isinstance(value, memoryview):
-            entry = {key: str(text, "utf-8") for key, text in _fields(value) if isinstance(text, memoryview)}
-            properties[entry.get(1, "")] = entry.get(2, "")
-        elif number == _GRAPH and isinstance(value, memoryview):
-            graphs += 1
-            outside = outside or _outside_of_graph(value)
-    if not graphs:
-        raise _BrokenError("no graph")
-    return properties, outside
+class _HostileError(Exception):
+    """They are one that is made to take long."""
 
 
-def _outside_of_graph(graph: memoryview) -> str:
-    for number, value in _fields(graph):
-        if number == _INITIALIZER and isinstance(value, memoryview):
-            found = _outside_of_tensor(value)
-        elif number == _NODE and isinstance(value, memoryview):
-            found = _outside_of_node(value)
-        else:
+def _examined(model: memoryview) -> tuple[dict[str, str], str, str]:
+    """The metadata, the first file outside that weights are read from, if any, and the graph's digest.
+
+    Each byte is looked at once, whatever lies within what.
+    """
+    properties: dict[str, str] = {}
+    outside, graphs, count = "", [], itertools.count()
+    left: list[tuple[str, memoryview, int]] = [("model", model, 0)]
+    while left:
+        kind, message, depth = left.pop()
+        if kind == "tensor":
+            outside = outside or _outside_of_tensor(message, count)
             continue
-        if found:
-            return found
-    return ""
-
-
-def _outside_of_node(node: memoryview) -> str:
-    for field, attribute in _fields(node):
-        if field != _ATTRIBUTE or not isinstance(attribute, memoryview):
-            continue
-        for number, value in _fields(attribute):
+        if depth > _DEEPEST:
+            raise _HostileError(f"graphs within graphs, more than {_DEEPEST} deep")
+        for number, value in _fields(message, count):
             if not isinstance(value, memoryview):
                 continue
-            if number in _TENSORS_OF_ATTRIBUTE and _outside_of_tensor(value):
-                return _outside_of_tensor(value)
-            if number in _GRAPHS_OF_ATTRIBUTE and _outside_of_graph(value):
-                return _outside_of_graph(value)
-    return ""
+            if kind == "model" and number == _METADATA:
+                entry = {key: str(text, "utf-8") for key, text in _fields(value, count) if isinstance(text, memoryview)}
+                properties[entry.get(1, "")] = entry.get(2, "")
+            elif number in _WITHIN[kind]:
+                within = _WITHIN[kind][number]
+                if kind == "model" and within == "graph":
+                    graphs.append(value)
+                left.append((within, value, depth + (within == "graph")))
+    if not graphs:
+        raise _BrokenError("no graph")
+    return properties, outside, hashlib.sha256(graphs[-1]).hexdigest()
 
 
-def _outside_of_tensor(tensor: memoryview) -> str:
+def _outside_of_tensor(tensor: memoryview, count: Iterator[int]) -> str:
     location, external = "", False
-    for number, value in _fields(tensor):
+    for number, value in _fields(tensor, count):
         if number == _DATA_LOCATION and value == 1:
             external = True
         elif number == _EXTERNAL_DATA and isinstance(value, memoryview):
             external = True
-            entry = {key: bytes(text) for key, text in _fields(value) if isinstance(text, memoryview)}
+            entry = {key: bytes(text) for key, text in _fields(value, count) if isinstance(text, memoryview)}
             if entry.get(1) == b"location":
                 location = entry.get(2, b"").decode(errors="replace")
     return location or ("(unnamed)" if external else "")
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+def _fields(message: memoryview, count: Iterator[int]) -> Iterator[tuple[int, memoryview | int]]:
     """Number and value of each field: bytes, or a whole number; other fixed-size values count as 0."""
     position = 0
     while position < len(message):
+        if next(count) >= _MOST_FIELDS:
+            raise _HostileError(f"more than {_MOST_FIELDS:,} fields")
         tag, position = _varint(message, position)
         kind = tag & 7
         if kind == 0:

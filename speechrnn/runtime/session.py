@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from speechrnn.faults import of_file
 from speechrnn.models.protocols import padded
 from speechrnn.runtime import onnxfile
 from speechrnn.text import Vocabulary
@@ -21,6 +22,13 @@ class Described:
     """What a file of ours says of its model, in `metadata`."""
 
     metadata: dict[str, Any]
+
+    def _check(self) -> None:
+        """Raises: ValueError, KeyError: What the file says makes no sense."""
+        for name in ("sample_rate", "frame_period", "stride", "window", "hop"):
+            value = self.metadata[name]
+            if not isinstance(value, int | float) or not value > 0:
+                raise ValueError(f"its `{name}` must be positive. Received: {value!r}")
 
     @property
     def sample_rate(self) -> Any:
@@ -77,8 +85,10 @@ class WholeSignals(Described):
         if self.kind != self.held:
             hint = self.hints.get(str(self.kind), "")
             raise ValueError(f"{name}: must hold a {self.noun}. Received: {self.kind!r}.{hint}")
-        self._prepare()
-        self.card: dict[str, Any] = self.metadata["card"]
+        with of_file(name):
+            self._check()
+            self._prepare()
+            self.card: dict[str, Any] = self.metadata["card"]
         # In 8 bits ONNX Runtime takes one scale for a whole batch, padding counted, so that an answer would depend on
         # its neighbours. There rows run apart, as many at once as there are threads: it takes no longer.
         self._rows_at_once = 0

@@ -44,7 +44,7 @@ def language_bytes(model: LanguageModel) -> bytes:
         "states": states.units,
     }
     metadata = {onnxfile.PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in known.items()}
-    return graph.model(metadata).SerializeToString()
+    return onnxfile.sealed(graph.model(metadata))
 
 
 _FIRST = np.array([1])  # the axis of directions

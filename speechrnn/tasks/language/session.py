@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.decoding import rescoring
+from speechrnn.faults import of_file
 from speechrnn.models import loading
 from speechrnn.runtime import onnxfile
 from speechrnn.runtime.session import start
@@ -39,7 +40,8 @@ class LanguageSession:
                 f"{name}: must hold a language model. Received: {kind!r}. Make one with "
                 "`speechrnn lm train --kind rnn`."
             )
-        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
+        with of_file(name):
+            self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
         self._session = start(content, name, threads=threads)
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:

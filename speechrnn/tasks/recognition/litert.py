@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from speechrnn.faults import of_file
 from speechrnn.runtime import onnxfile
 from speechrnn.tasks.recognition.streaming import KIND, StreamingSession
 
 METADATA = "speechrnn.json"
 """Name of the entry, in a zip archive behind the model, that says what a runtime must know."""
+_LARGEST_METADATA = 1 << 26
 
 
 class LiteRtSession(StreamingSession):
@@ -36,7 +39,8 @@ class LiteRtSession(StreamingSession):
         if not isinstance(path, bytes) and not os.path.exists(path):
             raise FileNotFoundError(f"{name}: no such model file.")
         content = path if isinstance(path, bytes) else Path(path).read_bytes()
-        self._prepare(_metadata(content, name))
+        with of_file(name):
+            self._prepare(_metadata(content, name))
         self._session = _interpreter(content, name, threads)
 
     def _steps(self, samples: np.ndarray, frames: int) -> np.ndarray:
@@ -60,7 +64,11 @@ def is_litert(path: str | os.PathLike[str]) -> bool:
 def _metadata(content: bytes, name: str) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entry = archive.getinfo(METADATA)
+            if entry.file_size > _LARGEST_METADATA:
+                raise ValueError(f"{entry.file_size:,} bytes of metadata")
             properties = json.loads(archive.read(METADATA))
+            digest = hashlib.sha256(memoryview(content)[: archive.infolist()[0].header_offset]).hexdigest()
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ValueError(
             f"{name}: is cut off, or was not written by `speechrnn export --to litert`. Export the model again."
@@ -71,6 +79,8 @@ def _metadata(content: bytes, name: str) -> dict[str, Any]:
             f"{name}: must be a {KIND} of format version {onnxfile.FORMAT_VERSION}. Received: a {found.get('kind')} of "
             f"version {found.get('format_version')}. Export the model again with this speechrnn."
         )
+    if found.get("digest", digest) != digest:  # files of older versions have none
+        raise ValueError(f"{name}: is damaged: it does not hold the model that was written. Copy it again.")
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.decoding.greedy import BLANK
+from speechrnn.faults import of_file
 from speechrnn.runtime import onnxfile
 from speechrnn.runtime.session import Described, start
 from speechrnn.tasks.recognition.transcript import Word
@@ -56,12 +57,14 @@ class StreamingSession(Described):
                 f"{name}: must hold a streaming recogniser. Received: a {metadata.get('kind')}, which needs whole "
                 "signals. Export a one-directional model with `speechrnn export MODEL.keras --streaming`."
             )
-        self._prepare(metadata)
+        with of_file(name):
+            self._prepare(metadata)
         self._session = start(content, name, threads=threads)
 
     def _prepare(self, metadata: dict[str, Any]) -> None:
         self.metadata = metadata
         """What the file says of itself."""
+        self._check()
         self.vocabulary = Vocabulary.from_config(metadata["vocabulary"])
         self.card: dict[str, Any] = metadata["card"]
         self._shapes: dict[str, list[int]] = metadata["states"]
@@ -175,7 +178,15 @@ class StreamingSession(Described):
         return logits[skipped:]
 
     def _steps(self, samples: np.ndarray, frames: int) -> np.ndarray:
-        """What the network gives for these blocks; its states move on."""
+        """What the network gives for these blocks; its states move on.
+
+        In 8 bits ONNX Runtime takes one scale for all that it is given, so that there each block goes by itself.
+        """
+        if self.metadata.get("precision") == "int8" and len(samples) > self.block:
+            parts = range(0, len(samples), self.block)
+            counts = [min(max(0, frames - start // self._hop), self.stride) for start in parts]
+            blocks = [samples[start : start + self.block] for start in parts]
+            return np.concatenate([self._steps(*part) for part in zip(blocks, counts, strict=True)])
         given = {"samples": samples[None], "frames": np.array([frames], np.int32), **self._states}
         logits, *states = self._session.run(self._outputs, given)
         self._states = dict(zip(self._shapes, states, strict=True))
