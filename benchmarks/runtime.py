@@ -27,7 +27,8 @@ from speechrnn import LogMel, SpeechRecognizer, Vocabulary, audio, recurrent_ctc
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
 from speechrnn.export.writing import export, quantised
-from speechrnn.runtime.session import Session, start
+from speechrnn.runtime.session import start
+from speechrnn.tasks.recognition.session import RecognizerSession as Session
 
 try:
     import torch
@@ -41,7 +42,7 @@ COLD_KERAS = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from speechrnn import audio, decoding, recognizer
-model = recognizer.load(sys.argv[1])
+model = load_bundle(sys.argv[1], kind="recognizer")
 signal, _ = audio.read(sys.argv[2], sample_rate=model.sample_rate)
 path = decoding.greedy(model.logits([signal])[0])
 print(model.vocabulary.decode(path.ids))
@@ -132,12 +133,12 @@ def cold_starts(folder: Path) -> dict[str, Callable[[], object]]:
 def real_time_factor(folder: str) -> dict[str, float]:
     """Seconds of audio a second, over AN4's test set with the shipped model, decoding included."""
     from speechrnn.data.corpora import an4
+    from speechrnn.models.loading import shipped
     from speechrnn.tasks.recognition.evaluation import evaluate
-    from speechrnn.tasks.recognition.transcription import DEFAULT_MODEL
 
     with tempfile.TemporaryDirectory() as manifests:
         examples = an4.prepare(folder, manifests)["test"]
-        report = evaluate(Session(DEFAULT_MODEL), examples)
+        report = evaluate(Session(shipped()), examples)
     return {"audio": report.seconds, "elapsed": report.elapsed, "factor": report.real_time_factor}
 
 

@@ -28,7 +28,7 @@ def measured(path, seconds):
     """Milliseconds of steps and blocks, and megabytes, of one runtime in this process."""
     from speechrnn.models import loading
 
-    session = loading.load_streaming(path)
+    session = loading.load_session(path, streaming=True)
     size = session.sample_rate // 50
     signal = 0.1 * np.random.default_rng(0).normal(size=round(seconds * 50) * size).astype("float32")
     steps, others = [], []
@@ -47,7 +47,7 @@ def measured(path, seconds):
 
 def main(model, seconds, rounds):
     from speechrnn.export.writing import export
-    from speechrnn.tasks.recognition.model import load
+    from speechrnn.models.loading import load_bundle as load
 
     recogniser = load(model)
     with tempfile.TemporaryDirectory() as folder:

@@ -18,8 +18,8 @@ import keras
 
 from speechrnn import Augmentation, LogMel, RecognizerTraining, SpeechRecognizer, Vocabulary, recurrent_ctc, train
 from speechrnn.data.corpora import an4
+from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
-from speechrnn.tasks.recognition.model import load
 
 VALID_SPEAKERS = {"fjam", "mdxs", "mfaa", "mmaf", "mmap", "mmkw", "mscg2", "msjr"}
 UNITS, LAYERS, CONVOLUTIONS, DROPOUT = 256, 3, 2, 0.4

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pipelines import demo_page, spoken_numbers
 from speechrnn.data import manifest
+from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.recognition import evaluation as evaluate
-from speechrnn.tasks.recognition import model as recognizer
 from speechrnn.tasks.recognition import transcription as transcribe
 
 SHOWN = 8
@@ -27,7 +27,7 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Pa
     evaluate.print_report(searched)
     print("\n3/4 Transcripts: the new model, and the one in the package, which was trained on people:", flush=True)
     examples = manifest.read(data / "test.jsonl")
-    model = recognizer.load(run.model)
+    model = load_bundle(run.model, kind="recognizer")
     rows = compare(model, examples[:: -(-len(examples) // SHOWN)])
     for said, new, shipped in rows:
         print(f"  said: {said:32} new: {new:32} package: {shipped}")

@@ -17,8 +17,8 @@ import keras
 from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
 from speechrnn.data.corpora import ett
 from speechrnn.data.examples import read_example
-from speechrnn.tasks.forecasting.forecast import evaluate_forecaster, print_report
-from speechrnn.tasks.forecasting.model import load
+from speechrnn.models.loading import load_bundle as load
+from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
 
 HORIZONS, CONTEXT, SEASON = (96, 192, 336, 720), 720, 24
 QUANTILES = (0.1, 0.5, 0.9)

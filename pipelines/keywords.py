@@ -16,8 +16,8 @@ import keras
 
 from speechrnn import Augmentation, ClassifierTraining, LogMel, SequenceClassifier, recurrent_classifier, train
 from speechrnn.data.corpora import fsdd
+from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.classification import evaluate_classifier, print_report
-from speechrnn.tasks.classification.model import load
 
 TEST_SPEAKERS, VALID_SPEAKER = ("theo", "yweweler"), "nicolas"
 RATE, MELS = 8000, 40

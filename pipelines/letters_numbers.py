@@ -15,8 +15,8 @@ import keras
 from pipelines.an4_ctc import AUGMENTATION
 from speechrnn import RecognizerTraining, train
 from speechrnn.data.corpora import an4, fsdd
+from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
-from speechrnn.tasks.recognition.model import load
 
 HELD_OUT = ("theo", "yweweler")
 OPTIONS = RecognizerTraining(epochs=12, batch_seconds=24, learning_rate=1e-3, consistency=0.2, average=0.998)

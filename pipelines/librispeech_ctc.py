@@ -29,9 +29,9 @@ from speechrnn.decoding.lm import arpa, kneser_ney, ngram
 from speechrnn.decoding.tuning import tune
 from speechrnn.export.writing import export
 from speechrnn.faults import Faults
-from speechrnn.runtime import Session
+from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
-from speechrnn.tasks.recognition.model import load
+from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.tasks.recognition.transcription import logits_of
 from speechrnn.text.subwords import Subwords
 

@@ -22,8 +22,8 @@ from scipy.stats import norm
 from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
 from speechrnn.data.corpora import nab
 from speechrnn.data.examples import read_example
+from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.forecasting.anomalies import NAB_PROFILES, anomaly_likelihood, nab_score, surprise
-from speechrnn.tasks.forecasting.model import load
 
 CONTEXT, HORIZON = 300, 24  # samples; of the horizon, one step is used: to forecast two hours teaches more
 NETWORK = {"cell": "gru", "segment": 12, "units": 64, "dropout": 0.1}

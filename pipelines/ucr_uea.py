@@ -20,8 +20,8 @@ from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClass
 from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import stratified_group_folds
+from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.classification import classification_report, cross_validate, evaluate_classifier
-from speechrnn.tasks.classification.model import load
 
 SEEDS, FOLDS = (1, 2, 3), 5
 RECORDS = 480  # in an epoch, at least

@@ -23,6 +23,11 @@ class Fault:
     def __str__(self) -> str:
         return self.message if self.message.startswith(self.where) else f"{self.where}: {self.message}"
 
+    def exception(self) -> Exception:
+        """The fault as an exception: `FileNotFoundError`, `IsADirectoryError`, or a `ValueError` of its kind."""
+        plain = {"missing": FileNotFoundError, "not a file": IsADirectoryError}.get(self.kind)
+        return plain(str(self)) if plain else data_error(self.where, self.kind, self.message)
+
 
 class Faults:
     """Thread-safe collector of faults.

@@ -14,10 +14,10 @@ from contracts import (
 from speechrnn import layers
 from speechrnn.features import RawSignal
 from speechrnn.losses import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
+from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.classification import model as classifier
 from speechrnn.tasks.classification.model import Accuracy, SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
-from speechrnn.tasks.recognition import model as recognizer
 
 SIZES = {"num_features": 12, "num_classes": 3, "units": 6}
 VARIANTS = {
@@ -145,9 +145,9 @@ def test_everything_is_in_the_file_and_batches_do_not_matter(task, channels, rng
         task == "frames",
         0.08,
     )
-    assert isinstance(recognizer.load_any(tmp_path / "model.keras"), SequenceClassifier)
+    assert isinstance(load_bundle(tmp_path / "model.keras"), SequenceClassifier)
     with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a SequenceClassifier"):
-        recognizer.load(tmp_path / "model.keras")
+        load_bundle(tmp_path / "model.keras", kind="recognizer")
 
 
 def test_signals_that_do_not_fit_are_refused():

@@ -12,11 +12,11 @@ from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.export.writing import export
 from speechrnn.features import BandPass, LogMel, LogSpectrogram, RawSignal, RobustScale
-from speechrnn.models.loading import kind_of, load_classifier
-from speechrnn.runtime import Session
+from speechrnn.models.loading import load_session
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
 from speechrnn.tasks.classification.session import ClassifierSession
+from speechrnn.tasks.recognition.session import RecognizerSession as Session
 
 CLASSES = ("a", "b", "c")
 
@@ -73,8 +73,12 @@ def test_kinds_of_models_are_told_apart(tmp_path):
     model = make(RawSignal(50, window=1, hop=1, channels=2))
     model.save(tmp_path / "a.keras")
     path = export(tmp_path / "a.keras")
-    assert kind_of(path) == kind_of(tmp_path / "a.keras") == "classifier"
-    assert load_classifier(tmp_path / "a.keras").classes == load_classifier(path).classes == CLASSES
+    assert load_session(path).kind == load_session(tmp_path / "a.keras").kind == "classifier"
+    assert (
+        load_session(tmp_path / "a.keras", kind="classifier").classes
+        == load_session(path, kind="classifier").classes
+        == CLASSES
+    )
     with pytest.raises(
         ValueError, match="must hold a recogniser of whole signals. Received: 'classifier'. Run it with"
     ):

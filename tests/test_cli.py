@@ -248,13 +248,13 @@ def test_audio_from_a_pipe(fake_model, files, monkeypatch, capsys):
 def test_ctrl_c_keeps_the_results_there_are(fake_model, files, tmp_path, monkeypatch, capsys):
     from speechrnn.tasks.recognition import transcription as transcribe
 
-    outcomes = transcribe.recognise
+    outcomes = transcribe.outcomes
 
     def interrupted(*arguments, **keywords):
         yield next(outcomes(*arguments, **keywords))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transcribe, "recognise", interrupted)
+    monkeypatch.setattr(transcribe, "outcomes", interrupted)
     assert cli.main(["transcribe", *files, "--out", str(tmp_path / "out.txt")]) == 130
     assert (tmp_path / "out.txt").read_text() == f"{files[0]}\tbad cab\n"
     assert cli.main(["transcribe", *files]) == 130
@@ -569,10 +569,10 @@ def test_the_helper_module_has_no_second_list_of_options():
 def streaming_model(tmp_path):
     from test_streaming import made
 
-    from speechrnn.export.writing import step_bytes
+    from speechrnn.export.writing import onnx_bytes
 
     path = tmp_path / "steps.onnx"
-    path.write_bytes(step_bytes(made(layers=1)))
+    path.write_bytes(onnx_bytes(made(layers=1), streaming=True))
     return str(path)
 
 

@@ -11,10 +11,10 @@ from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
 from speechrnn.export.writing import export, onnx_bytes
 from speechrnn.features import MFCC, BandPass, LogMel, LogSpectrogram, Notch, RawSignal, RobustScale
-from speechrnn.runtime import Session
 from speechrnn.runtime.session import start
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
+from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.text import Vocabulary
 
 RATE, VOCABULARY = 4000, Vocabulary(" abc")

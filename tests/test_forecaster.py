@@ -9,10 +9,10 @@ from contracts import check_gradients_are_finite, check_padding_never_changes_a_
 from speechrnn.features import BandPass, LogMel, RawSignal
 from speechrnn.layers import FutureSegments, LastSegments
 from speechrnn.losses import QuantileLoss, check_quantiles, pinball
+from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.forecasting import model as forecaster
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.network import recurrent_forecaster
-from speechrnn.tasks.recognition import model as recognizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -186,7 +186,7 @@ def test_a_bundle_is_the_same_after_saving(normalize, series, tmp_path):
     again = check_saved_model_is_the_same(model, batch, tmp_path / "a.keras")
     assert (again.context, again.quantiles, again.horizon) == (20, (0.1, 0.5, 0.9), 7)
     np.testing.assert_array_equal(again.scale, model.scale)
-    np.testing.assert_array_equal(again.forecast(series), model.forecast(series))
+    np.testing.assert_array_equal(again.predict_quantiles(series), model.predict_quantiles(series))
 
 
 def test_forecasts_are_in_the_units_of_the_series(series):
@@ -195,21 +195,23 @@ def test_forecasts_are_in_the_units_of_the_series(series):
     mean, std = np.array([10.0, -3.0, 0.5], "float32"), np.array([100.0, 1.0, 0.01], "float32")
     plain = model.network([((series[0] - mean) / std)[None], np.array([20], "int32")]).numpy()[0]
     expected = np.sort(plain * std[:, None] + mean[:, None], axis=-1)
-    np.testing.assert_allclose(model.forecast(series)[0] / std[:, None], expected / std[:, None], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        model.predict_quantiles(series)[0] / std[:, None], expected / std[:, None], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_forecasts_take_any_length_and_read_the_context_alone(series, rng):
     model = make()
-    together = model.forecast(series)
+    together = model.predict_quantiles(series)
     assert together.shape == (3, 7, 3, 3) and (np.diff(together, axis=-1) >= 0).all()
     for one, expected in zip(series, together, strict=True):
-        np.testing.assert_allclose(model.forecast([one])[0], expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(model.predict_quantiles([one])[0], expected, rtol=1e-4, atol=1e-4)
     longer = np.concatenate([1e6 * rng.normal(size=(50, 3)).astype("float32"), series[0]])
-    np.testing.assert_array_equal(model.forecast([longer])[0], model.forecast([series[0]])[0])
-    assert model.forecast([]).shape == (0, 7, 3, 3)
+    np.testing.assert_array_equal(model.predict_quantiles([longer])[0], model.predict_quantiles([series[0]])[0])
+    assert model.predict_quantiles([]).shape == (0, 7, 3, 3)
     for wrong in (np.zeros((5, 2)), np.zeros((0, 3))):
         with pytest.raises(ValueError, match="A signal must"):
-            model.forecast([wrong])
+            model.predict_quantiles([wrong])
 
 
 def test_the_loss_is_in_standard_deviations(series):
@@ -250,14 +252,14 @@ def test_a_bundle_refuses_parts_that_do_not_fit():
 def test_a_forecaster_that_knows_no_statistics_says_so(series):
     features = RawSignal(1, window=1, hop=1, channels=3, normalize="global")
     with pytest.raises(tf.errors.InvalidArgumentError, match="call `adapt"):
-        Forecaster(features, recurrent_forecaster(**SIZES), 20).forecast(series)
+        Forecaster(features, recurrent_forecaster(**SIZES), 20).predict_quantiles(series)
 
 
 def test_loading_tells_kinds_of_model_apart(tmp_path):
     make().save(tmp_path / "f.keras")
     assert isinstance(forecaster.load(tmp_path / "f.keras"), Forecaster)
     with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a Forecaster"):
-        recognizer.load(tmp_path / "f.keras")
+        load_bundle(tmp_path / "f.keras", kind="recognizer")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "d.keras")
     with pytest.raises(ValueError, match="must hold a Forecaster. Received: a Sequential"):
         forecaster.load(tmp_path / "d.keras")

@@ -20,9 +20,10 @@ from speechrnn.export.onnx.network import write_network
 from speechrnn.export.writing import export
 from speechrnn.faults import Fault
 from speechrnn.layers import GRU, LSTM
-from speechrnn.models.loading import load, load_any, load_classifier, load_forecaster
+from speechrnn.models.loading import load_session, opened
 from speechrnn.runtime.session import start
-from speechrnn.tasks.forecasting.forecast import evaluate_forecaster, forecasts, loaded
+from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster
+from speechrnn.tasks.forecasting.forecast import forecasts
 from speechrnn.tasks.forecasting.session import ForecasterSession
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -42,16 +43,16 @@ def test_the_session_equals_keras(variant, rng, tmp_path):
     model = moved(make(normalize, quantiles, **options))
     session = ForecasterSession(export(model, tmp_path / "a.onnx"))
     series = [(model.scale * rng.normal(size=(n, model.channels))).astype("float32") for n in (20, 31, 9, 1)]
-    found, expected = session.forecast(series), model.forecast(series)
+    found, expected = session.predict_quantiles(series), model.predict_quantiles(series)
     np.testing.assert_allclose(found / model.scale[:, None], expected / model.scale[:, None], rtol=0, atol=1e-4)
     for one, other in zip(series, found, strict=True):
-        np.testing.assert_allclose(session.forecast([one])[0], other, rtol=1e-4, atol=1e-3 * model.scale.max())
+        np.testing.assert_allclose(session.predict_quantiles([one])[0], other, rtol=1e-4, atol=1e-3 * model.scale.max())
     for name in ("sample_rate", "channels", "context", "horizon", "quantiles", "median", "card"):
         assert getattr(session, name) == getattr(model, name), name
     np.testing.assert_array_equal(session.scale, model.scale)
-    assert session.forecast([]).shape == (0, 7, model.channels, len(quantiles))
+    assert session.predict_quantiles([]).shape == (0, 7, model.channels, len(quantiles))
     with pytest.raises(ValueError, match="A signal must be"):
-        session.forecast([series[0][:, 0]])
+        session.predict_quantiles([series[0][:, 0]])
 
 
 @pytest.mark.parametrize("layer", [LSTM, GRU])
@@ -101,12 +102,16 @@ def saved(tmp_path_factory):
 def test_sessions_are_found_by_what_the_file_holds(saved):
     folder, model, values = saved
     for name in ("m.keras", "m.onnx"):
-        session = load_any(folder / name)
-        assert isinstance(session, ForecasterSession) and isinstance(load_forecaster(folder / name), ForecasterSession)
-        np.testing.assert_allclose(session.forecast([values]), model.forecast([values]), rtol=1e-4, atol=1e-2)
-    for opened in (load, load_classifier):
-        with pytest.raises(ValueError, match="must hold a .*Received: 'forecaster'"):
-            opened(folder / "m.onnx")
+        session = load_session(folder / name)
+        assert isinstance(session, ForecasterSession) and isinstance(
+            load_session(folder / name, kind="forecaster"), ForecasterSession
+        )
+        np.testing.assert_allclose(
+            session.predict_quantiles([values]), model.predict_quantiles([values]), rtol=1e-4, atol=1e-2
+        )
+    for kind in ("recognizer", "classifier"):
+        with pytest.raises(ValueError, match=f"must be a {kind}. Received: a forecaster, see `speechrnn forecast`"):
+            load_session(folder / "m.onnx", kind=kind)
     with pytest.raises(ValueError, match="A Forecaster can be written to onnx as a whole only"):
         export(model, folder / "m.tflite", to="litert")
 
@@ -115,10 +120,10 @@ def test_a_forecast_reads_the_channels_that_the_card_names(saved):
     folder, model, values = saved
     (found,) = forecasts(model, [folder / "named.npz"])
     assert found.channels == ("b", "a")
-    np.testing.assert_allclose(found.values, model.forecast([values[:, ::-1]])[0], rtol=1e-4)
+    np.testing.assert_allclose(found.values, model.predict_quantiles([values[:, ::-1]])[0], rtol=1e-4)
     np.testing.assert_allclose(found.times, (100 + np.arange(7)) / RATE)
     (earlier,) = forecasts(model, [folder / "named.npz"], at=60 / RATE)
-    np.testing.assert_allclose(earlier.values, model.forecast([values[:60, ::-1]])[0], rtol=1e-4)
+    np.testing.assert_allclose(earlier.values, model.predict_quantiles([values[:60, ::-1]])[0], rtol=1e-4)
     assert earlier.times[0] == 60 / RATE
 
 
@@ -142,7 +147,7 @@ def test_the_verb_gives_a_line_for_each_sample_and_channel(saved, capsys):
     head, *lines = csv.reader(io.StringIO(out))
     assert head == ["path", "seconds", "time", "channel", "0.1", "0.5", "0.9"] and len(lines) == 7 * 2
     assert lines[0][:4] == [path, "400", "", "b"] and lines[3][:4] == [path, "404", "", "a"]
-    expected = model.forecast([values[:, ::-1]])[0].reshape(14, 3)
+    expected = model.predict_quantiles([values[:, ::-1]])[0].reshape(14, 3)
     np.testing.assert_allclose(np.array([line[4:] for line in lines], float), expected, rtol=1e-3, atol=1e-3)
     assert cli.main(["forecast", str(folder / "m.onnx"), path, "--json", "--at", "240"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -199,9 +204,9 @@ def test_other_verbs_say_what_it_is(saved, capsys):
     assert "must be a classifier. Received: a forecaster, see `speechrnn forecast`" in capsys.readouterr().err
     reader = type("Reader", (), {"probabilities": None})()
     with pytest.raises(
-        ValueError, match="a.onnx: must be a forecaster. Received: a classifier, see `speechrnn classify`"
+        ValueError, match="The model: must be a forecaster. Received: a classifier, see `speechrnn classify`"
     ):
-        loaded(reader, "a.onnx")
+        opened(reader, "forecaster")
 
 
 def test_train_makes_a_forecaster_from_a_manifest(tmp_path, capsys):
@@ -219,7 +224,7 @@ def test_train_makes_a_forecaster_from_a_manifest(tmp_path, capsys):
     valid = ["--valid", str(tmp_path / "valid.jsonl"), "--epochs", "1"]
     assert cli.main([*words, *valid, *sizes]) == 0
     assert "validation MAE" in capsys.readouterr().out
-    model = load_forecaster(tmp_path / "m.keras")
+    model = load_session(tmp_path / "m.keras", kind="forecaster")
     assert (model.channels, model.context, model.horizon, model.quantiles) == (1, 24, 6, (0.5, 0.8))
     assert model.card == {"channels": ["b"]}
     np.testing.assert_allclose(model.scale, values[:150, 1].std(), rtol=1e-5)

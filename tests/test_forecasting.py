@@ -24,7 +24,7 @@ from speechrnn.data.examples import read_example
 from speechrnn.faults import Faults
 from speechrnn.features import Augmentation
 from speechrnn.tasks.forecasting import model as forecaster
-from speechrnn.tasks.forecasting.forecast import evaluate_forecaster, print_report
+from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.training.scoring import ForecastScorer
 
@@ -210,7 +210,7 @@ def test_the_report_is_what_brute_force_finds(waves, trained):
     sums = {"squares": [], "errors": [], "last": [], "season": [], "within": []}
     for origin in range(300, 395):
         future = whole[origin : origin + 6]
-        found = model.forecast([whole[origin - 24 : origin].astype("float32")])[0]
+        found = model.predict_quantiles([whole[origin - 24 : origin].astype("float32")])[0]
         sums["errors"].append(np.abs(found[..., 1] - future) / model.scale)
         sums["squares"].append(sums["errors"][-1] ** 2)
         sums["last"].append(np.abs(whole[origin - 1] - future) / model.scale)

@@ -14,14 +14,14 @@ from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.decoding import BeamSearch, Rescored, rescoring
 from speechrnn.decoding.tuning import tune_rescoring
-from speechrnn.export.writing import export
+from speechrnn.export.writing import export, onnx_bytes
 from speechrnn.features import LogMel
 from speechrnn.metrics import edits
+from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.language import model as language
 from speechrnn.tasks.language import rescoring as options
 from speechrnn.tasks.language import session as running
 from speechrnn.tasks.language import training
-from speechrnn.tasks.language.export import language_bytes
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.network import recurrent_lm
 from speechrnn.tasks.language.options import LanguageTraining
@@ -55,7 +55,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def session(model):
-    return LanguageSession(language_bytes(model), threads=1)
+    return LanguageSession(onnx_bytes(model), threads=1)
 
 
 def by_hand(model, text):
@@ -70,7 +70,7 @@ def by_hand(model, text):
 
 
 def test_the_probabilities_of_all_sentences_sum_to_one():
-    session = LanguageSession(language_bytes(made("ab", end=3.0)), threads=1)
+    session = LanguageSession(onnx_bytes(made("ab", end=3.0)), threads=1)
     texts = ["".join(text) for length in range(9) for text in itertools.product("ab", repeat=length)]
     total = np.exp(session.scores(texts)).sum()
     assert 0.999 < total <= 1 + 1e-6
@@ -111,7 +111,7 @@ def test_perplexity_is_of_words_and_counts_the_ends_of_sentences(model):
 @pytest.mark.parametrize(("cell", "layers"), [("lstm", 2), ("gru", 1)])
 def test_onnx_scores_as_keras_does(cell, layers):
     model = made(cell=cell, layers=layers)
-    session = LanguageSession(language_bytes(model), threads=1)
+    session = LanguageSession(onnx_bytes(model), threads=1)
     assert session.vocabulary == model.vocabulary
     expected = model.scores(TEXTS)
     np.testing.assert_allclose(session.scores(TEXTS), expected, rtol=0, atol=1e-4)
@@ -120,7 +120,7 @@ def test_onnx_scores_as_keras_does(cell, layers):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_states_go_on_where_they_were(cell):
-    session = LanguageSession(language_bytes(made(cell=cell)), threads=1)
+    session = LanguageSession(onnx_bytes(made(cell=cell)), threads=1)
     whole, _ = session._advance([0, 1, 3, 2, 2], session._start(1))
     _, states = session._advance([0, 1, 3], session._start(1))
     for symbol in (2, 2):
@@ -159,7 +159,7 @@ def test_a_prefix_is_gone_on_from(session):
 
 
 def test_each_sentence_begins_anew(tmp_path):
-    session = LanguageSession(language_bytes(made(end=1.5)), threads=1)
+    session = LanguageSession(onnx_bytes(made(end=1.5)), threads=1)
     text = session.generate(60, temperature=0.01, prefix="b")
     lines = text.split("\n")[1:-1]
     assert len(lines) > 1
@@ -315,7 +315,7 @@ def test_generation_out_of_range_is_refused(bad, session):
 
 @pytest.mark.parametrize("part", [0.02, 0.5, 0.98])
 def test_a_file_that_is_cut_off_is_known_as_such(part, model, tmp_path):
-    content = language_bytes(model)
+    content = onnx_bytes(model)
     (tmp_path / "lm.onnx").write_bytes(content[: int(part * len(content))])
     with pytest.raises(ValueError, match=r"lm\.onnx: is cut off or damaged"):
         running.load(tmp_path / "lm.onnx")
@@ -336,7 +336,7 @@ def test_recognisers_and_language_models_are_not_taken_for_each_other(model, tmp
         running.load(export(tmp_path / "hears.keras"))
     model.save(tmp_path / "lm.keras")
     with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a LanguageModel"):
-        recognizer.load(tmp_path / "lm.keras")
+        load_bundle(tmp_path / "lm.keras", kind="recognizer")
     with pytest.raises(ValueError, match="can be an .onnx only"):
         export(tmp_path / "lm.keras", int8=True)
 
@@ -433,7 +433,7 @@ def test_wrong_usage_is_said(words, said, capsys, monkeypatch):
 
 
 def test_a_search_is_made_where_only_rescoring_asks_for_one(model, tmp_path):
-    (tmp_path / "lm.onnx").write_bytes(language_bytes(model))
+    (tmp_path / "lm.onnx").write_bytes(onnx_bytes(model))
     found = options.decoder(Vocabulary("ab "), rescore=tmp_path / "lm.onnx", rescore_weight=0.25, rescore_best=7)
     assert isinstance(found, Rescored)
     assert (found.weight, found.bonus, found.best, found.search.width) == (0.25, 0.0, 7, 64)

@@ -9,9 +9,9 @@ import pytest
 from test_streaming import MODELS, RATE, made
 
 from speechrnn.export.litert import litert_bytes
-from speechrnn.export.writing import export, step_bytes
+from speechrnn.export.writing import export, exporter_of, onnx_bytes
 from speechrnn.models import loading
-from speechrnn.tasks.recognition.litert import METADATA, LiteRtSession
+from speechrnn.runtime.litert import METADATA
 from speechrnn.tasks.recognition.streaming import StreamingSession
 
 pytest.importorskip("ai_edge_litert")
@@ -32,7 +32,10 @@ def content():
 )
 def test_steps_are_those_of_onnx_at_every_end(name, spoken):
     model = MODELS[name]()
-    ours, other = LiteRtSession(litert_bytes(model)), StreamingSession(step_bytes(model))
+    ours, other = (
+        StreamingSession(litert_bytes(model, exporter_of(model))),
+        StreamingSession(onnx_bytes(model, streaming=True)),
+    )
     hop = model.features.hop
     signals = [spoken, spoken[:0], spoken[:99], *(spoken[: 4000 + frames * hop] for frames in range(model.stride))]
     for found, expected in zip(ours.logits(signals), other.logits(signals), strict=True):
@@ -50,16 +53,16 @@ def test_only_built_in_operators(content):
 
 def test_8_bit_weights_are_smaller_and_nearly_the_same(spoken):
     model = made(units=64, layers=1)
-    full, small = litert_bytes(model), litert_bytes(model, int8=True)
+    full, small = (litert_bytes(model, exporter_of(model), int8=int8) for int8 in (False, True))
     assert len(small) < 0.6 * len(full)
-    exact, near = (LiteRtSession(content).logits([spoken])[0] for content in (full, small))
+    exact, near = (StreamingSession(content).logits([spoken])[0] for content in (full, small))
     assert 0 < np.abs(exact - near).max() < 0.2 * np.abs(exact).max()
 
 
 def test_it_is_exported_loaded_and_listens_like_the_others(tmp_path, spoken):
     path = export(made(layers=1), tmp_path / "a.tflite", to="litert")
-    for session in (loading.load(path), loading.load_streaming(path)):
-        assert isinstance(session, LiteRtSession)
+    for session in (loading.load_session(path), loading.load_session(path, streaming=True)):
+        assert isinstance(session, StreamingSession)
         assert session.sample_rate == RATE
         session.push(spoken)
         session.finish()
@@ -74,13 +77,13 @@ def test_two_directions_are_refused(tmp_path):
 
 def test_files_of_others_are_refused(content, tmp_path):
     with pytest.raises(ValueError, match="cut off"):
-        LiteRtSession(content[: len(content) // 2])
+        StreamingSession(content[: len(content) // 2])
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         about = json.loads(archive.read(METADATA))
     behind = io.BytesIO()
     with zipfile.ZipFile(behind, "w") as archive:
         archive.writestr(METADATA, json.dumps({**about, "speechrnn.format_version": "9"}))
     with pytest.raises(ValueError, match="version 9"):
-        LiteRtSession(content + behind.getvalue())
+        StreamingSession(content + behind.getvalue())
     with pytest.raises(FileNotFoundError, match=r"gone\.tflite"):
-        LiteRtSession(tmp_path / "gone.tflite")
+        StreamingSession(tmp_path / "gone.tflite")

@@ -3,16 +3,18 @@
 import pytest
 
 from speechrnn.data.corpora import an4
-from speechrnn.runtime import Session
+from speechrnn.models.loading import shipped
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.evaluation import evaluate
-from speechrnn.tasks.recognition.streaming import DEFAULT_MODEL as STREAMING
+from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.tasks.recognition.streaming import StreamingSession
+
+STREAMING = "english_letters_numbers_streaming"
 
 
 def test_is_small_and_names_its_sources():
-    assert transcribe.DEFAULT_MODEL.stat().st_size + STREAMING.stat().st_size <= 12_000_000
-    for card in (Session(transcribe.DEFAULT_MODEL).card, StreamingSession(STREAMING).card):
+    assert shipped().stat().st_size + shipped(STREAMING).stat().st_size <= 12_000_000
+    for card in (Session(shipped()).card, StreamingSession(shipped(STREAMING)).card):
         assert "AN4" in card["data"] and "Free Spoken Digit Dataset" in card["data"]
         assert "CC BY-SA 4.0" in card["licence"]
 
@@ -37,12 +39,12 @@ def test_default_names_it_in_every_verb(verb, tmp_path, monkeypatch):
     }.get(verb, ["default", "v.jsonl"])
     parser = verbs.get(verb, check_manifest).parser()
     monkeypatch.chdir(tmp_path)
-    assert parser.parse_args(words).model == str(transcribe.DEFAULT_MODEL)
+    assert parser.parse_args(words).model == str(shipped())
     (tmp_path / "default").touch()  # somebody's own file of that name comes first
     assert parser.parse_args(words).model == "default"
 
 
 @pytest.mark.slow
 def test_error_rate_is_the_cards(data_dir, tmp_path):
-    report = evaluate(transcribe.DEFAULT_MODEL, an4.prepare(data_dir / "an4", tmp_path)["test"])
+    report = evaluate(shipped(), an4.prepare(data_dir / "an4", tmp_path)["test"])
     assert report.wer == pytest.approx(0.0763, abs=0.005)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from contracts import check_saved_model_is_the_same
 
 from speechrnn.features import MFCC, LogMel
-from speechrnn.tasks.recognition import model as recognizer
+from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.recognition.model import SpeechRecognizer, TokenErrorRate
 from speechrnn.tasks.recognition.network import recurrent_ctc, with_outputs
 from speechrnn.text import Vocabulary
@@ -54,7 +54,7 @@ def test_everything_is_in_the_file(model, signals, tmp_path):
     assert again.vocabulary == model.vocabulary
     assert again.card == {"name": "test", "licence": "none"}
     assert (again.sample_rate, again.stride, again.frame_period) == (8000, 2, 0.02)
-    assert recognizer.load(tmp_path / "model.keras").vocabulary == model.vocabulary
+    assert load_bundle(tmp_path / "model.keras", kind="recognizer").vocabulary == model.vocabulary
 
 
 def test_another_vocabulary_keeps_what_was_learnt(model, signals):
@@ -95,7 +95,9 @@ def test_global_normalisation_is_in_the_file(rng, tmp_path):
     signal = rng.normal(size=3000).astype("float32")
     expected = model.logits([signal])[0]
     model.save(tmp_path / "model.keras")
-    np.testing.assert_array_equal(recognizer.load(tmp_path / "model.keras").logits([signal])[0], expected)
+    np.testing.assert_array_equal(
+        load_bundle(tmp_path / "model.keras", kind="recognizer").logits([signal])[0], expected
+    )
 
 
 def test_compute_loss_counts_each_rows_own_frames(model, signals):
@@ -133,23 +135,23 @@ def test_files_that_are_no_model_are_named(model, tmp_path):
     model.save(path)
     whole = path.read_bytes()
     with pytest.raises(FileNotFoundError, match="none.keras: no such model file"):
-        recognizer.load(tmp_path / "none.keras")
+        load_bundle(tmp_path / "none.keras", kind="recognizer")
     with pytest.raises(IsADirectoryError, match="is a folder"):
-        recognizer.load(tmp_path)
+        load_bundle(tmp_path, kind="recognizer")
     for content in (whole[: len(whole) // 2], b"", b"RIFF of something else"):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"model\.keras: is not a \.keras model, or is cut off"):
-            recognizer.load(path)
+            load_bundle(path, kind="recognizer")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(ValueError, match="lacks config.json, model.weights.h5"):
-        recognizer.load(path)
+        load_bundle(path, kind="recognizer")
 
 
 def test_another_programs_keras_model_is_refused(model, tmp_path):
     model.network.save(tmp_path / "network.keras")
     with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a Functional"):
-        recognizer.load(tmp_path / "network.keras")
+        load_bundle(tmp_path / "network.keras", kind="recognizer")
 
 
 def test_a_newer_format_is_refused(model):

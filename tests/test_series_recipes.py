@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from pipelines import ecg_rhythm, forecast_ett, nab, ucr_uea
-from speechrnn.tasks.classification.model import load
+from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.forecasting import model as forecaster
 
 TINY = {"units": 4, "convolutions": 1, "filters": 4, "kernel": 3, "heads": 1}

@@ -15,10 +15,11 @@ from speechrnn import audio, cli
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.features import LogMel
 from speechrnn.models import loading
-from speechrnn.runtime import Session, onnxfile
-from speechrnn.tasks.recognition import transcription as transcribe
+from speechrnn.models.loading import shipped
+from speechrnn.runtime import onnxfile
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
+from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.text import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -287,8 +288,8 @@ def test_what_needs_tensorflow_says_how_to_install_it(words, what, keras_file, t
 
 
 def test_the_default_model_is_one_file_without_tensorflow():
-    assert transcribe.DEFAULT_MODEL.suffix == ".onnx"
-    assert not loading.is_keras(transcribe.DEFAULT_MODEL)
+    assert shipped().suffix == ".onnx"
+    assert not loading.is_keras(shipped())
 
 
 # The verb

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines import activity, ecg_beats
 from speechrnn.data.corpora import mitdb
-from speechrnn.tasks.classification.model import load
+from speechrnn.models.loading import load_bundle as load
 
 TINY = {"units": 4, "filters": 4, "folds": 2}
 

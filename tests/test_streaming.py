@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechrnn import decoding
-from speechrnn.export.writing import export, onnx_bytes, step_bytes
+from speechrnn.export.writing import export, onnx_bytes
 from speechrnn.features import MFCC, LogMel, RawSignal
-from speechrnn.runtime import Session
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
+from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.tasks.recognition.streaming import GreedySpeller, StreamingSession
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Vocabulary
@@ -56,7 +56,7 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def stream(model):
-    return StreamingSession(step_bytes(model))
+    return StreamingSession(onnx_bytes(model, streaming=True))
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +188,12 @@ def test_a_model_of_whole_signals_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"whole\.onnx: .*--streaming"):
         StreamingSession(path)
     with pytest.raises(ValueError, match="streaming recognizer"):
-        Session(step_bytes(model))
+        Session(onnx_bytes(model, streaming=True))
 
 
 def test_int8_keeps_nearly_the_logits(spoken):
     model = made(units=32, layers=1)
-    full, small = (StreamingSession(step_bytes(model, int8=int8)).logits([spoken])[0] for int8 in (False, True))
+    full, small = (
+        StreamingSession(onnx_bytes(model, streaming=True, int8=int8)).logits([spoken])[0] for int8 in (False, True)
+    )
     assert 0 < np.abs(full - small).max() < 0.2 * np.abs(full).max()

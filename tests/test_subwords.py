@@ -13,7 +13,8 @@ from speechrnn import cli
 from speechrnn.data import manifest
 from speechrnn.decoding import Boost, Grammar, align, greedy
 from speechrnn.decoding.pieces import joint
-from speechrnn.models.loading import load
+from speechrnn.models.loading import load_bundle
+from speechrnn.models.loading import load_session as load
 from speechrnn.tasks.recognition.streaming import GreedySpeller
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Vocabulary
@@ -244,13 +245,12 @@ def model():
 
 def test_a_model_file_and_an_exported_one_hold_the_vocabulary(model, tmp_path, rng):
     from speechrnn.export.writing import export
-    from speechrnn.tasks.recognition import model as recognizer
 
     model.save(tmp_path / "m.keras")
     export(model, tmp_path / "m.onnx")
     signal = rng.normal(size=4000).astype("float32")
     wanted = greedy(model.logits([signal])[0]).ids
-    for found in (recognizer.load(tmp_path / "m.keras"), load(tmp_path / "m.onnx")):
+    for found in (load_bundle(tmp_path / "m.keras", kind="recognizer"), load(tmp_path / "m.onnx")):
         assert found.vocabulary == PIECES
         np.testing.assert_array_equal(greedy(found.logits([signal])[0]).ids, wanted)
 
@@ -275,7 +275,6 @@ def test_the_command_line_trains_and_transcribes_with_subwords(tmp_path, capsys,
     assert "only with --model" in capsys.readouterr().err
     spelled = str(tmp_path / "spelled.keras")
     assert cli.main([*words[:2], "--out", spelled, "--model", out, "--new-vocabulary", "--epochs", "1"]) == 0
-    from speechrnn.tasks.recognition import model as recognizer  # Keras, which the other tests here do without
 
-    vocabulary = recognizer.load(spelled).vocabulary
+    vocabulary = load_bundle(spelled, kind="recognizer").vocabulary
     assert type(vocabulary) is Vocabulary and max(map(len, vocabulary.symbols)) == 1

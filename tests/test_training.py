@@ -18,8 +18,8 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features import Augmentation, LogMel
 from speechrnn.losses import CTC
+from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.language.options import LanguageTraining
-from speechrnn.tasks.recognition import model as recognizer
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.tasks.recognition.options import RecognizerTraining
@@ -94,7 +94,7 @@ def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
     best = min(run.history, key=lambda row: (row["val_wer"], row["epoch"]))
     assert run.best_epoch == best["epoch"]
     assert best["val_token_error_rate"] < 0.1
-    model = recognizer.load(run.model)
+    model = load_bundle(run.model, kind="recognizer")
     from speechrnn.decoding.greedy import greedy
 
     logits = model.logits([audio.read(e.path)[0] for e in valid])
@@ -105,7 +105,7 @@ def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
     assert float(log[0]["gradient_norm"]) > 0
     assert RecognizerTraining.from_json((tmp_path / "tones.training" / "training.json").read_text()) == options
     assert any((tmp_path / "tones.training" / "tensorboard").rglob("events*"))
-    assert recognizer.load(tmp_path / "tones.training" / "last.keras")
+    assert load_bundle(tmp_path / "tones.training" / "last.keras", kind="recognizer")
     err = capsys.readouterr().err
     assert "'training' and 'validation' share 3 subjects" in err
     assert "epoch 15/15" in err and "validation loss" in err
@@ -116,7 +116,7 @@ def test_the_saved_file_holds_no_optimiser(corpus, tmp_path):
     train(model, corpus[0], options=TrainingOptions(epochs=1), out=tmp_path / "a.keras", verbose=False)
     weights = sum(v.numpy().nbytes for v in model.variables)
     assert (tmp_path / "a.keras").stat().st_size < 1.5 * weights + 100_000
-    assert getattr(recognizer.load(tmp_path / "a.keras"), "optimizer", None) is None
+    assert getattr(load_bundle(tmp_path / "a.keras", kind="recognizer"), "optimizer", None) is None
 
 
 SCRIPT = """
@@ -158,7 +158,9 @@ def test_a_killed_run_goes_on_and_ends_the_same(corpus, tmp_path):
     for whole, resumed in zip(*logs, strict=True):
         assert float(resumed["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-4)
         assert float(resumed["val_loss"]) == pytest.approx(float(whole["val_loss"]), rel=1e-4)
-    one, two = (recognizer.load(tmp_path / f"{name}.training" / "last.keras") for name in ("whole", "killed"))
+    one, two = (
+        load_bundle(tmp_path / f"{name}.training" / "last.keras", kind="recognizer") for name in ("whole", "killed")
+    )
     for a, b in zip(one.network.weights, two.network.weights, strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-4)
 
@@ -172,7 +174,7 @@ def test_mixed_precision_learns(corpus, tmp_path, dtype):
     )
     assert run.history[-1]["loss"] < run.history[0]["loss"] / 1.5
     assert 0 < run.history[-1]["gradient_norm"] < 1000
-    assert recognizer.load(run.model).logits([np.zeros(4000, "float32")])[0].dtype == np.float32
+    assert load_bundle(run.model, kind="recognizer").logits([np.zeros(4000, "float32")])[0].dtype == np.float32
 
 
 def test_ctrl_c_leaves_a_usable_model(corpus, tmp_path):
@@ -190,7 +192,7 @@ def test_ctrl_c_leaves_a_usable_model(corpus, tmp_path):
         verbose=False,
     )
     assert run.interrupted
-    assert recognizer.load(run.model).logits([np.zeros(4000, "float32")])[0].shape[1] == 4
+    assert load_bundle(run.model, kind="recognizer").logits([np.zeros(4000, "float32")])[0].shape[1] == 4
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes cuDNN")

@@ -22,6 +22,7 @@ from speechrnn.decoding import pieces as long_audio
 from speechrnn.decoding.pieces import cut, joint
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.edits import counts
+from speechrnn.models import loading
 from speechrnn.tasks.recognition import parallel
 from speechrnn.tasks.recognition import transcription as transcribe
 
@@ -92,21 +93,21 @@ def test_without_a_collector_the_first_bad_file_raises(speller, files):
 
 
 def test_every_source_has_one_outcome(speller, files):
-    outcomes = list(transcribe.recognise(speller, [files[0], "gone.wav", files[1]]))
+    outcomes = list(transcribe.outcomes(speller, [files[0], "gone.wav", files[1]]))
     assert [type(outcome) for outcome in outcomes] == [transcribe.Transcript, Fault, transcribe.Transcript]
 
 
 @pytest.mark.parametrize(("samples", "said"), [(1, "1 sample "), (399, "399 samples ")])
 def test_less_than_one_frame_is_a_fault_that_says_so(speller, tmp_path, samples, said):
     audio.write(tmp_path / "short.wav", np.zeros(samples), RATE)
-    (fault,) = transcribe.recognise(speller, [tmp_path / "short.wav"])
+    (fault,) = transcribe.outcomes(speller, [tmp_path / "short.wav"])
     assert fault.kind == "shorter than one frame"
     assert said in fault.message
 
 
 def test_no_samples_are_a_fault(speller, tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), RATE)
-    (fault,) = transcribe.recognise(speller, [tmp_path / "none.wav"])
+    (fault,) = transcribe.outcomes(speller, [tmp_path / "none.wav"])
     assert (fault.kind, "no samples" in fault.message) == ("empty", True)
 
 
@@ -233,7 +234,7 @@ def test_a_recording_that_breaks_off_late_gives_a_fault_and_no_half_text(speller
 
     whole = audio.read_blocks
     monkeypatch.setattr(audio, "read_blocks", lambda p, **o: (breaks_off if p == files[1] else whole)(p, **o))
-    outcomes = list(transcribe.recognise(speller, files[:3]))
+    outcomes = list(transcribe.outcomes(speller, files[:3]))
     assert [type(outcome) for outcome in outcomes] == [transcribe.Transcript, Fault, transcribe.Transcript]
 
 
@@ -256,7 +257,7 @@ def test_logits_that_are_no_numbers_are_a_fault_of_that_recording(files):
             found = super().logits(signals)
             return [values * (np.nan if len(values) > 80 else 1) for values in found]
 
-    outcomes = list(transcribe.recognise(Broken(), files[:2]))
+    outcomes = list(transcribe.outcomes(Broken(), files[:2]))
     assert "NaN" in outcomes[0].message
     assert outcomes[1].text == "a"
 
@@ -281,12 +282,12 @@ def test_two_hours_pass_in_bounded_memory(tmp_path):
 
 def test_progress_is_told_of_every_source(speller, files):
     done = []
-    list(transcribe.recognise(speller, [*files, "gone.wav"], progress=done.append))
+    list(transcribe.outcomes(speller, [*files, "gone.wav"], progress=done.append))
     assert done == [*files, "gone.wav"]
 
 
 def test_a_missing_default_model_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(transcribe, "DEFAULT_MODEL", tmp_path / "none.keras")
+    monkeypatch.setattr(loading, "_PRETRAINED", tmp_path)
     with pytest.raises(FileNotFoundError, match="Give a model"):
         list(transcribe.transcribe(None, ["a.wav"]))
 
@@ -304,7 +305,7 @@ def test_jobs_give_the_same_outcomes_in_the_same_order(files):
     done = []
     alone = {"batch_seconds": 0.1}  # a model with 8-bit weights heeds what else is in the batch
     found = list(parallel.recognise(None, mixed, jobs=2, progress=done.append, **alone))
-    assert found == list(transcribe.recognise(None, mixed, **alone))
+    assert found == list(transcribe.outcomes(None, mixed, **alone))
     assert done == mixed
 
 

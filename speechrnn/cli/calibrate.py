@@ -49,7 +49,7 @@ def run(words: list[str]) -> int:
     decoder = decoding.chosen(arguments, model.vocabulary)
     sure, right, half = [], [], []
     with terminal.progress(len(examples), "utterances") as progress:
-        outcomes = transcribe.recognise(model, examples, decoder=decoder, progress=progress)
+        outcomes = transcribe.outcomes(model, examples, decoder=decoder, progress=progress)
         for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True)):
             if isinstance(outcome, Fault):
                 faults.add(outcome.where, outcome.kind, outcome.message)

@@ -50,7 +50,7 @@ def run(words: list[str]) -> int:
 
     def outcomes(out: TextIO, progress: Callable[[object], None]) -> Iterator[Classification | Fault]:
         model = terminal.load_classifier(arguments.model)
-        return classify.classified(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
+        return classify.outcomes(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
 
     def show(found: Classification, out: TextIO) -> None:
         if arguments.json:

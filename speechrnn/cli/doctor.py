@@ -65,10 +65,10 @@ def _model(arguments: argparse.Namespace) -> ModelReport:
     if not os.path.exists(arguments.target):  # said before TensorFlow, which takes seconds, is started
         raise FileNotFoundError(f"{arguments.target}: no such model file.")
     terminal.start_tensorflow(f"{arguments.target}: a .keras model")
-    from speechrnn.tasks.recognition import model as recognizer
+    from speechrnn.models import bundle
     from speechrnn.training.diagnostics import examine
 
-    return examine(recognizer.load_any(arguments.target), **collect(arguments, _MODEL))
+    return examine(bundle.read(arguments.target), **collect(arguments, _MODEL))
 
 
 def _manifest(arguments: argparse.Namespace) -> BatchingReport:

@@ -15,7 +15,7 @@ from speechrnn.faults import Faults
 
 _FUNCTION = "speechrnn.tasks.recognition.evaluation:evaluate"
 _CLASSES = "speechrnn.tasks.classification.evaluation:evaluate_classifier"
-_FORECASTS = "speechrnn.tasks.forecasting.forecast:evaluate_forecaster"
+_FORECASTS = "speechrnn.tasks.forecasting.evaluation:evaluate_forecaster"
 _SKIP = ("model", "examples", "decoder", "faults", "progress")
 
 _EPILOG = """\
@@ -64,10 +64,7 @@ def run(words: list[str]) -> int:
     with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
         with terminal.progress(len(examples), "examples") as progress:
             model = terminal.load_any(arguments.model)
-            from speechrnn.tasks.classification.classify import is_classifier
-            from speechrnn.tasks.forecasting.forecast import is_forecaster
-
-            work = _classes if is_classifier(model) else _series if is_forecaster(model) else _texts
+            work = {"classifier": _classes, "forecaster": _series}.get(getattr(model, "kind", None), _texts)
             found, show = work(made, arguments, model, examples, {"faults": faults, "progress": progress})
         for fault in faults:
             terminal.name_fault(fault)
@@ -108,7 +105,7 @@ def _classes(
 def _series(
     made: Parser, arguments: argparse.Namespace, model: Any, examples: Sequence[Example], to: dict[str, Any]
 ) -> tuple[dict[str, Any], Callable[[Any], None]]:
-    from speechrnn.tasks.forecasting import forecast as forecasting
+    from speechrnn.tasks.forecasting import evaluation as forecasting
 
     options = _options(made, arguments, "a forecaster")
     for name in ("details", "per_subject"):

@@ -73,10 +73,7 @@ def is_recurrent(path: str) -> bool:
 
 def load(path: str) -> LanguageSession:
     """A session of a language model in a `.keras` or `.onnx` file."""
-    from speechrnn.tasks.language import session as language
-
-    terminal.start_for(path)
-    return language.load(path)
+    return terminal.load_any(path, "language model")
 
 
 def generate(words: list[str]) -> int:
@@ -99,5 +96,5 @@ def generate(words: list[str]) -> int:
     made.add_argument("--prefix", default="", metavar="TEXT", help="how the first sentence begins")
     arguments = made.parse_args(words)
     options: dict[str, Any] = {"temperature": arguments.temperature, "seed": arguments.seed}
-    print(load(arguments.lm).generate(arguments.length, prefix=arguments.prefix, **options))
+    print(load(arguments.lm).generate(arguments.prefix, length=arguments.length, **options).text)
     return 0

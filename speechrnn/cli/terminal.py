@@ -17,8 +17,6 @@ from speechrnn.tasks.recognition.formats import as_json as as_json
 from speechrnn.tasks.recognition.formats import clock
 
 if TYPE_CHECKING:
-    from speechrnn.models.protocols import Classifier, ForecastModel
-    from speechrnn.runtime import Session
     from speechrnn.tasks.recognition.streaming import StreamingSession
 
 
@@ -34,11 +32,7 @@ def add_recogniser(parser: Parser, *, also: str = "") -> None:
 
 def recogniser_path(given: str) -> str:
     """A path as it is; `default` is that of the recogniser in the package, unless there is such a file."""
-    if given != "default" or os.path.exists(given):
-        return given
-    from speechrnn.tasks.recognition.transcription import DEFAULT_MODEL
-
-    return os.fspath(DEFAULT_MODEL)
+    return given
 
 
 def add_output(parser: Parser) -> None:
@@ -162,50 +156,41 @@ def transcription_progress(
         yield advance, heard
 
 
-def load_model(path: str | None) -> Session | StreamingSession:
-    """The recogniser in a file, or the one that comes with the package, as a session.
+def load_any(path: str | None, kind: str | None = None) -> Any:
+    """A session of the model in a file, or of the one that comes with the package.
+
+    Args:
+        path: The file, or a name that ships.
+        kind: What kind of model it must be.
 
     Raises:
-        FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
-    """
-    from speechrnn.tasks.recognition.transcription import loaded
-
-    start_for(path)
-    return loaded(path)
-
-
-def load_any(path: str) -> Any:
-    """The recogniser, classifier or forecaster in a file, as a session.
-
-    Raises:
-        FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
+        FileNotFoundError: There is no such file; this is known before TensorFlow, which takes seconds, is started.
+        ValueError: It is of another kind.
     """
     from speechrnn.models import loading
 
+    path = loading.DEFAULT if path is None else path
     start_for(path)
-    return loading.load_any(path)
+    return loading.load_session(path, kind=kind)
 
 
-def load_classifier(path: str) -> Classifier:
-    """As `load_any`, for a classifier.
-
-    Raises:
-        ValueError: The file holds a recogniser.
-    """
-    from speechrnn.tasks.classification.classify import loaded
-
-    return loaded(load_any(path), path)
+def load_model(path: str | None) -> Any:
+    """As `load_any`, for a recognizer."""
+    return load_any(path, "recognizer")
 
 
-def load_forecaster(path: str) -> ForecastModel:
-    """As `load_any`, for a forecaster.
+def load_classifier(path: str) -> Any:
+    """As `load_any`, for a classifier."""
+    from speechrnn.models import loading
 
-    Raises:
-        ValueError: The file holds another kind of model.
-    """
-    from speechrnn.tasks.forecasting.forecast import loaded
+    return loading.opened(load_any(path), "classifier")
 
-    return loaded(load_any(path), path)
+
+def load_forecaster(path: str) -> Any:
+    """As `load_any`, for a forecaster."""
+    from speechrnn.models import loading
+
+    return loading.opened(load_any(path), "forecaster")
 
 
 def over_files(
@@ -243,12 +228,10 @@ def load_streaming(path: str | None) -> StreamingSession:
         FileNotFoundError: There is no such file.
     """
     from speechrnn.models import loading
-    from speechrnn.tasks.recognition.streaming import DEFAULT_MODEL
 
-    if path is None and not DEFAULT_MODEL.exists():
-        raise FileNotFoundError("This installation has no streaming model of its own. Give one with --model.")
+    path = "english_letters_numbers_streaming" if path is None else path
     start_for(path, streaming=True)
-    return loading.load_streaming(DEFAULT_MODEL if path is None else path)
+    return loading.load_session(path, streaming=True, threads=1)
 
 
 def start_for(path: str | None, *, streaming: bool = False) -> None:

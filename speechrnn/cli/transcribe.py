@@ -94,7 +94,7 @@ def run(words: list[str]) -> int:
                 )
             else:
                 options |= {"decoder": decoder, "calibration": decoding.calibration(arguments.calibration)}
-                outcomes = transcribe.recognise(model, sources, progress=progress, heard=heard, **options)
+                outcomes = transcribe.outcomes(model, sources, progress=progress, on_progress=heard, **options)
             for index, outcome in enumerate(outcomes):
                 if isinstance(outcome, Fault):
                     faults.add(outcome.where, outcome.kind, outcome.message)

@@ -1,9 +1,8 @@
 """A one-directional recogniser for small devices: one step as a LiteRT (TensorFlow Lite) file, built-in operators only.
 
 The step is that of `speechrnn.export.onnx.steps` with a block of one frame of logits, so that every shape is fixed.
-What the runtime must know stands in a
-zip archive behind the model, as TensorFlow Lite's own metadata do; interpreters do
-not look there.
+What the runtime must know stands in a zip archive behind the model, as TensorFlow Lite's own metadata do;
+interpreters do not look there.
 """
 
 from __future__ import annotations
@@ -20,19 +19,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.export.exporter import Exporter
 from speechrnn.export.onnx.network import write_network
 from speechrnn.export.onnx.registry import Tensor, Writer
 from speechrnn.export.onnx.steps import RECURRENT, carried_samples, check_streaming, look_ahead
-from speechrnn.export.writing import metadata
 from speechrnn.features import spectral
 from speechrnn.features.layers import MFCC, LogMel
 from speechrnn.layers import LookAhead, ZeroPadding
-from speechrnn.tasks.recognition.litert import METADATA
-from speechrnn.tasks.recognition.model import SpeechRecognizer
-from speechrnn.tasks.recognition.streaming import KIND
+from speechrnn.models.bundle import SignalBundle
+from speechrnn.runtime.litert import METADATA
 
 
-def litert_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
+def litert_bytes(model: SignalBundle, exporter: Exporter, *, int8: bool = False) -> bytes:
     """The step as the content of a `.tflite` file: inputs `samples`, `frames` and the states, outputs `logits` and the
     next states, as `speechrnn.export.onnx.steps.step_graph` has them.
     """
@@ -49,9 +47,13 @@ def litert_bytes(model: SpeechRecognizer, *, int8: bool = False) -> bytes:
         **{name: tf.TensorSpec(shape, tf.float32, name=name) for name, shape in shapes.items()},
     )
     written = _converted(function, model.variables, int8)
-    precision = "int8" if int8 else "float32"
-    digest = hashlib.sha256(written).hexdigest()
-    about = metadata(model, kind=KIND, precision=precision, states=shapes, look_ahead=look_ahead(model), digest=digest)
+    about = exporter.metadata(
+        kind=f"streaming {model.kind}",
+        precision="int8" if int8 else "float32",
+        states=shapes,
+        look_ahead=look_ahead(model),
+        digest=hashlib.sha256(written).hexdigest(),
+    )
     behind = io.BytesIO()
     with zipfile.ZipFile(behind, "w") as archive:
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(about))
@@ -71,7 +73,7 @@ def _converted(function: Any, variables: Any, int8: bool) -> bytes:
 
 
 def _step(
-    model: SpeechRecognizer,
+    model: SignalBundle,
     shapes: dict[str, list[int]],
     states: dict[str, tf.Tensor],
     samples: tf.Tensor,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from speechrnn.layers.recurrent import plain_loops
-from speechrnn.models.bundle import Bundle
-from speechrnn.tasks.recognition.model import load_bundle
+from speechrnn.models.bundle import SignalBundle
 
 
-def write_savedmodel(model: Bundle | str | os.PathLike[str], folder: str, *, overwrite: bool = False) -> str:
+def write_savedmodel(model: SignalBundle, folder: str, *, overwrite: bool = False) -> str:
     """Write a folder that TensorFlow Serving loads.
 
     Its signature `serving_default` takes `signal` float32 `(batch, samples[, channels])` and `length` int32 `(batch,)`,
@@ -32,7 +30,7 @@ def write_savedmodel(model: Bundle | str | os.PathLike[str], folder: str, *, ove
     if target.exists() and not (target / "saved_model.pb").exists():
         raise ValueError(f"{folder}: is there and is no SavedModel, so it is not replaced. Give another name.")
     _hide_gpus()
-    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    bundle = model
     shape = (None, None) if bundle.channels is None else (None, None, bundle.channels)
 
     @tf.function(

@@ -1,123 +1,122 @@
-"""What every bundle is: features and a network in one `.keras` file, run on batches of signals of any length."""
+"""What every bundle has: a network and what its outputs mean in one `.keras` file, with methods to use it."""
 
+from __future__ import annotations
+
+import inspect
 import os
 import zipfile
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
-from speechrnn.layers.blocks import stride
-from speechrnn.models.protocols import padded
+from speechrnn.layers import blocks
+from speechrnn.models import kinds
+from speechrnn.models.answers import Usable, is_manifest
+from speechrnn.runtime.batches import padded
 
-__all__ = ["FORMAT_VERSION", "Bundle", "read"]
+__all__ = ["FORMAT_VERSION", "Bundle", "SignalBundle", "read"]
 
 FORMAT_VERSION = 1
 """Layout of the saved file; a reader refuses one that is newer than itself."""
 
 
-class Bundle(keras.Model):
-    """Features and a network, called on signals or on features; a subclass knows what the outputs mean.
+class Bundle(Usable, keras.Model):
+    """A network, and what it needs to be used without anything else; a subclass knows what the outputs mean.
 
     Args:
-        features: A layer of `speechrnn.features`.
-        network: Model from `[features (batch, frames, features), frames (batch,)]` to logits.
+        network: Model whose last axis is the outputs.
         card: Anything to know about the model, as JSON can hold it.
         outputs: How many outputs the network must have.
         outputs_are: What they stand for, for the error.
 
     Raises:
-        ValueError: Features, network and outputs do not fit each other.
+        ValueError: The network has another number of outputs.
     """
 
+    kind: ClassVar[str]
+    """Name of its kind in `speechrnn.models.kinds`."""
+
     def __init__(
-        self,
-        features: keras.Layer,
-        network: keras.Model,
-        card: dict[str, Any] | None,
-        *,
-        outputs: int,
-        outputs_are: str,
-        **kwargs: Any,
+        self, network: keras.Model, card: dict[str, Any] | None, *, outputs: int, outputs_are: str, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        given, width = network.output_shape[-1], network.input_shape[0][-1]
+        given = network.output_shape[-1]
         if given != outputs:
             raise ValueError(f"The network must have {outputs} outputs, {outputs_are}. Received: {given} outputs.")
-        if width != features.num_features:
-            raise ValueError(
-                f"The network expects {width} features a frame. Received: {type(features).__name__} with "
-                f"num_features={features.num_features}."
-            )
-        self.features, self.network, self.card = features, network, card or {}
-        if not features.built:
-            features.build((None, None))
+        self.network, self.card = network, card or {}
         self.built = True
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second that signals must have."""
-        return self.features.sample_rate
-
-    @property
-    def channels(self) -> int | None:
-        """Channels of a signal `(samples, channels)`; None for a mono signal `(samples,)`."""
-        return getattr(self.features, "channels", None)
-
-    @property
-    def stride(self) -> int:
-        """Frames of features per frame of logits."""
-        return stride(self.network)
-
-    @property
-    def frame_period(self) -> float:
-        """Seconds between two frames of logits."""
-        return self.features.frame_period * self.stride
-
-    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
-        """See the class."""
-        if "features" in inputs:
-            return self.network([inputs["features"], inputs["frames"]], training=training)
-        values = self.features(inputs["signal"], inputs["length"], training=training)
-        return self.network([values, self.features.frame_count(inputs["length"])], training=training)
-
-    def logit_frames(self, inputs: dict[str, Any]) -> Any:
-        """Valid frames of the logits of `inputs`: int32 `(batch,)`."""
-        frames = inputs["frames"] if "frames" in inputs else self.features.frame_count(inputs["length"])
-        return -(-tf.cast(frames, tf.int32) // self.stride)
 
     def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """What a server gives out, by name."""
-        return {"logits": self(inputs, training=False), "frames": self.logit_frames(inputs)}
-
-    def bare(self) -> Self:
-        """A fresh model of the same parts, as it was before it was compiled: Keras saves no optimiser with it."""
         raise NotImplementedError
 
-    def _outputs(self, signals: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
-        """Outputs of the network for signals padded to one batch, and the feature frames of each."""
-        batch, lengths = padded(signals, self.channels)
-        outputs = self._forward(tf.constant(batch), tf.constant(lengths)).numpy()
-        return outputs, [int(self.features.frame_count(int(n))) for n in lengths]
+    def without_optimizer(self) -> Self:
+        """A fresh model of the same parts, as it was before it was compiled: Keras saves no optimizer with it."""
+        names = [name for name in inspect.signature(type(self)).parameters if name != "kwargs"]
+        return type(self)(**{name: getattr(self, name) for name in names}, name=self.name)
 
-    @property
-    def _forward(self) -> Any:
+    @classmethod
+    def for_manifest(cls, examples: Sequence[Any], **options: Any) -> Self:
+        """A new model, not yet trained, that suits a manifest.
+
+        Args:
+            examples: Examples of the manifest.
+            **options: Of the network and of the features, where they shall differ from what suits the examples.
+
+        Raises:
+            TypeError: There is no such option.
+            ValueError: An option is out of its range, or the examples lack what this kind of model learns.
+        """
+        kind = kinds.named(cls.kind)
+        if kind.build is None:
+            raise ValueError(f"A {kind.noun} cannot be made from a manifest.")
+        return kinds.resolve(kind.build)(examples, **options)
+
+    def evaluate(self, x: Any = None, *args: Any, **options: Any) -> Any:
+        """Measure the model on a manifest; on arrays or batches this is Keras's own `evaluate`.
+
+        Args:
+            x: Examples, or the path of a manifest. Anything else goes to `keras.Model.evaluate`.
+            *args: Of `keras.Model.evaluate`.
+            **options: See the `evaluate` function of this kind of model, or of `keras.Model.evaluate`.
+
+        Returns:
+            A report; it prints itself.
+        """
+        return self.measured(x, **options) if is_manifest(x) else keras.Model.evaluate(self, x, *args, **options)
+
+    def export(self, filepath: str | os.PathLike[str], format: str | None = None, **options: Any) -> Any:
+        """Write the model for other programs; Keras's own method, which knows our formats as well.
+
+        Args:
+            filepath: The file, or the folder of a SavedModel. The ending says the format where it is not given.
+            format: "onnx", "litert" or "savedmodel"; any other is one of `keras.Model.export`.
+            **options: `int8`, `streaming`, `overwrite`; see `speechrnn.export.export`.
+
+        Returns:
+            The path of what was written.
+        """
+        endings = {".onnx": "onnx", ".tflite": "litert", ".savedmodel": "savedmodel"}
+        to = format or endings.get(os.path.splitext(os.fspath(filepath))[1], "savedmodel")
+        if to not in endings.values():
+            return keras.Model.export(self, os.fspath(filepath), format=to, **options)
+        return kinds.resolve("speechrnn.export.writing:export")(self, filepath, to=to, **options)
+
+    def _compiled(self, function: Any, signature: list[tf.TensorSpec]) -> Any:
+        """A function of the model, traced once."""
         if "_compiled_forward" not in self.__dict__:
-            shape = (None, None) if self.channels is None else (None, None, self.channels)
-            signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int32)]
-            function = tf.function(lambda s, n: self({"signal": s, "length": n}, training=False), signature)
             # Past Keras's attribute tracking: a function is no part of the model's state.
-            object.__setattr__(self, "_compiled_forward", function)
-        return self._compiled_forward
+            object.__setattr__(self, "_compiled_forward", tf.function(function, signature))
+        return self.__dict__["_compiled_forward"]
 
-    def _parts(self) -> dict[str, Any]:
-        """Configuration of what every bundle has."""
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the version of this layout."""
         return {
             "format_version": FORMAT_VERSION,
-            "features": keras.saving.serialize_keras_object(self.features),
             "network": keras.saving.serialize_keras_object(self.network),
             "card": self.card,
             "name": self.name,
@@ -137,9 +136,96 @@ class Bundle(keras.Model):
                 f"The model's format version must be at most {FORMAT_VERSION}. Received: {version}. "
                 "Install a newer speechrnn to read it."
             )
-        for part in ("features", "network"):
+        for part in config.keys() & {"features", "network"}:
             config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects)
         return cls(**config)
+
+
+class SignalBundle(Bundle):
+    """Features and a network, called on signals or on features.
+
+    Args:
+        features: A layer of `speechrnn.features`.
+        network: Model from `[features (batch, frames, features), frames (batch,)]` to logits.
+        card: See `Bundle`.
+        outputs: See `Bundle`.
+        outputs_are: See `Bundle`.
+
+    Raises:
+        ValueError: Features, network and outputs do not fit each other.
+    """
+
+    def __init__(
+        self,
+        features: keras.Layer,
+        network: keras.Model,
+        card: dict[str, Any] | None,
+        *,
+        outputs: int,
+        outputs_are: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(network, card, outputs=outputs, outputs_are=outputs_are, **kwargs)
+        width = network.input_shape[0][-1]
+        if width != features.num_features:
+            raise ValueError(
+                f"The network expects {width} features per frame. Received: {type(features).__name__} with "
+                f"num_features={features.num_features}."
+            )
+        self.features = features
+        if not features.built:
+            features.build((None, None))
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second that signals must have."""
+        return self.features.sample_rate
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of a signal `(samples, channels)`; None for a mono signal `(samples,)`."""
+        return getattr(self.features, "channels", None)
+
+    @property
+    def stride(self) -> int:
+        """Frames of features per frame of logits."""
+        return blocks.stride(self.network)
+
+    @property
+    def frame_period(self) -> float:
+        """Seconds between two frames of logits."""
+        return self.features.frame_period * self.stride
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """See the class."""
+        if "features" in inputs:
+            return self.network([inputs["features"], inputs["frames"]], training=training)
+        values = self.features(inputs["signal"], inputs["length"], training=training)
+        return self.network([values, self.features.frame_count(inputs["length"])], training=training)
+
+    def logit_frames(self, inputs: dict[str, Any]) -> Any:
+        """Valid frames of the logits of `inputs`: int32 `(batch,)`."""
+        frames = inputs["frames"] if "frames" in inputs else self.features.frame_count(inputs["length"])
+        return -(-tf.cast(frames, tf.int32) // self.stride)
+
+    def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """See `Bundle.served`."""
+        return {"logits": self(inputs, training=False), "frames": self.logit_frames(inputs)}
+
+    def get_config(self) -> dict[str, Any]:
+        """See `Bundle.get_config`."""
+        return {**super().get_config(), "features": keras.saving.serialize_keras_object(self.features)}
+
+    def _outputs(self, signals: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+        """Outputs of the network for signals padded to one batch, and the feature frames of each."""
+        batch, lengths = padded(signals, self.channels)
+        shape = (None, None) if self.channels is None else (None, None, self.channels)
+        forward = self._compiled(
+            lambda s, n: self({"signal": s, "length": n}, training=False),
+            [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int32)],
+        )
+        outputs = forward(tf.constant(batch), tf.constant(lengths)).numpy()
+        return outputs, [int(self.features.frame_count(int(n))) for n in lengths]
 
 
 def read(path: str | os.PathLike[str]) -> keras.Model:

@@ -1,155 +1,124 @@
-"""Any model as a session: an `.onnx` as it is, a `.keras` exported once and kept in the user's cache."""
+"""The one way to open a model: a bundle from a `.keras` file, or a session from `.onnx`, `.tflite` or an export."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
+import importlib.util
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import speechrnn
-from speechrnn.files import replacing
-from speechrnn.runtime import onnxfile
-from speechrnn.runtime.session import Session
-from speechrnn.tasks.classification.session import KIND as CLASSIFIER
-from speechrnn.tasks.classification.session import ClassifierSession
-from speechrnn.tasks.forecasting.session import KIND as FORECASTER
-from speechrnn.tasks.forecasting.session import ForecasterSession
-from speechrnn.tasks.recognition.litert import LiteRtSession, is_litert
-from speechrnn.tasks.recognition.streaming import KIND, StreamingSession
+from speechrnn.faults import suggestion
+from speechrnn.models import kinds
+from speechrnn.runtime import cache, litert, onnxfile
 
-CACHE_VARIABLE = "SPEECHRNN_CACHE"
-"""Environment variable that names another folder for exported models."""
+__all__ = [
+    "DEFAULT",
+    "SHIPPED",
+    "is_keras",
+    "load",
+    "load_bundle",
+    "load_session",
+    "needs_tensorflow",
+    "opened",
+    "shipped",
+]
 
-_log = logging.getLogger(__name__)
+_PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
-
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session | StreamingSession:
-    """A session of a recogniser in an `.onnx` or `.keras` file.
-
-    A `.keras` is exported when it is first used, which needs TensorFlow, and kept under the hash of its content; a
-    cache that cannot be written costs time and nothing else.
-
-    Args:
-        path: The model.
-        threads: See `Session`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no recogniser, or has a layer that cannot be exported.
-        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
-    """
-    path = os.fspath(path)
-    if not is_keras(path):
-        if is_litert(path):
-            return LiteRtSession(path, threads=threads or 1)
-        if onnxfile.read(path).metadata.get("kind") == KIND:  # takes whole signals too, block by block
-            return StreamingSession(path, threads=threads or 1)
-        return Session(path, threads=threads)
-    return Session(kept(path), threads=threads)
-
-
-def load_streaming(path: str | os.PathLike[str], *, threads: int = 1) -> StreamingSession:
-    """As `load`, for a model that runs block by block.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no recogniser, or one that needs whole signals.
-        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
-    """
-    path = os.fspath(path)
-    if is_keras(path):
-        return StreamingSession(kept(path, streaming=True), threads=threads)
-    return (LiteRtSession if is_litert(path) else StreamingSession)(path, threads=threads)
-
-
-def load_classifier(path: str | os.PathLike[str], *, threads: int | None = None) -> ClassifierSession:
-    """As `load`, for a classifier.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no classifier, or has a layer that cannot be exported.
-        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
-    """
-    path = os.fspath(path)
-    return ClassifierSession(kept(path) if is_keras(path) else path, threads=threads)
-
-
-def load_forecaster(path: str | os.PathLike[str], *, threads: int | None = None) -> ForecasterSession:
-    """As `load`, for a forecaster.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no forecaster, or has a layer that cannot be exported.
-        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
-    """
-    path = os.fspath(path)
-    return ForecasterSession(kept(path) if is_keras(path) else path, threads=threads)
-
-
-def load_any(
-    path: str | os.PathLike[str], *, threads: int | None = None
-) -> Session | StreamingSession | ClassifierSession | ForecasterSession:
-    """As `load`, for a recogniser, a classifier or a forecaster, whichever the file holds.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is none of them, or has a layer that cannot be exported.
-        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
-    """
-    path = os.fspath(path)
-    if not is_keras(path):
-        return _SESSIONS.get(kind_of(path), load)(path, threads=threads)
-    content = kept(path)  # read and hashed once
-    kind = onnxfile.read(content).metadata.get("kind")
-    return _SESSIONS.get(str(kind), Session)(content, threads=threads)
-
-
-_SESSIONS: dict[str, Callable[..., ClassifierSession | ForecasterSession]] = {
-    CLASSIFIER: ClassifierSession,
-    FORECASTER: ForecasterSession,
+SHIPPED = {
+    "english_letters_numbers": "English letters, numbers and commands",
+    "english_letters_numbers_streaming": "the same, block by block as it is spoken",
 }
+"""Models that come with the package, by name, and what they understand."""
+
+DEFAULT = "english_letters_numbers"
+"""The one that transcribes where no model is given; `default` is another name for it."""
 
 
-def kind_of(path: str | os.PathLike[str]) -> str:
-    """What a model file holds, as its export says: "classifier", "forecaster", "recognizer" or another kind.
+def load(model: str | os.PathLike[str], *, kind: str | None = None, threads: int | None = None) -> Any:
+    """Open a model.
 
-    A `.keras` is exported first.
+    Args:
+        model: Path of a `.keras`, `.onnx` or `.tflite` file, or the name of a model that ships (`SHIPPED`).
+        kind: Name of the kind it must be, such as "recognizer"; None for any.
+        threads: Processor threads of a session; None takes those that this process may run on, up to eight.
+
+    Returns:
+        Of a `.keras` file the bundle, a Keras model, where TensorFlow is installed; otherwise a session. Both have the
+        methods of their kind: `transcribe`, `classify` or `forecast`, and `evaluate` and `export`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no model of ours, or has a layer that cannot be exported.
-        ModuleNotFoundError: It must be exported and TensorFlow is not installed.
+        ModuleNotFoundError: It is a `.keras` file, TensorFlow is not installed, and no export of it is cached.
+        ValueError: The file is damaged, is not a model of speechrnn, or is one of another kind.
     """
-    path = os.fspath(path)
-    if not is_keras(path) and is_litert(path):
-        return "recognizer"
-    return str(onnxfile.read(kept(path) if is_keras(path) else path).metadata.get("kind"))
+    path = _path(model)
+    if not is_keras(path) or (importlib.util.find_spec("tensorflow") is None and not needs_tensorflow(path)):
+        return load_session(path, kind=kind, threads=threads)
+    return load_bundle(path, kind=kind)
 
 
-def kept(path: str, *, streaming: bool = False, exported: Callable[[str], bytes] | None = None) -> bytes:
-    """The export of a `.keras` file, from the cache where it is there and whole.
+def load_bundle(path: str | os.PathLike[str], *, kind: str | None = None) -> Any:
+    """As `load`, always the Keras model of a `.keras` file."""
+    found = _with_tensorflow(path, "speechrnn.models.bundle:read")(path)
+    if not isinstance(getattr(found, "kind", None), str):
+        raise ValueError(
+            f"{os.fspath(path)}: must hold a model of speechrnn. Received: a {type(found).__name__}, which another "
+            "program wrote."
+        )
+    return _checked(found, path, kind)
+
+
+def load_session(
+    model: str | os.PathLike[str], *, kind: str | None = None, threads: int | None = None, streaming: bool = False
+) -> Any:
+    """As `load`, always a session: a `.keras` file is exported when it is first used, and the export is kept.
 
     Args:
-        path: The file.
-        streaming: Of a recogniser, the graph of one step.
-        exported: Makes the export of a file that is no recogniser, classifier or forecaster.
+        model: See `load`.
+        kind: See `load`.
+        threads: See `load`.
+        streaming: Open a recognizer that runs block by block.
     """
-    kept = cached(path, streaming=streaming)
-    if kept.exists():
-        try:
-            return onnxfile.read(kept).content
-        except (OSError, ValueError) as error:
-            _log.info("%s cannot be used and is made anew: %s", kept, error)
-    content = _with_tensorflow(path, exported or (lambda path: _exported(path, streaming)))
-    try:
-        with replacing(kept, overwrite=True) as file:
-            file.write(content)
-    except OSError as error:
-        _log.info("%s cannot be kept (%s): %s is exported each time.", kept, error.strerror or error, path)
-    return content
+    path = _path(model)
+    if is_keras(path):
+        file = cache.through(path, lambda: _exported(path, streaming), streaming=streaming)
+    else:
+        file = litert.read(path) if litert.is_litert(path) else onnxfile.read(path)
+    found = kinds.named(str(file.metadata.get("kind")))
+    held = str(file.metadata["kind"])
+    if kind is not None and found.name != kind:
+        raise _other_kind(path, found, kind)
+    if streaming and not held.startswith("streaming "):
+        raise ValueError(
+            f"{path}: must hold a streaming model. Received: a {held}, which needs whole signals. Export a "
+            "one-directional model with `speechrnn export MODEL.keras --streaming`."
+        )
+    return kinds.resolve(found.sessions[held])(file, threads=threads)
+
+
+def opened(model: Any, kind: str) -> Any:
+    """A model as it is, or a session of the one at a path; None is the one that ships.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is of another kind.
+    """
+    if model is None or isinstance(model, str | os.PathLike):
+        return load_session(DEFAULT if model is None else model, kind=kind)
+    return _checked(model, "The model", kind)
+
+
+def shipped(name: str = DEFAULT) -> Path:
+    """The file of a model that ships.
+
+    Raises:
+        FileNotFoundError: This installation lacks it.
+    """
+    path = _PRETRAINED / f"{name}.onnx"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: this installation has no model of its own. Give a model.")
+    return path
 
 
 def is_keras(path: str | os.PathLike[str]) -> bool:
@@ -169,49 +138,56 @@ def is_keras(path: str | os.PathLike[str]) -> bool:
 
 
 def needs_tensorflow(path: str | os.PathLike[str], *, streaming: bool = False) -> bool:
-    """Whether `load`, or `load_streaming`, would have to export the model first."""
-    return is_keras(path) and not cached(path, streaming=streaming).exists()
+    """Whether `load_session` would have to export the model first."""
+    path = _path(path)
+    return is_keras(path) and not cache.cached(path, streaming=streaming).exists()
 
 
-def cached(path: str | os.PathLike[str], *, streaming: bool = False) -> Path:
-    """Where the export of a `.keras` file is kept: by its content, and by what wrote it."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    kind = "-streaming" if streaming else ""
-    return cache_folder() / f"{digest[:32]}-{onnxfile.FORMAT_VERSION}-{speechrnn.__version__}{kind}.onnx"
+def _path(model: str | os.PathLike[str]) -> str:
+    """The file of a model; a name that ships counts where there is no such file."""
+    path = os.fspath(model)
+    name = DEFAULT if path == "default" else path
+    if os.path.exists(path) or name not in SHIPPED:
+        hint = "" if os.path.exists(path) or os.path.splitext(path)[1] else suggestion(path, SHIPPED)
+        if hint:
+            raise FileNotFoundError(f"{path}: no such model file, and no model that ships.{hint}")
+        return path
+    return str(shipped(name))
 
 
-def cache_folder() -> Path:
-    """The user's folder for exported models."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
-    if os.environ.get("XDG_CACHE_HOME"):
-        base = Path(os.environ["XDG_CACHE_HOME"])
-    elif sys.platform == "darwin":
-        base = Path("~/Library/Caches").expanduser()
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser()
-    else:
-        base = Path("~/.cache").expanduser()
-    return base / "speechrnn" / "models"
+def _checked(model: Any, where: str | os.PathLike[str], kind: str | None) -> Any:
+    if kind is not None and getattr(model, "kind", None) not in (kind, *kinds.named(kind).sessions):
+        try:
+            found = kinds.of(model)
+        except TypeError as error:
+            # Whatever has the methods of the kind serves as well.
+            if hasattr(model, kinds.named(kind).primitive):
+                return model
+            raise ValueError(f"{os.fspath(where)}: must be a {kind}. Received: a {type(model).__name__}.") from error
+        raise _other_kind(where, found, kind)
+    return model
+
+
+def _other_kind(where: str | os.PathLike[str], found: kinds.Kind, kind: str) -> ValueError:
+    return ValueError(
+        f"{os.fspath(where)}: must be a {kinds.named(kind).noun}. Received: a {found.noun}, see "
+        f"`speechrnn {found.verb}`."
+    )
 
 
 def _exported(path: str, streaming: bool) -> bytes:
-    from speechrnn.export.writing import onnx_bytes, step_bytes
-    from speechrnn.tasks.recognition.model import load as load_recogniser
-    from speechrnn.tasks.recognition.model import load_bundle
-
-    return step_bytes(load_recogniser(path)) if streaming else onnx_bytes(load_bundle(path))
+    bundle = load_bundle(path)
+    return _with_tensorflow(path, "speechrnn.export.writing:onnx_bytes")(bundle, streaming=streaming)
 
 
-def _with_tensorflow(path: str, exported: Callable[[str], bytes]) -> bytes:
+def _with_tensorflow(path: str | os.PathLike[str], reference: str) -> Any:
     try:
-        return exported(path)
+        return kinds.resolve(reference)
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras", "onnx"):
             raise
         raise ModuleNotFoundError(
-            f"{path}: a .keras model needs TensorFlow. Install it: pip install 'speechrnn[train]'. Or export the model "
-            "where TensorFlow is (speechrnn export), and give the .onnx.",
+            f"{os.fspath(path)}: a .keras model needs TensorFlow. Install it: pip install 'speechrnn[train]'. Or "
+            "export the model where TensorFlow is (speechrnn export), and give the .onnx.",
             name=error.name,
         ) from error

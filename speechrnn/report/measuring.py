@@ -18,9 +18,9 @@ from speechrnn.data.manifest import Example
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.faults import Faults
 from speechrnn.metrics.errors import ErrorReport, Utterance
+from speechrnn.models.loading import DEFAULT, opened
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.transcript import Word, spell
-from speechrnn.tasks.recognition.transcription import DEFAULT_MODEL, loaded
 
 if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
@@ -105,8 +105,8 @@ def measure(
     if worst < 0:
         raise ValueError(f"`worst` must be zero or more. Received: {worst}.")
     if path is None and (model is None or isinstance(model, str | os.PathLike)):
-        path = model or DEFAULT_MODEL
-    recogniser, examples = loaded(model), list(examples)
+        path = model or DEFAULT
+    recogniser, examples = opened(model, "recognizer"), list(examples)
     report = evaluate(
         recogniser,
         examples,

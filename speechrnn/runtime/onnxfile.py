@@ -43,6 +43,8 @@ class OnnxFile(NamedTuple):
     content: bytes
     metadata: dict[str, Any]
     """Without their prefix, from JSON."""
+    name: str = "The model"
+    """Where it comes from, for errors."""
 
 
 def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
@@ -81,7 +83,7 @@ def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
         )
     if metadata.get("digest", digest) != digest:  # files of older versions have none
         raise ValueError(f"{name}: is damaged: its weights are not those that were written. Copy it again.")
-    return OnnxFile(content, metadata)
+    return OnnxFile(content, metadata, name)
 
 
 def sealed(model: Any) -> bytes:

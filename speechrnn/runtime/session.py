@@ -1,27 +1,78 @@
-"""A recogniser run by ONNX Runtime: a signal goes in, logits come out, and no TensorFlow is started."""
+"""Sessions: exported models run by ONNX Runtime or LiteRT, and neither TensorFlow nor Keras is started."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import numpy as np
 
 from speechrnn.faults import of_file
-from speechrnn.models.protocols import padded
-from speechrnn.runtime import onnxfile
-from speechrnn.text import Vocabulary
+from speechrnn.files import replacing
+from speechrnn.runtime import litert, onnxfile
+from speechrnn.runtime.batches import padded
+
+__all__ = ["Session", "start"]
 
 _MOST_THREADS = 8
 """More threads than this cost a small network more than they bring."""
 
+ModelFile = onnxfile.OnnxFile | litert.LiteRtFile
 
-class Described:
-    """What a file of ours says of its model, in `metadata`."""
 
-    metadata: dict[str, Any]
+class Session:
+    """A model that `speechrnn export` wrote, ready to run; a subclass knows what comes out.
+
+    Args:
+        model: The file's path, its bytes, or the file as it was read.
+        threads: Processor threads; None takes those that this process may run on, up to eight.
+        providers: ONNX Runtime's execution providers in order of preference, such as `["CUDAExecutionProvider"]`; None
+            takes the CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no model of ours, or one of another kind, or damaged, or of another format version, or
+            reads other files; or a provider is not there.
+    """
+
+    holds: ClassVar[str]
+    """What the metadata of the file must call it."""
+    noun: ClassVar[str]
+    """That in words."""
+    takes_signals: ClassVar[bool] = True
+    """Whether the model has a rate, frames and a stride."""
+    hint: ClassVar[str] = ""
+    """What to do with a file that holds something else."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes | ModelFile,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> None:
+        self.file = _read(model) if isinstance(model, str | os.PathLike | bytes) else model
+        self.metadata = self.file.metadata
+        """What the file says of itself."""
+        self.kind = self.metadata.get("kind")
+        if self.kind != self.holds:
+            raise ValueError(f"{self.file.name}: must hold a {self.noun}. Received: {self.kind!r}.{self.hint}")
+        with of_file(self.file.name):
+            if self.takes_signals:
+                self._check()
+            self.card: dict[str, Any] = self.metadata["card"]
+            self._prepare()
+        # In 8 bits ONNX Runtime takes one scale for a whole batch, padding counted, so that an answer would depend on
+        # its neighbors. There rows run apart, as many at once as there are threads: it takes no longer.
+        self._rows_at_once = 0
+        if self.metadata.get("precision") == "int8" and isinstance(self.file, onnxfile.OnnxFile):
+            self._rows_at_once, threads = _thread_count(threads), 1
+        self._session = start(self.file, threads=threads, providers=providers)
+
+    def _prepare(self) -> None:
+        """Reads what only models of this kind say of themselves."""
 
     def _check(self) -> None:
         """Raises: ValueError, KeyError: What the file says makes no sense."""
@@ -45,59 +96,33 @@ class Described:
         """Frames of features per frame of logits."""
         return self.metadata["stride"]
 
+    @property
+    def providers(self) -> list[str]:
+        """ONNX Runtime's execution providers in use."""
+        return self._session.get_providers()
+
     def feature_frames(self, samples: int) -> int:
         """Frames of features in a signal of that many samples."""
         return max(0, 1 + (samples - self.metadata["window"]) // self.metadata["hop"])
 
+    def export(self, filepath: str | os.PathLike[str], *, overwrite: bool = False) -> str:
+        """Write the model to another file, as it is.
 
-class WholeSignals(Described):
-    """What runs a model on whole signals; a subclass knows what comes out.
+        A session holds what was exported, so that it cannot become another format; export the `.keras` file for that.
 
-    Args:
-        path: The `.onnx` file, or its bytes.
-        threads: Processor threads; None takes those that this process may run on, up to eight.
-        providers: ONNX Runtime's execution providers in order of preference; None takes the CPU.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no model of ours, or one of another kind, or damaged, or of another format version, or
-            reads other files; or a provider is not there.
-    """
-
-    held: ClassVar[str]
-    """Kind of the model that the file must hold."""
-    noun: ClassVar[str]
-    """That kind in words."""
-    hints: ClassVar[Mapping[str, str]] = {}
-    """What to do with a file of another kind."""
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | bytes,
-        *,
-        threads: int | None = None,
-        providers: Sequence[str] | None = None,
-    ) -> None:
-        name = "The model" if isinstance(path, bytes) else os.fspath(path)
-        content, self.metadata = onnxfile.read(path)
-        """What the file says of itself."""
-        self.kind = self.metadata.get("kind")
-        if self.kind != self.held:
-            hint = self.hints.get(str(self.kind), "")
-            raise ValueError(f"{name}: must hold a {self.noun}. Received: {self.kind!r}.{hint}")
-        with of_file(name):
-            self._check()
-            self._prepare()
-            self.card: dict[str, Any] = self.metadata["card"]
-        # In 8 bits ONNX Runtime takes one scale for a whole batch, padding counted, so that an answer would depend on
-        # its neighbours. There rows run apart, as many at once as there are threads: it takes no longer.
-        self._rows_at_once = 0
-        if self.metadata.get("precision") == "int8":
-            self._rows_at_once, threads = _thread_count(threads), 1
-        self._session = start(content, name, threads=threads, providers=providers)
-
-    def _prepare(self) -> None:
-        """Reads what only models of this kind say of themselves."""
+        Raises:
+            FileExistsError: The file exists and `overwrite` is false.
+            ValueError: The ending is that of another format.
+        """
+        ending = ".tflite" if isinstance(self.file, litert.LiteRtFile) else ".onnx"
+        if os.path.splitext(os.fspath(filepath))[1] != ending:
+            raise ValueError(
+                f"{os.fspath(filepath)}: must end in {ending}, since this model was exported already. Export the "
+                ".keras file to have another format."
+            )
+        with replacing(filepath, overwrite=overwrite) as file:
+            file.write(self.file.content)
+        return os.fspath(filepath)
 
     def _run(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
         """Outputs by their names, a row for each signal."""
@@ -116,65 +141,20 @@ class WholeSignals(Described):
         return self._session.run(list(outputs), {"signal": batch, "length": lengths})
 
 
-class Session(WholeSignals):
-    """A recogniser that `speechrnn export` wrote, ready to run.
-
-    It stands wherever a `speechrnn.models.protocols.Recognizer` is asked for. Loading it starts neither TensorFlow
-    nor Keras.
-
-    Args:
-        path: The `.onnx` file, or its bytes.
-        threads: Processor threads; None takes those that this process may run on, up to eight.
-        providers: ONNX Runtime's execution providers in order of preference, such as `["CUDAExecutionProvider"]`; None
-            takes the CPU.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no model of ours, or damaged, or of another format version, or reads other files; or a
-            provider is not there.
-
-    Example:
-    >>> from speechrnn.tasks.recognition.transcription import DEFAULT_MODEL
-    >>> session = Session(DEFAULT_MODEL)
-    >>> session.sample_rate, len(session.vocabulary)
-    (16000, 28)
-    >>> session.logits([np.zeros(16000, "float32")])[0].shape
-    (25, 28)
-    """
-
-    held = "recognizer"
-    noun = "recogniser of whole signals"
-    hints: ClassVar = {"classifier": " Run it with `speechrnn classify`."}
-
-    def _prepare(self) -> None:
-        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
-
-    @property
-    def providers(self) -> list[str]:
-        """The execution providers in use."""
-        return self._session.get_providers()
-
-    def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Logits of a batch of signals at `sample_rate`.
-
-        Args:
-            signals: float32 `(samples,)` each.
-
-        Returns:
-            For each signal float32 `(ceil(frame_count / stride), vocabulary)`; nothing of the padding is left.
-        """
-        if not self.feature_frames(max(map(len, signals), default=0)):
-            return [np.zeros((0, len(self.vocabulary)), "float32") for _ in signals]
-        logits, frames = self._run(["logits", "frames"], signals)
-        return [row[:count] for row, count in zip(logits, frames, strict=True)]
+def _read(model: str | os.PathLike[str] | bytes) -> ModelFile:
+    if isinstance(model, bytes) or os.path.isfile(model):
+        return litert.read(model) if litert.is_litert(model) else onnxfile.read(model)
+    return onnxfile.read(model)  # which says what is wrong with the path
 
 
-def start(content: bytes, name: str, *, threads: int | None = None, providers: Sequence[str] | None = None) -> Any:
-    """An `onnxruntime.InferenceSession` of a model that was checked, quiet on standard error.
+def start(file: ModelFile, *, threads: int | None = None, providers: Sequence[str] | None = None) -> Any:
+    """An `onnxruntime.InferenceSession` of a model that was checked, or what runs a LiteRT model in its place.
 
     Raises:
         ValueError: A provider is not there, `threads` is not positive, or ONNX Runtime cannot run the model.
     """
+    if isinstance(file, litert.LiteRtFile):
+        return litert.Runner(file, _thread_count(threads or 1))
     import onnxruntime
 
     wanted = list(providers or ["CPUExecutionProvider"])
@@ -193,10 +173,10 @@ def start(content: bytes, name: str, *, threads: int | None = None, providers: S
     if "CPUExecutionProvider" not in wanted:
         wanted.append("CPUExecutionProvider")  # for what another one lacks
     try:
-        return onnxruntime.InferenceSession(content, options, providers=wanted)
+        return onnxruntime.InferenceSession(file.content, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises classes of its own that have nothing else in common
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{name}: ONNX Runtime {onnxruntime.__version__} cannot run it: {reason}") from error
+        raise ValueError(f"{file.name}: ONNX Runtime {onnxruntime.__version__} cannot run it: {reason}") from error
 
 
 def _thread_count(wanted: int | None) -> int:

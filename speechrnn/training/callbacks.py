@@ -73,7 +73,7 @@ def _generators(model: keras.Model) -> list[keras.Variable]:
 
 def save_model(model: Bundle, path: Path) -> None:
     """Save the model without its optimiser, whole or not at all."""
-    bare = model.bare()
+    bare = model.without_optimizer()
     partial = path.with_name(f".{path.stem}.part.keras")
     try:
         bare.save(partial, overwrite=True)

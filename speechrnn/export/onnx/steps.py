@@ -24,7 +24,7 @@ from speechrnn.export.onnx.registry import Tensor, Writer, writer_of
 from speechrnn.features.base import FeatureLayer
 from speechrnn.features.layers import MFCC, LogMel
 from speechrnn.features.mel import dct_matrix
-from speechrnn.tasks.recognition.model import SpeechRecognizer
+from speechrnn.models.bundle import SignalBundle
 
 layers = keras.layers
 
@@ -49,7 +49,7 @@ POINTWISE = (
 _OPERATIONS = ("Add", "Subtract", "Multiply", "FloorDivide", "ExpandDims", "Repeat", "Negative", "Relu", "Tanh")
 
 
-def check_streaming(model: SpeechRecognizer) -> None:
+def check_streaming(model: SignalBundle) -> None:
     """Raise if a model cannot run block by block.
 
     Raises:
@@ -95,7 +95,7 @@ def _check_operation(operation: Any) -> None:
         raise _cannot(operation, "whether it looks ahead is not known")
 
 
-def look_ahead(model: SpeechRecognizer) -> int:
+def look_ahead(model: SignalBundle) -> int:
     """Frames by which the logits of a step come late."""
     return sum(operation.frames for operation in model.network.operations if isinstance(operation, ours.LookAhead))
 
@@ -104,7 +104,7 @@ def _cannot(operation: Any, why: str) -> ValueError:
     return ValueError(f"{type(operation).__name__} `{operation.name}` cannot stream: {why}.")
 
 
-def step_graph(model: SpeechRecognizer) -> tuple[Graph, dict[str, list[int]]]:
+def step_graph(model: SignalBundle) -> tuple[Graph, dict[str, list[int]]]:
     """The graph of one step.
 
     Inputs are `samples` float32 `(1, blocks * stride * hop)`, `frames` int32 `(1,)`, how many frames of features count

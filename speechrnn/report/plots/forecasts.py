@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechrnn.models.protocols import nearest_half
 from speechrnn.report.plots.style import DARK, bare
+from speechrnn.tasks.forecasting.quantiles import nearest_half
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

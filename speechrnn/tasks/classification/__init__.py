@@ -2,12 +2,35 @@
 
 import lazy_loader as _lazy
 
+from speechrnn.models.kinds import Kind
+
+KIND = Kind(
+    name="classifier",
+    noun="classifier",
+    method="classify",
+    verb="classify",
+    primitive="probabilities",
+    model="speechrnn.tasks.classification.model:SequenceClassifier",
+    sessions={
+        "classifier": "speechrnn.tasks.classification.session:ClassifierSession",
+    },
+    run="speechrnn.tasks.classification.classify:outcomes",
+    training="speechrnn.tasks.classification.training:Classification",
+    evaluate="speechrnn.tasks.classification.evaluation:evaluate_classifier",
+    export="speechrnn.tasks.classification.export:ClassifierExporter",
+)
+
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "classify": ["Classification"],
         "evaluation": ["evaluate_classifier"],
         "folds": ["cross_validate"],
+        "model": ["SequenceClassifier"],
+        "network": ["recurrent_classifier"],
         "printing": ["print_report"],
         "report": ["ClassificationReport", "Classified", "classification_report"],
+        "session": ["ClassifierSession"],
     },
 )
+__all__ += ["KIND"]

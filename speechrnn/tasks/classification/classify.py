@@ -14,7 +14,8 @@ from speechrnn import signals
 from speechrnn.data.examples import read_example, read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults, kind_of
-from speechrnn.models.protocols import what_is
+from speechrnn.models.answers import Answer
+from speechrnn.models.loading import opened
 
 if TYPE_CHECKING:
     from speechrnn.models.protocols import Classifier
@@ -43,7 +44,7 @@ class Segment:
 
 
 @dataclass(frozen=True, eq=False)
-class Classification:
+class Classification(Answer):
     """What a classifier says of one record."""
 
     path: str
@@ -56,10 +57,19 @@ class Classification:
     """Seconds."""
     frame_period: float
     """Seconds between frames, where there are frames."""
+    error: str | None = None
+    """Why there is no answer; None where there is one."""
+
+    @classmethod
+    def failed(cls, path: str, error: str) -> Classification:
+        """The answer for a record that could not be classified: no class, no probability."""
+        return cls(path, (), np.zeros(0, np.float32), "single", 0.0, 0.0, error)
 
     @property
     def label(self) -> str:
-        """The most probable class; of frames the one that most of them have."""
+        """The most probable class; of frames the one that most of them have; empty where there is no answer."""
+        if not self.ok:
+            return ""
         if self.task == "frames":
             return self.classes[int(np.bincount(self.probabilities.argmax(-1)).argmax())]
         return self.classes[int(self.probabilities.argmax())]
@@ -133,19 +143,19 @@ def classify(
     Raises:
         ValueError: A record cannot be read and `faults` is not given; see `speechrnn.signals.read`.
     """
-    outcomes = classified(
-        loaded(model), paths, batch_size=batch_size, rate=rate, row=row, table=table, progress=progress
+    found = outcomes(
+        opened(model, "classifier"), paths, batch_size=batch_size, rate=rate, row=row, table=table, progress=progress
     )
-    for outcome in outcomes:
+    for outcome in found:
         if isinstance(outcome, Classification):
             yield outcome
         elif faults is None:
-            raise ValueError(str(outcome))
+            raise outcome.exception()
         else:
             faults.add(outcome.where, outcome.kind, outcome.message)
 
 
-def classified(
+def outcomes(
     model: Classifier,
     sources: Iterable[Source],
     *,
@@ -161,47 +171,21 @@ def classified(
     left = iter(sources)
     while window := list(islice(left, batch_size * _BATCHES_AT_ONCE)):
         read = [_read(model, source, rate=rate, row=row, table=table) for source in window]
-        outcomes: list[Classification | Fault] = [r if isinstance(r, Fault) else _EMPTY for r in read]
+        found: list[Classification | Fault] = [r if isinstance(r, Fault) else _EMPTY for r in read]
         given = [(index, r) for index, r in enumerate(read) if not isinstance(r, Fault)]
         given.sort(key=lambda entry: -len(entry[1]))
         for start in range(0, len(given), batch_size):
             batch = given[start : start + batch_size]
             answers = _answers(model, [signal for _, signal in batch])
             for (index, signal), answer in zip(batch, answers, strict=True):
-                outcomes[index] = _outcome(model, path_of(window[index]), len(signal), answer)
-        for source, outcome in zip(window, outcomes, strict=True):
+                found[index] = _outcome(model, path_of(window[index]), len(signal), answer)
+        for source, outcome in zip(window, found, strict=True):
             if progress:
                 progress(path_of(source))
             yield outcome
 
 
 _EMPTY = Fault("", "", "")
-
-
-def loaded(model: Any, path: str | os.PathLike[str] | None = None) -> Classifier:
-    """A classifier as it is, or read from its path.
-
-    Args:
-        model: A model, or the path of one.
-        path: Where the model comes from, for the error.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no classifier.
-    """
-    if isinstance(model, str | os.PathLike):
-        from speechrnn.models.loading import load_any
-
-        model, path = load_any(model), model
-    if not is_classifier(model):
-        name = "The model" if path is None else os.fspath(path)
-        raise ValueError(f"{name}: must be a classifier. Received: {what_is(model)}.")
-    return model
-
-
-def is_classifier(model: Any) -> bool:
-    """Whether a model gives classes, and not texts."""
-    return hasattr(model, "probabilities")
 
 
 def task_of(model: Classifier) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 from speechrnn import metrics
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
+from speechrnn.models.loading import opened
 from speechrnn.pipeline.selection import Framing
 from speechrnn.pipeline.targets import targets_of
-from speechrnn.tasks.classification.classify import Classification, classified, loaded, task_of
+from speechrnn.tasks.classification.classify import Classification, outcomes, task_of
 from speechrnn.tasks.classification.report import ClassificationReport, Classified, classification_report
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def evaluate_classifier(
         progress: Called with the path of each example once it is done.
         seed: Of the bootstrap.
     """
-    faults, model = Faults() if faults is None else faults, loaded(model)
+    faults, model = Faults() if faults is None else faults, opened(model, "classifier")
     given, task = list(examples), task_of(model)
     scheme = scheme or getattr(model, "card", {}).get("scheme")
     metrics.scheme_scores(scheme, np.eye(len(model.classes)), model.classes)  # does it fit? Before the work begins
     targets, scored = targets_of(task, None, model.classes, given), []
     started = time.perf_counter()
-    outcomes = classified(model, given, batch_size=batch_size, progress=progress)
-    for example, outcome in zip(given, outcomes, strict=True):
+    found = outcomes(model, given, batch_size=batch_size, progress=progress)
+    for example, outcome in zip(given, found, strict=True):
         if isinstance(outcome, Fault):
             faults.add(outcome.where, outcome.kind, outcome.message)
             continue

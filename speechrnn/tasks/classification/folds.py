@@ -143,8 +143,8 @@ def _learn(
 ) -> SequenceClassifier:
     import keras
 
+    from speechrnn.models.loading import load_bundle
     from speechrnn.tasks.classification.building import adapt
-    from speechrnn.tasks.classification.model import load
     from speechrnn.training import train
 
     valid: list[Example] = []
@@ -158,7 +158,7 @@ def _learn(
     run = train(model, examples, valid=valid, options=options, augmentation=augmentation, out=path, **how)
     if run.interrupted:
         raise KeyboardInterrupt  # a fold that is not through is no result; `resume` goes on
-    return load(run.model)
+    return load_bundle(run.model)
 
 
 def _pooled(reports: Sequence[ClassificationReport], seed: int) -> ClassificationReport:

@@ -1,6 +1,5 @@
 """SequenceClassifier: features, network and class names in one `.keras` file."""
 
-import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,23 +9,24 @@ import tensorflow as tf
 
 from speechrnn.losses import ClassLoss
 from speechrnn.models import bundle
-from speechrnn.models.protocols import Classifier, check_signals
+from speechrnn.runtime.batches import check_signals
+from speechrnn.tasks.classification.methods import Classifies
 
-__all__ = ["Accuracy", "Classifier", "SequenceClassifier", "load"]
+__all__ = ["Accuracy", "SequenceClassifier"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SequenceClassifier(bundle.Bundle):
+class SequenceClassifier(Classifies, bundle.SignalBundle):
     """Features, network and class names: a signal goes in, logits over the classes come out.
 
-    Written by plain `model.save("name.keras")`, read by `speechrnn.tasks.classification.model.load` or
-    `keras.saving.load_model`. It can be compiled and fitted like any Keras model on batches of
+    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
+    It can be compiled and fitted like any Keras model on batches of
     `speechrnn.pipeline.batches`.
 
     Args:
         features: A layer of `speechrnn.features`; its `channels` say what signals are.
         network: Model from `[features (batch, frames, features), frames (batch,)]` to logits, as
-            `speechrnn.networks.recurrent_classifier` makes it.
+            `speechrnn.recurrent_classifier` makes it.
         classes: Names of the classes; the network's outputs must be as many.
         task: "single" (one class a signal), "multi" (any number of them at once) or "frames" (one class a frame); None
             takes "frames" for a network without pooling and "single" for one with.
@@ -42,6 +42,8 @@ class SequenceClassifier(bundle.Bundle):
     Raises:
         ValueError: Features, network, classes and task do not fit each other.
     """
+
+    kind = "classifier"
 
     def __init__(
         self,
@@ -71,12 +73,6 @@ class SequenceClassifier(bundle.Bundle):
     def per_frame(self) -> bool:
         """Whether there is an answer for each frame, and not one for the whole signal."""
         return self.task == "frames"
-
-    def bare(self) -> "SequenceClassifier":
-        """See `Bundle.bare`."""
-        return SequenceClassifier(
-            self.features, self.network, self.classes, task=self.task, card=self.card, name=self.name
-        )
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -114,7 +110,7 @@ class SequenceClassifier(bundle.Bundle):
 
     def get_config(self) -> dict[str, Any]:
         """The parts, and the version of this layout."""
-        return {**self._parts(), "classes": list(self.classes), "task": self.task}
+        return {**super().get_config(), "classes": list(self.classes), "task": self.task}
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -149,16 +145,3 @@ class Accuracy(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "multi": self.multi}
-
-
-def load(path: str | os.PathLike[str]) -> SequenceClassifier:
-    """Read a classifier from its `.keras` file, in Keras's safe mode: no code in the file is run.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not whole, or another program's, or holds another kind of model.
-    """
-    model = bundle.read(path)
-    if not isinstance(model, SequenceClassifier):
-        raise ValueError(f"{os.fspath(path)}: must hold a SequenceClassifier. Received: a {type(model).__name__}.")
-    return model

@@ -6,29 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechrnn.models.protocols import check_signals
-from speechrnn.runtime.session import WholeSignals
+from speechrnn.runtime.batches import check_signals
+from speechrnn.runtime.session import Session
+from speechrnn.tasks.classification.methods import Classifies
 
-KIND = "classifier"
 
-
-class ClassifierSession(WholeSignals):
+class ClassifierSession(Classifies, Session):
     """A classifier that `speechrnn export` wrote, ready to run.
 
     It stands wherever a `speechrnn.models.protocols.Classifier` is asked for. Loading it starts neither TensorFlow
     nor Keras.
 
-    Args:
-        path: The `.onnx` file, or its bytes.
-        threads: Processor threads; None takes those that this process may run on, up to eight.
-        providers: ONNX Runtime's execution providers in order of preference; None takes the CPU.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no classifier of ours, or damaged, or of another format version.
+    Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    held = KIND
+    holds = "classifier"
     noun = "classifier"
 
     @property

@@ -61,7 +61,7 @@ def surprise(model: ForecastModel, values: np.ndarray, *, batch_size: int = 256)
     off, spread = np.zeros((2, *values.shape))
     for start in range(1, len(values), batch_size):
         ends = range(start, min(start + batch_size, len(values)))
-        ahead = model.forecast([values[max(0, end - model.context) : end] for end in ends])[:, 0]
+        ahead = model.predict_quantiles([values[max(0, end - model.context) : end] for end in ends])[:, 0]
         off[ends.start : ends.stop] = np.abs(values[ends.start : ends.stop] - ahead[..., model.median])
         spread[ends.start : ends.stop] = (ahead[..., -1] - ahead[..., 0]) / 2
     usual = np.cumsum(spread[1:], 0) / np.arange(1, len(values))[:, None]

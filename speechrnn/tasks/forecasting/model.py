@@ -1,6 +1,5 @@
 """Forecaster: features, network and quantiles in one `.keras` file."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +10,19 @@ import tensorflow as tf
 from speechrnn.features import RawSignal
 from speechrnn.losses import QuantileLoss, check_quantiles
 from speechrnn.models import bundle
-from speechrnn.models.protocols import ForecastModel, check_signals, nearest_half
+from speechrnn.runtime.batches import check_signals
+from speechrnn.tasks.forecasting.methods import Forecasts
+from speechrnn.tasks.forecasting.quantiles import nearest_half
 
-__all__ = ["ForecastModel", "Forecaster", "load"]
+__all__ = ["Forecaster"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class Forecaster(bundle.Bundle):
+class Forecaster(Forecasts, bundle.SignalBundle):
     """Features, network and quantiles: what was goes in, what comes goes out, in the series' own units.
 
-    Written by plain `model.save("name.keras")`, read by `speechrnn.tasks.forecasting.model.load` or
-    `keras.saving.load_model`. It can be compiled and fitted like any Keras model on batches of
+    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
+    It can be compiled and fitted like any Keras model on batches of
     `speechrnn.pipeline.windows`; the loss is the pinball loss in standard deviations of each channel, so that no
     channel outweighs another by its unit.
 
@@ -49,6 +50,8 @@ class Forecaster(bundle.Bundle):
         Chernozhukov, Fernandez-Val and Galichon, "Quantile and probability curves without crossing", Econometrica 78,
         2010.
     """
+
+    kind = "forecaster"
 
     def __init__(
         self,
@@ -93,10 +96,6 @@ class Forecaster(bundle.Bundle):
         """The forecast."""
         return {"forecast": self(inputs, training=False)}
 
-    def bare(self) -> "Forecaster":
-        """See `Bundle.bare`."""
-        return Forecaster(self.features, self.network, self.context, self.quantiles, card=self.card, name=self.name)
-
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """See the class."""
         standard = super().call(inputs, training=training)
@@ -120,8 +119,8 @@ class Forecaster(bundle.Bundle):
         """The loss alone."""
         return self.get_metrics_result()
 
-    def forecast(self, signals: Sequence[np.ndarray]) -> np.ndarray:
-        """What comes after each signal at `sample_rate`.
+    def predict_quantiles(self, signals: Sequence[np.ndarray]) -> np.ndarray:
+        """Forecasts of series in memory at `sample_rate`.
 
         Args:
             signals: float32 `(samples, channels)` each, in the unit of the training series; of longer ones the last
@@ -140,7 +139,7 @@ class Forecaster(bundle.Bundle):
 
     def get_config(self) -> dict[str, Any]:
         """The parts, and the version of this layout."""
-        return {**self._parts(), "context": self.context, "quantiles": list(self.quantiles)}
+        return {**super().get_config(), "context": self.context, "quantiles": list(self.quantiles)}
 
     @property
     def _spread(self) -> tf.Tensor:
@@ -164,16 +163,3 @@ def _check_features(features: Any) -> None:
             'RawSignal(rate, window=1, hop=1, channels=n, normalize="global"), without filters. '
             f"Received: {type(features).__name__} with {getattr(features, 'get_config', dict)()}."
         )
-
-
-def load(path: str | os.PathLike[str]) -> Forecaster:
-    """Read a forecaster from its `.keras` file, in Keras's safe mode: no code in the file is run.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not whole, or another program's, or holds another kind of model.
-    """
-    model = bundle.read(path)
-    if not isinstance(model, Forecaster):
-        raise ValueError(f"{os.fspath(path)}: must hold a Forecaster. Received: a {type(model).__name__}.")
-    return model

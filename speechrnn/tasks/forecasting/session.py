@@ -6,29 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechrnn.models.protocols import check_signals, nearest_half
-from speechrnn.runtime.session import WholeSignals
+from speechrnn.runtime.batches import check_signals
+from speechrnn.runtime.session import Session
+from speechrnn.tasks.forecasting.methods import Forecasts
+from speechrnn.tasks.forecasting.quantiles import nearest_half
 
-KIND = "forecaster"
 
-
-class ForecasterSession(WholeSignals):
+class ForecasterSession(Forecasts, Session):
     """A forecaster that `speechrnn export` wrote, ready to run.
 
     It stands wherever a `speechrnn.models.protocols.ForecastModel` is asked for. Loading it starts neither
     TensorFlow nor Keras.
 
-    Args:
-        path: The `.onnx` file, or its bytes.
-        threads: Processor threads; None takes those that this process may run on, up to eight.
-        providers: ONNX Runtime's execution providers in order of preference; None takes the CPU.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no forecaster of ours, or damaged, or of another format version.
+    Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    held = KIND
+    holds = "forecaster"
     noun = "forecaster"
 
     @property
@@ -61,8 +54,8 @@ class ForecasterSession(WholeSignals):
         """Standard deviation of each channel in the training series, float32 `(channels,)`."""
         return np.array(self.metadata["scale"], np.float32)
 
-    def forecast(self, signals: Sequence[np.ndarray]) -> np.ndarray:
-        """What comes after each signal at `sample_rate`; see `Forecaster.forecast`."""
+    def predict_quantiles(self, signals: Sequence[np.ndarray]) -> np.ndarray:
+        """Forecasts of series in memory at `sample_rate`; see `Forecaster.predict_quantiles`."""
         check_signals(signals, self.channels, 1)
         if not len(signals):
             return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)

@@ -1,1 +1,26 @@
-"""The kind `language`."""
+"""Language: recurrent models of text, which score sentences and write new ones."""
+
+import lazy_loader as _lazy
+
+from speechrnn.models.kinds import Kind
+
+KIND = Kind(
+    name="language model",
+    noun="language model",
+    method="generate",
+    verb="lm",
+    primitive="scores",
+    model="speechrnn.tasks.language.model:LanguageModel",
+    sessions={
+        "language model": "speechrnn.tasks.language.session:LanguageSession",
+    },
+    run="speechrnn.tasks.language.generation:outcomes",
+    training="speechrnn.tasks.language.training:LanguageModeling",
+    evaluate="speechrnn.tasks.language.evaluation:evaluate",
+    export="speechrnn.tasks.language.export:LanguageExporter",
+)
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__, submod_attrs={"model": ["LanguageModel"], "network": ["recurrent_lm"], "session": ["LanguageSession"]}
+)
+__all__ += ["KIND"]

@@ -1,50 +1,47 @@
-"""A language model as one `.onnx` file, which scores whole sentences and goes on from states."""
+"""A language model as an ONNX graph, which scores whole sentences and continues from states."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
-import speechrnn
+from speechrnn.export.exporter import Exporter
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
 from speechrnn.export.onnx.recurrent import recurrent_node, row_lengths, time_first
 from speechrnn.export.onnx.registry import Tensor, Writer, cannot, writer_of
 from speechrnn.export.onnx.steps import RECURRENT, layers
-from speechrnn.runtime import onnxfile
-from speechrnn.tasks.language.model import LanguageModel
-from speechrnn.tasks.language.session import KIND
 
 
-def language_bytes(model: LanguageModel) -> bytes:
-    """The content of the file.
-
-    Inputs are `ids` int32 `(batch, steps)`, `length` int32 `(batch,)`, and the states float32 `(1, batch, units)` that
-    the metadata name, zeros at the start of a sentence; outputs are `logits` float32 `(batch, steps, vocabulary)` and
-    the states after each row's last step, named `next_` and the state's name.
-
-    Raises:
-        ValueError: A layer reads backwards, or cannot be written; it is named.
+class LanguageExporter(Exporter):
+    """Inputs are `ids` int32 `(batch, steps)`, `length` int32 `(batch,)`, and the states float32 `(1, batch, units)`
+    that the metadata name, zeros at the start of a sentence; outputs are `logits` float32 `(batch, steps, vocabulary)`
+    and the states after each row's last step, named `next_` and the state's name.
     """
-    graph = Graph(model.name)
-    ids, length = graph.input("ids", "int32", ("batch", "steps")), graph.input("length", "int32", ("batch",))
-    states = _States(graph)
-    (logits,) = write_network(graph, model.network, [ids, length], find=states.writer_of)
-    graph.output(logits, "logits", "float32", ("batch", "steps", len(model.vocabulary)))
-    for name, tensor in states.following.items():
-        graph.output(tensor, f"next_{name}", "float32", (1, "batch", states.units[name]))
-    known = {
-        "format_version": onnxfile.FORMAT_VERSION,
-        "version": speechrnn.__version__,
-        "kind": KIND,
-        "vocabulary": model.vocabulary.get_config(),
-        "card": model.card,
-        "states": states.units,
-    }
-    metadata = {onnxfile.PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in known.items()}
-    return onnxfile.sealed(graph.model(metadata))
+
+    def graph(self) -> Graph:
+        """See `Exporter.graph`.
+
+        Raises:
+            ValueError: A layer reads backwards, or cannot be written; it is named.
+        """
+        graph = Graph(self.model.name)
+        ids, length = graph.input("ids", "int32", ("batch", "steps")), graph.input("length", "int32", ("batch",))
+        states = self._states = _States(graph)
+        (logits,) = write_network(graph, self.model.network, [ids, length], find=states.writer_of)
+        graph.output(logits, "logits", "float32", ("batch", "steps", len(self.model.vocabulary)))
+        for name, tensor in states.following.items():
+            graph.output(tensor, f"next_{name}", "float32", (1, "batch", states.units[name]))
+        return graph
+
+    def of_graph(self) -> dict[str, Any]:
+        """See `Exporter.of_graph`."""
+        return {"states": self._states.units}
+
+    def about(self) -> dict[str, Any]:
+        """See `Exporter.about`."""
+        return {"vocabulary": self.model.vocabulary.get_config()}
 
 
 _FIRST = np.array([1])  # the axis of directions

@@ -1,6 +1,5 @@
 """LanguageModel: a recurrent network over characters and its vocabulary in one `.keras` file."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,21 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.decoding import rescoring
-from speechrnn.tasks.recognition.model import load_any
+from speechrnn.models import bundle, kinds
+from speechrnn.tasks.language.methods import Generates
 from speechrnn.text import Vocabulary
 
-__all__ = ["FORMAT_VERSION", "LanguageModel", "load"]
-
-FORMAT_VERSION = 1
-"""Layout of the saved file; a reader refuses one that is newer than itself."""
+__all__ = ["LanguageModel"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class LanguageModel(keras.Model):
+class LanguageModel(Generates, bundle.Bundle):
     """A network and its characters: a sentence goes in, logits of each next character come out.
 
     Index 0, which no character has, begins and ends a sentence. Written by plain `model.save("lm.keras")`, read by
-    `speechrnn.tasks.language.model.load`; `speechrnn.tasks.language.training.fit` trains it.
+    `speechrnn.load`; `speechrnn.train` trains it.
 
     Args:
         network: As `speechrnn.networks.recurrent_lm` makes it.
@@ -40,18 +37,19 @@ class LanguageModel(keras.Model):
         ValueError: Network and vocabulary do not fit each other.
     """
 
+    kind = "language model"
+
     def __init__(
         self, network: keras.Model, vocabulary: Vocabulary, *, card: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        outputs = network.output_shape[-1]
-        if outputs != len(vocabulary):
-            raise ValueError(
-                f"The network must have {len(vocabulary)} outputs, one for each character and one for the ends of "
-                f"sentences. Received: {outputs} outputs."
-            )
-        self.network, self.vocabulary, self.card = network, vocabulary, card or {}
-        self.built = True
+        super().__init__(
+            network,
+            card,
+            outputs=len(vocabulary),
+            outputs_are="one for each character and one for the ends of sentences",
+            **kwargs,
+        )
+        self.vocabulary = vocabulary
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """See the class."""
@@ -72,60 +70,29 @@ class LanguageModel(keras.Model):
             ValueError: A text has characters that the model lacks.
         """
         found = np.zeros(len(texts))
+        forward = self._compiled(
+            lambda ids, n: self({"ids": ids, "length": n}, training=False),
+            [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)],
+        )
         for places, ids, lengths in rescoring.batches(self.vocabulary, texts):
-            logits = self._forward(tf.constant(ids), tf.constant(lengths)).numpy()
+            logits = forward(tf.constant(ids), tf.constant(lengths)).numpy()
             found[places] = rescoring.log_probabilities(logits, ids, lengths)
         return found
 
-    @property
-    def _forward(self) -> Any:
-        if "_compiled_forward" not in self.__dict__:
-            signature = [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)]
-            function = tf.function(lambda ids, n: self({"ids": ids, "length": n}, training=False), signature)
-            # Past Keras's attribute tracking: a function is no part of the model's state.
-            object.__setattr__(self, "_compiled_forward", function)
-        return self._compiled_forward
-
-    def bare(self) -> "LanguageModel":
-        """A fresh model of the same parts, as it was before it was compiled: Keras saves no optimiser with it."""
-        return LanguageModel(self.network, self.vocabulary, card=self.card, name=self.name)
+    def stepping(self) -> Any:
+        """What writes text step by step: a session of this model as it is now."""
+        session, content = map(
+            kinds.resolve,
+            ("speechrnn.tasks.language.session:LanguageSession", "speechrnn.export.writing:onnx_bytes"),
+        )
+        return session(content(self))
 
     def get_config(self) -> dict[str, Any]:
         """The parts, and the version of this layout."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "network": keras.saving.serialize_keras_object(self.network),
-            "vocabulary": self.vocabulary.get_config(),
-            "card": self.card,
-            "name": self.name,
-        }
+        return {**super().get_config(), "vocabulary": self.vocabulary.get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "LanguageModel":
-        """The model that `get_config` described.
-
-        Raises:
-            ValueError: The file was written in a newer layout.
-        """
-        config = dict(config)
-        version = config.pop("format_version", None)
-        if version is None or version > FORMAT_VERSION:
-            raise ValueError(
-                f"The model's format version must be at most {FORMAT_VERSION}. Received: {version}. "
-                "Install a newer speechrnn to read it."
-            )
-        network = keras.saving.deserialize_keras_object(config.pop("network"), custom_objects=custom_objects)
-        return cls(network, Vocabulary.from_config(config.pop("vocabulary")), **config)
-
-
-def load(path: str | os.PathLike[str]) -> LanguageModel:
-    """Read a language model from its `.keras` file, in Keras's safe mode: no code in the file is run.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not whole, or holds another kind of model.
-    """
-    model = load_any(path)
-    if not isinstance(model, LanguageModel):
-        raise ValueError(f"{os.fspath(path)}: must hold a LanguageModel. Received: a {type(model).__name__}.")
-    return model
+        """The model that `get_config` described; see `Bundle.from_config`."""
+        vocabulary = Vocabulary.from_config(config["vocabulary"])
+        return super().from_config({**config, "vocabulary": vocabulary}, custom_objects)

@@ -9,7 +9,7 @@ from speechrnn.decoding import options
 from speechrnn.decoding.beam import BeamSearch
 from speechrnn.decoding.options import Decoder
 from speechrnn.decoding.rescoring import Rescored
-from speechrnn.tasks.language import session as language
+from speechrnn.models.loading import load_session
 from speechrnn.text import Vocabulary
 
 _WIDTH = 64
@@ -44,5 +44,5 @@ def decoder(
     found = options.decoder(vocabulary, **search)
     if not isinstance(found, BeamSearch):
         raise TypeError(f"Only a beam search has n best. Received: {type(found).__name__}.")
-    model = language.load(rescore, threads=1)  # each of several processes has its own
+    model = load_session(rescore, kind="language model", threads=1)  # each of several processes has its own
     return Rescored(found, model, weight=rescore_weight, bonus=rescore_bonus, best=rescore_best)

@@ -192,7 +192,7 @@ def _save(model: LanguageModel, path: Path) -> None:
     """Save the model without its optimiser, whole or not at all."""
     partial = path.with_name(f".{path.stem}.part.keras")
     try:
-        model.bare().save(partial, overwrite=True)
+        model.without_optimizer().save(partial, overwrite=True)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -14,7 +14,8 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare, error_report, score
 from speechrnn.metrics.intervals import Interval, PairedDifference, paired_bootstrap, rate_interval
-from speechrnn.tasks.recognition.transcription import loaded, recognise
+from speechrnn.models.loading import opened
+from speechrnn.tasks.recognition.transcription import outcomes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,12 +77,12 @@ def evaluate(
             faults.add(example.path, "without a text", message)
         else:
             given.append(example)
-    model = loaded(model)
+    model = opened(model, "recognizer")
     _warn_of_characters(model, given)
     started = time.perf_counter()
     scored = []
-    outcomes = recognise(model, given, batch_seconds=batch_seconds, decoder=decoder, progress=progress)
-    for example, outcome in zip(given, outcomes, strict=True):
+    found = outcomes(model, given, batch_seconds=batch_seconds, decoder=decoder, progress=progress)
+    for example, outcome in zip(given, found, strict=True):
         if isinstance(outcome, Fault):
             faults.add(outcome.where, outcome.kind, outcome.message)
         else:

@@ -1,6 +1,5 @@
 """SpeechRecognizer: features, network and vocabulary in one `.keras` file."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,27 +9,25 @@ import tensorflow as tf
 
 from speechrnn.losses import CTC, required_frames
 from speechrnn.models import bundle
-from speechrnn.models.protocols import Recognizer
-from speechrnn.tasks.classification.model import SequenceClassifier
-from speechrnn.tasks.forecasting.model import Forecaster
+from speechrnn.tasks.recognition.methods import Transcribes
 from speechrnn.tasks.recognition.network import with_outputs
 from speechrnn.text import Vocabulary
 
-__all__ = ["Recognizer", "SpeechRecognizer", "load", "load_any", "load_bundle"]
+__all__ = ["SpeechRecognizer", "TokenErrorRate"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SpeechRecognizer(bundle.Bundle):
+class SpeechRecognizer(Transcribes, bundle.SignalBundle):
     """Features, network and vocabulary: a signal goes in, logits over the vocabulary come out.
 
-    Written by plain `model.save("name.keras")`, read by `speechrnn.tasks.recognition.model.load` or
-    `keras.saving.load_model`. It can be compiled and fitted like any Keras model on batches of
+    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
+    It can be compiled and fitted like any Keras model on batches of
     `speechrnn.pipeline.batches`; the loss is CTC over each row's own frames.
 
     Args:
         features: A layer of `speechrnn.features`.
         network: Model from `[features (batch, frames, features), frames (batch,)]` to logits, as
-            `speechrnn.networks.recurrent_ctc` makes it.
+            `speechrnn.recurrent_ctc` makes it.
         vocabulary: The characters; the network's outputs must be as many.
         card: Anything to know about the model (training data, licence, scores), as JSON can hold it.
 
@@ -44,6 +41,8 @@ class SpeechRecognizer(bundle.Bundle):
     Raises:
         ValueError: Features, network and vocabulary do not fit each other.
     """
+
+    kind = "recognizer"
 
     def __init__(
         self,
@@ -64,10 +63,6 @@ class SpeechRecognizer(bundle.Bundle):
         )
         self.vocabulary = vocabulary
         self._ctc, self._token_errors = CTC(), TokenErrorRate(name="token_error_rate")
-
-    def bare(self) -> "SpeechRecognizer":
-        """See `Bundle.bare`."""
-        return SpeechRecognizer(self.features, self.network, self.vocabulary, card=self.card, name=self.name)
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "SpeechRecognizer":
         """A copy that writes other symbols, to be trained from where this model stands.
@@ -120,7 +115,7 @@ class SpeechRecognizer(bundle.Bundle):
 
     def get_config(self) -> dict[str, Any]:
         """The parts, and the version of this layout."""
-        return {**self._parts(), "vocabulary": self.vocabulary.get_config()}
+        return {**super().get_config(), "vocabulary": self.vocabulary.get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SpeechRecognizer":
@@ -163,38 +158,3 @@ def _left_packed(ids: tf.Tensor) -> tf.Tensor:
     """Each row's non-zero entries moved to its front."""
     order = tf.argsort(tf.cast(ids == 0, tf.int32), axis=1, stable=True)
     return tf.gather(ids, order, batch_dims=1)
-
-
-def load(path: str | os.PathLike[str]) -> SpeechRecognizer:
-    """Read a recogniser from its `.keras` file, in Keras's safe mode: no code in the file is run.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not whole, or another program's, or holds another kind of model.
-    """
-    return _recogniser(load_any(path), path)
-
-
-def _recogniser(model: keras.Model, path: str | os.PathLike[str]) -> SpeechRecognizer:
-    if not isinstance(model, SpeechRecognizer):
-        raise ValueError(
-            f"{os.fspath(path)}: must hold a SpeechRecognizer. Received: a {type(model).__name__}"
-            f"{'' if isinstance(model, bundle.Bundle) else ', which another program wrote'}."
-        )
-    return model
-
-
-def load_bundle(path: str | os.PathLike[str]) -> bundle.Bundle:
-    """Read a recogniser, a `SequenceClassifier` or a `Forecaster` from its `.keras` file, as `load` does.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not whole, or holds none of them.
-    """
-    model = load_any(path)
-    return model if isinstance(model, SequenceClassifier | Forecaster) else _recogniser(model, path)
-
-
-def load_any(path: str | os.PathLike[str]) -> keras.Model:
-    """Read any model from its `.keras` file, of whatever kind; see `bundle.read`."""
-    return bundle.read(path)

@@ -11,7 +11,7 @@ from typing import Any
 
 from speechrnn.faults import Fault
 from speechrnn.metrics.calibration import Calibration
-from speechrnn.models.loading import load
+from speechrnn.models.loading import DEFAULT, load_session
 from speechrnn.tasks.language import rescoring
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.transcript import Transcript
@@ -36,7 +36,7 @@ def recognise(
     progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Iterator[Transcript | Fault]:
-    """As `speechrnn.tasks.recognition.transcription.recognise`, in `jobs` processes that share the processor's cores.
+    """As `speechrnn.tasks.recognition.transcription.outcomes`, in `jobs` processes that share the processor's cores.
 
     Args:
         model: The path of a recogniser, or None for the one that comes with the package. Each process loads it.
@@ -45,7 +45,7 @@ def recognise(
         decoding: Arguments of `speechrnn.tasks.language.rescoring.decoder`; the best path is taken without any.
         calibration: The file of one, as `speechrnn calibrate` writes it.
         progress: Called with the path of each recording once it is done.
-        **options: Of `speechrnn.tasks.recognition.transcription.recognise`.
+        **options: Of `speechrnn.tasks.recognition.transcription.outcomes`.
 
     Raises:
         ValueError: `jobs` is not positive.
@@ -74,7 +74,7 @@ def recognise(
 
 def _start(model: str | None, threads: int, decoding: dict[str, Any], calibration: str | None) -> None:
     global _model
-    _model = load(transcribe.DEFAULT_MODEL if model is None else model, threads=threads)
+    _model = load_session(DEFAULT if model is None else model, kind="recognizer", threads=threads)
     if decoding:
         _decoding["decoder"] = rescoring.decoder(_model.vocabulary, **decoding)
     if calibration:
@@ -82,7 +82,7 @@ def _start(model: str | None, threads: int, decoding: dict[str, Any], calibratio
 
 
 def _work(paths: Sequence[str], options: dict[str, Any]) -> list[Transcript | Fault]:
-    return list(transcribe.recognise(_model, paths, **options, **_decoding))
+    return list(transcribe.outcomes(_model, paths, **options, **_decoding))
 
 
 def _cores() -> int:

@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from speechrnn.decoding.greedy import BLANK
-from speechrnn.faults import of_file
-from speechrnn.runtime import onnxfile
-from speechrnn.runtime.session import Described, start
+from speechrnn.runtime.litert import LiteRtFile
+from speechrnn.runtime.session import ModelFile, Session
+from speechrnn.tasks.recognition.methods import Transcribes
 from speechrnn.tasks.recognition.transcript import Word
 from speechrnn.text import Vocabulary
-
-DEFAULT_MODEL = Path(__file__).parents[2] / "pretrained" / "english_letters_numbers_streaming.onnx"
-"""The streaming recogniser that comes with the package, where it has one."""
 
 KIND = "streaming recognizer"
 """What a file of steps says of itself."""
@@ -34,43 +29,39 @@ class Update:
     """Words that have ended since the last update, and stay as they are."""
 
 
-class StreamingSession(Described):
-    """A one-directional recogniser run block by block, with its states kept between the blocks.
+class StreamingSession(Transcribes, Session):
+    """A one-directional recognizer run block by block, with its states kept between the blocks.
 
     The words and logits are those of the whole signal, however it is split. One session is one stream; `reset` begins
     another one.
 
     Args:
-        path: An `.onnx` file that `speechrnn export --streaming` wrote, or its bytes.
+        model: An `.onnx` file that `speechrnn export --streaming` wrote, a `.tflite` file of `--to litert`, its bytes,
+            or the file as it was read.
         threads: Processor threads; a block is so small that more than one seldom help.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no streaming model of ours; see `speechrnn.runtime.Session`.
+        ValueError: The file is no streaming model of ours; see `speechrnn.runtime.session.Session`.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | bytes, *, threads: int = 1) -> None:
-        name = "The model" if isinstance(path, bytes) else os.fspath(path)
-        content, metadata = onnxfile.read(path)
-        if metadata.get("kind") != KIND:
-            raise ValueError(
-                f"{name}: must hold a streaming recogniser. Received: a {metadata.get('kind')}, which needs whole "
-                "signals. Export a one-directional model with `speechrnn export MODEL.keras --streaming`."
-            )
-        with of_file(name):
-            self._prepare(metadata)
-        self._session = start(content, name, threads=threads)
+    holds = KIND
+    noun = "streaming recognizer"
+    hint = " Export a one-directional model with `speechrnn export MODEL.keras --streaming`."
 
-    def _prepare(self, metadata: dict[str, Any]) -> None:
-        self.metadata = metadata
-        """What the file says of itself."""
-        self._check()
-        self.vocabulary = Vocabulary.from_config(metadata["vocabulary"])
-        self.card: dict[str, Any] = metadata["card"]
-        self._shapes: dict[str, list[int]] = metadata["states"]
-        self._hop, self._window = int(metadata["hop"]), int(metadata["window"])
-        self._delay = int(metadata.get("look_ahead", 0))
+    def __init__(self, model: str | os.PathLike[str] | bytes | ModelFile, *, threads: int | None = 1) -> None:
+        super().__init__(model, threads=threads or 1)
+
+    def _prepare(self) -> None:
+        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
+        self._shapes: dict[str, list[int]] = self.metadata["states"]
+        self._hop, self._window = int(self.metadata["hop"]), int(self.metadata["window"])
+        self._delay = int(self.metadata.get("look_ahead", 0))
         self._outputs = ["logits", *(f"next_{state}" for state in self._shapes)]
+        # LiteRT's shapes are fixed, and in 8 bits ONNX Runtime takes one scale for all that it is given: one block at
+        # a time there.
+        alone = isinstance(self.file, LiteRtFile) or self.metadata.get("precision") == "int8"
+        self._most_blocks = 1 if alone else None
         self.reset()
 
     @property
@@ -178,19 +169,17 @@ class StreamingSession(Described):
         return logits[skipped:]
 
     def _steps(self, samples: np.ndarray, frames: int) -> np.ndarray:
-        """What the network gives for these blocks; its states move on.
-
-        In 8 bits ONNX Runtime takes one scale for all that it is given, so that there each block goes by itself.
-        """
-        if self.metadata.get("precision") == "int8" and len(samples) > self.block:
-            parts = range(0, len(samples), self.block)
-            counts = [min(max(0, frames - start // self._hop), self.stride) for start in parts]
-            blocks = [samples[start : start + self.block] for start in parts]
-            return np.concatenate([self._steps(*part) for part in zip(blocks, counts, strict=True)])
-        given = {"samples": samples[None], "frames": np.array([frames], np.int32), **self._states}
-        logits, *states = self._session.run(self._outputs, given)
-        self._states = dict(zip(self._shapes, states, strict=True))
-        return logits[0]
+        """What the network gives for these blocks; its states move on."""
+        found = []
+        size = (self._most_blocks or max(1, len(samples) // self.block)) * self.block
+        for start in range(0, len(samples), size):
+            block = samples[start : start + size]
+            count = max(0, min(len(block) // self._hop, frames - start // self._hop))
+            given = {"samples": block[None], "frames": np.array([count], np.int32), **self._states}
+            logits, *states = self._session.run(self._outputs, given)
+            self._states = dict(zip(self._shapes, states, strict=True))
+            found.append(logits[0])
+        return np.concatenate(found)
 
 
 class GreedySpeller:

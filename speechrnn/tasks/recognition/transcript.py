@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from speechrnn.models.answers import Answer
+
 if TYPE_CHECKING:
     from speechrnn.decoding import Path
     from speechrnn.text import Vocabulary
@@ -28,7 +30,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Transcript:
+class Transcript(Answer):
     """What was said in one recording."""
 
     path: str
@@ -36,6 +38,13 @@ class Transcript:
     words: tuple[Word, ...]
     duration: float
     """Seconds that were transcribed."""
+    error: str | None = None
+    """Why there is no transcript; None where there is one."""
+
+    @classmethod
+    def failed(cls, path: str, error: str) -> Transcript:
+        """The answer for a recording that could not be transcribed."""
+        return cls(path, "", (), 0.0, error)
 
     def to_dict(self) -> dict[str, Any]:
         """The transcript as JSON can hold it, times in seconds rounded to milliseconds."""

@@ -7,7 +7,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,16 +16,13 @@ from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.pieces import Joiner, Piece, cut
 from speechrnn.faults import Fault, Faults, kind_of
-from speechrnn.models.protocols import what_is
+from speechrnn.models.loading import opened
 from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
 
 if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
     from speechrnn.metrics.calibration import Calibration
     from speechrnn.models.protocols import Recognizer
-
-DEFAULT_MODEL = Path(__file__).parents[2] / "pretrained" / "english_letters_numbers.onnx"
-"""The recogniser that comes with the package."""
 
 _WINDOW_SECONDS = 600.0
 """Audio held at once: enough for batches of equal lengths, 38 MB at 16 kHz."""
@@ -74,7 +70,7 @@ def transcribe(
     Raises:
         ValueError: A recording cannot be read and `faults` is not given; see `speechrnn.audio.read`.
     """
-    outcomes = recognise(
+    found = outcomes(
         model,
         paths,
         batch_seconds=batch_seconds,
@@ -84,16 +80,16 @@ def transcribe(
         calibration=calibration,
         progress=progress,
     )
-    for outcome in outcomes:
+    for outcome in found:
         if isinstance(outcome, Transcript):
             yield outcome
         elif faults is None:
-            raise ValueError(str(outcome))
+            raise outcome.exception()
         else:
             faults.add(outcome.where, outcome.kind, outcome.message)
 
 
-def recognise(
+def outcomes(
     model: Recognizer | str | os.PathLike[str] | None,
     sources: Iterable[Source],
     *,
@@ -103,19 +99,19 @@ def recognise(
     decoder: Decoder | None = None,
     calibration: Calibration | None = None,
     progress: Callable[[str], None] | None = None,
-    heard: Callable[[str, float, float], None] | None = None,
+    on_progress: Callable[[str, float, float], None] | None = None,
 ) -> Iterator[Transcript | Fault]:
     """As `transcribe`, with exactly one outcome for each source: its transcript, or why there is none.
 
-    While a recording is on its way, `heard` is called with its path, the seconds recognised and those it has (0 where
-    that is not known).
+    While a recording is on its way, `on_progress` is called with its path, the seconds recognized and those it has
+    (0 where that is not known).
     """
     if batch_seconds <= 0 or piece_seconds < 1:
         raise ValueError(
             "`batch_seconds` must be positive and `piece_seconds` at least 1. "
             f"Received: batch_seconds={batch_seconds}, piece_seconds={piece_seconds}."
         )
-    recogniser = loaded(model)
+    recogniser = opened(model, "recognizer")
     decode = _WordDecoder(recogniser, decoder or decoding.greedy, calibration)
     waiting: deque[_Recording] = deque()
     window: list[tuple[_Recording, Piece]] = []
@@ -130,8 +126,8 @@ def recognise(
             if held >= _WINDOW_SECONDS * recogniser.sample_rate:
                 _recognise_window(recogniser, window, batch_seconds)
                 window, held = [], 0
-                if heard:
-                    heard(recording.path, recording.samples / recogniser.sample_rate, recording.seconds)
+                if on_progress:
+                    on_progress(recording.path, recording.samples / recogniser.sample_rate, recording.seconds)
         recording.whole = True
         yield from _finished(waiting, recogniser, progress)
     _recognise_window(recogniser, window, batch_seconds)
@@ -233,25 +229,6 @@ class _WordDecoder:
             return words
         probabilities = self.calibration(np.array([word.confidence for word in words]))
         return [replace(word, confidence=float(p)) for word, p in zip(words, probabilities, strict=True)]
-
-
-def loaded(model: Recognizer | str | os.PathLike[str] | None) -> Recognizer:
-    """A recogniser as it is, or read from its path; None is the one that comes with the package.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no recogniser.
-    """
-    if model is not None and not isinstance(model, str | os.PathLike):
-        return model
-    if model is None and not DEFAULT_MODEL.exists():
-        raise FileNotFoundError(f"{DEFAULT_MODEL}: this installation has no model of its own. Give a model (--model).")
-    from speechrnn.models.loading import load
-
-    found: Any = load(DEFAULT_MODEL if model is None else model)
-    if not hasattr(found, "vocabulary"):
-        raise ValueError(f"{model}: must hold a recogniser. Received: {what_is(found)}.")
-    return found
 
 
 def _joiner(model: Recognizer) -> Joiner:

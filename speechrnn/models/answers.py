@@ -1,0 +1,104 @@
+"""What every model can be asked, whatever runs it: one path gives one answer, many give an iterator of answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Fault, suggestion
+from speechrnn.models import kinds
+
+__all__ = ["Answer", "OnError", "Usable", "answers", "is_manifest"]
+
+OnError = Literal["raise", "collect"]
+"""What happens to a source that has no answer: it is raised, or it is an answer with `ok` false and `error` set."""
+
+
+class Answer:
+    """What every answer has: a `path`, and an `error` where there is no answer."""
+
+    error: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is an answer."""
+        return self.error is None
+
+
+def answers(
+    sources: Any, run: Callable[[Iterable[Any]], Iterator[Any]], failed: Callable[[str, str], Any], on_error: OnError
+) -> Any:
+    """The answer for one source, or an iterator of them for several, in the order given.
+
+    Args:
+        sources: A path, an `Example` or a binary stream, or an iterable of these.
+        run: Gives an answer or a `Fault` for each of several sources.
+        failed: Makes the answer of a source that has none, from `path` and `error`.
+        on_error: See `OnError`.
+
+    Raises:
+        ValueError: `on_error` is neither word.
+        OSError, ValueError: With "raise", that of the first source without an answer.
+    """
+    if on_error not in ("raise", "collect"):
+        raise ValueError(f'`on_error` must be "raise" or "collect". Received: {on_error!r}.')
+
+    def found(several: Iterable[Any]) -> Iterator[Any]:
+        for outcome in run(several):
+            if not isinstance(outcome, Fault):
+                yield outcome
+            elif on_error == "raise":
+                raise outcome.exception()
+            else:
+                yield failed(outcome.where, str(outcome))
+
+    if isinstance(sources, str | os.PathLike | Example) or hasattr(sources, "read"):
+        return next(found([sources]))
+    return found(sources)
+
+
+def is_manifest(examples: Any) -> bool:
+    """Whether these are examples, or the path of a manifest."""
+    if isinstance(examples, str | os.PathLike):
+        return True
+    return isinstance(examples, list | tuple) and all(isinstance(example, Example) for example in examples)
+
+
+def check_options(given: Iterable[str], known: Iterable[str], method: str) -> None:
+    """Refuse options that a method lacks.
+
+    Raises:
+        TypeError: One is unknown; the nearest known one is named.
+    """
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise TypeError(f"`{method}` has no option `{name}`.{suggestion(name, known)} Known: {', '.join(known)}.")
+
+
+class Usable:
+    """Methods that bundles and sessions of every kind have."""
+
+    kind: Any
+    """What it is, by a name of `speechrnn.models.kinds`."""
+
+    def measured(self, examples: Any, **options: Any) -> Any:
+        """The report of the model on examples, or on the manifest at a path; see `evaluate` of its kind."""
+        if isinstance(examples, str | os.PathLike):
+            examples = manifest.read(examples)
+        return kinds.resolve(kinds.of(self).evaluate)(self, examples, **options)
+
+    def evaluate(self, examples: Any, **options: Any) -> Any:
+        """Measure the model on a manifest.
+
+        Args:
+            examples: Examples, or the path of a manifest.
+            **options: See the `evaluate` function of this kind of model.
+
+        Returns:
+            A report; it prints itself.
+        """
+        return self.measured(examples, **options)

@@ -1,0 +1,92 @@
+"""The registry of kinds: what each kind of model is made of, and where its parts are.
+
+A kind is one folder of `speechrnn.tasks` and one line of `KINDS`. Its parts are named by strings such as
+`"speechrnn.tasks.recognition.model:SpeechRecognizer"`, so that listing kinds imports neither TensorFlow nor anything
+else that is not used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["KINDS", "Kind", "kinds", "named", "of", "resolve"]
+
+KINDS = (
+    "speechrnn.tasks.recognition",
+    "speechrnn.tasks.classification",
+    "speechrnn.tasks.forecasting",
+    "speechrnn.tasks.language",
+)
+"""Packages that have a `KIND`, one line each."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of model is made of; each part is a string `"module:attribute"`."""
+
+    name: str
+    """What the metadata of its files call it."""
+    noun: str
+    """What messages call it."""
+    method: str
+    """The method that runs it, which is also the word of `train --task`."""
+    verb: str
+    """What runs it on the command line."""
+    primitive: str
+    """The method of its bundles and sessions that all else is made of; whatever has it can serve."""
+    model: str
+    """Its bundle, a subclass of `speechrnn.models.bundle.Bundle`."""
+    sessions: Mapping[str, str]
+    """Its sessions, by what the metadata of a file call what it holds."""
+    run: str
+    """`run(model, sources, *, progress, **options)`: for each source its answer, or a `Fault`."""
+    training: str
+    """Subclass of `speechrnn.training.task.Task`: targets, loss, what decides the best epoch."""
+    evaluate: str
+    """`evaluate(model, examples, *, faults, progress, **options)`: a report."""
+    export: str
+    """Subclass of `speechrnn.export.exporter.Exporter`: its graphs and what their metadata say."""
+    build: str | None = None
+    """`build(examples, **options)`: a new model that suits a manifest."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Dataclasses or functions that declare the options of "train", "network", "run" and "evaluate"."""
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Every kind, in the order of `KINDS`."""
+    return tuple(importlib.import_module(package).KIND for package in KINDS)
+
+
+def named(name: str) -> Kind:
+    """The kind that has a name, or a session for files of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for kind in kinds():
+        if name == kind.name or name in kind.sessions:
+            return kind
+    known = ", ".join(kind.name for kind in kinds())
+    raise ValueError(f"A model must be one of {known}. Received: {name!r}.")
+
+
+def of(model: Any) -> Kind:
+    """The kind of a bundle or a session.
+
+    Raises:
+        TypeError: It is none of ours.
+    """
+    name = getattr(model, "kind", None)
+    if not isinstance(name, str):
+        known = ", ".join(kind.model.rpartition(":")[2] for kind in kinds())
+        raise TypeError(f"`model` must be one of {known}, or a session of one. Received: a {type(model).__name__}.")
+    return named(name)
+
+
+def resolve(reference: str) -> Any:
+    """What a string such as `"package.module:attribute"` stands for."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,101 @@
+"""LiteRT models of one step, as small devices run them, behind the interface of an ONNX Runtime session."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speechrnn.runtime import onnxfile
+
+METADATA = "speechrnn.json"
+"""Name of the entry, in a zip archive behind the model, that says what a runtime must know."""
+_LARGEST_METADATA = 1 << 26
+
+
+class LiteRtFile(NamedTuple):
+    """A whole file of ours."""
+
+    content: bytes
+    metadata: dict[str, Any]
+    name: str = "The model"
+    """Where it comes from, for errors."""
+
+
+def is_litert(model: str | os.PathLike[str] | bytes) -> bool:
+    """Whether a file, or bytes, begin as a TensorFlow Lite model."""
+    if isinstance(model, bytes):
+        return model[4:8] == b"TFL3"
+    with open(model, "rb") as file:
+        return file.read(8)[4:] == b"TFL3"
+
+
+def read(model: str | os.PathLike[str] | bytes) -> LiteRtFile:
+    """Read a file that `speechrnn export --to litert` wrote.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is cut off, another program's, or of another format version.
+    """
+    name = "The model" if isinstance(model, bytes) else os.fspath(model)
+    if not isinstance(model, bytes) and not os.path.exists(model):
+        raise FileNotFoundError(f"{name}: no such model file.")
+    content = model if isinstance(model, bytes) else Path(model).read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entry = archive.getinfo(METADATA)
+            if entry.file_size > _LARGEST_METADATA:
+                raise ValueError(f"{entry.file_size:,} bytes of metadata")
+            properties = json.loads(archive.read(METADATA))
+            digest = hashlib.sha256(memoryview(content)[: archive.infolist()[0].header_offset]).hexdigest()
+        found = {key.removeprefix(onnxfile.PREFIX): json.loads(value) for key, value in properties.items()}
+    except (zipfile.BadZipFile, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: is cut off, or was not written by `speechrnn export --to litert`. Export the model again."
+        ) from error
+    if found.get("format_version") != onnxfile.FORMAT_VERSION:
+        raise ValueError(
+            f"{name}: must be of format version {onnxfile.FORMAT_VERSION}. Received: a {found.get('kind')} of version "
+            f"{found.get('format_version')}. Export the model again with this speechrnn."
+        )
+    if found.get("digest", digest) != digest:  # files of older versions have none
+        raise ValueError(f"{name}: is damaged: it does not hold the model that was written. Copy it again.")
+    return LiteRtFile(content, found, name)
+
+
+class Runner:
+    """An interpreter with the `run` of an `onnxruntime.InferenceSession`; needs `speechrnn[litert]`.
+
+    Args:
+        file: The model.
+        threads: Processor threads.
+
+    Raises:
+        ModuleNotFoundError: ai-edge-litert is not installed.
+        ValueError: LiteRT cannot run it.
+    """
+
+    def __init__(self, file: LiteRtFile, threads: int) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"{file.name}: a .tflite model needs ai-edge-litert. Install it: pip install 'speechrnn[litert]'"
+            ) from error
+        try:
+            self._signature = Interpreter(model_content=file.content, num_threads=threads).get_signature_runner()
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"{file.name}: LiteRT cannot run it: {reason}") from error
+
+    def run(self, outputs: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs by their names."""
+        found = self._signature(**feed)
+        return [found[name] for name in outputs]

@@ -1,0 +1,231 @@
+"""How far a forecaster is off: errors over all windows of series, beside those of simple forecasts."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechrnn import metrics, pipeline
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Fault, Faults
+from speechrnn.metrics.intervals import Interval, finite
+from speechrnn.models.loading import opened
+from speechrnn.models.protocols import ForecastModel
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["ForecastReport", "evaluate_forecaster", "print_report"]
+
+_FEWEST_BLOCKS = 8
+_SUMS = ("squares", "errors", "last", "season", "within", "values")
+
+
+@dataclass(frozen=True, eq=False)
+class ForecastReport:
+    """Errors of a forecaster over series; every figure comes from sums over all windows, steps and channels.
+
+    What is called the forecast is the median.
+    """
+
+    figures: dict[str, float]
+    """`mse` and `mae`, in standard deviations of the training series, as papers give them; `last_mae` and
+    `season_mae`, the absolute error of repeating the last value, or the last season (NaN without one); `skill`, by
+    which part the forecast's absolute error is below that of the better of these two; `coverage`, the share of values
+    between the outer quantiles."""
+    intervals: dict[str, Interval]
+    """95 % bootstrap interval of each, blocks of windows drawn with replacement; NaN for fewer than eight blocks."""
+    blocks: int
+    """Of windows that begin within one horizon: neighbouring windows share most of their samples."""
+    nominal: float
+    """What the coverage should be: the outer quantiles' difference."""
+    windows: int
+    horizon: int
+    """Samples that each window forecasts."""
+    step_mae: np.ndarray
+    """Absolute error by how far ahead, float64 `(horizon,)`, in standard deviations."""
+    channel_mae: np.ndarray
+    """Absolute error by channel, float64 `(channels,)`, in the series' own units."""
+    faults: tuple[Fault, ...] = ()
+    """What could not be scored; none of it is in the figures."""
+    elapsed: float = 0.0
+    """Wall time that forecasting took, in seconds."""
+
+    def __str__(self) -> str:
+        told = [f"{name.upper()} {self.figures[name]:.3f}{self._between(name)}" for name in ("mse", "mae")]
+        season = self.figures["season_mae"]
+        peer = "a season ago" if season < self.figures["last_mae"] else "the last value"
+        skill = self.figures["skill"]
+        told.append(f"absolute error {abs(skill):.1%} {'above' if skill < 0 else 'below'} that of {peer}")
+        if self.nominal:
+            told.append(f"{self.figures['coverage']:.1%} of values within the {self.nominal:.0%} interval")
+        windows = f"{self.windows:,} windows of {self.horizon:,} samples, {self.blocks:,} blocks"
+        return f"{'; '.join([', '.join(told[:2]) + ' in standard deviations', *told[2:]])}. {windows}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "figures": {name: finite(value) for name, value in self.figures.items()},
+            "intervals": {name: list(map(finite, pair)) for name, pair in self.intervals.items()},
+            "nominal_coverage": self.nominal,
+            "windows": self.windows,
+            "blocks": self.blocks,
+            "horizon": self.horizon,
+            "step_mae": self.step_mae.tolist(),
+            "channel_mae": self.channel_mae.tolist(),
+            "faults": [str(fault) for fault in self.faults],
+            "seconds": self.elapsed,
+        }
+
+    def _between(self, name: str) -> str:
+        low, high = self.intervals[name]
+        return f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) else ""
+
+
+def evaluate_forecaster(
+    model: ForecastModel | str | os.PathLike[str],
+    examples: Sequence[Example],
+    *,
+    season: int | None = None,
+    every: int = 1,
+    batch_size: int = 64,
+    faults: Faults | None = None,
+    progress: Callable[[str], object] | None = None,
+    seed: int = 0,
+) -> ForecastReport:
+    """Forecast every window of series, and compare with what came.
+
+    Args:
+        model: A forecaster, or the path of one.
+        examples: From a manifest; a window forecasts samples of the example, from what came before, see
+            `speechrnn.pipeline.windows`.
+        season: Samples of a season, such as 24 of hourly values, for the error of repeating it; at most the model's
+            context.
+        every: Samples from one window's start to the next one's.
+        batch_size: Windows forecast at once.
+        faults: Where faults found before this call are, if any; new ones are added.
+        progress: Called with the path of each example once it is done.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: The season does not fit, or no window can be made.
+
+    Reference:
+        Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 17, 1989,
+        for drawing blocks.
+    """
+    model = opened(model, "forecaster")
+    if season is not None and not 1 <= season <= model.context:
+        raise ValueError(f"`season` must be 1 to the model's context, {model.context}. Received: season={season}.")
+    collected = Faults() if faults is None else faults
+    plan = pipeline.plan_windows(
+        examples, rate=model.sample_rate, channels=model.channels, context=model.context, horizon=model.horizon,
+        every=every, batch_size=batch_size, faults=collected,
+    )  # fmt: skip
+    scale, started = model.scale.astype(np.float64), time.perf_counter()
+    block = _blocks(plan.origins, model.horizon)
+    sums = np.zeros((int(block.max()) + 1, len(_SUMS)))
+    by_step, by_channel = np.zeros(model.horizon), np.zeros(len(scale))
+    ends, told = np.cumsum(np.bincount(plan.origins[:, 0])), 0
+    for step in range(plan.steps):
+        batch = plan.load(0, step)
+        count = int(batch.weight.sum())
+        past, future = batch.values[:count], batch.target[:count]
+        found = model.predict_quantiles(past)
+        errors = np.abs(found[..., model.median] - future) / scale
+        peers = [np.abs(peer - future) / scale for peer in (past[:, -1:], _repeated(past, season, model.horizon))]
+        within = (found[..., 0] <= future) & (future <= found[..., -1])
+        each = (np.square(errors), errors, *peers, within, np.ones_like(errors))
+        tally = np.stack([values.sum((1, 2), dtype=np.float64) for values in each], axis=-1)
+        np.add.at(sums, block[step * batch_size : step * batch_size + count], tally)
+        by_step += errors.sum((0, 2))
+        by_channel += errors.sum((0, 1))
+        if progress is not None:
+            done = int((ends <= step * batch_size + count).sum())
+            for example in plan.examples[told:done]:
+                progress(example.path)
+            told = done
+    windows = len(plan.origins)
+    intervals = metrics.bootstrap(sums, _figures, seed=seed)
+    if len(sums) < _FEWEST_BLOCKS:
+        intervals = dict.fromkeys(intervals, (math.nan, math.nan))
+    return ForecastReport(
+        figures={name: float(value) for name, value in _figures(sums.sum(0)).items()},
+        intervals=intervals,
+        blocks=len(sums),
+        nominal=model.quantiles[-1] - model.quantiles[0],
+        windows=windows,
+        horizon=model.horizon,
+        step_mae=by_step / (windows * len(scale)),
+        channel_mae=by_channel / (windows * model.horizon) * scale,
+        faults=tuple(collected),
+        elapsed=time.perf_counter() - started,
+    )
+
+
+def print_report(report: ForecastReport, channels: Sequence[str] = (), console: Console | None = None) -> None:
+    """Print a report; to standard output unless a console is given.
+
+    Args:
+        report: What to print.
+        channels: Names of the channels.
+        console: Where to.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = console or Console(highlight=False)
+    console.print(str(report), style="bold", markup=False, soft_wrap=True)
+    ahead = Table("Samples ahead", box=None)
+    ahead.add_column("MAE", justify="right")
+    for first, last in _stretches(report.horizon):
+        name = f"{first + 1:,}" if last == first + 1 else f"{first + 1:,} to {last:,}"
+        ahead.add_row(name, f"{report.step_mae[first:last].mean():.3f}")
+    console.print(ahead)
+    own = Table("Channel", box=None)
+    own.add_column("MAE in its unit", justify="right")
+    for index, value in enumerate(report.channel_mae):
+        own.add_row(channels[index] if channels else str(index), f"{value:.4g}")
+    console.print(own)
+
+
+def _figures(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Figures from sums `(..., sums)`."""
+    squares, errors, last, season, within, values = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
+    return {
+        "mse": squares / values,
+        "mae": errors / values,
+        "last_mae": last / values,
+        "season_mae": season / values,
+        "skill": 1 - errors / np.fmin(last, season),
+        "coverage": within / values,
+    }
+
+
+def _blocks(origins: np.ndarray, horizon: int) -> np.ndarray:
+    """Which block each window belongs to, counted through all series."""
+    block, count = np.zeros(len(origins), np.int64), 0
+    for which in range(int(origins[:, 0].max()) + 1):
+        own = origins[:, 0] == which
+        block[own] = count + (origins[own, 1] - origins[own, 1].min()) // horizon
+        count = int(block[own].max()) + 1
+    return block
+
+
+def _repeated(past: np.ndarray, season: int | None, horizon: int) -> np.ndarray:
+    """The last season of `(windows, context, channels)` over and over, for `horizon` samples; NaN without a season."""
+    if season is None:
+        return np.full((len(past), 1, 1), np.nan, np.float32)
+    return past[:, -season:][:, np.arange(horizon) % season]
+
+
+def _stretches(horizon: int) -> list[tuple[int, int]]:
+    """1, 2 to 3, 4 to 7, ... samples ahead."""
+    edges = [2**power - 1 for power in range(horizon.bit_length())]
+    return [(first, min(2 * first + 1, horizon)) for first in edges if first < horizon]

@@ -1,0 +1,52 @@
+"""What every forecaster can be asked, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from speechrnn.models.answers import OnError, Usable, answers
+
+__all__ = ["Forecasts"]
+
+
+class Forecasts(Usable):
+    """The methods of forecasters."""
+
+    def forecast(
+        self,
+        sources: Any,
+        *,
+        on_error: OnError = "raise",
+        at: float | None = None,
+        rate: float | None = None,
+        row: int | None = None,
+        table: Any = None,
+        progress: Callable[[str], object] | None = None,
+    ) -> Any:
+        """Forecast the values that follow one record, or each of several.
+
+        Args:
+            sources: A file of signals, or an iterable of these. For series in memory there is `predict_quantiles`.
+            on_error: "raise" raises what is wrong with a record; "collect" gives a forecast whose `ok` is false and
+                whose `error` says why.
+            at: Second of the record at which the forecast begins; later samples are not read. By default its end.
+            rate: Samples per second of files that do not say their own.
+            row: Which record of files that hold many.
+            table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
+            progress: Called with the path of each record once it is done.
+
+        Returns:
+            A `Forecast` for one file; for several an iterator of them, in the order given.
+
+        Raises:
+            OSError, ValueError: With "raise", what is wrong with a record.
+        """
+        from speechrnn.tasks.forecasting.forecast import Forecast, forecasts
+
+        return answers(
+            sources,
+            lambda several: forecasts(self, several, at=at, rate=rate, row=row, table=table, progress=progress),
+            Forecast.failed,
+            on_error,
+        )

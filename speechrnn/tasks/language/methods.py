@@ -1,0 +1,51 @@
+"""What every language model can be asked, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from speechrnn.models.answers import OnError, Usable, answers
+from speechrnn.tasks.language.generation import Generated, outcomes
+
+__all__ = ["Generates"]
+
+
+class Generates(Usable):
+    """The methods of language models."""
+
+    def generate(
+        self,
+        prompts: Any = "",
+        *,
+        length: int = 200,
+        temperature: float = 1.0,
+        seed: int = 0,
+        on_error: OnError = "raise",
+        progress: Callable[[str], None] | None = None,
+    ) -> Any:
+        """Write text after one prompt, or after each of several, character by character; each sentence begins a line.
+
+        Args:
+            prompts: How the first sentence begins; or an iterable of such beginnings.
+            length: Characters to write after the prompt, the ends of sentences counted.
+            temperature: 1 draws as likely as the model says, less is safer, 0 always takes the likeliest.
+            seed: Of the draws: the same one writes the same text.
+            on_error: "raise" raises what is wrong with a prompt; "collect" gives an answer whose `ok` is false and
+                whose `error` says why.
+            progress: Called with each prompt once it is done.
+
+        Returns:
+            A `Generated` for one prompt; for several an iterator of them, in the order given.
+
+        Raises:
+            ValueError: A number is out of its range, or, with "raise", a prompt has characters that the model lacks.
+        """
+        return answers(
+            prompts,
+            lambda several: outcomes(
+                self, several, length=length, temperature=temperature, seed=seed, progress=progress
+            ),
+            Generated.failed,
+            on_error,
+        )

@@ -1,0 +1,84 @@
+"""What every recognizer can be asked, whatever runs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from speechrnn.models.answers import OnError, Usable, answers, check_options
+from speechrnn.tasks.recognition.transcript import Transcript
+
+__all__ = ["Transcribes"]
+
+
+class Transcribes(Usable):
+    """The methods of recognizers."""
+
+    def transcribe(
+        self,
+        sources: Any,
+        *,
+        on_error: OnError = "raise",
+        batch_seconds: float = 60.0,
+        piece_seconds: float = 30.0,
+        encoding: str | None = None,
+        calibration: Any = None,
+        progress: Callable[[str], None] | None = None,
+        **decoding: Any,
+    ) -> Any:
+        """Write down what is said in one recording, or in several.
+
+        Args:
+            sources: An audio file, an `Example`, or a binary stream; or an iterable of these.
+            on_error: "raise" raises what is wrong with a recording; "collect" gives a transcript whose `ok` is false
+                and whose `error` says why.
+            batch_seconds: Audio recognized at once, padding counted.
+            piece_seconds: Longest stretch recognized in one go.
+            encoding: What headerless samples are, such as s16le@16000.
+            calibration: Turns the words' confidences into probabilities of their being right.
+            progress: Called with the path of each recording once it is done.
+            **decoding: Options of the search: `beam`, `lm`, `hotwords` and others; see
+                `speechrnn.tasks.language.rescoring.decoder`.
+
+        Returns:
+            A `Transcript` for one source; for several an iterator of them, in the order given.
+
+        Raises:
+            OSError, ValueError: With "raise", what is wrong with a recording.
+            TypeError: There is no such option.
+
+        Example:
+        >>> import speechrnn as sr
+        >>> result = sr.load("english_letters_numbers").transcribe("no.wav", on_error="collect")
+        >>> result.ok, result.error
+        (False, 'no.wav: there is no such file.')
+        """
+        from speechrnn.tasks.language.rescoring import decoder
+        from speechrnn.tasks.recognition.transcription import outcomes
+
+        known = [name for name in inspect.signature(decoder).parameters if name not in ("vocabulary", "search")]
+        known += inspect.signature(_options()).parameters
+        check_options(decoding, dict.fromkeys(name for name in known if name != "vocabulary"), "transcribe")
+        search = decoder(self.vocabulary, **decoding) if decoding else None  # type: ignore[attr-defined]
+        return answers(
+            sources,
+            lambda several: outcomes(
+                self,
+                several,
+                batch_seconds=batch_seconds,
+                piece_seconds=piece_seconds,
+                encoding=encoding,
+                decoder=search,
+                calibration=calibration,
+                progress=progress,
+            ),
+            Transcript.failed,
+            on_error,
+        )
+
+
+def _options() -> Callable[..., Any]:
+    from speechrnn.decoding import options
+
+    return options.decoder

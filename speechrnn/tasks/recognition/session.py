@@ -1,0 +1,46 @@
+"""A recognizer that was exported: a signal goes in, logits or words come out, and no TensorFlow is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechrnn.runtime.session import Session
+from speechrnn.tasks.recognition.methods import Transcribes
+from speechrnn.text import Vocabulary
+
+
+class RecognizerSession(Transcribes, Session):
+    """A recognizer of whole signals that `speechrnn export` wrote, ready to run.
+
+    Args and errors: see `speechrnn.runtime.session.Session`.
+
+    Example:
+    >>> from speechrnn.models.loading import load
+    >>> session = load("english_letters_numbers")
+    >>> session.sample_rate, len(session.vocabulary)
+    (16000, 28)
+    >>> session.logits([np.zeros(16000, "float32")])[0].shape
+    (25, 28)
+    """
+
+    holds = "recognizer"
+    noun = "recognizer of whole signals"
+
+    def _prepare(self) -> None:
+        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
+
+    def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Logits of a batch of signals at `sample_rate`.
+
+        Args:
+            signals: float32 `(samples,)` each.
+
+        Returns:
+            For each signal float32 `(ceil(frame_count / stride), vocabulary)`; nothing of the padding is left.
+        """
+        if not self.feature_frames(max(map(len, signals), default=0)):
+            return [np.zeros((0, len(self.vocabulary)), "float32") for _ in signals]
+        logits, frames = self._run(["logits", "frames"], signals)
+        return [row[:count] for row, count in zip(logits, frames, strict=True)]
