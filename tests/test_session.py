@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from speechrnn import audio, cli
+from speechrnn import audio, cli, files
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.features import LogMel
 from speechrnn.models import loading
@@ -45,7 +45,7 @@ def keras_file(model, tmp_path):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv(loading.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -185,51 +185,51 @@ def test_a_graph_that_cannot_run_is_a_clear_error(content):
 
 def test_a_keras_file_is_exported_once_and_found_again(keras_file, cache, monkeypatch, rng, model):
     signals = [rng.normal(size=4000).astype("float32")]
-    first = loading.load(keras_file)
+    first = loading.load_session(keras_file)
     np.testing.assert_allclose(first.logits(signals)[0], model.logits(signals)[0], atol=1e-4)
     assert len(list(cache.iterdir())) == 1
     monkeypatch.setattr(loading, "_exported", lambda path: pytest.fail("exported again"))
     moved = keras_file.rename(keras_file.with_name("moved.keras"))
     assert not loading.needs_tensorflow(moved)
-    np.testing.assert_array_equal(loading.load(moved).logits(signals)[0], first.logits(signals)[0])
+    np.testing.assert_array_equal(loading.load_session(moved).logits(signals)[0], first.logits(signals)[0])
 
 
 def test_another_content_is_exported_anew(keras_file, cache, model):
-    loading.load(keras_file)
+    loading.load_session(keras_file)
     SpeechRecognizer(model.features, model.network, model.vocabulary, card={"name": "other"}).save(keras_file)
-    assert loading.load(keras_file).card == {"name": "other"}
+    assert loading.load_session(keras_file).card == {"name": "other"}
     assert len(list(cache.iterdir())) == 2
 
 
 def test_a_broken_export_in_the_cache_is_made_anew(keras_file, cache):
-    loading.load(keras_file)
+    loading.load_session(keras_file)
     (kept,) = cache.iterdir()
     kept.write_bytes(kept.read_bytes()[:5000])
-    assert loading.load(keras_file).sample_rate == 8000
+    assert loading.load_session(keras_file).sample_rate == 8000
     assert Session(kept).sample_rate == 8000
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(keras_file, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv(loading.CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     with caplog.at_level("INFO", "speechrnn"):
-        assert loading.load(keras_file).sample_rate == 8000
+        assert loading.load_session(keras_file).sample_rate == 8000
     assert "is exported each time" in caplog.text
 
 
 def test_the_cache_is_the_users(monkeypatch, tmp_path):
-    monkeypatch.delenv(loading.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(files.CACHE_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert loading.cache_folder() == tmp_path / "speechrnn" / "models"
+    assert files.cache_folder() == tmp_path / "speechrnn" / "models"
 
 
 def test_a_file_that_is_neither_is_named(tmp_path, cache):
     (tmp_path / "a.keras").write_bytes(b"not a zip archive")
     with pytest.raises(ValueError, match=r"a\.keras: is not a \.keras model, or is cut off"):
-        loading.load(tmp_path / "a.keras")
+        loading.load_session(tmp_path / "a.keras")
     (tmp_path / "a.onnx").write_bytes(b"not onnx either")
     with pytest.raises(ValueError, match=r"a\.onnx: is not an ONNX model"):
-        loading.load(tmp_path / "a.onnx")
+        loading.load_session(tmp_path / "a.onnx")
 
 
 # Without TensorFlow
@@ -246,7 +246,7 @@ from speechrnn.cli import main
 
 
 def without_tensorflow(code, cache):
-    environment = {**os.environ, loading.CACHE_VARIABLE: str(cache)}
+    environment = {**os.environ, files.CACHE_VARIABLE: str(cache)}
     command = [sys.executable, "-c", BLOCKED + code]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
