@@ -71,7 +71,7 @@ def rows(limit=256, repeats=3, units=256):
     with tempfile.TemporaryDirectory() as folder:
         options = TrainingOptions(epochs=repeats + 1, batch_size=BATCH)
         train(
-            model, examples, out=f"{folder}/model.keras", options=options, augmentation=Augmentation.speech(),
+            model, examples, out=f"{folder}/model.keras", options=options, augment=Augmentation.speech(),
             callbacks=[watch], verbose=False,
         )  # fmt: skip
     what = f"one epoch of {len(examples)} utterances in {len(data)} batches"

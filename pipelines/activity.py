@@ -55,7 +55,7 @@ def main(
         folds,
         out=Path(out, "activity.keras"),
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         resume=resume,
         overwrite=not resume,
     )

@@ -57,12 +57,12 @@ def main(
         training,
         valid=valid,
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         out=Path(out, "an4.keras"),
         resume=resume,
         overwrite=not resume,
     )
-    report = evaluate(load(run.model), valid or splits["test"])
+    report = evaluate(run.model, valid or splits["test"])
     print_report(report, per_speaker=validate)
     return run, report
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pipelines import demo_page, spoken_numbers
 from speechrnn.data import manifest
-from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.recognition import evaluation as evaluate
 from speechrnn.tasks.recognition import transcription as transcribe
 
@@ -27,14 +26,14 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Pa
     evaluate.print_report(searched)
     print("\n3/4 Transcripts: the new model, and the one in the package, which was trained on people:", flush=True)
     examples = manifest.read(data / "test.jsonl")
-    model = load_bundle(run.model, kind="recognizer")
+    model = run.model
     rows = compare(model, examples[:: -(-len(examples) // SHOWN)])
     for said, new, shipped in rows:
         print(f"  said: {said:32} new: {new:32} package: {shipped}")
     page = Path(out, "index.html")
     page.write_text(demo_page.render(model, run, report, searched, examples, rows, data), encoding="utf-8")
-    lm = Path(run.model).with_suffix(".arpa")
-    print(f"\n4/4 Open {page} in a browser, or try: speechrnn transcribe --model {run.model} --lm {lm} FILE")
+    lm = Path(run.path).with_suffix(".arpa")
+    print(f"\n4/4 Open {page} in a browser, or try: speechrnn transcribe --model {run.path} --lm {lm} FILE")
     return page
 
 

@@ -97,7 +97,7 @@ def main(
         pairs,
         out=Path(out, "beats.keras"),
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         resume=resume,
         overwrite=not resume,
     )

@@ -76,7 +76,7 @@ def main(
         examples,
         folds,
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         out=Path(out, "ecg_rhythm.keras"),
         final=final,
         resume=resume,

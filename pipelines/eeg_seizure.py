@@ -57,7 +57,7 @@ def main(
         examples,
         [[example for example in examples if _number(example) in run] for run in runs],
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         out=Path(out, f"eeg_{classes}.keras"),
         resume=resume,
         overwrite=not resume,

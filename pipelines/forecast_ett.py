@@ -17,7 +17,6 @@ import keras
 from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
 from speechrnn.data.corpora import ett
 from speechrnn.data.examples import read_example
-from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
 
 HORIZONS, CONTEXT, SEASON = (96, 192, 336, 720), 720, 24
@@ -62,7 +61,7 @@ def main(
         if run.interrupted:
             raise KeyboardInterrupt  # half a run is no result; `resume` goes on
         scored = splits["valid" if validate else "test"]
-        reports[horizon] = evaluate_forecaster(load(run.model), scored, season=SEASON)
+        reports[horizon] = evaluate_forecaster(run.model, scored, season=SEASON)
         print(f"{horizon} hours ahead:", flush=True)
         print_report(reports[horizon], ett.CHANNELS)
     return reports

@@ -16,7 +16,6 @@ import keras
 
 from speechrnn import Augmentation, ClassifierTraining, LogMel, SequenceClassifier, recurrent_classifier, train
 from speechrnn.data.corpora import fsdd
-from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.classification import evaluate_classifier, print_report
 
 TEST_SPEAKERS, VALID_SPEAKER = ("theo", "yweweler"), "nicolas"
@@ -59,12 +58,12 @@ def main(
         [example for example in known if example not in valid],
         valid=valid,
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         out=Path(out, "keywords.keras"),
         resume=resume,
         overwrite=not resume,
     )
-    report = evaluate_classifier(load(run.model), kept_out or splits["test"])
+    report = evaluate_classifier(run.model, kept_out or splits["test"])
     print_report(report, per_subject=True)
     return run, report
 

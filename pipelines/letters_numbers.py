@@ -41,12 +41,12 @@ def main(
         model,
         letters["train"] + digits["train"],
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         out=Path(out, "english_letters_numbers.keras"),
         resume=resume,
         overwrite=not resume,
     )
-    best = load(run.model)
+    best = run.model
     reports = evaluate(best, letters["test"]), evaluate(best, digits["test"])
     for report in reports:
         print_report(report, per_speaker=report is reports[1])

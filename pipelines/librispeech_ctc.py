@@ -77,13 +77,13 @@ def main(
         examples,
         valid=splits[valid],
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         out=Path(out, "librispeech.keras"),
         resume=resume,
         overwrite=not resume,
     )
     say_speed(examples, run)
-    session = Session(export(run.model, overwrite=True))
+    session = Session(export(run.path, overwrite=True))
     answered = {name: splits[name] for name in (valid, *tests)}
     held_out = [example for name in answered for example in answered[name]]
     model = language_model(sentences(texts) if texts else spoken, held_out, Path(out, f"order{ORDER}.arpa"))

@@ -22,7 +22,6 @@ from scipy.stats import norm
 from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
 from speechrnn.data.corpora import nab
 from speechrnn.data.examples import read_example
-from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.forecasting.anomalies import NAB_PROFILES, anomaly_likelihood, nab_score, surprise
 
 CONTEXT, HORIZON = 300, 24  # samples; of the horizon, one step is used: to forecast two hours teaches more
@@ -43,7 +42,7 @@ def main(data_dir: str, out: str = "runs/nab", options: ForecasterTraining = OPT
     run = train(model, splits["train"], options=options, out=Path(out, "nab.keras"), **how)
     if run.interrupted:
         raise KeyboardInterrupt
-    model = load(run.model)
+    model = run.model
     series = [read_example(example)[0] for example in splits["test"]]
     windows = [
         [(round(start * nab.RATE), round(end * nab.RATE) - 1) for start, end, _ in example.labels or ()]

@@ -63,7 +63,7 @@ def main(
         examples,
         [[example for example in examples if example.extra["fold"] == fold] for fold in FOLDS],
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         out=Path(out, "sounds.keras"),
         final=final,
         resume=resume,

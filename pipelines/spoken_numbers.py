@@ -56,7 +56,7 @@ def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dic
         out=out,
         overwrite=True,
         options=RecognizerTraining(**OPTIONS | overrides),
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
     )
     trigram = Path(out).with_suffix(".arpa")
     arpa.write(trigram, *kneser_ney.train(texts), overwrite=True)

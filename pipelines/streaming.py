@@ -56,12 +56,12 @@ def main(an4_dir: str, fsdd_dir: str, out: str = "runs/streaming", resume: bool 
         training,
         valid=valid,
         options=options,
-        augmentation=Augmentation.speech(gain=(-12.0, 12.0)),
+        augment=Augmentation.speech(gain=(-12.0, 12.0)),
         out=Path(out, "english_letters_numbers_streaming.keras"),
         resume=resume,
         overwrite=not resume,
     )
-    stream = StreamingSession(export(run.model, streaming=True, overwrite=True))
+    stream = StreamingSession(export(run.path, streaming=True, overwrite=True))
     reports = evaluate(stream, letters["test"]), evaluate(stream, digits["test"])
     for report in reports:
         print_report(report, per_speaker=report is reports[1])

@@ -20,7 +20,6 @@ from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClass
 from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import stratified_group_folds
-from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.classification import classification_report, cross_validate, evaluate_classifier
 
 SEEDS, FOLDS = (1, 2, 3), 5
@@ -69,10 +68,10 @@ def _tested(splits, out, options, how, network):
     keras.utils.set_random_seed(options.seed)
     model = _build(training, network)
     model.features.adapt(read_example(example)[0] for example in training)
-    run = train(model, _repeated(training), options=options, augmentation=AUGMENTATION, out=out, **how)
+    run = train(model, _repeated(training), options=options, augment=AUGMENTATION, out=out, **how)
     if run.interrupted:
         raise KeyboardInterrupt  # half a run is no result; `resume` goes on
-    return evaluate_classifier(load(run.model), splits["test"])
+    return evaluate_classifier(run.model, splits["test"])
 
 
 def _cross_validated(splits, out, options, how, network):
@@ -84,7 +83,7 @@ def _cross_validated(splits, out, options, how, network):
         training,
         [(_repeated(left), held) for left, held in folds],
         options=options,
-        augmentation=AUGMENTATION,
+        augment=AUGMENTATION,
         out=out.with_suffix(".valid.keras"),
         final=False,
         **how,

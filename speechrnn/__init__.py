@@ -7,6 +7,8 @@ import os
 
 import lazy_loader
 
+from speechrnn.models.registration import register_with_keras
+
 # The layers run TensorFlow's kernels, so Keras must not start with another backend.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -34,6 +36,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training",
     ],
     submod_attrs={
+        "data.corpora": ["prepare"],
         "data.manifest": ["Example"],
         "faults": ["Fault", "Faults"],
         "features": [
@@ -46,20 +49,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "RawSignal",
             "RobustScale",
         ],
-        "tasks.classification.model": ["SequenceClassifier"],
-        "tasks.classification.network": ["recurrent_classifier"],
-        "tasks.classification.options": ["ClassifierTraining"],
-        "tasks.forecasting.model": ["Forecaster"],
-        "tasks.forecasting.network": ["recurrent_forecaster"],
-        "tasks.forecasting.options": ["ForecasterTraining"],
-        "tasks.language.model": ["LanguageModel"],
-        "tasks.language.network": ["recurrent_lm"],
-        "tasks.language.options": ["LanguageTraining"],
-        "tasks.recognition.model": ["SpeechRecognizer"],
-        "tasks.recognition.network": ["recurrent_ctc"],
-        "tasks.recognition.options": ["RecognizerTraining"],
+        "models.loading": ["load"],
+        "tasks.classification": ["ClassifierTraining", "SequenceClassifier", "recurrent_classifier"],
+        "tasks.forecasting": ["Forecaster", "ForecasterTraining", "recurrent_forecaster"],
+        "tasks.language": ["LanguageModel", "LanguageTraining", "recurrent_lm"],
+        "tasks.recognition": ["RecognizerTraining", "SpeechRecognizer", "recurrent_ctc", "transcribe"],
         "text": ["Subwords", "Vocabulary"],
         "training": ["TrainingOptions", "train"],
     },
 )
 __all__ += ["__version__"]
+
+register_with_keras()

@@ -16,10 +16,9 @@ from speechrnn.tasks.classification import model as classifier
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
 from speechrnn.tasks.classification.options import ClassifierTraining
+from speechrnn.tasks.classification.training import ClassScorer, class_weights
 from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.training import TrainingOptions, train
-from speechrnn.training.scoring import ClassScorer
-from speechrnn.training.tasks import class_weights
 
 RATE, CLASSES = 50, ("calm", "fast", "slow")
 FREQUENCIES = {"fast": (6.0, 9.0), "slow": (1.0, 2.0)}
@@ -87,7 +86,7 @@ def test_learns_one_class_a_record_and_saves_the_best(corpus, tmp_path, capsys):
     best = max(run.history, key=lambda row: (row["val_macro_f1"], -row["epoch"]))
     assert run.best_epoch == best["epoch"]
     assert best["val_accuracy"] > 0.8
-    model = classifier.load(run.model)
+    model = run.model
     found = model.probabilities([np.load(e.path)["signal"] for e in corpus[1]])
     right = [CLASSES[p.argmax()] == e.label for p, e in zip(found, corpus[1], strict=True)]
     assert np.mean(right) == pytest.approx(best["val_accuracy"])
@@ -100,7 +99,7 @@ def test_learns_several_classes_at_once(corpus, tmp_path):
     model = make("multi", ("fast", "slow"))
     run = train(model, corpus[0], valid=corpus[1], options=OPTIONS, out=tmp_path / "a.keras", verbose=False)
     assert max(row["val_accuracy"] for row in run.history) > 0.85
-    found = np.array(classifier.load(run.model).probabilities([np.load(e.path)["signal"] for e in corpus[1]]))
+    found = np.array(run.model.probabilities([np.load(e.path)["signal"] for e in corpus[1]]))
     truth = np.array([["fast" in e.extra["tags"], "slow" in e.extra["tags"]] for e in corpus[1]])
     assert np.mean((found > 0.5) == truth) == pytest.approx(max(row["val_accuracy"] for row in run.history), abs=0.1)
 
@@ -110,7 +109,7 @@ def test_learns_a_class_a_frame(tmp_path):
     examples, valid = streams(tmp_path, 32, 0), streams(tmp_path, 8, 1)
     run = train(make("frames"), examples, valid=valid, options=OPTIONS, out=tmp_path / "a.keras", verbose=False)
     assert max(row["val_accuracy"] for row in run.history) > 0.65
-    model = classifier.load(run.model)
+    model = run.model
     (found,) = model.probabilities([np.load(valid[0].path)["signal"]])
     times = (np.arange(len(found)) + 0.5) * model.frame_period
     right = [
@@ -139,7 +138,7 @@ def test_a_sound_is_classified_by_its_spectrum(tmp_path, rng):
     options = ClassifierTraining(epochs=8, batch_size=8, learning_rate=1e-2, monitor="accuracy", mixup=0.2)
     augmentation = Augmentation(feature_noise=0.1, time_masks=1, time_mask_frames=5)
     run = train(
-        model, examples[:16], valid=examples[16:], options=options, augmentation=augmentation,
+        model, examples[:16], valid=examples[16:], options=options, augment=augmentation,
         out=tmp_path / "a.keras", verbose=False,
     )  # fmt: skip
     assert max(row["val_accuracy"] for row in run.history) == 1.0

@@ -26,7 +26,7 @@ from speechrnn.features import Augmentation
 from speechrnn.tasks.forecasting import model as forecaster
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
 from speechrnn.tasks.forecasting.model import Forecaster
-from speechrnn.training.scoring import ForecastScorer
+from speechrnn.tasks.forecasting.training import ForecastScorer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -200,7 +200,7 @@ def test_options_of_other_kinds_are_refused(waves, tmp_path):
     with pytest.raises(ValueError, match="`monitor` must be one of auto, loss, mae, mse. Received: monitor='wer'"):
         train(model, waves[1], out=tmp_path / "a.keras", options=TrainingOptions(monitor="wer"))
     with pytest.raises(ValueError, match="series are not augmented"):
-        train(model, waves[1], out=tmp_path / "a.keras", augmentation=Augmentation(jitter=0.1))
+        train(model, waves[1], out=tmp_path / "a.keras", augment=Augmentation(jitter=0.1))
 
 
 def test_the_report_is_what_brute_force_finds(waves, trained):

@@ -17,19 +17,19 @@ from speechrnn.decoding.tuning import tune_rescoring
 from speechrnn.export.writing import export, onnx_bytes
 from speechrnn.features import LogMel
 from speechrnn.metrics import edits
-from speechrnn.models.loading import load_bundle
-from speechrnn.tasks.language import model as language
+from speechrnn.models.loading import load_bundle, load_session
+from speechrnn.tasks.language import generation
 from speechrnn.tasks.language import rescoring as options
-from speechrnn.tasks.language import session as running
-from speechrnn.tasks.language import training
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.network import recurrent_lm
 from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.tasks.language.session import LanguageSession
-from speechrnn.tasks.language.training import fit
+from speechrnn.tasks.language.training import SentencePlan, sentence_batches
 from speechrnn.tasks.recognition import model as recognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.text import Vocabulary
+from speechrnn.training import train
+from speechrnn.training.callbacks import Bookkeeping
 
 TEXTS = ["ab a", "", "b", "aab ba b", "a a a a a a", "bb"]
 
@@ -130,25 +130,27 @@ def test_states_go_on_where_they_were(cell):
 
 def test_one_file_holds_it_all(model, tmp_path):
     model.save(tmp_path / "lm.keras")
-    again = language.load(tmp_path / "lm.keras")
+    again = load_bundle(tmp_path / "lm.keras", kind="language model")
     assert (again.vocabulary, again.card) == (model.vocabulary, {"name": "test"})
     np.testing.assert_array_equal(again.scores(TEXTS), model.scores(TEXTS))
     assert export(tmp_path / "lm.keras") == str(tmp_path / "lm.onnx")
     for name in ("lm.keras", "lm.onnx"):
-        np.testing.assert_allclose(running.load(tmp_path / name).scores(TEXTS), model.scores(TEXTS), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(
+            load_session(tmp_path / name, kind="language model").scores(TEXTS), model.scores(TEXTS), rtol=0, atol=1e-4
+        )
 
 
 # Generation
 
 
 def test_generation_is_repeated_by_its_seed(session):
-    one, again, other = (session.generate(80, seed=seed) for seed in (3, 3, 4))
+    one, again, other = (session.generate(length=80, seed=seed).text for seed in (3, 3, 4))
     assert one == again != other
     assert len(one) == 80
 
 
 def test_a_prefix_is_gone_on_from(session):
-    text = session.generate(30, prefix="ab ", temperature=0)
+    text = session.generate("ab ", length=30, temperature=0).text
     assert text.startswith("ab ")
     assert len(text) == 33
     symbols = [0, *session.vocabulary.encode("ab ")]
@@ -160,7 +162,7 @@ def test_a_prefix_is_gone_on_from(session):
 
 def test_each_sentence_begins_anew(tmp_path):
     session = LanguageSession(onnx_bytes(made(end=1.5)), threads=1)
-    text = session.generate(60, temperature=0.01, prefix="b")
+    text = session.generate("b", length=60, temperature=0.01).text
     lines = text.split("\n")[1:-1]
     assert len(lines) > 1
     assert len(set(lines)) == 1  # as good as greedy: from the same start always the same
@@ -169,7 +171,7 @@ def test_each_sentence_begins_anew(tmp_path):
 def test_draws_are_as_likely_as_the_model_says(session):
     logits, _ = session._advance([0], session._start(1))
     rng = np.random.default_rng(0)
-    counts = np.bincount([running._drawn(logits, 2.0, rng) for _ in range(20000)], minlength=4)
+    counts = np.bincount([generation._drawn(logits, 2.0, rng) for _ in range(20000)], minlength=4)
     expected = np.exp(logits / 2.0) / np.exp(logits / 2.0).sum()
     np.testing.assert_allclose(counts / counts.sum(), expected, atol=0.015)
 
@@ -248,35 +250,36 @@ PATTERN = ["ab ba", "ab", "ba ab", "ba"] * 12
 def test_an_epoch_holds_each_sentence_once_and_targets_are_what_follows():
     vocabulary = Vocabulary("abcdefghij")
     texts = ["abcdefghij"[i % 10] * (1 + i // 10) for i in range(40)]
-    choices = LanguageTraining(epochs=2, batch_size=8, seed=5)
-    dataset, steps = training.sentences_dataset(vocabulary, texts, choices)
-    assert steps == 5
+    dataset = sentence_batches(SentencePlan(vocabulary, texts, 8, seed=5))
+    assert len(dataset) == 5
     epochs = [[], []]
-    for number, (x, target) in enumerate(dataset.as_numpy_iterator()):
-        for ids, length, following in zip(x["ids"], x["length"], target, strict=True):
-            assert ids[0] == following[length - 1] == 0
-            np.testing.assert_array_equal(ids[1:length], following[: length - 1])
-            epochs[number // steps].append(vocabulary.decode(ids[1:length]))
+    for epoch in epochs:
+        for x, target, weight in dataset.as_numpy_iterator():
+            assert weight.tolist() == [1.0] * 8
+            for ids, length, following in zip(x["ids"], x["length"], target, strict=True):
+                assert ids[0] == following[length - 1] == 0
+                np.testing.assert_array_equal(ids[1:length], following[: length - 1])
+                epoch.append(vocabulary.decode(ids[1:length]))
     assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(texts)
     assert epochs[0] != epochs[1]
-    (later, _) = training.sentences_dataset(vocabulary, texts, choices, first_epoch=1)
-    assert [vocabulary.decode(row) for x, _ in later.as_numpy_iterator() for row in x["ids"]] == epochs[1]
+    later = sentence_batches(SentencePlan(vocabulary, texts, 8, seed=5, initial_epoch=1))
+    assert [vocabulary.decode(row) for x, *_ in later.as_numpy_iterator() for row in x["ids"]] == epochs[1]
 
 
 @pytest.mark.slow
 def test_it_learns_keeps_the_best_and_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
     choices = LanguageTraining(epochs=10, batch_size=8, learning_rate=0.03)
-    run = partial(fit, sentences=PATTERN, valid=PATTERN[:4], options=choices, verbose=False)
+    run = partial(train, examples=PATTERN, valid=PATTERN[:4], options=choices, verbose=False)
     whole = made()
     before = rescoring.perplexity(whole, PATTERN).perplexity
     done = run(whole, out=tmp_path / "whole.keras")
-    after = rescoring.perplexity(language.load(tmp_path / "whole.keras"), PATTERN).perplexity
+    after = rescoring.perplexity(load_bundle(tmp_path / "whole.keras", kind="language model"), PATTERN).perplexity
     assert before > 8
     assert 4**0.4 < after < 4  # four sentences, alike often, have ten words: nothing can beat 4 ** (4 / 10)
     assert [row["epoch"] for row in done.history] == list(range(1, 11))
     assert min(row["val_perplexity"] for row in done.history) == done.history[done.best_epoch - 1]["val_perplexity"]
 
-    kept = training._Keeper.on_epoch_end
+    kept = Bookkeeping.on_epoch_end
 
     def killed(self, epoch, logs=None):
         kept(self, epoch, logs)
@@ -284,10 +287,10 @@ def test_it_learns_keeps_the_best_and_goes_on_as_if_nothing_had_happened(tmp_pat
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Keeper, "on_epoch_end", killed)
+        patch.setattr(Bookkeeping, "on_epoch_end", killed)
         assert run(made(), out=tmp_path / "part.keras").interrupted
     with pytest.raises(ValueError, match="was started with other options"):
-        fit(made(), PATTERN, out=tmp_path / "part.keras", options=LanguageTraining(epochs=9), resume=True)
+        train(made(), PATTERN, out=tmp_path / "part.keras", options=LanguageTraining(epochs=9), resume=True)
     resumed = made()
     done = run(resumed, out=tmp_path / "part.keras", resume=True)
     assert len(done.history) == 10
@@ -302,7 +305,7 @@ def test_characters_that_the_model_lacks_are_named(model, session):
         with pytest.raises(ValueError, match=r"lacks \['q', 'x'\]"):
             one.scores(["ab", "xq"])
     with pytest.raises(ValueError, match=r"lacks \['z'\]"):
-        session.generate(5, prefix="z")
+        session.generate("z", length=5)
     with pytest.raises(ValueError, match=r"without \['c'\]; it has 'ab '"):
         Rescored(BeamSearch(Vocabulary("abc ")), session)
 
@@ -318,34 +321,36 @@ def test_a_file_that_is_cut_off_is_known_as_such(part, model, tmp_path):
     content = onnx_bytes(model)
     (tmp_path / "lm.onnx").write_bytes(content[: int(part * len(content))])
     with pytest.raises(ValueError, match=r"lm\.onnx: is cut off or damaged"):
-        running.load(tmp_path / "lm.onnx")
+        load_session(tmp_path / "lm.onnx", kind="language model")
     model.save(tmp_path / "lm.keras")
     whole = (tmp_path / "lm.keras").read_bytes()
     (tmp_path / "lm.keras").write_bytes(whole[: int(part * len(whole))])
     with pytest.raises(ValueError, match=r"lm\.keras: is not a \.keras model, or is cut off"):
-        running.load(tmp_path / "lm.keras")
+        load_session(tmp_path / "lm.keras", kind="language model")
 
 
 def test_recognisers_and_language_models_are_not_taken_for_each_other(model, tmp_path):
     features = LogMel(8000, num_mels=8, f_min=100)
     network = recurrent_ctc(num_features=8, vocabulary_size=4, units=4, layers=1)
     recognizer.SpeechRecognizer(features, network, Vocabulary("ab ")).save(tmp_path / "hears.keras")
-    with pytest.raises(ValueError, match="must hold a LanguageModel. Received: a SpeechRecognizer"):
-        running.load(tmp_path / "hears.keras")
-    with pytest.raises(ValueError, match="must hold a language model. Received: 'recognizer'"):
-        running.load(export(tmp_path / "hears.keras"))
+    with pytest.raises(ValueError, match="must be a language model. Received: a recognizer"):
+        load_session(tmp_path / "hears.keras", kind="language model")
+    with pytest.raises(
+        ValueError, match="must be a language model. Received: a recognizer, see `speechrnn transcribe`"
+    ):
+        load_session(export(tmp_path / "hears.keras"), kind="language model")
     model.save(tmp_path / "lm.keras")
-    with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a LanguageModel"):
+    with pytest.raises(ValueError, match="must be a recognizer. Received: a language model, see `speechrnn lm`"):
         load_bundle(tmp_path / "lm.keras", kind="recognizer")
-    with pytest.raises(ValueError, match="can be an .onnx only"):
-        export(tmp_path / "lm.keras", int8=True)
+    with pytest.raises(ValueError, match="A LanguageModel can be written to onnx only"):
+        export(tmp_path / "lm.keras", to="litert")
 
 
 def test_texts_that_nothing_can_be_learnt_from(model, tmp_path):
     with pytest.raises(ValueError, match="Received: none, and 2 longer ones"):
-        fit(model, ["ab", "ba"], out=tmp_path / "lm.keras", options=LanguageTraining(max_length=1))
+        train(model, ["ab", "ba"], out=tmp_path / "lm.keras", options=LanguageTraining(max_length=1))
     with pytest.raises(ValueError, match=r"must end in \.keras"):
-        fit(model, ["ab"], out=tmp_path / "lm.arpa")
+        train(model, ["ab"], out=tmp_path / "lm.arpa")
     with pytest.raises(ValueError, match="at least one sentence"):
         rescoring.perplexity(model, [])
     with pytest.raises(ValueError, match="`units` must be at least 1"):

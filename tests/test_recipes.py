@@ -6,7 +6,6 @@ import pytest
 
 from pipelines import an4_ctc, gradient_flow, letters_numbers, librispeech_ctc, streaming
 from speechrnn.data.manifest import Example
-from speechrnn.models.loading import load_bundle
 
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
 
@@ -44,8 +43,8 @@ def test_librispeech_and_an4_begun_from_it(data_dir, tmp_path, monkeypatch, caps
     assert "an epoch of 100 h" in capsys.readouterr().out
     monkeypatch.setattr(an4_ctc.an4, "prepare", thinned(an4_ctc.an4.prepare, 20))
     options = dataclasses.replace(an4_ctc.OPTIONS, epochs=1)
-    run, report = an4_ctc.main(str(data_dir / "an4"), str(tmp_path / "an4"), start=run.model, options=options)
-    model = load_bundle(run.model, kind="recognizer")
+    run, report = an4_ctc.main(str(data_dir / "an4"), str(tmp_path / "an4"), start=run.path, options=options)
+    model = run.model
     assert len(report.utterances) == 7
     assert len(model.vocabulary) < 40 and model.card["begun_from"]["data"] == "LibriSpeech, train-clean-5"
 

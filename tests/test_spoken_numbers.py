@@ -108,7 +108,7 @@ def test_recipe_trains_and_scores_the_unseen_voices(splits, tmp_path):
     run, *reports = spoken_numbers.main(
         str(tmp_path / "tiny.keras"), small, network={"units": 8, "layers": 1}, epochs=1, batch_size=8, average=0.0
     )
-    assert len(run.history) == 1 and Path(run.model).exists()
+    assert len(run.history) == 1 and Path(run.path).exists()
     for report in reports:
         assert [u.reference for u in report.utterances] == [e.text for e in splits["test"][:4]]
     greedy, searched = ({word for u in report.utterances for word in u.hypothesis.split()} for report in reports)

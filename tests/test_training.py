@@ -72,7 +72,7 @@ def test_consistency_trains_on_two_views_and_counts_their_disagreement(corpus, t
     examples, augmentation = corpus[0], Augmentation(feature_noise=0.5)
     options = RecognizerTraining(epochs=1, batch_size=8, learning_rate=1e-9, consistency=1e4)
     model = small_model()
-    run = train(model, examples, options=options, augmentation=augmentation, out=tmp_path / "views.keras")
+    run = train(model, examples, options=options, augment=augmentation, out=tmp_path / "views.keras")
     dataset = pipeline.batches(
         examples, model.features, model.vocabulary, batch_size=8, shuffle=True, seed=1, augmentation=augmentation,
         stride=model.stride, views=2,
@@ -94,7 +94,7 @@ def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
     best = min(run.history, key=lambda row: (row["val_wer"], row["epoch"]))
     assert run.best_epoch == best["epoch"]
     assert best["val_token_error_rate"] < 0.1
-    model = load_bundle(run.model, kind="recognizer")
+    model = run.model
     from speechrnn.decoding.greedy import greedy
 
     logits = model.logits([audio.read(e.path)[0] for e in valid])
@@ -128,7 +128,7 @@ from speechrnn import manifest
 from speechrnn.features import Augmentation
 from speechrnn.training import TrainingOptions, train
 train(t.small_model(), manifest.read({manifest!r}), valid=manifest.read({manifest!r})[:6],
-      options=TrainingOptions(epochs=4, batch_size=8, average=0.9), augmentation=Augmentation.speech(time_mask_frames=3,
+      options=TrainingOptions(epochs=4, batch_size=8, average=0.9), augment=Augmentation.speech(time_mask_frames=3,
       frequency_mask_bins=3), out=sys.argv[1], resume=True)
 """
 
@@ -174,7 +174,7 @@ def test_mixed_precision_learns(corpus, tmp_path, dtype):
     )
     assert run.history[-1]["loss"] < run.history[0]["loss"] / 1.5
     assert 0 < run.history[-1]["gradient_norm"] < 1000
-    assert load_bundle(run.model, kind="recognizer").logits([np.zeros(4000, "float32")])[0].dtype == np.float32
+    assert run.model.logits([np.zeros(4000, "float32")])[0].dtype == np.float32
 
 
 def test_ctrl_c_leaves_a_usable_model(corpus, tmp_path):
@@ -192,7 +192,7 @@ def test_ctrl_c_leaves_a_usable_model(corpus, tmp_path):
         verbose=False,
     )
     assert run.interrupted
-    assert load_bundle(run.model, kind="recognizer").logits([np.zeros(4000, "float32")])[0].shape[1] == 4
+    assert run.model.logits([np.zeros(4000, "float32")])[0].shape[1] == 4
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes cuDNN")

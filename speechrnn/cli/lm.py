@@ -93,7 +93,7 @@ def _train(words: list[str]) -> int:
         refuse_existing(arguments.out, overwrite=arguments.overwrite)
     sentences = list(sentences_of(arguments.texts, arguments.normalize))
     if arguments.kind == "rnn":
-        return lm_rnn.train(arguments, sentences, list(sentences_of(arguments.valid, arguments.normalize)))
+        return lm_rnn.learn(arguments, sentences, list(sentences_of(arguments.valid, arguments.normalize)))
     from speechrnn.decoding.lm import arpa, kneser_ney
 
     names, levels = kneser_ney.train(sentences, **collect(arguments, _TRAIN))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from speechrnn import text
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.tasks.language.options import UNUSED
+from speechrnn.faults import Faults
 
 if TYPE_CHECKING:
     from speechrnn.tasks.language.session import LanguageSession
@@ -23,7 +23,7 @@ def add(parser: Parser) -> None:
     group.add_argument("--valid", nargs="+", default=[], metavar="TEXT", help="other text, to choose the best epoch by")
     group.add_argument("--resume", action="store_true", help="go on from the state beside --out, if there is one")
     add_options(parser, _NETWORK, title="recurrent network", prefix="network", skip=("vocabulary_size", "name"))
-    add_options(parser, _OPTIONS, title="training of a recurrent model", prefix="training", skip=UNUSED)
+    add_options(parser, _OPTIONS, title="training of a recurrent model", prefix="training")
 
 
 def given(arguments: argparse.Namespace) -> list[str]:
@@ -32,21 +32,22 @@ def given(arguments: argparse.Namespace) -> list[str]:
     return [*own, *collect(arguments, _NETWORK), *collect(arguments, _OPTIONS)]
 
 
-def train(arguments: argparse.Namespace, sentences: list[str], valid: list[str]) -> int:
+def learn(arguments: argparse.Namespace, sentences: list[str], valid: list[str]) -> int:
     """Train; 0 if every sentence was used, 1 if some were too long, 130 after Ctrl-C."""
     if not sentences:
         raise ValueError("A language model needs a text with at least one sentence. Received none.")
     terminal.start_tensorflow("speechrnn lm train --kind rnn")
     import keras
 
-    from speechrnn.tasks.language import training as language
     from speechrnn.tasks.language.building import for_manifest
     from speechrnn.tasks.language.options import LanguageTraining
+    from speechrnn.training import train
 
     options = LanguageTraining(**collect(arguments, _OPTIONS))
     keras.utils.set_random_seed(options.seed)
     vocabulary = text.Vocabulary.from_texts([*sentences, *valid])
-    done = language.fit(
+    faults = Faults()
+    done = train(
         for_manifest(sentences, vocabulary=vocabulary, **collect(arguments, _NETWORK)),
         sentences,
         out=arguments.out,
@@ -54,14 +55,17 @@ def train(arguments: argparse.Namespace, sentences: list[str], valid: list[str])
         options=options,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
+        faults=faults,
     )
     kept = [row for row in done.history if row["epoch"] == done.best_epoch]
-    score = f", validation perplexity {kept[-1]['val_perplexity']:.1f} a word" if kept and valid else ""
-    learnt = len(sentences) - done.dropped
-    print(f"{done.model}: epoch {done.best_epoch} of {len(done.history)}{score}; from {learnt:,} sentences")
-    if done.dropped:
-        terminal.note(f"{done.dropped:,} of {len(sentences):,} sentences were dropped: too long (--max-length).")
-    return 130 if done.interrupted else 1 if done.dropped else 0
+    score = f", validation perplexity {kept[-1]['val_perplexity']:.1f} per word" if kept and valid else ""
+    learnt = len(sentences) + len(valid) - len(faults)
+    print(f"{done.path}: epoch {done.best_epoch} of {len(done.history)}{score}; from {learnt:,} sentences")
+    if len(faults):
+        terminal.note(
+            f"{len(faults):,} of {len(sentences) + len(valid):,} sentences were dropped: too long (--max-length)."
+        )
+    return 130 if done.interrupted else 1 if len(faults) else 0
 
 
 def is_recurrent(path: str) -> bool:

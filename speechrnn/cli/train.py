@@ -96,7 +96,7 @@ def parser(task: str = "transcribe") -> Parser:
     made.add_argument(
         "--sample-rate", type=float, metavar="X", help="of a new model (default: 16000, or that of what is classified)"
     )
-    of_run = ("model", "examples", "out", "valid", "options", "augmentation", "faults", "callbacks", "verbose")
+    of_run = ("model", "examples", "out", "valid", "options", "augment", "faults", "callbacks", "verbose")
     add_options(made, _RUN, title="run", prefix="run", skip=of_run)
     add_options(made, _OPTIONS[task], title="training", prefix="training")
     add_options(made, _AUGMENTATION, title="augmentation", prefix="augmentation")
@@ -181,7 +181,7 @@ def _train(
         examples,
         valid=valid or None,
         options=options,
-        augmentation=augmentation,
+        augment=augmentation,
         out=arguments.out,
         faults=faults,
         **how,
@@ -189,7 +189,7 @@ def _train(
     for fault in faults:
         terminal.name_fault(fault)
     score = _score([row for row in done.history if row["epoch"] == done.best_epoch])
-    print(f"{done.model}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
+    print(f"{done.path}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
     code = terminal.verdict(faults, len(examples) + len(valid), noun="examples", verb="were dropped")
     return 130 if done.interrupted else code
 

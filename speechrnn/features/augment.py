@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechrnn import audio
+from speechrnn.faults import suggestion
 from speechrnn.features import mel, perturb
 
 if TYPE_CHECKING:
@@ -353,3 +354,24 @@ def _fold(seed: Any, number: int) -> Any:
 def _band_warp(augmentation: Augmentation, bands: int) -> np.ndarray:
     # Band i has its centre i + 1 steps above the lower edge of the first, which stays where it is.
     return mel.interpolation_matrices(np.outer(warp_factors(augmentation), np.arange(1, bands + 1)) - 1.0)
+
+
+def chosen(augment: Augmentation | str | None) -> Augmentation | None:
+    """An augmentation as it is, or the ready-made one that a name stands for.
+
+    Raises:
+        ValueError: There is none of that name.
+
+    Example:
+    >>> chosen("speech") == Augmentation.speech()
+    True
+    """
+    if not isinstance(augment, str):
+        return augment
+    ready = {"speech": Augmentation.speech, "sensor": Augmentation.sensor}
+    if augment not in ready:
+        raise ValueError(
+            f"`augment` must be an Augmentation or one of {', '.join(ready)}. Received: {augment!r}."
+            f"{suggestion(augment, ready)}"
+        )
+    return ready[augment]()

@@ -141,6 +141,7 @@ def passes(
     workers: int,
     views: int = 1,
     target_type: tf.DType = tf.int32,
+    value_type: tf.DType = tf.float32,
 ) -> tf.data.Dataset:
     """A dataset each pass over which is the epoch that `state` counts.
 
@@ -155,6 +156,7 @@ def passes(
         workers: Batches in the making at a time.
         views: Times that `finish` gives every row; target and weight are repeated as often.
         target_type: Type of the target.
+        value_type: Type of the loaded values.
     """
     rows = shapes[0][0]
 
@@ -163,7 +165,7 @@ def passes(
         return batch.values, batch.lengths, batch.target, batch.weight, batch.seeds
 
     def make(epoch: tf.Tensor, step: tf.Tensor, *given: tf.Tensor) -> tuple:
-        types = [tf.float32, tf.int32, target_type, tf.float32, tf.int32]
+        types = [value_type, tf.int32, target_type, tf.float32, tf.int32]
         tensors = tf.numpy_function(loaded, [epoch, step, *given], types)
         for tensor, shape in zip(tensors, (shapes[0], [rows], shapes[1], [rows], [rows, 2]), strict=True):
             tensor.set_shape(shape)

@@ -5,7 +5,7 @@ import lazy_loader as _lazy
 # Lazy, so that the options can be listed without starting TensorFlow.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["callbacks", "diagnostics", "options", "optimizer", "run", "scoring", "tasks", "truncated"],
+    submodules=["callbacks", "diagnostics", "options", "optimizer", "run", "task", "truncated"],
     submod_attrs={
         "options": ["TrainingOptions"],
         "optimizer": ["GuardedAdamW"],

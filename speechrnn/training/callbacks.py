@@ -18,7 +18,7 @@ from speechrnn import files
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.optimizer import averaged_weights, inner
 from speechrnn.training.options import TrainingOptions
-from speechrnn.training.tasks import Scores, Task
+from speechrnn.training.task import Scores, Task
 
 __all__ = ["Bookkeeping", "RichProgress", "RunState", "save_model"]
 
@@ -126,7 +126,7 @@ class Bookkeeping(keras.callbacks.Callback):
         if self.scorer and ((epoch + 1) % self.options.validate_every == 0 or last):
             with averaged_weights(self.model):
                 logs.update(self.scorer().logs())
-                self._keep_if_best(self.task.badness(logs))
+                self._keep_if_best(self.task.monitored_value(logs))
         state.seconds += time.perf_counter() - self._started
         row = {name: float(value) for name, value in logs.items()}
         state.history.append({"epoch": epoch + 1, **row, "seconds": round(state.seconds, 2)})

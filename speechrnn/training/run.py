@@ -4,22 +4,25 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import keras
-import tensorflow as tf
 from rich.console import Console
 
 from speechrnn import files
+from speechrnn.data import manifest
 from speechrnn.data.manifest import Example, check_disjoint
 from speechrnn.faults import Faults
-from speechrnn.features.augment import Augmentation
+from speechrnn.features.augment import Augmentation, chosen
 from speechrnn.models.bundle import Bundle
+from speechrnn.models.loading import load_bundle
 from speechrnn.training import diagnostics
 from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
-from speechrnn.training.tasks import Task, task_of
+from speechrnn.training.task import task_of
 
 __all__ = ["TrainingRun", "train"]
 
@@ -28,8 +31,8 @@ __all__ = ["TrainingRun", "train"]
 class TrainingRun:
     """What a training run left behind."""
 
-    model: str
-    """Path of the best model (the last one, if nothing was validated)."""
+    path: str
+    """File of the best model (the last one, if nothing was validated)."""
     folder: str
     """Folder with `log.csv`, `training.json`, the last model and the state to resume from."""
     history: tuple[dict[str, float], ...]
@@ -41,37 +44,43 @@ class TrainingRun:
     interrupted: bool
     """Whether Ctrl-C ended it."""
 
+    @cached_property
+    def model(self) -> Any:
+        """The best model, read from `path` when it is first asked for."""
+        return load_bundle(self.path)
+
 
 def train(
     model: Bundle,
-    examples: Sequence[Example],
+    examples: Sequence[Any] | str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
-    valid: Sequence[Example] | None = None,
+    valid: Sequence[Any] | str | os.PathLike[str] | None = None,
     options: TrainingOptions | None = None,
-    augmentation: Augmentation | None = None,
+    augment: Augmentation | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     faults: Faults | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> TrainingRun:
-    """Train a recogniser, a classifier or a forecaster with Keras's `fit`, and save the best one.
+    """Train a model of any kind with Keras's `fit`, and save the best one.
 
     Beside `out` (say `an4.keras`) a folder `an4.training/` holds the log, the options, the last model and, after every
     epoch, the state: a run that was killed goes on from there with `resume=True` and ends as if it had not been.
     Ctrl-C saves what there is and returns.
 
     Args:
-        model: A `SpeechRecognizer`, a `SequenceClassifier` or a `Forecaster`; it is trained in place and ends with the
-            weights of the last epoch.
-        examples: Examples with a text, or with a label, labels or tags as the classifier's task needs, to learn from;
-            for a forecaster series, or parts of them, see `pipeline.windows`.
+        model: A bundle; it is trained in place and ends with the weights of the last epoch.
+        examples: What to learn from, or the path of a manifest of it: examples with a text; with a label, labels or
+            tags as a classifier's task needs; for a forecaster series, or parts of them, see `pipeline.windows`; for a
+            language model sentences.
         out: The best model's file, ending in `.keras`.
         valid: Examples of other speakers or subjects that decide which epoch is the best.
         options: How to train: `RecognizerTraining`, `ClassifierTraining` or `ForecasterTraining` as the model is, or
             `TrainingOptions`, which hold for every kind; what these leave at its default gets the kind's default.
-        augmentation: How to vary the training examples; not at all where it is not given.
+        augment: How to vary the training examples: an `Augmentation`, or the name of one that is made already, such as
+            "speech"; not at all where it is not given.
         resume: Go on from the state beside `out`. Without a state there, begin.
         overwrite: Replace `out` and its folder's files where they exist.
         faults: Collects the examples that had to be dropped; a summary of them is printed in any case.
@@ -86,7 +95,7 @@ def train(
         TypeError: The options are for models of another kind.
         ValueError: No example can be used, or the state beside `out` belongs to other options.
     """
-    out = Path(out)
+    out, examples, valid = Path(out), _read(examples), _read(valid or ())
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     folder = out.with_suffix(".training")
@@ -97,11 +106,14 @@ def train(
         diagnostics.require_cudnn(model)
     state = _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite)
     collected = Faults() if faults is None else faults
-    batches = _batches(task, examples, collected, augmentation, training=True, epoch=state.epoch)
-    scorer = task.scorer(_batches(task, valid, collected, training=False)) if valid else None
+    given: dict[str, Any] = {"epoch": state.epoch, "augmentation": chosen(augment), "faults": collected}
+    batches = task.batches(examples, training=True, **given)
+    scorer = None
+    if valid:
+        scorer = task.scorer(task.batches(valid, training=False, **{**given, "epoch": 0, "augmentation": None}))
     _warn_of_shared_subjects(console, examples, valid)
     if len(collected):
-        console.print(collected.summary(len(examples) + len(valid or ())), highlight=False, soft_wrap=True)
+        console.print(collected.summary(len(examples) + len(valid)), highlight=False, soft_wrap=True)
     steps = len(batches)
     model.compile(
         optimizer=make_optimizer(options, model, steps * options.epochs),
@@ -136,7 +148,7 @@ def train(
             f"stopped in epoch {state.epoch + 1}; {out} is usable, and resume goes on", highlight=False, soft_wrap=True
         )
     return TrainingRun(
-        model=str(out),
+        path=str(out),
         folder=str(folder),
         history=tuple(state.history),
         best_epoch=state.best_epoch or state.epoch,
@@ -145,10 +157,16 @@ def train(
     )
 
 
-def _warn_of_shared_subjects(console: Console, examples: Sequence[Example], valid: Sequence[Example] | None) -> None:
+def _read(examples: Sequence[Any] | str | os.PathLike[str]) -> Sequence[Any]:
+    return manifest.read(examples) if isinstance(examples, str | os.PathLike) else examples
+
+
+def _warn_of_shared_subjects(console: Console, examples: Sequence[Any], valid: Sequence[Any]) -> None:
     """A score on people who were learnt from says little of others; it may be meant, so that it is no error."""
+    if not all(isinstance(example, Example) for example in (*examples[:1], *valid[:1])):
+        return
     try:
-        check_disjoint({"training": examples, "validation": valid or ()})
+        check_disjoint({"training": examples, "validation": valid})
     except ValueError as error:
         console.print(f"warning: {error}", highlight=False, soft_wrap=True)
 
@@ -175,29 +193,6 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
     with files.replacing(record, overwrite=True) as file:
         file.write(options.to_json().encode())
     return RunState()
-
-
-def _batches(
-    task: Task,
-    examples: Sequence[Example],
-    faults: Faults,
-    augmentation: Augmentation | None = None,
-    *,
-    training: bool,
-    epoch: int = 0,
-) -> tf.data.Dataset:
-    options = task.options
-    return task.batches(
-        examples,
-        training=training,
-        batch_size=options.batch_size,
-        shuffle=training,
-        seed=options.seed,
-        augmentation=augmentation,
-        faults=faults,
-        stride=task.model.stride,
-        initial_epoch=epoch,
-    )
 
 
 def _gradient_report(options: TrainingOptions, folder: Path) -> list[diagnostics.GradientReport]:

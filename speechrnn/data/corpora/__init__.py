@@ -5,6 +5,8 @@ module and a line in `CORPORA`.
 """
 
 import importlib
+import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +46,30 @@ def prepare_function(name: str) -> Callable[..., Any]:
     if name not in CORPORA:
         raise ValueError(f"There is no corpus {name!r}.{suggestion(name, CORPORA)} Known: {', '.join(CORPORA)}.")
     return _module(name).prepare
+
+
+def prepare(corpus: str, folder: str | os.PathLike[str], *, out: str | os.PathLike[str], **options: Any) -> Any:
+    """Turn the folder of a corpus, as its authors publish it, into manifests.
+
+    Args:
+        corpus: Name of the corpus, see `CORPORA`.
+        folder: The corpus.
+        out: Folder for the manifests, one `.jsonl` file for each split.
+        **options: Of the corpus's own `prepare` function, such as `valid_fraction`.
+
+    Returns:
+        The examples of each split, by its name.
+
+    Raises:
+        TypeError: The corpus has no such option.
+        ValueError: There is no such corpus, or nothing of it can be read.
+    """
+    function = prepare_function(corpus)
+    known = list(inspect.signature(function).parameters)[2:]
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{corpus} has no option `{name}`.{suggestion(name, known)} Known: {', '.join(known)}.")
+    return function(folder, out, **options)
 
 
 def archives() -> dict[str, Archive]:

@@ -18,6 +18,7 @@ KIND = Kind(
     training="speechrnn.tasks.classification.training:Classification",
     evaluate="speechrnn.tasks.classification.evaluation:evaluate_classifier",
     export="speechrnn.tasks.classification.export:ClassifierExporter",
+    build="speechrnn.tasks.classification.building:for_manifest",
 )
 
 __getattr__, __dir__, __all__ = _lazy.attach(
@@ -30,6 +31,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "network": ["recurrent_classifier"],
         "printing": ["print_report"],
         "report": ["ClassificationReport", "Classified", "classification_report"],
+        "options": ["ClassifierTraining"],
         "session": ["ClassifierSession"],
     },
 )

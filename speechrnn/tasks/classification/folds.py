@@ -35,7 +35,7 @@ def cross_validate(
     *,
     out: str | os.PathLike[str],
     options: TrainingOptions | None = None,
-    augmentation: Augmentation | None = None,
+    augment: Augmentation | None = None,
     valid_fraction: float = 0.0,
     final: bool = True,
     scheme: str | None = None,
@@ -60,7 +60,7 @@ def cross_validate(
             fold holds out (`examples` without them is what it learns from).
         out: The last model's file, ending in `.keras`.
         options: How to train.
-        augmentation: How to vary the training examples.
+        augment: How to vary the training examples.
         valid_fraction: Part of what a fold learns from that decides its epoch, whole subjects where they are known.
         final: Train the last model. Without it nothing is written to `out`.
         scheme: As `evaluate_classifier` takes it.
@@ -86,7 +86,7 @@ def cross_validate(
 
     def learn(left: Sequence[Example], path: Path, **card: object) -> SequenceClassifier:
         return _learn(
-            build, left, path, options, augmentation, valid_fraction, card, resume=resume, overwrite=overwrite,
+            build, left, path, options, augment, valid_fraction, card, resume=resume, overwrite=overwrite,
             verbose=verbose,
         )  # fmt: skip
 
@@ -136,14 +136,13 @@ def _learn(
     examples: Sequence[Example],
     path: Path,
     options: TrainingOptions,
-    augmentation: Augmentation | None,
+    augment: Augmentation | None,
     valid_fraction: float,
     card: dict[str, object],
     **how: bool,
 ) -> SequenceClassifier:
     import keras
 
-    from speechrnn.models.loading import load_bundle
     from speechrnn.tasks.classification.building import adapt
     from speechrnn.training import train
 
@@ -155,10 +154,10 @@ def _learn(
     model = build()
     model.card = {**model.card, **card}
     adapt(model.features, examples)
-    run = train(model, examples, valid=valid, options=options, augmentation=augmentation, out=path, **how)
+    run = train(model, examples, valid=valid, options=options, augment=augment, out=path, **how)
     if run.interrupted:
         raise KeyboardInterrupt  # a fold that is not through is no result; `resume` goes on
-    return load_bundle(run.model)
+    return run.model
 
 
 def _pooled(reports: Sequence[ClassificationReport], seed: int) -> ClassificationReport:

@@ -18,6 +18,7 @@ KIND = Kind(
     training="speechrnn.tasks.forecasting.training:Forecasting",
     evaluate="speechrnn.tasks.forecasting.evaluation:evaluate_forecaster",
     export="speechrnn.tasks.forecasting.export:ForecasterExporter",
+    build="speechrnn.tasks.forecasting.building:for_manifest",
 )
 
 __getattr__, __dir__, __all__ = _lazy.attach(
@@ -27,6 +28,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "forecast": ["Forecast", "forecasts"],
         "model": ["Forecaster"],
         "network": ["recurrent_forecaster"],
+        "options": ["ForecasterTraining"],
         "session": ["ForecasterSession"],
     },
 )

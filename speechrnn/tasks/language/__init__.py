@@ -18,6 +18,7 @@ KIND = Kind(
     training="speechrnn.tasks.language.training:LanguageModeling",
     evaluate="speechrnn.tasks.language.evaluation:evaluate",
     export="speechrnn.tasks.language.export:LanguageExporter",
+    build="speechrnn.tasks.language.building:for_manifest",
 )
 
 __getattr__, __dir__, __all__ = _lazy.attach(

@@ -5,10 +5,7 @@ from typing import Literal
 
 from speechrnn.training.options import TrainingOptions, require
 
-__all__ = ["UNUSED", "LanguageTraining"]
-
-UNUSED = ("average", "monitor", "patience", "validate_every", "tensorboard", "require_cudnn", "gradient_report")
-"""Training options that the loop of language models does not follow."""
+__all__ = ["LanguageTraining"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,8 @@ class LanguageTraining(TrainingOptions):
     """Highest learning rate, reached at the end of the warm-up."""
     clip_norm: float = 1.0
     """Largest global gradient norm; 0 turns clipping off."""
-    monitor: Literal["auto", "perplexity"] = "auto"
-    """Validation figure that decides which epoch is the best: perplexity of a word (auto)."""
+    monitor: Literal["auto", "perplexity", "loss"] = "auto"
+    """Validation figure that decides which epoch is the best: perplexity of a word (auto) or loss."""
     max_length: int = 1000
     """Longest sentence, in characters; longer ones are dropped, and counted."""
 

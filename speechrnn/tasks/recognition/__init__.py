@@ -19,6 +19,7 @@ KIND = Kind(
     training="speechrnn.tasks.recognition.training:Recognition",
     evaluate="speechrnn.tasks.recognition.evaluation:evaluate",
     export="speechrnn.tasks.recognition.export:RecognizerExporter",
+    build="speechrnn.tasks.recognition.building:for_manifest",
 )
 
 __getattr__, __dir__, __all__ = _lazy.attach(
@@ -27,10 +28,11 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "evaluation": ["evaluate", "print_report"],
         "model": ["SpeechRecognizer"],
         "network": ["recurrent_ctc"],
+        "options": ["RecognizerTraining"],
         "session": ["RecognizerSession"],
         "streaming": ["StreamingSession"],
         "transcript": ["Transcript", "Word"],
-        "transcription": ["transcribe"],
+        "front": ["transcribe"],
     },
 )
 __all__ += ["KIND"]

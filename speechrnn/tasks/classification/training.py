@@ -1,0 +1,180 @@
+"""Training classifiers: classes, by cross entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from speechrnn import metrics, pipeline
+from speechrnn.faults import Faults, suggestion
+from speechrnn.features.augment import Augmentation
+from speechrnn.losses import ClassLoss
+from speechrnn.pipeline.selection import Entry
+from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.classification.options import ClassifierTraining
+from speechrnn.training.task import Task, of_recordings
+
+__all__ = ["ClassScore", "ClassScorer", "Classification", "class_weights"]
+
+
+class Classification(Task):
+    """Classes, by cross entropy."""
+
+    model: SequenceClassifier
+    options: ClassifierTraining
+    options_class = ClassifierTraining
+    monitors: ClassVar = {"macro_f1": -1, "accuracy": -1, "loss": 1}
+    loss_name = "cross entropy"
+
+    def batches(
+        self,
+        examples: Sequence[Any],
+        *,
+        training: bool,
+        epoch: int,
+        augmentation: Augmentation | None,
+        faults: Faults,
+    ) -> tf.data.Dataset:
+        """See `Task`."""
+        varied = {"balance": self.options.balance, "mixup": self.options.mixup} if training else {}
+        model = self.model
+        return pipeline.batches(
+            examples,
+            model.features,
+            classes=model.classes,
+            task=model.task,
+            shuffle=training,
+            stride=model.stride,
+            initial_epoch=epoch,
+            augmentation=augmentation,
+            faults=faults,
+            **varied,
+            **of_recordings(self.options),
+        )
+
+    def loss(self, dataset: tf.data.Dataset) -> ClassLoss:
+        """See `Task`."""
+        options, entries = self.options, pipeline.plan_of(dataset).entries
+        return ClassLoss(
+            multi=self.model.task == "multi",
+            weights=class_weights(options.class_weights, self.model.classes, entries),
+            smoothing=options.label_smoothing,
+            focal=options.focal,
+        )
+
+    def scorer(self, dataset: tf.data.Dataset) -> ClassScorer:
+        """See `Task`."""
+        return ClassScorer(self.model, dataset)
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """Accuracy."""
+        return f"accuracy {logs.get('accuracy', 0):.1%}"
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Accuracy and mean F1."""
+        return f"accuracy {logs['val_accuracy']:.1%} F1 {logs['val_macro_f1']:.3f}"
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """What a classifier is worth on a dataset."""
+
+    loss: float
+    """Mean cross entropy in nats, without weights, smoothing or focus."""
+    accuracy: float
+    """Share that is right of rows, or of frames that have a class; of rows and classes where several can be true."""
+    macro_f1: float
+    """Mean F1 of the classes that are there or were found, as `speechrnn.metrics` has it."""
+
+    def logs(self) -> dict[str, float]:
+        """The rates under the names training logs them by."""
+        return {"val_loss": self.loss, "val_accuracy": self.accuracy, "val_macro_f1": self.macro_f1}
+
+
+class ClassScorer:
+    """Scores a classifier; the forward pass is traced once and kept.
+
+    Args:
+        model: The classifier.
+        batches: A dataset of `speechrnn.pipeline.batches`; it may be iterated many times.
+    """
+
+    def __init__(self, model: SequenceClassifier, batches: Iterable[Any]) -> None:
+        self._model, self._batches = model, batches
+        self._multi = model.task == "multi"
+        loss = ClassLoss(multi=self._multi)
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            logits = model(x, training=False)
+            return logits, loss.call(target, logits)
+
+        self._forward: Callable[..., tuple[tf.Tensor, tf.Tensor]] = forward
+
+    def __call__(self) -> ClassScore:
+        """Score the model as it stands."""
+        count, total, loss = len(self._model.classes), 0, 0.0
+        counts = np.zeros((count, 2, 2) if self._multi else (count, count), np.int64)
+        for x, target, weight in self._batches:
+            logits, losses = (np.asarray(v) for v in self._forward(x, target))
+            rows, target = np.asarray(weight) > 0, np.asarray(target)
+            known = rows if target.ndim == 1 or self._multi else rows[:, None] & (target >= 0)
+            loss += float(losses[known].sum())
+            total += int(known.sum())
+            counts += self._counts(target[known], logits[known])
+        figures = metrics.summary(counts, several=self._multi)
+        return ClassScore(loss / total if total else float("nan"), **{name: float(v) for name, v in figures.items()})
+
+    def _counts(self, target: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Counts that `metrics.summary` takes."""
+        if self._multi:
+            return metrics.presence_matrices(target > 0.5, logits >= 0)
+        return metrics.confusion_matrix(target, logits.argmax(-1), logits.shape[-1])
+
+
+def class_weights(given: Sequence[str], classes: Sequence[str], entries: Sequence[Entry]) -> list[float] | None:
+    """The weight of each class in the loss.
+
+    Args:
+        given: "balanced", "sqrt" or NAME=NUMBER, as `ClassifierTraining.class_weights` has them.
+        classes: Names of the classes.
+        entries: What is learnt from; the weights of what is in it have the mean 1.
+
+    Returns:
+        A weight for each class, or None where none is given; 1 for a class that is not there.
+
+    Raises:
+        ValueError: A word is of another form, or no class.
+    """
+    if not given:
+        return None
+    if tuple(given) in (("balanced",), ("sqrt",)):
+        counts = _counts(entries, len(classes))
+        there = counts > 0
+        weights = np.ones(len(classes))
+        weights[there] = counts[there] ** (-1.0 if given[0] == "balanced" else -0.5)
+        weights[there] *= counts.sum() / (counts * weights)[there].sum()
+        return weights.tolist()
+    weights = np.ones(len(classes))
+    for word in given:
+        name, _, number = word.rpartition("=")
+        if name not in classes:
+            raise ValueError(
+                f'`class_weights` must be "balanced", "sqrt" or NAME=NUMBER with a class of {", ".join(classes)}. '
+                f"Received: {word!r}.{suggestion(name, classes)}"
+            )
+        weights[list(classes).index(name)] = float(number)
+    return weights.tolist()
+
+
+def _counts(entries: Sequence[Entry], classes: int) -> np.ndarray:
+    """How often each class is there, in rows or frames."""
+    first = entries[0].target
+    if np.issubdtype(first.dtype, np.floating):
+        return np.sum([entry.target for entry in entries], axis=0)
+    labels = np.concatenate([np.atleast_1d(entry.target) for entry in entries])
+    return np.bincount(labels[labels >= 0], minlength=classes).astype(float)

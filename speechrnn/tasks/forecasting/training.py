@@ -1,0 +1,119 @@
+"""Training forecasters: windows of series, by quantiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from speechrnn import pipeline
+from speechrnn.faults import Faults
+from speechrnn.features.augment import Augmentation
+from speechrnn.losses import QuantileLoss, pinball
+from speechrnn.tasks.forecasting.model import Forecaster
+from speechrnn.tasks.forecasting.options import ForecasterTraining
+from speechrnn.training.task import Task
+
+__all__ = ["ForecastScore", "ForecastScorer", "Forecasting"]
+
+
+class Forecasting(Task):
+    """The next values of series, by quantiles."""
+
+    model: Forecaster
+    options: ForecasterTraining
+    options_class = ForecasterTraining
+    monitors: ClassVar = {"loss": 1, "mae": 1, "mse": 1}
+    loss_name = "pinball loss"
+
+    def batches(
+        self,
+        examples: Sequence[Any],
+        *,
+        training: bool,
+        epoch: int,
+        augmentation: Augmentation | None,
+        faults: Faults,
+    ) -> tf.data.Dataset:
+        """See `Task`; series are kept in memory."""
+        if augmentation is not None:
+            raise ValueError(f"A forecaster's series are not augmented. Received: {augmentation}.")
+        model = self.model
+        return pipeline.windows(
+            examples,
+            rate=model.sample_rate,
+            channels=model.channels,
+            context=model.context,
+            horizon=model.horizon,
+            batch_size=self.options.batch_size,
+            shuffle=training,
+            seed=self.options.seed,
+            initial_epoch=epoch,
+            faults=faults,
+        )
+
+    def loss(self, dataset: tf.data.Dataset) -> QuantileLoss:
+        """See `Task`."""
+        return QuantileLoss(self.model.quantiles)
+
+    def scorer(self, dataset: tf.data.Dataset) -> ForecastScorer:
+        """See `Task`."""
+        return ForecastScorer(self.model, dataset)
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """Nothing that the loss does not say; its third digit matters."""
+        return f"({logs.get('loss', 0):.4f})"
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Errors in standard deviations."""
+        return f"({logs['val_loss']:.4f}) MAE {logs['val_mae']:.4f} MSE {logs['val_mse']:.4f}"
+
+
+@dataclass(frozen=True)
+class ForecastScore:
+    """What a forecaster is worth on a dataset, in standard deviations of each channel."""
+
+    loss: float
+    """Mean pinball loss."""
+    mae: float
+    """Mean absolute error of the median."""
+    mse: float
+    """Mean squared error of the median."""
+
+    def logs(self) -> dict[str, float]:
+        """The errors under the names training logs them by."""
+        return {"val_loss": self.loss, "val_mae": self.mae, "val_mse": self.mse}
+
+
+class ForecastScorer:
+    """Scores a forecaster; the forward pass is traced once and kept.
+
+    Args:
+        model: The forecaster.
+        batches: A dataset of `speechrnn.pipeline.windows`; it may be iterated many times.
+    """
+
+    def __init__(self, model: Forecaster, batches: Iterable[Any]) -> None:
+        self._batches = batches
+        median, quantiles = model.median, model.quantiles
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+            found, truth = model(x, training=False) / scale[:, None], target / scale
+            weight = weight[:, None, None] * tf.cast(~tf.math.is_nan(truth), tf.float32)
+            error = tf.where(weight > 0, found[..., median] - truth, 0.0)
+            loss = weight * pinball(truth, found, quantiles)
+            return tf.stack([tf.reduce_sum(v) for v in (loss, tf.abs(error), tf.square(error), weight)])
+
+        self._model, self._forward = model, forward
+
+    def __call__(self) -> ForecastScore:
+        """Score the model as it stands."""
+        sums, scale = np.zeros(4), tf.constant(self._model.scale)
+        for x, target, weight in self._batches:
+            sums += np.asarray(self._forward(x, target, weight, scale), np.float64)
+        loss, mae, mse = sums[:3] / sums[3] if sums[3] else [float("nan")] * 3
+        return ForecastScore(float(loss), float(mae), float(mse))

@@ -1,0 +1,34 @@
+"""`speechrnn.transcribe`: speech to text in one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from speechrnn.models import loading
+
+__all__ = ["transcribe"]
+
+
+def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
+    """Write down what is said in one recording, or in several, with the model that ships or another one.
+
+    Args:
+        sources: An audio file, an `Example`, or a binary stream; or an iterable of these.
+        model: A recognizer, its path, or the name of one that ships; None for the one for English.
+        **options: `beam`, `lm`, `hotwords`, `on_error` and others; see `Transcribes.transcribe`.
+
+    Returns:
+        A `Transcript` for one source; for several an iterator of them, in the order given.
+
+    Raises:
+        FileNotFoundError: There is no such recording or model.
+        ValueError: A recording cannot be read, or the model is of another kind.
+
+    Example:
+    >>> import numpy as np, speechrnn as sr, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "silence.wav")
+    >>> sr.audio.write(path, np.zeros(16000, "float32"), 16000)
+    >>> sr.transcribe(path).text
+    ''
+    """
+    return loading.opened(model, "recognizer").transcribe(sources, **options)

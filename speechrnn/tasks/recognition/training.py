@@ -1,0 +1,124 @@
+"""Training recognizers: texts, by CTC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from speechrnn import pipeline
+from speechrnn.decoding.greedy import greedy
+from speechrnn.faults import Faults
+from speechrnn.features.augment import Augmentation
+from speechrnn.losses import CTC, ctc
+from speechrnn.metrics import edits
+from speechrnn.tasks.recognition.model import SpeechRecognizer
+from speechrnn.tasks.recognition.options import RecognizerTraining
+from speechrnn.training.task import Task, of_recordings
+
+__all__ = ["Recognition", "Score", "Scorer"]
+
+
+class Recognition(Task):
+    """Texts, by CTC."""
+
+    model: SpeechRecognizer
+    options: RecognizerTraining
+    options_class = RecognizerTraining
+    monitors: ClassVar = {"wer": 1, "loss": 1}
+    loss_name = "CTC loss"
+
+    def batches(
+        self,
+        examples: Sequence[Any],
+        *,
+        training: bool,
+        epoch: int,
+        augmentation: Augmentation | None,
+        faults: Faults,
+    ) -> tf.data.Dataset:
+        """See `Task`."""
+        views = 2 if training and self.options.consistency else 1
+        model = self.model
+        return pipeline.batches(
+            examples,
+            model.features,
+            model.vocabulary,
+            views=views,
+            shuffle=training,
+            stride=model.stride,
+            initial_epoch=epoch,
+            augmentation=augmentation,
+            faults=faults,
+            **of_recordings(self.options),
+        )
+
+    def loss(self, dataset: tf.data.Dataset) -> CTC:
+        """See `Task`."""
+        return CTC(consistency=self.options.consistency)
+
+    def scorer(self, dataset: tf.data.Dataset) -> Scorer:
+        """See `Task`."""
+        return Scorer(self.model, dataset)
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """Token errors."""
+        return f"token errors {logs.get('token_error_rate', 0):.1%}"
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Word errors."""
+        return f"WER {logs['val_wer']:.1%}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts over a dataset, and the rates they give."""
+
+    loss: float
+    """Mean CTC loss, nats an utterance, over the rows that are possible."""
+    words: edits.Edits
+    """Word edits of the best paths, without pairs."""
+    tokens: edits.Edits
+    """Character edits of the best paths, without pairs."""
+
+    def logs(self) -> dict[str, float]:
+        """The rates under the names training logs them by."""
+        return {"val_loss": self.loss, "val_token_error_rate": self.tokens.rate, "val_wer": self.words.rate}
+
+
+class Scorer:
+    """Scores a recogniser; the forward pass is traced once and kept.
+
+    Args:
+        model: The recogniser.
+        batches: A dataset of `speechrnn.pipeline.batches`; it may be iterated many times.
+    """
+
+    def __init__(self, model: SpeechRecognizer, batches: Iterable[Any]) -> None:
+        self._model, self._batches = model, batches
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            logits, frames = model(x, training=False), model.logit_frames(x)
+            return logits, frames, ctc(target, logits, frames)
+
+        self._forward: Callable[..., tuple[tf.Tensor, ...]] = forward
+
+    def __call__(self) -> Score:
+        """Score the model as it stands."""
+        losses: list[float] = []
+        words = tokens = edits.Edits()
+        decode = self._model.vocabulary.decode
+        for x, target, weight in self._batches:
+            logits, frames, loss = (np.asarray(v) for v in self._forward(x, target))
+            for row in np.flatnonzero(np.asarray(weight)):
+                reference = decode(np.asarray(target[row]))
+                hypothesis = decode(greedy(logits[row, : frames[row]]).ids)
+                words += edits.counts(reference.split(), hypothesis.split())
+                tokens += edits.counts(reference, hypothesis)
+                losses.append(float(loss[row]))
+        possible = [value for value in losses if np.isfinite(value)]
+        return Score(float(np.mean(possible)) if possible else float("nan"), words, tokens)

@@ -1,0 +1,110 @@
+"""What differs between training one kind of model and another: targets, loss, scores, and their words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import keras
+import tensorflow as tf
+
+from speechrnn.faults import Faults
+from speechrnn.features.augment import Augmentation
+from speechrnn.models import kinds
+from speechrnn.models.bundle import Bundle
+from speechrnn.training.options import SignalTraining, TrainingOptions, promoted
+
+__all__ = ["Scores", "Task", "of_recordings", "task_of"]
+
+
+class Scores(Protocol):
+    """What a scorer gives."""
+
+    def logs(self) -> dict[str, float]:
+        """The rates under the names training logs them by."""
+
+
+class Task:
+    """What a model is trained for.
+
+    Args:
+        model: The model.
+        options: How to train; None for the defaults of the kind.
+
+    Raises:
+        TypeError: They are options of another kind.
+    """
+
+    options: Any
+    """The options, of the kind's class."""
+    options_class: ClassVar[type[TrainingOptions]]
+    """The class of its options."""
+    monitors: ClassVar[Mapping[str, int]]
+    """What may be monitored, the default first: 1 where lower is better, -1 where higher is."""
+    loss_name: ClassVar[str]
+    """What the loss is called on a plot."""
+
+    def __init__(self, model: Any, options: TrainingOptions | None) -> None:
+        self.model = model
+        self.options = promoted(options, self.options_class, noun=kinds.of(model).noun)
+        self.monitor = next(iter(self.monitors)) if self.options.monitor == "auto" else self.options.monitor
+
+    def monitored_value(self, logs: Mapping[str, float]) -> float:
+        """What is monitored, so that lower is better."""
+        return self.monitors[self.monitor] * logs[f"val_{self.monitor}"]
+
+    def batches(
+        self,
+        examples: Sequence[Any],
+        *,
+        training: bool,
+        epoch: int,
+        augmentation: Augmentation | None,
+        faults: Faults,
+    ) -> tf.data.Dataset:
+        """Batches to train on or to validate on, with known cardinality; each pass is an epoch.
+
+        Args:
+            examples: To learn from, or to validate on.
+            training: Whether to learn from them: in another order every epoch, and augmented.
+            epoch: Number of the first pass.
+            augmentation: How to vary them.
+            faults: Collects the examples that are dropped.
+        """
+        raise NotImplementedError
+
+    def loss(self, dataset: tf.data.Dataset) -> keras.losses.Loss | None:
+        """What is minimized on a dataset that `batches` made; None where the model's own loss has no options."""
+        raise NotImplementedError
+
+    def scorer(self, dataset: tf.data.Dataset) -> Callable[[], Scores]:
+        """What scores the model on a dataset that `batches` made."""
+        raise NotImplementedError
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """Words about the training examples."""
+        raise NotImplementedError
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Words about the validation examples."""
+        raise NotImplementedError
+
+
+def of_recordings(options: SignalTraining) -> dict[str, Any]:
+    """How recordings are batched."""
+    return {
+        "batch_seconds": options.batch_seconds,
+        "batch_size": options.batch_size if options.batch_seconds is None else None,
+        "cache": options.cache,
+        "max_duration": options.max_duration,
+        "seed": options.seed,
+    }
+
+
+def task_of(model: Bundle, options: TrainingOptions | None) -> Task:
+    """What a model is trained for.
+
+    Raises:
+        TypeError: It is not a bundle, or the options are for models of another kind.
+    """
+    return kinds.resolve(kinds.of(model).training)(model, options)
