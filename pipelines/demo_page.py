@@ -4,8 +4,9 @@ import string
 from pathlib import Path
 
 from pipelines import spoken_numbers
+from speechrnn import report as reports
 from speechrnn.data import manifest
-from speechrnn.report import charts, clip_of, pictures, pieces
+from speechrnn.report import pieces
 
 TEMPLATE = Path(__file__).with_name("demo.html")
 WORST = 6
@@ -32,8 +33,8 @@ def render(model, run, report, searched, examples, rows, data) -> str:
         searched_interval=pieces.interval(searched.interval),
         right=sum(not utterance.words.errors for utterance in report.utterances),
         total=len(report.utterances),
-        history="".join(f'<div class="card chart">{chart}</div>' for chart in charts.history(run.history)[:2]),
-        spectrogram=drawn(model, shown, by_id[shown.id]),
+        history="".join(f'<div class="card chart">{chart}</div>' for chart in list(reports.history(run.history))[:2]),
+        spectrogram=shown_clip(model, shown, by_id[shown.id]),
         worst=worst(report, by_id),
         voices=pieces.table(
             ("voice", "words", "errors", "WER"),
@@ -43,18 +44,18 @@ def render(model, run, report, searched, examples, rows, data) -> str:
     )
 
 
-def drawn(model, utterance, example) -> str:
+def shown_clip(model, utterance, example) -> str:
     """One utterance with its spectrogram and the network's output."""
-    clip = clip_of(model, utterance, example)
+    clip = reports.clip_of(model, utterance, example)
     marks = [word.word in utterance.reference.split() for word in clip.words]
-    figure = f'<div class="wide figure">{charts.clip(clip, marks)}</div>'
-    return pieces.utterance_card(utterance, pictures.sound(clip.signal, clip.sample_rate), more=figure)
+    sound = pieces.sound(clip.signal, clip.sample_rate)
+    return pieces.utterance_card(utterance, sound, more=reports.drawn(clip, marks))
 
 
 def worst(report, by_id) -> str:
     """The utterances with the most errors, to be read and heard."""
     cards = [
-        pieces.utterance_card(u, pictures.data_uri(Path(by_id[u.id].path).read_bytes(), "audio/ogg"))
+        pieces.utterance_card(u, pieces.data_uri(Path(by_id[u.id].path).read_bytes(), "audio/ogg"))
         for u in report.worst(WORST)
     ]
     return pieces.LEGEND + "".join(cards) if cards else "<p>There is none.</p>"

@@ -86,6 +86,8 @@ def test_history_shows_what_was_measured_and_leaves_gaps():
 def test_history_of_no_epoch_is_refused():
     with pytest.raises(ValueError, match="at least one epoch"):
         plots.plot_history([])
+    with pytest.raises(ValueError, match="a loss or an error rate. Received: epoch"):
+        plots.plot_history([{"epoch": 1.0}])
 
 
 def test_ctc_plot_spells_what_is_decoded_where_it_was_heard():

@@ -15,7 +15,6 @@ import numpy as np
 from speechrnn import __version__, decoding
 from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
-from speechrnn.decoding.alignment import log_softmax
 from speechrnn.faults import Faults
 from speechrnn.metrics.errors import ErrorReport, Utterance
 from speechrnn.models.loading import DEFAULT, opened
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
     from speechrnn.metrics.calibration import Calibration
     from speechrnn.models.protocols import Recognizer
+    from speechrnn.text import Vocabulary
 
 SHOWN_SECONDS = 20.0
 """Of a longer utterance only the beginning is drawn and played."""
@@ -39,11 +39,11 @@ class Clip:
     signal: np.ndarray
     """float32 `(samples,)`, the beginning of it if it is long."""
     sample_rate: int
-    probabilities: np.ndarray
-    """float64 `(frames, vocabulary)`: what the network says in each frame of the signal."""
+    logits: np.ndarray
+    """float32 `(frames, vocabulary)`: what the network says in each frame of the signal."""
     frame_period: float
-    letters: tuple[str, ...]
-    """What each column stands for; the first is the blank."""
+    vocabulary: Vocabulary
+    """What each column stands for."""
     words: tuple[Word, ...]
     """What was recognised in the signal, with times."""
 
@@ -152,14 +152,13 @@ def clip_of(model: Recognizer, utterance: Utterance, example: Example, *, decode
     signal = read_whole(example, model.sample_rate)[: round(SHOWN_SECONDS * model.sample_rate)]
     (logits,) = model.logits([signal])
     words = spell((decoder or decoding.greedy)(logits), model.vocabulary, frame_period=model.frame_period)
-    letters = model.vocabulary.spellings
     return Clip(
         utterance,
         signal,
         model.sample_rate,
-        np.exp(log_softmax(logits)),
+        logits,
         model.frame_period,
-        letters,
+        model.vocabulary,
         tuple(words),
     )
 

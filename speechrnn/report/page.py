@@ -5,17 +5,17 @@ from __future__ import annotations
 import html
 import itertools
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from speechrnn.metrics.calibration import calibration_error, reliability
+from speechrnn.metrics.calibration import reliability
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare
 from speechrnn.metrics.intervals import PairedDifference, rate_interval
-from speechrnn.report import charts, pictures, pieces
+from speechrnn.report import pieces, plots
 from speechrnn.report.measuring import SHOWN_SECONDS, Clip, Measured
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -125,9 +125,11 @@ def _comparison(one: Measured, two: Measured, found: Comparison) -> str:
         ("difference", "points", "95 % interval", "the second is better in"),
         [(name, _points(d.difference), _span(d), d.second_better) for name, d in differences],
     )
-    whiskers = charts.intervals(
-        [(f"{m.name}: {pieces.percent(m.report.wer)}", m.report.wer, m.report.interval) for m in (one, two)],
-        title="word error rates with 95 % intervals",
+    whiskers = plots.svg(
+        plots.plot_intervals(
+            {f"{m.name}: {pieces.percent(m.report.wer)}": (m.report.wer, m.report.interval) for m in (one, two)}
+        ),
+        "word error rates with 95 % intervals",
     )
     rates = pieces.table(("model", "WER", "95 % interval", "CER", "utterances with errors"), rows)
     return (
@@ -198,10 +200,31 @@ def _clip(clip: Clip, other: Measured | None, theirs: Utterance | None) -> str:
     note = f"{_errors_of(found)} in {_count(found.words.reference_length, 'word')}, {found.seconds:.1f} s"
     if not clip.whole:
         note += f"; the first {SHOWN_SECONDS:g} s are shown"
-    below = f'<div class="wide figure">{charts.clip(clip, marks)}</div>'
+    below = drawn(clip, marks)
     if other and theirs:
         below += f'<div class="soft">{html.escape(other.name)}: {_errors_of(theirs)}</div>{pieces.aligned(theirs)}'
-    return pieces.utterance_card(found, pictures.sound(clip.signal, clip.sample_rate), more=below, note=note)
+    return pieces.utterance_card(found, pieces.sound(clip.signal, clip.sample_rate), more=below, note=note)
+
+
+def drawn(clip: Clip, right: Sequence[bool]) -> str:
+    """An utterance's spectrogram with its words, and the network's output.
+
+    Args:
+        clip: From `clip_of`.
+        right: Whether each of its words is.
+    """
+    figure = plots.plot_words(
+        clip.signal, clip.sample_rate, clip.logits, clip.words, clip.vocabulary, frame_period=clip.frame_period,
+        right=right,
+    )  # fmt: skip
+    label = f"spectrogram and symbol probabilities of: {clip.utterance.reference}"
+    return f'<div class="wide figure">{plots.svg(figure, label, least=80 * figure.get_figwidth())}</div>'
+
+
+def history(rows: Sequence[Mapping[str, float]]) -> Iterable[str]:
+    """Charts of a training run, for what was measured in it."""
+    for title in plots.measured_panels(rows):
+        yield plots.svg(plots.plot_history(rows, panels=[title]), f"{title} by epoch")
 
 
 def _errors_of(utterance: Utterance) -> str:
@@ -283,8 +306,8 @@ def _confidence(measured: Measured, other: Measured | None) -> str:
     more = "" if measured.calibration else " <code>speechrnn calibrate</code> fits a correction on validation data."
     return (
         '<p class="soft">Of the words that the model is sure of to 80 %, eight in ten should be right: bars should end '
-        "on the dashed line, and the red lines are what is missing. The expected calibration error (ECE) is their mean "
-        f"length over all words.{more}</p>"
+        "on the dotted line, and the lines from there to the bars are what is missing. The expected calibration error "
+        f"(ECE) is their mean length over all words.{more}</p>"
         f"{_grid(diagrams)}"
     )
 
@@ -299,12 +322,12 @@ def _diagrams(measured: Measured, *, named: bool) -> Iterable[str]:
         return
     sure, right = [p for p, _ in judged], [hit for _, hit in judged]
     name = f"<h3>{html.escape(measured.name)}</h3>" if named else ""
-    title = f"{len(judged):,} words: ECE {calibration_error(sure, right):.3f}"
-    yield name + charts.reliability(reliability(sure, right), title)
+    shown = {f"{len(judged):,} words": sure}
     if measured.calibration:
-        sure = measured.calibration(np.array(sure)).tolist()
-        title = f"calibrated: ECE {calibration_error(sure, right):.3f}"
-        yield name + charts.reliability(reliability(sure, right), title)
+        shown["calibrated"] = measured.calibration(np.array(sure)).tolist()
+    for title, found in shown.items():
+        figure = plots.plot_reliability({title: reliability(found, right)})
+        yield name + plots.svg(figure, f"reliability diagram, {title}")
 
 
 def _training(measured: Measured, other: Measured | None) -> str:
@@ -312,7 +335,7 @@ def _training(measured: Measured, other: Measured | None) -> str:
     for found in filter(None, (measured, other)):
         if found.history:
             name = f"<h3>{html.escape(found.name)}</h3>" if other else ""
-            parts.append(name + _grid(charts.history(found.history)))
+            parts.append(name + _grid(history(found.history)))
     return "".join(parts)
 
 

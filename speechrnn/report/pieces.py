@@ -1,12 +1,18 @@
-"""Pieces of HTML that pages about recognisers share: aligned words, players, tables, numbers."""
+"""Pieces of HTML that pages about recognisers share: aligned words, players, sound, tables, numbers."""
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
+from speechrnn import audio
 from speechrnn.metrics.errors import Utterance
 
 Cell = str | int | float | None
@@ -14,11 +20,37 @@ Cell = str | int | float | None
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 """The style sheet of the pages, for light and dark screens of any width."""
 
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 LEGEND = (
     '<div class="legend"><span>above: what was said; below: what was recognised</span>'
     '<span class="wrong">taken for another</span><span class="left">left out</span>'
     '<span class="more">nobody said it</span></div>'
 )
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Content as a `data:` address, so that a page needs no other file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def sound(signal: np.ndarray, sample_rate: int) -> str:
+    """A signal as Ogg Opus (about 6 kB a second at most), or as FLAC where libsndfile has no Opus; a `data:` address.
+
+    Args:
+        signal: float32 `(samples,)`; what exceeds [-1, 1] is clipped.
+        sample_rate: Samples per second; Opus has five rates, and others are resampled.
+    """
+    opus = "OPUS" in soundfile.available_subtypes("OGG")
+    if opus and sample_rate not in _OPUS_RATES:
+        higher = [rate for rate in _OPUS_RATES if rate > sample_rate]
+        signal, sample_rate = (
+            audio.resample(signal, sample_rate, higher[0] if higher else 48000),
+            (higher or [48000])[0],
+        )
+    file = io.BytesIO()
+    container, subtype = ("OGG", "OPUS") if opus else ("FLAC", "PCM_16")
+    soundfile.write(file, np.clip(signal, -1, 1), sample_rate, format=container, subtype=subtype)
+    return data_uri(file.getvalue(), "audio/ogg" if opus else "audio/flac")
 
 
 def percent(rate: float, digits: int = 1) -> str:

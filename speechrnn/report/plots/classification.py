@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechrnn.report.plots.style import CLASSES, bare
+from speechrnn.report.plots.style import CLASSES, bare, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,6 @@ def plot_confusion(
     Raises:
         ValueError: The matrix is of another shape.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
     size = len(classes)
@@ -48,7 +47,7 @@ def plot_confusion(
     turned = _LETTER * longest + 0.15 > cell
     label = _LETTER * longest
     needed = (size * cell + label + 1.8, size * cell + (0.75 * label if turned else 0.2) + 0.8)
-    figure = Figure(figsize=(width or needed[0], height or needed[1]), layout="constrained")
+    figure = blank(width or needed[0], height or needed[1])
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):
@@ -85,12 +84,11 @@ def plot_reliability(
     Raises:
         ValueError: There is no diagram.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     if not diagrams:
         raise ValueError("`diagrams` must hold at least one diagram. Received: none.")
-    figure = Figure(figsize=(width or 0.9 + 3.0 * len(diagrams), height), layout="constrained")
+    figure = blank(width or 0.9 + 3.0 * len(diagrams), height)
     grid = figure.subplots(2, len(diagrams), squeeze=False, sharex=True, height_ratios=(4, 1))
     for (shares, counts), (name, bins) in zip(grid.T, diagrams.items(), strict=True):
         known = [b for b in bins if b.words]
@@ -144,12 +142,11 @@ def plot_record(
         height: Of the figure, in inches; None is what the channels need.
     """
     from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     columns = np.reshape(signal, (len(signal), -1))
     tall = 1.4 + 0.35 * columns.shape[1]
-    figure = Figure(figsize=(width, height or tall + 2.6), layout="constrained")
+    figure = blank(width, height or tall + 2.6)
     above, band, below = figure.subplots(3, 1, sharex=True, height_ratios=(tall, 0.25 if truth is None else 0.5, 1.3))
     _draw_signal(above, columns, sample_rate, channels)
     above.set_title(title, fontsize=10)

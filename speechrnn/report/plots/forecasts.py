@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechrnn.report.plots.style import DARK, bare
+from speechrnn.report.plots.style import DARK, bare, blank
 from speechrnn.tasks.forecasting.quantiles import nearest_half
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ def plot_forecast(
     Raises:
         ValueError: The shapes do not fit each other.
     """
-    from matplotlib.figure import Figure
-
     past, forecast = np.asarray(past), np.asarray(forecast)
     count = past.shape[-1]
     if past.ndim != 2 or forecast.ndim != 3 or forecast.shape[1:] != (count, len(quantiles)):
@@ -51,7 +49,7 @@ def plot_forecast(
             "`past` must be (samples, channels) and `forecast` (horizon, channels, quantiles) of the same channels and "
             f"as many quantiles as are named. Received: {past.shape}, {forecast.shape} and {len(quantiles)} quantiles."
         )
-    figure = Figure(figsize=(width, 0.6 + height * count), layout="constrained")
+    figure = blank(width, 0.6 + height * count)
     every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     before, ahead = period * np.arange(1 - len(past), 1), period * np.arange(1, len(forecast) + 1)
     middle = nearest_half(quantiles)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speechrnn.decoding import greedy
 from speechrnn.decoding.alignment import log_softmax
-from speechrnn.report.plots.style import DARK, bare
+from speechrnn.metrics.intervals import Interval
+from speechrnn.report.plots.sound import draw_spectrogram
+from speechrnn.report.plots.style import DARK, PALETTE, bare, blank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,9 +20,12 @@ if TYPE_CHECKING:
     from speechrnn.tasks.recognition.transcript import Word
     from speechrnn.text import Vocabulary
 
-_LINES = ("#8fd3ff", "#ffd166", "#9be58a", "#ff9ecb", "#e9e2ff", "#ffa66b")
+_LIGHT = ("#8fd3ff", "#ffd166", "#9be58a", "#ff9ecb", "#e9e2ff", "#ffa66b")
+"""Colours of lines on a dark ground."""
 _LEAST_SHOWN = 0.1
 """Probability that a symbol must reach somewhere to get a curve."""
+_LETTER = 0.11
+"""Width of a letter of a word, in inches."""
 
 
 def plot_ctc(
@@ -45,9 +51,7 @@ def plot_ctc(
         width: Of the figure, in inches.
         height: Of the figure, in inches.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = blank(width, height)
     axes = figure.subplots()
     seconds = len(features) * feature_period
     low, high = np.quantile(features, [0.02, 0.99])
@@ -65,16 +69,14 @@ def plot_ctc(
     curves = axes.twinx()
     times = (np.arange(len(logits)) + 0.5) * frame_period
     probabilities = np.exp(log_softmax(logits))
-    path = greedy(logits)
-    for count, symbol in enumerate(dict.fromkeys(path.ids.tolist())):
-        curves.plot(times, probabilities[:, symbol], color=_LINES[count % len(_LINES)], lw=1.5)
-    for index, start, end in zip(path.ids, path.start_frames, path.end_frames, strict=True):
-        middle = start + int(probabilities[start:end, index].argmax())
-        text = vocabulary.spellings[index].replace(" ", "\N{OPEN BOX}")
-        curves.annotate(
-            text, (times[middle], 1.0), (0, 5), textcoords="offset points", ha="center", annotation_clip=False
-        )
-        curves.axvline(times[middle], color="white", lw=0.5, alpha=0.35)
+    letters = list(_letters(logits))
+    for count, symbol in enumerate(dict.fromkeys(symbol for symbol, _ in letters)):
+        curves.plot(times, probabilities[:, symbol], color=_LIGHT[count % len(_LIGHT)], lw=1.5)
+    for symbol, frame in letters:
+        text = vocabulary.spellings[symbol].replace(" ", "\N{OPEN BOX}")
+        offset = {"textcoords": "offset points", "ha": "center", "annotation_clip": False}
+        curves.annotate(text, (times[frame], 1.0), (0, 5), **offset)
+        curves.axvline(times[frame], color="white", lw=0.5, alpha=0.35)
     curves.set(ylim=(0, 1), ylabel="probability")
     return figure
 
@@ -87,11 +89,14 @@ def plot_words(
     vocabulary: Vocabulary,
     *,
     frame_period: float,
+    right: Sequence[bool] | None = None,
     title: str = "",
-    width: float = 8.0,
-    height: float = 4.6,
+    width: float | None = None,
+    height: float = 4.2,
 ) -> Figure:
     """A spectrogram with the words where they stand, and below it the probability of each symbol.
+
+    A letter stands where a symbol of the best path is likeliest.
 
     Args:
         signal: float32 `(samples,)`.
@@ -100,52 +105,76 @@ def plot_words(
         words: With their times, as `transcribe.spell` gives them for a decoded or an aligned path.
         vocabulary: Names of the symbols.
         frame_period: Seconds between frames of logits.
+        right: Whether each word is right: wrong ones are red, and no word has a colour of its own.
         title: Text above.
-        width: Of the figure, in inches.
+        width: Of the figure, in inches; None is what keeps the words' names apart.
         height: Of the figure, in inches.
     """
-    from matplotlib.figure import Figure
-
-    from speechrnn.report.pictures import log_mel
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    seconds = len(signal) / sample_rate
+    figure = blank(width or 1.0 + max(3.6, seconds * _inches_a_second(words)), height)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.25, 1))
-    energies, seconds = log_mel(signal, sample_rate, bands=80, step=0.01), len(signal) / sample_rate
-    low, high = np.quantile(energies, [0.05, 0.998])
-    extent = (0, len(energies) * 0.01, 0, 80)
-    above.imshow(energies.T, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=low, vmax=high)
+    draw_spectrogram(above, signal, sample_rate)
+    above.set_xlabel("")
+    above.set_title(title, fontsize=10, pad=20)
     for count, word in enumerate(words):
         colour = DARK[count % len(DARK)]
+        if right is not None:
+            colour = PALETTE["ink"] if right[count] else PALETTE["wrong"]
         for axes in (above, below):
             axes.axvspan(word.start, word.end, color=colour, alpha=0.14, lw=0)
         for edge in (word.start, word.end):
             above.axvline(edge, color="white", lw=0.8, alpha=0.7)
-        middle = ((word.start + word.end) / 2, 80)
-        above.annotate(
-            word.word,
-            middle,
-            (0, 4),
-            textcoords="offset points",
-            ha="center",
-            color=colour,
-            weight="bold",
-            clip_on=False,
-        )
-    above.set(ylabel="mel band", xlim=(0, seconds))
-    above.set_title(title, fontsize=10, pad=20)
+        middle = ((word.start + word.end) / 2, above.get_ylim()[1])
+        name = {"textcoords": "offset points", "ha": "center", "weight": "bold", "annotation_clip": False}
+        above.annotate(word.word, middle, (0, 4), color=colour, **name)
     probabilities, times = np.exp(log_softmax(logits)), (np.arange(len(logits)) + 0.5) * frame_period
-    below.plot(times, probabilities[:, 0], color="#bbbbbb", lw=1, ls=":", label="blank")
-    for count, symbol in enumerate(np.flatnonzero(probabilities[:, 1:].max(axis=0, initial=0) > _LEAST_SHOWN) + 1):
-        values, colour = probabilities[:, symbol], DARK[count % len(DARK)]
-        below.plot(times, np.where(_near(values > 0.01), values, np.nan), color=colour, lw=1.5)
-        for peak in _peaks(values):
-            text = vocabulary.spellings[symbol].replace(" ", "\N{OPEN BOX}")
-            offset, centred = (0, 3), {"textcoords": "offset points", "ha": "center", "fontsize": 9}
-            below.annotate(text, (times[peak], values[peak]), offset, color=colour, **centred)
+    below.plot(times, probabilities[:, 0], color="#999999", lw=1, ls=":")
+    likely = (np.flatnonzero(probabilities[:, 1:].max(axis=0, initial=0) > _LEAST_SHOWN) + 1).tolist()
+    for symbol in likely:
+        values = probabilities[:, symbol]
+        shown = np.where(_near(values > 0.01), values, np.nan)
+        below.plot(times, shown, color=DARK[likely.index(symbol) % len(DARK)], lw=1.5)
+    for symbol, frame in _letters(logits):
+        text = vocabulary.spellings[symbol].replace(" ", "\N{OPEN BOX}")
+        colour = DARK[likely.index(symbol) % len(DARK)] if symbol in likely else PALETTE["ink"]
+        place = (times[frame], probabilities[frame, symbol])
+        below.annotate(text, place, (0, 3), textcoords="offset points", ha="center", fontsize=9, color=colour)
     below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.18), yticks=(0, 0.5, 1))
-    below.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     bare(below)
     return figure
+
+
+def plot_intervals(rates: Mapping[str, tuple[float, Interval]], *, width: float = 5.0) -> Figure:
+    """Error rates with their intervals, one below the other on one scale.
+
+    Args:
+        rates: Rate and bounds by name; one that is not finite is left out.
+        width: Of the figure, in inches.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    known = {name: (rate, bounds) for name, (rate, bounds) in rates.items() if np.isfinite([rate, *bounds]).all()}
+    figure = blank(width, 0.6 + 0.45 * max(1, len(known)))
+    axes = figure.subplots()
+    for place, (name, (rate, bounds)) in enumerate(known.items()):
+        colour = DARK[place % len(DARK)]
+        axes.plot(bounds, [-place, -place], color=colour, lw=4, alpha=0.5, solid_capstyle="round")
+        axes.plot([rate], [-place], color=colour, marker="o")
+        at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        axes.annotate(name, (0, -place), (2, 6), color=colour, fontsize=9, **at)
+    axes.set(ylim=(0.4 - max(1, len(known)), 0.8), yticks=[])
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="x", color=PALETTE["line"])
+    axes.spines[["left", "top", "right"]].set_visible(False)
+    return figure
+
+
+def _letters(logits: np.ndarray) -> Iterator[tuple[int, int]]:
+    """The symbols of the best path, each with the frame in which it is likeliest."""
+    path, values = greedy(logits), log_softmax(logits)
+    for symbol, start, end in zip(path.ids.tolist(), path.start_frames, path.end_frames, strict=True):
+        yield symbol, int(start) + int(values[start:end, symbol].argmax())
 
 
 def _near(flags: np.ndarray) -> np.ndarray:
@@ -153,7 +182,10 @@ def _near(flags: np.ndarray) -> np.ndarray:
     return np.convolve(flags, np.ones(3), "same") > 0
 
 
-def _peaks(values: np.ndarray) -> np.ndarray:
-    """Where a probability is highest among its neighbours and worth a name."""
-    padded = np.concatenate([[0.0], values, [0.0]])
-    return np.flatnonzero((values > 2 * _LEAST_SHOWN) & (values > padded[:-2]) & (values >= padded[2:]))
+def _inches_a_second(words: Sequence[Word]) -> float:
+    """1.5, or as many as keep one word's name from the next one's, 5 at most."""
+    inches = 1.5
+    for word, after in pairwise(words):
+        apart = (after.start + after.end - word.start - word.end) / 2
+        inches = max(inches, _LETTER * ((len(word.word) + len(after.word)) / 2 + 1) / max(apart, 1e-3))
+    return min(inches, 5.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechrnn.report.plots.style import DARK, bare
+from speechrnn.report.plots.style import DARK, bare, blank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,41 +15,64 @@ if TYPE_CHECKING:
     from speechrnn.training.diagnostics import GradientFlow
 
 
-def plot_history(history: Sequence[Mapping[str, float]], *, width: float = 8.0, height: float = 3.4) -> Figure:
-    """Loss and word error rate over the epochs.
+PANELS: dict[str, dict[str, str]] = {
+    "loss": {"training": "loss", "validation": "val_loss"},
+    "error rate": {"words, validation": "val_wer", "tokens, training": "token_error_rate"},
+    "gradient norm (median of the epoch)": {"norm": "gradient_norm"},
+    "learning rate": {"rate": "learning_rate"},
+}
+"""Titles of what `plot_history` draws, and in each the columns of a history under their names."""
+
+
+def plot_history(
+    history: Sequence[Mapping[str, float]],
+    *,
+    panels: Sequence[str] | None = None,
+    width: float = 4.0,
+    height: float = 2.8,
+) -> Figure:
+    """Loss, error rates, gradient norm and learning rate over the epochs; what was not measured is left out.
 
     Args:
-        history: Rows of `TrainingRun.history`; validation may be missing from some.
-        width: Of the figure, in inches.
-        height: Of the figure, in inches.
+        history: Rows of `TrainingRun.history`; any value may be missing from some.
+        panels: Which of `PANELS` to draw; None is those with a value.
+        width: Of each panel, in inches.
+        height: Of each panel, in inches.
 
     Raises:
-        ValueError: There is no epoch.
+        ValueError: There is no epoch, or nothing to draw.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
     if not history:
         raise ValueError("`history` must hold at least one epoch. Received: none.")
-    figure = Figure(figsize=(width, height), layout="constrained")
-    losses, errors = figure.subplots(1, 2)
-    for name, label, colour in (("loss", "training", "#2a6fbb"), ("val_loss", "validation", "#d1495b")):
-        epochs, values = _column(history, name)
-        if epochs:
-            losses.plot(epochs, values, color=colour, label=label, marker="o" if len(epochs) < 15 else None, ms=3.5)
-    losses.set(xlabel="epoch", title="CTC loss (nats an utterance)")
-    losses.set_ylim(bottom=0)
-    losses.legend(frameon=False)
-    epochs, values = _column(history, "val_wer")
-    errors.plot(epochs, values, color="#d1495b", marker="o", ms=3.5)
-    errors.set(xlabel="epoch", title="word error rate, validation voices")
-    errors.set_ylim(0, max([*values, 0.05]) * 1.05)
-    errors.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    for axes in (losses, errors):
+    panels = measured_panels(history) if panels is None else list(panels)
+    if not panels:
+        raise ValueError(f"`history` must hold a loss or an error rate. Received: {', '.join(history[-1])}.")
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = blank(width * columns, height * rows)
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    for place, title in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        for count, (name, column) in enumerate(PANELS[title].items()):
+            epochs, values = _column(history, column)
+            if epochs:
+                marker = "o" if len(epochs) < 15 else None
+                axes.plot(epochs, values, color=DARK[count], label=name, marker=marker, ms=3.5)
+        axes.set(xlabel="epoch", title=title)
+        axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if title == "error rate":
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        if len(PANELS[title]) > 1:
+            axes.legend(frameon=False, fontsize=8)
         bare(axes)
-        axes.title.set_fontsize(10)
     return figure
+
+
+def measured_panels(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """The `PANELS` that a history has a value for."""
+    return [title for title, columns in PANELS.items() if any(_column(history, name)[0] for name in columns.values())]
 
 
 def plot_gradient_flow(flows: Mapping[str, GradientFlow], *, width: float = 9.0, height: float = 4.6) -> Figure:
@@ -64,17 +87,15 @@ def plot_gradient_flow(flows: Mapping[str, GradientFlow], *, width: float = 9.0,
     Raises:
         ValueError: There is no flow.
     """
-    from matplotlib.figure import Figure
-
     from speechrnn.training.diagnostics.verdicts import LOST
 
     if not flows:
         raise ValueError("`flows` must hold at least one layer. Received: none.")
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = blank(width, height)
     axes = figure.subplots()
     low, high = LOST**4, LOST**-4
-    axes.axhspan(1 / LOST, high, color="#d1495b", alpha=0.08, lw=0)
-    axes.axhspan(low, LOST, color="#2a6fbb", alpha=0.08, lw=0)
+    axes.axhspan(1 / LOST, high, color=DARK[1], alpha=0.08, lw=0)
+    axes.axhspan(low, LOST, color=DARK[0], alpha=0.08, lw=0)
     for count, (name, flow) in enumerate(flows.items()):
         values = np.array(flow.relative)
         values[~(values > 0)] = np.nan  # a logarithm has no place for what has underflown
@@ -82,8 +103,8 @@ def plot_gradient_flow(flows: Mapping[str, GradientFlow], *, width: float = 9.0,
         axes.plot(values, color=DARK[count % len(DARK)], ls=style, lw=1.8, label=f"{name}: {flow.verdict().state}")
     axes.set(yscale="log", ylim=(low, high), xlabel="time lag (steps)", ylabel="norm of d loss / d state, lag 0 = 1")
     axes.set_xlim(0, max(len(flow.norms) for flow in flows.values()) - 1 or 1)
-    axes.text(0.99, 0.985, "explodes", transform=axes.transAxes, ha="right", va="top", color="#d1495b")
-    axes.text(0.99, 0.015, "lost", transform=axes.transAxes, ha="right", va="bottom", color="#2a6fbb")
+    axes.text(0.99, 0.985, "explodes", transform=axes.transAxes, ha="right", va="top", color=DARK[1])
+    axes.text(0.99, 0.015, "lost", transform=axes.transAxes, ha="right", va="bottom", color=DARK[0])
     bare(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -107,11 +128,9 @@ def plot_losses(
     Raises:
         ValueError: There is no task.
     """
-    from matplotlib.figure import Figure
-
     if not curves:
         raise ValueError("`curves` must hold at least one task. Received: none.")
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = blank(width, height)
     for axes, (task, networks) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
         for count, (name, curve) in enumerate(networks.items()):
             marker = "o" if len(curve) == 1 else None
