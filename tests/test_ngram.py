@@ -312,7 +312,7 @@ def test_the_cache_gives_the_same_model_until_the_file_changes(written, monkeypa
 
 def test_a_damaged_cache_is_made_anew(written):
     first = ngram.load(written)
-    kept = written.with_name("lm.arpa.cache.npz")
+    kept = written.with_name("lm.arpa.cache.lm")
     kept.write_bytes(kept.read_bytes()[:200])
     assert ngram.load(written).sentence(["a"]) == first.sentence(["a"])
 
@@ -352,7 +352,7 @@ def test_a_damaged_file_says_where_and_why(broken, said, written):
     with pytest.raises(ValueError, match=said) as error:
         ngram.load(written)
     assert str(error.value).startswith(str(written))
-    assert not written.with_name("lm.arpa.cache.npz").exists()
+    assert not written.with_name("lm.arpa.cache.lm").exists()
 
 
 def test_a_gzipped_file_that_is_cut_off_says_so(tmp_path):

@@ -184,12 +184,12 @@ class BeamSearch:
         lexicon = np.full((3, len(first)), -1, np.int32)
         lexicon[search.FIRST], lexicon[search.LETTER, :-1], lexicon[search.SPELLED, :-1] = first, letters, spelled
         return search.Models(
-            whole=np.array([kind, *_places(lm), space, characters is not self.vocabulary]),
+            whole=np.array([kind, *_places(lm), space, characters is not self.vocabulary, *_sizes(lm)]),
             real=np.array(
                 [self.lm_weight, self.word_bonus, self.unknown_score, lm.unknown_log_probability if lm else 0]
             ),
-            gram_whole=lm.whole_arrays if lm else np.zeros((4, 2), np.int32),
-            gram_real=np.stack([lm.log_probabilities, lm.backoffs]) if lm else np.zeros((2, 1)),
+            gram_whole=lm.whole if lm else np.zeros(0, np.int32),
+            gram_real=lm.real if lm else np.zeros(0),
             letters=letters_of,
             lexicon=lexicon,
             symbol_words=symbols,
@@ -202,6 +202,11 @@ class BeamSearch:
 def _places(model: NGram | None) -> tuple[int, int, int]:
     """State at the start, and the indices of `<unk>` and `</s>`."""
     return (model.begin, model.indices.get(UNKNOWN, -1), model.indices.get(END, -1)) if model else (0, -1, -1)
+
+
+def _sizes(model: NGram | None) -> tuple[int, int]:
+    """Numbers of nodes and of contexts."""
+    return (model.nodes, model.contexts) if model else (0, 0)
 
 
 def _with_first_column(table: np.ndarray, column: np.ndarray) -> np.ndarray:

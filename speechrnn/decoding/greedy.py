@@ -26,6 +26,16 @@ class Path:
         return len(self.ids)
 
 
+@dataclass(frozen=True, eq=False)
+class WordPath(Path):
+    """A path whose words are known, since a lexicon gave them."""
+
+    words: tuple[str, ...]
+    """The words in order."""
+    lengths: np.ndarray
+    """int32 `(words,)`: how many of the symbols are each word's; together they are all."""
+
+
 def checked(logits: np.ndarray) -> np.ndarray:
     """Logits `(frames, vocabulary)` as they are.
 

@@ -13,6 +13,8 @@ from speechrnn.text import Vocabulary
 _TOKEN = re.compile(r"<[^<>\s]+>|[=;|()\[\]*+]|[^\s=;|()\[\]*+<>]+|[<>]")
 _MARKS = frozenset("=;|()[]*+<>")
 _MOST_WORDS = 100_000
+_MOST_STATES, _MOST_CELLS = 500_000, 64_000_000
+"""Of an automaton: it may have exponentially more states than its grammar has words."""
 
 
 @dataclass(frozen=True)
@@ -232,8 +234,12 @@ def determinised(expression: Expression, vocabulary: Vocabulary) -> tuple[np.nda
 
     Its states are sets of states of the nondeterministic one (Rabin and Scott 1959); state 0 has the first word's space
     behind it.
+
+    Raises:
+        ValueError: There are over 500,000 states, or over 64,000,000 with a column for each symbol.
     """
     size = len(vocabulary)
+    most = min(_MOST_STATES, _MOST_CELLS // size)
     space = size if vocabulary.missing(" ") else vocabulary.encode(" ")[0]
     machine = _Machine(vocabulary, space)
     before = machine.state()
@@ -255,6 +261,11 @@ def determinised(expression: Expression, vocabulary: Vocabulary) -> tuple[np.nda
         for symbol, found in sorted(steps(states).items()):
             if symbol < size:
                 if found not in numbers:
+                    if len(numbers) == most:
+                        raise _fault(
+                            f"needs an automaton of over {most:,} states. Use fewer words, or choices that differ "
+                            "in their first words"
+                        )
                     numbers[found] = len(numbers)
                     waiting.append(found)
                 row[symbol] = numbers[found]

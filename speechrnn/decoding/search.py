@@ -1,14 +1,15 @@
 """The inner loop of the beam search, compiled by numba on first use; see `speechrnn.decoding.beam`.
 
-This module and `viterbi` alone import numba, and are imported when a search begins.
+numba is imported by the modules of compiled functions alone, which are imported when a search begins.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
+
+from speechrnn.decoding.lm.stepping import advance, compiled
 
 BLANK = 0
 PARENT, SYMBOL, CHILD, SIBLING, LANGUAGE, WORD, GRAMMAR, BOOST = range(8)
@@ -19,14 +20,10 @@ NONE, WORDS, CHARACTERS = range(3)
 """What the language model is over."""
 
 
-KIND, BEGIN, UNKNOWN, END, SPACE, MARKED = range(6)
+KIND, BEGIN, UNKNOWN, END, SPACE, MARKED, NODES, CONTEXTS = range(8)
 """Places in `Models.whole`."""
 WEIGHT, WORD_BONUS, UNKNOWN_SCORE, UNKNOWN_LOG = range(4)
 """Places in `Models.real`."""
-LAST_WORD, FIRST_CHILD, NEXT_STATE, SUFFIX = range(4)
-"""Rows of `Models.gram_whole`."""
-LOG_PROBABILITY, BACKOFF = range(2)
-"""Rows of `Models.gram_real`."""
 FIRST, LETTER, SPELLED = range(3)
 """Rows of `Models.lexicon`."""
 
@@ -36,13 +33,14 @@ class Models(NamedTuple):
 
     whole: np.ndarray
     """int64: what the language model is over, its state at the start, the indices of `<unk>` and `</s>` (-1: none), and
-    the character between words (-1: none), and whether it stands before the first word too, where it does not count."""
+    the character between words (-1: none), whether it stands before the first word too, where it does not count, and
+    the language model's numbers of nodes and of contexts."""
     real: np.ndarray
     """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's."""
     gram_whole: np.ndarray
-    """int32 `(4, nodes + 1)`: the arrays of `NGram`."""
+    """int32: `NGram.whole`."""
     gram_real: np.ndarray
-    """float64 `(2, nodes)`: the arrays of `NGram`."""
+    """float32 or float64: `NGram.real`."""
     letters: np.ndarray
     """int32 `(vocabulary, most)`: the characters of each symbol, -1 after its last one; what follows is over them."""
     lexicon: np.ndarray
@@ -58,36 +56,17 @@ class Models(NamedTuple):
     """float64 `(states, characters)`: what a character adds; the blank's column is for the end of the text."""
 
 
-_compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
-
-
-@_compiled
+@compiled
 def _advance(models: Any, state: int, word: int) -> Any:
     """`NGram.advance`, for arrays."""
-    grams, values = models.gram_whole, models.gram_real
     if word < 0:
         word = models.whole[UNKNOWN]
         if word < 0:
-            return models.real[UNKNOWN_LOG], 0
-    total = 0.0
-    while True:
-        if state == 0:
-            return total + values[LOG_PROBABILITY, 1 + word], grams[NEXT_STATE, 1 + word]
-        low, end = grams[FIRST_CHILD, state], grams[FIRST_CHILD, state + 1]
-        high = end
-        while low < high:
-            middle = (low + high) // 2
-            if grams[LAST_WORD, middle] < word:
-                low = middle + 1
-            else:
-                high = middle
-        if low < end and grams[LAST_WORD, low] == word:
-            return total + values[LOG_PROBABILITY, low], grams[NEXT_STATE, low]
-        total += values[BACKOFF, state]
-        state = grams[SUFFIX, state]
+            return models.real[UNKNOWN_LOG], np.int64(0)
+    return advance(models.gram_whole, models.gram_real, models.whole[NODES], models.whole[CONTEXTS], state, word)
 
 
-@_compiled
+@compiled
 def _close_word(models: Any, language: int, word: int) -> Any:
     """Score and state of a language model over words when a word ends."""
     if word == NO_WORD:
@@ -102,7 +81,7 @@ def _close_word(models: Any, language: int, word: int) -> Any:
     return score, language
 
 
-@_compiled
+@compiled
 def _spell(models: Any, word: int, letter: int) -> int:
     """State of the lexicon after a character that is no space."""
     if models.whole[KIND] != WORDS:
@@ -115,7 +94,7 @@ def _spell(models: Any, word: int, letter: int) -> int:
     return OUTSIDE
 
 
-@_compiled
+@compiled
 def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
     """Score that a symbol adds to a prefix, and the models' states after it: language, word, grammar, boost.
 
@@ -153,7 +132,7 @@ def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
     return score, language, word, grammar, boost
 
 
-@_compiled
+@compiled
 def _finish(models: Any, tree: np.ndarray, node: int) -> float:
     """Score that the end of the sentence adds; -inf where the grammar does not allow it."""
     if models.grammar.shape[0] and models.grammar[tree[node, GRAMMAR], BLANK] != 1:
@@ -166,14 +145,15 @@ def _finish(models: Any, tree: np.ndarray, node: int) -> float:
     return score
 
 
-@_compiled
-def _log_add(a: float, b: float) -> float:
+@compiled
+def log_add(a: float, b: float) -> float:
+    """Logarithm of the sum of two numbers whose logarithms are given."""
     if a < b:
         a, b = b, a
     return a if b == -np.inf else a + np.log1p(np.exp(b - a))
 
 
-@_compiled
+@compiled
 def _child(tree: np.ndarray, parent: int, symbol: int) -> int:
     node = tree[parent, CHILD]
     while node >= 0 and tree[node, SYMBOL] != symbol:
@@ -181,7 +161,7 @@ def _child(tree: np.ndarray, parent: int, symbol: int) -> int:
     return node
 
 
-@_compiled
+@compiled
 def _add_child(
     models: Any, tree: np.ndarray, added: np.ndarray, place: np.ndarray, node: int, symbol: int, child: int
 ) -> None:
@@ -194,8 +174,8 @@ def _add_child(
     added[child], place[child] = added[node] + gain, -1
 
 
-@_compiled
-def _cut(scores: np.ndarray, found: int, width: int) -> float:
+@compiled
+def of_rank(scores: np.ndarray, found: int, width: int) -> float:
     """The score of rank `width` among the first `found`, the highest being rank 1 (Hoare's selection)."""
     values = scores[:found].copy()
     low, high, rank = 0, found - 1, width - 1
@@ -220,7 +200,7 @@ def _cut(scores: np.ndarray, found: int, width: int) -> float:
     return values[rank]
 
 
-@_compiled
+@compiled
 def _step(
     models: Any,
     row: np.ndarray,
@@ -245,7 +225,7 @@ def _step(
     for i in range(size):
         node = beam[i]
         symbol = tree[node, SYMBOL]
-        paths[i, 2] = _log_add(paths[i, 0], paths[i, 1])
+        paths[i, 2] = log_add(paths[i, 0], paths[i, 1])
         paths[i, 3], paths[i, 4] = paths[i, 2] + row[BLANK], -np.inf
         if symbol > 0:
             paths[i, 4] = paths[i, 1] + row[symbol]
@@ -256,8 +236,8 @@ def _step(
             parent = place[tree[node, PARENT]]
             if parent >= 0:
                 before = paths[parent, 0] if tree[beam[parent], SYMBOL] == symbol else paths[parent, 2]
-                paths[i, 4] = _log_add(paths[i, 4], before + row[symbol])
-        scores[i] = _log_add(paths[i, 3], paths[i, 4]) + added[node]
+                paths[i, 4] = log_add(paths[i, 4], before + row[symbol])
+        scores[i] = log_add(paths[i, 3], paths[i, 4]) + added[node]
         candidates[i, 0], candidates[i, 1] = i, BLANK
         best = max(best, scores[i])
     found = size
@@ -284,7 +264,7 @@ def _step(
     return found, best
 
 
-@_compiled
+@compiled
 def _search(
     logs: np.ndarray,
     width: int,
@@ -308,7 +288,7 @@ def _search(
         )
         floor, equal = best - beam_threshold, found
         if found > width:
-            cut = _cut(scores, found, width)
+            cut = of_rank(scores, found, width)
             if cut >= floor:  # of those with the very score of the last rank, the first ones are kept
                 floor, equal = cut, width
                 for j in range(found):
@@ -339,7 +319,7 @@ def _search(
             place[beams[now, i]] = i
     for i in range(size):
         node = beams[now, i]
-        paths[now, i, 2] = _log_add(paths[now, i, 0], paths[now, i, 1])
+        paths[now, i, 2] = log_add(paths[now, i, 0], paths[now, i, 1])
         paths[now, i, 3] = added[node] + _finish(models, tree, node)
     return nodes, size, now
 

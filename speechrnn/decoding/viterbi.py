@@ -29,10 +29,19 @@ def _trace(logs: np.ndarray, symbols: np.ndarray, steps: np.ndarray, score: np.n
         state -= steps[frame, state]
 
 
-def best_states(logs: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The state of each frame on the likeliest path that spells `ids`, int64 `(frames,)`."""
+def best_states(logs: np.ndarray, ids: np.ndarray, between: np.ndarray | None = None) -> np.ndarray:
+    """The state of each frame on the likeliest path that spells `ids`, int64 `(frames,)`.
+
+    Args:
+        logs: float64 `(frames, columns)`.
+        ids: The columns of the symbols.
+        between: The column that stands in for the blank before each symbol and after the last one, int
+            `(symbols + 1,)`; the blank's own unless it is given.
+    """
     symbols = np.full(2 * len(ids) + 1, _BLANK)
     symbols[1::2] = ids
+    if between is not None:
+        symbols[::2] = between
     score = np.full(len(symbols), -np.inf)
     score[0] = 0.0
     states = np.empty(len(logs), np.int64)

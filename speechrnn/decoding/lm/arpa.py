@@ -7,7 +7,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -18,6 +18,8 @@ from speechrnn.files import replacing
 LN10 = float(np.log(10.0))
 _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 _SPECIAL = ("<unk>", "<s>", "</s>")
+_LINES = 10_000
+"""Lines written at once."""
 _LOWEST = -99.0
 """What files say where a log10 probability is minus infinity."""
 
@@ -146,30 +148,52 @@ def _level(path: str, lines: Iterator[tuple[int, str]], words: dict[str, int], o
     return Level(np.array(ids, np.int32).reshape(size, order), numbers[:, 0] * LN10, numbers[:, 1] * LN10)
 
 
-def write(path: str | os.PathLike[str], words: list[str], levels: Iterable[Level], *, overwrite: bool = False) -> None:
+def write(
+    path: str | os.PathLike[str],
+    words: Sequence[str],
+    levels: Iterable[Level],
+    *,
+    sizes: Sequence[int] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Write an ARPA file, gzipped if its name ends in `.gz`.
+
+    Args:
+        path: Where to.
+        words: By their indices.
+        levels: The n-grams of each order, which need not all be in memory if their numbers are given.
+        sizes: Numbers of n-grams by order.
+        overwrite: Replace a file that exists.
 
     Raises:
         FileExistsError: There is a file already and `overwrite` is false.
     """
-    levels = list(levels)
+    if sizes is None:
+        levels = list(levels)
+        sizes = [len(level.words) for level in levels]
     with replacing(path, overwrite=overwrite) as file:
         if os.fspath(path).endswith(".gz"):
             with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as zipped:
-                _write(zipped, words, levels)
+                _write(zipped, words, levels, sizes)
         else:
-            _write(file, words, levels)
+            _write(file, words, levels, sizes)
 
 
-def _write(file: IO[bytes] | gzip.GzipFile, words: list[str], levels: list[Level]) -> None:
-    head = ["\\data\\", *(f"ngram {n}={len(level.words)}" for n, level in enumerate(levels, 1)), ""]
+def _write(
+    file: IO[bytes] | gzip.GzipFile, words: Sequence[str], levels: Iterable[Level], sizes: Sequence[int]
+) -> None:
+    head = ["\\data\\", *(f"ngram {n}={size}" for n, size in enumerate(sizes, 1)), ""]
     file.write("\n".join([*head, ""]).encode())
     for order, level in enumerate(levels, start=1):
         file.write(f"\\{order}-grams:\n".encode())
-        logs, backoffs = level.log_probabilities / LN10, level.backoffs / LN10
-        for ids, log, backoff in zip(level.words.tolist(), logs.tolist(), backoffs.tolist(), strict=True):
-            end = f"\t{backoff:.9g}" if order < len(levels) else ""
-            file.write(f"{log:.9g}\t{' '.join(words[i] for i in ids)}{end}\n".encode())
+        for start in range(0, len(level.words), _LINES):
+            rows = slice(start, start + _LINES)
+            logs, backoffs = level.log_probabilities[rows] / LN10, level.backoffs[rows] / LN10
+            lines = []
+            for ids, log, backoff in zip(level.words[rows].tolist(), logs.tolist(), backoffs.tolist(), strict=True):
+                end = f"\t{backoff:.9g}" if order < len(sizes) else ""
+                lines.append(f"{log:.9g}\t{' '.join([words[i] for i in ids])}{end}\n")
+            file.write("".join(lines).encode())
         file.write(b"\n")
     file.write(b"\\end\\\n")
 

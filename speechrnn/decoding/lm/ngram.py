@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from speechrnn.decoding.lm import arpa
-from speechrnn.files import replacing
+from speechrnn.decoding.lm import arpa, binary
 
 BEGIN, END, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
 _SPACES = (SPACE, "|", "▁")
 """What models over characters write for a space."""
-_CACHE_VERSION = 2
-_ARRAYS = ("keys", "logs", "backoffs", "suffixes")
 
 
 @dataclass(frozen=True)
@@ -59,35 +55,53 @@ class NGram:
     """
 
     def __init__(self, words: Sequence[str], levels: Sequence[arpa.Level]) -> None:
-        self.words, self.order = tuple(words), len(levels)
-        self._set_arrays(_trie(self.words, levels), len(levels[-1].words))
+        words = tuple(words)
+        self._set_arrays(words, [len(level.words) for level in levels], *_trie(words, levels))
 
-    def _set_arrays(self, arrays: Sequence[np.ndarray], longest: int) -> None:
-        """Take what `_trie` made; `longest` n-grams are of the highest order."""
-        keys, logs, backoffs, suffixes = arrays
-        width = len(self.words)
-        self._keys, self._longest = keys, longest
-        self.log_probabilities, self.backoffs, self.suffixes = logs, backoffs, suffixes
-        self.next_states = np.arange(len(logs), dtype=np.int32)
-        if longest:  # n-grams of the highest order are no contexts
-            self.next_states[-longest:] = suffixes[-longest:]
-        self.last_words = np.concatenate([[-1], keys % width]).astype(np.int32)
-        self.first_children = np.searchsorted(keys, np.arange(len(keys) + 2, dtype=np.int64) * width) + 1
-        self.indices = {word: i for i, word in enumerate(self.words)}
-        words = np.arange(width) != self.indices.get(BEGIN, -1) if width > 1 else np.ones(width, bool)
+    @classmethod
+    def of_arrays(cls, words: Sequence[str], sizes: Sequence[int], whole: np.ndarray, real: np.ndarray) -> NGram:
+        """A model whose arrays are made already.
+
+        Args:
+            words: By their indices.
+            sizes: Number of n-grams of each order.
+            whole: int32, one after the other: the last word of each node, -1 for node 0; the first child of each
+                context, and one more; the longest shorter context of each context that is a node.
+            real: float32 or float64, one after the other: natural logarithms of the nodes' probabilities, and of the
+                contexts' backoff weights.
+        """
+        model = cls.__new__(cls)
+        model._set_arrays(tuple(words), sizes, whole, real)
+        return model
+
+    def _set_arrays(self, words: tuple[str, ...], sizes: Sequence[int], whole: np.ndarray, real: np.ndarray) -> None:
+        self.words, self.sizes, self.order = words, tuple(map(int, sizes)), len(sizes)
+        self.whole, self.real = whole, real
+        nodes, contexts = self.nodes, self.contexts
+        self.last_words, self.first_children = whole[:nodes], whole[nodes : nodes + contexts + 1]
+        self.suffixes = whole[nodes + contexts + 1 :]
+        self.log_probabilities, self.backoffs = real[:nodes], real[nodes:]
+        outcomes = np.arange(len(words)) != self.indices.get(BEGIN, -1) if len(words) > 1 else np.ones(1, bool)
+        logs = self.log_probabilities
         self.unknown_log_probability = float(
-            logs[1 + self.indices[UNKNOWN]] if UNKNOWN in self.indices else logs[1 : 1 + width][words].min()
+            logs[1 + self.indices[UNKNOWN]] if UNKNOWN in self.indices else logs[1 : 1 + len(words)][outcomes].min()
         )
         """Of a word the model does not know: that of `<unk>`, or else of the least likely word, `<s>` being none."""
 
+    @cached_property
+    def indices(self) -> dict[str, int]:
+        """The index of each word."""
+        return {word: i for i, word in enumerate(self.words)}
+
     @property
-    def whole_arrays(self) -> np.ndarray:
-        """int32 `(4, nodes + 1)`: last words, first children, next states and suffixes of the nodes, for a search."""
-        arrays: tuple[np.ndarray, ...] = self.last_words, self.first_children, self.next_states, self.suffixes
-        found = np.zeros((4, len(self.first_children)), np.int32)
-        for i, values in enumerate(arrays):
-            found[i, : len(values)] = values
-        return found
+    def nodes(self) -> int:
+        """Number of nodes, the empty context counted."""
+        return 1 + sum(self.sizes)
+
+    @property
+    def contexts(self) -> int:
+        """Number of nodes that can be contexts: all but those of the highest order. They are the first ones."""
+        return 1 + sum(self.sizes[:-1])
 
     @property
     def begin(self) -> int:
@@ -119,9 +133,18 @@ class NGram:
         while True:
             node = self._child(state, word)
             if node >= 0:
-                return total + float(self.log_probabilities[node]), int(self.next_states[node])
+                return total + float(self.log_probabilities[node]), self._state_at(node, state, word)
             total += float(self.backoffs[state])
             state = int(self.suffixes[state])
+
+    def _state_at(self, node: int, state: int, word: int) -> int:
+        """The longest context that ends at `node`, which is the child `word` of `state`."""
+        while node >= self.contexts or node < 0:  # n-grams of the highest order are no contexts
+            if state == 0:
+                return 0
+            state = int(self.suffixes[state])
+            node = self._child(state, word)
+        return node
 
     def _child(self, state: int, word: int) -> int:
         if state == 0:
@@ -175,26 +198,46 @@ class NGram:
             return [self.space if c == " " else c for c in " ".join(sentence.split())]
         return sentence.split()
 
-    def levels(self) -> list[arpa.Level]:
+    def write(self, path: str | os.PathLike[str], *, bits: int | None = None, overwrite: bool = False) -> None:
+        """Write a binary file if the name ends in `.lm`, else an ARPA file, gzipped if it ends in `.gz`.
+
+        Args:
+            path: Where to.
+            bits: Of each probability in a binary file: 8 or 16, the nearest of so many values; 32 keeps single
+                precision, and is what is taken unless another number is given.
+            overwrite: Replace a file that exists.
+
+        Raises:
+            FileExistsError: There is a file already and `overwrite` is false.
+            ValueError: `bits` is another number, or is given for an ARPA file.
+        """
+        if Path(path).suffix == ".lm":
+            real = self.real.astype(np.float32)
+            binary.write(path, self.words, self.sizes, self.whole, real, bits=bits or 32, overwrite=overwrite)
+        elif bits is not None:
+            raise ValueError(f"`bits` is for binary files, whose names end in .lm. Received: bits={bits} for {path}.")
+        else:
+            arpa.write(path, self.words, self.levels(), sizes=self.sizes, overwrite=overwrite)
+
+    def levels(self) -> Iterator[arpa.Level]:
         """The n-grams by order, as they were given, sorted by their words."""
-        width, found, start = len(self.words), [], 0
-        grams = np.zeros((1, 0), np.int32)
+        grams, start = np.zeros((1, 0), np.int32), 1
         first = 0  # node of the first of `grams`
-        while start < len(self._keys):
-            end = int(np.searchsorted(self._keys, (first + len(grams)) * width))
-            parents = self._keys[start:end] // width - first
-            grams = np.column_stack([grams[parents], self._keys[start:end] % width]).astype(np.int32)
-            first = start + 1
-            nodes = slice(start + 1, end + 1)
-            found.append(arpa.Level(grams, self.log_probabilities[nodes], self.backoffs[nodes]))
-            start = end
-        return found
+        for size in self.sizes:
+            end = start + size
+            parents = np.repeat(
+                np.arange(len(grams)), np.diff(self.first_children[first : first + len(grams) + 1].astype(np.int64))
+            )
+            grams = np.column_stack([grams[parents], self.last_words[start:end]]).astype(np.int32)
+            backoffs = self.backoffs[start:end] if end <= self.contexts else np.zeros(size)
+            yield arpa.Level(grams, self.log_probabilities[start:end], backoffs)
+            first, start = start, end
 
 
-def _trie(words: Sequence[str], levels: Sequence[arpa.Level]) -> tuple[np.ndarray, ...]:
-    """Keys (context's node times words, plus last word), ascending, and the nodes' values and suffixes."""
+def _trie(words: Sequence[str], levels: Sequence[arpa.Level]) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays of `NGram.of_arrays`."""
     width = len(words)
-    keys = np.arange(width, dtype=np.int64)
+    keys = np.arange(width, dtype=np.int64)  # context's node times words, plus last word; ascending
     logs, backoffs = np.empty(width), np.empty(width)
     logs[levels[0].words[:, 0]], backoffs[levels[0].words[:, 0]] = levels[0].log_probabilities, levels[0].backoffs
     suffixes = np.zeros(width + 1, np.int32)
@@ -209,18 +252,37 @@ def _trie(words: Sequence[str], levels: Sequence[arpa.Level]) -> tuple[np.ndarra
         ascending = np.argsort(new)
         if (np.diff(new[ascending]) == 0).any():
             raise ValueError(f"Every n-gram must be there once. Received: {order}-grams that are there twice.")
-        contexts, last = contexts[ascending], level.words[ascending, -1].astype(np.int64)
-        shorter = suffixes[contexts].astype(np.int64)
-        found = _find(keys, shorter * width + last)
-        while (found < 0).any():  # a pruned model may lack the n-gram without its first word
-            missing = found < 0
-            shorter[missing] = suffixes[shorter[missing]]
-            found[missing] = _find(keys, shorter[missing] * width + last[missing])
+        if order < len(levels):
+            contexts, last = contexts[ascending], level.words[ascending, -1].astype(np.int64)
+            shorter = suffixes[contexts].astype(np.int64)
+            found = _find(keys, shorter * width + last)
+            while (found < 0).any():  # a pruned model may lack the n-gram without its first word
+                missing = found < 0
+                shorter[missing] = suffixes[shorter[missing]]
+                found[missing] = _find(keys, shorter[missing] * width + last[missing])
+            suffixes = np.concatenate([suffixes, found.astype(np.int32)])
         keys = np.concatenate([keys, new[ascending]])
         logs = np.concatenate([logs, level.log_probabilities[ascending]])
         backoffs = np.concatenate([backoffs, level.backoffs[ascending]])
-        suffixes = np.concatenate([suffixes, found.astype(np.int32)])
-    return keys, np.concatenate([[0.0], logs]), np.concatenate([[0.0], backoffs]), suffixes
+    contexts_in_all = 1 + len(keys) - (len(levels[-1].words))
+    return joined(keys % width, keys // width, suffixes[:contexts_in_all], logs, backoffs[: contexts_in_all - 1])
+
+
+def joined(
+    last_words: np.ndarray, contexts: np.ndarray, suffixes: np.ndarray, logs: np.ndarray, backoffs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays of `NGram.of_arrays` from what is known of each n-gram, node 0 left out of all but the suffixes.
+
+    Args:
+        last_words: Of all n-grams, sorted by their order, then their context's node, then their last word.
+        contexts: The context's node of each.
+        suffixes: Of node 0 and of each n-gram that can be a context.
+        logs: Of all n-grams.
+        backoffs: Of those that can be contexts.
+    """
+    first_children = np.searchsorted(contexts, np.arange(len(suffixes) + 1)) + 1
+    whole = np.concatenate([[-1], last_words, first_children, suffixes]).astype(np.int32)
+    return whole, np.concatenate([[0.0], logs, [0.0], backoffs])
 
 
 def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -231,60 +293,37 @@ def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def load(path: str | os.PathLike[str], *, cache: bool = True) -> NGram:
-    """Read a model from an ARPA file (plain or gzipped), or from the binary cache of an earlier call.
+    """Read a model from a binary file (`.lm`) or an ARPA file (plain or gzipped).
 
     Args:
-        path: The ARPA file.
-        cache: Keep the arrays in `PATH.cache.npz` beside the file, and read them from there as long as the file's
-            size and time of change are those it was made from. A folder that cannot be written goes without.
+        path: The file. What it holds decides, not its name.
+        cache: Keep the arrays of an ARPA file in `PATH.cache.lm` beside it, and read them from there as long as the
+            file's size and time of change are those it was made from. A folder that cannot be written goes without.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: See `speechrnn.decoding.lm.arpa.read`.
+        ValueError: See `speechrnn.decoding.lm.arpa.read` and `speechrnn.decoding.lm.binary.read`.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such language model.")
-    kept = path.with_name(path.name + ".cache.npz")
-    mark = _mark(path)
-    model = _from_cache(kept, mark) if cache else None
-    if model is None:
-        words, levels = arpa.read(path)
-        try:
-            model = NGram(words, levels)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        if cache:
-            _to_cache(kept, mark, model)
+    if binary.is_binary(path):
+        return NGram.of_arrays(*binary.read(path))
+    kept, mark = path.with_name(path.name + ".cache.lm"), _mark(path)
+    if cache:
+        with contextlib.suppress(OSError, ValueError):
+            return NGram.of_arrays(*binary.read(kept, mark=mark))
+    words, levels = arpa.read(path)
+    try:
+        model = NGram(words, levels)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if cache:
+        with contextlib.suppress(OSError):
+            binary.write(kept, model.words, model.sizes, model.whole, model.real, mark=mark, overwrite=True)
     return model
 
 
 def _mark(path: Path) -> str:
     status = path.stat()
-    return hashlib.sha256(f"{_CACHE_VERSION} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
-
-
-def _to_cache(kept: Path, mark: str, model: NGram) -> None:
-    arrays = {
-        **dict(zip(_ARRAYS, (model._keys, model.log_probabilities, model.backoffs, model.suffixes), strict=True)),
-        "sizes": np.array([model.order, model._longest]),
-        "mark": np.array(mark),
-        "words": np.frombuffer("\n".join(model.words).encode(), np.uint8),
-    }
-    with contextlib.suppress(OSError), replacing(kept, overwrite=True) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def _from_cache(kept: Path, mark: str) -> NGram | None:
-    """The model in a cache, or None where it is absent, damaged, or of another file."""
-    try:
-        with open(kept, "rb") as file, np.load(file, allow_pickle=False) as found:
-            if str(found["mark"]) != mark:
-                return None
-            model = NGram.__new__(NGram)
-            model.words = tuple(found["words"].tobytes().decode().split("\n"))
-            model.order, longest = map(int, found["sizes"])
-            model._set_arrays([found[name] for name in _ARRAYS], longest)
-            return model
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+    return f"{status.st_size} {status.st_mtime_ns}"

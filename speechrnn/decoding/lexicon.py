@@ -1,0 +1,323 @@
+"""CTC beam search for words: a lexicon says how each one is pronounced, a language model which ones are likely."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from speechrnn.decoding.alignment import log_softmax, path_of
+from speechrnn.decoding.automata import Boost, Grammar
+from speechrnn.decoding.beam import Hypothesis
+from speechrnn.decoding.greedy import WordPath
+from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
+from speechrnn.decoding.prefix_tree import build
+from speechrnn.decoding.word_automata import Words, boost_tables, grammar_tables
+from speechrnn.text import Vocabulary
+
+_log = logging.getLogger(__name__)
+_LEAST = -1e6
+"""Log probability in place of minus infinity."""
+
+Pronunciation = tuple[str, Sequence[int], float]
+"""A word, the symbols of a way to say it, and the natural logarithm of that way's probability, 0 at most."""
+
+
+@dataclass(frozen=True)
+class WordHypothesis(Hypothesis):
+    """One of the n best, in words; `ids` are the symbols of their pronunciations."""
+
+    words: tuple[str, ...]
+    lengths: tuple[int, ...]
+    """How many of the symbols are each word's."""
+
+
+def letters_of(words: Iterable[str]) -> Vocabulary:
+    """The characters of words and the space between them: what boosts and grammars for a lexicon are made over."""
+    return Vocabulary.from_texts([" ", *words])
+
+
+class LexiconSearch:
+    """Prefix beam search over CTC logits into the words of a lexicon.
+
+    The score of words pronounced in one way is `log P_ctc(symbols)`, all its paths summed, plus `lm_weight log
+    P_lm(words)`, `word_bonus` for each word, `unknown_score` for each that the language model does not know, the
+    logarithms of the pronunciations' probabilities and the boosts of phrases; that of a text is its best way's. The
+    pronunciations are a tree (Ney et al. 1992), in which the language model looks ahead (Ortmanns et al. 1996): a word
+    that has begun is scored as the likeliest one after those before it that it may become, unigrams and longer
+    n-grams alike. Without pruning, and with the width large enough, the search is exact.
+
+    Called with logits it gives the best text as a `WordPath`, its frames found by forced alignment, so it takes the
+    place of `greedy`.
+
+    Args:
+        vocabulary: Of the model whose logits are searched.
+        pronunciations: Of the words, several ones for each if there are; words that sound alike may share one.
+        width: Prefixes kept after each frame.
+        token_floor: Symbols whose log probability in a frame is lower are not tried there; the likeliest always is.
+        beam_threshold: Prefixes whose score is this much below the best are dropped.
+        language_model: Over words.
+        lm_weight: Of the language model's log probabilities.
+        word_bonus: Added for each word.
+        unknown_score: Added for each word that the language model does not know; with minus infinity they are left out.
+        separator: A symbol between words, such as a silence, which may also be there before and after them.
+        separated: Whether it must be there between words, as a space is; else it may.
+        unknown_word: What is written for a word that the lexicon lacks: any symbols, each as likely as the others.
+            Its language model's score is that of unknown words. Without it there are none.
+        grammar: Over `letters_of` the words: the texts that are allowed. If none of them is left at the end, the
+            longest allowed beginning is taken, which may be empty.
+        boost: Over the same: phrases that are made likelier.
+
+    Raises:
+        ValueError: There are no pronunciations, one is empty or is no list of the vocabulary's symbols without the
+            blank and the separator, or has a probability above 1; the language model is over characters, or no word is
+            in both; or a number is out of range.
+
+    Example:
+    >>> vocabulary = Vocabulary("ABR")
+    >>> search = LexiconSearch(vocabulary, [("bar", [2, 1, 3], 0.0), ("a", [1], 0.0)])
+    >>> search.n_best(9.0 * np.eye(4)[[2, 0, 1, 1, 3]], 1)[0].text
+    'bar'
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        pronunciations: Iterable[Pronunciation],
+        *,
+        width: int = 64,
+        token_floor: float = -9.0,
+        beam_threshold: float = 16.0,
+        language_model: NGram | None = None,
+        lm_weight: float = 1.0,
+        word_bonus: float = 0.0,
+        unknown_score: float = -8.0,
+        separator: int | None = None,
+        separated: bool = False,
+        unknown_word: str | None = None,
+        grammar: Grammar | None = None,
+        boost: Boost | None = None,
+    ) -> None:
+        if width < 1 or not beam_threshold > 0:
+            raise ValueError(
+                "`width` (--beam) must be at least 1 and `beam_threshold` positive. "
+                f"Received: width={width}, beam_threshold={beam_threshold}."
+            )
+        weights = {"lm_weight": lm_weight, "word_bonus": word_bonus}
+        if not np.isfinite(list(weights.values())).all() or np.isnan(unknown_score) or unknown_score == np.inf:
+            raise ValueError(
+                f"Weights and bonuses must be finite. Received: {weights | {'unknown_score': unknown_score}}."
+            )
+        if separated and separator is None:
+            raise ValueError("`separated` needs a `separator`. Received none.")
+        self.vocabulary, self.width = vocabulary, int(width)
+        self.token_floor, self.beam_threshold = token_floor, beam_threshold
+        self.language_model, self.lm_weight = language_model, lm_weight
+        self.word_bonus, self.unknown_score = word_bonus, unknown_score
+        self.separator, self.separated, self.unknown_word = separator, separated, unknown_word
+        self.grammar, self.boost = grammar, boost
+        given = list(pronunciations)
+        self.letters = letters_of(word for word, _, _ in given)
+        """What grammars and boosts are over."""
+        for automaton in (grammar, boost):
+            if automaton is not None and automaton.next.shape[1] != len(self.letters):
+                raise ValueError(
+                    f"A grammar or boost for a lexicon must be over its words' {len(self.letters)} letters, as "
+                    f"`letters_of` gives them. Received: one over {automaton.next.shape[1]}."
+                )
+        if language_model is not None:
+            given = _known(given, language_model, keep_others=unknown_score > -np.inf)
+        _check(given, vocabulary, separator)
+        self._indices: dict[str, int] = {}
+        self._word_of = np.array([self._indices.setdefault(word, len(self._indices)) for word, _, _ in given], np.int32)
+        self.words = tuple(self._indices)
+        """All that can be recognized, an unknown word apart."""
+        self._logs = np.array([log for _, _, log in given])
+        self._tree = build([symbols for _, symbols, _ in given])
+        self._memories: list[Any] = []
+
+    @property
+    def characters(self) -> str:
+        """What texts may be made of."""
+        return "".join({*self.letters.symbols, *(self.unknown_word or "")})
+
+    def __call__(self, logits: np.ndarray) -> WordPath:
+        """The best text of one utterance, with its frames.
+
+        Args:
+            logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank. There may be no frames.
+        """
+        return self.path(logits, self.n_best(logits, 1)[0])
+
+    def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> WordPath:
+        """The frames of a text that `n_best` gave for the same logits."""
+        if not isinstance(hypothesis, WordHypothesis):
+            raise TypeError(f"A hypothesis of this search is needed. Received: {type(hypothesis).__name__}.")
+        return self.aligned(np.maximum(log_softmax(logits), _LEAST), hypothesis)
+
+    def n_best(self, logits: np.ndarray, n: int = 10) -> list[WordHypothesis]:
+        """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.
+
+        For one text prefixes are recombined, which leaves room for others; see `LexiconStream`.
+
+        Raises:
+            ValueError: `logits` are not `(frames, vocabulary)` numbers, or `n` is not positive.
+        """
+        if n < 1:
+            raise ValueError(f"`n` must be at least 1. Received: n={n}.")
+        from speechrnn.decoding import lexicon_stream
+
+        stream = lexicon_stream.LexiconStream(self, recombine=n == 1)
+        stream.search_through(logits)
+        return stream.n_best(n)
+
+    def stream(self) -> Any:
+        """A search through logits that come piece by piece: `speechrnn.decoding.lexicon_stream.LexiconStream`."""
+        from speechrnn.decoding import lexicon_stream
+
+        return lexicon_stream.LexiconStream(self)
+
+    def weighted(self, *, lm_weight: float, word_bonus: float) -> LexiconSearch:
+        """The same search with other weights."""
+        other = copy.copy(self)
+        other.lm_weight, other.word_bonus = lm_weight, word_bonus
+        real = self.models.real.copy()
+        real[:2] = lm_weight, word_bonus
+        real[4] = -lm_weight * np.log(len(self.vocabulary) - 1)
+        other.__dict__["models"] = self.models._replace(real=real)
+        return other
+
+    @cached_property
+    def models(self) -> Any:
+        """What the compiled search takes beside the logits."""
+        from speechrnn.decoding import lexicon_search
+
+        lm, tree, order = self.language_model, self._tree, self._tree.order
+        grams = np.array([lm.indices.get(word, -1) if lm else -1 for word in self.words], np.int32)[self._word_of]
+        unigrams = np.zeros(len(tree.symbols))
+        gram_nodes = np.zeros(1, np.int32)
+        if lm is not None:
+            known = np.flatnonzero(grams >= 0)
+            unigrams = tree.maxima(np.where(grams >= 0, lm.log_probabilities[1 + grams], -np.inf))
+            known = known[np.argsort(grams[known], kind="stable")]
+            starts = np.searchsorted(grams[known], np.arange(len(lm.words) + 1)) + len(lm.words) + 1
+            gram_nodes = np.concatenate([starts, tree.nodes[known]]).astype(np.int32)
+        by_word = np.argsort(self._word_of, kind="stable")
+        places = np.searchsorted(self._word_of[by_word], np.arange(1, len(self.words)))
+        words = Words(self._indices, self.letters, tree, np.split(tree.nodes[by_word], places))
+        grammar, boost = grammar_tables(self.grammar, words), boost_tables(self.boost, words)
+        trie = np.full((4, len(tree.first)), -1, np.int32)
+        trie[lexicon_search.FIRST], trie[lexicon_search.ENDS] = tree.first, tree.ends
+        trie[lexicon_search.LETTER, :-1], trie[lexicon_search.UPWARDS, :-1] = tree.symbols, tree.parents
+        fills = self.unknown_word is not None and self.grammar is None
+        whole = [
+            lm is not None, lm.begin if lm else 0, lm.indices.get(UNKNOWN, -1) if lm else -1,
+            lm.indices.get(END, -1) if lm else -1, lm.nodes if lm else 0, lm.contexts if lm else 0,
+            -1 if self.separator is None else self.separator, self.separated, fills, self.grammar is not None,
+            self.boost is not None, len(self.words), 3 + int(np.diff(tree.ends).max()),
+        ]  # fmt: skip
+        spelling = -(self.lm_weight if lm else 1.0) * np.log(len(self.vocabulary) - 1)
+        unknown = self.unknown_score if lm or self.unknown_score > -np.inf else 0.0
+        real = [self.lm_weight, self.word_bonus, unknown, lm.unknown_log_probability if lm else 0.0, spelling]
+        return lexicon_search.Models(
+            whole=np.array(whole, np.int64),
+            real=np.array(real, np.float64),
+            gram_whole=lm.whole if lm else np.zeros(0, np.int32),
+            gram_real=lm.real if lm else np.zeros(0),
+            trie=trie,
+            entries=np.stack([self._word_of[order], grams[order]]),
+            entry_logs=self._logs[order],
+            gram_nodes=gram_nodes,
+            unigrams=unigrams,
+            grammar_words=grammar.words,
+            grammar_nodes=grammar.nodes,
+            grammar_ends=grammar.ends,
+            boost_places=boost.places,
+            boost_next=boost.next,
+            boost_gain=boost.gain,
+            boost_ahead=boost.ahead,
+        )
+
+    def memory(self) -> Any:
+        """What the language model's look-ahead has found in earlier searches, for one that begins; none shares it."""
+        from speechrnn.decoding import lexicon_search
+
+        try:
+            return self._memories.pop()
+        except IndexError:
+            size = 1 << int(np.ceil(np.log2(max(1 << 12, 4 * len(self._tree.first)))))
+            size = size if self.language_model else 1
+            return lexicon_search.Memory(np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(1, np.int64))
+
+    def keep(self, memory: Any) -> None:
+        """Take back what `memory` gave."""
+        self._memories.append(memory)
+
+    def aligned(self, logs: np.ndarray, hypothesis: WordHypothesis) -> WordPath:
+        """The frames of words.
+
+        Args:
+            logs: float64 `(frames, vocabulary)`, log probabilities, none of which is minus infinity.
+            hypothesis: The words; there are frames enough for their symbols.
+        """
+        from speechrnn.decoding import viterbi
+
+        ids, lengths = np.array(hypothesis.ids, np.int32), np.array(hypothesis.lengths, np.int32)
+        edges = np.concatenate([[0], np.cumsum(lengths)])
+        between, inner = np.zeros(len(ids) + 1, np.int64), np.ones(len(ids), bool)
+        columns, spelled = logs, ids
+        if self.separator is not None:
+            blank_or_separator = logs.shape[1]
+            columns = np.column_stack([logs, np.maximum(logs[:, 0], logs[:, self.separator])])
+            between[edges] = blank_or_separator
+            if self.separated and len(lengths) > 1:
+                places = edges[1:-1]
+                spelled = np.insert(ids, places, self.separator)
+                inner = np.insert(inner, places, False)
+                between = np.insert(between, places, blank_or_separator)
+        path = path_of(logs, spelled, viterbi.best_states(columns, spelled, between))
+        values = (path.ids, path.start_frames, path.end_frames, path.confidences)
+        return WordPath(*(part[inner] for part in values), hypothesis.words, lengths)
+
+
+def _known(given: list[Pronunciation], model: NGram, *, keep_others: bool) -> list[Pronunciation]:
+    """The pronunciations of words that the language model knows, or of all; warns of what the lexicon lacks."""
+    if model.characters:
+        raise ValueError(
+            "A search with a lexicon needs a language model over words. Received: one over characters. "
+            "Train it without --characters."
+        )
+    spoken = {word for word, _, _ in given}
+    lacking = [word for word in model.words if word not in spoken and word not in (UNKNOWN, BEGIN, END)]
+    total = len(model.words) - len({UNKNOWN, BEGIN, END} & model.indices.keys())
+    if len(lacking) == total:
+        raise ValueError(
+            "A language model and a lexicon must have words in common. Received: none of the language model's "
+            f"{total:,} words has a pronunciation; the first is {lacking[0]!r}. Bring both to the same form."
+        )
+    if lacking:
+        _log.warning(
+            "%s of the language model's %s words have no pronunciation in the lexicon and cannot be recognized; "
+            "the first is %r.",
+            f"{len(lacking):,}", f"{total:,}", lacking[0],
+        )  # fmt: skip
+    return given if keep_others else [entry for entry in given if entry[0] in model.indices]
+
+
+def _check(given: list[Pronunciation], vocabulary: Vocabulary, separator: int | None) -> None:
+    if not given:
+        raise ValueError("A search with a lexicon needs at least one pronunciation. Received none.")
+    allowed = set(range(1, len(vocabulary))) - {separator}
+    for word, symbols, log in given:
+        if not len(symbols) or not allowed.issuperset(symbols) or not log <= 0:
+            raise ValueError(
+                f"A pronunciation must be symbols from 1 to {len(vocabulary) - 1}, at least one and not the separator, "
+                f"and the logarithm of its probability at most 0. Received: {word!r} as {list(symbols)!r:.100}, {log}."
+            )
+        if not word or word.split() != [word]:
+            raise ValueError(f"A word of a lexicon must not be empty or have white space in it. Received: {word!r}.")

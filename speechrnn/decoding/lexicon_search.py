@@ -1,0 +1,547 @@
+"""The inner loop of the search for words, compiled by numba on first use; see `speechrnn.decoding.lexicon`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speechrnn.decoding.lm.stepping import advance, compiled
+from speechrnn.decoding.search import log_add, of_rank
+
+BLANK = 0
+PARENT, SYMBOL, CHILD, SIBLING, NODE, ENTRY, LANGUAGE, GRAMMAR, BOOST = range(9)
+"""Columns of the prefixes' whole numbers: the tree of prefixes, the place in the lexicon's tree, the pronunciation that
+ends here, and the state of each model after the words that have ended."""
+ROOT, FILLER, ENDED = 0, -1, -2
+"""Places that are no node of a word: a word may begin, inside an unknown word, a separator must follow."""
+OPEN, UNKNOWN_ENDS, SEPARATES, FILLED = -1, -2, -3, -4
+"""In place of a pronunciation: a word goes on, an unknown one ends, this is a separator, an unknown word goes on."""
+
+LANGUAGE_MODEL, BEGIN, UNKNOWN, END, NODES, CONTEXTS, SEPARATOR, REQUIRED, FILLS, GRAMMARS, BOOSTS, WORDS, ROOM = range(
+    13
+)
+"""Places in `Models.whole`."""
+WEIGHT, WORD_BONUS, UNKNOWN_SCORE, UNKNOWN_LOG, SPELLING = range(5)
+"""Places in `Models.real`."""
+FIRST, LETTER, UPWARDS, ENDS = range(4)
+"""Rows of `Models.trie`."""
+WORD, GRAM = range(2)
+"""Rows of `Models.entries`."""
+SCORE, BASE, ADDED = range(3)
+"""Columns of the candidates' numbers."""
+FROM, WITH, ENDING, AT, AFTER, ALLOWED, BOOSTED, IS = range(8)
+"""Columns of the candidates' whole numbers: place in the beam, symbol (the blank: the prefix stays), and what the
+prefix's row would hold; and its row, -1 where there is none. Of one that stays the entry's column has its symbol."""
+
+
+class Models(NamedTuple):
+    """Everything beside the logits that scores a prefix."""
+
+    whole: np.ndarray
+    """int64: whether there is a language model, its state at the start, its indices of `<unk>` and `</s>` (-1: none),
+    its nodes and contexts, the symbol between words (-1: none) and whether it must be there, and whether there are
+    unknown words, a grammar, and boosted phrases, the number of words, and how many prefixes one symbol can make of one
+    at most."""
+    real: np.ndarray
+    """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's,
+    and the score of each of its symbols."""
+    gram_whole: np.ndarray
+    """int32: `NGram.whole`."""
+    gram_real: np.ndarray
+    """float32 or float64: `NGram.real`."""
+    trie: np.ndarray
+    """int32 `(4, nodes + 1)`: of each beginning of a word first child, last symbol, parent, and the first of the
+    pronunciations that end there. Children are neighbours, sorted by their symbols."""
+    entries: np.ndarray
+    """int32 `(2, pronunciations)`, sorted by their nodes: their words, and the language model's index of each (-1)."""
+    entry_logs: np.ndarray
+    """float64 `(pronunciations,)`: logarithms of their probabilities, not above 0."""
+    gram_nodes: np.ndarray
+    """int32: for each of the language model's words where its nodes stand in this array, one more, then the nodes."""
+    unigrams: np.ndarray
+    """float64 `(nodes,)`: the highest of the words' log probabilities without a context, -inf: it knows none."""
+    grammar_words: np.ndarray
+    """int64 `(2, arcs)`, sorted: state times words plus word, and the state after it."""
+    grammar_nodes: np.ndarray
+    """int64, sorted: state times nodes plus node, where a word that is allowed goes through it."""
+    grammar_ends: np.ndarray
+    """bool `(states,)`."""
+    boost_places: np.ndarray
+    """int32 `(2, most)`: the column of each word and of each node in the tables, the last column for all others."""
+    boost_next: np.ndarray
+    """int32 `(states, words + 1)`: the state after each word."""
+    boost_gain: np.ndarray
+    """float64 `(states, words + 2)`: what each word adds; the last column is for the end of the text."""
+    boost_ahead: np.ndarray
+    """float64 `(states, nodes + 1)`: the most that a word through a node adds."""
+
+
+class Memory(NamedTuple):
+    """What words are likely below a node, kept for later: a hash table that is emptied when it is full."""
+
+    keys: np.ndarray
+    """int64 `(size,)`: state of the language model times nodes, plus node, plus 1; 0 where nothing is. `size` is a
+    power of two."""
+    values: np.ndarray
+    """float32 `(size,)`."""
+    count: np.ndarray
+    """int64 `(1,)`."""
+
+
+class Beam(NamedTuple):
+    """A search on its way."""
+
+    tree: np.ndarray
+    """int32 `(room, 9)`: the prefixes."""
+    base: np.ndarray
+    """float64 `(room,)`: score of the models for the words that have ended."""
+    added: np.ndarray
+    """float64 `(room,)`: the same, and what the word that has not ended may get."""
+    place: np.ndarray
+    """int32 `(room,)`: the prefix's place in the beam, -1 where it is not there."""
+    beams: np.ndarray
+    """int32 `(2, width)`: prefixes in the beam of this frame and the next."""
+    paths: np.ndarray
+    """float64 `(2, width, 5)`: log probabilities of the paths that end in a blank, that do not, all; and the first two
+    after the frame."""
+    whole: np.ndarray
+    """int32 `(most, 8)`: candidates."""
+    real: np.ndarray
+    """float64 `(most, 3)`: the same."""
+    hashes: np.ndarray
+    """int64 `(2, size)`: a hash table of candidates, twice as large as they are many; `size` is a power of two."""
+    counts: np.ndarray
+    """int64 `(3,)`: rows of the tree, size of the beam, and which of the two it is."""
+
+
+@compiled
+def _slot(memory: Any, key: int) -> int:
+    """Where a key is, or belongs."""
+    mask = len(memory.keys) - 1
+    place = (key * np.int64(-7046029254386353131)) >> 20 & mask
+    while memory.keys[place] != 0 and memory.keys[place] != key:
+        place = (place + 1) & mask
+    return place
+
+
+@compiled
+def _remember(models: Any, memory: Any, state: int) -> None:
+    """Put what words are likely after a state into the memory, at each node that leads to one."""
+    nodes, width = models.whole[NODES], models.trie.shape[1]
+    low, high = models.gram_whole[nodes + state], models.gram_whole[nodes + state + 1]
+    if memory.count[0] + min(np.int64(width), 32 * np.int64(high - low)) > len(memory.keys) // 2:
+        memory.keys[:] = 0
+        memory.count[0] = 0
+    key = np.int64(state) * width + 1
+    place = _slot(memory, key)
+    memory.keys[place], memory.values[place] = key, -np.inf
+    memory.count[0] += 1
+    for gram in range(low, high):
+        word, value = models.gram_whole[gram], np.float32(models.gram_real[gram])
+        for i in range(models.gram_nodes[word], models.gram_nodes[word + 1]):
+            node = models.gram_nodes[i]
+            while node != ROOT:
+                place = _slot(memory, key + node)
+                if memory.keys[place] == 0:
+                    memory.keys[place] = key + node
+                    memory.count[0] += 1
+                elif memory.values[place] >= value:
+                    break
+                memory.values[place] = value
+                node = models.trie[UPWARDS, node]
+
+
+@compiled
+def _likeliest(models: Any, memory: Any, state: int, node: int) -> float:
+    """The most that the language model gives a word through a node, or a little more; -inf where it knows none."""
+    if models.unigrams[node] == -np.inf:
+        return -np.inf
+    nodes, contexts, width = models.whole[NODES], models.whole[CONTEXTS], models.trie.shape[1]
+    best, total = -np.inf, 0.0
+    while state != 0:
+        if models.gram_whole[nodes + state] < models.gram_whole[nodes + state + 1]:
+            key = np.int64(state) * width + 1
+            if memory.keys[_slot(memory, key)] == 0:
+                _remember(models, memory, state)
+            place = _slot(memory, key + node)
+            if memory.keys[place] != 0:
+                best = max(best, total + memory.values[place])
+        total += models.gram_real[nodes + state]
+        state = models.gram_whole[nodes + contexts + 1 + state]
+    return max(best, total + models.unigrams[node])
+
+
+@compiled
+def _word_score(models: Any, language: int, gram: int) -> Any:
+    """Score of the language model for a word, -1 for one that it does not know, and its state after it."""
+    if models.whole[LANGUAGE_MODEL] == 0:
+        return 0.0, language
+    word = gram if gram >= 0 else models.whole[UNKNOWN]
+    if word < 0:
+        return models.real[WEIGHT] * models.real[UNKNOWN_LOG] + models.real[UNKNOWN_SCORE], np.int64(0)
+    log, after = advance(
+        models.gram_whole, models.gram_real, models.whole[NODES], models.whole[CONTEXTS], language, word
+    )
+    score = models.real[WEIGHT] * log
+    return (score if gram >= 0 else score + models.real[UNKNOWN_SCORE]), after
+
+
+@compiled
+def _ahead(models: Any, memory: Any, language: int, boost: int, node: int) -> float:
+    """What a word that has begun may add to the score when it ends."""
+    score = models.real[WORD_BONUS]
+    if models.whole[LANGUAGE_MODEL] != 0:
+        log = _likeliest(models, memory, language, node)
+        score += models.real[WEIGHT] * log if log > -np.inf else _word_score(models, language, -1)[0]
+    if models.whole[BOOSTS] != 0:
+        score += models.boost_ahead[boost, models.boost_places[1, node]]
+    return score
+
+
+@compiled
+def _found(values: np.ndarray, wanted: int) -> int:
+    """Place of a value in a sorted array; -1 where it is not there."""
+    place = np.searchsorted(values, wanted)
+    return place if place < len(values) and values[place] == wanted else -1
+
+
+@compiled
+def _goes_on(models: Any, node: int, symbol: int) -> int:
+    """The child of a node; -1 where there is none."""
+    low, end = models.trie[FIRST, node], models.trie[FIRST, node + 1]
+    high = end
+    while low < high:
+        middle = (low + high) // 2
+        if models.trie[LETTER, middle] < symbol:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < end and models.trie[LETTER, low] == symbol else -1
+
+
+@compiled
+def _child(tree: np.ndarray, parent: int, symbol: int, entry: int) -> int:
+    row = tree[parent, CHILD]
+    while row >= 0 and (tree[row, SYMBOL] != symbol or tree[row, ENTRY] != entry):
+        row = tree[row, SIBLING]
+    return row
+
+
+@compiled
+def _narrowed(beam: Any, found: int, width: int) -> Any:
+    """Keep the best `width` candidates, in their order; gives their number and the lowest score."""
+    floor = of_rank(beam.real[:, SCORE], found, width)
+    equal = width
+    for j in range(found):
+        equal -= beam.real[j, SCORE] > floor
+    kept = 0
+    for j in range(found):
+        score = beam.real[j, SCORE]
+        if score > floor or (score == floor and equal > 0):
+            equal -= score == floor
+            beam.whole[kept] = beam.whole[j]
+            beam.real[kept] = beam.real[j]
+            kept += 1
+    return kept, floor
+
+
+@compiled
+def _stay(models: Any, row: np.ndarray, beam: Any, tried: np.ndarray) -> float:
+    """The first candidates are the prefixes of the beam; gives the best score."""
+    size, now = beam.counts[1], beam.counts[2]
+    tree, members, paths = beam.tree, beam.beams[now], beam.paths[now]
+    separator, best = models.whole[SEPARATOR], -np.inf
+    between = row[BLANK] if separator < 0 else log_add(row[BLANK], row[separator])
+    for i in range(size):
+        prefix = members[i]
+        symbol = tree[prefix, SYMBOL]
+        paths[i, 2] = log_add(paths[i, 0], paths[i, 1])
+        paths[i, 3] = paths[i, 2] + (between if tree[prefix, NODE] == ROOT else row[BLANK])
+        paths[i, 4] = paths[i, 1] + row[symbol] if symbol > 0 else -np.inf
+    for i in range(size):
+        prefix = members[i]
+        symbol, parent = tree[prefix, SYMBOL], tree[prefix, PARENT]
+        if parent >= 0 and beam.place[parent] >= 0 and tried[symbol]:
+            j = beam.place[parent]
+            if symbol == separator:
+                paths[i, 3] = log_add(paths[i, 3], paths[j, 2] + row[symbol])
+            else:
+                before = paths[j, 0] if tree[parent, SYMBOL] == symbol else paths[j, 2]
+                paths[i, 4] = log_add(paths[i, 4], before + row[symbol])
+        score = log_add(paths[i, 3], paths[i, 4]) + beam.added[prefix]
+        beam.real[i, SCORE], beam.real[i, BASE], beam.real[i, ADDED] = score, beam.base[prefix], beam.added[prefix]
+        stays = beam.whole[i]
+        stays[FROM], stays[WITH], stays[ENDING], stays[AT], stays[IS] = i, BLANK, symbol, tree[prefix, NODE], prefix
+        stays[AFTER], stays[ALLOWED] = tree[prefix, LANGUAGE], tree[prefix, GRAMMAR]
+        stays[BOOSTED] = tree[prefix, BOOST]
+        best = max(best, score)
+    return best
+
+
+@compiled
+def _offer(
+    beam: Any, found: int, floor: float, path: float, base: float, added: float, i: int, symbol: int, entry: int,
+    node: int, language: int, grammar: int, boost: int,
+) -> int:  # fmt: skip
+    """Write a candidate unless it is in the beam already or below the floor; gives their number."""
+    if path + added < floor:
+        return found
+    row = _child(beam.tree, beam.beams[beam.counts[2], i], symbol, entry)
+    if row >= 0 and beam.place[row] >= 0:  # counted with the prefixes that stay
+        return found
+    beam.real[found, SCORE], beam.real[found, BASE], beam.real[found, ADDED] = path + added, base, added
+    new = beam.whole[found]
+    new[FROM], new[WITH], new[ENDING], new[AT], new[IS] = i, symbol, entry, node, row
+    new[AFTER], new[ALLOWED], new[BOOSTED] = language, grammar, boost
+    return found + 1
+
+
+@compiled
+def _close(
+    models: Any, beam: Any, found: int, floor: float, path: float, i: int, symbol: int, entry: int
+) -> int:  # fmt: skip
+    """Offer the prefix with a symbol that ends a word; gives the number of candidates."""
+    tree, prefix = beam.tree, beam.beams[beam.counts[2], i]
+    language, grammar, boost = tree[prefix, LANGUAGE], tree[prefix, GRAMMAR], tree[prefix, BOOST]
+    base, word = beam.base[prefix] + models.real[WORD_BONUS], -1
+    if entry == UNKNOWN_ENDS:
+        score, after = _word_score(models, language, -1)
+        base = beam.added[prefix] + models.real[SPELLING] if tree[prefix, NODE] == FILLER else (
+            base + score + models.real[SPELLING]
+        )  # fmt: skip
+    else:
+        word = models.entries[WORD, entry]
+        score, after = _word_score(models, language, models.entries[GRAM, entry])
+        base += score + models.entry_logs[entry]
+    if models.whole[GRAMMARS] != 0:
+        arc = -1 if word < 0 else _found(
+            models.grammar_words[0], np.int64(grammar) * models.whole[WORDS] + word
+        )  # fmt: skip
+        if arc < 0:
+            return found
+        grammar = models.grammar_words[1, arc]
+    if models.whole[BOOSTS] != 0:
+        column = models.boost_places[0, word] if word >= 0 else models.boost_next.shape[1] - 1
+        base += models.boost_gain[boost, column]
+        boost = models.boost_next[boost, column]
+    node = ENDED if models.whole[REQUIRED] != 0 else ROOT
+    return _offer(beam, found, floor, path, base, base, i, symbol, entry, node, after, grammar, boost)
+
+
+@compiled
+def _extend(models: Any, memory: Any, beam: Any, found: int, floor: float, path: float, i: int, symbol: int) -> int:
+    """Offer all that a symbol can make of a prefix; gives the number of candidates."""
+    tree, prefix = beam.tree, beam.beams[beam.counts[2], i]
+    node, base = tree[prefix, NODE], beam.base[prefix]
+    language, grammar, boost = tree[prefix, LANGUAGE], tree[prefix, GRAMMAR], tree[prefix, BOOST]
+    if node == ENDED:
+        if symbol == models.whole[SEPARATOR]:
+            found = _offer(
+                beam, found, floor, path, base, base, i, symbol, SEPARATES, ROOT, language, grammar, boost
+            )  # fmt: skip
+        return found
+    if symbol == models.whole[SEPARATOR]:
+        return found
+    if models.whole[FILLS] != 0 and node in (ROOT, FILLER):
+        added = beam.added[prefix] + models.real[SPELLING]
+        if node == ROOT:
+            added += models.real[WORD_BONUS] + _word_score(models, language, -1)[0]
+        found = _offer(
+            beam, found, floor, path, base, added, i, symbol, FILLED, FILLER, language, grammar, boost
+        )  # fmt: skip
+        found = _close(models, beam, found, floor, path, i, symbol, UNKNOWN_ENDS)
+    if node == FILLER:
+        return found
+    if node != ROOT and path + beam.added[prefix] < floor:
+        return found  # what a longer beginning may get is no more
+    child = _goes_on(models, node, symbol)
+    if child < 0:
+        return found
+    if models.whole[GRAMMARS] != 0 and (
+        _found(models.grammar_nodes, np.int64(grammar) * models.trie.shape[1] + child) < 0
+    ):
+        return found
+    added = base + _ahead(models, memory, language, boost, child)
+    if path + added < floor and models.whole[BOOSTS] == 0 and models.unigrams[child] > -np.inf:
+        return found
+    if models.trie[FIRST, child] < models.trie[FIRST, child + 1]:
+        found = _offer(beam, found, floor, path, base, added, i, symbol, OPEN, child, language, grammar, boost)
+    for entry in range(models.trie[ENDS, child], models.trie[ENDS, child + 1]):
+        found = _close(models, beam, found, floor, path, i, symbol, entry)
+    return found
+
+
+@compiled
+def _recombined(beam: Any, found: int) -> int:
+    """Of candidates that all that may follow scores alike keep the best one; gives their number."""
+    beam.hashes[0, :] = 0
+    mask, kept = beam.hashes.shape[1] - 1, 0
+    for j in range(found):
+        new = beam.whole[j]
+        key = np.int64(new[ENDING] if new[WITH] == BLANK else new[WITH])
+        for column in range(AT, BOOSTED + 1):
+            key = (key ^ key >> 29) * np.int64(-4658895280553007687) + new[column]
+        key = (key ^ key >> 32) * np.int64(-7046029254386353131) | 1
+        place = key >> 20 & mask
+        while beam.hashes[0, place] != 0 and beam.hashes[0, place] != key:
+            place = (place + 1) & mask
+        if beam.hashes[0, place] == 0:
+            beam.hashes[0, place], beam.hashes[1, place] = key, kept
+            row = kept
+            kept += 1
+        else:
+            row = beam.hashes[1, place]
+            if beam.real[j, SCORE] <= beam.real[row, SCORE]:
+                continue
+        beam.whole[row] = new
+        beam.real[row] = beam.real[j]
+    return kept
+
+
+@compiled
+def _take(models: Any, row: np.ndarray, beam: Any, found: int, floor: float) -> None:
+    """Make the next beam of the candidates that are not below the floor."""
+    nodes, size, now = beam.counts
+    tree, old, new, members = beam.tree, beam.paths[now], beam.paths[1 - now], beam.beams[now]
+    for i in range(size):
+        beam.place[members[i]] = -1
+    size = 0
+    for j in range(found):
+        if beam.real[j, SCORE] < floor:
+            continue
+        candidate = beam.whole[j]
+        i, symbol, prefix = candidate[FROM], candidate[WITH], candidate[IS]
+        parent = members[i]
+        if symbol == BLANK:
+            new[size, 0], new[size, 1] = old[i, 3], old[i, 4]
+        else:
+            before = old[i, 0] if symbol == tree[parent, SYMBOL] else old[i, 2]
+            new[size, 0], new[size, 1] = -np.inf, before + row[symbol]
+            if symbol == models.whole[SEPARATOR]:
+                new[size, 0], new[size, 1] = new[size, 1], -np.inf
+        if prefix < 0:
+            prefix, nodes = nodes, nodes + 1
+            tree[prefix, PARENT], tree[prefix, SYMBOL], tree[prefix, CHILD] = parent, symbol, -1
+            tree[prefix, SIBLING], tree[parent, CHILD] = tree[parent, CHILD], prefix
+            tree[prefix, NODE], tree[prefix, ENTRY] = candidate[AT], candidate[ENDING]
+            tree[prefix, LANGUAGE], tree[prefix, GRAMMAR] = candidate[AFTER], candidate[ALLOWED]
+            tree[prefix, BOOST] = candidate[BOOSTED]
+            beam.base[prefix], beam.added[prefix] = beam.real[j, BASE], beam.real[j, ADDED]
+        beam.beams[1 - now, size] = prefix
+        size += 1
+    now = 1 - now
+    for i in range(size):
+        beam.place[beam.beams[now, i]] = i
+    beam.counts[0], beam.counts[1], beam.counts[2] = nodes, size, now
+
+
+@compiled
+def run(
+    models: Any, memory: Any, logs: np.ndarray, beam: Any, token_floor: float, beam_threshold: float, recombine: bool
+) -> None:  # fmt: skip
+    """Search through frames; the tree must have room for `width` prefixes a frame."""
+    width, most = beam.beams.shape[1], len(beam.real)
+    symbols, tried = np.empty(logs.shape[1], np.int64), np.empty(logs.shape[1], np.bool_)
+    for frame in range(len(logs)):
+        row, count = logs[frame], 0
+        likeliest = row.argmax()
+        for symbol in range(1, len(row)):
+            tried[symbol] = (row[symbol] >= token_floor or symbol == likeliest) and row[symbol] > -np.inf
+            if tried[symbol]:
+                symbols[count] = symbol
+                count += 1
+        best = _stay(models, row, beam, tried)
+        size, now = beam.counts[1], beam.counts[2]
+        found, floor, paths = size, best - beam_threshold, beam.paths[now]
+        for i in range(size):
+            last = beam.tree[beam.beams[now, i], SYMBOL]
+            for k in range(count):
+                symbol = symbols[k]
+                path = (paths[i, 0] if symbol == last else paths[i, 2]) + row[symbol]
+                if path == -np.inf:
+                    continue
+                if found + models.whole[ROOM] > most:
+                    found, least = _narrowed(beam, found, width)
+                    floor = max(floor, least)
+                before = found
+                found = _extend(models, memory, beam, found, floor, path, i, symbol)
+                for j in range(before, found):
+                    floor = max(floor, beam.real[j, SCORE] - beam_threshold)
+        if recombine:
+            found = _recombined(beam, found)
+        if found > width:
+            found, least = _narrowed(beam, found, width)
+            floor = max(floor, least)
+        _take(models, row, beam, found, floor)
+
+
+@compiled
+def finish(models: Any, beam: Any) -> np.ndarray:
+    """float64 `(size, 2)`: log probability of each prefix's paths, and its score: -inf where the text may not end."""
+    size, now = beam.counts[1], beam.counts[2]
+    scores = np.full((size, 2), -np.inf)
+    for i in range(size):
+        prefix = beam.beams[now, i]
+        scores[i, 0] = log_add(beam.paths[now, i, 0], beam.paths[now, i, 1])
+        if may_end(models, beam.tree[prefix]):
+            scores[i, 1] = scores[i, 0] + beam.base[prefix]
+            if models.whole[LANGUAGE_MODEL] != 0 and models.whole[END] >= 0:
+                scores[i, 1] += _word_score(models, beam.tree[prefix, LANGUAGE], models.whole[END])[0]
+            if models.whole[BOOSTS] != 0:
+                scores[i, 1] += models.boost_gain[beam.tree[prefix, BOOST], models.boost_gain.shape[1] - 1]
+    return scores
+
+
+@compiled
+def may_end(models: Any, row: np.ndarray) -> bool:
+    """Whether a text may end at a prefix."""
+    if row[NODE] != ROOT and row[NODE] != ENDED:
+        return False
+    return models.whole[GRAMMARS] == 0 or models.grammar_ends[row[GRAMMAR]]
+
+
+@compiled
+def common(beam: Any) -> int:
+    """The longest prefix that all in the beam begin with."""
+    members = beam.beams[beam.counts[2]]
+    found = members[0]
+    for i in range(1, beam.counts[1]):
+        other = members[i]
+        while found != other:  # a prefix has a higher row than what it begins with
+            if found > other:
+                found = beam.tree[found, PARENT]
+            else:
+                other = beam.tree[other, PARENT]
+    return found
+
+
+@compiled
+def compact(beam: Any, root: int) -> None:
+    """Drop all prefixes but those that the beam's begin with, from `root` on, which becomes row 0."""
+    nodes, size, now = beam.counts
+    tree = beam.tree
+    renamed = np.full(nodes, -1, np.int32)
+    renamed[root] = 0
+    for i in range(size):
+        prefix = beam.beams[now, i]
+        while renamed[prefix] < 0:
+            renamed[prefix] = 0
+            prefix = tree[prefix, PARENT]
+    kept = 0
+    for old in range(root, nodes):
+        if renamed[old] < 0:
+            continue
+        renamed[old] = kept
+        tree[kept] = tree[old]
+        beam.base[kept], beam.added[kept], beam.place[kept] = beam.base[old], beam.added[old], beam.place[old]
+        tree[kept, CHILD], tree[kept, SIBLING] = -1, -1
+        if kept == 0:
+            tree[kept, PARENT] = -1
+        else:
+            parent = renamed[tree[kept, PARENT]]
+            tree[kept, PARENT], tree[kept, SIBLING], tree[parent, CHILD] = parent, tree[parent, CHILD], kept
+        kept += 1
+    for i in range(size):
+        beam.beams[now, i] = renamed[beam.beams[now, i]]
+    beam.counts[0] = kept

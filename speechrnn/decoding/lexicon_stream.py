@@ -1,0 +1,214 @@
+"""A search for words through logits that come piece by piece; see `speechrnn.decoding.lexicon`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speechrnn.decoding import lexicon_search as kernel
+from speechrnn.decoding.alignment import log_softmax
+from speechrnn.decoding.greedy import WordPath
+from speechrnn.decoding.lexicon import LexiconSearch, WordHypothesis
+
+_LEAST = -1e6
+_KEPT = 64
+"""Frames that are kept of what is final, should the rest need more than is left."""
+_MOST_FRAMES = 3000
+"""Frames after which the best words become final even if others are possible."""
+
+
+class LexiconStream:
+    """One utterance on its way.
+
+    Words become final when all that the search keeps begins with them; their times are then found by aligning the best
+    text so far.
+
+    Args:
+        search: What is searched for, and how.
+        recombine: Of prefixes that whatever follows scores alike, keep the best one: the width is not spent on
+            differences between words long past, and words become final sooner. `n_best` has fewer texts then.
+
+    Example:
+    >>> from speechrnn.text import Vocabulary
+    >>> search = LexiconSearch(Vocabulary("ABR"), [("bar", [2, 1, 3], 0.0), ("a", [1], 0.0)])
+    >>> stream = search.stream()
+    >>> stream.advance(9.0 * np.eye(4)[[2, 0, 1, 1, 3]]).words, stream.partial
+    ((), 'bar')
+    >>> final = stream.finish()
+    >>> final.words, final.start_frames
+    (('bar',), array([0, 2, 4], dtype=int32))
+    """
+
+    def __init__(self, search: LexiconSearch, *, recombine: bool = True) -> None:
+        self._search, self._models, self._recombine = search, search.models, recombine
+        width, most = search.width, int(self._models.whole[kernel.ROOM])
+        room = 4 * width + 256
+        tree = np.empty((room, 9), np.int32)
+        tree[0] = [-1, -1, -1, -1, kernel.ROOT, kernel.OPEN, self._models.whole[kernel.BEGIN], 0, 0]
+        base, added, place = np.zeros(room), np.zeros(room), np.zeros(room, np.int32)
+        paths = np.full((2, width, 5), -np.inf)
+        paths[0, 0, 0] = 0.0
+        candidates = 8 * width + 4 * most + 64
+        self._beam = kernel.Beam(
+            tree, base, added, place, np.zeros((2, width), np.int32), paths,
+            np.empty((candidates, 8), np.int32), np.empty((candidates, 3)),
+            np.zeros((2, 1 << int(2 * candidates - 1).bit_length()), np.int64), np.array([1, 1, 0]),
+        )  # fmt: skip
+        self._logs: list[np.ndarray] = []
+        """Frames whose words are not final, and some before them."""
+        self._first = self._frames = 0
+        """The first frame in `_logs`, and all frames so far."""
+        self._begin = 0
+        """Where what is not final begins."""
+        self._finished = False
+
+    def advance(self, logits: np.ndarray) -> WordPath:
+        """Search through more logits.
+
+        Args:
+            logits: float `(frames, vocabulary)`, as many or few frames as there are.
+
+        Returns:
+            The words that have become final, their frames counted from the beginning.
+
+        Raises:
+            ValueError: The stream was finished, or `logits` are not `(frames, vocabulary)` numbers.
+        """
+        self._logs.append(np.maximum(self.search_through(logits), _LEAST))
+        settled = int(kernel.common(self._beam)) if len(logits) else 0
+        if self._frames - self._begin > _MOST_FRAMES:
+            settled = int(self._best)
+        while settled and self._beam.tree[settled, kernel.NODE] not in (kernel.ROOT, kernel.ENDED):
+            settled = int(self._beam.tree[settled, kernel.PARENT])
+        return self._settle(settled) if settled else _nothing()
+
+    @property
+    def partial(self) -> str:
+        """The words that are likely so far and not final."""
+        return self._hypothesis(self._best, 0.0, 0.0).text
+
+    def finish(self) -> WordPath:
+        """The words that are left, and stay as they are: nothing follows.
+
+        Raises:
+            ValueError: It was finished before.
+        """
+        (best,) = self.n_best(1)
+        self._finished = True
+        return self._placed(best)
+
+    def search_through(self, logits: np.ndarray) -> np.ndarray:
+        """As `advance`, without anything becoming final; gives the log probabilities of the symbols."""
+        if self._finished:
+            raise ValueError("The stream was finished. Begin another one.")
+        logs = log_softmax(logits)
+        if logs.shape[1] != len(self._search.vocabulary):
+            raise ValueError(
+                f"Logits must have {len(self._search.vocabulary)} columns, one for each symbol and the blank. "
+                f"Received: {logs.shape[1]}."
+            )
+        self._make_room(len(logs) * self._search.width)
+        memory = self._search.memory()
+        floor = -np.inf if self._search.grammar else float(self._search.token_floor)
+        threshold = float(self._search.beam_threshold)
+        kernel.run(self._models, memory, logs, self._beam, floor, threshold, self._recombine)
+        self._search.keep(memory)
+        self._frames += len(logs)
+        return logs
+
+    def n_best(self, n: int) -> list[WordHypothesis]:
+        """The best texts of what is not final, should the utterance end here; at least one, at most `n`."""
+        scores = kernel.finish(self._models, self._beam)
+        members = self._beam.beams[self._beam.counts[2]]
+        sums: dict[int, tuple[float, float]] = {}  # by prefix without a separator at its end
+        for i, (path, score) in enumerate(scores.tolist()):
+            prefix = int(members[i])
+            if self._beam.tree[prefix, kernel.ENTRY] == kernel.SEPARATES:
+                prefix = int(self._beam.tree[prefix, kernel.PARENT])
+            if score > -np.inf:
+                before = sums.get(prefix, (-np.inf, -np.inf))
+                sums[prefix] = float(np.logaddexp(before[0], path)), float(np.logaddexp(before[1], score))
+        found: dict[str, WordHypothesis] = {}
+        for prefix, (path, score) in sorted(sums.items(), key=lambda item: -item[1][1]):
+            hypothesis = self._hypothesis(prefix, score, path)
+            found.setdefault(hypothesis.text, hypothesis)
+            if len(found) == n:
+                break
+        return list(found.values()) or [self._hypothesis(self._allowed_beginning(self._best), -np.inf, -np.inf)]
+
+    @property
+    def _best(self) -> int:
+        """The prefix that is best so far."""
+        _, size, now = self._beam.counts
+        members, paths = self._beam.beams[now, :size], self._beam.paths[now, :size]
+        return int(members[(np.logaddexp(paths[:, 0], paths[:, 1]) + self._beam.added[members]).argmax()])
+
+    def _allowed_beginning(self, prefix: int) -> int:
+        while prefix and not kernel.may_end(self._models, self._beam.tree[prefix]):
+            prefix = int(self._beam.tree[prefix, kernel.PARENT])
+        return prefix
+
+    def _hypothesis(self, prefix: int, score: float, ctc: float) -> WordHypothesis:
+        """What a prefix says since the last final word; a word that has not ended is left out."""
+        tree, ids, words, lengths, length = self._beam.tree, [], [], [], 0
+        while prefix:
+            symbol, entry = int(tree[prefix, kernel.SYMBOL]), int(tree[prefix, kernel.ENTRY])
+            if entry >= 0 or entry == kernel.UNKNOWN_ENDS:
+                lengths.append(length)
+                length = 0
+                words.append(self._word(entry))
+            if entry != kernel.SEPARATES:
+                length += bool(words)
+                ids += [symbol] if words else []
+            prefix = int(tree[prefix, kernel.PARENT])
+        lengths = [*lengths[1:], length] if words else []
+        words.reverse()
+        return WordHypothesis(
+            tuple(reversed(ids)), " ".join(words), score, ctc, tuple(words), tuple(reversed(lengths))
+        )  # fmt: skip
+
+    def _word(self, entry: int) -> str:
+        if entry == kernel.UNKNOWN_ENDS:
+            return self._search.unknown_word or ""
+        return self._search.words[self._models.entries[kernel.WORD, entry]]
+
+    def _settle(self, prefix: int) -> WordPath:
+        """Make what ends at a prefix final."""
+        final, best = self._hypothesis(prefix, 0.0, 0.0), self._hypothesis(self._best, 0.0, 0.0)
+        if best.words[: len(final.words)] != final.words:
+            best = final
+        placed = self._placed(best)
+        symbols, count = sum(final.lengths), len(final.words)
+        if count:
+            self._begin = int(placed.end_frames[symbols - 1])
+        kernel.compact(self._beam, prefix)
+        held = np.concatenate(self._logs)
+        dropped = max(0, self._begin - _KEPT - self._first)
+        self._logs, self._first = [held[dropped:].copy()], self._first + dropped
+        values = (placed.ids, placed.start_frames, placed.end_frames, placed.confidences)
+        return WordPath(*(part[:symbols] for part in values), placed.words[:count], placed.lengths[:count])
+
+    def _placed(self, hypothesis: WordHypothesis) -> WordPath:
+        """Words with their frames in all of the utterance."""
+        logs = np.concatenate([*self._logs, np.zeros((0, len(self._search.vocabulary)))])
+        ids = np.array(hypothesis.ids)
+        least = len(ids) + int((ids[1:] == ids[:-1]).sum()) + (len(hypothesis.words) if self._search.separated else 0)
+        begin = max(self._first, min(self._begin, self._frames - least))
+        path = self._search.aligned(logs[begin - self._first :], hypothesis)
+        frames = path.start_frames + np.int32(begin), path.end_frames + np.int32(begin)
+        return WordPath(path.ids, *frames, path.confidences, path.words, path.lengths)
+
+    def _make_room(self, more: int) -> None:
+        beam = self._beam
+        if int(beam.counts[0]) + more > len(beam.tree):
+            kernel.compact(beam, 0)
+        count = int(beam.counts[0])
+        if 2 * count + more > len(beam.tree):  # so that it is not compacted every time
+            grown = [np.empty((2 * (count + more), *part.shape[1:]), part.dtype) for part in beam[:4]]
+            for new, old in zip(grown, beam[:4], strict=True):
+                new[:count] = old[:count]
+            self._beam = kernel.Beam(*grown, *beam[4:])
+
+
+def _nothing() -> WordPath:
+    whole = np.zeros(0, np.int32)
+    return WordPath(whole, whole, whole, np.zeros(0, np.float32), (), whole)

@@ -1,0 +1,199 @@
+"""Language models in binary files, which are mapped into memory instead of being read.
+
+A file is a mark and a version, the length of a header, the header (JSON), the words, the whole numbers of
+`speechrnn.decoding.lm.ngram.NGram.of_arrays`, and its probabilities: as they are, or as codes into tables of the values
+that stand for them, one table for the probabilities of each order and one for the backoff weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechrnn.faults import data_error
+from speechrnn.files import replacing
+
+_MAGIC = b"\x89SpeechRNN language model\r\n"
+_VERSION = 1
+_LEADING = struct.Struct(f"<{len(_MAGIC)}sII")
+"""The mark, the version, and the length of the header."""
+_ALIGNED = 64
+_TYPES = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4"), 64: np.dtype("<f8")}
+"""How a probability of so many bits is stored."""
+
+Arrays = tuple[tuple[str, ...], tuple[int, ...], np.ndarray, np.ndarray]
+"""Words, numbers of n-grams by order, and the arrays of `NGram.of_arrays`."""
+
+
+def is_binary(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as ours do."""
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def write(
+    path: str | os.PathLike[str],
+    words: Sequence[str],
+    sizes: Sequence[int],
+    whole: np.ndarray,
+    real: np.ndarray,
+    *,
+    bits: int | None = None,
+    mark: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write a model.
+
+    Args:
+        path: Where to.
+        words: By their indices.
+        sizes: Number of n-grams of each order.
+        whole: See `NGram.of_arrays`.
+        real: The same.
+        bits: Of each probability: 8 or 16 for the nearest of so many values, 32 or 64 for a number; those of `real`
+            unless it is given.
+        mark: What `read` is to find.
+        overwrite: Replace a file that exists.
+
+    Raises:
+        FileExistsError: There is a file already and `overwrite` is false.
+        ValueError: `bits` is none of these.
+    """
+    bits = real.dtype.itemsize * 8 if bits is None else bits
+    if bits not in _TYPES:
+        raise ValueError(f"`bits` must be one of {', '.join(map(str, _TYPES))}. Received: {bits}.")
+    parts = [np.frombuffer("\n".join(words).encode(), np.uint8), whole.astype("<i4", copy=False)]
+    if bits < 32:
+        tables, codes = _quantized(real, _ranges(sizes), bits)
+        parts += [tables, codes]
+    else:
+        parts.append(real.astype(_TYPES[bits], copy=False))
+    header: dict[str, Any] = {"sizes": list(map(int, sizes)), "bits": bits, "mark": mark, "words": len(words)}
+    header["bytes"] = [part.nbytes for part in parts]
+    header["crc32"] = [zlib.crc32(np.ascontiguousarray(part)) for part in parts]
+    text = json.dumps(header).encode()
+    text += struct.pack("<I", zlib.crc32(text))
+    with replacing(path, overwrite=overwrite) as file:
+        place = file.write(_LEADING.pack(_MAGIC, _VERSION, len(text)) + text)
+        for part in parts:
+            place += file.write(bytes(-place % _ALIGNED))
+            place += file.write(np.ascontiguousarray(part).data)
+
+
+def read(path: str | os.PathLike[str], *, mark: str = "") -> Arrays:
+    """Read a model; its arrays stay in the file as far as they can.
+
+    Args:
+        path: What `write` wrote.
+        mark: What it was given.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no such file, of another version, cut off or damaged, or has another mark.
+    """
+    path = Path(path)
+    content = np.memmap(path, np.uint8, "c") if path.stat().st_size else np.zeros(0, np.uint8)
+    header, start = _header(path, content)
+    if header["mark"] != mark:
+        raise data_error(path, "invalid", f"{path}: was made from another file. Expected the mark {mark!r}.")
+    parts = list(_parts(path, content, header, start))
+    words = tuple(parts[0].tobytes().decode().split("\n"))
+    sizes = tuple(header["sizes"])
+    whole, real = parts[1].view("<i4"), parts[-1].view(_TYPES[header["bits"]])
+    nodes, contexts = 1 + sum(sizes), 1 + sum(sizes[:-1])
+    if len(words) != header["words"] or len(whole) != nodes + 2 * contexts + 1 or len(real) != nodes + contexts:
+        raise data_error(path, "damaged", f"{path}: {_DAMAGED} Its parts do not have the lengths it says.")
+    if header["bits"] < 32:
+        tables = parts[2].view("<f4").reshape(-1, 2 ** header["bits"])
+        codes, real = real, np.empty(len(real), np.float32)
+        for table, part in zip(tables, _ranges(sizes), strict=True):
+            np.take(table, codes[part], out=real[part])
+    return words, sizes, whole, real
+
+
+_DAMAGED = "is damaged. Copy it again, or make it again with `speechrnn lm train`."
+
+
+def _header(path: Path, content: np.ndarray) -> tuple[dict[str, Any], int]:
+    """The header, and where the parts begin."""
+    leading = content[: _LEADING.size].tobytes()
+    if leading[: len(_MAGIC)] != _MAGIC[: len(leading)]:
+        raise data_error(path, "no language model", f"{path}: is no binary language model.")
+    if len(leading) < _LEADING.size:
+        raise _cut_off(path, len(content), _LEADING.size)
+    _, version, length = _LEADING.unpack(leading)
+    if version != _VERSION:
+        raise data_error(
+            path,
+            "unsupported",
+            f"{path}: must be a binary language model of version {_VERSION}. Received: version {version}. "
+            "Make it again from its text or ARPA file.",
+        )
+    end = _LEADING.size + length
+    if len(content) < end:
+        raise _cut_off(path, len(content), end)
+    text = content[_LEADING.size : end].tobytes()
+    if len(text) < 4 or zlib.crc32(text[:-4]) != struct.unpack("<I", text[-4:])[0]:
+        raise data_error(path, "damaged", f"{path}: {_DAMAGED} Its header is not what was written.")
+    return json.loads(text[:-4]), end
+
+
+def _parts(path: Path, content: np.ndarray, header: dict[str, Any], start: int) -> Iterator[np.ndarray]:
+    for length, crc in zip(header["bytes"], header["crc32"], strict=True):
+        start += -start % _ALIGNED
+        part = content[start : start + length]
+        if len(part) < length:
+            raise _cut_off(path, len(content), start + length)
+        if zlib.crc32(part) != crc:
+            raise data_error(path, "damaged", f"{path}: {_DAMAGED} Bytes {start:,} to {start + length:,} differ.")
+        start += length
+        yield part
+    if start != len(content):
+        message = f"{path}: {_DAMAGED} It must have {start:,} bytes. Received: {len(content):,}."
+        raise data_error(path, "damaged", message)
+
+
+def _cut_off(path: Path, length: int, least: int) -> ValueError:
+    return data_error(
+        path, "cut off", f"{path}: is cut off: it has {length:,} bytes and needs {least:,}. Copy or write it again."
+    )
+
+
+def _ranges(sizes: Sequence[int]) -> list[slice]:
+    """Where the probabilities of each order stand, node 0 with the unigrams, and all the backoff weights."""
+    ends = [1 + sum(sizes[: n + 1]) for n in range(len(sizes))]
+    contexts = 1 + sum(sizes[:-1])
+    return [slice(a, b) for a, b in zip([0, *ends], [*ends, ends[-1] + contexts], strict=True)]
+
+
+def _quantized(real: np.ndarray, ranges: Sequence[slice], bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tables float32 `(ranges, 2 ** bits)` and the place in them of each number.
+
+    A table has the means of bins of equally many distinct-most values (as KenLM's, Heafield 2011, section 3.2), the
+    highest and the lowest of which stand for themselves, so that 0 stays 0 and -99 stays -99.
+    """
+    tables = np.zeros((len(ranges), 2**bits), np.float32)
+    codes = np.empty(len(real), _TYPES[bits])
+    for table, part in zip(tables, ranges, strict=True):
+        values = real[part]
+        if not len(values):
+            continue
+        distinct = np.unique(values)
+        if len(distinct) > len(table):
+            inner = np.sort(values[(values > distinct[0]) & (values < distinct[-1])].astype(np.float64))
+            sums = np.concatenate([[0.0], np.cumsum(inner)])
+            edges = np.linspace(0, len(inner), len(table) - 1).astype(np.int64)
+            edges = np.unique(edges)
+            means = np.diff(sums[edges]) / np.diff(edges)
+            distinct = np.unique(np.concatenate([distinct[:1], means, distinct[-1:]]).astype(np.float32))
+        table[: len(distinct)], table[len(distinct) :] = distinct, distinct[-1]
+        middles = (distinct[1:].astype(np.float64) + distinct[:-1]) / 2
+        codes[part] = np.searchsorted(middles, values)
+    return tables, codes

@@ -1,0 +1,153 @@
+"""Grammars and boosted phrases, which are automata over characters, as tables over the words of a lexicon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from speechrnn.decoding.automata import Boost, Grammar
+from speechrnn.decoding.prefix_tree import PrefixTree
+from speechrnn.text import Vocabulary
+
+_MOST_ARCS = 2_000_000
+
+
+class Words(NamedTuple):
+    """The words of a lexicon."""
+
+    indices: Mapping[str, int]
+    letters: Vocabulary
+    """Of the words, and the space."""
+    tree: PrefixTree
+    """Of their pronunciations."""
+    nodes: Sequence[np.ndarray]
+    """Where the pronunciations of each word end."""
+
+
+class GrammarTables(NamedTuple):
+    """See `speechrnn.decoding.lexicon_search.Models`."""
+
+    words: np.ndarray
+    nodes: np.ndarray
+    ends: np.ndarray
+
+
+class BoostTables(NamedTuple):
+    """See `speechrnn.decoding.lexicon_search.Models`."""
+
+    places: np.ndarray
+    next: np.ndarray
+    gain: np.ndarray
+    ahead: np.ndarray
+
+
+def grammar_tables(grammar: Grammar | None, lexicon: Words) -> GrammarTables:
+    """A grammar over words; one that allows everything has no states.
+
+    Raises:
+        ValueError: The grammar has a word that the lexicon lacks, or over 2,000,000 pairs of a state and a word.
+    """
+    if grammar is None:
+        return GrammarTables(np.zeros((2, 0), np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+    space = lexicon.letters.encode(" ")[0]
+    table = grammar.next.tolist()
+    states = {(0, bool(grammar.ends[0])): 0}  # the state before the next word's letters, and whether the text may end
+    keys, nexts, nodes, count = [], [], [], 0
+    width = len(lexicon.tree.first)
+    for number, (before, _) in enumerate(states_as_they_come := list(states)):
+        spelled = _spelled(table[before], lambda s, letter: table[s][letter], lexicon, space) if before >= 0 else ()
+        here = []
+        for word, state in spelled:
+            if not grammar.ends[state] and table[state][space] < 0:
+                continue  # the beginning of a word
+            index = _index(word, lexicon, "word of a grammar")
+            after = (table[state][space], bool(grammar.ends[state]))
+            if after not in states:
+                states[after] = len(states)
+                states_as_they_come.append(after)
+            keys.append(number * len(lexicon.nodes) + index)
+            nexts.append(states[after])
+            here.append(lexicon.nodes[index])
+            count += 1
+            if count > _MOST_ARCS:
+                raise ValueError(
+                    f"A grammar must have at most {_MOST_ARCS:,} pairs of a state and a word that may follow. "
+                    "Received: one with more. Use fewer words, or fewer places where they may stand."
+                )
+        if here:
+            nodes.append(number * width + lexicon.tree.paths(np.concatenate(here)).astype(np.int64))
+    order = np.argsort(keys)
+    words = np.array([keys, nexts], np.int64).reshape(2, -1)[:, order]
+    ends = np.array([end for _, end in states], np.bool_)
+    return GrammarTables(np.ascontiguousarray(words), np.concatenate([*nodes, np.zeros(0, np.int64)]), ends)
+
+
+def boost_tables(boost: Boost | None, lexicon: Words) -> BoostTables:
+    """Boosted phrases over words; words of phrases that the lexicon lacks are never reached."""
+    size = len(lexicon.nodes), len(lexicon.tree.symbols)
+    if boost is None:
+        nothing = np.zeros((0, 1))
+        return BoostTables(np.zeros((2, max(size)), np.int32), np.zeros((0, 1), np.int32), nothing, nothing)
+    space = lexicon.letters.encode(" ")[0]
+    lost = _lost(boost, space)
+    states, found = [0], []  # after a space
+    for state in states:
+        row: dict[int, tuple[int, float]] = {}
+        for word, (at, gain) in _spelled(
+            [(int(s), float(g)) for s, g in zip(boost.next[state], boost.gain[state], strict=True)],
+            lambda s, letter: (int(boost.next[s[0], letter]), s[1] + float(boost.gain[s[0], letter])),
+            lexicon, space, dead=lambda s: s[0] == lost,
+        ):  # fmt: skip
+            after = int(boost.next[at, space])
+            if word in lexicon.indices:
+                row[lexicon.indices[word]] = after, gain + float(boost.gain[at, space])
+                if after not in states:
+                    states.append(after)
+        found.append(row)
+    words = sorted(set().union(*found))
+    nodes = lexicon.tree.paths(np.concatenate([*(lexicon.nodes[w] for w in words), np.zeros(0, np.int32)]))
+    places = np.zeros((2, max(size)), np.int32)
+    places[0], places[1] = len(words), len(nodes)
+    places[0, words], places[1, nodes] = np.arange(len(words)), np.arange(len(nodes))
+    numbers = {state: i for i, state in enumerate(states)}
+    # Any other word breaks a phrase off, as the end of the text does.
+    final = boost.final[states]
+    nexts, gains = np.zeros((len(states), len(words) + 1), np.int32), np.repeat(final[:, None], len(words) + 2, axis=1)
+    ahead = np.repeat(final[:, None], len(nodes) + 1, axis=1)
+    for i, row in enumerate(found):
+        for word, (after, gain) in row.items():
+            nexts[i, places[0, word]], gains[i, places[0, word]] = numbers[after], gain
+            through = places[1, lexicon.tree.paths(lexicon.nodes[word])]
+            ahead[i, through] = np.maximum(ahead[i, through], gain)
+    return BoostTables(places, nexts, gains, ahead)
+
+
+def _lost(boost: Boost, space: int) -> int:
+    """The state in which no phrase has begun: every letter stays in it."""
+    letters = np.delete(boost.next, [0, space], axis=1)
+    return int((letters == np.arange(len(letters))[:, None]).all(axis=1).argmax())
+
+
+def _spelled(
+    row: list, step: Callable, lexicon: Words, space: int, *, dead: Callable = lambda state: state < 0
+) -> Iterator[tuple[str, object]]:
+    """All that can be spelled without a space from a row of states after each letter, and the state after it."""
+    symbols = ["", *lexicon.letters.symbols]
+    waiting = [(symbols[i], s) for i, s in enumerate(row) if i not in (0, space) and not dead(s)]
+    while waiting:
+        word, state = waiting.pop()
+        yield word, state
+        for letter in range(1, len(symbols)):
+            if letter != space and not dead(after := step(state, letter)):
+                waiting.append((word + symbols[letter], after))
+
+
+def _index(word: str, lexicon: Words, noun: str) -> int:
+    if word not in lexicon.indices:
+        raise ValueError(
+            f"A {noun} must be in the lexicon. Received: {word!r}, which it lacks. Add its pronunciation, or leave the "
+            "word out."
+        )
+    return lexicon.indices[word]
