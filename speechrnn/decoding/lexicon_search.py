@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speechrnn.decoding.lm.stepping import advance, compiled
+from speechrnn.decoding.lm.stepping import advance, compiled, inner
 from speechrnn.decoding.search import log_add, of_rank
 
 BLANK = 0
@@ -115,7 +115,7 @@ class Beam(NamedTuple):
     """int64 `(3,)`: rows of the tree, size of the beam, and which of the two it is."""
 
 
-@compiled
+@inner
 def _slot(memory: Any, key: int) -> int:
     """Where a key is, or belongs."""
     mask = len(memory.keys) - 1
@@ -125,7 +125,7 @@ def _slot(memory: Any, key: int) -> int:
     return place
 
 
-@compiled
+@inner
 def _remember(models: Any, memory: Any, state: int) -> None:
     """Put what words are likely after a state into the memory, at each node that leads to one."""
     nodes, width = models.whole[NODES], models.trie.shape[1]
@@ -152,7 +152,7 @@ def _remember(models: Any, memory: Any, state: int) -> None:
                 node = models.trie[UPWARDS, node]
 
 
-@compiled
+@inner
 def _likeliest(models: Any, memory: Any, state: int, node: int) -> float:
     """The most that the language model gives a word through a node, or a little more; -inf where it knows none."""
     if models.unigrams[node] == -np.inf:
@@ -172,7 +172,7 @@ def _likeliest(models: Any, memory: Any, state: int, node: int) -> float:
     return max(best, total + models.unigrams[node])
 
 
-@compiled
+@inner
 def _word_score(models: Any, language: int, gram: int) -> Any:
     """Score of the language model for a word, -1 for one that it does not know, and its state after it."""
     if models.whole[LANGUAGE_MODEL] == 0:
@@ -187,7 +187,7 @@ def _word_score(models: Any, language: int, gram: int) -> Any:
     return (score if gram >= 0 else score + models.real[UNKNOWN_SCORE]), after
 
 
-@compiled
+@inner
 def _ahead(models: Any, memory: Any, language: int, boost: int, node: int) -> float:
     """What a word that has begun may add to the score when it ends."""
     score = models.real[WORD_BONUS]
@@ -199,14 +199,14 @@ def _ahead(models: Any, memory: Any, language: int, boost: int, node: int) -> fl
     return score
 
 
-@compiled
+@inner
 def _found(values: np.ndarray, wanted: int) -> int:
     """Place of a value in a sorted array; -1 where it is not there."""
     place = np.searchsorted(values, wanted)
     return place if place < len(values) and values[place] == wanted else -1
 
 
-@compiled
+@inner
 def _goes_on(models: Any, node: int, symbol: int) -> int:
     """The child of a node; -1 where there is none."""
     low, end = models.trie[FIRST, node], models.trie[FIRST, node + 1]
@@ -217,10 +217,10 @@ def _goes_on(models: Any, node: int, symbol: int) -> int:
             low = middle + 1
         else:
             high = middle
-    return low if low < end and models.trie[LETTER, low] == symbol else -1
+    return np.int64(low) if low < end and models.trie[LETTER, low] == symbol else np.int64(-1)
 
 
-@compiled
+@inner
 def _child(tree: np.ndarray, parent: int, symbol: int, entry: int) -> int:
     row = tree[parent, CHILD]
     while row >= 0 and (tree[row, SYMBOL] != symbol or tree[row, ENTRY] != entry):
@@ -228,7 +228,14 @@ def _child(tree: np.ndarray, parent: int, symbol: int, entry: int) -> int:
     return row
 
 
-@compiled
+@inner
+def _copy(rows: np.ndarray, source: int, target: int) -> None:
+    """Write a row over another one; numba compiles an assignment of slices for seconds."""
+    for column in range(rows.shape[1]):
+        rows[target, column] = rows[source, column]
+
+
+@inner
 def _narrowed(beam: Any, found: int, width: int) -> Any:
     """Keep the best `width` candidates, in their order; gives their number and the lowest score."""
     floor = of_rank(beam.real[:, SCORE], found, width)
@@ -240,13 +247,13 @@ def _narrowed(beam: Any, found: int, width: int) -> Any:
         score = beam.real[j, SCORE]
         if score > floor or (score == floor and equal > 0):
             equal -= score == floor
-            beam.whole[kept] = beam.whole[j]
-            beam.real[kept] = beam.real[j]
+            _copy(beam.whole, j, kept)
+            _copy(beam.real, j, kept)
             kept += 1
     return kept, floor
 
 
-@compiled
+@inner
 def _stay(models: Any, row: np.ndarray, beam: Any, tried: np.ndarray) -> float:
     """The first candidates are the prefixes of the beam; gives the best score."""
     size, now = beam.counts[1], beam.counts[2]
@@ -279,7 +286,7 @@ def _stay(models: Any, row: np.ndarray, beam: Any, tried: np.ndarray) -> float:
     return best
 
 
-@compiled
+@inner
 def _offer(
     beam: Any, found: int, floor: float, path: float, base: float, added: float, i: int, symbol: int, entry: int,
     node: int, language: int, grammar: int, boost: int,
@@ -297,13 +304,19 @@ def _offer(
     return found + 1
 
 
-@compiled
+@inner
+def _states(tree: np.ndarray, prefix: int) -> Any:
+    """The states of language model, grammar and boost."""
+    return np.int64(tree[prefix, LANGUAGE]), np.int64(tree[prefix, GRAMMAR]), np.int64(tree[prefix, BOOST])
+
+
+@inner
 def _close(
     models: Any, beam: Any, found: int, floor: float, path: float, i: int, symbol: int, entry: int
 ) -> int:  # fmt: skip
     """Offer the prefix with a symbol that ends a word; gives the number of candidates."""
     tree, prefix = beam.tree, beam.beams[beam.counts[2], i]
-    language, grammar, boost = tree[prefix, LANGUAGE], tree[prefix, GRAMMAR], tree[prefix, BOOST]
+    language, grammar, boost = _states(tree, prefix)
     base, word = beam.base[prefix] + models.real[WORD_BONUS], -1
     if entry == UNKNOWN_ENDS:
         score, after = _word_score(models, language, -1)
@@ -311,8 +324,8 @@ def _close(
             base + score + models.real[SPELLING]
         )  # fmt: skip
     else:
-        word = models.entries[WORD, entry]
-        score, after = _word_score(models, language, models.entries[GRAM, entry])
+        word = np.int64(models.entries[WORD, entry])
+        score, after = _word_score(models, language, np.int64(models.entries[GRAM, entry]))
         base += score + models.entry_logs[entry]
     if models.whole[GRAMMARS] != 0:
         arc = -1 if word < 0 else _found(
@@ -324,17 +337,17 @@ def _close(
     if models.whole[BOOSTS] != 0:
         column = models.boost_places[0, word] if word >= 0 else models.boost_next.shape[1] - 1
         base += models.boost_gain[boost, column]
-        boost = models.boost_next[boost, column]
+        boost = np.int64(models.boost_next[boost, column])
     node = ENDED if models.whole[REQUIRED] != 0 else ROOT
     return _offer(beam, found, floor, path, base, base, i, symbol, entry, node, after, grammar, boost)
 
 
-@compiled
+@inner
 def _extend(models: Any, memory: Any, beam: Any, found: int, floor: float, path: float, i: int, symbol: int) -> int:
     """Offer all that a symbol can make of a prefix; gives the number of candidates."""
     tree, prefix = beam.tree, beam.beams[beam.counts[2], i]
-    node, base = tree[prefix, NODE], beam.base[prefix]
-    language, grammar, boost = tree[prefix, LANGUAGE], tree[prefix, GRAMMAR], tree[prefix, BOOST]
+    node, base = np.int64(tree[prefix, NODE]), beam.base[prefix]
+    language, grammar, boost = _states(tree, prefix)
     if node == ENDED:
         if symbol == models.whole[SEPARATOR]:
             found = _offer(
@@ -367,12 +380,12 @@ def _extend(models: Any, memory: Any, beam: Any, found: int, floor: float, path:
         return found
     if models.trie[FIRST, child] < models.trie[FIRST, child + 1]:
         found = _offer(beam, found, floor, path, base, added, i, symbol, OPEN, child, language, grammar, boost)
-    for entry in range(models.trie[ENDS, child], models.trie[ENDS, child + 1]):
+    for entry in range(np.int64(models.trie[ENDS, child]), np.int64(models.trie[ENDS, child + 1])):
         found = _close(models, beam, found, floor, path, i, symbol, entry)
     return found
 
 
-@compiled
+@inner
 def _recombined(beam: Any, found: int) -> int:
     """Of candidates that all that may follow scores alike keep the best one; gives their number."""
     beam.hashes[0, :] = 0
@@ -394,12 +407,12 @@ def _recombined(beam: Any, found: int) -> int:
             row = beam.hashes[1, place]
             if beam.real[j, SCORE] <= beam.real[row, SCORE]:
                 continue
-        beam.whole[row] = new
-        beam.real[row] = beam.real[j]
+        _copy(beam.whole, j, row)
+        _copy(beam.real, j, row)
     return kept
 
 
-@compiled
+@inner
 def _take(models: Any, row: np.ndarray, beam: Any, found: int, floor: float) -> None:
     """Make the next beam of the candidates that are not below the floor."""
     nodes, size, now = beam.counts
@@ -487,7 +500,7 @@ def finish(models: Any, beam: Any) -> np.ndarray:
         if may_end(models, beam.tree[prefix]):
             scores[i, 1] = scores[i, 0] + beam.base[prefix]
             if models.whole[LANGUAGE_MODEL] != 0 and models.whole[END] >= 0:
-                scores[i, 1] += _word_score(models, beam.tree[prefix, LANGUAGE], models.whole[END])[0]
+                scores[i, 1] += _word_score(models, np.int64(beam.tree[prefix, LANGUAGE]), models.whole[END])[0]
             if models.whole[BOOSTS] != 0:
                 scores[i, 1] += models.boost_gain[beam.tree[prefix, BOOST], models.boost_gain.shape[1] - 1]
     return scores
@@ -533,7 +546,7 @@ def compact(beam: Any, root: int) -> None:
         if renamed[old] < 0:
             continue
         renamed[old] = kept
-        tree[kept] = tree[old]
+        _copy(tree, old, kept)
         beam.base[kept], beam.added[kept], beam.place[kept] = beam.base[old], beam.added[old], beam.place[old]
         tree[kept, CHILD], tree[kept, SIBLING] = -1, -1
         if kept == 0:

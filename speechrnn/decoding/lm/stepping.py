@@ -8,7 +8,9 @@ import numba
 import numpy as np
 
 compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
-"""How every function of a search is compiled."""
+"""How the functions of a search that Python calls are compiled."""
+inner: Any = numba.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""How those are compiled that compiled ones alone call."""
 
 
 @compiled
