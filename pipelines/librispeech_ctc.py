@@ -25,7 +25,7 @@ from speechrnn import Augmentation, RecognizerTraining, Vocabulary, text, train
 from speechrnn.data.corpora import librispeech
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.beam import BeamSearch
-from speechrnn.decoding.lm import arpa, kneser_ney, ngram
+from speechrnn.decoding.lm import kneser_ney, ngram
 from speechrnn.decoding.tuning import tune
 from speechrnn.export.writing import export
 from speechrnn.faults import Faults
@@ -112,8 +112,9 @@ def language_model(lines: Sequence[str], held_out: Sequence[Example], out: Path)
     said = {example.text for example in held_out}
     kept = [line for line in lines if line not in said]
     print(f"language model: {len(kept)} sentences; {len(lines) - len(kept)} that are to be recognised were left out")
-    arpa.write(out, *kneser_ney.train(kept, order=ORDER), overwrite=True)
-    return ngram.load(out)
+    model = kneser_ney.train(kept, order=ORDER)
+    model.write(out, overwrite=True)
+    return model
 
 
 def tuned(session: Session, model: ngram.NGram, valid: Sequence[Example]) -> BeamSearch:

@@ -11,7 +11,7 @@ import keras
 
 from speechrnn import Augmentation, LogMel, RecognizerTraining, SpeechRecognizer, Vocabulary, recurrent_ctc, train
 from speechrnn.data import manifest
-from speechrnn.decoding.lm import arpa, kneser_ney
+from speechrnn.decoding.lm import kneser_ney
 from speechrnn.decoding.options import decoder
 from speechrnn.tasks.recognition import evaluation as evaluate
 
@@ -59,7 +59,7 @@ def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dic
         augment=AUGMENTATION,
     )
     trigram = Path(out).with_suffix(".arpa")
-    arpa.write(trigram, *kneser_ney.train(texts), overwrite=True)
+    kneser_ney.train(texts).write(trigram, overwrite=True)
     search = decoder(vocabulary, lm=trigram)
     greedy, searched = (evaluate.evaluate(run.model, splits["test"], decoder=how) for how in (None, search))
     return run, greedy, searched

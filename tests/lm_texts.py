@@ -1,6 +1,5 @@
 """Texts of few words, and language models made from them."""
 
-from speechrnn.decoding import NGram
 from speechrnn.decoding.lm import kneser_ney
 
 SENTENCES = [
@@ -9,4 +8,4 @@ SENTENCES = [
 
 
 def model_of(order, *, texts=SENTENCES, characters=False):
-    return NGram(*kneser_ney.train(texts, order=order, characters=characters))
+    return kneser_ney.train(texts, order=order, characters=characters)

@@ -82,7 +82,8 @@ def by_definition(levels, words, context, word):
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_every_context_gives_what_the_recursion_gives(order):
-    words, levels = kneser_ney.train(SENTENCES, order=order)
+    model = kneser_ney.train(SENTENCES, order=order)
+    words, levels = model.words, list(model.levels())
     model = NGram(words, levels)
     for length in range(4):
         for context in itertools.product(["a", "b", "ab"], repeat=length):
@@ -101,7 +102,8 @@ def test_a_pruned_model_may_lack_the_n_gram_without_its_first_word(written):
 
 
 def test_levels_come_out_as_they_went_in():
-    words, levels = kneser_ney.train(SENTENCES, order=3)
+    model = kneser_ney.train(SENTENCES, order=3)
+    words, levels = model.words, list(model.levels())
     for given, found in zip(levels, NGram(words, levels).levels(), strict=True):
         order = np.lexsort(given.words.T[::-1])
         np.testing.assert_array_equal(found.words, given.words[order])
@@ -169,7 +171,7 @@ def test_modified_kneser_ney_is_chen_and_goodmans(order, seed):
         for _ in range(30 if seed else 120)
     ]
     probability, vocabulary = reference_model(sentences, order)
-    model = NGram(*kneser_ney.train(sentences, order=order))
+    model = kneser_ney.train(sentences, order=order)
     contexts = [(), ("<s>",), ("a",), ("l",), ("<s>", "b"), ("a", "b"), ("k", "l")]
     for context in contexts:
         kept = context[-(order - 1) :] if order > 1 else ()
@@ -188,8 +190,7 @@ def test_the_probabilities_after_any_context_sum_to_one(context):
 def test_the_values_that_kenlm_reads_from_our_file_are_recorded(tmp_path):
     """Scores that kenlm 0.3.0 gave for the file this very training writes."""
     recorded = {"a b": -1.201361, "b a b": -2.446092, "bb zz ab": -4.916847, "": -1.024513}
-    words, levels = kneser_ney.train(SENTENCES, order=3)
-    arpa.write(tmp_path / "lm.arpa", words, levels)
+    kneser_ney.train(SENTENCES, order=3).write(tmp_path / "lm.arpa")
     model = ngram.load(tmp_path / "lm.arpa")
     for sentence, log10 in recorded.items():
         assert model.sentence(sentence.split()) / math.log(10) == pytest.approx(log10, abs=2e-5)
@@ -207,7 +208,7 @@ def test_an_order_that_no_sentence_is_long_enough_for_adds_nothing(order, tmp_pa
     short, model = (model_of(n, texts=["a", "b", "a"]) for n in (3, order))
     for sentence in ("a", "b a", ""):
         assert model.sentence(sentence.split()) == pytest.approx(short.sentence(sentence.split()))
-    arpa.write(tmp_path / "lm.arpa", *kneser_ney.train(["a", "b", "a"], order=order))
+    kneser_ney.train(["a", "b", "a"], order=order).write(tmp_path / "lm.arpa")
     assert ngram.load(tmp_path / "lm.arpa").sentence(["a"]) == pytest.approx(short.sentence(["a"]))
 
 
@@ -246,10 +247,11 @@ def test_an_empty_text_has_no_perplexity(written):
 
 @pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
 def test_what_is_written_is_read_again(name, tmp_path):
-    words, levels = kneser_ney.train(SENTENCES, order=3)
-    arpa.write(tmp_path / name, words, levels)
+    model = kneser_ney.train(SENTENCES, order=3)
+    model.write(tmp_path / name)
     again, found = arpa.read(tmp_path / name)
-    assert again == words
+    assert tuple(again) == model.words
+    levels = list(model.levels())
     for given, level in zip(levels, found, strict=True):
         np.testing.assert_array_equal(level.words, given.words)
         np.testing.assert_allclose(level.log_probabilities, given.log_probabilities, atol=1e-7)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
+import lzma
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 _TRAIN = "speechrnn.decoding.lm.kneser_ney:train"
 
 _USAGE = """\
-usage: speechrnn lm train TEXT [TEXT ...] --out LM.arpa [--order N] [--characters]
+usage: speechrnn lm train TEXT [TEXT ...] --out LM.lm [--order N] [--pruning X] [--characters]
        speechrnn lm train TEXT [TEXT ...] --kind rnn --out LM.keras [--valid TEXT] [--resume]
        speechrnn lm perplexity LM TEXT [TEXT ...]
        speechrnn lm tune MODEL MANIFEST [--lm LM.arpa] [--rescore LM.keras]
@@ -30,8 +33,8 @@ usage: speechrnn lm train TEXT [TEXT ...] --out LM.arpa [--order N] [--character
 
 Train an n-gram language model (modified Kneser-Ney) or a recurrent one over characters, measure how well it foretells
 a text, find the weights with which a recogniser makes the fewest errors on a validation manifest, or let a recurrent
-one write. TEXT is a file with one sentence a line, which may be gzipped, or a manifest (.jsonl). `speechrnn lm train
---help` and so on explain each.
+one write. TEXT is a file with one sentence a line, also compressed (.gz, .xz), or a manifest (.jsonl). `speechrnn lm
+train --help` and so on explain each.
 """
 
 
@@ -60,15 +63,24 @@ def parser() -> Parser:
         description="Train a language model: n-grams with modified Kneser-Ney smoothing, or an LSTM over characters.",
     )
     made.add_argument(
-        "texts", nargs="+", metavar="TEXT", help="one sentence a line, also gzipped; or a .jsonl manifest"
+        "texts", nargs="+", metavar="TEXT", help="one sentence a line, also .gz or .xz; or a .jsonl manifest"
     )
     made.add_argument("--kind", choices=("ngram", "rnn"), default="ngram", help="of model (default: ngram)")
     made.add_argument(
-        "--out", required=True, metavar="FILE", help="an ARPA file, gzipped if its name ends in .gz; of an rnn a .keras"
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="a .lm file, which loads at once, or an ARPA file, gzipped if its name ends in .gz; of an rnn a .keras",
     )
     made.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     _add_normalize(made)
     add_options(made, _TRAIN, title="n-grams", prefix="lm", skip=("sentences",))
+    made.add_argument(
+        "--bits",
+        type=int,
+        choices=(8, 16, 32),
+        help="of each probability in a .lm file: 8 or 16 are the nearest of so many values (default: 32)",
+    )
     lm_rnn.add(made)
     return made
 
@@ -91,15 +103,17 @@ def _train(words: list[str]) -> int:
         made.error(f"{flags} cannot be given with --kind {arguments.kind}.")
     if not arguments.resume:
         refuse_existing(arguments.out, overwrite=arguments.overwrite)
-    sentences = list(sentences_of(arguments.texts, arguments.normalize))
+    sentences = sentences_of(arguments.texts, arguments.normalize)
     if arguments.kind == "rnn":
-        return lm_rnn.learn(arguments, sentences, list(sentences_of(arguments.valid, arguments.normalize)))
-    from speechrnn.decoding.lm import arpa, kneser_ney
+        return lm_rnn.learn(arguments, list(sentences), list(sentences_of(arguments.valid, arguments.normalize)))
+    from speechrnn.decoding.lm import kneser_ney
 
-    names, levels = kneser_ney.train(sentences, **collect(arguments, _TRAIN))
-    arpa.write(arguments.out, names, levels, overwrite=arguments.overwrite)
-    sizes = ", ".join(f"{len(level.words):,} {n}-grams" for n, level in enumerate(levels, start=1))
-    print(f"{arguments.out}: {sizes} from {len(sentences):,} sentences", flush=True)
+    read = itertools.count()
+    counted = (sentence for sentence in sentences if next(read) >= 0)
+    model = kneser_ney.train(counted, **collect(arguments, _TRAIN))
+    model.write(arguments.out, bits=arguments.bits, overwrite=arguments.overwrite)
+    sizes = ", ".join(f"{size:,} {n}-grams" for n, size in enumerate(model.sizes, start=1))
+    print(f"{arguments.out}: {sizes} from {next(read):,} sentences", flush=True)
     return 0
 
 
@@ -111,7 +125,7 @@ def _perplexity(words: list[str]) -> int:
     )
     made.add_argument("lm", metavar="LM", help="an ARPA file, or a recurrent model (.keras or .onnx)")
     made.add_argument(
-        "texts", nargs="+", metavar="TEXT", help="one sentence a line, also gzipped; or a .jsonl manifest"
+        "texts", nargs="+", metavar="TEXT", help="one sentence a line, also .gz or .xz; or a .jsonl manifest"
     )
     made.add_argument("--json", action="store_true", help="one JSON object")
     _add_normalize(made)
@@ -151,8 +165,8 @@ def sentences_of(paths: list[str], normalize: bool) -> Iterator[str]:
 
 
 def _opened(path: str) -> IO[str]:
-    encoding = "utf-8-sig"  # editors of Windows begin a file with a mark
-    return gzip.open(path, "rt", encoding=encoding) if path.endswith(".gz") else open(path, encoding=encoding)
+    opens = {".gz": gzip.open, ".xz": lzma.open}.get(os.path.splitext(path)[1], open)
+    return opens(path, "rt", encoding="utf-8-sig")  # editors of Windows begin a file with a mark
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -162,5 +176,5 @@ def _lines(path: str) -> Iterator[str]:
     try:
         with _opened(path) as file:
             yield from file
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"{path}: must be text in UTF-8, one sentence a line. {error}") from error

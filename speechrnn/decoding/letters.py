@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from speechrnn.decoding.lm import kneser_ney
-from speechrnn.decoding.lm.ngram import END, NGram
+from speechrnn.decoding.lm.ngram import END
 from speechrnn.text import Lexicon
 
 _ROUNDS = 8
@@ -44,7 +44,7 @@ class LettersToPhones:
         sentences = [" ".join(str(pairs.setdefault(p, len(pairs))) for p in word) for word in _paired(lexicon)]
         if not sentences:
             raise ValueError(f"The lexicon must have words that its phones can spell. Received: {lexicon!r}.")
-        self._model = NGram(*kneser_ney.train(sentences, order=order))
+        self._model = kneser_ney.train(sentences, order=order)
         self._pairs: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
         for pair, number in pairs.items():
             self._pairs.setdefault(pair.letters, []).append((self._model.indices[str(number)], pair.phones))
