@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'"})
 _DASHES = re.compile(r"[\u2010-\u2015\-_/]+")
 _SPACES = re.compile(r"\s+")
+_NORMAL = re.compile(r"[a-z0-9]+(?:'+[a-z0-9]+)*(?: [a-z0-9]+(?:'+[a-z0-9]+)*)*")
+"""What is in its normal form already, as millions of sentences for a language model are."""
 
 
 def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -> str:
@@ -28,6 +30,9 @@ def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -
     >>> normalize("  It’s TWENTY-ONE, please! ")
     "it's twenty one please"
     """
+    text = text.strip()
+    if _NORMAL.fullmatch(text):
+        return text
     text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
     if lowercase:
         text = text.lower()
