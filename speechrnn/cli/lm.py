@@ -78,8 +78,8 @@ def parser() -> Parser:
     made.add_argument(
         "--bits",
         type=int,
-        choices=(8, 16, 32),
-        help="of each probability in a .lm file: 8 or 16 are the nearest of so many values (default: 32)",
+        choices=(8, 32),
+        help="of each probability in a .lm file; 8: the nearest of 256 values (default: 32)",
     )
     lm_rnn.add(made)
     return made

@@ -25,7 +25,7 @@ _VERSION = 1
 _LEADING = struct.Struct(f"<{len(_MAGIC)}sII")
 """The mark, the version, and the length of the header."""
 _ALIGNED = 64
-_TYPES = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4"), 64: np.dtype("<f8")}
+_TYPES = {8: np.dtype("u1"), 32: np.dtype("<f4"), 64: np.dtype("<f8")}
 """How a probability of so many bits is stored."""
 
 Arrays = tuple[tuple[str, ...], tuple[int, ...], np.ndarray, np.ndarray]
@@ -57,8 +57,8 @@ def write(
         sizes: Number of n-grams of each order.
         whole: See `NGram.of_arrays`.
         real: The same.
-        bits: Of each probability: 8 or 16 for the nearest of so many values, 32 or 64 for a number; those of `real`
-            unless it is given.
+        bits: Of each probability: 8 for the nearest of 256 values, 32 or 64 for a number; those of `real` unless it is
+            given.
         mark: What `read` is to find.
         overwrite: Replace a file that exists.
 
@@ -70,8 +70,8 @@ def write(
     if bits not in _TYPES:
         raise ValueError(f"`bits` must be one of {', '.join(map(str, _TYPES))}. Received: {bits}.")
     parts = [np.frombuffer("\n".join(words).encode(), np.uint8), whole.astype("<i4", copy=False)]
-    if bits < 32:
-        tables, codes = _quantized(real, _ranges(sizes), bits)
+    if bits == 8:
+        tables, codes = _quantized(real, _ranges(sizes))
         parts += [tables, codes]
     else:
         parts.append(real.astype(_TYPES[bits], copy=False))
@@ -110,8 +110,8 @@ def read(path: str | os.PathLike[str], *, mark: str = "") -> Arrays:
     nodes, contexts = 1 + sum(sizes), 1 + sum(sizes[:-1])
     if len(words) != header["words"] or len(whole) != nodes + 2 * contexts + 1 or len(real) != nodes + contexts:
         raise data_error(path, "damaged", f"{path}: {_DAMAGED} Its parts do not have the lengths it says.")
-    if header["bits"] < 32:
-        tables = parts[2].view("<f4").reshape(-1, 2 ** header["bits"])
+    if header["bits"] == 8:
+        tables = parts[2].view("<f4").reshape(-1, 256)
         codes, real = real, np.empty(len(real), np.float32)
         for table, part in zip(tables, _ranges(sizes), strict=True):
             np.take(table, codes[part], out=real[part])
@@ -173,14 +173,14 @@ def _ranges(sizes: Sequence[int]) -> list[slice]:
     return [slice(a, b) for a, b in zip([0, *ends], [*ends, ends[-1] + contexts], strict=True)]
 
 
-def _quantized(real: np.ndarray, ranges: Sequence[slice], bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tables float32 `(ranges, 2 ** bits)` and the place in them of each number.
+def _quantized(real: np.ndarray, ranges: Sequence[slice]) -> tuple[np.ndarray, np.ndarray]:
+    """Tables float32 `(ranges, 256)` and the place in them of each number.
 
-    A table has the means of bins of equally many distinct-most values (as KenLM's, Heafield 2011, section 3.2), the
+    A table has the means of bins of equally many values (as KenLM's, Heafield 2011, section 3.2), the
     highest and the lowest of which stand for themselves, so that 0 stays 0 and -99 stays -99.
     """
-    tables = np.zeros((len(ranges), 2**bits), np.float32)
-    codes = np.empty(len(real), _TYPES[bits])
+    tables = np.zeros((len(ranges), 256), np.float32)
+    codes = np.empty(len(real), np.uint8)
     for table, part in zip(tables, ranges, strict=True):
         values = real[part]
         if not len(values):

@@ -203,8 +203,8 @@ class NGram:
 
         Args:
             path: Where to.
-            bits: Of each probability in a binary file: 8 or 16, the nearest of so many values; 32 keeps single
-                precision, and is what is taken unless another number is given.
+            bits: Of each probability in a binary file: 8, the nearest of 256 values for each order, or 32,
+                which is what is taken unless it is given.
             overwrite: Replace a file that exists.
 
         Raises:
