@@ -35,6 +35,15 @@ class Hypothesis:
     """Natural logarithm of the probability of all the paths of `ids` that the search kept."""
 
 
+@dataclass(frozen=True)
+class WordHypothesis(Hypothesis):
+    """One of the n best, in words; `ids` are the symbols of their pronunciations."""
+
+    words: tuple[str, ...]
+    lengths: tuple[int, ...]
+    """How many of the symbols are each word's."""
+
+
 class BeamSearch:
     """Prefix beam search over CTC logits (Hannun et al. 2014, algorithm 1; Graves 2012, section 7.5.3).
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from speechrnn.decoding.alignment import log_softmax, path_of
+from speechrnn.decoding.alignment import log_softmax
 from speechrnn.decoding.automata import Boost, Grammar
-from speechrnn.decoding.beam import Hypothesis
+from speechrnn.decoding.beam import Hypothesis, WordHypothesis
 from speechrnn.decoding.greedy import WordPath
 from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
 from speechrnn.decoding.prefix_tree import build
@@ -21,20 +21,9 @@ from speechrnn.decoding.word_automata import Words, boost_tables, grammar_tables
 from speechrnn.text import Vocabulary
 
 _log = logging.getLogger(__name__)
-_LEAST = -1e6
-"""Log probability in place of minus infinity."""
 
 Pronunciation = tuple[str, Sequence[int], float]
 """A word, the symbols of a way to say it, and the natural logarithm of that way's probability, 0 at most."""
-
-
-@dataclass(frozen=True)
-class WordHypothesis(Hypothesis):
-    """One of the n best, in words; `ids` are the symbols of their pronunciations."""
-
-    words: tuple[str, ...]
-    lengths: tuple[int, ...]
-    """How many of the symbols are each word's."""
 
 
 def letters_of(words: Iterable[str]) -> Vocabulary:
@@ -139,7 +128,6 @@ class LexiconSearch:
         """All that can be recognized, an unknown word apart."""
         self._logs = np.array([log for _, _, log in given])
         self._tree = build([symbols for _, symbols, _ in given])
-        self._memories: list[Any] = []
 
     @property
     def characters(self) -> str:
@@ -158,7 +146,7 @@ class LexiconSearch:
         """The frames of a text that `n_best` gave for the same logits."""
         if not isinstance(hypothesis, WordHypothesis):
             raise TypeError(f"A hypothesis of this search is needed. Received: {type(hypothesis).__name__}.")
-        return self.aligned(np.maximum(log_softmax(logits), _LEAST), hypothesis)
+        return self._space.aligned(log_softmax(logits), hypothesis)
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[WordHypothesis]:
         """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.
@@ -172,7 +160,7 @@ class LexiconSearch:
             raise ValueError(f"`n` must be at least 1. Received: n={n}.")
         from speechrnn.decoding import lexicon_stream
 
-        stream = lexicon_stream.LexiconStream(self, recombine=n == 1)
+        stream = lexicon_stream.LexiconStream(self._space, recombine=n == 1)
         stream.search_through(logits)
         return stream.n_best(n)
 
@@ -180,21 +168,29 @@ class LexiconSearch:
         """A search through logits that come piece by piece: `speechrnn.decoding.lexicon_stream.LexiconStream`."""
         from speechrnn.decoding import lexicon_stream
 
-        return lexicon_stream.LexiconStream(self)
+        return lexicon_stream.LexiconStream(self._space)
 
     def weighted(self, *, lm_weight: float, word_bonus: float) -> LexiconSearch:
         """The same search with other weights."""
         other = copy.copy(self)
         other.lm_weight, other.word_bonus = lm_weight, word_bonus
-        real = self.models.real.copy()
+        real = self._space.models.real.copy()
         real[:2] = lm_weight, word_bonus
         real[4] = -lm_weight * np.log(len(self.vocabulary) - 1)
-        other.__dict__["models"] = self.models._replace(real=real)
+        other.__dict__["_space"] = replace(self._space, models=self._space.models._replace(real=real))
         return other
 
     @cached_property
-    def models(self) -> Any:
-        """What the compiled search takes beside the logits."""
+    def _space(self) -> Any:
+        from speechrnn.decoding import lexicon_stream
+
+        floor = -np.inf if self.grammar else float(self.token_floor)
+        return lexicon_stream.Space(
+            self._models(), len(self.vocabulary), self.words, self.unknown_word, self.separator, self.separated,
+            self.width, floor, float(self.beam_threshold),
+        )  # fmt: skip
+
+    def _models(self) -> Any:
         from speechrnn.decoding import lexicon_search
 
         lm, tree, order = self.language_model, self._tree, self._tree.order
@@ -242,47 +238,6 @@ class LexiconSearch:
             boost_gain=boost.gain,
             boost_ahead=boost.ahead,
         )
-
-    def memory(self) -> Any:
-        """What the language model's look-ahead has found in earlier searches, for one that begins; none shares it."""
-        from speechrnn.decoding import lexicon_search
-
-        try:
-            return self._memories.pop()
-        except IndexError:
-            size = 1 << int(np.ceil(np.log2(max(1 << 12, 4 * len(self._tree.first)))))
-            size = size if self.language_model else 1
-            return lexicon_search.Memory(np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(1, np.int64))
-
-    def keep(self, memory: Any) -> None:
-        """Take back what `memory` gave."""
-        self._memories.append(memory)
-
-    def aligned(self, logs: np.ndarray, hypothesis: WordHypothesis) -> WordPath:
-        """The frames of words.
-
-        Args:
-            logs: float64 `(frames, vocabulary)`, log probabilities, none of which is minus infinity.
-            hypothesis: The words; there are frames enough for their symbols.
-        """
-        from speechrnn.decoding import viterbi
-
-        ids, lengths = np.array(hypothesis.ids, np.int32), np.array(hypothesis.lengths, np.int32)
-        edges = np.concatenate([[0], np.cumsum(lengths)])
-        between, inner = np.zeros(len(ids) + 1, np.int64), np.ones(len(ids), bool)
-        columns, spelled = logs, ids
-        if self.separator is not None:
-            blank_or_separator = logs.shape[1]
-            columns = np.column_stack([logs, np.maximum(logs[:, 0], logs[:, self.separator])])
-            between[edges] = blank_or_separator
-            if self.separated and len(lengths) > 1:
-                places = edges[1:-1]
-                spelled = np.insert(ids, places, self.separator)
-                inner = np.insert(inner, places, False)
-                between = np.insert(between, places, blank_or_separator)
-        path = path_of(logs, spelled, viterbi.best_states(columns, spelled, between))
-        values = (path.ids, path.start_frames, path.end_frames, path.confidences)
-        return WordPath(*(part[inner] for part in values), hypothesis.words, lengths)
 
 
 def _known(given: list[Pronunciation], model: NGram, *, keep_others: bool) -> list[Pronunciation]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from speechrnn.decoding import lexicon_search as kernel
-from speechrnn.decoding.alignment import log_softmax
+from speechrnn.decoding import viterbi
+from speechrnn.decoding.alignment import log_softmax, path_of
+from speechrnn.decoding.beam import WordHypothesis
 from speechrnn.decoding.greedy import WordPath
-from speechrnn.decoding.lexicon import LexiconSearch, WordHypothesis
 
 _LEAST = -1e6
 _KEPT = 64
@@ -16,18 +19,71 @@ _MOST_FRAMES = 3000
 """Frames after which the best words become final even if others are possible."""
 
 
+@dataclass(frozen=True, eq=False)
+class Space:
+    """What is searched through, and how; `speechrnn.decoding.lexicon.LexiconSearch` makes it and says what is what."""
+
+    models: kernel.Models
+    columns: int
+    """Of the logits."""
+    words: tuple[str, ...]
+    unknown_word: str | None
+    separator: int | None
+    separated: bool
+    width: int
+    token_floor: float
+    beam_threshold: float
+    memories: list[kernel.Memory] = field(default_factory=list)
+    """What the language model's look-ahead has found in earlier searches; none that is under way shares one."""
+
+    def memory(self) -> kernel.Memory:
+        """One of the memories, or a new one."""
+        try:
+            return self.memories.pop()
+        except IndexError:
+            size = 1 << max(12, (4 * self.models.trie.shape[1] - 1).bit_length())
+            size = size if self.models.whole[kernel.LANGUAGE_MODEL] else 1
+            return kernel.Memory(np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(1, np.int64))
+
+    def aligned(self, logs: np.ndarray, hypothesis: WordHypothesis) -> WordPath:
+        """The frames of words.
+
+        Args:
+            logs: float64 `(frames, columns)`, log probabilities.
+            hypothesis: The words; there are frames enough for their symbols.
+        """
+        logs = np.maximum(logs, _LEAST)
+        ids, lengths = np.array(hypothesis.ids, np.int32), np.array(hypothesis.lengths, np.int32)
+        edges = np.concatenate([[0], np.cumsum(lengths)])
+        between, inner = np.zeros(len(ids) + 1, np.int64), np.ones(len(ids), bool)
+        columns, spelled = logs, ids
+        if self.separator is not None:
+            blank_or_separator = logs.shape[1]
+            columns = np.column_stack([logs, np.maximum(logs[:, 0], logs[:, self.separator])])
+            between[edges] = blank_or_separator
+            if self.separated and len(lengths) > 1:
+                places = edges[1:-1]
+                spelled = np.insert(ids, places, self.separator)
+                inner = np.insert(inner, places, False)
+                between = np.insert(between, places, blank_or_separator)
+        path = path_of(logs, spelled, viterbi.best_states(columns, spelled, between))
+        values = (path.ids, path.start_frames, path.end_frames, path.confidences)
+        return WordPath(*(part[inner] for part in values), hypothesis.words, lengths)
+
+
 class LexiconStream:
     """One utterance on its way.
 
     Words become final when all that the search keeps begins with them; their times are then found by aligning the best
-    text so far.
+    text so far. `LexiconSearch.stream` begins one.
 
     Args:
-        search: What is searched for, and how.
+        space: What is searched through.
         recombine: Of prefixes that whatever follows scores alike, keep the best one: the width is not spent on
             differences between words long past, and words become final sooner. `n_best` has fewer texts then.
 
     Example:
+    >>> from speechrnn.decoding.lexicon import LexiconSearch
     >>> from speechrnn.text import Vocabulary
     >>> search = LexiconSearch(Vocabulary("ABR"), [("bar", [2, 1, 3], 0.0), ("a", [1], 0.0)])
     >>> stream = search.stream()
@@ -38,9 +94,9 @@ class LexiconStream:
     (('bar',), array([0, 2, 4], dtype=int32))
     """
 
-    def __init__(self, search: LexiconSearch, *, recombine: bool = True) -> None:
-        self._search, self._models, self._recombine = search, search.models, recombine
-        width, most = search.width, int(self._models.whole[kernel.ROOM])
+    def __init__(self, space: Space, *, recombine: bool = True) -> None:
+        self._space, self._models, self._recombine = space, space.models, recombine
+        width, most = space.width, int(self._models.whole[kernel.ROOM])
         room = 4 * width + 256
         tree = np.empty((room, 9), np.int32)
         tree[0] = [-1, -1, -1, -1, kernel.ROOT, kernel.OPEN, self._models.whole[kernel.BEGIN], 0, 0]
@@ -73,7 +129,7 @@ class LexiconStream:
         Raises:
             ValueError: The stream was finished, or `logits` are not `(frames, vocabulary)` numbers.
         """
-        self._logs.append(np.maximum(self.search_through(logits), _LEAST))
+        self._logs.append(self.search_through(logits))
         settled = int(kernel.common(self._beam)) if len(logits) else 0
         if self._frames - self._begin > _MOST_FRAMES:
             settled = int(self._best)
@@ -101,17 +157,16 @@ class LexiconStream:
         if self._finished:
             raise ValueError("The stream was finished. Begin another one.")
         logs = log_softmax(logits)
-        if logs.shape[1] != len(self._search.vocabulary):
+        if logs.shape[1] != self._space.columns:
             raise ValueError(
-                f"Logits must have {len(self._search.vocabulary)} columns, one for each symbol and the blank. "
+                f"Logits must have {self._space.columns} columns, one for each symbol and the blank. "
                 f"Received: {logs.shape[1]}."
             )
-        self._make_room(len(logs) * self._search.width)
-        memory = self._search.memory()
-        floor = -np.inf if self._search.grammar else float(self._search.token_floor)
-        threshold = float(self._search.beam_threshold)
+        self._make_room(len(logs) * self._space.width)
+        memory = self._space.memory()
+        floor, threshold = self._space.token_floor, self._space.beam_threshold
         kernel.run(self._models, memory, logs, self._beam, floor, threshold, self._recombine)
-        self._search.keep(memory)
+        self._space.memories.append(memory)
         self._frames += len(logs)
         return logs
 
@@ -168,8 +223,8 @@ class LexiconStream:
 
     def _word(self, entry: int) -> str:
         if entry == kernel.UNKNOWN_ENDS:
-            return self._search.unknown_word or ""
-        return self._search.words[self._models.entries[kernel.WORD, entry]]
+            return self._space.unknown_word or ""
+        return self._space.words[self._models.entries[kernel.WORD, entry]]
 
     def _settle(self, prefix: int) -> WordPath:
         """Make what ends at a prefix final."""
@@ -189,11 +244,11 @@ class LexiconStream:
 
     def _placed(self, hypothesis: WordHypothesis) -> WordPath:
         """Words with their frames in all of the utterance."""
-        logs = np.concatenate([*self._logs, np.zeros((0, len(self._search.vocabulary)))])
+        logs = np.concatenate([*self._logs, np.zeros((0, self._space.columns))])
         ids = np.array(hypothesis.ids)
-        least = len(ids) + int((ids[1:] == ids[:-1]).sum()) + (len(hypothesis.words) if self._search.separated else 0)
+        least = len(ids) + int((ids[1:] == ids[:-1]).sum()) + (len(hypothesis.words) if self._space.separated else 0)
         begin = max(self._first, min(self._begin, self._frames - least))
-        path = self._search.aligned(logs[begin - self._first :], hypothesis)
+        path = self._space.aligned(logs[begin - self._first :], hypothesis)
         frames = path.start_frames + np.int32(begin), path.end_frames + np.int32(begin)
         return WordPath(path.ids, *frames, path.confidences, path.words, path.lengths)
 
