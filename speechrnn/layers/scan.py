@@ -236,8 +236,12 @@ def _plain(name: str, reverse: bool) -> Any:
     return run
 
 
-def _differentiable(name: str, reverse: bool) -> Any:
-    """The scan of a cell and direction, as a function of tensors with its gradient."""
+def _differentiable(name: str, reverse: bool, stacked: bool) -> Any:
+    """The scan of a cell and direction, as a function of tensors with its gradient.
+
+    `stacked` hands what the gradient needs over as one tensor and not as an array: it costs a copy, and a SavedModel,
+    which holds gradients too, has no form for arrays.
+    """
     cell, (forward_kernel, backward_kernel) = CELLS[name], map(opaque, _kernels(name, reverse))
     plain = _plain(name, reverse)
 
@@ -277,6 +281,8 @@ def _differentiable(name: str, reverse: bool) -> Any:
 
         final, states, saved = _loop(num_chunks, forward, state, states, array())
         states = tf.reshape(states.concat(), (-1, batch, units))
+        kept_rows = (num_kept * chunk, state[0].shape[0], units)
+        saved_rows = tf.ensure_shape(saved.stack(), (None, *kept_rows)) if stacked else saved
 
         def first_order(d_outputs: Any, *d_final: Any) -> Any:
             transposed = tf.transpose(recurrent_kernel)
@@ -284,7 +290,7 @@ def _differentiable(name: str, reverse: bool) -> Any:
             def backward(count: Any, d_state: Any, totals: Any, dx: Any, d_kernel: Any, d_recurrent_kernel: Any) -> Any:
                 index = count if reverse else num_chunks - 1 - count
                 rows, before = part(x, index), part(states[earlier : earlier + steps], index)
-                kept = tf.ensure_shape(saved.read(index), (num_kept * chunk, state[0].shape[0], units))
+                kept = tf.ensure_shape(saved_rows[index] if stacked else saved_rows.read(index), kept_rows)
                 length = tf.shape(rows)[0]
                 written, d_state, totals = backward_kernel(
                     _filled(part(d_outputs, index), chunk),
@@ -338,9 +344,9 @@ def _differentiable(name: str, reverse: bool) -> Any:
 
 
 @functools.cache
-def _scan(name: str, reverse: bool, zeros: bool, weight_shapes: tuple) -> Any:
+def _scan(name: str, reverse: bool, zeros: bool, stacked: bool, weight_shapes: tuple) -> Any:
     """The scan for a graph, and one for eager callers; `weight_shapes` keeps theirs from being relaxed."""
-    differentiable = _differentiable(name, reverse)
+    differentiable = _differentiable(name, reverse, stacked)
 
     def scan(x: Any, mask: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
         if mask is None:
@@ -406,7 +412,8 @@ def scan(
     Returns:
         Outputs `(batch, steps, units)`, and the tuple of final states, which are those of the last valid step.
     """
-    inline, as_function = _scan(name, reverse, zero_output_for_mask, (*kernel.shape, *recurrent_kernel.shape))
+    shapes = (*kernel.shape, *recurrent_kernel.shape)
+    inline, as_function = _scan(name, reverse, zero_output_for_mask, any_batch_size, shapes)
     run = as_function if tf.executing_eagerly() else inline
     batch, filled, state = tf.shape(x)[0], x, tuple(state)
     if any_batch_size:
