@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.layers.steps import step_network
+
 
 def ragged_features(rng, lengths, width):
     """`(values, frames)`: float32 `(batch, max, width)` with NaN in the padding, and int32 lengths."""
@@ -61,3 +63,33 @@ def check_saved_model_is_the_same(model, inputs, path):
     np.testing.assert_array_equal(again(inputs, training=False), expected)
     assert json.dumps(again.get_config(), default=str) == json.dumps(model.get_config(), default=str)
     return again
+
+
+def steps_equal_whole(network, rng, *, lengths=(24, 17, 5), width=6, block=4, atol=1e-5):
+    """Block by block a network gives what it gives of the whole, whatever lies behind its rows' ends.
+
+    `block` must be a whole number of the network's outputs. A row's outputs are those of its valid frames; a network
+    that gives one output per row gives that of the frames so far.
+    """
+    steps = step_network(network, batch=len(lengths))
+    values, frames = ragged_features(rng, lengths, width)
+    whole = network([np.nan_to_num(values), frames], training=False).numpy()
+    total = max(lengths)
+    states, found = [np.zeros(shape, "float32") for shape in steps.states.values()], []
+    for start in range(0, total + steps.delay * block, block):
+        now = np.zeros((len(lengths), block, width), "float32")
+        piece = np.nan_to_num(values[:, start : start + block])
+        now[:, : piece.shape[1]] = piece
+        given = [now, np.clip(frames - start, 0, block).astype("int32"), *states]
+        output, *states = keras.tree.flatten(steps.model([tf.constant(each) for each in given], training=False))
+        found.append(output.numpy())
+    if whole.ndim == 2:
+        np.testing.assert_allclose(found[-1], whole, rtol=0, atol=atol)
+        return
+    joined = np.concatenate(found, axis=1)[:, steps.delay :]
+    assert joined.shape[1] >= whole.shape[1]
+    stride = -(-total // whole.shape[1])
+    for row, length in enumerate(lengths):
+        valid = -(-length // stride)
+        np.testing.assert_allclose(joined[row, :valid], whole[row, :valid], rtol=0, atol=atol)
+    assert np.abs(whole).max() > 1e-3  # there is something to compare

@@ -13,6 +13,7 @@ from contracts import (
 
 from speechrnn import layers
 from speechrnn.features import RawSignal
+from speechrnn.layers import frames
 from speechrnn.losses import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
 from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.classification import model as classifier
@@ -39,7 +40,7 @@ def test_padding_and_gradients_and_stride(options, stride, rng):
     keras.utils.set_random_seed(1)
     network = recurrent_classifier(**SIZES, **options)
     network.set_weights([value + rng.uniform(0.05, 0.3, value.shape) for value in network.get_weights()])
-    assert stride(network) == stride
+    assert frames.stride(network) == stride
     check_padding_never_changes_a_row(network, rng, 12)
     check_gradients_are_finite(network, rng, 12)
     per_frame = recurrent_classifier(**SIZES, **{**options, "pooling": None})

@@ -24,7 +24,8 @@ def spoken():
 
 @pytest.fixture(scope="module")
 def content():
-    return litert_bytes(made(layers=1, convolutions=1))
+    model = made(layers=1, convolutions=1)
+    return litert_bytes(model, exporter_of(model))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,11 @@ from contracts import (
 )
 
 from speechrnn import layers
+from speechrnn.features import LogMel
+from speechrnn.layers import frames
+from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
+from speechrnn.text import Vocabulary
 
 SIZES = {"num_features": 12, "vocabulary_size": 5, "units": 6, "layers": 2}
 VARIANTS = {
@@ -29,7 +33,7 @@ VARIANTS = {
 @pytest.mark.parametrize(("options", "stride"), VARIANTS.values(), ids=VARIANTS)
 def test_padding_and_gradients_and_stride(options, stride, rng):
     network = recurrent_ctc(**SIZES, **options)
-    assert stride(network) == stride
+    assert frames.stride(network) == stride
     check_padding_never_changes_a_valid_frame(network, rng, SIZES["num_features"], stride)
     check_gradients_are_finite(network, rng, SIZES["num_features"])
 
@@ -105,3 +109,44 @@ def test_a_look_ahead_sees_so_many_frames_and_no_more(rng):
 def test_a_look_ahead_in_both_directions_is_refused():
     with pytest.raises(ValueError, match="`look_ahead` must be >= 0, and 0 for a bidirectional network"):
         recurrent_ctc(**SIZES, look_ahead=2)
+
+
+def two_branches(x):
+    y = keras.layers.ZeroPadding1D((0, 1))(x)
+    halves = [keras.layers.Conv1D(4, 2, strides=2)(y), keras.layers.AveragePooling1D(2)(y)]
+    return keras.layers.Concatenate()(halves)
+
+
+def nested(x):
+    inner = keras.Input((None, 12))
+    return keras.Model(inner, two_branches(inner))(keras.layers.Dense(12)(two_branches(x)))
+
+
+STRIDES = {
+    "two branches": (two_branches, 2),
+    "networks in networks": (lambda x: nested(nested(x)), 16),
+    "pooled, with a branch pooled earlier": (
+        lambda x: keras.ops.mean(two_branches(x), axis=1) + keras.layers.Dense(16)(keras.ops.mean(x, axis=1)), 2),
+    "last output": (lambda x: keras.layers.GRU(3)(nested(x)), 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "stride"), STRIDES.values(), ids=STRIDES)
+def test_a_stride_is_what_the_shapes_say(build, stride, tmp_path):
+    x = keras.Input((None, 12))
+    network = keras.Model(x, build(x))
+    assert frames.checked_stride(network) == stride
+    network.save(tmp_path / "a.keras")
+    assert frames.checked_stride(keras.saving.load_model(tmp_path / "a.keras")) == stride
+
+
+@pytest.mark.parametrize(
+    "layer", [keras.layers.Conv1D(3, 3), keras.layers.AveragePooling1D(2), keras.layers.UpSampling1D(2)], ids=repr
+)
+def test_a_bundle_refuses_a_network_without_a_stride(layer):
+    values, length = keras.Input((None, 12)), keras.Input((), dtype="int32")
+    logits = keras.layers.Dense(5)(layer(layers.ZeroPadding()(values, layers.LengthMask()(length, values))))
+    network = keras.Model([values, length], logits, name="odd")
+    features = LogMel(4000, num_mels=12, f_min=60)
+    with pytest.raises(ValueError, match=r"ceil\(frames / stride\).*Received: `odd`, which makes .* of 5040.*Pad"):
+        SpeechRecognizer(features, network, Vocabulary(" abc"))

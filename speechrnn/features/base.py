@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.features import spectral
+from speechrnn.layers.steps import cannot_stream
 
 
 def require(condition: object, requirement: str, received: str) -> None:
@@ -94,6 +95,51 @@ class FeatureLayer(keras.Layer):
         features = self._compute(spectral.mask_signal(signal, length), length, training)
         return spectral.mask_frames(self._normalized(features, frames), frames)
 
+    @property
+    def carried_samples(self) -> int:
+        """Samples that a block of a stream needs from before it: what its first window shares."""
+        return self.window - self.hop
+
+    def initial_state(self, batch: int | None, shape: tuple) -> dict[str, tuple]:
+        """The samples that the next block shares; a stream begins with so many of its first ones there.
+
+        Raises:
+            ValueError: The features cannot be computed block by block; what to do is said.
+        """
+        self._check_stream()
+        if self.window < self.hop:
+            raise cannot_stream(
+                self, f"`window` must be at least `hop`. Received: window={self.window}, hop={self.hop}"
+            )
+        if self.normalize == "utterance":
+            raise cannot_stream(
+                self,
+                'normalize="utterance" needs the whole signal before its first frame. Train with normalize="global" '
+                "(--normalize global)",
+            )
+        if self.normalize == "global" and not np.isfinite([*self.mean.numpy(), *self.std.numpy()]).all():
+            raise ValueError('normalize="global" needs statistics: call `adapt(signals)` before the export.')
+        return {"carry": (batch, self.carried_samples, *shape[2:])} if self.carried_samples else {}
+
+    def step(self, states: dict[str, Any], samples: Any, frames: Any) -> tuple[Any, dict[str, Any]]:
+        """The features of a block.
+
+        Args:
+            states: As `initial_state` names them.
+            samples: float32 `(batch, frames * hop[, channels])`, those after the samples carried.
+            frames: int32 `(batch,)`, how many of the frames count; the others become zeros.
+        """
+        values, *after = FeatureStep(self)(samples, frames, *states.values())
+        return values, dict(zip(states, after, strict=True))
+
+    def _check_stream(self) -> None:
+        """Raises if these features, beyond what all have in common, cannot be computed block by block."""
+        raise cannot_stream(self, f"only LogMel, MFCC and RawSignal features can. Received: {type(self).__name__}")
+
+    def _block(self, signal: tf.Tensor) -> tf.Tensor:
+        """Features of the samples of a block behind those carried, not normalised."""
+        raise NotImplementedError
+
     def compute_output_spec(self, signal: Any, length: Any = None, training: bool = False) -> keras.KerasTensor:
         """Shape and dtype of the features."""
         return keras.KerasTensor(self.compute_output_shape(signal.shape), dtype="float32")
@@ -136,6 +182,40 @@ class FeatureLayer(keras.Layer):
         """The constructor's arguments."""
         names = ("sample_rate", "window", "hop", "normalize")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class FeatureStep(keras.Operation):
+    """The features of one block, as an operation of a graph of steps.
+
+    Args:
+        layer: Whose features.
+
+    Call arguments:
+        samples, frames: As of `FeatureLayer.step`.
+        carried: The state, where there is one.
+
+    Returns:
+        float32 `(batch, frames, features)`, and the next state, where there is one.
+    """
+
+    def __init__(self, layer: FeatureLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def call(self, samples: Any, frames: Any, *carried: Any) -> tuple[Any, ...]:
+        """See the class."""
+        layer, signal = self.layer, tf.concat([*carried, samples], axis=1)
+        values = layer._block(signal)
+        if layer.normalize == "global":
+            values = spectral.normalize(values, layer.mean, layer.std, min_std=layer.min_std)
+        values = tf.reshape(values, (tf.shape(values)[0], tf.shape(values)[1], layer.num_features))
+        return spectral.mask_frames(values, frames), *(signal[:, -each.shape[1] :] for each in carried)
+
+    def compute_output_spec(self, samples: Any, frames: Any, *carried: Any) -> tuple[keras.KerasTensor, ...]:
+        """Shapes and dtypes."""
+        batch, size = samples.shape[:2]
+        shape = (batch, None if size is None else size // self.layer.hop, self.layer.num_features)
+        return keras.KerasTensor(shape, "float32"), *(keras.KerasTensor(each.shape, "float32") for each in carried)
 
 
 def _signals(item: Any) -> Iterable[np.ndarray]:

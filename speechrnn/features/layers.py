@@ -13,6 +13,7 @@ from speechrnn.features import mel, spectral
 from speechrnn.features.base import FeatureLayer, require
 from speechrnn.features.channels import ChannelLayer
 from speechrnn.features.filter_layers import SignalFilter
+from speechrnn.layers.steps import cannot_stream
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -167,6 +168,22 @@ class LogMel(FeatureLayer):
     def _columns(self, signal: tf.Tensor) -> tf.Tensor:
         return spectral.log_mel(signal, self._filterbank(), window=self.window, hop=self.hop, floor=self.floor)
 
+    @property
+    def carried_samples(self) -> int:
+        """See `FeatureLayer`; one more for the high-pass filter."""
+        return super().carried_samples + bool(self.preemphasis)
+
+    def _check_stream(self) -> None:
+        if self.deltas:
+            raise cannot_stream(self, f"deltas look ahead further than a block. Received: deltas={self.deltas}; use 0")
+
+    def _block(self, signal: tf.Tensor) -> tf.Tensor:
+        if self.preemphasis:
+            signal = signal[:, 1:] - self.preemphasis * signal[:, :-1]
+        power = spectral.power_spectrum(signal, window=self.window, hop=self.hop, fft_length=self.fft_length)
+        # A product element by element: a matrix product with 8-bit weights would round the spectrum to 8 bits too.
+        return spectral.log(tf.reduce_sum(power[..., tf.newaxis] * self._filterbank(), axis=-2), floor=self.floor)
+
     def _compute(self, signal: tf.Tensor, length: Any, training: bool) -> tf.Tensor:
         if training and self.dither:
             signal = spectral.dither(signal, self.dither, seed=tf.cast(self._random.next(), tf.int32))
@@ -238,6 +255,9 @@ class MFCC(LogMel):
     def _columns(self, signal: tf.Tensor) -> tf.Tensor:
         return spectral.mfcc(super()._columns(signal), self.num_coefficients)
 
+    def _block(self, signal: tf.Tensor) -> tf.Tensor:
+        return spectral.mfcc(super()._block(signal), self.num_coefficients)
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "num_coefficients": self.num_coefficients}
@@ -294,6 +314,13 @@ class RawSignal(ChannelLayer):
         frames = tf.signal.frame(samples, self.window, self.hop, axis=-2)
         frames = tf.reshape(frames, tf.concat([tf.shape(frames)[:-2], [self.num_features]], axis=0))
         return self._without_padding(frames, signal, length)
+
+    def _check_stream(self) -> None:
+        if self.filters:
+            raise cannot_stream(self, "its filters look ahead further than a block; train without filters")
+
+    def _block(self, signal: tf.Tensor) -> tf.Tensor:
+        return tf.signal.frame(signal, self.window, self.hop, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")

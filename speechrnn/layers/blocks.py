@@ -9,24 +9,12 @@ from typing import Any
 import keras
 
 from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPadding
-from speechrnn.layers.subsampling import StackFrames
 
 MOMENTUM = 0.9
 """Of batch normalisation in classifiers: sets are small, and with Keras's 0.99 the first hundreds of steps would be
 validated with means that belong to the initial weights."""
 
 CELLS: dict[str, type[keras.layers.Layer]] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
-
-
-def stride(network: keras.Model) -> int:
-    """Input frames per output frame of a network of this package."""
-    total = 1
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.MaxPooling1D):
-            total *= layer.strides[0]
-        elif isinstance(layer, StackFrames):
-            total *= layer.stack
-    return total
 
 
 def recurrent_stack(

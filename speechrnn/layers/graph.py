@@ -113,7 +113,7 @@ def _needed(calls: list[Call], ends: list[Any], ignored: Callable[[Any], tuple[s
     for call in reversed(calls):
         if wanted.isdisjoint(id(tensor) for tensor in call.outputs):
             continue
-        left_out = ignored(call.operation)
+        left_out = ("training", "mask") if isinstance(call.operation, keras.Model) else ignored(call.operation)
         options = {name: option for name, option in call.options.items() if name not in left_out}
         wanted |= {id(leaf) for leaf in keras.tree.flatten((call.arguments, options)) if _is_tensor(leaf)}
         found.append(call._replace(options=options))

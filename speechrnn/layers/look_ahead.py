@@ -44,9 +44,26 @@ class LookAhead(keras.Layer):
 
     def call(self, values: Any) -> Any:
         """See the class."""
-        length = ops.shape(values)[1]
-        padded = ops.pad(values, [[0, 0], [0, self.frames], [0, 0]])
-        return sum(padded[:, i : i + length] * self.kernel[i] for i in range(self.frames + 1))
+        return self._sums(ops.pad(values, [[0, 0], [0, self.frames], [0, 0]]))
+
+    def _sums(self, values: Any) -> Any:
+        """Those of the frames that have all of their future."""
+        ends = [i - self.frames or None for i in range(self.frames + 1)]
+        return sum(values[:, i:end] * self.kernel[i] for i, end in enumerate(ends))
+
+    @property
+    def delay(self) -> int:
+        """Frames by which the outputs of a stream come late."""
+        return self.frames
+
+    def initial_state(self, batch: int | None, shape: tuple) -> dict[str, tuple]:
+        """The frames whose future has not come."""
+        return {"frames": (batch, self.frames, shape[-1])}
+
+    def step(self, states: dict[str, Any], values: Any) -> tuple[Any, dict[str, Any]]:
+        """The outputs of the frames whose future has come: as many as came in, `frames` late."""
+        joined = ops.concatenate([states["frames"], values], axis=1)
+        return self._sums(joined), {"frames": joined[:, -self.frames :]}
 
     def compute_output_spec(self, values: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""

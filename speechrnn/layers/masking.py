@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from speechrnn.layers.steps import Stateless
+
 
 def zero_padding(values: Any, mask: Any) -> Any:
     """`values` `(batch, frames, ...)` with zeros where `mask`, bool `(batch, frames)`, is False.
@@ -17,7 +19,7 @@ def zero_padding(values: Any, mask: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class LengthMask(keras.layers.Layer):
+class LengthMask(Stateless, keras.layers.Layer):
     """Right-padded mask of a batch.
 
     Call arguments:
@@ -32,6 +34,8 @@ class LengthMask(keras.layers.Layer):
     [[True, False, False], [True, True, True]]
     """
 
+    delay = None  # of the frames that come now, however late those of `like` are
+
     def call(self, frames: Any, like: Any) -> Any:
         """See the class."""
         return ops.arange(ops.shape(like)[1], dtype="int32")[None, :] < ops.cast(frames, "int32")[:, None]
@@ -42,7 +46,7 @@ class LengthMask(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class ZeroPadding(keras.layers.Layer):
+class ZeroPadding(Stateless, keras.layers.Layer):
     """The same tensor with exact zeros in its padding, whatever was there: NaN too, in values and gradients.
 
     Call arguments:

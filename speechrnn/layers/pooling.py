@@ -47,6 +47,22 @@ class MaskedPooling(keras.layers.Layer):
         total = ops.sum(ops.where(shown, values, ops.zeros_like(values)), axis=1)
         return total / ops.cast(ops.maximum(count, 1), total.dtype)
 
+    def initial_state(self, batch: int | None, shape: tuple) -> dict[str, tuple]:
+        """What the frames so far amount to, and how many they are."""
+        return {"value": (batch, shape[-1]), "frames": (batch, 1)}
+
+    def step(self, states: dict[str, Any], values: Any, mask: Any) -> tuple[Any, dict[str, Any]]:
+        """The pooling of all frames so far."""
+        before, seen = states["value"], states["frames"]
+        block, count = self(values, mask), ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
+        frames = seen + count
+        if self.kind == "mean":
+            value = (before * seen + block * count) / ops.maximum(frames, 1.0)
+        else:
+            joined = ops.maximum(before, block) if self.kind == "max" else block
+            value = ops.where(count > 0, ops.where(seen > 0, joined, block), before)
+        return value, {"value": value, "frames": frames}
+
     def compute_mask(self, values: Any, previous_mask: Any = None) -> None:
         """None: there are no frames any more."""
 
@@ -94,14 +110,38 @@ class AttentionPooling(keras.layers.Layer):
     def call(self, values: Any, mask: Any) -> Any:
         """See the class."""
         shown = mask[..., None]
-        values = ops.where(shown, values, ops.zeros_like(values))
-        scores = ops.cast(ops.matmul(values, ops.cast(self.kernel, values.dtype)), "float32")
-        scores = ops.where(shown, scores, ops.full_like(scores, -1e30))
+        values, scores = self._scores(values, shown)
         raised = ops.exp(scores - ops.max(scores, axis=1, keepdims=True))
         raised = ops.where(shown, raised, ops.zeros_like(raised))
         weights = ops.cast(raised / ops.maximum(ops.sum(raised, axis=1, keepdims=True), 1e-9), values.dtype)
         means = ops.matmul(ops.transpose(weights, (0, 2, 1)), values)
         return ops.reshape(means, (-1, self.heads * values.shape[-1]))
+
+    def _scores(self, values: Any, shown: Any) -> tuple[Any, Any]:
+        """The values with zeros in their padding, and scores that are very low there."""
+        values = ops.where(shown, values, ops.zeros_like(values))
+        scores = ops.cast(ops.matmul(values, ops.cast(self.kernel, values.dtype)), "float32")
+        return values, ops.where(shown, scores, ops.full_like(scores, -1e30))
+
+    def initial_state(self, batch: int | None, shape: tuple) -> dict[str, tuple]:
+        """Of each head the highest score so far; and, relative to it, the sums of weights and of weighted values."""
+        heads = (batch, 1, self.heads)
+        return {"score": heads, "weight": heads, "sums": (batch, self.heads, shape[-1])}
+
+    def step(self, states: dict[str, Any], values: Any, mask: Any) -> tuple[Any, dict[str, Any]]:
+        """The pooling of all frames so far (a softmax in one pass: Milakov and Gimelshein, 2018, algorithm 3)."""
+        shown, before, weight = mask[..., None], states["score"], states["weight"]
+        values, scores = self._scores(values, shown)
+        highest = ops.max(scores, axis=1, keepdims=True)
+        highest = ops.where(weight > 0, ops.maximum(before, highest), highest)
+        raised = ops.where(shown, ops.exp(scores - highest), ops.zeros_like(scores))
+        kept = ops.where(weight > 0, ops.exp(ops.minimum(before - highest, 0.0)), ops.zeros_like(weight))
+        weight = kept * weight + ops.sum(raised, axis=1, keepdims=True)
+        turned = ops.transpose(ops.cast(raised, values.dtype), (0, 2, 1))
+        sums = ops.transpose(kept, (0, 2, 1)) * states["sums"] + ops.matmul(turned, values)
+        means = sums / ops.transpose(ops.maximum(weight, 1e-9), (0, 2, 1))
+        shown = ops.reshape(means, (-1, self.heads * values.shape[-1]))
+        return shown, {"score": highest, "weight": weight, "sums": sums}
 
     def compute_mask(self, values: Any, previous_mask: Any = None) -> None:
         """None: there are no frames any more."""

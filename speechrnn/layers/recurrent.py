@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from speechrnn.layers.scan import scan
+from speechrnn.layers.steps import recurrent_state, recurrent_step
 
 _PLAIN: ContextVar[bool] = ContextVar("plain loops", default=False)
 
@@ -83,6 +84,8 @@ class _Scanned(keras.layers.RNN):
     """Replaces the inner loop of a stock recurrent layer; a subclass names its cell."""
 
     cell_name: str
+    initial_state = recurrent_state
+    step = recurrent_step
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -35,6 +35,8 @@ class LastSegments(keras.layers.Layer):
     ([[[-3.0, -3.0], [-2.0, 0.0], [0.0, 0.0]]], [2], [[4.0]])
     """
 
+    not_streamable = "which segments are the last is known when the sequence has ended"
+
     def __init__(self, count: int, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name, value in (("count", count), ("size", size)):
@@ -91,6 +93,8 @@ class FutureSegments(keras.layers.Layer):
     >>> FutureSegments(4, 3, 8)(np.zeros((6, 1), "float32")).shape
     TensorShape([6, 4, 8])
     """
+
+    not_streamable = "the segments to come follow the end of a sequence"
 
     def __init__(self, count: int, channels: int, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -5,11 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from speechrnn.layers.steps import Stateless
+
 __all__ = ["StackFrames"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class StackFrames(keras.Layer):
+class StackFrames(Stateless, keras.Layer):
     """Joins each `stack` neighbouring frames into one; the last one is filled with zeros.
 
     Args:
@@ -27,6 +29,11 @@ class StackFrames(keras.Layer):
         if stack < 1:
             raise ValueError(f"`stack` must be at least 1. Received: stack={stack}.")
         self.stack = stack
+
+    @property
+    def frame_window(self) -> tuple[int, int]:
+        """Frames that each output looks back over beside those that it joins, and frames between outputs."""
+        return 1, self.stack
 
     def call(self, values: Any) -> Any:
         """See the class."""

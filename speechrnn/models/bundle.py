@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
-from speechrnn.layers import blocks
+from speechrnn.layers.frames import checked_stride
 from speechrnn.models import kinds
 from speechrnn.models.answers import Usable, is_manifest
 from speechrnn.runtime.batches import padded
@@ -172,7 +172,7 @@ class SignalBundle(Bundle):
                 f"The network expects {width} features per frame. Received: {type(features).__name__} with "
                 f"num_features={features.num_features}."
             )
-        self.features = features
+        self.features, self._stride = features, checked_stride(network)
         if not features.built:
             features.build((None, None))
 
@@ -189,7 +189,7 @@ class SignalBundle(Bundle):
     @property
     def stride(self) -> int:
         """Frames of features per frame of logits."""
-        return blocks.stride(self.network)
+        return self._stride
 
     @property
     def frame_period(self) -> float:

@@ -10,7 +10,8 @@ from onnx import TensorProto
 
 from speechrnn.export.onnx.filters import write_filter
 from speechrnn.export.onnx.graph import Graph
-from speechrnn.features.base import FeatureLayer
+from speechrnn.export.onnx.registry import Tensor, writes
+from speechrnn.features.base import FeatureLayer, FeatureStep
 from speechrnn.features.channels import ChannelLayer
 from speechrnn.features.layers import MFCC, LogMel, LogSpectrogram, RawSignal
 from speechrnn.features.mel import dct_matrix
@@ -81,15 +82,22 @@ def log_mel(graph: Graph, layer: LogMel, signal: str, length: str, frames: str) 
     """The features of `LogMel` and `MFCC` before normalisation."""
     mask = graph.length_mask(length, graph.dimension(signal, 1))
     signal = graph.zero_padding(signal, mask, 2)
+    if layer.preemphasis:  # before the first sample there is a zero
+        signal = graph.add("Pad", signal, np.array([0, 1, 0, 0]), np.float32(0))
+    return _with_deltas(graph, _mel_columns(graph, layer, signal), frames, layer.deltas, layer.delta_width)
+
+
+def _mel_columns(graph: Graph, layer: LogMel, signal: str) -> str:
+    """Log-mel energies, or their cosine transform; with a high-pass filter the signal begins one sample earlier."""
     if layer.preemphasis:
-        before = graph.add("Pad", signal, np.array([0, 1, 0, -1]), np.float32(0))
-        signal = graph.add("Sub", signal, graph.add("Mul", before, np.float32(layer.preemphasis)))
+        now, before = graph.slice(signal, np.array([1]), _END, 1), graph.slice(signal, np.array([0]), np.array([-1]), 1)
+        signal = graph.add("Sub", now, graph.add("Mul", before, np.float32(layer.preemphasis)))
     power = power_spectrum(graph, signal, window=layer.window, hop=layer.hop, fft_length=layer.fft_length)
     values = graph.add("MatMul", power, layer._filterbank())
     values = graph.add("Log", graph.add("Max", values, np.float32(layer.floor)))
     if isinstance(layer, MFCC):
         values = graph.add("MatMul", values, dct_matrix(layer.num_mels, layer.num_coefficients))
-    return _with_deltas(graph, values, frames, layer.deltas, layer.delta_width)
+    return values
 
 
 def power_spectrum(
@@ -165,9 +173,12 @@ def _deltas(graph: Graph, values: str, frames: str, width: int) -> str:
 
 
 def _raw_signal(graph: Graph, layer: RawSignal, signal: str, length: str, frames: str) -> str:
-    samples = normalized(graph, layer, _samples(graph, layer, signal, length), length)
-    cut = frames_of(graph, samples, layer.window, layer.hop)
-    return graph.add("Reshape", cut, np.array([0, 0, layer.num_features]))
+    return _cut(graph, layer, normalized(graph, layer, _samples(graph, layer, signal, length), length))
+
+
+def _cut(graph: Graph, layer: RawSignal, samples: str) -> str:
+    frames = frames_of(graph, samples, layer.window, layer.hop)
+    return graph.add("Reshape", frames, np.array([0, 0, layer.num_features]))
 
 
 def _log_spectrogram(graph: Graph, layer: LogSpectrogram, signal: str, length: str, frames: str) -> str:
@@ -212,6 +223,22 @@ def normalize_utterance(graph: Graph, values: str, frames: str, min_std: float) 
     centred = graph.add("Sub", shifted, graph.add("MatMul", weight, shifted))
     variance = graph.add("MatMul", weight, graph.add("Mul", centred, centred))
     return graph.add("Div", centred, graph.add("Sqrt", graph.add("Max", variance, np.float32(min_std**2))))
+
+
+@writes("FeatureStep")
+def _step(graph: Graph, operation: FeatureStep, samples: Tensor, frames: Tensor, *carried: Tensor) -> tuple[str, ...]:
+    """The features of one block, and the samples that the next one shares."""
+    layer, signal = operation.layer, samples.name
+    for each in carried:
+        signal = graph.add("Concat", each.name, signal, axis=1)
+    after = [graph.slice(signal, np.array([-each.shape[1]]), _END, 1) for each in carried]
+    if isinstance(layer, RawSignal):
+        columns = signal if samples.rank == 3 else graph.unsqueeze(signal, 2)
+        values = _cut(graph, layer, normalized(graph, layer, columns, frames.name))
+    else:
+        values = normalized(graph, layer, _mel_columns(graph, layer, signal), frames.name)
+    mask = graph.length_mask(frames.name, graph.dimension(values, 1))
+    return graph.zero_padding(values, mask, 3), *after
 
 
 _WRITERS: dict[type[FeatureLayer], Callable[[Graph, Any, str, str, str], str]] = {

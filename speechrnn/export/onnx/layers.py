@@ -42,14 +42,9 @@ def _stack_frames(graph: Graph, layer: StackFrames, values: Tensor) -> str:
 
 @writes(LookAhead)
 def _look_ahead(graph: Graph, layer: LookAhead, values: Tensor) -> str:
-    after = np.array([0, 0, 0, 0, layer.frames, 0])
-    return row_convolution(graph, layer, graph.add("Pad", values.name, after, np.float32(0)))
-
-
-def row_convolution(graph: Graph, layer: LookAhead, values: str) -> str:
-    """The frames of `values` `(batch, frames + layer.frames, features)` that have all of their future."""
+    padded = graph.add("Pad", values.name, np.array([0, 0, 0, 0, layer.frames, 0]), np.float32(0))
     kernel = weight(layer.kernel).T[:, np.newaxis]
-    found = graph.add("Conv", _channels_first(graph, values, 3), kernel, group=len(kernel))
+    found = graph.add("Conv", _channels_first(graph, padded, 3), kernel, group=len(kernel))
     return _channels_back(graph, found, 3)
 
 
@@ -199,13 +194,23 @@ def _softmax(graph: Graph, layer: Any, values: Tensor, mask: Tensor | None = Non
 
 @writes(layers.Conv1D, layers.Conv2D)
 def _convolution(graph: Graph, layer: Any, values: Tensor) -> str:
-    _channels_last(layer)
-    kernel = np.moveaxis(weight(layer.kernel), [-1, -2], [0, 1])
     padded = _padded(graph, layer, values, layer.kernel_size, layer.dilation_rate)
-    options = {"strides": list(layer.strides), "dilations": list(layer.dilation_rate), "group": layer.groups}
     bias = [weight(layer.bias)] if layer.use_bias else []
-    result = graph.add("Conv", _channels_first(graph, padded, values.rank), kernel, *bias, **options)
-    return activate(graph, layer, layer.activation, _channels_back(graph, result, values.rank))
+    result = _convolved(graph, layer, values._replace(name=padded), layer.kernel, *bias)
+    return activate(graph, layer, layer.activation, result)
+
+
+@writes("Conv")
+def _convolved(graph: Graph, operation: Any, values: Tensor, kernel: Any, *bias: np.ndarray) -> str:
+    """A convolution without padding."""
+    _channels_last(operation)
+    if getattr(operation, "padding", "valid") == "same" and not isinstance(operation, keras.Layer):
+        raise cannot(operation, 'padding must be "valid"')
+    kernel = np.moveaxis(weight(kernel), [-1, -2], [0, 1])
+    options = {"strides": list(operation.strides), "dilations": list(operation.dilation_rate)}
+    group = values.shape[-1] // kernel.shape[1]
+    first = _channels_first(graph, values.name, values.rank)
+    return _channels_back(graph, graph.add("Conv", first, kernel, *bias, group=group, **options), values.rank)
 
 
 def _padded(graph: Graph, layer: Any, values: Tensor, size: Any, dilation: Any) -> str:

@@ -17,7 +17,8 @@ from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.layers import weight
 from speechrnn.export.onnx.registry import Tensor, cannot, writes
 
-_OPERATORS = {keras.layers.LSTM: "LSTM", keras.layers.GRU: "GRU", keras.layers.SimpleRNN: "RNN"}
+_OPERATORS = {keras.layers.LSTMCell: "LSTM", keras.layers.GRUCell: "GRU", keras.layers.SimpleRNNCell: "RNN"}
+_LAYERS = (ours.LSTM, ours.GRU, ours.SimpleRNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
 """ONNX's order of the gates (LSTM: input, output, forget, cell) in numbers of Keras's (input, forget, cell, output)."""
 _ACTIVATIONS: dict[str, tuple[str, list[float], list[float]]] = {
@@ -53,7 +54,7 @@ def recurrent_node(
 
     Args:
         graph: Where the node goes.
-        sides: LSTM, GRU or SimpleRNN layers of one kind and size.
+        sides: LSTM, GRU or SimpleRNN layers of one kind and size, or loops over such cells.
         values: float32 `(frames, batch, features)`: time comes first.
         lengths: int32 `(batch,)`, valid frames of each row; without it all are.
         initial_states: `(directions, batch, units)` each, as `Recurrent.states`; without them zeros.
@@ -61,22 +62,22 @@ def recurrent_node(
     Raises:
         ValueError: An option of a layer has no form in ONNX, or the sides differ.
     """
-    operator = _operator(sides[0])
     for side in sides:
         _check(side, sides[0])
+    operator, cells = _OPERATORS[type(sides[0].cell)], [side.cell for side in sides]
     states = 2 if operator == "LSTM" else 1
     given = [*initial_states, *[""] * (states - len(initial_states))]
-    options: dict[str, Any] = {"hidden_size": sides[0].units}
+    options: dict[str, Any] = {"hidden_size": cells[0].units}
     if operator == "GRU":
-        options["linear_before_reset"] = int(sides[0].reset_after)
+        options["linear_before_reset"] = int(cells[0].reset_after)
     options |= _activations(operator, sides)
     options["direction"] = "bidirectional" if len(sides) == 2 else "reverse" if sides[0].go_backwards else "forward"
-    weights = [np.stack(parts) for parts in zip(*(_weights(operator, side) for side in sides), strict=True)]
+    weights = [np.stack(parts) for parts in zip(*(_weights(operator, cell) for cell in cells), strict=True)]
     outputs, *last = graph.add_many(operator, values, *weights, lengths, *given, outputs=1 + states, **options)
     return Recurrent(outputs, tuple(last))
 
 
-@writes(ours.LSTM, ours.GRU, ours.SimpleRNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+@writes(*_LAYERS, keras.layers.RNN)
 def _one_direction(
     graph: Graph, layer: Any, sequence: Tensor, initial_state: Any = None, mask: Tensor | None = None
 ) -> str | tuple[str, ...]:
@@ -152,15 +153,12 @@ def row_lengths(graph: Graph, layer: Any, mask: Tensor | None) -> str:
     return graph.lengths[mask.name]
 
 
-def _operator(side: Any) -> str:
-    return next(operator for kind, operator in _OPERATORS.items() if isinstance(side, kind))
-
-
 def _check(side: Any, first: Any) -> None:
-    if type(side) not in (*_OPERATORS, ours.LSTM, ours.GRU, ours.SimpleRNN):
+    if type(side) not in (*_LAYERS, keras.layers.RNN) or type(side.cell) not in _OPERATORS:
         raise cannot(side, "it is no LSTM, GRU or SimpleRNN")
     same = ("units", "reset_after", "use_bias")
-    if type(side) is not type(first) or any(getattr(side, n, None) != getattr(first, n, None) for n in same):
+    one, other = side.cell, first.cell
+    if type(one) is not type(other) or any(getattr(one, n, None) != getattr(other, n, None) for n in same):
         raise cannot(side, "both directions must be of one kind and size")
 
 
@@ -176,7 +174,7 @@ def _activations(operator: str, sides: Sequence[Any]) -> dict[str, Any]:
     chosen = []
     for side in sides:
         for option in wanted:
-            name = getattr(getattr(side, option), "__name__", repr(getattr(side, option)))
+            name = getattr(getattr(side.cell, option), "__name__", repr(getattr(side.cell, option)))
             if name not in _ACTIVATIONS:
                 raise cannot(side, f"{option}={name} has no ONNX form here")
             chosen.append(_ACTIVATIONS[name])
@@ -188,13 +186,13 @@ def _activations(operator: str, sides: Sequence[Any]) -> dict[str, Any]:
 
 
 def _is_default(side: Any) -> bool:
-    recurrent = getattr(side, "recurrent_activation", keras.activations.sigmoid)
-    return side.activation is keras.activations.tanh and recurrent is keras.activations.sigmoid
+    recurrent = getattr(side.cell, "recurrent_activation", keras.activations.sigmoid)
+    return side.cell.activation is keras.activations.tanh and recurrent is keras.activations.sigmoid
 
 
-def _weights(operator: str, side: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _weights(operator: str, cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """W `(gates * units, features)`, R `(gates * units, units)` and B `(2 * gates * units,)` in ONNX's order."""
-    cell, order = side.cell, _ORDER[operator]
+    order = _ORDER[operator]
 
     def ordered(columns: np.ndarray) -> np.ndarray:
         parts = np.split(columns, len(order), axis=-1)

@@ -46,7 +46,10 @@ class LanguageSession(Generates, Session):
 
     def initial_states(self, rows: int) -> dict[str, np.ndarray]:
         """States at the start of a sentence."""
-        return {name: np.zeros((1, rows, units), "float32") for name, units in self.metadata["states"].items()}
+        # A file of an earlier version names the units, of a state with an axis of directions before that of rows.
+        states = self.metadata["states"].items()
+        shapes = {name: (1, rows, each) if isinstance(each, int) else (rows, *each) for name, each in states}
+        return {name: np.zeros(shape, "float32") for name, shape in shapes.items()}
 
     def advance(self, symbols: Sequence[int], states: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         """Logits of what follows the last symbol, and the states there."""

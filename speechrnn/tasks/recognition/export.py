@@ -26,5 +26,5 @@ class RecognizerExporter(SignalExporter):
 
     def step(self) -> tuple[Graph, dict[str, Any]]:
         """See `Exporter.step` and `speechrnn.export.onnx.steps`."""
-        graph, states = steps.step_graph(self.model)
-        return graph, {"kind": KIND, "states": states, "look_ahead": steps.look_ahead(self.model)}
+        graph, step = steps.step_graph(self.model)
+        return graph, {"kind": KIND, "states": step.states, "look_ahead": step.delay}

@@ -62,7 +62,7 @@ def recurrent_ctc(
     Returns:
         A `keras.Model` with inputs `[features float (batch, frames, num_features), frames int32 (batch,)]` and output
         float32 `(batch, ceil(frames / stride), vocabulary_size)` logits, where `stride = 2**convolutions * stack`.
-        `speechrnn.networks.stride(model)` gives it back.
+        `speechrnn.layers.frames.stride(model)` gives it back.
 
     Raises:
         ValueError: An argument is out of its range.
