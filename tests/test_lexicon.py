@@ -162,6 +162,18 @@ def test_each_phone_has_its_time_where_no_lexicon_says_more():
     assert [(w.word, round(w.start, 3), round(w.end, 3)) for w in words] == [("L", 0.1, 0.3), ("AH", 0.3, 0.4)]
 
 
+def test_a_model_of_phones_keeps_them_through_its_files(tmp_path):
+    from speechrnn.export.writing import onnx_bytes
+    from speechrnn.models.loading import load_bundle as load
+    from speechrnn.tasks.recognition.building import for_manifest
+    from speechrnn.tasks.recognition.session import RecognizerSession
+
+    made = for_manifest([], vocabulary=SMALL.vocabulary(), units=4, layers=1, convolutions=1)
+    made.save(tmp_path / "m.keras")
+    assert load(tmp_path / "m.keras").vocabulary == SMALL.vocabulary()
+    assert RecognizerSession(onnx_bytes(made)).vocabulary == SMALL.vocabulary()
+
+
 # The pronunciation that was said
 
 

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from pipelines import an4_ctc, gradient_flow, letters_numbers, librispeech_ctc, streaming
+from pipelines import an4_ctc, english, gradient_flow, letters_numbers, librispeech_ctc, streaming
 from speechrnn.data.manifest import Example
+from speechrnn.text import lexicons
 
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
 
@@ -47,6 +48,32 @@ def test_librispeech_and_an4_begun_from_it(data_dir, tmp_path, monkeypatch, caps
     model = run.model
     assert len(report.utterances) == 7
     assert len(model.vocabulary) < 40 and model.card["begun_from"]["data"] == "LibriSpeech, train-clean-5"
+
+
+@pytest.mark.slow
+def test_english_and_continued_with_the_pronunciations_that_were_said(data_dir, tmp_path, monkeypatch):
+    for corpus in (
+        english.an4,
+        english.common_voice,
+        english.fsdd,
+        english.kaldi,
+        english.librispeech,
+        english.ljspeech,
+    ):
+        monkeypatch.setattr(corpus, "prepare", thinned(corpus.prepare, 60))
+    whole = lexicons.cmudict()
+    few = whole.only(list(whole)[::60])
+    monkeypatch.setattr(english.lexicons, "cmudict", lambda: few)
+    options = dataclasses.replace(english.OPTIONS, epochs=1)
+    run, reports = english.main(str(data_dir), str(tmp_path), options=options, units=8, layers=1)
+    assert {"dev-clean-5", "test-other-100", "common voice", "an4", "fsdd"} == set(reports)
+    assert all(report.utterances for report in reports.values())
+    model = run.model
+    assert len(model.vocabulary) == 40 and model.stride * model.features.hop == 800
+    again, _ = english.main(
+        str(data_dir), str(tmp_path / "more"), start=str(tmp_path / "english.keras"), options=options
+    )
+    assert again.model.card["begun_from"]["task"] == model.card["task"]
 
 
 def test_sentences_to_be_recognised_are_not_in_the_language_model(tmp_path, capsys):

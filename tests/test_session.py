@@ -58,6 +58,21 @@ def changed(content, **properties):
     return made.SerializeToString()
 
 
+# What a file carries beside the network
+
+
+def test_attachments_are_read_in_place_and_change_nothing(content, rng):
+    parts = {"lexicon": rng.bytes(300_000), "empty": b"", "ünïcode": b"\x00\xff"}
+    more = onnxfile.with_attachments(onnxfile.with_attachments(content, {"empty": b"x"}), parts)
+    assert {name: bytes(part) for name, part in onnxfile.attachments(more).items()} == parts
+    assert onnxfile.attachments(content) == {}
+    signal = rng.normal(size=4000).astype("float32")
+    np.testing.assert_array_equal(Session(more).logits([signal])[0], Session(content).logits([signal])[0])
+    onnx.checker.check_model(onnx.load_from_string(more))
+    with pytest.raises(ValueError, match="cut off or damaged"):
+        Session(more[:-3])
+
+
 # Independent of neighbours
 
 

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ PREFIX = "speechrnn."
 """Begins the names of our metadata; the values are JSON."""
 
 _METADATA = 14  # field of ModelProto
+_ATTACHED = 7600
+"""A field that ModelProto does not have, and that runtimes therefore skip: a name (1) and bytes (2)."""
 _WITHIN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -95,6 +97,33 @@ def sealed(model: Any) -> bytes:
     digest = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
     model.metadata_props.add(key=PREFIX + "digest", value=json.dumps(digest))
     return model.SerializeToString()
+
+
+def attachments(content: bytes) -> dict[str, memoryview]:
+    """What a file that `read` accepted carries beside the network, by name: such as a lexicon and a language model."""
+    found, count = {}, itertools.count()
+    for number, value in _fields(memoryview(content), count):
+        if number == _ATTACHED and isinstance(value, memoryview):
+            parts = {key: part for key, part in _fields(value, count) if isinstance(part, memoryview)}
+            found[str(parts.get(1, b""), "utf-8")] = parts.get(2, memoryview(b""))
+    return found
+
+
+def with_attachments(content: bytes, parts: Mapping[str, bytes]) -> bytes:
+    """A copy of a model's file that carries `parts` as well. Runtimes skip them, and so do older versions of ours."""
+    return content + b"".join(
+        _field(_ATTACHED, _field(1, name.encode()) + _field(2, part)) for name, part in parts.items()
+    )
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return _written(number << 3 | 2) + _written(len(value)) + value
+
+
+def _written(number: int) -> bytes:
+    """A whole number as `_varint` reads it."""
+    groups = [number >> shift & 0x7F for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
 
 
 def looks_like_onnx(content: bytes) -> bool:

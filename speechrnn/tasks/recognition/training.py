@@ -17,6 +17,7 @@ from speechrnn.losses import CTC, ctc
 from speechrnn.metrics import edits
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.options import RecognizerTraining
+from speechrnn.text import Phones
 from speechrnn.training.task import Task, of_recordings
 
 __all__ = ["Recognition", "Score", "Scorer"]
@@ -69,8 +70,8 @@ class Recognition(Task):
         return f"token errors {logs.get('token_error_rate', 0):.1%}"
 
     def validated(self, logs: Mapping[str, float]) -> str:
-        """Word errors."""
-        return f"WER {logs['val_wer']:.1%}"
+        """Word errors; of a model of phones, each of which counts as a word, phone errors."""
+        return f"{'phone errors' if isinstance(self.model.vocabulary, Phones) else 'WER'} {logs['val_wer']:.1%}"
 
 
 @dataclass(frozen=True)
