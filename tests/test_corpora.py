@@ -335,8 +335,8 @@ def test_every_corpus_has_its_function():
 
 
 def test_data_modules_import_neither_tensorflow_nor_librosa():
-    names = ["audio", "containers", "files", "manifest", "faults", "text", "corpora.check", "corpora.download"]
-    names += [f"corpora.{name}" for name in CORPORA]
+    names = ["audio", "files", "faults", "text", "data.manifest", "data.check", "data.download"]
+    names += [f"data.corpora.{name}" for name in CORPORA]
     code = f"import sys, {', '.join('speechrnn.' + n for n in names)}\nprint([m for m in sys.modules if m in "
     code += "('tensorflow', 'keras', 'librosa', 'scipy')])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

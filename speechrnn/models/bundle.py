@@ -95,15 +95,18 @@ class Bundle(Usable, keras.Model):
         Args:
             filepath: The file, or the folder of a SavedModel. The ending says the format where it is not given.
             format: "onnx", "litert" or "savedmodel"; any other is one of `keras.Model.export`.
-            **options: `int8`, `streaming`, `overwrite`; see `speechrnn.export.export`.
+            **options: `int8`, `streaming`, `overwrite`, see `speechrnn.export.writing.export`; with others, such as
+                `input_signature`, Keras's method takes over.
 
         Returns:
             The path of what was written.
         """
         endings = {".onnx": "onnx", ".tflite": "litert", ".savedmodel": "savedmodel"}
         to = format or endings.get(os.path.splitext(os.fspath(filepath))[1], "savedmodel")
-        if to not in endings.values():
-            return keras.Model.export(self, os.fspath(filepath), format=to, **options)
+        if to not in endings.values() or options.keys() - {"int8", "streaming", "overwrite"}:
+            return keras.Model.export(
+                self, os.fspath(filepath), **({} if format is None else {"format": format}), **options
+            )
         return kinds.resolve("speechrnn.export.writing:export")(self, filepath, to=to, **options)
 
     def _compiled(self, function: Any, signature: list[tf.TensorSpec]) -> Any:

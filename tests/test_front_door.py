@@ -1,0 +1,206 @@
+"""The front door: what a user types first, in a fresh process, and files of the first edition."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import speechrnn as sr
+from speechrnn import audio
+from speechrnn.data import manifest
+from speechrnn.models import kinds, registration
+
+FIRST = Path(__file__).parent / "first_edition"
+SHIPPED = "english_letters_numbers"
+
+
+def fresh(code, **options):
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of six short recordings of two people, and their folder."""
+    folder, rng = tmp_path_factory.mktemp("table"), np.random.default_rng(0)
+    lines = ["file,sentence,person"]
+    for number in range(8):
+        audio.write(folder / f"{number}.wav", (0.1 * rng.normal(size=8000)).astype("float32"), 16000)
+        lines.append(f"{number}.wav,{'yes' if number % 2 else 'no'},{'ab'[number // 4]}")
+    (folder / "all.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+# Loading and answers
+
+
+def test_importing_the_package_imports_neither_tensorflow_nor_keras():
+    assert fresh("import sys, speechrnn; print([m for m in ('tensorflow', 'keras') if m in sys.modules])") == "[]"
+
+
+def test_the_shipped_model_transcribes_without_tensorflow(tmp_path):
+    audio.write(tmp_path / "silence.wav", np.zeros(16000, "float32"), 16000)
+    code = (
+        "import sys, speechrnn as sr\n"
+        f"found = sr.transcribe({str(tmp_path / 'silence.wav')!r})\n"
+        "words = ' '.join(word.word for word in found.words)\n"
+        "print(found.text == words, found.duration, found.ok, 'tensorflow' in sys.modules)"
+    )
+    assert fresh(code) == "True 1.0 True False"
+
+
+def test_one_path_gives_one_result_and_a_list_an_iterator(tmp_path):
+    path = tmp_path / "silence.wav"
+    audio.write(path, np.zeros(16000, "float32"), 16000)
+    model = sr.load(SHIPPED)
+    assert isinstance(model.transcribe(path), sr.Transcript) and isinstance(model.transcribe(str(path)), sr.Transcript)
+    found = model.transcribe([path, tmp_path / "gone.wav"], on_error="collect")
+    assert iter(found) is found
+    good, bad = found
+    assert good.ok and good.error is None and good.path == str(path)
+    assert not bad.ok and bad.text == "" and "gone.wav: there is no such file" in bad.error
+    assert not model.transcribe(tmp_path / "gone.wav", on_error="collect").ok
+
+
+def test_the_first_fault_is_raised_as_what_it_is(tmp_path):
+    model = sr.load(SHIPPED)
+    with pytest.raises(FileNotFoundError, match=r"gone\.wav: there is no such file"):
+        model.transcribe(tmp_path / "gone.wav")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        list(model.transcribe([tmp_path]))
+    (tmp_path / "empty.wav").touch()
+    with pytest.raises(ValueError, match=r"empty\.wav: is empty"):
+        sr.transcribe(tmp_path / "empty.wav")
+    with pytest.raises(ValueError, match='`on_error` must be "raise" or "collect"'):
+        model.transcribe(tmp_path / "empty.wav", on_error="ignore")
+    with pytest.raises(TypeError, match=r"`transcribe` has no option `hotword`\. Did you mean `hotwords`\?"):
+        model.transcribe(tmp_path / "empty.wav", hotword=["a"])
+
+
+def test_models_that_are_not_there_are_named():
+    with pytest.raises(FileNotFoundError, match=r"gone\.keras: no such model file"):
+        sr.load("gone.keras")
+    with pytest.raises(FileNotFoundError, match="Did you mean `english_letters_numbers`"):
+        sr.load("english_letter_numbers")
+    with pytest.raises(ValueError, match="must be a classifier. Received: a recognizer, see `speechrnn transcribe`"):
+        sr.load(SHIPPED, kind="classifier")
+
+
+# From a corpus to a model
+
+
+def manifest_of(examples, folder):
+    manifest.write(folder / "some.jsonl", examples)
+    return folder / "some.jsonl"
+
+
+def test_from_a_table_to_a_trained_model_and_back(table, tmp_path):
+    splits = sr.prepare(
+        "table", table / "all.csv", out=tmp_path / "m", path_column="file", text_column="sentence",
+        subject_column="person",
+    )  # fmt: skip
+    splits = dict(zip(("train", "valid"), (splits["all"][:4], splits["all"][4:]), strict=True))
+    model = sr.SpeechRecognizer.for_manifest(splits["train"], cell="gru", units=4, layers=1)
+    run = sr.train(
+        model, splits["train"], valid=splits["valid"], augment="speech", out=tmp_path / "m.keras", verbose=False,
+        options=sr.TrainingOptions(epochs=1, batch_size=4),
+    )  # fmt: skip
+    assert isinstance(run.model, sr.SpeechRecognizer) and run.model is run.model
+
+    kept = sr.load(tmp_path / "m.keras")
+    report = kept.evaluate(splits["valid"])
+    assert str(report) == str(kept.evaluate(manifest_of(splits["valid"], tmp_path))) and "WER" in str(report)
+    assert kept.export(tmp_path / "m.onnx", int8=True) == str(tmp_path / "m.onnx")
+    session = sr.load(tmp_path / "m.onnx")
+    assert type(session) is not type(kept)
+    one, other = (m.transcribe(table / "0.wav") for m in (kept, session))
+    assert one.path == other.path and one.duration == other.duration
+    assert str(session.evaluate(splits["valid"])).startswith("WER")
+    session.export(tmp_path / "copy.onnx")
+    assert (tmp_path / "copy.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
+    with pytest.raises(ValueError, match=r"must end in \.onnx, since this model was exported already"):
+        session.export(tmp_path / "m.tflite")
+
+
+def test_unknown_options_are_refused_by_name(table, tmp_path):
+    with pytest.raises(TypeError, match=r"table has no option `text_colum`\. Did you mean `text_column`\?"):
+        sr.prepare("table", table / "all.csv", out=tmp_path, text_colum="sentence")
+    with pytest.raises(ValueError, match="There is no corpus 'an5'. Did you mean `an4`"):
+        sr.prepare("an5", table, out=tmp_path)
+    with pytest.raises(ValueError, match="`augment` must be an Augmentation or one of speech, sensor"):
+        sr.train(sr.load(FIRST / "recognizer.keras"), [], out=tmp_path / "m.keras", augment="spech")
+
+
+# Keras
+
+
+def test_keras_itself_reads_our_files_after_the_import():
+    for order in ("import speechrnn, keras", "import keras, speechrnn"):
+        code = (
+            f"{order}\n"
+            f"models = [keras.saving.load_model(rf'{FIRST}/{{name}}.keras') for name in ('recognizer', 'classifier')]\n"
+            "print(*(type(model).__name__ for model in models))"
+        )
+        assert fresh(code).splitlines()[-1] == "SpeechRecognizer SequenceClassifier"
+
+
+def test_keras_reads_a_network_of_somebody_with_our_layers(tmp_path):
+    import keras
+
+    from speechrnn.layers import LSTM, ZeroPadding
+
+    inputs = keras.Input((None, 3))
+    keras.Model(inputs, ZeroPadding()(LSTM(2, return_sequences=True)(inputs))).save(tmp_path / "m.keras")
+    code = f"import speechrnn, keras; print(type(keras.saving.load_model(r'{tmp_path}/m.keras').layers[1]).__module__)"
+    assert fresh(code).splitlines()[-1] == "speechrnn.layers.recurrent"
+
+
+def test_every_registered_class_has_its_placeholder():
+    import keras
+
+    for module in (*registration.CLASSES, *(kind.model.split(":")[0] for kind in kinds.kinds())):
+        __import__(module)
+    of_training = {"TokenErrorRate", "Accuracy"}  # metrics: nothing that is saved holds them
+    ours = {name.removeprefix("speechrnn>") for name in keras.saving.get_custom_objects() if "speechrnn>" in name}
+    known = {name for names in registration.CLASSES.values() for name in names}
+    assert ours - of_training == known | {kind.model.split(":")[1] for kind in kinds.kinds()}
+
+
+def test_evaluate_and_export_are_still_those_of_keras(tmp_path):
+    model = sr.load(FIRST / "classifier.keras")
+    model.compile()
+    values = np.load(FIRST / "values.npz")
+    batch = {"signal": values["records"][None], "length": np.array([40], "int32")}
+    assert model.evaluate(batch, np.array([1], "int32"), verbose=0) is not None
+    model.export(tmp_path / "served")
+    assert (tmp_path / "served" / "saved_model.pb").exists()
+
+
+# Files of the first edition
+
+
+def answers(name, model):
+    values = np.load(FIRST / "values.npz")
+    if name in ("recognizer", "streaming"):
+        return model.logits([values["speech"]])[0], values[name]
+    if name == "classifier":
+        return model.probabilities([values["records"]])[0], values[name]
+    if name == "forecaster":
+        return model.predict_quantiles([values["records"]])[0], values[name]
+    return model.scores(["abc", "a b"]), values[name]
+
+
+@pytest.mark.parametrize("name", ["recognizer", "streaming", "classifier", "forecaster", "language"])
+@pytest.mark.parametrize("ending", [".keras", ".onnx", ".tflite"])
+def test_files_of_the_first_edition_answer_as_they_did(name, ending):
+    path = FIRST / f"{name}{ending}"
+    if not path.exists():
+        pytest.skip("only the streaming model was written as .tflite")
+    model = sr.load(path)
+    assert model.card["name"] == name and kinds.of(model).name == sr.load(FIRST / f"{name}.keras").kind
+    found, expected = answers(name, model)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
