@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from lm_texts import model_of
 
-from speechrnn.decoding import Boost, Grammar
+from speechrnn.decoding import Boost, Grammar, Rescored, options, tuning
 from speechrnn.decoding.lexicon import LexiconSearch, letters_of
-from speechrnn.text import Vocabulary
+from speechrnn.tasks.recognition import transcript
+from speechrnn.text import Lexicon, Phones, Vocabulary
 
 SOUNDS = Vocabulary("AB_")
 A, B, SILENCE = 1, 2, 3
@@ -177,12 +178,12 @@ def spoken(text, lexicon, rng, symbols=12, noise=1.5):
 
 def test_looking_ahead_finds_with_a_narrow_beam_what_a_wide_one_finds(rng):
     vocabulary, lexicon, model, texts = big_lexicon(rng)
-    logits = [spoken(text, lexicon, rng) for text in texts[:10]]
-    wide = LexiconSearch(vocabulary, lexicon, width=600, beam_threshold=30.0, language_model=model)
+    logits = [spoken(text, lexicon, rng) for text in texts[:6]]
+    wide = LexiconSearch(vocabulary, lexicon, width=300, beam_threshold=25.0, language_model=model)
     narrow = LexiconSearch(vocabulary, lexicon, width=32, language_model=model)
     found = [wide.n_best(x, 1)[0].text for x in logits]
-    assert sum(narrow.n_best(x, 1)[0].text == text for x, text in zip(logits, found, strict=True)) >= 9
-    assert sum(text == said for text, said in zip(found, texts, strict=False)) >= 5
+    assert sum(narrow.n_best(x, 1)[0].text == text for x, text in zip(logits, found, strict=True)) >= 5
+    assert sum(text == said for text, said in zip(found, texts, strict=False)) >= 3
 
 
 def test_words_stand_where_their_symbols_are():
@@ -291,3 +292,71 @@ def test_a_grammar_with_too_many_states_says_so(monkeypatch):
     Grammar.parse(Vocabulary(" ab"), "(a | b)* a (a | b) (a | b)")
     with pytest.raises(ValueError, match="automaton of over 1,000 states"):
         Grammar.parse(Vocabulary(" ab"), "(a | b)* a " + "(a | b) " * 12)
+
+
+# From options
+
+
+PHONES = Phones(["AH", "B", "T"])
+ABOUT = Lexicon({"a": [(("AH",), 1.0)], "butt": [(("B", "AH", "T"), 1.0)], "but": [(("B", "AH", "T"), 1.0)]})
+
+
+@pytest.fixture
+def files(tmp_path):
+    ABOUT.write(tmp_path / "about.lexicon")
+    model_of(2, texts=["a but", "a but a", "a butt"] * 3 + ["but a"]).write(tmp_path / "about.lm")
+    (tmp_path / "words.txt").write_text("butt\na\n")
+    return tmp_path
+
+
+def said(*symbols):
+    return 9.0 * np.eye(4)[[x for symbol in symbols for x in (symbol, 0)]]
+
+
+def test_options_make_words_of_a_model_of_phones(files):
+    lexicon = files / "about.lexicon"
+    logits = said(1, 2, 1, 3)
+    assert options.decoder(PHONES, lexicon=lexicon, lm=files / "about.lm")(logits).words == ("a", "but")
+    assert options.decoder(PHONES, lexicon=lexicon, words=files / "words.txt")(logits).words == ("a", "butt")
+    hot = options.decoder(PHONES, lexicon=lexicon, lm=files / "about.lm", hotwords=["butt"])
+    assert hot(logits).words == ("a", "butt")
+    words = transcript.spell(hot(logits), PHONES, frame_period=0.5, start=10.0)
+    assert [(word.word, word.start, word.end) for word in words] == [("a", 10.0, 10.5), ("butt", 11.0, 13.5)]
+
+
+def test_options_make_a_lexicons_words_of_a_model_of_characters(files):
+    vocabulary = Vocabulary(" abtu")
+    search = options.decoder(vocabulary, lexicon=files / "about.lexicon", lm=files / "about.lm")
+    spelled = [x for symbol in vocabulary.encode(" a buttt ") for x in (symbol, 0)]
+    assert search(9.0 * np.eye(6)[spelled]).words[0] == "a"
+    assert set(search.words) == {"a", "but", "butt"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"hotwords": ["a tube"]}, "Hotwords must be in the lexicon. Received: 'tube'"),
+        ({"vocabulary": Phones(["AH", "T"])}, "phones that the model cannot write"),
+        ({"vocabulary": Vocabulary("xyz")}, "written with the model's characters.* 'a'"),
+    ],
+)
+def test_what_the_lexicon_lacks_is_named(given, message, files):
+    with pytest.raises(ValueError, match=message):
+        options.decoder(**{"vocabulary": PHONES, "lexicon": files / "about.lexicon", **given})
+
+
+def test_weights_are_tuned_with_a_lexicon_as_without(files):
+    search = options.decoder(PHONES, lexicon=files / "about.lexicon", lm=files / "about.lm", lm_weight=0.0)
+    logits = [said(1, 2, 1, 3), said(2, 1, 3, 1)]
+    best = tuning.tune(search, logits, ["a but", "but a"])[0]
+    assert best.words.errors == 0
+    assert best.lm_weight > 0  # without it "but" and "butt" are alike
+
+
+def test_a_model_that_rescores_must_know_the_words_letters(files):
+    class Knows:
+        vocabulary = Vocabulary(" abt")
+
+    search = options.decoder(PHONES, lexicon=files / "about.lexicon")
+    with pytest.raises(ValueError, match="without \\['u'\\]"):
+        Rescored(search, Knows())

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -42,6 +42,28 @@ class WordHypothesis(Hypothesis):
     words: tuple[str, ...]
     lengths: tuple[int, ...]
     """How many of the symbols are each word's."""
+
+
+class Search(Protocol):
+    """Finds texts in logits; `BeamSearch`, or `speechrnn.decoding.lexicon.LexiconSearch`."""
+
+    language_model: NGram | None
+
+    @property
+    def characters(self) -> str:
+        """What texts may be made of."""
+
+    def __call__(self, logits: np.ndarray) -> Path:
+        """The best text of one utterance, with its frames."""
+
+    def n_best(self, logits: np.ndarray, n: int = 10) -> Sequence[Hypothesis]:
+        """The best texts of one utterance, the best first."""
+
+    def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> Path:
+        """The frames of a text that `n_best` gave for the same logits."""
+
+    def weighted(self, *, lm_weight: float, word_bonus: float) -> Search:
+        """The same search with other weights."""
 
 
 class BeamSearch:
@@ -114,14 +136,19 @@ class BeamSearch:
             logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank. There may be no frames.
         """
         (best,) = self.n_best(logits, 1)
-        return self.path(logits, best.ids)
+        return self.path(logits, best)
 
-    def path(self, logits: np.ndarray, ids: Sequence[int]) -> Path:
+    @property
+    def characters(self) -> str:
+        """What texts are made of."""
+        return "".join(self.vocabulary.letters.symbols)
+
+    def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> Path:
         """The frames of a text that `n_best` gave for the same logits."""
         from speechrnn.decoding import viterbi
 
         # A beginning of a text, all that a grammar left, may be ruled out; what is finite has a path nevertheless.
-        logs, symbols = np.maximum(log_softmax(logits), _LEAST), np.array(ids, np.int32)
+        logs, symbols = np.maximum(log_softmax(logits), _LEAST), np.array(hypothesis.ids, np.int32)
         return path_of(logs, symbols, viterbi.best_states(logs, symbols))
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:

@@ -5,28 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
+from typing import Any
 
 import numpy as np
 
 from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.beam import BeamSearch
 from speechrnn.decoding.greedy import Path, greedy
+from speechrnn.decoding.lexicon import LexiconSearch, Pronunciation, letters_of
 from speechrnn.decoding.lm import ngram
-from speechrnn.text import Vocabulary
+from speechrnn.text import Phones, Vocabulary, lexicons
 
 Decoder = Callable[[np.ndarray], Path]
 """Float logits `(frames, vocabulary)` to symbols."""
 
 _WIDTH = 64
+_LM_WEIGHT, _WORD_BONUS = 0.5, 1.5
+_WITH_LEXICON = 0.8, 0.0
 
 
 def decoder(
     vocabulary: Vocabulary,
     *,
     beam: int | None = None,
+    lexicon: str | os.PathLike[str] | None = None,
     lm: str | os.PathLike[str] | None = None,
-    lm_weight: float = 0.5,
-    word_bonus: float = 1.5,
+    lm_weight: float | None = None,
+    word_bonus: float | None = None,
     unknown_score: float = -8.0,
     hotwords: Sequence[str] = (),
     hotword_bonus: float = 6.0,
@@ -39,9 +44,11 @@ def decoder(
         vocabulary: Of the model.
         beam: Width of the beam search; without it the best path is taken, or a width of 64 if another option needs
             a search.
-        lm: An ARPA language model, over words or characters; `speechrnn lm train` makes one.
-        lm_weight: Weight of the language model.
-        word_bonus: Added for each word, beside the language model.
+        lexicon: A lexicon, as `speechrnn lexicon build` makes it: a model of phones writes its words, and a model of
+            characters or subwords no others.
+        lm: A language model (.lm or ARPA), over words or characters; `speechrnn lm train` makes one.
+        lm_weight: Weight of the language model; 0.5 unless it is given, 0.8 with a lexicon.
+        word_bonus: Added for each word, beside the language model; 1.5 unless it is given, 0 with a lexicon.
         unknown_score: Added for each word that the language model does not know.
         hotwords: Words or phrases that are made likelier; quote a phrase of several words.
         hotword_bonus: Added for each of them in a text, in nats.
@@ -49,27 +56,63 @@ def decoder(
         grammar: A file of rules; nothing else is recognised.
 
     Raises:
-        ValueError: A file cannot be read, or does not fit the vocabulary; or there are words and a grammar.
+        ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; or there are words and a
+            grammar.
     """
     if words is not None and grammar is not None:
         raise ValueError("Either words or a grammar say what may be recognised. Received both; add the words to it.")
-    if beam is None and lm is None and not hotwords and words is None and grammar is None:
+    asked = beam, lexicon, lm, words, grammar
+    if not hotwords and all(option is None for option in asked):
         return greedy
+    pronunciations = None if lexicon is None else _pronunciations(lexicon, vocabulary)
+    letters = vocabulary
+    if pronunciations is not None:
+        letters = letters_of(word for word, _, _ in pronunciations)
+        _check_hotwords(hotwords, pronunciations)
     allowed = None
     if words is not None:
-        allowed = _allowed(words, lambda text: Grammar.words(vocabulary, text.splitlines()))
+        allowed = _allowed(words, lambda text: Grammar.words(letters, text.splitlines()))
     elif grammar is not None:
-        allowed = _allowed(grammar, lambda text: Grammar.parse(vocabulary, text))
-    return BeamSearch(
-        vocabulary,
-        width=_WIDTH if beam is None else beam,
-        language_model=None if lm is None else ngram.load(lm),
-        lm_weight=lm_weight,
-        word_bonus=0.0 if lm is None else word_bonus,
-        unknown_score=unknown_score,
-        grammar=allowed,
-        boost=Boost.phrases(vocabulary, hotwords, hotword_bonus) if hotwords else None,
-    )
+        allowed = _allowed(grammar, lambda text: Grammar.parse(letters, text))
+    weight, bonus = (_LM_WEIGHT, _WORD_BONUS) if pronunciations is None else _WITH_LEXICON
+    shared: dict[str, Any] = {
+        "width": _WIDTH if beam is None else beam,
+        "language_model": None if lm is None else ngram.load(lm),
+        "lm_weight": weight if lm_weight is None else lm_weight,
+        "word_bonus": (0.0 if lm is None else bonus) if word_bonus is None else word_bonus,
+        "unknown_score": unknown_score,
+        "grammar": allowed,
+        "boost": Boost.phrases(letters, hotwords, hotword_bonus) if hotwords else None,
+    }
+    if pronunciations is None:
+        return BeamSearch(vocabulary, **shared)
+    if " " in vocabulary.symbols:
+        shared |= {"separator": vocabulary.encode(" ")[0], "separated": True}
+    return LexiconSearch(vocabulary, pronunciations, **shared)
+
+
+def _pronunciations(path: str | os.PathLike[str], vocabulary: Vocabulary) -> list[Pronunciation]:
+    """How the words of a lexicon are written by a model: in phones, or as they are spelled."""
+    held = lexicons.read(path)
+    if isinstance(vocabulary, Phones):
+        return list(held.pronunciations(vocabulary))
+    spelled = [(word, vocabulary.encode(word), 0.0) for word in held if not vocabulary.missing(word)]
+    if not spelled:
+        raise ValueError(
+            f"The words of a lexicon must be written with the model's characters. Received: none that is; the first is "
+            f"{next(iter(held))!r}. Bring both to the same form."
+        )
+    return spelled
+
+
+def _check_hotwords(hotwords: Sequence[str], pronunciations: Sequence[Pronunciation]) -> None:
+    known = {word for word, _, _ in pronunciations}
+    lacking = [word for phrase in hotwords for word in phrase.split() if word not in known]
+    if lacking:
+        raise ValueError(
+            f"Hotwords must be in the lexicon. Received: {lacking[0]!r}, which it lacks. Add its pronunciation, as "
+            "`speechrnn lexicon build` does with --guess."
+        )
 
 
 def _allowed(path: str | os.PathLike[str], made: Callable[[str], Grammar]) -> Grammar:

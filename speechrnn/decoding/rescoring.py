@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from speechrnn.decoding.beam import BeamSearch, Hypothesis
+from speechrnn.decoding.beam import Hypothesis, Search
 from speechrnn.decoding.greedy import Path
 from speechrnn.decoding.lm.ngram import Perplexity
 from speechrnn.text import Vocabulary
@@ -113,9 +113,9 @@ class Rescored:
     """
 
     def __init__(
-        self, search: BeamSearch, model: TextModel, *, weight: float = 0.5, bonus: float = 0.0, best: int = 30
+        self, search: Search, model: TextModel, *, weight: float = 0.5, bonus: float = 0.0, best: int = 30
     ) -> None:
-        lacking = model.vocabulary.missing("".join(search.vocabulary.symbols))
+        lacking = model.vocabulary.missing(search.characters)
         if lacking:
             raise ValueError(
                 f"The language model that rescores must know the model's characters. Received: one without "
@@ -127,7 +127,7 @@ class Rescored:
 
     def __call__(self, logits: np.ndarray) -> Path:
         """The best text of one utterance, with its frames."""
-        return self.search.path(logits, self.n_best(logits, 1)[0].ids)
+        return self.search.path(logits, self.n_best(logits, 1)[0])
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
         """The best texts of one utterance, the best first; at most `n`, and no more than are judged."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechrnn.decoding.beam import BeamSearch
+from speechrnn.decoding.beam import Search
 from speechrnn.decoding.rescoring import Rescored, spoken
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
@@ -36,7 +36,7 @@ class Trial:
 
 
 def tune(
-    search: BeamSearch,
+    search: Search,
     logits: Sequence[np.ndarray],
     references: Sequence[str],
     *,
@@ -135,7 +135,7 @@ def _errors(hypothesis: str, reference: str) -> tuple[Edits, Edits]:
 
 
 def _trial(
-    search: BeamSearch, logits: Sequence[np.ndarray], references: Sequence[str], weight: float, bonus: float
+    search: Search, logits: Sequence[np.ndarray], references: Sequence[str], weight: float, bonus: float
 ) -> Trial:
     weighted = search.weighted(lm_weight=weight, word_bonus=bonus)
     words = characters = Edits()

@@ -176,8 +176,8 @@ def _ranges(sizes: Sequence[int]) -> list[slice]:
 def _quantized(real: np.ndarray, ranges: Sequence[slice]) -> tuple[np.ndarray, np.ndarray]:
     """Tables float32 `(ranges, 256)` and the place in them of each number.
 
-    A table has the means of bins of equally many values (as KenLM's, Heafield 2011, section 3.2), the
-    highest and the lowest of which stand for themselves, so that 0 stays 0 and -99 stays -99.
+    A table has the means of bins of equal width: of bins with equally many values, those of what is likely and rare
+    would be wide. The highest and the lowest value stand for themselves, so that 0 stays 0 and -99 stays -99.
     """
     tables = np.zeros((len(ranges), 256), np.float32)
     codes = np.empty(len(real), np.uint8)
@@ -187,11 +187,11 @@ def _quantized(real: np.ndarray, ranges: Sequence[slice]) -> tuple[np.ndarray, n
             continue
         distinct = np.unique(values)
         if len(distinct) > len(table):
-            inner = np.sort(values[(values > distinct[0]) & (values < distinct[-1])].astype(np.float64))
-            sums = np.concatenate([[0.0], np.cumsum(inner)])
-            edges = np.linspace(0, len(inner), len(table) - 1).astype(np.int64)
-            edges = np.unique(edges)
-            means = np.diff(sums[edges]) / np.diff(edges)
+            inner = values[(values > distinct[0]) & (values < distinct[-1])].astype(np.float64)
+            edges = np.linspace(inner.min(), inner.max(), len(table) - 1)
+            bins = np.minimum(np.searchsorted(edges, inner, side="right") - 1, len(edges) - 2)
+            many, sums = np.bincount(bins), np.bincount(bins, inner)
+            means = sums[many > 0] / many[many > 0]
             distinct = np.unique(np.concatenate([distinct[:1], means, distinct[-1:]]).astype(np.float32))
         table[: len(distinct)], table[len(distinct) :] = distinct, distinct[-1]
         middles = (distinct[1:].astype(np.float64) + distinct[:-1]) / 2

@@ -7,6 +7,7 @@ from typing import Any
 
 from speechrnn.decoding import options
 from speechrnn.decoding.beam import BeamSearch
+from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.decoding.options import Decoder
 from speechrnn.decoding.rescoring import Rescored
 from speechrnn.models.loading import load_session
@@ -42,7 +43,7 @@ def decoder(
     if search.get("beam") is None:
         search["beam"] = _WIDTH
     found = options.decoder(vocabulary, **search)
-    if not isinstance(found, BeamSearch):
-        raise TypeError(f"Only a beam search has n best. Received: {type(found).__name__}.")
+    if not isinstance(found, BeamSearch | LexiconSearch):
+        raise TypeError(f"Only a search has n best. Received: {type(found).__name__}.")
     model = load_session(rescore, kind="language model", threads=1)  # each of several processes has its own
     return Rescored(found, model, weight=rescore_weight, bonus=rescore_bonus, best=rescore_best)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from speechrnn.decoding.greedy import WordPath
 from speechrnn.models.answers import Answer
 
 if TYPE_CHECKING:
@@ -65,14 +66,20 @@ class Transcript(Answer):
 
 
 def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: float = 0.0) -> list[Word]:
-    """The words of a decoded path: what stands between spaces, which a subword may begin with.
+    """The words of a decoded path: a lexicon's, or what stands between spaces, which a subword may begin with.
 
     Args:
-        path: From `speechrnn.decoding.greedy`.
+        path: From a decoder.
         vocabulary: What its indices stand for.
         frame_period: Seconds between frames.
         start: Seconds before the path's first frame.
     """
+    if isinstance(path, WordPath):
+        ends = np.cumsum(path.lengths).tolist()
+        return [
+            _word(word, path, a, b, frame_period, start)
+            for word, a, b in zip(path.words, [0, *ends[:-1]], ends, strict=True)
+        ]
     spellings = vocabulary.spellings
     symbols = [spellings[index] for index in path.ids]
     edges = [0, *(i for i, symbol in enumerate(symbols) if symbol[:1].isspace()), len(symbols)]
@@ -80,11 +87,15 @@ def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: flo
     for before, after in pairwise(edges):
         first = before + (before < after and symbols[before].isspace())  # a space of its own belongs to no word
         if first < after:
-            begin = start + float(path.start_frames[first]) * frame_period
-            end = start + float(path.end_frames[after - 1]) * frame_period
-            confidence = float(np.exp(np.log(path.confidences[first:after]).mean()))
-            words.append(Word("".join(symbols[first:after]).strip(), begin, end, confidence))
+            words.append(_word("".join(symbols[first:after]).strip(), path, first, after, frame_period, start))
     return words
+
+
+def _word(text: str, path: Path, first: int, after: int, frame_period: float, start: float) -> Word:
+    """A word of some symbols of a path."""
+    begin = start + float(path.start_frames[first]) * frame_period
+    end = start + float(path.end_frames[after - 1]) * frame_period
+    return Word(text, begin, end, float(np.exp(np.log(path.confidences[first:after]).mean())))
 
 
 def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: float = 0.0) -> list[Word]:

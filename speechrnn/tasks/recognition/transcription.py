@@ -18,6 +18,7 @@ from speechrnn.decoding.pieces import Joiner, Piece, cut
 from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.models.loading import opened
 from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
+from speechrnn.text import Phones
 
 if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
@@ -232,10 +233,13 @@ class _WordDecoder:
 
 
 def _joiner(model: Recognizer) -> Joiner:
+    frame_samples = max(1, round(model.frame_period * model.sample_rate))
+    if isinstance(model.vocabulary, Phones):  # where words begin is not written
+        return Joiner(frame_samples, None)
     spellings = model.vocabulary.spellings
     begins = np.array([len(spelling) > 1 and spelling[0].isspace() for spelling in spellings])
     space = spellings.index(" ") if " " in spellings else None
-    return Joiner(max(1, round(model.frame_period * model.sample_rate)), space, begins if begins.any() else None)
+    return Joiner(frame_samples, space, begins if begins.any() else None)
 
 
 def _pieces(
