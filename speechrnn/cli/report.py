@@ -59,11 +59,9 @@ def run(words: list[str]) -> int:
     calibration = decoding.calibration(arguments.calibration)
     from speechrnn.metrics.errors import compare
     from speechrnn.report import page
-    from speechrnn.report.plots.style import blank
 
-    blank(1, 1)  # whether charts can be drawn is known before the first model has been measured for minutes
     models = [arguments.model, *([arguments.compare] if arguments.compare else [])]
-    for path in models:
+    for path in models:  # known before the first one has been measured for minutes
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{path}: no such model file.")
     with terminal.progress(len(examples) * len(models), "utterances") as progress:

@@ -18,6 +18,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.metrics.errors import ErrorReport, Utterance
 from speechrnn.models.loading import DEFAULT, opened
+from speechrnn.report.plots.style import blank
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.transcript import Word, spell
 
@@ -101,9 +102,13 @@ def measure(
         faults: Collects the examples that could not be scored.
         progress: Called with the path of each example once it is done.
         seed: Of the bootstrap.
+
+    Raises:
+        ModuleNotFoundError: matplotlib, which the page needs, is not installed.
     """
     if worst < 0:
         raise ValueError(f"`worst` must be zero or more. Received: {worst}.")
+    blank(1, 1)  # whether charts can be drawn is known before minutes of measuring
     if path is None and (model is None or isinstance(model, str | os.PathLike)):
         path = model or DEFAULT
     recogniser, examples = opened(model, "recognizer"), list(examples)

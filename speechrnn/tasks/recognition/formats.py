@@ -1,4 +1,8 @@
-"""Transcripts as text, JSON, subtitles (SRT, WebVTT), tables (TSV) and time-marked words (NIST CTM)."""
+"""Transcripts as text, JSON, subtitles (SRT, WebVTT), tables (TSV) and time-marked words (NIST CTM).
+
+Subtitles are not written by pysubs2 1.8: it thinks in SubStation Alpha, so it drops what stands in braces, and leaves
+`&` and `<` in WebVTT as they are, which players then take for markup. It has no TSV and CTM, and gathers no words.
+"""
 
 from __future__ import annotations
 
