@@ -8,7 +8,6 @@ import io
 import json
 import logging
 import os
-import tempfile
 import threading
 import zlib
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from speechrnn.files import replacing
 from speechrnn.pipeline.selection import Entry
 
 _MAGIC = b"speechrnn-cache1"
@@ -112,7 +112,8 @@ class Folder:
         np.save(body, pack(values), allow_pickle=False)
         data = body.getvalue()
         try:
-            _write_atomically(self._path(entry), _MAGIC + zlib.crc32(data).to_bytes(4, "little") + data)
+            with replacing(self._path(entry), overwrite=True, sync=False) as file:  # a damaged one is made again
+                file.write(_MAGIC + zlib.crc32(data).to_bytes(4, "little") + data)
         except OSError as error:
             with self._lock:
                 told, self._writing = not self._writing, False
@@ -145,18 +146,6 @@ class Folder:
         ]
         digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
         return self._folder / digest[:2] / f"{digest[2:]}.cache"
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def pack(values: np.ndarray) -> np.ndarray:
