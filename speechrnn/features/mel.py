@@ -38,10 +38,10 @@ def mel_filterbank(
     Returns:
         float32 `(fft_length // 2 + 1, num_mels)`, read-only (the array is shared between calls).
     """
-    from librosa import filters
+    from librosa.filters import mel
 
     with warnings.catch_warnings(action="ignore"):  # of bands without a bin, which `LogMel` refuses
-        bank = filters.mel(
+        bank = mel(
             sr=sample_rate, n_fft=fft_length, n_mels=num_mels, fmin=f_min, fmax=f_max, htk=mel_scale == "htk",
             norm=mel_norm, dtype=np.float64,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def plot_ctc(
         curves.plot(times, probabilities[:, symbol], color=_LIGHT[count % len(_LIGHT)], lw=1.5)
     for symbol, frame in letters:
         text = vocabulary.spellings[symbol].replace(" ", "\N{OPEN BOX}")
-        offset = {"textcoords": "offset points", "ha": "center", "annotation_clip": False}
+        offset: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "annotation_clip": False}
         curves.annotate(text, (times[frame], 1.0), (0, 5), **offset)
         curves.axvline(times[frame], color="white", lw=0.5, alpha=0.35)
     curves.set(ylim=(0, 1), ylabel="probability")
@@ -125,7 +125,12 @@ def plot_words(
         for edge in (word.start, word.end):
             above.axvline(edge, color="white", lw=0.8, alpha=0.7)
         middle = ((word.start + word.end) / 2, above.get_ylim()[1])
-        name = {"textcoords": "offset points", "ha": "center", "weight": "bold", "annotation_clip": False}
+        name: dict[str, Any] = {
+            "textcoords": "offset points",
+            "ha": "center",
+            "weight": "bold",
+            "annotation_clip": False,
+        }
         above.annotate(word.word, middle, (0, 4), color=colour, **name)
     probabilities, times = np.exp(log_softmax(logits)), (np.arange(len(logits)) + 0.5) * frame_period
     below.plot(times, probabilities[:, 0], color="#999999", lw=1, ls=":")
@@ -160,7 +165,7 @@ def plot_intervals(rates: Mapping[str, tuple[float, Interval]], *, width: float 
         colour = DARK[place % len(DARK)]
         axes.plot(bounds, [-place, -place], color=colour, lw=4, alpha=0.5, solid_capstyle="round")
         axes.plot([rate], [-place], color=colour, marker="o")
-        at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axes.annotate(name, (0, -place), (2, 6), color=colour, fontsize=9, **at)
     axes.set(ylim=(0.4 - max(1, len(known)), 0.8), yticks=[])
     axes.set_xlim(left=0)

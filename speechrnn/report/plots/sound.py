@@ -28,10 +28,10 @@ def plot_signal(
         height: Of the figure, in inches.
     """
     figure = blank(width, height)
-    import librosa
+    from librosa.display import waveshow
 
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
-    librosa.display.waveshow(np.asarray(signal), sr=sample_rate, ax=above, color=DARK[0], axis="s")
+    waveshow(np.asarray(signal), sr=sample_rate, ax=above, color=DARK[0], axis="s")
     above.set(title=title, xlabel="", ylabel="amplitude")
     draw_spectrogram(below, signal, sample_rate)
     bare(above)
@@ -48,6 +48,7 @@ def draw_spectrogram(axes: Axes, signal: np.ndarray, sample_rate: int, *, bands:
         bands: Of the mel scale.
     """
     import librosa
+    from librosa.display import specshow
 
     hop, window = max(1, round(_HOP * sample_rate)), max(2, round(_WINDOW * sample_rate))
     length = 1 << (2 * window - 1).bit_length()  # long, so that the lowest bands have bins of their own
@@ -57,7 +58,7 @@ def draw_spectrogram(axes: Axes, signal: np.ndarray, sample_rate: int, *, bands:
     )
     energies = np.log10(power[:, : len(signal) // hop + 1] + 1e-10)
     low, high = np.quantile(energies, [0.05, 0.998])
-    librosa.display.specshow(
+    specshow(
         energies, sr=sample_rate, n_fft=length, hop_length=hop, x_axis="s", y_axis="mel", fmax=sample_rate / 2,
         ax=axes, cmap="magma", vmin=low, vmax=max(high, low + 1e-6), rasterized=True,
     )  # fmt: skip
