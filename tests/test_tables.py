@@ -77,6 +77,11 @@ XY = (("x", "y"), [[1.5, 2], [3.5, 4], [5.5, 6]])
         "x,y\n1.5,2\n3.5,4\n5.5,6\n".encode("utf-16-le"),
         b"\xfe\xff" + "x,y\n1.5,2\n3.5,4\n5.5,6\n".encode("utf-16-be"),
         "x,y\n+1.5,2e0\n3.50,.4e1\n0055e-1,6.\n",
+        "x,y\n1.5,2\n3.5,4\n5.5,6\n,\n,\n",
+        "x,y\n1.5,2\n3.5,4\n5.5,6\n\x1a",
+        '"x\n",y\n1.5,2\n3.5,4\n5.5,6\n',
+        "'sample #','x','y'\n0,1.5,2\n1,3.5,4\n2,5.5,6\n",
+        'x,y,note\n1.5,2,"over\ntwo lines"\n3.5,4,\n5.5,6,"a ""word"""\n',
         "x,y\nmV,g\n1.5,2\n3.5,4\n5.5,6\n",
         "x,y\n[mV],[m/s²]\n1.5,2\n3.5,4\n5.5,6\n",
     ],
@@ -89,6 +94,7 @@ def test_one_table_in_many_hands(tmp_path, text):
     ("text", "options", "channels", "expected"),
     [
         ("x\n1.5\n2\n", {}, ("x",), [[1.5], [2]]),
+        ("Heart rate\n71\n72\n", {}, ("Heart rate",), [[71], [72]]),
         ("1.5\n2\n", {}, ("0",), [[1.5], [2]]),
         ("7\n12\n-5\n", {}, ("0",), [[7], [12], [-5]]),
         ("1.5,2\n3.5,4\n", {}, ("0", "1"), [[1.5, 2], [3.5, 4]]),
@@ -110,6 +116,7 @@ def test_one_table_in_many_hands(tmp_path, text):
         ("x\n0,5\n1,5\n", {"decimal": ","}, ("x",), [[0.5], [1.5]]),
         ("a:b\n1:2\n3:4\n", {"delimiter": ":"}, ("a", "b"), [[1, 2], [3, 4]]),
         ("x,ok\n1,True\n2,False\n", {}, ("x", "ok"), [[1, 1], [2, 0]]),
+        ("x\n−1.5\n2\n", {}, ("x",), [[-1.5], [2]]),
         ("x,x\n1,2\n3,4\n", {}, ("x", "x.1"), [[1, 2], [3, 4]]),
         ("x,,y\n1,2,3\n4,5,6\n", {}, ("x", "1", "y"), [[1, 2, 3], [4, 5, 6]]),
         ("x,y\n1,ERR\n2,3\n4,5\n", {"missing": ["ERR"]}, ("x", "y"), [[1, 3], [2, 3], [4, 5]]),
@@ -146,12 +153,18 @@ def test_a_missing_value_is_a_gap(tmp_path, word):
             "channel 'x' holds '1,234' in line 2, where the mark may be.*`decimal` or `thousands`",
         ),
         ("x;y\n1.234;0,5\n1.500;4\n", "channel 'x' holds '1.234' in line 2, where the mark may be"),
+        ("x,y\n1,$5\n3,$6\n", "channel 'y' holds '.5' in line 2"),
+        ('x,y\n1,"2\n3,4\n5,6\n', "has a quotation mark in line 2 that none closes"),
         ("x;y\n1.5;0,5\n2.5;4\n", "channel 'x' holds '1.5' in line 2, which is no number"),
         ("x;y\n1,5;1,234.5\n2,5;4\n", "channel 'x' holds '1,5' in line 2"),
         ("x\n0,5\n1,5\n", "names 1 columns in line 1, 2 cells follow in line 2.*`decimal`"),
         ("time,x\n0,0,1,5\n0,1,1,6\n", "names 2 columns in line 1, 4 cells follow in line 2.*`decimal`"),
         ("x,y\n1,2\n3,4,5\n6,7\n", "has 3 cells in line 3, 2 are expected"),
         ("x,y\n1,2\n3\n6,7\n", "has 1 cells in line 3, 2 are expected"),
+        ("x,y\n1,2\n# 3,4\n6,7\n", "has samples behind a mark of comments in line 3"),
+        ("% 1,2\n3,4\n6,7\n", "has samples behind a mark of comments in line 1"),
+        ("c0,c1,note\n-41.", "names 3 columns in line 1, 1 cells follow in line 2"),
+        ("x\n1\noops", "channel 'x' holds 'oops' in line 3"),
         ("x,y,z\n1,2,3\n4,5,6\n7,8", "has 2 cells in line 4, 3 are expected"),
         ("a,b,c\n7,1,2,3\n9,4,5,6\n", "names 3 columns in line 1, 4 cells follow"),
         ("0,1\n5,6\n7,8\n", "begins with a line that may name columns or hold samples: 0, 1. Say `header`"),
@@ -333,6 +346,27 @@ def test_date_and_time_of_day_in_two_columns(tmp_path):
         assert signals.read(path, max_gap=7200)[0][:, 0].tolist() == list(range(60))
         path = table(tmp_path, f"day;at;load;gas\n{text}")
         assert signals.probe(path, table={"time_columns": ["day", "at"]}).rate == pytest.approx(HOUR)
+
+
+def test_year_month_and_day_in_columns(tmp_path):
+    hours = [dt.datetime(2024, 2, 27) + dt.timedelta(hours=i) for i in range(80)]
+    rows = "".join(f"{i + 1},{t.year},{t.month},{t.day},{t.hour},{i}\n" for i, t in enumerate(hours))
+    info = signals.probe(table(tmp_path, f"No,year,month,day,hour,pm2.5\n{rows}"))
+    assert (info.rate, info.channels, info.start) == (pytest.approx(HOUR), ("pm2.5",), hours[0])
+
+
+def test_a_wristband_says_start_and_rate_above_its_samples(tmp_path):
+    path = table(tmp_path, "1550000000.0, 1550000000.0\n32.0, 32.0\n" + "".join(f"{i},{-i}\n" for i in range(20)))
+    info = signals.probe(path)
+    assert (info.rate, info.samples) == (32, 20) and info.start.timestamp() == 1_550_000_000
+    assert signals.read(path)[0][:, 1].tolist() == [-i for i in range(20)]
+
+
+def test_files_of_physionet(tmp_path):
+    head = "'Elapsed time','MLII','V5'\n'hh:mm:ss.mmm','mV','mV'\n"
+    path = table(tmp_path, head + "".join(f"'0:{i / 360:06.3f}',{i},{-i}\n" for i in range(720)))
+    info = signals.probe(path)
+    assert (info.rate, info.channels, info.units) == (pytest.approx(360, rel=1e-3), ("MLII", "V5"), ("mV", "mV"))
 
 
 def test_clocks_that_are_put_forward_and_back(tmp_path):

@@ -5,8 +5,11 @@ axes is a record of its own, whose longer axis is time; what MATLAB's users call
 up to version 7 are read by scipy, those of version 7.3, which are HDF5, by h5py.
 """
 
+import io
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +27,8 @@ RATES = ("rate", "fs", "srate", "sfreq", "sr", "freq", "frequency", "samplerate"
 _ABOUT = ("channels", "units", "labels")
 _MOST_PACKED = 1100
 """Times that deflate makes bytes fewer, at most."""
+_MATRIX, _COMPRESSED = 14, 15
+"""Kinds of elements of a MAT file."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -154,11 +159,37 @@ def _parse_mat(path: str) -> dict[str, np.ndarray]:
         return _parse_hdf5(path)
     loader: Any = need("scipy.io", path)
     try:
-        return dict(_flat("", loader.loadmat(path, chars_as_strings=True)))
+        with open(path, "rb") as file:
+            data = file.read()
+        if all(data[:4]):  # version 4 has a zero there, and is read from memory, which asks for no more than there is
+            _check_sizes(data[128:], "<" if data[126:128] == b"IM" else ">")
+        return dict(_flat("", loader.loadmat(io.BytesIO(data), chars_as_strings=True)))
     except MemoryError:
         raise
     except Exception as error:  # what scipy raises depends on where the file is damaged
         raise data_error(path, "undecodable", f"is no MAT file that can be read: {error}.") from error
+
+
+def _check_sizes(data: bytes, order: str) -> None:
+    """Refuse elements of a MAT file (version 5 to 7) that promise more bytes than there are: scipy makes room for them.
+
+    Reference:
+        MATLAB, "MAT-File Format", chapter 1: tags of data elements.
+    """
+    place = 0
+    while place + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, place)
+        if kind >> 16:  # a small element, its size beside its kind
+            place += 8
+            continue
+        if size > len(data) - place - 8:
+            raise ValueError(f"it promises {size:,} bytes and has {len(data) - place - 8:,}")
+        part = data[place + 8 : place + 8 + size]
+        if kind == _COMPRESSED:
+            _check_sizes(zlib.decompress(part), order)
+        elif kind == _MATRIX:
+            _check_sizes(part, order)
+        place += 8 + size + (0 if kind == _COMPRESSED else -size % 8)
 
 
 def _flat(prefix: str, found: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:

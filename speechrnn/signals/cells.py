@@ -9,7 +9,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,21 @@ _COMMENT = re.compile(r"#(?!N/A|NA\b|VALUE!|REF!|DIV/0!|NUM!|NAME\?|NULL!)|%|//"
 _CANDIDATES = ("\t", ";", "|", ",", " ")
 _SAMPLE = 100
 """Lines that are looked at to find what lies between cells."""
+_MOST_LINES = 20
+"""Lines that a cell between quotation marks may have."""
 _NUMBER = re.compile(r"[+-]?(\d+[\d.,'’\u00a0\u202f]*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d+")
 _MOMENT = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ,]+\d.*)?|\d{1,3}[:.h]\d\d([:.]\d\d.*)?( ?[AaPp]\.?[Mm]\.?)?")
 _NO_UNIT = re.compile(
-    r"err(or)?|bad|fail(ed|ure)?|invalid|over(flow|range)?|under(flow|range)?|#.*|off|on|true|false", re.I
+    r"err(or)?|bad|fail(ed|ure)?|invalid|over(flow|range)?|under(flow|range)?|#.*|off|on|true|false|[^A-Za-z]{0,3}\d.*",
+    re.IGNORECASE | re.DOTALL,
 )
+"""What is no unit: words for a bad cell, and all that begins as numbers and dates do."""
+_UNIT = re.compile(
+    r"[\[(].*[\])]|[pnuµμmkMG]?(V|A|Hz|g|m|s|Pa|bar|W|Wh|J|N|T|K|C|F|lx|lux|dB|bpm|rpm|rad|deg|°|L|l|mol|ohm|Ω|S|h|min)"
+    r"([/·*^²³0-9A-Za-z-]*)|°[CF]|%|pp[mb]|raw|counts?|adu|au|a\.u\.|units?|lsb|bits?"
+)
+"""What the unit of a lone column looks like."""
 _WESTERN = b"\xb0\xb1\xb2\xb3\xb5\xb7"
 """The signs °, ±, ², ³, µ and ·, which the encodings of Windows and ISO that write them have at the same places."""
 
@@ -53,8 +62,6 @@ class Cells:
     lines: np.ndarray
     """Line of the file that each row comes from."""
     delimiter: str = ","
-    ragged: str = ""
-    """What is wrong with lines that are too short for the header."""
     text: str | None = None
     """Lines of samples, for those who need cells as they are written; `None` of what is no text."""
 
@@ -75,35 +82,65 @@ def read(path: str, options: TableOptions) -> Cells:
     Raises:
         ValueError: It cannot be read, or in more than one way.
     """
-    text = _decoded(path, options.encoding).replace("\r\n", "\n").replace("\r", "\n")
+    text = _decoded(path, options.encoding).replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a\n")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise data_error(path, "undecodable", f"has zero bytes in line {line:,}. Copy or download it again.")
-    lines = text.split("\n")
-    table, names_above, delimiter = _table(lines)
-    if not table:
+    lines = _table(_logical(path, text))
+    if not lines.texts:
         raise data_error(path, "empty", "has no line of samples. Leave it out, or record it again.")
-    delimiter = options.delimiter or delimiter or _delimiter(path, [lines[i] for i in table[:_SAMPLE]], options)
-    width, rows, head = _shape(path, lines, table, delimiter, options, names_above)
+    delimiter = options.delimiter or lines.delimiter or _delimiter(path, lines.texts[:_SAMPLE], options)
+    last = len(lines.texts)
+    while last > 1 and delimiter in (line := lines.texts[last - 1]) and not line.strip(f"{delimiter}\"' "):
+        last -= 1  # rows that a spreadsheet leaves empty
+    lines = lines.part(slice(None, last))
+    width, head, lines = _shape(path, lines, delimiter, options)
     names = None if head is None else _names(head, width)
-    table = table[len(table) - rows :]
-    units, table = _units([lines[i] for i in table[:2]], table, delimiter, width, named=names is not None)
-    ragged, width = _ragged(path, lines, table, delimiter, width)
-    body = "\n".join(lines[i] for i in table)
+    units, lines = _units(lines, delimiter, width, named=names is not None)
+    width = _even(path, lines, delimiter, width)
+    if width == 1 and lines.empty:
+        message = f"has an empty line {lines.empty:,}, which may stand for a missing sample or for nothing."
+        raise data_error(path, "ambiguous", f"{message} Write NaN there, or remove it.")
+    body = "\n".join(lines.texts)
     found = _frame(path, body, delimiter, list(range(width)), missing=options.missing)
-    if len(found) != len(table) and '"' not in body:
-        raise data_error(path, "undecodable", f"has {len(table):,} lines of samples, {len(found):,} could be read.")
-    numbers = np.array(table[: len(found)], np.int64) + 1
-    if width == 1 and len(table) > 1 and table[-1] - table[0] + 1 > len(table):
-        _no_empty_lines(path, lines, table)
-    return Cells(path, found, names, units, numbers, delimiter, ragged, body)
+    if len(found) != len(lines.texts):
+        message = f"has {len(lines.texts):,} lines of samples, {len(found):,} could be read. Check its quotation marks."
+        raise data_error(path, "undecodable", message)
+    return Cells(path, found, names, units, np.array(lines.numbers, np.int64), delimiter, body)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Lines of a table, without those that are empty or comments."""
+
+    texts: list[str]
+    numbers: list[int]
+    """Where each stands in the file, from 1."""
+    above: str | None = None
+    """The comment right above the first, without its mark."""
+    delimiter: str | None = None
+    """What Excel's `sep=` says."""
+    empty: int = 0
+    """The first empty line between others."""
+    comments: tuple[tuple[int, str], ...] = ()
+    """Comments and where they stand, those right above the first line and those after it."""
+
+    def part(self, which: slice) -> "_Lines":
+        return replace(self, texts=self.texts[which], numbers=self.numbers[which])
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
     """Cells of one line, without quotation marks and blanks around them."""
     if delimiter == " ":
-        return [cell.strip('"') for cell in line.split()]
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+        return [cell.strip("\"'") for cell in line.split()]
+    row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    return [bare(cell) for cell in row]
+
+
+def bare(cell: str) -> str:
+    """A cell without blanks, and without single quotation marks if it stands between two."""
+    cell = " ".join(cell.split("\n")).strip()
+    return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == "'" else cell
 
 
 def is_number(cell: str) -> bool:
@@ -137,20 +174,49 @@ def _decoded(path: str, encoding: str | None) -> str:
         raise data_error(path, "undecodable", f"{message} {advice}") from error
 
 
-def _table(lines: list[str]) -> tuple[list[int], str | None, str | None]:
-    """Places of the lines that are part of the table, the comment right above them, and what Excel's `sep=` says."""
-    delimiter, kept, above = None, [], None
-    for index, line in enumerate(lines):
-        bare = line.strip()
-        if not bare or _COMMENT.match(bare):
-            if bare and not kept:
-                above = bare.lstrip("#%/ ")
-            continue
-        if not kept and delimiter is None and (found := re.fullmatch(r'"?sep=(.)"?', bare)):
-            delimiter = found[1]
-            continue
-        kept.append(index)
-    return kept, above, delimiter
+def _logical(path: str, text: str) -> list[tuple[int, str]]:
+    """Lines and where they begin; one whose quotation marks are open goes on in the next."""
+    lines = text.split("\n")
+    if '"' not in text:
+        return list(enumerate(lines, start=1))
+    made: list[tuple[int, str]] = []
+    begun, parts = 0, list[str]()
+    for number, line in enumerate(lines, start=1):
+        begun = begun if parts else number
+        parts.append(line)
+        if sum(part.count('"') for part in parts) % 2 == 0 or _COMMENT.match(parts[0].strip()):
+            made.append((begun, "\n".join(parts)))
+            parts = []
+        elif len(parts) > _MOST_LINES:
+            break
+    if parts:
+        raise data_error(
+            path, "undecodable", f"has a quotation mark in line {begun:,} that none closes. Mend the line."
+        )
+    return made
+
+
+def _table(lines: list[tuple[int, str]]) -> _Lines:
+    """The lines that are part of the table."""
+    found = _Lines([], [])
+    empty = 0
+    for number, line in lines:
+        stripped = line.strip()
+        if not stripped:
+            empty = empty or number
+        elif _COMMENT.match(stripped):
+            said = stripped.lstrip("#%/ ")
+            above = found.above if found.texts else said
+            found = replace(found, above=above, comments=(*found.comments[-_SAMPLE:], (number, said)))
+        elif not found.texts and (told := re.fullmatch(r'"?sep=(.)"?', stripped)):
+            found = replace(found, delimiter=told[1])
+        else:
+            if found.texts and empty and not found.empty:
+                found = replace(found, empty=empty)
+            empty = 0
+            found.texts.append(line)
+            found.numbers.append(number)
+    return found
 
 
 def _delimiter(path: str, sample: list[str], options: TableOptions) -> str:
@@ -170,36 +236,37 @@ def _delimiter(path: str, sample: list[str], options: TableOptions) -> str:
         even = often == len(rows[1:] or rows) and len(rows[0]) in (count - 1, count, count + 1)
         if (even, plain) > best:
             best, found = (even, plain), mark
+    named = [mark for mark in _CANDIDATES if mark in sample[0]]
+    if not found and named and (named != [" "] or len(sample) == 2):  # the header has cells, and no line has as many
+        return max(named, key=sample[0].count)
     return found or "\x1f"  # one column
 
 
-def _shape(
-    path: str, lines: list[str], table: list[int], delimiter: str, options: TableOptions, above: str | None
-) -> tuple[int, int, list[str] | None]:
-    """Number of columns, number of lines below the header, and the header's cells, if there is one."""
-    first = cells_of(lines[table[0]], delimiter)
-    sample = [cells_of(lines[i], delimiter) for i in table[1 : _SAMPLE + 1]]
+def _shape(path: str, lines: _Lines, delimiter: str, options: TableOptions) -> tuple[int, list[str] | None, _Lines]:
+    """Number of columns, the header's cells if there is one, and the lines below it."""
+    first = cells_of(lines.texts[0], delimiter)
+    sample = [cells_of(line, delimiter) for line in lines.texts[1 : _SAMPLE + 1]]
     width = Counter(map(len, sample)).most_common(1)[0][0] if sample else len(first)
     named = options.header
     if named is None:
         named = _is_header(path, first, sample)
     if not named:
         width = Counter(map(len, [first, *sample])).most_common(1)[0][0]
-        head = None if above is None or options.header is False else cells_of(above, delimiter)
+        head = None if lines.above is None or options.header is False else cells_of(lines.above, delimiter)
         fits = head is not None and len(head) == width > 1 and all(head) and not any(map(is_number, head))
-        return width, len(table), head if fits else None
+        return width, head if fits else None, lines
     while len(first) > width and not first[-1]:
         first.pop()
     if len(first) == width - 1 and sample:
         if all(len(row) < width or not row[-1] for row in sample):  # lines end in the delimiter
             first.append("")
-        elif _are_row_names([lines[i] for i in table[1 : _SAMPLE + 1]], delimiter):
+        elif _are_row_names(lines.texts[1 : _SAMPLE + 1], delimiter):
             first.insert(0, "")
     if sample and len(first) != width:
-        message = f"names {len(first)} columns in line {table[0] + 1:,}, {width} cells follow in line {table[1] + 1:,}."
+        message = f"names {len(first)} columns in line {lines.numbers[0]:,}, {width} cells follow in line "
         advice = "Give each column a name; if numbers have a decimal comma, say `decimal` and `delimiter`."
-        raise data_error(path, "undecodable", f"{message} {advice}")
-    return max(width, len(first)), len(table) - 1, first
+        raise data_error(path, "undecodable", f"{message}{lines.numbers[1]:,}. {advice}")
+    return max(width, len(first)), first, lines.part(slice(1, None))
 
 
 def _is_header(path: str, first: list[str], sample: list[list[str]]) -> bool:
@@ -247,63 +314,53 @@ def _names(head: list[str], width: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _units(
-    lines: list[str], table: list[int], delimiter: str, width: int, *, named: bool
-) -> tuple[tuple[str, ...], list[int]]:
+def _units(lines: _Lines, delimiter: str, width: int, *, named: bool) -> tuple[tuple[str, ...], _Lines]:
     """Units that stand in a line below the header, and the lines after it."""
-    if named and len(lines) == 2:
-        row, after = (cells_of(line, delimiter) for line in lines)
+    if named and len(lines.texts) > 1:
+        row, after = (cells_of(line, delimiter) for line in lines.texts[:2])
         under = [unit for unit, cell in zip(row, after, strict=False) if is_number(cell) and cell not in MISSING]
         words = [cell.strip("[]()") for cell in row]
-        if (
-            any(under)
-            and len(row) == len(after)
-            and not any(cell and (is_number(cell) or is_moment(cell) or _NO_UNIT.fullmatch(cell)) for cell in row)
-            and max(map(len, under)) <= 16
-        ):
-            return (*words, *[""] * (width - len(words))), table[1:]
-    return ("",) * width, table
+        told = [unit for unit in under if unit not in MISSING and not _NO_UNIT.fullmatch(unit) and len(unit) <= 16]
+        enough = len(told) > 1 or any(_UNIT.fullmatch(unit) for unit in told)  # one word may be a bad cell
+        if len(row) == len(after) and enough and len(told) == len([unit for unit in under if unit]):
+            return (*words, *[""] * (width - len(words))), lines.part(slice(1, None))
+    return ("",) * width, lines
 
 
-def _ragged(path: str, lines: list[str], table: list[int], delimiter: str, width: int) -> tuple[str, int]:
-    """What is wrong with short lines, and the number of cells of the longest.
+def _even(path: str, lines: _Lines, delimiter: str, width: int) -> int:
+    """The number of cells that every line has, those that are empty behind the last column counted.
 
     Raises:
-        ValueError: A line has more cells than there are columns.
+        ValueError: A line has more or fewer cells, or is a comment that looks like a line of samples.
     """
-    counts = _counts([lines[i] for i in table], delimiter)
-    longer = counts > width
-    for place in np.flatnonzero(longer):
-        if any(cells_of(lines[table[place]], delimiter)[width:]):
-            message = f"has {counts[place]} cells in line {table[place] + 1:,}, {width} are expected."
-            advice = "Mend the line; if numbers have a decimal comma, say `decimal` and `delimiter`."
-            raise data_error(path, "undecodable", f"{message} {advice}")
-    told = ""
-    if (counts < width).any():
-        place = int(np.argmax(counts < width))
-        told = f"has {counts[place]} cells in line {table[place] + 1:,}, {width} are expected. Mend or remove the line."
-    return told, int(max(counts.max(initial=0), width))
+    counts = _counts(lines.texts, delimiter)
+    wrong = next((i for i in np.flatnonzero(counts > width) if any(cells_of(lines.texts[i], delimiter)[width:])), None)
+    if wrong is None and (counts < width).any():
+        wrong = int(np.argmax(counts < width))
+    if wrong is not None:
+        message = f"has {counts[wrong]} cells in line {lines.numbers[wrong]:,}, {width} are expected. Mend the line;"
+        advice = (
+            "fill a shorter one with NaN"
+            if counts[wrong] < width
+            else "for decimal commas, say `decimal` and `delimiter`"
+        )
+        raise data_error(path, "undecodable", f"{message} {advice}.")
+    for number, comment in lines.comments:
+        cells = cells_of(comment, delimiter)
+        if len(cells) == width and sum(cell not in MISSING and is_number(cell) for cell in cells) * 2 > width:
+            message = f"has samples behind a mark of comments in line {number:,}. Remove the line, or the mark."
+            raise data_error(path, "ambiguous", message)
+    return int(max(counts.max(initial=0), width))
 
 
 def _counts(lines: list[str], delimiter: str) -> np.ndarray:
-    """Cells of each line; what lies within quotation marks is one cell, over several lines too."""
-    if any('"' in line for line in lines) and delimiter != " ":
-        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-        counts, last = np.zeros(len(lines), np.int64), 0
-        for row in reader:
-            counts[last : reader.line_num] = len(row)
-            last = reader.line_num
-        return counts
+    """Cells of each line; what lies within quotation marks is one cell."""
     if delimiter == " ":
         return np.array([len(line.split()) for line in lines], np.int64)
-    return np.array([line.count(delimiter) + 1 for line in lines], np.int64)
-
-
-def _no_empty_lines(path: str, lines: list[str], table: list[int]) -> None:
-    for index in range(table[0], table[-1]):
-        if not lines[index].strip():
-            message = f"has an empty line {index + 1:,}, which may stand for a missing sample or for nothing."
-            raise data_error(path, "ambiguous", f"{message} Write NaN there, or remove it.")
+    return np.array(
+        [len(cells_of(line, delimiter)) if '"' in line else line.count(delimiter) + 1 for line in lines],
+        np.int64,
+    )
 
 
 def _frame(path: str, text: str, delimiter: str, columns: list[int], **how: Any) -> Any:

@@ -12,7 +12,7 @@ from speechrnn.signals.record import need
 
 _SPACES = "'’\u00a0\u202f "
 """Marks between thousands that can mean nothing else."""
-_LIKE_A_NUMBER = re.compile(r"[+-]?[.,]?\d.*")
+_LIKE_A_NUMBER = re.compile(r"[^A-Za-z]{0,3}\d.*", re.DOTALL)
 _ADVICE = "mend it, say that it stands for a missing value (`missing`), or choose other columns (`channels`)"
 
 
@@ -103,7 +103,7 @@ def column(cells: Cells, place: int, series: Any, how: Marks, options: TableOpti
     pandas: Any = need("pandas", cells.path)
     if series.dtype == object and series.map(lambda cell: isinstance(cell, list | dict | np.ndarray)).any():
         return Column(None, "holds lists")
-    text = series.astype("str").str.strip()
+    text = series.astype("str").str.strip().str.replace("\u2212", "-", regex=False)  # a minus sign in typographic dress
     missing = series.isna() | text.isin([*MISSING, *options.missing])
     lower = text.str.lower()
     if not missing.all() and (missing | lower.isin(["true", "false"])).all():

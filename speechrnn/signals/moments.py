@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.signals.cells import MISSING
+from speechrnn.signals.cells import MISSING, bare
 from speechrnn.signals.options import UNITS, TableOptions, zone
 from speechrnn.signals.record import need
 
@@ -70,7 +70,7 @@ class Moments:
 
 def shape(cell: str) -> str:
     """What a cell may say: "full" (date and time of day), "date", "clock", "either" of them, "number", or ""."""
-    cell = cell.strip()
+    cell = bare(cell)
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", cell):
         return "number"
     found = _DATE.match(cell)
@@ -103,9 +103,9 @@ def from_text(
     Raises:
         DoubtError: A cell says no moment, or several are possible.
     """
-    text = cells.astype("str").str.strip()
+    text = cells.astype("str").map(bare)
     if clock is not None:
-        text = text + " " + clock.astype("str").str.strip()
+        text = text + " " + clock.astype("str").map(bare)
     if options.date_format is not None:
         return _by_format(text, options, lines, what)
     if text.str.fullmatch(_ISO).all() or text.str.fullmatch(_ISO + _OFFSET).all():
@@ -152,6 +152,20 @@ def from_numbers(values: np.ndarray, options: TableOptions, what: str, unit: str
     if not np.abs(relative).max() < 9e18:
         raise DoubtError(f"its column {what!r} holds numbers that are no times, from {low:g} to {high:g}.")
     return Moments(np.rint(relative).astype(np.int64), dated=False)
+
+
+def from_parts(parts: Sequence[np.ndarray], what: str) -> Moments:
+    """Moments of columns of years, months, days and, if they go on, hours, minutes and seconds.
+
+    Raises:
+        DoubtError: They are no dates.
+    """
+    year, month, day, *clock = parts
+    days = _days(year, month, day)
+    if days is None or any((part < 0).any() or (part > 60).any() for part in clock):
+        raise DoubtError(f"its columns {what} hold no dates.")
+    seconds = sum((part * unit for part, unit in zip(clock, (3600, 60, 1), strict=False)), np.zeros_like(days))
+    return Moments(days * _DAY + seconds * _SECOND, dated=True)
 
 
 def _utc(dated: bool, options: TableOptions) -> dt.tzinfo | None:

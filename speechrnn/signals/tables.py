@@ -18,11 +18,17 @@ from speechrnn.faults import data_error, of_file
 from speechrnn.signals import times
 from speechrnn.signals.cells import Cells, read
 from speechrnn.signals.columns import column, marks
-from speechrnn.signals.moments import DoubtError, Moments
+from speechrnn.signals.moments import EPOCHS, DoubtError, Moments
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, need, of_array, pick
 
-_ROW_NAMES = ("", "index", "level_0", "#", "row", "rownames", "row_names")
+_ROW_NAMES = (
+    "", "index", "level_0", "#", "row", "rownames", "row_names", "no", "no.", "nr", "nr.", "sample", "sample #",
+    "sample index", "sample number", "sample_index", "sample_number", "counter",
+)  # fmt: skip
+"""Names, in lower case, of a first column that counts lines, if it does."""
+_FASTEST = 10_000
+"""Samples per second that are taken for a rate, at most."""
 _DEFAULT = TableOptions()
 
 
@@ -47,8 +53,6 @@ class Table:
     moments: Moments | None = None
     doubt: str = ""
     """Why the times of the lines are not known."""
-    ragged: str = ""
-    """What is wrong with lines that are too short."""
 
     def part(self, start: int, stop: int) -> "Table":
         """Lines from `start` to `stop`."""
@@ -72,14 +76,26 @@ def record(path: str, row: int | str | None = None, options: TableOptions = _DEF
     if not table.header and (row is not None or path.lower().endswith(".tsv")):
         labels, signals = ucr(path, options)
         return of_array(path, signals[pick(path, row, [str(i) for i in range(len(labels))])], None)
-    if table.ragged:
-        raise data_error(path, "undecodable", table.ragged)
     if not table.channels:
         columns = ", ".join(table.words)
         raise data_error(path, "without values", f"has no column of numbers. Columns: {columns}.")
-    rate, values, doubt, start = on_grid(table)
+    rate, values, doubt, start = _of_empatica(table) or on_grid(table)
     made = of_array(path, values, rate, table.channels, table.units)
     return replace(made, faults=table.faults, doubt=doubt, start=start)
+
+
+def _of_empatica(table: Table) -> tuple[float, np.ndarray, str, dt.datetime] | None:
+    """A record of Empatica's wristbands, whose first line is when it began and whose second is its rate."""
+    if table.header or len(table.values) < 3 or any(table.faults) or table.words.keys() - {"0"}:
+        return None
+    (begun, *others), (rate, *rates) = table.values[0].tolist(), table.values[1].tolist()
+    low, high = EPOCHS["s"]
+    if not (low <= begun <= high and 0 < rate <= _FASTEST and {*others} <= {begun} and {*rates} <= {rate}):
+        return None
+    if low <= float(np.nanmedian(table.values[2:])) <= high:
+        return None
+    start = dt.datetime.fromtimestamp(begun, dt.UTC)
+    return rate, table.values[2:], "", start
 
 
 def on_grid(table: Table) -> tuple[float | None, np.ndarray, str, dt.datetime | None]:
@@ -138,7 +154,7 @@ def numbers(path: str) -> np.ndarray:
         table = tables(path, TableOptions(header=False))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: there is no such file.") from error
-    wrong = table.ragged or next((f"a column {fault}." for fault in table.faults if fault), "")
+    wrong = next((f"a column {fault}." for fault in table.faults if fault), "")
     if wrong or set(table.words) - {"0"} or len(table.channels) == 0:
         raise data_error(path, "undecodable", wrong or "must be numbers without a header.")
     return table.values
@@ -187,7 +203,6 @@ def _parse(path: str, options: TableOptions, without: tuple[str, ...] = ()) -> T
         words={names[place]: as_text.iloc[:, index] for index, place in enumerate(kept)},
         moments=moments,
         doubt=doubt,
-        ragged=cells.ragged,
     )
 
 

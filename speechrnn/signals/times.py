@@ -10,7 +10,7 @@ import numpy as np
 from speechrnn.faults import data_error, suggestion
 from speechrnn.signals.cells import Cells
 from speechrnn.signals.columns import Marks, column
-from speechrnn.signals.moments import DoubtError, Moments, from_numbers, from_text, is_missing, shape
+from speechrnn.signals.moments import DoubtError, Moments, from_numbers, from_parts, from_text, is_missing, shape
 from speechrnn.signals.options import TableOptions
 
 NAMES = (
@@ -37,6 +37,10 @@ _UNITS = {
 _UNIT_OF = {word: unit for unit, words in _UNITS.items() for word in words}
 _CLOCKS = ("time", "uhrzeit", "ora", "hora", "heure", "tijd", "tid", "clock")
 _DATES = ("date", "dates", "datetime", "dateandtime", "datum", "fecha", "dato")
+_PARTS = (
+    ("year", "yr", "yyyy"), ("month", "mo"), ("day", "dayofmonth"), ("hour", "hours", "hr"),
+    ("minute", "minutes", "min"), ("second", "seconds", "sec"),
+)  # fmt: skip
 _APART, _GRID = 100, 0.25
 """Times their number that lines may lie apart, and part of a step by which a line behind a gap may be off."""
 _SAMPLE = 50
@@ -52,6 +56,8 @@ class Found:
     """Columns that are times and no channels, whether they are used or not."""
     doubt: str = ""
     """Why it is not clear which."""
+    parts: bool = False
+    """Whether they are a year, a month, a day and so on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +111,8 @@ def find(cells: Cells, how: Marks, options: TableOptions) -> Found:
         if not any(kinds[place] == "full" for place in likely):  # a day may have its time of day beside it
             likely += [place for place in range(count) if kinds[place] == "clock"]
     others = frozenset(likely)
+    if not likely and (parts := _parts(cells)):
+        return Found(parts, frozenset(parts), parts=True)
     if len(likely) < 2:
         return Found(tuple(likely), others)
     by_kind = {one: [place for place in likely if kinds[place] == one] for one in ("full", "date", "clock")}
@@ -112,6 +120,18 @@ def find(cells: Cells, how: Marks, options: TableOptions) -> Found:
         return Found((by_kind["date"][0], by_kind["clock"][0]), others)
     told = ", ".join(f"`{cells.name(place)}`" for place in likely)
     return Found((), others, f"has several columns that may say the time: {told}. Say which with `time_columns`.")
+
+
+def _parts(cells: Cells) -> tuple[int, ...]:
+    """Columns of whole numbers called year, month and day, and those of hour, minute and second that follow."""
+    names = [named(name)[0] if name else "" for name in cells.names or ()]
+    found = []
+    for same in _PARTS:
+        place = next((place for place, name in enumerate(names) if name in same), None)
+        if place is None or cells.frame.iloc[:, place].dtype.kind not in "iu":
+            break
+        found.append(place)
+    return tuple(found) if len(found) >= 3 else ()
 
 
 def moments(cells: Cells, found: Found, how: Marks, options: TableOptions) -> Moments | None:
@@ -130,6 +150,8 @@ def moments(cells: Cells, found: Found, how: Marks, options: TableOptions) -> Mo
         empty = is_missing(one)
         if empty.any():
             raise DoubtError(f"its column {what!r} is empty in line {int(cells.lines[int(np.argmax(empty))]):,}.")
+    if found.parts:
+        return from_parts([one.to_numpy(np.int64) for one in series], what)
     if len(series) == 2:
         written = cells.written(list(found.columns))
         parts = [written.iloc[:, sorted(found.columns).index(place)] for place in found.columns]

@@ -105,8 +105,6 @@ def _records(
         if column not in names or not table.header:
             message = f"has no column `{column}`.{suggestion(column, names)} Columns: {', '.join(names)}."
             raise data_error(path, "lacking the column", message)
-    if table.ragged:
-        raise data_error(path, "undecodable", table.ragged)
     chosen = [table.channels.index(name) for name in channels] or list(range(len(table.channels)))
     if not chosen:
         raise data_error(path, "without values", f"has no column of numbers. Columns: {', '.join(names)}.")
