@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.campaigns import harness
+from tests.campaigns import harness, records
 
 
 def attempt(kind, seed, folder):
@@ -47,3 +47,11 @@ def test_every_damage_changes_a_file_and_a_seed_gives_the_same_one_again():
         assert sum(one != data for one in changed) > 15, name
         assert changed == [change(np.random.default_rng(seed), data, 256) for seed in range(20)]
         assert change(np.random.default_rng(0), b"", 256) is not None
+
+
+@pytest.mark.slow
+def test_damaged_sensor_records_are_read_rightly_or_refused_by_name():
+    cases = list(harness.spread(records.KINDS, 450, 1_000_000))
+    tally = harness.campaign("tests.campaigns.records:attempt", cases, workers=2)
+    assert not tally.findings, f"seeds from 1000000: {tally.findings[:3]}"
+    assert min(tally.read[kind] for kind in set(records.KINDS) - {"npz"}) > 0  # not everything is refused

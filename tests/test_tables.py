@@ -102,7 +102,7 @@ def test_one_table_in_many_hands(tmp_path, text):
         ("walking,0.5,2\nsitting,1.5,3\n", {}, ("1", "2"), [[0.5, 2], [1.5, 3]]),
         ("0,1,2\n0.5,0.25,1.5\n", {}, ("0", "1", "2"), [[0.5, 0.25, 1.5]]),
         (",0,1\n0,0.5,0.25\n1,1.5,2.5\n", {}, ("0", "1"), [[0.5, 0.25], [1.5, 2.5]]),
-        ("class,0,1\na,5,6\nb,7,8\n", {}, ("0", "1"), [[5, 6], [7, 8]]),
+        ("class,0,1,2\na,5,6,1\nb,7,8,2\n", {}, ("0", "1", "2"), [[5, 6, 1], [7, 8, 2]]),
         ("0\n12\n-5\n", {"header": True}, ("0",), [[12], [-5]]),
         ("0\n12\n-5\n", {"header": False}, ("0",), [[0], [12], [-5]]),
         ("x;y\n1.234,5;2\n1.000,5;4\n", {}, ("x", "y"), [[1234.5, 2], [1000.5, 4]]),
@@ -145,6 +145,7 @@ def test_a_missing_value_is_a_gap(tmp_path, word):
     [
         ("x,y\n1,2\n3,ERR\n5,6\n", "channel 'y' holds 'ERR' in line 3, which is no number.*`missing`.*`channels`"),
         ("x,y\n1,2.5 mV\n3,2.6 mV\n", "channel 'y' holds '2.5 mV' in line 2"),
+        ("a,1,0.5;\nb,2,0.6;\n", "channel '2' holds '0.5;' in line 1"),
         ("x,y\n1,50%\n3,60%\n", "channel 'y' holds '50%' in line 2"),
         ("x,y\n1,0x1f\n3,0x20\n", "channel 'y' holds '0x1f' in line 2"),
         ("x,y\n1,1_000\n3,2\n", "channel 'y' holds '1_000' in line 2"),
@@ -168,6 +169,7 @@ def test_a_missing_value_is_a_gap(tmp_path, word):
         ("x,y,z\n1,2,3\n4,5,6\n7,8", "has 2 cells in line 4, 3 are expected"),
         ("a,b,c\n7,1,2,3\n9,4,5,6\n", "names 3 columns in line 1, 4 cells follow"),
         ("0,1\n5,6\n7,8\n", "begins with a line that may name columns or hold samples: 0, 1. Say `header`"),
+        ("walking,1,2\nwalking,3,4\n", "may name columns or hold samples: walking, 1, 2"),
         ("0\n12\n-5\n", "may name columns or hold samples"),
         ("x\n1\n\n3\n", "has an empty line 3, which may stand for a missing sample or for nothing"),
         ("Größe,x\n1,2\n".encode("latin-1"), "is not UTF-8 in line 1.*`encoding`"),
@@ -223,6 +225,8 @@ MINUTE = dt.timedelta(minutes=1)
         ("ts", [1_700_000_000_000_000_000 + 20_000_000 * i for i in range(20)], 50, None),
         ("date", range(20240101, 20240121), 1 / 86400, dt.datetime(2024, 1, 1)),
         ("date", [f"202401{1 + i // 24:02}{i % 24:02}" for i in range(60)], HOUR, dt.datetime(2024, 1, 1)),
+        ("date", [f"2024-{i:02}-01" for i in range(1, 13)], 1 / 2.6313e6, None),
+        ("t", [f"{i / 50:.2f}".replace(".", ",") for i in range(20)], 50, None),
         ("when", [f"2024-01-{i:02}" for i in range(1, 21)], 1 / 86400, dt.datetime(2024, 1, 1)),
         ("", moments("%Y-%m-%d %H:%M:%S", MINUTE), 1 / 60, START),
         ("date", moments("%Y-%m-%d %H:%M", MINUTE), 1 / 60, START),
@@ -257,10 +261,10 @@ def test_times_in_many_hands(tmp_path, head, times, rate, start):
     times = list(times)
     path = table(tmp_path, f"{head};x\n" + "".join(f"{time};{i}\n" for i, time in enumerate(times)))
     info = signals.probe(path)
-    assert info.rate == pytest.approx(rate, rel=1e-6) and info.channels == ("x",) and info.samples == len(times)
+    assert info.rate == pytest.approx(rate, rel=1e-4) and info.channels == ("x",) and info.samples == len(times)
     assert start is None or info.start == start
     assert signals.read(path)[0].ravel().tolist() == list(range(len(times)))
-    assert math.isclose(signals.probe(path, rate=7.0).rate, rate, rel_tol=1e-6)  # a table that says its rate keeps it
+    assert math.isclose(signals.probe(path, rate=7.0).rate, info.rate)  # a table that says its rate keeps it
 
 
 @pytest.mark.parametrize(

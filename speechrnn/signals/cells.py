@@ -33,6 +33,7 @@ _MOST_LINES = 20
 """Lines that a cell between quotation marks may have."""
 _NUMBER = re.compile(r"[+-]?(\d+[\d.,'’\u00a0\u202f]*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d+")
+_NO_LETTERS = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*")
 _MOMENT = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ,]+\d.*)?|\d{1,3}[:.h]\d\d([:.]\d\d.*)?( ?[AaPp]\.?[Mm]\.?)?")
 _NO_UNIT = re.compile(
     r"err(or)?|bad|fail(ed|ure)?|invalid|over(flow|range)?|under(flow|range)?|#.*|off|on|true|false|[^A-Za-z]{0,3}\d.*",
@@ -84,8 +85,8 @@ def read(path: str, options: TableOptions) -> Cells:
     """
     text = _decoded(path, options.encoding).replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a\n")
     if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise data_error(path, "undecodable", f"has zero bytes in line {line:,}. Copy or download it again.")
+        number = text.count("\n", 0, text.index("\0")) + 1
+        raise data_error(path, "undecodable", f"has zero bytes in line {number:,}. Copy or download it again.")
     lines = _table(_logical(path, text))
     if not lines.texts:
         raise data_error(path, "empty", "has no line of samples. Leave it out, or record it again.")
@@ -231,8 +232,8 @@ def _delimiter(path: str, sample: list[str], options: TableOptions) -> str:
         count, often = Counter(map(len, rows[1:] or rows)).most_common(1)[0]
         if count < 2:
             continue
-        body = [cell for row in rows[1:] or rows for cell in row]
-        plain = sum(is_number(cell) or is_moment(cell) for cell in body) / len(body)
+        body = [cell for row in rows[1:] or rows for cell in row if cell]
+        plain = sum(is_number(cell) or is_moment(cell) for cell in body) / max(1, len(body))
         even = often == len(rows[1:] or rows) and len(rows[0]) in (count - 1, count, count + 1)
         if (even, plain) > best:
             best, found = (even, plain), mark
@@ -264,7 +265,9 @@ def _shape(path: str, lines: _Lines, delimiter: str, options: TableOptions) -> t
             first.insert(0, "")
     if sample and len(first) != width:
         message = f"names {len(first)} columns in line {lines.numbers[0]:,}, {width} cells follow in line "
-        advice = "Give each column a name; if numbers have a decimal comma, say `decimal` and `delimiter`."
+        advice = (
+            "Name each column, begin lines above the header with #; for decimal commas, say `decimal` and `delimiter`."
+        )
         raise data_error(path, "undecodable", f"{message}{lines.numbers[1]:,}. {advice}")
     return max(width, len(first)), first, lines.part(slice(1, None))
 
@@ -281,13 +284,13 @@ def _is_header(path: str, first: list[str], sample: list[list[str]]) -> bool:
     if any(is_moment(cell) and not _NUMBER.fullmatch(cell) for cell in told):
         return False
     whole = [cell for cell in told if _WHOLE.fullmatch(cell)]
-    if any(is_number(cell) and cell not in whole for cell in told):
+    if any((is_number(cell) or _NO_LETTERS.fullmatch(cell)) and cell not in whole for cell in told):
         return False
     if not whole:
         return True
     counted = whole in ([str(i) for i in range(len(whole))], [str(i) for i in range(1, len(whole) + 1)])
     if len(whole) < len(told) or first[0] == "":  # names beside numbers
-        if counted:
+        if counted and (len(whole) > 2 or first[0] == ""):
             return True
     elif whole != [str(i) for i in range(len(whole))]:
         return False  # pandas counts columns from 0; other numbers are samples
@@ -334,7 +337,8 @@ def _even(path: str, lines: _Lines, delimiter: str, width: int) -> int:
         ValueError: A line has more or fewer cells, or is a comment that looks like a line of samples.
     """
     counts = _counts(lines.texts, delimiter)
-    wrong = next((i for i in np.flatnonzero(counts > width) if any(cells_of(lines.texts[i], delimiter)[width:])), None)
+    longer = np.flatnonzero(counts > width).tolist()
+    wrong = next((i for i in longer if any(cells_of(lines.texts[i], delimiter)[width:])), None)
     if wrong is None and (counts < width).any():
         wrong = int(np.argmax(counts < width))
     if wrong is not None:

@@ -88,7 +88,7 @@ def shape(cell: str) -> str:
 
 
 def from_text(
-    cells: Any, options: TableOptions, lines: Sequence[int], what: str, *, clock: Any = None, dated: bool = True
+    cells: Any, options: TableOptions, lines: np.ndarray, what: str, *, clock: Any = None, dated: bool = True
 ) -> Moments:
     """Moments of dates in text, or of dates in one column and times of day in another.
 
@@ -201,7 +201,7 @@ def _days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray | 
     return found.astype(np.int64) if (found.astype("datetime64[M]") == months).all() else None
 
 
-def _by_format(text: Any, options: TableOptions, lines: Sequence[int], what: str) -> Moments:
+def _by_format(text: Any, options: TableOptions, lines: np.ndarray, what: str) -> Moments:
     pandas: Any = need("pandas", what)
     aware = "%z" in str(options.date_format)
     try:
@@ -223,7 +223,7 @@ def _nanoseconds(moments: Any) -> np.ndarray:
     return moments.to_numpy("datetime64[ns]").astype(np.int64)
 
 
-def _iso(text: Any, options: TableOptions, lines: Sequence[int], what: str) -> Moments:
+def _iso(text: Any, options: TableOptions, lines: np.ndarray, what: str) -> Moments:
     pandas: Any = need("pandas", what)
     aware = bool(re.search(rf"\d{_OFFSET}$", text.iloc[0])) and len(text.iloc[0]) > 10
     found = pandas.to_datetime(text.str.replace(",", ".", regex=False), format="ISO8601", errors="coerce", utc=aware)
@@ -265,7 +265,7 @@ def _clock_and_zone(text: str) -> tuple[re.Match[str], str] | None:
     return (found, rest) if not rest or _ZONE.fullmatch(rest) else None
 
 
-def _parsed(cells: list[str], options: TableOptions, lines: Sequence[int], what: str, *, dated: bool) -> Moments:
+def _parsed(cells: list[str], options: TableOptions, lines: np.ndarray, what: str, *, dated: bool) -> Moments:
     """Moments of dates that are not ISO's, or of times of day alone."""
     dates = np.zeros((len(cells), 3), np.int64)
     named = np.zeros(len(cells), bool)  # year, month and day are known from how they are written
@@ -352,7 +352,7 @@ def _over_midnight(clocks: np.ndarray) -> np.ndarray:
 
 def _ordered(
     dates: np.ndarray, named: np.ndarray, widths: set[tuple[int, int]], marks: set[str | None], clocks: np.ndarray,
-    options: TableOptions, what: str, lines: Sequence[int],
+    options: TableOptions, what: str, lines: np.ndarray,
 ) -> tuple[np.ndarray, bool]:  # fmt: skip
     """Days since 1970, and whether they are the dates and not only days apart.
 
@@ -371,7 +371,7 @@ def _ordered(
 
 def _which_day(
     first: np.ndarray, second: np.ndarray, year: np.ndarray, marks: set[str | None], clocks: np.ndarray,
-    options: TableOptions, what: str, lines: Sequence[int],
+    options: TableOptions, what: str, lines: np.ndarray,
 ) -> tuple[np.ndarray, bool]:  # fmt: skip
     """Days of dates whose year is known: the day comes first, or the month."""
     day_first = np.stack([year, second, first], axis=1)
@@ -408,7 +408,7 @@ def _largest_step(nanoseconds: np.ndarray) -> float:
 
 
 def _short_years(
-    dates: np.ndarray, clocks: np.ndarray, options: TableOptions, what: str, lines: Sequence[int]
+    dates: np.ndarray, clocks: np.ndarray, options: TableOptions, what: str, lines: np.ndarray
 ) -> tuple[np.ndarray, bool]:
     """Days of dates whose year has two digits, which may stand first or last."""
     first, second, last = dates.T
@@ -423,7 +423,7 @@ def _short_years(
     )
 
 
-def _checked(dates: np.ndarray, what: str, lines: Sequence[int]) -> np.ndarray:
+def _checked(dates: np.ndarray, what: str, lines: np.ndarray) -> np.ndarray:
     """Days since 1970 of years, months and days.
 
     Raises:

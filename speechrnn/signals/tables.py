@@ -108,7 +108,7 @@ def on_grid(table: Table) -> tuple[float | None, np.ndarray, str, dt.datetime | 
         return None, table.values, "", None
     values = np.full((int(found.places.max()) + 1, table.values.shape[1]), np.nan)
     values[found.places] = table.values
-    return found.rate, values, "", table.moments.at(found.first)
+    return found.rate, values, "", table.moments.at(found.first) if found.even else None
 
 
 def ucr(path: str, options: TableOptions = _DEFAULT) -> tuple[list[str], list[np.ndarray]]:
@@ -184,7 +184,8 @@ def _parse(path: str, options: TableOptions, without: tuple[str, ...] = ()) -> T
                 if not _is_empty(cells, place):
                     texts.append(place)
                 continue
-            if one.values is not None and np.isnan(one.values).all() and not (cells.names and cells.names[place]):
+            unnamed = not (cells.names and cells.names[place])
+            if unnamed and not one.fault and one.values is not None and np.isnan(one.values).all():
                 continue  # what lies behind a delimiter at the end of each line
             values.append(np.full(len(cells.lines), np.nan) if one.values is None else one.values)
             channels.append(names[place])

@@ -43,7 +43,7 @@ _PARTS = (
 )  # fmt: skip
 _APART, _GRID = 100, 0.25
 """Times their number that lines may lie apart, and part of a step by which a line behind a gap may be off."""
-_SAMPLE = 50
+_SAMPLE, _MONTH = 50, 27 * 86400
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Grid:
     """int64 `(lines,)`: the place of each line; what no line has was left out."""
     first: int
     """The line that was taken first."""
+    even: bool = True
+    """Whether the rate tells dates; months and years are not all of one length."""
 
 
 def named(name: str) -> tuple[str, str | None]:
@@ -105,7 +107,10 @@ def find(cells: Cells, how: Marks, options: TableOptions) -> Found:
         strong = [place for place, base in enumerate(bases) if base in NAMES]
         weak = [place for place, base in enumerate(bases) if base in _WEAK]
     kinds = {place: kind(cells, place, how, options) for place in range(count)}
-    likely = [*strong, *(place for place in weak if kinds[place] in ("full", "date") or _rises(cells, place))]
+    likely = [
+        *strong,
+        *(place for place in weak if kinds[place] in ("full", "date") or _rises(cells, place, how, options)),
+    ]
     if not likely:
         likely = [place for place in range(count) if kinds[place] in ("full", "date")]
         if not any(kinds[place] == "full" for place in likely):  # a day may have its time of day beside it
@@ -236,7 +241,8 @@ def grid(times: Moments, lines: np.ndarray) -> Grid:
             f"its rate drifts: line {int(numbers[place]):,} lies {drift[place]:.1f} samples from where a steady "
             f"{rate:.6g} per second puts it. Resample it first."
         )
-    return Grid(rate, places.astype(np.int64)[order], len(steps) if falling else 0)
+    even = step < _MONTH or off.max() < 1e-6
+    return Grid(rate, places.astype(np.int64)[order], len(steps) if falling else 0, even)
 
 
 def _usual(steps: np.ndarray) -> float:
@@ -285,18 +291,16 @@ def _of_index(series: Any, options: TableOptions, what: str) -> Moments:
     if own is not None or not options.time_zone:
         return Moments(nanoseconds, True, own)
     written = series.dt.strftime("%Y-%m-%dT%H:%M:%S.%f")
-    return from_text(written, options, list(range(len(series))), what)
+    return from_text(written, options, np.arange(1, len(series) + 1), what)
 
 
 def _as_written(cells: Cells, place: int, how: Marks) -> Any:
     return cells.written([place]).iloc[:, 0] if how.decimal == "," else cells.frame.iloc[:, place]
 
 
-def _rises(cells: Cells, place: int) -> bool:
-    series = cells.frame.iloc[:, place]
-    if series.dtype.kind not in "fiu":
-        return False
-    steps = np.diff(series.to_numpy(np.float64, na_value=np.nan))
+def _rises(cells: Cells, place: int, how: Marks, options: TableOptions) -> bool:
+    found = column(cells, place, _as_written(cells, place, how), how, options)
+    steps = np.diff(found.values) if found.values is not None and not found.fault else np.zeros(0)
     return len(steps) > 0 and bool((steps > 0).all())
 
 
