@@ -11,7 +11,7 @@ import soundfile
 import soxr
 
 from speechrnn import audio, files
-from speechrnn.audio import containers
+from speechrnn.audio import mpeg
 from speechrnn.faults import kind_of
 
 
@@ -265,9 +265,6 @@ def test_missing_directory_device_and_unreadable(tmp_path):
         audio.read(tmp_path)
     with pytest.raises(ValueError, match="/dev/null: is not a regular file"):
         audio.read("/dev/null")
-    os.mkfifo(tmp_path / "pipe.wav")
-    with pytest.raises(ValueError, match="is not a regular file"):
-        audio.read(tmp_path / "pipe.wav")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +274,7 @@ def test_missing_directory_device_and_unreadable(tmp_path):
         ("a.wav", b"hello, this is text\n" * 50, "undecodable", "begins with b'hello, this '"),
         ("a.wav", b"RIFF", "undecodable", "cannot be decoded as audio"),
         ("a.mp3", b"hello, this is text\n" * 50, "undecodable", "no MPEG frame"),
-        ("a.ogg", b"OggS" + bytes(100), "undecodable", "cannot be decoded as audio"),
+        ("a.ogg", b"OggS" + bytes(100), "truncated", "breaks off"),
         ("a.ogg", b"OggS\0", "truncated", "breaks off"),
         ("a.flac", b"fLaC" + bytes(100), "undecodable", "cannot be decoded as audio"),
         ("a.flac", b"version https://git-lfs.github.com/spec/v1\n", "undecodable", "run `git lfs pull`"),
@@ -360,7 +357,7 @@ def test_an_mp3_without_a_xing_header_is_read_to_its_end(tmp_path, speechlike, r
     signal = np.repeat(signal[:, None], channels, axis=1)
     soundfile.write(tmp_path / "a.mp3", signal, rate, bitrate_mode=mode, compression_level=0.5)
     data = (tmp_path / "a.mp3").read_bytes()
-    (tmp_path / "b.mp3").write_bytes(b"ID3\3\0\0\0\0\0\5hello" + data[containers._mp3_frame_size(data) :])
+    (tmp_path / "b.mp3").write_bytes(b"ID3\3\0\0\0\0\0\5hello" + data[mpeg.frame_size(data) :])
     info = audio.probe(tmp_path / "b.mp3")
     signal, _ = audio.read(tmp_path / "b.mp3")
     assert (info.sample_rate, info.channels, info.num_samples) == (rate, channels, len(signal))

@@ -11,8 +11,9 @@ from typing import IO
 
 import soundfile
 
-from speechrnn.audio import containers
-from speechrnn.faults import data_error
+from speechrnn.audio import containers, headers
+from speechrnn.audio.sections import AudioStream, Joined
+from speechrnn.faults import data_error, of_file
 
 _HEAD = 1 << 20
 """Bytes in which a header must lie. No more are read than are asked for: a live pipe brings them slowly."""
@@ -33,7 +34,9 @@ class Forwards(io.RawIOBase):
         self._stream = stream
         self._position = 0
         self._head: bytes | None = stream.read(4)
-        self._rest = b""
+        self._rest = self._last = b""
+        self.joined = False
+        """Whether the beginning of a FLAC stream went by, behind the first one."""
 
     @property
     def head(self) -> bytes:
@@ -42,6 +45,7 @@ class Forwards(io.RawIOBase):
 
     def opened(self) -> None:
         """The header has been read: from now on bytes are passed on in order."""
+        self.joined = headers.begins_flac(self.head[4:])
         self._rest, self._head = self.head[self._position :], None
 
     def readable(self) -> bool:
@@ -73,12 +77,21 @@ class Forwards(io.RawIOBase):
             if len(found) < len(buffer):
                 found += self._stream.read(len(buffer) - len(found)) or b""
         buffer[: len(found)] = found
+        if self._head is None:
+            self.joined = self.joined or headers.begins_flac(self._last + found)
+            self._last = found[-8:]
         self._position += len(found)
         return len(found)
 
+    def rest(self) -> bytes:
+        """What follows what was read, some of it."""
+        return self._rest + (self._stream.read(_HEAD) or b"")
+
 
 @contextlib.contextmanager
-def opened(stream: IO[bytes], encoding: str | None = None) -> Iterator[tuple[containers.AudioStream, bool]]:
+def opened(
+    stream: IO[bytes], encoding: str | None = None, *, name: str = "-"
+) -> Iterator[tuple[AudioStream | Joined, bool]]:
     """Open a pipe as audio.
 
     WAV, FLAC and headerless samples are decoded as they arrive, in memory for a block; other formats go through a
@@ -87,6 +100,7 @@ def opened(stream: IO[bytes], encoding: str | None = None) -> Iterator[tuple[con
     Args:
         stream: Open for reading bytes.
         encoding: What headerless samples are; see `audio.probe`.
+        name: For messages.
 
     Yields:
         The open audio, and whether its number of frames can be relied on.
@@ -96,7 +110,7 @@ def opened(stream: IO[bytes], encoding: str | None = None) -> Iterator[tuple[con
     """
     source = Forwards(stream)
     if not source.head:
-        raise data_error("-", "empty", "the pipe is empty (0 bytes). See whether the program before it failed.")
+        raise data_error(name, "empty", "the pipe is empty (0 bytes). See whether the program before it failed.")
     if encoding is None and source.head[:4] not in (b"RIFF", b"fLaC"):
         with tempfile.NamedTemporaryFile(suffix=".audio") as file:
             source.opened()
@@ -105,15 +119,24 @@ def opened(stream: IO[bytes], encoding: str | None = None) -> Iterator[tuple[con
             try:
                 spooled, exact = containers.open_audio(file.name)
             except ValueError as error:
-                raise data_error("-", "undecodable", str(error).removeprefix(f"{file.name}: ")) from error
+                raise data_error(name, "undecodable", str(error).removeprefix(f"{file.name}: ")) from error
             with spooled:
                 yield spooled, exact
         return
-    options = containers.raw_options(encoding, "-") if encoding else {}
-    try:
-        audio = containers.AudioStream(source, **options)
-    except soundfile.LibsndfileError as error:
-        raise data_error("-", "undecodable", f"the pipe cannot be decoded as audio ({error.error_string}).") from error
+    options = containers.raw_options(encoding, name) if encoding else {}
+    with of_file(name):
+        try:
+            audio = AudioStream(source, **options)
+        except soundfile.LibsndfileError as error:
+            if b"RIFF" in source.head[4:]:
+                raise _joined(name) from error
+            raise containers.undecodable(name, source.head[:64], error.error_string) from error
     source.opened()
     with audio:
         yield audio, not encoding and audio.frames < _LONGEST
+        if not encoding and audio.done >= audio.frames and (source.joined or headers.begins_wav(source.rest())):
+            raise _joined(name)
+
+
+def _joined(name: str) -> ValueError:
+    return data_error(name, "joined", "another recording follows in the pipe. Save it to a file, and read that.")

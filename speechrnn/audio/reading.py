@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ import soundfile
 import soxr
 
 from speechrnn.audio import containers, pipes
+from speechrnn.audio.sections import AudioStream, Joined
 from speechrnn.faults import data_error
 from speechrnn.files import replacing
 
@@ -25,6 +27,10 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".raw")
 
 _BLOCK = 1 << 18
 _MP3_ROUNDING = 2304  # two frames: encoders disagree on whether padding counts
+_RESAMPLED = 1000
+"""Times that a rate may be changed; more, and a header is damaged."""
+_CANCELLED = 1e-4
+"""Power of the mean of channels, relative to their own, below which they cancel each other."""
 _ROUNDING = 0.01  # seconds by which a segment may overshoot the file: manifests round their times
 _WRITTEN = {
     ".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS"),
@@ -53,11 +59,11 @@ class AudioInfo:
 def probe(path: str | os.PathLike[str], *, encoding: str | None = None) -> AudioInfo:
     """Rate, length and channels of a recording.
 
-    Only headers are read, except where they do not tell the length: MP3 without a Xing header is walked through, FLAC
-    written to a pipe is decoded.
+    Nothing is decoded, except where the headers do not tell the length, as in FLAC that was written to a pipe.
 
     Args:
-        path: A WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 or NIST SPHERE file, or headerless samples.
+        path: A WAV, RF64, Wave64, AIFF, AU, CAF, FLAC, Ogg Vorbis, Ogg Opus, MP3 or NIST SPHERE file, or headerless
+            samples. Recordings that stand one behind the other in it are one recording.
         encoding: What headerless samples are, as `{coding}@{rate}` with coding one of s8, u8, s16le, s16be, s24le,
             s24be, s32le, s32be, f32le, f32be, f64le, f64be, ulaw, alaw; more channels as in `s16le@44100x2`.
 
@@ -91,7 +97,8 @@ def read(
         sample_rate: Resample to this rate; the file's own if `None`.
         offset: Start of the segment in seconds.
         duration: Length of the segment in seconds; to the end if `None`.
-        channel: Read this channel, counted from 0; the mean of all if `None`.
+        channel: Read this channel, counted from 0; the mean of all if `None`, which is refused where the channels
+            cancel each other.
         encoding: What headerless samples are; see `probe`.
 
     Returns:
@@ -100,7 +107,8 @@ def read(
     Raises:
         FileNotFoundError: There is no such file.
         IsADirectoryError: It is a folder.
-        ValueError: It is empty, cut off, undecodable, shorter than the segment, or has samples that are not finite.
+        ValueError: It is empty, cut off, undecodable, shorter than the segment, or has samples that are not finite, or
+            channels whose mean is silence though they are not.
 
     Example:
     >>> import tempfile
@@ -135,7 +143,7 @@ def read_blocks(
     The blocks joined are exactly what `read` returns, also when resampled: the filter's state goes from block to block.
 
     Args:
-        path: See `probe`; or a pipe, open for reading bytes, which is read as it comes.
+        path: See `probe`; or a pipe, its name or open for reading bytes, which is read as it comes.
         block: Seconds in a block; every block but the last has `round(block * rate)` samples.
         sample_rate: See `read`.
         offset: See `read`.
@@ -248,15 +256,26 @@ def write(
 @contextlib.contextmanager
 def _opened(
     path: str | os.PathLike[str] | IO[bytes], encoding: str | None
-) -> Iterator[tuple[containers.AudioStream, bool]]:
+) -> Iterator[tuple[AudioStream | Joined, bool]]:
     """The file open in libsndfile, and whether its number of frames can be relied on."""
     if not isinstance(path, str | os.PathLike):
         with pipes.opened(path, encoding) as opened:
             yield opened
-        return
-    file, exact = containers.open_audio(path, encoding)
-    with file:
-        yield file, exact
+    elif is_pipe(path):
+        with open(path, "rb") as stream, pipes.opened(stream, encoding, name=os.fspath(path)) as opened:
+            yield opened
+    else:
+        file, exact = containers.open_audio(path, encoding)
+        with file:
+            yield file, exact
+
+
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a pipe, such as /dev/stdin or what a shell makes of `<(...)`: it can be read once."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _name(path: str | os.PathLike[str] | IO[bytes]) -> str:
@@ -265,7 +284,7 @@ def _name(path: str | os.PathLike[str] | IO[bytes]) -> str:
 
 
 def _segment(
-    file: containers.AudioStream,
+    file: AudioStream | Joined,
     path: str,
     exact: bool,
     sample_rate: int | None,
@@ -281,8 +300,10 @@ def _segment(
     start, count = _bounds(file, path, exact, offset, duration)
     if channel is not None and not 0 <= channel < file.channels:
         raise data_error(path, "lacking the channel", f"has {file.channels} channels. Received: channel={channel}.")
-    slack = 0 if exact and file.format != "MP3" else max(_MP3_ROUNDING, round(_ROUNDING * rate))
-    blocks = _mono(_blocks(file, path, start, count, block, slack), path, channel)
+    slack = 0 if exact and file.format != "MP3" else max(_MP3_ROUNDING * file.parts, round(_ROUNDING * rate))
+    blocks = _mono(_blocks(file, path, start, count, max(1, block // file.channels), slack), path, channel)
+    if sample_rate is not None and not 1 / _RESAMPLED < sample_rate / rate < _RESAMPLED:
+        raise data_error(path, "undecodable", f"its header says {rate:,} Hz, which is no rate of audio. Repair it.")
     if sample_rate is None or sample_rate == rate:
         yield from blocks
         return
@@ -293,7 +314,7 @@ def _segment(
 
 
 def _bounds(
-    file: containers.AudioStream, path: str, exact: bool, offset: float, duration: float | None
+    file: AudioStream | Joined, path: str, exact: bool, offset: float, duration: float | None
 ) -> tuple[int, int | None]:
     """First frame of the segment and its number of frames; `None` to read until the decoder has no more."""
     if not (np.isfinite(offset) and offset >= 0):
@@ -314,7 +335,7 @@ def _bounds(
 
 
 def _blocks(
-    file: containers.AudioStream,
+    file: AudioStream | Joined,
     path: str,
     start: int = 0,
     count: int | None = None,
@@ -326,8 +347,11 @@ def _blocks(
     try:
         if start and file.sought:
             file.seek(start)
-        while not file.sought and start - done > 0 and len(file.read(min(_BLOCK, start - done), dtype="float32")):
-            done += min(_BLOCK, start - done)  # decoded and thrown away
+        while not file.sought and start > done:  # decoded and thrown away
+            skipped = len(file.read(min(max(1, _BLOCK // file.channels), start - done), dtype="float32"))
+            if not skipped:
+                break
+            done += skipped
         done = 0
         while count is None or done < count:
             part = file.read(block if count is None else min(block, count - done), dtype="float32", always_2d=True)
@@ -351,8 +375,20 @@ def _blocks(
 
 
 def _mono(blocks: Iterator[np.ndarray], path: str, channel: int | None) -> Iterator[np.ndarray]:
+    own = mixed = 0.0
     for part in blocks:
-        mono = part.mean(axis=1) if channel is None and part.shape[1] > 1 else part[:, channel or 0]
+        if channel is None and part.shape[1] > 1:
+            mono = part.mean(axis=1)
+            own += float(np.vdot(part, part)) / part.shape[1]
+            mixed += float(np.vdot(mono, mono))
+        else:
+            mono = part[:, channel or 0]
         if not np.isfinite(mono).all():
             raise data_error(path, "not finite", "has samples that are NaN or infinite. Export the recording again.")
         yield np.ascontiguousarray(mono)
+    if mixed < _CANCELLED * own:
+        raise data_error(
+            path,
+            "cancelling channels",
+            "has channels of opposite phase, whose mean is silence. Choose one of them: channel=0 (--channel 0).",
+        )

@@ -1,0 +1,307 @@
+"""What the header of a recording promises, checked against the bytes that are there, and where the recording ends.
+
+libsndfile reads a cut-off WAV, AIFF, AU, Wave64, CAF, SPHERE or Ogg file to its early end without a word, and of
+recordings that stand one behind the other it reads the first one only. Each function takes the file's bytes and the
+position at which a recording begins, and gives the position at which it ends.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+import struct
+from collections.abc import Callable
+
+from speechrnn.faults import data_error
+
+Bytes = bytes | mmap.mmap
+
+_UNKNOWN_LENGTH = 0x7FFF0000
+"""Programs that write WAV to a pipe put a size from here upwards, since they cannot come back to correct it."""
+_MOST_CHUNKS = 10_000
+_MOST_BEHIND = 4096
+"""Bytes behind a recording, no tag and no chunk, that are no samples."""
+_FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+_W64_RIFF, _W64_WAVE, _W64_FMT, _W64_DATA = (
+    name + tail
+    for name, tail in (
+        (b"riff", b"\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"),
+        (b"wave", b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"),
+        (b"fmt ", b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"),
+        (b"data", b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"),
+    )
+)
+
+
+def container(head: bytes) -> str:
+    """The container that bytes begin, "" for none of those that are read here; MP3 is looked for frame by frame."""
+    for name, (begins, _) in _CONTAINERS.items():
+        if begins(head):
+            return name
+    return ""
+
+
+def end(path: str, name: str, data: Bytes, start: int) -> int:
+    """Where a recording ends that begins at `start`.
+
+    Raises:
+        ValueError: There are fewer bytes than its header promises, or many more; or it is compressed in a way that
+            cannot be read.
+    """
+    stop = min(len(data), _CONTAINERS[name][1](path, data, start))
+    head = data[stop : stop + 64]
+    if len(data) - stop > _MOST_BEHIND and not container(head) and not _is_name(head) and head.strip(b"\0"):
+        raise data_error(
+            path,
+            "truncated",
+            f"its header promises {stop - start:,} bytes, and {len(data) - stop:,} more follow: the recording was not "
+            "closed. Repair it, as in `sox --ignore-length in.wav out.wav`.",
+        )
+    return stop
+
+
+def _wav(path: str, data: Bytes, start: int) -> int:
+    order = ">" if data[start : start + 4] == b"RIFX" else "<"
+    size = _number(data, start + 4, f"{order}I")
+    bytes_per_second, long_size, long_riff = 0, None, None
+    position, odd = start + 12, False
+    for _ in range(_MOST_CHUNKS):
+        head = data[position : position + 8]
+        if odd and not _is_name(head) and _is_name(data[position - 1 : position + 7]):
+            position, head = position - 1, data[position - 1 : position + 7]  # written without the byte that pads
+        if len(head) < 8:
+            return len(data)  # no data chunk where there should be one: libsndfile will say so
+        if not _is_name(head):
+            raise _no_chunk(path, position, head)
+        chunk, length = head[:4], _number(head, 4, f"{order}I")
+        if chunk == b"data":
+            break
+        if chunk == b"ds64":
+            long_riff, long_size = _number(data, position + 8, "<Q"), _number(data, position + 16, "<Q")
+        elif chunk == b"fmt ":
+            bytes_per_second = _number(data, position + 16, f"{order}I")
+        odd = bool(length % 2)
+        position += 8 + length + odd
+    else:
+        raise _no_chunk(path, position, head)
+    found = len(data) - position - 8
+    if long_size is not None and length == 0xFFFFFFFF:
+        length, size = long_size, long_riff or 0
+    elif length == 0 and found > 0:
+        raise data_error(
+            path,
+            "empty",
+            f"the header promises no audio, yet {found:,} bytes follow: the recording was not closed. "
+            "Repair it, as in `sox --ignore-length in.wav out.wav`.",
+        )
+    elif length >= _UNKNOWN_LENGTH and length > found:
+        return len(data)  # written to a pipe: libsndfile goes by the size of the file
+    if found < length:
+        raise truncated(path, length, found, bytes_per_second)
+    return max(start + 8 + size, position + 8 + length + length % 2)
+
+
+def _aiff(path: str, data: Bytes, start: int) -> int:
+    size, rate, width = _number(data, start + 4, ">I"), 0, 0
+    position = start + 12
+    for _ in range(_MOST_CHUNKS):
+        head = data[position : position + 8]
+        if len(head) < 8:
+            return len(data)
+        if not _is_name(head):
+            raise _no_chunk(path, position, head)
+        chunk, length = head[:4], _number(head, 4, ">I")
+        if chunk == b"COMM":
+            channels, _, bits = struct.unpack(">hIh", data[position + 8 : position + 16].ljust(8, b"\0"))
+            width, rate = channels * -(-bits // 8), _extended(data[position + 16 : position + 26])
+        elif chunk == b"SSND":
+            found = len(data) - position - 8
+            if found < length:
+                raise truncated(path, length, found, rate * width)
+            return max(start + 8 + size, position + 8 + length + length % 2)
+        position += 8 + length + length % 2
+    raise _no_chunk(path, position, head)
+
+
+def _extended(number: bytes) -> int:
+    """The whole part of a sampling rate as AIFF writes it, an 80-bit number."""
+    if len(number) < 10:
+        return 0
+    exponent = (number[0] & 0x7F) << 8 | number[1]
+    return int.from_bytes(number[2:10], "big") >> max(0, 16383 + 63 - exponent)
+
+
+def _au(path: str, data: Bytes, start: int) -> int:
+    order = "<" if data[start : start + 4] == b"dns." else ">"
+    offset, size, coding, rate, channels = (_number(data, start + 4 * i, f"{order}I") for i in range(1, 6))
+    if size == 0xFFFFFFFF:
+        return len(data)
+    found = max(0, len(data) - start - offset)
+    if found < size:
+        raise truncated(path, size, found, rate * channels * {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8}.get(coding, 0))
+    return start + offset + size
+
+
+def _w64(path: str, data: Bytes, start: int) -> int:
+    position, bytes_per_second = start + 40, 0
+    for _ in range(_MOST_CHUNKS):
+        head = data[position : position + 24]
+        if len(head) < 24:
+            return len(data)
+        chunk, length = head[:16], _number(head, 16, "<Q")
+        if length < 24:
+            raise _no_chunk(path, position, head)
+        if chunk == _W64_FMT:
+            bytes_per_second = _number(data, position + 32, "<I")
+        elif chunk == _W64_DATA:
+            found = len(data) - position
+            if found < length:
+                raise truncated(path, length - 24, found - 24, bytes_per_second)
+            return max(start + _number(data, start + 16, "<Q"), position + length)
+        position += length + -length % 8
+    raise _no_chunk(path, position, head)
+
+
+def _caf(path: str, data: Bytes, start: int) -> int:
+    position, sampled = start + 8, False
+    for _ in range(_MOST_CHUNKS):
+        head = data[position : position + 12]
+        if len(head) < 12:
+            return len(data)
+        if not _is_name(head):
+            raise _no_chunk(path, position, head)
+        chunk, length = head[:4], _number(head, 4, ">q")
+        if length < 0:
+            if chunk == b"data" and length == -1:
+                return len(data)  # up to the end of the file
+            raise _no_chunk(path, position, head)
+        if chunk == b"data" and len(data) - position - 12 < length:
+            raise truncated(path, length, len(data) - position - 12, 0)
+        position += 12 + length
+        sampled = sampled or chunk == b"data"
+        if sampled and (not _is_name(data[position : position + 12]) or data[position : position + 4] == b"caff"):
+            return position
+    raise _no_chunk(path, position, head)
+
+
+def _sphere(path: str, data: Bytes, start: int) -> int:
+    head = data[start : start + 65536]
+    header_size = int(head[8:16].strip()) if head[8:16].strip().isdigit() else 1024
+    fields = dict(re.findall(r"^(\w+) -\S+ (.*?)\s*$", head[:header_size].decode("latin-1"), re.MULTILINE))
+    coding = fields.get("sample_coding", "pcm")
+    if "," in coding or coding in ("shortpack", "wavpack"):
+        raise data_error(
+            path,
+            "undecodable",
+            f"SPHERE audio compressed as {coding!r} is not supported. "
+            "Uncompress it first, for example with `sph2pipe -f wav in.sph out.wav`.",
+        )
+    try:
+        width = int(fields.get("sample_n_bytes", 2)) * int(fields.get("channel_count", 1))
+        promised, rate = int(fields["sample_count"]) * width, int(fields["sample_rate"])
+    except (KeyError, ValueError):
+        return len(data)  # libsndfile says what is amiss
+    found = max(0, len(data) - start - header_size)
+    if found < promised:
+        raise truncated(path, promised, found, rate * width)
+    return start + header_size + promised
+
+
+def _ogg(path: str, data: Bytes, start: int) -> int:
+    """The end of the first link of a chain: a page that begins a stream behind one that does not begins the next."""
+    position, size, begun, last, ended = start, len(data), False, {}, False
+    while position < size:
+        head = data[position : position + 27]
+        if head[:4] != b"OggS":
+            if b"OggS".startswith(head[:4]) or data.find(b"OggS\0", position + 1) >= 0:
+                raise _broken_ogg(path, position, size)
+            break  # a tag behind the last page
+        lacing = data[position + 27 : position + 27 + head[26]] if len(head) == 27 else b""
+        stop = position + 27 + len(lacing) + sum(lacing)
+        if len(head) < 27 or len(lacing) < head[26] or stop > size:
+            raise _broken_ogg(path, position, size)
+        first, serial, number = head[5] & 2, head[14:18], _number(head, 18, "<I")
+        if first and begun:
+            break
+        begun = begun or not first
+        if number != last.get(serial, number - 1) + 1:
+            raise data_error(
+                path,
+                "damaged",
+                f"this Ogg file lacks a page at {position:,} of {size:,} bytes. Copy or download it again.",
+            )
+        last[serial], ended = number, bool(head[5] & 4)
+        position = stop
+    if not ended:
+        raise _broken_ogg(path, position, size)
+    return position
+
+
+def _broken_ogg(path: str, position: int, size: int) -> ValueError:
+    return data_error(
+        path,
+        "truncated",
+        f"this Ogg file breaks off within a stream at {position:,} of {size:,} bytes. Copy or download it again; what "
+        "is there can be saved with `ffmpeg -i in.ogg out.wav`.",
+    )
+
+
+def _flac(path: str, data: Bytes, start: int) -> int:
+    """Behind a stream's last frame stands nothing, or the next stream; its own length is the decoder's to check."""
+    following = _FLAC.search(data, start + 4)
+    return following.start() if following else len(data)
+
+
+def begins_flac(data: Bytes) -> bool:
+    """Whether a FLAC stream begins somewhere within bytes."""
+    return _FLAC.search(data) is not None
+
+
+def begins_wav(data: bytes) -> bool:
+    """Whether a WAV file begins somewhere within bytes."""
+    return re.search(rb"RIF[FX]....WAVE", data, re.DOTALL) is not None
+
+
+_CONTAINERS: dict[str, tuple[Callable[[bytes], object], Callable[[str, Bytes, int], int]]] = {
+    "WAV": (lambda head: head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE", _wav),
+    "AIFF": (lambda head: head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"), _aiff),
+    "AU": (lambda head: head[:4] in (b".snd", b"dns."), _au),
+    "W64": (lambda head: head[:16] == _W64_RIFF and head[24:40] == _W64_WAVE, _w64),
+    "CAF": (lambda head: head[:4] == b"caff", _caf),
+    "NIST": (lambda head: head[:7] == b"NIST_1A", _sphere),
+    "OGG": (lambda head: head[:4] == b"OggS", _ogg),
+    "FLAC": (lambda head: head[:4] == b"fLaC", _flac),
+}
+
+
+def _number(data: Bytes, position: int, form: str) -> int:
+    """A whole number at a position; 0 where there are too few bytes."""
+    size = struct.calcsize(form)
+    return struct.unpack(form, data[position : position + size].ljust(size, b"\0"))[0]
+
+
+def _is_name(head: bytes) -> bool:
+    """Whether bytes begin with the name of a chunk."""
+    return len(head) >= 4 and all(32 <= byte < 127 for byte in head[:4])
+
+
+def _no_chunk(path: str, position: int, head: bytes) -> ValueError:
+    return data_error(
+        path,
+        "undecodable",
+        f"the header is damaged: at byte {position:,} a chunk should begin. Received: {head[:8]!r}. Copy or download "
+        "it again.",
+    )
+
+
+def truncated(path: str, promised: int, found: int, bytes_per_second: int) -> ValueError:
+    """The fault of a file that is shorter than its header says."""
+
+    def amount(count: int) -> str:
+        return f"{count:,} bytes" + (f" ({count / bytes_per_second:.2f} s)" if bytes_per_second > 0 else "")
+
+    return data_error(
+        path,
+        "truncated",
+        f"the header promises {amount(promised)} of audio, the file has {amount(found)}. Copy or download it again.",
+    )
