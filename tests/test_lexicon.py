@@ -251,6 +251,26 @@ def test_a_first_model_says_which_pronunciation_it_was(tmp_path):
     assert [e.text for e in pronounced(missing, SMALL, faults=Faults(), model=First())] == ["DH AH"]
 
 
+def test_training_pronounces_texts_of_words_and_names_what_it_cannot(tmp_path, capsys):
+    import soundfile
+
+    from speechrnn import RecognizerTraining, train
+    from speechrnn.tasks.recognition.building import for_manifest
+
+    SMALL.write(tmp_path / "s.lexicon")
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(size=16000) / 10, 16000)
+    given = [Example(str(tmp_path / "a.wav"), 1.0, text=text, id=text) for text in ("the", "end the", "thee")]
+    network = {"units": 4, "layers": 1, "convolutions": 1}
+    options = RecognizerTraining(epochs=1, batch_size=2, lexicon=str(tmp_path / "s.lexicon"))
+    faults = Faults()
+    made = for_manifest(given, vocabulary=SMALL.vocabulary(), **network)
+    run = train(made, given, valid=given[:2], options=options, out=tmp_path / "m.keras", faults=faults)
+    assert faults.counts() == {"with words that the lexicon lacks": 1}
+    assert run.history[0]["loss"] > 0 and "phone errors" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="`lexicon` is for a model of phones. Received: lexicon="):
+        train(for_manifest(given, **network), given, options=options, out=tmp_path / "n.keras")
+
+
 # The command line
 
 

@@ -47,7 +47,7 @@ def run(words: list[str]) -> int:
     refuse_existing(arguments.out, overwrite=arguments.overwrite)
     faults, made = Faults(), Lexicon({})
     for source in arguments.sources:
-        made = made.joined(_read(source, arguments.keep_stress, faults))
+        made = made.joined(lexicons.named(source, keep_stress=arguments.keep_stress, faults=faults))
     guessed = _guessed(made, arguments.guess)
     made = made.joined(guessed)
     made.write(arguments.out, overwrite=arguments.overwrite)
@@ -57,12 +57,6 @@ def run(words: list[str]) -> int:
     said = f", {len(guessed):,} of the words guessed, {next(iter(guessed))!r} the first" if guessed else ""
     print(f"{arguments.out}: {len(made):,} words, {count:,} pronunciations of {len(made.phones)} phones{said}")
     return terminal.verdict(faults, count + len(faults), noun="lines")
-
-
-def _read(source: str, keep_stress: bool, faults: Faults) -> Lexicon:
-    if source == "cmudict":
-        return lexicons.cmudict(keep_stress=keep_stress)
-    return lexicons.read(source, keep_stress=keep_stress, faults=faults)
 
 
 def _guessed(lexicon: Lexicon, texts: list[str]) -> Lexicon:

@@ -73,6 +73,13 @@ def read(
     )
 
 
+def named(source: str | os.PathLike[str], *, keep_stress: bool = False, faults: Faults | None = None) -> Lexicon:
+    """The lexicon in a file, as `read` has it; or CMUdict by the name `cmudict`, unless there is such a file."""
+    if os.fspath(source) == "cmudict" and not os.path.exists(source):
+        return cmudict(keep_stress=keep_stress)
+    return read(source, keep_stress=keep_stress, faults=faults)
+
+
 def cmudict(*, keep_stress: bool = False) -> Lexicon:
     """The CMU Pronouncing Dictionary: some 126,000 words of North American English.
 

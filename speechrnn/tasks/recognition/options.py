@@ -17,6 +17,9 @@ class RecognizerTraining(SignalTraining):
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work a step."""
 
+    lexicon: str | None = None
+    """Lexicon by which texts of words become phones, for a model of phones: `cmudict`, or a file of `lexicon build`."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "zero or positive", lambda value: value >= 0, "consistency")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,8 @@ from speechrnn.losses import CTC, ctc
 from speechrnn.metrics import edits
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.options import RecognizerTraining
-from speechrnn.text import Phones
+from speechrnn.tasks.recognition.phones import pronounced
+from speechrnn.text import Lexicon, Phones, lexicons
 from speechrnn.training.task import Task, of_recordings
 
 __all__ = ["Recognition", "Score", "Scorer"]
@@ -45,7 +47,7 @@ class Recognition(Task):
         views = 2 if training and self.options.consistency else 1
         model = self.model
         return pipeline.batches(
-            examples,
+            self._as_written(examples, faults),
             model.features,
             model.vocabulary,
             views=views,
@@ -56,6 +58,21 @@ class Recognition(Task):
             faults=faults,
             **of_recordings(self.options),
         )
+
+    def _as_written(self, examples: Sequence[Any], faults: Faults) -> Sequence[Any]:
+        """The examples with texts that the model writes: phones of their words, if there is a lexicon."""
+        if self.options.lexicon is None:
+            return examples
+        if not isinstance(self.model.vocabulary, Phones):
+            raise ValueError(
+                f"`lexicon` is for a model of phones. Received: lexicon={self.options.lexicon!r}, and a model that "
+                f"writes {self.model.vocabulary!r:.100}. Build the model with the lexicon, too, or leave it out."
+            )
+        return pronounced(examples, self._lexicon, faults=faults)
+
+    @cached_property
+    def _lexicon(self) -> Lexicon:
+        return lexicons.named(str(self.options.lexicon))
 
     def loss(self, dataset: tf.data.Dataset) -> CTC:
         """See `Task`."""
