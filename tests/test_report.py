@@ -198,6 +198,12 @@ def test_a_figure_in_a_page_has_the_page_s_colours_and_numbers(examples):
     assert f"x: ECE {calibration_error([0.9, 0.8, 0.1], [True, False, False]):.3f}" in reliable
 
 
+def test_without_matplotlib_it_is_known_before_anything_is_measured(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ModuleNotFoundError, match=r"Install them: pip install 'speechrnn\[report\]'"):
+        measure(None, [])
+
+
 def test_intervals_are_drawn_on_one_scale():
     axes = plots.plot_intervals({"a": (0.1, (0.08, 0.15)), "b": (0.2, (0.18, 0.25))}).axes[0]
     assert [[*line.get_xdata()] for line in axes.lines] == [[0.08, 0.15], [0.1], [0.18, 0.25], [0.2]]
