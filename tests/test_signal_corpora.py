@@ -492,3 +492,36 @@ def test_the_data_at_hand(data_dir, tmp_path):
     assert read_example(splits["test"][5])[0].shape == (51, 24)
     splits = hapt.prepare(folder / "hapt", tmp_path / "hapt")
     assert list(splits) == ["train"] and len({e.subject for e in splits["train"]}) == 21
+
+
+def test_tables_are_read_as_the_options_say_in_manifests_too(tmp_path):
+    lines = [
+        f"{1 + i // 24:02}/02/2024 {i % 24:02}:00;{i},125;{'ab'[i // 50]}\n" for i in range(100) if i not in (10, 49)
+    ]
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "t.csv").write_text("when;x;label\n" + "".join(lines))
+    words = [
+        "prepare",
+        "series",
+        str(folder),
+        "--out",
+        str(tmp_path / "s"),
+        "--channels",
+        "x",
+        "--valid-fraction",
+        "0.5",
+    ]
+    assert speechrnn.cli.main([*words, "--decimal", ",", "--day-first"]) == 0
+    (example,) = manifest.read(tmp_path / "s" / "valid.jsonl")
+    assert example.extra["table"] == {"decimal": ",", "day_first": True}
+    found, rate = read_example(example, max_gap=7200)
+    assert rate == pytest.approx(1 / 3600)
+    np.testing.assert_allclose(found[:, 0], np.arange(50, 100) + 0.125)
+    words = ["prepare", "csv", str(folder), "--out", str(tmp_path / "c"), "--decimal", ",", "--day-first"]
+    assert speechrnn.cli.main(words) == 0
+    (example,) = manifest.read(tmp_path / "c" / "train.jsonl")
+    found, _ = read_example(example)
+    np.testing.assert_allclose(found[:, 0], np.arange(100) + 0.125)
+    hours = [(start / 3600, end / 3600, label) for start, end, label in example.labels]
+    assert hours == [(0, 49, "a"), (50, 100, "b")]  # the hour between two classes has none
