@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.signals.cells import MISSING, bare
+from speechrnn.signals.days import DAY, DoubtError, days_since_1970, ordered
 from speechrnn.signals.options import UNITS, TableOptions, zone
 from speechrnn.signals.record import need
 
@@ -20,7 +21,7 @@ _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december",
 )  # fmt: skip
-_DAY, _SECOND = 86400 * 10**9, 10**9
+_SECOND = 10**9
 _WEEKDAY = r"(?:[A-Za-z]{3,9},? +(?=\d))?"
 _DATE = re.compile(
     rf"{_WEEKDAY}(?:(?P<a>\d{{1,4}})(?P<mark>[-/.])(?P<b>\d{{1,2}})(?P=mark)(?P<c>\d{{1,4}})"
@@ -40,10 +41,6 @@ _ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)?"
 _OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
 EPOCHS = {"s": (9e8, 4e9), "ms": (9e11, 4e12), "us": (9e14, 4e15), "ns": (9e17, 4e18)}
 """Numbers that are moments between 1998 and 2096, by unit."""
-
-
-class DoubtError(ValueError):
-    """Times cannot be read, or in more than one way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +158,11 @@ def from_parts(parts: Sequence[np.ndarray], what: str) -> Moments:
         DoubtError: They are no dates.
     """
     year, month, day, *clock = parts
-    days = _days(year, month, day)
+    days = days_since_1970(year, month, day)
     if days is None or any((part < 0).any() or (part > 60).any() for part in clock):
         raise DoubtError(f"its columns {what} hold no dates.")
     seconds = sum((part * unit for part, unit in zip(clock, (3600, 60, 1), strict=False)), np.zeros_like(days))
-    return Moments(days * _DAY + seconds * _SECOND, dated=True)
+    return Moments(days * DAY + seconds * _SECOND, dated=True)
 
 
 def _utc(dated: bool, options: TableOptions) -> dt.tzinfo | None:
@@ -183,22 +180,13 @@ def _compact(values: np.ndarray, *, days: bool) -> np.ndarray | None:
             continue
         whole = values.astype(np.int64)
         day, rest = whole // scale, whole % scale * (1_000_000 // scale)
-        found = _days(day // 10_000, day // 100 % 100, day % 100)
+        found = days_since_1970(day // 10_000, day // 100 % 100, day % 100)
         hour, minute, second = rest // 10_000, rest // 100 % 100, rest % 100
         years = (day // 10_000 >= 1900) & (day // 10_000 < 2100)
         if found is None or not years.all() or hour.max() > 24 or max(minute.max(), second.max()) > 59:
             return None
-        return found * _DAY + (hour * 3600 + minute * 60 + second) * _SECOND
+        return found * DAY + (hour * 3600 + minute * 60 + second) * _SECOND
     return None
-
-
-def _days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray | None:
-    """Days since 1970, int64; `None` if any is no date."""
-    if ((month < 1) | (month > 12) | (day < 1) | (day > 31) | (year < 1) | (year > 2261)).any():
-        return None
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    found = months.astype("datetime64[D]") + (day - 1)
-    return found.astype(np.int64) if (found.astype("datetime64[M]") == months).all() else None
 
 
 def _by_format(text: Any, options: TableOptions, lines: np.ndarray, what: str) -> Moments:
@@ -213,7 +201,7 @@ def _by_format(text: Any, options: TableOptions, lines: np.ndarray, what: str) -
         told = f"{text.iloc[place]!r} in line {lines[place]:,}, which is not of `date_format`"
         raise DoubtError(f"its column {what!r} holds {told} {options.date_format!r}.")
     if not any(code in str(options.date_format) for code in ("%Y", "%y", "%c", "%x", "%G")):
-        return Moments(_over_midnight(_nanoseconds(found) % _DAY), dated=False)
+        return Moments(_over_midnight(_nanoseconds(found) % DAY), dated=False)
     return _located(_nanoseconds(found), dt.UTC if aware else None, options, what)
 
 
@@ -297,9 +285,9 @@ def _parsed(cells: list[str], options: TableOptions, lines: np.ndarray, what: st
         raise DoubtError(f"its column {what!r} says dates or zones in some lines and not in others.")
     if not kinds.pop():
         return Moments(_over_midnight(clocks), dated=False)
-    days, certain = _ordered(dates, named, widths, marks, clocks, options, what, lines)
+    days, certain = ordered(dates, named, widths, marks, clocks, options, what, lines)
     own = _offset(cells[-1]) if zones else None
-    found = _located(days * _DAY + clocks - offsets, own, options, what)
+    found = _located(days * DAY + clocks - offsets, own, options, what)
     return found if certain else Moments(found.nanoseconds, dated=False)
 
 
@@ -345,97 +333,9 @@ def _time_of_day(found: re.Match[str], cell: str, line: int, what: str, *, dated
 
 def _over_midnight(clocks: np.ndarray) -> np.ndarray:
     """Times of day that go on after midnight: where they fall by more than half a day, a day has passed."""
-    if not len(clocks) or clocks.max() >= _DAY:
+    if not len(clocks) or clocks.max() >= DAY:
         return clocks
-    return clocks + _DAY * np.concatenate([[0], np.cumsum(np.diff(clocks) < -_DAY // 2)])
-
-
-def _ordered(
-    dates: np.ndarray, named: np.ndarray, widths: set[tuple[int, int]], marks: set[str | None], clocks: np.ndarray,
-    options: TableOptions, what: str, lines: np.ndarray,
-) -> tuple[np.ndarray, bool]:  # fmt: skip
-    """Days since 1970, and whether they are the dates and not only days apart.
-
-    Raises:
-        DoubtError: It is not clear which number is the day.
-    """
-    if named.all():
-        return _checked(dates, what, lines), True
-    if named.any() or len({last for _, last in widths} & {4}) != len({last for _, last in widths}):
-        if any(first > 2 or last not in (1, 2) for first, last in widths):
-            raise DoubtError(f"its column {what!r} writes dates in several ways. Say `date_format`.")
-        return _short_years(dates, clocks, options, what, lines)
-    first, second, year = dates.T
-    return _which_day(first, second, year, marks, clocks, options, what, lines)
-
-
-def _which_day(
-    first: np.ndarray, second: np.ndarray, year: np.ndarray, marks: set[str | None], clocks: np.ndarray,
-    options: TableOptions, what: str, lines: np.ndarray,
-) -> tuple[np.ndarray, bool]:  # fmt: skip
-    """Days of dates whose year is known: the day comes first, or the month."""
-    day_first = np.stack([year, second, first], axis=1)
-    month_first = np.stack([year, first, second], axis=1)
-    if options.day_first is not None:
-        return _checked(day_first if options.day_first else month_first, what, lines), True
-    if first.max() > 12 or marks == {"."}:  # dots are not used with the month in front
-        return _checked(day_first, what, lines), True
-    if second.max() > 12:
-        return _checked(month_first, what, lines), True
-    if (first == second).all():
-        return _checked(day_first, what, lines), True
-    if len(set(zip(first.tolist(), second.tolist(), strict=True))) == 1:  # one day, whichever it is
-        return _checked(day_first, what, lines), False
-    one, other = (_checked(dates, what, lines) * _DAY + clocks for dates in (day_first, month_first))
-    even, uneven = (_largest_step(nanoseconds) for nanoseconds in (one, other))
-    if even <= 1.5 and uneven > 5:  # the other reading leaves out a month at each midnight
-        return (one - clocks) // _DAY, True
-    if uneven <= 1.5 and even > 5:
-        return (other - clocks) // _DAY, True
-    told = f"{first[0]:02d}/{second[0]:02d}/{year[0]}"
-    raise DoubtError(
-        f"its column {what!r} holds dates such as {told}, of which day and month are not clear. Say `day_first` "
-        "(--day-first or --no-day-first)."
-    )
-
-
-def _largest_step(nanoseconds: np.ndarray) -> float:
-    """The largest step in median steps; infinite if the moments do not rise."""
-    steps = np.diff(nanoseconds)
-    if len(steps) < 2 or (steps <= 0).any():
-        return np.inf
-    return float(steps.max() / np.median(steps))
-
-
-def _short_years(
-    dates: np.ndarray, clocks: np.ndarray, options: TableOptions, what: str, lines: np.ndarray
-) -> tuple[np.ndarray, bool]:
-    """Days of dates whose year has two digits, which may stand first or last."""
-    first, second, last = dates.T
-    century = np.where(last < 69, 2000, 1900)
-    if options.day_first is not None or (last.max() > 31 and first.max() <= 31):
-        return _which_day(first, second, last + century, set(), clocks, options, what, lines)
-    if len(np.unique(dates, axis=0)) == 1:
-        return np.zeros(len(dates), np.int64), False
-    raise DoubtError(
-        f"its column {what!r} holds dates with two-digit years, such as {first[0]:02d}-{second[0]:02d}-{last[0]:02d}. "
-        "Say `date_format`, such as %d/%m/%y."
-    )
-
-
-def _checked(dates: np.ndarray, what: str, lines: np.ndarray) -> np.ndarray:
-    """Days since 1970 of years, months and days.
-
-    Raises:
-        DoubtError: One is no date.
-    """
-    days = _days(*dates.T)
-    if days is not None:
-        return days
-    for place, (year, month, day) in enumerate(dates.tolist()):
-        if _days(*np.array([[year], [month], [day]])) is None:
-            raise DoubtError(f"its column {what!r} holds no date in line {lines[place]:,}.")
-    raise DoubtError(f"its column {what!r} holds no dates.")
+    return clocks + DAY * np.concatenate([[0], np.cumsum(np.diff(clocks) < -DAY // 2)])
 
 
 def is_missing(cells: Any) -> np.ndarray:

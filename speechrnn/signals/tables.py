@@ -18,7 +18,8 @@ from speechrnn.faults import data_error, of_file
 from speechrnn.signals import times
 from speechrnn.signals.cells import Cells, read
 from speechrnn.signals.columns import column, marks
-from speechrnn.signals.moments import EPOCHS, DoubtError, Moments
+from speechrnn.signals.days import DoubtError
+from speechrnn.signals.moments import EPOCHS, Moments
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, need, of_array, pick
 

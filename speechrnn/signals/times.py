@@ -10,7 +10,8 @@ import numpy as np
 from speechrnn.faults import data_error, suggestion
 from speechrnn.signals.cells import Cells
 from speechrnn.signals.columns import Marks, column
-from speechrnn.signals.moments import DoubtError, Moments, from_numbers, from_parts, from_text, is_missing, shape
+from speechrnn.signals.days import DoubtError
+from speechrnn.signals.moments import Moments, from_numbers, from_parts, from_text, is_missing, shape
 from speechrnn.signals.options import TableOptions
 
 NAMES = (
