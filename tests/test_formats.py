@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -135,3 +136,14 @@ def test_outputs_never_share_a_name_even_where_case_does_not_count(paths):
     names = output_names(paths)
     assert len({name.casefold() for name in names}) == len(paths)
     assert not any("/" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    "text", ["\u8fd9\u662f\u4e00\u4e2a" * 70, "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22\u0e17\u0e35\u0e48" * 30]
+)
+def test_scripts_without_spaces_are_divided(text):
+    found = cues([Word(text, 0.0, 60.0, 1.0)])
+    assert "".join(line for cue in found for line in cue.lines) == text
+    assert max(len(line) for cue in found for line in cue.lines) <= 42
+    assert max(cue.end - cue.start for cue in found) <= 7.01
+    assert not any(unicodedata.combining(line[0]) for cue in found for line in cue.lines)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fakes import RATE, Speller, record, spoken
 
-from speechrnn import audio
+from speechrnn import audio, cli
 from speechrnn.tasks.recognition import transcription as transcribe
 
 
@@ -97,3 +97,45 @@ def test_a_pipe_is_transcribed_beside_files(tmp_path):
     audio.write(tmp_path / "b.wav", spoken("bad cab"), RATE)
     outcomes = transcribe.transcribe(Speller(), [path, Pipe((tmp_path / "b.wav").read_bytes())])
     assert [(outcome.path, outcome.text) for outcome in outcomes] == [(path, "big"), ("-", "bad cab")]
+
+
+def test_a_pipe_is_transcribed_by_its_name(tmp_path):
+    record(tmp_path / "a.wav", "big")
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=((tmp_path / "a.wav").read_bytes(),))
+    thread.start()
+    (outcome,) = transcribe.transcribe(Speller(), str(tmp_path / "pipe"))
+    thread.join()
+    assert outcome.text == "big"
+
+
+def two_speakers(path):
+    one, two = spoken("big"), spoken("bad cab")
+    audio.write(path, np.stack([np.pad(one, (0, len(two) - len(one))), two], 1), RATE)
+    return str(path)
+
+
+def test_one_channel_and_each_of_them(tmp_path):
+    path = two_speakers(tmp_path / "call.wav")
+    (second,) = transcribe.transcribe(Speller(), [path], channel=1)
+    assert (second.text, second.channel) == ("bad cab", None)
+    found = list(transcribe.transcribe(Speller(), [path, record(tmp_path / "a.wav", "cab")], each_channel=True))
+    assert [(one.text, one.channel) for one in found] == [("big", 0), ("bad cab", 1), ("cab", 0)]
+    assert [one.to_dict()["channel"] for one in found] == [0, 1, 0]
+    with pytest.raises(ValueError, match="exclude each other"):
+        list(transcribe.transcribe(Speller(), [path], channel=1, each_channel=True))
+    with pytest.raises(ValueError, match="has 2 channels"):
+        list(transcribe.transcribe(Speller(), [path], channel=2))
+
+
+def test_channels_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli.terminal, "load_model", lambda path: Speller())
+    path = two_speakers(tmp_path / "call.wav")
+    assert cli.main(["transcribe", path, "--channel", "0"]) == 0
+    assert capsys.readouterr().out == "big\n"
+    out = tmp_path / "out"
+    assert cli.main(["transcribe", path, "--each-channel", "--out-dir", str(out)]) == 0
+    assert {file.name: file.read_text() for file in out.iterdir()} == {
+        "call.channel0.txt": "big\n",
+        "call.channel1.txt": "bad cab\n",
+    }

@@ -88,7 +88,7 @@ def test_a_bad_file_stops_nothing_and_is_named(speller, files, tmp_path):
 
 
 def test_without_a_collector_the_first_bad_file_raises(speller, files):
-    with pytest.raises(ValueError, match=r"gone\.wav: there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.wav: there is no such file"):
         list(transcribe.transcribe(speller, [*files, "gone.wav"]))
 
 

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; those of the process by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     _print_any_name()
     try:
         try:
@@ -92,6 +93,13 @@ def _usage() -> str:
         "exit codes: 0 all done; 1 some inputs failed, each named on stderr; 2 nothing done; 130 interrupted",
     ]
     return "\n".join(lines)
+
+
+def _open_closed_streams() -> None:
+    """What a parent has closed, standard output or error, is written to nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def _print_any_name() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -25,6 +25,8 @@ _CUES = "speechrnn.tasks.recognition.formats:CueOptions"
 _EPILOG = """\
 The text of a single file is printed alone. With several files each line is `path<TAB>text`, in the order given. With
 --json each line is an object: path, text, duration, and words with start, end (seconds) and confidence.
+
+Channels are mixed; --channel N hears one of them, and --each-channel writes a transcript of every one.
 
 --format srt prints subtitles of one file; --format F [F ...] --out-dir DIR writes DIR/NAME.F for every file and
 format: txt, json, srt, vtt, tsv (subtitles as a table, milliseconds) and ctm (a word a line with times and confidence).
@@ -73,11 +75,23 @@ def run(words: list[str]) -> int:
     arguments = made.parse_args(words)
     _check(made, arguments)
     options = collect(arguments, _FUNCTION)
+    names = formats.output_names(arguments.files)
+    if options.pop("each_channel", False):
+        if options.pop("channel", None) is not None:
+            made.error("--channel and --each-channel exclude each other.")
+        given = dict(zip(arguments.files, names, strict=True))
+        arguments.files = list(transcribe.by_channel(arguments.files, encoding=options.get("encoding")))
+        names = [
+            given[file] if isinstance(file, str) else f"{given[file.path]}.channel{file.channel}"
+            for file in arguments.files
+        ]
     if arguments.rate:
         options["encoding"] = f"s16le@{arguments.rate}"
+    if "-" in arguments.files and sys.stdin is None:
+        made.error("`-` needs standard input, which is closed.")
     sources = [sys.stdin.buffer if path == "-" else path for path in arguments.files]
     faults = Faults()
-    with _sink(arguments) as write:
+    with _sink(arguments, names) as write:
         to_terminal = arguments.out is None and arguments.out_dir is None
         with terminal.transcription_progress(len(sources), to_terminal=to_terminal) as (progress, heard):
             model = terminal.load_model(arguments.model)  # also with several jobs: an export is cached for them
@@ -128,19 +142,18 @@ def _check(made: Parser, arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _sink(arguments: argparse.Namespace) -> Iterator[Callable[[int, Transcript], None]]:
+def _sink(arguments: argparse.Namespace, names: Sequence[str]) -> Iterator[Callable[[int, Transcript], None]]:
     """Where transcripts go, as a function of the input's place and its transcript."""
     cues = CueOptions(**collect(arguments, _CUES))
     if arguments.out_dir is not None:
-        yield _folder(arguments, cues)
+        yield _folder(arguments, names, cues)
         return
     with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
         yield lambda index, transcript: _print(transcript, arguments, cues, out)
 
 
-def _folder(arguments: argparse.Namespace, cues: CueOptions) -> Callable[[int, Transcript], None]:
+def _folder(arguments: argparse.Namespace, names: Sequence[str], cues: CueOptions) -> Callable[[int, Transcript], None]:
     """Writes into the folder; what is there already is refused before the work begins."""
-    names = formats.output_names(arguments.files)
     outputs = [[Path(arguments.out_dir, f"{name}.{format}") for format in arguments.format] for name in names]
     for path in (path for paths in outputs for path in paths):
         refuse_existing(path, overwrite=arguments.overwrite)
@@ -159,7 +172,8 @@ def _print(transcript: Transcript, arguments: argparse.Namespace, cues: CueOptio
     if format == "json":
         text = formats.as_json(transcript.to_dict()) + "\n"
     elif format == "txt" and len(arguments.files) > 1:
-        text = f"{os.fspath(transcript.path)}\t{transcript.text}\n"
+        channel = "" if transcript.channel is None else f"\t{transcript.channel}"
+        text = f"{os.fspath(transcript.path)}{channel}\t{transcript.text}\n"
     else:
         text = formats.render(transcript, format, cues)
     print(text, end="", file=out, flush=True)

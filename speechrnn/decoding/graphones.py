@@ -5,15 +5,16 @@ A pair is one letter with no phone, one or two, or two letters with one phone (J
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from speechrnn.decoding.compiling import compiled
 
 SIZES = ((1, 0), (1, 1), (1, 2), (2, 1))
 """Letters and phones of a pair of each kind."""
 _SIZES = np.array(SIZES)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _index(kind: int, letters: np.ndarray, i: int, phones: np.ndarray, j: int, many: np.ndarray) -> int:
     """Place in the table of the pair that begins at letter `i` and phone `j`; `many`: how many letters and phones."""
     count, sounds = many
@@ -28,7 +29,7 @@ def _index(kind: int, letters: np.ndarray, i: int, phones: np.ndarray, j: int, m
     return place + count * sounds * sounds + (letters[i] * count + letters[i + 1]) * sounds + phones[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _add_expected(
     letters: np.ndarray, phones: np.ndarray, table: np.ndarray, many: np.ndarray, sums: np.ndarray
 ) -> float:
@@ -58,7 +59,7 @@ def _add_expected(
     return whole
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _expected(
     letters: np.ndarray, phones: np.ndarray, ends: np.ndarray, table: np.ndarray, many: np.ndarray
 ) -> np.ndarray:
@@ -70,7 +71,7 @@ def _expected(
     return sums
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def best_kinds(letters: np.ndarray, phones: np.ndarray, table: np.ndarray, many: np.ndarray) -> np.ndarray:
     """The kinds of the pairs of a word on its likeliest segmentation, int64; empty where there is none."""
     n, m = len(letters), len(phones)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from speechrnn.decoding.compiling import compiled
 
 _BLANK = 0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _trace(logs: np.ndarray, symbols: np.ndarray, steps: np.ndarray, score: np.ndarray, states: np.ndarray) -> None:
     """Fills in `states`; state `2 i + 1` is symbol `i`, the even ones are blanks."""
     size = len(symbols)

@@ -5,8 +5,13 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'"})
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘‛ʼ`´′＇｀", "'"))
+_WITHIN_WORDS = dict.fromkeys(map(ord, "·\u0387\u2027\u05f3\u05f4\u055b\u055c\u055e\u055f"))
+"""Marks within words (UAX 29, MidLetter): Catalan and Greek dots, Hebrew geresh and gershayim, Armenian intonation."""
+_INVISIBLE = dict.fromkeys([0x34F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+"""Marks that only choose how a character is drawn."""
 _DASHES = re.compile(r"[\u2010-\u2015\-_/]+")
+_RUNS = re.compile("'+")
 _SPACES = re.compile(r"\s+")
 _NORMAL = re.compile(r"[a-z0-9]+(?:'+[a-z0-9]+)*(?: [a-z0-9]+(?:'+[a-z0-9]+)*)*")
 """What is in its normal form already, as millions of sentences for a language model are."""
@@ -16,7 +21,9 @@ def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -
     """Bring a transcript to the form a recogniser is trained on and scored in.
 
     Unicode is composed (NFC), letters are made lower case, dashes become spaces, apostrophes within words stay,
-    other punctuation goes, and white space is folded. Letters and digits of any script are kept.
+    other punctuation goes, and white space is folded. Letters and digits of any script are kept. What Unicode places
+    within words cuts none: joiners, soft hyphens and other invisible characters go, and so do the marks of some
+    scripts.
 
     Args:
         text: A transcript.
@@ -33,14 +40,27 @@ def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -
     text = text.strip()
     if _NORMAL.fullmatch(text):
         return text
-    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
+    text = unicodedata.normalize("NFC", text.translate(_APOSTROPHES))  # which makes a mark of its own of an acute
+    text = text.translate(_INVISIBLE).replace("\u200b", " ")  # between the words of scripts without spaces
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     if lowercase:
-        text = text.lower()
+        text = text.replace("İ", "i").lower()  # Python would write a dot above the i
     if not punctuation:
-        text = _DASHES.sub(" ", text)
-        text = "".join(c if c == "'" or c.isspace() or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-        text = re.sub(r"(?<!\w)'+|'+(?!\w)", " ", text)
+        text = _DASHES.sub(" ", text.translate(_WITHIN_WORDS))
+        text = "".join(c if c == "'" or c.isspace() or _in_word(c) else " " for c in text)
+        text = _RUNS.sub(_apostrophes_within, text)
     return _SPACES.sub(" ", text).strip()
+
+
+def _in_word(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMN"
+
+
+def _apostrophes_within(run: re.Match[str]) -> str:
+    """Apostrophes stay between letters, marks and digits, and are spaces elsewhere."""
+    text, start, stop = run.string, run.start(), run.end()
+    within = start > 0 and stop < len(text) and _in_word(text[start - 1]) and _in_word(text[stop])
+    return run[0] if within else " "
 
 
 class Vocabulary:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
-compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+from speechrnn.decoding import compiling
+
+compiled: Any = compiling.compiled(error_model="numpy")
 """How the functions of a search that Python calls are compiled."""
-inner: Any = numba.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner: Any = compiling.compiled(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """How those are compiled that compiled ones alone call."""
 
 

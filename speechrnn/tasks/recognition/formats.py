@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import re
 import textwrap
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,9 @@ from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 FORMATS = ("txt", "json", "srt", "vtt", "tsv", "ctm")
 """The formats there are; each is also the ending of its files."""
+
+_SPACELESS = re.compile("[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
 
 JOINABLE = ("txt", "json", "ctm")
 """Formats in which several recordings can follow each other in one stream."""
@@ -29,7 +35,7 @@ class CueOptions:
     """How words are gathered into subtitles."""
 
     line_characters: int = 42
-    """Longest line of a subtitle; a longer word stands alone."""
+    """Longest line of a subtitle; a longer word stands alone, and is divided in scripts without spaces."""
     cue_lines: int = 2
     """Most lines of a subtitle."""
     cue_seconds: float = 7.0
@@ -98,7 +104,7 @@ def cues(words: Sequence[Word], options: CueOptions | None = None, *, duration: 
         Subtitles in order; none begins before the one before it has ended.
     """
     options = options or CueOptions()
-    groups = list(_groups(words, options))
+    groups = list(_groups([part for word in words for part in _parts(word, options)], options))
     made = []
     for group, following in itertools.zip_longest(groups, groups[1:]):
         start, end = group[0].start, max(group[-1].end, group[0].start + options.cue_hold)
@@ -137,6 +143,30 @@ def _repeated(names: Sequence[str]) -> set[str]:
 
 
 # Cues
+
+
+def _parts(word: Word, options: CueOptions) -> Iterator[Word]:
+    """A word; or its parts, if it is of a script without spaces, where a minute of text may be one word.
+
+    They are no longer than a line and last no longer than a subtitle, and share its time by their characters.
+    """
+    text, duration = word.word, word.end - word.start
+    if not _SPACELESS.search(text):
+        yield word
+        return
+    count = max(-(-len(text) // options.line_characters), math.ceil(duration / options.cue_seconds - 1e-9), 1)
+    count = min(count, len(text)) or 1
+    edges = [round(i * len(text) / count) for i in range(count + 1)]
+    for i in range(1, count):  # a mark stays with its letter
+        while edges[i] > edges[i - 1] + 1 and unicodedata.category(text[edges[i]])[0] == "M":
+            edges[i] -= 1
+    for first, last in itertools.pairwise(edges):
+        yield replace(
+            word,
+            word=text[first:last],
+            start=word.start + duration * first / max(1, len(text)),
+            end=word.start + duration * last / max(1, len(text)),
+        )
 
 
 def _groups(words: Sequence[Word], options: CueOptions) -> Iterator[list[Word]]:
@@ -235,8 +265,9 @@ def _tsv(transcript: Transcript, options: CueOptions) -> str:
 
 def _ctm(transcript: Transcript, options: CueOptions) -> str:
     name = "_".join(Path(transcript.path).stem.split()) or "-"
+    channel = 1 if transcript.channel is None else transcript.channel + 1
     return "".join(
-        f"{name} 1 {word.start:.3f} {word.end - word.start:.3f} {word.word} {word.confidence:.4f}\n"
+        f"{name} {channel} {word.start:.3f} {word.end - word.start:.3f} {word.word} {word.confidence:.4f}\n"
         for word in transcript.words
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
+from speechrnn.data.manifest import Example
 from speechrnn.models.answers import OnError, Usable, answers, check_options
 from speechrnn.tasks.recognition.transcript import Transcript
 
@@ -23,6 +25,8 @@ class Transcribes(Usable):
         batch_seconds: float = 60.0,
         piece_seconds: float = 30.0,
         encoding: str | None = None,
+        channel: int | None = None,
+        each_channel: bool = False,
         calibration: Any = None,
         progress: Callable[[str], None] | None = None,
         **decoding: Any,
@@ -36,13 +40,15 @@ class Transcribes(Usable):
             batch_seconds: Audio recognized at once, padding counted.
             piece_seconds: Longest stretch recognized in one go.
             encoding: What headerless samples are, such as s16le@16000.
+            channel: Channel of the recordings that is heard, counted from 0; the mean of all by default.
+            each_channel: Give a transcript for every channel, as of a call with a speaker on each.
             calibration: Turns the words' confidences into probabilities of their being right.
             progress: Called with the path of each recording once it is done.
             **decoding: Options of the search: `beam`, `lm`, `hotwords` and others; see
                 `speechrnn.tasks.language.rescoring.decoder`.
 
         Returns:
-            A `Transcript` for one source; for several an iterator of them, in the order given.
+            A `Transcript` for one source; for several, or for each channel, an iterator of them, in the order given.
 
         Raises:
             OSError, ValueError: With "raise", what is wrong with a recording.
@@ -55,12 +61,17 @@ class Transcribes(Usable):
         (False, 'no.wav: there is no such file.')
         """
         from speechrnn.tasks.language.rescoring import decoder
-        from speechrnn.tasks.recognition.transcription import outcomes
+        from speechrnn.tasks.recognition.transcription import by_channel, outcomes
 
         known = [name for name in inspect.signature(decoder).parameters if name not in ("vocabulary", "search")]
         known += inspect.signature(_options()).parameters
         check_options(decoding, dict.fromkeys(name for name in known if name != "vocabulary"), "transcribe")
         search = decoder(self.vocabulary, **decoding) if decoding else None  # type: ignore[attr-defined]
+        if each_channel:
+            if channel is not None:
+                raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={channel}.")
+            one = isinstance(sources, str | os.PathLike | Example) or hasattr(sources, "read")
+            sources = by_channel([sources] if one else sources, encoding=encoding)
         return answers(
             sources,
             lambda several: outcomes(
@@ -69,6 +80,7 @@ class Transcribes(Usable):
                 batch_seconds=batch_seconds,
                 piece_seconds=piece_seconds,
                 encoding=encoding,
+                channel=channel,
                 decoder=search,
                 calibration=calibration,
                 progress=progress,

@@ -41,6 +41,8 @@ class Transcript(Answer):
     """Seconds that were transcribed."""
     error: str | None = None
     """Why there is no transcript; None where there is one."""
+    channel: int | None = None
+    """The channel that was transcribed, counted from 0, where each of them was."""
 
     @classmethod
     def failed(cls, path: str, error: str) -> Transcript:
@@ -53,6 +55,7 @@ class Transcript(Answer):
             "path": self.path,
             "text": self.text,
             "duration": round(self.duration, 3),
+            **({} if self.channel is None else {"channel": self.channel}),
             "words": [
                 {
                     "word": w.word,

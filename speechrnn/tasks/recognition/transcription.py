@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,8 +32,16 @@ _WINDOW_SECONDS = 600.0
 _log = logging.getLogger(__name__)
 
 
-Source = str | os.PathLike[str] | Example | IO[bytes]
-"""An audio file, an example of a manifest, or a pipe open for reading bytes."""
+@dataclass(frozen=True)
+class OneChannel:
+    """One channel of an audio file, counted from 0."""
+
+    path: str
+    channel: int
+
+
+Source = str | os.PathLike[str] | Example | OneChannel | IO[bytes]
+"""An audio file or a channel of it, an example of a manifest, or a pipe open for reading bytes."""
 
 
 def transcribe(
@@ -42,6 +51,8 @@ def transcribe(
     batch_seconds: float = 60.0,
     piece_seconds: float = 30.0,
     encoding: str | None = None,
+    channel: int | None = None,
+    each_channel: bool = False,
     decoder: Decoder | None = None,
     calibration: Calibration | None = None,
     faults: Faults | None = None,
@@ -60,6 +71,8 @@ def transcribe(
         batch_seconds: Audio recognised at once, padding counted.
         piece_seconds: Longest stretch recognised in one go.
         encoding: What headerless samples are, such as s16le@16000; see `speechrnn.audio.probe`.
+        channel: Channel of the recordings that is heard, counted from 0; the mean of all by default.
+        each_channel: Give a transcript for every channel of a file, as of a call with a speaker on each.
         decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; the best path is taken by default.
         calibration: Turns the words' confidences into probabilities of their being right.
         faults: Where recordings that cannot be read are recorded, and passed over; without it the first one raises.
@@ -77,6 +90,8 @@ def transcribe(
         batch_seconds=batch_seconds,
         piece_seconds=piece_seconds,
         encoding=encoding,
+        channel=channel,
+        each_channel=each_channel,
         decoder=decoder,
         calibration=calibration,
         progress=progress,
@@ -97,6 +112,8 @@ def outcomes(
     batch_seconds: float = 60.0,
     piece_seconds: float = 30.0,
     encoding: str | None = None,
+    channel: int | None = None,
+    each_channel: bool = False,
     decoder: Decoder | None = None,
     calibration: Calibration | None = None,
     progress: Callable[[str], None] | None = None,
@@ -112,16 +129,23 @@ def outcomes(
             "`batch_seconds` must be positive and `piece_seconds` at least 1. "
             f"Received: batch_seconds={batch_seconds}, piece_seconds={piece_seconds}."
         )
+    if isinstance(sources, str | os.PathLike | Example | OneChannel):  # whose letters are no paths
+        sources = [sources]
+    if each_channel:
+        if channel is not None:
+            raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={channel}.")
+        sources = by_channel(sources, encoding=encoding)
     recogniser = opened(model, "recognizer")
     decode = _WordDecoder(recogniser, decoder or decoding.greedy, calibration)
     waiting: deque[_Recording] = deque()
     window: list[tuple[_Recording, Piece]] = []
     held = 0
     rates: set[int] = set()
+    options = {"encoding": encoding, "channel": channel}
     for source in sources:
         recording = _Recording(source, _joiner(recogniser), decode)
         waiting.append(recording)
-        for piece in _pieces(recording, recogniser.sample_rate, piece_seconds, encoding, rates):
+        for piece in _pieces(recording, recogniser.sample_rate, piece_seconds, rates, options):
             window.append((recording, piece))
             held += len(piece.signal)
             if held >= _WINDOW_SECONDS * recogniser.sample_rate:
@@ -133,6 +157,19 @@ def outcomes(
         yield from _finished(waiting, recogniser, progress)
     _recognise_window(recogniser, window, batch_seconds)
     yield from _finished(waiting, recogniser, progress)
+
+
+def by_channel(sources: Iterable[Source], *, encoding: str | None = None) -> Iterator[Source]:
+    """Every channel of each file as a source of its own; what is no audio file, or cannot be read, as it is."""
+    for source in sources:
+        channels = 0
+        if isinstance(source, str | os.PathLike) and not audio.is_pipe(source):
+            with suppress(OSError, ValueError):  # which reading it will tell
+                channels = audio.probe(source, encoding=encoding).channels
+        if channels:
+            yield from (OneChannel(os.fspath(source), channel) for channel in range(channels))  # type: ignore[arg-type]
+        else:
+            yield source
 
 
 def logits_of(
@@ -194,7 +231,7 @@ class _Recording:
 
     @property
     def path(self) -> str:
-        if isinstance(self.source, Example):
+        if isinstance(self.source, Example | OneChannel):
             return self.source.path
         return os.fspath(self.source) if isinstance(self.source, str | os.PathLike) else "-"
 
@@ -243,11 +280,11 @@ def _joiner(model: Recognizer) -> Joiner:
 
 
 def _pieces(
-    recording: _Recording, sample_rate: int, piece_seconds: float, encoding: str | None, rates: set[int]
+    recording: _Recording, sample_rate: int, piece_seconds: float, rates: set[int], options: Mapping[str, Any]
 ) -> Iterator[Piece]:
     """The recording in pieces; when it cannot be read the pieces end and its fault is set."""
     try:
-        blocks = _blocks(recording, sample_rate, piece_seconds, encoding, rates)
+        blocks = _blocks(recording, sample_rate, piece_seconds, rates, options)
         for piece in cut(blocks, sample_rate, piece_seconds, step=recording.joiner.frame_samples):
             recording.samples = piece.start + len(piece.signal)
             recording.open_pieces += 1
@@ -266,15 +303,17 @@ def _pieces(
 
 
 def _blocks(
-    recording: _Recording, sample_rate: int, seconds: float, encoding: str | None, rates: set[int]
+    recording: _Recording, sample_rate: int, seconds: float, rates: set[int], options: Mapping[str, Any]
 ) -> Iterator[np.ndarray]:
     """Blocks of the source at `sample_rate`; the first source at each other rate is said in the log."""
-    options: dict[str, Any] = {"encoding": encoding}
     source = recording.source
+    if isinstance(source, OneChannel):
+        options, source = {**options, "channel": source.channel}, source.path
     if isinstance(source, Example):
         options = {name: getattr(source, name) for name in ("encoding", "offset", "duration", "channel")}
         source = source.path
-    if isinstance(source, str | os.PathLike):  # of a pipe nothing is known before it is read
+    # Of a pipe nothing is known before it is read.
+    if isinstance(source, str | os.PathLike) and not audio.is_pipe(source):
         seconds_of_file = audio.probe(source, encoding=options["encoding"]).duration
         recording.seconds = options.get("duration") or seconds_of_file
 
@@ -337,4 +376,5 @@ def _transcript(recording: _Recording, model: Recognizer) -> Transcript | Fault:
         )
         return Fault(recording.path, "shorter than one frame", message)
     words = tuple(Word(w.word, min(w.start, duration), min(w.end, duration), w.confidence) for w in recording.words)
-    return Transcript(recording.path, " ".join(w.word for w in words), words, duration)
+    channel = recording.source.channel if isinstance(recording.source, OneChannel) else None
+    return Transcript(recording.path, " ".join(w.word for w in words), words, duration, channel=channel)
