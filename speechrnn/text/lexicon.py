@@ -137,10 +137,14 @@ class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
             FileExistsError: There is a file already and `overwrite` is false.
         """
         with replacing(path, overwrite=overwrite) as file:
-            file.write(f"{HEADER} {FORMAT} {' '.join(self.phones)}\n".encode())
-            for word, each in self._entries.items():
-                for phones, probability in each:
-                    file.write(f"{word}\t{probability:.6g}\t{' '.join(phones)}\n".encode())
+            file.write(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that `write` writes."""
+        lines = [f"{HEADER} {FORMAT} {' '.join(self.phones)}\n"]
+        for word, each in self._entries.items():
+            lines += [f"{word}\t{probability:.6g}\t{' '.join(phones)}\n" for phones, probability in each]
+        return "".join(lines).encode()
 
 
 def _ordered(word: str, pronunciations: Iterable[Pronunciation]) -> tuple[Pronunciation, ...]:

@@ -62,7 +62,7 @@ def evaluate(
         examples: From a manifest.
         normalize: Bring both texts to their normal form first: lower case, no punctuation.
         batch_seconds: Audio recognised at once, padding counted.
-        decoder: Turns logits into a path; the best path is taken by default.
+        decoder: Turns logits into a path; by default the search that the model's file carries, or the best path.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.
         seed: Of the bootstrap.

@@ -61,12 +61,13 @@ class Transcribes(Usable):
         (False, 'no.wav: there is no such file.')
         """
         from speechrnn.tasks.language.rescoring import decoder
+        from speechrnn.tasks.recognition import carried
         from speechrnn.tasks.recognition.transcription import by_channel, outcomes
 
         known = [name for name in inspect.signature(decoder).parameters if name not in ("vocabulary", "search")]
         known += inspect.signature(_options()).parameters
         check_options(decoding, dict.fromkeys(name for name in known if name != "vocabulary"), "transcribe")
-        search = decoder(self.vocabulary, **decoding) if decoding else None  # type: ignore[attr-defined]
+        search = carried.decoder(self, **decoding)
         if each_channel:
             if channel is not None:
                 raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={channel}.")

@@ -12,7 +12,7 @@ from typing import Any
 from speechrnn.faults import Fault
 from speechrnn.metrics.calibration import Calibration
 from speechrnn.models.loading import DEFAULT, load_session
-from speechrnn.tasks.language import rescoring
+from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.transcript import Transcript
 
@@ -42,7 +42,7 @@ def recognise(
         model: The path of a recogniser, or None for the one that comes with the package. Each process loads it.
         paths: Audio files.
         jobs: Number of processes.
-        decoding: Arguments of `speechrnn.tasks.language.rescoring.decoder`; the best path is taken without any.
+        decoding: Arguments of `speechrnn.tasks.recognition.carried.decoder`.
         calibration: The file of one, as `speechrnn calibrate` writes it.
         progress: Called with the path of each recording once it is done.
         **options: Of `speechrnn.tasks.recognition.transcription.outcomes`.
@@ -76,7 +76,7 @@ def _start(model: str | None, threads: int, decoding: dict[str, Any], calibratio
     global _model
     _model = load_session(DEFAULT if model is None else model, kind="recognizer", threads=threads)
     if decoding:
-        _decoding["decoder"] = rescoring.decoder(_model.vocabulary, **decoding)
+        _decoding["decoder"] = carried.decoder(_model, **decoding)
     if calibration:
         _decoding["calibration"] = Calibration.read(calibration)
 

@@ -18,6 +18,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.decoding.pieces import Joiner, Piece, cut
 from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.models.loading import opened
+from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
 from speechrnn.text import Phones
 
@@ -73,7 +74,8 @@ def transcribe(
         encoding: What headerless samples are, such as s16le@16000; see `speechrnn.audio.probe`.
         channel: Channel of the recordings that is heard, counted from 0; the mean of all by default.
         each_channel: Give a transcript for every channel of a file, as of a call with a speaker on each.
-        decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; the best path is taken by default.
+        decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; by default the search that
+            the model's file carries, or the best path.
         calibration: Turns the words' confidences into probabilities of their being right.
         faults: Where recordings that cannot be read are recorded, and passed over; without it the first one raises.
         progress: Called with the path of each recording once it is done.
@@ -136,7 +138,9 @@ def outcomes(
             raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={channel}.")
         sources = by_channel(sources, encoding=encoding)
     recogniser = opened(model, "recognizer")
-    decode = _WordDecoder(recogniser, decoder or decoding.greedy, calibration)
+    decode = _WordDecoder(recogniser, decoder or carried.decoder(recogniser), calibration)
+    if isinstance(recogniser.vocabulary, Phones) and decode.decoder is decoding.greedy:
+        _log.info("The model writes phones. To write words, it needs a lexicon (--lexicon).")
     waiting: deque[_Recording] = deque()
     window: list[tuple[_Recording, Piece]] = []
     held = 0

@@ -1,0 +1,155 @@
+"""What a recognizer's file carries for its search: a lexicon, a language model, and what they weigh.
+
+They stand in the `.onnx` file itself (`speechrnn.runtime.onnxfile.with_attachments`), so that one file writes words. On
+first use they are laid out in the user's cache, whence the language model is mapped into memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from speechrnn.decoding.lm import binary
+from speechrnn.decoding.options import Decoder
+from speechrnn.faults import data_error, suggestion
+from speechrnn.files import cache_folder, replacing
+from speechrnn.runtime import onnxfile
+from speechrnn.tasks.language import rescoring
+from speechrnn.text import Phones, Vocabulary, lexicons
+
+_LEXICON, _LM, _SEARCH = "lexicon", "lm", "search"
+_NUMBERS = ("beam", "lm_weight", "word_bonus", "unknown_score")
+"""Options of the search that a file may carry."""
+_LARGEST = 1 << 28
+"""Bytes of a lexicon, unpacked."""
+
+
+def carry(
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    lexicon: str | os.PathLike[str],
+    lm: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    **search: float,
+) -> None:
+    """Write a copy of a recognizer that carries a lexicon and a language model, and writes words without being asked.
+
+    Args:
+        model: An `.onnx` recognizer of whole signals, or a streaming one.
+        out: The copy.
+        lexicon: See `speechrnn.text.lexicons.named`; it must have the model's phones, if the model writes phones.
+        lm: A language model in our binary format (`.lm`).
+        overwrite: Replace `out` if it exists.
+        **search: What `beam`, `lm_weight`, `word_bonus` and `unknown_score` are unless they are given.
+
+    Raises:
+        FileExistsError: `out` exists and `overwrite` is false.
+        ValueError: The model is none, or does not write the lexicon's phones; `lm` is another format; or there is no
+            such option.
+    """
+    for name in search:
+        if name not in _NUMBERS:
+            raise ValueError(f"There is no option `{name}` that a model carries.{suggestion(name, _NUMBERS)}")
+    file = onnxfile.read(model)
+    held = lexicons.named(lexicon)
+    vocabulary = Vocabulary.from_config(file.metadata["vocabulary"])
+    if isinstance(vocabulary, Phones):
+        next(held.pronunciations(vocabulary), None)  # raises if it lacks one
+    if lm is not None and not binary.is_binary(lm):
+        raise ValueError(f"{os.fspath(lm)}: must be a binary language model. Write it with `lm train --out NAME.lm`.")
+    parts = {_LEXICON: zlib.compress(held.to_bytes(), 9), _SEARCH: json.dumps(search).encode()}
+    if lm is not None:
+        parts[_LM] = Path(lm).read_bytes()
+    with replacing(out, overwrite=overwrite) as written:
+        written.write(onnxfile.with_attachments(file.content, parts))
+
+
+def options_of(model: Any) -> dict[str, Any]:
+    """The options of the search that a recognizer's file carries; none for most models.
+
+    Args:
+        model: A session or a bundle.
+
+    Raises:
+        ValueError: What it carries is damaged.
+    """
+    file = getattr(model, "file", None)
+    if not isinstance(file, onnxfile.OnnxFile):
+        return {}
+    parts = onnxfile.attachments(file.content)
+    found: dict[str, Any] = {}
+    if _SEARCH in parts:
+        found = {name: value for name, value in _json(parts[_SEARCH], file.name).items() if name in _NUMBERS}
+    if _LEXICON in parts:
+        found["lexicon"] = _laid_out(parts[_LEXICON], ".lexicon", lambda part: _unpacked(part, file.name))
+    if _LM in parts:
+        found["lm"] = _laid_out(parts[_LM], ".lm", bytes)
+    return found
+
+
+def decoder(model: Any, **given: Any) -> Decoder:
+    """The search that was asked for, by what the model carries where nothing else is given.
+
+    A language model that is given takes the place of the one carried, with weights of its own; a list of words or a
+    grammar does without one.
+
+    Args:
+        model: A recognizer.
+        **given: Options of `speechrnn.tasks.language.rescoring.decoder`, `vocabulary` excepted.
+    """
+    own = options_of(model)
+    if any(given.get(name) is not None for name in ("lm", "words", "grammar", "lexicon")):
+        own = {"lexicon": own["lexicon"]} if "lexicon" in own else {}
+    return rescoring.decoder(model.vocabulary, **{**own, **given})
+
+
+def _json(part: memoryview, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(bytes(part))
+    except ValueError as error:
+        raise data_error(name, "damaged", f"what it carries is damaged: {error}. Copy it again.") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _unpacked(part: memoryview, name: str) -> bytes:
+    try:
+        unpacker = zlib.decompressobj()
+        content = unpacker.decompress(part, _LARGEST)
+    except zlib.error as error:
+        raise data_error(name, "damaged", f"its lexicon is damaged: {error}. Copy it again.") from error
+    if not unpacker.eof:
+        raise data_error(name, "damaged", "its lexicon is cut off, or too large to be one. Copy it again.")
+    return content
+
+
+def _laid_out(part: memoryview, suffix: str, unpack: Callable[[memoryview], bytes]) -> str:
+    """A file with these bytes, in the cache or, if that cannot be written, in a folder of this process."""
+    name = f"{hashlib.sha256(part).hexdigest()[:32]}{suffix}"
+    place = cache_folder() / name
+    if place.exists():
+        return os.fspath(place)
+    content = unpack(part)
+    try:
+        with replacing(place, overwrite=True) as file:
+            file.write(content)
+    except OSError:
+        place = _own_folder() / name
+        place.write_bytes(content)
+    return os.fspath(place)
+
+
+@cache
+def _own_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="speechrnn-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

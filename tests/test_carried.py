@@ -1,0 +1,113 @@
+"""A model that carries its lexicon and language model: words without options, and what is damaged is told."""
+
+import json
+
+import numpy as np
+import pytest
+
+from speechrnn import cli
+from speechrnn.decoding.lm import kneser_ney
+from speechrnn.export.writing import onnx_bytes
+from speechrnn.models.loading import load
+from speechrnn.runtime import onnxfile
+from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition.building import for_manifest
+from speechrnn.tasks.recognition.transcript import spell
+from speechrnn.text import Lexicon
+
+WORDS = Lexicon({"sea": [(("S", "IY"), 1.0)], "see": [(("S", "IY"), 1.0)], "dee": [(("D", "IY"), 1.0)]})
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    model = for_manifest([], vocabulary=WORDS.vocabulary(), units=4, layers=1, convolutions=1)
+    (folder / "m.onnx").write_bytes(onnx_bytes(model))
+    WORDS.write(folder / "w.lexicon")
+    kneser_ney.train(["dee see"] * 5 + ["see dee", "sea"], order=2).write(folder / "w.lm")
+    return folder
+
+
+@pytest.fixture
+def packed(plain, tmp_path):
+    out = tmp_path / "packed.onnx"
+    carried.carry(plain / "m.onnx", out, lexicon=plain / "w.lexicon", lm=plain / "w.lm", lm_weight=1.0, word_bonus=0.25)
+    return out
+
+
+def said(phones):
+    """Logits in which phones are said."""
+    ids = [i for phone in WORDS.vocabulary().encode(phones) for i in (phone, 0)]
+    return 9.0 * np.eye(len(WORDS.vocabulary()))[ids]
+
+
+def text(model, logits, **given):
+    path = carried.decoder(model, **given)(logits)
+    return " ".join(word.word for word in spell(path, model.vocabulary, frame_period=0.04))
+
+
+def test_a_packed_model_writes_words_and_a_plain_one_phones(plain, packed, tmp_path):
+    logits = said("D IY S IY")
+    assert text(load(packed), logits) == "dee see"  # which the language model tells from "dee sea"
+    assert text(load(plain / "m.onnx"), logits) == "D IY S IY"
+    options = carried.options_of(load(packed))
+    assert (options["lm_weight"], options["word_bonus"]) == (1.0, 0.25)
+    assert carried.options_of(load(plain / "m.onnx")) == {}
+    np.testing.assert_array_equal(
+        load(packed).logits([np.zeros(4000, "f4")])[0], load(plain / "m.onnx").logits([np.zeros(4000, "f4")])[0]
+    )
+
+
+def test_what_is_given_takes_the_place_of_what_is_carried(plain, packed, tmp_path):
+    model = load(packed)
+    assert carried.decoder(model, lm_weight=0.1).lm_weight == 0.1
+    kneser_ney.train(["dee sea"] * 5 + ["see"], order=2).write(tmp_path / "other.lm")
+    other = carried.decoder(model, lm=tmp_path / "other.lm")
+    assert other.language_model.order == 2 and other.word_bonus == 0.0
+    assert text(model, said("D IY S IY"), lm=tmp_path / "other.lm") == "dee sea"
+    (tmp_path / "words.txt").write_text("sea\ndee\n")
+    alone = carried.decoder(model, words=tmp_path / "words.txt")
+    assert alone.language_model is None
+    assert text(model, said("S IY D IY"), words=tmp_path / "words.txt") == "sea dee"
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(packed, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPEECHRNN_CACHE", str(tmp_path / "file"))
+    assert text(load(packed), said("D IY S IY")) == "dee see"
+
+
+def test_only_numbers_of_the_search_are_taken_from_a_file(plain, tmp_path):
+    hostile = {"search": json.dumps({"lm": "/etc/passwd", "grammar": "x", "beam": 7}).encode()}
+    (tmp_path / "h.onnx").write_bytes(onnxfile.with_attachments((plain / "m.onnx").read_bytes(), hostile))
+    assert carried.options_of(load(tmp_path / "h.onnx")) == {"beam": 7}
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"search": b"{"}, "what it carries is damaged"),
+        ({"lexicon": b"no zlib"}, "its lexicon is damaged"),
+        ({"lexicon": b"x\x9c"}, "its lexicon is cut off"),
+    ],
+)
+def test_what_is_damaged_is_told(plain, tmp_path, parts, told):
+    (tmp_path / "d.onnx").write_bytes(onnxfile.with_attachments((plain / "m.onnx").read_bytes(), parts))
+    with pytest.raises(ValueError, match=rf"d\.onnx: {told}"):
+        carried.options_of(load(tmp_path / "d.onnx"))
+
+
+def test_lexicon_pack(plain, tmp_path, capsys):
+    words = ["lexicon", "pack", str(plain / "m.onnx"), "--lexicon", str(plain / "w.lexicon"), "--lm"]
+    assert cli.main([*words, str(plain / "w.lm"), "--beam", "9", "--out", str(tmp_path / "p.onnx")]) == 0
+    assert "p.onnx: 0." in capsys.readouterr().out
+    assert carried.options_of(load(tmp_path / "p.onnx"))["beam"] == 9
+    (tmp_path / "w.arpa").write_text("\\data\\\n")
+    assert cli.main([*words, str(tmp_path / "w.arpa"), "--out", str(tmp_path / "q.onnx")]) == 2
+    assert "must be a binary language model" in capsys.readouterr().err
+    (tmp_path / "x.txt").write_text("sea S IH\n")
+    words[4] = str(tmp_path / "x.txt")
+    assert cli.main([*words[:5], "--out", str(tmp_path / "q.onnx")]) == 2
+    assert "phones that the model cannot write: IH, the first in 'sea'" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"no option `lm_wieght` that a model carries\. Did you mean `lm_weight`"):
+        carried.carry(plain / "m.onnx", tmp_path / "q.onnx", lexicon=plain / "w.lexicon", lm_wieght=1)
