@@ -83,7 +83,7 @@ def test_kinds_of_models_are_told_apart(tmp_path):
         ValueError, match="must hold a recogniser of whole signals. Received: 'classifier'. Run it with"
     ):
         Session(path)
-    with pytest.raises(ValueError, match="A SequenceClassifier can be written to onnx as a whole only"):
+    with pytest.raises(ValueError, match="A SequenceClassifier can be written to onnx or savedmodel only"):
         export(model, tmp_path / "b.onnx", streaming=True)
 
 

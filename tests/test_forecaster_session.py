@@ -116,7 +116,7 @@ def test_sessions_are_found_by_what_the_file_holds(saved):
     for kind in ("recognizer", "classifier"):
         with pytest.raises(ValueError, match=f"must be a {kind}. Received: a forecaster, see `speechrnn forecast`"):
             load_session(folder / "m.onnx", kind=kind)
-    with pytest.raises(ValueError, match="A Forecaster can be written to onnx as a whole only"):
+    with pytest.raises(ValueError, match="A Forecaster can be written to onnx or savedmodel only"):
         export(model, folder / "m.tflite", to="litert")
 
 

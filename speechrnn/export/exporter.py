@@ -21,8 +21,10 @@ class Exporter:
         model: The bundle.
     """
 
-    formats: ClassVar[tuple[str, ...]] = ("onnx",)
-    """What `export(to=...)` can be."""
+    takes_signals: ClassVar[bool] = False
+    """Whether the inputs are signals and their lengths."""
+    streams: ClassVar[bool] = False
+    """Whether models of this kind can be written as one step."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -69,7 +71,7 @@ class SignalExporter(Exporter):
     int32 `(batch,)`. What stands in the padding of `signal` has no influence, and the padding of the outputs is zeros.
     """
 
-    formats: ClassVar = ("onnx", "savedmodel")
+    takes_signals = True
 
     def give(self, graph: Graph, outputs: str, frames: str) -> None:
         """Declares what the network's outputs amount to as the graph's outputs."""

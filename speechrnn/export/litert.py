@@ -18,8 +18,16 @@ import tensorflow as tf
 
 from speechrnn.export.exporter import Exporter
 from speechrnn.export.onnx.steps import signal_steps
+from speechrnn.files import replacing
 from speechrnn.models.bundle import SignalBundle
 from speechrnn.runtime.litert import METADATA
+
+
+def write(exporter: Exporter, path: str, *, int8: bool, streaming: bool, overwrite: bool) -> None:
+    """Write the `.tflite` file of an exporter's model, which is always that of one step; see `litert_bytes`."""
+    content = litert_bytes(exporter.model, exporter, int8=int8)
+    with replacing(path, overwrite=overwrite) as file:
+        file.write(content)
 
 
 def litert_bytes(model: SignalBundle, exporter: Exporter, *, int8: bool = False) -> bytes:

@@ -8,8 +8,20 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from speechrnn.export.exporter import Exporter
 from speechrnn.layers.recurrent import plain_loops
 from speechrnn.models.bundle import SignalBundle
+
+
+def write(exporter: Exporter, path: str, *, int8: bool, streaming: bool, overwrite: bool) -> None:
+    """Write the folder of an exporter's model; see `write_savedmodel`.
+
+    Raises:
+        ValueError: 8 bits or a step are asked for.
+    """
+    if int8 or streaming:
+        raise ValueError(f"`int8` and `streaming` are not for savedmodel. Received: {int8=}, {streaming=}.")
+    write_savedmodel(exporter.model, path, overwrite=overwrite)
 
 
 def write_savedmodel(model: SignalBundle, folder: str, *, overwrite: bool = False) -> str:

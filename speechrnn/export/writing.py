@@ -7,11 +7,13 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 
 from speechrnn.export.exporter import Exporter
+from speechrnn.export.targets import TARGETS
+from speechrnn.faults import suggestion
 from speechrnn.files import refuse_existing, replacing
 from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
@@ -22,14 +24,12 @@ __all__ = ["export", "exporter_of", "onnx_bytes", "quantized"]
 
 _log = logging.getLogger(__name__)
 
-_ENDINGS = {"onnx": ".onnx", "savedmodel": ".savedmodel", "litert": ".tflite"}
-
 
 def export(
     model: Bundle | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
-    to: Literal["onnx", "savedmodel", "litert"] = "onnx",
+    to: str = "onnx",
     int8: bool = False,
     streaming: bool = False,
     overwrite: bool = False,
@@ -54,31 +54,24 @@ def export(
         FileExistsError: It exists and `overwrite` is false.
         ValueError: A layer of the network cannot be written; it is named. Or the format is not for this kind of model.
     """
-    if to not in _ENDINGS:
-        raise ValueError(f"`to` must be one of {', '.join(_ENDINGS)}. Received: {to!r}.")
-    if to == "savedmodel" and (int8 or streaming):
-        raise ValueError(f"`int8` and `streaming` are not for savedmodel. Received: {int8=}, {streaming=}.")
-    target = _target(model, out, _ENDINGS[to])
-    if to != "savedmodel":
-        refuse_existing(target, overwrite=overwrite)
-    bundle = model if isinstance(model, Bundle) else load_bundle(model)
-    exporter = exporter_of(bundle)
-    if to not in exporter.formats:
-        formats = " or ".join(exporter.formats)
-        raise ValueError(f"A {type(bundle).__name__} can be written to {formats} only. Received: {to=}.")
-    if to == "savedmodel":
-        from speechrnn.export.savedmodel import write_savedmodel
+    if to not in TARGETS:
+        raise ValueError(f"`to` must be one of {', '.join(TARGETS)}. Received: {to!r}.{suggestion(to, TARGETS)}")
+    path = _target(model, out, TARGETS[to].ending)
+    refuse_existing(path, overwrite=overwrite)
+    exporter = exporter_of(model if isinstance(model, Bundle) else load_bundle(model))
+    able = [name for name, target in TARGETS.items() if target.needs is None or getattr(exporter, target.needs)]
+    if to not in able:
+        noun = type(exporter.model).__name__
+        raise ValueError(f"A {noun} can be written to {' or '.join(able)} only. Received: {to=}.")
+    kinds.resolve(TARGETS[to].write)(exporter, path, int8=int8, streaming=streaming, overwrite=overwrite)
+    return path
 
-        return write_savedmodel(bundle, target, overwrite=overwrite)
-    if to == "litert":
-        from speechrnn.export.litert import litert_bytes
 
-        content = litert_bytes(bundle, exporter, int8=int8)
-    else:
-        content = onnx_bytes(bundle, int8=int8, streaming=streaming)
-    with replacing(target, overwrite=overwrite) as file:
+def write_onnx(exporter: Exporter, path: str, *, int8: bool, streaming: bool, overwrite: bool) -> None:
+    """Write an `.onnx` file; see `export`."""
+    content = _onnx(exporter, int8=int8, streaming=streaming)
+    with replacing(path, overwrite=overwrite) as file:
         file.write(content)
-    return target
 
 
 def exporter_of(model: Bundle) -> Exporter:
@@ -94,7 +87,10 @@ def onnx_bytes(model: Bundle, *, int8: bool = False, streaming: bool = False) ->
         int8: See `export`.
         streaming: See `export`.
     """
-    exporter = exporter_of(model)
+    return _onnx(exporter_of(model), int8=int8, streaming=streaming)
+
+
+def _onnx(exporter: Exporter, *, int8: bool, streaming: bool) -> bytes:
     graph, about = exporter.step() if streaming else (exporter.graph(), exporter.of_graph())
     written = graph.model(exporter.metadata(**about))
     return onnxfile.sealed(quantized(written) if int8 else written)

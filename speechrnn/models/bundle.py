@@ -101,12 +101,12 @@ class Bundle(Usable, keras.Model):
         Returns:
             The path of what was written.
         """
-        endings = {".onnx": "onnx", ".tflite": "litert", ".savedmodel": "savedmodel"}
-        to = format or endings.get(os.path.splitext(os.fspath(filepath))[1], "savedmodel")
-        if to not in endings.values() or options.keys() - {"int8", "streaming", "overwrite"}:
-            return keras.Model.export(
-                self, os.fspath(filepath), **({} if format is None else {"format": format}), **options
-            )
+        targets = kinds.resolve("speechrnn.export.targets:TARGETS")
+        ending = os.path.splitext(os.fspath(filepath))[1]
+        to = format or next((name for name, target in targets.items() if target.ending == ending), "savedmodel")
+        if to not in targets or options.keys() - {"int8", "streaming", "overwrite"}:
+            chosen = {} if format is None else {"format": format}
+            return keras.Model.export(self, os.fspath(filepath), **chosen, **options)
         return kinds.resolve("speechrnn.export.writing:export")(self, filepath, to=to, **options)
 
     def _compiled(self, function: Any, signature: list[tf.TensorSpec]) -> Any:

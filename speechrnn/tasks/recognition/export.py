@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from speechrnn.export.exporter import SignalExporter
 from speechrnn.export.onnx import steps
@@ -13,7 +13,7 @@ from speechrnn.tasks.recognition.streaming import KIND
 class RecognizerExporter(SignalExporter):
     """Outputs are `logits` float32 `(batch, frames, vocabulary)` and `frames` int32 `(batch,)`, the valid ones."""
 
-    formats: ClassVar = ("onnx", "savedmodel", "litert")
+    streams = True
 
     def give(self, graph: Graph, outputs: str, frames: str) -> None:
         """See `SignalExporter.give`."""
