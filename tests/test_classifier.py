@@ -16,7 +16,6 @@ from speechrnn.features import RawSignal
 from speechrnn.layers import frames
 from speechrnn.losses import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
 from speechrnn.models.loading import load_bundle
-from speechrnn.tasks.classification import model as classifier
 from speechrnn.tasks.classification.model import Accuracy, SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
 
@@ -138,7 +137,7 @@ def test_everything_is_in_the_file_and_batches_do_not_matter(task, channels, rng
             np.testing.assert_allclose(batched.sum(-1), 1, atol=1e-5)
     batch = {"signal": np.stack([signals[0]] * 2), "length": np.array([60, 30], "int32")}
     check_saved_model_is_the_same(model, batch, tmp_path / "model.keras")
-    again = classifier.load(tmp_path / "model.keras")
+    again = load_bundle(tmp_path / "model.keras", kind="classifier")
     assert (again.classes, again.task, again.card) == (("a", "b", "c"), task, {"name": "test"})
     assert (again.sample_rate, again.channels, again.per_frame, again.frame_period) == (
         50,
@@ -179,7 +178,7 @@ def raise_on_other_kind(model):
 
     with tempfile.TemporaryDirectory() as folder:
         model.network.save(f"{folder}/network.keras")
-        classifier.load(f"{folder}/network.keras")
+        load_bundle(f"{folder}/network.keras", kind="classifier")
 
 
 # Losses and accuracy

@@ -10,7 +10,6 @@ from speechrnn.features import BandPass, LogMel, RawSignal
 from speechrnn.layers import FutureSegments, LastSegments
 from speechrnn.losses import QuantileLoss, check_quantiles, pinball
 from speechrnn.models.loading import load_bundle
-from speechrnn.tasks.forecasting import model as forecaster
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.network import recurrent_forecaster
 
@@ -257,9 +256,9 @@ def test_a_forecaster_that_knows_no_statistics_says_so(series):
 
 def test_loading_tells_kinds_of_model_apart(tmp_path):
     make().save(tmp_path / "f.keras")
-    assert isinstance(forecaster.load(tmp_path / "f.keras"), Forecaster)
+    assert isinstance(load_bundle(tmp_path / "f.keras", kind="forecaster"), Forecaster)
     with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a Forecaster"):
         load_bundle(tmp_path / "f.keras", kind="recognizer")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "d.keras")
     with pytest.raises(ValueError, match="must hold a Forecaster. Received: a Sequential"):
-        forecaster.load(tmp_path / "d.keras")
+        load_bundle(tmp_path / "d.keras", kind="forecaster")

@@ -23,7 +23,6 @@ from speechrnn.data.corpora import ett, series
 from speechrnn.data.examples import read_example
 from speechrnn.faults import Faults
 from speechrnn.features import Augmentation
-from speechrnn.tasks.forecasting import model as forecaster
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.training import ForecastScorer
@@ -205,7 +204,7 @@ def test_options_of_other_kinds_are_refused(waves, tmp_path):
 
 def test_the_report_is_what_brute_force_finds(waves, trained):
     path, _, validation = waves
-    whole, model = signals.read(path)[0].astype(float), forecaster.load(trained.model)
+    whole, model = signals.read(path)[0].astype(float), trained.model
     report = evaluate_forecaster(model, validation, season=PERIOD, batch_size=40)
     sums = {"squares": [], "errors": [], "last": [], "season": [], "within": []}
     for origin in range(300, 395):
@@ -233,7 +232,7 @@ def test_the_report_is_what_brute_force_finds(waves, trained):
 
 
 def test_the_scorer_and_the_report_agree(waves, trained):
-    model = forecaster.load(trained.model)
+    model = trained.model
     dataset = pipeline.windows(waves[2], **HOW, batch_size=32)
     score, report = ForecastScorer(model, dataset)(), evaluate_forecaster(model, waves[2])
     assert score.mae == pytest.approx(report.figures["mae"], rel=1e-4)

@@ -61,7 +61,8 @@ def session(model):
 def by_hand(model, text):
     """Log probability of a sentence alone, from Keras's logits."""
     symbols = [0, *model.vocabulary.encode(text)]
-    logits = model._forward(np.array([symbols], "int32"), np.array([len(symbols)], "int32")).numpy()[0].astype(float)
+    inputs = {"ids": np.array([symbols], "int32"), "length": np.array([len(symbols)], "int32")}
+    logits = np.asarray(model(inputs))[0].astype(float)
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return sum(np.log(row[following]) for row, following in zip(chances, [*symbols[1:], 0], strict=True))
 
@@ -121,10 +122,10 @@ def test_onnx_scores_as_keras_does(cell, layers):
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_states_go_on_where_they_were(cell):
     session = LanguageSession(onnx_bytes(made(cell=cell)), threads=1)
-    whole, _ = session._advance([0, 1, 3, 2, 2], session._start(1))
-    _, states = session._advance([0, 1, 3], session._start(1))
+    whole, _ = session.advance([0, 1, 3, 2, 2], session.initial_states(1))
+    _, states = session.advance([0, 1, 3], session.initial_states(1))
     for symbol in (2, 2):
-        stepwise, states = session._advance([symbol], states)
+        stepwise, states = session.advance([symbol], states)
     np.testing.assert_allclose(stepwise, whole, rtol=0, atol=1e-5)
 
 
@@ -155,7 +156,7 @@ def test_a_prefix_is_gone_on_from(session):
     assert len(text) == 33
     symbols = [0, *session.vocabulary.encode("ab ")]
     for said in text[3:].partition("\n")[0]:
-        logits, _ = session._advance(symbols, session._start(1))
+        logits, _ = session.advance(symbols, session.initial_states(1))
         symbols.append(int(logits.argmax()))
         assert session.vocabulary.symbols[symbols[-1] - 1] == said
 
@@ -169,7 +170,7 @@ def test_each_sentence_begins_anew(tmp_path):
 
 
 def test_draws_are_as_likely_as_the_model_says(session):
-    logits, _ = session._advance([0], session._start(1))
+    logits, _ = session.advance([0], session.initial_states(1))
     rng = np.random.default_rng(0)
     counts = np.bincount([generation._drawn(logits, 2.0, rng) for _ in range(20000)], minlength=4)
     expected = np.exp(logits / 2.0) / np.exp(logits / 2.0).sum()

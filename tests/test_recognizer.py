@@ -126,7 +126,7 @@ def test_token_error_rate_sums_counts():
 def test_parts_that_do_not_fit_are_refused(model):
     with pytest.raises(ValueError, match="must have 3 outputs.*Received: 5 outputs"):
         SpeechRecognizer(model.features, model.network, Vocabulary("ab"))
-    with pytest.raises(ValueError, match="expects 10 features a frame.*num_features=7"):
+    with pytest.raises(ValueError, match="expects 10 features per frame.*num_features=7"):
         SpeechRecognizer(LogMel(8000, num_mels=7, f_min=100), model.network, model.vocabulary)
 
 
@@ -150,7 +150,7 @@ def test_files_that_are_no_model_are_named(model, tmp_path):
 
 def test_another_programs_keras_model_is_refused(model, tmp_path):
     model.network.save(tmp_path / "network.keras")
-    with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a Functional"):
+    with pytest.raises(ValueError, match="must hold a model of speechrnn. Received: a Functional"):
         load_bundle(tmp_path / "network.keras", kind="recognizer")
 
 

@@ -153,7 +153,7 @@ def test_another_format_version_is_refused(content):
 
 
 def test_another_kind_of_model_is_refused(content):
-    with pytest.raises(ValueError, match="must hold a recogniser of whole signals. Received: 'classifier'"):
+    with pytest.raises(ValueError, match="must hold a recognizer of whole signals. Received: 'classifier'"):
         Session(changed(content, kind='"classifier"'))
 
 

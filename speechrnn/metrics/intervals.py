@@ -37,12 +37,13 @@ def bootstrap(
         Lower and upper bound by name; NaN where the figure was never a number.
     """
     tallies = np.asarray(tallies, np.float64)
-    if not len(tallies):
-        return dict.fromkeys(statistics(np.zeros((1, *tallies.shape[1:]))), (math.nan, math.nan))
     found: dict[str, list[np.ndarray]] = {}
-    for sums in _resampled(tallies, resamples, seed):
-        for name, values in statistics(sums).items():
-            found.setdefault(name, []).append(np.atleast_1d(values))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw may hold nothing that is counted
+        if not len(tallies):
+            return dict.fromkeys(statistics(np.zeros((1, *tallies.shape[1:]))), (math.nan, math.nan))
+        for sums in _resampled(tallies, resamples, seed):
+            for name, values in statistics(sums).items():
+                found.setdefault(name, []).append(np.atleast_1d(values))
     return {name: bounds(np.concatenate(values), level) for name, values in found.items()}
 
 
