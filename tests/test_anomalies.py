@@ -31,7 +31,7 @@ class Repeater:
     def __init__(self):
         self.given = []
 
-    def forecast(self, given):
+    def predict_quantiles(self, given):
         self.given += [len(signal) for signal in given]
         last = np.stack([signal[-1] for signal in given]).astype("float32")
         spread = np.array([1.0, 2.0], "float32")
@@ -57,7 +57,7 @@ def test_a_forecast_is_not_surer_than_a_hundredth_of_the_spread():
 
 def test_quantiles_that_meet_by_chance_are_no_certainty():
     class Unsteady(Repeater):
-        def forecast(self, given):
+        def predict_quantiles(self, given):
             found = super().predict_quantiles(given)
             found[[len(signal) == 5 for signal in given]] *= 0  # all quantiles are 0
             return found

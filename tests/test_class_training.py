@@ -10,9 +10,9 @@ from speechrnn import audio, pipeline
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features import Augmentation, LogMel, RawSignal
+from speechrnn.models.loading import load_bundle
 from speechrnn.pipeline import plan_of
 from speechrnn.pipeline.targets import balanced
-from speechrnn.tasks.classification import model as classifier
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
 from speechrnn.tasks.classification.options import ClassifierTraining
@@ -351,7 +351,7 @@ def test_the_verb_finds_rate_channels_and_classes_in_the_manifest(tmp_path, caps
     words += ["--valid", str(tmp_path / "m.jsonl"), "--epochs", "1", "--units", "4", "--filters", "4", "--kernel", "3"]
     assert cli.main(words) == 0
     assert "validation accuracy" in capsys.readouterr().out
-    model = classifier.load(tmp_path / "a.keras")
+    model = load_bundle(tmp_path / "a.keras", kind="classifier")
     assert (model.sample_rate, model.channels, model.classes, model.task) == (RATE, 2, ("fast", "slow"), "multi")
     assert np.isfinite(model.features.mean).all()
     assert cli.main([*words, "--stack", "2", "--overwrite"]) == 2

@@ -146,7 +146,7 @@ def test_everything_is_in_the_file_and_batches_do_not_matter(task, channels, rng
         0.08,
     )
     assert isinstance(load_bundle(tmp_path / "model.keras"), SequenceClassifier)
-    with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a SequenceClassifier"):
+    with pytest.raises(ValueError, match="must be a recognizer. Received: a classifier"):
         load_bundle(tmp_path / "model.keras", kind="recognizer")
 
 
@@ -169,7 +169,7 @@ def test_parts_that_do_not_fit_are_refused():
         SequenceClassifier(model.features, model.network, ["a", "a", "b"])
     with pytest.raises(ValueError, match="`task` must be.*Received: 'frames' with outputs"):
         SequenceClassifier(model.features, model.network, ["a", "b", "c"], task="frames")
-    with pytest.raises(ValueError, match="must hold a SequenceClassifier"):
+    with pytest.raises(ValueError, match="must hold a model of speechrnn"):
         raise_on_other_kind(model)
 
 

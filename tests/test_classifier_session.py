@@ -81,7 +81,7 @@ def test_kinds_of_models_are_told_apart(tmp_path):
     )
     with pytest.raises(ValueError, match="must hold a recognizer of whole signals. Received: 'classifier'"):
         Session(path)
-    with pytest.raises(ValueError, match="A SequenceClassifier can be written to onnx or savedmodel only"):
+    with pytest.raises(ValueError, match="A SequenceClassifier cannot be written as one step"):
         export(model, tmp_path / "b.onnx", streaming=True)
 
 

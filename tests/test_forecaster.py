@@ -257,8 +257,8 @@ def test_a_forecaster_that_knows_no_statistics_says_so(series):
 def test_loading_tells_kinds_of_model_apart(tmp_path):
     make().save(tmp_path / "f.keras")
     assert isinstance(load_bundle(tmp_path / "f.keras", kind="forecaster"), Forecaster)
-    with pytest.raises(ValueError, match="must hold a SpeechRecognizer. Received: a Forecaster"):
+    with pytest.raises(ValueError, match="must be a recognizer. Received: a forecaster"):
         load_bundle(tmp_path / "f.keras", kind="recognizer")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "d.keras")
-    with pytest.raises(ValueError, match="must hold a Forecaster. Received: a Sequential"):
+    with pytest.raises(ValueError, match="must hold a model of speechrnn. Received: a Sequential"):
         load_bundle(tmp_path / "d.keras", kind="forecaster")

@@ -207,7 +207,9 @@ def test_other_verbs_say_what_it_is(saved, capsys):
     assert cli.main(["classify", str(folder / "m.onnx"), str(folder / "waves.npz")]) == 2
     assert "must be a classifier. Received: a forecaster, see `speechrnn forecast`" in capsys.readouterr().err
     reader = type("Reader", (), {"probabilities": None})()
-    with pytest.raises(ValueError, match="The model: must be a forecaster. Received: a Reader."):
+    with pytest.raises(
+        ValueError, match="The model: must be a forecaster. Received: a classifier, see `speechrnn classify`"
+    ):
         opened(reader, "forecaster")
 
 

@@ -9,8 +9,8 @@ import pytest
 import scipy.stats
 
 from pipelines import ecg_rhythm, forecast_ett, nab, ucr_uea
+from speechrnn.models.loading import load_bundle
 from speechrnn.models.loading import load_bundle as load
-from speechrnn.tasks.forecasting import model as forecaster
 
 TINY = {"units": 4, "convolutions": 1, "filters": 4, "kernel": 3, "heads": 1}
 
@@ -116,7 +116,7 @@ def test_forecast_ett_scores_every_horizon_on_the_test_months(series_dir, tmp_pa
         str(series_dir / "ett"), str(tmp_path), horizons=(24, 30), options=options, units=4, segment=24
     )
     assert {horizon: report.windows for horizon, report in reports.items()} == {24: 2857, 30: 2851}
-    model = forecaster.load(tmp_path / "ETTh1_30.keras")
+    model = load_bundle(tmp_path / "ETTh1_30.keras", kind="forecaster")
     assert (model.context, model.horizon, model.card["channels"][-1]) == (96, 30, "OT")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import eeg_seizure, keywords, sounds
 from speechrnn.data import manifest
-from speechrnn.tasks.classification import model as classifier
+from speechrnn.models.loading import load_bundle
 
 TINY = {"units": 4, "bidirectional": False, "convolutions": 1, "filters": 2}
 
@@ -51,10 +51,12 @@ def test_sounds_scores_every_held_out_recording_and_leaves_a_model(data_dir, tmp
     report = sounds.main(str(data_dir / "esc10"), str(tmp_path), options=short(sounds), **TINY)
     assert len(report.records) == 160 and report.matrix.sum(1).tolist() == [16] * 10
     assert len(report.folds) == 2
-    model = classifier.load(tmp_path / "sounds.keras")
+    model = load_bundle(tmp_path / "sounds.keras", kind="classifier")
     assert model.card["cross_validation"]["records"] == 160
     # Each model has the statistics of what it has learnt from, and of nothing else.
-    means = [classifier.load(tmp_path / "sounds.folds" / f"fold_{k}.keras").features.mean for k in (1, 2)]
+    means = [
+        load_bundle(tmp_path / "sounds.folds" / f"fold_{k}.keras", kind="classifier").features.mean for k in (1, 2)
+    ]
     assert np.abs(np.asarray(means[0]) - np.asarray(means[1])).max() > 1e-3
     np.testing.assert_allclose(model.features.mean, (np.asarray(means[0]) + np.asarray(means[1])) / 2, rtol=1e-4)
 
@@ -76,4 +78,4 @@ def test_eeg_keeps_neighbours_together(data_dir, tmp_path, monkeypatch):
     assert report.matrix.sum(1).tolist() == [8] * 5 and report.classes == tuple("FNOSZ")
     # The files say what they are of: the manifest and the model go together on the command line too.
     example = manifest.read(tmp_path / "manifests" / "train.jsonl")[0]
-    assert example.extra["rate"] == classifier.load(tmp_path / "eeg_set.keras").sample_rate == 173.61
+    assert example.extra["rate"] == load_bundle(tmp_path / "eeg_set.keras", kind="classifier").sample_rate == 173.61

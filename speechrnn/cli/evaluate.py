@@ -12,6 +12,7 @@ from speechrnn.cli.options import Parser, add_options, collect
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
+from speechrnn.models import kinds
 
 _FUNCTION = "speechrnn.tasks.recognition.evaluation:evaluate"
 _CLASSES = "speechrnn.tasks.classification.evaluation:evaluate_classifier"
@@ -64,7 +65,7 @@ def run(words: list[str]) -> int:
     with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
         with terminal.progress(len(examples), "examples") as progress:
             model = terminal.load_any(arguments.model)
-            work = {"classifier": _classes, "forecaster": _series}.get(getattr(model, "kind", None), _texts)
+            work = {"classifier": _classes, "forecaster": _series}.get(kinds.of(model).name, _texts)
             found, show = work(made, arguments, model, examples, {"faults": faults, "progress": progress})
         for fault in faults:
             terminal.name_fault(fault)

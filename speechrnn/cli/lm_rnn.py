@@ -77,7 +77,10 @@ def is_recurrent(path: str) -> bool:
 
 def load(path: str) -> LanguageSession:
     """A session of a language model in a `.keras` or `.onnx` file."""
-    return terminal.load_any(path, "language model")
+    from speechrnn.models.loading import load_session
+
+    terminal.start_for(path)
+    return load_session(path, kind="language model")
 
 
 def generate(words: list[str]) -> int:

@@ -74,13 +74,16 @@ def named(name: str) -> Kind:
 
 
 def of(model: Any) -> Kind:
-    """The kind of a bundle or a session.
+    """The kind of a bundle or a session, or of anything else that has the primitive of a kind.
 
     Raises:
         TypeError: It is none of ours.
     """
     name = getattr(model, "kind", None)
     if not isinstance(name, str):
+        for kind in kinds():
+            if hasattr(model, kind.primitive):
+                return kind
         known = ", ".join(kind.model.rpartition(":")[2] for kind in kinds())
         raise TypeError(f"`model` must be one of {known}, or a session of one. Received: a {type(model).__name__}.")
     return named(name)

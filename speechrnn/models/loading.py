@@ -156,14 +156,13 @@ def _path(model: str | os.PathLike[str]) -> str:
 
 
 def _checked(model: Any, where: str | os.PathLike[str], kind: str | None) -> Any:
-    if kind is not None and getattr(model, "kind", None) not in (kind, *kinds.named(kind).sessions):
-        try:
-            found = kinds.of(model)
-        except TypeError as error:
-            # Whatever has the methods of the kind serves as well.
-            if hasattr(model, kinds.named(kind).primitive):
-                return model
-            raise ValueError(f"{os.fspath(where)}: must be a {kind}. Received: a {type(model).__name__}.") from error
+    if kind is None:
+        return model
+    try:
+        found = kinds.of(model)
+    except TypeError as error:
+        raise ValueError(f"{os.fspath(where)}: must be a {kind}. Received: a {type(model).__name__}.") from error
+    if found.name != kind:
         raise _other_kind(where, found, kind)
     return model
 
