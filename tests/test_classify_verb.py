@@ -88,7 +88,7 @@ def test_how_a_table_is_written_is_said_by_options(model, tmp_path, capsys):
 def test_a_recogniser_does_not_classify_and_a_classifier_does_not_transcribe(monkeypatch, files, capsys):
     monkeypatch.setattr(terminal, "load_any", lambda path: Speller())
     assert cli.main(["classify", "words.onnx", *files]) == 2
-    assert "words.onnx: must be a classifier. Received: a recogniser" in capsys.readouterr().err
+    assert "words.onnx: must be a classifier. Received: a recognizer" in capsys.readouterr().err
     monkeypatch.setattr("speechrnn.runtime.load", lambda path: Leveller())
     monkeypatch.setattr("speechrnn.models.loading.needs_tensorflow", lambda path, **options: False)
     assert cli.main(["transcribe", files[0], "--model", "beats.onnx"]) == 2

@@ -183,14 +183,14 @@ def load_classifier(path: str) -> Any:
     """As `load_any`, for a classifier."""
     from speechrnn.models import loading
 
-    return loading.opened(load_any(path), "classifier")
+    return loading.opened(load_any(path), "classifier", where=path)
 
 
 def load_forecaster(path: str) -> Any:
     """As `load_any`, for a forecaster."""
     from speechrnn.models import loading
 
-    return loading.opened(load_any(path), "forecaster")
+    return loading.opened(load_any(path), "forecaster", where=path)
 
 
 def over_files(

@@ -97,7 +97,7 @@ def load_session(
     return kinds.resolve(found.sessions[held])(file, threads=threads)
 
 
-def opened(model: Any, kind: str) -> Any:
+def opened(model: Any, kind: str, *, where: str | os.PathLike[str] = "The model") -> Any:
     """A model as it is, or a session of the one at a path; None is the one that ships.
 
     Raises:
@@ -106,7 +106,7 @@ def opened(model: Any, kind: str) -> Any:
     """
     if model is None or isinstance(model, str | os.PathLike):
         return load_session(DEFAULT if model is None else model, kind=kind)
-    return _checked(model, "The model", kind)
+    return _checked(model, where, kind)
 
 
 def shipped(name: str = DEFAULT) -> Path:
