@@ -12,6 +12,7 @@ from speechrnn import cli
 from speechrnn.cli import terminal
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
+from speechrnn.models import loading
 
 
 @pytest.fixture
@@ -89,10 +90,9 @@ def test_a_recogniser_does_not_classify_and_a_classifier_does_not_transcribe(mon
     monkeypatch.setattr(terminal, "load_any", lambda path: Speller())
     assert cli.main(["classify", "words.onnx", *files]) == 2
     assert "words.onnx: must be a classifier. Received: a recognizer" in capsys.readouterr().err
-    monkeypatch.setattr("speechrnn.runtime.load", lambda path: Leveller())
-    monkeypatch.setattr("speechrnn.models.loading.needs_tensorflow", lambda path, **options: False)
+    monkeypatch.setattr(terminal, "load_model", lambda path: loading.opened(Leveller(), "recognizer", where=path))
     assert cli.main(["transcribe", files[0], "--model", "beats.onnx"]) == 2
-    assert "beats.onnx: must hold a recogniser. Received: a classifier" in capsys.readouterr().err
+    assert "beats.onnx: must be a recognizer. Received: a classifier" in capsys.readouterr().err
 
 
 @pytest.fixture

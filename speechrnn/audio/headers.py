@@ -209,7 +209,8 @@ def _sphere(path: str, data: Bytes, start: int) -> int:
 
 def _ogg(path: str, data: Bytes, start: int) -> int:
     """The end of the first link of a chain: a page that begins a stream behind one that does not begins the next."""
-    position, size, begun, last, ended = start, len(data), False, {}, False
+    last: dict[bytes, int] = {}
+    position, size, begun, ended = start, len(data), False, False
     while position < size:
         head = data[position : position + 27]
         if head[:4] != b"OggS":

@@ -80,7 +80,7 @@ def _frame_counts(network: keras.Model) -> tuple[int, ...]:
     """Frames of the outputs for each probe, or of what has frames last."""
     if any(len(given.shape) > 1 and given.shape[1] is not None for given in network.inputs):
         return _PROBES  # it takes one number of frames only
-    last: list[tuple[int, ...]] = []
+    last: list[tuple[Any, ...]] = []
 
     def shapes(call: Call) -> list[_Probed]:
         made = []

@@ -82,9 +82,6 @@ def check_options(given: Iterable[str], known: Iterable[str], method: str) -> No
 class Usable:
     """Methods that bundles and sessions of every kind have."""
 
-    kind: Any
-    """What it is, by a name of `speechrnn.models.kinds`."""
-
     def measured(self, examples: Any, **options: Any) -> Any:
         """The report of the model on examples, or on the manifest at a path; see `evaluate` of its kind."""
         if isinstance(examples, str | os.PathLike):

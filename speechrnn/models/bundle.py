@@ -76,7 +76,7 @@ class Bundle(Usable, keras.Model):
             raise ValueError(f"A {kind.noun} cannot be made from a manifest.")
         return kinds.resolve(kind.build)(examples, **options)
 
-    def evaluate(self, x: Any = None, *args: Any, **options: Any) -> Any:
+    def evaluate(self, x: Any = None, *args: Any, **options: Any) -> Any:  # type: ignore[override]
         """Measure the model on a manifest; on arrays or batches this is Keras's own `evaluate`.
 
         Args:

@@ -82,7 +82,7 @@ def load_session(
     """
     path = _path(model)
     if is_keras(path):
-        file = cache.through(path, lambda: _exported(path, streaming), streaming=streaming)
+        file: Any = cache.through(path, lambda: _exported(path, streaming), streaming=streaming)
     else:
         file = litert.read(path) if litert.is_litert(path) else onnxfile.read(path)
     found = kinds.named(str(file.metadata.get("kind")))

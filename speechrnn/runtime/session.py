@@ -124,7 +124,7 @@ class Session:
             file.write(self.file.content)
         return os.fspath(filepath)
 
-    def _run(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
+    def _run(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[Any]:
         """Outputs by their names, a row for each signal."""
         if not self._rows_at_once:
             return self._run_batch(outputs, signals)

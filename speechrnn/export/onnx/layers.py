@@ -207,7 +207,7 @@ def _convolved(graph: Graph, operation: Any, values: Tensor, kernel: Any, *bias:
     if getattr(operation, "padding", "valid") == "same" and not isinstance(operation, keras.Layer):
         raise cannot(operation, 'padding must be "valid"')
     kernel = np.moveaxis(weight(kernel), [-1, -2], [0, 1])
-    options = {"strides": list(operation.strides), "dilations": list(operation.dilation_rate)}
+    options: Any = {"strides": list(operation.strides), "dilations": list(operation.dilation_rate)}
     group = values.shape[-1] // kernel.shape[1]
     first = _channels_first(graph, values.name, values.rank)
     return _channels_back(graph, graph.add("Conv", first, kernel, *bias, group=group, **options), values.rank)

@@ -46,8 +46,10 @@ def for_manifest(
     """
     task, classes = classes_of(examples)
     sound = all(Path(e.path).suffix.lower() in audio.SUFFIXES and "channels" not in e.extra for e in examples)
-    made = isinstance(features, FeatureLayer)
-    layer = features if made else (_sound if sound else _signal)(examples[0], sample_rate, features or {})
+    if isinstance(features, FeatureLayer):
+        layer = features
+    else:
+        layer = (_sound if sound else _signal)(examples[0], sample_rate, features or {})
     adapt(layer, examples)
     frames = statistics.median(layer.frame_count(round(e.duration * layer.sample_rate)) for e in examples)
     suited = {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_classifier(
-    model: Classifier | str | os.PathLike[str],
+    model: Any,
     examples: Iterable[Example],
     *,
     scheme: str | None = None,

@@ -44,10 +44,11 @@ class Classifies(Usable):
         """
         from speechrnn.tasks.classification.classify import Classification, outcomes
 
+        model: Any = self  # a bundle or a session
         return answers(
             sources,
             lambda several: outcomes(
-                self, several, batch_size=batch_size, rate=rate, row=row, table=table, progress=progress
+                model, several, batch_size=batch_size, rate=rate, row=row, table=table, progress=progress
             ),
             Classification.failed,
             on_error,

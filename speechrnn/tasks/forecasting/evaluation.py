@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.intervals import Interval, finite
 from speechrnn.models.loading import opened
-from speechrnn.models.protocols import ForecastModel
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +87,7 @@ class ForecastReport:
 
 
 def evaluate_forecaster(
-    model: ForecastModel | str | os.PathLike[str],
+    model: Any,
     examples: Sequence[Example],
     *,
     season: int | None = None,

@@ -44,9 +44,10 @@ class Forecasts(Usable):
         """
         from speechrnn.tasks.forecasting.forecast import Forecast, forecasts
 
+        model: Any = self  # a bundle or a session
         return answers(
             sources,
-            lambda several: forecasts(self, several, at=at, rate=rate, row=row, table=table, progress=progress),
+            lambda several: forecasts(model, several, at=at, rate=rate, row=row, table=table, progress=progress),
             Forecast.failed,
             on_error,
         )

@@ -38,8 +38,7 @@ def for_manifest(
     Raises:
         ValueError: There is no text, or an option is out of its range.
     """
-    made = isinstance(features, FeatureLayer)
-    layer = features if made else LogMel(int(sample_rate or 16000), **(features or {}))
+    layer = features if isinstance(features, FeatureLayer) else LogMel(int(sample_rate or 16000), **(features or {}))
     if layer.needs_statistics:
         layer.adapt(readable(examples, lambda example: read_whole(example, layer.sample_rate)))
     vocabulary = vocabulary or vocabulary_of(examples, subwords=subwords)

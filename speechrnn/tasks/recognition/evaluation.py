@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -42,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 def evaluate(
-    model: Recognizer | str | os.PathLike[str],
+    model: Any,
     examples: Iterable[Example],
     *,
     normalize: bool = False,

@@ -73,10 +73,11 @@ class Transcribes(Usable):
                 raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={channel}.")
             one = isinstance(sources, str | os.PathLike | Example) or hasattr(sources, "read")
             sources = by_channel([sources] if one else sources, encoding=encoding)
+        model: Any = self  # a bundle or a session
         return answers(
             sources,
             lambda several: outcomes(
-                self,
+                model,
                 several,
                 batch_seconds=batch_seconds,
                 piece_seconds=piece_seconds,

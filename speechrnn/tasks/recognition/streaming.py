@@ -125,7 +125,7 @@ class StreamingSession(Transcribes, Session):
         if not self._begun or not count:
             return self._nothing()
         now, self._waiting = self._waiting[: count * self.block], self._waiting[count * self.block :]
-        return self._run(now, count * self.stride)
+        return self._logits(now, count * self.stride)
 
     def flush(self) -> np.ndarray:
         """As `finish`, giving the logits of what is left: float32 `(frames, vocabulary)`.
@@ -137,9 +137,9 @@ class StreamingSession(Transcribes, Session):
         frames = len(self._waiting) // self._hop if self._begun else 0
         found = [rest]
         if frames:
-            found.append(self._run(np.pad(self._waiting, (0, self.block - len(self._waiting))), frames))
+            found.append(self._logits(np.pad(self._waiting, (0, self.block - len(self._waiting))), frames))
         if self._begun and self._delay:  # what the look-ahead still owes, with nothing after the end
-            found.append(self._run(np.zeros(self._delay * self.block, np.float32), 0))
+            found.append(self._logits(np.zeros(self._delay * self.block, np.float32), 0))
         return np.concatenate(found)
 
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -161,7 +161,7 @@ class StreamingSession(Transcribes, Session):
     def _nothing(self) -> np.ndarray:
         return np.zeros((0, len(self.vocabulary)), np.float32)
 
-    def _run(self, samples: np.ndarray, frames: int) -> np.ndarray:
+    def _logits(self, samples: np.ndarray, frames: int) -> np.ndarray:
         """Logits of whole blocks of which so many frames of features count; 0 for blocks after the end."""
         logits = self._steps(samples, frames)[: -(-frames // self.stride) if frames else None]
         skipped = min(self._early, len(logits))
