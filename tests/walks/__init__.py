@@ -1,0 +1,1 @@
+"""What CONTRIBUTING's walks add, as toys."""
