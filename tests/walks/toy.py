@@ -1,6 +1,7 @@
 """Toy corpus: a folder of recordings, whose names are what is said in them."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from speechrnn.data.building import Draft, build, need_folder
@@ -14,6 +15,7 @@ def prepare(
     *,
     overwrite: bool = False,
     faults: Faults | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `out/train.jsonl`.
 
@@ -22,7 +24,8 @@ def prepare(
         out: Folder for the manifest.
         overwrite: Replace a manifest that is there.
         faults: Collects what is wrong with the data.
+        progress: Called with the number of recordings done since the last call.
     """
     paths = sorted(Path(need_folder(folder, "Name the folder that holds the recordings.")).glob("*.wav"))
     drafts = [Draft(path, text=path.stem.replace("_", " ")) for path in paths]
-    return build({"train": drafts}, out, overwrite=overwrite, faults=faults)
+    return build({"train": drafts}, out, overwrite=overwrite, faults=faults, progress=progress)
