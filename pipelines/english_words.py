@@ -1,0 +1,107 @@
+"""From a model of English phones to one file that writes words: a lexicon, a trigram of books, weights, and the scores.
+
+    python -m pipelines.english --data-dir DIR --out runs/english
+    python -m pipelines.english_words --data-dir DIR --model runs/english/english.keras --out runs/english
+
+The trigram is estimated on the books and sentences in DIR/lm, and pruned. The lexicon has the words that the trigram
+and CMUdict share, and those of letters, numbers and commands. `dev-clean-5` chooses the weights; the test sets are used
+once, at the end: LibriSpeech's with the trigram, AN4 with a trigram of its own training texts, FSDD as a list of ten
+words.
+"""
+
+import argparse
+import gzip
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.english import HELD_OUT, TESTS, VALID
+from speechrnn import text
+from speechrnn.data.corpora import an4, fsdd, librispeech
+from speechrnn.decoding.letters import LettersToPhones
+from speechrnn.decoding.lm import kneser_ney
+from speechrnn.decoding.lm.ngram import NGram
+from speechrnn.decoding.lm.ngram import load as load_lm
+from speechrnn.decoding.tuning import tune
+from speechrnn.faults import Faults
+from speechrnn.models.loading import load_bundle, load_session
+from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition.evaluation import evaluate, print_report
+from speechrnn.tasks.recognition.transcription import logits_of
+from speechrnn.text import Lexicon, lexicons
+
+ORDER, PRUNING = 3, 2e-7
+BEAM, EVERY = 64, 3
+"""Width of the search, and which part of the validation clips chooses the weights: each third one."""
+
+
+def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = None):
+    """Export, choose weights, pack and evaluate."""
+    folder, out_folder = Path(data_dir), Path(out)
+    parts = librispeech.prepare(folder / "LibriSpeech", out_folder / "words", subsets=[VALID, *TESTS], overwrite=True)
+    letters = an4.prepare(folder / "an4", out_folder / "words/an4", overwrite=True)
+    how = {"by": "speaker", "held_out": HELD_OUT, "overwrite": True}
+    digits = fsdd.prepare(folder / "fsdd", out_folder / "words/fsdd", **how)["test"]
+    spelled = [example.text or "" for example in letters["train"]]
+    trigram = load_lm(lm) if lm else books(folder / "lm")
+    trigram.write(out_folder / "english.lm", overwrite=True)
+    words(trigram, spelled).write(out_folder / "words.lexicon", overwrite=True)
+    kneser_ney.train(spelled, order=ORDER).write(out_folder / "an4.lm", overwrite=True)
+    phones = load_bundle(model).export(out_folder / "phones.onnx", int8=True, overwrite=True)
+    given = {"lexicon": out_folder / "words.lexicon", "lm": out_folder / "english.lm"}
+    weights = {"beam": BEAM, **chosen(phones, parts[VALID][::EVERY], {**given, "beam": BEAM})}
+    print(f"{VALID} chose {weights}")
+    shipped = out_folder / "english.onnx"
+    carried.carry(phones, shipped, overwrite=True, **given, **weights)
+    print(f"{shipped}: {shipped.stat().st_size / 1e6:.1f} MB")
+    session = load_session(shipped)
+    (out_folder / "digits.txt").write_text("".join(f"{word}\n" for word in fsdd.DIGITS))
+    sets = {name: (parts[name], {}) for name in (VALID, *TESTS)}
+    sets["AN4 test, its own trigram"] = letters["test"], {"lm": out_folder / "an4.lm", "beam": BEAM}
+    sets["FSDD, two other speakers, ten words"] = digits, {"words": out_folder / "digits.txt"}
+    reports = {}
+    for name, (examples, options) in sets.items():
+        reports[name] = evaluate(session, examples, decoder=carried.decoder(session, **options))
+        print(f"\n{name}", flush=True)
+        print_report(reports[name])
+    return reports
+
+
+def books(folder: Path) -> NGram:
+    """A trigram of the sentences in a folder, one a line."""
+
+    def lines() -> Iterator[str]:
+        for path in sorted(folder.glob("*.txt.*z")):
+            if "valid" not in path.name:
+                with (lzma.open if path.suffix == ".xz" else gzip.open)(path, "rt", encoding="utf-8") as file:
+                    yield from filter(None, map(text.normalize, file))
+
+    return kneser_ney.train(lines(), order=ORDER, pruning=PRUNING)
+
+
+def words(trigram: NGram, spelled: list[str]) -> Lexicon:
+    """The words of a trigram that CMUdict has; those of letters, numbers and commands, guessed if need be."""
+    known, needed = lexicons.cmudict(), sorted({word for line in [*spelled, *fsdd.DIGITS] for word in line.split()})
+    lacking = [word for word in needed if word not in known]
+    whole = known.joined(known.guessed(lacking, LettersToPhones(known))) if lacking else known
+    return whole.only(dict.fromkeys([*needed, *trigram.words]))
+
+
+def chosen(model, examples, options) -> dict[str, float]:
+    """The weight of the language model and the bonus of a word with which the fewest words are wrong."""
+    session = load_session(model)
+    pairs = list(logits_of(session, examples, faults=Faults()))
+    search = carried.decoder(session, **options)
+    best = tune(search, [values for _, values in pairs], [example.text or "" for example, _ in pairs])[0]
+    return {"lm_weight": best.lm_weight, "word_bonus": best.word_bonus}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", required=True, help="the folder of corpora")
+    parser.add_argument("--model", required=True, help="the .keras model that pipelines/english.py made")
+    parser.add_argument(
+        "--out", default="runs/english", help="folder for the language model, the lexicon and the model"
+    )
+    parser.add_argument("--lm", help="a language model that is there already, instead of one of the books")
+    main(**vars(parser.parse_args()))
