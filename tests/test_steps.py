@@ -119,7 +119,7 @@ def test_every_layer_of_ours_is_here_or_says_why_not():
         (lambda: network_of(layers.LookAhead(1), layers.GRU(3, name="g")), "GRU `g`.*behind a look-ahead"),
         (lambda: network_of(K.Softmax(axis=1, name="n")), "`n`.*along the frames"),
         (lambda: network_of(K.GlobalAveragePooling1D(name="p")), "`p`.*by `step`"),
-        (lambda: functional(lambda values, frames: values[:, 1:]), "GetItem .*takes frames out"),
+        (lambda: functional(lambda v, n: (v + n[:, None, None])[:, 1:]), "GetItem .*takes frames out"),
     ],
 )  # fmt: skip
 def test_what_cannot_stream_says_why(make, said):

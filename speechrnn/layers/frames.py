@@ -7,6 +7,7 @@ Nothing is computed: the frames are known from shapes alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -69,9 +70,9 @@ def _no_stride(network: keras.Model, counts: tuple[int, ...]) -> ValueError:
 class _Probed:
     """A tensor for each of the probes."""
 
-    def __init__(self, tensors: Any) -> None:
-        self.tensors = tuple(tensors)
-        sizes = tuple(tensor.shape[1] if len(tensor.shape) > 1 else None for tensor in self.tensors)
+    def __init__(self, tensors: Sequence[keras.KerasTensor]) -> None:
+        self.tensors = tensors
+        sizes = tuple(tensor.shape[1] if len(tensor.shape) > 1 else 0 for tensor in tensors)
         self.frames = sizes if len(set(sizes)) > 1 else None
         """How many frames it has; None where it has no frames."""
 
@@ -85,11 +86,7 @@ def _frame_counts(network: keras.Model) -> tuple[int, ...]:
     def shapes(call: Call) -> list[_Probed]:
         made = []
         for probe in range(len(_PROBES)):
-
-            def of_probe(leaf: Any, probe: int = probe) -> Any:
-                return leaf.tensors[probe] if isinstance(leaf, _Probed) else leaf
-
-            arguments, options = keras.tree.map_structure(of_probe, (list(call.arguments), dict(call.options)))
+            arguments, options = _of_probe((list(call.arguments), dict(call.options)), probe)
             made.append(keras.tree.flatten(call.operation.compute_output_spec(*arguments, **options)))
         found = [_Probed(tensors) for tensors in zip(*made, strict=True)]
         if not any(each.frames for each in found):
@@ -97,14 +94,18 @@ def _frame_counts(network: keras.Model) -> tuple[int, ...]:
             last.extend(leaf.frames for leaf in given if isinstance(leaf, _Probed) and leaf.frames)
         return found
 
-    starts = [
-        _Probed(keras.KerasTensor((*each.shape[:1], *[frames] * (len(each.shape) > 1), *each.shape[2:]), each.dtype)
-                for frames in _PROBES)
-        for each in network.inputs
-    ]  # fmt: skip
+    starts = [_Probed([_given(each, frames) for frames in _PROBES]) for each in network.inputs]
     ends = walk(network, starts, shapes, ignored=lambda operation: ("training",))
-    of_outputs = [end.frames for end in ends if end.frames]
-    found = of_outputs or last
+    found = [end.frames for end in ends if end.frames] or last
     if not found:
         raise ValueError(f"A network must take frames. Received: `{network.name}`, whose outputs depend on none.")
     return min(found)
+
+
+def _given(like: keras.KerasTensor, frames: int) -> keras.KerasTensor:
+    shape = tuple(like.shape)
+    return keras.KerasTensor((shape[0], frames, *shape[2:]) if len(shape) > 1 else shape, like.dtype)
+
+
+def _of_probe(structure: Any, probe: int) -> Any:
+    return keras.tree.map_structure(lambda leaf: leaf.tensors[probe] if isinstance(leaf, _Probed) else leaf, structure)

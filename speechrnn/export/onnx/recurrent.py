@@ -87,7 +87,8 @@ def _one_direction(
     if layer.go_backwards and layer.return_sequences:
         raise cannot(layer, "go_backwards=True turns its outputs round; use keras.layers.Bidirectional")
     found = recurrent_node(graph, [layer], time_first(graph, sequence.name), row_lengths(graph, layer, mask), states)
-    last = graph.add("Squeeze", found.states[0], np.array([0]))
+    after = [graph.add("Squeeze", state, np.array([0])) for state in found.states]
+    last = after[0]
     if layer.return_sequences:
         outputs = graph.add("Transpose", graph.add("Squeeze", found.outputs, np.array([1])), perm=[1, 0, 2])
         if mask is not None and not layer.zero_output_for_mask:
@@ -102,7 +103,7 @@ def _one_direction(
         outputs = last
     if not layer.return_state:
         return outputs
-    return outputs, *(graph.add("Squeeze", state, np.array([0])) for state in found.states)
+    return outputs, *after
 
 
 @writes(keras.layers.Bidirectional)

@@ -39,11 +39,21 @@ _OF_OPERATIONS: dict[str, Writer] = {}
 def writes(*kinds: type | str, unused: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
     """Registers a function as the writer of layers of these classes, or of operations of `keras.ops` by their names.
 
-    A subclass needs a writer of its own: it may compute something else.
+    The function takes the graph, the layer and the arguments of its call: a `Tensor` for each tensor, anything else as
+    it is. It adds nodes to the graph and gives the name of the output, or of each. A subclass needs a writer of its
+    own: it may compute something else.
 
     Args:
         *kinds: Layer classes; operations as Keras names their classes, such as "FloorDivide".
         unused: Options of the call that only training heeds, besides `training` itself.
+
+    Example:
+    >>> class Doubled(keras.Layer):
+    ...     def call(self, values):
+    ...         return 2 * values
+    >>> @writes(Doubled)
+    ... def doubled(graph, layer, values):
+    ...     return graph.add("Mul", values.name, np.float32(2))
     """
 
     def register(function: Callable) -> Callable:
@@ -80,5 +90,5 @@ def cannot(operation: Any, why: str) -> ValueError:
     kind = type(operation).__name__
     return ValueError(
         f"{kind} `{operation.name}` cannot be exported: {why}. Replace the layer, or register a writer for it with "
-        "`speechrnn.export.onnx.registry.writes`."
+        "`speechrnn.export.onnx.writes`."
     )
