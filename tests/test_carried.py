@@ -4,14 +4,17 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 
 from speechrnn import cli
+from speechrnn.data.manifest import Example
 from speechrnn.decoding.lm import kneser_ney
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.models.loading import load
 from speechrnn.runtime import onnxfile
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.building import for_manifest
+from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Lexicon
 
@@ -111,3 +114,13 @@ def test_lexicon_pack(plain, tmp_path, capsys):
     assert "phones that the model cannot write: IH, the first in 'sea'" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"no option `lm_wieght` that a model carries\. Did you mean `lm_weight`"):
         carried.carry(plain / "m.onnx", tmp_path / "q.onnx", lexicon=plain / "w.lexicon", lm_wieght=1)
+
+
+def test_evaluation_says_which_words_cannot_be_right(plain, packed, tmp_path, caplog):
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
+    examples = [Example(str(tmp_path / "a.wav"), 0.5, text=text, id=text) for text in ("see dee", "see it")]
+    assert len(evaluate(load(packed), examples).utterances) == 2
+    assert "1 of 2 texts have words that the lexicon lacks ('it'); they count as errors." in caplog.text
+    caplog.clear()
+    evaluate(load(plain / "m.onnx"), examples)
+    assert "2 of 2 texts have words, where the model writes phones, since it has no lexicon" in caplog.text

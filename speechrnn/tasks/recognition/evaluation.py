@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from speechrnn import text
 from speechrnn.data.manifest import Example
+from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare, error_report, score
 from speechrnn.metrics.intervals import Interval, PairedDifference, paired_bootstrap, rate_interval
 from speechrnn.models.loading import opened
+from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.transcription import outcomes
+from speechrnn.text import Phones
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +80,8 @@ def evaluate(
         else:
             given.append(example)
     model = opened(model, "recognizer")
-    _warn_of_characters(model, given)
+    decoder = decoder or carried.decoder(model)
+    _warn_of_texts(model, given, decoder)
     started = time.perf_counter()
     scored = []
     found = outcomes(model, given, batch_seconds=batch_seconds, decoder=decoder, progress=progress)
@@ -99,16 +103,22 @@ def evaluate(
     return error_report(scored, faults=tuple(faults), elapsed=elapsed, seed=seed)
 
 
-def _warn_of_characters(model: Recognizer, examples: Sequence[Example]) -> None:
-    """Say how many texts the model could not write even if it heard every word."""
-    missing = [model.vocabulary.missing(" ".join((example.text or "").split())) for example in examples]
+def _warn_of_texts(model: Recognizer, examples: Sequence[Example], decoder: Decoder) -> None:
+    """Say how many texts could not be written even if every word were understood."""
+    texts = [" ".join((example.text or "").split()) for example in examples]
+    search = getattr(decoder, "search", decoder)  # of what ranks the n best anew
+    if isinstance(search, LexiconSearch):
+        what, known = "words that the lexicon lacks", set(search.words)
+        missing = [set(text.split()) - known for text in texts]
+    else:
+        what = "characters that the model cannot write"
+        if isinstance(model.vocabulary, Phones):
+            what = "words, where the model writes phones, since it has no lexicon"
+        missing = [model.vocabulary.missing(text) for text in texts]
     if any(missing):
         shown = " ".join(map(repr, sorted(set().union(*missing))[:20]))
         _log.warning(
-            "%d of %d texts have characters that the model cannot write (%s); they count as errors.",
-            sum(map(bool, missing)),
-            len(examples),
-            shown,
+            "%d of %d texts have %s (%s); they count as errors.", sum(map(bool, missing)), len(texts), what, shown
         )
 
 
