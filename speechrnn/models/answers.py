@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, suggestion
 from speechrnn.models import kinds
@@ -60,11 +59,11 @@ def answers(
     return found(sources)
 
 
-def is_manifest(examples: Any) -> bool:
+def is_manifest(examples: Any, is_example: Callable[[Any], bool]) -> bool:
     """Whether these are examples, or the path of a manifest."""
     if isinstance(examples, str | os.PathLike):
         return True
-    return isinstance(examples, list | tuple) and all(isinstance(example, Example) for example in examples)
+    return isinstance(examples, list | tuple) and all(map(is_example, examples))
 
 
 def check_options(given: Iterable[str], known: Iterable[str], method: str) -> None:
@@ -84,9 +83,10 @@ class Usable:
 
     def measured(self, examples: Any, **options: Any) -> Any:
         """The report of the model on examples, or on the manifest at a path; see `evaluate` of its kind."""
+        kind = kinds.of(self)
         if isinstance(examples, str | os.PathLike):
-            examples = manifest.read(examples)
-        return kinds.resolve(kinds.of(self).evaluate)(self, examples, **options)
+            examples = kinds.resolve(kind.read)(examples)
+        return kinds.resolve(kind.evaluate)(self, examples, **options)
 
     def evaluate(self, examples: Any, **options: Any) -> Any:
         """Measure the model on a manifest.

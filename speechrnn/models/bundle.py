@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.data.manifest import Example
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn.layers.frames import checked_stride
 from speechrnn.models import kinds
@@ -39,6 +40,11 @@ class Bundle(Usable, keras.Model):
 
     kind: ClassVar[str]
     """Name of its kind in `speechrnn.models.kinds`."""
+
+    @staticmethod
+    def is_example(value: Any) -> bool:
+        """Whether the model can be measured on something, in contrast to what Keras's `evaluate` takes."""
+        return isinstance(value, Example)
 
     def __init__(
         self, network: keras.Model, card: dict[str, Any] | None, *, outputs: int, outputs_are: str, **kwargs: Any
@@ -87,7 +93,9 @@ class Bundle(Usable, keras.Model):
         Returns:
             A report; it prints itself.
         """
-        return self.measured(x, **options) if is_manifest(x) else keras.Model.evaluate(self, x, *args, **options)
+        if is_manifest(x, self.is_example):
+            return self.measured(x, **options)
+        return keras.Model.evaluate(self, x, *args, **options)
 
     def export(self, filepath: str | os.PathLike[str], format: str | None = None, **options: Any) -> Any:
         """Write the model for other programs; Keras's own method, which knows our formats as well.
@@ -109,12 +117,13 @@ class Bundle(Usable, keras.Model):
             return keras.Model.export(self, os.fspath(filepath), **chosen, **options)
         return kinds.resolve("speechrnn.export.writing:export")(self, filepath, to=to, **options)
 
-    def _compiled(self, function: Any, signature: list[tf.TensorSpec]) -> Any:
-        """A function of the model, traced once."""
-        if "_compiled_forward" not in self.__dict__:
+    def _compiled(self, function: Any, signature: list[Any], *, name: str = "forward") -> Any:
+        """A function of the model, traced once and kept under a name."""
+        attribute = f"_compiled_{name}"
+        if attribute not in self.__dict__:
             # Past Keras's attribute tracking: a function is no part of the model's state.
-            object.__setattr__(self, "_compiled_forward", tf.function(function, signature))
-        return self.__dict__["_compiled_forward"]
+            object.__setattr__(self, attribute, tf.function(function, signature))
+        return self.__dict__[attribute]
 
     def get_config(self) -> dict[str, Any]:
         """The parts, and the version of this layout."""

@@ -19,6 +19,7 @@ KINDS = (
     "speechrnn.tasks.classification",
     "speechrnn.tasks.forecasting",
     "speechrnn.tasks.language",
+    "speechrnn.tasks.sequence_to_sequence",
 )
 """Packages that have a `KIND`, one line each."""
 
@@ -51,6 +52,10 @@ class Kind:
     """Subclass of `speechrnn.export.exporter.Exporter`: its graphs and what their metadata say."""
     build: str | None = None
     """`build(examples, **options)`: a new model that suits a manifest."""
+    read: str = "speechrnn.data.manifest:read"
+    """`read(path)`: the examples in a file."""
+    classes: tuple[str, ...] = ()
+    """Layers of its own that its files may hold, beside those of `speechrnn.layers`."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Dataclasses or functions that declare the options of "train", "network", "run" and "evaluate"."""
 

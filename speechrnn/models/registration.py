@@ -30,7 +30,7 @@ CLASSES = {
     "speechrnn.losses.quantiles": ("QuantileLoss",),
     "speechrnn.training.optimizer": ("GuardedAdamW",),
 }
-"""Registered classes by module, beside the bundles, which the registry of kinds names."""
+"""Registered classes by module, beside the bundles and layers that the registry of kinds names."""
 
 
 def register_with_keras() -> None:
@@ -68,10 +68,10 @@ def _register() -> None:
 
     from speechrnn.models.kinds import kinds
 
-    bundles = [kind.model.split(":") for kind in kinds()]
+    of_kinds = [reference.split(":") for kind in kinds() for reference in (kind.model, *kind.classes)]
     names = {name: module for module, classes in CLASSES.items() for name in classes}
     known = keras.saving.get_custom_objects()
-    for name, module in {**names, **{name: module for module, name in bundles}}.items():
+    for name, module in {**names, **{name: module for module, name in of_kinds}}.items():
         known.setdefault(f"speechrnn>{name}", _placeholder(module, name))
 
 

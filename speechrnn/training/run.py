@@ -12,10 +12,10 @@ import keras
 from rich.console import Console
 
 from speechrnn import files
-from speechrnn.data import manifest
 from speechrnn.data.manifest import Example, check_disjoint
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation, chosen
+from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
 from speechrnn.models.loading import load_bundle
 from speechrnn.training import diagnostics
@@ -95,7 +95,7 @@ def train(
         TypeError: The options are for models of another kind.
         ValueError: No example can be used, or the state beside `out` belongs to other options.
     """
-    out, examples, valid = Path(out), _read(examples), _read(valid or ())
+    out, examples, valid = Path(out), _read(model, examples), _read(model, valid or ())
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     folder = out.with_suffix(".training")
@@ -157,8 +157,10 @@ def train(
     )
 
 
-def _read(examples: Sequence[Any] | str | os.PathLike[str]) -> Sequence[Any]:
-    return manifest.read(examples) if isinstance(examples, str | os.PathLike) else examples
+def _read(model: Bundle, examples: Sequence[Any] | str | os.PathLike[str]) -> Sequence[Any]:
+    if not isinstance(examples, str | os.PathLike):
+        return examples
+    return kinds.resolve(kinds.of(model).read)(examples)
 
 
 def _warn_of_shared_subjects(console: Console, examples: Sequence[Any], valid: Sequence[Any]) -> None:

@@ -47,10 +47,15 @@ class Graph:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
 
-    def input(self, name: str, dtype: str, shape: Sequence[int | str | None]) -> str:
-        """Declare an input; a word in its shape names a dimension that may be of any size."""
+    def input(self, name: str, dtype: str, shape: Sequence[int | str | None], *, default: Any = None) -> str:
+        """Declare an input; a word in its shape names a dimension that may be of any size.
+
+        One with a `default` need not be given.
+        """
         self._names.add(name)
         self._inputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], shape))
+        if default is not None:
+            self._initializers.append(numpy_helper.from_array(np.asarray(default, dtype), name))
         return name
 
     def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str | None]) -> None:

@@ -1,0 +1,54 @@
+"""A new encoder-decoder for pairs."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from speechrnn.tasks.sequence_to_sequence.model import SequenceToSequence
+from speechrnn.tasks.sequence_to_sequence.network import attention_network
+from speechrnn.tasks.sequence_to_sequence.pairs import pairs_of
+from speechrnn.text import Phones, Vocabulary
+
+__all__ = ["for_manifest"]
+
+Symbols = Literal["characters", "words"] | Vocabulary
+
+
+def for_manifest(
+    examples: Sequence[Any],
+    *,
+    source: Symbols = "characters",
+    target: Symbols = "characters",
+    max_length: int | None = None,
+    **network: Any,
+) -> SequenceToSequence:
+    """An encoder-decoder that has learnt nothing and has the symbols of the pairs.
+
+    Args:
+        examples: Pairs, see `pairs_of`.
+        source: What the sources are made of: "characters", "words" (anything with spaces between, such as phones), or
+            a vocabulary.
+        target: The same of the targets.
+        max_length: Most symbols of a target; the longest one's if not given.
+        **network: Options of `attention_network`, such as `units` and `layers`.
+
+    Raises:
+        ValueError: There is no pair, or an option is out of its range.
+    """
+    pairs = pairs_of(examples)
+    if not pairs:
+        raise ValueError("An encoder-decoder needs at least one pair of texts. Received none.")
+    read = _vocabulary("source", source, [pair.source for pair in pairs])
+    written = _vocabulary("target", target, [pair.target for pair in pairs])
+    if max_length is None:
+        known = [pair.target for pair in pairs if not written.missing(pair.target)]
+        max_length = max((len(written.encode(text)) for text in known), default=1)
+    made = attention_network(source_size=len(read), target_size=len(written), **network)
+    return SequenceToSequence(made, read, written, max_length=max(max_length, 1))
+
+
+def _vocabulary(name: str, symbols: Symbols, texts: Sequence[str]) -> Vocabulary:
+    if isinstance(symbols, Vocabulary):
+        return symbols
+    if symbols not in ("characters", "words"):
+        raise ValueError(f'`{name}` must be "characters", "words" or a vocabulary. Received: {symbols!r}.')
+    return (Phones if symbols == "words" else Vocabulary).from_texts(texts)

@@ -1,0 +1,185 @@
+"""How often an encoder-decoder is wrong: errors of symbols and of whole sequences, with intervals."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from speechrnn.faults import Fault, Faults
+from speechrnn.metrics import edits
+from speechrnn.metrics.edits import Edits
+from speechrnn.metrics.intervals import Interval, finite, rate_interval
+from speechrnn.models.loading import opened
+from speechrnn.tasks.sequence_to_sequence.pairs import encoded, pairs_of
+from speechrnn.tasks.sequence_to_sequence.translation import EncoderDecoder, outcomes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Scored", "SequenceReport", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A source that was scored."""
+
+    source: str
+    reference: str
+    """The truth that is nearest to what was found."""
+    found: str
+    symbols: Edits
+
+
+@dataclass(frozen=True)
+class SequenceReport:
+    """Errors of an encoder-decoder; every rate comes from counts summed over the sources."""
+
+    sequences: tuple[Scored, ...]
+    """What was scored, in the order given."""
+    symbols: Edits
+    """Summed counts of symbols."""
+    interval: Interval
+    """95 % bootstrap interval of the symbol error rate, sources drawn with replacement."""
+    sequence_interval: Interval
+    """The same of the sequence error rate."""
+    faults: tuple[Fault, ...] = ()
+    """What could not be scored; none of it is in the rates."""
+    elapsed: float = 0.0
+    """Wall time that searching took, in seconds."""
+
+    @property
+    def symbol_error_rate(self) -> float:
+        """Substituted, missing and additional symbols per symbol of the truth; NaN where nothing was scored."""
+        return self.symbols.rate if self.sequences else math.nan
+
+    @property
+    def sequence_error_rate(self) -> float:
+        """Share of the sources whose target is none of the true ones; NaN where nothing was scored."""
+        wrong = sum(one.symbols.errors > 0 for one in self.sequences)
+        return wrong / len(self.sequences) if self.sequences else math.nan
+
+    def worst(self, most: int = 10) -> list[Scored]:
+        """The sources with the most errors, the worst first."""
+        wrong = [one for one in self.sequences if one.symbols.errors]
+        return sorted(wrong, key=lambda one: (-one.symbols.errors, -one.symbols.rate, one.source))[:most]
+
+    def __str__(self) -> str:
+        if not self.sequences:
+            return f"No sequence was scored; {len(self.faults)} failed."
+        (low, high), (least, most) = ([100 * bound for bound in pair] for pair in self._intervals)
+        told = (
+            f"symbol error {100 * self.symbol_error_rate:.2f} % (95 % interval {low:.2f} to {high:.2f}), "
+            f"sequence error {100 * self.sequence_error_rate:.2f} % ({least:.2f} to {most:.2f}): "
+            f"{self.symbols.substitutions} substitutions, {self.symbols.deletions} deletions, "
+            f"{self.symbols.insertions} insertions in {self.symbols.reference_length:,} symbols of "
+            f"{len(self.sequences):,} sequences"
+        )
+        return told + (f"; {len(self.faults)} more FAILED and are in none of these rates." if self.faults else ".")
+
+    @property
+    def _intervals(self) -> tuple[Interval, Interval]:
+        return self.interval, self.sequence_interval
+
+    def to_dict(self, *, details: bool = False) -> dict[str, Any]:
+        """As JSON can hold it, with every source where `details` are wanted."""
+        counts = self.symbols
+        report: dict[str, Any] = {
+            "symbol_error_rate": finite(self.symbol_error_rate),
+            "symbol_interval": [finite(bound) for bound in self.interval],
+            "sequence_error_rate": finite(self.sequence_error_rate),
+            "sequence_interval": [finite(bound) for bound in self.sequence_interval],
+            "symbols": counts.reference_length,
+            "substitutions": counts.substitutions,
+            "deletions": counts.deletions,
+            "insertions": counts.insertions,
+            "sequences": len(self.sequences),
+            "failed": len(self.faults),
+            "seconds": self.elapsed,
+            "faults": [str(fault) for fault in self.faults],
+        }
+        if details:
+            report["details"] = [
+                {"source": one.source, "reference": one.reference, "found": one.found, "errors": one.symbols.errors}
+                for one in self.sequences
+            ]
+        return report
+
+    def print(self, console: Console | None = None) -> None:
+        """Print the report and its worst sequences; to standard output unless a console is given."""
+        from rich.console import Console
+        from rich.table import Table
+
+        console = console or Console(highlight=False)
+        console.print(str(self), style="bold", markup=False, soft_wrap=True)
+        table = Table("Source", "Reference", "Found", box=None)
+        table.add_column("Errors", justify="right")
+        for one in self.worst():
+            table.add_row(*map(_plain, (one.source, one.reference, one.found)), str(one.symbols.errors))
+        if table.rows:
+            console.print(table)
+
+
+def evaluate(
+    model: EncoderDecoder | str | os.PathLike[str],
+    examples: Iterable[Any],
+    *,
+    faults: Faults | None = None,
+    progress: Callable[[str], object] | None = None,
+    batch_size: int = 64,
+    resamples: int = 10_000,
+    seed: int = 0,
+    **search: Any,
+) -> SequenceReport:
+    """Translate sources and compare with their targets.
+
+    A source with several targets, on several pairs, counts once, against the target that is nearest to what was found,
+    as is usual for words with several pronunciations.
+
+    Args:
+        model: An encoder-decoder, or the path of one.
+        examples: Pairs, see `pairs_of`.
+        faults: Collects what cannot be scored; it is in the report as well.
+        progress: Called with each source once it is done.
+        batch_size: Sources searched at once.
+        resamples: Bootstrap replications.
+        seed: Of the bootstrap.
+        **search: Of `SearchOptions`, such as `beam`.
+    """
+    collected, model = Faults() if faults is None else faults, opened(model, "sequence to sequence")
+    targets: dict[str, list[tuple[str, list[int]]]] = {}
+    for pair in pairs_of(examples):
+        try:
+            truth = encoded(model.target, pair.target, what="target", where=pair.id)
+        except ValueError as error:
+            collected.add_error(pair.id, error)
+        else:
+            targets.setdefault(pair.source, []).append((pair.target, truth))
+    scored, started = [], time.perf_counter()
+    found = outcomes(model, targets, batch_size=batch_size, progress=progress, **search)
+    for (source, truths), outcome in zip(targets.items(), found, strict=True):
+        if isinstance(outcome, Fault):
+            collected.add(outcome.where, outcome.kind, outcome.message)
+            continue
+        ids = model.target.encode(outcome.text) if outcome.text else []
+        counts = [edits.counts(truth, ids) for _, truth in truths]
+        best = min(range(len(truths)), key=[(one.errors, one.rate) for one in counts].__getitem__)
+        scored.append(Scored(source, truths[best][0], outcome.text, counts[best]))
+    elapsed = time.perf_counter() - started
+    each = [one.symbols for one in scored]
+    whole = [Edits(substitutions=1) if one.errors else Edits(hits=1) for one in each]
+    return SequenceReport(
+        tuple(scored),
+        sum(each, Edits()),
+        rate_interval(each, resamples=resamples, seed=seed),
+        rate_interval(whole, resamples=resamples, seed=seed),
+        tuple(collected),
+        elapsed,
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,198 @@
+"""The decoder: a recurrent layer that looks at the encoder's outputs before it says each symbol."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from speechrnn.layers import blocks
+from speechrnn.layers.masking import zero_padding
+
+__all__ = ["AttentionDecoder", "Memory"]
+
+
+class Memory(NamedTuple):
+    """What the decoder knows of the sources; it does not change from step to step."""
+
+    values: Any
+    """float32 `(batch, source symbols, features)`, zeros in the padding."""
+    keys: Any
+    """float32 `(batch, source symbols, attention)`."""
+    shown: Any
+    """bool `(batch, source symbols)`, False in the padding."""
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class AttentionDecoder(keras.Layer):
+    """Recurrent decoder with additive attention and input feeding.
+
+    A step reads the last symbol and the last step's vector, runs the recurrent cell, and scores each source symbol `i`
+    by `v . tanh(W s + U h_i)` from the state `s` and the encoder's output `h_i`; a softmax of the scores weighs the
+    outputs, and `tanh(C [s; context])` is the vector that says the next symbol. It is computed in float32.
+
+    Args:
+        vocabulary_size: Number of symbols, the one that begins and ends a sequence counted.
+        cell: Recurrent cell.
+        units: Size of its state, and of the vector.
+        attention: Size of what is compared.
+        embedding: Size of a symbol's vector.
+        dropout: Share of the inputs and of the vector dropped in training, the same ones at every step of a row.
+
+    Call arguments:
+        previous: int32 `(batch, steps)`: the symbol before each step, 0 before the first.
+        memory: float `(batch, source symbols, features)`: outputs of the encoder; the padding may hold anything.
+        source_length: int32 `(batch,)`.
+        target_length: int32 `(batch,)`: valid steps.
+        guessed: Optional bool `(batch, steps)`: where the decoder's own likeliest last symbol is read in the place of
+            `previous`.
+
+    Returns:
+        float32 `(batch, steps, vocabulary_size)` logits, zeros in the padding.
+
+    Reference:
+        Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015,
+        appendix A.1.2; input feeding as in Luong, Pham and Manning, "Effective approaches to attention-based neural
+        machine translation", EMNLP 2015, section 3.3; guesses as in Bengio et al., "Scheduled sampling for sequence
+        prediction with recurrent neural networks", NeurIPS 2015; one mask of dropout for all steps as in Gal and
+        Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        cell: Literal["lstm", "gru", "rnn"] = "lstm",
+        units: int = 256,
+        attention: int = 128,
+        embedding: int = 64,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        blocks.check(cell, vocabulary_size=vocabulary_size, units=units, attention=attention, embedding=embedding)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}.")
+        self.vocabulary_size, self.cell, self.units, self.attention = vocabulary_size, cell, units, attention
+        self.embedding, self.dropout = embedding, dropout
+        dense = keras.layers.Dense
+        self.embed = keras.layers.Embedding(vocabulary_size, embedding, dtype="float32", name="embed")
+        self.recurrent = blocks.CELLS[cell](units, dtype="float32", name="recurrent")
+        self.bridge = dense(units, activation="tanh", dtype="float32", name="bridge")
+        self.query = dense(attention, use_bias=False, dtype="float32", name="query")
+        self.key = dense(attention, dtype="float32", name="key")
+        self.energy = dense(1, use_bias=False, dtype="float32", name="energy")
+        self.combine = dense(units, activation="tanh", dtype="float32", name="combine")
+        self.logits = dense(vocabulary_size, dtype="float32", name="logits")
+        self.drop = keras.layers.Dropout(dropout, dtype="float32", name="drop")
+
+    def build(
+        self,
+        previous_shape: Any,
+        memory_shape: Any,
+        source_length_shape: Any = None,
+        target_length_shape: Any = None,
+        guessed_shape: Any = None,
+    ) -> None:
+        """Weights for encoder outputs of that width."""
+        features = memory_shape[-1]
+        self.embed.build((None, None))
+        self.recurrent.build((None, None, self.embedding + self.units))
+        self.bridge.build((None, features))
+        self.query.build((None, self.units))
+        self.key.build((None, None, features))
+        self.energy.build((None, None, self.attention))
+        self.combine.build((None, self.units + features))
+        self.logits.build((None, None, self.units))
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """What changes from step to step: the cell's states, and the vector that is fed."""
+        return ("output", "cell", "fed") if self.cell == "lstm" else ("output", "fed")
+
+    def begin(self, memory: Any, source_length: Any) -> tuple[Memory, tuple[Any, ...]]:
+        """What the decoder needs of the sources, and its states before the first symbol, `(batch, units)` each."""
+        shown = tf.sequence_mask(source_length, tf.shape(memory)[1])
+        values = zero_padding(tf.cast(memory, tf.float32), shown)
+        count = tf.cast(tf.maximum(source_length, 1), tf.float32)[:, None]
+        first = self.bridge(tf.reduce_sum(values, 1) / count)
+        return Memory(values, self.key(values), shown), (first, *[tf.zeros_like(first)] * (len(self.state_names) - 1))
+
+    def step(
+        self, previous: Any, memory: Memory, states: tuple[Any, ...], masks: tuple[Any, Any] | None = None
+    ) -> tuple[Any, Any, tuple[Any, ...]]:
+        """One step.
+
+        Args:
+            previous: int32 `(batch,)`.
+            memory: From `begin`.
+            states: From `begin`, or from the step before.
+            masks: What the cell's inputs and the vector are multiplied with.
+
+        Returns:
+            The vector `(batch, units)`, whose `logits` are those of the next symbol; attention `(batch, source
+            symbols)`, zeros in the padding; and the states after the step.
+        """
+        *inner, fed = states
+        inputs = tf.concat([self.embed(previous), fed], 1)
+        if masks is not None:
+            inputs *= masks[0]
+        _, inner = self.recurrent.cell(inputs, inner)
+        inner = keras.tree.flatten(inner)
+        compared = tf.tanh(memory.keys + self.query(inner[0])[:, None])
+        energies = tf.where(memory.shown, self.energy(compared)[..., 0], -1e9)
+        attention = tf.nn.softmax(energies) * tf.cast(memory.shown, tf.float32)
+        context = tf.einsum("bs,bsf->bf", attention, memory.values)
+        vector = self.combine(tf.concat([inner[0], context], 1))
+        if masks is not None:
+            vector *= masks[1]
+        return vector, attention, (*inner, vector)
+
+    def call(
+        self,
+        previous: Any,
+        memory: Any,
+        source_length: Any,
+        target_length: Any,
+        guessed: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        """See the class."""
+        known, states = self.begin(memory, source_length)
+        masks = None
+        if training and self.dropout:
+            ones = tf.ones((tf.shape(previous)[0], self.embedding + 2 * self.units))
+            masks = tf.split(self.drop(ones, training=True), [self.embedding + self.units, self.units], 1)
+        given, steps = tf.transpose(previous), tf.shape(previous)[1]
+        own = None if guessed is None else tf.transpose(guessed)
+
+        def body(count: Any, guess: Any, states: Any, vectors: Any) -> Any:
+            symbol = given[count] if own is None else tf.where(own[count], guess, given[count])
+            vector, _, states = self.step(symbol, known, states, masks)
+            if own is not None:
+                guess = tf.argmax(self.logits(vector), 1, tf.int32)
+            return count + 1, guess, states, vectors.write(count, vector)
+
+        start = (tf.constant(0), tf.zeros_like(previous[:, 0]), states, tf.TensorArray(tf.float32, steps))
+        vectors = tf.while_loop(lambda count, *_: count < steps, body, start, maximum_iterations=steps)[-1].stack()
+        vectors.set_shape((None, previous.shape[0], self.units))
+        logits = self.logits(tf.transpose(vectors, (1, 0, 2)))
+        return zero_padding(logits, tf.sequence_mask(target_length, steps))
+
+    def compute_output_spec(
+        self,
+        previous: Any,
+        memory: Any,
+        source_length: Any,
+        target_length: Any,
+        guessed: Any = None,
+        training: bool | None = None,
+    ) -> keras.KerasTensor:
+        """Shape and dtype without computing."""
+        return keras.KerasTensor((*previous.shape, self.vocabulary_size), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("vocabulary_size", "cell", "units", "attention", "embedding", "dropout")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,151 @@
+"""SequenceToSequence: encoder, decoder and both vocabularies in one `.keras` file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.models import bundle
+from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder, Memory
+from speechrnn.tasks.sequence_to_sequence.methods import Translates
+from speechrnn.tasks.sequence_to_sequence.pairs import is_pair, padded
+from speechrnn.text import Vocabulary
+
+__all__ = ["SequenceToSequence"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class SequenceToSequence(Translates, bundle.Bundle):
+    """An encoder-decoder and its symbols: a text goes in, another text comes out.
+
+    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`; `speechrnn.train`
+    trains it on pairs of texts.
+
+    Args:
+        network: As `attention_network` makes it.
+        source: Symbols of the sources, such as characters; the encoder's embedding has one row more.
+        target: Symbols of the targets, such as phones; the network's outputs are one more.
+        max_length: Most symbols of a target.
+        card: Anything to know about the model, as JSON can hold it.
+
+    Call arguments:
+        inputs: `{"source": int32 (batch, source symbols), "source_length": int32 (batch,), "previous": int32 (batch,
+            steps), "target_length": int32 (batch,)}`, and optionally `"guessed": bool (batch, steps)`, see
+            `AttentionDecoder`.
+
+    Returns:
+        float32 `(batch, steps, target symbols + 1)`, unnormalized; zeros in the padding.
+
+    Raises:
+        ValueError: Network and vocabularies do not fit each other.
+    """
+
+    kind = "sequence to sequence"
+    is_example = staticmethod(is_pair)
+
+    def __init__(
+        self,
+        network: keras.Model,
+        source: Vocabulary,
+        target: Vocabulary,
+        *,
+        max_length: int,
+        card: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            network,
+            card,
+            outputs=len(target),
+            outputs_are="one for each target symbol and one for the end",
+            **kwargs,
+        )
+        parts = {layer.name: layer for layer in network.layers}
+        if not isinstance(parts.get("decoder"), AttentionDecoder) or not isinstance(parts.get("encoder"), keras.Model):
+            raise ValueError(
+                "The network must have a model `encoder` and an AttentionDecoder `decoder`, as attention_network makes "
+                f"it. Received: layers {', '.join(parts)}."
+            )
+        rows = parts["encoder"].get_layer("embedding").input_dim
+        if rows != len(source):
+            raise ValueError(
+                f"The encoder must have {len(source)} symbols, one for each source symbol and one for the padding. "
+                f"Received: {rows}."
+            )
+        if max_length < 1:
+            raise ValueError(f"`max_length` must be at least 1. Received: {max_length}.")
+        self.source, self.target, self.max_length = source, target, max_length
+
+    @property
+    def encoder(self) -> keras.Model:
+        """From `[source, source_length]` to float `(batch, source symbols, features)`."""
+        return self.network.get_layer("encoder")
+
+    @property
+    def decoder(self) -> AttentionDecoder:
+        """Says one symbol after the other."""
+        return self.network.get_layer("decoder")
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """See the class."""
+        memory = self.encoder([inputs["source"], inputs["source_length"]], training=training)
+        given = [inputs["previous"], memory, inputs["source_length"], inputs["target_length"]]
+        return self.decoder(*given, guessed=inputs.get("guessed"), training=training)
+
+    def begin(self, sources: Sequence[Sequence[int]]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """What steps need of sources: what does not change, and the states before the first symbol; rows by name.
+
+        Args:
+            sources: Indices of the symbols of each.
+        """
+        forward = self._compiled(
+            self._begin, [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)], name="begin"
+        )
+        ids, lengths = padded(sources)
+        memory, states = forward(tf.constant(ids), tf.constant(lengths))
+        return _arrays(memory), _arrays(states)
+
+    def step(
+        self, previous: np.ndarray, memory: dict[str, np.ndarray], states: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """One step of the decoder; see `speechrnn.tasks.sequence_to_sequence.search.Step`."""
+        spec = {name: tf.TensorSpec((None,) * value.ndim, value.dtype) for name, value in memory.items()}
+        kept = {name: tf.TensorSpec((None, self.decoder.units), tf.float32) for name in states}
+        forward = self._compiled(self._step, [tf.TensorSpec((None,), tf.int32), spec, kept], name="step")
+        logits, attention, after = forward(*map(_tensors, (previous, memory, states)))
+        return logits.numpy(), attention.numpy(), _arrays(after)
+
+    def _begin(self, ids: Any, lengths: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        memory, states = self.decoder.begin(self.encoder([ids, lengths], training=False), lengths)
+        return memory._asdict(), dict(zip(self.decoder.state_names, states, strict=True))
+
+    def _step(self, previous: Any, memory: dict[str, Any], states: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+        names = self.decoder.state_names
+        values = memory["values"]
+        values = tf.ensure_shape(values, (None, None, self.encoder.output_shape[-1]))
+        keys = tf.ensure_shape(memory["keys"], (None, None, self.decoder.attention))
+        vector, attention, after = self.decoder.step(
+            previous, Memory(values, keys, memory["shown"]), tuple(states[name] for name in names)
+        )
+        return self.decoder.logits(vector), attention, dict(zip(names, after, strict=True))
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the version of this layout."""
+        vocabularies = {"source": self.source.get_config(), "target": self.target.get_config()}
+        return {**super().get_config(), **vocabularies, "max_length": self.max_length}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SequenceToSequence":
+        """The model that `get_config` described; see `Bundle.from_config`."""
+        vocabularies = {name: Vocabulary.from_config(config[name]) for name in ("source", "target")}
+        return super().from_config({**config, **vocabularies}, custom_objects)
+
+
+def _arrays(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _tensors(values: Any) -> Any:
+    return tf.nest.map_structure(tf.constant, values)

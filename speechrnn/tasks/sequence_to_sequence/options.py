@@ -1,0 +1,62 @@
+"""Options of encoder-decoders, in a module without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from speechrnn.training.options import TrainingOptions, require
+
+__all__ = ["SearchOptions", "SequenceTraining"]
+
+
+@dataclass(frozen=True)
+class SequenceTraining(TrainingOptions):
+    """How to train an encoder-decoder."""
+
+    epochs: int = 20
+    """Passes over the pairs."""
+    batch_size: int = 64
+    """Pairs in a batch."""
+    learning_rate: float = 2e-3
+    """Highest learning rate, reached at the end of the warm-up."""
+    clip_norm: float = 2.0
+    """Largest global gradient norm; 0 turns clipping off."""
+    monitor: Literal["auto", "symbol_error", "sequence_error", "loss"] = "auto"
+    """Validation figure that decides which epoch is the best: error rate of symbols (auto) or of whole sequences, or
+    loss."""
+    label_smoothing: float = 0.0
+    """Share of each target that all symbols get alike, such as 0.1."""
+    scheduled_sampling: float = 0.0
+    """Share of the decoder's inputs that are its own last guess instead of the truth in the last epoch, such as 0.2; it
+    rises from 0 in the first one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing", "scheduled_sampling")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How the likeliest sequence is searched for.
+
+    Reference:
+        Wu et al., "Google's neural machine translation system", arXiv:1609.08144, 2016, section 7.
+    """
+
+    beam: int = 4
+    """Sequences that are kept at each step; 1 takes the likeliest symbol every time."""
+    best: int = 1
+    """Sequences that are given, at most as many as the beam keeps."""
+    length_penalty: float = 0.6
+    """Exponent of the length that log probabilities are divided by: 0 prefers short sequences, 1 is their mean."""
+    coverage_penalty: float = 0.0
+    """Weight of the penalty for source symbols that got no attention, such as 0.2."""
+    max_length: int | None = None
+    """Most symbols of an answer; none takes the model's own limit."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "beam", "best")
+        require(self, "zero or positive", lambda value: value >= 0, "length_penalty", "coverage_penalty")
+        require(self, "at least 1", lambda value: value is None or value >= 1, "max_length")
+        require(self, f"at most the beam's {self.beam}", lambda value: value <= self.beam, "best")

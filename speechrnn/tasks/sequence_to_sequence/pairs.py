@@ -1,0 +1,144 @@
+"""Pairs of a source and its target: what encoder-decoders learn from, and are measured on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechrnn.data import manifest
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults, data_error
+from speechrnn.text import Vocabulary
+
+__all__ = ["Pair", "encoded", "is_pair", "padded", "pairs_of", "read"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source and what becomes of it.
+
+    Example:
+    >>> Pair("hello", "HH AH L OW").target
+    'HH AH L OW'
+    """
+
+    source: str
+    target: str
+    id: str = ""
+    """What faults call it; its number where there is none."""
+    weight: float = 1.0
+    """How much it counts in training."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, str) or not isinstance(self.target, str):
+            raise ValueError(f"A pair must be two texts. Received: {self.source!r:.80} and {self.target!r:.80}.")
+        if not self.weight >= 0:
+            raise ValueError(f"`weight` must be zero or positive. Received: {self.weight!r}.")
+
+
+def is_pair(example: Any) -> bool:
+    """Whether something is a pair: a `Pair`, two texts, or an `Example` with a text."""
+    two = isinstance(example, tuple) and len(example) == 2 and all(isinstance(part, str) for part in example)
+    return two or isinstance(example, Pair | Example)
+
+
+def pairs_of(examples: Iterable[Any]) -> list[Pair]:
+    """Pairs from what a caller has.
+
+    Args:
+        examples: Pairs; tuples of two texts; or examples of a manifest, whose `text` is the source and whose `target`
+            in `extra` the target.
+
+    Raises:
+        ValueError: Something is none of these; its number is named.
+    """
+    found = []
+    for number, example in enumerate(examples, 1):
+        name = f"pair {number}"
+        if isinstance(example, Pair):
+            found.append(example if example.id else Pair(example.source, example.target, name, example.weight))
+        elif isinstance(example, Example):
+            if example.text is None or not isinstance(example.extra.get("target"), str):
+                raise data_error(
+                    example.id, "without a target", "must have a `text`, the source, and a `target` in `extra`."
+                )
+            found.append(Pair(example.text, example.extra["target"], example.id))
+        elif is_pair(example):
+            found.append(Pair(*example, name))
+        else:
+            raise data_error(
+                name, "no pair", f"must be a Pair, or a tuple (source, target). Received: {example!r:.80}."
+            )
+    return found
+
+
+def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[Pair] | list[Example]:
+    """Read pairs from a file.
+
+    Args:
+        path: UTF-8 text with a pair on every line, a tab between source and target; or a manifest, ending in .jsonl.
+        faults: Collects bad lines, which are then left out. Without it the first one is an error.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line is no pair, or there is none at all.
+    """
+    if os.fspath(path).endswith(".jsonl"):
+        return manifest.read(path, faults=faults)
+    name, collected = os.fspath(path), Faults() if faults is None else faults
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise data_error(name, "undecodable", f"must be text in UTF-8: {error.reason}.") from error
+    except IsADirectoryError as error:
+        raise IsADirectoryError(f"{name}: is a folder. Give a file of pairs.") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        parts = line.rstrip("\r").split("\t")
+        if len(parts) == 2:
+            found.append(Pair(*parts, id=f"{name}:{number}"))
+        elif line.strip():
+            message = f"must be a source, a tab and a target. Received: {line!r:.80}."
+            collected.add(f"{name}:{number}", "no pair", message)
+            if faults is None:
+                collected.raise_first()
+    if not found:
+        raise data_error(name, "empty", "has no pair. A line should read source<TAB>target.")
+    return found
+
+
+def encoded(vocabulary: Vocabulary, text: str, *, what: str, where: str) -> list[int]:
+    """The indices of a source or a target.
+
+    Args:
+        vocabulary: Of the side.
+        text: The source or the target.
+        what: Which of these it is.
+        where: Which pair.
+
+    Raises:
+        ValueError: It is empty, or has symbols that the vocabulary lacks.
+    """
+    if not text.strip():
+        raise data_error(where, "empty", f"the {what} is empty. Leave it out.")
+    lacking = sorted(vocabulary.missing(text))
+    if lacking:
+        raise data_error(
+            where, "with unknown symbols", f"the {what} {text!r:.80} has symbols that the model never saw: "
+            f"{' '.join(map(repr, lacking[:10]))}. Leave it out, or train with them.",
+        )  # fmt: skip
+    return vocabulary.encode(text)
+
+
+def padded(sequences: Sequence[Sequence[int]], *, fill: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences as one batch: int32 `(batch, symbols)`, right-padded with `fill`, and lengths int32 `(batch,)`."""
+    lengths = np.array([len(sequence) for sequence in sequences], np.int32)
+    batch = np.full((len(sequences), max(lengths, default=0)), fill, np.int32)
+    for row, sequence in zip(batch, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return batch, lengths

@@ -1,0 +1,67 @@
+"""An encoder-decoder run by ONNX Runtime: a text goes in, another comes out, and no TensorFlow is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from speechrnn.runtime.session import Session
+from speechrnn.tasks.sequence_to_sequence.methods import Translates
+from speechrnn.tasks.sequence_to_sequence.pairs import padded
+from speechrnn.text import Vocabulary
+
+
+class SequenceSession(Translates, Session):
+    """An encoder-decoder that `speechrnn export` wrote, ready to run.
+
+    Args and errors: see `speechrnn.runtime.session.Session`.
+    """
+
+    holds = "sequence to sequence"
+    noun = "encoder-decoder"
+    takes_signals = False
+
+    def _prepare(self) -> None:
+        self.source, self.target = (Vocabulary.from_config(self.metadata[name]) for name in ("source", "target"))
+        self.max_length = int(self.metadata["max_length"])
+        self._states = tuple(self.metadata["states"])
+
+    def begin(self, sources: Sequence[Sequence[int]]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """What steps need of sources; see `SequenceToSequence.begin`."""
+        ids, lengths = padded(sources)
+        memory, keys, first = self._rows(
+            ["encoded", "encoded_keys", "first_output"], {"source": ids, "source_length": lengths}
+        )
+        states = {name: np.zeros_like(first) for name in self._states}
+        return {"values": memory, "keys": keys, "length": lengths}, {**states, "output": first}
+
+    def step(
+        self, previous: np.ndarray, memory: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """One step of the decoder; see `speechrnn.tasks.sequence_to_sequence.search.Step`."""
+        names = ["logits", "attention", *(f"next_{name}" for name in self._states)]
+        logits, attention, *after = self._rows(names, {"previous": previous, **memory, **states})
+        return logits, attention, dict(zip(self._states, after, strict=True))
+
+    @cached_property
+    def _asked(self) -> Any:
+        """Makes ONNX Runtime compute only what is asked for: the encoder, or a step."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.only_execute_path_to_fetches = True
+        return options
+
+    def _rows(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs for rows; in 8 bits each row by itself, so that none depends on its neighbors."""
+        if not self._rows_at_once:
+            return self._session.run(list(names), dict(feed), self._asked)
+        count = len(next(iter(feed.values())))
+        rows = [
+            self._session.run(list(names), {name: value[i : i + 1] for name, value in feed.items()}, self._asked)
+            for i in range(count)
+        ]
+        return [np.concatenate(values) for values in zip(*rows, strict=True)]

@@ -1,0 +1,220 @@
+"""Training encoder-decoders: pairs of texts, by cross entropy of each next symbol of the target."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.faults import Faults, data_error
+from speechrnn.features.augment import Augmentation
+from speechrnn.losses import ClassLoss
+from speechrnn.metrics import edits
+from speechrnn.metrics.edits import Edits
+from speechrnn.pipeline.graph import passes
+from speechrnn.pipeline.loading import Loaded
+from speechrnn.pipeline.planning import EpochCounter
+from speechrnn.tasks.sequence_to_sequence.model import SequenceToSequence
+from speechrnn.tasks.sequence_to_sequence.options import SearchOptions, SequenceTraining
+from speechrnn.tasks.sequence_to_sequence.pairs import Pair, encoded, padded, pairs_of
+from speechrnn.tasks.sequence_to_sequence.search import BOUNDARY
+from speechrnn.tasks.sequence_to_sequence.translation import searched
+from speechrnn.training.task import Task
+
+__all__ = ["PairPlan", "SequenceScore", "Translating", "pair_batches"]
+
+_POOL = 32
+"""Batches whose pairs are sorted by length together, so that a batch holds little padding."""
+_SCORED = 256
+"""Pairs in a batch that is scored."""
+_NONE = -1
+"""What stands in the padding of targets."""
+
+
+class Translating(Task):
+    """The target's next symbol, by cross entropy."""
+
+    model: SequenceToSequence
+    options: SequenceTraining
+    options_class = SequenceTraining
+    monitors: ClassVar = {"symbol_error": 1, "sequence_error": 1, "loss": 1}
+    loss_name = "cross entropy per symbol"
+
+    def batches(
+        self,
+        examples: Sequence[Any],
+        *,
+        training: bool,
+        epoch: int,
+        augmentation: Augmentation | None,
+        faults: Faults,
+    ) -> tf.data.Dataset:
+        """See `Task`; examples are pairs."""
+        if augmentation is not None:
+            raise ValueError(f"Pairs of texts are not augmented. Received: {augmentation}.")
+        pairs, weights = [], []
+        for pair in pairs_of(examples):
+            try:
+                pairs.append(self._encoded(pair))
+                weights.append(pair.weight)
+            except ValueError as error:
+                faults.add_error(pair.id, error)
+        if not pairs:
+            first = next(iter(faults), "no pair")
+            raise ValueError(f"Training needs a pair of texts that the model can learn. Received none; {first}")
+        return pair_batches(PairPlan(pairs, weights, self.options, epoch))
+
+    def _encoded(self, pair: Pair) -> tuple[list[int], list[int]]:
+        source = encoded(self.model.source, pair.source, what="source", where=pair.id)
+        target = encoded(self.model.target, pair.target, what="target", where=pair.id)
+        if len(target) > self.model.max_length:
+            raise data_error(
+                pair.id, "too long", f"the target has {len(target)} symbols, more than the decoder's limit "
+                f"max_length={self.model.max_length}. Leave it out, or build the model with a higher limit.",
+            )  # fmt: skip
+        return source, target
+
+    def loss(self, dataset: tf.data.Dataset) -> ClassLoss:
+        """See `Task`."""
+        return ClassLoss(smoothing=self.options.label_smoothing)
+
+    def scorer(self, dataset: tf.data.Dataset) -> Callable[[], SequenceScore]:
+        """See `Task`."""
+        plan, model, loss = dataset._speechrnn_plan, self.model, ClassLoss()
+        search = SearchOptions(beam=1, length_penalty=0.0)
+
+        @tf.function(reduce_retracing=True)
+        def measured(x: dict[str, tf.Tensor], y: tf.Tensor) -> tf.Tensor:
+            return loss(y, model(x, training=False)) * tf.reduce_sum(tf.cast(y != _NONE, tf.float32))
+
+        def score() -> SequenceScore:
+            total, symbols = 0.0, sum(len(target) + 1 for _, target in plan.pairs)
+            for batch in plan.in_order(_SCORED):
+                x, y, _ = _inputs({"source": batch.values, "source_length": batch.lengths}, batch.target, batch.weight)
+                total += float(measured({name: x[name] for name in x if name != "guessed"}, y))
+            best = searched(model, [source for source, _ in plan.pairs], search, batch_size=_SCORED)
+            each = [
+                edits.counts(target, list(found[0].symbols))
+                for (_, target), found in zip(plan.pairs, best, strict=True)
+            ]
+            wrong = sum(one.errors > 0 for one in each)
+            return SequenceScore(total / symbols, sum(each, Edits()).rate, wrong / len(each))
+
+        return score
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """The unit of the loss; its third digit matters."""
+        return f"({logs.get('loss', 0):.3f}) nats per symbol"
+
+    def validated(self, logs: Mapping[str, float]) -> str:
+        """Error rates."""
+        return f"errors {logs['val_symbol_error']:.2%} of symbols, {logs['val_sequence_error']:.1%} of sequences"
+
+
+@dataclass(frozen=True)
+class SequenceScore:
+    """What an encoder-decoder is worth on pairs, its targets taken symbol by symbol without a beam."""
+
+    loss: float
+    """Nats per symbol, the ends counted."""
+    symbol_error: float
+    """Substituted, missing and additional symbols per symbol of the targets."""
+    sequence_error: float
+    """Share of the pairs whose target is not the truth."""
+
+    def logs(self) -> dict[str, float]:
+        """The figures under the names training logs them by."""
+        return {f"val_{name}": getattr(self, name) for name in ("loss", "symbol_error", "sequence_error")}
+
+
+class PairPlan(EpochCounter):
+    """Which pairs are in which batch of an epoch.
+
+    All batches are of one size, for which the layers are compiled once: the few pairs that are left over are other ones
+    in every epoch.
+
+    Args:
+        pairs: Indices of source and target.
+        weights: Of each pair.
+        options: Size of a batch, seed, number of epochs, scheduled sampling.
+        initial_epoch: Number of the first pass.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+        weights: Sequence[float],
+        options: SequenceTraining,
+        initial_epoch: int = 0,
+    ) -> None:
+        super().__init__(initial_epoch)
+        self.pairs, self.options = list(pairs), options
+        self.batch_size = min(options.batch_size, len(self.pairs))
+        self.steps = len(self.pairs) // self.batch_size
+        self._weights = np.array(weights, np.float32)
+        self._lengths = np.array([len(source) for source, _ in pairs])
+        self._order: tuple[int, np.ndarray] | None = None
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Numbers of the pairs of each batch of an epoch, int `(steps, batch)`."""
+        if self._order is None or self._order[0] != epoch:
+            size, rng = self.batch_size, np.random.default_rng([self.options.seed, epoch])
+            order = rng.permutation(len(self.pairs))[: self.steps * size]
+            pools = [order[i : i + _POOL * size] for i in range(0, len(order), _POOL * size)]
+            order = np.concatenate([pool[np.argsort(self._lengths[pool], kind="stable")] for pool in pools])
+            self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
+        return self._order[1]
+
+    def load(self, epoch: int, step: int) -> Loaded:
+        """Batch `step` of an epoch."""
+        batch = self._batch(self.order(epoch)[step])
+        last = max(self.options.epochs - 1, 1)
+        share = self.options.scheduled_sampling * min(epoch / last, 1.0)
+        rng = np.random.default_rng([self.options.seed, epoch, step])
+        batch.target[..., 1] = rng.random(batch.target.shape[:2]) < share
+        return batch
+
+    def in_order(self, size: int) -> Iterator[Loaded]:
+        """All pairs, the short ones first."""
+        order = np.argsort(self._lengths, kind="stable")
+        for start in range(0, len(order), size):
+            yield self._batch(order[start : start + size])
+
+    def _batch(self, chosen: np.ndarray) -> Loaded:
+        """The target has two columns: the symbols with their end, and whether the decoder reads its own guess."""
+        values, lengths = padded([self.pairs[i][0] for i in chosen])
+        target, _ = padded([[*self.pairs[i][1], BOUNDARY] for i in chosen], fill=_NONE)
+        return Loaded(
+            values=values,
+            lengths=lengths,
+            target=np.stack([target, np.zeros_like(target)], axis=-1),
+            weight=self._weights[chosen],
+            seeds=np.zeros((len(chosen), 2), np.int32),
+        )
+
+
+def pair_batches(plan: PairPlan) -> tf.data.Dataset:
+    """Batches of inputs as `SequenceToSequence` takes them, targets int32 `(batch, steps)` with -1 in the padding, and
+    weights float32 `(batch,)`.
+    """
+    rows, sampled = plan.batch_size, plan.options.scheduled_sampling > 0
+    dataset = passes(
+        plan.load, plan, steps=plan.steps, finish=None, decoded=None, workers=os.cpu_count() or 1,
+        shapes=([rows, None], [rows, None, 2]), value_type=tf.int32, names=("source", "source_length"),
+    )  # fmt: skip
+    dataset = dataset.map(lambda x, y, weight: _inputs(x, y, weight, sampled=sampled))
+    dataset._speechrnn_plan = plan
+    return dataset
+
+
+def _inputs(x: dict[str, Any], both: Any, weight: Any, *, sampled: bool = False) -> tuple[dict[str, Any], Any, Any]:
+    """The decoder reads each symbol before it says the next one."""
+    target, guessed = tf.unstack(tf.convert_to_tensor(both), axis=-1)
+    previous = tf.pad(tf.maximum(target[:, :-1], BOUNDARY), [[0, 0], [1, 0]])
+    length = tf.reduce_sum(tf.cast(target != _NONE, tf.int32), 1)
+    given = {**x, "previous": previous, "target_length": length}
+    return {**given, "guessed": guessed > 0} if sampled else given, target, weight
