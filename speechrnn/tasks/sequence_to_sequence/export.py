@@ -20,10 +20,11 @@ class SequenceExporter(Exporter):
     `encoded`, `encoded_keys` and `first_output`, the first of the decoder's states.
 
     A step's inputs are `previous` int32 `(rows,)`, `values` and `keys` (what the encoder gave), `length` (the
-    `source_length`) and the states that the metadata name, the others of which begin as zeros; its outputs `logits`
-    float32 `(rows, target symbols + 1)`, `attention` float32 `(rows, shown)` and each state's `next_`. All inputs have defaults, so that a
-    runtime is given those of one half alone; ONNX Runtime computes that half alone if its run options say
-    `only_execute_path_to_fetches`.
+    `source_length`) and the states that the metadata name, the others of which begin as zeros. Its outputs are `logits`
+    float32 `(rows, target symbols + 1)`, `attention` float32 `(rows, shown)` and each state's `next_`.
+
+    All inputs have defaults, so that a runtime is given those of one half alone; ONNX Runtime computes that half alone
+    if its run options say `only_execute_path_to_fetches`.
     """
 
     def graph(self) -> Graph:

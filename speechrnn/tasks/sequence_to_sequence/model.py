@@ -20,8 +20,8 @@ __all__ = ["SequenceToSequence"]
 class SequenceToSequence(Translates, bundle.Bundle):
     """An encoder-decoder and its symbols: a text goes in, another text comes out.
 
-    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`; `speechrnn.train`
-    trains it on pairs of texts.
+    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`; trained by
+    `speechrnn.train` on pairs of texts.
 
     Args:
         network: As `attention_network` makes it.
@@ -114,7 +114,7 @@ class SequenceToSequence(Translates, bundle.Bundle):
         spec = {name: tf.TensorSpec((None,) * value.ndim, value.dtype) for name, value in memory.items()}
         kept = {name: tf.TensorSpec((None, self.decoder.units), tf.float32) for name in states}
         forward = self._compiled(self._step, [tf.TensorSpec((None,), tf.int32), spec, kept], name="step")
-        logits, attention, after = forward(*map(_tensors, (previous, memory, states)))
+        logits, attention, after = forward(*map(_tensors, (np.asarray(previous, np.int32), memory, states)))
         return logits.numpy(), attention.numpy(), _arrays(after)
 
     def _begin(self, ids: Any, lengths: Any) -> tuple[dict[str, Any], dict[str, Any]]:

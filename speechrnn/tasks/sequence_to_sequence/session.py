@@ -43,7 +43,7 @@ class SequenceSession(Translates, Session):
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """One step of the decoder; see `speechrnn.tasks.sequence_to_sequence.search.Step`."""
         names = ["logits", "attention", *(f"next_{name}" for name in self._states)]
-        logits, attention, *after = self._rows(names, {"previous": previous, **memory, **states})
+        logits, attention, *after = self._rows(names, {"previous": np.asarray(previous, np.int32), **memory, **states})
         return logits, attention, dict(zip(self._states, after, strict=True))
 
     @cached_property

@@ -1,0 +1,91 @@
+"""Letters to phones, as CMUdict pronounces English words: an attention encoder-decoder beside joint n-grams.
+
+python pipelines/letters_to_phones.py --out runs/letters_to_phones
+"""
+
+import argparse
+import itertools
+import random
+from pathlib import Path
+
+import keras
+
+import speechrnn as sr
+from speechrnn.decoding.letters import LettersToPhones
+from speechrnn.metrics import edits
+from speechrnn.metrics.edits import Edits
+from speechrnn.metrics.intervals import rate_interval
+from speechrnn.tasks.sequence_to_sequence import Pair, SequenceToSequence, SequenceTraining
+from speechrnn.text import Lexicon, lexicons
+
+OPTIONS = SequenceTraining(epochs=10, batch_size=128, learning_rate=4e-3, average=0.998, patience=4)
+NETWORK = {"cell": "lstm", "units": 128, "layers": 1, "attention": 64, "embedding": 48, "dropout": 0.1}
+
+
+def split(lexicon, seed=0):
+    """Words by a seeded draw: 5 % of them to test on, 1 % to choose the epoch by, the others to learn from."""
+    words = sorted(word for word in lexicon if word.isascii() and word.replace("'", "").isalpha())
+    random.Random(seed).shuffle(words)
+    held, dev = round(0.05 * len(words)), round(0.06 * len(words))
+    parts = {"test": words[:held], "dev": words[held:dev], "train": words[dev:]}
+    return {name: lexicon.only(part) for name, part in parts.items()}
+
+
+def pairs(lexicon):
+    """Every pronunciation of every word."""
+    return [Pair(word, " ".join(phones)) for word, said in lexicon.items() for phones, _ in said]
+
+
+def by_ngrams(train: Lexicon, test: Lexicon):
+    """Joint n-grams learnt from the same words, on one line of the table."""
+    guess, found = LettersToPhones(train), []
+    for word, said in test.items():
+        phones = guess(word) or []
+        found.append(min((edits.counts(truth, phones) for truth, _ in said), key=lambda one: one.errors))
+    wrong = [Edits(substitutions=1) if one.errors else Edits(hits=1) for one in found]
+    return [(sum(each, Edits()).rate, rate_interval(each)) for each in (found, wrong)]
+
+
+def line(name, phones, words):
+    """A line of the table; rates with their intervals."""
+    cells = [f"{100 * rate:5.2f} [{100 * low:.2f}, {100 * high:.2f}]" for rate, (low, high) in (phones, words)]
+    return f"{name:34} {cells[0]:>22} {cells[1]:>24}"
+
+
+def main(out="runs/letters_to_phones", options=OPTIONS, seed=0, words=None, ngrams=True, resume=False):
+    """Train and measure; `words` learns from so many only, to try it out."""
+    keras.utils.set_random_seed(options.seed)
+    parts = split(lexicons.cmudict(), seed)
+    if words is not None:
+        parts = {name: part.only(itertools.islice(part, words)) for name, part in parts.items()}
+    learnt = pairs(parts["train"])
+    model = SequenceToSequence.for_manifest(learnt, target="words", max_length=40, **NETWORK)
+    model.card = {
+        "name": "English pronunciation",
+        "data": f"CMUdict without stress: {len(parts['train']):,} words learnt, {len(parts['test']):,} kept out",
+        "licence": "CMUdict is copyright Carnegie Mellon University, BSD 2-clause",
+    }
+    Path(out).mkdir(parents=True, exist_ok=True)
+    target = f"{out}/english_pronunciation.keras"
+    run = sr.train(
+        model, learnt, valid=pairs(parts["dev"]), options=options, out=target, resume=resume, overwrite=not resume
+    )
+    reports = {name: run.model.evaluate(pairs(parts[name])) for name in ("dev", "test")}
+    print(f"{'CMUdict, error in % [95 %]':34} {'phones':>22} {'words':>24}")
+    if ngrams:
+        print(line("joint 6-grams, test", *by_ngrams(parts["train"], parts["test"])))
+    for name, report in reports.items():
+        rates = (report.symbol_error_rate, report.interval), (report.sequence_error_rate, report.sequence_interval)
+        print(line(f"attention, beam 4, {name}", *rates))
+    print("published, other split: 5.5 and 23.6 (bidirectional LSTM, Yao and Zweig 2015),")
+    print("5.0 and 21.7 (attention, Toshniwal and Livescu 2016)")
+    run.model.export(f"{out}/english_pronunciation.onnx", overwrite=True)
+    return reports
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="runs/letters_to_phones")
+    parser.add_argument("--resume", action="store_true", help="go on where a run stopped")
+    given = parser.parse_args()
+    main(given.out, resume=given.resume)
