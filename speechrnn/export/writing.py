@@ -57,7 +57,8 @@ def export(
     if to not in TARGETS:
         raise ValueError(f"`to` must be one of {', '.join(TARGETS)}. Received: {to!r}.{suggestion(to, TARGETS)}")
     path = _target(model, out, TARGETS[to].ending)
-    refuse_existing(path, overwrite=overwrite)
+    if not os.path.isdir(path):  # a target may be a folder: whether it replaces one, its writer knows
+        refuse_existing(path, overwrite=overwrite)
     exporter = exporter_of(model if isinstance(model, Bundle) else load_bundle(model))
     able = [name for name, target in TARGETS.items() if target.needs is None or getattr(exporter, target.needs)]
     if to not in able:
