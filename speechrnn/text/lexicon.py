@@ -160,7 +160,7 @@ def _ordered(word: str, pronunciations: Iterable[Pronunciation]) -> tuple[Pronun
         found[phones] = max(probability, found.get(phones, 0.0))
     if not found:
         raise ValueError(f"The word {word!r} has no pronunciation.")
-    if len(found) == 1:
+    if len(found) == 1:  # as most words are
         return ((next(iter(found)), 1.0),)
     highest = max(found.values())
     return tuple((phones, p / highest) for phones, p in sorted(found.items(), key=lambda item: -item[1]))
