@@ -32,6 +32,16 @@ def mask():
     return np.arange(STEPS) < np.array(LENGTHS)[:, None]
 
 
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_keras_exports_a_model_with_our_layer(cell, x, tmp_path):
+    """Gradients go into the file as well, which TensorFlow warns of where it reads them."""
+    inputs = keras.Input((None, FEATURES))
+    model = keras.Model(inputs, getattr(layers, cell)(UNITS)(inputs))
+    model.export(tmp_path / "model", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.serve(x), model(x), rtol=0, atol=1e-6)
+
+
 def pair(cell, rng, *, bidirectional=False, **options):
     """A stock layer and ours with the same weights, none of them zero."""
     options.setdefault("return_sequences", True)
