@@ -1,4 +1,4 @@
-"""Start-up: `speechrnn --help` and `import speechrnn`, beside an interpreter that does nothing.
+"""Start-up: help texts and `import speechrnn`, beside an interpreter that does nothing.
 
 python -m benchmarks.startup [--json]
 """
@@ -14,6 +14,9 @@ COMMANDS = {
     "an empty Python": ["-c", ""],
     "import speechrnn": ["-c", "import speechrnn"],
     "speechrnn --help": ["-m", "speechrnn", "--help"],
+    "speechrnn train --help": ["-m", "speechrnn", "train", "--help"],
+    "speechrnn train --task classify --help": ["-m", "speechrnn", "train", "--task", "classify", "--help"],
+    "speechrnn transcribe --help": ["-m", "speechrnn", "transcribe", "--help"],
 }
 
 

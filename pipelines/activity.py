@@ -1,7 +1,7 @@
 """HAPT: what a person does at every moment, from the phone at the waist.
 
     python pipelines/activity.py --data-dir DIR   # scores by leaving subjects out, then learns from all
-    speechrnn evaluate runs/activity/activity.keras runs/activity/manifests/test.jsonl
+    speechrnn evaluate --model runs/activity/activity.keras runs/activity/manifests/test.jsonl
 
 DIR is the published tree (`RawData/`, `Train/`, `Test/`), or the folder of `hapt_train.npz`. The network reads the
 recording as it was made, 30 s at once and without windows, so that it hears a person sit down before it has to tell

@@ -1,7 +1,7 @@
 """MIT-BIH: the AAMI class of every heartbeat, learnt from other patients, 64 beats at once.
 
     python pipelines/ecg_beats.py --data-dir DIR   # scores by leaving patients out, then learns from all
-    speechrnn evaluate runs/ecg_beats/beats.keras runs/ecg_beats/manifests/test.jsonl
+    speechrnn evaluate --model runs/ecg_beats/beats.keras runs/ecg_beats/manifests/test.jsonl
 
 DIR holds the database's records; only de Chazal's DS1 is learnt from, and `test.jsonl` is DS2 where DIR has it. With 22
 patients what limits is that each heart is learnt by heart. So the network is small, sees how a beat differs from the

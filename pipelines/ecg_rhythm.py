@@ -1,7 +1,7 @@
 """CinC 2017: sinus rhythm, atrial fibrillation, another rhythm or noise, from one ECG lead of 9 to 61 s.
 
     python pipelines/ecg_rhythm.py --data-dir DIR    # five models, one a fold, then a last one from all records
-    speechrnn evaluate runs/ecg_rhythm/ecg_rhythm.keras manifests/cinc2017/test.jsonl
+    speechrnn evaluate --model runs/ecg_rhythm/ecg_rhythm.keras manifests/cinc2017/test.jsonl
 
 DIR is `training2017` with its table of classes, or the folder that holds it. The lead is resampled to 100 Hz, which
 keeps every wave that tells rhythms apart. Some were recorded with the hands the wrong way round, and so upside down:

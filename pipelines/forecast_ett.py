@@ -2,7 +2,7 @@
 
     python pipelines/forecast_ett.py --data-dir DIR       # 96, 192, 336 and 720 hours ahead, on the test months
     python pipelines/forecast_ett.py --data-dir DIR --horizons 96 --validate   # on the validation months instead
-    speechrnn forecast runs/forecast_ett/ETTh1_96.keras NEW.csv
+    speechrnn forecast --model runs/forecast_ett/ETTh1_96.keras NEW.csv
 
 DIR holds ETTh1.csv as published. An encoder reads 30 days in segments of two days, a decoder says what comes segment by
 segment; both are one GRU. Everything here was chosen on the validation months, at 96 hours, and is the same for all

@@ -1,7 +1,7 @@
 """NAB: what was out of order in series of servers, traffic, tweets and machines.
 
     python pipelines/nab.py --data-dir DIR             # one forecaster for all series, and NAB's scores
-    speechrnn anomalies runs/nab/nab.keras SERIES.npz
+    speechrnn anomalies --model runs/nab/nab.keras SERIES.npz
 
 DIR is NAB's repository, or the folder of its `data` and windows.json. The model learns from the first 15 % of every
 series, as the benchmark allows, and hears the rest once. Beside the surprise of the forecast stand two detectors

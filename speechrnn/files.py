@@ -1,11 +1,13 @@
 """Files written whole or not at all, and where what can be rebuilt is kept."""
 
 import contextlib
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 CACHE_VARIABLE = "SPEECHRNN_CACHE"
 """Environment variable that names another folder for what can be rebuilt."""
@@ -65,3 +67,41 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("speechrnn", appauthor=False) / "models"
+
+
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON in readable UTF-8; a file name that is not UTF-8 is escaped, since JSON could not hold its bytes."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
+
+
+def output_names(paths: Sequence[str]) -> list[str]:
+    """A name for the outputs of each input, all different: its stem, and more of its path where stems are equal.
+
+    Example:
+    >>> output_names(["a/one.wav", "a/two.wav", "a/two.flac", "b/six.wav", "c/six.wav", "-"])
+    ['one', 'two.wav', 'two.flac', 'b_six.wav', 'c_six.wav', 'stdin']
+    """
+    parts = [("stdin",) if path == "-" else Path(path).parts or (path,) for path in paths]
+    names = ["stdin" if path == "-" else Path(path).stem or path for path in paths]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        clashing = _repeated(names)
+        longer = ["_".join(part.strip("/\\:") for part in whole[-depth:]) for whole in parts]
+        names = [new if old.casefold() in clashing else old for old, new in zip(names, longer, strict=True)]
+    taken: set[str] = set()
+    for index, name in enumerate(names):  # what is left is one file given twice
+        number = 1
+        while names[index].casefold() in taken:
+            number += 1
+            names[index] = f"{name}-{number}"
+        taken.add(names[index].casefold())
+    return names
+
+
+def _repeated(names: Sequence[str]) -> set[str]:
+    """Names that occur twice, also on a disk that does not tell upper from lower case."""
+    return {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}

@@ -74,5 +74,4 @@ class Leveller:
 
 def stand_in(monkeypatch, model):
     """Makes the verbs take a model whatever file they are given."""
-    for name in ("load_model", "load_any"):
-        monkeypatch.setattr(terminal, name, lambda *given: model)
+    monkeypatch.setattr(terminal, "load_any", lambda *given: model)

@@ -136,7 +136,7 @@ def test_two_hours_take_little_memory(tmp_path, capsys, monkeypatch):
                 logits[5, 2] = 9.0
             return found
 
-    monkeypatch.setattr(terminal, "load_model", lambda path: Quick())
+    monkeypatch.setattr(terminal, "load_any", lambda path, kind=None: Quick())
     with soundfile.SoundFile(tmp_path / "long.flac", "w", RATE, 1, "PCM_16") as file:
         for _ in range(120):
             file.write(np.zeros(60 * RATE, np.int16))
@@ -176,7 +176,7 @@ def test_a_bad_line_is_named_and_the_others_are_evaluated(broken, said, tmp_path
     lines = [line("last.wav", "cab", duration=0.42), broken, line("first.wav", "bad", duration=0.42)]
     lines = [entry.replace('"duration": 0.42', f'"duration": {_seconds(good[0])}') for entry in lines]
     (tmp_path / "m.jsonl").write_text("\n".join(lines) + "\n")
-    assert cli.main(["evaluate", "any.keras", str(tmp_path / "m.jsonl"), "--json"]) == 1
+    assert cli.main(["evaluate", "--model", "any.keras", str(tmp_path / "m.jsonl"), "--json"]) == 1
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert (found["utterances"], found["failed"], found["wer"]) == (2, 1, 0.0)
@@ -243,7 +243,7 @@ def test_check_manifest_is_0_where_nothing_is_wrong(tmp_path, good, capsys):
 
 def test_characters_the_model_cannot_write_are_said(tmp_path, good, capsys):
     (tmp_path / "m.jsonl").write_text(line("first.wav", "bäd").replace("0.4", str(_seconds(good[0]))) + "\n")
-    assert cli.main(["evaluate", "any.keras", str(tmp_path / "m.jsonl"), "--json"]) == 0
+    assert cli.main(["evaluate", "--model", "any.keras", str(tmp_path / "m.jsonl"), "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["wer"] == 1.0
     assert "1 of 1 texts have characters that the model cannot write ('ä')" in err
@@ -251,7 +251,7 @@ def test_characters_the_model_cannot_write_are_said(tmp_path, good, capsys):
 
 def test_an_empty_manifest_scores_nothing(tmp_path, capsys):
     (tmp_path / "m.jsonl").write_text("")
-    assert cli.main(["evaluate", "any.keras", str(tmp_path / "m.jsonl")]) == 1
+    assert cli.main(["evaluate", "--model", "any.keras", str(tmp_path / "m.jsonl")]) == 1
     out, err = capsys.readouterr()
     assert out == "No utterance was scored; 1 failed.\n"
     assert "has no examples" in err
@@ -266,7 +266,9 @@ def test_a_broken_manifest_is_not_trained_on(tmp_path, good, capsys):
     assert not (tmp_path / "m.keras").exists()
 
 
-@pytest.mark.parametrize("words", [["evaluate", "m.keras", "none.jsonl"], ["train", "none.jsonl", "--out", "x.keras"]])
+@pytest.mark.parametrize(
+    "words", [["evaluate", "--model", "m.keras", "none.jsonl"], ["train", "none.jsonl", "--out", "x.keras"]]
+)
 def test_a_missing_manifest_is_2(words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(words) == 2
@@ -279,7 +281,7 @@ def test_a_missing_manifest_is_2(words, tmp_path, capsys, monkeypatch):
 
 
 def test_an_unwritable_output_is_said_before_the_work(tmp_path, good, capsys, monkeypatch):
-    monkeypatch.setattr(terminal, "load_model", lambda path: pytest.fail("the work began"))
+    monkeypatch.setattr(terminal, "load_any", lambda *given: pytest.fail("the work began"))
     (tmp_path / "file").write_text("in the way")
     for out in (tmp_path / "file" / "out.txt", tmp_path, Path("/proc/none/out.txt")):
         assert cli.main(["transcribe", *good, "--out", str(out)]) == 2
@@ -287,7 +289,7 @@ def test_an_unwritable_output_is_said_before_the_work(tmp_path, good, capsys, mo
 
 
 def test_an_existing_output_is_kept_without_overwrite(tmp_path, good, capsys, monkeypatch):
-    monkeypatch.setattr(terminal, "load_model", lambda path: pytest.fail("the work began"))
+    monkeypatch.setattr(terminal, "load_any", lambda *given: pytest.fail("the work began"))
     (tmp_path / "out.json").write_text("old")
     assert cli.main(["transcribe", *good, "--json", "--out", str(tmp_path / "out.json")]) == 2
     assert "--overwrite" in capsys.readouterr().err

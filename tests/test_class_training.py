@@ -355,7 +355,7 @@ def test_the_verb_finds_rate_channels_and_classes_in_the_manifest(tmp_path, caps
     assert (model.sample_rate, model.channels, model.classes, model.task) == (RATE, 2, ("fast", "slow"), "multi")
     assert np.isfinite(model.features.mean).all()
     assert cli.main([*words, "--stack", "2", "--overwrite"]) == 2
-    assert "--stack: not for --task classify" in capsys.readouterr().err
+    assert "--stack: an option of --task transcribe" in capsys.readouterr().err
 
 
 def test_classes_of_frames_refuse_what_they_cannot_follow(tmp_path):

@@ -12,6 +12,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.decoding import BeamSearch, textgrid
 from speechrnn.decoding.options import decoder
 from speechrnn.decoding.tuning import tune
+from speechrnn.metrics import edits
 from speechrnn.metrics.calibration import Calibration
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.transcript import Word, moved
@@ -91,10 +92,24 @@ def test_files_that_begin_with_the_mark_of_windows_are_read(model, audio, tmp_pa
         (tmp_path / name).write_text("bad\ncab" if name == "words" else "bad cab", encoding="utf-8-sig")
         assert out_of(capsys, ["transcribe", audio, f"--{name}", str(tmp_path / name)]) == "bad cab"
     (tmp_path / "t.txt").write_text("bad cab", encoding="utf-8-sig")
-    assert json.loads(out_of(capsys, ["align", "m.keras", audio, f"@{tmp_path / 't.txt'}"]))["text"] == "bad cab"
-    lm = ["lm", "train", str(tmp_path / "t.txt"), "--no-normalize", "--order", "1", "--out", str(tmp_path / "lm.arpa")]
+    assert (
+        json.loads(out_of(capsys, ["align", "--model", "m.keras", audio, f"@{tmp_path / 't.txt'}"]))["text"]
+        == "bad cab"
+    )
+    lm = [
+        "lm",
+        "train",
+        str(tmp_path / "t.txt"),
+        "--no-normalize-texts",
+        "--order",
+        "1",
+        "--out",
+        str(tmp_path / "lm.arpa"),
+    ]
     assert "5 1-grams" in out_of(capsys, lm)
-    assert out_of(capsys, ["lm", "perplexity", lm[-1], str(tmp_path / "t.txt"), "--no-normalize"]).endswith("unknown")
+    assert out_of(
+        capsys, ["lm", "perplexity", "--model", lm[-1], str(tmp_path / "t.txt"), "--no-normalize-texts"]
+    ).endswith("unknown")
 
 
 @pytest.mark.parametrize(
@@ -116,18 +131,18 @@ def test_what_cannot_be_searched_with_is_said_with_exit_code_2(options, said, mo
 
 def test_evaluate_takes_the_same_options(model, audio, lm, tmp_path, capsys):
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
-    words = ["evaluate", "x.keras", str(tmp_path / "m.jsonl"), "--json"]
+    words = ["evaluate", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--json"]
     assert json.loads(out_of(capsys, words))["wer"] == 1.0
     assert json.loads(out_of(capsys, [*words, "--lm", lm]))["wer"] == 0.0
 
 
 def test_perplexity_of_what_was_learnt_is_less(lm, tmp_path, capsys):
     (tmp_path / "new.txt").write_text("jig jig jig\n")
-    known = json.loads(out_of(capsys, ["lm", "perplexity", lm, str(tmp_path / "text.txt"), "--json"]))
-    new = json.loads(out_of(capsys, ["lm", "perplexity", lm, str(tmp_path / "new.txt"), "--json"]))
+    known = json.loads(out_of(capsys, ["lm", "perplexity", "--model", lm, str(tmp_path / "text.txt"), "--json"]))
+    new = json.loads(out_of(capsys, ["lm", "perplexity", "--model", lm, str(tmp_path / "new.txt"), "--json"]))
     assert known["perplexity"] < new["perplexity"]
     assert (known["unknown"], new["unknown"], new["words"]) == (0, 3, 4)
-    assert "3 of 4 words are unknown" in out_of(capsys, ["lm", "perplexity", lm, str(tmp_path / "new.txt")])
+    assert "3 of 4 words are unknown" in out_of(capsys, ["lm", "perplexity", "--model", lm, str(tmp_path / "new.txt")])
 
 
 def test_a_manifest_and_a_gzipped_file_are_texts(audio, tmp_path, capsys):
@@ -149,7 +164,7 @@ def test_a_manifest_and_a_gzipped_file_are_texts(audio, tmp_path, capsys):
 
 def test_tuning_finds_weights_that_hear_what_was_said(model, audio, lm, tmp_path, capsys):
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
-    found = out_of(capsys, ["lm", "tune", "x.keras", str(tmp_path / "m.jsonl"), "--lm", lm])
+    found = out_of(capsys, ["lm", "tune", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--lm", lm])
     assert found.startswith("--lm-weight ")
     assert "WER 0.00 %" in found
     flags = found.splitlines()[0].split()
@@ -168,7 +183,7 @@ def test_where_weights_make_no_difference_the_least_are_taken():
 
 def test_tuning_runs_the_model_once(model, audio, lm, tmp_path, capsys):
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
-    out_of(capsys, ["lm", "tune", "x.keras", str(tmp_path / "m.jsonl"), "--lm", lm, "--json"])
+    out_of(capsys, ["lm", "tune", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--lm", lm, "--json"])
     assert len(model.batches) == 1
 
 
@@ -193,7 +208,7 @@ def test_the_best_trial_is_the_best_of_all_that_were_made(rng):
     errors = sum(
         sum(a != b for a, b in t.pairs)
         for t in (
-            __import__("speechrnn.metrics.edits").edits.align(r.split(), again.n_best(x, 1)[0].text.split())
+            edits.align(r.split(), again.n_best(x, 1)[0].text.split())
             for r, x in zip(["a b", "b", "ab a", "ba"], logits, strict=True)
         )
     )
@@ -209,7 +224,7 @@ def test_tuning_needs_texts_and_a_language_model(rng):
 
 
 def test_align_finds_the_words_of_a_known_text(model, audio, capsys):
-    found = json.loads(out_of(capsys, ["align", "x.keras", audio, "Bad, cab!"]))
+    found = json.loads(out_of(capsys, ["align", "--model", "x.keras", audio, "Bad, cab!"]))
     (plain,) = transcribe.transcribe(Speller(), [audio])
     assert found["text"] == "bad cab"
     assert [(w["start"], w["end"]) for w in found["words"]] == [
@@ -220,7 +235,7 @@ def test_align_finds_the_words_of_a_known_text(model, audio, capsys):
 def test_align_writes_textgrid_and_ctm_and_shifts(model, audio, tmp_path, capsys):
     out = tmp_path / "one.TextGrid"
     (tmp_path / "said.txt").write_text("bad cab\n")
-    words = ["align", "x.keras", audio, f"@{tmp_path / 'said.txt'}"]
+    words = ["align", "--model", "x.keras", audio, f"@{tmp_path / 'said.txt'}"]
     assert cli.main([*words, "--format", "textgrid", "--out", str(out)]) == 0
     tiers = textgrid.read(out)
     assert [label for *_, label in tiers["words"]] == ["bad", "cab"]
@@ -251,19 +266,19 @@ def test_words_that_are_moved_stay_in_order_and_in_the_recording():
 def test_a_text_that_cannot_align_is_said_with_exit_code_2(text, said, model, audio, capsys):
     import re
 
-    assert cli.main(["align", "x.keras", audio, text]) == 2
+    assert cli.main(["align", "--model", "x.keras", audio, text]) == 2
     assert re.search(said, capsys.readouterr().err)
 
 
 def test_a_file_of_text_that_is_none_is_named(model, audio, tmp_path, capsys):
     (tmp_path / "t.txt").write_bytes(b"\xff\xfeb")
-    assert cli.main(["align", "x.keras", audio, f"@{tmp_path / 't.txt'}"]) == 2
+    assert cli.main(["align", "--model", "x.keras", audio, f"@{tmp_path / 't.txt'}"]) == 2
     assert "t.txt: must be text in UTF-8" in capsys.readouterr().err
 
 
 def test_an_empty_text_aligns_to_nothing(model, audio, capsys):
-    assert json.loads(out_of(capsys, ["align", "x.keras", audio, ""]))["words"] == []
-    assert out_of(capsys, ["align", "x.keras", audio, "", "--format", "ctm"]) == ""
+    assert json.loads(out_of(capsys, ["align", "--model", "x.keras", audio, ""]))["words"] == []
+    assert out_of(capsys, ["align", "--model", "x.keras", audio, "", "--format", "ctm"]) == ""
 
 
 # Confidence
@@ -275,7 +290,7 @@ def test_calibrated_confidences_reach_the_transcript(model, tmp_path, capsys):
     examples = [Example(f, 0.06 + 0.12 * len(t), text=t) for f, t in zip(files, texts, strict=True)]
     manifest.write(tmp_path / "m.jsonl", examples)
     out = str(tmp_path / "c.json")
-    said = out_of(capsys, ["calibrate", "x.keras", str(tmp_path / "m.jsonl"), "--out", out])
+    said = out_of(capsys, ["calibrate", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--out", out])
     assert "6 words, 66.7% right" in said
     (word,) = json.loads(out_of(capsys, ["transcribe", files[0], "--json", "--calibration", out]))["words"]
     (plain,) = json.loads(out_of(capsys, ["transcribe", files[0], "--json"]))["words"]
@@ -286,19 +301,23 @@ def test_calibrated_confidences_reach_the_transcript(model, tmp_path, capsys):
 def test_nothing_recognised_cannot_be_calibrated(model, tmp_path, capsys):
     silence = record(tmp_path / "0.wav", "", gap=0.5)
     manifest.write(tmp_path / "m.jsonl", [Example(silence, 0.5, text="bad")])
-    assert cli.main(["calibrate", "x.keras", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "c.json")]) == 2
+    assert (
+        cli.main(["calibrate", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "c.json")]) == 2
+    )
     assert "needs recognised words" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["lm"], "one of train, perplexity, tune"),
-        (["lm", "trian"], "Did you mean `train`?"),
-        (["lm", "tune", "m", "n"], "--lm LM or --rescore LM is needed"),
-        (["align", "m", "a.wav"], "TEXT"),
-        (["align", "m", "a.wav", "t", "--format", "srt"], "invalid choice"),
-        (["align", "m", "a.wav", "t", "--shift", "nan"], "--shift: seconds, which are finite, not nan"),
+        (["lm", "trian"], "unknown verb `lm trian`. Did you mean `lm train`?"),
+        (["lm", "tune", "--model", "m", "n"], "--lm LM or --rescore LM is needed"),
+        (["align", "--model", "m", "a.wav"], "TEXT is required"),
+        (
+            ["align", "--model", "m", "a.wav", "t", "--format", "srt"],
+            '"srt" for --format. Choose from: "json", "ctm", "textgrid"',
+        ),
+        (["align", "--model", "m", "a.wav", "t", "--shift", "nan"], "--shift: seconds, which are finite, not nan"),
     ],
 )
 def test_wrong_usage_is_said(words, said, capsys):

@@ -123,10 +123,10 @@ def test_the_longest_are_named_when_they_decide_the_memory(corpus):
 def test_the_verb_on_a_model(tmp_path, capsys):
     path = str(tmp_path / "theirs.keras")
     stock().save(path)
-    assert main(["doctor", path, "--batch-size", "2", "--frames", "5"]) == 1
+    assert main(["doctor", "--model", path, "--batch-size", "2", "--frames", "5"]) == 1
     out = capsys.readouterr().out
     assert "Bidirectional keras.layers.LSTM" in out and "change: both: use speechrnn.layers.LSTM" in out
-    assert main(["doctor", path, "--json", "--batch-size", "2", "--frames", "5"]) == 1
+    assert main(["doctor", "--model", path, "--json", "--batch-size", "2", "--frames", "5"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["layers"][0]["path"] == "keras" and report["layers"][0]["gpu_obstacles"] == []
     assert report["ok"] is False
@@ -146,9 +146,9 @@ def test_the_verb_on_a_manifest(corpus, tmp_path, capsys):
 
 
 def test_wrong_usage_is_2(corpus, tmp_path, capsys):
-    assert main(["doctor", str(tmp_path / "no.keras")]) == 2
+    assert main(["doctor", "--model", str(tmp_path / "no.keras")]) == 2
     assert "no such model file" in capsys.readouterr().err
-    assert main(["doctor", str(tmp_path / "no.keras"), "--hop", "80"]) == 2
-    assert "an option of a manifest" in capsys.readouterr().err
+    assert main(["doctor", "--model", str(tmp_path / "no.keras"), "--hop", "80"]) == 2
+    assert "--hop is an option of a manifest" in capsys.readouterr().err
     (tmp_path / "bad.keras").write_text("x")
-    assert main(["doctor", str(tmp_path / "bad.keras")]) == 2
+    assert main(["doctor", "--model", str(tmp_path / "bad.keras")]) == 2

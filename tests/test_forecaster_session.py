@@ -145,7 +145,7 @@ def test_what_cannot_be_forecast_is_a_fault(saved, tmp_path):
 def test_the_verb_gives_a_line_for_each_sample_and_channel(saved, capsys):
     folder, model, values = saved
     path = str(folder / "named.npz")
-    assert cli.main(["forecast", str(folder / "m.onnx"), path, str(folder / "gone.npz")]) == 1
+    assert cli.main(["forecast", "--model", str(folder / "m.onnx"), path, str(folder / "gone.npz")]) == 1
     out, err = capsys.readouterr()
     assert "gone.npz" in err and "1 of 2 files failed: 1 missing." in err
     head, *lines = csv.reader(io.StringIO(out))
@@ -153,7 +153,7 @@ def test_the_verb_gives_a_line_for_each_sample_and_channel(saved, capsys):
     assert lines[0][:4] == [path, "400", "", "b"] and lines[3][:4] == [path, "404", "", "a"]
     expected = model.predict_quantiles([values[:, ::-1]])[0].reshape(14, 3)
     np.testing.assert_allclose(np.array([line[4:] for line in lines], float), expected, rtol=1e-3, atol=1e-3)
-    assert cli.main(["forecast", str(folder / "m.onnx"), path, "--json", "--at", "240"]) == 0
+    assert cli.main(["forecast", "--model", str(folder / "m.onnx"), path, "--json", "--at", "240"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["times"][0] == 240 and list(found["channels"]) == ["b", "a"]
     assert np.shape(found["channels"]["a"]) == (7, 3) and "dates" not in found
@@ -167,7 +167,7 @@ def test_a_table_with_dates_is_forecast_with_dates(saved, tmp_path, capsys):
     def told(form, *options):
         rows = zip(map(form, times), values.tolist(), strict=True)
         path.write_text("when,a,b\n" + "".join(f"{time},{a},{b}\n" for time, (a, b) in rows))
-        assert cli.main(["forecast", str(folder / "m.onnx"), str(path), *options]) == 0
+        assert cli.main(["forecast", "--model", str(folder / "m.onnx"), str(path), *options]) == 0
         return [line["time"] for line in csv.DictReader(io.StringIO(capsys.readouterr().out))][::2]
 
     after = [utc + dt.timedelta(seconds=i) / RATE for i in range(1, 8)]
@@ -187,7 +187,7 @@ def test_evaluate_takes_a_forecaster(saved, tmp_path, capsys):
     folder, model, _ = saved
     given = [example(folder / "named.npz", 40, 60, extra={"channels": ["b", "a"]})]
     manifest.write(tmp_path / "m.jsonl", given)
-    words = ["evaluate", str(folder / "m.onnx"), str(tmp_path / "m.jsonl")]
+    words = ["evaluate", "--model", str(folder / "m.onnx"), str(tmp_path / "m.jsonl")]
     assert cli.main([*words, "--season", str(PERIOD), "--json"]) == 0
     found, report = json.loads(capsys.readouterr().out), evaluate_forecaster(model, given, season=PERIOD)
     assert found["figures"] == pytest.approx(report.figures, rel=1e-3)
@@ -197,14 +197,17 @@ def test_evaluate_takes_a_forecaster(saved, tmp_path, capsys):
     assert bare["figures"]["season_mae"] is None
     assert cli.main([*words, "--every", "10"]) == 0
     assert "6 windows of 7 samples" in capsys.readouterr().out
-    for option, complaint in (("--normalize", "is for a recogniser"), ("--per-subject", "is not for a forecaster")):
+    for option, complaint in (
+        ("--normalize-texts", "an option of --task transcribe"),
+        ("--per-subject", "is not for a forecaster"),
+    ):
         assert cli.main([*words, option]) == 2
         assert complaint in capsys.readouterr().err
 
 
 def test_other_verbs_say_what_it_is(saved, capsys):
     folder, _, _ = saved
-    assert cli.main(["classify", str(folder / "m.onnx"), str(folder / "waves.npz")]) == 2
+    assert cli.main(["classify", "--model", str(folder / "m.onnx"), str(folder / "waves.npz")]) == 2
     assert "must be a classifier. Received: a forecaster, see `speechrnn forecast`" in capsys.readouterr().err
     reader = type("Reader", (), {"probabilities": None})()
     with pytest.raises(
@@ -233,18 +236,18 @@ def test_train_makes_a_forecaster_from_a_manifest(tmp_path, capsys):
     assert model.card == {"channels": ["b"]}
     np.testing.assert_allclose(model.scale, values[:150, 1].std(), rtol=1e-5)
     for wrong, complaint in (
-        ([], "needs --context and --horizon"),
-        ([*sizes, "--layers", "2"], "--layers: not for --task forecast"),
-        ([*sizes, "--num-mels", "40"], "--num-mels: not for --task forecast"),
-        ([*sizes, "--subwords", "40"], "--subwords: not for --task forecast"),
-        ([*sizes, "--sample-rate", "1"], "--sample-rate: not for --task forecast"),
+        ([], "--context is required"),
+        ([*sizes, "--layers", "2"], "--layers: an option of --task transcribe, not of --task forecast"),
+        ([*sizes, "--num-mels", "40"], "--num-mels: an option of --task"),
+        ([*sizes, "--subwords", "40"], "--subwords: an option of --task transcribe"),
+        ([*sizes, "--sample-rate", "1"], "--sample-rate: an option of --task"),
     ):
         assert cli.main([*words, *valid, *wrong, "--overwrite"]) == 2
         assert complaint in capsys.readouterr().err
     assert cli.main([*words[:-1], "classify", *valid, "--horizon", "3"]) == 2
-    assert "--horizon: only with --task forecast" in capsys.readouterr().err
+    assert "--horizon: an option of --task forecast, not of --task classify" in capsys.readouterr().err
     assert cli.main([*words[:-1], "classify", *valid, "--decoder", "parallel"]) == 2
-    assert "--decoder: not for --task classify" in capsys.readouterr().err
+    assert "--decoder: an option of --task forecast" in capsys.readouterr().err
 
 
 def test_a_savedmodel_gives_the_forecast(saved, tmp_path):

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechrnn.files import output_names
 from speechrnn.tasks.recognition import formats
-from speechrnn.tasks.recognition.formats import CueOptions, cues, output_names, render
+from speechrnn.tasks.recognition.formats import CueOptions, cues, render
 from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 

@@ -367,7 +367,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lm")
     (folder / "text.txt").write_text("Bad cab!\nbad cab\ncab bad\nbad bad\nfig hej\n" * 6)
     small = ["--units", "16", "--embedding", "8", "--epochs", "40", "--batch-size", "6", "--learning-rate", "0.03"]
-    words = ["lm", "train", str(folder / "text.txt"), "--kind", "rnn", "--out", str(folder / "lm.keras"), *small]
+    words = ["train", "--task", "generate", str(folder / "text.txt"), "--out", str(folder / "lm.keras"), *small]
     assert cli.main(words) == 0
     return folder
 
@@ -379,14 +379,14 @@ def out_of(capsys, words, code=0):
 
 def test_verbs_of_a_recurrent_model(trained, capsys):
     lm, onnx = str(trained / "lm.keras"), str(trained / "lm.onnx")
-    assert out_of(capsys, ["export", lm, "--overwrite"]) == onnx
+    assert out_of(capsys, ["export", "--model", lm, "--overwrite"]) == onnx
     text = str(trained / "text.txt")
-    found = [json.loads(out_of(capsys, ["lm", "perplexity", file, text, "--json"])) for file in (lm, onnx)]
+    found = [json.loads(out_of(capsys, ["lm", "perplexity", "--model", file, text, "--json"])) for file in (lm, onnx)]
     assert found[0] == found[1]
     assert found[0]["words"] == 6 * 15
     assert found[0]["perplexity"] < 4
-    assert "bits a character" in out_of(capsys, ["lm", "perplexity", onnx, str(trained / "text.txt")])
-    written = [out_of(capsys, ["lm", "generate", onnx, "--length", "40", "--seed", s, "--prefix", "ca"]) for s in "112"]
+    assert "bits per character" in out_of(capsys, ["lm", "perplexity", "--model", onnx, str(trained / "text.txt")])
+    written = [out_of(capsys, ["generate", "--model", onnx, "--length", "40", "--seed", s, "ca"]) for s in "112"]
     assert written[0] == written[1] != written[2]
     assert written[0].startswith("ca")
 
@@ -411,9 +411,9 @@ def test_rescoring_hears_what_makes_sense(trained, tmp_path, monkeypatch, capsys
     assert out_of(capsys, ["transcribe", audio, *judged, "--rescore-weight", "0"]) == unmoved != "bad cab"
     assert out_of(capsys, ["transcribe", audio, *judged, "--rescore-weight", "1"]) == "bad cab"
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
-    words = ["evaluate", "x", str(tmp_path / "m.jsonl"), "--json", *judged, "--rescore-weight", "1"]
+    words = ["evaluate", "--model", "x", str(tmp_path / "m.jsonl"), "--json", *judged, "--rescore-weight", "1"]
     assert json.loads(out_of(capsys, words))["wer"] == 0.0
-    found = out_of(capsys, ["lm", "tune", "x", str(tmp_path / "m.jsonl"), *judged])
+    found = out_of(capsys, ["lm", "tune", "--model", "x", str(tmp_path / "m.jsonl"), *judged])
     assert found.startswith("--rescore-weight ")
     assert "WER 0.00 %" in found
     assert out_of(capsys, ["transcribe", audio, *judged, *found.splitlines()[0].split()]) == "bad cab"
@@ -422,13 +422,13 @@ def test_rescoring_hears_what_makes_sense(trained, tmp_path, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["lm", "train", "t", "--out", "x.arpa", "--units", "8"], "--units cannot be given with --kind ngram"),
+        (["lm", "train", "t", "--out", "x.arpa", "--units", "8"], "unknown option --units"),
         (
-            ["lm", "train", "t", "--kind", "rnn", "--out", "x", "--order", "2"],
-            "--order cannot be given with --kind rnn",
+            ["lm", "train", "t", "--kind", "rnn", "--out", "x"],
+            "--kind: `speechrnn train --task generate` trains recurrent models.",
         ),
-        (["lm", "generate", "gone.onnx"], "gone.onnx: no such model file"),
-        (["lm", "generate", "gone.keras"], "gone.keras: no such model file"),
+        (["generate", "--model", "gone.onnx"], "gone.onnx: no such model file"),
+        (["generate", "--model", "gone.keras"], "gone.keras: no such model file"),
         (["transcribe", "a.wav", "--rescore", "gone.keras"], "gone.keras: no such model file"),
     ],
 )

@@ -129,7 +129,7 @@ def test_one_channel_and_each_of_them(tmp_path):
 
 
 def test_channels_on_the_command_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli.terminal, "load_model", lambda path: Speller())
+    monkeypatch.setattr(cli.terminal, "load_any", lambda path, kind=None: Speller())
     path = two_speakers(tmp_path / "call.wav")
     assert cli.main(["transcribe", path, "--channel", "0"]) == 0
     assert capsys.readouterr().out == "big\n"

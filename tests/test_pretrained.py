@@ -3,6 +3,7 @@
 import pytest
 
 from speechrnn.data.corpora import an4
+from speechrnn.models import loading
 from speechrnn.models.loading import shipped
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.evaluation import evaluate
@@ -27,21 +28,11 @@ def test_writes_what_people_said(data_dir):
     assert right >= 2
 
 
-@pytest.mark.parametrize("verb", ["align", "calibrate", "evaluate", "report", "check-manifest"])
-def test_default_names_it_in_every_verb(verb, tmp_path, monkeypatch):
-    from speechrnn.cli import align, calibrate, check_manifest, evaluate, report
-
-    verbs = {"align": align, "calibrate": calibrate, "evaluate": evaluate, "report": report}
-    words = {
-        "align": ["default", "a.wav", "text"],
-        "calibrate": ["default", "v.jsonl", "--out", "c.json"],
-        "check-manifest": ["m.jsonl", "--model", "default"],
-    }.get(verb, ["default", "v.jsonl"])
-    parser = verbs.get(verb, check_manifest).parser()
+def test_default_names_it_unless_there_is_such_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert parser.parse_args(words).model == str(shipped())
+    assert loading.file_of("default") == loading.file_of(None) == str(shipped())
     (tmp_path / "default").touch()  # somebody's own file of that name comes first
-    assert parser.parse_args(words).model == "default"
+    assert loading.file_of("default") == "default"
 
 
 @pytest.mark.slow

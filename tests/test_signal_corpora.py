@@ -297,12 +297,12 @@ def test_hapt_stream(tmp_path, rng, packed):
 
 def test_hapt_windows_and_segments(tmp_path, rng):
     records = motion(tmp_path / "in", rng, packed=False)
-    windows = hapt.prepare(tmp_path / "in", tmp_path / "w", task="windows")["train"]
+    windows = hapt.prepare(tmp_path / "in", tmp_path / "w", form="windows")["train"]
     assert [e.label for e in windows] == ["standing"] * 10 + ["sitting"] * 9
     assert {e.duration for e in windows} == {2.56}
     signal, _ = read_example(windows[1])
     np.testing.assert_allclose(signal, records[1, 1][250 + 64 : 250 + 64 + 128], rtol=1e-6)
-    segments = hapt.prepare(tmp_path / "in", tmp_path / "s", task="segments")["train"]
+    segments = hapt.prepare(tmp_path / "in", tmp_path / "s", form="segments")["train"]
     assert [(e.label, e.offset, e.duration) for e in segments] == [("standing", 5, 15), ("sitting", 22, 14)]
 
 
@@ -388,9 +388,9 @@ def test_speech_commands(tmp_path):
         (tmp_path / "in/testing_list.txt").write_text("bed/0c40e715_nohash_0.wav\nyes/0c40e715_nohash_0.wav\n")
     example = splits["test"][1]
     assert (example.label, example.text, example.subject) == ("yes", "yes", "0c40e715")
-    assert len(speech_commands.prepare(tmp_path / "in", tmp_path / "w", words=("yes",))["test"]) == 1
+    assert len(speech_commands.prepare(tmp_path / "in", tmp_path / "w", only=("yes",))["test"]) == 1
     with pytest.raises(ValueError, match="has no word 'yez'. Did you mean `yes`"):
-        speech_commands.prepare(tmp_path / "in", tmp_path / "no", words=("yez",))
+        speech_commands.prepare(tmp_path / "in", tmp_path / "no", only=("yez",))
 
 
 def sensors(path, subjects, classes, *, rate=None):

@@ -1,5 +1,6 @@
 """CONTRIBUTING's walks, done with toys in a copy of the package."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -81,3 +82,15 @@ print(session.evaluate(examples))
 """
     out = python(house, "-c", code).splitlines()
     assert out[-2] == "LevelSession True False" and out[-1].startswith("mean error")
+    assert (
+        json.loads(python(house, "-m", "speechrnn", "measure", "toy/no.wav", "--model", "m.onnx"))["path"]
+        == "toy/no.wav"
+    )
+
+
+def test_add_a_verb(house):
+    shutil.copy(WALKS / "hello.py", house / "speechrnn/cli/hello.py")
+    insert(house / "speechrnn/cli/register.py", "VERBS = {", '"hello": (_REST, "Greet somebody."),')
+    assert python(house, "-m", "speechrnn", "hello", "you", "--loud") == "HELLO, YOU\n"
+    assert "Whom to greet." in python(house, "-m", "speechrnn", "hello", "--help")
+    assert "hello " in python(house, "-m", "speechrnn", "--help")

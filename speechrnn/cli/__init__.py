@@ -8,7 +8,6 @@ written), and 130 after Ctrl-C.
 from __future__ import annotations
 
 import codecs
-import importlib
 import logging
 import os
 import sys
@@ -16,15 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from speechrnn import __version__
-from speechrnn.cli.declared import summary
+from speechrnn.cli import register
+from speechrnn.cli.codes import BROKEN_PIPE, DONE, INTERRUPTED, NOTHING_DONE
 from speechrnn.faults import suggestion
-
-VERBS = (
-    "prepare", "download", "check-manifest", "train", "transcribe", "stream", "classify", "forecast", "anomalies",
-    "evaluate", "report", "align", "lexicon", "lm", "calibrate", "export", "doctor",
-)  # fmt: skip
-
-DONE, SOME_FAILED, NOTHING_DONE, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,14 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; those of the process by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _open_closed_streams()
+    if sys.stderr is None:  # closed by whoever started this process
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        print("speechrnn: error: standard output is closed. Open it, or send it to /dev/null.", file=sys.stderr)
+        return NOTHING_DONE
     _print_any_name()
     try:
-        try:
-            with _log_to_stderr():
-                code = _run(words)
-        except SystemExit as stop:  # from argparse
-            code = stop.code if isinstance(stop.code, int) else NOTHING_DONE
+        with _log_to_stderr():
+            code = _run(words)
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         return code
     except KeyboardInterrupt:
@@ -68,38 +62,46 @@ def _run(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         print(f"speechrnn {__version__}")
         return DONE
-    if words[0] not in VERBS:
-        kind = "option" if words[0].startswith("-") else "verb"
-        print(f"speechrnn: error: unknown {kind} `{words[0]}`.{suggestion(words[0], VERBS)}", file=sys.stderr)
-        print("See `speechrnn --help`.", file=sys.stderr)
-        return NOTHING_DONE
-    return int(importlib.import_module(_module(words[0])).run(words[1:]))
+    names = register.names()
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        if name in names:
+            return _do(name, words[count:])
+    within = [name for name in names if name.startswith(f"{words[0]} ")]
+    if within and (len(words) == 1 or words[1] in ("-h", "--help")):
+        print(_usage(words[0]))
+        return DONE
+    given = " ".join(words[: 2 if within else 1])
+    kind = "option" if words[0].startswith("-") else "verb"
+    print(f"speechrnn: error: unknown {kind} `{given}`.{suggestion(given, names)}", file=sys.stderr)
+    print("See `speechrnn --help`.", file=sys.stderr)
+    return NOTHING_DONE
 
 
-def _module(verb: str) -> str:
-    return f"speechrnn.cli.{verb.replace('-', '_')}"
+def _do(name: str, words: list[str]) -> int:
+    from speechrnn.cli.verb import UsageError, refused
+
+    try:
+        made = register.verb(name, words)
+    except UsageError as error:
+        return refused(name, error)
+    return made(words)
 
 
-def _usage() -> str:
-    lines = [
-        "usage: speechrnn VERB ...",
-        "",
-        "Train small recognisers of speech, classifiers and forecasters of signals, run them, measure their errors.",
-        "",
-        "verbs:",
-        *(f"  {verb:15} {summary(_module(verb))}" for verb in VERBS),
-        "",
-        "`speechrnn VERB --help` explains a verb. `speechrnn --version` prints the version.",
-        "exit codes: 0 all done; 1 some inputs failed, each named on stderr; 2 nothing done; 130 interrupted",
-    ]
+def _usage(within: str = "") -> str:
+    """The verbs, or those that begin with a word."""
+    lines = [f"usage: speechrnn {within or 'VERB'} ...", ""]
+    if not within:
+        lines += [
+            "Train small recognizers of speech, classifiers and forecasters of signals; run them; measure them.",
+            "",
+        ]
+    for heading, verbs in register.listed().items():
+        shown = [f"  {name:16} {sentence}" for name, sentence in verbs.items() if name.startswith(within)]
+        lines += [f"{heading}:", *shown, ""] if shown else []
+    lines.append("`speechrnn VERB --help` explains a verb. `speechrnn --version` prints the version.")
+    lines.append("exit codes: 0 all done; 1 some inputs failed, each named on stderr; 2 nothing done; 130 interrupted")
     return "\n".join(lines)
-
-
-def _open_closed_streams() -> None:
-    """What a parent has closed, standard output or error, is written to nowhere."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def _print_any_name() -> None:

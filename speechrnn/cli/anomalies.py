@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TextIO
+from typing import Annotated, Any
 
 from speechrnn.cli import terminal
-from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.faults import Fault
-from speechrnn.tasks.forecasting import anomalies
-from speechrnn.tasks.forecasting.anomalies import Anomaly
-
-_FUNCTION = "speechrnn.tasks.forecasting.anomalies:find_anomalies"
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import Verb
+from speechrnn.faults import Fault, Faults
 
 _EPILOG = """\
-Each sample is compared with what the forecaster said of it one step before, and the errors of the last samples with
-those of the thousands before. Each line is a stretch that was not to be expected,
-`path<TAB>start<TAB>end<TAB>likelihood`, times in seconds from the record's first sample. With --json each line is an
-object. A record without anomalies gives no line; one that cannot be read is named on standard error, and the exit code
-is 1.
+Each sample is compared with its forecast of one step before, and the errors of the last samples with those of the
+thousands before. Each line is a stretch that was not to be expected, `path<TAB>start<TAB>end<TAB>likelihood`, times in
+seconds from the record's first sample. With --json each line is an object. A record without anomalies gives no line;
+one that cannot be read is named on standard error, and the exit code is 1.
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
-    made = Parser(
-        prog="speechrnn anomalies",
-        usage="speechrnn anomalies MODEL FILE [FILE ...] [--json] [options]",
-        description=__doc__,
-        epilog=_EPILOG,
-    )
-    made.add_argument("model", metavar="MODEL", help="a .onnx or .keras forecaster, which has learnt what is usual")
-    made.add_argument("files", nargs="+", metavar="FILE", help="records of signals")
-    made.add_argument("--json", action="store_true", help="one JSON object a line")
-    terminal.add_output(made)
-    add_options(made, _FUNCTION, title="anomalies", prefix="anomalies", skip=("model", "paths", "progress"))
-    return made
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    groups = {"options": [Group("speechrnn.tasks.forecasting.anomalies:find_anomalies", "anomalies")]}
+    return Verb("anomalies", anomalies, groups, _EPILOG)
 
 
-def run(words: list[str]) -> int:
-    """Find anomalies; 0 if all files could be read, 1 otherwise."""
-    arguments = parser().parse_args(words)
+def anomalies(
+    *sources: Annotated[str, "FILE"],
+    model: Annotated[str, "MODEL"],
+    options: Mapping[str, Any],
+    json: bool = False,
+    out: Annotated[str | None, "FILE"] = None,
+    overwrite: bool = False,
+) -> int:
+    """Find what was not to be expected in records of signals.
 
-    def outcomes(out: TextIO, progress: Callable[[object], None]) -> Iterator[list[Anomaly] | Fault]:
-        model = terminal.load_forecaster(arguments.model)
-        return anomalies.find_anomalies(model, arguments.files, progress=progress, **collect(arguments, _FUNCTION))
+    Args:
+        sources: Records of signals.
+        model: A .onnx or .keras forecaster, which has learnt what is usual.
+        options: Options of the search.
+        json: Print one JSON object a line.
+        out: Write the results to this file instead of standard output.
+        overwrite: Replace a file that exists.
+    """
+    from speechrnn.tasks.forecasting.anomalies import find_anomalies
 
-    def show(found: list[Anomaly], out: TextIO) -> None:
-        for one in found:
-            line = f"{one.path}\t{one.start:.10g}\t{one.end:.10g}\t{one.likelihood:.3f}"
-            print(terminal.as_json(asdict(one)) if arguments.json else line, file=out)
-
-    return terminal.over_files(arguments, outcomes, show)
+    faults = Faults()
+    with (
+        terminal.output(out, overwrite=overwrite) as file,
+        terminal.progress(len(sources), "files", to_terminal=out is None) as progress,
+    ):
+        session = terminal.load_any(model, "forecaster")
+        for outcome in find_anomalies(session, sources, progress=progress, **options):
+            if isinstance(outcome, Fault):
+                faults.add(outcome.where, outcome.kind, outcome.message)
+                terminal.name_fault(outcome)
+                continue
+            for one in outcome:
+                line = f"{one.path}\t{one.start:.10g}\t{one.end:.10g}\t{one.likelihood:.3f}"
+                print(terminal.as_json(asdict(one)) if json else line, file=file)
+            file.flush()
+    return terminal.verdict(faults, len(sources), noun="files")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 
-from speechrnn.cli import decoding, terminal
-from speechrnn.cli.options import Parser
+from speechrnn.cli import decoding as decoding_options
+from speechrnn.cli import terminal
+from speechrnn.cli.verb import Verb
 from speechrnn.data import manifest
 from speechrnn.faults import Fault, Faults
 from speechrnn.tasks.recognition import transcription as transcribe
@@ -19,37 +21,41 @@ the decoding options that will be used.
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
-    made = Parser(
-        prog="speechrnn calibrate",
-        usage="speechrnn calibrate MODEL MANIFEST --out FILE [options]",
-        description=__doc__,
-        epilog=_EPILOG,
-    )
-    terminal.add_recogniser(made)
-    made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts; not the test set")
-    made.add_argument("--out", required=True, metavar="FILE", help="the calibration, as JSON")
-    made.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    decoding.add(made)
-    return made
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    return Verb("calibrate", calibrate, {"decoding": decoding_options.groups()}, _EPILOG)
 
 
-def run(words: list[str]) -> int:
-    """Calibrate; 0 if all recordings could be read, 1 otherwise."""
-    arguments = parser().parse_args(words)
+def calibrate(
+    path: Annotated[str, "MANIFEST"],
+    /,
+    *,
+    out: Annotated[str, "FILE"],
+    decoding: Mapping[str, Any],
+    model: Annotated[str | None, "MODEL"] = None,
+    overwrite: bool = False,
+) -> int:
+    """Find what the confidence of a recognised word is worth, on validation data.
+
+    Args:
+        path: A .jsonl manifest with texts; not the test set.
+        out: Where the calibration goes, as JSON.
+        decoding: Options of the decoder.
+        model: A .onnx or .keras recognizer; by default the one that comes with the package.
+        overwrite: Replace a file that exists.
+    """
     from speechrnn.files import refuse_existing
     from speechrnn.metrics.calibration import Calibration, calibration_error
     from speechrnn.tasks.recognition.evaluation import score
 
-    refuse_existing(arguments.out, overwrite=arguments.overwrite)
+    refuse_existing(out, overwrite=overwrite)
     faults = Faults()
-    examples = [example for example in manifest.read(arguments.manifest, faults=faults) if example.text is not None]
-    model = terminal.load_model(arguments.model)
-    decoder = decoding.chosen(arguments, model.vocabulary)
+    examples = [example for example in manifest.read(path, faults=faults) if example.text is not None]
+    session = terminal.load_model(model)
+    decoder = decoding_options.chosen(decoding, session)
     sure, right, half = [], [], []
     with terminal.progress(len(examples), "utterances") as progress:
-        outcomes = transcribe.outcomes(model, examples, decoder=decoder, progress=progress)
+        outcomes = transcribe.outcomes(session, examples, decoder=decoder, progress=progress)
         for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True)):
             if isinstance(outcome, Fault):
                 faults.add(outcome.where, outcome.kind, outcome.message)
@@ -65,7 +71,7 @@ def run(words: list[str]) -> int:
     p, hits, first = np.array(sure), np.array(right, bool), np.array(half, bool)
     before = calibration_error(p, hits)
     after = calibration_error(_crosswise(p, hits, first), hits)
-    Calibration.fit(p, hits).write(arguments.out, overwrite=arguments.overwrite, words=len(p), ece_before=before)
+    Calibration.fit(p, hits).write(out, overwrite=overwrite, words=len(p), ece_before=before)
     print(f"expected calibration error {before:.4f}, calibrated {after:.4f}; {len(p):,} words, {hits.mean():.1%} right")
     return terminal.verdict(faults, len(examples) + len(faults), noun="utterances")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from speechrnn.cli import terminal
-from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.data import manifest
 from speechrnn.data.check import check
 from speechrnn.faults import Faults
 from speechrnn.text import Vocabulary
 
-_FUNCTION = "speechrnn.data.check:check"
+_SKIP = ("vocabulary", "frame_count")
 
 _EPILOG = """\
 Every recording is decoded. Missing, empty, undecodable, silent and mislabelled examples are listed, and texts that are
@@ -20,55 +21,52 @@ too long for their audio. The exit code is 0 if nothing is wrong and 1 otherwise
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
-    made = Parser(
-        prog="speechrnn check-manifest",
-        usage="speechrnn check-manifest MANIFEST [--model MODEL | --against MANIFEST] [--json] [options]",
-        description=__doc__,
-        epilog=_EPILOG,
-    )
-    made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest")
-    held = made.add_mutually_exclusive_group()
-    held.add_argument(
-        "--model",
-        metavar="MODEL",
-        type=terminal.recogniser_path,
-        help="hold it against the characters and frames of this recogniser",
-    )
-    held.add_argument("--against", metavar="MANIFEST", help="hold it against the characters of this manifest's texts")
-    made.add_argument("--json", action="store_true", help="the whole report as one JSON object")
-    terminal.add_output(made)
-    skip = ("examples", "vocabulary", "frame_count", "faults", "progress")
-    add_options(made, _FUNCTION, title="frames, where no model is given", prefix="check", skip=skip)
-    return made
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    group = Group("speechrnn.data.check:check", "frames, where no model is given", _SKIP)
+    return Verb("check-manifest", check_manifest, {"frames": (group,)}, _EPILOG)
 
 
-def run(words: list[str]) -> int:
-    """Check; 0 if nothing is wrong, 1 otherwise."""
-    arguments = parser().parse_args(words)
+def check_manifest(
+    path: Annotated[str, "MANIFEST"],
+    /,
+    *,
+    frames: Mapping[str, Any],
+    model: Annotated[str | None, "MODEL"] = None,
+    against: Annotated[str | None, "MANIFEST"] = None,
+    json: bool = False,
+    out: Annotated[str | None, "FILE"] = None,
+    overwrite: bool = False,
+) -> int:
+    """Look for everything in a manifest that training or evaluation would trip over.
+
+    Args:
+        path: A .jsonl manifest.
+        frames: Options of the check.
+        model: Check it against the characters and frames of this recognizer; `default` is the one in the package.
+        against: Check it against the characters of this manifest's texts.
+        json: Print the whole report as one JSON object.
+        out: Write the results to this file instead of standard output.
+        overwrite: Replace a file that exists.
+    """
+    if model and against:
+        raise UsageError("--model and --against exclude each other.")
     faults = Faults()
-    examples = manifest.read(arguments.manifest, faults=faults)
-    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
-        options = _held_against(arguments)
+    examples = manifest.read(path, faults=faults)
+    with terminal.output(out, overwrite=overwrite) as file:
+        options = {**frames, **_checked_against(model, against)}
         with terminal.progress(len(examples), "examples") as progress:
             report = check(examples, faults=faults, progress=progress, **options)
-        if arguments.json:
-            print(terminal.as_json(report.to_dict(), indent=1), file=out)
+        if json:
+            print(terminal.as_json(report.to_dict(), indent=1), file=file)
         else:
-            print(report, *report.faults, sep="\n", file=out)
-        out.flush()
+            print(report, *report.faults, sep="\n", file=file)
+        file.flush()
     return 0 if report.ok else 1
 
 
-def _held_against(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the examples must fit: a model, the characters of another manifest, or the options."""
-    options = collect(arguments, _FUNCTION)
-    if arguments.against:
-        texts = [example.text or "" for example in manifest.read(arguments.against)]
-        return {**options, "vocabulary": Vocabulary.from_texts(texts)}
-    if arguments.model:
-        model = terminal.load_model(arguments.model)
-        fitting = {"vocabulary": model.vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
-        return {**options, **fitting, "frame_count": model.feature_frames}
-    return options
+def _checked_against(model: str | None, against: str | None) -> dict[str, Any]:
+    """What the examples must fit: the characters of another manifest, or a model."""
+    if against:
+        return {"vocabulary": Vocabulary.from_texts([example.text or "" for example in manifest.read(against)])}
+    return terminal.fitting(terminal.load_model(model)) if model else {}

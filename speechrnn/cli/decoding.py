@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from speechrnn.cli import terminal
-from speechrnn.cli.options import Parser, add_options, collect
-
-if TYPE_CHECKING:
-    from speechrnn.text import Vocabulary
-
-_FUNCTION = "speechrnn.decoding.options:decoder"
-_RESCORING = "speechrnn.tasks.language.rescoring:decoder"
+from speechrnn.cli.options import Group
 
 
-def add(parser: Parser, *, skip: tuple[str, ...] = ()) -> None:
+def groups(*, skip: tuple[str, ...] = ()) -> tuple[Group, ...]:
     """`--beam`, `--lm`, `--rescore` and their like."""
-    add_options(parser, _FUNCTION, title="decoding", prefix="decoding", skip=("vocabulary", *skip))
-    add_options(parser, _RESCORING, title="rescoring", prefix="rescoring", skip=("vocabulary", *skip))
+    return (
+        Group("speechrnn.decoding.options:decoder", "decoding", skip),
+        Group("speechrnn.tasks.language.rescoring:decoder", "rescoring", skip),
+    )
 
 
-def given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options that were given."""
-    return collect(arguments, _FUNCTION) | collect(arguments, _RESCORING)
+def chosen(given: Mapping[str, Any], model: Any) -> Any:
+    """The decoder that the given options ask for, or that the model's file carries."""
+    from speechrnn.tasks.recognition import carried
 
-
-def chosen(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Any:
-    """The decoder that was asked for."""
-    from speechrnn.tasks.language import rescoring
-
-    options = given(arguments)
-    terminal.start_for(options.get("rescore"))
-    return rescoring.decoder(vocabulary, **options)
+    terminal.start_for(given.get("rescore"))
+    return carried.decoder(model, **given)
 
 
 def calibration(path: str | None) -> Any:

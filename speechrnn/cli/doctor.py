@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 from speechrnn.cli import terminal
-from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.data import manifest
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import UsageError, Verb
+from speechrnn.data import manifest as manifests
 from speechrnn.faults import Faults
 
 if TYPE_CHECKING:
     from speechrnn.training.diagnostics import BatchingReport, ModelReport
-
-_MODEL = "speechrnn.training.diagnostics.checkup:examine"
-_MANIFEST = "speechrnn.training.diagnostics.batching:examine_batches"
 
 _EPILOG = """\
 Of a model: which way each recurrent layer runs (cuDNN, a compiled scan, Keras's loop) and why, what would keep it from
@@ -24,64 +22,73 @@ what would be dropped. The exit code is 1 if a model has something to change, or
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
-    made = Parser(
-        prog="speechrnn doctor",
-        usage="speechrnn doctor MODEL|MANIFEST [--json] [options]",
-        description=__doc__,
-        epilog=_EPILOG,
-    )
-    made.add_argument("target", metavar="MODEL|MANIFEST", help="a .keras file, or a .jsonl manifest")
-    made.add_argument("--json", action="store_true", help="the whole report as one JSON object")
-    made.add_argument("--model", metavar="MODEL", help="of a manifest: plan it for this recogniser")
-    terminal.add_output(made)
-    add_options(made, _MODEL, title="model", prefix="timed", skip=("model",))
-    skip = ("examples", "vocabulary", "frame_count", "faults")
-    add_options(made, _MANIFEST, title="manifest", prefix="planned", skip=skip)
-    return made
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    of_model = Group("speechrnn.training.diagnostics.options:TimingOptions", "of a model")
+    of_manifest = Group("speechrnn.training.diagnostics.options:BatchingOptions", "of a manifest")
+    return Verb("doctor", doctor, {"timed": (of_model,), "planned": (of_manifest,)}, _EPILOG)
 
 
-def run(words: list[str]) -> int:
-    """Look over; 1 if a model has something to change or examples would be dropped, 0 otherwise."""
-    made = parser()
-    arguments = made.parse_args(words)
-    of_model = arguments.target.endswith(".keras")
-    other = collect(arguments, _MANIFEST if of_model else _MODEL)
-    if other or (of_model and arguments.model):
-        wrong = ", ".join(sorted(other)) or "--model"
-        made.error(f"{wrong}: an option of a {'manifest' if of_model else 'model'}, which {arguments.target} is not.")
-    report: Any = _model(arguments) if of_model else _manifest(arguments)
-    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
-        if arguments.json:
-            print(terminal.as_json(report.to_dict(), indent=1), file=out)
+def doctor(
+    manifest: str | None = None,
+    /,
+    *,
+    timed: Mapping[str, Any],
+    planned: Mapping[str, Any],
+    model: Annotated[str | None, "MODEL"] = None,
+    batch_size: int = 16,
+    json: bool = False,
+    out: Annotated[str | None, "FILE"] = None,
+    overwrite: bool = False,
+) -> int:
+    """Look a model or a manifest over: what will be slow, what will be dropped, and what to change.
+
+    Args:
+        manifest: A .jsonl manifest.
+        timed: Options of the look at a model.
+        planned: Options of the look at a manifest.
+        model: A .keras model to look over; beside a manifest, the recognizer that it is planned for.
+        batch_size: Examples in a batch.
+        json: Print the whole report as one JSON object.
+        out: Write the results to this file instead of standard output.
+        overwrite: Replace a file that exists.
+    """
+    if manifest is None and model is None:
+        raise UsageError("give a MANIFEST, or --model MODEL.")
+    if wrong := (planned if manifest is None else timed):
+        what = "manifest, and none is given" if manifest is None else "model alone, and a manifest is given"
+        raise UsageError(f"--{min(wrong).replace('_', '-')} is an option of a {what}.")
+    report: Any
+    if manifest is None:
+        report = _model(str(model), {**timed, "batch_size": batch_size})
+    else:
+        report = _manifest(manifest, model, {**planned, "batch_size": batch_size})
+    with terminal.output(out, overwrite=overwrite) as file:
+        if json:
+            print(terminal.as_json(report.to_dict(), indent=1), file=file)
         else:
-            _print_model(report, out) if of_model else _print_manifest(report, out)
-        out.flush()
+            _print_model(report, file) if manifest is None else _print_manifest(report, file)
+        file.flush()
     return 0 if report.ok else 1
 
 
-def _model(arguments: argparse.Namespace) -> ModelReport:
-    if not os.path.exists(arguments.target):  # said before TensorFlow, which takes seconds, is started
-        raise FileNotFoundError(f"{arguments.target}: no such model file.")
-    terminal.start_tensorflow(f"{arguments.target}: a .keras model")
+def _model(path: str, options: Mapping[str, Any]) -> ModelReport:
+    if not os.path.exists(path):  # reported before TensorFlow, which takes seconds, is started
+        raise FileNotFoundError(f"{path}: no such model file.")
+    terminal.start_tensorflow(f"{path}: a .keras model")
     from speechrnn.models import bundle
     from speechrnn.training.diagnostics import examine
 
-    return examine(bundle.read(arguments.target), **collect(arguments, _MODEL))
+    return examine(bundle.read(path), **options)
 
 
-def _manifest(arguments: argparse.Namespace) -> BatchingReport:
+def _manifest(path: str, model: str | None, options: Mapping[str, Any]) -> BatchingReport:
     from speechrnn.training.diagnostics import examine_batches
 
     faults = Faults()
-    examples = manifest.read(arguments.target, faults=faults)
-    options = collect(arguments, _MANIFEST)
-    if arguments.model:
-        model = terminal.load_model(arguments.model)
-        options |= {"vocabulary": model.vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
-        options["frame_count"] = model.feature_frames
-    return examine_batches(examples, faults=faults, **options)
+    examples = manifests.read(path, faults=faults)
+    fitting = terminal.fitting(terminal.load_model(model)) if model else {}
+    return examine_batches(examples, faults=faults, **{**options, **fitting})
 
 
 def _print_model(report: ModelReport, out: IO[str]) -> None:

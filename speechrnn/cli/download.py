@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Annotated, Any
 
-from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.data.corpora import archives
-from speechrnn.data.download import download
+from speechrnn.data.download import download as fetch
 from speechrnn.faults import suggestion
 
-_FUNCTION = "speechrnn.data.download:download"
-
 _EPILOG = """\
-The archive is checked against its published checksum where there is one, and unpacked. A download that broke off goes
-on when the same line is run again. The folder to give to `speechrnn prepare` is printed.
+The archive is checked against its published checksum where there is one, and unpacked. A download that broke off is
+resumed when the same line is run again. The folder to give to `speechrnn prepare` is printed.
+
+corpora, and their licences:
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
     listed = "\n".join(f"  {name:32} {archive.licence}" for name, archive in archives().items())
-    made = Parser(
-        prog="speechrnn download",
-        usage="speechrnn download CORPUS --to DIR [options]",
-        description=f"{__doc__}\n\ncorpora, and their licences:\n{listed}",
-        epilog=_EPILOG,
-    )
-    made.add_argument("corpus", metavar="CORPUS", help="one of those above")
-    made.add_argument("--to", required=True, metavar="DIR", help="where it is unpacked")
-    add_options(made, _FUNCTION, title="download", prefix="download", skip=("name", "folder", "progress"))
-    return made
+    group = Group("speechrnn.data.download:download", "download")
+    return Verb("download", download, {"options": (group,)}, _EPILOG + listed, {"--to": "now called --out."})
 
 
-def run(words: list[str]) -> int:
-    """Download; 0 when the corpus is on the disk."""
-    made = parser()
-    arguments = made.parse_args(words)
-    if arguments.corpus not in archives():
-        made.error(f"unknown corpus `{arguments.corpus}`.{suggestion(arguments.corpus, archives())}")
-    with _progress(arguments.corpus) as progress:
-        done = download(arguments.corpus, arguments.to, progress=progress, **collect(arguments, _FUNCTION))
+def download(corpus: str, /, *, out: Annotated[str, "DIR"], options: Mapping[str, Any]) -> int:
+    """Download a published corpus.
+
+    Args:
+        corpus: One of those below.
+        out: Folder in which it is unpacked.
+        options: Options of the download.
+    """
+    if corpus not in archives():
+        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(corpus, archives())}")
+    with _progress(corpus) as progress:
+        done = fetch(corpus, out, progress=progress, **options)
     print(done.folder)
     print(f"speechrnn: {done}", file=sys.stderr)
     return 0

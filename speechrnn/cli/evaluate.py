@@ -1,134 +1,87 @@
-"""Measure the errors of a recogniser, a classifier or a forecaster on a manifest."""
+"""Measure the errors of a model on a manifest."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-from speechrnn.cli import decoding, terminal
-from speechrnn.cli.declared import declaration
-from speechrnn.cli.options import Parser, add_options, collect
-from speechrnn.data import manifest
-from speechrnn.data.manifest import Example
+from speechrnn.cli import task as tasks
+from speechrnn.cli import terminal
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.faults import Faults
 from speechrnn.models import kinds
 
-_FUNCTION = "speechrnn.tasks.recognition.evaluation:evaluate"
-_CLASSES = "speechrnn.tasks.classification.evaluation:evaluate_classifier"
-_FORECASTS = "speechrnn.tasks.forecasting.evaluation:evaluate_forecaster"
-_SKIP = ("model", "examples", "decoder", "faults", "progress")
-
 _EPILOG = """\
-Of a recogniser, word and character error rates come from counts summed over all utterances; of a classifier, accuracy,
-macro-F1, and each class's sensitivity and positive predictive value from counts summed over all records or frames. The
-interval is a 95 % bootstrap over utterances or records, and over speakers or subjects where the manifest names two or
-more. Of a forecaster, absolute and squared error over all windows, in standard deviations of its training series; the
-interval is over blocks of windows.
+Rates come from counts summed over all examples. The interval is a 95 % bootstrap over examples, and over speakers or
+subjects where the manifest names two or more; of a forecaster over blocks of windows.
 
 What cannot be read, is too short, or has no text or class is named on standard error, is in none of the figures, and
-makes the exit code 1.
+makes the exit code 1. The options are those of the kind of --model; `--task TASK --help` shows them without a model.
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
-    made = Parser(
-        prog="speechrnn evaluate",
-        usage="speechrnn evaluate MODEL MANIFEST [--json] [--per-speaker] [options]",
-        description=__doc__,
-        epilog=_EPILOG,
-    )
-    terminal.add_recogniser(made, also=", classifier or forecaster")
-    made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts or classes, or of series")
-    made.add_argument("--json", action="store_true", help="the whole report as one JSON object")
-    made.add_argument("--details", action="store_true", help="with --json: every utterance or record with its answer")
-    made.add_argument(
-        "--per-speaker", "--per-subject", dest="per_subject", action="store_true", help="a table of the people"
-    )
-    terminal.add_output(made)
-    add_options(made, _FUNCTION, title="evaluation", prefix="evaluation", skip=_SKIP)
-    own = (*_SKIP, *(option.name for option in declaration(_FUNCTION).options))
-    add_options(made, _CLASSES, title="evaluation of a classifier", prefix="classes", skip=own)
-    add_options(made, _FORECASTS, title="evaluation of a forecaster", prefix="forecasts", skip=(*own, "batch_size"))
-    decoding.add(made)
-    return made
+def verb(words: Sequence[str]) -> Verb:
+    """The verb, with the options of the kind of model."""
+    kind = tasks.chosen("evaluate", words)
+    groups = {"options": [Group(source) for source in tasks.command(kind).evaluation]}
+    elsewhere = {
+        **tasks.elsewhere("evaluate", kind, "evaluation"),
+        "--per-speaker": "now called --per-subject.",
+        "--normalize": "now called --normalize-texts.",
+    }
+    return Verb("evaluate", evaluate, groups, _EPILOG, elsewhere, given={"kind": kind})
 
 
-def run(words: list[str]) -> int:
-    """Evaluate; 0 if everything was scored, 1 otherwise."""
-    made = parser()
-    arguments = made.parse_args(words)
+def evaluate(
+    path: Annotated[str, "MANIFEST"],
+    /,
+    *,
+    kind: kinds.Kind,
+    options: Mapping[str, Any],
+    model: Annotated[str | None, "MODEL"] = None,
+    task: Annotated[str | None, "TASK"] = None,
+    json: bool = False,
+    details: bool = False,
+    per_subject: bool = False,
+    out: Annotated[str | None, "FILE"] = None,
+    overwrite: bool = False,
+) -> int:
+    """Measure the errors of a model on a manifest.
+
+    Args:
+        path: A .jsonl manifest with what the model has to tell.
+        kind: The kind of model.
+        options: Options of the kind.
+        model: A .onnx or .keras model; by default the recognizer that comes with the package.
+        task: What the model does, such as classify; it follows from the model.
+        json: Print the whole report as one JSON object.
+        details: With --json: every example with its answer.
+        per_subject: Add a table of the people.
+        out: Write the results to this file instead of standard output.
+        overwrite: Replace a file that exists.
+    """
+    command = tasks.command(kind)
+    if model is None and not command.ships:
+        raise UsageError("--model is required.")
+    for name, given in (("details", details), ("per-subject", per_subject)):
+        if given and not command.details:
+            raise UsageError(f"--{name} is not for a {kind.noun}.")
     faults = Faults()
-    examples = manifest.read(arguments.manifest, faults=faults)
+    examples = command.read([path], faults=faults)
     total = len(examples) + len(faults)
-    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
+    with terminal.output(out, overwrite=overwrite) as file:
         with terminal.progress(len(examples), "examples") as progress:
-            model = terminal.load_any(arguments.model)
-            work = {"classifier": _classes, "forecaster": _series}.get(kinds.of(model).name, _texts)
-            found, show = work(made, arguments, model, examples, {"faults": faults, "progress": progress})
+            session = terminal.load_any(model, kind.name)
+            terminal.start_for(options.get("rescore"))
+            report = command.evaluate(session, examples, faults=faults, progress=progress, **options)
         for fault in faults:
             terminal.name_fault(fault)
-        if arguments.json:
-            print(terminal.as_json(found, indent=1), file=out)
+        if json:
+            print(terminal.as_json(command.report(report, details=details), indent=1), file=file)
         else:
             from rich.console import Console
 
-            show(Console(file=out, highlight=False))
-        out.flush()
+            command.print_report(report, Console(file=file, highlight=False), examples, per_subject=per_subject)
+        file.flush()
     return terminal.verdict(faults, total, noun="examples")
-
-
-def _texts(
-    made: Parser, arguments: argparse.Namespace, model: Any, examples: Sequence[Example], to: dict[str, Any]
-) -> tuple[dict[str, Any], Callable[[Any], None]]:
-    from speechrnn.tasks.recognition import evaluation as evaluate
-
-    options = _options(made, arguments, "a recogniser")
-    report = evaluate.evaluate(model, examples, decoder=decoding.chosen(arguments, model.vocabulary), **to, **options)
-    return report.to_dict(utterances=arguments.details), lambda console: evaluate.print_report(
-        report, console, per_speaker=arguments.per_subject
-    )
-
-
-def _classes(
-    made: Parser, arguments: argparse.Namespace, model: Any, examples: Sequence[Example], to: dict[str, Any]
-) -> tuple[dict[str, Any], Callable[[Any], None]]:
-    from speechrnn.tasks import classification
-
-    options = _options(made, arguments, "a classifier")
-    report = classification.evaluate_classifier(model, examples, **to, **options)
-    return report.to_dict(records=arguments.details), lambda console: classification.print_report(
-        report, console, per_subject=arguments.per_subject
-    )
-
-
-def _series(
-    made: Parser, arguments: argparse.Namespace, model: Any, examples: Sequence[Example], to: dict[str, Any]
-) -> tuple[dict[str, Any], Callable[[Any], None]]:
-    from speechrnn.tasks.forecasting import evaluation as forecasting
-
-    options = _options(made, arguments, "a forecaster")
-    for name in ("details", "per_subject"):
-        if getattr(arguments, name):
-            made.error(f"--{name.replace('_', '-')} is not for a forecaster.")
-    report = forecasting.evaluate_forecaster(model, examples, **to, **options)
-    names = next((e.extra["channels"] for e in examples if "channels" in e.extra), ())
-    return report.to_dict(), lambda console: forecasting.print_report(report, names, console)
-
-
-_KINDS = {"a recogniser": _FUNCTION, "a classifier": _CLASSES, "a forecaster": _FORECASTS}
-"""Where the options of each kind of model are declared."""
-
-
-def _options(made: Parser, arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
-    """The options that were given for one kind of model; one that would change nothing is an error."""
-    given = {other: collect(arguments, reference) for other, reference in _KINDS.items()}
-    of_all = {name: given["a recogniser"].pop(name) for name in ("seed",) if name in given["a recogniser"]}
-    foreign = {other: set(options) for other, options in given.items() if other != kind}
-    if kind != "a recogniser":
-        foreign["a recogniser"] |= set(decoding.given(arguments))
-    for other, names in foreign.items():
-        if names:
-            made.error(f"--{min(names).replace('_', '-')} is for {other}, and MODEL is not one.")
-    return {**given[kind], **of_all}

@@ -1,13 +1,13 @@
 """Write a model for other programs: ONNX, LiteRT, or a SavedModel."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from speechrnn.cli import terminal
-from speechrnn.cli.options import Parser, add_options, collect
-
-_FUNCTION = "speechrnn.export.writing:export"
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import Verb
+from speechrnn.export.targets import TARGETS
 
 _EPILOG = """\
 The .onnx holds all of the model: features, network, symbols and model card. `speechrnn transcribe --model MODEL.onnx`
@@ -17,28 +17,31 @@ probabilities, of a forecaster forecast float32 (batch, horizon, channels, quant
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
-    made = Parser(
-        prog="speechrnn export",
-        usage="speechrnn export MODEL.keras [--to FORMAT] [--int8] [--out FILE] [--overwrite]",
-        description=__doc__,
-        epilog=_EPILOG,
-    )
-    kinds = "recogniser, classifier or forecaster, or a recurrent language model"
-    made.add_argument("model", metavar="MODEL", help=f"a .keras {kinds}")
-    made.add_argument("--out", metavar="FILE", help="what to write (default: the model's name with another ending)")
-    add_options(made, _FUNCTION, title="export", prefix="export", skip=("model", "out"))
-    return made
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    group = Group("speechrnn.export.options:ExportOptions", "export")
+    return Verb("export", export, {"options": (group,)}, _EPILOG, {"--to": "now called --format."})
 
 
-def run(words: list[str]) -> int:
-    """Export; prints the name of what was written."""
-    arguments = parser().parse_args(words)
-    if not os.path.exists(arguments.model):
-        raise FileNotFoundError(f"{arguments.model}: no such model file.")
+def export(
+    *,
+    model: Annotated[str, "MODEL"],
+    options: Mapping[str, Any],
+    format: Literal[tuple(TARGETS)] = "onnx",  # type: ignore[valid-type]
+    out: Annotated[str | None, "FILE"] = None,
+) -> int:
+    """Write a model for other programs: ONNX, LiteRT, or a SavedModel.
+
+    Args:
+        model: A .keras model of any kind.
+        options: Options of the export.
+        format: What is written.
+        out: The file or folder to write; by default the model's name with another ending.
+    """
+    if not os.path.exists(model):
+        raise FileNotFoundError(f"{model}: no such model file.")
     terminal.start_tensorflow("speechrnn export")
-    from speechrnn.export.writing import export
+    from speechrnn.export.writing import export as write
 
-    print(export(arguments.model, arguments.out, **collect(arguments, _FUNCTION)))
+    print(write(model, out, to=format, **options))
     return 0

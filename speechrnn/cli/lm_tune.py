@@ -1,56 +1,67 @@
-"""`speechrnn lm tune`: the weights of language models that make the fewest errors."""
+"""Find the weights of language models that make the fewest errors."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-from speechrnn.cli import decoding, terminal
-from speechrnn.cli.options import Parser
+from speechrnn.cli import decoding as decoding_options
+from speechrnn.cli import terminal
+from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.data import manifest
 from speechrnn.faults import Faults
 
 _TUNED = ("lm_weight", "word_bonus", "rescore_weight", "rescore_bonus")
 
 
-def run(words: list[str]) -> int:
-    """Tune the weights of `--lm`, and then those of `--rescore`."""
-    made = Parser(
-        prog="speechrnn lm tune",
-        usage="speechrnn lm tune MODEL MANIFEST [--lm LM] [--rescore LM] [--beam N] [--json]",
-        description="Find the weights with the fewest word errors on a validation manifest; the model runs once.",
-    )
-    terminal.add_recogniser(made)
-    made.add_argument("manifest", metavar="MANIFEST", help="a .jsonl manifest with texts; not the test set")
-    made.add_argument("--json", action="store_true", help="all trials as one JSON object")
-    terminal.add_output(made)
-    decoding.add(made, skip=_TUNED)
-    arguments = made.parse_args(words)
-    given = decoding.given(arguments)
-    if not given.get("lm") and not given.get("rescore"):
-        made.error("--lm LM or --rescore LM is needed.")
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    return Verb("lm tune", tune, {"decoding": decoding_options.groups(skip=_TUNED)})
+
+
+def tune(
+    path: Annotated[str, "MANIFEST"],
+    /,
+    *,
+    decoding: Mapping[str, Any],
+    model: Annotated[str | None, "MODEL"] = None,
+    json: bool = False,
+    out: Annotated[str | None, "FILE"] = None,
+    overwrite: bool = False,
+) -> int:
+    """Find the weights of --lm, and then of --rescore, with the fewest word errors; the model runs once.
+
+    Args:
+        path: A .jsonl manifest with texts; not the test set.
+        decoding: Options of the decoder.
+        model: A .onnx or .keras recognizer; by default the one that comes with the package.
+        json: Print all trials as one JSON object.
+        out: Write the results to this file instead of standard output.
+        overwrite: Replace a file that exists.
+    """
+    if not decoding.get("lm") and not decoding.get("rescore"):
+        raise UsageError("--lm LM or --rescore LM is needed.")
     from speechrnn.tasks.recognition.transcription import logits_of
 
     faults = Faults()
-    examples = [example for example in manifest.read(arguments.manifest, faults=faults) if example.text]
-    with terminal.output(arguments.out, overwrite=arguments.overwrite) as out:
-        model = terminal.load_model(arguments.model)
-        decoder = decoding.chosen(arguments, model.vocabulary)
+    examples = [example for example in manifest.read(path, faults=faults) if example.text]
+    with terminal.output(out, overwrite=overwrite) as file:
+        session = terminal.load_model(model)
+        decoder = decoding_options.chosen(decoding, session)
         with terminal.progress(len(examples), "utterances") as progress:
-            found = list(logits_of(model, examples, faults=faults, progress=progress))
+            found = list(logits_of(session, examples, faults=faults, progress=progress))
         logits, references = [values for _, values in found], [example.text or "" for example, _ in found]
         with terminal.progress(None, "weights") as progress:
             trials, flags = _tuned(decoder, logits, references, progress)
         for fault in faults:
             terminal.name_fault(fault)
-        if arguments.json:
-            print(
-                terminal.as_json([_shown(trial, rescored=bool(given.get("rescore"))) for trial in trials], indent=1),
-                file=out,
-            )
+        if json:
+            shown = [_shown(trial, rescored=bool(decoding.get("rescore"))) for trial in trials]
+            print(terminal.as_json(shown, indent=1), file=file)
         else:
-            print(flags, file=out)
-            print(f"WER {100 * trials[0].words.rate:.2f} %, CER {100 * trials[0].characters.rate:.2f} %", file=out)
-        out.flush()
+            print(flags, file=file)
+            print(f"WER {100 * trials[0].words.rate:.2f} %, CER {100 * trials[0].characters.rate:.2f} %", file=file)
+        file.flush()
     return terminal.verdict(faults, len(examples) + len(faults), noun="utterances")
 
 

@@ -1,128 +1,221 @@
-"""Command-line options made from declarations, and the parser that refuses what it does not know."""
+"""Options of the command line, as dataclasses and functions declare them.
+
+Of a dataclass, the string under a field is its help; of a function, the entry in the docstring's `Args:`. Names, types,
+defaults and sentences stand in one place, where the option is declared; docstring_parser reads the sentences.
+"""
 
 from __future__ import annotations
 
-import argparse
-import difflib
+import dataclasses
+import inspect
+import os
 import sys
-from collections.abc import Callable, Container, Sequence
-from typing import Any, NoReturn
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from speechrnn.cli.declared import Option, Type, declaration
+import docstring_parser
 
-_METAVARS: dict[Callable[[str], Any], str] = {int: "N", float: "X", str: "TEXT"}
-_TABLE, _TABLE_OPTIONS = "table", "speechrnn.signals.options:TableOptions"
-"""The argument of functions that read tables, and where its own options are declared."""
+REQUIRED = dataclasses.MISSING
+"""The default of an option that must be given."""
 
+PLUMBING = ("faults", "progress", "on_progress", "on_error")
+"""Arguments of functions that are for callers in Python."""
 
-class Parser(argparse.ArgumentParser):
-    """A parser with short errors, whole option names only, and a suggestion for a name it does not know."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
-
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse a whole command line; what is left over is an error."""
-        found, rest = self.parse_known_args(args, namespace)
-        for word in rest:
-            if word.startswith("-"):
-                name = word.partition("=")[0]
-                self.error(f"unknown option {name}.{_near(name, self._option_string_actions)}")
-        if rest:
-            self.error(f"unexpected argument {rest[0]!r}.")
-        return found
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is; exit 2."""
-        print(f"{self.prog}: error: {message}\nSee `{self.prog} --help`.", file=sys.stderr)
-        sys.exit(2)
+_RENAMED = {("table", "encoding"): "table_encoding"}
+"""Options within an argument whose names mean something else elsewhere."""
+_TEXTS = "normalize_texts"
+"""What the command line calls the `normalize` of texts; that of features is another thing."""
+_LISTS = (list, tuple, Sequence, Iterable)
 
 
-def add_options(
-    parser: argparse.ArgumentParser, reference: str, *, title: str, prefix: str, skip: Container[str] = ()
-) -> None:
-    """Add a group with every option that a dataclass or a function declares.
+@dataclass(frozen=True)
+class Group:
+    """Options that a dataclass or a function declares."""
+
+    source: str
+    """Module and name, such as `speechrnn.training.options:TrainingOptions`; with `table=` before it, they are given on
+    as one argument `table`."""
+    title: str = ""
+    """Heading in the help; the first line of the source's docstring by default."""
+    skip: tuple[str, ...] = ()
+    """Names that are no options of the command line; positional arguments of a function never are."""
+
+    @property
+    def options(self) -> list[Option]:
+        """In the order of their declaration."""
+        argument, _, reference = self.source.rpartition("=")
+        source = resolve(reference)
+        title = self.title or _heading(source)
+        positional = () if dataclasses.is_dataclass(source) else _positional(source)
+        found = declared(source, title=title, skip=(*self.skip, *PLUMBING, *positional))
+        return [_nested(argument, option) for option in found] if argument else found
+
+
+@dataclass(frozen=True)
+class Option:
+    """One argument or option."""
+
+    name: str
+    type: Any
+    """str, int, float, bool, a Literal, a tuple of one of these, or one of all these and None."""
+    help: str
+    default: Any = REQUIRED
+    metavar: str | None = None
+    """What stands for the value in the help, where it is not told by the type."""
+    positional: Literal["one", "many"] | None = None
+    title: str = "options"
+    """Heading in the help."""
+    within: str | None = None
+    """The argument that gets it together with others, as a dictionary."""
+    key: str = ""
+    """Its name there, if it is another one."""
+
+    @property
+    def flag(self) -> str:
+        """As it is written on the command line."""
+        return (self.metavar or self.name.upper()) if self.positional else "--" + self.name.replace("_", "-")
+
+    @property
+    def shown(self) -> str:
+        """As the help has it, with what stands for the value."""
+        if self.positional:
+            return f"{self.flag} ..." if self.positional == "many" else self.flag
+        if self.type is bool and not self.default:
+            return self.flag
+        if self.type is bool or bool in get_args(self.type):
+            return f"--[no-]{self.flag[2:]}"
+        return f"{self.flag} {_shown(self.type, self.metavar)}"
+
+    @property
+    def default_words(self) -> str:
+        """The default as it would be written, or nothing where there is none to tell."""
+        if self.default is REQUIRED or self.default is None or self.default is False:
+            return ""
+        if self.default is True:
+            return "on"
+        values = self.default if isinstance(self.default, tuple | list) else [self.default]
+        return " ".join(map(str, values))
+
+
+def declared(source: Any, *, title: str = "options", skip: Sequence[str] = ()) -> list[Option]:
+    """The options of a dataclass, or the arguments of a function.
 
     Args:
-        parser: Where to add them.
-        reference: Module and name, such as `speechrnn.training.options:TrainingOptions`.
-        title: Heading of the group in the help.
-        prefix: Put before a name that the parser has already, as in `--features-seed`.
-        skip: Names that are no options of the command line.
+        source: The dataclass or the function.
+        title: Heading of the options in the help.
+        skip: Names that are no options.
 
     Raises:
-        TypeError: An option is of a type that the command line cannot say.
+        TypeError: The type of an option cannot be said on a command line.
     """
-    found = declaration(reference)
-    group = parser.add_argument_group(title, found.summary)
-    for option in found.options:
-        if option.name in skip:
+    if dataclasses.is_dataclass(source):
+        return list(_fields(source, title, skip))
+    return list(_arguments(source, title, skip))
+
+
+def resolve(reference: str) -> Any:
+    """What `module:name` stands for; the module is imported."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+def peek(words: Sequence[str], flag: str) -> str | None:
+    """The value of an option in words that have not been parsed yet; the last one, if there are several."""
+    found = None
+    for index, word in enumerate(words):
+        if word == "--":
+            break
+        if word.startswith(f"{flag}="):
+            found = word.partition("=")[2]
+        elif word == flag and index + 1 < len(words):
+            found = words[index + 1]
+    return found
+
+
+def _heading(source: Any) -> str:
+    """The first line of its docstring."""
+    return (inspect.getdoc(source) or "options").partition("\n")[0].rstrip(".")
+
+
+def _nested(argument: str, option: Option) -> Option:
+    """An option that is given on within an argument."""
+    name = _RENAMED.get((argument, option.name), option.name)
+    return dataclasses.replace(option, name=name, within=argument, key=option.name)
+
+
+def _positional(function: Callable[..., Any]) -> Iterator[str]:
+    for name, one in inspect.signature(function).parameters.items():
+        if one.kind is one.POSITIONAL_OR_KEYWORD:
+            yield name
+
+
+def _fields(source: Any, title: str, skip: Sequence[str]) -> Iterator[Option]:
+    told = {}
+    for one in reversed(source.__mro__[:-1]):  # a field that a subclass declares again has its sentence there
+        told |= {found.arg_name: found.description or "" for found in docstring_parser.parse_from_object(one).params}
+    hints = get_type_hints(source, include_extras=True)
+    for field in dataclasses.fields(source):
+        if field.name in skip:
             continue
-        if option.name == _TABLE:
-            add_options(parser, _TABLE_OPTIONS, title="tables", prefix=_TABLE)
+        made = field.default_factory
+        default = field.default if made is dataclasses.MISSING else made()
+        kind, metavar = _type(hints[field.name], f"{source.__name__}.{field.name}")
+        yield Option(field.name, kind, " ".join(told.get(field.name, "").split()), default, metavar, title=title)
+
+
+def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> Iterator[Option]:
+    parsed = docstring_parser.parse(inspect.getdoc(source) or "", docstring_parser.DocstringStyle.GOOGLE)
+    told = {name.strip(): entry.description or "" for entry in parsed.params for name in entry.arg_name.split(",")}
+    wanted = {name: one for name, one in inspect.signature(source).parameters.items() if name not in skip}
+    annotated = types.SimpleNamespace(__annotations__={name: one.annotation for name, one in wanted.items()})
+    hints = get_type_hints(annotated, vars(sys.modules[source.__module__]), include_extras=True)
+    for name, one in wanted.items():
+        if one.kind is one.VAR_KEYWORD:
             continue
-        if option.type is None:
-            raise TypeError(f"{reference}: `{option.name}` cannot be said on a command line. Skip it, or annotate it.")
-        flag = "--" + option.name.replace("_", "-")
-        if flag in parser._option_string_actions:
-            flag = f"--{prefix}-{flag[2:]}"
-        group.add_argument(flag, **_keywords(option, option.type), dest=_destination(reference, option.name))
+        within = next((part for part in get_args(hints[name]) if dataclasses.is_dataclass(part)), None)
+        if within is not None:
+            yield from (_nested(name, option) for option in _fields(within, _heading(within), ()))
+            continue
+        kind, metavar = _type(hints[name], f"{source.__name__}: `{name}`")
+        default = REQUIRED if one.default is one.empty else one.default
+        positional = {one.POSITIONAL_ONLY: "one", one.VAR_POSITIONAL: "many"}.get(one.kind)
+        made = Option(name, kind, " ".join(told.get(name, "").split()), default, metavar, positional, title)  # type: ignore[arg-type]
+        yield dataclasses.replace(made, name=_TEXTS, key=name) if name == "normalize" and kind is bool else made
 
 
-def collect(arguments: argparse.Namespace, reference: str) -> dict[str, Any]:
-    """The options of a declaration that were given, under their own names; the others keep their defaults."""
-    given = {}
-    for option in declaration(reference).options:
-        name = _destination(reference, option.name)
-        if option.name == _TABLE and (nested := collect(arguments, _TABLE_OPTIONS)):
-            given[_TABLE] = nested
-        if hasattr(arguments, name):
-            value = getattr(arguments, name)
-            given[option.name] = tuple(value) if isinstance(value, list) else value
-    return given
+def _type(hint: Any, what: str) -> tuple[Any, str | None]:
+    """A type that words can be turned into, and the metavar that comes with it."""
+    metavar = None
+    if get_origin(hint) is Annotated:
+        hint, metavar = get_args(hint)
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint in (str, int, float, bool) or origin is Literal:
+        return hint, metavar
+    if hint is os.PathLike or (isinstance(origin or hint, type) and issubclass(origin or hint, os.PathLike)):
+        return str, metavar
+    if origin in _LISTS:
+        if origin is tuple and inner[-1] is not ...:
+            return tuple[tuple(_type(one, what)[0] for one in inner)], metavar  # type: ignore[misc]
+        return tuple[_type(inner[0], what)[0], ...], metavar  # type: ignore[misc]
+    if origin in (Union, types.UnionType):
+        found = {_type(one, what)[0] for one in inner if one is not type(None)}
+        if found == {int, float}:
+            found = {float}
+        if len(found) == 1:
+            (one,) = found
+            return (one | None if type(None) in inner else one), metavar
+    raise TypeError(f"{what} cannot be said on a command line, since it is {hint}. Skip it, or annotate it.")
 
 
-def _destination(reference: str, name: str) -> str:
-    return f"{reference}.{name}"
-
-
-def _keywords(option: Option, kind: Type) -> dict[str, Any]:
-    """What argparse needs; the default stays where it is declared, so only what was given is passed on."""
-    text = option.help.replace("%", "%%")
-    if not option.required and option.default is not Option.UNKNOWN:
-        text = f"{text} (default: {_words(option.default)})".strip()
-    keywords: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS}
-    if kind.convert is bool:
-        return {**keywords, "action": argparse.BooleanOptionalAction}
-    keywords["required"] = option.required
-    keywords["type"] = _or_none(kind.convert) if kind.optional else kind.convert
-    if kind.count is not None:
-        keywords["nargs"] = kind.count
-    if kind.choices:
-        keywords["choices"] = [*kind.choices, None] if kind.optional else kind.choices
-        keywords["metavar"] = "{" + ",".join(map(str, kind.choices)) + "}"
-    else:
-        keywords["metavar"] = _METAVARS.get(kind.convert, "VALUE")
-    return keywords
-
-
-def _or_none(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    def converted(word: str) -> Any:
-        return None if word == "none" else convert(word)
-
-    converted.__name__ = convert.__name__  # argparse names the type in its errors
-    return converted
-
-
-def _words(value: Any) -> str:
-    """A default as it would be written on the command line."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple | list):
-        return " ".join(map(_words, value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _near(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, [n for n in known if n.startswith("--")], n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+def _shown(kind: Any, metavar: str | None) -> str:
+    origin, inner = get_origin(kind), [one for one in get_args(kind) if one is not type(None)]
+    if origin is Literal:
+        return "{" + ",".join(map(str, inner)) + "}"
+    if origin is tuple:
+        return " ".join("..." if one is ... else _shown(one, metavar) for one in inner)
+    if origin is not None:  # a union with None
+        return _shown(inner[0], metavar)
+    return metavar or {int: "N", float: "X", str: "TEXT"}[kind]

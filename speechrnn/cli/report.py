@@ -1,16 +1,19 @@
-"""Write a page about a recogniser: its errors, its worst moments, its confidence; beside another one."""
+"""Write a page about a recognizer: its errors, its worst moments, its confidence."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-from speechrnn.cli import decoding, terminal
-from speechrnn.cli.options import Parser, add_options, collect
+from speechrnn.cli import decoding as decoding_options
+from speechrnn.cli import terminal
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import Verb
 from speechrnn.data import manifest
 from speechrnn.faults import Faults
 
-_FUNCTION = "speechrnn.report.measuring:measure"
+_SKIP = ("path", "decoder", "calibration", "notes", "normalize")
 
 _EPILOG = """\
 One HTML file that needs no other: open it, mail it, keep it beside the model. It has word and character error rates
@@ -23,82 +26,81 @@ interval of its own (paired bootstrap).
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
-    made = Parser(
-        prog="speechrnn report",
-        usage="speechrnn report MODEL TEST [--compare OTHER] [--out report.html] [options]",
-        description=__doc__,
-        epilog=_EPILOG,
-    )
-    terminal.add_recogniser(made)
-    made.add_argument("test", metavar="TEST", help="a .jsonl manifest with texts")
-    made.add_argument(
-        "--compare", metavar="OTHER", type=terminal.recogniser_path, help="a second recogniser, decoded in the same way"
-    )
-    made.add_argument("--out", default="report.html", metavar="FILE", help="the page (default: report.html)")
-    made.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    made.add_argument(
-        "--calibration", metavar="FILE", help="of MODEL's confidences, from `speechrnn calibrate`: shown beside them"
-    )
-    skip = ("model", "examples", "path", "decoder", "calibration", "notes", "faults", "progress")
-    add_options(made, _FUNCTION, title="report", prefix="report", skip=skip)
-    decoding.add(made)
-    return made
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    groups = {"shown": [Group("speechrnn.report.measuring:measure", "report", _SKIP)]}
+    return Verb("report", report, {**groups, "decoding": decoding_options.groups()}, _EPILOG)
 
 
-def run(words: list[str]) -> int:
-    """Measure and write the page; 0 if all utterances were scored, 1 otherwise."""
-    arguments = parser().parse_args(words)
+def report(
+    path: Annotated[str, "MANIFEST"],
+    /,
+    *,
+    shown: Mapping[str, Any],
+    decoding: Mapping[str, Any],
+    model: Annotated[str | None, "MODEL"] = None,
+    compare: Annotated[str | None, "MODEL"] = None,
+    calibration: Annotated[str | None, "FILE"] = None,
+    normalize_texts: bool = False,
+    out: Annotated[str, "FILE"] = "report.html",
+    overwrite: bool = False,
+) -> int:
+    """Write a page about a recognizer: its errors, its worst moments, its confidence; beside another one.
+
+    Args:
+        path: A .jsonl manifest with texts.
+        shown: What the page has.
+        decoding: Options of the decoder.
+        model: A .onnx or .keras recognizer; by default the one that comes with the package.
+        compare: A second recognizer, decoded in the same way.
+        calibration: Confidences of --model as `speechrnn calibrate` found them, shown beside its own.
+        normalize_texts: Bring both texts to their normal form first: lower case, no punctuation.
+        out: Where the page goes.
+        overwrite: Replace a file that exists.
+    """
     from speechrnn.files import refuse_existing, replacing
-
-    refuse_existing(arguments.out, overwrite=arguments.overwrite)
-    faults = Faults()
-    examples = manifest.read(arguments.test, faults=faults)
-    total = len(examples) + len(faults)
-    calibration = decoding.calibration(arguments.calibration)
-    from speechrnn.metrics.errors import compare
+    from speechrnn.metrics import errors
+    from speechrnn.models import loading
     from speechrnn.report import page
 
-    models = [arguments.model, *([arguments.compare] if arguments.compare else [])]
-    for path in models:  # known before the first one has been measured for minutes
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"{path}: no such model file.")
+    refuse_existing(out, overwrite=overwrite)
+    faults = Faults()
+    examples = manifest.read(path, faults=faults)
+    total = len(examples) + len(faults)
+    calibrated = decoding_options.calibration(calibration)
+    models = [loading.file_of(one) for one in (model, *([compare] if compare else []))]
+    for one in models:  # known before the first one has been measured for minutes
+        if not os.path.isfile(one):
+            raise FileNotFoundError(f"{one}: no such model file.")
+    how = {**shown, "normalize": normalize_texts}
     with terminal.progress(len(examples) * len(models), "utterances") as progress:
-        found = [
-            _measured(
-                arguments, path, examples, calibration if first else None, faults if first else Faults(), progress
-            )
-            for first, path in zip((True, False), models, strict=False)
-        ]
+        about: dict[str, Any] = {"progress": progress, "calibration": calibrated, "faults": faults}
+        found = [_measured(models[0], examples, decoding, **about, **how)]
+        found += [_measured(other, examples, decoding, progress=progress, **how) for other in models[1:]]
     for fault in faults:
         terminal.name_fault(fault)
-    with replacing(arguments.out, overwrite=arguments.overwrite) as file:
-        text = page(*found, test=os.path.basename(arguments.test))
+    with replacing(out, overwrite=overwrite) as file:
+        text = page(*found, test=os.path.basename(path))
         file.write(text.encode("utf-8", "replace"))
-    for one in found:
-        print(f"{one.name}: {one.report}")
+    for measured in found:
+        print(f"{measured.name}: {measured.report}")
     if len(found) == 2:
-        difference = compare(found[0].report, found[1].report).words
+        difference = errors.compare(found[0].report, found[1].report).words
         low, high = (100 * bound for bound in difference.interval)
         print(f"difference {100 * difference.difference:+.2f} points of WER (95 % interval {low:+.2f} to {high:+.2f})")
-    print(f"{arguments.out}: {len(text) / 1e6:.1f} MB")
+    print(f"{out}: {len(text) / 1e6:.1f} MB")
     return terminal.verdict(faults, total, noun="utterances")
 
 
-def _measured(arguments: Any, path: str, examples: Any, calibration: Any, faults: Faults, progress: Any) -> Any:
+def _measured(path: str, examples: Any, decoding: Mapping[str, Any], **options: Any) -> Any:
     from speechrnn.report import measure
 
     model = terminal.load_model(path)
-    options = decoding.given(arguments)
     return measure(
         model,
         examples,
         path=path,
-        decoder=decoding.chosen(arguments, model.vocabulary),
-        calibration=calibration,
-        notes={"decoding": ", ".join(f"{name} {value}" for name, value in options.items()) or "greedy"},
-        faults=faults,
-        progress=progress,
-        **collect(arguments, _FUNCTION),
+        decoder=decoding_options.chosen(decoding, model),
+        notes={"decoding": ", ".join(f"{name} {value}" for name, value in decoding.items()) or "greedy"},
+        **options,
     )

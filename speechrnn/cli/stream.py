@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import queue
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
 from speechrnn import audio
 from speechrnn.cli import terminal
-from speechrnn.cli.options import Parser
-from speechrnn.tasks.recognition.formats import as_json
+from speechrnn.cli.codes import INTERRUPTED
+from speechrnn.cli.verb import UsageError, Verb
+from speechrnn.files import as_json
 from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _SHOWN = 400
 
 _EPILOG = """\
 The model must be one-directional and normalise its features with "global" statistics or not at all: train with
---no-bidirectional --normalize global. A .onnx for streaming is written by `speechrnn export MODEL.keras --streaming`.
+--no-bidirectional --normalize global. `speechrnn export --model MODEL.keras --streaming` writes a .onnx for streaming.
 
 What is said appears on standard error, where that is a terminal; the whole text is printed at the end. With --json each
 word is an object on a line of its own, printed as soon as it is final: word, start, end (seconds) and confidence.
@@ -35,52 +35,58 @@ With --mic, Ctrl-C ends the stream. FILE may be `-`, a pipe: `arecord -r 16000 -
 """
 
 
-def parser() -> Parser:
-    """The verb's options."""
-    made = Parser(
-        prog="speechrnn stream",
-        usage="speechrnn stream FILE | --mic [--model MODEL] [--realtime] [--json] [options]",
-        description=__doc__,
-        epilog=_EPILOG,
-    )
-    made.add_argument("file", nargs="?", metavar="FILE", help="an audio file, or - for a pipe")
-    made.add_argument("--mic", action="store_true", help="listen to a microphone (needs speechrnn[mic])")
-    made.add_argument("--device", metavar="NAME", help="the microphone: a part of its name, or its number")
-    made.add_argument("--model", metavar="MODEL", help="a streaming .onnx or a one-directional .keras")
-    made.add_argument("--realtime", action="store_true", help="read the file as slowly as it was spoken")
-    made.add_argument("--json", action="store_true", help="one JSON object a word, as soon as it is final")
-    made.add_argument("--encoding", metavar="TEXT", help="what headerless samples are, such as s16le@16000")
-    made.add_argument("--rate", type=int, metavar="HZ", help="short for --encoding s16le@HZ")
-    return made
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    return Verb("stream", stream, epilog=_EPILOG, elsewhere={"--rate": "is given as --encoding s16le@HZ."})
 
 
-def run(words: list[str]) -> int:
-    """Listen until the stream ends; 0, or 130 where Ctrl-C ended a file."""
-    made = parser()
-    arguments = made.parse_args(words)
-    if arguments.mic == (arguments.file is not None):
-        made.error("give a FILE, or --mic.")
-    if arguments.rate is not None and arguments.rate <= 0:
-        made.error(f"--rate must be positive. Received: {arguments.rate}.")
-    session = terminal.load_streaming(arguments.model)
+def stream(
+    file: str | None = None,
+    /,
+    *,
+    model: Annotated[str | None, "MODEL"] = None,
+    mic: bool = False,
+    device: Annotated[str | None, "NAME"] = None,
+    realtime: bool = False,
+    json: bool = False,
+    encoding: str | None = None,
+) -> int:
+    """Write down what is being said, while it is said.
+
+    Args:
+        file: An audio file, or - for a pipe.
+        model: A streaming .onnx or a one-directional .keras; by default the one that comes with the package.
+        mic: Listen to a microphone (needs speechrnn[mic]).
+        device: The microphone: a part of its name, or its number.
+        realtime: Read the file as slowly as it was spoken.
+        json: Print one JSON object a word, as soon as it is final.
+        encoding: What headerless samples are, such as s16le@16000 (16 bits, little-endian, mono, 16 kHz).
+    """
+    if mic == (file is not None):
+        raise UsageError("give a FILE, or --mic.")
+    session = terminal.load_streaming(model)
+    rate = session.sample_rate
+    blocks = _microphone(device, rate) if file is None else _file(file, rate, encoding)
     meter = Meter(session)
     said: list[Word] = []
     interrupted = False
     with _shown() as show:
         try:
-            for block in _source(arguments, session.sample_rate):
+            for block in _in_real_time(blocks, rate) if realtime and not mic else blocks:
                 update = meter.push(block)
                 said += update.words
-                _print_words(update.words, arguments)
+                if json:
+                    _print_words(update.words)
                 show(" ".join(word.word for word in said[-_SHOWN // 2 :]), update.partial)
         except KeyboardInterrupt:
-            interrupted = not arguments.mic
+            interrupted = not mic
         last = session.finish().words
-    _print_words(last, arguments)
-    if not arguments.json:
+    if json:
+        _print_words(last)
+    else:
         print(" ".join(word.word for word in [*said, *last]), flush=True)
     print(meter.summary(), file=sys.stderr)
-    return 130 if interrupted else 0
+    return INTERRUPTED if interrupted else 0
 
 
 class Meter:
@@ -109,10 +115,9 @@ class Meter:
         return f"{text}, {mean:.2f} ms a block of {1000 * _BLOCK_SECONDS:.0f} ms (99 % within {worst:.2f})."
 
 
-def _print_words(words: tuple[Word, ...], arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        for entry in Transcript("", "", words, 0.0).to_dict()["words"]:
-            print(as_json(entry), flush=True)
+def _print_words(words: tuple[Word, ...]) -> None:
+    for entry in Transcript("", "", words, 0.0).to_dict()["words"]:
+        print(as_json(entry), flush=True)
 
 
 @contextmanager
@@ -129,19 +134,14 @@ def _shown() -> Iterator[Callable[[str, str], None]]:
         yield lambda text, partial: live.update(Text.assemble(text[-_SHOWN:], " ", (partial, "dim italic")))
 
 
-def _source(arguments: argparse.Namespace, sample_rate: int) -> Iterator[np.ndarray]:
-    if arguments.mic:
-        return _microphone(arguments.device, sample_rate)
-    encoding = f"s16le@{arguments.rate}" if arguments.rate else arguments.encoding
-    source = sys.stdin.buffer if arguments.file == "-" else arguments.file
-
+def _file(path: str, sample_rate: int, encoding: str | None) -> Iterator[np.ndarray]:
     def opened(rate: int) -> None:
         if rate != sample_rate:
-            name = "the pipe" if arguments.file == "-" else arguments.file
+            name = "the pipe" if path == "-" else path
             print(f"speechrnn: {name} is at {rate} Hz and resampled to {sample_rate} Hz.", file=sys.stderr)
 
-    blocks = audio.read_blocks(source, block=_BLOCK_SECONDS, sample_rate=sample_rate, encoding=encoding, opened=opened)
-    return _in_real_time(blocks, sample_rate) if arguments.realtime else blocks
+    source = terminal.standard_input() if path == "-" else path
+    return audio.read_blocks(source, block=_BLOCK_SECONDS, sample_rate=sample_rate, encoding=encoding, opened=opened)
 
 
 def _in_real_time(blocks: Iterator[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from speechrnn.cli.options import Parser
 from speechrnn.faults import Fault, Faults
+from speechrnn.files import as_json as as_json
 from speechrnn.files import replacing
-from speechrnn.tasks.recognition.formats import as_json as as_json
-from speechrnn.tasks.recognition.formats import clock
 
 if TYPE_CHECKING:
     from speechrnn.tasks.recognition.streaming import StreamingSession
 
 
-def add_recogniser(parser: Parser, *, also: str = "") -> None:
-    """MODEL: the path of a recogniser, or `default`."""
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        type=recogniser_path,
-        help=f"a .onnx or .keras recogniser{also}; `default` is the one that comes with the package",
-    )
+def standard_input() -> BinaryIO:
+    """The bytes of standard input.
 
-
-def recogniser_path(given: str) -> str:
-    """A path as it is; `default` is that of the recogniser in the package, unless there is such a file."""
-    return given
-
-
-def add_output(parser: Parser) -> None:
-    """`--out` and `--overwrite`."""
-    parser.add_argument("--out", metavar="FILE", help="write the results to this file instead of standard output")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    Raises:
+        ValueError: It is closed.
+    """
+    if sys.stdin is None:
+        raise ValueError("Standard input is closed. Give a file, or a pipe.")
+    return sys.stdin.buffer
 
 
 @contextmanager
@@ -128,7 +117,7 @@ def progress(total: int | None, what: str, *, to_terminal: bool = False) -> Iter
 
 
 @contextmanager
-def transcription_progress(
+def file_progress(
     total: int, *, to_terminal: bool = False
 ) -> Iterator[tuple[Callable[[object], None], Callable[[str, float, float], None]]]:
     """As `progress` over files, and a second function for the place within a long one: path, seconds done, seconds."""
@@ -149,11 +138,15 @@ def transcription_progress(
             bar.update(within, visible=False)
 
         def heard(path: str, done: float, seconds: float) -> None:
-            place = f"{clock(done)[:8]}/{clock(seconds)[:8]}" if seconds else clock(done)[:8]
+            place = f"{_clock(done)}/{_clock(seconds)}" if seconds else _clock(done)
             name = os.path.basename(path)
             bar.update(within, description=name, total=seconds or None, completed=done, done=place, visible=True)
 
         yield advance, heard
+
+
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=int(seconds)))
 
 
 def load_any(path: str | None, kind: str | None = None) -> Any:
@@ -179,46 +172,10 @@ def load_model(path: str | None) -> Any:
     return load_any(path, "recognizer")
 
 
-def load_classifier(path: str) -> Any:
-    """As `load_any`, for a classifier."""
-    from speechrnn.models import loading
-
-    return loading.opened(load_any(path), "classifier", where=path)
-
-
-def load_forecaster(path: str) -> Any:
-    """As `load_any`, for a forecaster."""
-    from speechrnn.models import loading
-
-    return loading.opened(load_any(path), "forecaster", where=path)
-
-
-def over_files(
-    arguments: Any,
-    outcomes: Callable[[TextIO, Callable[[object], None]], Iterable[Any]],
-    show: Callable[[Any, TextIO], None],
-) -> int:
-    """Show what there is to say of each of `arguments.files`, name those that failed, and give the exit code.
-
-    Args:
-        arguments: The command line, with `files`, `out` and `overwrite`.
-        outcomes: Begins the work, given where results go and a progress callback: one outcome for each file, a `Fault`
-            for one that failed.
-        show: Prints any other outcome.
-    """
-    faults = Faults()
-    with (
-        output(arguments.out, overwrite=arguments.overwrite) as out,
-        progress(len(arguments.files), "files", to_terminal=arguments.out is None) as advance,
-    ):
-        for outcome in outcomes(out, advance):
-            if isinstance(outcome, Fault):
-                faults.add(outcome.where, outcome.kind, outcome.message)
-                name_fault(outcome)
-            else:
-                show(outcome, out)
-                out.flush()
-    return verdict(faults, len(arguments.files), noun="files")
+def fitting(model: Any) -> dict[str, Any]:
+    """What examples must fit to be learnt by a recognizer, as checks of manifests take it."""
+    about = {"vocabulary": model.vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
+    return {**about, "frame_count": model.feature_frames}
 
 
 def load_streaming(path: str | None) -> StreamingSession:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["KINDS", "Kind", "kinds", "named", "of", "resolve"]
@@ -56,8 +56,8 @@ class Kind:
     """`read(path)`: the examples in a file."""
     classes: tuple[str, ...] = ()
     """Layers of its own that its files may hold, beside those of `speechrnn.layers`."""
-    options: Mapping[str, str] = field(default_factory=dict)
-    """Dataclasses or functions that declare the options of "train", "network", "run" and "evaluate"."""
+    command: str = "speechrnn.models.commands:Command"
+    """`speechrnn.models.commands.Command` or a subclass: its options and words on the command line."""
 
 
 def kinds() -> tuple[Kind, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from speechrnn.runtime import cache, litert, onnxfile
 __all__ = [
     "DEFAULT",
     "SHIPPED",
+    "file_of",
     "is_keras",
+    "kind_in",
     "load",
     "load_bundle",
     "load_session",
@@ -52,7 +56,7 @@ def load(model: str | os.PathLike[str], *, kind: str | None = None, threads: int
         ModuleNotFoundError: It is a `.keras` file, TensorFlow is not installed, and no export of it is cached.
         ValueError: The file is damaged, is not a model of speechrnn, or is one of another kind.
     """
-    path = _path(model)
+    path = file_of(model)
     if not is_keras(path) or (importlib.util.find_spec("tensorflow") is None and not needs_tensorflow(path)):
         return load_session(path, kind=kind, threads=threads)
     return load_bundle(path, kind=kind)
@@ -80,7 +84,7 @@ def load_session(
         threads: See `load`.
         streaming: Open a recognizer that runs block by block.
     """
-    path = _path(model)
+    path = file_of(model)
     if is_keras(path):
         file: Any = cache.through(path, lambda: _exported(path, streaming), streaming=streaming)
     else:
@@ -92,9 +96,23 @@ def load_session(
     if streaming and not held.startswith("streaming "):
         raise ValueError(
             f"{path}: must hold a streaming model. Received: a {held}, which needs whole signals. Export a "
-            "one-directional model with `speechrnn export MODEL.keras --streaming`."
+            "one-directional model with `speechrnn export --model MODEL.keras --streaming`."
         )
     return kinds.resolve(found.sessions[held])(file, threads=threads)
+
+
+def kind_in(model: str | os.PathLike[str]) -> kinds.Kind | None:
+    """The kind of the model in a file, without opening it; None where that cannot be told."""
+    try:
+        path = file_of(model)
+        if not is_keras(path):
+            file = litert.read(path) if litert.is_litert(path) else onnxfile.read(path)
+            return kinds.named(str(file.metadata.get("kind")))
+        with zipfile.ZipFile(path) as archive:
+            name = json.loads(archive.read("config.json")).get("class_name")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return next((kind for kind in kinds.kinds() if kind.model.endswith(f":{name}")), None)
 
 
 def opened(model: Any, kind: str, *, where: str | os.PathLike[str] = "The model") -> Any:
@@ -139,13 +157,13 @@ def is_keras(path: str | os.PathLike[str]) -> bool:
 
 def needs_tensorflow(path: str | os.PathLike[str], *, streaming: bool = False) -> bool:
     """Whether `load_session` would have to export the model first."""
-    path = _path(path)
+    path = file_of(path)
     return is_keras(path) and not cache.cached(path, streaming=streaming).exists()
 
 
-def _path(model: str | os.PathLike[str]) -> str:
-    """The file of a model; a name that ships counts where there is no such file."""
-    path = os.fspath(model)
+def file_of(model: str | os.PathLike[str] | None) -> str:
+    """The file of a model; a name that ships counts where there is no such file, and None is the one that ships."""
+    path = DEFAULT if model is None else os.fspath(model)
     name = DEFAULT if path == "default" else path
     if os.path.exists(path) or name not in SHIPPED:
         hint = "" if os.path.exists(path) or os.path.splitext(path)[1] else suggestion(path, SHIPPED)

@@ -42,14 +42,22 @@ def register_with_keras() -> None:
 
 
 class _WhenKerasIsImported(MetaPathFinder):
-    """Runs `_register` behind the import of Keras, and changes nothing else of it."""
+    """Runs `_register` behind the import of Keras, and changes nothing else of it.
+
+    It stays until then: whoever only asks whether Keras is there, as TensorFlow does, imports nothing.
+    """
+
+    _asking = False
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder`."""
-        if fullname != "keras":
+        if fullname != "keras" or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._asking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asking = False
         if spec is None or spec.loader is None:
             return None
         loader: Any = spec.loader
@@ -57,7 +65,9 @@ class _WhenKerasIsImported(MetaPathFinder):
 
         def execute_and_register(module: Any) -> None:
             execute(module)
-            _register()
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+                _register()
 
         loader.exec_module = execute_and_register
         return spec

@@ -38,7 +38,7 @@ def is_litert(model: str | os.PathLike[str] | bytes) -> bool:
 
 
 def read(model: str | os.PathLike[str] | bytes) -> LiteRtFile:
-    """Read a file that `speechrnn export --to litert` wrote.
+    """Read a file that `speechrnn export --format litert` wrote.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -58,7 +58,7 @@ def read(model: str | os.PathLike[str] | bytes) -> LiteRtFile:
         found = {key.removeprefix(onnxfile.PREFIX): json.loads(value) for key, value in properties.items()}
     except (zipfile.BadZipFile, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}: is cut off, or was not written by `speechrnn export --to litert`. Export the model again."
+            f"{name}: is cut off, or was not written by `speechrnn export --format litert`. Export the model again."
         ) from error
     if found.get("format_version") != onnxfile.FORMAT_VERSION:
         raise ValueError(

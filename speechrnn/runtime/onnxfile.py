@@ -71,11 +71,13 @@ def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
     except (IndexError, UnicodeDecodeError, _BrokenError) as error:
         if looks_like_onnx(content):
             raise ValueError(f"{name}: is cut off or damaged. Copy it again, or export it again.") from error
-        raise ValueError(f"{name}: is not an ONNX model. Make one with `speechrnn export MODEL.keras`.") from error
+        raise ValueError(
+            f"{name}: is not an ONNX model. Make one with `speechrnn export --model MODEL.keras`."
+        ) from error
     if PREFIX + "format_version" not in properties:
         raise ValueError(
             f"{name}: was not written by speechrnn, so that its inputs and symbols are unknown. Make one with "
-            "`speechrnn export MODEL.keras`."
+            "`speechrnn export`."
         )
     metadata = _metadata(name, properties)
     if outside:

@@ -45,10 +45,10 @@ def prepare(
     faults: Faults | None = None,
     valid_fraction: float = 0.0,
     seed: int = 0,
-    task: Literal["stream", "windows", "segments"] = "stream",
+    form: Literal["stream", "windows", "segments"] = "stream",
     transitions: bool = False,
     chunk: float = 30.0,
-    window: float = 2.56,
+    window_seconds: float = 2.56,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and/or `test.jsonl` by the official subjects, and a .npz of each experiment they point to.
@@ -60,21 +60,21 @@ def prepare(
         faults: Collects unusable experiments; without it the first is an error.
         valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole subjects.
         seed: Chooses those subjects.
-        task: `stream` is the experiment as it was recorded, in chunks, with the activity of each stretch and nothing
+        form: `stream` is the experiment as it was recorded, in chunks, with the activity of each stretch and nothing
             where none was noted; `windows` are pieces of one activity that overlap by half; `segments` are whole
             stretches of one activity.
         transitions: Keep the six transitions as classes.
         chunk: Longest piece of the stream, in seconds.
-        window: Length of a window in seconds.
+        window_seconds: Length of a window.
         progress: Called with the number of pieces done since the last call.
 
     Returns:
         Examples by split.
     """
-    if task not in ("stream", "windows", "segments"):
-        raise ValueError(f"`task` must be 'stream', 'windows' or 'segments'. Received: {task!r}.")
-    if round(chunk * RATE) < 1 or round(window * RATE) < 2:
-        raise ValueError(f"`chunk` and `window` must hold samples. Received: {chunk} and {window}.")
+    if form not in ("stream", "windows", "segments"):
+        raise ValueError(f"`form` must be 'stream', 'windows' or 'segments'. Received: {form!r}.")
+    if round(chunk * RATE) < 1 or round(window_seconds * RATE) < 2:
+        raise ValueError(f"`chunk` and `window_seconds` must hold samples. Received: {chunk} and {window_seconds}.")
     root = need_folder(folder, "Download it from the UCI repository and unpack it.")
     for split in ("train", "test"):
         refuse_existing(Path(out, f"{split}.jsonl"), overwrite=overwrite)
@@ -86,10 +86,10 @@ def prepare(
         path = Path(out, "records", f"{experiment.name}.npz")
         stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), found))
         signals.write(path, experiment.signal, RATE, channels=CHANNELS, units=UNITS, overwrite=overwrite)
-        if task == "stream":
+        if form == "stream":
             drafts = list(_stream(path, stretches, len(experiment.signal), round(chunk * RATE), user))
         else:
-            drafts = list(_pieces(path, stretches, round(window * RATE) if task == "windows" else 0, user))
+            drafts = list(_pieces(path, stretches, round(window_seconds * RATE) if form == "windows" else 0, user))
         splits.setdefault("test" if int(user) in testers else "train", []).extend(drafts)
     if faults is None:
         found.raise_first()

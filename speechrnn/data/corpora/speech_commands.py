@@ -22,7 +22,7 @@ def prepare(
     *,
     overwrite: bool = False,
     faults: Faults | None = None,
-    words: Sequence[str] = (),
+    only: Sequence[str] = (),
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl`, the official split by speaker.
@@ -33,7 +33,7 @@ def prepare(
         out: Folder for the manifests.
         overwrite: Replace manifests that are there.
         faults: Collects unusable recordings; without it the first is an error.
-        words: Only these words; all by default.
+        only: Only these words; all by default.
         progress: Called with the number of recordings done since the last call.
 
     Returns:
@@ -41,12 +41,12 @@ def prepare(
     """
     root = need_folder(folder, "Download speech_commands_v0.02.tar.gz and unpack it.")
     there = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
-    for word in words:
+    for word in only:
         if word not in there:
             raise ValueError(f"{root}: has no word {word!r}.{suggestion(word, there)} Words: {', '.join(there)}.")
     lists = _lists(root)
     splits: dict[str, list[Draft]] = {}
-    for word in words or there:
+    for word in only or there:
         for path in sorted((root / word).glob("*.wav")):
             speaker = path.stem.partition("_nohash_")[0]
             split = _split(speaker) if lists is None else lists.get(f"{word}/{path.name}", "train")

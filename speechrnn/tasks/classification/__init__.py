@@ -18,6 +18,7 @@ KIND = Kind(
     training="speechrnn.tasks.classification.training:Classification",
     evaluate="speechrnn.tasks.classification.evaluation:evaluate_classifier",
     export="speechrnn.tasks.classification.export:ClassifierExporter",
+    command="speechrnn.tasks.classification.command:ClassifierCommand",
     build="speechrnn.tasks.classification.building:for_manifest",
 )
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from speechrnn.training.options import SignalTraining, require
 
-__all__ = ["ClassifierTraining"]
+__all__ = ["ClassWriting", "ClassificationOptions", "ClassifierEvaluation", "ClassifierNetwork", "ClassifierTraining"]
 
 
 @dataclass(frozen=True)
@@ -37,3 +37,88 @@ class ClassifierTraining(SignalTraining):
         require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing")
         require(self, "in [0, 1]", lambda value: 0 <= value <= 1, "balance")
         require(self, "zero or positive", lambda value: value >= 0, "focal", "mixup")
+
+
+@dataclass(frozen=True)
+class ClassifierNetwork:
+    """How a new classifier is built; what is not given follows from the data."""
+
+    sample_rate: float | None = None
+    """Hz of the signals that the features are computed from; that of the first example if not given."""
+    cell: Literal["lstm", "gru", "rnn"] = "gru"
+    """Recurrent cell."""
+    units: int = 64
+    """State size of each direction of a recurrent layer."""
+    layers: int = 1
+    """Number of recurrent layers."""
+    bidirectional: bool = True
+    """Read the sequence in both directions."""
+    convolutions: int = 0
+    """Number of convolutional blocks before the recurrent layers."""
+    over: Literal["time", "spectrum"] = "time"
+    """What the blocks are: "time" for signals, residual pairs of convolutions over frames, all features at once, then
+    the maximum over `pool` frames; "spectrum" for spectra, 3 x 3 convolutions that halve frames and bands."""
+    filters: int = 32
+    """Channels of the convolutions."""
+    widen: float = 1.0
+    """Factor by which channels grow from block to block, over time."""
+    kernel: int = 7
+    """Frames that a convolution over time sees (samples, within frames)."""
+    stem: int = 1
+    """Stride of one more convolution at the start, over time; 1 leaves it out."""
+    pool: int = 2
+    """Frames that become one behind each block over time; 1 keeps them all."""
+    frame_shape: tuple[int, int] | None = None
+    """`(samples, channels)` of a piece of signal that the first columns of each frame hold, channels innermost;
+    convolutions within the frame turn it into features, and the other columns stay beside them."""
+    frame_convolutions: int = 3
+    """Number of convolutions within frames, each of which halves the samples."""
+    pooling: Literal["attention", "mean", "max", "last"] | None = "attention"
+    """How frames become one vector: "attention" (learnt weights), "mean", "max" or "last"; None gives logits for every
+    frame."""
+    heads: int = 1
+    """Weighted means that attention makes."""
+    dropout: float = 0.0
+    """Share of activations dropped in training within blocks, after each recurrent layer and before the end."""
+    layer_norm: bool = True
+    """Normalise the input of each recurrent layer, and the last output."""
+    residual: bool = True
+    """Add each recurrent layer's input to its output."""
+    unit_forget_bias: bool = True
+    """Start the LSTM's forget gates open."""
+    recurrent_initializer: str = "orthogonal"
+    """Initialiser of the recurrent weights."""
+    dtype: str | None = None
+    """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+
+
+@dataclass(frozen=True)
+class ClassificationOptions:
+    """How records are classified."""
+
+    batch_size: int = 32
+    """Records classified at once; those of about one length are put together."""
+    rate: float | None = None
+    """Samples per second of files that do not tell their own."""
+    row: int | None = None
+    """Which record of files that hold many."""
+
+
+@dataclass(frozen=True)
+class ClassWriting:
+    """How classes are written."""
+
+    details: bool = False
+    """With --json: the probabilities of every frame."""
+
+
+@dataclass(frozen=True)
+class ClassifierEvaluation:
+    """How the errors of a classifier are measured."""
+
+    scheme: str | None = None
+    """What to score besides: "aami" for heartbeats, "cinc2017" for rhythms; the model's card by default."""
+    batch_size: int = 32
+    """Records classified at once."""
+    seed: int = 0
+    """Seed of the bootstrap."""

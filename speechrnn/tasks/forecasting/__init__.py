@@ -18,6 +18,7 @@ KIND = Kind(
     training="speechrnn.tasks.forecasting.training:Forecasting",
     evaluate="speechrnn.tasks.forecasting.evaluation:evaluate_forecaster",
     export="speechrnn.tasks.forecasting.export:ForecasterExporter",
+    command="speechrnn.tasks.forecasting.command:ForecasterCommand",
     build="speechrnn.tasks.forecasting.building:for_manifest",
 )
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["ForecasterTraining"]
+__all__ = ["ForecastOptions", "ForecasterEvaluation", "ForecasterNetwork", "ForecasterTraining"]
 
 
 @dataclass(frozen=True)
@@ -14,3 +14,54 @@ class ForecasterTraining(TrainingOptions):
 
     monitor: Literal["auto", "loss", "mae", "mse"] = "auto"
     """Validation figure that decides which epoch is the best: loss (auto), absolute error or squared error."""
+
+
+@dataclass(frozen=True)
+class ForecasterNetwork:
+    """How a new forecaster is built."""
+
+    context: int
+    """Samples to forecast from."""
+    horizon: int
+    """Samples to forecast."""
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    """Which quantiles of each value are forecast."""
+    cell: Literal["lstm", "gru", "rnn"] = "gru"
+    """Recurrent cell, which the encoder and the decoder share."""
+    segment: int = 24
+    """Frames of a segment: a season of the data, or a part of one."""
+    units: int = 128
+    """Size of the state, even."""
+    decoder: Literal["parallel", "recurrent"] = "parallel"
+    """How: "parallel" forecasts each segment to come by one step from the state of the encoder, "recurrent" one after
+    the other, its state going on."""
+    dropout: float = 0.0
+    """Share of activations dropped in training before the output."""
+    dtype: str | None = None
+    """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+
+
+@dataclass(frozen=True)
+class ForecastOptions:
+    """How records are forecast."""
+
+    at: float | None = None
+    """Second of the record at which the forecast begins; what comes later is not read. By default its end."""
+    rate: float | None = None
+    """Samples per second of files that do not tell their own."""
+    row: int | None = None
+    """Which record of files that hold many."""
+
+
+@dataclass(frozen=True)
+class ForecasterEvaluation:
+    """How the errors of a forecaster are measured."""
+
+    season: int | None = None
+    """Samples of a season, such as 24 of hourly values, for the error of repeating it; at most the model's context."""
+    every: int = 1
+    """Samples from one window's start to the next one's."""
+    batch_size: int = 64
+    """Windows forecast at once."""
+    seed: int = 0
+    """Seed of the bootstrap."""

@@ -8,7 +8,7 @@ KIND = Kind(
     name="language model",
     noun="language model",
     method="generate",
-    verb="lm",
+    verb="generate",
     primitive="scores",
     model="speechrnn.tasks.language.model:LanguageModel",
     sessions={
@@ -18,6 +18,7 @@ KIND = Kind(
     training="speechrnn.tasks.language.training:LanguageModeling",
     evaluate="speechrnn.tasks.language.evaluation:evaluate",
     export="speechrnn.tasks.language.export:LanguageExporter",
+    command="speechrnn.tasks.language.command:LanguageCommand",
     build="speechrnn.tasks.language.building:for_manifest",
 )
 

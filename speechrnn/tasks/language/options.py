@@ -5,7 +5,7 @@ from typing import Literal
 
 from speechrnn.training.options import TrainingOptions, require
 
-__all__ = ["LanguageTraining"]
+__all__ = ["GenerationOptions", "LanguageNetwork", "LanguageTraining", "TextOptions"]
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,39 @@ class LanguageTraining(TrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "at least 1", lambda value: value >= 1, "max_length")
+
+
+@dataclass(frozen=True)
+class LanguageNetwork:
+    """How a new language model is built."""
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    """Recurrent cell."""
+    units: int = 384
+    """State size of a recurrent layer."""
+    layers: int = 1
+    """Number of recurrent layers; each but the first is behind layer normalisation and within a residual connection."""
+    embedding: int = 64
+    """Size of a symbol's vector."""
+    dropout: float = 0.0
+    """Share of activations dropped after each recurrent layer while training."""
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How texts are written."""
+
+    length: int = 200
+    """Characters to write."""
+    temperature: float = 0.8
+    """1 draws as likely as the model says, less is safer, 0 takes the likeliest."""
+    seed: int = 0
+    """Seed of the draws; the same one writes the same."""
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How texts are read."""
+
+    normalize_texts: bool = True
+    """Bring the texts to lower case without punctuation first."""

@@ -29,7 +29,7 @@ def decoder(
 
     Args:
         vocabulary: Of the recogniser.
-        rescore: A .onnx or .keras language model, as `speechrnn lm train --kind rnn` makes it.
+        rescore: A .onnx or .keras language model, as `speechrnn train --task generate` makes it.
         rescore_weight: Weight of its log probabilities, beside the score of the search.
         rescore_bonus: Added for each word when rescoring.
         rescore_best: Number of texts that are judged, at most the beam's width.

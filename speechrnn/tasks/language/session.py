@@ -22,7 +22,7 @@ class LanguageSession(Generates, Session):
     holds = "language model"
     noun = "language model"
     takes_signals = False
-    hint = " Make one with `speechrnn lm train --kind rnn`."
+    hint = " Make one with `speechrnn train --task generate`."
 
     def _prepare(self) -> None:
         self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])

@@ -19,6 +19,7 @@ KIND = Kind(
     training="speechrnn.tasks.recognition.training:Recognition",
     evaluate="speechrnn.tasks.recognition.evaluation:evaluate",
     export="speechrnn.tasks.recognition.export:RecognizerExporter",
+    command="speechrnn.tasks.recognition.command:RecognizerCommand",
     build="speechrnn.tasks.recognition.building:for_manifest",
 )
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from speechrnn.training.options import SignalTraining, require
 
-__all__ = ["RecognizerTraining"]
+__all__ = ["NewVocabulary", "RecognizerEvaluation", "RecognizerNetwork", "RecognizerTraining", "TranscriptionOptions"]
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,89 @@ class RecognizerTraining(SignalTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "zero or positive", lambda value: value >= 0, "consistency")
+
+
+@dataclass(frozen=True)
+class RecognizerNetwork:
+    """How a new recognizer is built."""
+
+    sample_rate: int | None = None
+    """Hz of the signals that the features are computed from; 16000 if not given."""
+    subwords: int | None = None
+    """Write this many subwords, learnt from the texts, instead of characters; needs sentencepiece."""
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """Recurrent cell."""
+    units: int = 256
+    """State size of each direction of a recurrent layer."""
+    layers: int = 3
+    """Number of recurrent layers."""
+    bidirectional: bool = True
+    """Read the utterance in both directions; without it the network can stream."""
+    look_ahead: int = 0
+    """Future frames of the output that each frame sees, for a network of one direction; as many frames later it can
+    stream."""
+    convolutions: int = 0
+    """Number of 3 x 3 convolutions that halve time and frequency, each with batch normalisation."""
+    filters: int = 32
+    """Channels of the convolutions."""
+    stack: int = 1
+    """Number of neighbouring frames joined into one."""
+    dropout: float = 0.0
+    """Share of activations dropped after each recurrent layer while training."""
+    layer_norm: bool = True
+    """Normalise the input of each recurrent layer, and the last output."""
+    residual: bool = True
+    """Add each recurrent layer's input to its output where the sizes agree."""
+    unit_forget_bias: bool = True
+    """Start the LSTM's forget gates open."""
+    recurrent_initializer: str = "orthogonal"
+    """Initialiser of the recurrent weights."""
+    dtype: str | None = None
+    """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+
+
+@dataclass(frozen=True)
+class TranscriptionOptions:
+    """How recordings are recognized."""
+
+    batch_seconds: float = 60.0
+    """Audio recognized at once, padding counted."""
+    piece_seconds: float = 30.0
+    """Longest stretch recognized in one go."""
+    encoding: str | None = None
+    """What headerless samples are, such as s16le@16000 (16 bits, little-endian, mono, 16 kHz)."""
+    channel: int | None = None
+    """Channel of the recordings that is taken, counted from 0; the mean of all by default."""
+    each_channel: bool = False
+    """Give a transcript for every channel of a file, as of a call with a speaker on each."""
+    calibration: str | None = None
+    """File of confidences as `speechrnn calibrate` found them."""
+    jobs: int = 1
+    """Processes that share the files."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "jobs")
+        if self.channel is not None and self.each_channel:
+            raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={self.channel}.")
+
+
+@dataclass(frozen=True)
+class RecognizerEvaluation:
+    """How the errors of a recognizer are measured."""
+
+    normalize_texts: bool = False
+    """Bring both texts to their normal form first: lower case, no punctuation."""
+    batch_seconds: float = 120.0
+    """Audio recognized at once, padding counted."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class NewVocabulary:
+    """What changes in a recognizer that is trained further."""
+
+    new_vocabulary: bool = False
+    """Write the characters of these texts; what the model has learnt of speech is kept."""
+    subwords: int | None = None
+    """With --new-vocabulary: write this many subwords, learnt from the texts, instead; needs sentencepiece."""

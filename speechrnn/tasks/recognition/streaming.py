@@ -36,8 +36,8 @@ class StreamingSession(Transcribes, Session):
     another one.
 
     Args:
-        model: An `.onnx` file that `speechrnn export --streaming` wrote, a `.tflite` file of `--to litert`, its bytes,
-            or the file as it was read.
+        model: An `.onnx` file that `speechrnn export --streaming` wrote, a `.tflite` file of `--format litert`, its
+            bytes, or the file as it was read.
         threads: Processor threads; a block is so small that more than one seldom help.
 
     Raises:
@@ -47,7 +47,7 @@ class StreamingSession(Transcribes, Session):
 
     holds = KIND
     noun = "streaming recognizer"
-    hint = " Export a one-directional model with `speechrnn export MODEL.keras --streaming`."
+    hint = " Export a one-directional model with `speechrnn export --model MODEL.keras --streaming`."
 
     def __init__(self, model: str | os.PathLike[str] | bytes | ModelFile, *, threads: int | None = 1) -> None:
         super().__init__(model, threads=threads or 1)

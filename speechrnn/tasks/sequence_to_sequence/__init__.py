@@ -19,6 +19,7 @@ KIND = Kind(
     evaluate="speechrnn.tasks.sequence_to_sequence.evaluation:evaluate",
     export="speechrnn.tasks.sequence_to_sequence.export:SequenceExporter",
     build="speechrnn.tasks.sequence_to_sequence.building:for_manifest",
+    command="speechrnn.tasks.sequence_to_sequence.command:SequenceCommand",
     read="speechrnn.tasks.sequence_to_sequence.pairs:read",
     classes=("speechrnn.tasks.sequence_to_sequence.layers:AttentionDecoder",),
 )

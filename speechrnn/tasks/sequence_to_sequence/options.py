@@ -7,7 +7,7 @@ from typing import Literal
 
 from speechrnn.training.options import TrainingOptions, require
 
-__all__ = ["SearchOptions", "SequenceTraining"]
+__all__ = ["SearchOptions", "SequenceEvaluation", "SequenceNetwork", "SequenceTraining"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,39 @@ class SearchOptions:
         require(self, "zero or positive", lambda value: value >= 0, "length_penalty", "coverage_penalty")
         require(self, "at least 1", lambda value: value is None or value >= 1, "max_length")
         require(self, f"at most the beam's {self.beam}", lambda value: value <= self.beam, "best")
+
+
+@dataclass(frozen=True)
+class SequenceNetwork:
+    """How a new encoder-decoder is built."""
+
+    source: Literal["characters", "words"] = "characters"
+    """What the sources are made of; words are anything with spaces between, such as phones."""
+    target: Literal["characters", "words"] = "characters"
+    """What the targets are made of."""
+    max_length: int | None = None
+    """Most symbols of a target; the longest one's if not given."""
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """Recurrent cell of encoder and decoder."""
+    units: int = 256
+    """Size of a recurrent state, of each direction in the encoder."""
+    layers: int = 1
+    """Bidirectional layers of the encoder."""
+    attention: int = 128
+    """Size of what the attention compares."""
+    embedding: int = 64
+    """Size of a symbol's vector."""
+    dropout: float = 0.2
+    """Share of activations dropped while training."""
+    dtype: str | None = None
+    """Policy of the encoder, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+
+
+@dataclass(frozen=True)
+class SequenceEvaluation:
+    """How the errors of an encoder-decoder are measured."""
+
+    batch_size: int = 64
+    """Sources searched at once."""
+    seed: int = 0
+    """Seed of the bootstrap."""

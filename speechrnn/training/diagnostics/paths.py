@@ -153,7 +153,7 @@ def require_cudnn(model: keras.layers.Layer) -> None:
         reasons = "; ".join(f"{path}{_and_obstacles(path)}" for path in wrong)
         raise ValueError(
             f"`require_cudnn` needs every recurrent layer on cuDNN. Received: {reasons}. "
-            "Train on a GPU with layers that cuDNN can run (`speechrnn doctor MODEL`), or leave `require_cudnn` off."
+            "Train on a GPU with layers that cuDNN can run (see `speechrnn doctor`), or leave `require_cudnn` off."
         )
 
 

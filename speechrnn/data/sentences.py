@@ -1,0 +1,48 @@
+"""Sentences: the lines of text files, and the texts of manifests."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+from speechrnn import text
+from speechrnn.data import manifest
+
+__all__ = ["read"]
+
+
+def read(paths: Iterable[str | os.PathLike[str]], *, normalize: bool = True) -> Iterator[str]:
+    """The sentences of text files and manifests, one after the other; white lines are skipped.
+
+    Args:
+        paths: Files in UTF-8 with one sentence a line, also compressed (.gz, .xz), or manifests (.jsonl).
+        normalize: Bring each to its normal form: lower case, no punctuation.
+
+    Raises:
+        OSError, ValueError: A file cannot be read.
+    """
+    for path in paths:
+        for line in _lines(os.fspath(path)):
+            sentence = text.normalize(line) if normalize else line.strip()
+            if sentence:
+                yield sentence
+
+
+def _opened(path: str) -> IO[str]:
+    opens = {".gz": gzip.open, ".xz": lzma.open}.get(os.path.splitext(path)[1], open)
+    return opens(path, "rt", encoding="utf-8-sig")  # editors of Windows begin a file with a mark
+
+
+def _lines(path: str) -> Iterator[str]:
+    if path.endswith(".jsonl"):
+        yield from (example.text or "" for example in manifest.read(path))
+        return
+    try:
+        with _opened(path) as file:
+            yield from file
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+        raise ValueError(f"{path}: must be text in UTF-8, one sentence a line. {error}") from error

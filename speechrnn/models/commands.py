@@ -1,0 +1,136 @@
+"""What the command line does with models of a kind, unless a subclass in `tasks/*/command.py` has more of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from speechrnn import files
+from speechrnn.faults import Faults
+from speechrnn.models.kinds import Kind, resolve
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from speechrnn.data.manifest import Example
+
+__all__ = ["Command"]
+
+
+class Command:
+    """Options and words of a kind; nothing here imports TensorFlow.
+
+    Groups of options are strings `"module:name"` of dataclasses and functions that declare them.
+
+    Args:
+        kind: The kind, whose functions do the work.
+    """
+
+    summary: ClassVar[str] = "Run a model of this kind on recordings."
+    """What its verb does, in one sentence."""
+    epilog: ClassVar[str] = ""
+    """The last lines of the verb's help."""
+    source: ClassVar[tuple[str, str]] = ("FILE", "Records of signals.")
+    """What the verb takes: its name, and a sentence."""
+    ships: ClassVar[bool] = False
+    """Whether a model of the kind comes with the package."""
+    pipes: ClassVar[bool] = False
+    """Whether `-` means standard input."""
+    formats: ClassVar[Mapping[str, bool]] = {"json": True}
+    """How answers are written, the default first; whether several can follow each other in one file."""
+    run_options: ClassVar[tuple[str, ...]] = ()
+    """What `outcomes` takes."""
+    write_options: ClassVar[tuple[str, ...]] = ()
+    """What `render` takes."""
+    verbs: ClassVar[frozenset[str]] = frozenset({"train", "evaluate"})
+    """Which of these verbs know the kind."""
+    learns: ClassVar[str] = "what the kind learns"
+    """What it learns from, as in "texts"."""
+    reading: ClassVar[tuple[str, ...]] = ()
+    """What `read` takes."""
+    training: ClassVar[tuple[str, ...]] = ("speechrnn.training.options:TrainingOptions",)
+    """Its training options."""
+    network: ClassVar[tuple[str, ...]] = ()
+    """What its builder takes."""
+    further: ClassVar[tuple[str, ...]] = ()
+    """What `continued` takes."""
+    features: ClassVar[tuple[str, ...]] = ()
+    """Options of its features, where they can be chosen."""
+    augments: ClassVar[bool] = False
+    """Whether its examples can be augmented."""
+    evaluation: ClassVar[tuple[str, ...]] = ()
+    """What `evaluate` takes."""
+    details: ClassVar[bool] = False
+    """Whether its reports tell of single examples and of people."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    def fits(self, line: Mapping[str, Any]) -> bool:
+        """Whether a line of a manifest has what the kind learns, so that the task need not be named."""
+        return False
+
+    def read(self, paths: Iterable[str], *, faults: Faults | None = None, **options: Any) -> list[Any]:
+        """The examples of files; options are those of `reading`."""
+        return [example for path in paths for example in resolve(self.kind.read)(path, faults=faults)]
+
+    def outcomes(
+        self, model: Any, sources: Iterable[Any], *, path: str | None, progress: Any, on_progress: Any, **options: Any
+    ) -> Iterator[Any]:
+        """The answer for each source, or the `Fault` that it has.
+
+        Args:
+            model: A session.
+            sources: Paths, or streams.
+            path: Where the model comes from; None is the one that ships.
+            progress: Called with each source that is done.
+            on_progress: Called with a path, the seconds done and the seconds there are.
+            **options: Of `run_options`.
+        """
+        return resolve(self.kind.run)(model, sources, progress=progress, **options)
+
+    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+        """What `outcomes` takes for the words of a command line, each with the name of its files in a folder."""
+        return list(zip(sources, files.output_names(sources), strict=True))
+
+    def header(self, model: Any, format: str) -> str:
+        """What comes before the answers of a file."""
+        return ""
+
+    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+        """An answer in a format that is not JSON.
+
+        Args:
+            answer: The answer.
+            format: One of `formats`.
+            several: Whether answers of other sources stand in the same file.
+            **options: Of `write_options`.
+        """
+        raise NotImplementedError
+
+    def to_dict(self, answer: Any, **options: Any) -> dict[str, Any]:
+        """An answer as JSON can hold it."""
+        return answer.to_dict() if hasattr(answer, "to_dict") else asdict(answer)
+
+    def continued(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
+        """The model in a file, to be trained further on examples; options are those of `further`."""
+        from speechrnn.models import loading
+
+        return loading.load_bundle(path)
+
+    def evaluate(self, model: Any, examples: Sequence[Example], **options: Any) -> Any:
+        """The report of a model on examples; options are `faults`, `progress` and those of `evaluation`."""
+        return resolve(self.kind.evaluate)(model, examples, **options)
+
+    def report(self, report: Any, *, details: bool) -> dict[str, Any]:
+        """A report as JSON can hold it, with every example where details are wanted."""
+        return report.to_dict()
+
+    def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
+        """Print a report, with a table of the people where it is wanted."""
+        console.print(str(report), markup=False, soft_wrap=True)
+
+    def validated(self, row: Mapping[str, float]) -> str:
+        """Words about the validation of an epoch, from its row of the log."""
+        return f"loss {row['val_loss']:.3f}"

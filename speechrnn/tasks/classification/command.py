@@ -1,0 +1,75 @@
+"""Classifiers on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from speechrnn.models.commands import Command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from speechrnn.data.manifest import Example
+
+_OPTIONS = "speechrnn.tasks.classification.options"
+
+
+class ClassifierCommand(Command):
+    """Tell classes."""
+
+    summary = "Tell which class records of signals or sounds belong to."
+    epilog = """\
+Each line is `path<TAB>class<TAB>probability`, in the order given; of a model that knows several classes at once all
+that are likely, with commas between. A model with one class per frame gives a line for every stretch of equal class:
+`path<TAB>start<TAB>end<TAB>class<TAB>probability`, times in seconds. With --json each line is an object, with the
+probability of every class.
+
+FILE may be a WFDB header, EDF, BDF, CSV, TSV, Parquet, NPZ, MAT, .ts or any audio file.
+"""
+    source = ("FILE", "Records of signals, or audio.")
+    augments = details = True
+    formats: Mapping[str, bool] = {"tsv": True, "json": True}
+    run_options = (f"{_OPTIONS}:ClassificationOptions", "table=speechrnn.signals.options:TableOptions")
+    write_options = (f"{_OPTIONS}:ClassWriting",)
+    learns = "labels, one class each (`label`), one class per frame (`labels`) or several at once (`tags`)"
+    training = (f"{_OPTIONS}:ClassifierTraining",)
+    network = (f"{_OPTIONS}:ClassifierNetwork",)
+    features = ("speechrnn.features.options:LogMelOptions",)
+    evaluation = (f"{_OPTIONS}:ClassifierEvaluation",)
+
+    def fits(self, line: Mapping[str, Any]) -> bool:
+        """Whether it has a class."""
+        tags = line.get("extra", {}).get("tags")
+        return line.get("label") is not None or line.get("labels") is not None or bool(tags)
+
+    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+        """See `Command`."""
+        if options.get("details"):
+            raise ValueError("--details needs --json.")
+        if answer.task == "frames":
+            return "".join(
+                f"{answer.path}\t{one.start:.3f}\t{one.end:.3f}\t{one.label}\t{one.probability:.3f}\n"
+                for one in answer.segments()
+            )
+        chosen = [answer.classes.index(label) for label in answer.labels]
+        sure = ",".join(f"{answer.probabilities[k]:.3f}" for k in chosen)
+        return f"{answer.path}\t{','.join(answer.labels)}\t{sure}\n"
+
+    def to_dict(self, answer: Any, **options: Any) -> dict[str, Any]:
+        """See `Command`."""
+        return answer.to_dict(frames=options.get("details", False))
+
+    def report(self, report: Any, *, details: bool) -> dict[str, Any]:
+        """See `Command`."""
+        return report.to_dict(records=details)
+
+    def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
+        """See `Command`."""
+        from speechrnn.tasks.classification import print_report
+
+        print_report(report, console, per_subject=per_subject)
+
+    def validated(self, row: Mapping[str, float]) -> str:
+        """Accuracy and mean F1."""
+        return f"accuracy {100 * row['val_accuracy']:.1f} %, mean F1 {row['val_macro_f1']:.3f}"

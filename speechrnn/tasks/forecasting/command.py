@@ -1,0 +1,69 @@
+"""Forecasters on the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from speechrnn.models.commands import Command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from speechrnn.data.manifest import Example
+
+_OPTIONS = "speechrnn.tasks.forecasting.options"
+
+
+class ForecasterCommand(Command):
+    """Forecast series."""
+
+    summary = "Forecast the next values of records of signals."
+    epilog = """\
+The output is CSV with a line for each forecast sample and each channel: `path,seconds,time,channel` and a column for
+each quantile. Seconds count from the record's first sample; the time is a date in ISO 8601 where the record has dates,
+with its time zone if the record tells it. With --json there is an object for each record instead.
+
+FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model's rate.
+"""
+    formats: Mapping[str, bool] = {"csv": True, "json": True}
+    run_options = (f"{_OPTIONS}:ForecastOptions", "table=speechrnn.signals.options:TableOptions")
+    learns = "series, or parts of them (`speechrnn prepare series`)"
+    training = (f"{_OPTIONS}:ForecasterTraining",)
+    network = (f"{_OPTIONS}:ForecasterNetwork",)
+    evaluation = (f"{_OPTIONS}:ForecasterEvaluation",)
+
+    def fits(self, line: Mapping[str, Any]) -> bool:
+        """Whether it has neither text nor class: a part of a series."""
+        return not {"text", "label", "labels"} & set(line) and not line.get("extra", {}).get("tags")
+
+    def header(self, model: Any, format: str) -> str:
+        """The names of the columns."""
+        return _csv([["path", "seconds", "time", "channel", *map(str, model.quantiles)]])
+
+    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+        """See `Command`."""
+        dates = [date.isoformat() for date in answer.dates] or [""] * len(answer.times)
+        return _csv(
+            [answer.path, f"{time:.10g}", date, name, *(f"{value:.7g}" for value in values)]
+            for time, date, at_once in zip(answer.times, dates, answer.values, strict=True)
+            for name, values in zip(answer.channels, at_once, strict=True)
+        )
+
+    def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
+        """See `Command`."""
+        from speechrnn.tasks.forecasting import print_report
+
+        print_report(report, next((e.extra["channels"] for e in examples if "channels" in e.extra), ()), console)
+
+    def validated(self, row: Mapping[str, float]) -> str:
+        """Errors in standard deviations."""
+        return f"MAE {row['val_mae']:.3f} and MSE {row['val_mse']:.3f} in standard deviations"
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,58 @@
+"""Language models on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from speechrnn.faults import Faults
+from speechrnn.models.commands import Command
+
+_OPTIONS = "speechrnn.tasks.language.options"
+
+
+class LanguageCommand(Command):
+    """Write texts."""
+
+    summary = "Let a recurrent language model write."
+    epilog = """\
+Each sentence begins a line. A PROMPT is how a text begins; without one the model begins by itself.
+"""
+    verbs = frozenset({"train"})  # `speechrnn lm perplexity` measures models of n-grams, too
+    source = ("PROMPT", "How a text begins.")
+    formats: Mapping[str, bool] = {"txt": True, "json": True}
+    run_options = (f"{_OPTIONS}:GenerationOptions",)
+    learns = "texts: files of sentences, one a line, or manifests"
+    reading = (f"{_OPTIONS}:TextOptions",)
+    training = (f"{_OPTIONS}:LanguageTraining",)
+    network = (f"{_OPTIONS}:LanguageNetwork",)
+
+    def fits(self, line: Mapping[str, Any]) -> bool:
+        """Never: a manifest with texts is of recordings, unless `--task generate` tells otherwise."""
+        return False
+
+    def read(self, paths: Iterable[str], *, faults: Faults | None = None, **options: Any) -> list[Any]:
+        """See `Command`; they are sentences."""
+        from speechrnn.data import sentences
+
+        return list(sentences.read(paths, normalize=options.get("normalize_texts", True)))
+
+    def outcomes(
+        self, model: Any, sources: Iterable[Any], *, path: str | None, progress: Any, on_progress: Any, **options: Any
+    ) -> Iterator[Any]:
+        """See `Command`."""
+        from dataclasses import asdict
+
+        from speechrnn.tasks.language import generation
+        from speechrnn.tasks.language.options import GenerationOptions
+
+        how = asdict(GenerationOptions(**options))
+        return generation.outcomes(model, list(sources) or [""], progress=progress, **how)
+
+    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+        """See `Command`."""
+        return answer.text + "\n"
+
+    def validated(self, row: Mapping[str, float]) -> str:
+        """Perplexity of a word."""
+        return f"perplexity {row['val_perplexity']:.1f} per word"

@@ -1,0 +1,134 @@
+"""Recognizers on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from speechrnn.models.commands import Command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from speechrnn.data.manifest import Example
+
+_OPTIONS = "speechrnn.tasks.recognition.options"
+_DECODING = ("speechrnn.decoding.options:decoder", "speechrnn.tasks.language.rescoring:decoder")
+
+
+class RecognizerCommand(Command):
+    """Write down what is said."""
+
+    summary = "Write down what is said in recordings."
+    epilog = """\
+The text of a single file is printed alone. With several files each line is `path<TAB>text`, in the order given. With
+--json each line is an object: path, text, duration, and words with start, end (seconds) and confidence.
+
+Channels are mixed; --channel N takes one of them, and --each-channel writes a transcript of every one.
+
+--format srt prints subtitles of one file; --format F ... --out-dir DIR writes DIR/NAME.F for every file and format:
+txt, json, srt, vtt, tsv (subtitles as a table, milliseconds) and ctm (a word a line with times and confidence).
+
+FILE may be `-`: audio from a pipe, as in `ffmpeg -i talk.mp4 -f wav - | speechrnn transcribe -`. Headerless samples
+need --encoding.
+"""
+    source = ("FILE", "WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, or - for a pipe.")
+    ships = pipes = augments = details = True
+    formats: Mapping[str, bool] = {"txt": True, "json": True, "srt": False, "vtt": False, "tsv": False, "ctm": True}
+    run_options = (f"{_OPTIONS}:TranscriptionOptions", *_DECODING)
+    write_options = ("speechrnn.tasks.recognition.formats:CueOptions",)
+    learns = "texts"
+    training = (f"{_OPTIONS}:RecognizerTraining",)
+    network = (f"{_OPTIONS}:RecognizerNetwork",)
+    further = (f"{_OPTIONS}:NewVocabulary",)
+    features = ("speechrnn.features.options:LogMelOptions",)
+    evaluation = (f"{_OPTIONS}:RecognizerEvaluation", *_DECODING)
+
+    def fits(self, line: Mapping[str, Any]) -> bool:
+        """Whether it has a text."""
+        return line.get("text") is not None
+
+    def outcomes(
+        self, model: Any, sources: Iterable[Any], *, path: str | None, progress: Any, on_progress: Any, **options: Any
+    ) -> Iterator[Any]:
+        """See `Command`; several jobs are processes that each open the model."""
+        from dataclasses import fields
+
+        from speechrnn.metrics.calibration import Calibration
+        from speechrnn.tasks.recognition import carried, parallel, transcription
+        from speechrnn.tasks.recognition.options import TranscriptionOptions
+
+        own = {one.name: options.pop(one.name) for one in fields(TranscriptionOptions) if one.name in options}
+        TranscriptionOptions(**own)  # which checks what it takes
+        own.pop("each_channel", None)  # the sources are single channels
+        jobs, calibration = own.pop("jobs", 1), own.pop("calibration", None)
+        decoder = carried.decoder(model, **options)  # with several jobs as well, to refuse what is wrong
+        if jobs > 1:
+            sources = list(sources)
+            if any(hasattr(source, "read") for source in sources):
+                raise ValueError("`-` cannot be shared by several --jobs.")
+            how = {"jobs": jobs, "decoding": options, "calibration": calibration}
+            return parallel.recognise(path, sources, progress=progress, **how, **own)
+        calibrated = None if calibration is None else Calibration.read(calibration)
+        how = {"decoder": decoder, "calibration": calibrated, "progress": progress, "on_progress": on_progress}
+        return transcription.outcomes(model, sources, **how, **own)
+
+    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+        """See `Command`; with `each_channel` a source becomes as many as it has channels."""
+        named = super().expanded(sources)
+        if not options.get("each_channel"):
+            return named
+        from speechrnn.tasks.recognition.transcription import by_channel
+
+        found = []
+        for source, name in named:
+            for one in by_channel([source], encoding=options.get("encoding")):
+                found.append((one, name if isinstance(one, str) else f"{name}.channel{one.channel}"))
+        return found
+
+    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+        """See `Command`."""
+        from speechrnn.tasks.recognition import formats
+
+        if format == "txt" and several:
+            channel = "" if answer.channel is None else f"\t{answer.channel}"
+            return f"{os.fspath(answer.path)}{channel}\t{answer.text}\n"
+        return formats.render(answer, format, formats.CueOptions(**options))
+
+    def continued(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
+        """See `Command`; the characters can be other ones."""
+        from speechrnn.tasks.recognition.building import vocabulary_of
+
+        found = super().continued(path, examples)
+        if not options.pop("new_vocabulary", False):
+            if options:
+                raise ValueError("--subwords: the model brings its own vocabulary. Give --new-vocabulary, too.")
+            return found
+        return found.with_vocabulary(vocabulary_of(examples, **options))
+
+    def evaluate(self, model: Any, examples: Sequence[Example], **options: Any) -> Any:
+        """See `Command`."""
+        from dataclasses import fields
+
+        from speechrnn.tasks.recognition import carried, evaluation
+        from speechrnn.tasks.recognition.options import RecognizerEvaluation
+
+        known = ("faults", "progress", *(one.name for one in fields(RecognizerEvaluation)))
+        own = {name: options.pop(name) for name in known if name in options}
+        own["normalize"] = own.pop("normalize_texts", False)
+        return evaluation.evaluate(model, examples, decoder=carried.decoder(model, **options), **own)
+
+    def report(self, report: Any, *, details: bool) -> dict[str, Any]:
+        """See `Command`."""
+        return report.to_dict(utterances=details)
+
+    def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
+        """See `Command`."""
+        from speechrnn.tasks.recognition import evaluation
+
+        evaluation.print_report(report, console, per_speaker=per_subject)
+
+    def validated(self, row: Mapping[str, float]) -> str:
+        """Word errors."""
+        return f"WER {100 * row['val_wer']:.1f} %"

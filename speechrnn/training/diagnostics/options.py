@@ -1,0 +1,33 @@
+"""Options of the looks at models and manifests, in a module without TensorFlow."""
+
+from dataclasses import dataclass
+
+__all__ = ["BatchingOptions", "TimingOptions"]
+
+
+@dataclass(frozen=True)
+class TimingOptions:
+    """How the layers of a model are timed."""
+
+    frames: int = 400
+    """Frames of each row."""
+
+
+@dataclass(frozen=True)
+class BatchingOptions:
+    """How a manifest is batched."""
+
+    sample_rate: int = 16000
+    """Samples per second that the features want."""
+    window: int = 400
+    """Frame length in samples."""
+    hop: int = 160
+    """Step between frames in samples."""
+    stride: int = 1
+    """Frames of features per frame of the network's output."""
+    batch_seconds: float | None = None
+    """Seconds of signal in a batch, padding counted, instead of a number of examples."""
+    buckets: int = 8
+    """Largest number of batch shapes."""
+    max_duration: float | None = None
+    """Longest example, in seconds; longer ones are dropped, and counted."""
