@@ -27,6 +27,7 @@ from speechrnn import LogMel, SpeechRecognizer, Vocabulary, audio, recurrent_ctc
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
 from speechrnn.export.writing import export, quantised
+from speechrnn.runtime.onnxfile import OnnxFile
 from speechrnn.runtime.session import start
 from speechrnn.tasks.recognition.session import RecognizerSession as Session
 
@@ -66,12 +67,12 @@ def runs(cell: str, batch: int, args) -> dict[str, Callable[[], object]]:
     (output,) = write_network(graph, network, [graph.input("x", "float32", ("batch", "frames", FEATURES))])
     graph.output(output, "y", "float32", ("batch", "frames", 2 * args.units))
     model = graph.model({})
-    session = start(model.SerializeToString(), "stack")
+    session = start(OnnxFile(model.SerializeToString(), {}, "stack"))
     expected, found = network.predict(values, verbose=0), session.run(None, {"x": values})[0]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     made = {"onnx": lambda: session.run(None, {"x": values})}
     if cell == "lstm":
-        small = start(quantised(model).SerializeToString(), "stack")
+        small = start(OnnxFile(quantised(model).SerializeToString(), {}, "stack"))
         made["onnx int8"] = lambda: small.run(None, {"x": values})
     made["Keras predict"] = lambda: network.predict(values, batch_size=batch, verbose=0)
     if torch is not None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,6 +58,38 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, sync: bo
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new folder that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    What was there is moved aside first and deleted last, so that a reader sees the old folder or the new one, or for a
+    moment none. Missing parents are made.
+
+    Raises:
+        OSError: The folder cannot be written; what was there stays.
+    """
+    path, token = Path(path), secrets.token_hex(4)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile: its folders are private to their owner, and would stay so after the rename.
+    made, old = (path.with_name(f".{path.name[:100]}.{token}.{kind}") for kind in ("part", "old"))
+    made.mkdir()
+    try:
+        yield made
+        if path.exists():
+            os.replace(path, old)
+            try:
+                os.replace(made, path)
+            except BaseException:
+                os.replace(old, path)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(made, path)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
         raise
 
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.campaigns import harness, records
+from tests.campaigns import audio, harness, models, records
 
 
 def attempt(kind, seed, folder):
@@ -55,3 +55,18 @@ def test_damaged_sensor_records_are_read_rightly_or_refused_by_name():
     tally = harness.campaign("tests.campaigns.records:attempt", cases, workers=2)
     assert not tally.findings, f"seeds from 1000000: {tally.findings[:3]}"
     assert min(tally.read[kind] for kind in set(records.KINDS) - {"npz"}) > 0  # not everything is refused
+
+
+def test_damaged_audio_is_read_whole_or_refused_by_name():
+    cases = list(harness.spread(audio.KINDS, 10 * len(audio.KINDS), 1_000_000))
+    tally = harness.campaign("tests.campaigns.audio:attempt", cases, workers=1)
+    assert not tally.findings, f"seeds from 1000000: {tally.findings[:3]}"
+    assert sum(tally.read.values()) > 20 and sum(tally.refused.values()) > 20
+
+
+@pytest.mark.slow
+def test_damaged_and_hostile_models_are_refused_by_name():
+    cases = list(harness.spread(models.KINDS, 10 * len(models.KINDS), 1_000_000))
+    tally = harness.campaign("tests.campaigns.models:attempt", cases, workers=1)
+    assert not tally.findings, f"seeds from 1000000: {tally.findings[:3]}"
+    assert sum(tally.refused.values()) > 20

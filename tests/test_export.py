@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from speechrnn import layers
+from speechrnn.export import savedmodel
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
 from speechrnn.export.writing import export, onnx_bytes
@@ -258,7 +259,7 @@ def test_export_writes_beside_the_model_and_replaces_nothing_unasked(tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_savedmodel_gives_the_same_with_built_in_operations_only(cell, rng, tmp_path):
+def test_a_savedmodel_gives_the_same_with_built_in_operations_only(cell, rng, tmp_path, monkeypatch):
     model = recogniser(FEATURES["log-mel"], cell=cell, layers=1, convolutions=1)
     folder = export(model, tmp_path / "serving" / "1", to="savedmodel")
     served = tf.saved_model.load(folder).signatures["serving_default"]
@@ -272,8 +273,17 @@ def test_a_savedmodel_gives_the_same_with_built_in_operations_only(cell, rng, tm
     assert "While" in operations or "StatelessWhile" in operations
     assert not [operation for operation in operations if "Cudnn" in operation or "Xla" in operation]
     assert not [function for function in functions if function.attr["_XlaMustCompile"].b]
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "serving" / "1").stat().st_mode == (tmp_path / "plain").stat().st_mode
     with pytest.raises(FileExistsError, match="--overwrite"):
         export(model, folder, to="savedmodel")
+    if cell == "lstm":  # once more over it, as on a machine with a GPU
+        monkeypatch.setattr(savedmodel.tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+        export(model, folder, to="savedmodel", overwrite=True)
+        again = tf.saved_model.load(folder).signatures["serving_default"]
+        found = again(signal=tf.constant(signal), length=tf.constant(length))["logits"]
+        np.testing.assert_allclose(found, model({"signal": signal, "length": length}), rtol=0, atol=1e-4)
+        assert [path.name for path in (tmp_path / "serving").iterdir()] == ["1"]
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="is no SavedModel, so it is not replaced"):
         export(model, tmp_path / "mine", to="savedmodel", overwrite=True)

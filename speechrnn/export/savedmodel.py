@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+import importlib
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
 from speechrnn.export.exporter import Exporter
+from speechrnn.files import replacing_folder
 from speechrnn.layers.recurrent import plain_loops
 from speechrnn.models.bundle import SignalBundle
 
@@ -32,6 +36,9 @@ def write_savedmodel(model: SignalBundle, folder: str, *, overwrite: bool = Fals
     `(batch,)`; of a forecaster `forecast` float32 `(batch, horizon, channels, quantiles)`. Recurrent layers are
     TensorFlow's plain loops: no cuDNN operation is baked in, even on a machine with a GPU, and nothing needs XLA.
 
+    A model must be traced where no GPU is seen, and one that was hidden stays hidden: where there is one, another
+    process does it.
+
     Raises:
         FileExistsError: The folder is there and `overwrite` is false.
         ValueError: It is there and no SavedModel, so that it is not replaced.
@@ -41,8 +48,15 @@ def write_savedmodel(model: SignalBundle, folder: str, *, overwrite: bool = Fals
         raise FileExistsError(f"{folder}: exists already. Pass overwrite=True (--overwrite) to replace it.")
     if target.exists() and not (target / "saved_model.pb").exists():
         raise ValueError(f"{folder}: is there and is no SavedModel, so it is not replaced. Give another name.")
-    _hide_gpus()
-    bundle = model
+    with replacing_folder(target) as made:
+        if tf.config.list_physical_devices("GPU"):
+            _write_elsewhere(model, made)
+        else:
+            _write(model, made)
+    return folder
+
+
+def _write(bundle: SignalBundle, folder: Path) -> None:
     shape = (None, None) if bundle.channels is None else (None, None, bundle.channels)
 
     @tf.function(
@@ -57,18 +71,29 @@ def write_savedmodel(model: SignalBundle, folder: str, *, overwrite: bool = Fals
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in bundle.variables]
     module.serve = serve
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as made, plain_loops():
-        tf.saved_model.save(module, made, signatures={"serving_default": serve})
-        if target.exists():
-            shutil.rmtree(target)
-        shutil.copytree(made, target)
-    return folder
+    with plain_loops():
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
 
 
-def _hide_gpus() -> None:
-    """Let this process trace for a CPU; where TensorFlow has begun to use a GPU it is too late, and harmless."""
-    try:
-        tf.config.set_visible_devices([], "GPU")
-    except RuntimeError:  # the layers run plain loops all the same
-        return
+def _write_elsewhere(bundle: SignalBundle, folder: Path) -> None:
+    """`_write` in a process that sees no GPU."""
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary, "model.keras")
+        bundle.save(file)
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, str(file), str(folder), type(bundle).__module__],
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ValueError(f"{folder}: the process that writes it failed: {told[-1][:300]}")
+
+
+if __name__ == "__main__":
+    from speechrnn.models.loading import load_bundle
+
+    importlib.import_module(sys.argv[3])  # which registers the model's class with Keras
+    _write(load_bundle(sys.argv[1]), Path(sys.argv[2]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import zipfile
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -15,7 +14,7 @@ import tensorflow as tf
 from speechrnn.data.manifest import Example
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn.layers.frames import checked_stride
-from speechrnn.models import kinds
+from speechrnn.models import guard, kinds
 from speechrnn.models.answers import Usable, is_manifest
 from speechrnn.runtime.batches import padded
 
@@ -252,25 +251,9 @@ def read(path: str | os.PathLike[str]) -> keras.Model:
         raise FileNotFoundError(f"{path}: no such model file.")
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path}: is a folder. A model is one .keras file.")
-    _check_archive(path)
+    guard.check(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path}: cannot be read as a speechrnn model: {reason}") from error
-
-
-def _check_archive(path: str) -> None:
-    """A `.keras` file is a zip archive with a configuration and weights."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
-            broken = archive.testzip()
-    except zipfile.BadZipFile:
-        raise ValueError(
-            f"{path}: is not a .keras model, or is cut off. Copy it again, or save it with model.save()."
-        ) from None
-    if missing:
-        raise ValueError(f"{path}: is not a .keras model. It lacks {', '.join(sorted(missing))}.")
-    if broken:
-        raise ValueError(f"{path}: is damaged at {broken}. Copy it again.")

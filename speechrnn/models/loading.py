@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from speechrnn.faults import suggestion
+from speechrnn.faults import of_file, suggestion
 from speechrnn.models import kinds
 from speechrnn.runtime import cache, litert, onnxfile
 
@@ -89,8 +89,8 @@ def load_session(
         file: Any = cache.through(path, lambda: _exported(path, streaming), streaming=streaming)
     else:
         file = litert.read(path) if litert.is_litert(path) else onnxfile.read(path)
-    found = kinds.named(str(file.metadata.get("kind")))
-    held = str(file.metadata["kind"])
+    with of_file(path):
+        found, held = kinds.named(str(file.metadata.get("kind"))), str(file.metadata.get("kind"))
     if kind is not None and found.name != kind:
         raise _other_kind(path, found, kind)
     if streaming and not held.startswith("streaming "):

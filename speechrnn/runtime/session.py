@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -173,10 +173,44 @@ def start(file: ModelFile, *, threads: int | None = None, providers: Sequence[st
     if "CPUExecutionProvider" not in wanted:
         wanted.append("CPUExecutionProvider")  # for what another one lacks
     try:
-        return onnxruntime.InferenceSession(file.content, options, providers=wanted)
-    except Exception as error:  # ONNX Runtime raises classes of its own that have nothing else in common
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{file.name}: ONNX Runtime {onnxruntime.__version__} cannot run it: {reason}") from error
+        return Started(onnxruntime.InferenceSession(file.content, options, providers=wanted), file.name)
+    except Exception as error:
+        raise _cannot_run(file.name, error) from error
+
+
+class Started:
+    """An `onnxruntime.InferenceSession` whose errors name the file.
+
+    Args:
+        session: The session.
+        name: Of the file.
+    """
+
+    def __init__(self, session: Any, name: str) -> None:
+        self._session, self._name = session, name
+
+    def get_providers(self) -> list[str]:
+        """The execution providers in use."""
+        return self._session.get_providers()
+
+    def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs by their names, all of them for None.
+
+        Raises:
+            ValueError: ONNX Runtime cannot run the graph on these inputs.
+        """
+        try:
+            return self._session.run(outputs, inputs)
+        except Exception as error:
+            raise _cannot_run(self._name, error) from error
+
+
+def _cannot_run(name: str, error: Exception) -> ValueError:
+    """ONNX Runtime raises classes of its own that have nothing else in common."""
+    import onnxruntime
+
+    reason = str(error).strip().partition("\n")[0]
+    return ValueError(f"{name}: ONNX Runtime {onnxruntime.__version__} cannot run it: {reason}")
 
 
 def _thread_count(wanted: int | None) -> int:

@@ -1,0 +1,115 @@
+"""A `.keras` file is looked at before Keras opens it: nothing in it may run code, name other files or unpack to more
+than it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+import h5py
+import keras
+
+from speechrnn.faults import data_error, of_file
+
+__all__ = ["check"]
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_UNPACKED = 20
+"""Times its own size that a file may unpack to, and some more for small ones: Keras stores and does not compress."""
+_SMALL = 1 << 24
+_LARGEST_CONFIG = 1 << 26
+_ROOTS = ("keras", "speechrnn", "builtins", "numpy")
+_REFUSED = {
+    "Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TextVectorization",
+    "StringLookup", "IntegerLookup",
+}  # fmt: skip
+"""Layers that run code or read other files."""
+
+
+def check(path: str) -> None:
+    """Refuse a `.keras` file that is damaged or would harm.
+
+    Raises:
+        ValueError: It is no archive, lacks a part, is damaged, names code or other files, or unpacks to too much.
+    """
+    with of_file(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                _check_entries(archive, os.path.getsize(path))
+                with archive.open(_CONFIG) as file:
+                    _check_config(file)
+                with archive.open(_WEIGHTS) as file:
+                    _check_weights(file, archive.getinfo(_WEIGHTS).file_size)
+        except zipfile.BadZipFile as error:
+            message = "is not a .keras model, or is cut off. Copy it again, or save it with model.save()."
+            raise data_error(path, "undecodable", message) from error
+        except ValueError as error:
+            raise data_error(path, "undecodable", f"{error}.") from error
+
+
+def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
+    names = archive.namelist()
+    missing = {_CONFIG, _WEIGHTS} - set(names)
+    if missing:
+        raise ValueError(f"is not a .keras model. It lacks {', '.join(sorted(missing))}")
+    outside = [name for name in names if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/")]
+    if outside:
+        raise ValueError(f"would write outside its folder, to {outside[0]!r}. Do not trust it")
+    unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > _UNPACKED * size + _SMALL or archive.getinfo(_CONFIG).file_size > _LARGEST_CONFIG:
+        raise ValueError(f"has {size:,} bytes and unpacks to {unpacked:,}. Do not trust it")
+    broken = archive.testzip()
+    if broken:
+        raise ValueError(f"is damaged at {broken}. Copy it again")
+
+
+def _check_config(file: IO[bytes]) -> None:
+    try:
+        config = json.load(file)
+    except RecursionError:
+        raise ValueError("has a configuration that is nested too deeply. Do not trust it") from None
+    for entry in _objects(config):
+        name, module = entry["class_name"], entry.get("module")
+        if name in _REFUSED:
+            raise ValueError(f"holds a {name} layer, which runs code or reads other files. Do not trust it")
+        ours = not module or str(module).partition(".")[0] in _ROOTS
+        if not ours and keras.saving.get_registered_object(str(entry.get("registered_name"))) is None:
+            raise ValueError(f"needs {name} of {module}, which is not registered: import the module that defines it")
+
+
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Whatever in a configuration names a class."""
+    left = [config]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("class_name"), str):
+                yield value
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+
+
+def _check_weights(file: IO[bytes], size: int) -> None:
+    with h5py.File(file, "r") as weights:
+        left, total, seen = [weights], 0, 0
+        while left:
+            group = left.pop()
+            for name in group:
+                seen += 1
+                link = group.get(name, getlink=True)
+                if not isinstance(link, h5py.HardLink) or seen > 1_000_000:
+                    raise ValueError(f"has weights that lead elsewhere, by {name!r}. Do not trust it")
+                value = group[name]
+                if isinstance(value, h5py.Group):
+                    left.append(value)
+                    continue
+                if value.external or value.is_virtual:
+                    raise ValueError(f"has weights in another file, those of {value.name!r}. Do not trust it")
+                total += value.nbytes
+        if total > _UNPACKED * size + _SMALL:
+            raise ValueError(f"has weights of {size:,} bytes that would take {total:,}. Do not trust it")

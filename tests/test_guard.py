@@ -1,0 +1,86 @@
+"""Files of models that would run code, read other files or unpack without end are refused before Keras opens them."""
+
+import io
+import json
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from speechrnn.models import guard
+
+
+@pytest.fixture
+def path(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="a")])
+    model.save(tmp_path / "m.keras")
+    return tmp_path / "m.keras"
+
+
+def rewritten(path, **entries):
+    """The file with other entries; names use `_` for `.`."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**content, **entries}.items():
+            if data is not None:
+                archive.writestr(name, data)
+    return str(path)
+
+
+def weights(make):
+    found = io.BytesIO()
+    with h5py.File(found, "w") as file:
+        make(file)
+    return found.getvalue()
+
+
+def layer(name, **more):
+    return json.dumps({"class_name": "Sequential", "config": {"layers": [{"class_name": name, "config": {}, **more}]}})
+
+
+def test_a_whole_file_passes(path):
+    guard.check(str(path))
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"config.json": layer("Lambda")}, "Lambda layer, which runs code"),
+        ({"config.json": layer("StringLookup", module="keras.layers")}, "reads other files"),
+        ({"config.json": layer("system", module="os")}, "is not registered"),
+        ({"config.json": "[" * 100_000}, "nested too deeply"),
+        ({"config.json": None}, "lacks config.json"),
+        ({"../outside.txt": b"x"}, "outside its folder"),
+        ({"/outside.txt": b"x"}, "outside its folder"),
+        ({"assets/big": bytes(1 << 26)}, "unpacks to"),
+        ({"model.weights.h5": weights(lambda f: f.create_dataset("a", (1 << 20, 1 << 10)))}, "that would take"),
+        (
+            {"model.weights.h5": weights(lambda f: f.update({"a": h5py.ExternalLink("/etc/x.h5", "/a")}))},
+            "lead elsewhere",
+        ),
+        (
+            {
+                "model.weights.h5": weights(
+                    lambda f: f.create_dataset("a", (9,), "u1", external=[("/etc/passwd", 0, 9)])
+                )
+            },
+            "in another file",
+        ),
+        ({"model.weights.h5": b"no weights"}, "cannot be read"),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value,
+)
+def test_what_would_harm_is_refused(path, entries, said):
+    with pytest.raises(ValueError, match=f"m.keras: .*{said}"):
+        guard.check(rewritten(path, **entries))
+
+
+def test_a_damaged_byte_is_known(path):
+    data = bytearray(path.read_bytes())
+    data[np.argmax([chunk == 0x48 for chunk in data]) + 20] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="m.keras: "):
+        guard.check(str(path))
