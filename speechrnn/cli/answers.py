@@ -14,7 +14,7 @@ from speechrnn.models import kinds
 from speechrnn.models.commands import Command
 
 _EPILOG = """
-A file that cannot be read is named on standard error, the others are done, and the exit code is 1.
+What cannot be read is named on standard error, the rest is done, and the exit code is 1.
 """
 
 
@@ -60,7 +60,7 @@ def verb(kind: kinds.Kind) -> Verb:
         "writing": [Group(source) for source in command.write_options],
     }
     elsewhere = {"--rate": "is given as --encoding s16le@HZ."} if command.pipes else {}
-    return Verb(kind.verb, answer, groups, command.epilog + _EPILOG, elsewhere)
+    return Verb(kind.verb, answer, groups, command.epilog + _EPILOG, elsewhere, alone=command.alone)
 
 
 def _check(

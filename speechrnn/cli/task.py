@@ -54,7 +54,7 @@ def elsewhere(verb: str, kind: kinds.Kind, *attributes: str) -> dict[str, str]:
     """
     return {
         option.flag: f"an option of --task {word}, not of --task {kind.method}."
-        for word, other in tasks(verb).items()
+        for word, other in reversed(tasks(verb).items())  # the first one is told
         for attribute in attributes
         for source in getattr(command(other), attribute)
         for option in Group(source).options

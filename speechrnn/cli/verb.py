@@ -51,6 +51,7 @@ class Verb:
         elsewhere: Sentences about options that the verb does not have, such as those of another kind of model.
         about: What the verb does, where the function's docstring does not tell.
         given: Arguments of the function that the verb itself knows.
+        alone: Whether it does something without any of its many arguments.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Verb:
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
     given: Mapping[str, Any] = field(default_factory=dict)
+    alone: bool = False
 
     @cached_property
     def options(self) -> dict[str, tuple[str | None, Option]]:
@@ -106,7 +108,7 @@ class Verb:
             to = to if option.within is None else to.setdefault(option.within, {})
             to[option.key or name] = "-" if value == _PIPE else value
         for _, option in self.options.values():
-            if option.positional == "many" and not positional and option.default is REQUIRED:
+            if option.positional == "many" and not positional and not self.alone:
                 raise UsageError(f"{option.flag} is required.")
         return positional, keywords
 
@@ -148,7 +150,8 @@ class Verb:
     def help(self) -> str:
         """Usage, what the verb does, and its options."""
         options = [option for _, option in self.options.values()]
-        usage = [_in_usage(option) for option in options if option.positional or option.default is REQUIRED]
+        needed = [option for option in options if option.positional or option.default is REQUIRED]
+        usage = [f"[{option.shown}]" if self._left_out(option) else option.shown for option in needed]
         lines = [f"usage: {' '.join(['speechrnn', self.name, *usage, '[options]'])}", ""]
         lines.append(self.description)
         width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 120)
@@ -158,6 +161,10 @@ class Verb:
         for title, entries in sections.items():
             lines += ["", f"{title}:", *entries] if entries else []
         return "\n".join([*lines, *(["", self.epilog.rstrip()] if self.epilog else [])])
+
+    def _left_out(self, option: Option) -> bool:
+        """Whether an argument need not be given."""
+        return self.alone if option.positional == "many" else option.default is not REQUIRED
 
     def _refuse_known(self, words: Sequence[str]) -> None:
         """Refuse what another verb or kind has, and what is written in an old way."""
@@ -197,10 +204,6 @@ def refused(name: str, error: UsageError) -> int:
 def _text(kind: Any, tokens: Sequence[Any]) -> str | None:
     """A text, or None for the word `none`; cyclopts would take it for a text."""
     return None if tokens[0].value.lower() == "none" else str(tokens[0].value)
-
-
-def _in_usage(option: Option) -> str:
-    return f"[{option.shown}]" if option.positional == "one" and option.default is not REQUIRED else option.shown
 
 
 def _entry(option: Option, width: int) -> Iterator[str]:

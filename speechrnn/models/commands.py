@@ -35,6 +35,8 @@ class Command:
     """What the verb takes: its name, and a sentence."""
     ships: ClassVar[bool] = False
     """Whether a model of the kind comes with the package."""
+    alone: ClassVar[bool] = False
+    """Whether its verb does something without a source."""
     pipes: ClassVar[bool] = False
     """Whether `-` means standard input."""
     formats: ClassVar[Mapping[str, bool]] = {"json": True}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from speechrnn.faults import Faults
@@ -19,6 +19,7 @@ class LanguageCommand(Command):
 Each sentence begins a line. A PROMPT is how a text begins; without one the model begins by itself.
 """
     verbs = frozenset({"train"})  # `speechrnn lm perplexity` measures models of n-grams, too
+    alone = True
     source = ("PROMPT", "How a text begins.")
     formats: Mapping[str, bool] = {"txt": True, "json": True}
     run_options = (f"{_OPTIONS}:GenerationOptions",)
@@ -37,6 +38,10 @@ Each sentence begins a line. A PROMPT is how a text begins; without one the mode
 
         return list(sentences.read(paths, normalize=options.get("normalize_texts", True)))
 
+    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+        """See `Command`; a prompt is no path, and without one the model begins by itself."""
+        return [(prompt, f"text{number}") for number, prompt in enumerate(sources or [""], start=1)]
+
     def outcomes(
         self, model: Any, sources: Iterable[Any], *, path: str | None, progress: Any, on_progress: Any, **options: Any
     ) -> Iterator[Any]:
@@ -47,7 +52,7 @@ Each sentence begins a line. A PROMPT is how a text begins; without one the mode
         from speechrnn.tasks.language.options import GenerationOptions
 
         how = asdict(GenerationOptions(**options))
-        return generation.outcomes(model, list(sources) or [""], progress=progress, **how)
+        return generation.outcomes(model, sources, progress=progress, **how)
 
     def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
         """See `Command`."""
