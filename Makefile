@@ -12,8 +12,12 @@ TFIO := .venv-tfio
 TFIO_READY := $(TFIO)/.ready
 TFIO_PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3 python,$(if $(shell $(p) -c 'import sys; print(*[1][: (3, 11) <= sys.version_info < (3, 13)])' 2>/dev/null),$(p))))
 
+# What `pip install .` gives: a wheel and its dependencies, no extras.
+BASE := .venv-base
+BASE_READY := $(BASE)/.ready
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-tfio lint format lock lock-tfio clean
+.PHONY: help install demo test test-base test-fast test-tfio lint format lock lock-tfio clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +62,17 @@ $(TFIO_READY): requirements-tfio.lock
 test-tfio: $(TFIO_READY)  ## Run the tests of decoding with tensorflow-io, in an environment beside the main one
 	$(TFIO)/bin/python -m pytest -m tfio $(PYTEST_ARGS) tests/test_tfio.py
 
+$(BASE_READY): requirements-base.lock pyproject.toml $(READY)
+	@echo "Setting up $(BASE) ..." >&2
+	@rm -rf $(BASE) && "$(PYTHON)" -m venv $(BASE) && \
+	$(BASE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-base.lock
+	@touch $(BASE_READY)
+
+test-base: $(BASE_READY)  ## Build a wheel, install it without extras in an environment of its own, and try every verb
+	rm -rf $(BASE)/wheel && $(BIN)/hatchling build --target wheel --directory $(BASE)/wheel >/dev/null
+	$(BASE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(BASE)/wheel/*.whl
+	$(BASE)/bin/python tests/base_install.py
+
 lint: $(READY)  ## Check format, lint, types and import order
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -71,9 +86,10 @@ format: $(READY)  ## Format the code
 # Later ones of it say that they are for Python below 3.11: uv would take them all the same, and pip then refuses the lock.
 lock:  ## Pin versions anew (needs uv)
 	echo 'backports-strenum<1.3' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev --constraints - pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --constraints requirements.lock pyproject.toml -o requirements-base.lock
 
 lock-tfio:  ## Pin the versions of that environment anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 requirements-tfio.in -o requirements-tfio.lock
 
 clean:  ## Remove what make made
-	rm -rf $(VENV) $(TFIO) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TFIO) $(BASE) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
