@@ -153,7 +153,7 @@ def _positional(function: Callable[..., Any]) -> Iterator[str]:
 
 
 def _fields(source: Any, title: str, skip: Sequence[str]) -> Iterator[Option]:
-    told = {}
+    told: dict[str, str] = {}
     for one in reversed(source.__mro__[:-1]):  # a field that a subclass declares again has its sentence there
         told |= {found.arg_name: found.description or "" for found in docstring_parser.parse_from_object(one).params}
     hints = get_type_hints(source, include_extras=True)
@@ -181,7 +181,8 @@ def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> I
             continue
         kind, metavar = _type(hints[name], f"{source.__name__}: `{name}`")
         default = REQUIRED if one.default is one.empty else one.default
-        positional = {one.POSITIONAL_ONLY: "one", one.VAR_POSITIONAL: "many"}.get(one.kind)
+        places: dict[Any, str] = {one.POSITIONAL_ONLY: "one", one.VAR_POSITIONAL: "many"}
+        positional = places.get(one.kind)
         made = Option(name, kind, " ".join(told.get(name, "").split()), default, metavar, positional, title)  # type: ignore[arg-type]
         yield dataclasses.replace(made, name=_TEXTS, key=name) if name == "normalize" and kind is bool else made
 

@@ -126,7 +126,7 @@ class Verb:
             about = Parameter(name=option.flag, help=option.help, converter=converter)
             default = inspect.Parameter.empty if option.default is REQUIRED else option.default
             kind = kinds[option.positional] if option.positional else inspect.Parameter.KEYWORD_ONLY
-            annotation = Annotated[option.type, about]
+            annotation = Annotated[option.type, about]  # type: ignore[name-defined]
             parameters.append(inspect.Parameter(option.name, kind, default=default, annotation=annotation))
         signature = inspect.Signature(sorted(parameters, key=lambda one: one.kind))
         command.__signature__ = signature  # type: ignore[attr-defined]

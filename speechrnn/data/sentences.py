@@ -7,7 +7,7 @@ import lzma
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import IO, Any
 
 from speechrnn import text
 from speechrnn.data import manifest
@@ -33,7 +33,7 @@ def read(paths: Iterable[str | os.PathLike[str]], *, normalize: bool = True) -> 
 
 
 def _opened(path: str) -> IO[str]:
-    opens = {".gz": gzip.open, ".xz": lzma.open}.get(os.path.splitext(path)[1], open)
+    opens: Any = {".gz": gzip.open, ".xz": lzma.open}.get(os.path.splitext(path)[1], open)
     return opens(path, "rt", encoding="utf-8-sig")  # editors of Windows begin a file with a mark
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechrnn.models.commands import Command
 
@@ -29,7 +29,7 @@ FILE may be a WFDB header, EDF, BDF, CSV, TSV, Parquet, NPZ, MAT, .ts or any aud
 """
     source = ("FILE", "Records of signals, or audio.")
     augments = details = True
-    formats: Mapping[str, bool] = {"tsv": True, "json": True}
+    formats: ClassVar[Mapping[str, bool]] = {"tsv": True, "json": True}
     run_options = (f"{_OPTIONS}:ClassificationOptions", "table=speechrnn.signals.options:TableOptions")
     write_options = (f"{_OPTIONS}:ClassWriting",)
     learns = "labels, one class each (`label`), one class per frame (`labels`) or several at once (`tags`)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechrnn.models.commands import Command
 
@@ -28,7 +28,7 @@ with its time zone if the record tells it. With --json there is an object for ea
 
 FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model's rate.
 """
-    formats: Mapping[str, bool] = {"csv": True, "json": True}
+    formats: ClassVar[Mapping[str, bool]] = {"csv": True, "json": True}
     run_options = (f"{_OPTIONS}:ForecastOptions", "table=speechrnn.signals.options:TableOptions")
     learns = "series, or parts of them (`speechrnn prepare series`)"
     training = (f"{_OPTIONS}:ForecasterTraining",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from speechrnn.faults import Faults
 from speechrnn.models.commands import Command
@@ -21,7 +21,7 @@ Each sentence begins a line. A PROMPT is how a text begins; without one the mode
     verbs = frozenset({"train"})  # `speechrnn lm perplexity` measures models of n-grams, too
     alone = True
     source = ("PROMPT", "How a text begins.")
-    formats: Mapping[str, bool] = {"txt": True, "json": True}
+    formats: ClassVar[Mapping[str, bool]] = {"txt": True, "json": True}
     run_options = (f"{_OPTIONS}:GenerationOptions",)
     learns = "texts: files of sentences, one a line, or manifests"
     reading = (f"{_OPTIONS}:TextOptions",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechrnn.models.commands import Command
 
@@ -35,7 +35,14 @@ need --encoding.
 """
     source = ("FILE", "WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, or - for a pipe.")
     ships = pipes = augments = details = True
-    formats: Mapping[str, bool] = {"txt": True, "json": True, "srt": False, "vtt": False, "tsv": False, "ctm": True}
+    formats: ClassVar[Mapping[str, bool]] = {
+        "txt": True,
+        "json": True,
+        "srt": False,
+        "vtt": False,
+        "tsv": False,
+        "ctm": True,
+    }
     run_options = (f"{_OPTIONS}:TranscriptionOptions", *_DECODING)
     write_options = ("speechrnn.tasks.recognition.formats:CueOptions",)
     learns = "texts"
@@ -84,7 +91,7 @@ need --encoding.
         found = []
         for source, name in named:
             for one in by_channel([source], encoding=options.get("encoding")):
-                found.append((one, name if isinstance(one, str) else f"{name}.channel{one.channel}"))
+                found.append((one, name if isinstance(one, str) else f"{name}.channel{getattr(one, 'channel', 0)}"))
         return found
 
     def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from speechrnn.models.commands import Command
 
@@ -19,7 +19,7 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
 --json each line is an object.
 """
     source = ("TEXT", "A text to translate.")
-    formats: Mapping[str, bool] = {"txt": True, "json": True}
+    formats: ClassVar[Mapping[str, bool]] = {"txt": True, "json": True}
     run_options = (f"{_OPTIONS}:SearchOptions",)
     learns = "pairs of texts: files with a source, a tab and its target on every line"
     training = (f"{_OPTIONS}:SequenceTraining",)
