@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from speechrnn import audio, cli
 from speechrnn.cli import check_manifest as cli_check
 from speechrnn.cli import download as cli_download
 from speechrnn.cli import options, register, task, terminal
-from speechrnn.cli.verb import Verb
+from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.data import manifest
 from speechrnn.data.corpora import CORPORA, prepare_function
 from speechrnn.data.download import Downloaded
@@ -812,3 +813,34 @@ def test_a_microphone_is_heard_until_ctrl_c(streaming_model, monkeypatch, capsys
     monkeypatch.setitem(sys.modules, "sounddevice", stand_in)
     assert cli.main(["stream", "--mic", "--model", streaming_model]) == 0
     assert "0.10 s heard" in capsys.readouterr().err
+
+
+# What the documents show
+
+
+def shown_commands():
+    """The commands in fenced blocks of README and docs."""
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in re.findall(
+            r"^```(?:sh|bash|console)?\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE
+        ):
+            for line in block.replace("\\\n", " ").splitlines():
+                command = line.rpartition("| ")[2] if "| speechrnn" in line else line
+                if command.startswith("speechrnn ") and "..." not in command:
+                    yield pytest.param(
+                        command.partition(" #")[0].partition(" > ")[0], id=f"{path.name}: {command[:40]}"
+                    )
+
+
+@pytest.mark.parametrize("command", list(shown_commands()))
+def test_commands_in_the_documents_are_understood(command):
+    words = [word.strip("[]") for word in shlex.split(command)[1:]]
+    name = " ".join(words[:2]) if " ".join(words[:2]) in register.names() else words[0]
+    words = words[len(name.split()) :]
+    try:
+        register.verb(name, words).parse(words)
+    except UsageError as error:  # the model, which would tell its task, is not there
+        told = re.search(r"an option of --task (\w+)", str(error))
+        if name != "evaluate" or told is None:
+            raise
+        register.verb(name, [*words, "--task", told[1]]).parse(words)

@@ -25,12 +25,13 @@ def verb(words: Sequence[str]) -> Verb:
     """The verb, with the options of the kind of model."""
     kind = tasks.chosen("evaluate", words)
     groups = {"options": [Group(source) for source in tasks.command(kind).evaluation]}
-    elsewhere = {
-        **tasks.elsewhere("evaluate", kind, "evaluation"),
-        "--per-speaker": "now called --per-subject.",
-        "--normalize": "now called --normalize-texts.",
-    }
-    return Verb("evaluate", evaluate, groups, _EPILOG, elsewhere, given={"kind": kind})
+    return Verb("evaluate", evaluate, groups, _EPILOG, lambda: _elsewhere(kind), given={"kind": kind})
+
+
+def _elsewhere(kind: kinds.Kind) -> dict[str, str]:
+    """Sentences about options that the verb has for another kind, or that were called otherwise."""
+    renamed = {"--normalize": "now called --normalize-texts.", "--per-speaker": "now called --per-subject."}
+    return {**tasks.elsewhere("evaluate", kind, "evaluation"), **renamed}
 
 
 def evaluate(

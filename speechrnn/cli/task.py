@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from speechrnn.cli.options import Group, peek
 from speechrnn.cli.verb import UsageError
 from speechrnn.faults import suggestion
-from speechrnn.models import kinds, loading
+from speechrnn.models import kinds
 from speechrnn.models.commands import Command
 
 
@@ -33,7 +33,7 @@ def chosen(verb: str, words: Sequence[str]) -> kinds.Kind:
         if word not in known:
             raise UsageError(f"--task must be one of {', '.join(known)}. Received: {word}.{suggestion(word, known)}")
         return known[word]
-    found = loading.kind_in(model) if model is not None else None
+    found = _of_file(model) if model is not None else None
     if found is None:
         found = _of_manifest(known.values(), (word for word in words if word.endswith(".jsonl")))
     return found or next(iter(known.values()))
@@ -59,6 +59,12 @@ def elsewhere(verb: str, kind: kinds.Kind, *attributes: str) -> dict[str, str]:
         for source in getattr(command(other), attribute)
         for option in Group(source).options
     }
+
+
+def _of_file(model: str) -> kinds.Kind | None:
+    from speechrnn.models import loading  # which needs NumPy; a help text does not
+
+    return loading.kind_in(model)
 
 
 def _of_manifest(known: Iterable[kinds.Kind], paths: Iterable[str]) -> kinds.Kind | None:

@@ -14,7 +14,7 @@ from speechrnn.cli.verb import Verb
 from speechrnn.faults import Faults
 from speechrnn.models import kinds
 
-_AUGMENTATION = "speechrnn.features.augment:Augmentation"
+_AUGMENTATION = "speechrnn.features.options:Augmentation"
 
 _EPILOG = """\
 The best model goes to --out. Beside it a folder with the ending .training holds the log, the options, the last model,
@@ -36,6 +36,13 @@ def verb(words: Sequence[str]) -> Verb:
         "features": [Group(source) for source in command.features if new],
         "built": [Group(source) for source in (command.network if new else command.further)],
     }
+    listed = "\n".join(f"  {name:12}{tasks.command(one).learns}" for name, one in tasks.tasks("train").items())
+    return Verb("train", train, groups, _EPILOG + listed, lambda: _elsewhere(kind), given={"kind": kind})
+
+
+def _elsewhere(kind: kinds.Kind) -> dict[str, str]:
+    """Sentences about options that the verb has for another kind, or only with or without --model."""
+    command = tasks.command(kind)
     elsewhere = tasks.elsewhere("train", kind, "training", "features", "network", "further")
     for group in (Group(source) for source in (*command.features, *command.network)):
         elsewhere |= {option.flag: "--model brings its own features and network." for option in group.options}
@@ -43,8 +50,7 @@ def verb(words: Sequence[str]) -> Verb:
         elsewhere |= {
             option.flag: "only with --model; a new model has what the texts have." for option in group.options
         }
-    listed = "\n".join(f"  {name:12}{tasks.command(one).learns}" for name, one in tasks.tasks("train").items())
-    return Verb("train", train, groups, _EPILOG + listed, elsewhere, given={"kind": kind})
+    return elsewhere
 
 
 def train(

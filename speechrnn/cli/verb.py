@@ -48,7 +48,8 @@ class Verb:
             of `groups` gets those options of these groups that were given, as a dictionary.
         groups: Groups by the argument that gets them.
         epilog: The last lines of the help.
-        elsewhere: Sentences about options that the verb does not have, such as those of another kind of model.
+        elsewhere: Sentences about options that the verb does not have, such as those of another kind of model, by
+            flag; or what gives them once one is needed.
         about: What the verb does, where the function's docstring does not tell.
         given: Arguments of the function that the verb itself knows.
         alone: Whether it does something without any of its many arguments.
@@ -58,7 +59,7 @@ class Verb:
     function: Callable[..., int]
     groups: Mapping[str, Sequence[Group]] = field(default_factory=dict)
     epilog: str = ""
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] | Callable[[], Mapping[str, str]] = field(default_factory=dict)
     about: str = ""
     given: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
@@ -170,9 +171,11 @@ class Verb:
         """Refuse what another verb or kind has, and what is written in an old way."""
         flags = [word.partition("=")[0] for word in words if word.startswith("--")]
         own = {option.flag for _, option in self.options.values()} | {"--"}
-        for flag in flags:
-            if flag in self.elsewhere and flag not in own:
-                raise UsageError(f"{flag}: {self.elsewhere[flag]}")
+        if foreign := [flag for flag in flags if flag not in own]:
+            told = self.elsewhere() if callable(self.elsewhere) else self.elsewhere
+            for flag in foreign:
+                if flag in told:
+                    raise UsageError(f"{flag}: {told[flag]}")
         if "--model" in own and "--model" not in flags:
             for before, word in zip(["", *words], words, strict=False):
                 if PurePath(word).suffix in MODELS and not before.startswith("-") and not word.startswith("-"):

@@ -7,7 +7,6 @@ that need it, so that the options can be listed without it.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import zlib
@@ -19,6 +18,7 @@ import numpy as np
 from speechrnn import audio
 from speechrnn.faults import suggestion
 from speechrnn.features import mel, perturb
+from speechrnn.features.options import Augmentation
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -28,125 +28,6 @@ NUM_WARPS = 33
 
 _CLIP_SECONDS = 20.0
 _CLIPS_KEPT = 256  # 330 MB at 16 kHz, if all are so long
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """How training examples are varied. Everything is off by default."""
-
-    speed: tuple[float, float] | None = None
-    """Range of playback speeds, as in 0.9 1.1; pitch moves along."""
-    gain: tuple[float, float] | None = None
-    """Range of gains in dB. Normalised features do not notice it unless noise is added on them."""
-    noise_folder: str | None = None
-    """Folder of recordings of noise, searched with its subfolders; the first 20 s of each are used."""
-    noise_snr: tuple[float, float] = (5.0, 25.0)
-    """Range of signal-to-noise ratios in dB."""
-    noise_probability: float = 0.5
-    """Share of the examples that get noise, if there is a noise folder."""
-    rir_folder: str | None = None
-    """Folder of room impulse responses, searched with its subfolders."""
-    rir_probability: float = 0.5
-    """Share of the examples that get a room, if there is a folder of them."""
-    frequency_scale: float = 0.0
-    """Largest relative change of the frequency axis: 0.12 draws factors from 0.88 to 1.12."""
-    frequency_axis: str = "mel"
-    """What is scaled: "mel" the position of the bands, "hertz" the frequency as a longer vocal tract would."""
-    feature_noise: float = 0.0
-    """Standard deviation of Gaussian noise added to the (normalised) features."""
-    time_masks: int = 0
-    """Number of stretches of frames set to zero."""
-    time_mask_frames: int = 25
-    """Widest time mask, in frames."""
-    time_mask_fraction: float = 0.2
-    """Widest time mask, as a share of the utterance's frames."""
-    frequency_masks: int = 0
-    """Number of ranges of bands set to zero."""
-    frequency_mask_bins: int = 20
-    """Widest frequency mask, in bands."""
-    jitter: float = 0.0
-    """Standard deviation of white noise added to each channel of the signal, as a share of the channel's own."""
-    scaling: float = 0.0
-    """Largest relative change of each channel's height: 0.2 draws factors from 0.8 to 1.2."""
-    wander: float = 0.0
-    """Largest height of a slow sine added to each channel, 0.05 to 0.5 Hz, in standard deviations of the channel."""
-    time_warp: float = 0.0
-    """Largest relative change of the local speed, smooth over the signal, whose length stays."""
-    crop: float = 1.0
-    """Shortest part of the signal that is kept, from a random place; 1 keeps all."""
-    lead_drop: float = 0.0
-    """Probability that a channel is set to zero; one at least is kept."""
-    flip: float = 0.0
-    """Probability that the signal is turned upside down, as by an ECG's electrodes in the wrong hands."""
-
-    def __post_init__(self) -> None:
-        for name in ("speed", "gain", "noise_snr"):
-            value = getattr(self, name)
-            if value is not None:
-                pair = isinstance(value, list | tuple) and len(value) == 2 and value[0] <= value[1]
-                _check(pair, f"`{name}` must be a low and a high end", value)
-                object.__setattr__(self, name, (float(value[0]), float(value[1])))  # JSON gives lists
-        _check(self.speed is None or 0.25 <= self.speed[0] <= self.speed[1] <= 4, "`speed` must be in 0.25 to 4",
-               self.speed)  # fmt: skip
-        for name in ("noise_probability", "rir_probability", "time_mask_fraction", "lead_drop", "flip"):
-            _check(0 <= getattr(self, name) <= 1, f"`{name}` must be in 0 to 1", getattr(self, name))
-        _check(0 <= self.frequency_scale <= 0.5, "`frequency_scale` must be in 0 to 0.5", self.frequency_scale)
-        _check(self.frequency_axis in ("mel", "hertz"), '`frequency_axis` must be "mel" or "hertz"',
-               repr(self.frequency_axis))  # fmt: skip
-        for name in ("scaling", "time_warp"):
-            _check(0 <= getattr(self, name) < 1, f"`{name}` must be in 0 to 1, without 1", getattr(self, name))
-        _check(0 < self.crop <= 1, "`crop` must be in 0 to 1, without 0", self.crop)
-        for name in ("feature_noise", "time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bins",
-                     "jitter", "wander"):  # fmt: skip
-            _check(getattr(self, name) >= 0, f"`{name}` must not be negative", getattr(self, name))
-
-    @classmethod
-    def speech(cls, **changes: Any) -> Augmentation:
-        """What suits a small corpus of read speech, with any field changed by name.
-
-        Speeds, frequency scaling, SpecAugment and a little noise on the features.
-        """
-        options: dict[str, Any] = {
-            "speed": (0.9, 1.1),
-            "frequency_scale": 0.12,
-            "feature_noise": 0.1,
-            "time_masks": 3,
-            "frequency_masks": 2,
-        }
-        return cls(**{**options, **changes})
-
-    @classmethod
-    def sensor(cls, **changes: Any) -> Augmentation:
-        """What suits signals of sensors with a class for the whole, with any field changed by name.
-
-        Noise, heights, slow drifts and local speeds that vary a little; for a class a frame set `time_warp=0`.
-        """
-        return cls(**{"jitter": 0.05, "scaling": 0.1, "wander": 0.1, "time_warp": 0.1, **changes})
-
-    @property
-    def changes_signal(self) -> bool:
-        """Whether `augment_signal` does anything."""
-        given = any(option is not None for option in (self.speed, self.gain, self.noise_folder, self.rir_folder))
-        changed = any((self.jitter, self.scaling, self.wander, self.time_warp, self.lead_drop, self.flip))
-        return given or changed or self.crop < 1
-
-    @property
-    def moves_samples(self) -> bool:
-        """Whether samples may land where labels of frames would not follow, as they follow the speed."""
-        return self.time_warp > 0 or self.crop < 1
-
-    @property
-    def changes_features(self) -> bool:
-        """Whether `augment_features` does anything."""
-        return any((self.frequency_scale, self.feature_noise, self.time_masks, self.frequency_masks))
-
-
-def _check(condition: bool, requirement: str, received: Any) -> None:
-    if not condition:
-        raise ValueError(f"{requirement}. Received: {received}.")
-
-
-# Seeds
 
 
 def example_rng(seed: int, epoch: int, example_id: str) -> np.random.Generator:

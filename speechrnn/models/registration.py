@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -41,7 +40,7 @@ def register_with_keras() -> None:
         sys.meta_path.insert(0, _WhenKerasIsImported())
 
 
-class _WhenKerasIsImported(MetaPathFinder):
+class _WhenKerasIsImported:
     """Runs `_register` behind the import of Keras, and changes nothing else of it.
 
     It stays until then: whoever only asks whether Keras is there, as TensorFlow does, imports nothing.
@@ -50,7 +49,7 @@ class _WhenKerasIsImported(MetaPathFinder):
     _asking = False
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """See `importlib.abc.MetaPathFinder`."""
+        """See `importlib.abc.MetaPathFinder`, whose module takes long to import."""
         if fullname != "keras" or self._asking:
             return None
         self._asking = True
