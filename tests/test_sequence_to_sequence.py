@@ -470,6 +470,57 @@ def test_a_network_that_does_not_fit_is_refused(model):
         SequenceToSequence(model.network, Vocabulary("a"), model.target, max_length=3)
 
 
+# Pictures and defaults
+
+
+def test_a_picture_of_attention_names_its_symbols():
+    from speechrnn.report.plots import plot_attention
+
+    figure = plot_attention(np.eye(3)[:2], "a b", ["X", "Y"], title="a b")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "\N{OPEN BOX}", "b"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["X", "Y"]
+    np.testing.assert_array_equal(axes.images[0].get_array(), np.eye(3)[:2])
+    with pytest.raises(ValueError, match="a row for each target symbol"):
+        plot_attention(np.eye(3), "ab", "XYZ")
+
+
+def test_defaults_are_the_same_wherever_they_are_declared():
+    import inspect
+    from dataclasses import fields
+
+    declared = inspect.signature(SequenceToSequence.translate).parameters
+    for field in fields(SearchOptions):
+        assert declared[field.name].default == field.default, field.name
+
+
+# The command line
+
+
+def test_the_verbs_come_from_the_registry(session, model, tmp_path, capsys):
+    from speechrnn import cli
+
+    path, lines, pairs = tmp_path / "m.onnx", tmp_path / "texts.txt", tmp_path / "pairs.tsv"
+    path.write_bytes(session.file.content)
+    known = [
+        text for text in ("ab", "b", "cab", "abcab", "aaa", "c") if next(model.translate([text], on_error="collect")).ok
+    ]
+    assert cli.main(["translate", known[0], "--model", str(path)]) == 0
+    assert capsys.readouterr().out == f"{model.translate(known[0]).text}\n"
+    lines.write_text("\n".join([*known, "q"]), encoding="utf-8")
+    assert cli.main(["translate", "--lines", str(lines), "--model", str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "".join(f"{text}\t{model.translate(text).text}\n" for text in known)
+    assert "never saw: 'q'" in err
+    assert cli.main(["translate", known[0], "--model", str(path), "--best", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    pairs.write_text(f"{known[0]}\tX Y\n{known[0]}\n", encoding="utf-8")
+    assert cli.main(["evaluate", str(pairs), "--model", str(path), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert '"symbol_error_rate"' in out
+    assert "pairs.tsv:2" in err
+
+
 # The registry
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechrnn.models.commands import Command
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _OPTIONS = "speechrnn.tasks.sequence_to_sequence.options"
 
@@ -16,11 +20,11 @@ class SequenceCommand(Command):
     summary = "Translate texts, such as letters to phones or one language to another."
     epilog = """\
 The target of a single TEXT is printed alone; of several each line is `source<TAB>target`, in the order given. With
---json each line is an object.
+--best above 1 each of the best targets has a line, with `<TAB>score` behind it. With --json each line is an object.
 """
     source = ("TEXT", "A text to translate.")
     formats: ClassVar[Mapping[str, bool]] = {"txt": True, "json": True}
-    run_options = (f"{_OPTIONS}:SearchOptions",)
+    run_options = (f"{_OPTIONS}:SearchOptions", f"{_OPTIONS}:SourceOptions")
     learns = "pairs of texts: files with a source, a tab and its target on every line"
     training = (f"{_OPTIONS}:SequenceTraining",)
     network = (f"{_OPTIONS}:SequenceNetwork",)
@@ -29,15 +33,29 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
 
     def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """See `Command`; a text is no path."""
-        return [(source, f"text{number}") for number, source in enumerate(sources, start=1)]
+        texts = list(sources)
+        if options.get("lines"):
+            texts = [line for path in sources for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+        return [(text, f"text{number}") for number, text in enumerate(texts, start=1)]
+
+    def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """See `Command`; the lines of files have been read by now."""
+        return super().outcomes(model, sources, **{key: value for key, value in options.items() if key != "lines"})
 
     def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
         """See `Command`."""
-        return f"{answer.path}\t{answer.text}\n" if several else f"{answer.text}\n"
+        scored = [(one.text, f"\t{one.score:.4f}") for one in answer.candidates]
+        if len(scored) == 1:
+            scored = [(answer.text, "")]
+        return "".join(f"{answer.path}\t{text}{score}\n" if several else f"{text}{score}\n" for text, score in scored)
 
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
         """See `Command`."""
         return report.to_dict(details=details)
+
+    def print_report(self, report: Any, console: Console, examples: Sequence[Any], *, per_subject: bool) -> None:
+        """See `Command`."""
+        report.print(console)
 
     def validated(self, row: Mapping[str, float]) -> str:
         """Error rates."""

@@ -149,22 +149,23 @@ def evaluate(
         seed: Of the bootstrap.
         **search: Of `SearchOptions`, such as `beam`.
     """
-    collected, model = Faults() if faults is None else faults, opened(model, "sequence to sequence")
+    collected = Faults() if faults is None else faults
+    ready: EncoderDecoder = opened(model, "sequence to sequence")
     targets: dict[str, list[tuple[str, list[int]]]] = {}
     for pair in pairs_of(examples):
         try:
-            truth = encoded(model.target, pair.target, what="target", where=pair.id)
+            truth = encoded(ready.target, pair.target, what="target", where=pair.id)
         except ValueError as error:
             collected.add_error(pair.id, error)
         else:
             targets.setdefault(pair.source, []).append((pair.target, truth))
     scored, started = [], time.perf_counter()
-    found = outcomes(model, targets, batch_size=batch_size, progress=progress, **search)
+    found = outcomes(ready, targets, batch_size=batch_size, progress=progress, **search)
     for (source, truths), outcome in zip(targets.items(), found, strict=True):
         if isinstance(outcome, Fault):
             collected.add(outcome.where, outcome.kind, outcome.message)
             continue
-        ids = model.target.encode(outcome.text) if outcome.text else []
+        ids = ready.target.encode(outcome.text) if outcome.text else []
         counts = [edits.counts(truth, ids) for _, truth in truths]
         best = min(range(len(truths)), key=[(one.errors, one.rate) for one in counts].__getitem__)
         scored.append(Scored(source, truths[best][0], outcome.text, counts[best]))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from speechrnn.models.answers import OnError, Usable, answers
-from speechrnn.tasks.sequence_to_sequence.translation import Translation, outcomes
+from speechrnn.tasks.sequence_to_sequence.translation import EncoderDecoder, Translation, outcomes
 
 __all__ = ["Translates"]
 
@@ -51,7 +51,7 @@ class Translates(Usable):
         return answers(
             sources,
             lambda several: outcomes(
-                self,
+                cast(EncoderDecoder, self),
                 several,
                 beam=beam,
                 best=best,

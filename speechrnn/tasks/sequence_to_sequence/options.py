@@ -7,7 +7,7 @@ from typing import Literal
 
 from speechrnn.training.options import TrainingOptions, require
 
-__all__ = ["SearchOptions", "SequenceEvaluation", "SequenceNetwork", "SequenceTraining"]
+__all__ = ["SearchOptions", "SequenceEvaluation", "SequenceNetwork", "SequenceTraining", "SourceOptions"]
 
 
 @dataclass(frozen=True)
@@ -96,3 +96,11 @@ class SequenceEvaluation:
     """Sources searched at once."""
     seed: int = 0
     """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What is translated."""
+
+    lines: bool = False
+    """Every TEXT is a file with a text on each line."""

@@ -41,10 +41,10 @@ class Pair:
             raise ValueError(f"`weight` must be zero or positive. Received: {self.weight!r}.")
 
 
-def is_pair(example: Any) -> bool:
-    """Whether something is a pair: a `Pair`, two texts, or an `Example` with a text."""
-    two = isinstance(example, tuple) and len(example) == 2 and all(isinstance(part, str) for part in example)
-    return two or isinstance(example, Pair | Example)
+def is_pair(value: Any) -> bool:
+    """Whether something is a pair: a `Pair`, two texts, or an `Example`."""
+    two = isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
+    return two or isinstance(value, Pair | Example)
 
 
 def pairs_of(examples: Iterable[Any]) -> list[Pair]:
