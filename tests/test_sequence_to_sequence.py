@@ -521,13 +521,35 @@ def test_the_verbs_come_from_the_registry(session, model, tmp_path, capsys):
     assert "pairs.tsv:2" in err
 
 
+def test_a_word_of_the_lexicon_is_pronounced_as_it_says(session, model, tmp_path, capsys):
+    from speechrnn import cli
+
+    path, lexicon = tmp_path / "m.onnx", tmp_path / "words.txt"
+    path.write_bytes(session.file.content)
+    word = next(one.path for one in model.translate(["ab", "b", "cab", "aaa", "c"], on_error="collect") if one.ok)
+    lexicon.write_text("hello HH AH\nhello HH EH\n", encoding="utf-8")
+    given = ["--model", str(path), "--lexicon", str(lexicon)]
+    assert cli.main(["pronounce", "Hello", word, "qu", *given]) == 1
+    out, err = capsys.readouterr()
+    assert out == f"hello\tHH AH\n{word}\t{model.translate(word).text}\n"
+    assert "never saw: 'q' 'u'" in err
+    assert cli.main(["pronounce", "hello", *given, "--best", "2", "--json"]) == 0
+    assert capsys.readouterr().out == '{"word": "hello", "pronunciations": ["HH AH", "HH EH"]}\n'
+    assert cli.main(["pronounce", word, "--lexicon", str(lexicon)]) == 1
+    assert "is not in the lexicon" in capsys.readouterr().err
+    assert cli.main(["pronounce", word]) == 2
+
+
 # The registry
 
 
 def test_nothing_outside_the_folder_knows_this_kind():
-    """But the line of the registry; loading, training, exporting and the command line ask the registry."""
+    """But the line of the registry, and a verb that is there to use it.
+
+    Loading, training, evaluating, exporting, `translate`, `train` and `evaluate` ask the registry.
+    """
     folder = ROOT / "speechrnn" / "tasks" / "sequence_to_sequence"
-    names = ("sequence_to_sequence", "SequenceToSequence", "SequenceSession", "encoder-decoder", '"translate"')
+    names = ("sequence_to_sequence", "sequence to sequence", "SequenceToSequence", "encoder-decoder", '"translate"')
     lines = [
         f"{path.relative_to(ROOT)}: {line.strip()}"
         for path in (ROOT / "speechrnn").rglob("*.py")
@@ -535,4 +557,7 @@ def test_nothing_outside_the_folder_knows_this_kind():
         for line in path.read_text(encoding="utf-8").splitlines()
         if any(name in line for name in names)
     ]
-    assert lines == ['speechrnn/models/kinds.py: "speechrnn.tasks.sequence_to_sequence",']
+    assert sorted(lines) == [
+        'speechrnn/cli/pronounce.py: session = terminal.load_any(model, "sequence to sequence")',
+        'speechrnn/models/kinds.py: "speechrnn.tasks.sequence_to_sequence",',
+    ]

@@ -30,6 +30,7 @@ VERBS = {
     "lm tune": (_LANGUAGE, "Find the weights of language models that make the fewest errors."),
     "lm perplexity": (_LANGUAGE, "Measure how well a language model predicts a text."),
     "lexicon build": (_LANGUAGE, "Build a lexicon of words and their pronunciations."),
+    "pronounce": (_LANGUAGE, "Print the phones of words, by a lexicon or a model of letters to phones."),
     "lexicon pack": (_LANGUAGE, "Pack a lexicon and a language model into a recognizer."),
     "completion": (_REST, "Print what completes verbs and options in bash, zsh or fish."),
 }

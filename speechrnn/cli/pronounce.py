@@ -1,0 +1,78 @@
+"""Print the phones of words: those of a lexicon, or else what a model of letters to phones makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+from speechrnn.cli import terminal
+from speechrnn.cli.verb import UsageError, Verb
+from speechrnn.faults import Fault, Faults
+from speechrnn.text import Lexicon, lexicons, normalize
+
+_EPILOG = """\
+Each line is `word<TAB>phones`, with spaces between phones. A word of the lexicon gets its own pronunciations, any other
+the model's; with neither, or with letters that the model never saw, it is named on standard error, and the exit code is
+1. `python pipelines/letters_to_phones.py` makes a model of English.
+"""
+
+Said = tuple[str, list[str]]
+"""A word and its pronunciations, the likeliest first."""
+
+
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    return Verb("pronounce", pronounce, epilog=_EPILOG)
+
+
+def pronounce(
+    *words: Annotated[str, "WORD"],
+    model: Annotated[str | None, "MODEL"] = None,
+    lexicon: Annotated[str | None, "FILE"] = None,
+    best: int = 1,
+    json: bool = False,
+) -> int:
+    """Print the phones of words.
+
+    Args:
+        words: What to pronounce.
+        model: A .onnx or .keras model of letters to phones, for words that the lexicon lacks.
+        lexicon: Words whose pronunciations are known: `cmudict`, or a file of pronunciations.
+        best: Pronunciations of each word, at most.
+        json: One JSON object a line.
+    """
+    if model is None and lexicon is None:
+        raise UsageError("--model or --lexicon is required.")
+    if best < 1:
+        raise UsageError(f"--best must be at least 1. Received: {best}.")
+    known, faults = Lexicon({}) if lexicon is None else lexicons.named(lexicon), Faults()
+    for outcome in _pronounced([normalize(word) or word for word in words], known, model, best):
+        if isinstance(outcome, Fault):
+            faults.add(outcome.where, outcome.kind, outcome.message)
+            terminal.name_fault(outcome)
+            continue
+        word, said = outcome
+        if json:
+            print(terminal.as_json({"word": word, "pronunciations": said}))
+        else:
+            print("".join(f"{word}\t{phones}\n" for phones in said), end="")
+    return terminal.verdict(faults, len(words), noun="words")
+
+
+def _pronounced(words: Sequence[str], lexicon: Lexicon, model: str | None, best: int) -> Iterator[Said | Fault]:
+    """The pronunciations of each word, in the order given."""
+    lacking = [word for word in dict.fromkeys(words) if word not in lexicon]
+    guessed: dict[str, Said | Fault] = {}
+    if lacking and model is not None:
+        session = terminal.load_any(model, "sequence to sequence")
+        options = {"beam": max(4, best), "best": best}
+        for word, found in zip(lacking, session.translate(lacking, on_error="collect", **options), strict=True):
+            said = [one.text for one in found.candidates]
+            guessed[word] = (word, said) if found.ok else Fault(word, "without phones", found.error)
+    for word in words:
+        if word in lexicon:
+            yield word, [" ".join(phones) for phones, _ in lexicon[word][:best]]
+        elif word in guessed:
+            yield guessed[word]
+        else:
+            yield Fault(word, "without phones", f"{word}: is not in the lexicon. Give a --model for such words.")
