@@ -69,7 +69,8 @@ def pairs_of(examples: Iterable[Any]) -> list[Pair]:
                 )
             found.append(Pair(example.text, example.extra["target"], example.id))
         elif is_pair(example):
-            found.append(Pair(*example, name))
+            source, target = example
+            found.append(Pair(source, target, name))
         else:
             raise data_error(
                 name, "no pair", f"must be a Pair, or a tuple (source, target). Received: {example!r:.80}."
@@ -101,7 +102,7 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
     for number, line in enumerate(lines, 1):
         parts = line.rstrip("\r").split("\t")
         if len(parts) == 2:
-            found.append(Pair(*parts, id=f"{name}:{number}"))
+            found.append(Pair(parts[0], parts[1], f"{name}:{number}"))
         elif line.strip():
             message = f"must be a source, a tab and a target. Received: {line!r:.80}."
             collected.add(f"{name}:{number}", "no pair", message)
