@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from speechrnn import cli
+from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.decoding import align, graphones, greedy
 from speechrnn.decoding.alignment import log_softmax
@@ -254,7 +255,7 @@ def test_a_first_model_says_which_pronunciation_it_was(tmp_path):
 def test_training_pronounces_texts_of_words_and_names_what_it_cannot(tmp_path, capsys):
     import soundfile
 
-    from speechrnn import RecognizerTraining, train
+    from speechrnn import RecognizerTraining, load, train
     from speechrnn.tasks.recognition.building import for_manifest
 
     SMALL.write(tmp_path / "s.lexicon")
@@ -267,6 +268,21 @@ def test_training_pronounces_texts_of_words_and_names_what_it_cannot(tmp_path, c
     run = train(made, given, valid=given[:2], options=options, out=tmp_path / "m.keras", faults=faults)
     assert faults.counts() == {"with words that the lexicon lacks": 1}
     assert run.history[0]["loss"] > 0 and "phone errors" in capsys.readouterr().err
+    manifest.write(tmp_path / "t.jsonl", given)
+    words = [
+        "train",
+        str(tmp_path / "t.jsonl"),
+        "--valid",
+        str(tmp_path / "t.jsonl"),
+        "--out",
+        str(tmp_path / "c.keras"),
+    ]
+    words += ["--lexicon", str(tmp_path / "s.lexicon"), "--epochs", "1", "--units", "4", "--layers", "1"]
+    assert cli.main(words) == 1
+    printed = capsys.readouterr()
+    assert "validation phone errors" in printed.out and "the lexicon has no pronunciation of 'thee'" in printed.err
+    assert load(tmp_path / "c.keras").vocabulary == SMALL.vocabulary()
+    assert cli.main([*words, "--subwords", "9", "--overwrite"]) == 2
     with pytest.raises(ValueError, match="`lexicon` is for a model of phones. Received: lexicon="):
         train(for_manifest(given, **network), given, options=options, out=tmp_path / "n.keras")
 

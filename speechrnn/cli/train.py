@@ -102,7 +102,7 @@ def train(
     keras.utils.set_random_seed(options.seed)
     if model is None:
         chosen = {"features": features} if command.features else {}
-        begun = kinds.resolve(str(kind.build))(examples, **chosen, **built)
+        begun = command.begun(examples, options, **chosen, **built)
     else:
         begun = command.continued(model, examples, **built)
     faults = Faults()

@@ -115,6 +115,16 @@ class Command:
         """An answer as JSON can hold it."""
         return answer.to_dict() if hasattr(answer, "to_dict") else asdict(answer)
 
+    def begun(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
+        """A new model for examples.
+
+        Args:
+            examples: What it will be trained on.
+            options: How it will be trained, of the first class in `training`.
+            **built: Of `network`, and `features`.
+        """
+        return resolve(str(self.kind.build))(examples, **built)
+
     def continued(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
         """The model in a file, to be trained further on examples; options are those of `further`."""
         from speechrnn.models import loading

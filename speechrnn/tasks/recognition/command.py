@@ -52,6 +52,8 @@ need --encoding.
     features = ("speechrnn.features.options:LogMelOptions",)
     evaluation = (f"{_OPTIONS}:RecognizerEvaluation", *_DECODING)
 
+    _phones = False
+
     def fits(self, line: Mapping[str, Any]) -> bool:
         """Whether it has a text."""
         return line.get("text") is not None
@@ -103,6 +105,17 @@ need --encoding.
             return f"{os.fspath(answer.path)}{channel}\t{answer.text}\n"
         return formats.render(answer, format, formats.CueOptions(**options))
 
+    def begun(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
+        """See `Command`; with a lexicon it writes phones."""
+        self._phones = options.lexicon is not None
+        if self._phones:
+            from speechrnn.text import lexicons
+
+            if built.get("subwords") is not None:
+                raise ValueError("--lexicon: a model writes phones or subwords. Received both; leave one out.")
+            built["vocabulary"] = lexicons.named(options.lexicon).vocabulary()
+        return super().begun(examples, options, **built)
+
     def continued(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
         """See `Command`; the characters can be other ones."""
         from speechrnn.tasks.recognition.building import vocabulary_of
@@ -137,5 +150,5 @@ need --encoding.
         evaluation.print_report(report, console, per_speaker=per_subject)
 
     def validated(self, row: Mapping[str, float]) -> str:
-        """Word errors."""
-        return f"WER {100 * row['val_wer']:.1f} %"
+        """Word errors, or phone errors of a model that was trained with a lexicon."""
+        return f"{'phone errors' if self._phones else 'WER'} {100 * row['val_wer']:.1f} %"
