@@ -193,14 +193,21 @@ class Started:
         """The execution providers in use."""
         return self._session.get_providers()
 
-    def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    def run(
+        self, outputs: Sequence[str] | None, inputs: Mapping[str, np.ndarray], options: Any = None
+    ) -> list[np.ndarray]:
         """Outputs by their names, all of them for None.
+
+        Args:
+            outputs: Their names.
+            inputs: By name.
+            options: An `onnxruntime.RunOptions` of this run.
 
         Raises:
             ValueError: ONNX Runtime cannot run the graph on these inputs.
         """
         try:
-            return self._session.run(outputs, inputs)
+            return self._session.run(outputs, inputs, options)
         except Exception as error:
             raise _cannot_run(self._name, error) from error
 
