@@ -580,3 +580,11 @@ def test_real_records_are_what_wfdb_gives(data_dir, tmp_path):
     expected = wfdb.rdrecord(str(folder / "101"), sampfrom=3600, sampto=7200).p_signal
     signal, _ = signals.read(tmp_path / "101.hea", offset=10, duration=10)
     np.testing.assert_array_equal(signal, expected.astype(np.float32))
+
+
+def test_a_gap_is_named_where_it_is_in_the_record(tmp_path):
+    values = np.zeros((1000, 1))
+    values[700:900] = np.nan
+    np.savez(tmp_path / "a.npz", signal=values, rate=10.0)
+    with pytest.raises(ValueError, match=r"lacks 20\.000 s from 70\.000 s"):
+        signals.read(tmp_path / "a.npz", offset=60.0)

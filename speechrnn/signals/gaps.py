@@ -8,7 +8,13 @@ from speechrnn.faults import data_error
 
 
 def fill_gaps(
-    signal: np.ndarray, rate: float, *, max_gap: float = 1.0, where: str = "signal", channels: Sequence[str] = ()
+    signal: np.ndarray,
+    rate: float,
+    *,
+    max_gap: float = 1.0,
+    where: str = "signal",
+    channels: Sequence[str] = (),
+    offset: float = 0.0,
 ) -> np.ndarray:
     """A signal whose NaN and infinite samples are replaced by straight lines between their neighbours.
 
@@ -18,6 +24,7 @@ def fill_gaps(
         max_gap: Longest gap in seconds that is filled; one sample always is, where this is not 0.
         where: Starts the message of an error.
         channels: Names for that message.
+        offset: Seconds of the record before this signal, for that message.
 
     Returns:
         float32 of the same shape.
@@ -46,8 +53,8 @@ def fill_gaps(
             raise data_error(
                 where,
                 "with gaps",
-                f"channel {name!r} lacks {(stops[worst] - starts[worst]) / rate:.3f} s from {starts[worst] / rate:.3f} "
-                f"s; at most {max_gap:g} s are filled. Leave the record out, raise `max_gap`, "
+                f"channel {name!r} lacks {(stops[worst] - starts[worst]) / rate:.3f} s from "
+                f"{offset + starts[worst] / rate:.3f} s; at most {max_gap:g} s are filled. Leave the record out, raise `max_gap`, "
                 "or read a segment beside the gap.",
             )
         filled[bad, index] = np.interp(np.flatnonzero(bad), np.flatnonzero(~bad), filled[~bad, index])

@@ -153,7 +153,9 @@ def read(
             if len(part) < stop - start:
                 message = f"should have {stop:,} samples, {start + len(part):,} could be read."
                 raise data_error(record.path, "truncated", f"{message} Copy or download it again.")
-            part = fill_gaps(part, own, max_gap=max_gap, where=record.path, channels=[record.channels[index]])
+            part = fill_gaps(
+                part, own, max_gap=max_gap, where=record.path, channels=[record.channels[index]], offset=start / own
+            )
             parts.append(resample(part, own, wanted))
     size = min(map(len, parts))  # channels of several rates may differ by a sample
     return np.concatenate([part[:size] for part in parts], axis=1), wanted
