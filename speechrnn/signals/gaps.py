@@ -54,8 +54,8 @@ def fill_gaps(
                 where,
                 "with gaps",
                 f"channel {name!r} lacks {(stops[worst] - starts[worst]) / rate:.3f} s from "
-                f"{offset + starts[worst] / rate:.3f} s; at most {max_gap:g} s are filled. Leave the record out, raise `max_gap`, "
-                "or read a segment beside the gap.",
+                f"{offset + starts[worst] / rate:.3f} s; at most {max_gap:g} s are filled. Leave the record "
+                "out, raise `max_gap`, or read a segment beside the gap.",
             )
         filled[bad, index] = np.interp(np.flatnonzero(bad), np.flatnonzero(~bad), filled[~bad, index])
     return filled.astype(np.float32)
