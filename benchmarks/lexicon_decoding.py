@@ -64,10 +64,11 @@ def flashlight(vocabulary, entries, words, options):
     for word, symbols, _ in entries:
         trie.insert(symbols, index[word], scores[word])
     trie.smear(lib.SmearingMode.MAX)
+    # KenLM's logarithms are of base 10.
     settings = lib.LexiconDecoderOptions(
         beam_size=options.width_now, beam_size_token=len(vocabulary), beam_threshold=options.threshold,
-        lm_weight=options.lm_weight, word_score=options.word_bonus, unk_score=-np.inf, sil_score=0, log_add=False,
-        criterion_type=lib.CriterionType.CTC,
+        lm_weight=options.lm_weight * np.log(10), word_score=options.word_bonus, unk_score=-np.inf, sil_score=0,
+        log_add=False, criterion_type=lib.CriterionType.CTC,
     )  # fmt: skip
     found = lib.LexiconDecoder(settings, trie, model, -1, 0, len(words), [], False)
 

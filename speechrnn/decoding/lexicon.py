@@ -224,7 +224,7 @@ class LexiconSearch:
             whole=np.array(whole, np.int64),
             real=np.array(real, np.float64),
             gram_whole=lm.whole if lm else np.zeros(0, np.int32),
-            gram_real=lm.real if lm else np.zeros(0),
+            gram_real=lm.real.astype(np.float32, copy=False) if lm else np.zeros(0, np.float32),
             trie=trie,
             entries=np.stack([self._word_of[order], grams[order]]),
             entry_logs=self._logs[order],

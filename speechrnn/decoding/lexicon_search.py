@@ -30,9 +30,9 @@ WORD, GRAM = range(2)
 """Rows of `Models.entries`."""
 SCORE, BASE, ADDED = range(3)
 """Columns of the candidates' numbers."""
-FROM, WITH, ENDING, AT, AFTER, ALLOWED, BOOSTED, IS = range(8)
+FROM, WITH, ENDING, AT, AFTER, ALLOWED, BOOSTED = range(7)
 """Columns of the candidates' whole numbers: place in the beam, symbol (the blank: the prefix stays), and what the
-prefix's row would hold; and its row, -1 where there is none. Of one that stays the entry's column has its symbol."""
+prefix's row would hold. Of one that stays the entry's column has its symbol."""
 
 
 class Models(NamedTuple):
@@ -49,7 +49,7 @@ class Models(NamedTuple):
     gram_whole: np.ndarray
     """int32: `NGram.whole`."""
     gram_real: np.ndarray
-    """float32 or float64: `NGram.real`."""
+    """float32: `NGram.real`."""
     trie: np.ndarray
     """int32 `(4, nodes + 1)`: of each beginning of a word first child, last symbol, parent, and the first of the
     pronunciations that end there. Children are neighbours, sorted by their symbols."""
@@ -98,6 +98,8 @@ class Beam(NamedTuple):
     """float64 `(room,)`: score of the models for the words that have ended."""
     added: np.ndarray
     """float64 `(room,)`: the same, and what the word that has not ended may get."""
+    hope: np.ndarray
+    """float64 `(room,)`: the most that `added` can be after another symbol."""
     place: np.ndarray
     """int32 `(room,)`: the prefix's place in the beam, -1 where it is not there."""
     beams: np.ndarray
@@ -106,11 +108,13 @@ class Beam(NamedTuple):
     """float64 `(2, width, 5)`: log probabilities of the paths that end in a blank, that do not, all; and the first two
     after the frame."""
     whole: np.ndarray
-    """int32 `(most, 8)`: candidates."""
+    """int32 `(most, 7)`: candidates."""
     real: np.ndarray
     """float64 `(most, 3)`: the same."""
     hashes: np.ndarray
     """int64 `(2, size)`: a hash table of candidates, twice as large as they are many; `size` is a power of two."""
+    children: np.ndarray
+    """int32 `(2, width)`: of each prefix in the beam, its first child there, and its next sibling there; -1: none."""
     counts: np.ndarray
     """int64 `(3,)`: rows of the tree, size of the beam, and which of the two it is."""
 
@@ -141,7 +145,7 @@ def _remember(models: Any, memory: Any, state: int) -> None:
         word, value = models.gram_whole[gram], np.float32(models.gram_real[gram])
         for i in range(models.gram_nodes[word], models.gram_nodes[word + 1]):
             node = models.gram_nodes[i]
-            while node != ROOT:
+            while True:
                 place = _slot(memory, key + node)
                 if memory.keys[place] == 0:
                     memory.keys[place] = key + node
@@ -149,6 +153,8 @@ def _remember(models: Any, memory: Any, state: int) -> None:
                 elif memory.values[place] >= value:
                     break
                 memory.values[place] = value
+                if node == ROOT:
+                    break
                 node = models.trie[UPWARDS, node]
 
 
@@ -166,7 +172,7 @@ def _likeliest(models: Any, memory: Any, state: int, node: int) -> float:
                 _remember(models, memory, state)
             place = _slot(memory, key + node)
             if memory.keys[place] != 0:
-                best = max(best, total + memory.values[place])
+                best = max(best, total + np.float64(memory.values[place]))
         total += models.gram_real[nodes + state]
         state = models.gram_whole[nodes + contexts + 1 + state]
     return max(best, total + models.unigrams[node])
@@ -196,6 +202,19 @@ def _ahead(models: Any, memory: Any, language: int, boost: int, node: int) -> fl
         score += models.real[WEIGHT] * log if log > -np.inf else _word_score(models, language, -1)[0]
     if models.whole[BOOSTS] != 0:
         score += models.boost_ahead[boost, models.boost_places[1, node]]
+    return score
+
+
+@compiled
+def begins(models: Any, memory: Any, row: np.ndarray) -> float:
+    """The most that a word which begins after a prefix, given its row of the tree, may add to the score."""
+    language, boost = np.int64(row[LANGUAGE]), np.int64(row[BOOST])
+    score = models.real[WORD_BONUS]
+    if models.whole[LANGUAGE_MODEL] != 0:
+        log = models.real[WEIGHT] * _likeliest(models, memory, language, np.int64(ROOT))
+        score += max(log, _word_score(models, language, np.int64(-1))[0])
+    if models.whole[BOOSTS] != 0:
+        score += models.boost_ahead[boost].max()
     return score
 
 
@@ -266,12 +285,16 @@ def _stay(models: Any, row: np.ndarray, beam: Any, tried: np.ndarray) -> float:
         paths[i, 2] = log_add(paths[i, 0], paths[i, 1])
         paths[i, 3] = paths[i, 2] + (between if tree[prefix, NODE] == ROOT else row[BLANK])
         paths[i, 4] = paths[i, 1] + row[symbol] if symbol > 0 else -np.inf
+        beam.children[0, i] = -1
     for i in range(size):
         prefix = members[i]
         symbol, parent = tree[prefix, SYMBOL], tree[prefix, PARENT]
-        if parent >= 0 and beam.place[parent] >= 0 and tried[symbol]:
+        if parent >= 0 and beam.place[parent] >= 0:
             j = beam.place[parent]
-            if symbol == separator:
+            beam.children[1, i], beam.children[0, j] = beam.children[0, j], i
+            if not tried[symbol]:
+                pass
+            elif symbol == separator:
                 paths[i, 3] = log_add(paths[i, 3], paths[j, 2] + row[symbol])
             else:
                 before = paths[j, 0] if tree[parent, SYMBOL] == symbol else paths[j, 2]
@@ -279,7 +302,7 @@ def _stay(models: Any, row: np.ndarray, beam: Any, tried: np.ndarray) -> float:
         score = log_add(paths[i, 3], paths[i, 4]) + beam.added[prefix]
         beam.real[i, SCORE], beam.real[i, BASE], beam.real[i, ADDED] = score, beam.base[prefix], beam.added[prefix]
         stays = beam.whole[i]
-        stays[FROM], stays[WITH], stays[ENDING], stays[AT], stays[IS] = i, BLANK, symbol, tree[prefix, NODE], prefix
+        stays[FROM], stays[WITH], stays[ENDING], stays[AT] = i, BLANK, symbol, tree[prefix, NODE]
         stays[AFTER], stays[ALLOWED] = tree[prefix, LANGUAGE], tree[prefix, GRAMMAR]
         stays[BOOSTED] = tree[prefix, BOOST]
         best = max(best, score)
@@ -294,12 +317,15 @@ def _offer(
     """Write a candidate unless it is in the beam already or below the floor; gives their number."""
     if path + added < floor:
         return found
-    row = _child(beam.tree, beam.beams[beam.counts[2], i], symbol, entry)
-    if row >= 0 and beam.place[row] >= 0:  # counted with the prefixes that stay
-        return found
+    j = beam.children[0, i]
+    while j >= 0:  # what is in the beam is counted with the prefixes that stay
+        other = beam.beams[beam.counts[2], j]
+        if beam.tree[other, SYMBOL] == symbol and beam.tree[other, ENTRY] == entry:
+            return found
+        j = beam.children[1, j]
     beam.real[found, SCORE], beam.real[found, BASE], beam.real[found, ADDED] = path + added, base, added
     new = beam.whole[found]
-    new[FROM], new[WITH], new[ENDING], new[AT], new[IS] = i, symbol, entry, node, row
+    new[FROM], new[WITH], new[ENDING], new[AT] = i, symbol, entry, node
     new[AFTER], new[ALLOWED], new[BOOSTED] = language, grammar, boost
     return found + 1
 
@@ -366,8 +392,6 @@ def _extend(models: Any, memory: Any, beam: Any, found: int, floor: float, path:
         found = _close(models, beam, found, floor, path, i, symbol, UNKNOWN_ENDS)
     if node == FILLER:
         return found
-    if node != ROOT and path + beam.added[prefix] < floor:
-        return found  # what a longer beginning may get is no more
     child = _goes_on(models, node, symbol)
     if child < 0:
         return found
@@ -375,10 +399,10 @@ def _extend(models: Any, memory: Any, beam: Any, found: int, floor: float, path:
         _found(models.grammar_nodes, np.int64(grammar) * models.trie.shape[1] + child) < 0
     ):
         return found
-    added = base + _ahead(models, memory, language, boost, child)
-    if path + added < floor and models.whole[BOOSTS] == 0 and models.unigrams[child] > -np.inf:
-        return found
     if models.trie[FIRST, child] < models.trie[FIRST, child + 1]:
+        added = base + _ahead(models, memory, language, boost, child)
+        if path + added < floor and models.whole[BOOSTS] == 0 and models.unigrams[child] > -np.inf:
+            return found
         found = _offer(beam, found, floor, path, base, added, i, symbol, OPEN, child, language, grammar, boost)
     for entry in range(np.int64(models.trie[ENDS, child]), np.int64(models.trie[ENDS, child + 1])):
         found = _close(models, beam, found, floor, path, i, symbol, entry)
@@ -413,7 +437,7 @@ def _recombined(beam: Any, found: int) -> int:
 
 
 @inner
-def _take(models: Any, row: np.ndarray, beam: Any, found: int, floor: float) -> None:
+def _take(models: Any, memory: Any, row: np.ndarray, beam: Any, found: int, floor: float) -> None:
     """Make the next beam of the candidates that are not below the floor."""
     nodes, size, now = beam.counts
     tree, old, new, members = beam.tree, beam.paths[now], beam.paths[1 - now], beam.beams[now]
@@ -424,8 +448,8 @@ def _take(models: Any, row: np.ndarray, beam: Any, found: int, floor: float) -> 
         if beam.real[j, SCORE] < floor:
             continue
         candidate = beam.whole[j]
-        i, symbol, prefix = candidate[FROM], candidate[WITH], candidate[IS]
-        parent = members[i]
+        i, symbol = candidate[FROM], candidate[WITH]
+        parent = prefix = members[i]
         if symbol == BLANK:
             new[size, 0], new[size, 1] = old[i, 3], old[i, 4]
         else:
@@ -433,6 +457,7 @@ def _take(models: Any, row: np.ndarray, beam: Any, found: int, floor: float) -> 
             new[size, 0], new[size, 1] = -np.inf, before + row[symbol]
             if symbol == models.whole[SEPARATOR]:
                 new[size, 0], new[size, 1] = new[size, 1], -np.inf
+            prefix = _child(tree, parent, symbol, candidate[ENDING])
         if prefix < 0:
             prefix, nodes = nodes, nodes + 1
             tree[prefix, PARENT], tree[prefix, SYMBOL], tree[prefix, CHILD] = parent, symbol, -1
@@ -441,6 +466,9 @@ def _take(models: Any, row: np.ndarray, beam: Any, found: int, floor: float) -> 
             tree[prefix, LANGUAGE], tree[prefix, GRAMMAR] = candidate[AFTER], candidate[ALLOWED]
             tree[prefix, BOOST] = candidate[BOOSTED]
             beam.base[prefix], beam.added[prefix] = beam.real[j, BASE], beam.real[j, ADDED]
+            beam.hope[prefix] = beam.added[prefix]
+            if tree[prefix, NODE] == ROOT:
+                beam.hope[prefix] += begins(models, memory, tree[prefix])
         beam.beams[1 - now, size] = prefix
         size += 1
     now = 1 - now
@@ -462,21 +490,32 @@ def run(
         for symbol in range(1, len(row)):
             tried[symbol] = (row[symbol] >= token_floor or symbol == likeliest) and row[symbol] > -np.inf
             if tried[symbol]:
-                symbols[count] = symbol
+                place = count
+                while place > 0 and row[symbols[place - 1]] < row[symbol]:  # the likeliest first
+                    symbols[place] = symbols[place - 1]
+                    place -= 1
+                symbols[place] = symbol
                 count += 1
         best = _stay(models, row, beam, tried)
         size, now = beam.counts[1], beam.counts[2]
         found, floor, paths = size, best - beam_threshold, beam.paths[now]
-        for i in range(size):
-            last = beam.tree[beam.beams[now, i], SYMBOL]
+        if size == width:  # what is worse than all of these is not among the best
+            floor = max(floor, beam.real[:size, SCORE].min())
+        for i in np.argsort(-beam.real[:size, SCORE]):
+            last, hope = beam.tree[beam.beams[now, i], SYMBOL], beam.hope[beam.beams[now, i]]
             for k in range(count):
                 symbol = symbols[k]
+                if paths[i, 2] + row[symbol] + hope < floor:
+                    break
                 path = (paths[i, 0] if symbol == last else paths[i, 2]) + row[symbol]
                 if path == -np.inf:
                     continue
                 if found + models.whole[ROOM] > most:
-                    found, least = _narrowed(beam, found, width)
-                    floor = max(floor, least)
+                    if recombine:
+                        found = _recombined(beam, found)
+                    if found > width:
+                        found, least = _narrowed(beam, found, width)
+                        floor = max(floor, least)
                 before = found
                 found = _extend(models, memory, beam, found, floor, path, i, symbol)
                 for j in range(before, found):
@@ -486,7 +525,7 @@ def run(
         if found > width:
             found, least = _narrowed(beam, found, width)
             floor = max(floor, least)
-        _take(models, row, beam, found, floor)
+        _take(models, memory, row, beam, found, floor)
 
 
 @compiled
@@ -547,7 +586,8 @@ def compact(beam: Any, root: int) -> None:
             continue
         renamed[old] = kept
         _copy(tree, old, kept)
-        beam.base[kept], beam.added[kept], beam.place[kept] = beam.base[old], beam.added[old], beam.place[old]
+        beam.base[kept], beam.added[kept], beam.hope[kept] = beam.base[old], beam.added[old], beam.hope[old]
+        beam.place[kept] = beam.place[old]
         tree[kept, CHILD], tree[kept, SIBLING] = -1, -1
         if kept == 0:
             tree[kept, PARENT] = -1

@@ -13,6 +13,8 @@ from speechrnn.decoding.beam import WordHypothesis
 from speechrnn.decoding.greedy import WordPath
 
 _LEAST = -1e6
+_MEMORY_BITS = 22
+"""4 million places, 48 MB if all are written to."""
 _KEPT = 64
 """Frames that are kept of what is final, should the rest need more than is left."""
 _MOST_FRAMES = 3000
@@ -41,8 +43,9 @@ class Space:
         try:
             return self.memories.pop()
         except IndexError:
-            size = 1 << max(12, (4 * self.models.trie.shape[1] - 1).bit_length())
-            size = size if self.models.whole[kernel.LANGUAGE_MODEL] else 1
+            # A state may fill an eighth of it; large enough that it seldom has to be emptied.
+            least, all_states = 8 * self.models.trie.shape[1], 8 * int(self.models.whole[kernel.NODES])
+            size = 1 << max(least.bit_length(), min(_MEMORY_BITS, all_states.bit_length()))
             return kernel.Memory(np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(1, np.int64))
 
     def aligned(self, logs: np.ndarray, hypothesis: WordHypothesis) -> WordPath:
@@ -100,15 +103,19 @@ class LexiconStream:
         room = 4 * width + 256
         tree = np.empty((room, 9), np.int32)
         tree[0] = [-1, -1, -1, -1, kernel.ROOT, kernel.OPEN, self._models.whole[kernel.BEGIN], 0, 0]
-        base, added, place = np.zeros(room), np.zeros(room), np.zeros(room, np.int32)
+        base, added, hope, place = np.zeros(room), np.zeros(room), np.zeros(room), np.zeros(room, np.int32)
         paths = np.full((2, width, 5), -np.inf)
         paths[0, 0, 0] = 0.0
-        candidates = 8 * width + 4 * most + 64
+        candidates = 3 * width + most
         self._beam = kernel.Beam(
-            tree, base, added, place, np.zeros((2, width), np.int32), paths,
-            np.empty((candidates, 8), np.int32), np.empty((candidates, 3)),
-            np.zeros((2, 1 << int(2 * candidates - 1).bit_length()), np.int64), np.array([1, 1, 0]),
+            tree, base, added, hope, place, np.zeros((2, width), np.int32), paths,
+            np.empty((candidates, 7), np.int32), np.empty((candidates, 3)),
+            np.zeros((2, 1 << int(2 * candidates - 1).bit_length()), np.int64),
+            np.full((2, width), -1, np.int32), np.array([1, 1, 0]),
         )  # fmt: skip
+        memory = space.memory()
+        hope[0] = kernel.begins(self._models, memory, tree[0])
+        space.memories.append(memory)
         self._logs: list[np.ndarray] = []
         """Frames whose words are not final, and some before them."""
         self._first = self._frames = 0
@@ -258,10 +265,10 @@ class LexiconStream:
             kernel.compact(beam, 0)
         count = int(beam.counts[0])
         if 2 * count + more > len(beam.tree):  # so that it is not compacted every time
-            grown = [np.empty((2 * (count + more), *part.shape[1:]), part.dtype) for part in beam[:4]]
-            for new, old in zip(grown, beam[:4], strict=True):
+            grown = [np.empty((2 * (count + more), *part.shape[1:]), part.dtype) for part in beam[:5]]
+            for new, old in zip(grown, beam[:5], strict=True):
                 new[:count] = old[:count]
-            self._beam = kernel.Beam(*grown, *beam[4:])
+            self._beam = kernel.Beam(*grown, *beam[5:])
 
 
 def _nothing() -> WordPath:
