@@ -101,7 +101,7 @@ def test_what_is_damaged_is_told(plain, tmp_path, parts, told):
 
 
 def test_lexicon_pack(plain, tmp_path, capsys):
-    words = ["lexicon", "pack", str(plain / "m.onnx"), "--lexicon", str(plain / "w.lexicon"), "--lm"]
+    words = ["lexicon", "pack", "--model", str(plain / "m.onnx"), "--lexicon", str(plain / "w.lexicon"), "--lm"]
     assert cli.main([*words, str(plain / "w.lm"), "--beam", "9", "--out", str(tmp_path / "p.onnx")]) == 0
     assert "p.onnx: 0." in capsys.readouterr().out
     assert carried.options_of(load(tmp_path / "p.onnx"))["beam"] == 9
@@ -109,8 +109,8 @@ def test_lexicon_pack(plain, tmp_path, capsys):
     assert cli.main([*words, str(tmp_path / "w.arpa"), "--out", str(tmp_path / "q.onnx")]) == 2
     assert "must be a binary language model" in capsys.readouterr().err
     (tmp_path / "x.txt").write_text("sea S IH\n")
-    words[4] = str(tmp_path / "x.txt")
-    assert cli.main([*words[:5], "--out", str(tmp_path / "q.onnx")]) == 2
+    words[5] = str(tmp_path / "x.txt")
+    assert cli.main([*words[:6], "--out", str(tmp_path / "q.onnx")]) == 2
     assert "phones that the model cannot write: IH, the first in 'sea'" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"no option `lm_wieght` that a model carries\. Did you mean `lm_weight`"):
         carried.carry(plain / "m.onnx", tmp_path / "q.onnx", lexicon=plain / "w.lexicon", lm_wieght=1)
