@@ -540,6 +540,31 @@ def test_a_word_of_the_lexicon_is_pronounced_as_it_says(session, model, tmp_path
     assert cli.main(["pronounce", word]) == 2
 
 
+# The recipe
+
+
+def test_letters_to_phones_keeps_words_out_and_measures(tmp_path, monkeypatch, capsys, rng):
+    from pipelines import letters_to_phones as recipe
+    from speechrnn.text import Lexicon
+
+    spelled = ["".join(word) for word in itertools.product("abcd", repeat=4)]
+    lexicon = Lexicon({word: [(tuple(word.upper()), 1.0), ((*word.upper(), "E"), 0.5)] for word in spelled})
+    parts = recipe.split(lexicon, seed=1)
+    assert {name: len(part) for name, part in parts.items()} == {"test": 13, "dev": 2, "train": 241}
+    assert len(set(itertools.chain(*parts.values()))) == len(spelled)
+    assert list(parts["test"]) == list(recipe.split(lexicon, seed=1)["test"]) != list(recipe.split(lexicon)["test"])
+    monkeypatch.setattr(recipe.lexicons, "cmudict", lambda: lexicon)
+    monkeypatch.setattr(recipe, "NETWORK", {"units": 8, "attention": 4, "embedding": 4})
+    reports = recipe.main(str(tmp_path), SequenceTraining(epochs=1, batch_size=32), seed=1)
+    report = reports["test"]
+    assert len(report.sequences) + len(report.faults) == 13
+    assert {one.source for one in report.sequences} <= set(parts["test"])
+    out = capsys.readouterr().out
+    assert "joint 6-grams, test" in out
+    assert "attention, beam 4, dev" in out
+    assert "BSD" in sr.load(tmp_path / "english_pronunciation.onnx").card["licence"]
+
+
 # The registry
 
 
