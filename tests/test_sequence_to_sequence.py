@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import speechrnn as sr
+from pipelines import letters_to_phones as recipe
 from speechrnn.data.manifest import Example
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.faults import Faults
@@ -23,7 +24,7 @@ from speechrnn.tasks.sequence_to_sequence import (
 )
 from speechrnn.tasks.sequence_to_sequence import pairs as pairing
 from speechrnn.tasks.sequence_to_sequence.training import Translating
-from speechrnn.text import Phones, Vocabulary
+from speechrnn.text import Lexicon, Phones, Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
 PAIRS = [Pair("ab", "X Y"), Pair("cab", "Z X Y"), Pair("b", "Y"), Pair("abcab", "X Y Z X Y")]
@@ -542,23 +543,24 @@ def test_a_word_of_the_lexicon_is_pronounced_as_it_says(session, model, tmp_path
 
 # The recipe
 
+SPELLED = ["".join(word) for word in itertools.product("abcd", repeat=4)]
+LEXICON = Lexicon({word: [(tuple(word.upper()), 1.0), ((*word.upper(), "E"), 0.5)] for word in SPELLED})
 
-def test_letters_to_phones_keeps_words_out_and_measures(tmp_path, monkeypatch, capsys, rng):
-    from pipelines import letters_to_phones as recipe
-    from speechrnn.text import Lexicon
 
-    spelled = ["".join(word) for word in itertools.product("abcd", repeat=4)]
-    lexicon = Lexicon({word: [(tuple(word.upper()), 1.0), ((*word.upper(), "E"), 0.5)] for word in spelled})
-    parts = recipe.split(lexicon, seed=1)
+def test_no_word_that_is_measured_was_learnt():
+    parts = recipe.split(LEXICON, seed=1)
     assert {name: len(part) for name, part in parts.items()} == {"test": 13, "dev": 2, "train": 241}
-    assert len(set(itertools.chain(*parts.values()))) == len(spelled)
-    assert list(parts["test"]) == list(recipe.split(lexicon, seed=1)["test"]) != list(recipe.split(lexicon)["test"])
-    monkeypatch.setattr(recipe.lexicons, "cmudict", lambda: lexicon)
+    assert len(set(itertools.chain(*parts.values()))) == len(SPELLED)
+    assert list(parts["test"]) == list(recipe.split(LEXICON, seed=1)["test"]) != list(recipe.split(LEXICON)["test"])
+
+
+@pytest.mark.slow
+def test_letters_to_phones_is_learnt_and_measured_beside_ngrams(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recipe.lexicons, "cmudict", lambda: LEXICON)
     monkeypatch.setattr(recipe, "NETWORK", {"units": 8, "attention": 4, "embedding": 4})
-    reports = recipe.main(str(tmp_path), SequenceTraining(epochs=1, batch_size=32), seed=1)
-    report = reports["test"]
+    report = recipe.main(str(tmp_path), SequenceTraining(epochs=1, batch_size=32), seed=1)["test"]
     assert len(report.sequences) + len(report.faults) == 13
-    assert {one.source for one in report.sequences} <= set(parts["test"])
+    assert {one.source for one in report.sequences} <= set(recipe.split(LEXICON, seed=1)["test"])
     out = capsys.readouterr().out
     assert "joint 6-grams, test" in out
     assert "attention, beam 4, dev" in out
