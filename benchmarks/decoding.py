@@ -29,11 +29,11 @@ def save(model, manifest_path, out):
     from speechrnn.faults import Faults
     from speechrnn.tasks.recognition import transcription as transcribe
 
-    recogniser = transcribe.loaded(model)
-    found = list(transcribe.logits_of(recogniser, manifest.read(manifest_path), faults=Faults()))
+    recognizer = transcribe.loaded(model)
+    found = list(transcribe.logits_of(recognizer, manifest.read(manifest_path), faults=Faults()))
     arrays = {f"logits_{i}": values for i, (_, values) in enumerate(found)}
     texts = [example.text or "" for example, _ in found]
-    np.savez(out, symbols=list(recogniser.vocabulary.symbols), texts=texts, **arrays)
+    np.savez(out, symbols=list(recognizer.vocabulary.symbols), texts=texts, **arrays)
 
 
 def contenders(vocabulary, lm, widths, lm_weight, word_bonus):
@@ -122,7 +122,7 @@ def main():
         print(json.dumps(rows, indent=1))
         return
     for name, row in rows.items():
-        print(f"{name:28} WER {100 * row['wer']:6.2f} %  {row['per_second']:10,.1f} utterances a second")
+        print(f"{name:28} WER {100 * row['wer']:6.2f} %  {row['per_second']:10,.1f} utterances per second")
 
 
 if __name__ == "__main__":

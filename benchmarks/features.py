@@ -2,7 +2,7 @@
 
 `python -m benchmarks.features [--json] [--runs 15]` prints, for batches of noise as long as speech, the median time,
 the median time of all processors together (steadier on a busy machine), and seconds of audio a second. "ours" is
-`LogMel` with lengths, masks and normalisation per utterance; "ours, bare" leaves these out, as the others do.
+`LogMel` with lengths, masks and normalization per utterance; "ours, bare" leaves these out, as the others do.
 """
 
 import argparse

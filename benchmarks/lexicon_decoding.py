@@ -3,7 +3,7 @@
     python benchmarks/lexicon_decoding.py TEXTS --lexicon FILE.lexicon --lm LM.arpa [--width 16 64 256]
 
 With --logits (what `benchmarks/decoding.py save` writes for a model of phones) TEXTS does not matter; else the logits
-are made of TEXTS, one sentence a line: the phones of each word, peaked as CTC's are, a fifth of them mistaken for
+are made of TEXTS, one sentence per line: the phones of each word, peaked as CTC's are, a fifth of them mistaken for
 another one. Both searches get the same log probabilities, words, language model, weights, width and threshold; medians
 of alternating runs in one process, processor time of one thread. flashlight-text (Python up to 3.12: `pip install
 flashlight-text`) reads the ARPA file with its KenLM.

@@ -6,7 +6,7 @@
 `text` joins the clips of AN4's eight validation speakers to one recording and transcribes it whole, in pieces cut in
 silence, in pieces that overlap throughout (as if there were no silence), and in pieces cut at the quietest place
 without overlap. `memory` repeats the test set to a FLAC file of some hours and transcribes it in a process of its
-own. A model that normalises each utterance sees other statistics in a piece than in the whole.
+own. A model that normalizes each utterance sees other statistics in a piece than in the whole.
 """
 
 import argparse
@@ -45,14 +45,14 @@ def text(model, an4_dir):
         path = Path(folder, "long.flac")
         audio.write(path, np.concatenate([signal for signal, _ in found]), RATE)
         spoken = " ".join(said for _, said in found).split()
-        recogniser = transcribe.loaded(model)
+        recognizer = transcribe.loaded(model)
         print(f"{audio.probe(path).duration:.0f} s, {len(spoken)} words")
         whole = None
         print("| pieces | edits against the whole | WER |\n| --- | --- | --- |")
         for name, seconds, overlap, silence in CONDITIONS:
             long_audio._SILENCE, long_audio.OVERLAP_SECONDS = silence, overlap
             long_audio.cut.__kwdefaults__["overlap"] = overlap
-            (transcript,) = transcribe.transcribe(recogniser, [path], piece_seconds=seconds)
+            (transcript,) = transcribe.transcribe(recognizer, [path], piece_seconds=seconds)
             words = transcript.text.split()
             whole = words if whole is None else whole
             changed, wrong = (align(reference, words).errors / len(reference) for reference in (whole, spoken))
@@ -96,7 +96,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["text", "memory"])
     parser.add_argument("--an4", help="AN4's official tree")
-    parser.add_argument("--model", help="a recogniser; the one in the package by default")
+    parser.add_argument("--model", help="a recognizer; the one in the package by default")
     parser.add_argument("--hours", type=float, nargs="+", default=[1.0, 3.0, 10.0])
     given = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -3,7 +3,7 @@
     python -m benchmarks.loop [--json]
 
 Trains 3 x BiLSTM-256 on the corpus that is embedded in the repository. The step alone is forward pass, CTC, gradients
-and the optimiser on the same batches, ready in memory; the loop is an epoch of `speechrnn.train` after the first.
+and the optimizer on the same batches, ready in memory; the loop is an epoch of `speechrnn.train` after the first.
 """
 
 import argparse

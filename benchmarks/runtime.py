@@ -26,7 +26,7 @@ from benchmarks import measuring
 from speechrnn import LogMel, SpeechRecognizer, Vocabulary, audio, recurrent_ctc
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
-from speechrnn.export.writing import export, quantised
+from speechrnn.export.writing import export, quantized
 from speechrnn.runtime.onnxfile import OnnxFile
 from speechrnn.runtime.session import start
 from speechrnn.tasks.recognition.session import RecognizerSession as Session
@@ -72,7 +72,7 @@ def runs(cell: str, batch: int, args) -> dict[str, Callable[[], object]]:
     np.testing.assert_allclose(found, expected, atol=1e-4)
     made = {"onnx": lambda: session.run(None, {"x": values})}
     if cell == "lstm":
-        small = start(OnnxFile(quantised(model).SerializeToString(), {}, "stack"))
+        small = start(OnnxFile(quantized(model).SerializeToString(), {}, "stack"))
         made["onnx int8"] = lambda: small.run(None, {"x": values})
     made["Keras predict"] = lambda: network.predict(values, batch_size=batch, verbose=0)
     if torch is not None:
@@ -90,8 +90,8 @@ def runs(cell: str, batch: int, args) -> dict[str, Callable[[], object]]:
     return made
 
 
-def recogniser(args) -> SpeechRecognizer:
-    """A whole recogniser of the usual size; what it has learnt does not matter to the clock."""
+def recognizer(args) -> SpeechRecognizer:
+    """A whole recognizer of the usual size; what it has learned does not matter to the clock."""
     features, vocabulary = LogMel(16000), Vocabulary(" abcdefghijklmnopqrstuvwxyz")
     network = recurrent_ctc(
         num_features=FEATURES, vocabulary_size=len(vocabulary), units=args.units, layers=args.layers, convolutions=2
@@ -101,7 +101,7 @@ def recogniser(args) -> SpeechRecognizer:
 
 def whole_models(args, folder: Path) -> dict[str, Callable[[], object]]:
     """Signal to logits of one clip."""
-    model = recogniser(args)
+    model = recognizer(args)
     model.save(folder / "model.keras")
     signal = np.random.default_rng(0).normal(size=round(CLIP_SECONDS * 16000)).astype("float32") * 0.1
     audio.write(folder / "clip.wav", np.clip(signal, -1, 1), 16000)

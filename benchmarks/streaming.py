@@ -49,12 +49,12 @@ def main(model, seconds, rounds):
     from speechrnn.export.writing import export
     from speechrnn.models.loading import load_bundle as load
 
-    recogniser = load(model)
+    recognizer = load(model)
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for name, (to, int8) in FORMATS.items():
             paths[name] = Path(folder, name.replace(" ", "-"))
-            export(recogniser, paths[name], to=to, int8=int8, streaming=True)
+            export(recognizer, paths[name], to=to, int8=int8, streaming=True)
         found = {name: [] for name in paths}
         for _ in range(rounds):
             for name, path in paths.items():

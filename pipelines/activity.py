@@ -23,7 +23,7 @@ AUGMENTATION = Augmentation.sensor(time_warp=0, wander=0)
 CARD = {
     "task": "walking, walking upstairs, walking downstairs, sitting, standing, laying; smartphone at the waist",
     "data": "HAPT (Reyes-Ortiz et al. 2016), official training subjects",
-    "licence": "weights: Apache-2.0; HAPT: research use",
+    "license": "weights: Apache-2.0; HAPT: research use",
 }
 
 

@@ -1,4 +1,4 @@
-"""AN4: spelled letters, numbers, dates and commands, recognised after training on AN4 alone.
+"""AN4: spelled letters, numbers, dates and commands, recognized after training on AN4 alone.
 
     python pipelines/an4_ctc.py --data-dir DIR --validate   # keeps eight training speakers out, and reports on them
     python pipelines/an4_ctc.py --data-dir DIR              # trains on all of them, and reports on the test set
@@ -6,8 +6,8 @@
 
 DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Everything here was chosen with `--validate`;
 the official test set was used once, at the end. What makes the difference on so little speech (42 minutes) is
-augmentation and that two augmentations of an utterance are trained to agree. `--start` goes on from a recogniser that
-has learnt other speech, such as the one of `pipelines/librispeech_ctc.py`, instead of from nothing.
+augmentation and that two augmentations of an utterance are trained to agree. `--start` goes on from a recognizer that
+has learned other speech, such as the one of `pipelines/librispeech_ctc.py`, instead of from nothing.
 """
 
 import argparse
@@ -30,7 +30,7 @@ AUGMENTATION = Augmentation.speech(time_masks=4)
 CARD = {
     "task": "English letters, numbers, dates and commands",
     "data": "CMU AN4 (1991), official training set",
-    "licence": "weights: Apache-2.0; AN4: free for any use, (c) 1991-2005 Carnegie Mellon University",
+    "license": "weights: Apache-2.0; AN4: free for any use, (c) 1991-2005 Carnegie Mellon University",
 }
 
 
@@ -68,7 +68,7 @@ def main(
 
 
 def fresh(vocabulary: Vocabulary, **network) -> SpeechRecognizer:
-    """A recogniser that has learnt nothing yet."""
+    """A recognizer that has learned nothing yet."""
     sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "dropout": DROPOUT, **network}
     features = LogMel(16000)
     net = recurrent_ctc("lstm", num_features=features.num_features, vocabulary_size=len(vocabulary), **sizes)
@@ -80,7 +80,7 @@ if __name__ == "__main__":
     parser.add_argument("--data-dir", required=True, help="AN4's official tree")
     parser.add_argument("--out", default="runs/an4", help="folder for manifests, model and logs")
     parser.add_argument("--validate", action="store_true", help="keep eight speakers out and report on them")
-    parser.add_argument("--start", metavar="MODEL", help="a .keras recogniser to go on from")
+    parser.add_argument("--start", metavar="MODEL", help="a .keras recognizer to go on from")
     parser.add_argument("--epochs", type=int, default=OPTIONS.epochs, help="passes over the training set")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     given = vars(parser.parse_args())

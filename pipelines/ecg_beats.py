@@ -1,10 +1,10 @@
-"""MIT-BIH: the AAMI class of every heartbeat, learnt from other patients, 64 beats at once.
+"""MIT-BIH: the AAMI class of every heartbeat, learned from other patients, 64 beats at once.
 
     python pipelines/ecg_beats.py --data-dir DIR   # scores by leaving patients out, then learns from all
     speechrnn evaluate --model runs/ecg_beats/beats.keras runs/ecg_beats/manifests/test.jsonl
 
-DIR holds the database's records; only de Chazal's DS1 is learnt from, and `test.jsonl` is DS2 where DIR has it. With 22
-patients what limits is that each heart is learnt by heart. So the network is small, sees how a beat differs from the
+DIR holds the database's records; only de Chazal's DS1 is used to learn, and `test.jsonl` is DS2 where DIR has it. With
+22 patients what limits is that each heart is learned by heart. So the network is small, sees how a beat differs from the
 patient's usual one, and learns from copies of the records: with another rhythm (`mitdb.vary_rhythm`), seen by
 leads placed elsewhere (`mitdb.vary_leads`). These were chosen by the very folds that are scored here, in some
 steps: what was mistaken in patients kept out was looked at, so that the figure is a little too good. DS2 chose nothing.
@@ -35,7 +35,7 @@ AUGMENTATION = Augmentation(feature_noise=0.1)
 CARD = {
     "task": "class of every heartbeat: normal, supraventricular, ventricular, fusion, unknown (AAMI)",
     "data": "MIT-BIH Arrhythmia, the 22 records of DS1 (Moody and Mark 2001; de Chazal et al. 2004)",
-    "licence": "weights: Apache-2.0; MIT-BIH: ODC-By 1.0",
+    "license": "weights: Apache-2.0; MIT-BIH: ODC-By 1.0",
     "scheme": "aami",
 }
 

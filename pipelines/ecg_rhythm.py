@@ -5,7 +5,7 @@
 
 DIR is `training2017` with its table of classes, or the folder that holds it. The lead is resampled to 100 Hz, which
 keeps every wave that tells rhythms apart. Some were recorded with the hands the wrong way round, and so upside down:
-half of what is learnt from is turned around, anew in every epoch. Folds are stratified by class and seeded; who was
+half of what is learned from is turned around, anew in every epoch. Folds are stratified by class and seeded; who was
 recorded is not published, so that people cannot be kept apart, and intervals are by record. Nothing a fold holds out is
 looked at before it is scored, not to choose an epoch either: all train equally long, and the average of the last
 weights is taken. The settings are the second ones that were tried, on what the first fold holds out (mean F1 0.807; the
@@ -48,7 +48,7 @@ CARD = {
     "task": "rhythm of one ECG lead: normal (N), atrial fibrillation (A), another (O), too noisy to tell (~)",
     "data": "PhysioNet/CinC Challenge 2017",
     "scheme": "cinc2017",
-    "licence": "weights: Apache-2.0; CinC 2017: ODC-By 1.0",
+    "license": "weights: Apache-2.0; CinC 2017: ODC-By 1.0",
 }
 
 
@@ -61,7 +61,7 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learnt from all records."""
+    """Cross-validate, report, and leave a model that has learned from all records."""
     examples = cinc2017.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
 
     def build():

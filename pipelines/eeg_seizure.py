@@ -7,7 +7,7 @@ DIR holds the five sets' text files. READ THIS BEFORE QUOTING A SCORE: which seg
 published, so nobody can keep people apart here, and segments of one person, or of one seizure, are likely to stand on
 both sides of any split. A score near 1, which nearly every method reaches for seizures, says that these segments are
 easily told apart, and next to nothing about a new patient. What can be done is done: a fold holds out a run of
-neighbouring segment numbers of all five sets, so that neighbours, if they are of one person, stay together; intervals
+neighboring segment numbers of all five sets, so that neighbors, if they are of one person, stay together; intervals
 are by segment, for want of people, and too narrow for that reason.
 
 Each segment is scaled to unit variance: the height of the waves, which alone marks most seizures, tells nothing.
@@ -40,7 +40,7 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learnt from all segments."""
+    """Cross-validate, report, and leave a model that has learned from all segments."""
     examples = bonn.prepare(data_dir, Path(out, "manifests"), classes=classes, overwrite=True)["train"]
     names = sorted({example.label for example in examples})
     runs = np.array_split(sorted({_number(example) for example in examples}), FOLDS)

@@ -4,10 +4,10 @@
     python -m pipelines.english --data-dir DIR --out runs/longer --start runs/english/english.keras --epochs 20
 
 DIR holds `LibriSpeech`, `speechocean762`, `common_voice/en`, `LJSpeech-1.1`, `an4`, `fsdd` and `lm`; what is not there
-is left out, and 11.6 hours are learnt from if all is. LibriSpeech's `dev-clean-5` decides which epoch is kept; the test
-sets are used once, at the end. Words that CMUdict lacks are pronounced as similar ones are. A run that was stopped is
-resumed by the same command. `--start` continues from a model of the same phones, and first aligns the texts with it, so
-that each word is learnt as it was said.
+is left out, and 11.6 hours are learned from if all is. LibriSpeech's `dev-clean-5` decides which epoch is kept; the
+test sets are used once, at the end. Words that CMUdict lacks are pronounced as similar ones are. A run that was stopped
+is resumed by the same command. `--start` continues from a model of the same phones, and first aligns the texts with it, so
+that each word is learned as it was said.
 """
 
 import argparse
@@ -39,7 +39,7 @@ CARD = {
     "task": "read English, letters, numbers and commands",
     "data": "LibriSpeech (train-clean-5 and 3 speakers of train-clean-100; CC BY 4.0), speechocean762, Common Voice "
     "(CC0), LJ Speech (public domain), CMU AN4 training set, four speakers of FSDD (CC BY-SA 4.0)",
-    "licence": "CC BY-SA 4.0, since FSDD is",
+    "license": "CC BY-SA 4.0, since FSDD is",
 }
 
 
@@ -53,16 +53,16 @@ def main(data_dir: str, out: str = "runs/english", start: str | None = None, opt
     lexicon.write(Path(out, "english.lexicon"), overwrite=True)
     letters = Lexicon({**lexicon, **SPELLED})
     model = load(start) if start else None
-    learnt = pronounced(training, lexicon, faults=faults, model=model)
-    learnt += pronounced(spelled, letters, faults=faults, model=model) if spelled else []
+    learned = pronounced(training, lexicon, faults=faults, model=model)
+    learned += pronounced(spelled, letters, faults=faults, model=model) if spelled else []
     said = {n: pronounced(es, letters if n == "an4" else lexicon, faults=faults) for n, es in evaluated.items()}
-    print(faults.summary(len(learnt) + len(faults)))
+    print(faults.summary(len(learned) + len(faults)))
     keras.utils.set_random_seed(options.seed)
     fresh = {"vocabulary": lexicon.vocabulary(), "features": FEATURES, **NETWORK, **network}
-    model = model or for_manifest(learnt, **fresh)
+    model = model or for_manifest(learned, **fresh)
     model.card = {**CARD, **({"begun_from": model.card} if start else {})}
     path = Path(out, "english.keras")
-    run = train(model, learnt, valid=said[VALID], options=options, augment=AUGMENTATION, out=path, resume=True)
+    run = train(model, learned, valid=said[VALID], options=options, augment=AUGMENTATION, out=path, resume=True)
     reports = {name: evaluate(run.model, examples) for name, examples in said.items()}
     for name, report in reports.items():
         print(f"{name}, phones:")
@@ -71,7 +71,7 @@ def main(data_dir: str, out: str = "runs/english", start: str | None = None, opt
 
 
 def corpora(folder: Path, out: Path, faults: Faults):
-    """What is learnt from, the part of it where letters are spelled, and what is evaluated on, by name."""
+    """What is learned from, the part of it where letters are spelled, and what is evaluated on, by name."""
     parts = librispeech.prepare(folder / "LibriSpeech", out / "librispeech", overwrite=True, faults=faults)
     training = {e.id: e for name in TRAINING for e in parts.get(name, ())}  # a speaker may be in both
     evaluated, spelled = {name: parts[name] for name in (VALID, *TESTS) if name in parts}, []

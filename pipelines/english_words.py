@@ -68,7 +68,7 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
 
 
 def books(folder: Path) -> NGram:
-    """A trigram of the sentences in a folder, one a line."""
+    """A trigram of the sentences in a folder, one per line."""
 
     def lines() -> Iterator[str]:
         for path in sorted(folder.glob("*.txt.*z")):

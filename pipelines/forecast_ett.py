@@ -26,7 +26,7 @@ OPTIONS = ForecasterTraining(epochs=10, batch_size=256, learning_rate=3e-3, moni
 CARD = {
     "task": "hourly load and oil temperature of a transformer, with 10 %, 50 % and 90 % quantiles",
     "data": "ETTh1 (Zhou et al. 2021), 12 months to learn from",
-    "licence": "weights: Apache-2.0; ETT: CC BY-ND 4.0",
+    "license": "weights: Apache-2.0; ETT: CC BY-ND 4.0",
 }
 
 

@@ -30,7 +30,7 @@ AUGMENTATION = Augmentation.speech(
 CARD = {
     "task": "English digits said one at a time, 8 kHz",
     "data": "Free Spoken Digit Dataset 1.0.9, speakers george, jackson, lucas and nicolas",
-    "licence": "weights: Apache-2.0; FSDD: CC BY-SA 4.0",
+    "license": "weights: Apache-2.0; FSDD: CC BY-SA 4.0",
 }
 
 

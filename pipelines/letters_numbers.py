@@ -3,7 +3,7 @@
     python pipelines/an4_ctc.py --data-dir AN4
     python -m pipelines.letters_numbers --an4 AN4 --fsdd FSDD --start runs/an4/an4.keras
 
-It goes on from the recogniser of the AN4 recipe, with AN4's training set and four of FSDD's six speakers. Tested on
+It goes on from the recognizer of the AN4 recipe, with AN4's training set and four of FSDD's six speakers. Tested on
 AN4's test set and on the two other FSDD speakers.
 """
 
@@ -24,7 +24,7 @@ CARD = {
     "task": "English letters, numbers, dates and commands, as in CMU AN4, and single digits",
     "data": "CMU AN4 (1991), training set; Free Spoken Digit Dataset (Jackson et al. 2018), "
     "speakers george, jackson, lucas and nicolas",
-    "licence": "CC BY-SA 4.0, since FSDD is; AN4: free for any use, (c) 1991-2005 Carnegie Mellon University",
+    "license": "CC BY-SA 4.0, since FSDD is; AN4: free for any use, (c) 1991-2005 Carnegie Mellon University",
 }
 
 

@@ -37,7 +37,7 @@ def pairs(lexicon):
 
 
 def by_ngrams(train: Lexicon, test: Lexicon):
-    """Joint n-grams learnt from the same words, on one line of the table."""
+    """Joint n-grams learned from the same words, on one line of the table."""
     guess, found = LettersToPhones(train), []
     for word, said in test.items():
         phones = guess(word) or []
@@ -58,17 +58,17 @@ def main(out="runs/letters_to_phones", options=OPTIONS, seed=0, words=None, ngra
     parts = split(lexicons.cmudict(), seed)
     if words is not None:
         parts = {name: part.only(itertools.islice(part, words)) for name, part in parts.items()}
-    learnt = pairs(parts["train"])
-    model = SequenceToSequence.for_manifest(learnt, target="words", max_length=40, **NETWORK)
+    learned = pairs(parts["train"])
+    model = SequenceToSequence.for_manifest(learned, target="words", max_length=40, **NETWORK)
     model.card = {
         "name": "English pronunciation",
-        "data": f"CMUdict without stress: {len(parts['train']):,} words learnt, {len(parts['test']):,} kept out",
-        "licence": "CMUdict is copyright Carnegie Mellon University, BSD 2-clause",
+        "data": f"CMUdict without stress: {len(parts['train']):,} words learned, {len(parts['test']):,} kept out",
+        "license": "CMUdict is copyright Carnegie Mellon University, BSD 2-clause",
     }
     Path(out).mkdir(parents=True, exist_ok=True)
     target = f"{out}/english_pronunciation.keras"
     run = sr.train(
-        model, learnt, valid=pairs(parts["dev"]), options=options, out=target, resume=resume, overwrite=not resume
+        model, learned, valid=pairs(parts["dev"]), options=options, out=target, resume=resume, overwrite=not resume
     )
     reports = {name: run.model.evaluate(pairs(parts[name])) for name in ("dev", "test")}
     print(f"{'CMUdict, error in % [95 %]':34} {'phones':>22} {'words':>24}")

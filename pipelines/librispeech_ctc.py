@@ -1,4 +1,4 @@
-"""LibriSpeech: read English, recognised in subwords after training on any of its subsets, and an n-gram beside.
+"""LibriSpeech: read English, recognized in subwords after training on any of its subsets, and an n-gram beside.
 
     python -m pipelines.librispeech_ctc --data-dir DIR      # mini LibriSpeech: train-clean-5, chosen by dev-clean-5
     python -m pipelines.librispeech_ctc --data-dir DIR --train train-clean-100 train-clean-360 train-other-500 \\
@@ -6,9 +6,9 @@
 
 DIR is the `LibriSpeech` folder, or the folder that holds it. The validation set decides which epoch is kept and how
 much the language model weighs, and says so in its row; the test sets are used once, at the end. The language model is
-a trigram of the training texts, or of `--text`, one sentence a line: sentences that are said in the validation and test
-sets are left out of it, since books that are read are often among books that are written. `--start` goes on from a
-recogniser that has learnt other speech, such as the one of `pipelines/an4_ctc.py`, instead of from nothing.
+a trigram of the training texts, or of `--text`, one sentence per line: sentences that are said in the validation and
+test sets are left out of it, since books that are read are often among books that are written. `--start` goes on from a
+recognizer that has learned other speech, such as the one of `pipelines/an4_ctc.py`, instead of from nothing.
 """
 
 import argparse
@@ -41,7 +41,7 @@ OPTIONS = RecognizerTraining(epochs=40, batch_size=12, learning_rate=1.5e-3, ave
 AUGMENTATION = Augmentation.speech()
 CARD = {
     "task": "read English, as in audio books",
-    "licence": "weights: Apache-2.0; LibriSpeech: CC BY 4.0",
+    "license": "weights: Apache-2.0; LibriSpeech: CC BY 4.0",
 }
 LARGER = 100, 960
 """Hours of the subsets whose training time is foretold."""
@@ -111,7 +111,7 @@ def language_model(lines: Sequence[str], held_out: Sequence[Example], out: Path)
     """An n-gram of the sentences that nobody says in the held-out examples."""
     said = {example.text for example in held_out}
     kept = [line for line in lines if line not in said]
-    print(f"language model: {len(kept)} sentences; {len(lines) - len(kept)} that are to be recognised were left out")
+    print(f"language model: {len(kept)} sentences; {len(lines) - len(kept)} that are to be recognized were left out")
     model = kneser_ney.train(kept, order=ORDER)
     model.write(out, overwrite=True)
     return model
@@ -141,7 +141,7 @@ if __name__ == "__main__":
     parser.add_argument("--test", dest="tests", nargs="*", default=[], help="subsets to report on besides")
     parser.add_argument("--text", dest="texts", nargs="+", default=[], help="sentences for the language model")
     parser.add_argument("--subwords", type=int, default=SUBWORDS, help="number of subwords; 0 for characters")
-    parser.add_argument("--start", metavar="MODEL", help="a .keras recogniser to go on from")
+    parser.add_argument("--start", metavar="MODEL", help="a .keras recognizer to go on from")
     parser.add_argument("--epochs", type=int, default=OPTIONS.epochs, help="passes over the training subsets")
     parser.add_argument("--out", default="runs/librispeech", help="folder for manifests, model and logs")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")

@@ -1,12 +1,12 @@
-"""ESC-10: ten sounds of the surroundings (rain, a dog, a helicopter), learnt from 320 recordings of five seconds.
+"""ESC-10: ten sounds of the surroundings (rain, a dog, a helicopter), learned from 320 recordings of five seconds.
 
     python pipelines/sounds.py --data-dir DIR     # five models, one a fold, then a last one from all recordings
 
 DIR is ESC-10, or ESC-50's repository, of which ten classes are taken. The folds are the authors': no two of them hold
 pieces of one recording. Nothing a fold holds out is looked at before it is scored, not to choose an epoch either: all
 train equally long, and the average of the last weights is taken. Every recording is thus answered once by a model that
-has not heard it; the accuracy is that of all 400 answers. Levels are kept (features are normalised by the training
-set, not by the recording), since the colour of a steady noise is all there is to tell rain from waves.
+has not heard it; the accuracy is that of all 400 answers. Levels are kept (features are normalized by the training
+set, not by the recording), since the color of a steady noise is all there is to tell rain from waves.
 """
 
 import argparse
@@ -34,7 +34,7 @@ AUGMENTATION = Augmentation(
 CARD = {
     "task": "ten sounds of the surroundings, 16 kHz",
     "data": "ESC-10 (Piczak 2015)",
-    "licence": "weights: Apache-2.0; ESC-10: CC BY 3.0",
+    "license": "weights: Apache-2.0; ESC-10: CC BY 3.0",
 }
 
 
@@ -46,7 +46,7 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learnt from all recordings."""
+    """Cross-validate, report, and leave a model that has learned from all recordings."""
     splits = esc10.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     examples = splits["train"] + splits["test"]
     classes = sorted({example.label for example in examples})

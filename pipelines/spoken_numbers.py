@@ -29,7 +29,7 @@ AUGMENTATION = Augmentation(
 
 
 def build(vocabulary: Vocabulary, **overrides) -> SpeechRecognizer:
-    """The recogniser that is trained here; overrides are arguments of `recurrent_ctc`."""
+    """The recognizer that is trained here; overrides are arguments of `recurrent_ctc`."""
     keras.utils.set_random_seed(SEED)
     features = LogMel(16_000, num_mels=NUM_MELS)
     sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "filters": FILTERS, "dropout": DROPOUT}

@@ -29,7 +29,7 @@ OPTIONS = ClassifierTraining(
     epochs=20, batch_size=16, learning_rate=3e-3, average=0.99, label_smoothing=0.05, mixup=0.2, weight_decay=0.05
 )
 AUGMENTATION = Augmentation(jitter=0.05, scaling=0.1, time_warp=0.15)
-CARD = {"licence": "weights: Apache-2.0; data: terms of the UCR and UEA archives"}
+CARD = {"license": "weights: Apache-2.0; data: terms of the UCR and UEA archives"}
 
 
 def main(
@@ -63,7 +63,7 @@ def main(
 
 
 def _tested(splits, out, options, how, network):
-    """A model that has learnt from the training set, on the test set."""
+    """A model that has learned from the training set, on the test set."""
     training = splits["train"]
     keras.utils.set_random_seed(options.seed)
     model = _build(training, network)
@@ -75,7 +75,7 @@ def _tested(splits, out, options, how, network):
 
 
 def _cross_validated(splits, out, options, how, network):
-    """Models that have learnt from parts of the training set, each on the rest of it."""
+    """Models that have learned from parts of the training set, each on the rest of it."""
     training = splits["train"]
     folds = stratified_group_folds(training, FOLDS, seed=options.seed)
     return cross_validate(

@@ -35,7 +35,7 @@ def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
-    The bytes go to a hidden neighbour first, so a reader never sees half a file, and a full disk or a killed process
+    The bytes go to a hidden neighbor first, so a reader never sees half a file, and a full disk or a killed process
     leaves what was there before. Missing folders are made. Without `sync` a power cut may leave it cut off.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A recogniser that needs no TensorFlow: it spells what the samples say."""
+"""A recognizer that needs no TensorFlow: it spells what the samples say."""
 
 import numpy as np
 

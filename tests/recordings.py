@@ -1,4 +1,4 @@
-"""Files of sensor formats written byte by byte, so that what reads them is held against their specifications."""
+"""Files of sensor formats written byte by byte, so that what reads them is checked against their specifications."""
 
 import itertools
 import struct

@@ -25,16 +25,16 @@ def vowels(rng, rate=16000, size=24000, stretch=1.0):
     for start in range(0, size - syllable, syllable):
         excitation = 0.003 * rng.standard_normal(syllable - rate // 20)
         excitation[:: int(rate / rng.uniform(90, 220))] += 1.0
-        for centre, width in zip(rng.uniform([300, 900, 2200], [800, 1800, 3000]), (80, 110, 160), strict=True):
+        for center, width in zip(rng.uniform([300, 900, 2200], [800, 1800, 3000]), (80, 110, 160), strict=True):
             radius = np.exp(-np.pi * width / rate)
-            angle = 2 * np.pi * centre * stretch / rate
+            angle = 2 * np.pi * center * stretch / rate
             excitation = scipy.signal.lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], excitation)
         signal[start : start + len(excitation)] = excitation
     return (0.5 * signal / np.abs(signal).max()).astype("float32")
 
 
 def mel_triangles(rate, fft_length, num_mels, *, f_min=0.0, f_max=None, scale="slaney", norm="slaney", factor=1.0):
-    """Mel filters `(bins, bands)` by their formula (Slaney's Auditory Toolbox, or the HTK Book), with edges and centres
+    """Mel filters `(bins, bands)` by their formula (Slaney's Auditory Toolbox, or the HTK Book), with edges and centers
     scaled by `factor`."""
     if scale == "htk":
         mel, hz = (lambda f: 2595 * np.log10(1 + f / 700)), (lambda m: 700 * (10 ** (m / 2595) - 1))
@@ -45,9 +45,9 @@ def mel_triangles(rate, fft_length, num_mels, *, f_min=0.0, f_max=None, scale="s
     if factor != 1:
         edges = warp_frequency(edges, factor, sample_rate=rate)
     bank = np.zeros((fft_length // 2 + 1, num_mels))
-    for band, (low, centre, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+    for band, (low, center, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
         for k in range(len(bank)):
             f = k * rate / fft_length
-            bank[k, band] = max(0, min((f - low) / (centre - low), (high - f) / (high - centre)))
+            bank[k, band] = max(0, min((f - low) / (center - low), (high - f) / (high - center)))
         bank[:, band] *= 2 / (high - low) if norm == "slaney" else 1
     return bank.astype("float32")

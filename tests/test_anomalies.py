@@ -249,4 +249,4 @@ def test_nab_names_what_it_cannot_use(tmp_path):
     assert faults.counts() == {"annotated past their end": 1, "undecodable": 1, "missing": 1}
     with pytest.raises(FileNotFoundError, match=r"has neither windows\.json nor"):
         nab.prepare(root / "data", tmp_path / "out")
-    assert [nab.learnt(n) for n in (100, 4032, 15902)] == [15, 604, 750]
+    assert [nab.learned(n) for n in (100, 4032, 15902)] == [15, 604, 750]

@@ -47,7 +47,7 @@ def records(folder, count, seed):
 
 
 def streams(folder, count, seed):
-    """Records whose kind changes, with the last piece unlabelled."""
+    """Records whose kind changes, with the last piece unlabeled."""
     rng = np.random.default_rng(seed)
     made = []
     for i in range(count):

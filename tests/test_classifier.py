@@ -47,7 +47,7 @@ def test_padding_and_gradients_and_stride(options, stride, rng):
     check_padding_never_changes_a_valid_frame(per_frame, rng, 12, stride)
 
 
-def test_batch_normalisation_counts_valid_frames_only(rng):
+def test_batch_normalization_counts_valid_frames_only(rng):
     network = recurrent_classifier(**SIZES, convolutions=1, filters=4, frame_shape=(6, 2), kernel=3)
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     short = rng.normal(size=(2, 10, 12)).astype("float32")

@@ -93,7 +93,7 @@ def test_how_a_table_is_written_is_said_by_options(model, tmp_path, capsys):
         (["transcribe", "--model", "beats.onnx"], Leveller, "must be a recognizer. Received: a classifier"),
     ],
 )
-def test_a_recogniser_does_not_classify_nor_the_other_way(words, model, said, monkeypatch, files, capsys):
+def test_a_recognizer_does_not_classify_nor_the_other_way(words, model, said, monkeypatch, files, capsys):
     monkeypatch.setattr("speechrnn.models.loading.load_session", lambda path, kind=None: opened(model(), kind))
     monkeypatch.setattr("speechrnn.models.loading.needs_tensorflow", lambda path, **options: False)
     assert cli.main([*words, *files]) == 2
@@ -130,12 +130,12 @@ def test_evaluate_names_what_it_could_not_score(model, corpus, files, tmp_path, 
 
 
 @pytest.mark.parametrize("words", [["--normalize-texts"], ["--batch-seconds", "5"], ["--beam", "8"]])
-def test_options_of_a_recogniser_are_refused_for_a_classifier(model, corpus, words, capsys):
+def test_options_of_a_recognizer_are_refused_for_a_classifier(model, corpus, words, capsys):
     assert cli.main(["evaluate", "--model", "any.onnx", corpus, *words]) == 2
     assert f"{words[0]}: an option of --task transcribe, not of --task classify." in capsys.readouterr().err
 
 
-def test_options_of_a_classifier_are_refused_for_a_recogniser(monkeypatch, corpus, capsys):
+def test_options_of_a_classifier_are_refused_for_a_recognizer(monkeypatch, corpus, capsys):
     monkeypatch.setattr(terminal, "load_any", lambda path, kind=None: Speller())
     assert cli.main(["evaluate", "--task", "transcribe", corpus, "--scheme", "aami"]) == 2
     assert "--scheme: an option of --task classify, not of --task transcribe" in capsys.readouterr().err
@@ -167,11 +167,11 @@ def test_figures_of_a_classifier_are_drawn(rng):
     figure.canvas.draw()
     assert figure.axes[2].get_xlim() == (0, 4)
     assert len(figure.axes[0].lines) == 2
-    (band,) = figure.axes[1].collections  # every frame has its colour, what is not known has none
+    (band,) = figure.axes[1].collections  # every frame has its color, what is not known has none
     assert band.get_array().filled(-1).tolist() == [[0, 0, 1, 2], [0, 1, 1, -1]]
 
 
-def test_a_record_of_more_classes_than_colours_shows_the_likeliest(rng):
+def test_a_record_of_more_classes_than_colors_shows_the_likeliest(rng):
     pytest.importorskip("matplotlib")
     from speechrnn.report import plots
 

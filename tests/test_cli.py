@@ -232,7 +232,7 @@ def test_annotations_are_understood(annotation, words, value):
     assert Verb("work", work).parse(["--option", *words]) == ((), {"option": value})
 
 
-def test_pairs_are_learnt_measured_and_translated(tmp_path, capsys):
+def test_pairs_are_learned_measured_and_translated(tmp_path, capsys):
     pairs, model = tmp_path / "pairs.tsv", str(tmp_path / "m.keras")
     pairs.write_text("ab\tAB\nb\tB\na\tA\nba\tBA\n")
     words = ["train", str(pairs), "--valid", str(pairs), "--out", model, "--task", "translate", "--epochs", "1"]

@@ -1,4 +1,4 @@
-"""Cross-validation: nobody is scored by a model that has learnt of them, and a stopped run goes on."""
+"""Cross-validation: nobody is scored by a model that has learned of them, and a stopped run goes on."""
 
 import json
 
@@ -38,7 +38,7 @@ def examples(tmp_path_factory):
 
 
 @pytest.fixture
-def learnt(monkeypatch):
+def learned(monkeypatch):
     """What each training run was given: ids to learn from and to validate on, by the name of the model."""
     given, train = {}, training.train
 
@@ -51,12 +51,12 @@ def learnt(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_example_is_scored_once_by_a_model_that_never_saw_its_subject(examples, learnt, tmp_path):
+def test_every_example_is_scored_once_by_a_model_that_never_saw_its_subject(examples, learned, tmp_path):
     folds = stratified_group_folds(examples, 3)
     report = cross_validate(build, examples, folds, out=tmp_path / "m.keras", valid_fraction=0.25, **QUIET)
     assert sorted(record.id for record in report.records) == sorted(example.id for example in examples)
     for number, (_, held) in enumerate(folds, start=1):
-        left, valid = learnt[f"fold_{number}"]
+        left, valid = learned[f"fold_{number}"]
         seen = {name[0] for name in left | valid}
         assert not seen & {example.subject for example in held} and len(seen) == 4
         assert valid and not {name[0] for name in left} & {name[0] for name in valid}
@@ -65,17 +65,17 @@ def test_every_example_is_scored_once_by_a_model_that_never_saw_its_subject(exam
             alone = fold.probabilities([stored["signal"]])[0]
         scored = next(record for record in report.records if record.id == held[0].id)
         np.testing.assert_allclose(scored.probabilities, alone, rtol=0, atol=1e-6)
-    assert set().union(*learnt["m"]) == {example.id for example in examples}
+    assert set().union(*learned["m"]) == {example.id for example in examples}
     kept = classifier.load(tmp_path / "m.keras").card["cross_validation"]
     assert kept["folds"] == 3 and kept["accuracy"][0] == pytest.approx(report.accuracy, abs=1e-4)
     assert np.mean([fold["accuracy"] for fold in report.folds]) == pytest.approx(report.accuracy)
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_and_ends_the_same(examples, learnt, tmp_path):
+def test_a_stopped_run_goes_on_and_ends_the_same(examples, learned, tmp_path):
     held = [[e for e in examples if e.subject in part] for part in ("abc", "def")]
     whole = cross_validate(build, examples, held, out=tmp_path / "whole.keras", final=False, **QUIET)
-    assert not (tmp_path / "whole.keras").exists() and len(learnt) == 2
+    assert not (tmp_path / "whole.keras").exists() and len(learned) == 2
     calls = []
 
     def stops():
@@ -86,10 +86,10 @@ def test_a_stopped_run_goes_on_and_ends_the_same(examples, learnt, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         cross_validate(stops, examples, held, out=tmp_path / "stopped.keras", final=False, **QUIET)
-    learnt.clear()
+    learned.clear()
     options = {**QUIET, "out": tmp_path / "stopped.keras", "final": False}
     again = cross_validate(build, examples, held, resume=True, **options)
-    assert list(learnt) == ["fold_2"]
+    assert list(learned) == ["fold_2"]
     for one, other in zip(whole.records, again.records, strict=True):
         assert one.id == other.id and one.truth == other.truth and one.seconds == other.seconds
         np.testing.assert_allclose(other.probabilities, one.probabilities, rtol=0, atol=1e-6)
@@ -107,9 +107,9 @@ def test_folds_that_would_leak_are_errors(examples, tmp_path):
 
     with pytest.raises(ValueError, match="share 6 subjects"):
         run([examples[::2], examples[1::2]])
-    with pytest.raises(ValueError, match="held out or learnt elsewhere"):
+    with pytest.raises(ValueError, match="held out or learned elsewhere"):
         run([examples[:4], examples[:4]])
-    with pytest.raises(ValueError, match="held out or learnt elsewhere"):
+    with pytest.raises(ValueError, match="held out or learned elsewhere"):
         run([(examples, examples[:4]), (examples[:4], examples[4:])])
     with pytest.raises(ValueError, match="an empty part"):
         run([examples, []])

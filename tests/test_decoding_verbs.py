@@ -136,7 +136,7 @@ def test_evaluate_takes_the_same_options(model, audio, lm, tmp_path, capsys):
     assert json.loads(out_of(capsys, [*words, "--lm", lm]))["wer"] == 0.0
 
 
-def test_perplexity_of_what_was_learnt_is_less(lm, tmp_path, capsys):
+def test_perplexity_of_what_was_learned_is_less(lm, tmp_path, capsys):
     (tmp_path / "new.txt").write_text("jig jig jig\n")
     known = json.loads(out_of(capsys, ["lm", "perplexity", "--model", lm, str(tmp_path / "text.txt"), "--json"]))
     new = json.loads(out_of(capsys, ["lm", "perplexity", "--model", lm, str(tmp_path / "new.txt"), "--json"]))
@@ -298,13 +298,13 @@ def test_calibrated_confidences_reach_the_transcript(model, tmp_path, capsys):
     assert word["confidence"] != plain["confidence"]
 
 
-def test_nothing_recognised_cannot_be_calibrated(model, tmp_path, capsys):
+def test_nothing_recognized_cannot_be_calibrated(model, tmp_path, capsys):
     silence = record(tmp_path / "0.wav", "", gap=0.5)
     manifest.write(tmp_path / "m.jsonl", [Example(silence, 0.5, text="bad")])
     assert (
         cli.main(["calibrate", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "c.json")]) == 2
     )
-    assert "needs recognised words" in capsys.readouterr().err
+    assert "needs recognized words" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

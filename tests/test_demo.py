@@ -25,7 +25,7 @@ HISTORY = (
 
 @pytest.fixture(scope="module")
 def page():
-    """A page about a model that has learnt nothing, and the report it was made from."""
+    """A page about a model that has learned nothing, and the report it was made from."""
     examples = manifest.read(spoken_numbers.DATA / "test.jsonl")[:3]
     vocabulary = Vocabulary.from_texts(example.text for example in examples)
     model = spoken_numbers.build(vocabulary, units=8, layers=1)

@@ -164,7 +164,7 @@ def test_the_printed_report_says_the_rate_the_speakers_and_the_failures(corpus):
     assert f"{said} > {heard} ({times})" in text
 
 
-def test_a_recogniser_is_scored_against_a_manifest(tmp_path):
+def test_a_recognizer_is_scored_against_a_manifest(tmp_path):
     heard = {"a": "bad cab", "b": "jig", "c": "head"}
     said = {"a": "bad cab", "b": "jig age", "c": "heed"}
     examples = [
@@ -192,7 +192,7 @@ def _seconds(path):
     return audio.probe(path).duration
 
 
-# Two recognisers
+# Two recognizers
 
 
 def test_the_paired_bootstrap_is_that_of_every_possible_draw():
@@ -242,7 +242,7 @@ def test_only_what_both_were_scored_on_is_compared(corpus):
         paired_bootstrap([Edits(3)], [Edits(2)])
 
 
-def test_each_recognised_word_is_judged_with_its_confidence():
+def test_each_recognized_word_is_judged_with_its_confidence():
     scored = score("a b c", "x b", confidences=[0.3, 0.9])
     assert scored.judged == [(0.3, False), (0.9, True)]
     assert score("a b", "a b").judged == score("a", "a b", confidences=[0.5]).judged == []

@@ -55,8 +55,8 @@ NETWORKS = {
 }
 
 
-def recogniser(features, **options):
-    """A small one whose weights, statistics of batch normalisation included, are all at random."""
+def recognizer(features, **options):
+    """A small one whose weights, statistics of batch normalization included, are all at random."""
     keras.utils.set_random_seed(0)
     if features.normalize == "global":
         features.adapt([np.random.default_rng(5).normal(size=4000).astype("float32")])
@@ -90,16 +90,16 @@ def check_equals_keras(model, rng):
 
 @pytest.mark.parametrize("features", FEATURES.values(), ids=FEATURES)
 def test_features_in_the_file_equal_keras(features, rng):
-    check_equals_keras(recogniser(features, layers=1), rng)
+    check_equals_keras(recognizer(features, layers=1), rng)
 
 
 @pytest.mark.parametrize("options", NETWORKS.values(), ids=NETWORKS)
 def test_networks_in_the_file_equal_keras(options, rng):
-    check_equals_keras(recogniser(FEATURES["log-mel"], **options), rng)
+    check_equals_keras(recognizer(FEATURES["log-mel"], **options), rng)
 
 
 def test_a_model_of_half_precision_becomes_float32(rng):
-    whole, half = (recogniser(FEATURES["log-mel"], convolutions=1, dtype=t) for t in ("float32", "mixed_bfloat16"))
+    whole, half = (recognizer(FEATURES["log-mel"], convolutions=1, dtype=t) for t in ("float32", "mixed_bfloat16"))
     half.set_weights(whole.get_weights())
     signal, length = ragged(rng)
     found, expected = (run(onnx_bytes(m), {"signal": signal, "length": length})[0] for m in (half, whole))
@@ -107,7 +107,7 @@ def test_a_model_of_half_precision_becomes_float32(rng):
 
 
 def test_a_batch_too_short_for_any_frame_gives_none(rng):
-    model = recogniser(FEATURES["log-mel with everything"], convolutions=1, stack=2)
+    model = recognizer(FEATURES["log-mel with everything"], convolutions=1, stack=2)
     feed = {"signal": np.ones((2, 7), "float32"), "length": np.array([7, 0], "int32")}
     logits, frames = run(onnx_bytes(model), feed)
     assert frames.tolist() == [0, 0]
@@ -166,7 +166,7 @@ LAYERS = {
     "pooling": (lambda: K.MaxPooling1D(1, strides=2), False),
     "dense": (lambda: K.Dense(3, activation="softmax"), False),
     "silu": (lambda: K.Dense(3, activation="silu"), False),
-    "batch normalisation": (lambda: K.BatchNormalization(), False),
+    "batch normalization": (lambda: K.BatchNormalization(), False),
     "sequential": (lambda: keras.Sequential([K.Input((None, 6)), K.Dense(4), K.LayerNormalization()]), False),
 }  # fmt: skip
 
@@ -225,7 +225,7 @@ def test_statistics_that_were_never_measured_are_refused():
 
 
 def test_int8_is_smaller_and_near(rng, caplog):
-    model = recogniser(LogMel(RATE, num_mels=12, f_min=60))
+    model = recognizer(LogMel(RATE, num_mels=12, f_min=60))
     big = recurrent_ctc(num_features=12, vocabulary_size=5, units=64, layers=2)
     model = SpeechRecognizer(model.features, big, VOCABULARY)
     whole, small = onnx_bytes(model), onnx_bytes(model, int8=True)
@@ -239,13 +239,13 @@ def test_int8_is_smaller_and_near(rng, caplog):
 
 def test_int8_says_what_stays_as_it_is(caplog):
     with caplog.at_level("INFO", "speechrnn"):
-        content = onnx_bytes(recogniser(FEATURES["log-mel"], cell="gru"), int8=True)
+        content = onnx_bytes(recognizer(FEATURES["log-mel"], cell="gru"), int8=True)
     assert "no int8 kernel for GRU" in caplog.text
     assert Session(content).metadata["precision"] == "float32"
 
 
 def test_export_writes_beside_the_model_and_replaces_nothing_unasked(tmp_path):
-    recogniser(FEATURES["log-mel"], layers=1).save(tmp_path / "m.keras")
+    recognizer(FEATURES["log-mel"], layers=1).save(tmp_path / "m.keras")
     assert export(tmp_path / "m.keras") == str(tmp_path / "m.onnx")
     with pytest.raises(FileExistsError, match="--overwrite"):
         export(tmp_path / "m.keras")
@@ -260,7 +260,7 @@ def test_export_writes_beside_the_model_and_replaces_nothing_unasked(tmp_path):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_savedmodel_gives_the_same_with_built_in_operations_only(cell, rng, tmp_path, monkeypatch):
-    model = recogniser(FEATURES["log-mel"], cell=cell, layers=1, convolutions=1)
+    model = recognizer(FEATURES["log-mel"], cell=cell, layers=1, convolutions=1)
     folder = export(model, tmp_path / "serving" / "1", to="savedmodel")
     served = tf.saved_model.load(folder).signatures["serving_default"]
     signal, length = ragged(rng)

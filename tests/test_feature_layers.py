@@ -271,7 +271,7 @@ def test_dither_works_in_tf_data():
 @pytest.mark.parametrize("factor", [0.88, 0.94, 1.06, 1.12])
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
 def test_scaling_computed_features_is_nearly_a_warped_filterbank(rng, factor, scale):
-    """The error is a small part of what the scaling changes, before and after normalisation."""
+    """The error is a small part of what the scaling changes, before and after normalization."""
     signal = signals.vowels(rng) + 0.02 * signals.noise(rng, 24000)
     layer = LogMel(RATE, mel_scale=scale, normalize=None)
     plain = layer(signal).numpy()

@@ -46,7 +46,7 @@ def test_a_notch_takes_the_hum_and_little_else():
     assert gain(kernel, 55) == pytest.approx(1, abs=0.01)
 
 
-def test_filtering_is_a_centred_convolution_with_held_ends(rng):
+def test_filtering_is_a_centered_convolution_with_held_ends(rng):
     signal = rng.normal(3, 1, (400, 2)).astype("float32")
     kernel = filters.pass_kernel(RATE, low=2, high=30)
     reach = len(kernel) // 2
@@ -108,7 +108,7 @@ def test_filters_are_kept_in_a_model(tmp_path, rng):
     check_saved_model_is_the_same(model, rng.normal(size=(2, 300, 2)).astype("float32"), tmp_path / "m.keras")
 
 
-def test_features_filter_before_they_normalise(rng):
+def test_features_filter_before_they_normalize(rng):
     signal = rng.normal(9, 2, (300, 2)).astype("float32")
     layer = RawSignal(RATE, window=1, hop=1, channels=2, filters=[BandPass(RATE, low=1, high=30), RobustScale()])
     expected = filters.robust_scale(filters.band_pass(signal, RATE, low=1, high=30))

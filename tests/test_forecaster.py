@@ -105,7 +105,7 @@ def test_every_channel_is_read_by_itself_relative_to_its_last_value(options, rng
 
 
 def test_a_recurrent_decoder_goes_on_from_segment_to_segment(rng):
-    """What is learnt of the first segment to come reaches the second only where the state goes on."""
+    """What is learned of the first segment to come reaches the second only where the state goes on."""
     values, frames = rng.normal(size=(1, 20, 3)).astype("float32"), np.array([20], "int32")
     for decoder, moves in (("parallel", False), ("recurrent", True)):
         network = recurrent_forecaster(**SIZES, decoder=decoder)

@@ -40,7 +40,7 @@ def started(graph):
     return onnxruntime.InferenceSession(graph.model({}).SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, "without normalisation"])
+@pytest.mark.parametrize("variant", [*VARIANTS, "without normalization"])
 def test_the_session_equals_keras(variant, rng, tmp_path):
     options, normalize = dict(VARIANTS.get(variant, {})), "global" if variant in VARIANTS else None
     quantiles = (0.5,) if options.pop("quantiles", 3) == 1 else (0.1, 0.5, 0.9)

@@ -330,7 +330,7 @@ def test_a_file_that_is_cut_off_is_known_as_such(part, model, tmp_path):
         load_session(tmp_path / "lm.keras", kind="language model")
 
 
-def test_recognisers_and_language_models_are_not_taken_for_each_other(model, tmp_path):
+def test_recognizers_and_language_models_are_not_taken_for_each_other(model, tmp_path):
     features = LogMel(8000, num_mels=8, f_min=100)
     network = recurrent_ctc(num_features=8, vocabulary_size=4, units=4, layers=1)
     recognizer.SpeechRecognizer(features, network, Vocabulary("ab ")).save(tmp_path / "hears.keras")
@@ -347,7 +347,7 @@ def test_recognisers_and_language_models_are_not_taken_for_each_other(model, tmp
         export(tmp_path / "lm.keras", to="litert")
 
 
-def test_texts_that_nothing_can_be_learnt_from(model, tmp_path):
+def test_texts_that_nothing_can_be_learned_from(model, tmp_path):
     with pytest.raises(ValueError, match="Received: none, and 2 longer ones"):
         train(model, ["ab", "ba"], out=tmp_path / "lm.keras", options=LanguageTraining(max_length=1))
     with pytest.raises(ValueError, match=r"must end in \.keras"):
@@ -363,7 +363,7 @@ def test_texts_that_nothing_can_be_learnt_from(model, tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with a text and what the verb learnt from it."""
+    """A folder with a text and what the verb learned from it."""
     folder = tmp_path_factory.mktemp("lm")
     (folder / "text.txt").write_text("Bad cab!\nbad cab\ncab bad\nbad bad\nfig hej\n" * 6)
     small = ["--units", "16", "--embedding", "8", "--epochs", "40", "--batch-size", "6", "--learning-rate", "0.03"]

@@ -38,7 +38,7 @@ def test_padding_and_gradients_and_stride(options, stride, rng):
     check_gradients_are_finite(network, rng, SIZES["num_features"])
 
 
-def test_batch_normalisation_counts_valid_frames_only(rng):
+def test_batch_normalization_counts_valid_frames_only(rng):
     network = recurrent_ctc(**SIZES, convolutions=1, filters=4)
     norm = network.get_layer("conv_norm_0")
     short = rng.normal(size=(2, 10, 12)).astype("float32")

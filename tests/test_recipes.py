@@ -105,7 +105,7 @@ def test_english_and_continued_with_the_pronunciations_that_were_said(data_dir, 
     assert again.model.card["begun_from"]["task"] == model.card["task"]
 
 
-def test_sentences_to_be_recognised_are_not_in_the_language_model(tmp_path, capsys):
+def test_sentences_to_be_recognized_are_not_in_the_language_model(tmp_path, capsys):
     lines = tmp_path / "book.txt"
     lines.write_text("IT WAS NIGHT\n\nIt was not day.\n")
     held_out = [Example("a.flac", 1.0, text="it was night")]

@@ -20,7 +20,7 @@ def model():
     vocabulary = Vocabulary(" abc")
     features = LogMel(8000, num_mels=10, f_min=100)
     network = recurrent_ctc(num_features=10, vocabulary_size=len(vocabulary), units=5, layers=1, stack=2)
-    return SpeechRecognizer(features, network, vocabulary, card={"name": "test", "licence": "none"})
+    return SpeechRecognizer(features, network, vocabulary, card={"name": "test", "license": "none"})
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def test_everything_is_in_the_file(model, signals, tmp_path):
     batch = {"signal": np.stack([signals[0], signals[0]]), "length": np.array([8000, 5000], "int32")}
     again = check_saved_model_is_the_same(model, batch, tmp_path / "model.keras")
     assert again.vocabulary == model.vocabulary
-    assert again.card == {"name": "test", "licence": "none"}
+    assert again.card == {"name": "test", "license": "none"}
     assert (again.sample_rate, again.stride, again.frame_period) == (8000, 2, 0.02)
     assert load_bundle(tmp_path / "model.keras", kind="recognizer").vocabulary == model.vocabulary
 
 
-def test_another_vocabulary_keeps_what_was_learnt(model, signals):
+def test_another_vocabulary_keeps_what_was_learned(model, signals):
     other = model.with_vocabulary(Vocabulary("cxa"))
     before, after = model.logits(signals)[0], other.logits(signals)[0]
     np.testing.assert_allclose(after[:, [0, 1, 3]], before[:, [0, 4, 2]], atol=1e-5)  # blank, c, a
@@ -87,7 +87,7 @@ def test_only_a_network_with_named_logits_takes_another_vocabulary():
         with_outputs(plain, [0, 3])
 
 
-def test_global_normalisation_is_in_the_file(rng, tmp_path):
+def test_global_normalization_is_in_the_file(rng, tmp_path):
     features = MFCC(8000, num_coefficients=5, num_mels=10, f_min=100, normalize="global")
     features.adapt([rng.normal(size=4000).astype("float32") for _ in range(3)])
     network = recurrent_ctc("gru", num_features=features.num_features, vocabulary_size=3, units=4, layers=1)

@@ -185,7 +185,7 @@ def test_words_that_are_close_get_room_for_their_names(examples):
     assert drawn_words(alone, [True]).get_figwidth() < 0.7 * figure.get_figwidth()
 
 
-def test_a_figure_in_a_page_has_the_page_s_colours_and_numbers(examples):
+def test_a_figure_in_a_page_has_the_page_s_colors_and_numbers(examples):
     rates = {"one <b>": (0.1234, (0.1, 0.15)), "two": (0.2, (0.18, 0.25)), "gone": (math.nan, (math.nan, math.nan))}
     text = plots.svg(plots.plot_intervals(rates), "a & b")
     tags = Tags()

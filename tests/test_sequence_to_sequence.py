@@ -547,7 +547,7 @@ SPELLED = ["".join(word) for word in itertools.product("abcd", repeat=4)]
 LEXICON = Lexicon({word: [(tuple(word.upper()), 1.0), ((*word.upper(), "E"), 0.5)] for word in SPELLED})
 
 
-def test_no_word_that_is_measured_was_learnt():
+def test_no_word_that_is_measured_was_learned():
     parts = recipe.split(LEXICON, seed=1)
     assert {name: len(part) for name, part in parts.items()} == {"test": 13, "dev": 2, "train": 241}
     assert len(set(itertools.chain(*parts.values()))) == len(SPELLED)
@@ -555,7 +555,7 @@ def test_no_word_that_is_measured_was_learnt():
 
 
 @pytest.mark.slow
-def test_letters_to_phones_is_learnt_and_measured_beside_ngrams(tmp_path, monkeypatch, capsys):
+def test_letters_to_phones_is_learned_and_measured_beside_ngrams(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recipe.lexicons, "cmudict", lambda: LEXICON)
     monkeypatch.setattr(recipe, "NETWORK", {"units": 8, "attention": 4, "embedding": 4})
     report = recipe.main(str(tmp_path), SequenceTraining(epochs=1, batch_size=32), seed=1)["test"]
@@ -564,7 +564,7 @@ def test_letters_to_phones_is_learnt_and_measured_beside_ngrams(tmp_path, monkey
     out = capsys.readouterr().out
     assert "joint 6-grams, test" in out
     assert "attention, beam 4, dev" in out
-    assert "BSD" in sr.load(tmp_path / "english_pronunciation.onnx").card["licence"]
+    assert "BSD" in sr.load(tmp_path / "english_pronunciation.onnx").card["license"]
 
 
 # The registry

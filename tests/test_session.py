@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def model():
     features = LogMel(8000, num_mels=10, f_min=100)
     network = recurrent_ctc(num_features=10, vocabulary_size=5, units=5, layers=1, stack=2)
-    return SpeechRecognizer(features, network, Vocabulary(" abc"), card={"name": "ünïcode", "licence": "none"})
+    return SpeechRecognizer(features, network, Vocabulary(" abc"), card={"name": "ünïcode", "license": "none"})
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,11 @@ def test_attachments_are_read_in_place_and_change_nothing(content, rng):
         Session(more[:-3])
 
 
-# Independent of neighbours
+# Independent of neighbors
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_an_answer_does_not_depend_on_its_neighbours(model, rng, precision):
+def test_an_answer_does_not_depend_on_its_neighbors(model, rng, precision):
     session = Session(onnx_bytes(model, int8=precision == "int8"), threads=2)
     signals = [
         (scale * rng.normal(size=size)).astype("f4") for scale, size in ((0.1, 4000), (3, 9000), (0.05, 2000), (1, 7))
@@ -90,7 +90,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(model, rng, precision):
 # The same as Keras
 
 
-def test_a_session_is_the_recogniser(model, content, rng):
+def test_a_session_is_the_recognizer(model, content, rng):
     session = Session(content)
     assert session.vocabulary == model.vocabulary
     assert session.card == model.card

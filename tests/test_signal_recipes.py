@@ -37,7 +37,7 @@ def test_ecg_beats(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(ecg_beats.mitdb, "prepare", thinned(ecg_beats.mitdb.prepare, 16))
     options = dataclasses.replace(ecg_beats.OPTIONS, epochs=1)
     report = ecg_beats.main(str(data_dir / "signals" / "mitdb"), str(tmp_path), copies=1, options=options, **TINY)
-    # Copies with another rhythm are learnt from, and never scored.
+    # Copies with another rhythm are learned from, and never scored.
     assert len({record.id for record in report.records}) == len(report.records)
     assert all(record.id.count("-") == 1 for record in report.records)
     assert len(report.subjects) == 22 and "j_kappa" in report.figures

@@ -30,15 +30,15 @@ def thin(monkeypatch, corpus, keep):
 @pytest.mark.slow
 def test_keywords_is_tested_on_speakers_it_never_heard(data_dir, tmp_path, monkeypatch, capsys):
     thin(monkeypatch, keywords.fsdd, lambda example: int(example.id.split("_")[2]) % 10 == 4)
-    learnt, train = [], keywords.train
+    learned, train = [], keywords.train
 
     def watched(model, examples, **options):
-        learnt.extend([*examples, *options["valid"]])
+        learned.extend([*examples, *options["valid"]])
         return train(model, examples, **options)
 
     monkeypatch.setattr(keywords, "train", watched)
     run, report = keywords.main(str(data_dir / "fsdd"), str(tmp_path), options=short(keywords), **TINY)
-    assert {example.subject for example in learnt} == {"george", "jackson", "lucas", "nicolas"}
+    assert {example.subject for example in learned} == {"george", "jackson", "lucas", "nicolas"}
     assert set(report.subjects) == {"theo", "yweweler"} and len(report.records) == 100
     assert run.best_epoch == 1 and run.model.classes == tuple("0123456789")
     assert "yweweler" in capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_sounds_scores_every_held_out_recording_and_leaves_a_model(data_dir, tmp
     assert len(report.folds) == 2
     model = load_bundle(tmp_path / "sounds.keras", kind="classifier")
     assert model.card["cross_validation"]["records"] == 160
-    # Each model has the statistics of what it has learnt from, and of nothing else.
+    # Each model has the statistics of what it has learned from, and of nothing else.
     means = [
         load_bundle(tmp_path / "sounds.folds" / f"fold_{k}.keras", kind="classifier").features.mean for k in (1, 2)
     ]
@@ -62,7 +62,7 @@ def test_sounds_scores_every_held_out_recording_and_leaves_a_model(data_dir, tmp
 
 
 @pytest.mark.slow
-def test_eeg_keeps_neighbours_together(data_dir, tmp_path, monkeypatch):
+def test_eeg_keeps_neighbors_together(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(eeg_seizure, "FOLDS", 2)
     thin(monkeypatch, eeg_seizure.bonn, lambda example: int(example.id[1:]) <= 8)
     cut, cross_validate = [], eeg_seizure.cross_validate

@@ -77,7 +77,7 @@ def test_power_spectrum_equals_librosa(signal, fft_length):
 
 
 def librosa_power(signal, fft_length):
-    # librosa centres a window that is shorter than the transform; zeros on both sides give it our frames.
+    # librosa centers a window that is shorter than the transform; zeros on both sides give it our frames.
     before = (fft_length - WINDOW) // 2
     padded = np.pad(signal.astype("float64"), (before, fft_length - WINDOW - before))
     stft = librosa.stft(padded, n_fft=fft_length, hop_length=HOP, win_length=WINDOW, center=False)
@@ -150,7 +150,7 @@ def test_deltas_of_a_row_do_not_depend_on_its_padding(rng):
         np.testing.assert_allclose(batched[row, :count], alone, atol=1e-6)
 
 
-def test_utterance_normalisation_uses_valid_frames_only(rng):
+def test_utterance_normalization_uses_valid_frames_only(rng):
     features = (3.0 + 2.0 * rng.standard_normal((3, 40, 5))).astype("float32")
     frames = np.array([40, 11, 1], "int32")
     features[1, 11:] = 1e6
@@ -195,7 +195,7 @@ def test_warped_frequencies_rise_from_zero_to_nyquist(factor, rate):
 
 @pytest.mark.parametrize("factor", [0.88, 0.95, 1.05, 1.12])
 def test_a_warped_filterbank_finds_a_scaled_tone_in_the_same_band(factor):
-    """Bands whose centres are scaled by a factor see a tone scaled by it where plain bands see the plain tone."""
+    """Bands whose centers are scaled by a factor see a tone scaled by it where plain bands see the plain tone."""
     time = np.arange(8000) / RATE
     banks = [signals.mel_triangles(RATE, 512, 80, factor=scale) for scale in (1.0, factor)]
     for frequency in (500.0, 1500.0, 3500.0):

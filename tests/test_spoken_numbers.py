@@ -53,7 +53,7 @@ def test_more_than_one_engine_is_trained_on_and_tested_on(splits):
     assert len(engines["valid"]) > 1 and len(engines["test"]) > 1
 
 
-def test_every_word_can_be_learnt(splits):
+def test_every_word_can_be_learned(splits):
     words = {name: {word for e in examples for word in e.text.split()} for name, examples in splits.items()}
     assert words["valid"] | words["test"] <= words["train"]
     assert all(re.fullmatch("[a-z]+", word) for word in words["train"])

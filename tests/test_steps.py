@@ -77,7 +77,7 @@ CAN = {
     "Keras's LSTM": lambda: network_of(K.LSTM(4, **SEQUENCES)),
     "Keras's GRU": lambda: network_of(K.GRU(4, **SEQUENCES), masked=True),
     "Keras's SimpleRNN": lambda: network_of(K.SimpleRNN(4, **SEQUENCES)),
-    "dense and normalised": lambda: network_of(K.Dense(5), K.BatchNormalization(), K.LayerNormalization(), K.ReLU()),
+    "dense and normalized": lambda: network_of(K.Dense(5), K.BatchNormalization(), K.LayerNormalization(), K.ReLU()),
     "causal convolution": lambda: network_of(K.Conv1D(4, 3, dilation_rate=2, padding="causal", activation="tanh")),
     "causal convolution with a stride": lambda: network_of(K.Conv1D(4, 5, strides=2, padding="causal")),
     "padded convolution": lambda: network_of(K.ZeroPadding1D((2, 0)), K.Conv1D(4, 3)),

@@ -20,7 +20,7 @@ VOCABULARY = Vocabulary(" abcd")
 
 
 def made(cell="lstm", *, features=LogMel, feature_options=None, **options):
-    """A small untrained model, its statistics and batch normalisation away from their beginnings."""
+    """A small untrained model, its statistics and batch normalization away from their beginnings."""
     rng = np.random.default_rng(1)
     bands = {"num_mels": 12, "f_min": 60} if issubclass(features, LogMel) else {}
     given = {**bands, "normalize": "global", **(feature_options or {})}
@@ -40,9 +40,9 @@ MODELS = {
     "convolutions": lambda: made(convolutions=2),
     "one convolution, stacked": lambda: made("gru", convolutions=1, stack=3),
     "stacked, no residual": lambda: made("rnn", stack=2, residual=False, layer_norm=False),
-    "plain, no normalisation": lambda: made(feature_options={"normalize": None}),
+    "plain, no normalization": lambda: made(feature_options={"normalize": None}),
     "look-ahead": lambda: made(convolutions=1, look_ahead=3),
-    "look-ahead of one, not normalised": lambda: made("gru", look_ahead=1, layer_norm=False),
+    "look-ahead of one, not normalized": lambda: made("gru", look_ahead=1, layer_norm=False),
     "cepstra with high-pass filter": lambda: made(
         features=MFCC, feature_options={"num_coefficients": 5, "preemphasis": 0.9}, convolutions=1
     ),
@@ -100,7 +100,7 @@ def test_samples_one_by_one_come_out_as_soon_as_the_latency_says(stream, spoken)
     assert np.flatnonzero(counts).tolist() == [needed - 1, needed + stream.block - 1]
 
 
-def test_a_streaming_model_is_a_recogniser_too(model, stream, spoken):
+def test_a_streaming_model_is_a_recognizer_too(model, stream, spoken):
     signals = [spoken[:4000], spoken[:0], spoken[100:3000]]
     for found, expected in zip(stream.logits(signals), Session(onnx_bytes(model)).logits(signals), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)

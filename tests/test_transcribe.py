@@ -304,7 +304,7 @@ def test_jobs_give_the_same_outcomes_in_the_same_order(files):
     mixed = [files[0], "gone.wav", *files[1:]]
     done = []
     alone = {"batch_seconds": 0.1}  # a model with 8-bit weights heeds what else is in the batch
-    found = list(parallel.recognise(None, mixed, jobs=2, progress=done.append, **alone))
+    found = list(parallel.recognize(None, mixed, jobs=2, progress=done.append, **alone))
     assert found == list(transcribe.outcomes(None, mixed, **alone))
     assert done == mixed
 

@@ -1,4 +1,4 @@
-"""The command line: `speechrnn VERB ...`, one module a verb.
+"""The command line: `speechrnn VERB ...`, one module per verb.
 
 Results go to standard output, progress and complaints to standard error. The exit code is 0 when all is done, 1 when
 some inputs failed (each is named), 2 when nothing could be done (wrong usage, no such model, an output that cannot be

@@ -1,4 +1,4 @@
-"""Find what was not to be expected in records of signals."""
+"""Find anomalies in records of signals."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def anomalies(
     out: Annotated[str | None, "FILE"] = None,
     overwrite: bool = False,
 ) -> int:
-    """Find what was not to be expected in records of signals.
+    """Find anomalies in records of signals.
 
     Args:
         sources: Records of signals.
-        model: A .onnx or .keras forecaster, which has learnt what is usual.
+        model: A .onnx or .keras forecaster, which has learned what is usual.
         options: Options of the search.
-        json: Print one JSON object a line.
+        json: Print one JSON object per line.
         out: Write the results to this file instead of standard output.
         overwrite: Replace a file that exists.
     """

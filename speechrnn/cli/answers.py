@@ -50,7 +50,7 @@ def verb(kind: kinds.Kind) -> Verb:
         sources: {sentence}
         model: A .onnx or .keras {kind.noun}{default}.
         format: How results are written (default: {next(iter(command.formats))}); several with --out-dir.
-        json: As --format json: one JSON object a line.
+        json: As --format json: one JSON object per line.
         out: Write the results to this file instead of standard output.
         out_dir: Write a file for every input and format into this folder.
         overwrite: Replace files that exist.

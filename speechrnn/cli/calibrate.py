@@ -1,4 +1,4 @@
-"""Find what the confidence of a recognised word is worth, on validation data."""
+"""Find what the confidence of a recognized word is worth, on validation data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def calibrate(
     model: Annotated[str | None, "MODEL"] = None,
     overwrite: bool = False,
 ) -> int:
-    """Find what the confidence of a recognised word is worth, on validation data.
+    """Find what the confidence of a recognized word is worth, on validation data.
 
     Args:
         path: A .jsonl manifest with texts; not the test set.

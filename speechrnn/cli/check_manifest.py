@@ -16,7 +16,7 @@ from speechrnn.text import Vocabulary
 _SKIP = ("vocabulary", "frame_count")
 
 _EPILOG = """\
-Every recording is decoded. Missing, empty, undecodable, silent and mislabelled examples are listed, and texts that are
+Every recording is decoded. Missing, empty, undecodable, silent and mislabeled examples are listed, and texts that are
 too long for their audio. The exit code is 0 if nothing is wrong and 1 otherwise.
 """
 

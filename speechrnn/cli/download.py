@@ -17,13 +17,13 @@ _EPILOG = """\
 The archive is checked against its published checksum where there is one, and unpacked. A download that broke off is
 resumed when the same line is run again. The folder to give to `speechrnn prepare` is printed.
 
-corpora, and their licences:
+corpora, and their licenses:
 """
 
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    listed = "\n".join(f"  {name:32} {archive.licence}" for name, archive in archives().items())
+    listed = "\n".join(f"  {name:32} {archive.license}" for name, archive in archives().items())
     group = Group("speechrnn.data.download:download", "download")
     return Verb("download", download, {"options": (group,)}, _EPILOG + listed, {"--to": "now called --out."})
 

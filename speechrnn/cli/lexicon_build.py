@@ -18,7 +18,7 @@ CMUdict's, Kaldi's lexicon.txt or lexiconp.txt, a dictionary of the Montreal For
 the word and its phones with spaces between. Several are joined: a word keeps the pronunciations of all of them. Bad
 lines are named on standard error and left out, and the exit code is 1.
 
-With --guess the words of texts (one sentence a line, also compressed, or .jsonl manifests) that no source has are
+With --guess the words of texts (one sentence per line, also compressed, or .jsonl manifests) that no source has are
 pronounced as similar ones are, which takes half a minute to learn from CMUdict: of words that were kept out for a test
 it gave 73 % one of their pronunciations, and 6.5 % of the phones were wrong. Without it utterances with such a word are
 left out of training, and the word is never recognized.

@@ -25,7 +25,7 @@ def perplexity(
     """Measure the perplexity of a text under a language model, each sentence's end counted.
 
     Args:
-        texts: Files with one sentence a line, also compressed (.gz, .xz), or manifests (.jsonl).
+        texts: Files with one sentence per line, also compressed (.gz, .xz), or manifests (.jsonl).
         model: A .lm or ARPA file, or a recurrent model (.keras or .onnx).
         normalize_texts: Bring the texts to lower case without punctuation first.
         json: Print one JSON object.

@@ -12,7 +12,7 @@ from speechrnn.data import sentences
 from speechrnn.files import refuse_existing
 
 _EPILOG = """\
-A TEXT is a file with one sentence a line, also compressed (.gz, .xz), or a manifest (.jsonl). `speechrnn train --task
+A TEXT is a file with one sentence per line, also compressed (.gz, .xz), or a manifest (.jsonl). `speechrnn train --task
 generate TEXT` trains a recurrent model instead.
 """
 

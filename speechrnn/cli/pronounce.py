@@ -39,7 +39,7 @@ def pronounce(
         model: A .onnx or .keras model of letters to phones, for words that the lexicon lacks.
         lexicon: Words whose pronunciations are known: `cmudict`, or a file of pronunciations.
         best: Pronunciations of each word, at most.
-        json: One JSON object a line.
+        json: One JSON object per line.
     """
     if model is None and lexicon is None:
         raise UsageError("--model or --lexicon is required.")

@@ -15,7 +15,7 @@ _USE, _DATA, _MAKE, _LANGUAGE, _REST = "use a model", "get data", "make a model"
 
 VERBS = {
     "stream": (_USE, "Write down what is being said, while it is said."),
-    "anomalies": (_USE, "Find what was not to be expected in records of signals."),
+    "anomalies": (_USE, "Find anomalies in records of signals."),
     "align": (_USE, "Give the time of each word of a known text in a recording."),
     "download": (_DATA, "Download a published corpus."),
     "prepare": (_DATA, "Turn a corpus folder into manifests."),
@@ -23,7 +23,7 @@ VERBS = {
     "train": (_MAKE, "Train a model on a manifest."),
     "evaluate": (_MAKE, "Measure the errors of a model on a manifest."),
     "report": (_MAKE, "Write a page about a recognizer: its errors, its worst moments, its confidence."),
-    "calibrate": (_MAKE, "Find what the confidence of a recognised word is worth."),
+    "calibrate": (_MAKE, "Find what the confidence of a recognized word is worth."),
     "export": (_MAKE, "Write a model for other programs, such as ONNX Runtime."),
     "doctor": (_MAKE, "Look a model or a manifest over: what will be slow, what will be dropped."),
     "lm train": (_LANGUAGE, "Train a language model of n-grams."),

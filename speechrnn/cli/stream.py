@@ -26,7 +26,7 @@ _SHOWN = 400
 """Characters of text shown while it grows."""
 
 _EPILOG = """\
-The model must be one-directional and normalise its features with "global" statistics or not at all: train with
+The model must be one-directional and normalize its features with "global" statistics or not at all: train with
 --no-bidirectional --normalize global. `speechrnn export --model MODEL.keras --streaming` writes a .onnx for streaming.
 
 What is said appears on standard error, where that is a terminal; the whole text is printed at the end. With --json each

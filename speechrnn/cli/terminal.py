@@ -173,13 +173,13 @@ def load_model(path: str | None) -> Any:
 
 
 def fitting(model: Any) -> dict[str, Any]:
-    """What examples must fit to be learnt by a recognizer, as checks of manifests take it."""
+    """What examples must fit to be learned by a recognizer, as checks of manifests take it."""
     about = {"vocabulary": model.vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
     return {**about, "frame_count": model.feature_frames}
 
 
 def load_streaming(path: str | None) -> StreamingSession:
-    """A recogniser that runs block by block: the one in a file, or the one that comes with the package.
+    """A recognizer that runs block by block: the one in a file, or the one that comes with the package.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -72,7 +72,7 @@ def train(
     """Train a model on a manifest.
 
     Args:
-        manifests: .jsonl manifests (or texts, where the task learns them), learnt as one.
+        manifests: .jsonl manifests (or texts, where the task learns them), learned as one.
         kind: The kind of model.
         out: Where the best model goes; ends in .keras.
         reading: How the examples are read.

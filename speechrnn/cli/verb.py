@@ -171,9 +171,9 @@ class Verb:
         """Refuse what another verb or kind has, and what is written in an old way."""
         flags = [word.partition("=")[0] for word in words if word.startswith("--")]
         own = {option.flag for _, option in self.options.values()} | {"--"}
-        if foreign := [flag for flag in flags if flag not in own]:
+        if not_applicable := [flag for flag in flags if flag not in own]:
             told = self.elsewhere() if callable(self.elsewhere) else self.elsewhere
-            for flag in foreign:
+            for flag in not_applicable:
                 if flag in told:
                     raise UsageError(f"{flag}: {told[flag]}")
         if "--model" in own and "--model" not in flags:

@@ -32,7 +32,7 @@ class Archive:
     """Addresses in the order in which they are tried."""
     folder: str
     """What it unpacks to, relative to the folder it is unpacked in."""
-    licence: str
+    license: str
     """Terms its authors publish it under."""
     checksum: str | None = None
     """`md5:...` or `sha256:...` as published; `None` where there is none to rely on."""

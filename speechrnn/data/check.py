@@ -1,4 +1,4 @@
-"""Look over a manifest before training on it: every recording is decoded, every transcript held against it."""
+"""Look over a manifest before training on it: every recording is decoded, every transcript checked against it."""
 
 import itertools
 import os
@@ -85,7 +85,7 @@ def check(
 
     Args:
         examples: From `manifest.read`.
-        vocabulary: Characters the recogniser can write; not looked at if `None`.
+        vocabulary: Characters the recognizer can write; not looked at if `None`.
         frame_count: Frames of features for a number of samples; `max(0, 1 + (n - window) // hop)` by default.
         sample_rate: Samples per second that the features want.
         window: Frame length in samples.

@@ -36,7 +36,7 @@ class Downloaded:
 
     folder: str
     """What to give to `speechrnn prepare`."""
-    licence: str
+    license: str
     checksum: str
     """Of the archive, `sha256:...` or `md5:...`."""
     checked: bool
@@ -44,7 +44,7 @@ class Downloaded:
 
     def __str__(self) -> str:
         how = "as published" if self.checked else "not checked: there is no published checksum to rely on"
-        return f"{self.folder} ({self.licence}; {self.checksum}, {how})"
+        return f"{self.folder} ({self.license}; {self.checksum}, {how})"
 
 
 def download(
@@ -99,7 +99,7 @@ def download(
     extract(path, folder, overwrite=overwrite)
     if not keep_archive:
         path.unlink()
-    return Downloaded(str(folder / archive.folder), archive.licence, digest, archive.checksum is not None)
+    return Downloaded(str(folder / archive.folder), archive.license, digest, archive.checksum is not None)
 
 
 def fetch(

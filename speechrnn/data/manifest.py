@@ -1,4 +1,4 @@
-"""Manifests: one JSON object a line, one recording or segment of a recording an object.
+"""Manifests: one JSON object per line, one recording or segment of a recording an object.
 
 ```
 {"path": "wav/an251.flac", "duration": 1.23, "text": "yes", "subject": "fash", "id": "an251-fash-b"}
@@ -123,7 +123,7 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
     """Read a manifest.
 
     Args:
-        path: A JSONL file in UTF-8. White lines are passed over.
+        path: A JSONL file in UTF-8. White lines are skipped.
         faults: Collects bad lines, which are then left out. Without it the first bad line is an error.
 
     Returns:
@@ -309,10 +309,10 @@ def split_by_subject(
 
 
 def check_disjoint(splits: Mapping[str, Sequence[Example]]) -> None:
-    """Make sure that no subject is in two splits: what is learnt of a person must not be scored on that person.
+    """Make sure that no subject is in two splits: what is learned of a person must not be scored on that person.
 
     Args:
-        splits: Examples by the name of their split; those without a subject are passed over.
+        splits: Examples by the name of their split; those without a subject are skipped.
 
     Raises:
         ValueError: Splits share subjects; the message names some of them.
@@ -320,7 +320,7 @@ def check_disjoint(splits: Mapping[str, Sequence[Example]]) -> None:
     Example:
     >>> check_disjoint({"train": [Example("a.wav", 1, subject="x")], "test": [Example("b.wav", 1, subject="x")]})
     Traceback (most recent call last):
-    ValueError: The splits 'train' and 'test' share 1 subject: x. Split by subject, or what is scored has been learnt.
+    ValueError: The splits 'train' and 'test' share 1 subject: x. Split by subject, or what is scored has been learned.
     """
     known = {name: {example.subject for example in examples} - {None} for name, examples in splits.items()}
     for first, second in itertools.combinations(known, 2):
@@ -330,7 +330,7 @@ def check_disjoint(splits: Mapping[str, Sequence[Example]]) -> None:
             share = (
                 f"share {len(shared)} subject{'s' * (len(shared) > 1)}: {names}. Split by subject, or what is scored"
             )
-            raise ValueError(f"The splits {first!r} and {second!r} {share} has been learnt.")
+            raise ValueError(f"The splits {first!r} and {second!r} {share} has been learned.")
 
 
 def stratified_group_folds(

@@ -19,7 +19,7 @@ def read(paths: Iterable[str | os.PathLike[str]], *, normalize: bool = True) -> 
     """The sentences of text files and manifests, one after the other; white lines are skipped.
 
     Args:
-        paths: Files in UTF-8 with one sentence a line, also compressed (.gz, .xz), or manifests (.jsonl).
+        paths: Files in UTF-8 with one sentence per line, also compressed (.gz, .xz), or manifests (.jsonl).
         normalize: Bring each to its normal form: lower case, no punctuation.
 
     Raises:
@@ -45,4 +45,4 @@ def _lines(path: str) -> Iterator[str]:
         with _opened(path) as file:
             yield from file
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-        raise ValueError(f"{path}: must be text in UTF-8, one sentence a line. {error}") from error
+        raise ValueError(f"{path}: must be text in UTF-8, one sentence per line. {error}") from error

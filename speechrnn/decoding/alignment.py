@@ -37,14 +37,14 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
     """The likeliest CTC path of one utterance that spells `ids` (Viterbi; Graves et al. 2006, section 4.1, with max).
 
     Args:
-        logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank.
+        logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank.
         ids: The symbols, none of them the blank; there may be none.
 
     Returns:
         The symbols with their frames and confidences, as `greedy` gives them.
 
     Raises:
-        ValueError: The symbols need more frames than there are (one each, and one more between equal neighbours), or
+        ValueError: The symbols need more frames than there are (one each, and one more between equal neighbors), or
             an index is outside the vocabulary, the logits rule the text out, or are no logits.
 
     Example:

@@ -133,7 +133,7 @@ class BeamSearch:
         """The best text of one utterance, with its frames.
 
         Args:
-            logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank. There may be no frames.
+            logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank. There may be no frames.
         """
         (best,) = self.n_best(logits, 1)
         return self.path(logits, best)
@@ -262,7 +262,7 @@ def _symbols(tree: np.ndarray, node: int) -> tuple[int, ...]:
 def _lexicon(model: NGram | None, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The model's words as a trie over the vocabulary: first child, symbol, and word of each node.
 
-    The children of a node are neighbours, and those of `node` end where those of `node + 1` begin.
+    The children of a node are neighbors, and those of `node` end where those of `node + 1` begin.
     """
     empty = np.zeros(2, np.int32), np.zeros(1, np.int32), np.full(1, -1, np.int32)
     if model is None:

@@ -96,7 +96,7 @@ def best_kinds(letters: np.ndarray, phones: np.ndarray, table: np.ndarray, many:
     return found[used:]
 
 
-def learnt(letters: np.ndarray, phones: np.ndarray, ends: np.ndarray, many: np.ndarray, rounds: int) -> np.ndarray:
+def learned(letters: np.ndarray, phones: np.ndarray, ends: np.ndarray, many: np.ndarray, rounds: int) -> np.ndarray:
     """float64 `(pairs,)`: the probability of each pair, after some rounds from even ones.
 
     Args:

@@ -64,7 +64,7 @@ def greedy(logits: np.ndarray) -> Path:
     """Decode one utterance along its best path (Graves et al. 2006, section 3.2).
 
     Args:
-        logits: float `(frames, vocabulary)`, unnormalised; index 0 is the blank. There may be no frames.
+        logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank. There may be no frames.
 
     Returns:
         The symbols, where they stand, and how sure the model was of them.

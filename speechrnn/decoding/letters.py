@@ -1,4 +1,4 @@
-"""Letters to phones: how a word is pronounced that a lexicon lacks, learnt from those that it has."""
+"""Letters to phones: how a word is pronounced that a lexicon lacks, learned from those that it has."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _paired(lexicon: Lexicon) -> list[list[_Pair]]:
     said = np.array([phone[p] for _, phones in words for p in phones], np.int64)
     ends = np.cumsum([(0, 0), *((len(word), len(phones)) for word, phones in words)], axis=0)
     many = np.array([len(alphabet), len(lexicon.phones)])
-    table = graphones.learnt(spelled, said, ends, many, _ROUNDS)
+    table = graphones.learned(spelled, said, ends, many, _ROUNDS)
     found = []
     for (word, phones), (i, j), (end, last) in zip(words, ends[:-1], ends[1:], strict=True):
         kinds = graphones.best_kinds(spelled[i:end], said[j:last], table, many)

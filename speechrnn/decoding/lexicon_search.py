@@ -52,7 +52,7 @@ class Models(NamedTuple):
     """float32: `NGram.real`."""
     trie: np.ndarray
     """int32 `(4, nodes + 1)`: of each beginning of a word first child, last symbol, parent, and the first of the
-    pronunciations that end there. Children are neighbours, sorted by their symbols."""
+    pronunciations that end there. Children are neighbors, sorted by their symbols."""
     entries: np.ndarray
     """int32 `(2, pronunciations)`, sorted by their nodes: their words, and the language model's index of each (-1)."""
     entry_logs: np.ndarray

@@ -52,15 +52,15 @@ def decoder(
         unknown_score: Added for each word that the language model does not know.
         hotwords: Words or phrases that are made likelier; quote a phrase of several words.
         hotword_bonus: Added for each of them in a text, in nats.
-        words: A file of words or phrases, one a line; nothing else is recognised, in any order and number.
-        grammar: A file of rules; nothing else is recognised.
+        words: A file of words or phrases, one per line; nothing else is recognized, in any order and number.
+        grammar: A file of rules; nothing else is recognized.
 
     Raises:
         ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; or there are words and a
             grammar.
     """
     if words is not None and grammar is not None:
-        raise ValueError("Either words or a grammar say what may be recognised. Received both; add the words to it.")
+        raise ValueError("Either words or a grammar say what may be recognized. Received both; add the words to it.")
     asked = beam, lexicon, lm, words, grammar
     if not hotwords and all(option is None for option in asked):
         return greedy

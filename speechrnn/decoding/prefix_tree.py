@@ -11,7 +11,7 @@ import numpy as np
 class PrefixTree(NamedTuple):
     """Pronunciations that share their beginnings; node 0 is the empty one.
 
-    Nodes are sorted by their depth, then by their symbols, so that the children of a node are neighbours and those of
+    Nodes are sorted by their depth, then by their symbols, so that the children of a node are neighbors and those of
     `node` end where those of `node + 1` begin.
     """
 

@@ -1,4 +1,4 @@
-"""Praat's TextGrid files: labelled stretches of a recording.
+"""Praat's TextGrid files: labeled stretches of a recording.
 
 Not by praatio 6.2: intervals that meet within rounding (0.6000000000000001 and 0.6) or have no length are errors there,
 so that all that `write` does to them would be needed as well, and a file that is no TextGrid is an `IndexError`.

@@ -44,7 +44,7 @@ def tune(
 ) -> list[Trial]:
     """Search for the language model's weight and the word bonus.
 
-    A coarse grid first, then from its best point to its best neighbour, with ever smaller steps, until none is better.
+    A coarse grid first, then from its best point to its best neighbor, with ever smaller steps, until none is better.
 
     Args:
         search: With a language model; its own weights do not matter.

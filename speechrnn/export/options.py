@@ -12,7 +12,7 @@ class ExportOptions:
     int8: bool = False
     """Keep the weights of LSTM layers in 8 bits: a quarter of their size, and faster on a CPU."""
     streaming: bool = False
-    """Write the graph of one step, for `speechrnn stream`; the model must be one-directional and normalise with
+    """Write the graph of one step, for `speechrnn stream`; the model must be one-directional and normalize with
     "global" statistics or not at all."""
     overwrite: bool = False
     """Replace what is there."""

@@ -113,7 +113,7 @@ def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     properties = {entry.key: entry.value for entry in model.metadata_props}
     ready = onnx.ModelProto.FromString(model.SerializeToString())
-    # The mark of ONNX Runtime's optimiser, which would do nothing here; without it there is a warning.
+    # The mark of ONNX Runtime's optimizer, which would do nothing here; without it there is a warning.
     onnx.helper.set_model_props(ready, {"onnx.quant.pre_process": "onnxruntime.quant"})
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "int8.onnx")

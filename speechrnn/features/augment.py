@@ -133,7 +133,7 @@ def augment_features(
     """Varies the features of one utterance: frequency scale, noise and SpecAugment, in this order.
 
     Args:
-        features: float32 `(frames, features)`, normalised, without padding; the number of features is static.
+        features: float32 `(frames, features)`, normalized, without padding; the number of features is static.
         augmentation: What to vary.
         seed: int32 `(2,)`, see `tensor_seed`; the same seed gives the same result.
         warp: What `frequency_axis="hertz"` needs: `layer.frequency_warp(warp_factors(augmentation))`.
@@ -179,7 +179,7 @@ def spec_augment(
     frequency_masks: int = 2,
     frequency_mask_bins: int = 20,
 ) -> tf.Tensor:
-    """SpecAugment without time warping (Park et al., 2019): random frames and bands become zero, a normalised mean.
+    """SpecAugment without time warping (Park et al., 2019): random frames and bands become zero, a normalized mean.
 
     Args:
         features: float32 `(batch, frames, features)` or `(frames, features)`.
@@ -233,7 +233,7 @@ def _fold(seed: Any, number: int) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _band_warp(augmentation: Augmentation, bands: int) -> np.ndarray:
-    # Band i has its centre i + 1 steps above the lower edge of the first, which stays where it is.
+    # Band i has its center i + 1 steps above the lower edge of the first, which stays where it is.
     return mel.interpolation_matrices(np.outer(warp_factors(augmentation), np.arange(1, bands + 1)) - 1.0)
 
 

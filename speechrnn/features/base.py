@@ -20,7 +20,7 @@ def require(condition: object, requirement: str, received: str) -> None:
 
 
 class FeatureLayer(keras.Layer):
-    """What the feature layers share: frames, masking of the padding, normalisation and its statistics.
+    """What the feature layers share: frames, masking of the padding, normalization and its statistics.
 
     A subclass ends its constructor with `_finish` and implements `_compute`. Whatever the global dtype policy, features
     are float32: float16 holds neither the power of a loud frame nor the floor of a silent one.
@@ -64,7 +64,7 @@ class FeatureLayer(keras.Layer):
         return spectral.frame_count(length, window=self.window, hop=self.hop)
 
     def _compute(self, signal: tf.Tensor, length: Any, training: bool) -> tf.Tensor:
-        """Features before normalisation."""
+        """Features before normalization."""
         raise NotImplementedError
 
     def _normalized(self, features: tf.Tensor, frames: Any) -> tf.Tensor:
@@ -137,7 +137,7 @@ class FeatureLayer(keras.Layer):
         raise cannot_stream(self, f"only LogMel, MFCC and RawSignal features can. Received: {type(self).__name__}")
 
     def _block(self, signal: tf.Tensor) -> tf.Tensor:
-        """Features of the samples of a block behind those carried, not normalised."""
+        """Features of the samples of a block behind those carried, not normalized."""
         raise NotImplementedError
 
     def compute_output_spec(self, signal: Any, length: Any = None, training: bool = False) -> keras.KerasTensor:

@@ -170,7 +170,7 @@ class RobustScale(SignalFilter):
 
 
 def _quantile(ordered: tf.Tensor, length: tf.Tensor, share: float) -> tf.Tensor:
-    """A quantile of each row's first values, between neighbours linearly: float32 `(batch, 1, channels)`."""
+    """A quantile of each row's first values, between neighbors linearly: float32 `(batch, 1, channels)`."""
     last = tf.maximum(length - 1, 0)
     place = share * tf.cast(last, tf.float32)
     below = tf.cast(tf.floor(place), tf.int32)

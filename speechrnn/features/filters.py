@@ -49,8 +49,8 @@ def pass_kernel(
     time = np.arange(-reach, reach + 1)
     upper, lower = edges[1] / nyquist, edges[0] / nyquist
     kernel = (upper * np.sinc(upper * time) - lower * np.sinc(lower * time)) * np.hamming(2 * reach + 1)
-    centre = 0.0 if low is None else nyquist if high is None else (low + high) / 2
-    return kernel / np.sum(kernel * np.cos(2 * np.pi * centre / sample_rate * time))
+    center = 0.0 if low is None else nyquist if high is None else (low + high) / 2
+    return kernel / np.sum(kernel * np.cos(2 * np.pi * center / sample_rate * time))
 
 
 def notch_kernel(sample_rate: float, frequency: float, *, width: float = 4.0) -> np.ndarray:

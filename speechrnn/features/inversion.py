@@ -25,7 +25,7 @@ def invert(features: np.ndarray, layer: Any, *, iterations: int = 32, seed: int 
         float32 `((frames - 1) * hop + window,)`: sample `t * hop` begins frame `t`.
 
     Raises:
-        ValueError: The features are normalised, which took their level away, or have another shape.
+        ValueError: The features are normalized, which took their level away, or have another shape.
 
     Example:
     >>> from speechrnn import LogMel

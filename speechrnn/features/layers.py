@@ -20,9 +20,9 @@ from speechrnn.layers.steps import cannot_stream
 class LogMel(FeatureLayer):
     """Log-mel energies of a signal.
 
-    Frames are not centred, so padding never changes a valid frame. Energies are natural logarithms of the power in
-    area-normalised triangular bands, as `librosa.feature.melspectrogram(center=False)` gives; they are not relative to
-    a batch's maximum. Digital silence gives `log(floor)` before normalisation. Features are always float32.
+    Frames are not centered, so padding never changes a valid frame. Energies are natural logarithms of the power in
+    area-normalized triangular bands, as `librosa.feature.melspectrogram(center=False)` gives; they are not relative to
+    a batch's maximum. Digital silence gives `log(floor)` before normalization. Features are always float32.
 
     Args:
         sample_rate: Samples per second that the signal must have.
@@ -35,7 +35,7 @@ class LogMel(FeatureLayer):
         mel_scale: "slaney" or "htk".
         mel_norm: "slaney" (every band has the same area) or None (every band peaks at 1).
         floor: Smallest band power.
-        preemphasis: Coefficient of the high-pass filter; 0 is off, since normalisation undoes what it would do.
+        preemphasis: Coefficient of the high-pass filter; 0 is off, since normalization undoes what it would do.
         dither: Standard deviation of Gaussian noise added to the signal in training; full scale is 1.
         deltas: Orders of slopes over time to append: 0, 1 or 2.
         delta_width: Frames in the regression behind a slope, odd.
@@ -274,7 +274,7 @@ class RawSignal(ChannelLayer):
         channels: None for a mono signal `(batch, samples)`; otherwise channels of `(batch, samples, channels)`.
         normalize: "utterance" (each channel gets zero mean and unit variance over the row's valid samples), "global"
             (the statistics that `adapt` measured) or None.
-        filters: `BandPass`, `Notch` and `RobustScale` layers, applied in order before the normalisation.
+        filters: `BandPass`, `Notch` and `RobustScale` layers, applied in order before the normalization.
         **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
 
     Call arguments:
@@ -327,7 +327,7 @@ class RawSignal(ChannelLayer):
 class LogSpectrogram(ChannelLayer):
     """Log-power spectrogram of a signal of one channel or several, for EEG, ECG, vibration and other sensors.
 
-    Frames are not centred, so padding never changes a valid frame. Values are natural logarithms of the squared
+    Frames are not centered, so padding never changes a valid frame. Values are natural logarithms of the squared
     magnitude of the Fourier transform under a Hann window, `log(abs(scipy.signal.stft(...)) ** 2)` but for its scale.
 
     Args:

@@ -99,9 +99,9 @@ def band_positions(
     f_max: float | None = None,
     mel_scale: str = "slaney",
 ) -> np.ndarray:
-    """Where on the band axis the centres of frequency-scaled bands lie.
+    """Where on the band axis the centers of frequency-scaled bands lie.
 
-    Reading log-mel features at these positions gives nearly what mel filters with edges and centres at
+    Reading log-mel features at these positions gives nearly what mel filters with edges and centers at
     `warp_frequency(edge, factor)` would have given, without a second spectrum.
 
     Args:
@@ -118,9 +118,9 @@ def band_positions(
     import librosa
 
     htk, top = mel_scale == "htk", sample_rate / 2.0 if f_max is None else f_max
-    centres = librosa.mel_frequencies(num_mels + 2, fmin=f_min, fmax=top, htk=htk)[1:-1]
+    centers = librosa.mel_frequencies(num_mels + 2, fmin=f_min, fmax=top, htk=htk)[1:-1]
     low, high = librosa.hz_to_mel(np.array([f_min, top]), htk=htk)
-    scaled = np.stack([warp_frequency(centres, factor, sample_rate=sample_rate) for factor in factors])
+    scaled = np.stack([warp_frequency(centers, factor, sample_rate=sample_rate) for factor in factors])
     return (librosa.hz_to_mel(scaled, htk=htk) - low) / (high - low) * (num_mels + 1) - 1.0
 
 

@@ -31,7 +31,7 @@ class LogMelOptions:
     floor: float = 1e-10
     """Smallest band power."""
     preemphasis: float = 0.0
-    """Coefficient of the high-pass filter; 0 is off, since normalisation undoes what it would do."""
+    """Coefficient of the high-pass filter; 0 is off, since normalization undoes what it would do."""
     dither: float = 0.0
     """Standard deviation of Gaussian noise added to the signal in training; full scale is 1."""
     deltas: int = 0
@@ -39,7 +39,7 @@ class LogMelOptions:
     delta_width: int = 9
     """Frames in the regression behind a slope, odd."""
     normalize: Literal["utterance", "global"] | None = "utterance"
-    """How features are normalised: "utterance" (zero mean, unit variance over each row's valid frames), "global" (the
+    """How features are normalized: "utterance" (zero mean, unit variance over each row's valid frames), "global" (the
     statistics that `adapt` measured) or None."""
 
 
@@ -50,7 +50,7 @@ class Augmentation:
     speed: tuple[float, float] | None = None
     """Range of playback speeds, as in 0.9 1.1; pitch moves along."""
     gain: tuple[float, float] | None = None
-    """Range of gains in dB. Normalised features do not notice it unless noise is added on them."""
+    """Range of gains in dB. Normalized features do not notice it unless noise is added on them."""
     noise_folder: str | None = None
     """Folder of recordings of noise, searched with its subfolders; the first 20 s of each are used."""
     noise_snr: tuple[float, float] = (5.0, 25.0)
@@ -66,7 +66,7 @@ class Augmentation:
     frequency_axis: str = "mel"
     """What is scaled: "mel" the position of the bands, "hertz" the frequency as a longer vocal tract would."""
     feature_noise: float = 0.0
-    """Standard deviation of Gaussian noise added to the (normalised) features."""
+    """Standard deviation of Gaussian noise added to the (normalized) features."""
     time_masks: int = 0
     """Number of stretches of frames set to zero."""
     time_mask_frames: int = 25
@@ -132,7 +132,7 @@ class Augmentation:
     def sensor(cls, **changes: Any) -> Augmentation:
         """What suits signals of sensors with a class for the whole, with any field changed by name.
 
-        Noise, heights, slow drifts and local speeds that vary a little; for a class a frame set `time_warp=0`.
+        Noise, heights, slow drifts and local speeds that vary a little; for one class per frame set `time_warp=0`.
         """
         return cls(**{"jitter": 0.05, "scaling": 0.1, "wander": 0.1, "time_warp": 0.1, **changes})
 

@@ -2,7 +2,7 @@
 
 Every function takes signals `(..., samples)` or features `(..., frames, features)` with any leading dimensions, static
 or dynamic, computes in float32, and gives the same values eagerly, in `tf.data` and inside a model. Frames are never
-centred, so frame `t` depends only on samples `t * hop` to `t * hop + window - 1` and padding never changes a valid
+centered, so frame `t` depends only on samples `t * hop` to `t * hop + window - 1` and padding never changes a valid
 frame. Frame arithmetic for the whole package lives here.
 """
 
@@ -18,18 +18,18 @@ from speechrnn.features.mel import dct_matrix
 from speechrnn.features.mel import mel_filterbank as mel_filterbank
 
 FLOOR = 1e-10
-"""Smallest band power before the logarithm: about what the rounding of 16-bit samples gives with area-normalised bands,
+"""Smallest band power before the logarithm: about what the rounding of 16-bit samples gives with area-normalized bands,
 so digital silence looks like the quietest recording and not like an outlier."""
 
 MIN_STD = 1e-2
-"""Smallest standard deviation that normalisation divides by: far below that of speech, far above rounding error."""
+"""Smallest standard deviation that normalization divides by: far below that of speech, far above rounding error."""
 
 
 # Frames
 
 
 def frame_count(num_samples: Any, *, window: int, hop: int) -> Any:
-    """Number of whole frames in a signal; frames are never centred or padded.
+    """Number of whole frames in a signal; frames are never centered or padded.
 
     Args:
         num_samples: Length of the signal: an int, an integer array or an integer tensor.
@@ -221,7 +221,7 @@ def log_spectrogram(
         window: Frame length in samples.
         hop: Step between frames in samples.
         fft_length: Transform length; None takes the next power of two.
-        bins: Frequencies to keep, neighbours, as multiples of the rate over `fft_length`; None keeps all.
+        bins: Frequencies to keep, neighbors, as multiples of the rate over `fft_length`; None keeps all.
         floor: Smallest power.
 
     Returns:
@@ -288,7 +288,7 @@ def with_deltas(features: Any, frames: Any = None, *, order: int, width: int = 9
     return tf.concat(parts, axis=-1) if order else features
 
 
-# Normalisation
+# Normalization
 
 
 def normalize(features: Any, mean: Any, std: Any, *, min_std: float = MIN_STD) -> tf.Tensor:
@@ -310,9 +310,9 @@ def normalize_utterance(features: Any, frames: Any = None, *, min_std: float = M
     features = tf.convert_to_tensor(features)
     # From the first frame: float32 sums of thousands of frames near -23 would be off by more than rounding.
     shifted = features - features[..., :1, :]
-    centred = shifted - _mean(shifted, frames)
-    variance = _mean(tf.square(centred), frames)
-    return centred / tf.sqrt(tf.maximum(variance, min_std**2))
+    centered = shifted - _mean(shifted, frames)
+    variance = _mean(tf.square(centered), frames)
+    return centered / tf.sqrt(tf.maximum(variance, min_std**2))
 
 
 def _mean(features: tf.Tensor, frames: Any) -> tf.Tensor:

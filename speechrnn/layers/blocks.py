@@ -11,7 +11,7 @@ import keras
 from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPadding
 
 MOMENTUM = 0.9
-"""Of batch normalisation in classifiers: sets are small, and with Keras's 0.99 the first hundreds of steps would be
+"""Of batch normalization in classifiers: sets are small, and with Keras's 0.99 the first hundreds of steps would be
 validated with means that belong to the initial weights."""
 
 CELLS: dict[str, type[keras.layers.Layer]] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
@@ -33,7 +33,7 @@ def recurrent_stack(
     dtype: Any,
     look_ahead: int = 0,
 ) -> Any:
-    """Recurrent layers, each behind layer normalisation and within a residual connection: `(batch, frames, width)`."""
+    """Recurrent layers, each behind layer normalization and within a residual connection: `(batch, frames, width)`."""
     width = units * (2 if bidirectional else 1)
     if residual and x.shape[-1] != width:
         x = keras.layers.Dense(width, use_bias=False, dtype=dtype, name="projection")(x)
@@ -69,14 +69,14 @@ def spectral_convolutions(
         x = keras.layers.Conv2D(filters, 3, strides=2, use_bias=False, name=f"conv_{i}", dtype=dtype)(x)
         length = (length + 1) // 2
         mask = LengthMask()(length, x)
-        x = _normalised_image(x, mask, f"conv_norm_{i}", momentum, dtype)
+        x = _normalized_image(x, mask, f"conv_norm_{i}", momentum, dtype)
         x = keras.layers.Activation("relu", name=f"conv_relu_{i}", dtype=dtype)(x)
         x = ZeroPadding(name=f"conv_zero_{i}", dtype=dtype)(x, mask)
     return keras.layers.Reshape((-1, x.shape[2] * x.shape[3]), name="to_frames", dtype=dtype)(x), length
 
 
-def _normalised_image(x: Any, mask: Any, name: str, momentum: float, dtype: Any) -> Any:
-    """Batch normalisation of `(batch, frames, width, channels)` over its valid frames."""
+def _normalized_image(x: Any, mask: Any, name: str, momentum: float, dtype: Any) -> Any:
+    """Batch normalization of `(batch, frames, width, channels)` over its valid frames."""
     everywhere = keras.ops.repeat(keras.ops.expand_dims(mask, -1), x.shape[2], axis=-1)
     return keras.layers.BatchNormalization(momentum=momentum, name=name, dtype=dtype)(x, mask=everywhere)
 
@@ -122,7 +122,7 @@ def convolutions_over_time(
 
 
 def _convolution(x: Any, length: Any, filters: int, kernel: int, step: int, name: str, dtype: Any) -> tuple[Any, Any]:
-    """A convolution over time with batch normalisation, to `ceil(frames / step)`."""
+    """A convolution over time with batch normalization, to `ceil(frames / step)`."""
     if kernel > 1:
         around = (kernel // 2, (kernel - 1) // 2)
         x = keras.layers.ZeroPadding1D(around, name=f"{name}_around", dtype=dtype)(x)
@@ -163,7 +163,7 @@ def convolutions_within_frames(
         around = ((0, 0), (kernel // 2, (kernel - 1) // 2))
         y = keras.layers.ZeroPadding2D(around, name=f"piece_around_{i}", dtype=dtype)(y)
         y = keras.layers.Conv2D(filters, (1, kernel), use_bias=False, name=f"piece_conv_{i}", dtype=dtype)(y)
-        y = _normalised_image(y, mask, f"piece_norm_{i}", MOMENTUM, dtype)
+        y = _normalized_image(y, mask, f"piece_norm_{i}", MOMENTUM, dtype)
         y = keras.layers.Activation("relu", name=f"piece_relu_{i}", dtype=dtype)(y)
         y = ZeroPadding(name=f"piece_zero_{i}", dtype=dtype)(y, mask)
         if y.shape[2] > 1:

@@ -10,7 +10,7 @@ __all__ = ["ChronoBias"]
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class ChronoBias(keras.initializers.Initializer):
-    """Biases with which an LSTM or a GRU remembers for up to `lag` steps before it has learnt anything.
+    """Biases with which an LSTM or a GRU remembers for up to `lag` steps before it has learned anything.
 
     A gate with bias `log(u)` forgets in about `u + 1` steps, so `u` is drawn between 1 and `lag - 1` for each unit. For
     an LSTM, pass `unit_forget_bias=False` as well.

@@ -76,7 +76,7 @@ class LastSegments(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class FutureSegments(keras.layers.Layer):
-    """What a decoder is told of each segment to come: its place and its channel, both learnt.
+    """What a decoder is told of each segment to come: its place and its channel, both learned.
 
     Args:
         count: Segments to come.

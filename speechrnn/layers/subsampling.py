@@ -12,7 +12,7 @@ __all__ = ["StackFrames"]
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class StackFrames(Stateless, keras.Layer):
-    """Joins each `stack` neighbouring frames into one; the last one is filled with zeros.
+    """Joins each `stack` neighboring frames into one; the last one is filled with zeros.
 
     Args:
         stack: Number of frames joined.

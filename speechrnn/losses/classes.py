@@ -27,7 +27,7 @@ def softmax_cross_entropy(
     Args:
         target: int `(batch,)` or `(batch, frames)`, -1 where nothing is known; or shares of the classes, float
             `(batch, classes)`.
-        logits: float `(..., classes)`, unnormalised. Computed in float32.
+        logits: float `(..., classes)`, unnormalized. Computed in float32.
         weights: A weight for each class.
         smoothing: Share of the target that all classes get alike.
         focal: Exponent that takes weight from what is known well already.
@@ -74,7 +74,7 @@ def sigmoid_cross_entropy(
 
     Args:
         target: float `(..., classes)` in [0, 1].
-        logits: float `(..., classes)`, unnormalised. Computed in float32.
+        logits: float `(..., classes)`, unnormalized. Computed in float32.
         weights: A weight for each class where it is present.
         smoothing: Share of each target that is moved to a half.
         focal: Exponent that takes weight from what is known well already.

@@ -38,7 +38,7 @@ def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
 
     Args:
         target: int32 `(batch, labels)`, right-padded with 0, which is the blank.
-        logits: float `(batch, frames, vocabulary)`, unnormalised; index 0 is the blank. Computed in float32.
+        logits: float `(batch, frames, vocabulary)`, unnormalized; index 0 is the blank. Computed in float32.
         frames: int32 `(batch,)`, the number of valid frames.
 
     Returns:
@@ -79,7 +79,7 @@ def _refusals(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> list[t
 def _ctc_of_tensorflow(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
     """`ctc` by the sparse-label kernels: cuDNN's on a GPU, TensorFlow's C++ one on a CPU."""
     possible, empty = required_frames(target) <= frames, tf.reduce_all(target == 0, 1)
-    # The kernels refuse a batch with an impossible or an unlabelled row: there a label that always fits stands in.
+    # The kernels refuse a batch with an impossible or an unlabeled row: there a label that always fits stands in.
     usable = possible & ~empty
     width = tf.shape(target)[1]
     labels = tf.pad(target, [[0, 0], [0, tf.cast(width == 0, tf.int32)]])
@@ -333,7 +333,7 @@ class CTC(keras.losses.Loss):
         frames: int32 `(batch,)` valid frames; all of them where it is not given.
 
     Returns:
-        float32 scalar, nats an utterance.
+        float32 scalar, nats per utterance.
     """
 
     def __init__(self, *, consistency: float = 0.0, name: str = "ctc", **kwargs: Any) -> None:

@@ -101,7 +101,7 @@ class Calibration:
         """
         p, hits = _checked(confidences, right)
         if not len(p):
-            raise ValueError("A calibration needs recognised words. Received none.")
+            raise ValueError("A calibration needs recognized words. Received none.")
         good = int(hits.sum())
         targets = np.where(hits, (good + 1) / (good + 2), 1 / (len(p) - good + 2))
         x = np.column_stack([_log_odds(p), np.ones(len(p))])

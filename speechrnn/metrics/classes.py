@@ -25,7 +25,7 @@ CINC2017 = ("N", "A", "O")
 
 
 class ClassScore(NamedTuple):
-    """How well one class is recognised."""
+    """How well one class is recognized."""
 
     name: str
     support: int
@@ -33,7 +33,7 @@ class ClassScore(NamedTuple):
     predicted: int
     """Taken for members of it."""
     sensitivity: float
-    """Share of its members that are recognised (recall); NaN without members."""
+    """Share of its members that are recognized (recall); NaN without members."""
     predictive_value: float
     """Share right of those taken for it (+P, precision); NaN where nothing was."""
     f1: float
@@ -95,7 +95,7 @@ def accuracy(matrix: np.ndarray) -> Any:
 
 
 def sensitivity(matrix: np.ndarray) -> np.ndarray:
-    """Share of each class's members that are recognised: float64 `(..., classes)`."""
+    """Share of each class's members that are recognized: float64 `(..., classes)`."""
     return ratio(_diagonal(matrix), np.sum(matrix, -1))
 
 

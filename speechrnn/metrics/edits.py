@@ -70,7 +70,7 @@ def align(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Edit
 
     Args:
         reference: What was said; a list of words, or a string for its characters.
-        hypothesis: What was recognised, in the same kind of tokens.
+        hypothesis: What was recognized, in the same kind of tokens.
 
     Returns:
         The counts, and the aligned `pairs` in order.

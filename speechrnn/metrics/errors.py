@@ -1,4 +1,4 @@
-"""Errors of a recogniser over a corpus: counts, rates and their intervals, and two recognisers side by side."""
+"""Errors of a recognizer over a corpus: counts, rates and their intervals, and two recognizers side by side."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Utterance:
 
     @property
     def judged(self) -> list[tuple[float, bool]]:
-        """The confidence of each recognised word, and whether it is right; empty where they are not known."""
+        """The confidence of each recognized word, and whether it is right; empty where they are not known."""
         right = [said == heard for said, heard in self.words.pairs if heard is not None]
         return list(zip(self.confidences, right, strict=True)) if self.confidences else []
 
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """Errors of a recogniser over a corpus; every rate comes from counts summed over the utterances."""
+    """Errors of a recognizer over a corpus; every rate comes from counts summed over the utterances."""
 
     utterances: tuple[Utterance, ...]
     """What was scored, in the order given."""
@@ -73,7 +73,7 @@ class ErrorReport:
 
     @property
     def hits(self) -> int:
-        """Words that were recognised."""
+        """Words that were recognized."""
         return self.words.hits
 
     @property
@@ -108,7 +108,7 @@ class ErrorReport:
         return self.elapsed / self.seconds if self.seconds and self.elapsed else None
 
     def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
-        """The most frequent `(said, recognised, times)` of differing words."""
+        """The most frequent `(said, recognized, times)` of differing words."""
         pairs = ((a, b) for a, b in self._pairs() if a is not None and b is not None and a != b)
         return [(*pair, times) for pair, times in _most_frequent(pairs, most)]
 
@@ -117,7 +117,7 @@ class ErrorReport:
         return _most_frequent((a for a, b in self._pairs() if b is None), most)
 
     def inserted(self, most: int = 10) -> list[tuple[str, int]]:
-        """The words most often recognised where nobody said them, as `(word, times)`."""
+        """The words most often recognized where nobody said them, as `(word, times)`."""
         return _most_frequent((b for a, b in self._pairs() if a is None), most)
 
     def worst(self, most: int = 10) -> list[Utterance]:
@@ -147,7 +147,7 @@ class ErrorReport:
             "failed": len(self.faults),
             "hours": self.seconds / 3600,
             "real_time_factor": self.real_time_factor,
-            "confusions": [{"said": a, "recognised": b, "times": n} for a, b, n in self.confusions()],
+            "confusions": [{"said": a, "recognized": b, "times": n} for a, b, n in self.confusions()],
             "deleted": [{"word": word, "times": n} for word, n in self.deleted()],
             "inserted": [{"word": word, "times": n} for word, n in self.inserted()],
             "speakers": {name: {"wer": finite(found.rate), **_counts(found)} for name, found in self.speakers.items()},
@@ -247,7 +247,7 @@ def _by_speaker(utterances: Iterable[Utterance]) -> dict[str, Edits]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two recognisers on the utterances that both were scored on."""
+    """Two recognizers on the utterances that both were scored on."""
 
     utterances: int
     """How many those are."""

@@ -76,7 +76,7 @@ def boundaries(lengths: Sequence[int] | np.ndarray, *, buckets: int = MAX_BUCKET
 
 
 def _best_cut(tops: np.ndarray, counts: np.ndarray, groups: int) -> list[int]:
-    """Last position of each of `groups` runs of `tops` that minimise the padded total, `sum(top of run * count)`."""
+    """Last position of each of `groups` runs of `tops` that minimize the padded total, `sum(top of run * count)`."""
     size = len(tops)
     seen = np.concatenate([[0], np.cumsum(counts)])
     cost = tops[None, :] * (seen[None, 1:] - seen[:-1, None]).astype(np.float64)  # (first, last)

@@ -127,7 +127,7 @@ def batches(
         initial_epoch: Number of the first pass.
         sample_rate: Samples per second of the signals where `features` is None.
         classes: Names of the classes, in order; without them an integer label is its own class.
-        task: What classes are learnt: "single" (the `label`), "multi" (those that `extra["tags"]` names) or "frames"
+        task: What classes are learned: "single" (the `label`), "multi" (those that `extra["tags"]` names) or "frames"
             (that of each output frame, from `labels`); None takes the `label` where there is one.
         balance: How much rare classes are repeated, from 0 (not at all) to 1 (until all are equally frequent).
         mixup: Parameter of the Beta distribution that each row's share in a mixture with another row is drawn from;

@@ -122,7 +122,7 @@ class FeatureGraph:
             values, lengths = self._layer(values, lengths, training=False), self._layer.frame_count(lengths)
         values, lengths = repeated(values, self._views), repeated(lengths, self._views)
         if self._augmentation is not None:
-            # The first number of a seed is random for each epoch, so its neighbours belong to no other.
+            # The first number of a seed is random for each epoch, so its neighbors belong to no other.
             seeds = tf.concat([seeds + np.array([[view, 0]], np.int32) for view in range(self._views)], 0)
             augmented = _augment_rows(values, lengths, seeds, self._augmentation, self._warp)
             values = tf.ensure_shape(augmented, values.shape)

@@ -1,6 +1,6 @@
 """From a batch of the plan to padded arrays: decode, cache, augment the signal, pad; NumPy only.
 
-Every row of a batch is one that can be learnt: a row whose audio fails is replaced by a copy of the first good row and
+Every row of a batch is one that can be learned: a row whose audio fails is replaced by a copy of the first good row and
 given weight 0, so the batch keeps its shape and no network sees a row without frames.
 """
 
@@ -96,7 +96,7 @@ class Source:
         """Frames of the network's output for a row."""
         return self._framing.logit_frames(len(row))
 
-    def stand_in(self) -> np.ndarray:
+    def placeholder(self) -> np.ndarray:
         """A row for a batch in which every row failed: the shortest silence that has a frame."""
         length = 1
         while self._framing.frame_count(length) < 1:
@@ -175,7 +175,7 @@ class FeatureSource(Source):
         """Shape of a row padded to `limit` samples."""
         return (int(self._framing.frame_count(limit)), self._width)
 
-    def stand_in(self) -> np.ndarray:
+    def placeholder(self) -> np.ndarray:
         """One frame of zeros."""
         return np.zeros((1, self._width), np.float32)
 
@@ -197,7 +197,7 @@ class Loader:
         entries: The examples that were kept.
         planner: Their batches by epoch.
         source: What the rows are made of.
-        targets: What they are to be learnt as.
+        targets: What they are to be learned as.
         faults: Collects what fails, each example once.
         mix: Changes a whole batch, given its epoch and step; or None.
     """
@@ -236,7 +236,7 @@ class Loader:
         weight = np.zeros(len(chosen), np.float32)
         weight[good] = 1.0
         values = [rows[p] if p >= 0 else None for p in chosen]
-        filled = [self.source.stand_in() if row is None else row for row in values]
+        filled = [self.source.placeholder() if row is None else row for row in values]
         entries = [self._entries[batch.indices[p]] if p >= 0 else None for p in chosen]
         loaded = Loaded(
             values=_padded(filled, self.source.padded(batch.length)),

@@ -1,4 +1,4 @@
-"""Which examples can be learnt or recognised, decided from the manifest before anything is decoded."""
+"""Which examples can be learned or recognized, decided from the manifest before anything is decoded."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Fault = tuple[str, str]
 
 
 class Targets(Protocol):
-    """What examples are to be learnt as; see `speechrnn.pipeline.targets`."""
+    """What examples are to be learned as; see `speechrnn.pipeline.targets`."""
 
     per_frame: bool
     """Whether there is one number for each output frame; those in the padding are -1."""

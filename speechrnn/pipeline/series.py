@@ -1,4 +1,4 @@
-"""Windows of series, for forecasts: what was, and what came after it, as a `tf.data` dataset."""
+"""Windows of series for forecasts: past values and those that followed, as a `tf.data` dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an example is to be learnt as: a text, a class, a class for each frame, or several classes at once."""
+"""What an example is to be learned as: a text, a class, a class for each frame, or several classes at once."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _unwritable(example: Example, vocabulary: Vocabulary) -> Fault | None:
     if missing:
         shown = " ".join(repr(c) for c in sorted(missing))
         return "with characters outside the vocabulary", (
-            f"{example.path}: {shown} in {example.text!r}. Normalise the text, or make the vocabulary from it."
+            f"{example.path}: {shown} in {example.text!r}. Normalize the text, or make the vocabulary from it."
         )
     return None
 

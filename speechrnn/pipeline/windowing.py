@@ -158,7 +158,7 @@ def _read(
 
 
 def check_rate(path: str, found: float, wanted: float) -> None:
-    """Refuse a series of another rate: what a model has learnt of the days of a week is in samples.
+    """Refuse a series of another rate: what a model has learned of the days of a week is in samples.
 
     Raises:
         ValueError: The two differ by more than a thousandth.

@@ -1,4 +1,4 @@
-"""One page about a recogniser: how often it is wrong, where, how sure it is, and what its worst moments sound like."""
+"""One page about a recognizer: how often it is wrong, where, how sure it is, and what its worst moments sound like."""
 
 from speechrnn.report.measuring import Clip, Measured, clip_of, measure, training_history
 from speechrnn.report.page import drawn, history, page

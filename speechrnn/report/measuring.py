@@ -46,7 +46,7 @@ class Clip:
     vocabulary: Vocabulary
     """What each column stands for."""
     words: tuple[Word, ...]
-    """What was recognised in the signal, with times."""
+    """What was recognized in the signal, with times."""
 
     @property
     def whole(self) -> bool:
@@ -56,14 +56,14 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A recogniser, measured."""
+    """A recognizer, measured."""
 
     name: str
     report: ErrorReport
     clips: tuple[Clip, ...] = ()
     """The worst utterances, the worst first."""
     history: tuple[Mapping[str, float], ...] = ()
-    """One row an epoch of its training, where that is known."""
+    """One row per epoch of its training, where that is known."""
     card: tuple[tuple[str, str], ...] = ()
     """What is known about the model, as names and values."""
     calibration: Calibration | None = None
@@ -86,16 +86,16 @@ def measure(
     progress: Callable[[str], None] | None = None,
     seed: int = 0,
 ) -> Measured:
-    """Evaluate a recogniser, and keep what a page about it shows.
+    """Evaluate a recognizer, and keep what a page about it shows.
 
     Args:
-        model: A recogniser, the path of one, or None for the one that comes with the package.
+        model: A recognizer, the path of one, or None for the one that comes with the package.
         examples: From a manifest, with texts.
         path: The model's file, where `model` is not it; its log of training is looked for beside it.
         name: What the page calls the model; the name of its file by default.
         worst: Utterances that are shown with their sound, spectrogram and probabilities.
         normalize: Bring both texts to their normal form first: lower case, no punctuation.
-        batch_seconds: Audio recognised at once, padding counted.
+        batch_seconds: Audio recognized at once, padding counted.
         decoder: Turns logits into a path; the best path is taken by default.
         calibration: Of the words' confidences, to be shown beside them.
         notes: More rows for the model's card, such as how it decodes.
@@ -111,9 +111,9 @@ def measure(
     blank(1, 1)  # whether charts can be drawn is known before minutes of measuring
     if path is None and (model is None or isinstance(model, str | os.PathLike)):
         path = model or DEFAULT
-    recogniser, examples = opened(model, "recognizer"), list(examples)
+    recognizer, examples = opened(model, "recognizer"), list(examples)
     report = evaluate(
-        recogniser,
+        recognizer,
         examples,
         normalize=normalize,
         batch_seconds=batch_seconds,
@@ -125,11 +125,11 @@ def measure(
     by_id = {example.id: example for example in examples}
     shown = [(utterance, by_id[utterance.id]) for utterance in report.worst(worst)]
     return Measured(
-        name or (Path(path).name if path else type(recogniser).__name__),
+        name or (Path(path).name if path else type(recognizer).__name__),
         report,
-        tuple(clip_of(recogniser, utterance, example, decoder=decoder) for utterance, example in shown),
+        tuple(clip_of(recognizer, utterance, example, decoder=decoder) for utterance, example in shown),
         training_history(path) if path else (),
-        tuple(_card(recogniser, path, notes or {})),
+        tuple(_card(recognizer, path, notes or {})),
         calibration,
     )
 

@@ -31,7 +31,7 @@ _Section = tuple[str, str, str]
 
 
 def page(measured: Measured, other: Measured | None = None, *, test: str = "the test set") -> str:
-    """A page about a recogniser, and how another one compares with it.
+    """A page about a recognizer, and how another one compares with it.
 
     Args:
         measured: From `speechrnn.report.measure`.
@@ -185,7 +185,7 @@ def _worst(measured: Measured, other: Measured | None) -> str:
     others = {u.id: u for u in other.report.utterances} if other else {}
     cards = "".join(_clip(clip, other, others.get(clip.utterance.id)) for clip in measured.clips)
     return (
-        '<p class="soft">The spectrogram has the recognised words above it, where they were heard. The curves below '
+        '<p class="soft">The spectrogram has the recognized words above it, where they were heard. The curves below '
         "are the probabilities of the symbols; between them the network says “blank”, and the letters are what the "
         f"best path reads.</p>{pieces.LEGEND}{cards}"
     )
@@ -291,7 +291,7 @@ def _confusions(report: ErrorReport) -> str:
         for word in utterance.reference.split():
             said[word] = said.get(word, 0) + 1
     tables = (
-        ("said", ("said", "recognised", "times", "of"), [(*c, said[c[0]]) for c in report.confusions(_ROWS)]),
+        ("said", ("said", "recognized", "times", "of"), [(*c, said[c[0]]) for c in report.confusions(_ROWS)]),
         ("left out", ("left out", "times", "of"), [(word, n, said[word]) for word, n in report.deleted(_ROWS)]),
         ("inserted", ("nobody said", "times"), report.inserted(_ROWS)),
     )

@@ -1,4 +1,4 @@
-"""Pieces of HTML that pages about recognisers share: aligned words, players, sound, tables, numbers."""
+"""Pieces of HTML that pages about recognizers share: aligned words, players, sound, tables, numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 LEGEND = (
-    '<div class="legend"><span>above: what was said; below: what was recognised</span>'
+    '<div class="legend"><span>above: what was said; below: what was recognized</span>'
     '<span class="wrong">taken for another</span><span class="left">left out</span>'
     '<span class="more">nobody said it</span></div>'
 )
@@ -77,7 +77,7 @@ def interval(bounds: Sequence[float]) -> str:
 
 
 def aligned(utterance: Utterance) -> str:
-    """The words that were said, each with what became of it below, errors in colour."""
+    """The words that were said, each with what became of it below, errors in color."""
     pairs = []
     for said, heard in utterance.words.pairs:
         kind = "" if said == heard else " left" if heard is None else " more" if said is None else " wrong"

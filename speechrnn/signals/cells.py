@@ -135,10 +135,10 @@ def cells_of(line: str, delimiter: str) -> list[str]:
     if delimiter == " ":
         return [cell.strip("\"'") for cell in line.split()]
     row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
-    return [bare(cell) for cell in row]
+    return [unquoted(cell) for cell in row]
 
 
-def bare(cell: str) -> str:
+def unquoted(cell: str) -> str:
     """A cell without blanks, and without single quotation marks if it stands between two."""
     cell = " ".join(cell.split("\n")).strip()
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == "'" else cell

@@ -16,7 +16,7 @@ def fill_gaps(
     channels: Sequence[str] = (),
     offset: float = 0.0,
 ) -> np.ndarray:
-    """A signal whose NaN and infinite samples are replaced by straight lines between their neighbours.
+    """A signal whose NaN and infinite samples are replaced by straight lines between their neighbors.
 
     Args:
         signal: Floating point `(samples, channels)`; at its ends the nearest sample is held.

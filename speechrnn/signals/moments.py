@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.signals.cells import MISSING, bare
+from speechrnn.signals.cells import MISSING, unquoted
 from speechrnn.signals.days import DAY, DoubtError, days_since_1970, ordered
 from speechrnn.signals.options import UNITS, TableOptions, zone
 from speechrnn.signals.record import need
@@ -67,7 +67,7 @@ class Moments:
 
 def shape(cell: str) -> str:
     """What a cell may say: "full" (date and time of day), "date", "clock", "either" of them, "number", or ""."""
-    cell = bare(cell)
+    cell = unquoted(cell)
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", cell):
         return "number"
     found = _DATE.match(cell)
@@ -100,9 +100,9 @@ def from_text(
     Raises:
         DoubtError: A cell says no moment, or several are possible.
     """
-    text = cells.astype("str").map(bare)
+    text = cells.astype("str").map(unquoted)
     if clock is not None:
-        text = text + " " + clock.astype("str").map(bare)
+        text = text + " " + clock.astype("str").map(unquoted)
     if options.date_format is not None:
         return _by_format(text, options, lines, what)
     if text.str.fullmatch(_ISO).all() or text.str.fullmatch(_ISO + _OFFSET).all():

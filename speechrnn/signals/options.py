@@ -26,7 +26,7 @@ class TableOptions:
     header: bool | None = None
     """Whether the first line names the columns."""
     encoding: str | None = None
-    """Encoding of the text, such as `latin-1`; UTF-8 and UTF-16 are recognised."""
+    """Encoding of the text, such as `latin-1`; UTF-8 and UTF-16 are recognized."""
     missing: Sequence[str] = ()
     """Words and numbers that stand for a missing value, such as `ERR` or `-9999`."""
     time_columns: Sequence[str] = ()

@@ -44,7 +44,7 @@ def cases(path: str, encoding: str | None = None) -> Cases:
 def _parse(path: str, encoding: str | None = None) -> Cases:
     signals: list[np.ndarray] = []
     labels: list[str | None] = []
-    labelled, data, classes, dimensions = True, False, None, None
+    labeled, data, classes, dimensions = True, False, None, None
     with open(path, "rb") as file:
         lines = file.read().removeprefix(b"\xef\xbb\xbf").splitlines()
     for number, raw in enumerate(lines, start=1):
@@ -56,13 +56,13 @@ def _parse(path: str, encoding: str | None = None) -> Cases:
             key, words = key.lower(), value.split()
             said = bool(words) and words[0].lower() == "true"
             if key in ("@classlabel", "@targetlabel"):
-                labelled, classes = said, words[1:] if said and key == "@classlabel" else None
+                labeled, classes = said, words[1:] if said and key == "@classlabel" else None
             elif key == "@timestamps" and said:
                 raise data_error(path, "undecodable", _TIMES)
             data = key == "@data"
             continue
         try:
-            signal, label = _case(line, labelled)
+            signal, label = _case(line, labeled)
         except ValueError as error:
             raise data_error(path, "undecodable", f"line {number} is no case: {error}.") from error
         dimensions = dimensions or signal.shape[1]
@@ -99,11 +99,11 @@ def _among(label: str, classes: list[str]) -> bool:
         return False
 
 
-def _case(line: str, labelled: bool) -> tuple[np.ndarray, str | None]:
+def _case(line: str, labeled: bool) -> tuple[np.ndarray, str | None]:
     if line.startswith("("):
         raise ValueError(f"it {_TIMES.rstrip('.')}")
     *parts, last = line.split(":")
-    if not labelled:
+    if not labeled:
         parts.append(last)
     elif not last.strip():
         raise ValueError("it has no class")
@@ -113,7 +113,7 @@ def _case(line: str, labelled: bool) -> tuple[np.ndarray, str | None]:
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         raise ValueError(f"its dimensions have different lengths, {lengths}")
-    return _without_padding(np.stack(rows, axis=1)), last.strip() if labelled else None
+    return _without_padding(np.stack(rows, axis=1)), last.strip() if labeled else None
 
 
 def _without_padding(signal: np.ndarray) -> np.ndarray:

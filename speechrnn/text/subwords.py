@@ -1,4 +1,4 @@
-"""Subwords: a vocabulary of pieces of words, learnt by SentencePiece and written without it."""
+"""Subwords: a vocabulary of pieces of words, learned by SentencePiece and written without it."""
 
 import io
 import math
@@ -14,7 +14,7 @@ MARK = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
 class Subwords(Vocabulary):
-    """The pieces of words a recogniser can write; index 0 is the CTC blank.
+    """The pieces of words a recognizer can write; index 0 is the CTC blank.
 
     A unigram model (Kudo 2018): of all ways to write a word, the one whose pieces have the highest sum of scores is
     taken. A piece that begins a word begins with the mark `▁`; runs of white space count as one space.
@@ -63,7 +63,7 @@ class Subwords(Vocabulary):
         """Learn the pieces that write `texts` best; the same texts in the same order give the same pieces.
 
         Args:
-            texts: In the form the recogniser is trained on.
+            texts: In the form the recognizer is trained on.
             size: How many pieces, the blank not counted.
 
         Raises:
@@ -80,9 +80,9 @@ class Subwords(Vocabulary):
                 f"`size` must be at least {len(characters) + 1}, for each character of the texts and {MARK}. "
                 f"Received: {size}."
             )
-        learnt = _learnt(texts, size)
-        pieces = range(1, len(learnt))  # 0 is <unk>, which nothing needs here
-        return cls([learnt.id_to_piece(i) for i in pieces], [learnt.get_score(i) for i in pieces])
+        learned = _learned(texts, size)
+        pieces = range(1, len(learned))  # 0 is <unk>, which nothing needs here
+        return cls([learned.id_to_piece(i) for i in pieces], [learned.get_score(i) for i in pieces])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Subwords) and (self.symbols, self.scores) == (other.symbols, other.scores)
@@ -118,7 +118,7 @@ class Subwords(Vocabulary):
         return [index for word in text.split() for index in self._pieces(word)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of indices from 1, without the space before its first word; blanks (0) are passed over.
+        """The text of indices from 1, without the space before its first word; blanks (0) are skipped.
 
         Raises:
             ValueError: An index is outside the vocabulary.
@@ -150,7 +150,7 @@ class Subwords(Vocabulary):
         return self._written[word]
 
 
-def _learnt(texts: Sequence[str], size: int) -> Any:
+def _learned(texts: Sequence[str], size: int) -> Any:
     """A SentencePiece unigram model of so many pieces, after `<unk>`."""
     try:
         import sentencepiece

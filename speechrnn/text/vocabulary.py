@@ -1,4 +1,4 @@
-"""Text: its normal form, and the characters a recogniser can write."""
+"""Text: its normal form, and the characters a recognizer can write."""
 
 import re
 import unicodedata
@@ -18,7 +18,7 @@ _NORMAL = re.compile(r"[a-z0-9]+(?:'+[a-z0-9]+)*(?: [a-z0-9]+(?:'+[a-z0-9]+)*)*"
 
 
 def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -> str:
-    """Bring a transcript to the form a recogniser is trained on and scored in.
+    """Bring a transcript to the form a recognizer is trained on and scored in.
 
     Unicode is composed (NFC), letters are made lower case, dashes become spaces, apostrophes within words stay,
     other punctuation goes, and white space is folded. Letters and digits of any script are kept. What Unicode places
@@ -64,7 +64,7 @@ def _apostrophes_within(run: re.Match[str]) -> str:
 
 
 class Vocabulary:
-    """The characters a recogniser can write; index 0 is the CTC blank.
+    """The characters a recognizer can write; index 0 is the CTC blank.
 
     Args:
         symbols: The characters in order, without the blank; symbol `i` has index `i + 1`.
@@ -142,12 +142,12 @@ class Vocabulary:
         if lacking:
             raise ValueError(
                 f"The vocabulary {''.join(self.symbols)!r} lacks {sorted(lacking)}. Received: {text!r}. "
-                "Normalise the text, or train with a vocabulary that has these characters."
+                "Normalize the text, or train with a vocabulary that has these characters."
             )
         return [self._indices[c] for c in text]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of indices from 1; blanks (0) are passed over.
+        """The text of indices from 1; blanks (0) are skipped.
 
         Raises:
             ValueError: An index is outside the vocabulary.

@@ -1,4 +1,4 @@
-"""The optimiser: AdamW on TensorFlow's fused kernels, with clipping, averaging and a guard against bad gradients."""
+"""The optimizer: AdamW on TensorFlow's fused kernels, with clipping, averaging and a guard against bad gradients."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ __all__ = ["GuardedAdamW", "averaged_weights", "inner", "make_optimizer"]
 class GuardedAdamW(keras.optimizers.Optimizer):
     """AdamW (Loshchilov and Hutter 2019) in one pass a variable, where Keras's own makes a dozen.
 
-    Before the update the gradient is clipped by its global norm; one that holds NaN or infinity is passed over whole,
+    Before the update the gradient is clipped by its global norm; one that holds NaN or infinity is skipped whole,
     so one bad batch cannot destroy a model. After it, a moving average of every variable is updated.
 
     Args:
@@ -29,7 +29,7 @@ class GuardedAdamW(keras.optimizers.Optimizer):
 
     Attributes:
         gradient_norm: float32 scalar variable, the global norm of the last gradient before clipping.
-        skipped: float32 scalar variable, the number of gradients passed over.
+        skipped: float32 scalar variable, the number of gradients skipped.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class GuardedAdamW(keras.optimizers.Optimizer):
         self.skipped = self.add_variable((), name="skipped", dtype="float32")
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
-        """Clip or pass over, then update as every Keras optimiser does."""
+        """Clip or pass over, then update as every Keras optimizer does."""
         grads = [tf.convert_to_tensor(g) for g in grads]
         if trainable_variables is not None and not self.built:
             self.build(list(trainable_variables))
@@ -119,13 +119,13 @@ class GuardedAdamW(keras.optimizers.Optimizer):
 
 
 def inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """The optimiser inside a loss scaler, or the optimiser itself."""
+    """The optimizer inside a loss scaler, or the optimizer itself."""
     return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
 
 
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Within the block the model has its moving-average weights, if its optimiser keeps them."""
+    """Within the block the model has its moving-average weights, if its optimizer keeps them."""
     averages = getattr(inner(model.optimizer), "_averages", [])
     current = [variable.numpy() for variable in model.trainable_variables] if averages else []
     for variable, average in zip(model.trainable_variables, averages, strict=False):

@@ -30,7 +30,7 @@ class TrainingOptions:
     final_learning_rate: float = 1e-6
     """Learning rate of the last step."""
     weight_decay: float = 1e-2
-    """Decoupled weight decay (AdamW); biases and normalisation are left out."""
+    """Decoupled weight decay (AdamW); biases and normalization are left out."""
     clip_norm: float = 5.0
     """Largest global gradient norm; 0 turns clipping off."""
     average: float = 0.0

@@ -1,4 +1,4 @@
-"""Corpora: a folder as its authors publish it becomes manifests; one module a corpus, with everything about it.
+"""Corpora: a folder as its authors publish it becomes manifests; one module per corpus, with everything about it.
 
 A module has a function `prepare`, and `ARCHIVES` by name where there is something to download. To add a corpus, add its
 module and a line in `CORPORA`.
@@ -29,7 +29,7 @@ CORPORA = {
     "mitdb": "MIT-BIH Arrhythmia: heartbeats in context, AAMI classes",
     "nab": "Numenta Anomaly Benchmark: series with windows of anomalies",
     "series": "any folder of CSV tables to be forecast, split by time",
-    "speech_commands": "Speech Commands: single words, a folder a word",
+    "speech_commands": "Speech Commands: single words, one folder per word",
     "table": "any CSV or TSV with a column of paths",
     "ucr": "a data set of the UCR archive: _TRAIN.tsv and _TEST.tsv",
     "uea": "a data set of the UEA archive: _TRAIN.ts and _TEST.ts",

@@ -1,4 +1,4 @@
-"""Common Voice: sentences read by volunteers, one folder a language, MP3 at 32 or 48 kHz.
+"""Common Voice: sentences read by volunteers, one folder per language, MP3 at 32 or 48 kHz.
 
 https://commonvoice.mozilla.org/, CC0. Ardila et al., "Common Voice: a massively-multilingual speech corpus", LREC 2020.
 """

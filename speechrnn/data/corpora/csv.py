@@ -48,11 +48,11 @@ def prepare(
         test_fraction: The same for `test.jsonl`.
         seed: Chooses those subjects.
         label_column: Column of classes. Where every record has one class, it labels the record; where the class
-            changes within any, stretches are labelled, in all of them.
+            changes within any, stretches are labeled, in all of them.
         group: Column of subjects: a table is cut where it changes. Without it every table is a record without subject.
         rate: Samples per second; read from a column of times if it is not given.
         channels: Columns to read; every other column of numbers by default.
-        chunk: Cut records into pieces of so many seconds, where stretches are labelled.
+        chunk: Cut records into pieces of so many seconds, where stretches are labeled.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the number of pieces done since the last call.
 
@@ -64,13 +64,13 @@ def prepare(
     refuse_existing(Path(out, "train.jsonl"), overwrite=overwrite)
     found = Faults() if faults is None else faults
     options = TableOptions.of(table)
-    records: list[_Labelled] = []
+    records: list[_Labeled] = []
     for path in find_tables(folder):
         try:
             for record in _records(path, label_column, group, rate, channels, options):
                 there = Path(out, "records", f"{record.name}.npz")
                 signals.write(there, record.signal, record.rate, channels=record.channels, overwrite=overwrite)
-                records.append(_Labelled(there, _runs(record.labels), len(record.labels), record.rate, record.subject))
+                records.append(_Labeled(there, _runs(record.labels), len(record.labels), record.rate, record.subject))
         except FileExistsError:
             raise
         except (ValueError, OSError) as error:
@@ -141,7 +141,7 @@ def _word(cell: object) -> str:
 
 
 def _on_grid(part: tables.Table, classes: list[str | None]) -> tuple[float | None, np.ndarray, str, list[str | None]]:
-    """Rate, values and classes where they belong in time; lines that were left out have the class of their neighbours.
+    """Rate, values and classes where they belong in time; lines that were left out have the class of their neighbors.
 
     A line that is missing between two of one class has that class, and none between two of different ones.
     """
@@ -160,7 +160,7 @@ def _on_grid(part: tables.Table, classes: list[str | None]) -> tuple[float | Non
 
 
 @dataclass(frozen=True)
-class _Labelled:
+class _Labeled:
     path: Path
     runs: list[tuple[int, int, str]]  # first line, line after the last, and class of each stretch
     size: int
@@ -183,11 +183,11 @@ def _runs(labels: list[str | None]) -> list[tuple[int, int, str]]:
     return runs
 
 
-def _whole(record: _Labelled) -> Draft:
+def _whole(record: _Labeled) -> Draft:
     return Draft(record.path, label=record.runs[0][2], subject=record.subject)
 
 
-def _stretches(record: _Labelled, chunk: float | None) -> Iterator[Draft]:
+def _stretches(record: _Labeled, chunk: float | None) -> Iterator[Draft]:
     """The record, or its pieces, with start, end in seconds and class of every stretch."""
     rate, name = record.rate, record.path.stem
     size = record.size if chunk is None else max(1, round(chunk * rate))

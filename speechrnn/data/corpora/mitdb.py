@@ -65,7 +65,7 @@ logarithm of that over what is usual in the record."""
 RHYTHM = slice(WINDOW * CHANNELS, WINDOW * CHANNELS + len(INTERVALS))
 """Columns of the `INTERVALS`."""
 NUM_FEATURES = RHYTHM.stop + len(DIFFERENCES)
-_LIMIT = 8.0  # times the usual height; beyond it is an artefact
+_LIMIT = 8.0  # times the usual height; beyond it is an artifact
 _LOCAL = 10
 _AROUND = 30
 _STEADY = 0.03  # no rhythm is steadier than that

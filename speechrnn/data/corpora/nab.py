@@ -66,7 +66,7 @@ def prepare(
         except (OSError, ValueError) as error:
             found.add_error(name, error)
             continue
-        count = learnt(len(values))
+        count = learned(len(values))
         spread = float(values[:count].std())
         values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
         there = Path(out, "records", f"{path.parent.name}-{path.stem}.npz")
@@ -79,7 +79,7 @@ def prepare(
     return build(splits, out, overwrite=overwrite, faults=faults, progress=progress)
 
 
-def learnt(samples: int) -> int:
+def learned(samples: int) -> int:
     """First samples of a series that are not scored, so that a detector may learn from them: 15 %, 750 at most."""
     return min(samples * 15 // 100, 750)
 

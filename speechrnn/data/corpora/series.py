@@ -27,7 +27,7 @@ def prepare(
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`: of each table the parts in this order.
 
-    What is forecast lies after what was learnt, as it will for whoever uses the model.
+    What is forecast lies after what was learned, as it will for whoever uses the model.
 
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.

@@ -1,4 +1,4 @@
-"""Speech Commands (versions 1 and 2): single words of a second, a folder a word, 16 kHz.
+"""Speech Commands (versions 1 and 2): single words of a second, one folder per word, 16 kHz.
 
 Warden, arXiv:1804.03209 (2018), CC BY 4.0.
 """
@@ -28,8 +28,8 @@ def prepare(
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl`, the official split by speaker.
 
     Args:
-        folder: Holds a folder a word and, as published, `validation_list.txt` and `testing_list.txt`; without them the
-            rule that these were made by is applied.
+        folder: Holds one folder per word and, as published, `validation_list.txt` and `testing_list.txt`; without them
+            the rule that these were made by is applied.
         out: Folder for the manifests.
         overwrite: Replace manifests that are there.
         faults: Collects unusable recordings; without it the first is an error.

@@ -66,7 +66,7 @@ def _named(words: list[str]) -> list[str]:
 
 
 def _numbered(path: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers; white lines are passed over."""
+    """Lines with their numbers; white lines are skipped."""
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     try:

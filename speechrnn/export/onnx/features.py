@@ -79,7 +79,7 @@ def _log_mel(graph: Graph, layer: LogMel, signal: str, length: str, frames: str)
 
 
 def log_mel(graph: Graph, layer: LogMel, signal: str, length: str, frames: str) -> str:
-    """The features of `LogMel` and `MFCC` before normalisation."""
+    """The features of `LogMel` and `MFCC` before normalization."""
     mask = graph.length_mask(length, graph.dimension(signal, 1))
     signal = graph.zero_padding(signal, mask, 2)
     if layer.preemphasis:  # before the first sample there is a zero
@@ -201,7 +201,7 @@ def _samples(graph: Graph, layer: ChannelLayer, signal: str, length: str) -> str
 
 
 def normalized(graph: Graph, layer: FeatureLayer, values: str, frames: str) -> str:
-    """Normalisation as the layer has it, over the first `frames` of each row."""
+    """Normalization as the layer has it, over the first `frames` of each row."""
     if layer.normalize == "utterance":
         return normalize_utterance(graph, values, frames, layer.min_std)
     if layer.normalize == "global":
@@ -220,9 +220,9 @@ def normalize_utterance(graph: Graph, values: str, frames: str, min_std: float) 
     weight = graph.unsqueeze(weight, 1)
     # From the first frame, as `spectral.normalize_utterance` does and for its reason.
     shifted = graph.add("Sub", values, graph.slice(values, np.array([0]), np.array([1]), 1))
-    centred = graph.add("Sub", shifted, graph.add("MatMul", weight, shifted))
-    variance = graph.add("MatMul", weight, graph.add("Mul", centred, centred))
-    return graph.add("Div", centred, graph.add("Sqrt", graph.add("Max", variance, np.float32(min_std**2))))
+    centered = graph.add("Sub", shifted, graph.add("MatMul", weight, shifted))
+    variance = graph.add("MatMul", weight, graph.add("Mul", centered, centered))
+    return graph.add("Div", centered, graph.add("Sqrt", graph.add("Max", variance, np.float32(min_std**2))))
 
 
 @writes("FeatureStep")

@@ -59,7 +59,7 @@ def _robust(graph: Graph, signal: str, length: str) -> str:
 
 
 def _quantile(graph: Graph, ordered: str, last: str, share: float) -> str:
-    """A quantile of each row's first values, between neighbours linearly: float32 `(batch, 1, channels)`."""
+    """A quantile of each row's first values, between neighbors linearly: float32 `(batch, 1, channels)`."""
     place = graph.add("Mul", graph.add("Cast", last, to=TensorProto.FLOAT), np.float32(share))
     floor = graph.add("Floor", place)
     part = graph.unsqueeze(graph.add("Sub", place, floor), 1, 2)

@@ -91,7 +91,7 @@ def _pad(graph: Graph, layer: Any, values: Tensor) -> str:
     return graph.add("Pad", values.name, np.array([0, *before, 0, 0, *after, 0]), np.float32(0))
 
 
-# Dense layers, normalisation, activation
+# Dense layers, normalization, activation
 
 
 @writes(layers.Dense)
@@ -113,7 +113,7 @@ def _embedding(graph: Graph, layer: Any, ids: Tensor) -> str:
 def _layer_normalization(graph: Graph, layer: Any, values: Tensor) -> str:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     if [axis % values.rank for axis in axes] != [values.rank - 1]:
-        raise cannot(layer, f"it must normalise the last axis alone. Received: axis={layer.axis}")
+        raise cannot(layer, f"it must normalize the last axis alone. Received: axis={layer.axis}")
     if getattr(layer, "rms_scaling", False):
         raise cannot(layer, "rms_scaling=True has no ONNX form here")
     size = values.shape[-1]

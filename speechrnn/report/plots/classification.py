@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechrnn.report.plots.style import CLASSES, bare, blank
+from speechrnn.report.plots.style import CLASSES, blank, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,9 +52,9 @@ def plot_confusion(
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            colour = "white" if share[row, column] > 0.55 else "black"
+            color = "white" if share[row, column] > 0.55 else "black"
             text = f"{count:,}\n{share[row, column]:.0%}" if size <= _MOST_SHARES else f"{count:,}"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     how: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(size), classes, **how)
     axes.set_yticks(range(size), classes)
@@ -106,7 +106,7 @@ def plot_reliability(
         counts.set(xlabel="confidence", xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75, 1))
         counts.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         counts.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        bare(shares, counts)
+        without_frame(shares, counts)
     grid[0, 0].set(ylabel="share that is right")
     lines, names = grid[0, 0].get_legend_handles_labels()
     grid[0, 0].legend(lines[::-1], names[::-1], frameon=False, fontsize=8, loc="upper left")
@@ -150,10 +150,10 @@ def plot_record(
     above, band, below = figure.subplots(3, 1, sharex=True, height_ratios=(tall, 0.25 if truth is None else 0.5, 1.3))
     _draw_signal(above, columns, sample_rate, channels)
     above.set_title(title, fontsize=10)
-    shares, names, colours = _grouped(probabilities, classes)
+    shares, names, colors = _grouped(probabilities, classes)
     edges = np.arange(len(shares) + 1) * frame_period
     rows = {"said": np.argmax(probabilities, -1), **({} if truth is None else {"true": np.asarray(truth)})}
-    places = np.array([colours[k] for k in range(len(classes))])
+    places = np.array([colors[k] for k in range(len(classes))])
     shown = np.ma.masked_less(np.stack([np.where(row < 0, -1, places[row]) for row in rows.values()]), 0)
     palette = [CLASSES[k] if k < len(CLASSES) else _GREY for k in range(len(names))]
     band.pcolormesh(edges, np.arange(len(rows) + 1), shown, cmap=ListedColormap(palette), vmin=-0.5,
@@ -163,8 +163,8 @@ def plot_record(
     band.spines[:].set_visible(False)
     below.stackplot(edges, np.vstack([shares, shares[-1:]]).T, colors=palette, step="post", lw=0)
     below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1), xlim=(0, edges[-1]), yticks=(0, 0.5, 1))
-    bare(above, below)
-    handles = [Patch(color=colour, label=name) for name, colour in zip(names, palette, strict=True)]
+    without_frame(above, below)
+    handles = [Patch(color=color, label=name) for name, color in zip(names, palette, strict=True)]
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
     return figure
 
@@ -186,7 +186,7 @@ def _draw_signal(axes: Axes, columns: np.ndarray, sample_rate: float, names: Seq
 
 
 def _grouped(probabilities: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, list[str], list[int]]:
-    """Probabilities, names, and for each class its column: all, or the likeliest where there are more than colours."""
+    """Probabilities, names, and for each class its column: all, or the likeliest where there are more than colors."""
     if len(classes) <= len(CLASSES):
         return np.asarray(probabilities), list(classes), list(range(len(classes)))
     likeliest = np.sort(np.argsort(-np.mean(probabilities, 0))[: len(CLASSES)])

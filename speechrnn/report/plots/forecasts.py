@@ -1,4 +1,4 @@
-"""Forecasts: what was, what was said would come, and what came."""
+"""Forecasts: past values, their forecasts and what followed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechrnn.report.plots.style import DARK, bare, blank
+from speechrnn.report.plots.style import DARK, blank, without_frame
 from speechrnn.tasks.forecasting.quantiles import nearest_half
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def plot_forecast(
     """A forecast behind what it was made from, an axis for each channel.
 
     Args:
-        past: float `(samples, channels)`: what was.
+        past: float `(samples, channels)`: past values.
         forecast: float `(horizon, channels, quantiles)`, as `Forecaster.forecast` gives it for one series.
         truth: float `(up to horizon, channels)`: what came, where it is known.
         quantiles: What the forecast's last axis holds.
@@ -54,12 +54,12 @@ def plot_forecast(
     before, ahead = period * np.arange(1 - len(past), 1), period * np.arange(1, len(forecast) + 1)
     middle = nearest_half(quantiles)
     for index, axes in enumerate(every):
-        axes.plot(before, past[:, index], color="#555555", lw=1, label="what was")
+        axes.plot(before, past[:, index], color="#555555", lw=1, label="past values")
         axes.axvline(0, color="#bbbbbb", lw=1)
         for low, high in zip(range(len(quantiles)), reversed(range(len(quantiles))), strict=True):
             if low < high:
                 share = quantiles[high] - quantiles[low]
-                label = f"{share:.0%} of what comes" if index == 0 else None
+                label = f"{share:.0%} of future values" if index == 0 else None
                 axes.fill_between(
                     ahead,
                     forecast[:, index, low],
@@ -73,7 +73,7 @@ def plot_forecast(
         if truth is not None:
             axes.plot(ahead[: len(truth)], np.asarray(truth)[:, index], color=DARK[1], lw=1, label="what came")
         axes.set_ylabel(channels[index] if channels else f"channel {index}")
-        bare(axes)
+        without_frame(axes)
     every[-1].set_xlabel(f"{unit} from now")
     figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure

@@ -12,7 +12,7 @@ from speechrnn.decoding import greedy
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.metrics.intervals import Interval
 from speechrnn.report.plots.sound import draw_spectrogram
-from speechrnn.report.plots.style import DARK, PALETTE, bare, blank
+from speechrnn.report.plots.style import DARK, PALETTE, blank, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from speechrnn.text import Vocabulary
 
 _LIGHT = ("#8fd3ff", "#ffd166", "#9be58a", "#ff9ecb", "#e9e2ff", "#ffa66b")
-"""Colours of lines on a dark ground."""
+"""Colors of lines on a dark ground."""
 _LEAST_SHOWN = 0.1
 """Probability that a symbol must reach somewhere to get a curve."""
 _LETTER = 0.11
@@ -105,7 +105,7 @@ def plot_words(
         words: With their times, as `transcribe.spell` gives them for a decoded or an aligned path.
         vocabulary: Names of the symbols.
         frame_period: Seconds between frames of logits.
-        right: Whether each word is right: wrong ones are red, and no word has a colour of its own.
+        right: Whether each word is right: wrong ones are red, and no word has a color of its own.
         title: Text above.
         width: Of the figure, in inches; None is what keeps the words' names apart.
         height: Of the figure, in inches.
@@ -117,11 +117,11 @@ def plot_words(
     above.set_xlabel("")
     above.set_title(title, fontsize=10, pad=20)
     for count, word in enumerate(words):
-        colour = DARK[count % len(DARK)]
+        color = DARK[count % len(DARK)]
         if right is not None:
-            colour = PALETTE["ink"] if right[count] else PALETTE["wrong"]
+            color = PALETTE["ink"] if right[count] else PALETTE["wrong"]
         for axes in (above, below):
-            axes.axvspan(word.start, word.end, color=colour, alpha=0.14, lw=0)
+            axes.axvspan(word.start, word.end, color=color, alpha=0.14, lw=0)
         for edge in (word.start, word.end):
             above.axvline(edge, color="white", lw=0.8, alpha=0.7)
         middle = ((word.start + word.end) / 2, above.get_ylim()[1])
@@ -131,7 +131,7 @@ def plot_words(
             "weight": "bold",
             "annotation_clip": False,
         }
-        above.annotate(word.word, middle, (0, 4), color=colour, **name)
+        above.annotate(word.word, middle, (0, 4), color=color, **name)
     probabilities, times = np.exp(log_softmax(logits)), (np.arange(len(logits)) + 0.5) * frame_period
     below.plot(times, probabilities[:, 0], color="#999999", lw=1, ls=":")
     likely = (np.flatnonzero(probabilities[:, 1:].max(axis=0, initial=0) > _LEAST_SHOWN) + 1).tolist()
@@ -141,11 +141,11 @@ def plot_words(
         below.plot(times, shown, color=DARK[likely.index(symbol) % len(DARK)], lw=1.5)
     for symbol, frame in _letters(logits):
         text = vocabulary.spellings[symbol].replace(" ", "\N{OPEN BOX}")
-        colour = DARK[likely.index(symbol) % len(DARK)] if symbol in likely else PALETTE["ink"]
+        color = DARK[likely.index(symbol) % len(DARK)] if symbol in likely else PALETTE["ink"]
         place = (times[frame], probabilities[frame, symbol])
-        below.annotate(text, place, (0, 3), textcoords="offset points", ha="center", fontsize=9, color=colour)
+        below.annotate(text, place, (0, 3), textcoords="offset points", ha="center", fontsize=9, color=color)
     below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.18), yticks=(0, 0.5, 1))
-    bare(below)
+    without_frame(below)
     return figure
 
 
@@ -162,11 +162,11 @@ def plot_intervals(rates: Mapping[str, tuple[float, Interval]], *, width: float 
     figure = blank(width, 0.6 + 0.45 * max(1, len(known)))
     axes = figure.subplots()
     for place, (name, (rate, bounds)) in enumerate(known.items()):
-        colour = DARK[place % len(DARK)]
-        axes.plot(bounds, [-place, -place], color=colour, lw=4, alpha=0.5, solid_capstyle="round")
-        axes.plot([rate], [-place], color=colour, marker="o")
+        color = DARK[place % len(DARK)]
+        axes.plot(bounds, [-place, -place], color=color, lw=4, alpha=0.5, solid_capstyle="round")
+        axes.plot([rate], [-place], color=color, marker="o")
         at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        axes.annotate(name, (0, -place), (2, 6), color=colour, fontsize=9, **at)
+        axes.annotate(name, (0, -place), (2, 6), color=color, fontsize=9, **at)
     axes.set(ylim=(0.4 - max(1, len(known)), 0.8), yticks=[])
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1))

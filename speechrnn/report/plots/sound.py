@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechrnn.report.plots.style import DARK, bare, blank
+from speechrnn.report.plots.style import DARK, blank, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def plot_signal(
     waveshow(np.asarray(signal), sr=sample_rate, ax=above, color=DARK[0], axis="s")
     above.set(title=title, xlabel="", ylabel="amplitude")
     draw_spectrogram(below, signal, sample_rate)
-    bare(above)
+    without_frame(above)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""What the plots share: the pages' colours, axes without a frame, and a figure as part of a page."""
+"""What the plots share: the pages' colors, axes without a frame, and a figure as part of a page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALETTE: dict[str, str] = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", STYLE.partition("@media")[0]))
-"""The colours of the pages by light, by name; in a page they follow the screen."""
+"""The colors of the pages by light, by name; in a page they follow the screen."""
 DARK = tuple(PALETTE[name] for name in ("one", "two", "three", "four", "five", "six", "seven"))
-"""Colours of lines, one after another."""
+"""Colors of lines, one after another."""
 CLASSES = (*DARK, "#9dc3ee", "#f2b0b7", "#a3d9b8", "#f7d08a", "#cdbbe8")
-"""Colours of areas: as many classes can be told from each other."""
+"""Colors of areas: as many classes can be told from each other."""
 
 
 def blank(width: float, height: float) -> Figure:
@@ -36,7 +36,7 @@ def blank(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def bare(*every: Axes) -> None:
+def without_frame(*every: Axes) -> None:
     """Take the upper and the right line of the frame away."""
     for axes in every:
         axes.spines[["top", "right"]].set_visible(False)
@@ -44,7 +44,7 @@ def bare(*every: Axes) -> None:
 
 
 def svg(figure: Figure, label: str, *, least: float = 0) -> str:
-    """A figure as an SVG element for a page, as wide as its container, in the page's colours and letters.
+    """A figure as an SVG element for a page, as wide as its container, in the page's colors and letters.
 
     Args:
         figure: From any function here.
@@ -58,8 +58,8 @@ def svg(figure: Figure, label: str, *, least: float = 0) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "speechrnn"}):
         figure.savefig(file, format="svg", transparent=True, metadata=about, dpi=110)
     head, _, body = file.getvalue().partition("</defs>")  # a style for the whole page, which `STYLE` has
-    for colour, name in {**{colour: name for name, colour in PALETTE.items()}, "#000000": "soft"}.items():
-        body = body.replace(colour, f"var(--{name})")
+    for color, name in {**{color: name for name, color in PALETTE.items()}, "#000000": "soft"}.items():
+        body = body.replace(color, f"var(--{name})")
     for pattern, new in (
         (r'data:image/png;base64,([^"]+)', lambda found: _smaller(found[1])),
         (r' id="[a-zA-Z]+_\d+"', ""),  # every figure has a patch_2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechrnn.report.plots.style import DARK, bare, blank
+from speechrnn.report.plots.style import DARK, blank, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def plot_history(
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         if len(PANELS[title]) > 1:
             axes.legend(frameon=False, fontsize=8)
-        bare(axes)
+        without_frame(axes)
     return figure
 
 
@@ -105,7 +105,7 @@ def plot_gradient_flow(flows: Mapping[str, GradientFlow], *, width: float = 9.0,
     axes.set_xlim(0, max(len(flow.norms) for flow in flows.values()) - 1 or 1)
     axes.text(0.99, 0.985, "explodes", transform=axes.transAxes, ha="right", va="top", color=DARK[1])
     axes.text(0.99, 0.015, "lost", transform=axes.transAxes, ha="right", va="bottom", color=DARK[0])
-    bare(axes)
+    without_frame(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -140,7 +140,7 @@ def plot_losses(
         if naive and task in naive:
             axes.axhline(naive[task], color="#888888", ls=":", lw=1.2, label="a guess")
         axes.set(yscale="log", xlabel="steps", title=f"{task}: loss")
-        bare(axes)
+        without_frame(axes)
         axes.title.set_fontsize(10)
         axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     return figure

@@ -28,9 +28,9 @@ def for_manifest(
     features: FeatureLayer | Mapping[str, Any] | None = None,
     **network: Any,
 ) -> SequenceClassifier:
-    """A classifier that has learnt nothing and fits the labels and signals of a manifest.
+    """A classifier that has learned nothing and fits the labels and signals of a manifest.
 
-    Sounds are heard through log-mel energies, whose level is kept, since a steady sound is nothing else. Of other
+    Sounds become log-mel energies, whose level is kept, since a steady sound is nothing else. Of other
     signals all channels are read sample by sample; several channels keep their level, since it may mean something.
 
     Args:
@@ -70,7 +70,7 @@ def adapt(layer: FeatureLayer, examples: Sequence[Example]) -> None:
 
 
 def classes_of(examples: Sequence[Example]) -> tuple[Literal["single", "multi", "frames"], list[str]]:
-    """What the examples are labelled with, "single", "multi" or "frames", and the names of the classes.
+    """What the examples are labeled with, "single", "multi" or "frames", and the names of the classes.
 
     Raises:
         ValueError: They have neither a label, tags nor labels, or fewer than two classes.

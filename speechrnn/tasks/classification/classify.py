@@ -82,7 +82,7 @@ class Classification(Answer):
         return tuple(name for name, p in zip(self.classes, self.probabilities, strict=True) if p >= _LIKELY)
 
     def segments(self) -> list[Segment]:
-        """Stretches of equal class, in order and without gaps; none unless there is a class a frame."""
+        """Stretches of equal class, in order and without gaps; none unless there is one class per frame."""
         if self.task != "frames":
             return []
         best = self.probabilities.argmax(-1)
@@ -137,7 +137,7 @@ def classify(
         rate: Samples per second of files that do not say their own.
         row: Which record of files that hold many.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
-        faults: Where records that cannot be read are recorded, and passed over; without it the first one raises.
+        faults: Where records that cannot be read are recorded, and skipped; without it the first one raises.
         progress: Called with the path of each record once it is done.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Cross-validation: a model a fold, all their answers in one report, and a last model that learns from everything."""
+"""Cross-validation: one model per fold, all their answers in one report, and a last model that learns from all."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def _pairs(examples: Sequence[Example], folds: Sequence[Fold]) -> list[tuple[lis
         if not left or not held:
             raise ValueError(f"Fold {number} must learn from some examples and hold some out. Received: an empty part.")
         if twice := (seen & ids) or ({example.id for example in left} & ids):
-            raise ValueError(f"Fold {number} holds out {min(twice)!r}, which is held out or learnt elsewhere.")
-        manifest.check_disjoint({f"fold {number}, learnt": left, f"fold {number}, held out": held})
+            raise ValueError(f"Fold {number} holds out {min(twice)!r}, which is held out or learned elsewhere.")
+        manifest.check_disjoint({f"fold {number}, learned": left, f"fold {number}, held out": held})
         seen |= ids
         pairs.append((left, held))
     if len(pairs) < 2:

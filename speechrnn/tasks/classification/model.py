@@ -30,14 +30,14 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
         classes: Names of the classes; the network's outputs must be as many.
         task: "single" (one class a signal), "multi" (any number of them at once) or "frames" (one class a frame); None
             takes "frames" for a network without pooling and "single" for one with.
-        card: Anything to know about the model (training data, licence, scores), as JSON can hold it.
+        card: Anything to know about the model (training data, license, scores), as JSON can hold it.
 
     Call arguments:
         inputs: `{"signal": float32 (batch, samples[, channels]), "length": int32 (batch,)}`, or features computed by
             the same layer beforehand: `{"features": float32 (batch, frames, features), "frames": int32 (batch,)}`.
 
     Returns:
-        float32 `(batch, classes)` or, for "frames", `(batch, ceil(frames / stride), classes)`, unnormalised.
+        float32 `(batch, classes)` or, for "frames", `(batch, ceil(frames / stride), classes)`, unnormalized.
 
     Raises:
         ValueError: Features, network, classes and task do not fit each other.

@@ -60,14 +60,14 @@ def recurrent_classifier(
         frame_shape: `(samples, channels)` of a piece of signal that the first columns of each frame hold, channels
             innermost; convolutions within the frame turn it into features, and the other columns stay beside them.
         frame_convolutions: Number of convolutions within frames, each of which halves the samples.
-        pooling: How frames become one vector: "attention" (learnt weights), "mean", "max" or "last"; None gives logits
+        pooling: How frames become one vector: "attention" (learned weights), "mean", "max" or "last"; None gives logits
             for every frame.
         heads: Weighted means that attention makes.
         dropout: Share of activations dropped in training within blocks, after each recurrent layer and before the end.
-        layer_norm: Normalise the input of each recurrent layer, and the last output.
+        layer_norm: Normalize the input of each recurrent layer, and the last output.
         residual: Add each recurrent layer's input to its output.
         unit_forget_bias: Start the LSTM's forget gates open.
-        recurrent_initializer: Initialiser of the recurrent weights.
+        recurrent_initializer: Initializer of the recurrent weights.
         dtype: Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given.
         name: Name of the model.
 

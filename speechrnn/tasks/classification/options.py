@@ -74,20 +74,20 @@ class ClassifierNetwork:
     frame_convolutions: int = 3
     """Number of convolutions within frames, each of which halves the samples."""
     pooling: Literal["attention", "mean", "max", "last"] | None = "attention"
-    """How frames become one vector: "attention" (learnt weights), "mean", "max" or "last"; None gives logits for every
+    """How frames become one vector: "attention" (learned weights), "mean", "max" or "last"; None gives logits for every
     frame."""
     heads: int = 1
     """Weighted means that attention makes."""
     dropout: float = 0.0
     """Share of activations dropped in training within blocks, after each recurrent layer and before the end."""
     layer_norm: bool = True
-    """Normalise the input of each recurrent layer, and the last output."""
+    """Normalize the input of each recurrent layer, and the last output."""
     residual: bool = True
     """Add each recurrent layer's input to its output."""
     unit_forget_bias: bool = True
     """Start the LSTM's forget gates open."""
     recurrent_initializer: str = "orthogonal"
-    """Initialiser of the recurrent weights."""
+    """Initializer of the recurrent weights."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
 

@@ -35,7 +35,7 @@ class ClassifierSession(Classifies, Session):
 
     @property
     def task(self) -> str:
-        """Kind of answer: "single" (a class a signal), "multi" (any number at once) or "frames" (a class a frame)."""
+        """Kind of answer: "single" (one class per signal), "multi" (any number) or "frames" (one class per frame)."""
         return self.metadata["task"]
 
     @property

@@ -142,7 +142,7 @@ def class_weights(given: Sequence[str], classes: Sequence[str], entries: Sequenc
     Args:
         given: "balanced", "sqrt" or NAME=NUMBER, as `ClassifierTraining.class_weights` has them.
         classes: Names of the classes.
-        entries: What is learnt from; the weights of what is in it have the mean 1.
+        entries: What is learned from; the weights of what is in it have the mean 1.
 
     Returns:
         A weight for each class, or None where none is given; 1 for a class that is not there.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.data.corpora.nab import learnt
+from speechrnn.data.corpora.nab import learned
 from speechrnn.faults import Fault
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.signals import TableOptions
@@ -141,7 +141,7 @@ def find_anomalies(
     """The anomalies of each record, lazily and in the order given; or why it could not be read.
 
     Args:
-        model: A forecaster of two quantiles or more, which has learnt what is usual.
+        model: A forecaster of two quantiles or more, which has learned what is usual.
         paths: Records of signals.
         threshold: Least likelihood of an anomaly, in (0, 1]: 0.5 is a chance of 1e-5, 1 of 1e-10.
         short: Samples whose mean is judged: more of them find what lasts, one what is sudden.
@@ -206,7 +206,7 @@ def nab_score(
 
     Args:
         scores: A value of each sample, for each series: float `(samples,)`.
-        windows: The labelled windows of each series, as places of their first and last sample.
+        windows: The labeled windows of each series, as places of their first and last sample.
         profile: One of `NAB_PROFILES`.
         threshold: What is taken for an anomaly; None takes the best one.
 
@@ -223,7 +223,7 @@ def nab_score(
     weights = NAB_PROFILES[profile]
     values, gains, members, count = [], [], [], 0
     for series, own in zip(scores, windows, strict=True):
-        start = learnt(len(series))
+        start = learned(len(series))
         gain, member = _gains(len(series), own, weights)
         values.append(np.asarray(series, np.float64)[start:])
         gains.append(gain[start:])

@@ -21,7 +21,7 @@ def for_manifest(
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     **network: Any,
 ) -> Forecaster:
-    """A forecaster that has learnt nothing; rate, channels and scale are those of the series.
+    """A forecaster that has learned nothing; rate, channels and scale are those of the series.
 
     Args:
         examples: Series, or parts of them.

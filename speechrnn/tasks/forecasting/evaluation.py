@@ -40,7 +40,7 @@ class ForecastReport:
     intervals: dict[str, Interval]
     """95 % bootstrap interval of each, blocks of windows drawn with replacement; NaN for fewer than eight blocks."""
     blocks: int
-    """Of windows that begin within one horizon: neighbouring windows share most of their samples."""
+    """Of windows that begin within one horizon: neighboring windows share most of their samples."""
     nominal: float
     """What the coverage should be: the outer quantiles' difference."""
     windows: int

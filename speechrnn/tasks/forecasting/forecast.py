@@ -74,12 +74,12 @@ def forecasts(
     table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Iterator[Forecast | Fault]:
-    """Forecast what comes after each record, lazily and in the order given; or say why there is no forecast.
+    """Forecast the values that follow each record, lazily and in the order given; or say why there is no forecast.
 
     Args:
         model: The model.
         paths: Records of signals.
-        at: Second of the record at which the forecast begins; what comes later is not read. By default its end.
+        at: Second of the record at which the forecast begins; later samples are not read. By default its end.
         rate: Samples per second of files that do not say their own.
         row: Which record of files that hold many.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.

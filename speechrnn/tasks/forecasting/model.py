@@ -19,7 +19,7 @@ __all__ = ["Forecaster"]
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Forecaster(Forecasts, bundle.SignalBundle):
-    """Features, network and quantiles: what was goes in, what comes goes out, in the series' own units.
+    """Features, network and quantiles: past values go in, forecasts come out, in the series' own units.
 
     Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
     It can be compiled and fitted like any Keras model on batches of
@@ -33,7 +33,7 @@ class Forecaster(Forecasts, bundle.SignalBundle):
             `(batch, horizon, channels, quantiles)`, as `speechrnn.networks.recurrent_forecaster` makes it.
         context: Samples that a forecast is made from.
         quantiles: What the network's outputs are, rising, in (0, 1).
-        card: Anything to know about the model (training data, licence, scores), as JSON can hold it.
+        card: Anything to know about the model (training data, license, scores), as JSON can hold it.
 
     Call arguments:
         inputs: `{"signal": float32 (batch, samples, channels), "length": int32 (batch,)}`, or features computed by the
@@ -89,7 +89,7 @@ class Forecaster(Forecasts, bundle.SignalBundle):
 
     @property
     def scale(self) -> np.ndarray:
-        """Standard deviation that each channel is divided by, float32 `(channels,)`; ones without normalisation."""
+        """Standard deviation that each channel is divided by, float32 `(channels,)`; ones without normalization."""
         return np.asarray(self._spread)
 
     def served(self, inputs: dict[str, Any]) -> dict[str, Any]:

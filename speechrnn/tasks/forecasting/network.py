@@ -1,4 +1,4 @@
-"""The recurrent forecaster: an encoder reads what was, a decoder says what comes, segment by segment."""
+"""The recurrent forecaster: an encoder reads past values, a decoder forecasts, segment by segment."""
 
 from typing import Literal
 

@@ -46,7 +46,7 @@ class ForecastOptions:
     """How records are forecast."""
 
     at: float | None = None
-    """Second of the record at which the forecast begins; what comes later is not read. By default its end."""
+    """Second of the record at which the forecast begins; later samples are not read. By default its end."""
     rate: float | None = None
     """Samples per second of files that do not tell their own."""
     row: int | None = None

@@ -1,4 +1,4 @@
-"""A forecaster run by ONNX Runtime: what was goes in, what comes goes out, and no TensorFlow is started."""
+"""A forecaster run by ONNX Runtime: past values go in, forecasts come out, and no TensorFlow is started."""
 
 from __future__ import annotations
 

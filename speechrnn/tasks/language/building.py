@@ -14,7 +14,7 @@ __all__ = ["for_manifest"]
 def for_manifest(
     examples: Sequence[Example | str], *, vocabulary: Vocabulary | None = None, **network: Any
 ) -> LanguageModel:
-    """A language model that has learnt nothing and fits the texts of a manifest.
+    """A language model that has learned nothing and fits the texts of a manifest.
 
     Args:
         examples: Texts, or examples with texts.

@@ -23,7 +23,7 @@ Each sentence begins a line. A PROMPT is how a text begins; without one the mode
     source = ("PROMPT", "How a text begins.")
     formats: ClassVar[Mapping[str, bool]] = {"txt": True, "json": True}
     run_options = (f"{_OPTIONS}:GenerationOptions",)
-    learns = "texts: files of sentences, one a line, or manifests"
+    learns = "texts: files of sentences, one per line, or manifests"
     reading = (f"{_OPTIONS}:TextOptions",)
     training = (f"{_OPTIONS}:LanguageTraining",)
     network = (f"{_OPTIONS}:LanguageNetwork",)

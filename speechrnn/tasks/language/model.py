@@ -31,7 +31,7 @@ class LanguageModel(Generates, bundle.Bundle):
         inputs: `{"ids": int32 (batch, steps), "length": int32 (batch,)}`.
 
     Returns:
-        float32 `(batch, steps, vocabulary)`, unnormalised; zeros in the padding.
+        float32 `(batch, steps, vocabulary)`, unnormalized; zeros in the padding.
 
     Raises:
         ValueError: Network and vocabulary do not fit each other.

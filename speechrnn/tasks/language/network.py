@@ -26,7 +26,7 @@ def recurrent_lm(
         cell: Recurrent cell.
         vocabulary_size: Number of symbols, the one that begins and ends a sentence counted: `len(vocabulary)`.
         units: State size of a recurrent layer.
-        layers: Number of recurrent layers; each but the first is behind layer normalisation and within a residual
+        layers: Number of recurrent layers; each but the first is behind layer normalization and within a residual
             connection.
         embedding: Size of a symbol's vector.
         dropout: Share of activations dropped after each recurrent layer while training.

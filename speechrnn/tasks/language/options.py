@@ -39,7 +39,7 @@ class LanguageNetwork:
     units: int = 384
     """State size of a recurrent layer."""
     layers: int = 1
-    """Number of recurrent layers; each but the first is behind layer normalisation and within a residual connection."""
+    """Number of recurrent layers; each but the first is behind layer normalization and within a residual connection."""
     embedding: int = 64
     """Size of a symbol's vector."""
     dropout: float = 0.0

@@ -28,7 +28,7 @@ def decoder(
     """A recurrent language model judges the best texts of the beam search.
 
     Args:
-        vocabulary: Of the recogniser.
+        vocabulary: Of the recognizer.
         rescore: A .onnx or .keras language model, as `speechrnn train --task generate` makes it.
         rescore_weight: Weight of its log probabilities, beside the score of the search.
         rescore_bonus: Added for each word when rescoring.

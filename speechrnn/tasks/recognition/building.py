@@ -24,12 +24,12 @@ def for_manifest(
     features: FeatureLayer | Mapping[str, Any] | None = None,
     **network: Any,
 ) -> SpeechRecognizer:
-    """A recognizer that has learnt nothing and fits the texts of a manifest.
+    """A recognizer that has learned nothing and fits the texts of a manifest.
 
     Args:
         examples: Examples with texts.
         sample_rate: Hz of the signals that the features are computed from; 16000 if not given.
-        subwords: Write this many subwords, learnt from the texts, instead of characters; needs sentencepiece.
+        subwords: Write this many subwords, learned from the texts, instead of characters; needs sentencepiece.
         vocabulary: What it writes, instead of what the texts have.
         features: A layer, or options of `LogMel` such as `{"num_mels": 40}`. With `normalize="global"` they are
             adapted to the examples, unless they have been already.
@@ -47,7 +47,7 @@ def for_manifest(
 
 
 def vocabulary_of(examples: Sequence[Example], *, subwords: int | None = None) -> Vocabulary:
-    """The characters of the examples' texts, or subwords learnt from them.
+    """The characters of the examples' texts, or subwords learned from them.
 
     Args:
         examples: Examples with texts.

@@ -28,7 +28,7 @@ The text of a single file is printed alone. With several files each line is `pat
 Channels are mixed; --channel N takes one of them, and --each-channel writes a transcript of every one.
 
 --format srt prints subtitles of one file; --format F ... --out-dir DIR writes DIR/NAME.F for every file and format:
-txt, json, srt, vtt, tsv (subtitles as a table, milliseconds) and ctm (a word a line with times and confidence).
+txt, json, srt, vtt, tsv (subtitles as a table, milliseconds) and ctm (one word per line with times and confidence).
 
 FILE may be `-`: audio from a pipe, as in `ffmpeg -i talk.mp4 -f wav - | speechrnn transcribe -`. Headerless samples
 need --encoding.
@@ -78,7 +78,7 @@ need --encoding.
             if any(hasattr(source, "read") for source in sources):
                 raise ValueError("`-` cannot be shared by several --jobs.")
             how = {"jobs": jobs, "decoding": options, "calibration": calibration}
-            return parallel.recognise(path, sources, progress=progress, **how, **own)
+            return parallel.recognize(path, sources, progress=progress, **how, **own)
         calibrated = None if calibration is None else Calibration.read(calibration)
         how = {"decoder": decoder, "calibration": calibrated, "progress": progress, "on_progress": on_progress}
         return transcription.outcomes(model, sources, **how, **own)

@@ -1,4 +1,4 @@
-"""How often a recogniser is wrong: error rates, their intervals, and which words are to blame."""
+"""How often a recognizer is wrong: error rates, their intervals, and which words are to blame."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def evaluate(
     listed in the report's `faults`.
 
     Args:
-        model: A recogniser, or the path of one.
+        model: A recognizer, or the path of one.
         examples: From a manifest.
         normalize: Bring both texts to their normal form first: lower case, no punctuation.
-        batch_seconds: Audio recognised at once, padding counted.
+        batch_seconds: Audio recognized at once, padding counted.
         decoder: Turns logits into a path; by default the search that the model's file carries, or the best path.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.

@@ -40,7 +40,7 @@ class Transcribes(Usable):
             batch_seconds: Audio recognized at once, padding counted.
             piece_seconds: Longest stretch recognized in one go.
             encoding: What headerless samples are, such as s16le@16000.
-            channel: Channel of the recordings that is heard, counted from 0; the mean of all by default.
+            channel: Channel of the recordings that is read, counted from 0; the mean of all by default.
             each_channel: Give a transcript for every channel, as of a call with a speaker on each.
             calibration: Turns the words' confidences into probabilities of their being right.
             progress: Called with the path of each recording once it is done.

@@ -29,14 +29,14 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
         network: Model from `[features (batch, frames, features), frames (batch,)]` to logits, as
             `speechrnn.recurrent_ctc` makes it.
         vocabulary: The characters; the network's outputs must be as many.
-        card: Anything to know about the model (training data, licence, scores), as JSON can hold it.
+        card: Anything to know about the model (training data, license, scores), as JSON can hold it.
 
     Call arguments:
         inputs: `{"signal": float32 (batch, samples), "length": int32 (batch,)}`, or features computed by the same
             layer beforehand: `{"features": float32 (batch, frames, features), "frames": int32 (batch,)}`.
 
     Returns:
-        float32 `(batch, ceil(frames / stride), vocabulary)`, unnormalised.
+        float32 `(batch, ceil(frames / stride), vocabulary)`, unnormalized.
 
     Raises:
         ValueError: Features, network and vocabulary do not fit each other.
@@ -67,7 +67,7 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
     def with_vocabulary(self, vocabulary: Vocabulary) -> "SpeechRecognizer":
         """A copy that writes other symbols, to be trained from where this model stands.
 
-        Features and network are copied with what they learnt. The outputs of the blank and of symbols that both
+        Features and network are copied with what they learned. The outputs of the blank and of symbols that both
         vocabularies have are kept as well; those of new symbols begin anew.
 
         Args:

@@ -36,7 +36,7 @@ def recurrent_ctc(
     """Recurrent acoustic network for CTC.
 
     Optional subsampling (strided convolutions, then frame stacking), then recurrent layers, each behind layer
-    normalisation and within a residual connection, then one linear layer to the vocabulary. Right padding, whatever
+    normalization and within a residual connection, then one linear layer to the vocabulary. Right padding, whatever
     it holds, never changes a valid frame.
 
     Args:
@@ -48,14 +48,14 @@ def recurrent_ctc(
         bidirectional: Read the utterance in both directions; without it the network can stream.
         look_ahead: Future frames of the output that each frame sees, for a network of one direction; as many frames
             later it can stream.
-        convolutions: Number of 3 x 3 convolutions that halve time and frequency, each with batch normalisation.
+        convolutions: Number of 3 x 3 convolutions that halve time and frequency, each with batch normalization.
         filters: Channels of the convolutions.
-        stack: Number of neighbouring frames joined into one.
+        stack: Number of neighboring frames joined into one.
         dropout: Share of activations dropped after each recurrent layer while training.
-        layer_norm: Normalise the input of each recurrent layer, and the last output.
+        layer_norm: Normalize the input of each recurrent layer, and the last output.
         residual: Add each recurrent layer's input to its output where the sizes agree.
         unit_forget_bias: Start the LSTM's forget gates open.
-        recurrent_initializer: Initialiser of the recurrent weights.
+        recurrent_initializer: Initializer of the recurrent weights.
         dtype: Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given.
         name: Name of the model.
 
@@ -125,6 +125,6 @@ def with_outputs(network: keras.Model, kept: Sequence[int]) -> keras.Model:
     after = made.get_layer("logits")
     chosen = np.asarray(kept)
     for old, new in zip(before.weights, after.weights, strict=True):
-        fresh, learnt = np.asarray(new), np.asarray(old)
-        new.assign(np.where(chosen >= 0, learnt[..., chosen], fresh))
+        fresh, learned = np.asarray(new), np.asarray(old)
+        new.assign(np.where(chosen >= 0, learned[..., chosen], fresh))
     return made

@@ -15,7 +15,7 @@ class RecognizerTraining(SignalTraining):
     monitor: Literal["auto", "wer", "loss"] = "auto"
     """Validation figure that decides which epoch is the best: word error rate (auto) or loss."""
     consistency: float = 0.0
-    """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work a step."""
+    """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
 
     lexicon: str | None = None
     """Lexicon by which texts of words become phones, for a model of phones: `cmudict`, or a file of `lexicon build`."""
@@ -32,7 +32,7 @@ class RecognizerNetwork:
     sample_rate: int | None = None
     """Hz of the signals that the features are computed from; 16000 if not given."""
     subwords: int | None = None
-    """Write this many subwords, learnt from the texts, instead of characters; needs sentencepiece."""
+    """Write this many subwords, learned from the texts, instead of characters; needs sentencepiece."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell."""
     units: int = 256
@@ -45,21 +45,21 @@ class RecognizerNetwork:
     """Future frames of the output that each frame sees, for a network of one direction; as many frames later it can
     stream."""
     convolutions: int = 0
-    """Number of 3 x 3 convolutions that halve time and frequency, each with batch normalisation."""
+    """Number of 3 x 3 convolutions that halve time and frequency, each with batch normalization."""
     filters: int = 32
     """Channels of the convolutions."""
     stack: int = 1
-    """Number of neighbouring frames joined into one."""
+    """Number of neighboring frames joined into one."""
     dropout: float = 0.0
     """Share of activations dropped after each recurrent layer while training."""
     layer_norm: bool = True
-    """Normalise the input of each recurrent layer, and the last output."""
+    """Normalize the input of each recurrent layer, and the last output."""
     residual: bool = True
     """Add each recurrent layer's input to its output where the sizes agree."""
     unit_forget_bias: bool = True
     """Start the LSTM's forget gates open."""
     recurrent_initializer: str = "orthogonal"
-    """Initialiser of the recurrent weights."""
+    """Initializer of the recurrent weights."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
 
@@ -106,6 +106,6 @@ class NewVocabulary:
     """What changes in a recognizer that is trained further."""
 
     new_vocabulary: bool = False
-    """Write the characters of these texts; what the model has learnt of speech is kept."""
+    """Write the characters of these texts; what the model has learned of speech is kept."""
     subwords: int | None = None
-    """With --new-vocabulary: write this many subwords, learnt from the texts, instead; needs sentencepiece."""
+    """With --new-vocabulary: write this many subwords, learned from the texts, instead; needs sentencepiece."""

@@ -20,13 +20,13 @@ _MOST_FILES = 64
 """Most files given to a process at once: enough for batches of equal lengths."""
 
 _model: Any = None
-"""The recogniser of a worker process."""
+"""The recognizer of a worker process."""
 
 _decoding: dict[str, Any] = {}
 """Its decoder and its calibration."""
 
 
-def recognise(
+def recognize(
     model: str | None,
     paths: Sequence[str],
     *,
@@ -39,7 +39,7 @@ def recognise(
     """As `speechrnn.tasks.recognition.transcription.outcomes`, in `jobs` processes that share the processor's cores.
 
     Args:
-        model: The path of a recogniser, or None for the one that comes with the package. Each process loads it.
+        model: The path of a recognizer, or None for the one that comes with the package. Each process loads it.
         paths: Audio files.
         jobs: Number of processes.
         decoding: Arguments of `speechrnn.tasks.recognition.carried.decoder`.

@@ -1,4 +1,4 @@
-"""A recogniser that listens: samples go in as they come, words come out as they are said."""
+"""A recognizer that listens: samples go in as they come, words come out as they are said."""
 
 from __future__ import annotations
 

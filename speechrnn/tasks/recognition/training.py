@@ -96,7 +96,7 @@ class Score:
     """Counts over a dataset, and the rates they give."""
 
     loss: float
-    """Mean CTC loss, nats an utterance, over the rows that are possible."""
+    """Mean CTC loss, nats per utterance, over the rows that are possible."""
     words: edits.Edits
     """Word edits of the best paths, without pairs."""
     tokens: edits.Edits
@@ -108,10 +108,10 @@ class Score:
 
 
 class Scorer:
-    """Scores a recogniser; the forward pass is traced once and kept.
+    """Scores a recognizer; the forward pass is traced once and kept.
 
     Args:
-        model: The recogniser.
+        model: The recognizer.
         batches: A dataset of `speechrnn.pipeline.batches`; it may be iterated many times.
     """
 

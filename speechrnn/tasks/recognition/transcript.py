@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Word:
-    """A recognised word and where it stands in the recording."""
+    """A recognized word and where it stands in the recording."""
 
     word: str
     start: float
@@ -102,7 +102,7 @@ def _word(text: str, path: Path, first: int, after: int, frame_period: float, st
 
 
 def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: float = 0.0) -> list[Word]:
-    """Words with the times at which a recogniser is late or early taken back.
+    """Words with the times at which a recognizer is late or early taken back.
 
     Args:
         words: In order.

@@ -61,23 +61,23 @@ def transcribe(
 ) -> Iterator[Transcript]:
     """Transcribe recordings, lazily and in the order given.
 
-    Recordings are gathered for some minutes of audio, sorted by length, recognised in batches, and yielded in their
-    own order. One that is longer than `piece_seconds` is recognised in pieces, so memory is bounded and not by the
+    Recordings are gathered for some minutes of audio, sorted by length, recognized in batches, and yielded in their
+    own order. One that is longer than `piece_seconds` is recognized in pieces, so memory is bounded and not by the
     recording: it is cut in silence, or else in pieces that overlap and whose outputs are joined where they agree (see
     `speechrnn.decoding.pieces`). Silence is no fault: its text is empty.
 
     Args:
-        model: A recogniser, the path of one, or None for the one that comes with the package.
+        model: A recognizer, the path of one, or None for the one that comes with the package.
         paths: Audio files, examples of a manifest (their segment and channel are read), or binary streams (pipes).
-        batch_seconds: Audio recognised at once, padding counted.
-        piece_seconds: Longest stretch recognised in one go.
+        batch_seconds: Audio recognized at once, padding counted.
+        piece_seconds: Longest stretch recognized in one go.
         encoding: What headerless samples are, such as s16le@16000; see `speechrnn.audio.probe`.
-        channel: Channel of the recordings that is heard, counted from 0; the mean of all by default.
+        channel: Channel of the recordings that is read, counted from 0; the mean of all by default.
         each_channel: Give a transcript for every channel of a file, as of a call with a speaker on each.
         decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; by default the search that
             the model's file carries, or the best path.
         calibration: Turns the words' confidences into probabilities of their being right.
-        faults: Where recordings that cannot be read are recorded, and passed over; without it the first one raises.
+        faults: Where recordings that cannot be read are recorded, and skipped; without it the first one raises.
         progress: Called with the path of each recording once it is done.
 
     Yields:
@@ -137,9 +137,9 @@ def outcomes(
         if channel is not None:
             raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={channel}.")
         sources = by_channel(sources, encoding=encoding)
-    recogniser = opened(model, "recognizer")
-    decode = _WordDecoder(recogniser, decoder or carried.decoder(recogniser), calibration)
-    if isinstance(recogniser.vocabulary, Phones) and decode.decoder is decoding.greedy:
+    recognizer = opened(model, "recognizer")
+    decode = _WordDecoder(recognizer, decoder or carried.decoder(recognizer), calibration)
+    if isinstance(recognizer.vocabulary, Phones) and decode.decoder is decoding.greedy:
         _log.info("The model writes phones. To write words, it needs a lexicon (--lexicon).")
     waiting: deque[_Recording] = deque()
     window: list[tuple[_Recording, Piece]] = []
@@ -147,20 +147,20 @@ def outcomes(
     rates: set[int] = set()
     options = {"encoding": encoding, "channel": channel}
     for source in sources:
-        recording = _Recording(source, _joiner(recogniser), decode)
+        recording = _Recording(source, _joiner(recognizer), decode)
         waiting.append(recording)
-        for piece in _pieces(recording, recogniser.sample_rate, piece_seconds, rates, options):
+        for piece in _pieces(recording, recognizer.sample_rate, piece_seconds, rates, options):
             window.append((recording, piece))
             held += len(piece.signal)
-            if held >= _WINDOW_SECONDS * recogniser.sample_rate:
-                _recognise_window(recogniser, window, batch_seconds)
+            if held >= _WINDOW_SECONDS * recognizer.sample_rate:
+                _recognize_window(recognizer, window, batch_seconds)
                 window, held = [], 0
                 if on_progress:
-                    on_progress(recording.path, recording.samples / recogniser.sample_rate, recording.seconds)
+                    on_progress(recording.path, recording.samples / recognizer.sample_rate, recording.seconds)
         recording.whole = True
-        yield from _finished(waiting, recogniser, progress)
-    _recognise_window(recogniser, window, batch_seconds)
-    yield from _finished(waiting, recogniser, progress)
+        yield from _finished(waiting, recognizer, progress)
+    _recognize_window(recognizer, window, batch_seconds)
+    yield from _finished(waiting, recognizer, progress)
 
 
 def by_channel(sources: Iterable[Source], *, encoding: str | None = None) -> Iterator[Source]:
@@ -184,12 +184,12 @@ def logits_of(
     faults: Faults,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Example, np.ndarray]]:
-    """Each example that can be read whole, with its logits, in batches of neighbours; nothing is cut.
+    """Each example that can be read whole, with its logits, in batches of neighbors; nothing is cut.
 
     Args:
-        model: A recogniser.
+        model: A recognizer.
         examples: From a manifest.
-        batch_seconds: Audio recognised at once, padding not counted.
+        batch_seconds: Audio recognized at once, padding not counted.
         faults: Where examples that cannot be read are recorded.
         progress: Called with the path of each example once it is done.
     """
@@ -332,7 +332,7 @@ def _blocks(
     return audio.read_blocks(source, block=seconds, sample_rate=sample_rate, opened=opened, **options)
 
 
-def _recognise_window(model: Recognizer, window: Sequence[tuple[_Recording, Piece]], batch_seconds: float) -> None:
+def _recognize_window(model: Recognizer, window: Sequence[tuple[_Recording, Piece]], batch_seconds: float) -> None:
     """Logits of the pieces, in batches of about equal lengths, decoded into their recordings."""
     found: dict[Piece, np.ndarray] = {}
     pieces = [piece for recording, piece in window if recording.fault is None]

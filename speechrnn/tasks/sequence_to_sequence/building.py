@@ -21,7 +21,7 @@ def for_manifest(
     max_length: int | None = None,
     **network: Any,
 ) -> SequenceToSequence:
-    """An encoder-decoder that has learnt nothing and has the symbols of the pairs.
+    """An encoder-decoder that has learned nothing and has the symbols of the pairs.
 
     Args:
         examples: Pairs, see `pairs_of`.

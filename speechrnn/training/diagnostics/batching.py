@@ -112,7 +112,7 @@ def examine_batches(
 
     Args:
         examples: From `manifest.read`.
-        vocabulary: Characters the recogniser can write; those of the texts by default.
+        vocabulary: Characters the recognizer can write; those of the texts by default.
         frame_count: Frames of features for a number of samples; `max(0, 1 + (n - window) // hop)` by default.
         sample_rate: Samples per second that the features want.
         window: Frame length in samples.

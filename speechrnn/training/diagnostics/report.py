@@ -22,13 +22,13 @@ _COLUMNS = ("epoch", "step", "layer", "norm", "largest", "non_finite", "batches"
 class GradientReport(keras.callbacks.Callback):
     """Gradient norms of every layer, and how many gradients were not finite, in a CSV file and in TensorBoard.
 
-    It works with `speechrnn.train` and with any `fit` on one device. The gradients are those that the optimiser is
-    given, before it clips them: while `fit` runs, `apply` of this one optimiser measures them first, in the compiled
+    It works with `speechrnn.train` and with any `fit` on one device. The gradients are those that the optimizer is
+    given, before it clips them: while `fit` runs, `apply` of this one optimizer measures them first, in the compiled
     step, so that nothing is computed twice and no batch is left out.
 
     Args:
         path: CSV file, a row for each layer and interval; none where it is not given. It is begun anew with epoch 0,
-            and gone on with when a run is resumed.
+            and continued when a run is resumed.
         tensorboard: Folder for TensorBoard, one curve for each layer.
         every: Batches in an interval; an epoch by default.
 
@@ -67,7 +67,7 @@ class GradientReport(keras.callbacks.Callback):
         self._writer: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Put the gauges between the gradients and the optimiser."""
+        """Put the gauges between the gradients and the optimizer."""
         variables = self.model.trainable_variables
         names = [layer_of(variable.path, self.model.name) for variable in variables]
         self.layers = list(dict.fromkeys(names))
@@ -81,7 +81,7 @@ class GradientReport(keras.callbacks.Callback):
             return apply(grads, trainable_variables)
 
         optimizer.apply = measured
-        # A step compiled in an earlier `fit` holds the optimiser without its gauges.
+        # A step compiled in an earlier `fit` holds the optimizer without its gauges.
         self.model.make_train_function(force=True)
 
     def on_train_end(self, logs: Any = None) -> None:

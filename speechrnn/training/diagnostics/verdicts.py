@@ -49,7 +49,7 @@ _EXPLODING = (
     "cut the sequence into shorter segments (`speechrnn.training.truncated`)",
 )
 _DEEP = (
-    "add residual connections and layer normalisation between the layers",
+    "add residual connections and layer normalization between the layers",
     "look at the layers after it: one that saturates passes nothing on",
 )
 
