@@ -4,8 +4,8 @@
     speechrnn evaluate --model runs/ecg_beats/beats.keras runs/ecg_beats/manifests/test.jsonl
 
 DIR holds the database's records; only de Chazal's DS1 is used to learn, and `test.jsonl` is DS2 where DIR has it. With
-22 patients what limits is that each heart is learned by heart. So the network is small, sees how a beat differs from the
-patient's usual one, and learns from copies of the records: with another rhythm (`mitdb.vary_rhythm`), seen by
+22 patients what limits is that each heart is learned by heart. So the network is small, sees how a beat differs from
+the patient's usual one, and learns from copies of the records: with another rhythm (`mitdb.vary_rhythm`), seen by
 leads placed elsewhere (`mitdb.vary_leads`). These were chosen by the very folds that are scored here, in some
 steps: what was mistaken in patients kept out was looked at, so that the figure is a little too good. DS2 chose nothing.
 """

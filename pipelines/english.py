@@ -6,8 +6,8 @@
 DIR holds `LibriSpeech`, `speechocean762`, `common_voice/en`, `LJSpeech-1.1`, `an4`, `fsdd` and `lm`; what is not there
 is left out, and 11.6 hours are learned from if all is. LibriSpeech's `dev-clean-5` decides which epoch is kept; the
 test sets are used once, at the end. Words that CMUdict lacks are pronounced as similar ones are. A run that was stopped
-is resumed by the same command. `--start` continues from a model of the same phones, and first aligns the texts with it, so
-that each word is learned as it was said.
+is resumed by the same command. `--start` continues from a model of the same phones, and first aligns the texts with it,
+so that each word is learned as it was said.
 """
 
 import argparse
