@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import pathlib
+import types
 
 import keras
 import numpy as np
@@ -551,3 +552,15 @@ def test_options_that_do_not_fit_are_refused(corpus, layer):
 def test_dropped_examples_are_logged_where_nobody_collects_them(corpus, layer, tmp_path, caplog):
     batches([*corpus, Example(str(tmp_path / "gone.wav"), 1.0, text="a")], layer, VOCABULARY)
     assert "1 of 12 examples dropped: 1 missing. First: gone." in caplog.text
+
+
+def test_a_cache_in_memory_has_an_end(caplog):
+    store = cache.Memory(most=100_000)
+    entries = [types.SimpleNamespace(index=index) for index in range(5)]
+    for entry in entries:
+        store.put(entry, np.full(20_000, entry.index / 8, "float32"))  # two bytes a sample
+    assert [store.holds(entry) for entry in entries] == [True, True, False, False, False]
+    assert store.get(entries[4]) is None
+    np.testing.assert_array_equal(store.get(entries[1]), np.full(20_000, 1 / 8, "float32"))
+    assert caplog.text.count("the cache in memory is full with 2 examples") == 1
+    assert 0 < cache.free_memory() < 1 << 50

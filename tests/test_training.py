@@ -214,6 +214,16 @@ def test_patience_stops_training(corpus, tmp_path):
         small_model(), corpus[0][:16], valid=corpus[1], options=options, out=tmp_path / "a.keras", verbose=False
     )
     assert len(run.history) <= run.best_epoch + 2 < 8
+    again = train(
+        small_model(),
+        corpus[0][:16],
+        valid=corpus[1],
+        options=options,
+        out=tmp_path / "a.keras",
+        resume=True,
+        verbose=False,
+    )
+    assert again.history == run.history  # what ended is not trained on
 
 
 def test_examples_that_cannot_be_used_are_counted_and_named(corpus, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -53,10 +54,18 @@ class Nothing:
 
 
 class Memory:
-    """Keeps arrays for as long as the dataset lives; 16-bit signals take two bytes a sample."""
+    """Keeps arrays for as long as the dataset lives; 16-bit signals take two bytes a sample.
 
-    def __init__(self) -> None:
+    Args:
+        most: Bytes that it may take; half of the memory that is free if `None`. What does not fit is made again each
+            time, which is logged once.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
         self._held: dict[int, np.ndarray] = {}
+        self._left = free_memory() // 2 if most is None else most
+        self._told = False
+        self._lock = threading.Lock()
 
     def get(self, entry: Entry) -> np.ndarray | None:
         """The array kept, or None."""
@@ -64,12 +73,40 @@ class Memory:
         return None if held is None else unpack(held)
 
     def put(self, entry: Entry, values: np.ndarray) -> None:
-        """Keeps an array."""
-        self._held[entry.index] = pack(values)
+        """Keeps an array, if there is room."""
+        packed = pack(values)
+        with self._lock:
+            before = self._held.get(entry.index)
+            left = self._left - packed.nbytes + (0 if before is None else before.nbytes)
+            if left >= 0:
+                self._held[entry.index], self._left = packed, left
+                return
+            told, self._told = self._told, True
+        if not told:
+            _log.warning(
+                "the cache in memory is full with %d examples: the others are made again in every epoch. Give a folder "
+                "(cache=DIR, --cache DIR) to keep all of them.",
+                len(self._held),
+            )
 
     def holds(self, entry: Entry) -> bool:
         """Whether it holds an entry."""
         return entry.index in self._held
+
+
+def free_memory() -> int:
+    """Bytes of memory that this process may still take: those of the machine, and of its control group."""
+    found = [8 << 30]  # where the system does not say
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        words = Path("/proc/meminfo").read_text(encoding="ascii").partition("MemAvailable:")[2].split()
+        found.append(int(words[0]) << 10)
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        found.append(max(0, limit - used))
+    return min(found)
 
 
 class Folder:

@@ -37,6 +37,8 @@ class RunState:
     """Time spent training, over all sessions."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One row an epoch."""
+    stopped: bool = False
+    """Whether it ended since nothing had got better for `patience` epochs."""
     seeds: list[list[int]] = field(default_factory=list)
     """State of each random generator of the model, which Keras leaves out of its weights."""
 
@@ -139,7 +141,7 @@ class Bookkeeping(keras.callbacks.Callback):
             state.best, state.best_epoch = value, state.epoch
             save_model(self.model, self.out)
         elif self.options.patience and state.epoch - state.best_epoch >= self.options.patience:
-            self.model.stop_training = True
+            state.stopped = self.model.stop_training = True
 
     def _write_log(self) -> None:
         names = list(dict.fromkeys(name for row in self.state.history for name in row))

@@ -131,8 +131,9 @@ def train(
     around += [*report, *callbacks]
     interrupted = False
     try:
-        # Shuffling is the dataset's own; Keras would warn that it leaves it alone.
-        model.fit(batches, epochs=options.epochs, initial_epoch=state.epoch, shuffle=False, verbose=0, callbacks=around)
+        # Shuffling is the dataset's own; Keras would warn that it leaves it alone. What stopped early is at its end.
+        epochs = state.epoch if state.stopped else options.epochs
+        model.fit(batches, epochs=epochs, initial_epoch=state.epoch, shuffle=False, verbose=0, callbacks=around)
     except KeyboardInterrupt:
         interrupted = True
     finally:

@@ -2,7 +2,8 @@
 
 `python -m tests.campaigns.audio --count 10000 --seed 0` tries them; a finding is printed with the words that make its
 file again. What is read is compared with what libsndfile alone gives, and with what the file held before: a file that
-was cut off or lost a block must not come back as a short recording.
+was cut off or lost a block must not come back as a short recording. Of headerless samples, and of MP3 that has lost its
+Xing header with its beginning, nothing says how long they were.
 """
 
 import io
@@ -46,7 +47,8 @@ def attempt(kind: str, seed: int, folder: Path) -> None:
     count = len(channels[0])
     if count != info.num_samples and info.format.split()[0] != "MP3":
         raise WrongError(f"{count:,} samples read, {info.num_samples:,} promised ({how})")
-    if how in _LOSES and kind != "raw" and info.sample_rate == RATE and count < 0.75 * samples:
+    headless = kind == "raw" or (kind.startswith("mp3") and not any(mark in data[:600] for mark in (b"Xing", b"Info")))
+    if how in _LOSES and not headless and info.sample_rate == RATE and count < 0.75 * samples:
         raise WrongError(f"{count:,} of {samples:,} samples are left, and nothing said so ({how})")
     if kind == "raw" or kind.endswith("-id3"):
         return
