@@ -85,7 +85,7 @@ class Memory(NamedTuple):
     power of two."""
     values: np.ndarray
     """float32 `(size,)`."""
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]
     """int64 `(1,)`."""
 
 
@@ -126,7 +126,7 @@ def _slot(memory: Any, key: int) -> int:
     place = (key * np.int64(-7046029254386353131)) >> 20 & mask
     while memory.keys[place] != 0 and memory.keys[place] != key:
         place = (place + 1) & mask
-    return place
+    return place  # type: ignore[return-value]
 
 
 @inner
@@ -222,7 +222,7 @@ def begins(models: Any, memory: Any, row: np.ndarray) -> float:
 def _found(values: np.ndarray, wanted: int) -> int:
     """Place of a value in a sorted array; -1 where it is not there."""
     place = np.searchsorted(values, wanted)
-    return place if place < len(values) and values[place] == wanted else -1
+    return place if place < len(values) and values[place] == wanted else -1  # type: ignore[return-value]
 
 
 @inner
@@ -236,7 +236,7 @@ def _goes_on(models: Any, node: int, symbol: int) -> int:
             low = middle + 1
         else:
             high = middle
-    return np.int64(low) if low < end and models.trie[LETTER, low] == symbol else np.int64(-1)
+    return np.int64(low) if low < end and models.trie[LETTER, low] == symbol else np.int64(-1)  # type: ignore[return-value]
 
 
 @inner
@@ -350,7 +350,7 @@ def _close(
             base + score + models.real[SPELLING]
         )  # fmt: skip
     else:
-        word = np.int64(models.entries[WORD, entry])
+        word = np.int64(models.entries[WORD, entry])  # type: ignore[assignment]
         score, after = _word_score(models, language, np.int64(models.entries[GRAM, entry]))
         base += score + models.entry_logs[entry]
     if models.whole[GRAMMARS] != 0:

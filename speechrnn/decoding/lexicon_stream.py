@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -70,8 +71,9 @@ class Space:
                 inner = np.insert(inner, places, False)
                 between = np.insert(between, places, blank_or_separator)
         path = path_of(logs, spelled, viterbi.best_states(columns, spelled, between))
-        values = (path.ids, path.start_frames, path.end_frames, path.confidences)
-        return WordPath(*(part[inner] for part in values), hypothesis.words, lengths)
+        values: Any = (path.ids, path.start_frames, path.end_frames, path.confidences)
+        ids, starts, stops, certain = (part[inner] for part in values)
+        return WordPath(ids, starts, stops, certain, hypothesis.words, lengths)
 
 
 class LexiconStream:
@@ -246,8 +248,9 @@ class LexiconStream:
         held = np.concatenate(self._logs)
         dropped = max(0, self._begin - _KEPT - self._first)
         self._logs, self._first = [held[dropped:].copy()], self._first + dropped
-        values = (placed.ids, placed.start_frames, placed.end_frames, placed.confidences)
-        return WordPath(*(part[:symbols] for part in values), placed.words[:count], placed.lengths[:count])
+        values: Any = (placed.ids, placed.start_frames, placed.end_frames, placed.confidences)
+        ids, starts, stops, certain = (part[:symbols] for part in values)
+        return WordPath(ids, starts, stops, certain, placed.words[:count], placed.lengths[:count])
 
     def _placed(self, hypothesis: WordHypothesis) -> WordPath:
         """Words with their frames in all of the utterance."""
@@ -268,7 +271,7 @@ class LexiconStream:
             grown = [np.empty((2 * (count + more), *part.shape[1:]), part.dtype) for part in beam[:5]]
             for new, old in zip(grown, beam[:5], strict=True):
                 new[:count] = old[:count]
-            self._beam = kernel.Beam(*grown, *beam[5:])
+            self._beam = kernel.Beam(*grown, *beam[5:])  # type: ignore[call-arg]
 
 
 def _nothing() -> WordPath:

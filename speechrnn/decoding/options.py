@@ -96,7 +96,9 @@ def _pronunciations(path: str | os.PathLike[str], vocabulary: Vocabulary) -> lis
     held = lexicons.read(path)
     if isinstance(vocabulary, Phones):
         return list(held.pronunciations(vocabulary))
-    spelled = [(word, vocabulary.encode(word), 0.0) for word in held if not vocabulary.missing(word)]
+    spelled: list[Pronunciation] = [
+        (word, vocabulary.encode(word), 0.0) for word in held if not vocabulary.missing(word)
+    ]
     if not spelled:
         raise ValueError(
             f"The words of a lexicon must be written with the model's characters. Received: none that is; the first is "

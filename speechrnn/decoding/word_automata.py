@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def grammar_tables(grammar: Grammar | None, lexicon: Words) -> GrammarTables:
     if grammar is None:
         return GrammarTables(np.zeros((2, 0), np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
     space = lexicon.letters.encode(" ")[0]
-    table = grammar.next.tolist()
+    table: Any = grammar.next.tolist()
     states = {(0, bool(grammar.ends[0])): 0}  # the state before the next word's letters, and whether the text may end
     keys, nexts, nodes, count = [], [], [], 0
     width = len(lexicon.tree.first)
@@ -106,7 +106,7 @@ def boost_tables(boost: Boost | None, lexicon: Words) -> BoostTables:
                 if after not in states:
                     states.append(after)
         found.append(row)
-    words = sorted(set().union(*found))
+    words: list[int] = sorted({word for row in found for word in row})
     nodes = lexicon.tree.paths(np.concatenate([*(lexicon.nodes[w] for w in words), np.zeros(0, np.int32)]))
     places = np.zeros((2, max(size)), np.int32)
     places[0], places[1] = len(words), len(nodes)
@@ -117,9 +117,9 @@ def boost_tables(boost: Boost | None, lexicon: Words) -> BoostTables:
     nexts, gains = np.zeros((len(states), len(words) + 1), np.int32), np.repeat(final[:, None], len(words) + 2, axis=1)
     ahead = np.repeat(final[:, None], len(nodes) + 1, axis=1)
     for i, row in enumerate(found):
-        for word, (after, gain) in row.items():
-            nexts[i, places[0, word]], gains[i, places[0, word]] = numbers[after], gain
-            through = places[1, lexicon.tree.paths(lexicon.nodes[word])]
+        for number, (after, gain) in row.items():
+            nexts[i, places[0, number]], gains[i, places[0, number]] = numbers[after], gain
+            through = places[1, lexicon.tree.paths(lexicon.nodes[number])]
             ahead[i, through] = np.maximum(ahead[i, through], gain)
     return BoostTables(places, nexts, gains, ahead)
 
@@ -132,7 +132,7 @@ def _lost(boost: Boost, space: int) -> int:
 
 def _spelled(
     row: list, step: Callable, lexicon: Words, space: int, *, dead: Callable = lambda state: state < 0
-) -> Iterator[tuple[str, object]]:
+) -> Iterator[tuple[str, Any]]:
     """All that can be spelled without a space from a row of states after each letter, and the state after it."""
     symbols = ["", *lexicon.letters.symbols]
     waiting = [(symbols[i], s) for i, s in enumerate(row) if i not in (0, space) and not dead(s)]

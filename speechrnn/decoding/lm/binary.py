@@ -25,7 +25,7 @@ _VERSION = 1
 _LEADING = struct.Struct(f"<{len(_MAGIC)}sII")
 """The mark, the version, and the length of the header."""
 _ALIGNED = 64
-_TYPES = {8: np.dtype("u1"), 32: np.dtype("<f4"), 64: np.dtype("<f8")}
+_TYPES: dict[int, Any] = {8: np.dtype("u1"), 32: np.dtype("<f4"), 64: np.dtype("<f8")}
 """How a probability of so many bits is stored."""
 
 Arrays = tuple[tuple[str, ...], tuple[int, ...], np.ndarray, np.ndarray]
@@ -77,7 +77,7 @@ def write(
         parts.append(real.astype(_TYPES[bits], copy=False))
     header: dict[str, Any] = {"sizes": list(map(int, sizes)), "bits": bits, "mark": mark, "words": len(words)}
     header["bytes"] = [part.nbytes for part in parts]
-    header["crc32"] = [zlib.crc32(np.ascontiguousarray(part)) for part in parts]
+    header["crc32"] = [zlib.crc32(np.ascontiguousarray(part).data) for part in parts]
     text = json.dumps(header).encode()
     text += struct.pack("<I", zlib.crc32(text))
     with replacing(path, overwrite=overwrite) as file:
@@ -151,7 +151,7 @@ def _parts(path: Path, content: np.ndarray, header: dict[str, Any], start: int) 
         part = content[start : start + length]
         if len(part) < length:
             raise _cut_off(path, len(content), start + length)
-        if zlib.crc32(part) != crc:
+        if zlib.crc32(part.data) != crc:
             raise data_error(path, "damaged", f"{path}: {_DAMAGED} Bytes {start:,} to {start + length:,} differ.")
         start += length
         yield part

@@ -9,7 +9,7 @@ import array
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -94,7 +94,7 @@ def _corpus(sentences: Iterable[str], characters: bool, file: IO[bytes]) -> tupl
 def _counted(tokens: np.ndarray, width: int, order: int) -> list[Level]:
     """Distinct n-grams of each order; the unigrams are all words, seen or not."""
     nothing = np.zeros(width, np.int32)
-    counts = sum(np.bincount(block, minlength=width) for block in _blocks(tokens, 1))
+    counts: Any = sum(np.bincount(block, minlength=width) for block in _blocks(tokens, 1))
     levels = [Level(np.arange(width, dtype=np.int32), nothing, nothing, counts)]
     keys = [np.arange(width)]  # context's n-gram times words, plus last word, of the n-grams of each order
     for n in range(2, order + 1):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -225,9 +226,8 @@ class NGram:
         first = 0  # node of the first of `grams`
         for size in self.sizes:
             end = start + size
-            parents = np.repeat(
-                np.arange(len(grams)), np.diff(self.first_children[first : first + len(grams) + 1].astype(np.int64))
-            )
+            children: Any = np.diff(self.first_children[first : first + len(grams) + 1].astype(np.int64))
+            parents = np.repeat(np.arange(len(grams)), children)
             grams = np.column_stack([grams[parents], self.last_words[start:end]]).astype(np.int32)
             backoffs = self.backoffs[start:end] if end <= self.contexts else np.zeros(size)
             yield arpa.Level(grams, self.log_probabilities[start:end], backoffs)
