@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+import speechrnn
 from speechrnn import decoding, text
+from speechrnn.data.examples import read_whole
 from speechrnn.decoding import textgrid
-from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.transcript import spell
 
 AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
@@ -30,7 +31,7 @@ def differences(model, folder, tier):
         known = [row for row in known if row[2] and " " not in row[2]]
         said = " ".join(word for *_, word in known)
         try:
-            signal = transcribe.read_whole(path, model.sample_rate)
+            signal = read_whole(path, model.sample_rate)
             aligned = decoding.align(model.logits([signal])[0], model.vocabulary.encode(said))
             words = spell(aligned, model.vocabulary, frame_period=model.frame_period)
         except ValueError as error:
@@ -65,7 +66,7 @@ def main():
     parser.add_argument("--tier", default="words")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    found, failed = differences(transcribe.loaded(given.model), given.folder, given.tier)
+    found, failed = differences(speechrnn.load(given.model), given.folder, given.tier)
     for line in failed:
         print(line)
     if len(found) < 2:

@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 
+import speechrnn
 from speechrnn.decoding import BeamSearch, greedy
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.decoding.lm import ngram
@@ -29,7 +30,7 @@ def save(model, manifest_path, out):
     from speechrnn.faults import Faults
     from speechrnn.tasks.recognition import transcription as transcribe
 
-    recognizer = transcribe.loaded(model)
+    recognizer = speechrnn.load(model)
     found = list(transcribe.logits_of(recognizer, manifest.read(manifest_path), faults=Faults()))
     arrays = {f"logits_{i}": values for i, (_, values) in enumerate(found)}
     texts = [example.text or "" for example, _ in found]

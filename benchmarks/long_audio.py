@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+import speechrnn
 from speechrnn import audio
 from speechrnn.data.corpora import an4
 from speechrnn.decoding import pieces as long_audio
 from speechrnn.metrics.edits import align
-from speechrnn.tasks.recognition import transcription as transcribe
 
 RATE = 16000
 
@@ -45,14 +45,14 @@ def text(model, an4_dir):
         path = Path(folder, "long.flac")
         audio.write(path, np.concatenate([signal for signal, _ in found]), RATE)
         spoken = " ".join(said for _, said in found).split()
-        recognizer = transcribe.loaded(model)
+        recognizer = speechrnn.load(model)
         print(f"{audio.probe(path).duration:.0f} s, {len(spoken)} words")
         whole = None
         print("| pieces | edits against the whole | WER |\n| --- | --- | --- |")
         for name, seconds, overlap, silence in CONDITIONS:
             long_audio._SILENCE, long_audio.OVERLAP_SECONDS = silence, overlap
             long_audio.cut.__kwdefaults__["overlap"] = overlap
-            (transcript,) = transcribe.transcribe(recognizer, [path], piece_seconds=seconds)
+            transcript = recognizer.transcribe(path, piece_seconds=seconds)
             words = transcript.text.split()
             whole = words if whole is None else whole
             changed, wrong = (align(reference, words).errors / len(reference) for reference in (whole, spoken))

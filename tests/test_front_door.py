@@ -10,6 +10,7 @@ import pytest
 import speechrnn as sr
 from speechrnn import audio
 from speechrnn.data import manifest
+from speechrnn.decoding import BeamSearch
 from speechrnn.models import kinds, registration
 
 FIRST = Path(__file__).parent / "first_edition"
@@ -79,6 +80,16 @@ def test_the_first_fault_is_raised_as_what_it_is(tmp_path):
         model.transcribe(tmp_path / "empty.wav", on_error="ignore")
     with pytest.raises(TypeError, match=r"`transcribe` has no option `hotword`\. Did you mean `hotwords`\?"):
         model.transcribe(tmp_path / "empty.wav", hotword=["a"])
+
+
+def test_a_search_that_is_made_already_serves_as_well(tmp_path):
+    model = sr.load(SHIPPED)
+    audio.write(tmp_path / "tone.wav", 0.1 * np.sin(np.arange(16000) / 5).astype("float32"), 16000)
+    search = BeamSearch(model.vocabulary, width=8, word_bonus=3.0)
+    found = model.transcribe(tmp_path / "tone.wav", decoder=search)
+    assert found == model.transcribe(tmp_path / "tone.wav", beam=8, word_bonus=3.0)
+    with pytest.raises(ValueError, match="`decoder` is made already, so that beam cannot be given"):
+        model.transcribe(tmp_path / "tone.wav", decoder=search, beam=8)
 
 
 def test_models_that_are_not_there_are_named():

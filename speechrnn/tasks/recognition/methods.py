@@ -27,6 +27,7 @@ class Transcribes(Usable):
         encoding: str | None = None,
         channel: int | None = None,
         each_channel: bool = False,
+        decoder: Any = None,
         calibration: Any = None,
         progress: Callable[[str], None] | None = None,
         **decoding: Any,
@@ -42,6 +43,7 @@ class Transcribes(Usable):
             encoding: What headerless samples are, such as s16le@16000.
             channel: Channel of the recordings that is read, counted from 0; the mean of all by default.
             each_channel: Give a transcript for every channel, as of a call with a speaker on each.
+            decoder: A search that is made already, such as a `speechrnn.decoding.BeamSearch`, instead of its options.
             calibration: Turns the words' confidences into probabilities of their being right.
             progress: Called with the path of each recording once it is done.
             **decoding: Options of the search: `beam`, `lm`, `hotwords` and others; see
@@ -58,16 +60,22 @@ class Transcribes(Usable):
         >>> import speechrnn as sr
         >>> result = sr.load("english_letters_numbers").transcribe("no.wav", on_error="collect")
         >>> result.ok, result.error
-        (False, 'no.wav: there is no such file.')
+        (False, 'no.wav: there is no such file. Check the path.')
         """
-        from speechrnn.tasks.language.rescoring import decoder
+        from speechrnn.tasks.language import rescoring
         from speechrnn.tasks.recognition import carried
         from speechrnn.tasks.recognition.transcription import by_channel, outcomes
 
-        known = [name for name in inspect.signature(decoder).parameters if name not in ("vocabulary", "search")]
+        known = [
+            name for name in inspect.signature(rescoring.decoder).parameters if name not in ("vocabulary", "search")
+        ]
         known += inspect.signature(_options()).parameters
-        check_options(decoding, dict.fromkeys(name for name in known if name != "vocabulary"), "transcribe")
-        search = carried.decoder(self, **decoding)
+        check_options(
+            decoding, dict.fromkeys(name for name in known if name not in ("vocabulary", "search")), "transcribe"
+        )
+        if decoder is not None and decoding:
+            raise ValueError(f"`decoder` is made already, so that {', '.join(decoding)} cannot be given beside it.")
+        search = carried.decoder(self, **decoding) if decoder is None else decoder
         if each_channel:
             if channel is not None:
                 raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={channel}.")
