@@ -17,7 +17,7 @@ def test_is_small_and_names_its_sources():
     assert shipped().stat().st_size + shipped(STREAMING).stat().st_size <= 12_000_000
     for card in (Session(shipped()).card, StreamingSession(shipped(STREAMING)).card):
         assert "AN4" in card["data"] and "Free Spoken Digit Dataset" in card["data"]
-        assert "CC BY-SA 4.0" in card["license"]
+        assert "CC BY-SA 4.0" in card["licence"]  # as they were written
 
 
 def test_writes_what_people_said(data_dir):

@@ -47,6 +47,10 @@ def check(path: str) -> None:
         except zipfile.BadZipFile as error:
             message = "is not a .keras model, or is cut off. Copy it again, or save it with model.save()."
             raise data_error(path, "undecodable", message) from error
+        except OSError as error:  # places that the archive gives and the file lacks
+            if error.filename is not None:
+                raise
+            raise data_error(path, "undecodable", f"is damaged ({error.strerror or error}). Copy it again.") from error
         except ValueError as error:
             raise data_error(path, "undecodable", f"{error}.") from error
 
