@@ -93,7 +93,7 @@ def main():
     speechrnn("forecast", "record.csv", "--model", FIRST / "forecaster.onnx", code=1, says="speechrnn[signals]")
     speechrnn("anomalies", "series.npz", "--model", FIRST / "forecaster.onnx", code=0)
     speechrnn("lm", "train", "texts.txt", "--out", "a.arpa", code=0)
-    speechrnn("lm", "perplexity", "--model", "texts.txt", "--model", "a.arpa", code=0)
+    speechrnn("lm", "perplexity", "texts.txt", "--model", "a.arpa", code=0)
     speechrnn("lexicon", "build", "words.txt", "--out", "a.lexicon", code=0)
     speechrnn("train", "t/all.jsonl", "--out", "m.keras", code=2, says="speechrnn[train]")
     speechrnn("export", "--model", FIRST / "recognizer.keras", "--out", "m.onnx", code=2, says="speechrnn[train]")

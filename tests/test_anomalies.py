@@ -203,12 +203,12 @@ def test_what_jumps_is_found_where_it_jumps(record, tmp_path):
 
 def test_the_verb_gives_a_line_for_each_stretch(record, monkeypatch, capsys):
     monkeypatch.setattr(terminal, "load_any", lambda path, kind=None: Repeater())
-    assert cli.main(["anomalies", "--model", "--model", "m.onnx", record, "gone.npz", "--short", "1"]) == 1
+    assert cli.main(["anomalies", "--model", "m.onnx", record, "gone.npz", "--short", "1"]) == 1
     out, err = capsys.readouterr()
     (line,) = out.splitlines()
     assert line.split("\t")[:3] == [record, "1200", "1204"] and float(line.split("\t")[3]) > 0.9
     assert "gone.npz" in err and "1 of 2 files failed: 1 missing." in err
-    assert cli.main(["anomalies", "--model", "--model", "m.onnx", record, "--short", "1", "--json"]) == 0
+    assert cli.main(["anomalies", "--model", "m.onnx", record, "--short", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["end"] == 1204
 
 

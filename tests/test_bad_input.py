@@ -176,7 +176,7 @@ def test_a_bad_line_is_named_and_the_others_are_evaluated(broken, said, tmp_path
     lines = [line("last.wav", "cab", duration=0.42), broken, line("first.wav", "bad", duration=0.42)]
     lines = [entry.replace('"duration": 0.42', f'"duration": {_seconds(good[0])}') for entry in lines]
     (tmp_path / "m.jsonl").write_text("\n".join(lines) + "\n")
-    assert cli.main(["evaluate", "--model", "--model", "any.keras", str(tmp_path / "m.jsonl"), "--json"]) == 1
+    assert cli.main(["evaluate", "--model", "any.keras", str(tmp_path / "m.jsonl"), "--json"]) == 1
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert (found["utterances"], found["failed"], found["wer"]) == (2, 1, 0.0)
@@ -243,7 +243,7 @@ def test_check_manifest_is_0_where_nothing_is_wrong(tmp_path, good, capsys):
 
 def test_characters_the_model_cannot_write_are_said(tmp_path, good, capsys):
     (tmp_path / "m.jsonl").write_text(line("first.wav", "bäd").replace("0.4", str(_seconds(good[0]))) + "\n")
-    assert cli.main(["evaluate", "--model", "--model", "any.keras", str(tmp_path / "m.jsonl"), "--json"]) == 0
+    assert cli.main(["evaluate", "--model", "any.keras", str(tmp_path / "m.jsonl"), "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["wer"] == 1.0
     assert "1 of 1 texts have characters that the model cannot write ('ä')" in err
@@ -251,7 +251,7 @@ def test_characters_the_model_cannot_write_are_said(tmp_path, good, capsys):
 
 def test_an_empty_manifest_scores_nothing(tmp_path, capsys):
     (tmp_path / "m.jsonl").write_text("")
-    assert cli.main(["evaluate", "--model", "--model", "any.keras", str(tmp_path / "m.jsonl")]) == 1
+    assert cli.main(["evaluate", "--model", "any.keras", str(tmp_path / "m.jsonl")]) == 1
     out, err = capsys.readouterr()
     assert out == "No utterance was scored; 1 failed.\n"
     assert "has no examples" in err
@@ -267,7 +267,7 @@ def test_a_broken_manifest_is_not_trained_on(tmp_path, good, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["evaluate", "--model", "--model", "m.keras", "none.jsonl"], ["train", "none.jsonl", "--out", "x.keras"]]
+    "words", [["evaluate", "--model", "m.keras", "none.jsonl"], ["train", "none.jsonl", "--out", "x.keras"]]
 )
 def test_a_missing_manifest_is_2(words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -94,10 +94,7 @@ def test_the_command_line_runs_a_real_file(ending, rng, tmp_path, capsys):
     signals.write(tmp_path / "a.npz", signal, 50)
     best = CLASSES[model.probabilities([signal])[0].argmax()]
     manifest.write(tmp_path / "m.jsonl", [Example(str(tmp_path / "a.npz"), 1.8, label=best)])
-    assert cli.main(["classify", "--model", "--model", str(tmp_path / f"a.{ending}"), str(tmp_path / "a.npz")]) == 0
+    assert cli.main(["classify", "--model", str(tmp_path / f"a.{ending}"), str(tmp_path / "a.npz")]) == 0
     assert capsys.readouterr().out.split("\t")[1] == best
-    assert (
-        cli.main(["evaluate", "--model", "--model", str(tmp_path / f"a.{ending}"), str(tmp_path / "m.jsonl"), "--json"])
-        == 0
-    )
+    assert cli.main(["evaluate", "--model", str(tmp_path / f"a.{ending}"), str(tmp_path / "m.jsonl"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == 1.0

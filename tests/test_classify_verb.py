@@ -28,13 +28,13 @@ def files(tmp_path):
 
 
 def test_a_line_for_each_file(model, files, capsys):
-    assert cli.main(["classify", "--model", "--model", "any.onnx", *files]) == 0
+    assert cli.main(["classify", "--model", "any.onnx", *files]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert lines == [[path, name, "0.867"] for path, name in zip(files, "abc", strict=True)]
 
 
 def test_an_object_for_each_file(model, files, capsys):
-    assert cli.main(["classify", "--model", "--model", "any.onnx", *files, "--json"]) == 0
+    assert cli.main(["classify", "--model", "any.onnx", *files, "--json"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [entry["label"] for entry in found] == ["a", "b", "c"]
     assert sum(found[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -43,14 +43,14 @@ def test_an_object_for_each_file(model, files, capsys):
 def test_a_line_for_each_stretch_of_equal_class(model, tmp_path, capsys):
     model.per_frame = True
     path = save(tmp_path / "a.npz", [2, 0])
-    assert cli.main(["classify", "--model", "--model", "any.onnx", path]) == 0
+    assert cli.main(["classify", "--model", "any.onnx", path]) == 0
     assert capsys.readouterr().out == f"{path}\t0.000\t0.500\tc\t0.867\n{path}\t0.500\t1.000\ta\t0.867\n"
-    assert cli.main(["classify", "--model", "--model", "any.onnx", path, "--json", "--details"]) == 0
+    assert cli.main(["classify", "--model", "any.onnx", path, "--json", "--details"]) == 0
     assert len(json.loads(capsys.readouterr().out)["probabilities"]) == 10
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_classified(model, files, tmp_path, capsys):
-    assert cli.main(["classify", "--model", "--model", "any.onnx", files[0], str(tmp_path / "gone.npz"), files[1]]) == 1
+    assert cli.main(["classify", "--model", "any.onnx", files[0], str(tmp_path / "gone.npz"), files[1]]) == 1
     out, err = capsys.readouterr()
     assert [line.split("\t")[1] for line in out.splitlines()] == ["a", "b"]
     assert "gone.npz" in err
@@ -61,7 +61,7 @@ def test_a_record_of_many_and_a_rate_that_the_file_lacks(model, tmp_path, capsys
     model.channels = 1
     path = tmp_path / "set.tsv"
     path.write_text("".join("\t".join(map(str, [9, *[level] * 20])) + "\n" for level in (0, 1, 2)))
-    assert cli.main(["classify", "--model", "--model", "any.onnx", str(path), "--row", "2", "--rate", "50"]) == 0
+    assert cli.main(["classify", "--model", "any.onnx", str(path), "--row", "2", "--rate", "50"]) == 0
     assert capsys.readouterr().out.split("\t")[1] == "c"
 
 
@@ -69,7 +69,7 @@ def test_a_reader_that_is_not_installed_ends_nothing(model, files, tmp_path, mon
     path = tmp_path / "a.csv"
     path.write_text("x,y\n1,2\n3,4\n")
     monkeypatch.setitem(sys.modules, "pandas", None)
-    assert cli.main(["classify", "--model", "--model", "any.onnx", str(path), *files]) == 1
+    assert cli.main(["classify", "--model", "any.onnx", str(path), *files]) == 1
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == len(files)
     assert f"{path}: cannot be read without a library" in err and 'pip install "speechrnn[signals]"' in err
@@ -79,17 +79,17 @@ def test_how_a_table_is_written_is_said_by_options(model, tmp_path, capsys):
     model.channels = 1
     path = tmp_path / "t.csv"
     path.write_text("time;x\n" + "".join(f"{20 * i};{'2,000' if i % 2 else 'ERR'}\n" for i in range(1, 40)))
-    assert cli.main(["classify", "--model", "--model", "any.onnx", str(path)]) == 1
+    assert cli.main(["classify", "--model", "any.onnx", str(path)]) == 1
     assert "say `decimal` or `thousands`" in capsys.readouterr().err
     words = ["--time-unit", "ms", "--decimal", ",", "--missing", "ERR"]
-    assert cli.main(["classify", "--model", "--model", "any.onnx", str(path), *words]) == 0
+    assert cli.main(["classify", "--model", "any.onnx", str(path), *words]) == 0
     assert capsys.readouterr().out.split("\t")[1] == "c"
 
 
 @pytest.mark.parametrize(
     ("words", "model", "said"),
     [
-        (["classify", "--model", "--model", "words.onnx"], Speller, "must be a classifier. Received: a recognizer"),
+        (["classify", "--model", "words.onnx"], Speller, "must be a classifier. Received: a recognizer"),
         (["transcribe", "--model", "beats.onnx"], Leveller, "must be a recognizer. Received: a classifier"),
     ],
 )
@@ -109,11 +109,11 @@ def corpus(tmp_path, files):
 
 
 def test_evaluate_reports_classes_of_a_classifier(model, corpus, capsys):
-    assert cli.main(["evaluate", "--model", "--model", "any.onnx", corpus, "--per-subject"]) == 0
+    assert cli.main(["evaluate", "--model", "any.onnx", corpus, "--per-subject"]) == 0
     out = capsys.readouterr().out
     assert "accuracy 66.67 %" in out
     assert "p2" in out
-    assert cli.main(["evaluate", "--model", "--model", "any.onnx", corpus, "--json", "--details", "--seed", "2"]) == 0
+    assert cli.main(["evaluate", "--model", "any.onnx", corpus, "--json", "--details", "--seed", "2"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["accuracy"] == 2 / 3
     assert [entry["predicted"] for entry in found["details"]] == ["a", "b", "c"]
@@ -122,7 +122,7 @@ def test_evaluate_reports_classes_of_a_classifier(model, corpus, capsys):
 def test_evaluate_names_what_it_could_not_score(model, corpus, files, tmp_path, capsys):
     examples = [*manifest.read(corpus), Example(files[0], 0.5, label="z", id="strange")]
     manifest.write(corpus, examples, overwrite=True)
-    assert cli.main(["evaluate", "--model", "--model", "any.onnx", corpus]) == 1
+    assert cli.main(["evaluate", "--model", "any.onnx", corpus]) == 1
     out, err = capsys.readouterr()
     assert "1 more FAILED" in out
     assert "must be one of a, b, c. Received: 'z'" in err
@@ -131,13 +131,13 @@ def test_evaluate_names_what_it_could_not_score(model, corpus, files, tmp_path, 
 
 @pytest.mark.parametrize("words", [["--normalize-texts"], ["--batch-seconds", "5"], ["--beam", "8"]])
 def test_options_of_a_recognizer_are_refused_for_a_classifier(model, corpus, words, capsys):
-    assert cli.main(["evaluate", "--model", "--model", "any.onnx", corpus, *words]) == 2
+    assert cli.main(["evaluate", "--model", "any.onnx", corpus, *words]) == 2
     assert f"{words[0]}: an option of --task transcribe, not of --task classify." in capsys.readouterr().err
 
 
 def test_options_of_a_classifier_are_refused_for_a_recognizer(monkeypatch, corpus, capsys):
     monkeypatch.setattr(terminal, "load_any", lambda path, kind=None: Speller())
-    assert cli.main(["evaluate", "--model", "--task", "transcribe", corpus, "--scheme", "aami"]) == 2
+    assert cli.main(["evaluate", "--task", "transcribe", corpus, "--scheme", "aami"]) == 2
     assert "--scheme: an option of --task classify, not of --task transcribe" in capsys.readouterr().err
 
 

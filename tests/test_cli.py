@@ -238,7 +238,7 @@ def test_pairs_are_learned_measured_and_translated(tmp_path, capsys):
     words = ["train", str(pairs), "--valid", str(pairs), "--out", model, "--task", "translate", "--epochs", "1"]
     assert cli.main([*words, "--units", "4", "--attention", "4", "--embedding", "4", "--batch-size", "2"]) == 0
     assert "validation errors" in capsys.readouterr().out
-    assert cli.main(["evaluate", "--model", str(pairs), "--model", model]) == 0
+    assert cli.main(["evaluate", str(pairs), "--model", model]) == 0
     assert cli.main(["translate", "ab", "b", "--model", model, "--beam", "2"]) == 0
     assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["ab", "b"]
 
@@ -266,16 +266,16 @@ def test_shells_complete_verbs_and_options(shell, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["classify", "--model", "m.keras", "a.csv"], "speechrnn classify --model m.keras"),
-        (["evaluate", "--model", "m.onnx", "m.jsonl"], "speechrnn evaluate --model m.onnx"),
-        (["align", "--model", "m.keras", "a.wav", "text"], "speechrnn align --model m.keras"),
-        (["export", "--model", "m.keras"], "speechrnn export --model m.keras"),
+        (["classify", "m.keras", "a.csv"], "speechrnn classify --model m.keras"),
+        (["evaluate", "m.onnx", "m.jsonl"], "speechrnn evaluate --model m.onnx"),
+        (["align", "m.keras", "a.wav", "text"], "speechrnn align --model m.keras"),
+        (["export", "m.keras"], "speechrnn export --model m.keras"),
         (["doctor", "m.keras"], "speechrnn doctor --model m.keras"),
         (["transcribe", "-", "--rate", "16000"], "--rate: is given as --encoding s16le@HZ."),
-        (["evaluate", "--model", "m.jsonl", "--per-subject"], "--per-speaker: now called --per-subject."),
-        (["evaluate", "--model", "m.jsonl", "--normalize"], "--normalize: now called --normalize-texts."),
-        (["export", "--model", "--model", "m.keras", "--to", "onnx"], "--to: now called --format."),
-        (["download", "an4", "--out", "d"], "--to: now called --out."),
+        (["evaluate", "m.jsonl", "--per-speaker"], "--per-speaker: now called --per-subject."),
+        (["evaluate", "m.jsonl", "--normalize"], "--normalize: now called --normalize-texts."),
+        (["export", "--model", "m.keras", "--to", "onnx"], "--to: now called --format."),
+        (["download", "an4", "--to", "d"], "--to: now called --out."),
         (["lm", "generate", "lm.onnx"], "unknown verb `lm generate`. Did you mean `generate`?"),
         (
             ["train", "m.jsonl", "--out", "x.keras", "--model", "m.keras", "--units", "3"],
@@ -314,7 +314,7 @@ def test_an_old_or_misplaced_word_is_told_the_new_one(words, said, capsys):
         (["transcribe", "-", "--jobs", "2"], "cannot be shared"),
         (["transcribe", "a.wav", "--jobs", "0"], "at least 1"),
         (["train", "m.jsonl", "--out", "a", "--out", "b"], "--out specified multiple times"),
-        (["evaluate", "--model", "--model", "m.keras", "m.jsonl", "extra"], "unexpected argument 'extra'"),
+        (["evaluate", "--model", "m.keras", "m.jsonl", "extra"], "unexpected argument 'extra'"),
         (["evalute"], "unknown verb `evalute`. Did you mean `evaluate`?"),
         (["--verison"], "unknown option `--verison`"),
         ([], "usage: speechrnn VERB"),
@@ -512,7 +512,7 @@ def test_who_asks_for_notes_gets_them(tmp_path, monkeypatch, capfd):
 
 
 def test_a_report_for_people(fake_model, corpus, capsys):
-    assert cli.main(["evaluate", "--model", "--model", "any.keras", corpus, "--per-subject"]) == 0
+    assert cli.main(["evaluate", "--model", "any.keras", corpus, "--per-subject"]) == 0
     out, err = capsys.readouterr()
     assert "WER 33.33 %" in out
     assert "jag > jig (1)" in out
@@ -522,24 +522,19 @@ def test_a_report_for_people(fake_model, corpus, capsys):
 
 
 def test_a_report_for_programs(fake_model, corpus, capsys, tmp_path):
-    assert cli.main(["evaluate", "--model", "--model", "any.keras", corpus, "--json", "--details"]) == 0
+    assert cli.main(["evaluate", "--model", "any.keras", corpus, "--json", "--details"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["wer"] == pytest.approx(1 / 3)
     assert found["speakers"]["bob"]["substitutions"] == 1
     assert [entry["hypothesis"] for entry in found["details"]] == ["bad cab", "jig"]
-    assert (
-        cli.main(["evaluate", "--model", "--model", "any.keras", corpus, "--json", "--out", str(tmp_path / "r.json")])
-        == 0
-    )
+    assert cli.main(["evaluate", "--model", "any.keras", corpus, "--json", "--out", str(tmp_path / "r.json")]) == 0
     assert json.loads((tmp_path / "r.json").read_text())["wer"] == found["wer"]
 
 
 def test_texts_can_be_brought_to_their_normal_form_first(fake_model, tmp_path, files, capsys):
     manifest.write(tmp_path / "m.jsonl", [Example(files[0], 0.9, text="Bad, CAB!")])
     for words, rate in (([], 1.0), (["--normalize-texts"], 0.0)):
-        assert (
-            cli.main(["evaluate", "--model", "--model", "any.keras", str(tmp_path / "m.jsonl"), "--json", *words]) == 0
-        )
+        assert cli.main(["evaluate", "--model", "any.keras", str(tmp_path / "m.jsonl"), "--json", *words]) == 0
         assert json.loads(capsys.readouterr().out)["wer"] == rate
 
 

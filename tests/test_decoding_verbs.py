@@ -93,7 +93,7 @@ def test_files_that_begin_with_the_mark_of_windows_are_read(model, audio, tmp_pa
         assert out_of(capsys, ["transcribe", audio, f"--{name}", str(tmp_path / name)]) == "bad cab"
     (tmp_path / "t.txt").write_text("bad cab", encoding="utf-8-sig")
     assert (
-        json.loads(out_of(capsys, ["align", "--model", "--model", "m.keras", audio, f"@{tmp_path / 't.txt'}"]))["text"]
+        json.loads(out_of(capsys, ["align", "--model", "m.keras", audio, f"@{tmp_path / 't.txt'}"]))["text"]
         == "bad cab"
     )
     lm = [
@@ -131,7 +131,7 @@ def test_what_cannot_be_searched_with_is_said_with_exit_code_2(options, said, mo
 
 def test_evaluate_takes_the_same_options(model, audio, lm, tmp_path, capsys):
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
-    words = ["evaluate", "--model", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--json"]
+    words = ["evaluate", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--json"]
     assert json.loads(out_of(capsys, words))["wer"] == 1.0
     assert json.loads(out_of(capsys, [*words, "--lm", lm]))["wer"] == 0.0
 
@@ -224,7 +224,7 @@ def test_tuning_needs_texts_and_a_language_model(rng):
 
 
 def test_align_finds_the_words_of_a_known_text(model, audio, capsys):
-    found = json.loads(out_of(capsys, ["align", "--model", "--model", "x.keras", audio, "Bad, cab!"]))
+    found = json.loads(out_of(capsys, ["align", "--model", "x.keras", audio, "Bad, cab!"]))
     (plain,) = transcribe.transcribe(Speller(), [audio])
     assert found["text"] == "bad cab"
     assert [(w["start"], w["end"]) for w in found["words"]] == [
@@ -235,7 +235,7 @@ def test_align_finds_the_words_of_a_known_text(model, audio, capsys):
 def test_align_writes_textgrid_and_ctm_and_shifts(model, audio, tmp_path, capsys):
     out = tmp_path / "one.TextGrid"
     (tmp_path / "said.txt").write_text("bad cab\n")
-    words = ["align", "--model", "--model", "x.keras", audio, f"@{tmp_path / 'said.txt'}"]
+    words = ["align", "--model", "x.keras", audio, f"@{tmp_path / 'said.txt'}"]
     assert cli.main([*words, "--format", "textgrid", "--out", str(out)]) == 0
     tiers = textgrid.read(out)
     assert [label for *_, label in tiers["words"]] == ["bad", "cab"]
@@ -266,19 +266,19 @@ def test_words_that_are_moved_stay_in_order_and_in_the_recording():
 def test_a_text_that_cannot_align_is_said_with_exit_code_2(text, said, model, audio, capsys):
     import re
 
-    assert cli.main(["align", "--model", "--model", "x.keras", audio, text]) == 2
+    assert cli.main(["align", "--model", "x.keras", audio, text]) == 2
     assert re.search(said, capsys.readouterr().err)
 
 
 def test_a_file_of_text_that_is_none_is_named(model, audio, tmp_path, capsys):
     (tmp_path / "t.txt").write_bytes(b"\xff\xfeb")
-    assert cli.main(["align", "--model", "--model", "x.keras", audio, f"@{tmp_path / 't.txt'}"]) == 2
+    assert cli.main(["align", "--model", "x.keras", audio, f"@{tmp_path / 't.txt'}"]) == 2
     assert "t.txt: must be text in UTF-8" in capsys.readouterr().err
 
 
 def test_an_empty_text_aligns_to_nothing(model, audio, capsys):
-    assert json.loads(out_of(capsys, ["align", "--model", "--model", "x.keras", audio, ""]))["words"] == []
-    assert out_of(capsys, ["align", "--model", "--model", "x.keras", audio, "", "--format", "ctm"]) == ""
+    assert json.loads(out_of(capsys, ["align", "--model", "x.keras", audio, ""]))["words"] == []
+    assert out_of(capsys, ["align", "--model", "x.keras", audio, "", "--format", "ctm"]) == ""
 
 
 # Confidence
@@ -290,7 +290,7 @@ def test_calibrated_confidences_reach_the_transcript(model, tmp_path, capsys):
     examples = [Example(f, 0.06 + 0.12 * len(t), text=t) for f, t in zip(files, texts, strict=True)]
     manifest.write(tmp_path / "m.jsonl", examples)
     out = str(tmp_path / "c.json")
-    said = out_of(capsys, ["calibrate", "--model", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--out", out])
+    said = out_of(capsys, ["calibrate", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--out", out])
     assert "6 words, 66.7% right" in said
     (word,) = json.loads(out_of(capsys, ["transcribe", files[0], "--json", "--calibration", out]))["words"]
     (plain,) = json.loads(out_of(capsys, ["transcribe", files[0], "--json"]))["words"]
@@ -302,10 +302,7 @@ def test_nothing_recognized_cannot_be_calibrated(model, tmp_path, capsys):
     silence = record(tmp_path / "0.wav", "", gap=0.5)
     manifest.write(tmp_path / "m.jsonl", [Example(silence, 0.5, text="bad")])
     assert (
-        cli.main(
-            ["calibrate", "--model", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "c.json")]
-        )
-        == 2
+        cli.main(["calibrate", "--model", "x.keras", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "c.json")]) == 2
     )
     assert "needs recognized words" in capsys.readouterr().err
 
@@ -315,15 +312,12 @@ def test_nothing_recognized_cannot_be_calibrated(model, tmp_path, capsys):
     [
         (["lm", "trian"], "unknown verb `lm trian`. Did you mean `lm train`?"),
         (["lm", "tune", "--model", "m", "n"], "--lm LM or --rescore LM is needed"),
-        (["align", "--model", "--model", "m", "a.wav"], "TEXT is required"),
+        (["align", "--model", "m", "a.wav"], "TEXT is required"),
         (
-            ["align", "--model", "--model", "m", "a.wav", "t", "--format", "srt"],
+            ["align", "--model", "m", "a.wav", "t", "--format", "srt"],
             '"srt" for --format. Choose from: "json", "ctm", "textgrid"',
         ),
-        (
-            ["align", "--model", "--model", "m", "a.wav", "t", "--shift", "nan"],
-            "--shift: seconds, which are finite, not nan",
-        ),
+        (["align", "--model", "m", "a.wav", "t", "--shift", "nan"], "--shift: seconds, which are finite, not nan"),
     ],
 )
 def test_wrong_usage_is_said(words, said, capsys):

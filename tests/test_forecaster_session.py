@@ -145,7 +145,7 @@ def test_what_cannot_be_forecast_is_a_fault(saved, tmp_path):
 def test_the_verb_gives_a_line_for_each_sample_and_channel(saved, capsys):
     folder, model, values = saved
     path = str(folder / "named.npz")
-    assert cli.main(["forecast", "--model", "--model", str(folder / "m.onnx"), path, str(folder / "gone.npz")]) == 1
+    assert cli.main(["forecast", "--model", str(folder / "m.onnx"), path, str(folder / "gone.npz")]) == 1
     out, err = capsys.readouterr()
     assert "gone.npz" in err and "1 of 2 files failed: 1 missing." in err
     head, *lines = csv.reader(io.StringIO(out))
@@ -153,7 +153,7 @@ def test_the_verb_gives_a_line_for_each_sample_and_channel(saved, capsys):
     assert lines[0][:4] == [path, "400", "", "b"] and lines[3][:4] == [path, "404", "", "a"]
     expected = model.predict_quantiles([values[:, ::-1]])[0].reshape(14, 3)
     np.testing.assert_allclose(np.array([line[4:] for line in lines], float), expected, rtol=1e-3, atol=1e-3)
-    assert cli.main(["forecast", "--model", "--model", str(folder / "m.onnx"), path, "--json", "--at", "240"]) == 0
+    assert cli.main(["forecast", "--model", str(folder / "m.onnx"), path, "--json", "--at", "240"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["times"][0] == 240 and list(found["channels"]) == ["b", "a"]
     assert np.shape(found["channels"]["a"]) == (7, 3) and "dates" not in found
@@ -167,7 +167,7 @@ def test_a_table_with_dates_is_forecast_with_dates(saved, tmp_path, capsys):
     def told(form, *options):
         rows = zip(map(form, times), values.tolist(), strict=True)
         path.write_text("when,a,b\n" + "".join(f"{time},{a},{b}\n" for time, (a, b) in rows))
-        assert cli.main(["forecast", "--model", "--model", str(folder / "m.onnx"), str(path), *options]) == 0
+        assert cli.main(["forecast", "--model", str(folder / "m.onnx"), str(path), *options]) == 0
         return [line["time"] for line in csv.DictReader(io.StringIO(capsys.readouterr().out))][::2]
 
     after = [utc + dt.timedelta(seconds=i) / RATE for i in range(1, 8)]
@@ -187,7 +187,7 @@ def test_evaluate_takes_a_forecaster(saved, tmp_path, capsys):
     folder, model, _ = saved
     given = [example(folder / "named.npz", 40, 60, extra={"channels": ["b", "a"]})]
     manifest.write(tmp_path / "m.jsonl", given)
-    words = ["evaluate", "--model", "--model", str(folder / "m.onnx"), str(tmp_path / "m.jsonl")]
+    words = ["evaluate", "--model", str(folder / "m.onnx"), str(tmp_path / "m.jsonl")]
     assert cli.main([*words, "--season", str(PERIOD), "--json"]) == 0
     found, report = json.loads(capsys.readouterr().out), evaluate_forecaster(model, given, season=PERIOD)
     assert found["figures"] == pytest.approx(report.figures, rel=1e-3)
@@ -207,7 +207,7 @@ def test_evaluate_takes_a_forecaster(saved, tmp_path, capsys):
 
 def test_other_verbs_say_what_it_is(saved, capsys):
     folder, _, _ = saved
-    assert cli.main(["classify", "--model", "--model", str(folder / "m.onnx"), str(folder / "waves.npz")]) == 2
+    assert cli.main(["classify", "--model", str(folder / "m.onnx"), str(folder / "waves.npz")]) == 2
     assert "must be a classifier. Received: a forecaster, see `speechrnn forecast`" in capsys.readouterr().err
     reader = type("Reader", (), {"probabilities": None})()
     with pytest.raises(

@@ -379,7 +379,7 @@ def out_of(capsys, words, code=0):
 
 def test_verbs_of_a_recurrent_model(trained, capsys):
     lm, onnx = str(trained / "lm.keras"), str(trained / "lm.onnx")
-    assert out_of(capsys, ["export", "--model", "--model", lm, "--overwrite"]) == onnx
+    assert out_of(capsys, ["export", "--model", lm, "--overwrite"]) == onnx
     text = str(trained / "text.txt")
     found = [json.loads(out_of(capsys, ["lm", "perplexity", "--model", file, text, "--json"])) for file in (lm, onnx)]
     assert found[0] == found[1]
@@ -411,17 +411,7 @@ def test_rescoring_hears_what_makes_sense(trained, tmp_path, monkeypatch, capsys
     assert out_of(capsys, ["transcribe", audio, *judged, "--rescore-weight", "0"]) == unmoved != "bad cab"
     assert out_of(capsys, ["transcribe", audio, *judged, "--rescore-weight", "1"]) == "bad cab"
     manifest.write(tmp_path / "m.jsonl", [Example(audio, 0.9, text="bad cab")])
-    words = [
-        "evaluate",
-        "--model",
-        "--model",
-        "x",
-        str(tmp_path / "m.jsonl"),
-        "--json",
-        *judged,
-        "--rescore-weight",
-        "1",
-    ]
+    words = ["evaluate", "--model", "x", str(tmp_path / "m.jsonl"), "--json", *judged, "--rescore-weight", "1"]
     assert json.loads(out_of(capsys, words))["wer"] == 0.0
     found = out_of(capsys, ["lm", "tune", "--model", "x", str(tmp_path / "m.jsonl"), *judged])
     assert found.startswith("--rescore-weight ")

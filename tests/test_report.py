@@ -280,9 +280,7 @@ def verb(examples, tmp_path, monkeypatch):
     for name in models:
         (tmp_path / name).write_bytes(b"model")
     manifest.write(tmp_path / "test.jsonl", examples)
-    return lambda *words: cli.main(
-        ["report", "--model", "--model", str(tmp_path / "good"), str(tmp_path / "test.jsonl"), *words]
-    )
+    return lambda *words: cli.main(["report", "--model", str(tmp_path / "good"), str(tmp_path / "test.jsonl"), *words])
 
 
 def test_the_verb_writes_the_page_and_says_the_rates(verb, tmp_path, capsys):
@@ -321,7 +319,7 @@ def test_the_model_of_the_package_is_measured_without_tensorflow(tmp_path):
     manifest.write(tmp_path / "few.jsonl", few)
     code = (
         "import sys; from speechrnn.cli import main; "
-        f"code = main(['report', '--model', {str(tmp_path / 'few.jsonl')!r}, '--out', {str(tmp_path / 'r.html')!r}]); "
+        f"code = main(['report', {str(tmp_path / 'few.jsonl')!r}, '--out', {str(tmp_path / 'r.html')!r}]); "
         "heavy = {'tensorflow', 'keras'}; print('loaded', *(heavy & set(sys.modules))); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -516,7 +516,7 @@ def test_the_verbs_come_from_the_registry(session, model, tmp_path, capsys):
     assert cli.main(["translate", known[0], "--model", str(path), "--best", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     pairs.write_text(f"{known[0]}\tX Y\n{known[0]}\n", encoding="utf-8")
-    assert cli.main(["evaluate", "--model", str(pairs), "--model", str(path), "--json"]) == 1
+    assert cli.main(["evaluate", str(pairs), "--model", str(path), "--json"]) == 1
     out, err = capsys.readouterr()
     assert '"symbol_error_rate"' in out
     assert "pairs.tsv:2" in err

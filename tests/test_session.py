@@ -273,7 +273,7 @@ def test_transcribing_and_evaluating_need_no_tensorflow(content, tmp_path, rng, 
     code = f"""
 import os; os.chdir({str(tmp_path)!r})
 codes = [main(["transcribe", "a.wav", "--model", "m.onnx", "--json"]), main(["transcribe", "a.wav"]),
-         main(["evaluate", "--model", "m.jsonl", "--model", "m.onnx", "--json"]),
+         main(["evaluate", "m.jsonl", "--model", "m.onnx", "--json"]),
          main(["check-manifest", "m.jsonl", "--model", "m.onnx"])]
 assert not {{"tensorflow", "keras", "onnx"}} & set(sys.modules)
 sys.exit(max(codes))
@@ -289,7 +289,7 @@ sys.exit(max(codes))
     [
         (["transcribe", "a.wav", "--model", "{keras}"], "a .keras model needs TensorFlow"),
         (["train", "{manifest}", "--out", "x.keras"], "speechrnn train needs TensorFlow"),
-        (["export", "--model", "--model", "{keras}"], "speechrnn export needs TensorFlow"),
+        (["export", "--model", "{keras}"], "speechrnn export needs TensorFlow"),
     ],
 )
 def test_what_needs_tensorflow_says_how_to_install_it(words, what, keras_file, tmp_path, cache):
@@ -312,12 +312,12 @@ def test_the_default_model_is_one_file_without_tensorflow():
 
 
 def test_export_prints_what_it_wrote(keras_file, tmp_path, capsys):
-    assert cli.main(["export", "--model", "--model", str(keras_file), "--out", str(tmp_path / "x.onnx")]) == 0
+    assert cli.main(["export", "--model", str(keras_file), "--out", str(tmp_path / "x.onnx")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'x.onnx'}\n"
     assert Session(tmp_path / "x.onnx").sample_rate == 8000
-    assert cli.main(["export", "--model", "--model", str(keras_file), "--out", str(tmp_path / "x.onnx")]) == 2
+    assert cli.main(["export", "--model", str(keras_file), "--out", str(tmp_path / "x.onnx")]) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert cli.main(["export", "--model", "--model", str(tmp_path / "none.keras")]) == 2
+    assert cli.main(["export", "--model", str(tmp_path / "none.keras")]) == 2
     assert "none.keras: no such model file" in capsys.readouterr().err
 
 
