@@ -191,7 +191,7 @@ def test_a_record_that_cannot_be_read_stops_no_other(tmp_path):
     assert [c.path for c in found] == [good]
     assert [f.where for f in faults] == [str(tmp_path / "gone.npz"), flawed, short]
     assert next(iter(faults)).kind == "missing"
-    with pytest.raises(ValueError, match="gone"):
+    with pytest.raises(FileNotFoundError, match="gone"):
         list(classify(Leveller(), [str(tmp_path / "gone.npz")]))
 
 

@@ -10,8 +10,8 @@ from speechrnn import ClassifierTraining, RawSignal, SequenceClassifier, trainin
 from speechrnn.data.manifest import Example, stratified_group_folds
 from speechrnn.faults import Fault
 from speechrnn.layers import LengthMask, MaskedPooling
+from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.classification import Classified, classification_report, cross_validate
-from speechrnn.tasks.classification import model as classifier
 from speechrnn.tasks.classification.folds import _keep, _kept
 
 OPTIONS = ClassifierTraining(epochs=1, batch_size=6, learning_rate=1e-2)
@@ -60,13 +60,13 @@ def test_every_example_is_scored_once_by_a_model_that_never_saw_its_subject(exam
         seen = {name[0] for name in left | valid}
         assert not seen & {example.subject for example in held} and len(seen) == 4
         assert valid and not {name[0] for name in left} & {name[0] for name in valid}
-        fold = classifier.load(tmp_path / "m.folds" / f"fold_{number}.keras")
+        fold = load_bundle(tmp_path / "m.folds" / f"fold_{number}.keras", kind="classifier")
         with np.load(held[0].path) as stored:
             alone = fold.probabilities([stored["signal"]])[0]
         scored = next(record for record in report.records if record.id == held[0].id)
         np.testing.assert_allclose(scored.probabilities, alone, rtol=0, atol=1e-6)
     assert set().union(*learned["m"]) == {example.id for example in examples}
-    kept = classifier.load(tmp_path / "m.keras").card["cross_validation"]
+    kept = load_bundle(tmp_path / "m.keras", kind="classifier").card["cross_validation"]
     assert kept["folds"] == 3 and kept["accuracy"][0] == pytest.approx(report.accuracy, abs=1e-4)
     assert np.mean([fold["accuracy"] for fold in report.folds]) == pytest.approx(report.accuracy)
 

@@ -341,7 +341,7 @@ def test_recognizers_and_language_models_are_not_taken_for_each_other(model, tmp
     ):
         load_session(export(tmp_path / "hears.keras"), kind="language model")
     model.save(tmp_path / "lm.keras")
-    with pytest.raises(ValueError, match="must be a recognizer. Received: a language model, see `speechrnn lm`"):
+    with pytest.raises(ValueError, match="must be a recognizer. Received: a language model, see `speechrnn generate`"):
         load_bundle(tmp_path / "lm.keras", kind="recognizer")
     with pytest.raises(ValueError, match="A LanguageModel can be written to onnx only"):
         export(tmp_path / "lm.keras", to="litert")

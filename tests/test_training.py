@@ -124,7 +124,7 @@ import sys
 sys.path.insert(0, {tests!r})
 import test_training as t
 from pathlib import Path
-from speechrnn import manifest
+from speechrnn.data import manifest
 from speechrnn.features import Augmentation
 from speechrnn.training import TrainingOptions, train
 train(t.small_model(), manifest.read({manifest!r}), valid=manifest.read({manifest!r})[:6],

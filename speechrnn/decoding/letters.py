@@ -34,9 +34,10 @@ class LettersToPhones:
         ValueError: No word can be paired with its phones.
 
     Example:
-    >>> guess = LettersToPhones(Lexicon({w: [(tuple(w.upper()), 1.0)] for w in ("bat", "tab", "cab", "bac")}))
-    >>> guess("tac"), guess("x")
-    (['T', 'A', 'C'], None)
+    >>> words = "bat tab cab bac tac cat abc bad dab cad".split()
+    >>> guess = LettersToPhones(Lexicon({word: [(tuple(word.upper()), 1.0)] for word in words}))
+    >>> guess("tad"), guess("x")
+    (['T', 'A', 'D'], None)
     """
 
     def __init__(self, lexicon: Lexicon, *, order: int = 6) -> None:

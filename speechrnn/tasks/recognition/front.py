@@ -25,7 +25,7 @@ def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
         ValueError: A recording cannot be read, or the model is of another kind.
 
     Example:
-    >>> import numpy as np, speechrnn as sr, tempfile
+    >>> import os, numpy as np, speechrnn as sr, tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "silence.wav")
     >>> sr.audio.write(path, np.zeros(16000, "float32"), 16000)
     >>> sr.transcribe(path).duration
