@@ -69,7 +69,7 @@ def test_a_whole_file_passes(path):
             },
             "in another file",
         ),
-        ({"model.weights.h5": b"no weights"}, "cannot be read"),
+        ({"model.weights.h5": b"no weights"}, "is damaged"),
     ],
     ids=lambda value: None if isinstance(value, dict) else value,
 )
