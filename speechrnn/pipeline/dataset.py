@@ -261,8 +261,8 @@ def _check_views(views: int, features: Any, augmentation: Augmentation | None) -
         )
 
 
-def plan_of(dataset: tf.data.Dataset) -> Plan:
-    """The plan behind a dataset that `batches` returned.
+def plan_of(dataset: tf.data.Dataset) -> Any:
+    """The plan behind a dataset: a `Plan` where `batches` returned it, else that of `windows` or of the kind.
 
     Raises:
         ValueError: The dataset came from elsewhere, or was transformed since.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -14,14 +15,16 @@ from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.options import SignalTraining, TrainingOptions, promoted
 
-__all__ = ["Scores", "Task", "of_recordings", "task_of"]
+__all__ = ["Scores", "Task", "of_recordings", "refuse_augmentation", "task_of"]
 
 
-class Scores(Protocol):
-    """What a scorer gives."""
+@dataclass(frozen=True)
+class Scores:
+    """What a scorer gives; a kind adds its figures as fields."""
 
     def logs(self) -> dict[str, float]:
-        """The rates under the names training logs them by."""
+        """The figures under the names training logs them by: those of the fields."""
+        return {f"val_{field.name}": getattr(self, field.name) for field in fields(self)}
 
 
 class Task:
@@ -99,6 +102,16 @@ def of_recordings(options: SignalTraining) -> dict[str, Any]:
         "max_duration": options.max_duration,
         "seed": options.seed,
     }
+
+
+def refuse_augmentation(what: str, augmentation: Augmentation | None) -> None:
+    """Of a kind whose examples cannot be varied.
+
+    Raises:
+        ValueError: There is an augmentation.
+    """
+    if augmentation is not None:
+        raise ValueError(f"{what} are not augmented. Received: {augmentation}.")
 
 
 def task_of(model: Bundle, options: TrainingOptions | None) -> Task:

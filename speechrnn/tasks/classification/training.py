@@ -16,7 +16,7 @@ from speechrnn.losses import ClassLoss
 from speechrnn.pipeline.selection import Entry
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.options import ClassifierTraining
-from speechrnn.training.task import Task, of_recordings
+from speechrnn.training.task import Scores, Task, of_recordings
 
 __all__ = ["ClassScore", "ClassScorer", "Classification", "class_weights"]
 
@@ -80,7 +80,7 @@ class Classification(Task):
 
 
 @dataclass(frozen=True)
-class ClassScore:
+class ClassScore(Scores):
     """What a classifier is worth on a dataset."""
 
     loss: float
@@ -89,10 +89,6 @@ class ClassScore:
     """Share that is right of rows, or of frames that have a class; of rows and classes where several can be true."""
     macro_f1: float
     """Mean F1 of the classes that are there or were found, as `speechrnn.metrics` has it."""
-
-    def logs(self) -> dict[str, float]:
-        """The rates under the names training logs them by."""
-        return {"val_loss": self.loss, "val_accuracy": self.accuracy, "val_macro_f1": self.macro_f1}
 
 
 class ClassScorer:

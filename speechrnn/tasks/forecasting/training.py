@@ -15,7 +15,7 @@ from speechrnn.features.augment import Augmentation
 from speechrnn.losses import QuantileLoss, pinball
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.options import ForecasterTraining
-from speechrnn.training.task import Task
+from speechrnn.training.task import Scores, Task, refuse_augmentation
 
 __all__ = ["ForecastScore", "ForecastScorer", "Forecasting"]
 
@@ -39,8 +39,7 @@ class Forecasting(Task):
         faults: Faults,
     ) -> tf.data.Dataset:
         """See `Task`; series are kept in memory."""
-        if augmentation is not None:
-            raise ValueError(f"A forecaster's series are not augmented. Received: {augmentation}.")
+        refuse_augmentation("A forecaster's series", augmentation)
         model = self.model
         return pipeline.windows(
             examples,
@@ -73,7 +72,7 @@ class Forecasting(Task):
 
 
 @dataclass(frozen=True)
-class ForecastScore:
+class ForecastScore(Scores):
     """What a forecaster is worth on a dataset, in standard deviations of each channel."""
 
     loss: float
@@ -82,10 +81,6 @@ class ForecastScore:
     """Mean absolute error of the median."""
     mse: float
     """Mean squared error of the median."""
-
-    def logs(self) -> dict[str, float]:
-        """The errors under the names training logs them by."""
-        return {"val_loss": self.loss, "val_mae": self.mae, "val_mse": self.mse}
 
 
 class ForecastScorer:

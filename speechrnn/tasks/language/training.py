@@ -13,13 +13,14 @@ import tensorflow as tf
 from speechrnn.decoding.rescoring import BOUNDARY, perplexity
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
+from speechrnn.pipeline.dataset import plan_of
 from speechrnn.pipeline.graph import passes
 from speechrnn.pipeline.loading import Loaded
 from speechrnn.pipeline.planning import EpochCounter
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.text import Vocabulary
-from speechrnn.training.task import Task
+from speechrnn.training.task import Scores, Task, refuse_augmentation
 
 __all__ = ["LanguageModeling", "LanguageScore", "SentencePlan", "sentence_batches"]
 
@@ -46,8 +47,7 @@ class LanguageModeling(Task):
         faults: Faults,
     ) -> tf.data.Dataset:
         """See `Task`; examples are sentences."""
-        if augmentation is not None:
-            raise ValueError(f"A language model's sentences are not augmented. Received: {augmentation}.")
+        refuse_augmentation("A language model's sentences", augmentation)
         kept = []
         for number, text in enumerate(examples, 1):
             if len(text) <= self.options.max_length:
@@ -69,7 +69,7 @@ class LanguageModeling(Task):
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], LanguageScore]:
         """See `Task`."""
-        sentences = dataset._speechrnn_plan.sentences
+        sentences = plan_of(dataset).sentences
 
         def score() -> LanguageScore:
             found = perplexity(self.model, sentences)
@@ -87,17 +87,13 @@ class LanguageModeling(Task):
 
 
 @dataclass(frozen=True)
-class LanguageScore:
+class LanguageScore(Scores):
     """What a language model is worth on sentences."""
 
     loss: float
     """Nats per character, the ends of sentences counted."""
     perplexity: float
     """Of a word, the ends of sentences counted as words."""
-
-    def logs(self) -> dict[str, float]:
-        """The figures under the names training logs them by."""
-        return {"val_loss": self.loss, "val_perplexity": self.perplexity}
 
 
 class SentencePlan(EpochCounter):

@@ -20,7 +20,7 @@ from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.tasks.recognition.phones import pronounced
 from speechrnn.text import Lexicon, Phones, lexicons
-from speechrnn.training.task import Task, of_recordings
+from speechrnn.training.task import Scores, Task, of_recordings
 
 __all__ = ["Recognition", "Score", "Scorer"]
 
@@ -92,7 +92,7 @@ class Recognition(Task):
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Scores):
     """Counts over a dataset, and the rates they give."""
 
     loss: float

@@ -15,6 +15,7 @@ from speechrnn.features.augment import Augmentation
 from speechrnn.losses import ClassLoss
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
+from speechrnn.pipeline.dataset import plan_of
 from speechrnn.pipeline.graph import passes
 from speechrnn.pipeline.loading import Loaded
 from speechrnn.pipeline.planning import EpochCounter
@@ -23,7 +24,7 @@ from speechrnn.tasks.sequence_to_sequence.options import SearchOptions, Sequence
 from speechrnn.tasks.sequence_to_sequence.pairs import Pair, encoded, padded, pairs_of
 from speechrnn.tasks.sequence_to_sequence.search import BOUNDARY
 from speechrnn.tasks.sequence_to_sequence.translation import searched
-from speechrnn.training.task import Task
+from speechrnn.training.task import Scores, Task, refuse_augmentation
 
 __all__ = ["PairPlan", "SequenceScore", "Translating", "pair_batches"]
 
@@ -54,8 +55,7 @@ class Translating(Task):
         faults: Faults,
     ) -> tf.data.Dataset:
         """See `Task`; examples are pairs."""
-        if augmentation is not None:
-            raise ValueError(f"Pairs of texts are not augmented. Received: {augmentation}.")
+        refuse_augmentation("Pairs of texts", augmentation)
         pairs, weights = [], []
         for pair in pairs_of(examples):
             try:
@@ -84,7 +84,7 @@ class Translating(Task):
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], SequenceScore]:
         """See `Task`."""
-        plan, model, loss = dataset._speechrnn_plan, self.model, ClassLoss()
+        plan, model, loss = plan_of(dataset), self.model, ClassLoss()
         search = SearchOptions(beam=1, length_penalty=0.0)
 
         @tf.function(reduce_retracing=True)
@@ -95,7 +95,7 @@ class Translating(Task):
             total, symbols = 0.0, sum(len(target) + 1 for _, target in plan.pairs)
             for batch in plan.in_order(_SCORED):
                 x, y, _ = _inputs({"source": batch.values, "source_length": batch.lengths}, batch.target, batch.weight)
-                total += float(measured({name: x[name] for name in x if name != "guessed"}, y))
+                total += float(measured(x, y))
             best = searched(model, [source for source, _ in plan.pairs], search, batch_size=_SCORED)
             each = [
                 edits.counts(target, list(found[0].symbols))
@@ -116,7 +116,7 @@ class Translating(Task):
 
 
 @dataclass(frozen=True)
-class SequenceScore:
+class SequenceScore(Scores):
     """What an encoder-decoder is worth on pairs, its targets taken symbol by symbol without a beam."""
 
     loss: float
@@ -125,10 +125,6 @@ class SequenceScore:
     """Substituted, missing and additional symbols per symbol of the targets."""
     sequence_error: float
     """Share of the pairs whose target is not the truth."""
-
-    def logs(self) -> dict[str, float]:
-        """The figures under the names training logs them by."""
-        return {f"val_{name}": getattr(self, name) for name in ("loss", "symbol_error", "sequence_error")}
 
 
 class PairPlan(EpochCounter):
