@@ -3,13 +3,15 @@
     python -m pipelines.english --data-dir DIR --out runs/english
     python -m pipelines.english_words --data-dir DIR --model runs/english/english.keras --out runs/english
 
-The trigram is estimated on the books and sentences in DIR/lm, and pruned. The lexicon has the words that the trigram
-and CMUdict share, and those of letters, numbers and commands. `dev-clean-5` chooses the weights; the test sets are used
+The lexicon has the words of the books and sentences in DIR/lm that CMUdict pronounces, those that it lacks if they come
+five times, pronounced as similar ones are, and those of letters, numbers and commands; the trigram of the same texts
+knows these words alone, and is pruned. `dev-clean-5` chooses the weights; the test sets are used
 once, at the end: LibriSpeech's with the trigram, AN4 with a trigram of its own training texts, FSDD as a list of ten
 words.
 """
 
 import argparse
+import collections
 import gzip
 import lzma
 from collections.abc import Iterator
@@ -20,7 +22,6 @@ from speechrnn import text
 from speechrnn.data.corpora import an4, fsdd, librispeech
 from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.decoding.lm import kneser_ney
-from speechrnn.decoding.lm.ngram import NGram
 from speechrnn.decoding.lm.ngram import load as load_lm
 from speechrnn.decoding.tuning import tune
 from speechrnn.faults import Faults
@@ -30,12 +31,14 @@ from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 from speechrnn.tasks.recognition.transcription import logits_of
 from speechrnn.text import Lexicon, lexicons
 
-ORDER, PRUNING = 3, 2e-7
+ORDER, PRUNING, BITS = 3, 1e-7, 8
+KNOWN, GUESSED = 2, 5
+"""How often a word must come in the texts, if CMUdict has it and if it has not."""
 BEAM, EVERY = 64, 3
 """Width of the search, and which part of the validation clips chooses the weights: each third one."""
 
 
-def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = None):
+def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = None, lexicon: str | None = None):
     """Export, choose weights, pack and evaluate."""
     folder, out_folder = Path(data_dir), Path(out)
     parts = librispeech.prepare(folder / "LibriSpeech", out_folder / "words", subsets=[VALID, *TESTS], overwrite=True)
@@ -43,9 +46,12 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
     how = {"by": "speaker", "held_out": HELD_OUT, "overwrite": True}
     digits = fsdd.prepare(folder / "fsdd", out_folder / "words/fsdd", **how)["test"]
     spelled = [example.text or "" for example in letters["train"]]
-    trigram = load_lm(lm) if lm else books(folder / "lm")
-    trigram.write(out_folder / "english.lm", overwrite=True)
-    words(trigram, spelled).write(out_folder / "words.lexicon", overwrite=True)
+    held = lexicons.read(lexicon) if lexicon else words(folder / "lm", spelled)
+    held.write(out_folder / "words.lexicon", overwrite=True)
+    trigram = (
+        load_lm(lm) if lm else kneser_ney.train(books(folder / "lm"), order=ORDER, pruning=PRUNING, vocabulary=held)
+    )
+    trigram.write(out_folder / "english.lm", bits=BITS, overwrite=True)
     kneser_ney.train(spelled, order=ORDER).write(out_folder / "an4.lm", overwrite=True)
     phones = load_bundle(model).export(out_folder / "phones.onnx", int8=True, overwrite=True)
     given = {"lexicon": out_folder / "words.lexicon", "lm": out_folder / "english.lm"}
@@ -67,24 +73,21 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
     return reports
 
 
-def books(folder: Path) -> NGram:
-    """A trigram of the sentences in a folder, one per line."""
-
-    def lines() -> Iterator[str]:
-        for path in sorted(folder.glob("*.txt.*z")):
-            if "valid" not in path.name:
-                with (lzma.open if path.suffix == ".xz" else gzip.open)(path, "rt", encoding="utf-8") as file:
-                    yield from filter(None, map(text.normalize, file))
-
-    return kneser_ney.train(lines(), order=ORDER, pruning=PRUNING)
+def books(folder: Path) -> Iterator[str]:
+    """The sentences in a folder, one per line, but for those that judge the model."""
+    for path in sorted(folder.glob("*.txt.*z")):
+        if "valid" not in path.name:
+            with (lzma.open if path.suffix == ".xz" else gzip.open)(path, "rt", encoding="utf-8") as file:
+                yield from filter(None, map(text.normalize, file))
 
 
-def words(trigram: NGram, spelled: list[str]) -> Lexicon:
-    """The words of a trigram that CMUdict has; those of letters, numbers and commands, guessed if need be."""
-    known, needed = lexicons.cmudict(), sorted({word for line in [*spelled, *fsdd.DIGITS] for word in line.split()})
-    lacking = [word for word in needed if word not in known]
-    whole = known.joined(known.guessed(lacking, LettersToPhones(known))) if lacking else known
-    return whole.only(dict.fromkeys([*needed, *trigram.words]))
+def words(folder: Path, spelled: list[str]) -> Lexicon:
+    """The words of the books, and those of letters, numbers and commands, guessed where CMUdict lacks them."""
+    known, counts = lexicons.cmudict(), collections.Counter(word for line in books(folder) for word in line.split())
+    wanted = dict.fromkeys(word for line in [*spelled, *fsdd.DIGITS] for word in line.split())
+    wanted |= {word: None for word, n in counts.items() if n >= (KNOWN if word in known else GUESSED)}
+    guessed = known.guessed([word for word in wanted if word not in known], LettersToPhones(known))
+    return known.joined(guessed).only(wanted)
 
 
 def chosen(model, examples, options) -> dict[str, float]:
@@ -104,4 +107,5 @@ if __name__ == "__main__":
         "--out", default="runs/english", help="folder for the language model, the lexicon and the model"
     )
     parser.add_argument("--lm", help="a language model that is there already, instead of one of the books")
+    parser.add_argument("--lexicon", help="a lexicon that is there already, instead of one made for this")
     main(**vars(parser.parse_args()))

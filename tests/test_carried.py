@@ -15,6 +15,7 @@ from speechrnn.runtime import onnxfile
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.tasks.recognition.evaluation import evaluate
+from speechrnn.tasks.recognition.streaming import StreamingSession
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Lexicon
 
@@ -124,3 +125,48 @@ def test_evaluation_says_which_words_cannot_be_right(plain, packed, tmp_path, ca
     caplog.clear()
     evaluate(load(plain / "m.onnx"), examples)
     assert "2 of 2 texts have words, where the model writes phones, since it has no lexicon" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def listener(plain):
+    sizes = {"units": 4, "layers": 1, "bidirectional": False, "features": {"normalize": None}}
+    model = for_manifest([], vocabulary=WORDS.vocabulary(), **sizes)
+    (plain / "s.onnx").write_bytes(onnx_bytes(model, streaming=True))
+    carried.carry(plain / "s.onnx", plain / "words.onnx", lexicon=plain / "w.lexicon", lm=plain / "w.lm", lm_weight=1.0)
+    return plain / "words.onnx"
+
+
+def heard(session, monkeypatch):
+    """The words of a stream in which D IY S IY is said, pushed in three parts, and what was likely before the end."""
+    logits = iter([*np.array_split(said("D IY S IY"), 3), said("D IY")[:0]])
+    monkeypatch.setattr(session, "advance", lambda samples: next(logits))
+    monkeypatch.setattr(session, "flush", lambda: next(logits))
+    updates = [session.push(np.zeros(1, "f4")) for _ in range(3)]
+    words = [*(word for update in updates for word in update.words), *session.finish().words]
+    return [word.word for word in words], words, updates[-1].partial
+
+
+def test_a_stream_writes_the_words_of_the_whole(listener, plain, monkeypatch):
+    session = StreamingSession(listener)
+    words, timed, partial = heard(session, monkeypatch)
+    assert words == ["dee", "see"] and partial.endswith("see")
+    whole = spell(carried.decoder(session)(said("D IY S IY")), session.vocabulary, frame_period=session.frame_period)
+    assert [(w.word, w.start, w.end) for w in timed] == [(w.word, w.start, w.end) for w in whole]
+    monkeypatch.undo()
+    phones = StreamingSession(plain / "s.onnx")
+    assert heard(phones, monkeypatch)[0] == ["D", "IY", "S", "IY"]
+    monkeypatch.undo()
+    phones.search(lexicon=plain / "w.lexicon")
+    assert heard(phones, monkeypatch)[0][0] == "dee"
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="searched by a lexicon"):
+        phones.search(beam=8)
+
+
+def test_stream_takes_a_lexicon(plain, listener, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(size=16000) * 0.1, 16000)
+    words = ["stream", "--model", str(plain / "s.onnx"), "--lexicon", str(plain / "w.lexicon"), str(tmp_path / "a.wav")]
+    assert cli.main(words) == 0
+    assert set(capsys.readouterr().out.split()) <= set(WORDS)
+    assert cli.main(["stream", "--model", str(plain / "s.onnx"), "--beam", "8", str(tmp_path / "a.wav")]) == 2
+    assert "searched by a lexicon" in capsys.readouterr().err

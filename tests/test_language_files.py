@@ -76,6 +76,19 @@ def test_bits_are_for_binary_files(tmp_path):
         model_of(2).write(tmp_path / "a.lm", bits=7)
 
 
+# A closed vocabulary
+
+
+def test_words_outside_the_vocabulary_are_unknown_ones():
+    closed = kneser_ney.train(["a b rare", "a b c", "rare b c"], order=2, vocabulary=["a", "b", "c", "never"])
+    replaced = kneser_ney.train(["a b z", "a b c", "z b c"], order=2, vocabulary=["a", "b", "c", "never"])
+    assert set(closed.words) == {"<unk>", "<s>", "</s>", "a", "b", "c", "never"}
+    assert closed.sentence(["a", "b", "rare"]) == replaced.sentence(["a", "b", "anything"])
+    assert closed.sentence(["a", "b", "rare"]) > closed.sentence(["a", "b", "never"])
+    with pytest.raises(ValueError, match="must not hold"):
+        kneser_ney.train(["a <unk>"], vocabulary=["a"])
+
+
 # Pruning
 
 

@@ -19,7 +19,7 @@ generate TEXT` trains a recurrent model instead.
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    groups = {"counted": [Group("speechrnn.decoding.lm.kneser_ney:train", "n-grams")]}
+    groups = {"counted": [Group("speechrnn.decoding.lm.kneser_ney:train", "n-grams", ("vocabulary",))]}
     known = {
         "--kind": "`speechrnn train --task generate` trains recurrent models.",
         "--no-normalize": "now called --no-normalize-texts.",
@@ -31,6 +31,7 @@ def train(
     *texts: Annotated[str, "TEXT"],
     out: Annotated[str, "FILE"],
     counted: Mapping[str, Any],
+    vocabulary: Annotated[str | None, "FILE"] = None,
     normalize_texts: bool = True,
     bits: Literal[8, 32] | None = None,
     overwrite: bool = False,
@@ -41,16 +42,20 @@ def train(
         texts: Text files or manifests.
         out: A .lm file, which loads at once, or an ARPA file, gzipped if its name ends in .gz.
         counted: Options of the n-grams.
+        vocabulary: The words that the model knows, all others being unknown to it: a lexicon, or a file with a word per
+            line; all words of the texts if not given.
         normalize_texts: Bring the texts to lower case without punctuation first.
         bits: Of each probability in a .lm file, 32 if not given; 8: the nearest of 256 values.
         overwrite: Replace a file that exists.
     """
     from speechrnn.decoding.lm import kneser_ney
+    from speechrnn.text import lexicons
 
     refuse_existing(out, overwrite=overwrite)
+    known = None if vocabulary is None else lexicons.words(vocabulary)
     read = itertools.count()
     found = (sentence for sentence in sentences.read(texts, normalize=normalize_texts) if next(read) >= 0)
-    model = kneser_ney.train(found, **counted)
+    model = kneser_ney.train(found, vocabulary=known, **counted)
     model.write(out, bits=bits, overwrite=overwrite)
     sizes = ", ".join(f"{size:,} {n}-grams" for n, size in enumerate(model.sizes, start=1))
     print(f"{out}: {sizes} from {next(read):,} sentences", flush=True)

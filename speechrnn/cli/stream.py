@@ -5,15 +5,16 @@ from __future__ import annotations
 import queue
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from speechrnn import audio
 from speechrnn.cli import terminal
 from speechrnn.cli.codes import INTERRUPTED
+from speechrnn.cli.options import Group
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.files import as_json
 from speechrnn.tasks.recognition.transcript import Transcript, Word
@@ -31,19 +32,22 @@ The model must be one-directional and normalize its features with "global" stati
 
 What is said appears on standard error, where that is a terminal; the whole text is printed at the end. With --json each
 word is an object on a line of its own, printed as soon as it is final: word, start, end (seconds) and confidence.
+With --lexicon words come from a search, which makes them final once it is sure of them; --lm says which are likely.
 With --mic, Ctrl-C ends the stream. FILE may be `-`, a pipe: `arecord -r 16000 -f S16_LE | speechrnn stream -`.
 """
 
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    return Verb("stream", stream, epilog=_EPILOG, elsewhere={"--rate": "is given as --encoding s16le@HZ."})
+    groups = {"options": [Group("speechrnn.decoding.options:decoder", "decoding")]}
+    return Verb("stream", stream, groups, _EPILOG, {"--rate": "is given as --encoding s16le@HZ."})
 
 
 def stream(
     file: str | None = None,
     /,
     *,
+    options: Mapping[str, Any],
     model: Annotated[str | None, "MODEL"] = None,
     mic: bool = False,
     device: Annotated[str | None, "NAME"] = None,
@@ -55,6 +59,7 @@ def stream(
 
     Args:
         file: An audio file, or - for a pipe.
+        options: Options of the search.
         model: A streaming .onnx or a one-directional .keras; by default the one that comes with the package.
         mic: Listen to a microphone (needs speechrnn[mic]).
         device: The microphone: a part of its name, or its number.
@@ -65,6 +70,8 @@ def stream(
     if mic == (file is not None):
         raise UsageError("give a FILE, or --mic.")
     session = terminal.load_streaming(model)
+    if options:
+        session.search(**options)
     rate = session.sample_rate
     blocks = _microphone(device, rate) if file is None else _file(file, rate, encoding)
     meter = Meter(session)

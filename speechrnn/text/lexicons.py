@@ -101,6 +101,25 @@ def named(source: str | os.PathLike[str], *, keep_stress: bool = False, faults: 
     return read(source, keep_stress=keep_stress, faults=faults)
 
 
+def words(path: str | os.PathLike[str]) -> list[str]:
+    """The words of a lexicon as `read` has it, or of a file with one word per line.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no text in UTF-8, has no word at all, or a line holds several but is no lexicon's.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise data_error(os.fspath(path), "undecodable", f"must be text in UTF-8: {error.reason}.") from error
+    if any(len(line.split()) > 1 for line in lines):
+        return list(read(path))
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise data_error(os.fspath(path), "empty", "has no word. Write one per line.")
+    return list(dict.fromkeys(found))
+
+
 def cmudict(*, keep_stress: bool = False) -> Lexicon:
     """The CMU Pronouncing Dictionary: some 126,000 words of North American English.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import array
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -23,7 +23,14 @@ _BLOCK = 1 << 21
 _log = logging.getLogger(__name__)
 
 
-def train(sentences: Iterable[str], *, order: int = 3, characters: bool = False, pruning: float = 0.0) -> NGram:
+def train(
+    sentences: Iterable[str],
+    *,
+    order: int = 3,
+    characters: bool = False,
+    pruning: float = 0.0,
+    vocabulary: Collection[str] | None = None,
+) -> NGram:
     """Estimate an n-gram model.
 
     Args:
@@ -32,10 +39,12 @@ def train(sentences: Iterable[str], *, order: int = 3, characters: bool = False,
         characters: Model characters, a space being `<space>`, instead of words.
         pruning: Leave out n-grams without which the perplexity grows by less than this share, such as 1e-8; see
             `speechrnn.decoding.lm.pruning`.
+        vocabulary: The words that the model knows, such as a lexicon's; all others count as `<unk>`. All words of the
+            sentences if not given.
 
     Returns:
         The model. `<s>` has no probability of its own (-99, as is customary), `<unk>` has what the unigrams' discount
-        leaves.
+        leaves, and what the words outside `vocabulary` had.
 
     Raises:
         ValueError: `order` is not positive, `pruning` is negative, there are no words, or a sentence holds `<s>`,
@@ -51,7 +60,7 @@ def train(sentences: Iterable[str], *, order: int = 3, characters: bool = False,
     if not 0 <= pruning < 1:
         raise ValueError(f"`pruning` must be at least 0 and less than 1. Received: {pruning}.")
     with tempfile.TemporaryFile() as file:
-        words, tokens = _corpus(sentences, characters, file)
+        words, tokens = _corpus(sentences, characters, vocabulary, file)
         levels = _counted(tokens, len(words), order)
         total = len(tokens)
         del tokens
@@ -67,19 +76,27 @@ def train(sentences: Iterable[str], *, order: int = 3, characters: bool = False,
     return NGram.of_arrays(words, [len(level.words) for level in levels], *joined(levels))
 
 
-def _corpus(sentences: Iterable[str], characters: bool, file: IO[bytes]) -> tuple[list[str], np.ndarray]:
+def _corpus(
+    sentences: Iterable[str], characters: bool, vocabulary: Collection[str] | None, file: IO[bytes]
+) -> tuple[list[str], np.ndarray]:
     """The words, and their indices through the corpus with both ends of each sentence: int32, in the file."""
     indices = {word: i for i, word in enumerate(_SPECIAL)}
-    tokens = array.array("i")
+    closed = vocabulary is not None
+    if vocabulary is not None:
+        for word in vocabulary:
+            indices.setdefault(word, len(indices))
+    tokens, special = array.array("i"), set(_SPECIAL)
     for sentence in sentences:
         parts = sentence.split()
         if characters:
             parts = [SPACE if c == " " else c for c in " ".join(parts)]
         tokens.append(1)
-        ids = [indices.setdefault(word, len(indices)) for word in parts]
-        tokens.extend(ids)
+        if closed:
+            tokens.extend([indices.get(word, 0) for word in parts])
+        else:
+            tokens.extend([indices.setdefault(word, len(indices)) for word in parts])
         tokens.append(2)
-        if min(ids, default=3) < 3:
+        if not special.isdisjoint(parts):
             raise ValueError(f"A text must not hold {', '.join(_SPECIAL)}. Received: {sentence!r:.100}.")
         if len(tokens) > _BLOCK:
             tokens.tofile(file)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from speechrnn.decoding.greedy import BLANK
+from speechrnn.decoding.greedy import BLANK, greedy
+from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.runtime.litert import LiteRtFile
 from speechrnn.runtime.session import ModelFile, Session
+from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.methods import Transcribes
-from speechrnn.tasks.recognition.transcript import Word
+from speechrnn.tasks.recognition.transcript import Word, spell
 from speechrnn.text import Vocabulary
 
 KIND = "streaming recognizer"
@@ -24,7 +27,7 @@ class Update:
     """What some samples have brought."""
 
     partial: str
-    """The word that is being said, as far as it is known; later samples may change it."""
+    """The word that is being said, or the words that a search is not yet sure of; later samples may change them."""
     words: tuple[Word, ...]
     """Words that have ended since the last update, and stay as they are."""
 
@@ -32,7 +35,8 @@ class Update:
 class StreamingSession(Transcribes, Session):
     """A one-directional recognizer run block by block, with its states kept between the blocks.
 
-    The words and logits are those of the whole signal, however it is split. One session is one stream; `reset` begins
+    The logits are those of the whole signal, however it is split, and so are the words of the best path. A search
+    through a lexicon makes words final once all that it keeps agrees on them. One session is one stream; `reset` begins
     another one.
 
     Args:
@@ -62,6 +66,9 @@ class StreamingSession(Transcribes, Session):
         # a time there.
         alone = isinstance(self.file, LiteRtFile) or self.metadata.get("precision") == "int8"
         self._most_blocks = 1 if alone else None
+        self._search: LexiconSearch | None = None
+        if options := carried.options_of(self):
+            self.search(**options)
         self.reset()
 
     @property
@@ -80,7 +87,32 @@ class StreamingSession(Transcribes, Session):
         self._waiting = np.zeros(0, np.float32)
         self._begun = self._finished = False
         self._early = self._delay  # logits to come that lie before the first frame
-        self._speller = GreedySpeller(self.vocabulary, frame_period=self.frame_period)
+        self._speller = self._new_speller()
+
+    def search(self, **options: Any) -> None:
+        """Write words by a search through a lexicon from the next stream on; this one is reset.
+
+        Args:
+            **options: Of `speechrnn.decoding.options.decoder`, such as `lexicon`, `lm` and `hotwords`; those that the
+                model carries where nothing else is given. None at all: the best path, for a model that carries none.
+
+        Raises:
+            ValueError: A file cannot be read, or does not fit the model; or what was asked for needs all of the
+                utterance, as a beam search without a lexicon does.
+        """
+        decoder = carried.decoder(self, **options)
+        if decoder is not greedy and not isinstance(decoder, LexiconSearch):
+            raise ValueError(
+                "A stream is searched by a lexicon. Received options of another search; give a lexicon as well, or "
+                "transcribe the whole recording."
+            )
+        self._search = decoder if isinstance(decoder, LexiconSearch) else None
+        self.reset()
+
+    def _new_speller(self) -> GreedySpeller | SearchSpeller:
+        if self._search is None:
+            return GreedySpeller(self.vocabulary, frame_period=self.frame_period)
+        return SearchSpeller(self._search, self.vocabulary, frame_period=self.frame_period)
 
     def push(self, samples: np.ndarray) -> Update:
         """Listen to the next samples, as many or few as there are.
@@ -180,6 +212,36 @@ class StreamingSession(Transcribes, Session):
             self._states = dict(zip(self._shapes, states, strict=True))
             found.append(logits[0])
         return np.concatenate(found)
+
+
+class SearchSpeller:
+    """Words of a search through logits that come piece by piece.
+
+    Args:
+        search: Through a lexicon.
+        vocabulary: What the indices stand for.
+        frame_period: Seconds between frames.
+    """
+
+    def __init__(self, search: LexiconSearch, vocabulary: Vocabulary, *, frame_period: float) -> None:
+        self._stream, self._vocabulary, self._period = search.stream(), vocabulary, frame_period
+
+    @property
+    def partial(self) -> str:
+        """The words that are likely so far, and not final."""
+        return self._stream.partial
+
+    def push(self, logits: np.ndarray) -> list[Word]:
+        """The words that become final with these float `(frames, vocabulary)` logits.
+
+        Raises:
+            ValueError: They hold NaN.
+        """
+        return spell(self._stream.advance(logits), self._vocabulary, frame_period=self._period)
+
+    def finish(self) -> list[Word]:
+        """The words that are left."""
+        return spell(self._stream.finish(), self._vocabulary, frame_period=self._period)
 
 
 class GreedySpeller:
