@@ -17,7 +17,7 @@ BASE := .venv-base
 BASE_READY := $(BASE)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-base test-fast test-tfio lint format lock lock-tfio clean
+.PHONY: help install demo test test-base test-packages test-fast test-tfio lint format lock lock-tfio clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ test-base: $(BASE_READY)  ## Build a wheel, install it without extras in an envi
 	rm -rf $(BASE)/wheel && $(BIN)/hatchling build --target wheel --directory $(BASE)/wheel >/dev/null
 	$(BASE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(BASE)/wheel/*.whl
 	$(BASE)/bin/python tests/base_install.py
+
+test-packages:  ## Build sdist and wheel, and install them with each extra in clean environments (WHOLE=1: TensorFlow's too)
+	"$(PYTHON)" tests/packages.py $(if $(WHOLE),--whole)
 
 lint: $(READY)  ## Check format, lint, types and import order
 	$(BIN)/ruff format --check .
