@@ -1,14 +1,16 @@
 """The verb of a kind of model: `transcribe`, `classify`, `forecast`, `generate` and what is added to the registry."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 from speechrnn import files
-from speechrnn.cli import terminal
+from speechrnn.cli import sharding, terminal
 from speechrnn.cli.options import Group
 from speechrnn.cli.verb import UsageError, Verb
+from speechrnn.data.shards import Part
 from speechrnn.faults import Fault, Faults
 from speechrnn.models import kinds
 from speechrnn.models.commands import Command
@@ -35,6 +37,7 @@ def verb(kind: kinds.Kind) -> Verb:
         out: Annotated[str | None, "FILE"] = None,
         out_dir: Annotated[str | None, "DIR"] = None,
         overwrite: bool = False,
+        shard: Annotated[str | None, "I/N"] = None,
     ) -> int:
         if model is None and not command.ships:
             raise UsageError("--model is required.")
@@ -42,7 +45,25 @@ def verb(kind: kinds.Kind) -> Verb:
         named = command.expanded(sources, **options)
         _check(command, sources, len(named), formats, out, out_dir)
         to = _Output(command, formats, dict(writing), [name for _, name in named], out, out_dir, overwrite)
-        return _answered(kind, command, model, [source for source, _ in named], dict(options), to)
+        given = [source for source, _ in named]
+        if shard is None:
+            faults = Faults()
+            _answered(kind, command, model, given, dict(options), to, faults)
+            return terminal.verdict(faults, len(given), noun="files")
+        if command.pipes and "-" in sources:
+            raise UsageError("`-` cannot be divided into shards.")
+        from speechrnn.models import loading  # which needs NumPy; a help text does not
+
+        def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:
+            mine = to.of(chosen, file, head=part.shard.index == 1)
+            _answered(kind, command, model, given[chosen], dict(options), mine, faults)
+
+        how = {**options, **writing, "format": formats, "out_dir": out_dir is not None}
+        path = loading.file_of(model)
+        whole = sharding.folder(out or out_dir)
+        return sharding.run(
+            shard, whole, given, work, verb=kind.verb, options=how, model=path, overwrite=overwrite, noun="files"
+        )
 
     answer.__doc__ = f"""{command.summary}
 
@@ -54,6 +75,7 @@ def verb(kind: kinds.Kind) -> Verb:
         out: Write the results to this file instead of standard output.
         out_dir: Write a file for every input and format into this folder.
         overwrite: Replace files that exist.
+        shard: Do part I of N of the inputs only, beside --out; `speechrnn merge OUT` makes the whole of all parts.
     """
     groups = {
         "options": [Group(source) for source in command.run_options],
@@ -85,8 +107,8 @@ def _answered(
     sources: Sequence[Any],
     options: dict[str, Any],
     to: "_Output",
-) -> int:
-    faults = Faults()
+    faults: Faults,
+) -> None:
     opened = [terminal.standard_input() if command.pipes and source == "-" else source for source in sources]
     with to.opened() as begin, terminal.file_progress(len(sources), to_terminal=to.to_terminal) as (done, within):
         session = terminal.load_any(model, kind.name)
@@ -99,7 +121,6 @@ def _answered(
                 terminal.name_fault(outcome)
             else:
                 write(index, outcome)
-    return terminal.verdict(faults, len(sources), noun="files")
 
 
 class _Output:
@@ -117,6 +138,14 @@ class _Output:
     ) -> None:
         self._command, self._formats, self._writing, self._names = command, formats, writing, names
         self._out, self._out_dir, self._overwrite = out, out_dir, overwrite
+        self._several, self._head = len(names) > 1, True
+        self._file: IO[bytes] | None = None
+
+    def of(self, chosen: slice, file: IO[bytes], *, head: bool) -> "_Output":
+        """Where the answers for some of the inputs go; what stands in one file with others goes to that of a part."""
+        found = copy.copy(self)
+        found._names, found._file, found._head = self._names[chosen], file, head
+        return found
 
     @property
     def to_terminal(self) -> bool:
@@ -130,16 +159,15 @@ class _Output:
             outputs = self._paths(self._out_dir)
             yield lambda model: lambda index, answer: self._write(outputs[index], model, answer)
             return
-        with terminal.output(self._out, overwrite=self._overwrite) as file:
+        with terminal.output(self._out, overwrite=self._overwrite, part=self._file) as file:
 
             def begin(model: Any) -> Callable[[int, Any], None]:
                 (format,) = self._formats
-                head = "" if format == "json" else self._command.header(model, format)
+                head = "" if format == "json" or not self._head else self._command.header(model, format)
                 print(head, end="", file=file)
-                several = len(self._names) > 1
 
                 def write(index: int, answer: Any) -> None:
-                    print(self._rendered(answer, format, several=several), end="", file=file, flush=True)
+                    print(self._rendered(answer, format, several=self._several), end="", file=file, flush=True)
 
                 return write
 

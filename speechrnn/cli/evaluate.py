@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from json import loads
+from typing import IO, Annotated, Any, TextIO
 
+from speechrnn import files
+from speechrnn.cli import sharding, terminal
 from speechrnn.cli import task as tasks
-from speechrnn.cli import terminal
 from speechrnn.cli.options import Group
 from speechrnn.cli.verb import UsageError, Verb
+from speechrnn.data.shards import Part
 from speechrnn.faults import Faults
 from speechrnn.models import kinds
+from speechrnn.models.commands import Command
 
 _EPILOG = """\
 Rates come from counts summed over all examples. The interval is a 95 % bootstrap over examples, and over speakers or
@@ -47,6 +51,7 @@ def evaluate(
     per_subject: bool = False,
     out: Annotated[str | None, "FILE"] = None,
     overwrite: bool = False,
+    shard: Annotated[str | None, "I/N"] = None,
 ) -> int:
     """Measure the errors of a model on a manifest.
 
@@ -61,6 +66,7 @@ def evaluate(
         per_subject: Add a table of the people.
         out: Write the results to this file instead of standard output.
         overwrite: Replace a file that exists.
+        shard: Do part I of N of the examples only, beside --out; `speechrnn merge OUT` makes the whole of all parts.
     """
     command = tasks.command(kind)
     if model is None and not command.ships:
@@ -70,19 +76,68 @@ def evaluate(
             raise UsageError(f"--{name} is not for a {kind.noun}.")
     faults = Faults()
     examples = command.read([path], faults=faults)
-    total = len(examples) + len(faults)
-    with terminal.output(out, overwrite=overwrite) as file:
-        with terminal.progress(len(examples), "examples") as progress:
+    printing = {"json": json, "details": details, "per_subject": per_subject}
+
+    def measured(chosen: Sequence[Any], faults: Faults) -> Any:
+        with terminal.progress(len(chosen), "examples") as progress:
             session = terminal.load_any(model, kind.name)
             terminal.start_for(options.get("rescore"))
-            report = command.evaluate(session, examples, faults=faults, progress=progress, **options)
+            return command.evaluate(session, chosen, faults=faults, progress=progress, **options)
+
+    if shard is not None:
+        if not command.divides:
+            raise UsageError(f"--shard is not for a {kind.noun}.")
+        from speechrnn.models import loading  # which needs NumPy; a help text does not
+
+        def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:
+            report = measured(examples[chosen], faults)
+            for fault in faults:
+                terminal.name_fault(fault)
+            part.more["elapsed"] = report.elapsed
+            file.write(files.as_json(command.records(report)).encode("utf-8", "surrogateescape"))
+
+        about = {"kind": kind.name, "printing": printing}
+        how: dict[str, Any] = {"verb": "evaluate", "options": options, "about": about, "overwrite": overwrite}
+        unread = list(faults)
+        how |= {"model": loading.file_of(model), "noun": "examples", "unread": unread}
+        return sharding.run(shard, out, examples, work, **how)
+    total = len(examples) + len(faults)
+    with terminal.output(out, overwrite=overwrite) as file:
+        report = measured(examples, faults)
         for fault in faults:
             terminal.name_fault(fault)
-        if json:
-            print(terminal.as_json(command.report(report, details=details), indent=1), file=file)
-        else:
-            from rich.console import Console
-
-            command.print_report(report, Console(file=file, highlight=False), examples, per_subject=per_subject)
-        file.flush()
+        _print(command, report, file, examples, **printing)
     return terminal.verdict(faults, total, noun="examples")
+
+
+def merged(out: str, parts: Sequence[Part], faults: Faults, overwrite: bool) -> int:
+    """Write the report of all parts, of their records together; gives the number of examples."""
+    about = parts[0].about
+    command = tasks.command(kinds.named(about["kind"]))
+    elapsed = sum(part.more["elapsed"] for part in parts)
+    records = [loads(part.read()) for part in parts]
+    report = command.report_of(records, faults=tuple(faults), elapsed=elapsed, **about["options"])
+    with terminal.output(out, overwrite=overwrite) as file:
+        for fault in faults:
+            terminal.name_fault(fault)
+        _print(command, report, file, (), **about["printing"])
+    return sum(part.more["total"] for part in parts)
+
+
+def _print(
+    command: Command,
+    report: Any,
+    file: TextIO,
+    examples: Sequence[Any],
+    *,
+    json: bool,
+    details: bool,
+    per_subject: bool,
+) -> None:
+    if json:
+        print(files.as_json(command.report(report, details=details), indent=1), file=file)
+    else:
+        from rich.console import Console
+
+        command.print_report(report, Console(file=file, highlight=False), examples, per_subject=per_subject)
+    file.flush()

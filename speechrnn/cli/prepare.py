@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
-from speechrnn.cli import terminal
+from speechrnn import files
+from speechrnn.cli import sharding, terminal
 from speechrnn.cli.options import Group
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.data.corpora import CORPORA, prepare_function
+from speechrnn.data.shards import Part
 from speechrnn.faults import Faults, suggestion
 
 _EPILOG = """\
@@ -33,7 +36,13 @@ def verb(words: Sequence[str]) -> Verb:
 
 
 def prepare(
-    corpus: str, folder: Annotated[str, "DIR"], /, *, out: Annotated[str, "OUT"], options: Mapping[str, Any]
+    corpus: str,
+    folder: Annotated[str, "DIR"],
+    /,
+    *,
+    out: Annotated[str, "OUT"],
+    options: Mapping[str, Any],
+    shard: Annotated[str | None, "I/N"] = None,
 ) -> int:
     """Turn a corpus folder into manifests.
 
@@ -42,11 +51,20 @@ def prepare(
         folder: The unpacked corpus.
         out: Folder for the manifests.
         options: Options of the corpus.
+        shard: Look into part I of N of the recordings only; `speechrnn merge OUT` makes the manifests once all are.
     """
     name = corpus.replace("-", "_")
     if name not in CORPORA:
         raise UsageError(f"unknown corpus `{corpus}`.{suggestion(name, CORPORA)} Known: {', '.join(CORPORA)}.")
+    if shard is not None:
+        return _measured(name, folder, out, options, shard)
     faults = Faults()
+    total = _made(name, folder, out, options, faults)
+    return terminal.verdict(faults, total, noun="recordings")
+
+
+def _made(name: str, folder: str, out: str, options: Mapping[str, Any], faults: Faults) -> int:
+    """Write the manifests; gives the number of recordings."""
     with terminal.progress(None, "recordings") as progress:
         splits = prepare_function(name)(folder, out, faults=faults, progress=progress, **options)
     for fault in faults:
@@ -54,4 +72,39 @@ def prepare(
     for split, examples in splits.items():
         hours = sum(example.duration for example in examples) / 3600
         print(f"{Path(out) / split}.jsonl: {len(examples):,} examples, {hours:.2f} h", flush=True)
-    return terminal.verdict(faults, sum(map(len, splits.values())) + len(faults), noun="recordings")
+    return sum(map(len, splits.values())) + len(faults)
+
+
+def _measured(name: str, folder: str, out: str, options: Mapping[str, Any], shard: str) -> int:
+    """Look into the recordings of a shard."""
+    from speechrnn.data.building import Lengths
+
+    lengths = Lengths()
+    with lengths.listing():
+        prepare_function(name)(folder, out, faults=Faults(), **options)
+    recordings = list(lengths.listed or ())
+
+    def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:
+        with terminal.progress(len(recordings[chosen]), "recordings") as progress:
+            lengths.measure(chosen, progress)
+        for found in lengths.found.values():
+            if isinstance(found, list):  # a fault, which the merge counts
+                terminal.note(" ".join(found[1].split()))
+        file.write(files.as_json(lengths.found).encode("utf-8", "surrogateescape"))
+
+    how = {key: value for key, value in options.items() if key != "overwrite"}
+    return sharding.run(
+        shard, sharding.folder(out), recordings, work, verb="prepare", options=how, noun="recordings",
+        about={"corpus": name, "folder": folder}, overwrite=bool(options.get("overwrite")),
+    )  # fmt: skip
+
+
+def merged(out: str, parts: Sequence[Part], faults: Faults, overwrite: bool) -> int:
+    """Write the manifests with the lengths that the shards have found; gives the number of recordings."""
+    from speechrnn.data.building import Lengths
+
+    about = parts[0].about
+    found = {name: length for part in parts for name, length in json.loads(part.read()).items()}
+    options = {**about["options"], **({"overwrite": True} if overwrite else {})}
+    with Lengths(found).used():
+        return _made(about["corpus"], about["folder"], out, options, faults)

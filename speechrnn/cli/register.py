@@ -17,6 +17,7 @@ VERBS = {
     "stream": (_USE, "Write down what is being said, while it is said."),
     "anomalies": (_USE, "Find anomalies in records of signals."),
     "align": (_USE, "Give the time of each word of a known text in a recording."),
+    "merge": (_USE, "Make the whole of the parts that shards have made."),
     "download": (_DATA, "Download a published corpus."),
     "prepare": (_DATA, "Turn a corpus folder into manifests."),
     "check-manifest": (_DATA, "Look for everything in a manifest that training would trip over."),

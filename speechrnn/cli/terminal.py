@@ -31,12 +31,17 @@ def standard_input() -> BinaryIO:
 
 
 @contextmanager
-def output(path: str | None, *, overwrite: bool) -> Iterator[TextIO]:
-    """Standard output, or a file that is there whole when the block is done.
+def output(path: str | None, *, overwrite: bool, part: IO[bytes] | None = None) -> Iterator[TextIO]:
+    """Standard output, or a file that is there whole when the block is done, or the part of one that is given.
 
     The file is opened at once, so an output that cannot be written is known before the work begins. After Ctrl-C the
     file keeps the results there are.
     """
+    if part is not None:
+        text = io.TextIOWrapper(part, encoding="utf-8", errors="surrogateescape", write_through=True)
+        yield text
+        text.detach()
+        return
     if path is None:
         yield sys.stdout
         return

@@ -1,10 +1,13 @@
 """What every corpus has in common: recordings are measured, and the splits written as manifests."""
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,13 @@ from typing import Any
 from speechrnn import audio, signals
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example, split_by_subject
-from speechrnn.faults import Faults, data_error
+from speechrnn.faults import Faults, data_error, kind_of
 from speechrnn.files import refuse_existing
 
 _WORKERS = 8
+
+_lengths: ContextVar["Lengths | None"] = ContextVar("lengths", default=None)
+"""What knows the lengths of recordings, or learns what there are, within its blocks."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,14 @@ def measured(
     Returns:
         The examples in the order of the drafts.
     """
+    known = _lengths.get()
 
     def measure(draft: Draft) -> Example | None:
         name = draft.id or Path(draft.path).stem
         try:
             if draft.text is not None and not draft.text.strip():
                 raise data_error(draft.path, "without a transcript", f"the transcript of {name} has no characters.")
-            return _example(draft)
+            return _example(draft, _seconds(draft) if known is None else known.of(draft))
         except (ValueError, OSError) as error:
             faults.add_error(name, error)
             return None
@@ -72,8 +79,75 @@ def measured(
     return list(examples.values())
 
 
-def _example(draft: Draft) -> Example:
-    whole = _seconds(draft)
+class Lengths:
+    """Lengths of recordings by what is read: measured in parts, and then used as if they were measured now.
+
+    Looking into recordings is most of the work with a large corpus; listing them is not.
+
+    Args:
+        found: Seconds by recording; where it cannot be read, the kind of its fault and the message.
+    """
+
+    def __init__(self, found: Mapping[str, float | list[str]] | None = None) -> None:
+        self.found = dict(found or {})
+        self.listed: dict[str, Draft] | None = None
+        """Every recording that `build` was given in a block of `listing`, in order, each once."""
+
+    @contextmanager
+    def listing(self) -> Iterator[None]:
+        """Within the block `build` lists recordings, and makes nothing."""
+        self.listed = {}
+        with self.used():
+            yield
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Within the block `build` takes the lengths that are found here."""
+        token = _lengths.set(self)
+        try:
+            yield
+        finally:
+            _lengths.reset(token)
+
+    def measure(self, chosen: slice, progress: Callable[[int], object] | None = None) -> None:
+        """Find the lengths of some of the listed recordings."""
+        recordings = list((self.listed or {}).items())[chosen]
+
+        def length(recording: tuple[str, Draft]) -> float | list[str]:
+            try:
+                return _seconds(recording[1])
+            except (ValueError, OSError) as error:
+                return [kind_of(error), str(error)]
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            for (name, _), found in zip(recordings, pool.map(length, recordings), strict=True):
+                self.found[name] = found
+                if progress is not None:
+                    progress(1)
+
+    def of(self, draft: Draft) -> float:
+        """The length of a draft's recording in seconds.
+
+        Raises:
+            ValueError: It could not be read.
+        """
+        found = self.found.get(_recording(draft))
+        if found is None:
+            raise data_error(draft.path, "new", "was not there when the shards measured the corpus. Measure it again.")
+        if isinstance(found, list):
+            error = ValueError(found[1])
+            error.kind = found[0]  # type: ignore[attr-defined]
+            raise error
+        return found
+
+
+def _recording(draft: Draft) -> str:
+    """What decides the length of a draft's recording."""
+    asked = {name: draft.extra.get(name) for name in ("row", "rate", "channels", "table", "encoding")}
+    return json.dumps([os.fspath(draft.path), asked], default=str)
+
+
+def _example(draft: Draft, whole: float) -> Example:
     duration = whole - draft.offset if draft.duration is None else draft.duration
     if duration <= 0 or draft.offset + duration > whole + 0.01:
         raise data_error(
@@ -128,7 +202,7 @@ def build(
         progress: Called with the number of recordings done since the last call.
 
     Returns:
-        The examples by split, as written.
+        The examples by split, as written; none where `Lengths` only list the recordings.
 
     Raises:
         FileExistsError: There is such a manifest and `overwrite` is false.
@@ -141,6 +215,10 @@ def build(
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or names.count(name) > 1:
             raise ValueError(f"Cannot name a split {name!r}: it must be new, of letters, digits, `.`, `_` and `-`.")
         refuse_existing(Path(out, f"{name}.jsonl"), overwrite=overwrite)
+    known = _lengths.get()
+    if known is not None and known.listed is not None:
+        known.listed |= {_recording(draft): draft for drafts in splits.values() for draft in drafts}
+        return {}
     found = Faults() if faults is None else faults
     before = len(found)
     made = {name: measured(drafts, found, progress=progress) for name, drafts in splits.items()}

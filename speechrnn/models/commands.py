@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechrnn import files
-from speechrnn.faults import Faults
+from speechrnn.faults import Fault, Faults
 from speechrnn.models.kinds import Kind, resolve
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class Command:
     """What `evaluate` takes."""
     details: ClassVar[bool] = False
     """Whether its reports tell of single examples and of people."""
+    divides: ClassVar[bool] = False
+    """Whether an evaluation can be divided: it has `records` and `report_of`."""
+    manifests: ClassVar[bool] = False
+    """Whether its verb takes the examples of a manifest."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -93,7 +97,17 @@ class Command:
         return resolve(self.kind.run)(model, sources, progress=progress, **options)
 
     def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
-        """What `outcomes` takes for the words of a command line, each with the name of its files in a folder."""
+        """What `outcomes` takes for the words of a command line, each with the name of its files in a folder.
+
+        A manifest stands for its examples, where the kind has that; their files are called by their ids.
+        """
+        if self.manifests and any(source.endswith(".jsonl") for source in sources):
+            from speechrnn.data import manifest
+
+            lists = [manifest.read(source) if source.endswith(".jsonl") else [source] for source in sources]
+            given: list[Any] = [one for found in lists for one in found]
+            names = [one if isinstance(one, str) else f"{one.id}.id" for one in given]  # of which the stem is the id
+            return list(zip(given, files.output_names(names), strict=True))
         return list(zip(sources, files.output_names(sources), strict=True))
 
     def header(self, model: Any, format: str) -> str:
@@ -134,6 +148,14 @@ class Command:
     def evaluate(self, model: Any, examples: Sequence[Example], **options: Any) -> Any:
         """The report of a model on examples; options are `faults`, `progress` and those of `evaluation`."""
         return resolve(self.kind.evaluate)(model, examples, **options)
+
+    def records(self, report: Any) -> Any:
+        """What a report is made of, as JSON can hold it, so that `report_of` can join several."""
+        raise NotImplementedError
+
+    def report_of(self, records: Sequence[Any], *, faults: Sequence[Fault], elapsed: float, **options: Any) -> Any:
+        """The report of all examples, from the `records` of its parts in order; options are those of `evaluation`."""
+        raise NotImplementedError
 
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
         """A report as JSON can hold it, with every example where details are wanted."""

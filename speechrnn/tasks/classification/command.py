@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from speechrnn.faults import Fault
 from speechrnn.models.commands import Command
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ probability of every class.
 FILE may be a WFDB header, EDF, BDF, CSV, TSV, Parquet, NPZ, MAT, .ts or any audio file.
 """
     source = ("FILE", "Records of signals, or audio.")
-    augments = details = True
+    augments = details = divides = manifests = True
     formats: ClassVar[Mapping[str, bool]] = {"tsv": True, "json": True}
     run_options = (f"{_OPTIONS}:ClassificationOptions", "table=speechrnn.signals.options:TableOptions")
     write_options = (f"{_OPTIONS}:ClassWriting",)
@@ -59,6 +60,25 @@ FILE may be a WFDB header, EDF, BDF, CSV, TSV, Parquet, NPZ, MAT, .ts or any aud
     def to_dict(self, answer: Any, **options: Any) -> dict[str, Any]:
         """See `Command`."""
         return answer.to_dict(frames=options.get("details", False))
+
+    def records(self, report: Any) -> Any:
+        """See `Command`."""
+        rows = [[r.id, r.truth.tolist(), r.probabilities.tolist(), r.subject, r.seconds] for r in report.records]
+        return {"classes": report.classes, "task": report.task, "scheme": report.scheme, "rows": rows}
+
+    def report_of(self, records: Sequence[Any], *, faults: Sequence[Fault], elapsed: float, **options: Any) -> Any:
+        """See `Command`."""
+        import numpy as np
+
+        from speechrnn.tasks.classification.report import Classified, classification_report
+
+        scored = [
+            Classified(id, np.asarray(truth, "int32"), np.asarray(probabilities, "float32"), subject, seconds)
+            for part in records
+            for id, truth, probabilities, subject, seconds in part["rows"]
+        ]
+        of = {name: records[0][name] for name in ("classes", "task", "scheme")}
+        return classification_report(scored, faults=faults, elapsed=elapsed, seed=options.get("seed", 0), **of)
 
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
         """See `Command`."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from speechrnn.faults import Fault
 from speechrnn.models.commands import Command
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ FILE may be `-`: audio from a pipe, as in `ffmpeg -i talk.mp4 -f wav - | speechr
 need --encoding.
 """
     source = ("FILE", "WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, or - for a pipe.")
-    ships = pipes = augments = details = True
+    ships = pipes = augments = details = divides = manifests = True
     formats: ClassVar[Mapping[str, bool]] = {
         "txt": True,
         "json": True,
@@ -138,6 +139,21 @@ need --encoding.
         own = {name: options.pop(name) for name in known if name in options}
         own["normalize"] = own.pop("normalize_texts", False)
         return evaluation.evaluate(model, examples, decoder=carried.decoder(model, **options), **own)
+
+    def records(self, report: Any) -> Any:
+        """See `Command`; alignments and counts follow from the texts."""
+        return [[u.id, u.reference, u.hypothesis, u.subject, u.seconds, u.confidences] for u in report.utterances]
+
+    def report_of(self, records: Sequence[Any], *, faults: Sequence[Fault], elapsed: float, **options: Any) -> Any:
+        """See `Command`."""
+        from speechrnn.metrics.errors import error_report, score
+
+        scored = [
+            score(reference, hypothesis, id=id, subject=subject, seconds=seconds, confidences=confidences)
+            for part in records
+            for id, reference, hypothesis, subject, seconds, confidences in part
+        ]
+        return error_report(scored, faults=faults, elapsed=elapsed, seed=options.get("seed", 0))
 
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
         """See `Command`."""

@@ -70,28 +70,26 @@ def evaluate(
         seed: Of the bootstrap.
     """
     faults = Faults() if faults is None else faults
-    given = []
-    for example in examples:
-        if normalize and example.text is not None:
-            example = replace(example, text=text.normalize(example.text))
-        if example.text is None:
-            message = f"{example.path}: has no `text` to compare with. Add it to the manifest."
-            faults.add(example.path, "without a text", message)
-        else:
-            given.append(example)
+    listed = [e if e.text is None or not normalize else replace(e, text=text.normalize(e.text)) for e in examples]
+    given = [example for example in listed if example.text is not None]
     model = opened(model, "recognizer")
     decoder = decoder or carried.decoder(model)
     _warn_of_texts(model, given, decoder)
     started = time.perf_counter()
     scored = []
     found = outcomes(model, given, batch_seconds=batch_seconds, decoder=decoder, progress=progress)
-    for example, outcome in zip(given, found, strict=True):
+    for example in listed:
+        if example.text is None:
+            message = f"{example.path}: has no `text` to compare with. Add it to the manifest."
+            faults.add(example.path, "without a text", message)
+            continue
+        outcome = next(found)
         if isinstance(outcome, Fault):
             faults.add(outcome.where, outcome.kind, outcome.message)
         else:
             scored.append(
                 score(
-                    example.text or "",
+                    example.text,
                     text.normalize(outcome.text) if normalize else outcome.text,
                     id=example.id,
                     subject=example.subject,

@@ -1,0 +1,30 @@
+"""Make the whole of the parts that shards have made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from speechrnn.cli import sharding
+from speechrnn.cli.verb import Verb
+
+_EPILOG = """\
+After `--shard 1/N` to `--shard N/N` of prepare, transcribe, classify or evaluate, whichever machines ran them, this
+writes what the verb without --shard had written, in the same order, and names the same faults. A part that is missing,
+damaged, or made of other inputs or with other options is named, and nothing is written. The parts stay in OUT.shards.
+"""
+
+
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    return Verb("merge", merge, epilog=_EPILOG)
+
+
+def merge(out: Annotated[str, "OUT"], /, *, overwrite: bool = False) -> int:
+    """Make the whole of the parts that shards have made.
+
+    Args:
+        out: The --out or --out-dir of all shards.
+        overwrite: Replace files that exist.
+    """
+    return sharding.merge(out, overwrite=overwrite)
