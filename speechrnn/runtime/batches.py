@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-__all__ = ["check_signals", "padded"]
+__all__ = ["by_length", "check_signals", "padded"]
+
+Item = TypeVar("Item")
+
+
+def by_length(items: Iterable[Item], length: Callable[[Item], int], budget: float) -> Iterator[list[Item]]:
+    """Items sorted by length, the longest first, in batches as large as a budget allows, padding counted.
+
+    Args:
+        items: What is to be run.
+        length: Samples of one.
+        budget: Samples of a batch; a longer item is alone.
+
+    Example:
+    >>> list(by_length([1, 5, 2, 4], lambda item: item, 10))
+    [[5, 4], [2, 1]]
+    """
+    batch: list[Item] = []
+    for item in sorted(items, key=lambda item: -length(item)):
+        if batch and (len(batch) + 1) * length(batch[0]) > budget:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
 
 
 def padded(signals: Sequence[np.ndarray], channels: int | None, *, least: int = 0) -> tuple[np.ndarray, np.ndarray]:

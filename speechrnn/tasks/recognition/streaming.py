@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,6 +114,12 @@ class StreamingSession(Transcribes, Session):
         if self._search is None:
             return GreedySpeller(self.vocabulary, frame_period=self.frame_period)
         return SearchSpeller(self._search, self.vocabulary, frame_period=self.frame_period)
+
+    def another(self) -> StreamingSession:
+        """A stream of the same model, independent of this one; what they share may be used in several threads."""
+        found = copy.copy(self)
+        found.reset()
+        return found
 
     def push(self, samples: np.ndarray) -> Update:
         """Listen to the next samples, as many or few as there are.

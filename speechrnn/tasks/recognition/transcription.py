@@ -18,6 +18,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.decoding.pieces import Joiner, Piece, cut
 from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.models.loading import opened
+from speechrnn.runtime.batches import by_length
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
 from speechrnn.text import Phones
@@ -120,11 +121,14 @@ def outcomes(
     calibration: Calibration | None = None,
     progress: Callable[[str], None] | None = None,
     on_progress: Callable[[str, float, float], None] | None = None,
+    on_words: Callable[[str, Sequence[Word]], None] | None = None,
+    window_seconds: float = _WINDOW_SECONDS,
 ) -> Iterator[Transcript | Fault]:
     """As `transcribe`, with exactly one outcome for each source: its transcript, or why there is none.
 
     While a recording is on its way, `on_progress` is called with its path, the seconds recognized and those it has
-    (0 where that is not known).
+    (0 where that is not known), and `on_words` with its path and the words that have become known. No more than
+    `window_seconds` of audio, and one piece, are held at once.
     """
     if batch_seconds <= 0 or piece_seconds < 1:
         raise ValueError(
@@ -152,14 +156,14 @@ def outcomes(
         for piece in _pieces(recording, recognizer.sample_rate, piece_seconds, rates, options):
             window.append((recording, piece))
             held += len(piece.signal)
-            if held >= _WINDOW_SECONDS * recognizer.sample_rate:
-                _recognize_window(recognizer, window, batch_seconds)
+            if held >= window_seconds * recognizer.sample_rate:
+                _recognize_window(recognizer, window, batch_seconds, on_words)
                 window, held = [], 0
                 if on_progress:
                     on_progress(recording.path, recording.samples / recognizer.sample_rate, recording.seconds)
         recording.whole = True
         yield from _finished(waiting, recognizer, progress)
-    _recognize_window(recognizer, window, batch_seconds)
+    _recognize_window(recognizer, window, batch_seconds, on_words)
     yield from _finished(waiting, recognizer, progress)
 
 
@@ -332,29 +336,25 @@ def _blocks(
     return audio.read_blocks(source, block=seconds, sample_rate=sample_rate, opened=opened, **options)
 
 
-def _recognize_window(model: Recognizer, window: Sequence[tuple[_Recording, Piece]], batch_seconds: float) -> None:
+def _recognize_window(
+    model: Recognizer,
+    window: Sequence[tuple[_Recording, Piece]],
+    batch_seconds: float,
+    on_words: Callable[[str, Sequence[Word]], None] | None,
+) -> None:
     """Logits of the pieces, in batches of about equal lengths, decoded into their recordings."""
     found: dict[Piece, np.ndarray] = {}
     pieces = [piece for recording, piece in window if recording.fault is None]
-    for batch in _batches(pieces, batch_seconds * model.sample_rate):
+    for batch in by_length(pieces, lambda piece: len(piece.signal), batch_seconds * model.sample_rate):
         found.update(zip(batch, model.logits([piece.signal for piece in batch]), strict=True))
     for recording, piece in window:  # in reading order
         if piece in found and recording.fault is None:
             recording.frames += len(found[piece])
+            known = len(recording.words)
             recording.take(recording.joiner.add(piece, found[piece]))
+            if on_words and len(recording.words) > known:
+                on_words(recording.path, recording.words[known:])
         recording.open_pieces -= 1
-
-
-def _batches(pieces: Sequence[Piece], budget: float) -> Iterator[list[Piece]]:
-    """Pieces sorted by length, as many at once as the budget of samples allows, padding counted."""
-    batch: list[Piece] = []
-    for piece in sorted(pieces, key=lambda piece: -len(piece.signal)):
-        if batch and (len(batch) + 1) * len(batch[0].signal) > budget:
-            yield batch
-            batch = []
-        batch.append(piece)
-    if batch:
-        yield batch
 
 
 def _finished(

@@ -1,0 +1,62 @@
+"""Serve models over HTTP, WebSockets and Wyoming, with a page for the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from speechrnn.cli import decoding, terminal
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import Verb
+
+_EPILOG = """\
+Served are OpenAI's /v1/audio/transcriptions, /v1/models and /v1/realtime, whisper.cpp's /inference, Vosk's WebSocket at
+/ and /vosk, Wyoming on a port of its own, /v1/classify and /v1/forecast, a page for the browser at /, and /healthz,
+/readyz and /metrics. Ctrl-C or SIGTERM ends the server once what has been asked is answered. It needs
+speechrnn[server].
+"""
+
+
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    options = Group("speechrnn.serving.options:ServeOptions", "the server")
+    return Verb("serve", serve, {"options": (options,), "search": decoding.groups()}, _EPILOG)
+
+
+def serve(
+    *,
+    options: Mapping[str, Any],
+    search: Mapping[str, Any],
+    model: Annotated[tuple[str, ...], "MODEL"] = (),
+    streaming_model: Annotated[str | None, "MODEL"] = None,
+    threads: int | None = None,
+) -> int:
+    """Serve models over HTTP, WebSockets and Wyoming, with a page for the browser.
+
+    Args:
+        options: What the server listens to, and what it refuses.
+        search: Options of the search of recognizers.
+        model: Recognizers, classifiers and forecasters, .onnx or .keras; by default the recognizer that comes with the
+            package.
+        streaming_model: Recognizer that listens to streams; by default the first recognizer, if it can stream.
+        threads: Processor threads of each model; by default those that this process may run on, up to eight.
+    """
+    from speechrnn.serving.options import ServeOptions
+
+    chosen = ServeOptions(**options)
+    try:
+        from speechrnn.serving import running, service
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("speechrnn"):
+            raise
+        raise ModuleNotFoundError(
+            f"The server needs {error.name}. Install it: pip install 'speechrnn[server]'", name=error.name
+        ) from error
+    for source in (*model, search.get("rescore")):
+        terminal.start_for(source)
+
+    def made() -> service.Service:
+        return service.Service(model, streaming=streaming_model, options=chosen, threads=threads, decoding=dict(search))
+
+    running.run(running.listening(chosen), made)
+    return 0

@@ -1,0 +1,190 @@
+"""The ASGI application: who may ask is checked once, before any route, and what goes wrong is said in one form."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from speechrnn.serving import health, openai, records
+from speechrnn.serving.refusals import Refusal, Stopped
+from speechrnn.serving.service import Service
+
+__all__ = ["make"]
+
+_log = logging.getLogger("speechrnn.serving")
+
+_OPEN = ("/", "/healthz", "/readyz")
+"""Paths that need no key, and the page's files."""
+_FILES = "/page/"
+_KEY_PROTOCOL = "openai-insecure-api-key."
+"""Begins the subprotocol by which browsers, which cannot set headers, give a key with a WebSocket."""
+
+
+def make(service: Service) -> Starlette:
+    """The application of a server.
+
+    Args:
+        service: Its models and limits; closed when the application ends.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            service.close()
+
+    middleware = [Middleware(_Front, service=service)]
+    if service.options.cors:
+        middleware.insert(
+            0,
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(service.options.cors),
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type"],
+                expose_headers=["retry-after", "x-request-id"],
+            ),
+        )
+    return Starlette(
+        routes=[*health.routes(service), *openai.routes(service), *records.routes(service)],
+        middleware=middleware,
+        exception_handlers={Refusal: _refused, Stopped: _stopped, HTTPException: _failed},
+        lifespan=lifespan,
+    )
+
+
+class _Front:
+    """Checks origin, key and rate of each request; counts it, and writes it into the log without what is in it.
+
+    Args:
+        app: What answers.
+        service: The server.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        number, start, status = secrets.token_hex(6), time.monotonic(), 0
+
+        async def answered(message: Message) -> None:
+            nonlocal status
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = number
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            elif message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"] == "websocket.close":
+                status = status or 403
+            await send(message)
+
+        try:
+            try:
+                client = self._admitted(scope)
+            except Refusal as refusal:
+                await _deny(refusal, scope, receive, answered)
+            else:
+                scope.setdefault("state", {})["client"] = client
+                await self._app(scope, receive, answered)
+        except Exception:
+            status = status or 500
+            _log.exception("%s: the server failed.", number)
+            if not isinstance(status, int) or status == 500:
+                await _deny(Refusal(500, f"The server failed. Its log has more, under {number}."), scope, receive, send)
+        finally:
+            self._count(scope, number, status or 499, time.monotonic() - start)
+
+    def _admitted(self, scope: Scope) -> str:
+        """What limits call who asks.
+
+        Raises:
+            Refusal: It may not ask.
+        """
+        headers = Headers(scope=scope)
+        origin, host = headers.get("origin"), headers.get("host")
+        if origin is not None and urlsplit(origin).netloc != host and origin not in self._service.options.cors:
+            raise Refusal(403, f"Pages of {origin[:100]} may not ask this server; see --cors.", code="foreign_origin")
+        client = (scope.get("client") or ("?",))[0]
+        if (scope["path"] in _OPEN and scope["type"] == "http") or scope["path"].startswith(_FILES):
+            return client
+        if self._service.keys:
+            name = self._service.keys.name(_key(scope, headers))
+            if name is None:
+                raise Refusal(
+                    401,
+                    "A key is needed, as `Authorization: Bearer KEY`.",
+                    code="invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            client = name
+        if scope["type"] == "websocket" or scope["method"] == "POST":
+            self._service.rate.check(client)
+        return client
+
+    def _count(self, scope: Scope, number: str, status: int, seconds: float) -> None:
+        method = scope.get("method", "WEBSOCKET")
+        endpoint = scope.get("route")
+        route = getattr(endpoint, "path", scope["path"] if status == 101 else "none")
+        self._service.metrics.requests.labels(route, str(status)).inc()
+        self._service.metrics.seconds.labels(route).observe(seconds)
+        if scope["path"] not in ("/healthz", "/readyz", "/metrics"):
+            _log.info("%s %s %s %d %.0f ms", number, method, route, status, 1000 * seconds)
+
+
+def _key(scope: Scope, headers: Headers) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return key.strip()
+    for protocol in scope.get("subprotocols", ()):
+        if protocol.startswith(_KEY_PROTOCOL):
+            return protocol.removeprefix(_KEY_PROTOCOL)
+    return None
+
+
+def _answer(refusal: Refusal) -> Response:
+    return JSONResponse(refusal.to_dict(), refusal.status, refusal.headers)
+
+
+async def _deny(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
+        await _answer(refusal)(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:120]})
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, Refusal):
+        raise error
+    return _answer(error)
+
+
+async def _stopped(request: Request, error: Exception) -> Response:
+    return _answer(Refusal(499, "The client has left.", code="client_left"))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    told = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible here."}
+    return _answer(Refusal(error.status_code, told.get(error.status_code, error.detail), headers=error.headers))

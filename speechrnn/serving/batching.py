@@ -1,0 +1,168 @@
+"""One session for all requests: signals that come within some milliseconds are run together, sorted by length."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speechrnn.runtime.batches import by_length
+from speechrnn.serving.refusals import Stopped
+
+__all__ = ["Batcher", "Job", "Shared"]
+
+_BUDGETS = 4
+"""Batches that are gathered at once where many wait, so that those of about one length meet."""
+_PATIENCE = 0.25
+"""Seconds between two looks at whether anybody still waits for the answer."""
+
+
+class Job:
+    """What is worked on for one request, until nobody waits for it.
+
+    Args:
+        seconds: Time in which it must be done.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Nobody waits any more."""
+        self._cancelled.set()
+
+    def check(self) -> None:
+        """Raises: Stopped: Its time is over, or nobody waits any more."""
+        if self._cancelled.is_set() or time.monotonic() > self._end:
+            raise Stopped
+
+
+class _Waiting(NamedTuple):
+    signal: np.ndarray
+    answer: Future[Any]
+
+
+class Batcher:
+    """Runs signals of many threads in batches, in a thread of its own.
+
+    Each signal gets the answer that it would get alone, and a signal that the model refuses spoils no other's answer.
+
+    Args:
+        run: Gives an answer for each of several signals, float32 `(samples[, channels])`.
+        gather: Seconds for which signals are gathered.
+        most_samples: Samples of a batch, padding counted; a longer signal is run alone.
+        on_batch: Called with the number of signals of each batch.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[np.ndarray]], Sequence[Any]],
+        *,
+        gather: float = 0.01,
+        most_samples: float,
+        on_batch: Callable[[int], object] | None = None,
+    ) -> None:
+        self._run, self._gather, self._most, self._on_batch = run, gather, most_samples, on_batch
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="speechrnn-batches", daemon=True)
+        self._thread.start()
+
+    def __call__(self, signals: Sequence[np.ndarray], job: Job | None = None) -> list[Any]:
+        """The answers for signals; waits until they are there.
+
+        Raises:
+            Stopped: Nobody waits for the job any more.
+            ValueError: The model refuses a signal.
+        """
+        waiting = [_Waiting(signal, Future()) for signal in signals]
+        for one in waiting:
+            self._queue.put(one)
+        try:
+            return [_answer(one.answer, job) for one in waiting]
+        finally:
+            for one in waiting:  # those that are not run yet will not be
+                one.answer.cancel()
+
+    def close(self) -> None:
+        """Answer what waits, and end."""
+        self._queue.put(None)
+        self._thread.join(timeout=30)
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            gathered, more = self._gathered(first)
+            for batch in by_length(gathered, lambda one: len(one.signal), self._most):
+                self._answer([one for one in batch if one.answer.set_running_or_notify_cancel()])
+            if not more:
+                return
+
+    def _gathered(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+        """What comes within the time, and all that waits already; and whether more will come."""
+        gathered, held = [first], len(first.signal)
+        end = time.monotonic() + self._gather
+        while held < _BUDGETS * self._most:
+            left = end - time.monotonic()
+            try:
+                one = self._queue.get(timeout=left) if left > 0 and held < self._most else self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if one is None:
+                return gathered, False
+            gathered.append(one)
+            held += len(one.signal)
+        return gathered, True
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
+        if self._on_batch:
+            self._on_batch(len(batch))
+        try:
+            answers = self._run([one.signal for one in batch])
+            for one, answer in zip(batch, answers, strict=True):
+                one.answer.set_result(answer)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].answer.set_exception(error)
+                return
+            for one in batch:
+                if not one.answer.done():
+                    self._answer([one])
+
+
+def _answer(future: Future[Any], job: Job | None) -> Any:
+    while True:
+        try:
+            return future.result(timeout=None if job is None else _PATIENCE)
+        except NotYet:
+            if job is not None:
+                job.check()
+
+
+class Shared:
+    """A model as one request sees it: its primitive goes through the batches of all, everything else is the model's.
+
+    Args:
+        model: A session.
+        primitive: The name of its method that takes signals; see `speechrnn.models.kinds.Kind`.
+        batcher: Of that method.
+        job: What it is asked for.
+    """
+
+    def __init__(self, model: Any, primitive: str, batcher: Batcher, job: Job | None = None) -> None:
+        self._model, self._primitive, self._batcher, self._job = model, primitive, batcher, job
+
+    def __getattr__(self, name: str) -> Any:
+        return self._batched if name == self._primitive else getattr(self._model, name)
+
+    def _batched(self, signals: Sequence[np.ndarray]) -> list[Any]:
+        if self._job is not None:
+            self._job.check()
+        return self._batcher(signals, self._job)

@@ -1,0 +1,251 @@
+"""OpenAI's interface for recordings: `/v1/audio/transcriptions` and `/v1/models`; and whisper.cpp's `/inference`.
+
+https://platform.openai.com/docs/api-reference/audio/createTranscription
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from speechrnn.serving import uploads
+from speechrnn.serving.batching import Job
+from speechrnn.serving.refusals import Refusal
+from speechrnn.serving.service import Service, hotwords
+from speechrnn.serving.uploads import Upload, gone
+
+if TYPE_CHECKING:
+    from speechrnn.serving.models import Served
+    from speechrnn.tasks.recognition.transcript import Transcript, Word
+
+__all__ = ["language", "routes"]
+
+_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+_GRANULARITIES = ("word", "segment")
+_MEDIA = {"text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
+
+
+def routes(service: Service) -> list[Route]:
+    """The routes of the interface."""
+
+    async def transcriptions(request: Request) -> Response:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(service.requests.entered())
+            form = await stack.enter_async_context(uploads.form(request, **service.upload_limits))
+            asked = _Asked.of(form)
+            served = service.recognizer(asked.model)
+            upload = await stack.enter_async_context(uploads.kept(form, service.folder))
+            if asked.stream:  # the answer outlives this function, and the upload with it
+                return _Streamed(_events(service, served, upload, asked), stack.pop_all())
+            found = await service.run(
+                lambda job: service.transcribe(job, served, upload, asked.hotwords), gone=gone(request)
+            )
+        service.note(request.url.path, found)
+        return _response(found, asked, language(served))
+
+    async def models(request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [_model(served) for served in service.models]})
+
+    async def model(request: Request) -> Response:
+        name = request.path_params["name"]
+        for served in service.models:
+            if served.name == name:
+                return JSONResponse(_model(served))
+        raise Refusal(404, f"There is no model {name!r} here. See /v1/models.", code="model_not_found", param="model")
+
+    return [
+        Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
+        Route("/inference", transcriptions, methods=["POST"]),
+        Route("/v1/models", models),
+        Route("/v1/models/{name}", model),
+    ]
+
+
+def language(served: Served) -> str:
+    """The language that a recognizer writes, as its card says."""
+    return str(served.model.card.get("language", "english"))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The fields of a form."""
+
+    model: str | None
+    format: str
+    granularities: tuple[str, ...]
+    hotwords: tuple[str, ...]
+    stream: bool
+
+    @classmethod
+    def of(cls, form: FormData) -> _Asked:
+        """Raises: Refusal: A field has a value that it cannot have."""
+        granularities = [*form.getlist("timestamp_granularities[]"), *form.getlist("timestamp_granularities")]
+        keywords = [*form.getlist("keywords[]"), *form.getlist("keywords")]
+        _number(form, "temperature", 0.0, 1.0)
+        return cls(
+            _text(form, "model") or None,
+            _choice(_text(form, "response_format") or "json", _FORMATS, "response_format"),
+            tuple(_choice(str(one), _GRANULARITIES, "timestamp_granularities") for one in granularities)
+            or ("segment",),
+            hotwords(",".join([_text(form, "prompt"), *map(str, keywords)])),
+            _choice(_text(form, "stream").lower() or "false", ("true", "false", "1", "0"), "stream") in ("true", "1"),
+        )
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    if not isinstance(value, str):
+        raise Refusal(400, f"`{name}` must be a text. Received: a file.", code="invalid_value", param=name)
+    return value
+
+
+def _choice(value: str, known: Sequence[str], name: str) -> str:
+    if value not in known:
+        message = f"`{name}` must be one of {', '.join(known)}. Received: {value[:60]!r}."
+        raise Refusal(400, message, code="invalid_value", param=name)
+    return value
+
+
+def _number(form: FormData, name: str, least: float, most: float) -> None:
+    text = _text(form, name)
+    try:
+        fine = not text or least <= float(text) <= most
+    except ValueError:
+        fine = False
+    if not fine:
+        message = f"`{name}` must lie between {least:g} and {most:g}. Received: {text[:60]!r}."
+        raise Refusal(400, message, code="invalid_value", param=name)
+
+
+def _response(found: Transcript, asked: _Asked, spoken: str) -> Response:
+    from speechrnn.tasks.recognition import formats
+
+    if asked.format in _MEDIA:
+        text = formats.render(found, "txt" if asked.format == "text" else asked.format)
+        return PlainTextResponse(text, media_type=_MEDIA[asked.format])
+    if asked.format == "json":
+        return JSONResponse({"text": found.text, "usage": _usage(found)})
+    return JSONResponse(_verbose(found, asked.granularities, spoken))
+
+
+def _usage(found: Transcript) -> dict[str, Any]:
+    return {"type": "duration", "seconds": round(found.duration, 3)}
+
+
+def _verbose(found: Transcript, granularities: Sequence[str], spoken: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "task": "transcribe",
+        "language": spoken,
+        "duration": round(found.duration, 3),
+        "text": found.text,
+        "usage": _usage(found),
+    }
+    if "segment" in granularities:
+        answer["segments"] = _segments(found)
+    if "word" in granularities:
+        answer["words"] = found.to_dict()["words"]
+    return answer
+
+
+def _segments(found: Transcript) -> list[dict[str, Any]]:
+    """Stretches of text as subtitles have them; what only Whisper's decoder knows is 0."""
+    from speechrnn.tasks.recognition import formats
+
+    segments, words = [], list(found.words)
+    for number, cue in enumerate(formats.cues(found.words, duration=found.duration)):
+        text = " ".join(cue.lines)
+        certain = [math.log(word.confidence) for word in words if cue.start <= word.start < cue.end]
+        segments.append(
+            {
+                "id": number,
+                "seek": 0,
+                "start": round(cue.start, 3),
+                "end": round(cue.end, 3),
+                "text": text,
+                "tokens": [],
+                "temperature": 0.0,
+                "avg_logprob": round(sum(certain) / len(certain), 4) if certain else 0.0,
+                "compression_ratio": 1.0,
+                "no_speech_prob": 0.0,
+            }
+        )
+    return segments
+
+
+class _Streamed(StreamingResponse):
+    """Server-sent events, in the end of which what they need is closed.
+
+    Args:
+        events: The events.
+        needed: What they need.
+    """
+
+    def __init__(self, events: AsyncIterator[str], needed: AsyncExitStack) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self._needed = needed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._needed:
+            await super().__call__(scope, receive, send)
+
+
+async def _events(service: Service, served: Served, upload: Upload, asked: _Asked) -> AsyncIterator[str]:
+    """A transcript as server-sent events: what has become known, and the whole in the end."""
+    loop, known = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+    def work(job: Job) -> Transcript:
+        def on_words(words: Sequence[Word]) -> None:
+            loop.call_soon_threadsafe(known.put_nowait, list(words))
+
+        return service.transcribe(job, served, upload, asked.hotwords, on_words)
+
+    working = asyncio.ensure_future(service.run(work))
+    working.add_done_callback(lambda _: known.put_nowait(None))
+    sent = 0
+    try:
+        while (words := await known.get()) is not None:
+            yield _delta(words, first=not sent)
+            sent += len(words)
+        found = await working
+        if rest := found.words[sent:]:
+            yield _delta(rest, first=not sent)
+        yield _event("transcript.text.done", text=found.text)
+        service.note("/v1/audio/transcriptions", found)
+    except Refusal as refusal:
+        yield _event("error", **refusal.to_dict())
+    finally:
+        working.cancel()
+
+
+def _delta(words: Sequence[Word], *, first: bool) -> str:
+    return _event("transcript.text.delta", delta=("" if first else " ") + " ".join(word.word for word in words))
+
+
+def _event(kind: str, **data: Any) -> str:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n"
+
+
+def _model(served: Served) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "id": served.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "speechrnn",
+        "kind": served.kind.name,
+        "method": served.kind.verb,
+        "sample_rate": served.model.sample_rate,
+    }
+    if served.recognizes:
+        about["language"] = language(served)
+    return about

@@ -1,0 +1,64 @@
+"""Options of the server, in a module that imports nothing of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ServeOptions"]
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What a server listens to, and what it refuses."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all of this machine."""
+    port: int = 8000
+    """Port of HTTP and of WebSockets; 0 for any that is free."""
+    wyoming_port: int | None = None
+    """Port of Wyoming, the protocol of Home Assistant, such as 10300; it knows no keys. Closed by default."""
+    keys: str | None = None
+    """File of API keys, one per line; without it everybody may ask."""
+    cors: tuple[str, ...] = ()
+    """Origins of other sites whose pages may ask, such as https://example.org."""
+    at_once: int = 32
+    """Requests that are worked on at once; others wait."""
+    queue: int = 128
+    """Most requests that are worked on or wait; beyond it the answer is 429 with Retry-After."""
+    streams: int = 100
+    """Most streams that are listened to at once, over WebSockets and Wyoming."""
+    connections: int = 1000
+    """Most connections; beyond it the answer is 503."""
+    gather: float = 0.01
+    """Seconds for which signals of several requests are gathered into a batch."""
+    batch_seconds: float = 60.0
+    """Audio recognized at once, padding counted."""
+    most_megabytes: float = 100.0
+    """Largest upload."""
+    most_minutes: float = 120.0
+    """Longest recording, and longest stream."""
+    upload_seconds: float = 60.0
+    """Time in which an upload must have arrived."""
+    request_seconds: float = 600.0
+    """Time in which a request must be answered."""
+    idle_seconds: float = 60.0
+    """Time after which a stream that sends nothing is closed."""
+    requests_per_minute: int = 0
+    """Requests and streams that a key, or without keys an address, may begin per minute; 0 for any number."""
+    grace_seconds: float = 30.0
+    """Time for what is under way when the server is told to stop."""
+    log_text: bool = False
+    """Write what was recognized into the log; by default neither audio nor text is kept."""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError: A number is out of its range."""
+        for name in ("at_once", "queue", "streams", "connections", "batch_seconds", "most_megabytes", "most_minutes",
+                     "upload_seconds", "request_seconds", "idle_seconds"):  # fmt: skip
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive. Received: {name}={getattr(self, name)}.")
+        for name in ("gather", "requests_per_minute", "grace_seconds", "port"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must not be negative. Received: {name}={getattr(self, name)}.")
+        for origin in self.cors:
+            if origin == "*" or not origin.startswith(("http://", "https://")) or origin.endswith("/"):
+                raise ValueError(f"`cors` must name origins such as https://example.org. Received: {origin!r}.")
