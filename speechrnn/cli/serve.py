@@ -52,11 +52,12 @@ def serve(
         raise ModuleNotFoundError(
             f"The server needs {error.name}. Install it: pip install 'speechrnn[server]'", name=error.name
         ) from error
-    for source in (*model, search.get("rescore")):
-        terminal.start_for(source)
+    sock = running.listening(chosen)  # before models are opened, which takes a while
 
     def made() -> service.Service:
+        for source in (*model, search.get("rescore")):
+            terminal.start_for(source)
         return service.Service(model, streaming=streaming_model, options=chosen, threads=threads, decoding=dict(search))
 
-    running.run(running.listening(chosen), made)
+    running.run(sock, made)
     return 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -95,8 +98,9 @@ def listening(options: ServeOptions) -> socket.socket:
     try:
         return socket.create_server((options.host, options.port), family=family, backlog=2048)
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
         raise OSError(
-            f"{options.host}:{options.port} cannot be listened to ({error.strerror or error}). Choose another --port."
+            f"{options.host}:{options.port} cannot be listened to ({reason}). Choose another --port."
         ) from error
 
 
@@ -113,5 +117,17 @@ def run(sock: socket.socket, make: Callable[[], Service]) -> None:
         host = f"[{host}]" if ":" in host else host
         _log.info("%s: http://%s:%d", ", ".join(served.name for served in service.models), host, port)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        Server(configuration(service), service).run(sockets=[sock])
+        with _ends_well():
+            Server(configuration(service), service).run(sockets=[sock])
         _log.info("stopped.")
+
+
+@contextlib.contextmanager
+def _ends_well() -> Iterator[None]:
+    """A server that was told to stop, and has, did what it should: uvicorn raises the signal once more in the end."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
