@@ -34,8 +34,8 @@ from speechrnn.text import Lexicon, lexicons
 ORDER, PRUNING, BITS = 3, 1e-7, 8
 KNOWN, GUESSED = 2, 5
 """How often a word must come in the texts, if CMUdict has it and if it has not."""
-BEAM, EVERY = 64, 3
-"""Width of the search, and which part of the validation clips chooses the weights: each third one."""
+BEAM, EVERY = 64, 2
+"""Width of the search, and which part of the validation clips chooses the weights: each second one."""
 
 
 def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = None, lexicon: str | None = None):
