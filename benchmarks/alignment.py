@@ -17,7 +17,9 @@ import speechrnn
 from speechrnn import decoding, text
 from speechrnn.data.examples import read_whole
 from speechrnn.decoding import textgrid
+from speechrnn.tasks.recognition import carried, phones
 from speechrnn.tasks.recognition.transcript import spell
+from speechrnn.text import lexicons
 
 AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 
@@ -25,6 +27,8 @@ AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 def differences(model, folder, tier):
     """For each speaker float `(words, 2)`: seconds by which starts and ends come late; and what failed."""
     found, failed = {}, []
+    held = carried.options_of(model).get("lexicon")
+    lexicon = lexicons.named(held) if held else None
     grids = {path.stem: path for path in Path(folder).rglob("*.TextGrid")}
     for path in sorted(p for p in Path(folder).rglob("*") if p.suffix in AUDIO and p.stem in grids):
         known = [(a, b, text.normalize(label)) for a, b, label in textgrid.read(grids[path.stem])[tier]]
@@ -32,7 +36,11 @@ def differences(model, folder, tier):
         said = " ".join(word for *_, word in known)
         try:
             signal = read_whole(path, model.sample_rate)
-            aligned = decoding.align(model.logits([signal])[0], model.vocabulary.encode(said))
+            (logits,) = model.logits([signal])
+            if lexicon is None:
+                aligned = decoding.align(logits, model.vocabulary.encode(said))
+            else:
+                aligned = phones.align_words(logits, said, lexicon, model.vocabulary)
             words = spell(aligned, model.vocabulary, frame_period=model.frame_period)
         except ValueError as error:
             failed.append(f"{path.name}: {error}")

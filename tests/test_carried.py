@@ -12,7 +12,7 @@ from speechrnn.decoding.lm import kneser_ney
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.models.loading import load
 from speechrnn.runtime import onnxfile
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import carried, phones
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.streaming import StreamingSession
@@ -170,3 +170,19 @@ def test_stream_takes_a_lexicon(plain, listener, tmp_path, capsys):
     assert set(capsys.readouterr().out.split()) <= set(WORDS)
     assert cli.main(["stream", "--model", str(plain / "s.onnx"), "--beam", "8", str(tmp_path / "a.wav")]) == 2
     assert "searched by a lexicon" in capsys.readouterr().err
+
+
+def test_align_takes_words_by_the_lexicon_that_the_model_carries(plain, packed, tmp_path, capsys):
+    logits = said("D IY S IY")
+    path = phones.align_words(logits, "dee sea", WORDS, WORDS.vocabulary())
+    assert [(w.word, w.start, w.end) for w in spell(path, WORDS.vocabulary(), frame_period=1.0)] == [
+        ("dee", 0.0, 3.0),
+        ("sea", 4.0, 7.0),
+    ]
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(size=16000) * 0.1, 16000)
+    assert cli.main(["align", "--model", str(packed), str(tmp_path / "a.wav"), "Dee see!"]) == 0
+    found = json.loads(capsys.readouterr().out)["words"]
+    assert [word["word"] for word in found] == ["dee", "see"] and found[0]["end"] <= found[1]["start"]
+    words = ["align", "--model", str(plain / "m.onnx"), "--lexicon", str(plain / "w.lexicon"), str(tmp_path / "a.wav")]
+    assert cli.main([*words, "sea dog"]) == 2
+    assert "'dog'" in capsys.readouterr().err

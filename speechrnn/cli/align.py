@@ -14,16 +14,20 @@ from speechrnn import decoding, text
 from speechrnn.cli import terminal
 from speechrnn.cli.decoding import calibration as calibration_of
 from speechrnn.cli.verb import UsageError, Verb
-from speechrnn.tasks.recognition import formats
+from speechrnn.tasks.recognition import carried, formats, phones
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.transcript import moved
+from speechrnn.text import lexicons
 
 _EPILOG = """\
 The text is brought to lower case without punctuation first, unless the model has other characters. A CTC model writes a
 symbol somewhere in its middle or later, mostly a little late: --shift moves all times by what was measured on aligned
 recordings.
 
-The exit code is 2 if the text cannot be aligned: it has characters that the model lacks, or is too long for the audio.
+A model of phones takes the words' pronunciations from the lexicon that it carries, or from --lexicon.
+
+The exit code is 2 if the text cannot be aligned: it has characters that the model lacks, words that the lexicon lacks,
+or is too long for the audio.
 """
 
 
@@ -38,6 +42,7 @@ def align(
     /,
     *,
     model: Annotated[str | None, "MODEL"] = None,
+    lexicon: Annotated[str | None, "FILE"] = None,
     format: Literal["json", "ctm", "textgrid"] = "json",
     shift: tuple[float, ...] = (0.0,),
     calibration: Annotated[str | None, "FILE"] = None,
@@ -50,6 +55,7 @@ def align(
         audio: A recording.
         said: What is said in it; `@FILE` reads it from a file.
         model: A .onnx or .keras recognizer; by default the one that comes with the package.
+        lexicon: How words are pronounced, for a model of phones; by default what the model carries.
         format: How the times are written.
         shift: Seconds added to all times; of two numbers the first to starts, the second to ends.
         calibration: Confidences as `speechrnn calibrate` found them.
@@ -68,11 +74,15 @@ def align(
     with terminal.output(out, overwrite=overwrite) as file:
         session = terminal.load_model(model)
         signal = transcribe.read_whole(audio, session.sample_rate)
-        said = " ".join(said.split())
-        if session.vocabulary.missing(said):
+        said, logits = " ".join(said.split()), session.logits([signal])[0]
+        lexicon = lexicon or carried.options_of(session).get("lexicon")
+        if lexicon or session.vocabulary.missing(said):
             said = text.normalize(said)
         try:
-            path = decoding.align(session.logits([signal])[0], session.vocabulary.encode(said))
+            if lexicon:
+                path = phones.align_words(logits, said, lexicons.named(lexicon), session.vocabulary)
+            else:
+                path = decoding.align(logits, session.vocabulary.encode(said))
         except ValueError as error:
             raise ValueError(f"{audio}: {error}") from error
         duration = len(signal) / session.sample_rate

@@ -10,10 +10,12 @@ import numpy as np
 
 from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
+from speechrnn.decoding.alignment import align
+from speechrnn.decoding.greedy import WordPath
 from speechrnn.decoding.pronunciations import likeliest
 from speechrnn.faults import Faults
 from speechrnn.models.protocols import Recognizer
-from speechrnn.text import Lexicon, Phones
+from speechrnn.text import Lexicon, Phones, Vocabulary
 
 WORDS = "words"
 """Where in `extra` an example of phones keeps the words that were said."""
@@ -61,17 +63,47 @@ def pronounced(
 
 def _said(example: Example, text: str, lexicon: Lexicon, model: Recognizer, faults: Faults) -> str:
     """The phones of a text by the pronunciations that were said, or the likeliest ones if the audio does not fit."""
-    words = text.split()
-    ways = [lexicon[word] for word in words]
-    if all(len(each) == 1 for each in ways):
+    if all(len(lexicon[word]) == 1 for word in text.split()):
         return lexicon.pronounce(text)
-    encode = model.vocabulary.encode
     try:
         logits = model.logits([read_whole(example, model.sample_rate)])[0]
-        chosen = likeliest(logits, [[(encode(" ".join(p)), float(np.log(q))) for p, q in each] for each in ways])
+        return " ".join(phone for way in _ways(logits, text, lexicon, model.vocabulary) for phone in way)
     except (OSError, ValueError):  # training names what cannot be read or is too short
         return lexicon.pronounce(text)
-    return " ".join(phone for each, place in zip(ways, chosen, strict=True) for phone in each[place][0])
+
+
+def _ways(logits: np.ndarray, text: str, lexicon: Lexicon, vocabulary: Vocabulary) -> list[tuple[str, ...]]:
+    """The phones of each word of a text, by the pronunciations that fit the logits best."""
+    encode, ways = vocabulary.encode, [lexicon[word] for word in text.split()]
+    chosen = likeliest(logits, [[(encode(" ".join(p)), float(np.log(q))) for p, q in each] for each in ways])
+    return [each[place][0] for each, place in zip(ways, chosen, strict=True)]
+
+
+def align_words(logits: np.ndarray, text: str, lexicon: Lexicon, vocabulary: Vocabulary) -> WordPath:
+    """The likeliest CTC path of one utterance that says the words of `text`, each in the pronunciation that fits best.
+
+    Args:
+        logits: float `(frames, vocabulary)`, unnormalized, of a model of phones.
+        text: Words of the lexicon, with spaces between.
+        lexicon: Their pronunciations.
+        vocabulary: Of the model.
+
+    Returns:
+        The words with the frames and confidences of their phones.
+
+    Raises:
+        ValueError: The lexicon lacks a word, or phones of it are not in the vocabulary; or the text needs more frames
+            than there are.
+    """
+    if unknown := lexicon.unknown(text):
+        raise ValueError(
+            f"The lexicon must have the words that are aligned. Received: {unknown[0]!r}, which it lacks. Give one "
+            "that has it with --lexicon; `speechrnn lexicon build` guesses pronunciations with --guess."
+        )
+    ways = _ways(logits, text, lexicon, vocabulary)
+    path = align(logits, vocabulary.encode(" ".join(phone for way in ways for phone in way)))
+    lengths = np.array([len(way) for way in ways], np.int32)
+    return WordPath(path.ids, path.start_frames, path.end_frames, path.confidences, tuple(text.split()), lengths)
 
 
 def words_of(examples: Sequence[Example]) -> list[Example]:
