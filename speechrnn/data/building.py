@@ -41,12 +41,12 @@ class Draft:
 
 
 def measured(
-    drafts: Iterable[Draft], faults: Faults, *, progress: Callable[[int], object] | None = None
+    drafts: Iterable[Draft | Example], faults: Faults, *, progress: Callable[[int], object] | None = None
 ) -> list[Example]:
     """Examples with the durations that the headers of their recordings give.
 
     Args:
-        drafts: What to measure.
+        drafts: What to measure; examples, whose lengths are known, stay as they are.
         faults: Collects missing, empty and undecodable recordings, transcripts without characters and ids that
             occurred before; the rest is returned.
         progress: Called with the number of recordings done since the last call.
@@ -56,7 +56,9 @@ def measured(
     """
     known = _lengths.get()
 
-    def measure(draft: Draft) -> Example | None:
+    def measure(draft: Draft | Example) -> Example | None:
+        if isinstance(draft, Example):
+            return draft
         name = draft.id or Path(draft.path).stem
         try:
             if draft.text is not None and not draft.text.strip():
@@ -176,7 +178,7 @@ def _seconds(draft: Draft) -> float:
 
 
 def build(
-    splits: Mapping[str, Iterable[Draft]],
+    splits: Mapping[str, Iterable[Draft | Example]],
     out: str | os.PathLike[str],
     *,
     overwrite: bool = False,
@@ -190,7 +192,7 @@ def build(
     """Measure the recordings of every split and write `out/{split}.jsonl`.
 
     Args:
-        splits: Drafts by the name of their split.
+        splits: Drafts, or examples, by the name of their split.
         out: Folder for the manifests.
         overwrite: Replace manifests that are there.
         faults: Collects what is wrong with the data. Without it the first fault is an error, and nothing is written.

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from speechrnn.data.manifest import Example
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
+from speechrnn.features import symbols as _symbols  # noqa: F401
 from speechrnn.layers.frames import checked_stride
 from speechrnn.models import guard, kinds
 from speechrnn.models.answers import Usable, is_manifest

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from speechrnn.text import Vocabulary
+from speechrnn.text.tokens import Tokens
 
 
 class Recognizer(Protocol):
@@ -37,6 +38,10 @@ class Classifier(Protocol):
     @property
     def channels(self) -> int | None:
         """Channels of a signal `(samples, channels)`; None for a mono signal `(samples,)`."""
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """What texts are made of; None where signals are classified."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from speechrnn.pipeline.selection import Entry, Framing, Targets, select
 from speechrnn.pipeline.targets import balanced, targets_of
 from speechrnn.pipeline.tfio import GraphDecoder, wanted
 from speechrnn.text import Vocabulary
+from speechrnn.text.tokens import Tokens
 
 _UNIT = 0.1
 """Seconds that padded lengths are multiples of."""
@@ -172,11 +173,14 @@ def batches(
     keeps = features is not None and cache is not None and not changes
     store = _store(cache, features if keeps else framing)
     in_graph = None
-    if framing.channels is None and wanted(decoder):
+    texts = getattr(features, "tokens", None)
+    if framing.channels is None and texts is None and wanted(decoder):
         in_graph = GraphDecoder(
             entries, planner, store, int(framing.sample_rate), forced=decoder == "tensorflow-io", workers=workers
         )
     decode = None if in_graph is None else in_graph.finish
+    if texts is not None:
+        decode = _reader(texts)
     source: Source
     if features is not None and keeps:
         source = FeatureSource(one_by_one(features), features.num_features, framing, store, decode)
@@ -185,6 +189,11 @@ def batches(
     mix = _mixer(planner, mixup, entries, classes) if mixup else None
     loader = Loader(entries, planner, source, targets, collected, mix)
     return _dataset(loader, plan, features, augmentation, in_graph, workers, views)
+
+
+def _reader(texts: Tokens) -> Callable[[Entry, np.ndarray | None], np.ndarray]:
+    """Reads the text of an entry in the place of its recording."""
+    return lambda entry, _: texts.read(entry.example.text, where=entry.example.id)
 
 
 def _mixer(

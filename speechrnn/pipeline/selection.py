@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from speechrnn.data.manifest import Example
+from speechrnn.data.texts import unit_of
 from speechrnn.faults import Faults
 
 
@@ -119,7 +120,7 @@ def name(example: Example) -> str:
 
 
 def _unusable(example: Example, length: int, framing: Framing, max_duration: float | None) -> tuple[str, str] | None:
-    if not os.path.exists(example.path):
+    if unit_of(example) is None and not os.path.exists(example.path):
         return "missing", f"{example.path}: there is no such file. Correct the manifest, or fetch the corpus again."
     if max_duration is not None and example.duration > max_duration:
         return "too long", (

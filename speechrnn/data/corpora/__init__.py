@@ -31,6 +31,7 @@ CORPORA = {
     "series": "any folder of CSV tables to be forecast, split by time",
     "speech_commands": "Speech Commands: single words, one folder per word",
     "table": "any CSV or TSV with a column of paths",
+    "texts": "any CSV or TSV with a column of texts and one of classes",
     "ucr": "a data set of the UCR archive: _TRAIN.tsv and _TEST.tsv",
     "uea": "a data set of the UEA archive: _TRAIN.ts and _TEST.ts",
 }

@@ -109,6 +109,7 @@ def rows(
     needed: Sequence[str],
     delimiter: str | None = None,
     quoted: bool = True,
+    columns: Sequence[str] = (),
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a table, each with its `file:line`.
 
@@ -118,6 +119,7 @@ def rows(
         needed: Columns that there have to be.
         delimiter: See `prepare`.
         quoted: Whether quotation marks hold columns together; otherwise they are part of the text.
+        columns: Names of the columns, where the first line does not have them.
 
     Yields:
         `file:line` and the row as column name to text.
@@ -141,7 +143,7 @@ def rows(
     csv.field_size_limit(max(csv.field_size_limit(), len(content) + 1))
     lines = io.StringIO(content, newline="")
     reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-    names = next(reader, [])
+    names = list(columns) or next(reader, [])
     for column in needed:
         if names.count(column) != 1:
             problem = "has no column" if column not in names else "has more than one column"

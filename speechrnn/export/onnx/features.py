@@ -16,6 +16,7 @@ from speechrnn.features.channels import ChannelLayer
 from speechrnn.features.layers import MFCC, LogMel, LogSpectrogram, RawSignal
 from speechrnn.features.mel import dct_matrix
 from speechrnn.features.spectral import hann
+from speechrnn.features.symbols import Symbols
 
 _END = np.array([np.iinfo("int64").max])
 
@@ -246,4 +247,5 @@ _WRITERS: dict[type[FeatureLayer], Callable[[Graph, Any, str, str, str], str]] =
     LogSpectrogram: _log_spectrogram,
     MFCC: _log_mel,
     RawSignal: _raw_signal,
+    Symbols: lambda graph, layer, signal, length, frames: graph.unsqueeze(signal, 2),
 }

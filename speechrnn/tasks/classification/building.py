@@ -10,10 +10,12 @@ import numpy as np
 from speechrnn import audio
 from speechrnn.data.examples import probe_example, read_example, readable
 from speechrnn.data.manifest import Example
-from speechrnn.features import LogMel, RawSignal
+from speechrnn.data.texts import unit_of
+from speechrnn.features import LogMel, RawSignal, Symbols
 from speechrnn.features.base import FeatureLayer
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
+from speechrnn.text.tokens import Tokens
 
 __all__ = ["adapt", "classes_of", "for_manifest"]
 
@@ -26,25 +28,37 @@ def for_manifest(
     *,
     sample_rate: float | None = None,
     features: FeatureLayer | Mapping[str, Any] | None = None,
+    lowercase: bool = True,
+    least: int = 1,
     **network: Any,
 ) -> SequenceClassifier:
     """A classifier that has learned nothing and fits the labels and signals of a manifest.
 
     Sounds become log-mel energies, whose level is kept, since a steady sound is nothing else. Of other
     signals all channels are read sample by sample; several channels keep their level, since it may mean something.
+    Texts become the numbers of their tokens, and the network begins with an embedding.
 
     Args:
-        examples: Examples with `label` (one class each), `labels` (one class per frame) or `tags` in `extra` (several
-            classes at once).
+        examples: Recordings, or texts as `speechrnn.data.texts.text_example` makes them, with `label` (one class each),
+            `labels` (one class per frame) or `tags` in `extra` (several classes at once).
         sample_rate: Hz of the signals that the features are computed from; that of the first example if not given.
         features: A layer, or options of `LogMel` for sounds and of `RawSignal` for signals. With `normalize="global"`
             they are adapted to the examples, unless they have been already.
+        lowercase: Whether capital letters count as small ones, in texts.
+        least: How often a token must occur to be known, in texts; rarer ones count as never seen.
         **network: Options of `recurrent_classifier`; those that are not given follow from the data.
 
     Raises:
         ValueError: The examples have no labels or fewer than two classes, or an option is out of its range.
     """
     task, classes = classes_of(examples)
+    if isinstance(features, Symbols) or any(unit_of(example) for example in examples):
+        if not isinstance(features, Symbols):
+            features = _symbols(examples, features, lowercase, least)
+        suited = {"dropout": 0.3, "pooling": None if task == "frames" else "attention"}
+        suited |= {"symbols": len(features.tokens), "num_classes": len(classes)}
+        built = recurrent_classifier(num_features=1, **{**suited, **network})
+        return SequenceClassifier(features, built, classes, task=task)
     sound = all(Path(e.path).suffix.lower() in audio.SUFFIXES and "channels" not in e.extra for e in examples)
     if isinstance(features, FeatureLayer):
         layer = features
@@ -61,6 +75,18 @@ def for_manifest(
     }
     built = recurrent_classifier(num_features=layer.num_features, num_classes=len(classes), **{**suited, **network})
     return SequenceClassifier(layer, built, classes, task=task)
+
+
+def _symbols(examples: Sequence[Example], given: Any, lowercase: bool, least: int) -> Symbols:
+    units = {unit_of(example) for example in examples}
+    if len(units) > 1 or given:
+        raise ValueError(
+            "Texts must all be cut into the same, and have no features of sounds. Received: "
+            f"{', '.join(sorted(map(str, units)))}, features={given!r}."
+        )
+    (unit,) = units
+    tokens = Tokens.from_texts((e.text or "" for e in examples), unit=unit, lowercase=lowercase, least=least)
+    return Symbols(tokens.symbols, unit=unit, lowercase=lowercase)
 
 
 def adapt(layer: FeatureLayer, examples: Sequence[Example]) -> None:

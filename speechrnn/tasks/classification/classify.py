@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,17 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.examples import read_example, read_whole
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, Faults, kind_of
+from speechrnn.faults import Fault, Faults, data_error, kind_of
 from speechrnn.models.answers import Answer
 from speechrnn.models.loading import opened
 
 if TYPE_CHECKING:
     from speechrnn.models.protocols import Classifier
     from speechrnn.signals import TableOptions
+    from speechrnn.text.tokens import Tokens
 
 Source = str | os.PathLike[str] | Example
-"""A file of a signal or of audio, or an example of a manifest."""
+"""A file of a signal or of audio, or an example of a manifest; of texts a text, or the `Path` of one."""
 
 _BATCHES_AT_ONCE = 8
 """Batches that are read at once and sorted by length."""
@@ -54,7 +56,7 @@ class Classification(Answer):
     task: str
     """"single" (one class), "multi" (any number at once) or "frames" (one class a frame)."""
     duration: float
-    """Seconds."""
+    """Seconds; of a text, its tokens."""
     frame_period: float
     """Seconds between frames, where there are frames."""
     error: str | None = None
@@ -132,7 +134,7 @@ def classify(
 
     Args:
         model: A classifier, or the path of one.
-        paths: Files of signals or audio, or examples of a manifest.
+        paths: Files of signals or audio, or examples of a manifest; of texts a text, or the `Path` of one.
         batch_size: Records classified at once; those of about one length are put together.
         rate: Samples per second of files that do not say their own.
         row: Which record of files that hold many.
@@ -194,7 +196,7 @@ def task_of(model: Classifier) -> str:
 
 
 def path_of(source: Source) -> str:
-    """The file of a source."""
+    """The file of a source; of a text that is given, the text."""
     return source.path if isinstance(source, Example) else os.fspath(source)
 
 
@@ -213,6 +215,9 @@ def read_signal(
     Raises:
         OSError, ValueError: It cannot be read, or lacks a channel.
     """
+    tokens = getattr(model, "tokens", None)
+    if tokens is not None:
+        return _text(tokens, source)
     if model.channels is None:
         return read_whole(source, int(model.sample_rate))
     if isinstance(source, Example):
@@ -220,6 +225,17 @@ def read_signal(
     named = getattr(model, "card", {}).get("channels")
     wanted = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
     return signals.read(source, channels=wanted, sample_rate=model.sample_rate, rate=rate, row=row, table=table)[0]
+
+
+def _text(tokens: Tokens, source: Source) -> np.ndarray:
+    """The numbers of a text: a text itself, that of an example, or that of a file, whose path is no plain string."""
+    if isinstance(source, str | Example):
+        where = source.id if isinstance(source, Example) else ""
+        return tokens.read(source if isinstance(source, str) else source.text, where=where)
+    try:
+        return tokens.read(Path(source).read_text(encoding="utf-8-sig"), where=os.fspath(source))
+    except UnicodeDecodeError as error:
+        raise data_error(source, "undecodable", f"must be a text in UTF-8: {error.reason}.") from error
 
 
 def _read(model: Classifier, source: Source, **how: Any) -> np.ndarray | Fault:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from speechrnn import files
+from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault
 from speechrnn.models.commands import Command
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from speechrnn.data.manifest import Example
 
 _OPTIONS = "speechrnn.tasks.classification.options"
 
@@ -26,9 +27,10 @@ that are likely, with commas between. A model with one class per frame gives a l
 `path<TAB>start<TAB>end<TAB>class<TAB>probability`, times in seconds. With --json each line is an object, with the
 probability of every class.
 
-FILE may be a WFDB header, EDF, BDF, CSV, TSV, Parquet, NPZ, MAT, .ts or any audio file.
+FILE may be a WFDB header, EDF, BDF, CSV, TSV, Parquet, NPZ, MAT, .ts or any audio file; for a classifier of texts it is
+a text in UTF-8, or with --lines a text on each line.
 """
-    source = ("FILE", "Records of signals, or audio.")
+    source = ("FILE", "Records of signals, audio, or texts.")
     augments = details = divides = manifests = True
     formats: ClassVar[Mapping[str, bool]] = {"tsv": True, "json": True}
     run_options = (f"{_OPTIONS}:ClassificationOptions", "table=speechrnn.signals.options:TableOptions")
@@ -43,6 +45,26 @@ FILE may be a WFDB header, EDF, BDF, CSV, TSV, Parquet, NPZ, MAT, .ts or any aud
         """Whether it has a class."""
         tags = line.get("extra", {}).get("tags")
         return line.get("label") is not None or line.get("labels") is not None or bool(tags)
+
+    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+        """See `Command`; each line of a file of texts is a source of its own."""
+        if not options.get("lines"):
+            return super().expanded(sources, **options)
+        found = [
+            Example(f"{path}:{number}", max(len(line), 1), text=line)
+            for path in sources
+            for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), start=1)
+        ]
+        return list(zip(found, files.output_names([example.path for example in found]), strict=True))
+
+    def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """See `Command`."""
+        lines = options.pop("lines", False)
+        if lines and model.tokens is None:
+            raise ValueError("--lines is for classifiers of texts. This model classifies signals.")
+        if model.tokens is not None:
+            sources = (Path(source) if isinstance(source, str) else source for source in sources)
+        return super().outcomes(model, sources, **options)
 
     def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
         """See `Command`."""

@@ -29,4 +29,5 @@ class ClassifierExporter(SignalExporter):
             "task": model.task,
             "per_frame": model.per_frame,
             "channels": model.channels,
+            **({} if model.tokens is None else {"tokens": model.tokens.get_config()}),
         }

@@ -27,7 +27,8 @@ class Classifies(Usable):
         """Say which class one record, or each of several, belongs to.
 
         Args:
-            sources: A file of signals or audio, or an `Example`; or an iterable of these.
+            sources: A file of signals or audio, or an `Example`; for a classifier of texts a text, or the `Path` of a
+                file that is one; or an iterable of these.
             on_error: "raise" raises what is wrong with a record; "collect" gives an answer whose `ok` is false and
                 whose `error` says why.
             batch_size: Records classified at once; those of about one length are put together.

@@ -11,6 +11,7 @@ from speechrnn.losses import ClassLoss
 from speechrnn.models import bundle
 from speechrnn.runtime.batches import check_signals
 from speechrnn.tasks.classification.methods import Classifies
+from speechrnn.text.tokens import Tokens
 
 __all__ = ["Accuracy", "SequenceClassifier"]
 
@@ -66,8 +67,17 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
                 '`task` must be "frames" for a network with an output for each frame, and "single" or "multi" for '
                 f"one with an output for the whole. Received: {task!r} with outputs {network.output_shape}."
             )
+        rows = [layer.input_dim for layer in network.layers if isinstance(layer, keras.layers.Embedding)]
+        if rows != ([] if self.tokens is None else [len(self.tokens)]):
+            wanted = "none, without Symbols" if self.tokens is None else f"one, of {len(self.tokens)} tokens"
+            raise ValueError(f"The network must have {wanted} to embed. Received: embeddings of {rows}.")
         self.classes, self.task = names, task
         self._class_loss, self._accuracy = ClassLoss(multi=task == "multi"), Accuracy(multi=task == "multi")
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """What texts are made of; None where signals are classified."""
+        return getattr(self.features, "tokens", None)
 
     @property
     def per_frame(self) -> bool:

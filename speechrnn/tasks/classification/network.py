@@ -1,8 +1,9 @@
 """The recurrent classifier: one answer for a sequence, or one for each frame of it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import keras
+from keras import ops
 
 from speechrnn.layers import AttentionPooling, LengthMask, MaskedPooling, ZeroPadding
 from speechrnn.layers import blocks as parts
@@ -15,6 +16,8 @@ def recurrent_classifier(
     *,
     num_features: int,
     num_classes: int,
+    symbols: int = 0,
+    embedding: int = 64,
     units: int = 64,
     layers: int = 1,
     bidirectional: bool = True,
@@ -46,6 +49,9 @@ def recurrent_classifier(
         cell: Recurrent cell.
         num_features: Features a frame.
         num_classes: Number of outputs.
+        symbols: Number of tokens where each frame is the number of one, see `speechrnn.features.Symbols`; the network
+            then begins with an embedding. 0 is for features that are measured.
+        embedding: Size of a token's vector.
         units: State size of each direction of a recurrent layer.
         layers: Number of recurrent layers.
         bidirectional: Read the sequence in both directions.
@@ -81,14 +87,15 @@ def recurrent_classifier(
     """
     parts.check(
         cell, units=units, layers=layers, filters=filters, kernel=kernel, stem=stem, pool=pool, heads=heads,
-        frame_convolutions=frame_convolutions, num_classes=num_classes,
+        frame_convolutions=frame_convolutions, num_classes=num_classes, embedding=embedding,
     )  # fmt: skip
     _check(convolutions, over, pooling, dropout, widen)
     _check_frames(frame_shape, num_features)
     features = keras.Input((None, num_features), name="features")
     frames = keras.Input((), dtype="int32", name="frames")
     mask, length = LengthMask()(frames, features), frames
-    x = ZeroPadding(dtype=dtype)(features, mask)
+    x = _embedded(features, mask, symbols, embedding, dropout, dtype) if symbols else None
+    x = ZeroPadding(dtype=dtype)(features if x is None else x, mask)
     if frame_shape is not None:
         x = parts.convolutions_within_frames(
             x, mask, shape=frame_shape, count=frame_convolutions, filters=filters, kernel=kernel, dropout=dropout,
@@ -117,6 +124,21 @@ def recurrent_classifier(
     if pooling is None:
         logits = ZeroPadding(dtype="float32", name="output")(logits, mask)
     return keras.Model([features, frames], logits, name=name)
+
+
+def _embedded(
+    features: Any, mask: Any, symbols: int, embedding: int, dropout: float, dtype: str | None
+) -> keras.KerasTensor:
+    """The vector of each token, whose numbers float16 could not hold."""
+    if features.shape[-1] != 1 or symbols < 0:
+        raise ValueError(
+            "`symbols` must not be negative, and needs one feature, the number of a token. Received: "
+            f"symbols={symbols}, num_features={features.shape[-1]}."
+        )
+    numbers = ZeroPadding(dtype="float32", name="numbers")(features, mask)
+    numbers = ops.cast(ops.squeeze(numbers, -1), "int32")
+    x = keras.layers.Embedding(symbols, embedding, dtype=dtype, name="embedding")(numbers)
+    return keras.layers.Dropout(dropout, dtype=dtype, name="dropout_in")(x) if dropout else x
 
 
 def _check(convolutions: int, over: str, pooling: str | None, dropout: float, widen: float) -> None:

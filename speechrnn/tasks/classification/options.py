@@ -47,6 +47,12 @@ class ClassifierNetwork:
     """Hz of the signals that the features are computed from; that of the first example if not given."""
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell."""
+    embedding: int = 64
+    """Size of a token's vector, of texts."""
+    lowercase: bool = True
+    """Whether capital letters count as small ones, in texts."""
+    least: int = 1
+    """How often a token must occur to be known, in texts; rarer ones count as never seen."""
     units: int = 64
     """State size of each direction of a recurrent layer."""
     layers: int = 1
@@ -96,6 +102,8 @@ class ClassifierNetwork:
 class ClassificationOptions:
     """How records are classified."""
 
+    lines: bool = False
+    """Every FILE has a text on each line, for a classifier of texts; otherwise the file is one text."""
     batch_size: int = 32
     """Records classified at once; those of about one length are put together."""
     rate: float | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from speechrnn.runtime.batches import check_signals
 from speechrnn.runtime.session import Session
 from speechrnn.tasks.classification.methods import Classifies
+from speechrnn.text.tokens import Tokens
 
 
 class ClassifierSession(Classifies, Session):
@@ -37,6 +39,12 @@ class ClassifierSession(Classifies, Session):
     def task(self) -> str:
         """Kind of answer: "single" (one class per signal), "multi" (any number) or "frames" (one class per frame)."""
         return self.metadata["task"]
+
+    @cached_property
+    def tokens(self) -> Tokens | None:
+        """What texts are made of; None where signals are classified."""
+        held = self.metadata.get("tokens")
+        return None if held is None else Tokens(**held)
 
     @property
     def per_frame(self) -> bool:

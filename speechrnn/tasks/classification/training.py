@@ -16,7 +16,7 @@ from speechrnn.losses import ClassLoss
 from speechrnn.pipeline.selection import Entry
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.options import ClassifierTraining
-from speechrnn.training.task import Scores, Task, of_recordings
+from speechrnn.training.task import Scores, Task, of_recordings, refuse_augmentation
 
 __all__ = ["ClassScore", "ClassScorer", "Classification", "class_weights"]
 
@@ -42,6 +42,10 @@ class Classification(Task):
         """See `Task`."""
         varied = {"balance": self.options.balance, "mixup": self.options.mixup} if training else {}
         model = self.model
+        if model.tokens is not None:
+            refuse_augmentation("Texts", augmentation)
+            if self.options.mixup:
+                raise ValueError(f"Texts cannot be mixed. Received: mixup={self.options.mixup}. Set it to 0.")
         return pipeline.batches(
             examples,
             model.features,

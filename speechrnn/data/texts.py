@@ -1,0 +1,44 @@
+"""Examples that are texts: documents, strings of symbols, streams of clicks, with a class each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from speechrnn.data.manifest import Example
+from speechrnn.faults import data_error
+from speechrnn.text.tokens import Unit, cut
+
+__all__ = ["text_example", "unit_of"]
+
+
+def text_example(
+    text: str, label: str | int | None = None, *, unit: Unit, path: str = "", id: str = "", **more: Any
+) -> Example:
+    """An example that is a text; its duration is its number of tokens, since texts have a rate of 1.
+
+    Args:
+        text: The text.
+        label: Its class.
+        unit: What it is cut into, see `speechrnn.text.tokens.Unit`; it stands in `extra` of the example.
+        path: The file it comes from.
+        id: Its name; the text's beginning where there is none.
+        **more: Other fields of `Example`, such as `subject`.
+
+    Raises:
+        ValueError: The text is empty.
+
+    Example:
+    >>> example = text_example("Win cash now!", "spam", unit="words")
+    >>> example.duration, example.label, example.extra
+    (4.0, 'spam', {'unit': 'words'})
+    """
+    tokens = len(cut(text, unit))
+    name = id or text[:60].strip()
+    if not tokens:
+        raise data_error(name or path or "a text", "empty", f"has no {unit}. Leave it out.")
+    return Example(path or name, float(tokens), text=text, label=label, id=name, extra={"unit": unit}, **more)
+
+
+def unit_of(example: Example) -> Unit | None:
+    """What the text of an example is cut into; None for recordings."""
+    return example.extra.get("unit")

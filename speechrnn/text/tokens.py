@@ -1,0 +1,132 @@
+"""Tokens: documents, strings and streams of clicks as numbers, for models that begin with an embedding."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from speechrnn.faults import data_error
+
+__all__ = ["Tokens", "Unit", "cut"]
+
+Unit = Literal["words", "characters", "items"]
+"""What a text is cut into: words and marks of punctuation; its characters; or whatever has white space around it, such
+as the names of pages that somebody visited."""
+
+_WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
+
+
+def cut(text: str, unit: Unit) -> list[str]:
+    """The tokens of a text.
+
+    Args:
+        text: The text.
+        unit: See `Unit`.
+
+    Raises:
+        ValueError: There is no such unit.
+
+    Example:
+    >>> cut("It's  free!", "words"), cut("ACG", "characters"), cut("/home /cart?id=1", "items")
+    (["It's", 'free', '!'], ['A', 'C', 'G'], ['/home', '/cart?id=1'])
+    """
+    if unit == "words":
+        return _WORD.findall(text)
+    if unit == "characters":
+        return list(text)
+    if unit == "items":
+        return text.split()
+    raise ValueError(f"Texts are cut into one of {', '.join(get_args(Unit))}. Received: {unit!r}.")
+
+
+class Tokens:
+    """The tokens that a model knows; number 0 is the padding, and the last number is any token that it never saw.
+
+    Args:
+        symbols: The tokens in order; token `i` has number `i + 1`.
+        unit: What texts are cut into, see `cut`.
+        lowercase: Whether capital letters count as small ones.
+
+    Raises:
+        ValueError: There is no token, one occurs twice, or there is no such unit.
+
+    Example:
+    >>> tokens = Tokens(["free", "now"], unit="words")
+    >>> tokens.encode("Free tickets now"), len(tokens)
+    ([1, 3, 2], 4)
+    """
+
+    def __init__(self, symbols: Sequence[str], *, unit: Unit, lowercase: bool = True) -> None:
+        self.symbols, self.unit, self.lowercase = tuple(symbols), unit, bool(lowercase)
+        cut("", unit)
+        self._numbers = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
+        if not self.symbols or len(self._numbers) < len(self.symbols):
+            twice = [symbol for symbol, times in Counter(self.symbols).items() if times > 1]
+            received = f"{twice[0]!r} twice" if twice else "none"
+            raise ValueError(f"There must be tokens, each of them once. Received: {received}.")
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], *, unit: Unit, lowercase: bool = True, least: int = 1) -> Tokens:
+        """The tokens of texts, sorted.
+
+        Args:
+            texts: The texts.
+            unit: See `cut`.
+            lowercase: Whether capital letters count as small ones.
+            least: How often a token must occur; rarer ones count as never seen, so that a model learns what to make of
+                those.
+
+        Raises:
+            ValueError: No token occurs so often.
+        """
+        counts = Counter(token for text in texts for token in _folded(cut(text, unit), lowercase))
+        return cls(sorted(token for token, times in counts.items() if times >= least), unit=unit, lowercase=lowercase)
+
+    def __len__(self) -> int:
+        """Number of numbers: the tokens, the padding and what was never seen."""
+        return len(self.symbols) + 2
+
+    def __repr__(self) -> str:
+        return f"Tokens({len(self.symbols):,} {self.unit})"
+
+    def encode(self, text: str, *, where: str = "") -> list[int]:
+        """The numbers of a text's tokens.
+
+        Args:
+            text: The text.
+            where: What errors call it; its beginning if not given.
+
+        Raises:
+            ValueError: The text is empty, or the model saw none of its tokens.
+        """
+        where = where or repr(text[:60])
+        found = _folded(cut(text, self.unit), self.lowercase)
+        if not found:
+            raise data_error(where, "empty", f"has no {self.unit}. Leave it out.")
+        unknown = len(self.symbols) + 1
+        numbers = [self._numbers.get(token, unknown) for token in found]
+        if all(number == unknown for number in numbers):
+            raise data_error(
+                where, "with unknown symbols", f"the model never saw any of its {len(found):,} {self.unit}, the first "
+                f"of which is {found[0]!r:.40}. Is it in another language or script? Train with such texts, or leave "
+                "it out.",
+            )  # fmt: skip
+        return numbers
+
+    def read(self, text: str | None, *, where: str = "") -> np.ndarray:
+        """The numbers of a text as a signal, float32 `(tokens,)`; see `encode`."""
+        if text is None:
+            raise data_error(where, "without a text", "needs a `text`.")
+        return np.array(self.encode(text, where=where), np.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON can hold them."""
+        return {"symbols": list(self.symbols), "unit": self.unit, "lowercase": self.lowercase}
+
+
+def _folded(tokens: list[str], lowercase: bool) -> list[str]:
+    return [token.lower() for token in tokens] if lowercase else tokens
