@@ -116,7 +116,11 @@ def _meaning(option):
     ("declaration", "function", "skip"),
     [
         (RecognizerNetwork, "speechrnn.tasks.recognition.network:recurrent_ctc", {"sample_rate", "subwords"}),
-        (ClassifierNetwork, "speechrnn.tasks.classification.network:recurrent_classifier", {"sample_rate"}),
+        (
+            ClassifierNetwork,
+            "speechrnn.tasks.classification.network:recurrent_classifier",
+            {"sample_rate", "lowercase", "least"},
+        ),
         (
             ForecasterNetwork,
             "speechrnn.tasks.forecasting.network:recurrent_forecaster",
@@ -141,7 +145,7 @@ def _meaning(option):
             "speechrnn.tasks.recognition.transcription:outcomes",
             {"jobs", "calibration"},
         ),
-        (ClassificationOptions, "speechrnn.tasks.classification.classify:outcomes", set()),
+        (ClassificationOptions, "speechrnn.tasks.classification.classify:outcomes", {"lines"}),
         (ForecastOptions, "speechrnn.tasks.forecasting.forecast:forecasts", set()),
     ],
 )
