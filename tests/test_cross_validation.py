@@ -1,6 +1,9 @@
 """Cross-validation: nobody is scored by a model that has learned of them, and a stopped run goes on."""
 
+import dataclasses
 import json
+from collections import Counter
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,7 +14,8 @@ from speechrnn.data.manifest import Example, stratified_group_folds
 from speechrnn.faults import Fault
 from speechrnn.layers import LengthMask, MaskedPooling
 from speechrnn.models.loading import load_bundle
-from speechrnn.tasks.classification import Classified, classification_report, cross_validate
+from speechrnn.tasks.classification import Classified, Setting, building, classification_report, cross_validate
+from speechrnn.tasks.classification import folds as folds_module
 from speechrnn.tasks.classification.folds import _keep, _kept
 
 OPTIONS = ClassifierTraining(epochs=1, batch_size=6, learning_rate=1e-2)
@@ -69,6 +73,7 @@ def test_every_example_is_scored_once_by_a_model_that_never_saw_its_subject(exam
     kept = load_bundle(tmp_path / "m.keras", kind="classifier").card["cross_validation"]
     assert kept["folds"] == 3 and kept["accuracy"][0] == pytest.approx(report.accuracy, abs=1e-4)
     assert np.mean([fold["accuracy"] for fold in report.folds]) == pytest.approx(report.accuracy)
+    assert kept["role"] == "validation" and str(report).startswith("VALIDATION (no figure for strangers if ")
 
 
 @pytest.mark.slow
@@ -118,6 +123,84 @@ def test_folds_that_would_leak_are_errors(examples, tmp_path):
     with pytest.raises(ValueError, match="must end in .keras"):
         cross_validate(build, examples, 3, out=tmp_path / "m", **QUIET)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def without_networks(monkeypatch):
+    """Models that only know their setting and what they saw; `right` says on which subjects a setting is right."""
+    right = {"one": "ab", "other": "cdef"}
+    trained, scored = [], []
+
+    def train(model, examples, *, out, **how):
+        model.seen = {example.id for example in examples}
+        trained.append((model.name, out.stem, frozenset(e.subject for e in examples)))
+        return SimpleNamespace(model=model, interrupted=False)
+
+    def evaluate(model, examples, **how):
+        assert not model.seen & {example.id for example in examples}
+        scored.append((model.name, frozenset(e.subject for e in examples)))
+        records = []
+        for example in examples:
+            truth = int(example.label == "high")
+            hit = example.subject in right[model.name]
+            answer = np.eye(2, dtype="float32")[truth if hit else 1 - truth]
+            records.append(Classified(example.id, np.int32(truth), answer, example.subject))
+        return classification_report(records, ("low", "high"), resamples=20)
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(folds_module, "evaluate_classifier", evaluate)
+    monkeypatch.setattr(building, "adapt", lambda features, examples: None)
+    settings = {
+        name: Setting(lambda name=name: SimpleNamespace(name=name, card={}, features=None), vary=lambda e: [*e, *e])
+        for name in right
+    }
+    return settings, trained, scored
+
+
+def test_a_nested_choice_never_sees_the_fold_it_is_for(examples, without_networks, tmp_path):
+    settings, trained, scored = without_networks
+    held = [[e for e in examples if e.subject in part] for part in ("ab", "cd", "ef")]
+    report = cross_validate(settings, examples, held, out=tmp_path / "m.keras", choose_by="accuracy", **QUIET)
+    # "one" is better on the first fold, but the others know nothing of that.
+    assert report.chosen[0] == "other" and report.folds[0]["accuracy"] == 0
+    assert report.role == "nested" and str(report).startswith("NESTED (settings chosen inside each fold): ")
+    inner = [(name, seen) for name, path, seen in trained if path.startswith("without_")]
+    assert len(inner) == 6 and {len(seen) for _, seen in inner} == {2}
+    assert {path for _, path, _ in trained} >= {"fold_1_other", "m"}
+    # Each of the models that chose was scored on both folds it had not seen.
+    assert Counter(scored[:12]) == {(name, frozenset(part)): 2 for name in settings for part in ("ab", "cd", "ef")}
+    trained.clear()
+    again = cross_validate(
+        settings, examples, held, out=tmp_path / "m.keras", choose_by="accuracy", final=False, resume=True, **QUIET
+    )
+    assert not trained and again.figures == report.figures and again.chosen == report.chosen
+    with pytest.raises(ValueError, match="no figure 'acuracy'. Did you mean `accuracy`"):
+        cross_validate(settings, examples, held, out=tmp_path / "m.keras", choose_by="acuracy", resume=True, **QUIET)
+
+
+def test_settings_are_compared_on_what_the_caller_says(examples, without_networks, tmp_path):
+    settings, _, scored = without_networks
+    held = [[e for e in examples if e.subject in part] for part in ("ab", "cd", "ef")]
+    options = {"out": tmp_path / "m.keras", "choose_by": "accuracy", "final": False, **QUIET}
+
+    def like_the_first(part):  # as if every fold had only patients of the first one's kind
+        return [dataclasses.replace(e, subject="a", id=f"copy-{e.id}") for e in part]
+
+    report = cross_validate(settings, examples, held, judge_on=like_the_first, **options)
+    assert report.chosen == ("one",) * 3 and {r.id for r in report.records} == {e.id for e in examples}
+    assert frozenset("a") in {subjects for _, subjects in scored}
+
+
+def test_a_nested_choice_needs_whole_folds(examples, without_networks, tmp_path):
+    settings, _, _ = without_networks
+    options = {"out": tmp_path / "m.keras", "overwrite": True, **QUIET}
+    with pytest.raises(ValueError, match="folds must hold out all examples. Received: 8 of them"):
+        cross_validate(settings, examples, [examples[:4], examples[4:8]], **options)
+    with pytest.raises(ValueError, match="three folds or more. Received: 2"):
+        cross_validate(settings, examples, [examples[:6], examples[6:]], **options)
+    stranger = {"one": dataclasses.replace(settings["one"], vary=lambda left: examples)}
+    with pytest.raises(ValueError, match="`vary` must keep subjects. Received 4 examples of others, a_low first"):
+        cross_validate(stranger, examples, [examples[:4], examples[4:8], examples[8:]], **options)
 
 
 @pytest.mark.parametrize("task", ["single", "frames", "multi"])

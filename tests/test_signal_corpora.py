@@ -1,7 +1,6 @@
 """Corpora of signals as they are published become manifests, and what is wrong with them is counted."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from speechrnn.data.corpora import (
     csv,
     esc10,
     hapt,
+    heartbeats,
     mitdb,
     prepare_function,
     speech_commands,
@@ -68,124 +68,12 @@ def test_mitdb_writes_beats_with_their_classes_and_patients(tmp_path):
     assert first.labels + rest.labels == tuple("NNNNVNNNSN" * 7)
     assert other.subject == splits["test"][0].subject == "201"  # the same man
     again = manifest.read(tmp_path / "out/train.jsonl")
-    signal, rate = read_example(again[1], channels=mitdb.NUM_FEATURES, sample_rate=1)
-    assert signal.shape == (6, mitdb.NUM_FEATURES) and rate == 1
+    signal, rate = read_example(again[1], channels=heartbeats.NUM_FEATURES, sample_rate=1)
+    assert signal.shape == (6, heartbeats.NUM_FEATURES) and rate == 1
     whole, _ = signals.read(tmp_path / "out/beats/101.npz")
     np.testing.assert_array_equal(signal, whole[64:])
     with pytest.raises(FileExistsError, match="exists already"):
         mitdb.prepare(tmp_path / "in", tmp_path / "out")
-
-
-def test_a_row_is_the_beat_and_how_it_differs(tmp_path):
-    symbols = "NNNNNNNNVNNNNNNN"
-    positions = heart(tmp_path / "101", symbols, wander=300.0)
-    rows, seconds = mitdb.beat_features(*signals.read(tmp_path / "101.hea"), positions)
-    np.testing.assert_allclose(seconds, positions / RATE)
-    pictures = rows[:, : mitdb.WINDOW * mitdb.CHANNELS].reshape(-1, mitdb.WINDOW, mitdb.CHANNELS)
-    mark = mitdb.BEFORE
-    usual = [i for i in range(2, 14) if symbols[i] == "N" and symbols[i + 1] == "N"]
-    # Height 1 for the usual beat in both leads though one is half the other, no wander, no difference.
-    np.testing.assert_allclose(pictures[usual, mark, 0], 1, atol=0.05)
-    np.testing.assert_allclose(pictures[usual, mark, 2], 1, atol=0.05)
-    np.testing.assert_allclose(pictures[usual][:, :, [1, 3]], 0, atol=0.08)
-    np.testing.assert_allclose(pictures[8, mark], [2, 1, 2, 1], atol=0.1)
-    times = np.linspace(-mark, mitdb.WINDOW - mark - 1, mitdb.WINDOW) / mitdb.RATE
-    shape = np.exp(-((times * RATE / 8) ** 2))
-    np.testing.assert_allclose(pictures[5, :, 0], shape, atol=0.08)
-    gaps = dict(zip(mitdb.INTERVALS, rows[8, mitdb.RHYTHM], strict=True))
-    assert gaps["before"] == pytest.approx(4 * (200 / RATE - 0.8), abs=1e-5)
-    assert gaps["before / usual"] == pytest.approx(4 * math.log(200 / 300), abs=1e-5)
-    assert gaps["after / before"] == pytest.approx(4 * math.log(300 / 200), abs=1e-5)
-    assert gaps["local / usual"] == pytest.approx(0, abs=1e-5)
-    assert gaps["before / local in spreads"] == -4  # nothing else is early in this rhythm
-    parts = dict(zip(mitdb.DIFFERENCES, rows[8, mitdb.RHYTHM.stop :], strict=True))
-    assert parts["QRS"] > 3 and parts["P"] < parts["QRS"]
-
-
-def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
-    seconds = np.cumsum(np.full(4000, 0.8)) + 0.01 * rng.standard_normal(4000)
-    labels = rng.choice(["N"] * 95 + ["V"] * 4 + ["S"], 4000)
-    rows = rng.standard_normal((4000, mitdb.NUM_FEATURES)).astype("float32")
-    size = mitdb.WINDOW * mitdb.CHANNELS
-    changed, classes = mitdb.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
-    np.testing.assert_array_equal(changed[:, :size], rows[:, :size])
-    moved = labels != np.array(classes)
-    assert moved.sum() > 50 and set(labels[moved]) == {"N"} and set(np.array(classes)[moved]) == {"S"}
-    before = dict(zip(mitdb.INTERVALS, changed[:, mitdb.RHYTHM].T, strict=True))["before / usual"] / 4
-    first = moved & ~np.roll(moved, 1)
-    assert np.quantile(before[first], 0.95) < np.log(0.9)  # what became S is early
-    again, _ = mitdb.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
-    np.testing.assert_array_equal(changed, again)
-    same, kept = mitdb.vary_rhythm(rows, seconds, ["S"] * 4000, np.random.default_rng(1))
-    assert kept == ["S"] * 4000  # no stretch without an S becomes irregular, and no N is there to come early
-    moves = same[:, mitdb.RHYTHM] - mitdb.intervals(seconds)
-    for name, column in zip(mitdb.INTERVALS, moves.T / 4, strict=True):
-        drifts = name in ("before", "after", "before / usual", "after / usual", "local / usual")
-        assert (0.06 if drifts else 0) < column.std() < (0.2 if drifts else 0.01), name
-
-
-def test_the_same_early_beat_is_remarkable_in_a_steady_rhythm_only(rng):
-    def earliness(spread):
-        gaps = 0.8 * np.exp(spread * rng.standard_normal(200))
-        gaps[99] = 0.8 * 0.75
-        return dict(zip(mitdb.INTERVALS, mitdb.intervals(np.cumsum(gaps)).T, strict=True))
-
-    steady, fibrillating = earliness(0.01), earliness(0.2)
-    assert steady["before / local"][99] == pytest.approx(4 * math.log(0.75), abs=0.1)
-    assert steady["before / local in spreads"][99] < -3
-    others = np.delete(steady["before / local in spreads"], 99)
-    assert np.abs(others).max() < 1
-    assert -2 < fibrillating["before / local in spreads"][99] < 0
-
-
-def test_differences_say_where_a_beat_is_unlike_the_record(rng):
-    shapes = 0.02 * rng.standard_normal((50, mitdb.WINDOW, 2))
-    shapes[7, mitdb.DIFFERENCES["P"]] += 0.2
-    found = dict(zip(mitdb.DIFFERENCES, mitdb.differences(shapes).T, strict=True))
-    assert found["P"][7] == pytest.approx(math.log(10), abs=0.2)
-    for name, column in found.items():
-        assert np.abs(np.delete(column, 7)).max() < 0.5 and (name == "P" or abs(column[7]) < 0.5)
-    np.testing.assert_allclose(mitdb.differences(5 * shapes), mitdb.differences(shapes), atol=1e-6)
-    assert not mitdb.differences(np.zeros((3, mitdb.WINDOW, 2))).any()
-
-
-def test_other_places_of_the_leads_see_sums_of_both(rng):
-    size, window = mitdb.WINDOW * mitdb.CHANNELS, mitdb.WINDOW
-    usual, strange = rng.standard_normal((2, window, 2)).cumsum(axis=1)
-    beats = np.stack([usual, usual, usual, strange])
-    beats /= np.ptp(usual, axis=0)
-    pictures = np.stack([beats, beats - beats[0]], axis=3)
-    shapes = pictures.reshape(4, size)
-    rows = np.concatenate(
-        [shapes, rng.standard_normal((4, len(mitdb.INTERVALS))), mitdb.differences(pictures[..., 1])], axis=1
-    ).astype("float32")
-    same = mitdb.vary_leads(rows, np.random.default_rng(1), angle=0, stretch=0)
-    np.testing.assert_allclose(same, rows, atol=1e-5)
-    changed = mitdb.vary_leads(rows, np.random.default_rng(1), angle=0.8, stretch=0)
-    np.testing.assert_array_equal(changed[:, mitdb.RHYTHM], rows[:, mitdb.RHYTHM])
-    pieces = changed[:, :size].reshape(4, window, 2, 2).astype(float)
-    for lead in range(2):
-        # One weighted sum of both leads explains all beats, and the lead's own part is the larger one.
-        weights, *_ = np.linalg.lstsq(beats.reshape(-1, 2), pieces[:, :, lead, 0].ravel(), rcond=None)
-        np.testing.assert_allclose(pieces[:, :, lead, 0], beats @ weights, atol=1e-4)
-        np.testing.assert_allclose(pieces[:, :, lead, 1], (beats - beats[0]) @ weights, atol=1e-4)
-        assert abs(weights[1 - lead]) > 0.01 and np.arctan2(abs(weights[1 - lead]), weights[lead]) <= 0.8
-    np.testing.assert_allclose(np.ptp(pieces[0, :, :, 0], axis=0), 1, atol=1e-5)
-
-
-def test_a_stretched_beat_stays_at_its_mark():
-    times = np.arange(mitdb.WINDOW) - mitdb.BEFORE
-    beat = np.repeat(np.exp(-((times / 12.0) ** 2))[:, None, None] * [1.0, 0.0], 2, axis=1)
-    rows = np.concatenate([beat.reshape(1, -1), np.zeros((1, mitdb.NUM_FEATURES - mitdb.RHYTHM.start))], axis=1).repeat(
-        3, axis=0
-    )
-    widths = []
-    for seed in range(8):
-        changed = mitdb.vary_leads(rows.astype("float32"), np.random.default_rng(seed), angle=0, stretch=0.2)
-        bump = changed[0, : mitdb.WINDOW * mitdb.CHANNELS].reshape(mitdb.WINDOW, -1)[:, 0]
-        assert bump.argmax() == mitdb.BEFORE
-        widths.append(bump.sum() / beat[:, 0, 0].sum())
-    assert 0.8 < min(widths) < 0.95 and 1.05 < max(widths) < 1.25
 
 
 def test_leads_that_changed_places_are_put_back(tmp_path):

@@ -27,7 +27,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "classify": ["Classification"],
         "evaluation": ["evaluate_classifier"],
-        "folds": ["cross_validate"],
+        "folds": ["Setting", "cross_validate"],
         "model": ["SequenceClassifier"],
         "network": ["recurrent_classifier"],
         "printing": ["print_report"],

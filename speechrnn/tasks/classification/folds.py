@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from speechrnn import files
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault
+from speechrnn.faults import Fault, suggestion
 from speechrnn.tasks.classification.evaluation import evaluate_classifier
 from speechrnn.tasks.classification.options import ClassifierTraining
 from speechrnn.tasks.classification.report import ClassificationReport, Classified, classification_report
@@ -26,16 +27,37 @@ if TYPE_CHECKING:
 
 Fold = Sequence[Example] | tuple[Sequence[Example], Sequence[Example]]
 """What a fold holds out; or what it learns from and what it holds out."""
+Varied = Callable[[Sequence[Example]], Sequence[Example]]
+"""Examples for examples, of the same subjects."""
+Reports = list[ClassificationReport]
+_ROLES = {False: "validation", True: "nested"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One way to learn, of those that `cross_validate` chooses from."""
+
+    build: Callable[[], SequenceClassifier]
+    """Makes a fresh classifier; called once a model, with Keras's random numbers seeded by `options.seed`. Features
+    with `normalize="global"` are adapted to what it learns from, unless they are already."""
+    options: TrainingOptions | None = None
+    """How to train."""
+    augment: Augmentation | None = None
+    """How to vary the training examples."""
+    vary: Varied | None = None
+    """Gives what is learned from in place of the examples that may be, such as these and copies of them."""
 
 
 def cross_validate(
-    build: Callable[[], SequenceClassifier],
+    setting: Callable[[], SequenceClassifier] | Setting | Mapping[str, Setting],
     examples: Sequence[Example],
     folds: int | Sequence[Fold],
     *,
     out: str | os.PathLike[str],
     options: TrainingOptions | None = None,
     augment: Augmentation | None = None,
+    choose_by: str = "macro_f1",
+    judge_on: Varied | None = None,
     valid_fraction: float = 0.0,
     final: bool = True,
     scheme: str | None = None,
@@ -47,20 +69,30 @@ def cross_validate(
     """Train a classifier for each fold, score each on what it has not seen, and sum all the answers up.
 
     What a fold holds out is never looked at in its training: the model of the last epoch is scored, or, with
-    `valid_fraction`, the best one on examples taken from what the fold learns from. Beside `out` (say `sounds.keras`)
-    a folder `sounds.folds/` keeps the model and the answers of each fold, so that a run that was stopped goes on with
-    `resume=True`. At the end one more model learns from all examples in the same way; the report's figures, which are
-    those of the others, stand in its card under `cross_validation`.
+    `valid_fraction`, the best one on examples taken from what the fold learns from. If settings were compared by such
+    a report, it is a validation figure, and is printed as one. With several settings the choice is nested: for each
+    fold it is made by models that saw neither this fold nor the one of the others that they are scored on (such a model
+    serves both folds, so that K folds and S settings take S K (K - 1) / 2 + K models), and what comes out holds for
+    strangers.
+
+    Beside `out` (say `sounds.keras`) a folder `sounds.folds/` keeps the model and the answers of each fold, so that a
+    run that was stopped goes on with `resume=True`. At the end one more model learns from all examples in the same way;
+    the report's figures, which are those of the others, stand in its card under `cross_validation`.
 
     Args:
-        build: Makes a fresh classifier; called once a fold, with Keras's random numbers seeded by `options.seed`.
-            Features with `normalize="global"` are adapted to what the fold learns from, unless they are already.
+        setting: How to learn; a function stands for `Setting(build=function)`. Several, by name, are chosen from inside
+            each fold.
         examples: All examples.
         folds: A number of folds for `manifest.stratified_group_folds`, or what that gave, or the examples that each
-            fold holds out (`examples` without them is what it learns from).
+            fold holds out (`examples` without them is what it learns from). To choose from settings, folds must hold
+            every example out once.
         out: The last model's file, ending in `.keras`.
-        options: How to train.
-        augment: How to vary the training examples.
+        options: How to train, unless the setting says it.
+        augment: How to vary the training examples, unless the setting says it.
+        choose_by: The figure of `ClassificationReport.figures` that settings are compared by; the largest is taken,
+            the first of equal ones.
+        judge_on: Gives what settings are compared on in place of the examples held out, such as these and patients
+            simulated from them. The report is not changed by it.
         valid_fraction: Part of what a fold learns from that decides its epoch, whole subjects where they are known.
         final: Train the last model. Without it nothing is written to `out`.
         scheme: As `evaluate_classifier` takes it.
@@ -70,42 +102,111 @@ def cross_validate(
         verbose: Show progress on stderr.
 
     Returns:
-        The pooled report, with `folds` holding the figures of each.
+        The pooled report, with `folds` holding the figures of each, `role` "validation" or "nested", and `chosen` the
+        setting of each fold.
 
     Raises:
         FileExistsError: An earlier run left its files, and neither `resume` nor `overwrite` is set.
-        ValueError: A fold is empty, an example is held out twice, a subject is on both sides of a fold, or what is to
-            be resumed had other options or folds.
+        ValueError: A fold is empty, an example is held out twice, a subject is on both sides of a fold, there is no
+            figure `choose_by`, or what is to be resumed had other options or folds.
     """
-    options, out = promoted(options, ClassifierTraining, noun="classifier"), Path(out)
+    out, settings = Path(out), _settings(setting, options, augment)
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     if isinstance(folds, int):
-        folds = manifest.stratified_group_folds(examples, folds, seed=options.seed)
+        folds = manifest.stratified_group_folds(examples, folds, seed=next(iter(settings.values())).options.seed)
     pairs = _pairs(examples, folds)
-
-    def learn(left: Sequence[Example], path: Path, **card: object) -> SequenceClassifier:
-        return _learn(
-            build, left, path, options, augment, valid_fraction, card, resume=resume, overwrite=overwrite,
-            verbose=verbose,
-        )  # fmt: skip
-
+    parts, first = [held for _, held in pairs], next(iter(settings))
+    if (nested := len(settings) > 1) and len(ids := {e.id for held in parts for e in held}) < len(examples):
+        raise ValueError(f"To choose from settings, folds must hold out all examples. Received: {len(ids)} of them.")
     if final:
         files.refuse_existing(out, overwrite=resume or overwrite)  # before hours of work, not after
-    reports = []
-    for number, (left, held) in enumerate(pairs, start=1):
-        path = out.with_suffix(".folds") / f"fold_{number}.keras"
-        answers = path.with_suffix(".npz")
-        if resume and answers.exists():
-            reports.append(_kept(answers, held, options))
-            continue
-        report = evaluate_classifier(learn(left, path), held, scheme=scheme, batch_size=batch_size)
-        _keep(answers, report, options)
-        reports.append(report)
-    pooled = _pooled(reports, options.seed)
+    folder = out.with_suffix(".folds")
+
+    def learn(name: str, left: Sequence[Example], path: Path, **card: object) -> SequenceClassifier:
+        return _learn(
+            settings[name], left, path, valid_fraction, card, resume=resume, overwrite=overwrite, verbose=verbose
+        )
+
+    def scored(name: str, left: Sequence[Example], held: Sequence[Sequence[Example]], paths: Sequence[Path]) -> Reports:
+        """Of one model, on several parts; the first path is also the model's."""
+        if resume and all(path.exists() for path in paths):
+            return [_kept(path, part, settings[name].options) for path, part in zip(paths, held, strict=True)]
+        model = learn(name, left, paths[0].with_suffix(".keras"))
+        reports = [evaluate_classifier(model, part, scheme=scheme, batch_size=batch_size) for part in held]
+        for path, report in zip(paths, reports, strict=True):
+            _keep(path, report, settings[name].options)
+        return reports
+
+    judge_on = judge_on or (lambda part: part)
+    compared = _compared(parts, list(settings), scored, folder, judge_on, choose_by) if nested else {}
+    reports, chosen = [], []
+    for number, (left, held) in enumerate(pairs):
+        of_others = {name: answers[number] for name, answers in compared.items()}
+        name = _best(of_others, choose_by) if nested else first
+        path = folder / f"fold_{number + 1}{f'_{name}' * nested}.npz"
+        reports += scored(name, left, [held], [path])
+        chosen.append(name)
+    pooled = _pooled(reports, settings[first].options.seed)
+    pooled = dataclasses.replace(pooled, role=_ROLES[nested], chosen=tuple(chosen) if nested else ())
     if final:
-        learn(examples, out, cross_validation={"folds": len(pairs), "records": len(pooled.records), **_figures(pooled)})
+        about = {"folds": len(pairs), "records": len(pooled.records), "role": pooled.role, **_figures(pooled)}
+        everything = {name: [*itertools.chain(*answers)] for name, answers in compared.items()}
+        name = _best(everything, choose_by) if nested else first
+        learn(name, examples, out, cross_validation=about)
     return pooled
+
+
+def _settings(setting: Any, options: TrainingOptions | None, augment: Augmentation | None) -> dict[str, Any]:
+    """Every setting by name, whole."""
+    if not isinstance(setting, Mapping):
+        setting = {"": setting if isinstance(setting, Setting) else Setting(setting)}
+    if not setting:
+        raise ValueError("There must be a setting. Received: none.")
+    return {
+        name: dataclasses.replace(
+            one,
+            options=promoted(one.options or options, ClassifierTraining, noun="classifier"),
+            augment=one.augment if one.augment is not None else augment,
+        )
+        for name, one in setting.items()
+    }
+
+
+def _compared(
+    parts: Sequence[list[Example]],
+    names: Sequence[str],
+    scored: Callable[..., Reports],
+    folder: Path,
+    judge_on: Varied,
+    choose_by: str,
+) -> dict[str, list[Reports]]:
+    """For each setting and each fold, the reports on the other folds of models that saw neither."""
+    found: dict[str, list[Reports]] = {name: [[] for _ in parts] for name in names}
+    judged = [list(judge_on(part)) for part in parts]
+    for i, j in itertools.combinations(range(len(parts)), 2):
+        left = [example for k, part in enumerate(parts) if k not in (i, j) for example in part]
+        if not left:
+            raise ValueError(f"To choose from settings there must be three folds or more. Received: {len(parts)}.")
+        for name in names:
+            paths = [folder / f"without_{i + 1}_{j + 1}_{name}_on_{k + 1}.npz" for k in (i, j)]
+            on_first, on_second = scored(name, left, [judged[i], judged[j]], paths)
+            _figure(on_first, choose_by)  # an unknown one is an error after the first model, not after the last
+            found[name][j].append(on_first)
+            found[name][i].append(on_second)
+    return found
+
+
+def _best(answers: Mapping[str, Reports], choose_by: str) -> str:
+    """The setting whose answers, summed up, have the largest figure."""
+    figures = {name: _figure(_pooled(reports, 0), choose_by) for name, reports in answers.items()}
+    return max(figures, key=lambda name: figures[name])
+
+
+def _figure(report: ClassificationReport, name: str) -> float:
+    if name not in (known := report.figures):
+        raise ValueError(f"There is no figure {name!r}.{suggestion(name, known)} Known: {', '.join(known)}.")
+    return known[name]
 
 
 def _pairs(examples: Sequence[Example], folds: Sequence[Fold]) -> list[tuple[list[Example], list[Example]]]:
@@ -132,11 +233,9 @@ def _pairs(examples: Sequence[Example], folds: Sequence[Fold]) -> list[tuple[lis
 
 
 def _learn(
-    build: Callable[[], SequenceClassifier],
+    setting: Any,
     examples: Sequence[Example],
     path: Path,
-    options: TrainingOptions,
-    augment: Augmentation | None,
     valid_fraction: float,
     card: dict[str, object],
     **how: bool,
@@ -147,17 +246,28 @@ def _learn(
     from speechrnn.training import train
 
     valid: list[Example] = []
+    seed = setting.options.seed
     if valid_fraction:
-        parts = manifest.stratified_group_folds(examples, max(2, round(1 / valid_fraction)), seed=options.seed)
+        parts = manifest.stratified_group_folds(examples, max(2, round(1 / valid_fraction)), seed=seed)
         examples, valid = parts[0]
-    keras.utils.set_random_seed(options.seed)
-    model = build()
+    keras.utils.set_random_seed(seed)
+    model = setting.build()
     model.card = {**model.card, **card}
     adapt(model.features, examples)
-    run = train(model, examples, valid=valid, options=options, augment=augment, out=path, **how)
+    if setting.vary is not None:
+        examples = _varied(setting.vary, examples)
+    run = train(model, examples, valid=valid, options=setting.options, augment=setting.augment, out=path, **how)
     if run.interrupted:
         raise KeyboardInterrupt  # a fold that is not through is no result; `resume` goes on
     return run.model
+
+
+def _varied(vary: Varied, examples: Sequence[Example]) -> list[Example]:
+    """What `vary` gives, none of which may be of a subject that is not among the examples."""
+    found, subjects = list(vary(examples)), {example.subject for example in examples}
+    if others := [example.id for example in found if example.subject not in subjects]:
+        raise ValueError(f"`vary` must keep subjects. Received {len(others)} examples of others, {others[0]} first.")
+    return found
 
 
 def _pooled(reports: Sequence[ClassificationReport], seed: int) -> ClassificationReport:

@@ -25,6 +25,12 @@ _NAMES = {
 }
 """Figures that are printed, the first ones first."""
 
+ROLES = {
+    "validation": "VALIDATION (no figure for strangers if settings were compared by it): ",
+    "nested": "NESTED (settings chosen inside each fold): ",
+}
+"""What a report's first line begins with, by its role."""
+
 
 @dataclass(frozen=True, eq=False)
 class Classified:
@@ -69,6 +75,11 @@ class ClassificationReport:
     """Wall time that classification took, in seconds."""
     folds: tuple[dict[str, float], ...] = ()
     """Figures of each fold, where these are the summed answers of several models; see `cross_validate`."""
+    role: str = ""
+    """"validation" where the same records may have chosen the settings, "nested" where these were chosen inside each
+    fold; empty where only the caller can know."""
+    chosen: tuple[str, ...] = ()
+    """The setting of each fold, where they were chosen inside."""
 
     @property
     def accuracy(self) -> float:
@@ -142,6 +153,8 @@ class ClassificationReport:
             "failed": len(self.faults),
             "hours": self.seconds / 3600,
             "subjects": {name: finite(value) for name, value in self.subjects.items()},
+            "role": self.role,
+            "chosen": list(self.chosen),
             "folds": [{name: finite(value) for name, value in fold.items()} for fold in self.folds],
             "faults": [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults],
         }
@@ -171,7 +184,7 @@ class ClassificationReport:
         what = {"single": "", "multi": " and classes", "frames": f" ({self.decisions:,} frames)"}[self.task]
         by = f"by {len(self.subjects)} subjects" if self.subject_intervals else "by record"
         said = f"{'; '.join(shown)}: {len(self.records):,} records{what}, 95 % intervals {by}"
-        said = said[0].upper() + said[1:]
+        said = ROLES.get(self.role, "") + said[0].upper() + said[1:]
         return said + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
 
 

@@ -1,0 +1,175 @@
+"""Heartbeats as rows: what is premature looks so whether few beats are or most, and copies are other patients."""
+
+import math
+
+import numpy as np
+import pytest
+from test_signal_corpora import RATE, heart
+
+from speechrnn import signals
+from speechrnn.data.corpora import heartbeats
+
+
+def test_a_row_is_the_beat_and_how_it_differs(tmp_path):
+    symbols = "NNNNNNNNVNNNNNNN"
+    positions = heart(tmp_path / "101", symbols, wander=300.0)
+    rows, seconds = heartbeats.beat_features(*signals.read(tmp_path / "101.hea"), positions)
+    np.testing.assert_allclose(seconds, positions / RATE)
+    pictures = rows[:, : heartbeats.WINDOW * heartbeats.CHANNELS].reshape(-1, heartbeats.WINDOW, heartbeats.CHANNELS)
+    mark = heartbeats.BEFORE
+    usual = [i for i in range(2, 14) if symbols[i] == "N" and symbols[i + 1] == "N"]
+    # Height 1 for the usual beat in both leads though one is half the other, no wander, no difference.
+    np.testing.assert_allclose(pictures[usual, mark, 0], 1, atol=0.05)
+    np.testing.assert_allclose(pictures[usual, mark, 2], 1, atol=0.05)
+    np.testing.assert_allclose(pictures[usual][:, :, [1, 3]], 0, atol=0.08)
+    np.testing.assert_allclose(pictures[8, mark], [2, 1, 2, 1], atol=0.1)
+    times = np.linspace(-mark, heartbeats.WINDOW - mark - 1, heartbeats.WINDOW) / heartbeats.RATE
+    shape = np.exp(-((times * RATE / 8) ** 2))
+    np.testing.assert_allclose(pictures[5, :, 0], shape, atol=0.08)
+    gaps = dict(zip(heartbeats.INTERVALS, rows[8, heartbeats.RHYTHM], strict=True))
+    assert gaps["before"] == pytest.approx(4 * (200 / RATE - 0.8), abs=1e-5)
+    assert gaps["before / usual"] == pytest.approx(4 * math.log(200 / 300), abs=1e-5)
+    assert gaps["after / before"] == pytest.approx(4 * math.log(300 / 200), abs=1e-5)
+    assert gaps["local / usual"] == pytest.approx(0, abs=1e-5)
+    assert gaps["before / local in spreads"] == -4  # nothing else is early in this rhythm
+    assert gaps["before / slow"] == gaps["before / stable"] == gaps["before / usual"]  # of a steady rhythm with one V
+    parts = dict(zip(heartbeats.DIFFERENCES, rows[8, heartbeats.RHYTHM.stop :], strict=False))
+    for base in ("reference", "median"):
+        assert parts[f"QRS from the {base}"] > 3 and parts[f"P from the {base}"] < parts[f"QRS from the {base}"]
+
+
+def bumps(widths, heights=1.0):
+    """Beats `(beats, WINDOW, LEADS)`: a bump of some width in samples at the mark, half as high in the second lead."""
+    times = np.arange(heartbeats.WINDOW) - heartbeats.BEFORE
+    one = heights * np.exp(-((times / np.asarray(widths, float)[:, None]) ** 2))
+    return one[:, :, None] * [1.0, 0.5]
+
+
+def columns(rows):
+    """The numbers beside the window, by name."""
+    names = (*heartbeats.INTERVALS, *heartbeats.DIFFERENCES, *heartbeats.SHAPE)
+    return dict(zip(names, rows[:, heartbeats.RHYTHM.start :].T, strict=True))
+
+
+def test_a_premature_beat_looks_premature_where_three_in_four_are():
+    ectopic = np.tile([False, True, True, True], 50)
+    gaps = np.where(ectopic, 0.6, 1.1)
+    beats = bumps(np.where(ectopic, 12.0, 4.0))
+    found = columns(rows := heartbeats.describe(beats, np.cumsum(gaps)))
+    np.testing.assert_allclose(heartbeats.reference(beats, np.cumsum(gaps)), beats[0])
+    assert np.abs(found["before / usual"][ectopic][1:]).max() < 1e-6  # what is usual says nothing
+    slow = found["before / slow"][10:-10]
+    np.testing.assert_allclose(slow[ectopic[10:-10]], 4 * math.log(0.6 / 1.1), atol=1e-5)
+    np.testing.assert_allclose(slow[~ectopic[10:-10]], 0, atol=1e-6)
+    assert found["QRS from the reference"][ectopic].min() > found["QRS from the reference"][~ectopic].max()
+    assert found["QRS from the median"][ectopic].max() < found["QRS from the median"][~ectopic].min()  # the wrong way
+    # Alone, a wide beat is wide, and those like it come early, however many they are.
+    np.testing.assert_allclose(np.exp(found["width"][ectopic]) / np.exp(found["width"][~ectopic][0]), 3, rtol=0.15)
+    np.testing.assert_allclose(found["alike"], np.where(ectopic, 0.75, 0.25), atol=1e-6)
+    assert found["those alike early"][ectopic].max() < -2 < found["those alike early"][~ectopic].min()
+    few = np.tile([False, False, False, True], 50)
+    other = columns(heartbeats.describe(bumps(np.where(few, 12.0, 4.0)), np.cumsum(np.where(few, 0.6, 1.1))))
+    assert other["width"][few][0] == pytest.approx(found["width"][1]) and np.isfinite(rows).all()
+
+
+def test_the_stable_rhythm_is_that_of_the_longest_stretch():
+    assert heartbeats.stable_interval(np.array([0.5, 0.9, 0.5, 1.0, 1.02, 1.04, 0.7, 0.7])) == 1.02
+    assert heartbeats.stable_interval(np.array([0.8])) == 0.8
+
+
+def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
+    seconds = np.cumsum(np.full(4000, 0.8)) + 0.01 * rng.standard_normal(4000)
+    labels = rng.choice(["N"] * 95 + ["V"] * 4 + ["S"], 4000)
+    rows = heartbeats.describe(bumps(rng.uniform(4, 5, 4000)), seconds)
+    changed, times, classes = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
+    np.testing.assert_allclose(heartbeats.beats_of(changed), heartbeats.beats_of(rows), atol=0.02)
+    np.testing.assert_allclose(changed[:, heartbeats.RHYTHM], heartbeats.intervals(times), rtol=1e-5)
+    moved = labels != np.array(classes)
+    assert moved.sum() > 50 and set(labels[moved]) == {"N"} and set(np.array(classes)[moved]) == {"S"}
+    first = moved & ~np.roll(moved, 1)
+    assert np.quantile(columns(changed)["before / usual"][first] / 4, 0.95) < np.log(0.9)  # what became S is early
+    again, _, _ = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
+    np.testing.assert_array_equal(changed, again)
+    _, times, kept = heartbeats.vary_rhythm(rows, seconds, ["S"] * 4000, np.random.default_rng(1))
+    assert kept == ["S"] * 4000  # no stretch without an S becomes irregular, and no N is there to come early
+    moves = heartbeats.intervals(times) - heartbeats.intervals(seconds)
+    for name, column in zip(heartbeats.INTERVALS, moves.T / 4, strict=True):
+        drifts = name in ("before", "after", "before / usual", "after / usual", "local / usual", "before / stable")
+        assert (0.06 if drifts else 0) < column.std() < (0.2 if drifts else 0.03), name
+
+
+def test_patients_are_made_in_whom_most_beats_are_premature(rng):
+    seconds = np.cumsum(0.8 + 0.01 * rng.standard_normal(1200))
+    labels = np.where(np.arange(1200) % 30 == 9, "V", "N")
+    labels[5] = "Q"
+    rows = heartbeats.describe(bumps(np.where(labels == "V", 12.0, np.where(labels == "Q", 30.0, 4.0))), seconds)
+    kinds, shares = set(), []
+    for seed in range(12):
+        made, times, classes = heartbeats.vary_majority(rows, seconds, labels, np.random.default_rng(seed))
+        classes, found = np.array(classes), columns(made)
+        assert made.shape == rows.shape and np.diff(times).min() >= 0.25 - 1e-9
+        np.testing.assert_allclose(made[:, heartbeats.RHYTHM], heartbeats.intervals(times), rtol=1e-4, atol=1e-4)
+        (kind,) = set(classes) - {"N"}
+        kinds.add(kind)
+        ectopic = classes != "N"
+        shares.append(ectopic.mean())
+        wide = found["width"] > np.log(2) + np.median(columns(rows)["width"])
+        np.testing.assert_array_equal(wide, ectopic if kind == "V" else np.zeros(1200, bool))  # Q is nobody's beat
+        assert np.median(found["before / slow"][ectopic]) < np.median(found["before / slow"][~ectopic]) - 0.5
+    assert kinds == {"S", "V"} and np.mean(shares) > 0.5 < max(shares)
+    with pytest.raises(ValueError, match=r"One beat in ten must be N. Received: 0 of 1200."):
+        heartbeats.vary_majority(rows, seconds, ["V"] * 1200, rng)
+
+
+def test_the_same_early_beat_is_remarkable_in_a_steady_rhythm_only(rng):
+    def earliness(spread):
+        gaps = 0.8 * np.exp(spread * rng.standard_normal(200))
+        gaps[99] = 0.8 * 0.75
+        return dict(zip(heartbeats.INTERVALS, heartbeats.intervals(np.cumsum(gaps)).T, strict=True))
+
+    steady, fibrillating = earliness(0.01), earliness(0.2)
+    assert steady["before / local"][99] == pytest.approx(4 * math.log(0.75), abs=0.1)
+    assert steady["before / local in spreads"][99] < -3
+    others = np.delete(steady["before / local in spreads"], 99)
+    assert np.abs(others).max() < 1
+    assert -2 < fibrillating["before / local in spreads"][99] < 0
+
+
+def test_differences_say_where_a_beat_is_unlike_the_record(rng):
+    shapes = 0.02 * rng.standard_normal((50, heartbeats.WINDOW, 2))
+    shapes[7, heartbeats.PARTS["P"]] += 0.2
+    found = dict(zip(heartbeats.PARTS, heartbeats.differences(shapes).T, strict=True))
+    assert found["P"][7] == pytest.approx(math.log(10), abs=0.2)
+    for name, column in found.items():
+        assert np.abs(np.delete(column, 7)).max() < 0.5 and (name == "P" or abs(column[7]) < 0.5)
+    np.testing.assert_allclose(heartbeats.differences(5 * shapes), heartbeats.differences(shapes), atol=1e-6)
+    assert not heartbeats.differences(np.zeros((3, heartbeats.WINDOW, 2))).any()
+
+
+def test_other_places_of_the_leads_see_sums_of_both(rng):
+    usual, strange = rng.standard_normal((2, heartbeats.WINDOW, 2)).cumsum(axis=1)
+    beats, seconds = np.stack([usual, usual, usual, strange]), np.array([0.0, 0.8, 1.6, 2.2])
+    rows = heartbeats.describe(beats / np.ptp(usual, axis=0), seconds)
+    same = heartbeats.vary_leads(rows, seconds, np.random.default_rng(1), angle=0, stretch=0)
+    np.testing.assert_allclose(same, rows, atol=1e-4)
+    changed = heartbeats.vary_leads(rows, seconds, np.random.default_rng(1), angle=0.8, stretch=0)
+    np.testing.assert_array_equal(changed[:, heartbeats.RHYTHM], rows[:, heartbeats.RHYTHM])
+    before, after = heartbeats.beats_of(rows), heartbeats.beats_of(changed)
+    for lead in range(2):
+        # One weighted sum of both leads explains all beats, and the lead's own part is the larger one.
+        weights, *_ = np.linalg.lstsq(before.reshape(-1, 2), after[:, :, lead].ravel(), rcond=None)
+        np.testing.assert_allclose(after[:, :, lead], before @ weights, atol=1e-4)
+        assert abs(weights[1 - lead]) > 0.01 and np.arctan2(abs(weights[1 - lead]), weights[lead]) <= 0.8
+    np.testing.assert_allclose(np.ptp(after[0], axis=0), 1, atol=1e-5)
+
+
+def test_a_stretched_beat_stays_at_its_mark():
+    seconds = np.arange(3.0)
+    rows = heartbeats.describe(bumps([12.0] * 3), seconds)
+    widths = []
+    for seed in range(8):
+        changed = heartbeats.vary_leads(rows, seconds, np.random.default_rng(seed), angle=0, stretch=0.2)
+        bump = heartbeats.beats_of(changed)[0, :, 0]
+        assert bump.argmax() == heartbeats.BEFORE
+        widths.append(bump.sum() / heartbeats.beats_of(rows)[0, :, 0].sum())
+    assert 0.8 < min(widths) < 0.95 and 1.05 < max(widths) < 1.25
