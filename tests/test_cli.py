@@ -143,7 +143,7 @@ def _meaning(option):
         (
             TranscriptionOptions,
             "speechrnn.tasks.recognition.transcription:outcomes",
-            {"jobs", "calibration"},
+            {"jobs", "calibration", "engine", "address"},
         ),
         (ClassificationOptions, "speechrnn.tasks.classification.classify:outcomes", {"lines"}),
         (ForecastOptions, "speechrnn.tasks.forecasting.forecast:forecasts", set()),

@@ -72,13 +72,18 @@ need --encoding.
         own = {one.name: options.pop(one.name) for one in fields(TranscriptionOptions) if one.name in options}
         TranscriptionOptions(**own)  # which checks what it takes
         own.pop("each_channel", None)  # the sources are single channels
-        jobs, calibration = own.pop("jobs", 1), own.pop("calibration", None)
+        jobs, calibration = own.pop("jobs", None), own.pop("calibration", None)
+        engine, address = own.pop("engine", "local"), own.pop("address", None)
         decoder = carried.decoder(model, **options)  # with several jobs as well, to refuse what is wrong
-        if jobs > 1:
+        if engine == "ray" or (jobs or 1) > 1:
             sources = list(sources)
             if any(hasattr(source, "read") for source in sources):
                 raise ValueError("`-` cannot be shared by several --jobs.")
             how = {"jobs": jobs, "decoding": options, "calibration": calibration}
+            if engine == "ray":
+                from speechrnn.tasks.recognition import cluster
+
+                return _stdout_free(cluster.recognize(path, sources, address=address, progress=progress, **how, **own))
             return parallel.recognize(path, sources, progress=progress, **how, **own)
         calibrated = None if calibration is None else Calibration.read(calibration)
         how = {"decoder": decoder, "calibration": calibrated, "progress": progress, "on_progress": on_progress}
@@ -168,3 +173,12 @@ need --encoding.
     def validated(self, row: Mapping[str, float]) -> str:
         """Word errors, or phone errors of a model that was trained with a lexicon."""
         return f"{'phone errors' if self._phones else 'WER'} {100 * row['val_wer']:.1f} %"
+
+
+def _stdout_free(outcomes: Iterator[Any]) -> Iterator[Any]:
+    """Outcomes, while what is printed goes to standard error: Ray prints what befalls its workers."""
+    import contextlib
+    import sys
+
+    with contextlib.redirect_stdout(sys.stderr):
+        yield from outcomes

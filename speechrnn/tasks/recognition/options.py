@@ -80,11 +80,17 @@ class TranscriptionOptions:
     """Give a transcript for every channel of a file, as of a call with a speaker on each."""
     calibration: str | None = None
     """File of confidences as `speechrnn calibrate` found them."""
-    jobs: int = 1
-    """Processes that share the files."""
+    jobs: int | None = None
+    """Processes that share the files; by default one, with Ray as many as the cluster has processors."""
+    engine: Literal["local", "ray"] = "local"
+    """What runs them: this machine, or a Ray cluster, whose machines must see the files under the same names."""
+    address: str | None = None
+    """With --engine ray: the cluster, such as auto or HOST:6379; by default one is started on this machine."""
 
     def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "jobs")
+        require(self, "at least 1", lambda value: value is None or value >= 1, "jobs")
+        if self.address is not None and self.engine != "ray":
+            raise ValueError(f"`address` is of a Ray cluster: give engine='ray' (--engine ray), too. Received: {self}.")
         if self.channel is not None and self.each_channel:
             raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={self.channel}.")
 

@@ -53,17 +53,16 @@ def recognize(
     if jobs < 1:
         raise ValueError(f"`jobs` must be at least 1. Received: jobs={jobs}.")
     jobs = min(jobs, len(paths)) or 1
-    size = max(1, min(_MOST_FILES, -(-len(paths) // (4 * jobs))))
-    chunks = deque(paths[start : start + size] for start in range(0, len(paths), size))
+    chunks = deque(divided(paths, jobs))
     # Spawned and not forked: a fork would copy locks that other threads hold.
     context = multiprocessing.get_context("spawn")
     threads = max(1, _cores() // jobs)
-    with ProcessPoolExecutor(jobs, context, _start, (model, threads, decoding or {}, calibration)) as pool:
+    with ProcessPoolExecutor(jobs, context, start, (model, threads, decoding or {}, calibration)) as pool:
         waiting: deque[Future[list[Transcript | Fault]]] = deque()
         try:
             while chunks or waiting:
                 while chunks and len(waiting) < 2 * jobs:
-                    waiting.append(pool.submit(_work, chunks.popleft(), options))
+                    waiting.append(pool.submit(work, chunks.popleft(), options))
                 for outcome in waiting.popleft().result():
                     if progress:
                         progress(outcome.path if isinstance(outcome, Transcript) else outcome.where)
@@ -72,7 +71,14 @@ def recognize(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _start(model: str | None, threads: int, decoding: dict[str, Any], calibration: str | None) -> None:
+def divided(sources: Sequence[Any], workers: int) -> list[Sequence[Any]]:
+    """Neighbors that a worker takes at once."""
+    size = max(1, min(_MOST_FILES, -(-len(sources) // (4 * workers))))
+    return [sources[first : first + size] for first in range(0, len(sources), size)]
+
+
+def start(model: str | None, threads: int, decoding: dict[str, Any], calibration: str | None) -> None:
+    """Open what a worker process needs."""
     global _model
     _model = load_session(DEFAULT if model is None else model, kind="recognizer", threads=threads)
     if decoding:
@@ -81,7 +87,8 @@ def _start(model: str | None, threads: int, decoding: dict[str, Any], calibratio
         _decoding["calibration"] = Calibration.read(calibration)
 
 
-def _work(paths: Sequence[str], options: dict[str, Any]) -> list[Transcript | Fault]:
+def work(paths: Sequence[Any], options: dict[str, Any]) -> list[Transcript | Fault]:
+    """The outcomes of some recordings, in a process that has been started."""
     return list(transcribe.outcomes(_model, paths, **options, **_decoding))
 
 
