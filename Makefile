@@ -17,7 +17,7 @@ BASE := .venv-base
 BASE_READY := $(BASE)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-base test-packages test-fast test-tfio lint format lock lock-tfio clean
+.PHONY: help install demo docs coverage test test-base test-packages test-fast test-tfio lint format lock lock-tfio clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ test-base: $(BASE_READY)  ## Build a wheel, install it without extras in an envi
 test-packages:  ## Build sdist and wheel, and install them with each extra in clean environments (WHOLE=1: TensorFlow's too)
 	"$(PYTHON)" tests/packages.py $(if $(WHOLE),--whole)
 
+docs: $(READY)  ## Build the site into docs/_build/html; warnings and links that lead nowhere are errors
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+
 lint: $(READY)  ## Check format, lint, types and import order
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -95,4 +98,4 @@ lock-tfio:  ## Pin the versions of that environment anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 requirements-tfio.in -o requirements-tfio.lock
 
 clean:  ## Remove what make made
-	rm -rf $(VENV) $(TFIO) $(BASE) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TFIO) $(BASE) demo docs/_build docs/reference/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,5 +1,6 @@
 """The front door: what a user types first, in a fresh process, and files of the first edition."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,12 @@ def table(tmp_path_factory):
 
 def test_importing_the_package_imports_neither_tensorflow_nor_keras():
     assert fresh("import sys, speechrnn; print([m for m in ('tensorflow', 'keras') if m in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize("package", ["speechrnn", *kinds.KINDS])
+def test_every_name_that_a_package_offers_is_there(package):
+    module = importlib.import_module(package)
+    assert [name for name in module.__all__ if getattr(module, name, None) is None] == []
 
 
 def test_the_shipped_model_transcribes_without_tensorflow(tmp_path):

@@ -23,6 +23,12 @@ KIND = Kind(
 )
 
 __getattr__, __dir__, __all__ = _lazy.attach(
-    __name__, submod_attrs={"model": ["LanguageModel"], "network": ["recurrent_lm"], "session": ["LanguageSession"]}
+    __name__,
+    submod_attrs={
+        "model": ["LanguageModel"],
+        "network": ["recurrent_lm"],
+        "options": ["LanguageTraining"],
+        "session": ["LanguageSession"],
+    },
 )
 __all__ += ["KIND"]

@@ -1,0 +1,196 @@
+"""Pages that are made from the code when the site is built: the modules' public names and the command line."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import speechrnn
+from sphinx.application import Sphinx
+
+FOLDER = "reference/generated"
+MODULES = (
+    "speechrnn.data.check",
+    "speechrnn.data.examples",
+    "speechrnn.data.manifest",
+    "speechrnn.decoding.lm.ngram",
+    "speechrnn.faults",
+    "speechrnn.models.answers",
+    "speechrnn.models.bundle",
+    "speechrnn.models.kinds",
+    "speechrnn.models.loading",
+    "speechrnn.text.lexicons",
+)
+"""Documented beside the packages."""
+PRIVATE = ("speechrnn.cli", "speechrnn.export.onnx", "speechrnn.pretrained")
+"""Packages that are no one's to import."""
+
+
+# The modules
+
+
+def modules() -> list[str]:
+    """Every package with public names, and `MODULES`."""
+    packages = {info.name for info in pkgutil.walk_packages(speechrnn.__path__, "speechrnn.") if info.ispkg}
+    found = {name for name in packages if not name.startswith(PRIVATE)} | set(MODULES)
+    return sorted(name for name in found if public(importlib.import_module(name)))
+
+
+def public(module: ModuleType) -> list[str]:
+    """The functions, classes and values that a module says are public; of one that does not say, its own."""
+    names = getattr(module, "__all__", None)
+    if names is None:
+        names = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    return [name for name in names if name[0] != "_" and not inspect.ismodule(getattr(module, name))]
+
+
+def homes() -> dict[int, str]:
+    """Where each public thing is documented: the first module that has it."""
+    found: dict[int, str] = {}
+    for name in modules():
+        module = importlib.import_module(name)
+        for attribute in public(module):
+            found.setdefault(id(getattr(module, attribute)), f"{name}.{attribute}")
+    return found
+
+
+def module_page(name: str, known: dict[int, str]) -> str:
+    """A page of one module, in reStructuredText."""
+    module = importlib.import_module(name)
+    lines = [name, "=" * len(name), "", f".. module:: {name}", "", *summary(module).splitlines(), ""]
+    for attribute in public(module):
+        value, full = getattr(module, attribute), f"{name}.{attribute}"
+        if known[id(value)] != full:
+            lines += [f"``{attribute}`` is :py:obj:`{known[id(value)]}`.", ""]
+        elif inspect.isclass(value):
+            lines += [f".. autoclass:: {full}", *members(value), ""]
+        elif callable(value):
+            lines += [f".. autofunction:: {full}", ""]
+        elif isinstance(value, int | float | str | tuple | frozenset):
+            lines += [f".. autodata:: {full}", ""]
+    return "\n".join(lines)
+
+
+def summary(module: ModuleType) -> str:
+    """A module's docstring, in reStructuredText."""
+    return "\n".join(escaped((inspect.getdoc(module) or "").splitlines()))
+
+
+def members(kind: type) -> list[str]:
+    """The option that lists a class's public members, those of its bases in this package too."""
+    own = [base for base in kind.__mro__ if base.__module__.startswith("speechrnn")]
+    names = {name: None for base in own for name in vars(base) if name[0] != "_"}
+    names |= {name: None for base in own for name in base.__dict__.get("__annotations__", {}) if name[0] != "_"}
+    return [f"   :members: {', '.join(names)}"] if names else []
+
+
+def front_page(known: dict[int, str]) -> str:
+    """The names of the front door, each with a link to the page that explains it."""
+    lines = ["speechrnn", "=========", "", "What ``import speechrnn as sr`` gives; nothing is loaded before it is used."]
+    lines += ["", ".. list-table::", "   :widths: 30 70", ""]
+    for name in public(speechrnn):
+        value = getattr(speechrnn, name)
+        role = "class" if inspect.isclass(value) else "func"
+        first = " ".join((inspect.getdoc(value) or "").partition("\n\n")[0].split())
+        lines += [f"   * - :py:{role}:`sr.{name} <{known[id(value)]}>`", f"     - {escaped([first])[0]}"]
+    return "\n".join([*lines, ""])
+
+
+def modules_page() -> str:
+    """The contents of the generated pages."""
+    lines = ["Python", "======", "", ".. toctree::", "   :maxdepth: 1", "", "   speechrnn"]
+    return "\n".join([*lines, *(f"   {name}" for name in modules()), ""])
+
+
+_CODE = re.compile(r"(``.*?``|`[^`]*`)")
+
+
+def escaped(lines: list[str]) -> list[str]:
+    """Lines of a docstring in which stars and bars outside of code are no markup, and code is reStructuredText's."""
+    text = "\n".join(lines)
+    parts = _CODE.split(text)
+    parts[1::2] = [f"``{code.strip('`')}``" for code in parts[1::2]]
+    parts[::2] = [re.sub(r"(?<!\\)[*|]|(?<=\w)_(?=\W|$)", lambda m: f"\\{m[0]}", part) for part in parts[::2]]
+    return "".join(parts).split("\n")
+
+
+def _escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    if not name.startswith("speechrnn."):
+        return
+    lines[:] = escaped(lines)
+
+
+# The command line
+
+
+def command_line() -> str:
+    """Every verb's help, in Markdown; of verbs with tasks or corpora, one for each."""
+    from speechrnn import cli
+    from speechrnn.cli import register
+
+    lines = ["# Command line", "", "What `speechrnn VERB --help` prints, for each verb and for each of its tasks."]
+    lines += ["", "```text", *_printed(cli.main, ["--help"]), "```", ""]
+    for heading, verbs in register.listed().items():
+        lines += [f"## {heading[0].upper()}{heading[1:]}", ""]
+        for verb in verbs:
+            lines += [f"### speechrnn {verb}", ""]
+            for title, words in variants(verb):
+                lines += [f"#### {title}", ""] if title else []
+                lines += ["```text", register.verb(verb, words).help(), "```", ""]
+    return "\n".join(lines)
+
+
+def variants(verb: str) -> Iterator[tuple[str, list[str]]]:
+    """What the options of a verb depend on: a title, and the words that choose it."""
+    from speechrnn.cli import task
+    from speechrnn.data.corpora import CORPORA
+
+    if verb in ("train", "evaluate"):
+        yield from ((f"{verb} --task {word}", ["--task", word]) for word in task.tasks(verb))
+    elif verb == "prepare":
+        yield "", []
+        yield from ((f"prepare {corpus}", [corpus]) for corpus in CORPORA)
+    else:
+        yield "", []
+
+
+def _printed(function: Any, words: list[str]) -> list[str]:
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        function(words)
+    return text.getvalue().rstrip().splitlines()
+
+
+# Writing them
+
+
+def write(app: Sphinx) -> None:
+    """Write the pages; one that is as it was keeps its time, so that it is not read again."""
+    os.environ["COLUMNS"] = "96"  # the help is as wide as the terminal
+    folder = Path(app.srcdir, FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    known = homes()
+    pages = {f"{name}.rst": module_page(name, known) for name in modules()}
+    pages |= {"speechrnn.rst": front_page(known), "modules.rst": modules_page(), "command_line.md": command_line()}
+    for stale in {path.name for path in folder.iterdir()} - set(pages):
+        (folder / stale).unlink()
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("builder-inited", write)
+    app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon
+    return {"parallel_read_safe": True}
