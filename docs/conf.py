@@ -16,7 +16,6 @@ release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated", "links"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.empty_glob"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -27,6 +26,8 @@ autodoc_typehints_format = "short"
 napoleon_custom_sections = [("Call arguments", "params_style")]
 napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
+
+highlight_language = "bash"  # of blocks that name none: commands, most of them
 
 html_theme = "furo"
 html_title = f"speechrnn {version}"

@@ -7,13 +7,15 @@ import inspect
 import os
 import pkgutil
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import speechrnn
 from sphinx.application import Sphinx
+
+import speechrnn
 
 FOLDER = "reference/generated"
 MODULES = (
@@ -31,6 +33,17 @@ MODULES = (
 """Documented beside the packages."""
 PRIVATE = ("speechrnn.cli", "speechrnn.export.onnx", "speechrnn.pretrained")
 """Packages that are no one's to import."""
+HOOKS = (
+    "build",
+    "call",
+    "compute_mask",
+    "compute_output_shape",
+    "compute_output_spec",
+    "from_config",
+    "get_config",
+    "inner_loop",
+)
+"""Methods that Keras calls, and nobody else."""
 
 
 # The modules
@@ -87,13 +100,19 @@ def members(kind: type) -> list[str]:
     """The option that lists a class's public members, those of its bases in this package too."""
     own = [base for base in kind.__mro__ if base.__module__.startswith("speechrnn")]
     names = {name: None for base in own for name in vars(base) if name[0] != "_"}
-    names |= {name: None for base in own for name in base.__dict__.get("__annotations__", {}) if name[0] != "_"}
+    names = {name: None for name in names if name not in HOOKS}
+    names |= {name: None for base in own for name in inspect.get_annotations(base) if name[0] != "_"}
     return [f"   :members: {', '.join(names)}"] if names else []
 
 
 def front_page(known: dict[int, str]) -> str:
     """The names of the front door, each with a link to the page that explains it."""
-    lines = ["speechrnn", "=========", "", "What ``import speechrnn as sr`` gives; nothing is loaded before it is used."]
+    lines = [
+        "speechrnn",
+        "=========",
+        "",
+        "What ``import speechrnn as sr`` gives; nothing is loaded before it is used.",
+    ]
     lines += ["", ".. list-table::", "   :widths: 30 70", ""]
     for name in public(speechrnn):
         value = getattr(speechrnn, name)
@@ -109,14 +128,18 @@ def modules_page() -> str:
     return "\n".join([*lines, *(f"   {name}" for name in modules()), ""])
 
 
-_CODE = re.compile(r"(``.*?``|`[^`]*`)")
+_FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(r"^( *)Example:\n(?= *>>>)", re.MULTILINE)
+_CODE = re.compile(r"(::\n\n(?:    .*\n|\n)+|^ *>>> (?:.+\n?)+|``.*?``|`[^`]*`)", re.MULTILINE)
 
 
 def escaped(lines: list[str]) -> list[str]:
     """Lines of a docstring in which stars and bars outside of code are no markup, and code is reStructuredText's."""
-    text = "\n".join(lines)
-    parts = _CODE.split(text)
-    parts[1::2] = [f"``{code.strip('`')}``" for code in parts[1::2]]
+    text = _FENCE.sub(lambda m: "::\n\n" + textwrap.indent(m[1], "    ") + "\n", "\n".join(lines))
+    parts = _CODE.split(_EXAMPLE.sub(r"\1.. rubric:: Example\n\n", text))
+    parts[1::2] = [
+        code if code.lstrip().startswith(("::", ">>>")) else f"``{code.strip('`')}``" for code in parts[1::2]
+    ]
     parts[::2] = [re.sub(r"(?<!\\)[*|]|(?<=\w)_(?=\W|$)", lambda m: f"\\{m[0]}", part) for part in parts[::2]]
     return "".join(parts).split("\n")
 

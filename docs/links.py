@@ -29,7 +29,11 @@ class NamedFiles(SphinxTransform):
             return
         for literal in list(self.document.findall(nodes.literal)):
             found = NAMED.fullmatch(literal.astext())
-            if found and "NAME" not in found[1] and not isinstance(literal.parent, nodes.reference | addnodes.pending_xref):
+            if (
+                found
+                and "NAME" not in found[1]
+                and not isinstance(literal.parent, nodes.reference | addnodes.pending_xref)
+            ):
                 self._link(literal, found[1])
 
     def _link(self, literal: nodes.literal, name: str) -> None:
