@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ import pytest
 pytest.importorskip("starlette", reason="needs the extra `server`")
 
 import openai
+from servers import CLIPS, FIRST, ROOT, SMALL, running_server
 from starlette.testclient import TestClient
 
 import speechrnn as sr
@@ -33,30 +33,7 @@ from speechrnn.serving.refusals import Refusal, Stopped
 from speechrnn.serving.service import Service
 from speechrnn.tasks.recognition import formats
 
-ROOT = Path(__file__).resolve().parents[1]
-FIRST = Path(__file__).resolve().parent / "first_edition"
-CLIPS = sorted((ROOT / "data" / "spoken_numbers" / "test").glob("*.opus"))[::9][:10]
 KEY = "a-key-that-nobody-else-has"
-SMALL = str(FIRST / "recognizer.onnx")
-
-
-@contextlib.contextmanager
-def running_server(models, **options):
-    """A server on a free port of this machine; gives its address, and the service."""
-    chosen = ServeOptions(port=0, **options)
-    sock = running.listening(chosen)
-    service = Service(models, options=chosen)
-    server = running.Server(running.configuration(service), service)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}", service
-    finally:
-        server.should_exit = True
-        thread.join(timeout=30)
-        sock.close()
 
 
 @pytest.fixture(scope="module")

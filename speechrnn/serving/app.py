@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from speechrnn.serving import health, openai, records
+from speechrnn.serving import health, openai, realtime, records, vosk, wyoming
 from speechrnn.serving.refusals import Refusal, Stopped
 from speechrnn.serving.service import Service
 
@@ -42,9 +42,15 @@ def make(service: Service) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        listening = None
+        if service.options.wyoming_port is not None:
+            listening = await wyoming.listen(service, service.options.host, service.options.wyoming_port)
+            app.state.wyoming_port = listening.sockets[0].getsockname()[1]
         try:
             yield
         finally:
+            if listening is not None:
+                listening.close()
             service.close()
 
     middleware = [Middleware(_Front, service=service)]
@@ -60,7 +66,13 @@ def make(service: Service) -> Starlette:
             ),
         )
     return Starlette(
-        routes=[*health.routes(service), *openai.routes(service), *records.routes(service)],
+        routes=[
+            *health.routes(service),
+            *openai.routes(service),
+            *realtime.routes(service),
+            *vosk.routes(service),
+            *records.routes(service),
+        ],
         middleware=middleware,
         exception_handlers={Refusal: _refused, Stopped: _stopped, HTTPException: _failed},
         lifespan=lifespan,

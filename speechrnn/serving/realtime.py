@@ -1,0 +1,239 @@
+"""OpenAI's `/v1/realtime`, sessions of transcription: PCM of 16 bits at 24 kHz in, words out as they become certain.
+
+https://platform.openai.com/docs/guides/realtime-transcription
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+
+from speechrnn.serving.hearing import Ear, Heard, Pauses
+from speechrnn.serving.refusals import Refusal
+from speechrnn.serving.service import Service
+from speechrnn.serving.sockets import Line, ear, pcm16
+
+__all__ = ["routes"]
+
+_RATE = 24000
+_SHORTEST = 0.1
+"""Seconds that a buffer must have to be committed."""
+_VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+
+
+def routes(service: Service) -> list[WebSocketRoute]:
+    """The protocol at `/v1/realtime`."""
+
+    async def endpoint(websocket: WebSocket) -> None:
+        async with Line.opened(websocket, service) as line:
+            await _Session(service, line).run()
+
+    return [WebSocketRoute("/v1/realtime", endpoint)]
+
+
+class _Session:
+    """One client.
+
+    Args:
+        service: The server.
+        line: Its connection.
+    """
+
+    def __init__(self, service: Service, line: Line) -> None:
+        self._service, self._line = service, line
+        self._id = f"sess_{secrets.token_hex(12)}"
+        self._turns: dict[str, Any] | None = dict(_VAD)
+        self._transcription: dict[str, Any] = {"model": service.models.listener_name or service.recognizer().name}
+        self._ear = self._new_ear()
+        self._item, self._before, self._sent = _new_item(), None, 0
+
+    async def run(self) -> None:
+        """Answer until the client leaves."""
+        await self._send("session.created", session=self._session())
+        known = {
+            "session.update": self._update,
+            "transcription_session.update": self._update,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+        }
+        try:
+            async for message in self._line.messages():
+                event: Mapping[str, Any] = {}
+                try:
+                    event = _event(message)
+                    if event.get("type") not in known:
+                        told = ", ".join(known)
+                        raise Refusal(400, f"`type` must be one of {told}. Received: {str(event.get('type'))[:60]!r}.",
+                                      code="invalid_value", param="type")  # fmt: skip
+                    await known[event["type"]](event)
+                except Refusal as refusal:
+                    if refusal.status == 429 or refusal.status == 404:
+                        raise
+                    about = refusal.to_dict()["error"]
+                    await self._send("error", error={**about, "event_id": event.get("event_id")})
+        finally:
+            self._service.metrics.audio.labels("/v1/realtime").inc(self._ear.seconds)
+
+    def _session(self) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": "realtime.transcription_session",
+            "type": "transcription",
+            "audio": {
+                "input": {
+                    "format": {"type": "audio/pcm", "rate": _RATE},
+                    "transcription": self._transcription,
+                    "turn_detection": self._turns,
+                    "noise_reduction": None,
+                }
+            },
+        }
+
+    def _new_ear(self) -> Ear:
+        pauses = None
+        if self._turns is not None:
+            try:
+                pauses = Pauses(
+                    silence=float(self._turns.get("silence_duration_ms") or 500) / 1000,
+                    threshold=float(0.5 if self._turns.get("threshold") is None else self._turns["threshold"]),
+                )
+            except (TypeError, ValueError) as error:
+                raise Refusal(
+                    400, str(error), code="invalid_value", param="session.audio.input.turn_detection"
+                ) from error
+        return ear(self._service, _RATE, pauses)
+
+    async def _update(self, event: Mapping[str, Any]) -> None:
+        session = _object(event.get("session"), "session")
+        beta = event["type"].startswith("transcription_session")
+        if not beta and session.get("type", "transcription") != "transcription":
+            raise Refusal(400, "`session.type` must be transcription: this server listens, and does not speak.",
+                          code="invalid_value", param="session.type")  # fmt: skip
+        given = session if beta else _object(_object(session.get("audio", {}), "session.audio").get("input", {}),
+                                             "session.audio.input")  # fmt: skip
+        form = given.get("input_audio_format" if beta else "format")
+        if form not in (None, "pcm16") and not (
+            isinstance(form, dict) and form.get("type") == "audio/pcm" and form.get("rate") in (None, _RATE)
+        ):
+            raise Refusal(400, f"Audio must be audio/pcm at {_RATE} Hz. Received: {str(form)[:80]}.",
+                          code="invalid_value", param="session.audio.input.format")  # fmt: skip
+        before = self._turns
+        if "turn_detection" in given:
+            turns = given["turn_detection"]
+            self._turns = None if turns is None else {**_VAD, **_object(turns, "session.audio.input.turn_detection")}
+        try:
+            changed = self._new_ear() if self._turns != before else None
+        except Refusal:
+            self._turns = before
+            raise
+        if isinstance(told := given.get("input_audio_transcription" if beta else "transcription"), dict):
+            self._transcription |= told
+        if changed is not None:
+            self._ear = changed
+        await self._send("transcription_session.updated" if beta else "session.updated", session=self._session())
+
+    async def _append(self, event: Mapping[str, Any]) -> None:
+        audio = event.get("audio")
+        try:
+            samples = pcm16(base64.b64decode(audio if isinstance(audio, str) else "*", validate=True))
+        except (binascii.Error, ValueError) as error:
+            raise Refusal(400, f"`audio` must be PCM of 16 bits in base64. {error}",
+                          code="invalid_value", param="audio") from error  # fmt: skip
+        await self._tell(lambda: self._ear.push(samples))
+
+    async def _commit(self, event: Mapping[str, Any]) -> None:
+        if self._ear.held < _SHORTEST:
+            raise Refusal(400, f"The buffer has {1000 * self._ear.held:.0f} ms of audio; 100 ms are needed.",
+                          code="input_audio_buffer_commit_empty")  # fmt: skip
+        await self._committed()
+        await self._tell(self._ear.commit)
+
+    async def _clear(self, event: Mapping[str, Any]) -> None:
+        self._ear.clear()
+        self._item, self._sent = _new_item(), 0
+        await self._send("input_audio_buffer.cleared")
+
+    async def _tell(self, listen: Any) -> None:
+        """What was heard, as events; a model that fails spoils one item, and not the session."""
+        try:
+            heard = await self._service.listen(listen)
+        except ValueError as error:
+            failed = Refusal(500, str(error), code="transcription_failed").to_dict()["error"]
+            await self._transcribed("failed", error=failed)
+            self._next()
+            self._ear = self._new_ear()
+            return
+        for one in heard:
+            await self._told(one)
+
+    async def _told(self, heard: Heard) -> None:
+        if heard.kind == "started":
+            await self._send(
+                "input_audio_buffer.speech_started", audio_start_ms=round(1000 * heard.at), item_id=self._item
+            )
+        elif heard.kind == "words":
+            text = " ".join(word.word for word in heard.words)
+            await self._transcribed("delta", delta=f"{' ' if self._sent else ''}{text}")
+            self._sent += len(heard.words)
+        elif heard.kind == "stopped":
+            await self._send(
+                "input_audio_buffer.speech_stopped", audio_end_ms=round(1000 * heard.at), item_id=self._item
+            )
+            await self._committed()
+        else:
+            text = " ".join(word.word for word in heard.words)
+            seconds = heard.words[-1].end - heard.words[0].start if heard.words else 0.0
+            await self._transcribed(
+                "completed", transcript=text, usage={"type": "duration", "seconds": round(seconds, 3)}
+            )
+            self._next()
+
+    async def _committed(self) -> None:
+        await self._send("input_audio_buffer.committed", item_id=self._item, previous_item_id=self._before)
+        item = {
+            "id": self._item,
+            "object": "realtime.item",
+            "type": "message",
+            "status": "completed",
+            "role": "user",
+            "content": [{"type": "input_audio", "transcript": None}],
+        }
+        await self._send("conversation.item.added", item=item, previous_item_id=self._before)
+
+    def _next(self) -> None:
+        self._item, self._before, self._sent = _new_item(), self._item, 0
+
+    async def _transcribed(self, what: str, **about: Any) -> None:
+        kind = f"conversation.item.input_audio_transcription.{what}"
+        await self._send(kind, item_id=self._item, content_index=0, **about)
+
+    async def _send(self, kind: str, **about: Any) -> None:
+        event = {"type": kind, "event_id": f"event_{secrets.token_hex(10)}", **about}
+        await self._line.send(json.dumps(event, ensure_ascii=False))
+
+
+def _new_item() -> str:
+    return f"item_{secrets.token_hex(10)}"
+
+
+def _event(message: str | bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"A message must be an event of JSON. {error}", code="invalid_json") from error
+    return _object(found, "event")
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        message = f"`{name}` must be an object. Received: {str(value)[:60]!r}."
+        raise Refusal(400, message, code="invalid_value", param=name)
+    return value

@@ -1,0 +1,216 @@
+"""Wyoming, the protocol of Home Assistant's voice services, over TCP: describe, transcribe, audio, transcript.
+
+A message is a line of JSON with a type, and behind it as many bytes of further JSON and of audio as it says. The
+`wyoming` library is not used here: its reader takes as many bytes as a client announces, and waits for them forever.
+
+https://github.com/OHF-Voice/wyoming
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speechrnn import __version__
+from speechrnn.serving.hearing import Ear
+from speechrnn.serving.openai import language
+from speechrnn.serving.refusals import Refusal
+from speechrnn.serving.service import Service
+from speechrnn.serving.sockets import ear, pcm16
+
+__all__ = ["listen"]
+
+_log = logging.getLogger("speechrnn.serving")
+
+_LINE_BYTES, _DATA_BYTES, _AUDIO_BYTES = 1 << 16, 1 << 20, 1 << 22
+_SEND_SECONDS = 10.0
+
+
+async def listen(service: Service, host: str, port: int) -> asyncio.Server:
+    """A server of the protocol.
+
+    Raises:
+        OSError: The address cannot be listened to.
+    """
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _Session(service, reader, writer).run()
+
+    return await asyncio.start_server(connected, host, port, limit=_LINE_BYTES)
+
+
+class _Event(NamedTuple):
+    type: str
+    data: dict[str, Any]
+    payload: bytes
+
+
+class _Session:
+    """One client.
+
+    Args:
+        service: The server.
+        reader: What it sends.
+        writer: What it is sent.
+    """
+
+    def __init__(self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._service, self._reader, self._writer = service, reader, writer
+        self._ear: Ear | None = None
+        self._channels = self._sent = 0
+
+    async def run(self) -> None:
+        """Answer until the client leaves, or sends what cannot be understood."""
+        try:
+            with self._service.streams.entered():
+                while (event := await self._read()) is not None:
+                    await self._answer(event)
+        except Refusal as refusal:
+            await self._quietly("error", text=refusal.message, code=refusal.code or "invalid-message")
+        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
+            pass  # it has left, or is too slow
+        except Exception:
+            _log.exception("wyoming: the server failed.")
+            await self._quietly("error", text="The server failed.", code="server-failed")
+        finally:
+            self._over()
+            self._writer.close()
+
+    async def _answer(self, event: _Event) -> None:
+        if event.type == "describe":
+            await self._send("info", **self._info())
+        elif event.type == "ping":
+            await self._send("pong", **event.data)
+        elif event.type == "transcribe":
+            self._service.named(event.data.get("name"), lambda served: served.recognizes, "recognizer")
+        elif event.type == "audio-start":
+            self._begin(event.data)
+            await self._send("transcript-start", language=self._language())
+        elif event.type == "audio-chunk":
+            if self._ear is None:
+                self._begin(event.data)
+                await self._send("transcript-start", language=self._language())
+            await self._heard(event)
+        elif event.type == "audio-stop":
+            await self._ended()
+
+    def _begin(self, data: dict[str, Any]) -> None:
+        rate, width, self._channels = (data.get(name) for name in ("rate", "width", "channels"))
+        if width != 2 or self._channels not in (1, 2) or not isinstance(rate, int):
+            raise Refusal(400, "Audio must have 16 bits, one or two channels, and a rate. Received: "
+                          f"rate={rate}, width={width}, channels={self._channels}.")  # fmt: skip
+        try:
+            self._over()
+            self._ear, self._sent = ear(self._service, rate, None), 0
+        except ValueError as error:
+            raise Refusal(400, str(error)) from error
+
+    async def _heard(self, event: _Event) -> None:
+        listening = self._ear
+        if listening is None:
+            return
+        try:
+            samples = pcm16(event.payload).reshape(-1, self._channels)
+            samples = samples[:, 0] if self._channels == 1 else samples.mean(axis=1, dtype=np.float32)
+            heard = await self._service.listen(lambda: listening.push(samples))
+        except ValueError as error:
+            raise Refusal(400, str(error)) from error
+        if listening.seconds > 60 * self._service.options.most_minutes:
+            raise Refusal(413, f"A stream may have {self._service.options.most_minutes:g} minutes.")
+        for one in heard:
+            await self._chunk([word.word for word in one.words])
+
+    async def _ended(self) -> None:
+        if self._ear is None:
+            raise Refusal(400, "There was no audio before `audio-stop`.")
+        listening = self._ear
+        heard = await self._service.listen(listening.commit)
+        final = heard[-1].words
+        await self._chunk([word.word for word in final[self._sent :]])
+        await self._send("transcript", text=" ".join(word.word for word in final), language=self._language())
+        await self._send("transcript-stop")
+        self._over()
+
+    async def _chunk(self, words: list[str]) -> None:
+        if words:
+            await self._send("transcript-chunk", text=f"{' ' if self._sent else ''}{' '.join(words)}")
+            self._sent += len(words)
+
+    def _over(self) -> None:
+        if self._ear is not None:
+            self._service.metrics.audio.labels("wyoming").inc(self._ear.seconds)
+        self._ear = None
+
+    def _language(self) -> str:
+        spoken = language(self._service.recognizer())
+        return "en" if spoken == "english" else spoken
+
+    def _info(self) -> dict[str, Any]:
+        by = {"name": "speechrnn", "url": ""}
+        recognizers = [served for served in self._service.models if served.recognizes]
+        models = [
+            {
+                "name": served.name,
+                "languages": [self._language()],
+                "attribution": by,
+                "installed": True,
+                "description": str(served.model.card.get("description", served.name)),
+                "version": __version__,
+            }
+            for served in recognizers
+        ]
+        program = {
+            "name": "speechrnn",
+            "attribution": by,
+            "installed": True,
+            "description": "Recurrent speech recognition",
+            "version": __version__,
+            "models": models,
+            "supports_transcript_streaming": True,
+        }
+        return {"asr": [program] if models else []}
+
+    async def _read(self) -> _Event | None:
+        """The next message; None at the end.
+
+        Raises:
+            Refusal: It is none.
+            TimeoutError: It does not come.
+        """
+        async with asyncio.timeout(self._service.options.idle_seconds):
+            try:
+                line = await self._reader.readline()
+            except ValueError as error:
+                raise Refusal(400, f"A header may have {_LINE_BYTES:,} bytes.") from error
+            if not line:
+                return None
+            try:
+                head = json.loads(line)
+                kind, data = head["type"], head.get("data") or {}
+                sizes = [int(head.get(name) or 0) for name in ("data_length", "payload_length")]
+                if not isinstance(kind, str) or not isinstance(data, dict) or min(sizes) < 0:
+                    raise ValueError("it has no type")
+                if sizes[0] > _DATA_BYTES or sizes[1] > _AUDIO_BYTES:
+                    raise Refusal(413, f"A message may have {_AUDIO_BYTES:,} bytes. Received: {max(sizes):,}.")
+                if sizes[0]:
+                    data = {**data, **json.loads(await self._reader.readexactly(sizes[0]))}
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise Refusal(400, "A message must be a line of JSON with a `type`.") from error
+            return _Event(kind, data, await self._reader.readexactly(sizes[1]) if sizes[1] else b"")
+
+    async def _send(self, kind: str, **data: Any) -> None:
+        body = json.dumps(data, ensure_ascii=False).encode() if data else b""
+        head = {"type": kind, "version": __version__, **({"data_length": len(body)} if data else {})}
+        self._writer.write(json.dumps(head).encode() + b"\n" + body)
+        async with asyncio.timeout(_SEND_SECONDS):
+            await self._writer.drain()
+
+    async def _quietly(self, kind: str, **data: Any) -> None:
+        try:
+            await self._send(kind, **data)
+        except (OSError, TimeoutError):
+            return

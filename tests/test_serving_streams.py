@@ -1,0 +1,422 @@
+"""Streams of speech over the protocols that clients speak: each with its real client, and what they send by mistake."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import socket
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="needs the extra `server`")
+
+import openai
+from servers import CLIPS, FIRST, SMALL, running_server, speech, streamed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.client import AsyncTcpClient
+from wyoming.error import Error
+from wyoming.info import Describe, Info
+
+import speechrnn as sr
+from speechrnn import audio
+from speechrnn.models import loading
+from speechrnn.serving.hearing import Ear, Pauses
+from speechrnn.tasks.recognition.streaming import Update
+
+KEY = "a-key-that-nobody-else-has"
+QUIET = np.zeros(16000, "<i2")
+
+
+@pytest.fixture(scope="module")
+def served():
+    with running_server(["default"], wyoming_port=0, idle_seconds=20) as (url, service):
+        yield url, service
+
+
+@pytest.fixture(scope="module")
+def url(served):
+    return served[0].replace("http", "ws")
+
+
+def words_of(text):
+    return text.split()
+
+
+# Utterances
+
+
+class Counting:
+    """Stands for a stream: it counts its samples."""
+
+    def __init__(self):
+        self.held = 0
+
+    def push(self, samples):
+        self.held += len(samples)
+        return Update("", ())
+
+    def finish(self):
+        return Update("", ())
+
+
+def bursts(*seconds, rate=16000):
+    """Noise and silence in turn, silence first."""
+    rng = np.random.default_rng(0)
+    parts = [
+        (0.2 if index % 2 else 0.001) * rng.standard_normal(round(length * rate))
+        for index, length in enumerate(seconds)
+    ]
+    return np.concatenate(parts).astype("float32")
+
+
+@pytest.mark.parametrize("portion", [1, 333, 8000, 10**6])
+def test_utterances_end_where_it_is_quiet_whatever_the_portions(portion):
+    signal = bursts(0.5, 1.0, 0.3, 0.5, 1.0, 0.7, 1.0)
+    if portion == 1:
+        signal = signal[:20_000]
+    ear = Ear(Counting, model_rate=16000, rate=16000, pauses=Pauses(silence=0.6))
+    heard = []
+    for start in range(0, len(signal), portion):
+        heard += ear.push(signal[start : start + portion])
+    heard += ear.commit()
+    happened = [(one.kind, round(one.at, 2)) for one in heard]
+    if portion == 1:
+        assert happened == [("started", 0.5), ("final", 1.25)]
+        return
+    # A pause of 0.3 s ends nothing; one of 1 s does after 0.6 s.
+    assert happened == [
+        ("started", 0.5), ("stopped", 2.9), ("final", 2.9), ("started", 3.3), ("stopped", 4.6), ("final", 4.6),
+        ("final", 5.0),
+    ]  # fmt: skip
+
+
+def test_an_utterance_without_pauses_ends_after_all():
+    ear = Ear(Counting, model_rate=1000, rate=4000, pauses=Pauses(long=2.0, longest=3.0))
+    loud = 0.3 * np.random.default_rng(0).standard_normal(28_000).astype("float32")
+    finals = [one.at for one in ear.push(loud) if one.kind == "final"]
+    assert finals[0] == pytest.approx(3.0, abs=0.1) and np.diff([*finals, 7.0]).max() <= 3.0 and len(finals) >= 2
+
+
+def test_what_an_ear_cannot_take_is_refused():
+    with pytest.raises(ValueError, match="between 4000 and 192000"):
+        Ear(Counting, model_rate=16000, rate=17)
+    with pytest.raises(ValueError, match="between 0.1 and 10 s"):
+        Pauses(silence=0.0)
+
+
+# Vosk
+
+
+def vosk(url, samples, rate=16000, portion=0.2, config=None):
+    """What Vosk's own client does (test.py of vosk-server): an answer is awaited after each message of audio."""
+    answers = []
+    with connect(url) as websocket:
+        websocket.send(json.dumps({"config": {"sample_rate": rate, **(config or {})}}))
+        size = round(portion * rate)
+        for start in range(0, len(samples), size):
+            websocket.send(samples[start : start + size].tobytes())
+            answers.append(json.loads(websocket.recv()))
+        websocket.send('{"eof" : 1}')
+        answers.append(json.loads(websocket.recv()))
+        with pytest.raises(ConnectionClosed):
+            websocket.recv()
+    return answers
+
+
+def test_vosk_gives_partial_and_final_results(url):
+    for path in CLIPS[:3]:
+        samples = speech(path)
+        answers = vosk(url, samples)
+        assert all(set(answer) == {"partial"} for answer in answers if "text" not in answer)
+        final = [word for answer in answers for word in answer.get("result", [])]
+        own = streamed(samples)
+        finals = [answer for answer in answers if "text" in answer]
+        assert [word["word"] for word in final] == words_of(" ".join(answer["text"] for answer in finals))
+        if len(finals) == 1:
+            assert [(word["word"], word["start"]) for word in final] == [(w.word, round(w.start, 3)) for w in own]
+            partials = [answer["partial"] for answer in answers[:-1]]
+            assert finals[0]["text"].startswith(partials[-1].rpartition(" ")[0])
+
+
+def test_vosk_ends_utterances_in_silence_and_times_count_from_the_beginning(url):
+    first, second = speech(CLIPS[0]), speech(CLIPS[1])
+    answers = vosk(url + "/vosk", np.concatenate([QUIET, first, QUIET, QUIET, second, QUIET]), portion=0.25)
+    finals = [answer for answer in answers if answer.get("text")]
+    assert len(finals) >= 2 and "text" not in answers[0]
+    starts = [word["start"] for answer in finals for word in answer["result"]]
+    assert starts == sorted(starts) and starts[0] >= 0.9
+    assert finals[-1]["result"][0]["start"] >= (len(first) + 3 * len(QUIET)) / 16000 - 0.2
+
+
+@pytest.mark.parametrize("eof", ['{"eof" : 1}', '{"eof":1}', '{ "eof": 1 }\n'])
+def test_vosk_knows_the_end_in_any_spacing(url, eof):
+    with connect(url) as websocket:
+        websocket.send(eof)
+        assert json.loads(websocket.recv()) == {"text": ""}
+
+
+def test_vosk_takes_other_rates_and_alternatives(url):
+    samples = speech(CLIPS[0], 8000)
+    answers = vosk(url, samples, 8000, config={"max_alternatives": 1, "words": False})
+    (best,) = answers[-1]["alternatives"]
+    assert set(best) == {"confidence", "text"}
+    if sum("alternatives" in answer for answer in answers) == 1:
+        assert words_of(best["text"]) == [word.word for word in streamed(samples, 8000)]
+
+
+@pytest.mark.parametrize(
+    "message", [b"\0", "no json", "[1]", '{"config": 3}', '{"config": {"sample_rate": "x"}}', '{"what": 1}', "[" * 9999]
+)
+def test_vosk_refuses_what_it_cannot_understand(url, message):
+    with connect(url) as websocket:
+        websocket.send(message)
+        with pytest.raises(ConnectionClosed) as caught:
+            websocket.recv()
+    assert caught.value.rcvd.code == 1008 and caught.value.rcvd.reason
+
+
+def test_a_websocket_that_is_closed_within_a_word_leaves_nothing_behind(served):
+    url, service = served
+    for _ in range(3):
+        with connect(url.replace("http", "ws"), close_timeout=0) as websocket:
+            websocket.send(speech(CLIPS[0])[:9000].tobytes())
+            websocket.recv()
+            websocket.socket.shutdown(socket.SHUT_RDWR)
+    for _ in range(200):
+        if b"speechrnn_streams_open 0.0" in service.metrics.text():
+            break
+        time.sleep(0.05)
+    assert b"speechrnn_streams_open 0.0" in service.metrics.text()
+    assert vosk(url.replace("http", "ws"), speech(CLIPS[0]))[-1]["text"] is not None
+
+
+def test_streams_need_keys_places_and_something_to_say(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text(KEY)
+    with running_server([SMALL], keys=str(keys), streams=1, idle_seconds=1.0) as (url, _):
+        url = url.replace("http", "ws") + "/vosk"
+        for how in ({}, {"additional_headers": {"Authorization": "Bearer no"}}, {"subprotocols": ["x"]}):
+            with pytest.raises(InvalidStatus) as caught, connect(url, **how):
+                pass
+            assert caught.value.response.status_code == 401
+        with pytest.raises(InvalidStatus) as caught, connect(url, origin="https://elsewhere.example"):
+            pass
+        assert caught.value.response.status_code == 403
+        both = ["realtime", f"openai-insecure-api-key.{KEY}"]
+        with connect(url, subprotocols=both) as first:
+            assert first.subprotocol == "realtime"
+            with connect(url, additional_headers={"Authorization": f"Bearer {KEY}"}) as second:
+                with pytest.raises(ConnectionClosed) as caught:
+                    second.recv()
+                assert caught.value.rcvd.code == 1013 and "1 streams" in caught.value.rcvd.reason
+            with pytest.raises(ConnectionClosed) as caught:
+                first.recv(timeout=10)
+            assert caught.value.rcvd.code == 1001
+
+
+def test_a_model_that_cannot_stream_recognizes_what_was_said(tmp_path, rng):
+    samples = np.round(3000 * rng.standard_normal(16000)).astype("<i2")
+    path = tmp_path / "a.wav"
+    audio.write(path, samples.astype("float32") / 32768, 16000)
+    with running_server([SMALL]) as (url, _):
+        answers = vosk(url.replace("http", "ws"), samples)
+    assert {"partial": ""} in answers
+    assert answers[-1]["text"] == loading.load_session(SMALL).transcribe(path).text
+
+
+# OpenAI's realtime sessions
+
+
+@contextlib.contextmanager
+def realtime(served, **update):
+    with (
+        openai.OpenAI(base_url=f"{served[0]}/v1", api_key="none") as client,
+        client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
+    ):
+        created = connection.recv()
+        assert created.type == "session.created"
+        if update:
+            connection.session.update(session={"type": "transcription", "audio": {"input": update}})
+            updated = connection.recv()
+            assert updated.type == "session.updated", updated
+        yield connection
+
+
+def append(connection, samples, portion=4800):
+    for start in range(0, len(samples), portion):
+        connection.input_audio_buffer.append(
+            audio=base64.b64encode(samples[start : start + portion].tobytes()).decode()
+        )
+
+
+def until(connection, kind):
+    events = []
+    while not events or events[-1].type != kind:
+        events.append(connection.recv())
+        assert events[-1].type != "error", events[-1]
+    return events
+
+
+AS_THE_CLIENT_DOES = pytest.mark.filterwarnings("ignore:connect.. must be used as a context:DeprecationWarning")
+PREFIX = "conversation.item.input_audio_transcription"
+
+
+@AS_THE_CLIENT_DOES
+def test_realtime_transcribes_what_is_committed(served):
+    samples = speech(CLIPS[0], 24000)
+    with realtime(served, turn_detection=None, format={"type": "audio/pcm", "rate": 24000}) as connection:
+        append(connection, samples)
+        connection.input_audio_buffer.commit()
+        events = until(connection, f"{PREFIX}.completed")
+        deltas = [event.delta for event in events if event.type == f"{PREFIX}.delta"]
+        (committed,) = (event for event in events if event.type == "input_audio_buffer.committed")
+        assert "".join(deltas) == events[-1].transcript and committed.item_id == events[-1].item_id
+        assert words_of(events[-1].transcript) == [word.word for word in streamed(samples, 24000)]
+        append(connection, samples)
+        connection.input_audio_buffer.clear()
+        assert until(connection, "input_audio_buffer.cleared")
+        connection.input_audio_buffer.commit()
+        while (event := connection.recv()).type != "error":
+            pass
+        assert event.error.code == "input_audio_buffer_commit_empty"
+        append(connection, samples)
+        connection.input_audio_buffer.commit()
+        again = until(connection, f"{PREFIX}.completed")[-1]
+        assert again.transcript == events[-1].transcript and again.item_id != committed.item_id
+
+
+@AS_THE_CLIENT_DOES
+def test_realtime_finds_turns_by_itself(served):
+    quiet = np.zeros(24000, "<i2")
+    with realtime(served) as connection:
+        append(connection, np.concatenate([quiet, speech(CLIPS[0], 24000), quiet]))
+        events = until(connection, f"{PREFIX}.completed")
+    kinds = [event.type for event in events if not event.type.startswith(PREFIX)]
+    assert kinds[:3] == [
+        "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped", "input_audio_buffer.committed",
+    ]  # fmt: skip
+    assert len({event.item_id for event in events if hasattr(event, "item_id")}) == 1
+    assert 800 <= events[0].audio_start_ms <= 1500 if events[0].type.endswith("started") else True
+    assert events[-1].transcript == "".join(e.delta for e in events if e.type == f"{PREFIX}.delta")
+
+
+@AS_THE_CLIENT_DOES
+def test_realtime_says_what_is_wrong_and_goes_on(served):
+    with realtime(served) as connection:
+        for event, param in (
+            ({"type": "response.create", "event_id": "mine"}, "type"),
+            ({"type": "input_audio_buffer.append", "audio": "***"}, "audio"),
+            ({"type": "input_audio_buffer.append", "audio": base64.b64encode(b"abc").decode()}, "audio"),
+            ({"type": "session.update", "session": {"type": "realtime"}}, "session.type"),
+            ({"type": "session.update", "session": 3}, "session"),
+            (
+                {"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}},
+                "session.audio.input.format",
+            ),
+            (
+                {"type": "session.update", "session": {"audio": {"input": {"turn_detection": {"threshold": 7}}}}},
+                "session.audio.input.turn_detection",
+            ),
+        ):
+            connection.send_raw(json.dumps(event))
+            answer = connection.recv()
+            assert answer.type == "error" and answer.error.param == param, answer
+            assert answer.error.event_id == event.get("event_id")
+        connection.send_raw("no json")
+        assert connection.recv().error.code == "invalid_json"
+        connection.input_audio_buffer.clear()
+        assert connection.recv().type == "input_audio_buffer.cleared"
+
+
+# Wyoming
+
+
+async def said(port, samples, rate=16000, channels=1):
+    """What Home Assistant does: describe, then audio, then the transcript."""
+    events = []
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(Transcribe(language="en").event())
+        await client.write_event(AudioStart(rate, 2, channels).event())
+        for start in range(0, len(samples), 1024):
+            await client.write_event(AudioChunk(rate, 2, channels, samples[start : start + 1024].tobytes()).event())
+        await client.write_event(AudioStop().event())
+        while not events or not TranscriptStop.is_type(events[-1].type):
+            events.append(await asyncio.wait_for(client.read_event(), 30))
+            assert events[-1] is not None
+    return events
+
+
+def test_wyoming_describes_itself(served):
+    async def ask():
+        async with AsyncTcpClient("127.0.0.1", served[1].wyoming_port) as client:
+            await client.write_event(Describe().event())
+            return Info.from_event(await asyncio.wait_for(client.read_event(), 30))
+
+    info = asyncio.run(ask())
+    (program,) = info.asr
+    assert program.supports_transcript_streaming and program.models[0].name == "english_letters_numbers"
+    assert program.models[0].languages == ["en"] and program.installed
+
+
+def test_wyoming_transcribes_what_is_streamed(served):
+    for rate, channels in ((16000, 1), (44100, 2)):
+        samples = speech(CLIPS[0], rate)
+        sent = samples if channels == 1 else np.stack([samples, samples], axis=1)
+        events = asyncio.run(said(served[1].wyoming_port, sent, rate, channels))
+        assert TranscriptStart.is_type(events[0].type)
+        (whole,) = (Transcript.from_event(event).text for event in events if Transcript.is_type(event.type))
+        chunks = [TranscriptChunk.from_event(event).text for event in events if TranscriptChunk.is_type(event.type)]
+        assert "".join(chunks) == whole
+        assert words_of(whole) == [word.word for word in streamed(samples, rate)]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"no json\n",
+        b"[]\n",
+        b'{"data": {}}\n',
+        b'{"type": "audio-start", "data": {"rate": 16000, "width": 4, "channels": 1}}\n',
+        b'{"type": "audio-start", "data": {"rate": 3, "width": 2, "channels": 1}}\n',
+        b'{"type": "audio-stop"}\n',
+        b'{"type": "audio-chunk", "payload_length": 99999999999}\n',
+        b'{"type": "audio-chunk", "payload_length": -1}\n',
+        b'{"type": "audio-chunk", "data": {"rate": 16000, "width": 2, "channels": 1}, "payload_length": 3}\nabc',
+        b"x" * 100_000,
+    ],
+)
+def test_wyoming_refuses_what_it_cannot_understand(served, sent):
+    async def ask():
+        async with AsyncTcpClient("127.0.0.1", served[1].wyoming_port) as client:
+            client._writer.write(sent)
+            events = []
+            while (event := await asyncio.wait_for(client.read_event(), 30)) is not None:
+                events.append(event)
+            return events
+
+    events = asyncio.run(ask())
+    assert Error.is_type(events[-1].type) and Error.from_event(events[-1]).text
+
+
+def test_wyoming_does_not_wait_for_those_who_say_nothing():
+    with (
+        running_server([SMALL], wyoming_port=0, idle_seconds=0.3) as (_, service),
+        socket.create_connection(("127.0.0.1", service.wyoming_port), timeout=10) as silent,
+    ):
+        silent.sendall(b'{"type": "audio-chunk", "payload_length": 100}\n')
+        assert silent.recv(100) == b""
+
+
+def test_what_is_shared_by_streams_is_the_model_alone():
+    session = loading.load_session(FIRST / "streaming.onnx", streaming=True)
+    signal = np.random.default_rng(0).standard_normal(16000).astype("float32")
+    one, two = session.another(), session.another()
+    found = [one.advance(signal[:5000]), two.advance(-signal)]
+    found.append(one.advance(signal[5000:]))
+    np.testing.assert_allclose(np.concatenate([found[0], found[2]]), session.advance(signal), atol=1e-5)
+    assert sr.__version__
