@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from speechrnn.serving import health, openai, realtime, records, vosk, wyoming
+from speechrnn.serving import health, openai, pages, realtime, records, vosk, wyoming
 from speechrnn.serving.refusals import Refusal, Stopped
 from speechrnn.serving.service import Service
 
@@ -67,6 +67,7 @@ def make(service: Service) -> Starlette:
         )
     return Starlette(
         routes=[
+            *pages.routes(),
             *health.routes(service),
             *openai.routes(service),
             *realtime.routes(service),

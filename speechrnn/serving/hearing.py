@@ -159,7 +159,7 @@ class Ear:
 
     def commit(self) -> list[Heard]:
         """End the utterance, whatever was said; what follows is the beginning of another one."""
-        heard = []
+        heard: list[Heard] = []
         if self._resampler is not None:
             heard += self._hear(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
             self._resampler = self._new_resampler()

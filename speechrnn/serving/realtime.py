@@ -52,7 +52,8 @@ class _Session:
         self._turns: dict[str, Any] | None = dict(_VAD)
         self._transcription: dict[str, Any] = {"model": service.models.listener_name or service.recognizer().name}
         self._ear = self._new_ear()
-        self._item, self._before, self._sent = _new_item(), None, 0
+        self._item, self._sent = _new_item(), 0
+        self._before: str | None = None
 
     async def run(self) -> None:
         """Answer until the client leaves."""

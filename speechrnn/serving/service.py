@@ -140,7 +140,8 @@ class Service:
         working = asyncio.get_running_loop().run_in_executor(self._workers, work, job)
         leaving = asyncio.ensure_future(gone) if gone is not None else None
         try:
-            await asyncio.wait({working, leaving} - {None}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)  # type: ignore[arg-type, operator]
+            waited: set[asyncio.Future[Any]] = {working} if leaving is None else {working, leaving}
+            await asyncio.wait(waited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return working.result()
             left = leaving is not None and leaving.done()

@@ -99,13 +99,13 @@ class _Session:
             await self._ended()
 
     def _begin(self, data: dict[str, Any]) -> None:
-        rate, width, self._channels = (data.get(name) for name in ("rate", "width", "channels"))
-        if width != 2 or self._channels not in (1, 2) or not isinstance(rate, int):
+        rate, width, channels = (data.get(name) for name in ("rate", "width", "channels"))
+        if width != 2 or channels not in (1, 2) or not isinstance(rate, int):
             raise Refusal(400, "Audio must have 16 bits, one or two channels, and a rate. Received: "
-                          f"rate={rate}, width={width}, channels={self._channels}.")  # fmt: skip
+                          f"rate={rate}, width={width}, channels={channels}.")  # fmt: skip
         try:
             self._over()
-            self._ear, self._sent = ear(self._service, rate, None), 0
+            self._ear, self._sent, self._channels = ear(self._service, rate, None), 0, channels
         except ValueError as error:
             raise Refusal(400, str(error)) from error
 

@@ -1,0 +1,46 @@
+"""The page for the browser: a few files that come with the package, and that ask nothing of other servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from speechrnn.serving.refusals import Refusal
+
+__all__ = ["routes"]
+
+_FOLDER = Path(__file__).with_name("page")
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing but the page's own files runs, and nothing is asked of other servers."""
+
+
+def routes() -> list[Route]:
+    """The page at `/`, and its files."""
+    files = {path.name: path.read_bytes() for path in _FOLDER.iterdir() if path.suffix in _TYPES}
+
+    def answer(name: str) -> Response:
+        headers = {
+            "Content-Security-Policy": _POLICY,
+            "Referrer-Policy": "no-referrer",
+            "Permissions-Policy": "microphone=(self)",
+            "Cache-Control": "no-cache",
+        }
+        return Response(files[name], media_type=_TYPES[Path(name).suffix], headers=headers)
+
+    async def page(request: Request) -> Response:
+        return answer("index.html")
+
+    async def file(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in files:
+            raise Refusal(404, f"There is nothing at {request.url.path}.")
+        return answer(name)
+
+    return [Route("/", page), Route("/page/{name}", file)]
