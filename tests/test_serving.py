@@ -1,9 +1,11 @@
 """The server: its answers are the command line's, whatever is asked beside them; what is bad is refused in words."""
 
+import asyncio
 import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -175,6 +177,20 @@ def test_records_are_answered_as_json_and_as_files(kind, channels, samples, tmp_
     assert np.max(preview["channels"][1]["most"]) == pytest.approx(signal[:, 1].max(), abs=1e-5)
 
 
+def test_files_that_were_read_are_forgotten(tmp_path):
+    from speechrnn.signals.record import cached
+
+    calls, path = [], tmp_path / "a"
+    path.write_bytes(b"a")
+    parsed = cached(calls.append, 4)
+    parsed(str(path))
+    parsed(str(path))
+    assert len(calls) == 1
+    sr.signals.forget()
+    parsed(str(path))
+    assert len(calls) == 2
+
+
 # Batches
 
 
@@ -330,6 +346,50 @@ def test_a_client_that_never_says_what_it_wants_is_let_go(monkeypatch):
             assert silent.recv(100) == b""
 
 
+def test_many_connections_that_say_nothing_are_let_go(monkeypatch):
+    monkeypatch.setattr(running, "_HEADER_SECONDS", 1.0)
+    with running_server([SMALL], connections=20) as (url, _), contextlib.ExitStack() as stack:
+        host, port = url.removeprefix("http://").split(":")
+        for _ in range(60):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        probe = stack.enter_context(openai.DefaultHttpxClient())
+        assert probe.get(f"{url}/healthz").status_code == 503
+        time.sleep(1.5)
+        assert probe.get(f"{url}/healthz").status_code == 200
+
+
+def test_two_gigabytes_are_refused_before_they_are_sent():
+    with running_server([SMALL]) as (url, _):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as large:
+            large.sendall(
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Length: 2147483648\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+            )
+            assert large.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_does_not_take_its_answer_is_let_go(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "speechrnn")
+    monkeypatch.setattr(app, "_SEND_SECONDS", 0.05)
+
+    async def never(message):
+        await asyncio.sleep(60)
+
+    async def nothing():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    service = Service([SMALL])
+    scope = {
+        "type": "http", "method": "GET", "path": "/v1/models", "raw_path": b"/v1/models", "query_string": b"",
+        "headers": [(b"host", b"a")], "root_path": "", "scheme": "http", "http_version": "1.1",
+        "client": ("a", 1), "server": ("a", 1),
+    }  # fmt: skip
+    asyncio.run(app.make(service)(scope, nothing, never))
+    service.close()
+    assert "does not take its answer" in caplog.text and "GET /v1/models 499" in caplog.text
+
+
 def test_a_full_queue_says_when_to_come_again(wav, monkeypatch):
     with small(queue=1) as (client, service):
         entered, release = threading.Event(), threading.Event()
@@ -467,6 +527,20 @@ def test_a_server_that_is_told_to_stop_answers_first(tmp_path):
             assert process.wait(timeout=30) == 0
         finally:
             process.kill()
+
+
+def test_the_image_is_healthy_where_the_canary_answers(monkeypatch):
+    text = (ROOT / "deploy" / "Dockerfile").read_text()
+    (health,) = re.findall(r"HEALTHCHECK.*?CMD (\[.*?\])\n", text, re.DOTALL)
+    assert re.search(r"^USER (?!0|root)", text, re.MULTILINE)
+    program = json.loads(health)[2]
+    with running_server([SMALL]) as (url, service):
+        mine = program.replace("http://127.0.0.1:8000", url)
+        assert mine != program
+        exec(mine)
+        service.stopping = True
+        with pytest.raises(OSError, match="503"):
+            exec(mine)
 
 
 def test_an_address_that_is_taken_is_reported_before_models_are_opened(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -29,6 +30,8 @@ _log = logging.getLogger("speechrnn.serving")
 _OPEN = ("/", "/healthz", "/readyz")
 """Paths that need no key, and the page's files."""
 _FILES = "/page/"
+_SEND_SECONDS = 30.0
+"""Time in which a client must have taken a part of an answer."""
 _KEY_PROTOCOL = "openai-insecure-api-key."
 """Begins the subprotocol by which browsers, which cannot set headers, give a key with a WebSocket."""
 
@@ -110,7 +113,8 @@ class _Front:
                 status = 101
             elif message["type"] == "websocket.close":
                 status = status or 403
-            await send(message)
+            async with asyncio.timeout(_SEND_SECONDS):
+                await send(message)
 
         try:
             try:
@@ -120,10 +124,13 @@ class _Front:
             else:
                 scope.setdefault("state", {})["client"] = client
                 await self._app(scope, receive, answered)
+        except TimeoutError:
+            status = 499
+            _log.info("%s: the client does not take its answer.", number)
         except Exception:
             status = status or 500
             _log.exception("%s: the server failed.", number)
-            if not isinstance(status, int) or status == 500:
+            if status == 500:
                 await _deny(Refusal(500, f"The server failed. Its log has more, under {number}."), scope, receive, send)
         finally:
             self._count(scope, number, status or 499, time.monotonic() - start)

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from speechrnn import audio, signals
 from speechrnn.models import kinds
 from speechrnn.serving import uploads
+from speechrnn.serving.batching import Job
 from speechrnn.serving.models import Served
 from speechrnn.serving.refusals import Refusal
 from speechrnn.serving.service import Service
@@ -78,13 +79,16 @@ class _Endpoint:
 
     async def _answered(self, request: Request, served: Served, upload: Upload, given: dict[str, Any]) -> Response:
         options = _chosen(given, served)
-        found = await self._service.run(
-            lambda job: self._service.answer(job, served, upload, **options), gone=gone(request)
-        )
-        answer = {"model": served.name, **found}
-        if str(given.get("preview", "")).lower() in ("true", "1"):
-            answer["preview"] = await run_in_threadpool(_preview, served.model, upload, options)
-        return JSONResponse(answer)
+        shown = str(given.get("preview", "")).lower() in ("true", "1")
+
+        def work(job: Job) -> dict[str, Any]:
+            try:
+                found = self._service.answer(job, served, upload, **options)
+                return {**found, "preview": _preview(served.model, upload, options)} if shown else found
+            finally:
+                signals.forget()  # no file comes twice under the same name
+
+        return JSONResponse({"model": served.name, **await self._service.run(work, gone=gone(request))})
 
 
 async def _json(request: Request, seconds: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from speechrnn.signals.arrays import write
 from speechrnn.signals.gaps import complaints, fill_gaps
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.reading import SUFFIXES, SignalInfo, dates, is_signal, probe, read, resample
+from speechrnn.signals.record import forget
 from speechrnn.signals.wfdb_files import Annotations, annotations
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "complaints",
     "dates",
     "fill_gaps",
+    "forget",
     "is_signal",
     "probe",
     "read",

@@ -65,6 +65,16 @@ def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = 
     )
 
 
+_remembered: list[Callable[[], None]] = []
+"""What empties each cache."""
+
+
+def forget() -> None:
+    """Forget the files that were read: a process that reads each file once needs the memory for others."""
+    for clear in _remembered:
+        clear()
+
+
 def cached(parse: Callable[..., _Made], size: int) -> Callable[..., _Made]:
     """The parser of a file, remembering what it gave for the last `size` files until they change.
 
@@ -74,6 +84,8 @@ def cached(parse: Callable[..., _Made], size: int) -> Callable[..., _Made]:
     @functools.lru_cache(maxsize=size)
     def remembered(path: str, _modified: int, _bytes: int, *args: Any) -> _Made:
         return parse(path, *args)
+
+    _remembered.append(remembered.cache_clear)
 
     @functools.wraps(parse)
     def parsed(path: str, *args: Any) -> _Made:
