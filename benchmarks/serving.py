@@ -246,6 +246,7 @@ def compare(options: argparse.Namespace) -> list[dict]:
         for _ in range(options.rounds):
             for name, port in ports.items():
                 asyncio.run(burst(port, spoken, options.clients, options.requests, loads[name]))
+                print(loads[name].to_dict(name), file=sys.stderr, flush=True)
     return [load.to_dict(name) for name, load in loads.items()]
 
 

@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pipeline",
         "report",
         "runtime",
+        "serving",
         "signals",
         "tasks",
         "text",

@@ -79,6 +79,7 @@ def main():
     speechrnn("transcribe", "tone.wav", "--model", FIRST / "recognizer.keras", code=2, says="speechrnn[train]")
     speechrnn("transcribe", "gone.wav", code=1, says="gone.wav")
     speechrnn("stream", "tone.wav", code=0)
+    speechrnn("serve", "--port", "0", code=2, says="speechrnn[server]")
     speechrnn("align", "tone.wav", "yes", code=0)
     speechrnn("prepare", "table", "all.csv", "--out", "t", "--path-column", "file", "--text-column", "text", code=0)
     speechrnn("check-manifest", "t/all.jsonl", code=0)

@@ -138,17 +138,21 @@ def test_the_words_of_a_prompt_are_hot_words_of_the_search(wav, monkeypatch):
 
     def decoder(model, **options):
         asked.append(options.get("hotwords", ()))
-        if "über" in options.get("hotwords", ()):
-            raise ValueError("no such letter")
+        if "jig" in options.get("hotwords", ()):
+            raise ValueError("not in the lexicon")
         return decoding.greedy
 
     monkeypatch.setattr(carried, "decoder", decoder)
-    with small() as (client, _):
-        fields = {"prompt": "Seven; four  two,über", "keywords[]": ["nine"]}
+    letters = loading.load_session(SMALL).vocabulary.symbols
+    word = "".join(letter for letter in letters if letter.isalpha())[:2]
+    with small() as (client, service):
+        (served,) = service.models
+        monkeypatch.setattr(served.model.vocabulary, "missing", lambda text: set(text) & {"ü"}, raising=False)
+        fields = {"prompt": f"{word.upper()}; {word}  {word},jig,über", "keywords[]": ["nine"]}
         found = client.post("/v1/audio/transcriptions", files={"file": ("a.wav", wav)}, data=fields)
     assert found.status_code == 200
-    assert asked[0] == () and asked[1] == ("seven", "four two", "über", "nine")
-    assert asked[-1] == ("seven", "four two", "nine")
+    assert asked[0] == () and asked[1] == (word, f"{word} {word}", "jig", "nine")
+    assert asked[-1] == (word, f"{word} {word}", "nine")
 
 
 def test_models_are_listed_with_their_kinds(client, server):

@@ -142,6 +142,8 @@ def _answer(future: Future[Any], job: Job | None) -> Any:
         try:
             return future.result(timeout=None if job is None else _PATIENCE)
         except NotYet:
+            if future.done():  # it is the model's own
+                raise
             if job is not None:
                 job.check()
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from speechrnn.models import kinds, loading
 from speechrnn.serving.batching import Batcher, Job, Shared
+from speechrnn.text import Phones
 
 if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
@@ -28,6 +29,8 @@ STREAMING = "english_letters_numbers_streaming"
 """The model that listens where none is named and the default one recognizes."""
 _SEARCHES = 16
 """Searches with hot words that are kept."""
+_TRIED = 8
+"""Hot words that are tried one by one, since a search may take a second to make."""
 _SAME = 1e-2
 """How far the canary's answer may lie from the first one."""
 
@@ -90,14 +93,17 @@ class Served:
             return self._search(tuple(hotwords))
 
     def fitting(self, hotwords: Sequence[str]) -> tuple[str, ...]:
-        """Those of these words that the model can write."""
+        """Those of these words that the model can write; of many of which some cannot be written, none."""
+        vocabulary = self.model.vocabulary
+        if not isinstance(vocabulary, Phones):
+            hotwords = [word for word in hotwords if not vocabulary.missing(word)]
         if not hotwords:
             return ()
         try:
             self.search(hotwords)
             return tuple(hotwords)
         except ValueError:
-            return tuple(word for word in hotwords if self._writes(word))
+            return tuple(word for word in hotwords if len(hotwords) <= _TRIED and self._writes(word))
 
     def answers(self, job: Job) -> None:
         """Run the canary.
