@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 from speechrnn import files
 from speechrnn.cli import task as tasks
 from speechrnn.cli import terminal
-from speechrnn.cli.codes import INTERRUPTED
+from speechrnn.cli.codes import DONE, INTERRUPTED
 from speechrnn.cli.options import Group, peek, resolve
-from speechrnn.cli.verb import Verb
+from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.faults import Faults
 from speechrnn.models import kinds
 
@@ -37,7 +43,9 @@ def verb(words: Sequence[str]) -> Verb:
         "built": [Group(source) for source in (command.network if new else command.further)],
     }
     listed = "\n".join(f"  {name:12}{tasks.command(one).learns}" for name, one in tasks.tasks("train").items())
-    return Verb("train", train, groups, _EPILOG + listed, lambda: _elsewhere(kind), given={"kind": kind})
+    return Verb(
+        "train", train, groups, _EPILOG + listed, lambda: _elsewhere(kind), given={"kind": kind, "words": words}
+    )
 
 
 def _elsewhere(kind: kinds.Kind) -> dict[str, str]:
@@ -56,6 +64,7 @@ def _elsewhere(kind: kinds.Kind) -> dict[str, str]:
 def train(
     *manifests: Annotated[str, "MANIFEST"],
     kind: kinds.Kind,
+    words: Sequence[str],
     out: Annotated[str, "MODEL"],
     reading: Mapping[str, Any],
     training: Mapping[str, Any],
@@ -68,12 +77,16 @@ def train(
     augment: bool = False,
     resume: bool = False,
     overwrite: bool = False,
+    hosts: Annotated[tuple[str, ...], "HOST:PORT"] = (),
+    host: Annotated[int | None, "I"] = None,
+    devices: int = 1,
 ) -> int:
     """Train a model on a manifest.
 
     Args:
         manifests: .jsonl manifests (or texts, where the task learns them), learned as one.
         kind: The kind of model.
+        words: The words of the command line.
         out: Where the best model goes; ends in .keras.
         reading: How the examples are read.
         training: How to train.
@@ -86,7 +99,14 @@ def train(
         augment: Vary the examples as suits a small corpus of read speech.
         resume: Go on from the state beside --out, if there is one.
         overwrite: Replace --out and the files of its folder where they exist.
+        hosts: Processes that train together and share each batch; every one is started with the same words.
+        host: Which of --hosts this process is, counted from 0; by default what Slurm or Kubernetes says.
+        devices: Train on so many GPUs of this machine, or so many parts of its processor, by a process for each.
     """
+    if devices > 1:
+        if hosts:
+            raise UsageError("--hosts has a process for every GPU already. Leave --devices out.")
+        return _on_devices(devices, words)
     command = tasks.command(kind)
     if not resume:
         files.refuse_existing(out, overwrite=overwrite)
@@ -94,6 +114,10 @@ def train(
     options = resolve(command.training[0])(**training)
     terminal.start_tensorflow("speechrnn train")
     import keras
+
+    from speechrnn.training import hosts as together
+
+    shared = together.Hosts(hosts, together.this_host(host)) if hosts else None
 
     from speechrnn import training as trainer
     from speechrnn.features import Augmentation
@@ -116,7 +140,10 @@ def train(
         resume=resume,
         overwrite=overwrite,
         faults=faults,
+        hosts=shared,
     )
+    if shared is not None and not shared.first:
+        return INTERRUPTED if done.interrupted else DONE
     for fault in faults:
         terminal.name_fault(fault)
     best = [row for row in done.history if row["epoch"] == done.best_epoch and "val_loss" in row]
@@ -124,3 +151,32 @@ def train(
     print(f"{done.path}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
     code = terminal.verdict(faults, len(examples) + len(validation), noun="examples", verb="were dropped")
     return INTERRUPTED if done.interrupted else code
+
+
+def _on_devices(count: int, words: Sequence[str]) -> int:
+    """Run the command line in a process for each device of this machine; gives the first one's exit code."""
+    with ExitStack() as stack:  # ports that are free now
+        free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in free]
+    processes = []
+    for index in range(count):
+        own = ["--devices", "1", "--host", str(index), "--hosts", *addresses]
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": _device(index)}
+        processes.append(subprocess.Popen([sys.executable, "-m", "speechrnn", "train", *words, *own], env=environment))
+    try:
+        while not any(process.poll() for process in processes):  # one that fails takes the others with it
+            if all(process.poll() is not None for process in processes):
+                break
+            time.sleep(0.1)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+    return next((code for process in processes if (code := process.wait()) > 0), processes[0].returncode)
+
+
+def _device(index: int) -> str:
+    """The GPU of a process, of those that this one may use."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = given.split(",") if given else []
+    return visible[index] if index < len(visible) else "" if given == "" else str(index)

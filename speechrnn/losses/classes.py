@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.losses.reduction import weighted_mean
 from speechrnn.losses.targets import refuse
 
 __all__ = ["ClassLoss", "sigmoid_cross_entropy", "softmax_cross_entropy"]
@@ -141,7 +142,7 @@ class ClassLoss(keras.losses.Loss):
             weight *= tf.reshape(row, [-1] + [1] * (losses.shape.rank - 1))
         if not y_true.dtype.is_floating:
             weight = tf.where(y_true >= 0, weight, 0.0)
-        return tf.math.divide_no_nan(tf.reduce_sum(weight * losses), tf.reduce_sum(weight))
+        return weighted_mean(weight, losses)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each row or frame."""

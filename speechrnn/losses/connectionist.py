@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from speechrnn.layers.derivatives import opaque, twice_differentiable
+from speechrnn.losses.reduction import weighted_mean
 from speechrnn.losses.targets import refuse
 
 __all__ = ["CTC", "consistency", "ctc", "required_frames"]
@@ -348,10 +349,10 @@ class CTC(keras.losses.Loss):
         weight = tf.ones_like(losses) if sample_weight is None else tf.cast(sample_weight, tf.float32)
         possible = tf.math.is_finite(losses)
         weight = tf.where(possible, weight, 0.0)
-        mean = _weighted_mean(weight, tf.where(possible, losses, 0.0))
+        mean = weighted_mean(weight, tf.where(possible, losses, 0.0))
         if self.consistency:
             frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
-            mean += self.consistency * _weighted_mean(tf.split(weight, 2)[0], consistency(y_pred, frames))
+            mean += self.consistency * weighted_mean(tf.split(weight, 2)[0], consistency(y_pred, frames))
         return mean
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
@@ -361,7 +362,3 @@ class CTC(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "consistency": self.consistency}
-
-
-def _weighted_mean(weight: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    return tf.math.divide_no_nan(tf.reduce_sum(weight * values), tf.reduce_sum(weight))

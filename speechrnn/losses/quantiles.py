@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.losses.reduction import weighted_mean
+
 __all__ = ["QuantileLoss", "check_quantiles", "pinball"]
 
 
@@ -80,7 +82,7 @@ class QuantileLoss(keras.losses.Loss):
         if sample_weight is not None:
             row = tf.cast(sample_weight, tf.float32)
             weight *= tf.reshape(row, [-1] + [1] * (losses.shape.rank - 1))
-        return tf.math.divide_no_nan(tf.reduce_sum(weight * losses), tf.reduce_sum(weight))
+        return weighted_mean(weight, losses)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each value."""

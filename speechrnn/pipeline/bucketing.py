@@ -103,6 +103,7 @@ def make_buckets(
     batch_budget: int | None = None,
     buckets: int = MAX_BUCKETS,
     unit: int = 1,
+    shares: int = 1,
 ) -> list[Bucket]:
     """Buckets of an epoch: boundaries, rows a batch, and how many batches of each.
 
@@ -114,16 +115,19 @@ def make_buckets(
         batch_budget: Longest padded total of a batch, so that shorter buckets have more rows (at least one).
         buckets: Largest number of boundaries.
         unit: Boundaries are multiples of it.
+        shares: Rows are multiples of it, for as many processes that share each batch.
 
     Returns:
         Buckets by ascending length, those without batches left out.
     """
     if (batch_size is None) == (batch_budget is None):
         raise ValueError(f"Give one of `batch_size` and `batch_budget`. Received: {batch_size=}, {batch_budget=}.")
+    if batch_size is not None and batch_size % shares:
+        raise ValueError(f"`batch_size` must be a multiple of the {shares} processes. Received: {batch_size=}.")
     lengths = np.asarray(lengths, dtype=np.int64)
     tops = boundaries(lengths, buckets=buckets, unit=unit)
     groups = np.bincount(np.searchsorted(tops, lengths), minlength=len(tops))
-    rows = [batch_size if batch_size is not None else max(1, (batch_budget or 0) // top) for top in tops]
+    rows = [batch_size or max(1, (batch_budget or 0) // top // shares) * shares for top in tops]
     made, carried = [], 0
     for i, top in enumerate(tops):
         count = int(groups[i]) + carried

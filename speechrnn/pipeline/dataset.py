@@ -94,6 +94,7 @@ def batches(
     task: Literal["single", "multi", "frames"] | None = None,
     balance: float = 0.0,
     mixup: float = 0.0,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Padded batches of examples, decoded, augmented and turned into features while the model works.
 
@@ -133,6 +134,8 @@ def batches(
         balance: How much rare classes are repeated, from 0 (not at all) to 1 (until all are equally frequent).
         mixup: Parameter of the Beta distribution that each row's share in a mixture with another row is drawn from;
             0 mixes none. It is for one class an example, or for several at once.
+        share: Which part of the rows of every batch are loaded, counted from 0, and how many parts there are: what one
+            of several processes that train together loads.
 
     Returns:
         A dataset of `({"features": float32 (batch, frames, features), "frames": int32 (batch,)}, target, weight)` with
@@ -167,6 +170,7 @@ def batches(
         batch_samples=None if batch_seconds is None else round(batch_seconds * framing.sample_rate),
         speed=(augmentation.speed if augmentation else None) or (1.0, 1.0),
         unit=max(1, round(_UNIT * framing.sample_rate)),
+        shares=share[1],
     )  # fmt: skip
     plan = Plan(planner, entries, collected, len(examples), initial_epoch)
     changes = augmentation is not None and augmentation.changes_signal
@@ -174,7 +178,7 @@ def batches(
     store = _store(cache, features if keeps else framing)
     in_graph = None
     texts = getattr(features, "tokens", None)
-    if framing.channels is None and texts is None and wanted(decoder):
+    if framing.channels is None and texts is None and share[1] == 1 and wanted(decoder):
         in_graph = GraphDecoder(
             entries, planner, store, int(framing.sample_rate), forced=decoder == "tensorflow-io", workers=workers
         )
@@ -187,8 +191,9 @@ def batches(
     else:
         source = Source(framing, store, augmentation if changes else None, decode)
     mix = _mixer(planner, mixup, entries, classes) if mixup else None
-    loader = Loader(entries, planner, source, targets, collected, mix)
-    return _dataset(loader, plan, features, augmentation, in_graph, workers, views)
+    loader = Loader(entries, planner, source, targets, collected, mix, share)
+    rows = {bucket.batch_size // share[1] for bucket in planner.buckets}
+    return _dataset(loader, plan, features, augmentation, in_graph, workers, views, rows)
 
 
 def _reader(texts: Tokens) -> Callable[[Entry, np.ndarray | None], np.ndarray]:
@@ -215,8 +220,8 @@ def _dataset(
     in_graph: GraphDecoder | None,
     workers: int,
     views: int,
+    sizes: set[int],
 ) -> tf.data.Dataset:
-    sizes = {bucket.batch_size for bucket in plan.planner.buckets}
     rows = sizes.pop() if len(sizes) == 1 else None
     given = loader.source.width  # None where what is loaded are signals
     layer = features if given is None else None

@@ -200,6 +200,7 @@ class Loader:
         targets: What they are to be learned as.
         faults: Collects what fails, each example once.
         mix: Changes a whole batch, given its epoch and step; or None.
+        share: Which part of the rows are loaded, and how many parts there are.
     """
 
     def __init__(
@@ -210,13 +211,14 @@ class Loader:
         targets: Targets,
         faults: Faults,
         mix: Callable[[Loaded, int, int], Loaded] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self._entries = entries
         self._planner = planner
         self.source = source
         self._targets = targets
         self._apart = 1 + max(entry.index for entry in entries)
-        self.mix = mix
+        self.mix, self._share = mix, share
         self._faults = faults
         self._failed: set[int] = set()
         self._lock = threading.Lock()
@@ -226,18 +228,20 @@ class Loader:
         given = {row: signal[:length] for row, signal, length in zip(*decoded, strict=True)} if decoded else {}
         planned = self._planner.epoch(epoch)
         batch = planned.batches[step]
-        distinct = len(batch.indices) - batch.filled
+        part, parts = self._share
+        indices = batch.indices[part::parts]
+        distinct = len(batch.indices[: len(batch.indices) - batch.filled][part::parts])
         rows = [
             self._row(self._entries[place], epoch, planned.speeds[place], batch.length, given.get(position))
-            for position, place in enumerate(batch.indices[:distinct])
+            for position, place in enumerate(indices[:distinct])
         ]
         good = [position for position, row in enumerate(rows) if row is not None]
-        chosen = [p if p in good else good[0] if good else -1 for p in range(len(batch.indices))]
+        chosen = [p if p in good else good[0] if good else -1 for p in range(len(indices))]
         weight = np.zeros(len(chosen), np.float32)
         weight[good] = 1.0
         values = [rows[p] if p >= 0 else None for p in chosen]
         filled = [self.source.placeholder() if row is None else row for row in values]
-        entries = [self._entries[batch.indices[p]] if p >= 0 else None for p in chosen]
+        entries = [self._entries[indices[p]] if p >= 0 else None for p in chosen]
         loaded = Loaded(
             values=_padded(filled, self.source.padded(batch.length)),
             lengths=np.array([len(row) for row in filled], np.int32),

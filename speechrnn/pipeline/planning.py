@@ -65,6 +65,7 @@ class Planner:
         speed: Lowest and highest speed of the signals.
         buckets: Largest number of batch shapes.
         unit: Padded lengths are multiples of it, in samples.
+        shares: Processes that share each batch.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Planner:
         speed: tuple[float, float] = (1.0, 1.0),
         buckets: int = bucketing.MAX_BUCKETS,
         unit: int = 1,
+        shares: int = 1,
     ) -> None:
         self._entries = entries
         self._framing = framing
@@ -89,7 +91,12 @@ class Planner:
         self._required = np.array([entry.required for entry in entries], np.int64)
         self._labels = max((entry.target.size for entry in entries), default=0)
         self.buckets = bucketing.make_buckets(
-            self._envelope(), batch_size=batch_size, batch_budget=batch_samples, buckets=buckets, unit=unit
+            self._envelope(),
+            batch_size=batch_size,
+            batch_budget=batch_samples,
+            buckets=buckets,
+            unit=unit,
+            shares=shares,
         )
         self._planned: dict[int, Epoch] = {}
         self._lock = threading.Lock()

@@ -5,8 +5,9 @@ import lazy_loader as _lazy
 # Lazy, so that the options can be listed without starting TensorFlow.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["callbacks", "diagnostics", "options", "optimizer", "run", "task", "truncated"],
+    submodules=["callbacks", "diagnostics", "hosts", "options", "optimizer", "run", "task", "truncated"],
     submod_attrs={
+        "hosts": ["Hosts"],
         "options": ["TrainingOptions"],
         "optimizer": ["GuardedAdamW"],
         "run": ["TrainingRun", "train"],

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from speechrnn import files
 from speechrnn.models.bundle import Bundle
+from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, inner
 from speechrnn.training.options import TrainingOptions
 from speechrnn.training.task import Scores, Task
@@ -47,6 +48,12 @@ class RunState:
         """The state kept in `folder`, if there is one."""
         path = folder / "state.json"
         return cls(**json.loads(path.read_text())) if path.exists() else None
+
+    def take(self, hosts: Hosts) -> None:
+        """Take what decides how a run goes on from the first of several processes."""
+        names = ("epoch", "best", "best_epoch", "seconds", "stopped")
+        for name, value in zip(names, hosts.of_first([float(getattr(self, name)) for name in names]), strict=True):
+            setattr(self, name, type(getattr(self, name))(value))
 
     def weights(self, folder: Path) -> Path:
         """Where the weights and the optimiser of this epoch are."""
@@ -94,6 +101,7 @@ class Bookkeeping(keras.callbacks.Callback):
         folder: Where state and log go.
         task: What the model is trained for.
         scorer: Scores the model on the validation set; without it the last model is the best.
+        hosts: The processes that train together; the first one scores and writes, and all know the result.
     """
 
     def __init__(
@@ -104,10 +112,12 @@ class Bookkeeping(keras.callbacks.Callback):
         folder: Path,
         task: Task,
         scorer: Callable[[], Scores] | None,
+        hosts: Hosts | None = None,
     ) -> None:
         super().__init__()
         self.state, self.options, self.out, self.folder = state, options, out, folder
-        self.task, self.scorer = task, scorer
+        self.task, self.scorer, self.hosts = task, scorer, hosts
+        self._writes = hosts is None or hosts.first
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the epoch's clock."""
@@ -127,19 +137,23 @@ class Bookkeeping(keras.callbacks.Callback):
         state.epoch = epoch + 1
         if self.scorer and ((epoch + 1) % self.options.validate_every == 0 or last):
             with averaged_weights(self.model):
-                logs.update(self.scorer().logs())
-                self._keep_if_best(self.task.monitored_value(logs))
+                if self._writes:
+                    logs.update(self.scorer().logs())
+                value = self.task.monitored_value(logs) if self._writes else 0.0
+                self._keep_if_best(value if self.hosts is None else float(self.hosts.of_first([value])[0]))
         state.seconds += time.perf_counter() - self._started
         row = {name: float(value) for name, value in logs.items()}
         state.history.append({"epoch": epoch + 1, **row, "seconds": round(state.seconds, 2)})
-        self._write_log()
-        state.write(self.folder, self.model)
+        if self._writes:
+            self._write_log()
+            state.write(self.folder, self.model)
 
     def _keep_if_best(self, value: float) -> None:
         state = self.state
         if value < state.best:
             state.best, state.best_epoch = value, state.epoch
-            save_model(self.model, self.out)
+            if self._writes:
+                save_model(self.model, self.out)
         elif self.options.patience and state.epoch - state.best_epoch >= self.options.patience:
             state.stopped = self.model.stop_training = True
 

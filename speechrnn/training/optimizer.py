@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.losses.reduction import summed
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.options import TrainingOptions
 
@@ -18,7 +19,8 @@ class GuardedAdamW(keras.optimizers.Optimizer):
     """AdamW (Loshchilov and Hutter 2019) in one pass a variable, where Keras's own makes a dozen.
 
     Before the update the gradient is clipped by its global norm; one that holds NaN or infinity is skipped whole,
-    so one bad batch cannot destroy a model. After it, a moving average of every variable is updated.
+    so one bad batch cannot destroy a model. After it, a moving average of every variable is updated. Where several
+    processes train together, it is the sum of their gradients that is clipped.
 
     Args:
         learning_rate: A number or a Keras schedule.
@@ -66,7 +68,7 @@ class GuardedAdamW(keras.optimizers.Optimizer):
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         """Clip or pass over, then update as every Keras optimizer does."""
-        grads = [tf.convert_to_tensor(g) for g in grads]
+        grads = summed([tf.convert_to_tensor(g) for g in grads])
         if trainable_variables is not None and not self.built:
             self.build(list(trainable_variables))
         norm = tf.linalg.global_norm([tf.cast(g, tf.float32) for g in grads])

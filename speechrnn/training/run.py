@@ -1,5 +1,6 @@
 """`train()`: a model, examples and options in; the best model, its log and its state out."""
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -20,9 +21,10 @@ from speechrnn.models.bundle import Bundle
 from speechrnn.models.loading import load_bundle
 from speechrnn.training import diagnostics
 from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
+from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
-from speechrnn.training.task import task_of
+from speechrnn.training.task import Task, task_of
 
 __all__ = ["TrainingRun", "train"]
 
@@ -63,6 +65,7 @@ def train(
     faults: Faults | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
+    hosts: Hosts | None = None,
 ) -> TrainingRun:
     """Train a model of any kind with Keras's `fit`, and save the best one.
 
@@ -86,6 +89,8 @@ def train(
         faults: Collects the examples that had to be dropped; a summary of them is printed in any case.
         callbacks: More Keras callbacks.
         verbose: Show progress on stderr.
+        hosts: The processes that train this model together. Each loads its share of every batch; the first one
+            validates, shows progress and writes, and the model is the one that it had made alone.
 
     Returns:
         What was saved where, and the history.
@@ -99,12 +104,18 @@ def train(
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     folder = out.with_suffix(".training")
-    console = Console(stderr=True, quiet=not verbose)
+    first = hosts is None or hosts.first
+    console = Console(stderr=True, quiet=not (verbose and first))
     task = task_of(model, options)
     options = task.options
+    if hosts is not None:
+        _check_divisible(model, task)
+        task.share = hosts.share
     if options.require_cudnn:
         diagnostics.require_cudnn(model)
-    state = _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite)
+    state = _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite) if first else RunState()
+    if hosts is not None:
+        state.take(hosts)
     collected = Faults() if faults is None else faults
     given: dict[str, Any] = {"epoch": state.epoch, "augmentation": chosen(augment), "faults": collected}
     batches = task.batches(examples, training=True, **given)
@@ -121,29 +132,34 @@ def train(
         jit_compile=False,
     )
     if state.epoch:
-        state.restore(folder, model)
+        if first:
+            state.restore(folder, model)
         console.print(f"resuming after epoch {state.epoch}", highlight=False, soft_wrap=True)
     for line in diagnostics.paths.describe(model):
         console.print(f"recurrent layers: {line}", highlight=False, soft_wrap=True)
+    if hosts is not None:
+        hosts.equalize([*model.variables, *model.optimizer.variables])
     progress = RichProgress(state, options, task, console)
     report = _gradient_report(options, folder)
-    around = [Bookkeeping(state, options, out, folder, task, scorer), progress, *_tensorboard(options, folder)]
-    around += [*report, *callbacks]
+    around = [Bookkeeping(state, options, out, folder, task, scorer, hosts), progress]
+    around += [*(_tensorboard(options, folder) if first else []), *report, *callbacks]
     interrupted = False
     try:
         # Shuffling is the dataset's own; Keras would warn that it leaves it alone. What stopped early is at its end.
         epochs = state.epoch if state.stopped else options.epochs
-        model.fit(batches, epochs=epochs, initial_epoch=state.epoch, shuffle=False, verbose=0, callbacks=around)
+        with contextlib.nullcontext() if hosts is None else hosts.summing():
+            model.fit(batches, epochs=epochs, initial_epoch=state.epoch, shuffle=False, verbose=0, callbacks=around)
     except KeyboardInterrupt:
         interrupted = True
     finally:
         progress.close()
     for line in (str(verdict) for one in report for verdict in one.verdicts() if not verdict.healthy):
         console.print(f"gradients: {line}", highlight=False, soft_wrap=True)
-    with averaged_weights(model):
-        save_model(model, folder / "last.keras")
-        if not state.best_epoch:
-            save_model(model, out)
+    if first:
+        with averaged_weights(model):
+            save_model(model, folder / "last.keras")
+            if not state.best_epoch:
+                save_model(model, out)
     if interrupted:
         console.print(
             f"stopped in epoch {state.epoch + 1}; {out} is usable, and resume goes on", highlight=False, soft_wrap=True
@@ -162,6 +178,16 @@ def _read(model: Bundle, examples: Sequence[Any] | str | os.PathLike[str]) -> Se
     if not isinstance(examples, str | os.PathLike):
         return examples
     return kinds.resolve(kinds.of(model).read)(examples)
+
+
+def _check_divisible(model: Bundle, task: Task) -> None:
+    """Refuse what several processes cannot train together."""
+    if not task.divides:
+        raise ValueError(f"Several processes train recognizers and classifiers. Received: a {kinds.of(model).noun}.")
+    if any(layer.compute_dtype == "float16" for layer in model.network.layers):
+        raise ValueError("Several processes cannot scale one float16 loss together. Use mixed_bfloat16 or float32.")
+    if task.options.gradient_report:
+        raise ValueError("`gradient_report` is of one process. Leave it out where several train together.")
 
 
 def _warn_of_shared_subjects(console: Console, examples: Sequence[Any], valid: Sequence[Any]) -> None:

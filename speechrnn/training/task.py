@@ -46,6 +46,10 @@ class Task:
     """What may be monitored, the default first: 1 where lower is better, -1 where higher is."""
     loss_name: ClassVar[str]
     """What the loss is called on a plot."""
+    divides: ClassVar[bool] = False
+    """Whether several processes can share its batches: whether `batches` heeds `share`."""
+    share: tuple[int, int] = (0, 1)
+    """Which part of every training batch this process loads, and how many parts there are."""
 
     def __init__(self, model: Any, options: TrainingOptions | None) -> None:
         self.model = model
@@ -93,9 +97,11 @@ class Task:
         raise NotImplementedError
 
 
-def of_recordings(options: SignalTraining) -> dict[str, Any]:
+def of_recordings(task: Task, *, training: bool) -> dict[str, Any]:
     """How recordings are batched."""
+    options: SignalTraining = task.options
     return {
+        "share": task.share if training else (0, 1),
         "batch_seconds": options.batch_seconds,
         "batch_size": options.batch_size if options.batch_seconds is None else None,
         "cache": options.cache,

@@ -28,6 +28,7 @@ class Classification(Task):
     options: ClassifierTraining
     options_class = ClassifierTraining
     monitors: ClassVar = {"macro_f1": -1, "accuracy": -1, "loss": 1}
+    divides = True
     loss_name = "cross entropy"
 
     def batches(
@@ -57,7 +58,7 @@ class Classification(Task):
             augmentation=augmentation,
             faults=faults,
             **varied,
-            **of_recordings(self.options),
+            **of_recordings(self, training=training),
         )
 
     def loss(self, dataset: tf.data.Dataset) -> ClassLoss:

@@ -32,6 +32,7 @@ class Recognition(Task):
     options: RecognizerTraining
     options_class = RecognizerTraining
     monitors: ClassVar = {"wer": 1, "loss": 1}
+    divides = True
     loss_name = "CTC loss"
 
     def batches(
@@ -56,7 +57,7 @@ class Recognition(Task):
             initial_epoch=epoch,
             augmentation=augmentation,
             faults=faults,
-            **of_recordings(self.options),
+            **of_recordings(self, training=training),
         )
 
     def _as_written(self, examples: Sequence[Any], faults: Faults) -> Sequence[Any]:

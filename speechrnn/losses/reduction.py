@@ -1,0 +1,48 @@
+"""Weighted means of a batch, also of one whose rows several processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["summed", "summed_by", "weighted_mean"]
+
+Sum = Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]]
+"""Gives the sums, over all processes, of tensors that each of them has."""
+
+_sum: ContextVar[Sum | None] = ContextVar("sum", default=None)
+
+
+@contextmanager
+def summed_by(total: Sum) -> Iterator[None]:
+    """Within the block, what is traced belongs to one of several processes, whose sums `total` gives."""
+    token = _sum.set(total)
+    try:
+        yield
+    finally:
+        _sum.reset(token)
+
+
+def summed(tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+    """Sums over all processes, without a gradient; the tensors themselves where there is one process."""
+    total = _sum.get()
+    return tensors if total is None else total([tf.stop_gradient(tensor) for tensor in tensors])
+
+
+def weighted_mean(weight: Any, values: Any) -> tf.Tensor:
+    """`sum(weight * values) / sum(weight)`, 0 where there is no weight.
+
+    Where several processes share a batch both sums go over all of its rows: the value is the mean of the whole batch,
+    and the gradient is this process's part of it, so that the parts add up. A mean of the processes' means would give
+    rows of a lighter part more weight.
+    """
+    own, weights = tf.reduce_sum(weight * values), tf.reduce_sum(weight)
+    if _sum.get() is None:
+        return tf.math.divide_no_nan(own, weights)
+    sums = summed([own, weights])
+    part = tf.math.divide_no_nan(own, sums[1])
+    return part + tf.stop_gradient(tf.math.divide_no_nan(sums[0], sums[1]) - part)
