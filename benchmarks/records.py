@@ -10,9 +10,9 @@ import argparse
 import io
 import json
 import os
-import struct
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -158,24 +158,69 @@ def formats(options):
                 print(f"{write.__name__} is not installed: left out.")
         timed = measuring.alternate(runs, options.repeats)
     megabytes = sum(map(len, records)) / 1e6
-    return {name: {"ms": 1e6 * t["median_cpu_s"] / options.count, "MB_s": megabytes / t["median_cpu_s"]} for name, t in timed.items()}
+    return {
+        name: {"ms": 1e6 * t["median_cpu_s"] / options.count, "MB_s": megabytes / t["median_cpu_s"]}
+        for name, t in timed.items()
+    }
+
+
+def hours(options):
+    """Processor seconds for an hour of audio, by hours of audio, and the memory that the process then has."""
+    import resource
+
+    import soundfile
+
+    from speechrnn.data.manifest import Example
+    from speechrnn.features import LogMel
+    from speechrnn.pipeline import batches
+
+    seconds, found = 10.0, {}
+    for size in options.hours:
+        with tempfile.TemporaryDirectory(dir=options.dir) as folder:
+            first = Path(folder, "0.flac")
+            soundfile.write(first, 0.1 * np.random.default_rng(0).standard_normal(round(16000 * seconds)), 16000)
+            paths = [first, *(Path(folder, f"{i}.flac") for i in range(1, round(3600 * size / seconds)))]
+            for path in paths[1:]:
+                os.link(first, path)
+            examples = [Example(path, seconds) for path in paths]
+            dataset = batches(
+                examples, LogMel(16000), batch_size=16, shuffle=True, workers=1,
+                cache=Path(folder, "cache"), cache_gigabytes=options.gigabytes,
+            )  # fmt: skip
+            spent = []
+            for _ in range(2):
+                before = time.process_time()
+                for _ in dataset:
+                    pass
+                spent.append((time.process_time() - before) / size)
+            kept = sum(file.stat().st_size for file in Path(folder, "cache").iterdir())
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        found[size] = {"first": spent[0], "second": spent[1], "cache_GB": kept / 1e9, "memory_GB": peak}
+        print(f"{size:g} h: {json.dumps(found[size])}", flush=True)
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["formats"])
+    parser.add_argument("what", choices=["formats", "hours"])
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--hours", type=float, nargs="+", default=[5.0, 10.0, 20.0, 50.0, 100.0])
+    parser.add_argument("--gigabytes", type=float, default=None)
+    parser.add_argument("--dir", default=None, help="where the corpora and their caches are put for a while")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.what == "hours":
+        hours(options)
+        return
     found = formats(options)
     if options.json:
         print(json.dumps(found, indent=1))
         return
     table = Table("form", "ms of processor per 1,000 records", "MB/s")
     for name, row in found.items():
-        table.add_row(name, f"{row['ms']:.0f}", f"{row['MB_s']:.0f}")
+        table.add_row(name, f"{row['ms']:.2f}", f"{row['MB_s']:.0f}")
     Console().print(table)
 
 

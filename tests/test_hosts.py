@@ -38,7 +38,19 @@ def corpus(tmp_path_factory):
 def words_of(corpus, out, *more):
     return [
         *("train", corpus / "train.jsonl", "--valid", corpus / "train.jsonl", "--out", out, "--epochs", EPOCHS),
-        *("--batch-size", 4, "--units", 8, "--layers", 1, "--sample-rate", 8000, "--learning-rate", 0.02),
+        *(
+            "--batch-size",
+            4,
+            "--units",
+            8,
+            "--layers",
+            1,
+            "--no-bidirectional",
+            "--sample-rate",
+            8000,
+            "--learning-rate",
+            0.02,
+        ),
         *("--clip-norm", 0.5, "--average", 0.5, *more),
     ]
 

@@ -4,7 +4,6 @@ import errno
 import io
 import logging
 import os
-import pathlib
 import types
 
 import keras
@@ -20,7 +19,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
 from speechrnn.features.layers import LogMel
-from speechrnn.pipeline import batches, bucketing, cache, plan_of
+from speechrnn.pipeline import batches, bucketing, cache, plan_of, records
 from speechrnn.text import Vocabulary
 
 RATE = 8000
@@ -67,11 +66,11 @@ def rows_of(dataset):
     return by_id, made
 
 
-def assert_equal_passes(one, other):
+def assert_equal_passes(one, other, *, atol=0.0):
     assert len(one) == len(other)
     for left, right in zip(one, other, strict=True):
         for a, b in zip(left, right, strict=True):
-            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 
 
 # Values
@@ -463,21 +462,44 @@ def test_a_cache_spares_the_decoding(corpus, layer, tmp_path, kind, augmentation
     assert len(rows_of(dataset)[0]) == len(corpus)
 
 
-@pytest.mark.parametrize("damage", [b"", b"junk", None], ids=["empty", "junk", "bit"])
-def test_a_damaged_cache_file_is_made_again(corpus, layer, tmp_path, damage, caplog):
+@pytest.mark.parametrize("damage", ["junk", "bit", "cut"])
+def test_a_damaged_record_of_the_cache_is_made_again(corpus, layer, tmp_path, damage, caplog):
     options = {"batch_size": 4, "cache": tmp_path / "cache"}
     whole = rows_of(batches(corpus, layer, VOCABULARY, **options))[1]
-    files = sorted((tmp_path / "cache").rglob("*.cache"))
-    assert len(files) == len(corpus)
-    for file in files:
-        data = bytearray(file.read_bytes())
-        data[-7] ^= 1
-        file.write_bytes(bytes(data) if damage is None else damage)
+    (file,) = (tmp_path / "cache").iterdir()
+    assert sum(1 for _ in tf.data.TFRecordDataset(str(file))) == len(corpus)  # as any other program reads it
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes({"junk": b"junk", "bit": bytes(data), "cut": bytes(data[: len(data) // 2])}[damage])
     assert_equal_passes(whole, rows_of(batches(corpus, layer, VOCABULARY, **options))[1])
-    assert "damaged cache file" in caplog.text
-    caplog.clear()
+    assert "damaged" in caplog.text
     assert_equal_passes(whole, rows_of(batches(corpus, layer, VOCABULARY, **options))[1])
-    assert not [record for record in caplog.records if record.name.startswith("speechrnn")]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_a_cache_folder_has_an_end(corpus, layer, tmp_path, caplog, monkeypatch):
+    def size(folder):
+        return sum(file.stat().st_size for file in folder.iterdir())
+
+    monkeypatch.setattr(records, "_SHARD", 5000)  # of several files
+    whole = rows_of(batches(corpus, layer, VOCABULARY, batch_size=4, cache=tmp_path / "all"))[1]
+    assert len(list((tmp_path / "all").iterdir())) > 1
+    most = size(tmp_path / "all") // 2
+    for _ in range(2):
+        options = {"cache": tmp_path / "half", "cache_gigabytes": most / 1e9}
+        dataset = batches(corpus, layer, VOCABULARY, batch_size=4, **options)
+        for _ in range(2):
+            assert_equal_passes(whole, rows_of(dataset)[1], atol=1e-5)
+    assert 0.5 * most < size(tmp_path / "half") <= most
+    assert caplog.text.count("What is not in it is made again") == 2  # once in each run
+
+
+def test_two_runs_share_a_cache_folder(corpus, layer, tmp_path, monkeypatch):
+    options = {"batch_size": 4, "cache": tmp_path / "cache"}
+    for part in (corpus[:5], corpus[5:]):
+        rows_of(batches(part, layer, VOCABULARY, **options))
+    monkeypatch.setattr(audio, "read", lambda *_, **__: pytest.fail("decoded again"))
+    assert len(rows_of(batches(corpus, layer, VOCABULARY, **options))[0]) == len(corpus)
 
 
 def test_a_changed_recording_or_layer_is_not_taken_from_the_cache(corpus, layer, tmp_path):
@@ -498,25 +520,18 @@ def test_a_changed_recording_or_layer_is_not_taken_from_the_cache(corpus, layer,
     )
 
 
-def test_a_full_disk_ends_the_cache_and_not_the_run(corpus, layer, tmp_path, monkeypatch, caplog):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left"), tf.errors.ResourceExhaustedError(None, None, "full")]
+)
+def test_a_full_disk_ends_the_cache_and_not_the_run(corpus, layer, tmp_path, monkeypatch, caplog, error):
+    def full(*_):
+        raise error
 
-    monkeypatch.setattr(cache, "replacing", full)
+    monkeypatch.setattr(records.Records, "_append", full)
     caplog.set_level(logging.WARNING)
     by_id, _ = rows_of(batches(corpus, layer, VOCABULARY, batch_size=2, cache=tmp_path / "cache"))
     assert len(by_id) == len(corpus)
     assert caplog.text.count("the disk is full") == 1
-
-
-def test_a_cache_file_is_written_whole_or_not_at_all(corpus, layer, tmp_path, monkeypatch):
-    def broken(*_):
-        raise OSError(errno.EIO, "broken")
-
-    monkeypatch.setattr(os, "replace", broken)
-    by_id, _ = rows_of(batches(corpus, layer, VOCABULARY, batch_size=2, cache=tmp_path / "cache"))
-    assert len(by_id) == len(corpus)
-    assert not [path for path in pathlib.Path(tmp_path, "cache").rglob("*") if path.is_file()]
 
 
 @given(st.lists(st.floats(-1, 1, width=32), max_size=8), st.booleans())

@@ -1,26 +1,19 @@
-"""Where decoded signals or features are kept between epochs: in memory, or in a folder."""
+"""Where decoded signals or features are kept between epochs: in memory, or in a folder (`records.py`)."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import io
-import json
 import logging
 import os
 import threading
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from speechrnn.files import replacing
 from speechrnn.pipeline.selection import Entry
 
-_MAGIC = b"speechrnn-cache1"
 _SCALE = np.float32(32768)
 _log = logging.getLogger(__name__)
 
@@ -107,82 +100,6 @@ def free_memory() -> int:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
         found.append(max(0, limit - used))
     return min(found)
-
-
-class Folder:
-    """Keeps each array in a file of its own.
-
-    A file's name is a hash of what the array depends on: the audio's path, size and time of change, the segment and
-    channel, and `purpose` (the features' configuration, or the sample rate). Files are written whole or not at all,
-    and one that does not match its checksum counts as absent, so it is made again.
-
-    Args:
-        folder: Where to keep them; made if it is not there.
-        purpose: Whatever else the arrays depend on.
-    """
-
-    def __init__(self, folder: str | os.PathLike, purpose: str) -> None:
-        self._folder = Path(folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._purpose = purpose
-        self._writing = True
-        self._lock = threading.Lock()
-
-    def get(self, entry: Entry) -> np.ndarray | None:
-        """The array kept, or None."""
-        try:
-            path = self._path(entry)
-            data = path.read_bytes()
-        except OSError:
-            return None
-        head, checksum, body = data[: len(_MAGIC)], data[len(_MAGIC) : len(_MAGIC) + 4], data[len(_MAGIC) + 4 :]
-        if head != _MAGIC or zlib.crc32(body).to_bytes(4, "little") != checksum:
-            _log.warning("%s: damaged cache file; it is made again.", path)
-            return None
-        return unpack(np.load(io.BytesIO(body), allow_pickle=False))
-
-    def put(self, entry: Entry, values: np.ndarray) -> None:
-        """Keeps an array; a disk that refuses is reported once, and then the run goes on without."""
-        if not self._writing:
-            return
-        body = io.BytesIO()
-        np.save(body, pack(values), allow_pickle=False)
-        data = body.getvalue()
-        try:
-            with replacing(self._path(entry), overwrite=True, sync=False) as file:  # a damaged one is made again
-                file.write(_MAGIC + zlib.crc32(data).to_bytes(4, "little") + data)
-        except OSError as error:
-            with self._lock:
-                told, self._writing = not self._writing, False
-            if not told:
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                reason = "the disk is full" if full else str(error)
-                _log.warning("%s: %s. The run goes on without writing to the cache.", self._folder, reason)
-
-    def holds(self, entry: Entry) -> bool:
-        """Whether there is a file for an entry, damaged or not."""
-        try:
-            return self._path(entry).exists()
-        except OSError:
-            return False
-
-    def _path(self, entry: Entry) -> Path:
-        example = entry.example
-        status = os.stat(example.path)
-        key = [
-            os.path.abspath(example.path),
-            status.st_size,
-            status.st_mtime_ns,
-            example.offset,
-            example.duration,
-            example.channel,
-            example.encoding,
-            self._purpose,
-            # Which signal of the file, where the line says so.
-            *(example.extra[key] for key in ("channels", "row", "rate") if key in example.extra),
-        ]
-        digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
-        return self._folder / digest[:2] / f"{digest[2:]}.cache"
 
 
 def pack(values: np.ndarray) -> np.ndarray:

@@ -15,11 +15,12 @@ import tensorflow as tf
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
-from speechrnn.pipeline.cache import Folder, Memory, Nothing, Store
+from speechrnn.pipeline.cache import Memory, Nothing, Store
 from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, passes, warp_of
 from speechrnn.pipeline.loading import FeatureSource, Loaded, Loader, Source
 from speechrnn.pipeline.mixing import mixed
 from speechrnn.pipeline.planning import EpochCounter, Planner
+from speechrnn.pipeline.records import Records
 from speechrnn.pipeline.selection import Entry, Framing, Targets, select
 from speechrnn.pipeline.targets import balanced, targets_of
 from speechrnn.pipeline.tfio import GraphDecoder, wanted
@@ -95,6 +96,7 @@ def batches(
     balance: float = 0.0,
     mixup: float = 0.0,
     share: tuple[int, int] = (0, 1),
+    cache_gigabytes: float | None = None,
 ) -> tf.data.Dataset:
     """Padded batches of examples, decoded, augmented and turned into features while the model works.
 
@@ -136,6 +138,7 @@ def batches(
             0 mixes none. It is for one class an example, or for several at once.
         share: Which part of the rows of every batch are loaded, counted from 0, and how many parts there are: what one
             of several processes that train together loads.
+        cache_gigabytes: Most that the cache may take; what does not fit is decoded again in every epoch.
 
     Returns:
         A dataset of `({"features": float32 (batch, frames, features), "frames": int32 (batch,)}, target, weight)` with
@@ -175,7 +178,7 @@ def batches(
     plan = Plan(planner, entries, collected, len(examples), initial_epoch)
     changes = augmentation is not None and augmentation.changes_signal
     keeps = features is not None and cache is not None and not changes
-    store = _store(cache, features if keeps else framing)
+    store = _store(cache, features if keeps else framing, cache_gigabytes)
     in_graph = None
     texts = getattr(features, "tokens", None)
     if framing.channels is None and texts is None and share[1] == 1 and wanted(decoder):
@@ -300,12 +303,13 @@ def _framing(features: keras.Layer | None, sample_rate: float | None, stride: in
     return Framing(features.sample_rate, features.frame_count, stride, features.window, features.hop, channels)
 
 
-def _store(cache: str | os.PathLike | None, kept: keras.Layer | Framing) -> Store:
+def _store(cache: str | os.PathLike | None, kept: keras.Layer | Framing, gigabytes: float | None) -> Store:
+    most = None if gigabytes is None else int(1e9 * gigabytes)
     if cache is None:
         return Nothing()
     if cache == "memory":
-        return Memory()
+        return Memory(most)
     if isinstance(kept, Framing):
         channels = "" if kept.channels is None else f", {kept.channels} channels"
-        return Folder(cache, f"signal at {kept.sample_rate} Hz{channels}")
-    return Folder(cache, fingerprint(kept))
+        return Records(cache, f"signal at {kept.sample_rate} Hz{channels}", most)
+    return Records(cache, fingerprint(kept), most)

@@ -87,12 +87,16 @@ class SignalTraining(TrainingOptions):
     """Seconds of signal in a batch, padding counted, instead of a number of examples."""
     cache: str | None = "memory"
     """Where decoded examples are kept between epochs: "memory", a folder, or nothing (`none`)."""
+    cache_gigabytes: float | None = None
+    """Most that the cache may take; what does not fit is decoded again in every epoch. By default half of the free
+    memory, or as much as the folder's disk has."""
     max_duration: float | None = None
     """Longest example, in seconds; longer ones are dropped, and counted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "positive", lambda value: value is None or value > 0, "batch_seconds", "max_duration")
+        names = "batch_seconds", "cache_gigabytes", "max_duration"
+        require(self, "positive", lambda value: value is None or value > 0, *names)
 
 
 def promoted(options: TrainingOptions | None, kind: type[_Options], *, noun: str) -> _Options:

@@ -105,6 +105,7 @@ def of_recordings(task: Task, *, training: bool) -> dict[str, Any]:
         "batch_seconds": options.batch_seconds,
         "batch_size": options.batch_size if options.batch_seconds is None else None,
         "cache": options.cache,
+        "cache_gigabytes": options.cache_gigabytes,
         "max_duration": options.max_duration,
         "seed": options.seed,
     }

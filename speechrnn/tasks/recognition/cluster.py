@@ -19,7 +19,7 @@ from speechrnn.faults import Fault
 from speechrnn.tasks.recognition import parallel
 from speechrnn.tasks.recognition.transcript import Transcript
 
-__all__ = ["RETRIES", "recognize"]
+__all__ = ["RETRIES", "WorkerPool", "recognize"]
 
 RETRIES = 2
 """How often recordings are given to a worker again, if theirs has died."""
@@ -68,7 +68,13 @@ def recognize(
     if begun:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about this run goes anywhere
         local = {"num_cpus": jobs, "include_dashboard": False} if address is None else {}
-        ray.init(address=address or "local", log_to_driver=False, logging_level="warning", **local)
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level="warning", **local)
+        except Exception as error:  # Ray raises plain ones, too
+            what = (
+                "No Ray cluster could be started here" if address is None else f"There is no Ray cluster at {address}"
+            )
+            raise ConnectionError(f"{what}: {str(error).strip().splitlines()[0]}") from error
     try:
         processors = int(ray.cluster_resources().get("CPU", 1))
         workers = max(1, min(jobs or processors, processors, len(sources)))
@@ -76,7 +82,7 @@ def recognize(
             _log.info("%d workers are started: the cluster has %d processors.", workers, processors)
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
         of = (os.getcwd(), model, decoding or {}, calibration)
-        pool = _Pool(ray, [actor.remote(*of) for _ in range(workers)], options)
+        pool = WorkerPool(ray, [actor.remote(*of) for _ in range(workers)], options)
         for outcome in pool.outcomes(parallel.divided(sources, workers)):
             if progress:
                 progress(outcome.path if isinstance(outcome, Transcript) else outcome.where)
@@ -97,7 +103,7 @@ class _Worker:
         return parallel.work(sources, options)
 
 
-class _Pool:
+class WorkerPool:
     """Work given to actors, the next piece to the one that has the least to do."""
 
     def __init__(self, ray: Any, workers: Sequence[Any], options: dict[str, Any]) -> None:
