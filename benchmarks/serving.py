@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,8 @@ class Load:
 
     seconds: float = 0.0
     audio: float = 0.0
-    lost: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    """What went wrong, and how often."""
     latencies: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     """Resident megabytes, in turn."""
@@ -54,7 +56,8 @@ class Load:
         return {
             "name": name,
             "requests": len(self.latencies),
-            "lost": self.lost,
+            "lost": sum(self.lost.values()),
+            **({"because": dict(self.lost)} if self.lost else {}),
             "requests_per_second": round(len(self.latencies) / self.seconds, 2),
             "times_real_time": round(self.audio / self.seconds, 1),
             "p50_s": round(float(p50), 3),
@@ -134,13 +137,15 @@ async def client(port: int, mine: list[Recording], load: Load, end: float = floa
         try:
             writer.write(message(recording.content))
             status, body = await asyncio.wait_for(answer(reader), 120)
-            fine = status == 200 and json.loads(body)["text"] == recording.text
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            fine = False
+            if status != 200:
+                load.lost[f"status {status}"] += 1
+            elif json.loads(body)["text"] != recording.text:
+                load.lost["another text"] += 1
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            load.lost[type(error).__name__] += 1
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         load.latencies.append(time.perf_counter() - start)
         load.audio += recording.duration
-        load.lost += not fine
     writer.close()
 
 
@@ -200,7 +205,7 @@ async def soaked(port: int, all_of_them: list[Recording], clients: int, minutes:
         while time.perf_counter() < end:
             load.memory.append(await memory(port))
             print(f"{time.perf_counter() - start:5.0f} s  {load.memory[-1]:.0f} MB, {len(load.latencies)} answers, "
-                  f"{load.lost} lost", file=sys.stderr, flush=True)  # fmt: skip
+                  f"{sum(load.lost.values())} lost {dict(load.lost)}", file=sys.stderr, flush=True)  # fmt: skip
             await asyncio.sleep(60 * minutes / 10)
 
     await asyncio.gather(
