@@ -47,16 +47,15 @@ def main(
     for name in names:
         splits = ucr.prepare(data_dir, Path(out, name), name=name, overwrite=True)
         learn = _cross_validated if validate else _tested
-        runs = [
-            learn(splits, Path(out, f"{name}_{seed}.keras"), dataclasses.replace(options, seed=seed), how, network)
-            for seed in seeds
-        ]
-        reports[name] = report = _pooled(runs)
+        each = [(Path(out, f"{name}_{seed}.keras"), dataclasses.replace(options, seed=seed)) for seed in seeds]
+        runs = [learn(splits, path, own, how, network) for path, own in each]
+        reports[name] = report = pooled(runs)
         low, high = report.interval("accuracy")
-        each = " ".join(f"{run.accuracy:.4f}" for run in runs)
         print(
-            f"{name}: accuracy {report.accuracy:.4f} ({low:.4f} to {high:.4f}, 95 % by record), "
-            f"macro-F1 {report.macro_f1:.4f}; {len(runs[0].records)} records, seeds: {each}",
+            f"{'VALIDATION ' * validate}{name}: accuracy {report.accuracy:.4f} "
+            f"({low:.4f} to {high:.4f}, 95 % by record), "
+            f"macro-F1 {report.macro_f1:.4f}; {len(runs[0].records)} records, seeds: "
+            f"{' '.join(f'{run.accuracy:.4f}' for run in runs)}",
             flush=True,
         )
     return reports
@@ -103,7 +102,7 @@ def _repeated(examples):
     return [*examples] * math.ceil(RECORDS / len(examples))
 
 
-def _pooled(runs):
+def pooled(runs):
     """All seeds' answers in one report, whose intervals draw a record with the answers of all of them."""
     records = [dataclasses.replace(record, subject=record.id) for run in runs for record in run.records]
     return classification_report(records, runs[0].classes, faults=runs[0].faults)

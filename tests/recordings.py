@@ -62,3 +62,14 @@ def write_edf(path, signals, rates, names, *, kind="", seconds=1, onsets=None):
     header = f"{fixed}{count:<8}{seconds:<8}{len(names):<4}" + "".join(map("".join, columns))
     path.write_bytes(first + header.encode("ascii") + b"".join(itertools.chain(*zip(*blocks, strict=True))))
     return path
+
+
+def write_hypnogram(path, events):
+    """EDF+ without a signal, whose one block has an annotation for each `(start, seconds, text)`."""
+    lists = b"+0\x14\x14\0" + b"".join(f"+{a}\x15{b}\x14{text}\x14\0".encode() for a, b, text in events)
+    size = -(-len(lists) // 2)
+    cells = [("EDF Annotations", 16), ("", 80), ("", 8), (-1, 8), (1, 8), (-32768, 8), (32767, 8), ("", 80), (size, 8)]
+    fixed = f"{'0':8}{'X X X X':80}{'Startdate X X X X':80}01.01.0000.00.00{512:<8}{'EDF+C':44}{1:<8}{1:<8}{1:<4}"
+    header = fixed + "".join(f"{cell:<{width}}" for cell, width in cells) + " " * 32
+    path.write_bytes(header.encode("ascii") + lists.ljust(2 * size, b"\0"))
+    return path

@@ -12,6 +12,7 @@ from speechrnn.cli import terminal
 from speechrnn.data.corpora import nab
 from speechrnn.data.examples import read_example
 from speechrnn.faults import Fault, Faults
+from speechrnn.report.plots import plot_anomalies
 from speechrnn.tasks.forecasting.anomalies import (
     NAB_PROFILES,
     anomaly_likelihood,
@@ -20,6 +21,7 @@ from speechrnn.tasks.forecasting.anomalies import (
     stretches,
     surprise,
 )
+from speechrnn.tasks.forecasting.detection import anomaly_score, evidence, tail_likelihood
 
 
 class Repeater:
@@ -201,6 +203,21 @@ def test_what_jumps_is_found_where_it_jumps(record, tmp_path):
         next(find_anomalies(model, [record], threshold=0.0))
 
 
+def test_a_clean_stretch_lets_all_evidence_count(tmp_path, rng):
+    values = 0.1 * rng.normal(size=(900, 2))
+    values[600:660, 1] *= 12  # noisier, around the same level: its forecast is the last value, and as wrong as ever
+    np.savez(tmp_path / "a.npz", signal=values.astype("float32"), rate=RATE)
+
+    class Unsure(Repeater):
+        scale = np.full(2, 1e6, np.float32)  # so wide an interval that nothing is a surprise
+
+    paths = [tmp_path / "a.npz"]
+    assert list(find_anomalies(Unsure(), paths, short=1)) == [[]]
+    (found,) = find_anomalies(Unsure(), paths, clean=300 / RATE)
+    assert all(one.start >= 600 / RATE and one.end <= 1000 / RATE for one in found) and found
+    assert found[0].start <= 630 / RATE
+
+
 def test_the_verb_gives_a_line_for_each_stretch(record, monkeypatch, capsys):
     monkeypatch.setattr(terminal, "load_any", lambda path, kind=None: Repeater())
     assert cli.main(["anomalies", "--model", "m.onnx", record, "gone.npz", "--short", "1"]) == 1
@@ -250,3 +267,79 @@ def test_nab_names_what_it_cannot_use(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has neither windows\.json nor"):
         nab.prepare(root / "data", tmp_path / "out")
     assert [nab.learned(n) for n in (100, 4032, 15902)] == [15, 604, 750]
+
+
+def test_a_tail_is_as_likely_as_it_was_so_far(rng):
+    errors = rng.exponential(2.0, 6000)
+    found = tail_likelihood(errors, clean=1000)
+    assert not found[:1000].any()
+    for chance in (1e-2, 1e-3):
+        share = np.mean(found[1000:] >= math.log(chance) / math.log(1e-10))
+        assert chance / 2 < share < 2 * chance
+    # The chance of an exponential variable to exceed x is exp(-x / mean).
+    late = tail_likelihood(np.append(errors[:5900], 60.0), clean=1000)[-1]
+    assert late == pytest.approx(60 / 2.0 / math.log(1e10), rel=0.15)
+    np.testing.assert_array_equal(tail_likelihood(errors[:3000], clean=1000), found[:3000])
+    with pytest.raises(ValueError, match="`clean` must be at least 1"):
+        tail_likelihood(errors, clean=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("value", lambda x, rng: x + 8 * (np.arange(len(x)) == 700)),
+        ("level", lambda x, rng: x + 2 * (np.arange(len(x)) >= 700)),
+        ("spread", lambda x, rng: np.where((np.arange(len(x)) >= 700) & (np.arange(len(x)) < 760), 4 * x, x)),
+        ("spectrum", lambda x, rng: x + 1.5 * np.sin(1.5 * np.arange(len(x))) * (np.arange(len(x)) >= 700)),
+    ],
+)
+def test_each_kind_of_evidence_sees_its_own(kind, change, rng):
+    series = change(rng.standard_normal(1000), rng)[:, None]
+    found = evidence(series, clean=300)
+    assert set(found) == {"value", "level", "spread", "spectrum", "forecast"}
+    own = found[kind]
+    assert 700 <= own[350:].argmax() + 350 < 780 and own[700:780].max() > 1.3 * own[350:700].max()
+    for name, errors in evidence(series[:600], clean=300).items():
+        np.testing.assert_allclose(errors, found[name][:600], atol=1e-9)  # nothing looks ahead
+    np.testing.assert_array_equal(evidence(series, clean=300, surprise=own)["forecast"], own)
+    np.testing.assert_allclose(evidence(np.repeat(series, 2, 1), clean=300)[kind], own)
+
+
+def test_a_linear_forecast_knows_the_season(rng):
+    day = np.repeat(rng.standard_normal(50), 1)
+    series = np.tile(day, 30)[:, None] + 0.01 * rng.standard_normal((1500, 1))
+    series[1200] = series[1210]  # a usual value at an unusual time
+    off = {season: evidence(series, clean=500, season=season)["forecast"] for season in (None, 50)}
+    assert off[50][550:].argmax() + 550 in (1200, 1250) and off[50][600:1200].max() < 0.2 < np.median(
+        off[None][600:1200]
+    )
+
+
+def test_an_alarm_is_given_once_on_one_scale_for_any_series(rng):
+    series = rng.standard_normal((1500, 1))
+    series[900:920] += 15
+    score = anomaly_score(series, clean=400)
+    assert score.argmax() in range(900, 925) and not score[:400].any()
+    again = anomaly_score(series, clean=400, hold=0)
+    top = score[900:1000][score[900:1000] > 0]
+    assert (np.diff(top) > 0).all() and (again[900:920] > 1).sum() > len(top)  # only what is higher than before
+    np.testing.assert_allclose(anomaly_score(1000 * series + 70, clean=400), score, rtol=1e-6, atol=1e-9)
+    # What the forecast alone sees counts too.
+    off = np.abs(rng.standard_normal(1500))
+    off[1200] = 40
+    assert anomaly_score(rng.standard_normal((1500, 1)), clean=400, surprise=off).argmax() == 1200
+    with pytest.raises(ValueError, match="`clean` must be from 2 to the series' 1500 samples. Received: clean=1"):
+        anomaly_score(series, clean=1)
+
+
+def test_labels_and_score_are_drawn_above_each_other(rng):
+    values, score = rng.standard_normal((50, 2)), np.linspace(0, 1, 50)
+    figure = plot_anomalies(values, score, [(10, 20)], threshold=0.9, channels=["a", "b"], period=5, unit="minutes")
+    *series, below = figure.axes
+    assert [axes.get_ylabel() for axes in figure.axes] == ["a", "b", "score"]
+    np.testing.assert_array_equal(series[1].lines[0].get_ydata(), values[:, 1])
+    np.testing.assert_array_equal(below.lines[1].get_xdata(), 5 * np.flatnonzero(score >= 0.9))
+    (span,) = below.patches
+    assert span.get_x() == 50 and span.get_width() == 50
+    with pytest.raises(ValueError, match=r"`score` \(samples,\). Received: \(50, 2\) and \(49,\)"):
+        plot_anomalies(values, score[1:])

@@ -133,7 +133,10 @@ def test_nab_scores_each_detector(tmp_path, monkeypatch):
     (tmp_path / "in" / "windows.json").write_text(json.dumps({"real/a.csv": [[times[490], times[520]]]}))
     options = dataclasses.replace(nab.OPTIONS, epochs=1, batch_size=8)
     found = nab.main(str(tmp_path / "in"), str(tmp_path / "out"), options=options, units=4)
-    assert set(found) == {"forecast", "value", "windowed Gaussian"}
+    detectors = {f"one score, {forecast} forecast" for forecast in ("linear", "the model's")}
+    detectors |= {"surprise of the model", "value", "windowed Gaussian"}
+    assert set(found) == {(group, name) for group in ("others", "all") for name in detectors}
+    assert (tmp_path / "out" / "real-a.png").stat().st_size > 1000
     for scores in found.values():
         assert scores["standard"].windows == 1 and scores["standard"].found == 1
         assert scores["standard"].score > 50

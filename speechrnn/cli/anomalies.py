@@ -13,9 +13,10 @@ from speechrnn.faults import Fault, Faults
 
 _EPILOG = """\
 Each sample is compared with its forecast of one step before, and the errors of the last samples with those of the
-thousands before. Each line is a stretch that was not to be expected, `path<TAB>start<TAB>end<TAB>likelihood`, times in
-seconds from the record's first sample. With --json each line is an object. A record without anomalies gives no line;
-one that cannot be read is named on standard error, and the exit code is 1.
+thousands before; with --clean SECONDS, in which nothing was wrong, value, level, spread and spectrum count too. Each
+line is a stretch that was not to be expected, `path<TAB>start<TAB>end<TAB>likelihood`, times in seconds from the
+record's first sample. With --json each line is an object. A record without anomalies gives no line; one that cannot be
+read is named on standard error, and the exit code is 1.
 """
 
 

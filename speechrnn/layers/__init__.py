@@ -3,6 +3,7 @@ pooling.
 """
 
 from speechrnn.layers.initial import ChronoBias
+from speechrnn.layers.kernels import RandomKernels
 from speechrnn.layers.look_ahead import LookAhead
 from speechrnn.layers.masking import LengthMask, ZeroPadding, zero_padding
 from speechrnn.layers.pooling import AttentionPooling, MaskedPooling
@@ -21,6 +22,7 @@ __all__ = [
     "LengthMask",
     "LookAhead",
     "MaskedPooling",
+    "RandomKernels",
     "SimpleRNN",
     "StackFrames",
     "ZeroPadding",

@@ -221,7 +221,7 @@ def cinc2017_f1(matrix: np.ndarray, classes: Sequence[str]) -> Any:
 
 
 def scheme_scores(scheme: str | None, matrix: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """What a field counts besides, by name: "aami" for heartbeats, "cinc2017" for rhythms; nothing for None.
+    """What a field counts besides, by name: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for stages of sleep.
 
     Raises:
         ValueError: There is no such scheme, or the classes lack one that it scores.
@@ -239,7 +239,9 @@ def scheme_scores(scheme: str | None, matrix: np.ndarray, classes: Sequence[str]
             for what, values in (("sensitivity", found), ("predictive_value", right))
         }
         return {"j_kappa": j_kappa(matrix, classes), **both}
-    raise ValueError(f'`scheme` must be "aami", "cinc2017" or None. Received: {scheme!r}.')
+    if scheme == "kappa":
+        return {"kappa": cohen_kappa(matrix)}
+    raise ValueError(f'`scheme` must be "aami", "cinc2017", "kappa" or None. Received: {scheme!r}.')
 
 
 def _aami(matrix: np.ndarray, classes: Sequence[str]) -> np.ndarray:

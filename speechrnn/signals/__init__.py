@@ -4,6 +4,7 @@ The readers of ECG and EEG formats come with the extra `speechrnn[signals]`; not
 """
 
 from speechrnn.signals.arrays import write
+from speechrnn.signals.edf import Event, events
 from speechrnn.signals.gaps import complaints, fill_gaps
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.reading import SUFFIXES, SignalInfo, dates, is_signal, probe, read, resample
@@ -13,11 +14,13 @@ from speechrnn.signals.wfdb_files import Annotations, annotations
 __all__ = [
     "SUFFIXES",
     "Annotations",
+    "Event",
     "SignalInfo",
     "TableOptions",
     "annotations",
     "complaints",
     "dates",
+    "events",
     "fill_gaps",
     "forget",
     "is_signal",

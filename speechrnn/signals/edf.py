@@ -33,6 +33,7 @@ _FIELDS = (
 )
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 _ONSET = re.compile(rb"([+-]\d+(?:\.\d*)?)\x14\x14")
+_EVENT = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\0]*)\x14\0")
 _WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ADVICE = "Export it as EDF+C, or each stretch as a file of its own."
@@ -85,6 +86,41 @@ class _Blocks:
         if self.onsets is None:
             return np.arange(self.header.blocks) * count
         return np.rint(self.onsets * (count / self.header.seconds)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What an EDF+ file notes beside its signals."""
+
+    start: float
+    """Seconds from the file's start."""
+    seconds: float
+    """How long it lasts; 0 where the file does not say it."""
+    text: str
+
+
+def events(path: str | os.PathLike[str]) -> tuple[Event, ...]:
+    """The annotations of an EDF+ or BDF+ file, such as the stages of a hypnogram, by their starts.
+
+    The file may have no signal beside them.
+
+    Raises:
+        ValueError: It is no such file, damaged, or has no channel of annotations.
+
+    Reference:
+        Kemp and Olivan, "European data format 'plus' (EDF+)", Clinical Neurophysiology 114, 2003, section 2.2.
+    """
+    path = os.fspath(path)
+    found = header(path)
+    marked = [i for i, label in enumerate(found.fields["label"]) if label in _ANNOTATIONS]
+    if not marked:
+        raise data_error(path, "without labels", "has no channel of annotations. Give the file that holds them.")
+    made = []
+    for channel in marked:
+        for block in _bytes(path, found, channel, 0, found.blocks):
+            for start, seconds, texts in _EVENT.findall(block.tobytes()):
+                made += [Event(float(start), float(seconds or 0), _text(text)) for text in texts.split(b"\x14") if text]
+    return tuple(sorted(made, key=lambda event: event.start))
 
 
 def record(path: str, row: int | str | None = None, options: TableOptions | None = None) -> Record:

@@ -29,6 +29,7 @@ CORPORA = {
     "mitdb": "MIT-BIH Arrhythmia: heartbeats in context, AAMI classes",
     "nab": "Numenta Anomaly Benchmark: series with windows of anomalies",
     "series": "any folder of CSV tables to be forecast, split by time",
+    "sleep_edf": "Sleep-EDF: nights with a stage of sleep for every 30 s",
     "speech_commands": "Speech Commands: single words, one folder per word",
     "table": "any CSV or TSV with a column of paths",
     "texts": "any CSV or TSV with a column of texts and one of classes",

@@ -5,7 +5,7 @@ matplotlib and librosa are imported by the functions that draw.
 """
 
 from speechrnn.report.plots.classification import plot_confusion, plot_record, plot_reliability
-from speechrnn.report.plots.forecasts import plot_forecast
+from speechrnn.report.plots.forecasts import plot_anomalies, plot_forecast
 from speechrnn.report.plots.recognition import plot_ctc, plot_intervals, plot_words
 from speechrnn.report.plots.sequences import plot_attention
 from speechrnn.report.plots.sound import plot_signal
@@ -14,6 +14,7 @@ from speechrnn.report.plots.training import measured_panels, plot_gradient_flow,
 
 __all__ = [
     "measured_panels",
+    "plot_anomalies",
     "plot_attention",
     "plot_confusion",
     "plot_ctc",

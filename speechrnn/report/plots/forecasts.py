@@ -1,4 +1,4 @@
-"""Forecasts: past values, their forecasts and what followed."""
+"""Forecasts: past values, their forecasts and what followed; anomalies: a series, its score and its labels."""
 
 from __future__ import annotations
 
@@ -76,4 +76,60 @@ def plot_forecast(
         without_frame(axes)
     every[-1].set_xlabel(f"{unit} from now")
     figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def plot_anomalies(
+    values: np.ndarray,
+    score: np.ndarray,
+    windows: Sequence[tuple[int, int]] = (),
+    *,
+    threshold: float | None = None,
+    channels: Sequence[str] = (),
+    period: float = 1.0,
+    unit: str = "samples",
+    width: float = 8.0,
+    height: float = 1.8,
+) -> Figure:
+    """A series above the score of its samples, with what is labeled shaded and what is found marked.
+
+    Args:
+        values: float `(samples, channels)`.
+        score: float `(samples,)`, as `anomaly_score` or `anomaly_likelihood` gives it.
+        windows: The first and the last sample of each labeled stretch.
+        threshold: What is found has this score or more; nothing is marked without it.
+        channels: Names of the channels.
+        period: From one sample to the next, in `unit`.
+        unit: Of time.
+        width: Of the figure, in inches.
+        height: Of each axis, in inches.
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+    """
+    values, score = np.asarray(values), np.asarray(score)
+    if values.ndim != 2 or score.shape != (len(values),):
+        raise ValueError(
+            f"`values` must be (samples, channels), `score` (samples,). Received: {values.shape} and {score.shape}."
+        )
+    count, time = values.shape[1], period * np.arange(len(values))
+    figure = blank(width, 0.6 + height * (count + 1))
+    every = figure.subplots(count + 1, 1, sharex=True)
+    for index, axes in enumerate(every):
+        of_series = index < count
+        line, color = (values[:, index], "#555555") if of_series else (score, DARK[0])
+        axes.plot(time, line, color=color, lw=0.8, label="values" if of_series else "score")
+        for number, (first, last) in enumerate(windows):
+            label = "labeled" if number == 0 and index == 0 else None
+            axes.axvspan(period * first, period * last, color=DARK[1], alpha=0.2, lw=0, label=label)
+        if threshold is not None:
+            found = score >= threshold
+            axes.plot(time[found], line[found], "o", ms=4, mfc="none", color=DARK[1], label="found")
+        name = channels[index] if of_series and channels else f"channel {index}"
+        axes.set_ylabel(name if of_series else "score")
+        without_frame(axes)
+    if threshold is not None:
+        every[-1].axhline(threshold, color="#bbbbbb", lw=1, zorder=0)
+    every[-1].set_xlabel(unit)
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure

@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "classify": ["Classification"],
         "evaluation": ["evaluate_classifier"],
         "folds": ["Setting", "cross_validate"],
+        "kernels": ["kernel_classifier"],
         "model": ["SequenceClassifier"],
         "network": ["recurrent_classifier"],
         "printing": ["print_report"],

@@ -39,7 +39,7 @@ def evaluate_classifier(
     Args:
         model: A classifier, or the path of one.
         examples: From a manifest: with `label`, for one class per frame `labels`, for several at once `extra["tags"]`.
-        scheme: What to score besides: "aami" for heartbeats, "cinc2017" for rhythms; the model's card by default.
+        scheme: What to score besides: "aami", "cinc2017" or "kappa"; the model's card by default.
         batch_size: Records classified at once.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.

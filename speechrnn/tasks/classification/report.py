@@ -21,6 +21,7 @@ _NAMES = {
     "macro_f1": "macro-F1",
     "exact_match": "all labels right",
     "j_kappa": "j-kappa",
+    "kappa": "kappa",
     "cinc2017_f1": "F1 of N, A and O",
 }
 """Figures that are printed, the first ones first."""
@@ -205,7 +206,7 @@ def classification_report(
         records: What was scored.
         classes: Names of the classes.
         task: "single" (one class a record), "multi" (any number of them at once) or "frames" (one class a frame).
-        scheme: "aami" adds j-kappa and the AAMI's table, "cinc2017" the mean F1 of that challenge.
+        scheme: "aami" adds j-kappa and the AAMI's table, "cinc2017" the mean F1 of that challenge, "kappa" Cohen's.
         faults: What could not be scored.
         elapsed: Wall time that classification took, in seconds.
         resamples: Bootstrap replications.
@@ -302,7 +303,7 @@ def _class_scores(
 def _with_interval(report: ClassificationReport, name: str) -> str:
     low, high = report.interval(name)
     value = report.figures[name]
-    if name == "j_kappa":
-        return f"j-kappa {value:.3f} ({low:.3f} to {high:.3f})"
+    if name in ("j_kappa", "kappa"):
+        return f"{_NAMES[name]} {value:.3f} ({low:.3f} to {high:.3f})"
     bounds = f" ({100 * low:.2f} to {100 * high:.2f})" if math.isfinite(low) else ""
     return f"{_NAMES[name]} {100 * value:.2f} %{bounds}"

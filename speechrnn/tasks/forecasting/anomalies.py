@@ -14,6 +14,7 @@ from speechrnn.data.corpora.nab import learned
 from speechrnn.faults import Fault
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.signals import TableOptions
+from speechrnn.tasks.forecasting.detection import anomaly_score
 from speechrnn.tasks.forecasting.forecast import outcomes, read_record
 
 __all__ = [
@@ -124,7 +125,7 @@ class Anomaly:
     end: float
     """Behind its last sample."""
     likelihood: float
-    """The highest in it, see `anomaly_likelihood`."""
+    """The highest in it, see `anomaly_likelihood`; with a clean stretch the highest `anomaly_score`."""
 
 
 def find_anomalies(
@@ -133,6 +134,7 @@ def find_anomalies(
     *,
     threshold: float = 0.5,
     short: int = 10,
+    clean: float | None = None,
     rate: float | None = None,
     row: int | None = None,
     table: TableOptions | Mapping[str, Any] | None = None,
@@ -145,6 +147,8 @@ def find_anomalies(
         paths: Records of signals.
         threshold: Least likelihood of an anomaly, in (0, 1]: 0.5 is a chance of 1e-5, 1 of 1e-10.
         short: Samples whose mean is judged: more of them find what lasts, one what is sudden.
+        clean: Seconds at a record's start in which nothing was wrong. Then each sample is judged by one score from its
+            value, its forecast, level, spread and spectrum, calibrated on these seconds, instead of its forecast alone.
         rate: Samples per second of files that do not say their own.
         row: Which record of files that hold many.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
@@ -155,7 +159,11 @@ def find_anomalies(
 
     def of(path: str) -> list[Anomaly]:
         record = read_record(model, path, rate=rate, row=row, table=table)
-        found = anomaly_likelihood(surprise(model, record.values), short=short)
+        off = surprise(model, record.values)
+        if clean is None:
+            found = anomaly_likelihood(off, short=short)
+        else:
+            found = anomaly_score(record.values, clean=round(clean * record.rate), surprise=off, hold=0)
         return [
             Anomaly(path, first / record.rate, last / record.rate, float(found[first:last].max()))
             for first, last in stretches(found >= threshold)

@@ -1,0 +1,119 @@
+"""Sleep-EDF: nights of EEG and EOG with a stage for every 30 s, as EDF files with hypnograms beside them.
+
+https://physionet.org/content/sleep-edfx/, ODC-By 1.0. Kemp et al., IEEE TBME 47 (2000). Any other folder in its layout
+can be read: `NAME-PSG.edf`, and an EDF+ of annotations `NAME-Hypnogram.edf` whose name begins with the same six
+characters.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from speechrnn import signals
+from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults
+
+CLASSES = ("W", "N1", "N2", "N3", "R")
+"""Stages of the AASM: awake, light to deep sleep, sleep of dreams."""
+STAGES = {
+    **{f"Sleep stage {name}": name for name in ("W", "N1", "N2", "N3", "R")},
+    "Sleep stage 1": "N1", "Sleep stage 2": "N2", "Sleep stage 3": "N3", "Sleep stage 4": "N3",
+}  # fmt: skip
+"""Class of each annotation; stages 3 and 4 of Rechtschaffen and Kales are one in the AASM's manual. What is not listed
+(movement, not scored) has no class."""
+CHANNELS = ("EEG Fpz-Cz", "EOG horizontal")
+EPOCH = 30.0
+"""Seconds that are scored at once."""
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    faults: Faults | None = None,
+    valid_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    channels: Sequence[str] = CHANNELS,
+    epochs: int = 40,
+    awake: float = 1800.0,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[Example]]:
+    """Write `train.jsonl`, and `valid.jsonl` and `test.jsonl` where they are asked for, by whole people.
+
+    Args:
+        folder: Holds the recordings and their hypnograms, in folders or not.
+        out: Folder for the manifests.
+        overwrite: Replace manifests that are there.
+        faults: Collects unusable nights; without it the first is an error.
+        valid_fraction: Part of the people who become `valid.jsonl`.
+        test_fraction: Part of the people who become `test.jsonl`.
+        seed: Chooses those people.
+        channels: Names of the channels to read.
+        epochs: Epochs of 30 s in an example: the context in which they are scored.
+        awake: Seconds awake that are kept before the first sleep and after the last, as in the literature; most of a
+            recording of a day is nothing else.
+        progress: Called with the number of examples done since the last call.
+
+    Returns:
+        Examples by split; `labels` has a stretch for each epoch that was scored. The subject is the person, who has two
+        nights in the corpus.
+    """
+    if epochs < 1:
+        raise ValueError(f"`epochs` must be at least 1. Received: {epochs}.")
+    root = need_folder(folder, "Download it with `wget -r -N -c -np https://physionet.org/files/sleep-edfx/1.0.0/`.")
+    nights = sorted(root.rglob("*-PSG.edf"))
+    if not nights:
+        raise ValueError(f"{root}: has no recording. Give the folder that holds SC4001E0-PSG.edf and so on.")
+    found = Faults() if faults is None else faults
+    drafts = [draft for night in nights for draft in _night(night, tuple(channels), epochs, awake, found)]
+    if faults is None:
+        found.raise_first()
+    return build(
+        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
+        test_fraction=test_fraction, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def _night(path: Path, channels: tuple[str, ...], epochs: int, awake: float, faults: Faults) -> Iterator[Draft]:
+    name = path.stem.removesuffix("-PSG")
+    beside = sorted(path.parent.glob(f"{name[:6]}*-Hypnogram.edf"))
+    try:
+        if len(beside) != 1:
+            raise FileNotFoundError(f"{path}: needs one hypnogram, {name[:6]}*-Hypnogram.edf. Received: {len(beside)}.")
+        info = signals.probe(path, channels=channels)
+        stages = _stages(signals.events(beside[0]), info.duration)
+    except (ValueError, OSError) as error:
+        faults.add_error(name, error)
+        return
+    asleep = [place for place, stage in stages.items() if stage != "W"]
+    if not asleep:
+        faults.add(name, "without labels", f"{path}: has no epoch of sleep in its hypnogram.")
+        return
+    first = max(0, min(asleep) - round(awake / EPOCH))
+    last = min(max(stages), max(asleep) + round(awake / EPOCH))
+    for begin in range(first, last + 1, epochs):
+        end = min(begin + epochs, last + 1)
+        inside = tuple(
+            ((place - begin) * EPOCH, (place - begin + 1) * EPOCH, stages[place])
+            for place in range(begin, end)
+            if place in stages
+        )
+        if inside:
+            yield Draft(
+                path, labels=inside, subject=name[:5], id=f"{name}-{begin:04d}", offset=begin * EPOCH,
+                duration=(end - begin) * EPOCH, extra={"channels": list(channels)},
+            )  # fmt: skip
+
+
+def _stages(events: Sequence[signals.Event], seconds: float) -> dict[int, str]:
+    """The class of each whole epoch within a recording, by its number."""
+    found = {}
+    for event in events:
+        if stage := STAGES.get(event.text):
+            end = min(event.start + event.seconds, seconds)
+            for place in range(round(event.start / EPOCH), int(end / EPOCH + 1e-6)):
+                found[place] = stage
+    return found

@@ -1,0 +1,78 @@
+"""A classifier that is solved, not trained: random kernels, and a ridge regression of what they see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from speechrnn.data.examples import read_example
+from speechrnn.data.manifest import Example
+from speechrnn.features import RawSignal
+from speechrnn.layers.kernels import RandomKernels
+from speechrnn.tasks.classification.building import classes_of
+from speechrnn.tasks.classification.model import SequenceClassifier
+
+__all__ = ["kernel_classifier"]
+
+_PENALTIES = np.logspace(-3, 3, 10)
+_BATCH = 32
+
+
+def kernel_classifier(
+    examples: Sequence[Example], *, features: int = 9996, seed: int = 0, card: dict[str, Any] | None = None
+) -> SequenceClassifier:
+    """A classifier of whole signals that has learned from these examples: few of them are enough, and seconds.
+
+    A linear model of the shares that `RandomKernels` gives, by ridge regression; the penalty is chosen by leaving one
+    example out at a time. Its probabilities rank classes and are not calibrated.
+
+    Args:
+        examples: Signals of one rate and number of channels, with `label`.
+        features: Shares, about.
+        seed: Of the kernels' channels and thresholds.
+        card: Anything to know about the model.
+
+    Returns:
+        A bundle as `train` gives it, without a recurrent layer.
+
+    Raises:
+        ModuleNotFoundError: scikit-learn is not installed; it comes with the extra `speechrnn[signals]`.
+        ValueError: The examples have no label, or fewer than two classes.
+    """
+    from sklearn.linear_model import RidgeClassifierCV
+
+    task, classes = classes_of(examples)
+    if task != "single":
+        raise ValueError(f"`kernel_classifier` needs a class for each example. Received: examples for {task!r}.")
+    records = [read_example(example) for example in examples]
+    channels = records[0][0].shape[1]
+    raw = RawSignal(records[0][1], window=1, hop=1, channels=channels, normalize="global")
+    raw.adapt(signal for signal, _ in records)
+    standard = [(signal - raw.mean) / np.maximum(raw.std, raw.min_std) for signal, _ in records]
+    kernels = RandomKernels(int(np.median([len(signal) for signal in standard])), features=features, seed=seed)
+    kernels.adapt(standard)
+    shares = np.concatenate([_shares(kernels, standard[i : i + _BATCH]) for i in range(0, len(standard), _BATCH)])
+    mean, spread = shares.mean(0), shares.std(0)
+    spread = np.where(spread > 0, spread, 1.0)
+    truth = [classes.index(str(example.label)) for example in examples]
+    solved = RidgeClassifierCV(alphas=_PENALTIES).fit((shares - mean) / spread, truth)
+    weight, bias = solved.coef_, solved.intercept_
+    if len(classes) == 2:
+        weight, bias = np.stack([-weight[0], weight[0]]), np.array([-bias[0], bias[0]])
+    weight = weight / spread
+    values, frames = keras.Input((None, channels), name="features"), keras.Input((), dtype="int32", name="frames")
+    logits = keras.layers.Dense(len(classes), dtype="float32", name="logits")
+    network = keras.Model([values, frames], logits(kernels(values, frames)), name="kernel_classifier")
+    logits.set_weights([weight.T, bias - weight @ mean])
+    return SequenceClassifier(raw, network, classes, card=card)
+
+
+def _shares(kernels: RandomKernels, signals: Sequence[np.ndarray]) -> np.ndarray:
+    lengths = np.array([len(signal) for signal in signals], np.int32)
+    values = np.zeros((len(signals), lengths.max(), signals[0].shape[1]), np.float32)
+    for row, signal in zip(values, signals, strict=True):
+        row[: len(signal)] = signal
+    return np.asarray(kernels(values, lengths))
