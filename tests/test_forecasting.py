@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 
 from speechrnn import (
     ClassifierTraining,
@@ -206,7 +207,8 @@ def test_the_report_is_what_brute_force_finds(waves, trained):
     path, _, validation = waves
     whole, model = signals.read(path)[0].astype(float), trained.model
     report = evaluate_forecaster(model, validation, season=PERIOD, batch_size=40)
-    sums = {"squares": [], "errors": [], "last": [], "season": [], "within": []}
+    sums = {"squares": [], "errors": [], "last": [], "season": [], "within": [], "crps": [], "season_crps": []}
+    shares = np.array(model.quantiles)
     for origin in range(300, 395):
         future = whole[origin : origin + 6]
         found = model.predict_quantiles([whole[origin - 24 : origin].astype("float32")])[0]
@@ -214,11 +216,19 @@ def test_the_report_is_what_brute_force_finds(waves, trained):
         sums["squares"].append(sums["errors"][-1] ** 2)
         sums["last"].append(np.abs(whole[origin - 1] - future) / model.scale)
         sums["season"].append(np.abs(whole[origin - PERIOD : origin - PERIOD + 6] - future) / model.scale)
+        around = whole[origin - 24 + PERIOD : origin] - whole[origin - 24 : origin - PERIOD]
+        ahead = np.sqrt(np.floor(np.arange(6) / PERIOD) + 1)[:, None, None]
+        ago = whole[origin - PERIOD : origin - PERIOD + 6, :, None]
+        of_season = ago + ahead * around.std(0)[:, None] * scipy.stats.norm.ppf(shares)
+        for name, quantiles in (("crps", found), ("season_crps", of_season)):
+            off = future[..., None] - quantiles
+            sums[name].append((2 * np.where(off > 0, shares * off, (shares - 1) * off)).mean(-1) / model.scale)
         sums["within"].append((found[..., 0] <= future) & (future <= found[..., 2]))
     means = {name: np.mean(values) for name, values in sums.items()}
     expected = {
         "mse": means["squares"], "mae": means["errors"], "last_mae": means["last"], "season_mae": means["season"],
         "skill": 1 - means["errors"] / min(means["last"], means["season"]), "coverage": means["within"],
+        "crps": means["crps"], "season_crps": means["season_crps"],
     }  # fmt: skip
     assert report.figures == pytest.approx(expected, rel=1e-3)
     np.testing.assert_allclose(report.step_mae, np.mean(sums["errors"], (0, 2)), rtol=1e-3)
@@ -244,7 +254,11 @@ def test_the_scorer_and_the_report_agree(waves, trained):
 def test_few_blocks_have_no_interval_and_no_season_is_no_error(waves, trained, capsys):
     report = evaluate_forecaster(trained.model, [dataclasses.replace(waves[2][0], duration=40 / RATE)])
     assert report.blocks == 6 and all(math.isnan(low) for low, _ in report.intervals.values())
-    assert math.isnan(report.figures["season_mae"]) and report.figures["skill"] > 0
+    assert (
+        math.isnan(report.figures["season_mae"])
+        and math.isnan(report.figures["season_crps"])
+        and report.figures["skill"] > 0
+    )
     print_report(report, ["east", "west"])
     told = capsys.readouterr().out
     assert "below that of the last value" in told and "[" not in told.split("Samples")[0]

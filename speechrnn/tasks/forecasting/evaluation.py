@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ForecastReport", "evaluate_forecaster", "print_report"]
 
 _FEWEST_BLOCKS = 8
-_SUMS = ("squares", "errors", "last", "season", "within", "values")
+_SUMS = ("squares", "errors", "last", "season", "within", "crps", "season_crps", "values")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,9 @@ class ForecastReport:
     """`mse` and `mae`, in standard deviations of the training series, as papers give them; `last_mae` and
     `season_mae`, the absolute error of repeating the last value, or the last season (NaN without one); `skill`, by
     which part the forecast's absolute error is below that of the better of these two; `coverage`, the share of values
-    between the outer quantiles."""
+    between the outer quantiles; `crps`, twice the pinball loss on average over the quantiles, which is the continuous
+    ranked probability score as far as they tell, and `season_crps`, that of repeating the last season with quantiles
+    of a normal distribution around it."""
     intervals: dict[str, Interval]
     """95 % bootstrap interval of each, blocks of windows drawn with replacement; NaN for fewer than eight blocks."""
     blocks: int
@@ -63,6 +66,9 @@ class ForecastReport:
         told.append(f"absolute error {abs(skill):.1%} {'above' if skill < 0 else 'below'} that of {peer}")
         if self.nominal:
             told.append(f"{self.figures['coverage']:.1%} of values within the {self.nominal:.0%} interval")
+            peer = self.figures["season_crps"]
+            beside = f", of a season ago {peer:.3f}" if math.isfinite(peer) else ""
+            told.append(f"CRPS {self.figures['crps']:.3f}{self._between('crps')}{beside}")
         windows = f"{self.windows:,} windows of {self.horizon:,} samples, {self.blocks:,} blocks"
         return f"{'; '.join([', '.join(told[:2]) + ' in standard deviations', *told[2:]])}. {windows}."
 
@@ -115,6 +121,7 @@ def evaluate_forecaster(
         ValueError: The season does not fit, or no window can be made.
 
     Reference:
+        Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", JASA 102, 2007, for the CRPS;
         Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 17, 1989,
         for drawing blocks.
     """
@@ -139,7 +146,9 @@ def evaluate_forecaster(
         errors = np.abs(found[..., model.median] - future) / scale
         peers = [np.abs(peer - future) / scale for peer in (past[:, -1:], _repeated(past, season, model.horizon))]
         within = (found[..., 0] <= future) & (future <= found[..., -1])
-        each = (np.square(errors), errors, *peers, within, np.ones_like(errors))
+        of_season = _season_quantiles(past, season, model.horizon, model.quantiles)
+        crps = [_pinball(future, quantiles, model.quantiles) / scale for quantiles in (found, of_season)]
+        each = (np.square(errors), errors, *peers, within, *crps, np.ones_like(errors))
         tally = np.stack([values.sum((1, 2), dtype=np.float64) for values in each], axis=-1)
         np.add.at(sums, block[step * batch_size : step * batch_size + count], tally)
         by_step += errors.sum((0, 2))
@@ -195,7 +204,7 @@ def print_report(report: ForecastReport, channels: Sequence[str] = (), console: 
 
 def _figures(sums: np.ndarray) -> dict[str, np.ndarray]:
     """Figures from sums `(..., sums)`."""
-    squares, errors, last, season, within, values = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
+    squares, errors, last, season, within, crps, season_crps, values = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
     return {
         "mse": squares / values,
         "mae": errors / values,
@@ -203,6 +212,8 @@ def _figures(sums: np.ndarray) -> dict[str, np.ndarray]:
         "season_mae": season / values,
         "skill": 1 - errors / np.fmin(last, season),
         "coverage": within / values,
+        "crps": crps / values,
+        "season_crps": season_crps / values,
     }
 
 
@@ -221,6 +232,28 @@ def _repeated(past: np.ndarray, season: int | None, horizon: int) -> np.ndarray:
     if season is None:
         return np.full((len(past), 1, 1), np.nan, np.float32)
     return past[:, -season:][:, np.arange(horizon) % season]
+
+
+def _pinball(truth: np.ndarray, forecast: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
+    """Twice the pinball loss of `(..., quantiles)`, on average over these: `(...)`."""
+    shares = np.asarray(quantiles, np.float64)
+    error = truth[..., None].astype(np.float64) - forecast
+    return 2 * np.maximum(shares * error, (shares - 1) * error).mean(-1)
+
+
+def _season_quantiles(past: np.ndarray, season: int | None, horizon: int, quantiles: Sequence[float]) -> np.ndarray:
+    """The last season of `(windows, context, channels)` with quantiles around it; NaN where there are not two seasons.
+
+    Their spread is that of the differences to a season before, and grows by the root of the seasons ahead (Hyndman and
+    Athanasopoulos, "Forecasting: principles and practice", 3rd edition, section 5.5).
+    """
+    middle = _repeated(past, season, horizon)[..., None]
+    if season is None or past.shape[1] < 2 * season:
+        return np.full_like(middle, np.nan)
+    spread = (past[:, season:] - past[:, :-season]).std(1)[:, None, :, None]
+    ahead = np.sqrt(1 + np.arange(horizon) // season)[:, None, None]
+    normal = statistics.NormalDist()
+    return middle + spread * ahead * np.array([normal.inv_cdf(share) for share in quantiles])
 
 
 def _stretches(horizon: int) -> list[tuple[int, int]]:
