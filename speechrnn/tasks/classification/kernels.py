@@ -59,7 +59,7 @@ def kernel_classifier(
     spread = np.where(spread > 0, spread, 1.0)
     truth = [classes.index(str(example.label)) for example in examples]
     solved = RidgeClassifierCV(alphas=_PENALTIES).fit((shares - mean) / spread, truth)
-    weight, bias = solved.coef_, solved.intercept_
+    weight, bias = np.atleast_2d(solved.coef_), np.atleast_1d(solved.intercept_)
     if len(classes) == 2:
         weight, bias = np.stack([-weight[0], weight[0]]), np.array([-bias[0], bias[0]])
     weight = weight / spread
