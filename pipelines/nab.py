@@ -1,15 +1,14 @@
 """NAB: what was out of order in series of servers, traffic, tweets and machines.
 
     python pipelines/nab.py --data-dir DIR                   # one forecaster for all series, and NAB's scores
-    python pipelines/nab.py --data-dir DIR --without-model   # what needs no training, in a minute
+    python pipelines/nab.py --data-dir DIR --without-model   # what needs no training
     speechrnn anomalies --model runs/nab/nab.keras SERIES.npz
 
 DIR is NAB's repository, or the folder of its `data` and windows.json. The model learns from the first 15 % of every
 series, as the benchmark allows, and hears the rest once. `anomaly_score` adds up what value, forecast, level, spread
 and spectrum say, each by the tail of its own errors in the clean stretch and since; its forecast is the model's, or a
 linear one. Beside it stand the surprise of the model's forecast and the value alone by the likelihood of the
-literature, and NAB's own windowed Gaussian. By the benchmark's
-rule each takes the threshold that is best for all series scored; none has one for a single series.
+literature, and NAB's windowed Gaussian. By NAB's rule each takes the threshold best for all series scored.
 
 What `anomaly_score` is made of was chosen on made series, and on the artificial ones, the traffic and two of the tweets
 (28 of the 83 windows): a VALIDATION figure. The others are scored apart. A picture of each series is written to `out`.
@@ -93,21 +92,22 @@ def _trained(examples, out, options, resume, network):
     features = RawSignal(nab.RATE, window=1, hop=1, channels=1)
     net = recurrent_forecaster(channels=1, context=CONTEXT, horizon=HORIZON, **{**NETWORK, **network})
     model = Forecaster(features, net, CONTEXT, card=CARD)
-    how = {"resume": resume, "overwrite": not resume}
-    run = train(model, examples, options=options, out=Path(out, "nab.keras"), **how)
+    path = Path(out, "nab.keras")
+    run = train(model, examples, options=options, out=path, resume=resume, overwrite=not resume)
     if run.interrupted:
-        raise KeyboardInterrupt  # half a run is no result
+        raise KeyboardInterrupt
     return run.model
 
 
 def windowed_gaussian(values: np.ndarray, window: int = 6400, step: int = 100) -> np.ndarray:
     """NAB's baseline: how unlikely a value is beside the up to 6,400 before it, which move on by 100 at a time."""
-    found, values = np.zeros(len(values)), values.astype(np.float64)
-    for i in range(1, len(values)):
-        first = 0 if i <= window else (i - window) // step * step
-        past = values[first : i if i <= window else first + window]
-        found[i] = norm.cdf(abs(values[i] - past.mean()) / (past.std() or 1e-6))
-    return found
+    place, values = np.arange(len(values)), values.astype(np.float64)
+    first = np.where(place <= window, 0, (place - window) // step * step)
+    last = np.where(place <= window, place, first + window)
+    sums = (np.concatenate([[0.0], np.cumsum(part)]) for part in (values, values**2))
+    mean, square = ((total[last] - total[first]) / np.maximum(last - first, 1) for total in sums)
+    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+    return np.where(place > 0, norm.cdf(np.abs(values - mean) / np.where(deviation > 0, deviation, 1e-6)), 0.0)
 
 
 if __name__ == "__main__":

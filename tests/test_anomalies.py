@@ -289,8 +289,8 @@ def test_a_tail_is_as_likely_as_it_was_so_far(rng):
     [
         ("value", lambda x, rng: x + 8 * (np.arange(len(x)) == 700)),
         ("level", lambda x, rng: x + 2 * (np.arange(len(x)) >= 700)),
-        ("spread", lambda x, rng: np.where((np.arange(len(x)) >= 700) & (np.arange(len(x)) < 760), 4 * x, x)),
-        ("spectrum", lambda x, rng: x + 1.5 * np.sin(1.5 * np.arange(len(x))) * (np.arange(len(x)) >= 700)),
+        ("spread", lambda x, rng: np.where(np.arange(len(x)) < 700, x, 6 * x)),
+        ("spectrum", lambda x, rng: np.where(np.arange(len(x)) < 700, x, 1.4 * np.sin(1.5 * np.arange(len(x))))),
     ],
 )
 def test_each_kind_of_evidence_sees_its_own(kind, change, rng):
