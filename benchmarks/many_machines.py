@@ -1,14 +1,11 @@
-"""What it costs to divide work: claims, markers and the merge of shards, and the tasks that one Ray process hands out.
+"""What it costs to divide work into shards: the hash of the inputs, claims, markers, and the merge.
 
-`python -m benchmarks.many_machines shards [--shards 1000] [--lines 100]` makes that many parts of so many transcripts
-and merges them. `python -m benchmarks.many_machines ray [--tasks 2000]` hands tasks that do nothing to two workers: the
-most that one leading process can do. Both print seconds and what follows for one shard or task. The times of the
-processors are the steadier figure on a busy machine.
+`python -m benchmarks.many_machines [--shards 1000] [--lines 100]` makes that many parts of so many transcripts and
+joins them. The times of the processors are the steadier figure on a busy machine.
 """
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -56,37 +53,11 @@ def of_shards(options):
         print(f"{out.stat().st_size / 1e6:.0f} MB merged")
 
 
-def of_ray(options):
-    """Tasks that do nothing, as the engine hands out pieces of work."""
-    import ray
-
-    from speechrnn.tasks.recognition import cluster
-
-    class Idle:
-        """A worker whose work takes no time."""
-
-        def work(self, sources, options):
-            return [(source, options) for source in sources]
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="warning")
-    actors = [ray.remote(num_cpus=1)(Idle).remote() for _ in range(2)]
-    chunks = [[f"recordings/{64 * i + j:09}.wav" for j in range(64)] for i in range(options.tasks)]
-    pool = cluster.WorkerPool(ray, actors, {})
-    list(pool.outcomes(chunks[:10]))
-    found = timed("tasks of 64 recordings", options.tasks, lambda: list(pool.outcomes(chunks)))
-    print(f"{len(found):,} outcomes; the figure is of the leading process, workers not counted")
-    ray.shutdown()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["shards", "ray"])
     parser.add_argument("--shards", type=int, default=1000)
     parser.add_argument("--lines", type=int, default=100)
-    parser.add_argument("--tasks", type=int, default=2000)
-    options = parser.parse_args()
-    of_shards(options) if options.what == "shards" else of_ray(options)
+    of_shards(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     hosts: Annotated[tuple[str, ...], "HOST:PORT"] = (),
-    host: Annotated[int | None, "I"] = None,
+    rank: Annotated[int | None, "I"] = None,
     devices: int = 1,
 ) -> int:
     """Train a model on a manifest.
@@ -100,7 +100,7 @@ def train(
         resume: Go on from the state beside --out, if there is one.
         overwrite: Replace --out and the files of its folder where they exist.
         hosts: Processes that train together and share each batch; every one is started with the same words.
-        host: Which of --hosts this process is, counted from 0; by default what Slurm or Kubernetes says.
+        rank: Which of --hosts this process is, counted from 0; by default what Slurm or Kubernetes says.
         devices: Train on so many GPUs of this machine, or so many parts of its processor, by a process for each.
     """
     if devices > 1:
@@ -117,7 +117,7 @@ def train(
 
     from speechrnn.training import hosts as together
 
-    shared = together.Hosts(hosts, together.this_host(host)) if hosts else None
+    shared = together.Hosts(hosts, together.this_host(rank)) if hosts else None
 
     from speechrnn import training as trainer
     from speechrnn.features import Augmentation
@@ -160,7 +160,7 @@ def _on_devices(count: int, words: Sequence[str]) -> int:
         addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in free]
     processes = []
     for index in range(count):
-        own = ["--devices", "1", "--host", str(index), "--hosts", *addresses]
+        own = ["--devices", "1", "--rank", str(index), "--hosts", *addresses]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": _device(index)}
         processes.append(subprocess.Popen([sys.executable, "-m", "speechrnn", "train", *words, *own], env=environment))
     try:

@@ -106,4 +106,4 @@ def this_host(given: int | None) -> int:
     for value in (given, os.environ.get("SLURM_PROCID"), os.environ.get("JOB_COMPLETION_INDEX")):
         if value is not None:
             return int(value)
-    raise ValueError("--hosts needs --host I, which of them this process is, counted from 0.")
+    raise ValueError("--hosts needs --rank I, which of them this process is, counted from 0.")

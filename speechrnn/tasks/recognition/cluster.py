@@ -19,7 +19,7 @@ from speechrnn.faults import Fault
 from speechrnn.tasks.recognition import parallel
 from speechrnn.tasks.recognition.transcript import Transcript
 
-__all__ = ["RETRIES", "WorkerPool", "recognize"]
+__all__ = ["RETRIES", "recognize"]
 
 RETRIES = 2
 """How often recordings are given to a worker again, if theirs has died."""
@@ -82,7 +82,7 @@ def recognize(
             _log.info("%d workers are started: the cluster has %d processors.", workers, processors)
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
         of = (os.getcwd(), model, decoding or {}, calibration)
-        pool = WorkerPool(ray, [actor.remote(*of) for _ in range(workers)], options)
+        pool = _Pool(ray, [actor.remote(*of) for _ in range(workers)], options)
         for outcome in pool.outcomes(parallel.divided(sources, workers)):
             if progress:
                 progress(outcome.path if isinstance(outcome, Transcript) else outcome.where)
@@ -103,7 +103,7 @@ class _Worker:
         return parallel.work(sources, options)
 
 
-class WorkerPool:
+class _Pool:
     """Work given to actors, the next piece to the one that has the least to do."""
 
     def __init__(self, ray: Any, workers: Sequence[Any], options: dict[str, Any]) -> None:
