@@ -100,7 +100,7 @@ def test_two_processes_are_as_one_and_a_killed_one_resumes(corpus, tmp_path):
     for name in ("{}.keras", "{}.training/last.keras"):
         one, two = (weights(tmp_path / name.format(run)) for run in ("alone", "pair"))
         for a, b in zip(one, two, strict=True):
-            np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
+            np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4)
     histories = [json.loads((tmp_path / f"{run}.training" / "state.json").read_text()) for run in ("alone", "pair")]
     for name in ("loss", "gradient_norm", "val_loss"):
         a, b = ([row[name] for row in history["history"]] for history in histories)
