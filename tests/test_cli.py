@@ -103,8 +103,8 @@ def test_an_option_has_one_meaning_everywhere():
     assert set(several) <= DIFFERENT, several
 
 
-DIFFERENT = {"--format", "--monitor", "--cell", "--chunk", "--sample-rate"}
-"""What can be chosen here is not the same for all kinds, or counted in another unit."""
+DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--chunk", "--sample-rate"}
+"""What can be chosen here is not the same for all kinds, or counted in another unit; `serve` takes several models."""
 
 
 def _meaning(option):
