@@ -126,7 +126,7 @@ def _meaning(option):
             "speechrnn.tasks.forecasting.network:recurrent_forecaster",
             {"context", "horizon", "quantiles"},
         ),
-        (LanguageNetwork, "speechrnn.tasks.language.network:recurrent_lm", set()),
+        (LanguageNetwork, "speechrnn.tasks.language.network:recurrent_lm", {"symbols"}),
         (
             SequenceNetwork,
             "speechrnn.tasks.sequence_to_sequence.network:attention_network",

@@ -172,7 +172,9 @@ def test_each_sentence_begins_anew(tmp_path):
 def test_draws_are_as_likely_as_the_model_says(session):
     logits, _ = session.advance([0], session.initial_states(1))
     rng = np.random.default_rng(0)
-    counts = np.bincount([generation._drawn(logits, 2.0, rng) for _ in range(20000)], minlength=4)
+    counts = np.bincount(
+        [generation._drawn(logits, temperature=2.0, top_k=0, rng=rng) for _ in range(20000)], minlength=4
+    )
     expected = np.exp(logits / 2.0) / np.exp(logits / 2.0).sum()
     np.testing.assert_allclose(counts / counts.sum(), expected, atol=0.015)
 

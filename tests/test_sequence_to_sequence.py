@@ -1,5 +1,6 @@
 """Encoder-decoders: attention, padding, training, the search, ONNX, files, and what is no pair."""
 
+import functools
 import itertools
 import subprocess
 import sys
@@ -20,11 +21,13 @@ from speechrnn.tasks.sequence_to_sequence import (
     SequenceSession,
     SequenceToSequence,
     SequenceTraining,
+    attention_network,
     beam_search,
 )
 from speechrnn.tasks.sequence_to_sequence import pairs as pairing
 from speechrnn.tasks.sequence_to_sequence.training import Translating
 from speechrnn.text import Lexicon, Phones, Vocabulary
+from speechrnn.training import diagnostics
 
 ROOT = Path(__file__).resolve().parents[1]
 PAIRS = [Pair("ab", "X Y"), Pair("cab", "Z X Y"), Pair("b", "Y"), Pair("abcab", "X Y Z X Y")]
@@ -565,6 +568,53 @@ def test_letters_to_phones_is_learned_and_measured_beside_ngrams(tmp_path, monke
     assert "joint 6-grams, test" in out
     assert "attention, beam 4, dev" in out
     assert "BSD" in sr.load(tmp_path / "english_pronunciation.onnx").card["license"]
+
+
+# Its health
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_gradient_flow_through_the_decoder_is_that_of_finite_differences(cell):
+    """The gradient in the state after a step, against the loss when that state is moved a little."""
+    keras.utils.set_random_seed(0)
+    network = attention_network(cell, source_size=5, target_size=4, units=3, attention=4, embedding=3, dropout=0.0)
+    x = [np.array([[1, 2, 3]]), np.array([3]), np.array([[0, 1, 2, 0]]), np.array([3])]
+    flow = diagnostics.gradient_flow(network, (x,), seed=3)
+    assert list(flow) == ["bidirectional_0 forward", "bidirectional_0 backward", "recurrent"]
+    found, decoder = flow["recurrent"].norms, network.get_layer("decoder")
+    assert len(found) == 3  # the step in the padding counts for nothing
+    weights = np.random.default_rng(3).normal(size=(1, 4)).astype("float32")
+    known, begun = decoder.begin(network.get_layer("encoder")(x[:2]), x[1])
+
+    def moved(run, state, place, by, *given, **more):
+        after = [np.array(each) for each in keras.tree.flatten(run(*given, **more)[1])]
+        after[state][0, place] += by
+        return after[0], after
+
+    def loss(step, state, place, by):
+        states = begun
+        for number, symbol in enumerate([0, 1, 2]):
+            if number == step:
+                decoder.recurrent.cell.call = functools.partial(moved, decoder.recurrent.cell.call, state, place, by)
+            vector, _, states = decoder.step(np.array([symbol]), known, states)
+            vars(decoder.recurrent.cell).pop("call", None)
+        return float(np.sum(decoder.logits(vector).numpy() * weights))
+
+    for lag in range(3):
+        slopes = [
+            (loss(2 - lag, state, place, 1e-2) - loss(2 - lag, state, place, -1e-2)) / 2e-2
+            for state in range(2 if cell == "lstm" else 1)
+            for place in range(3)
+        ]
+        assert found[lag] == pytest.approx(np.linalg.norm(slopes), rel=2e-2)
+
+
+def test_the_doctor_says_that_the_decoder_runs_step_by_step(model):
+    report = diagnostics.examine(model, batch_size=2, frames=4)
+    decoder = report.layers[-1]
+    assert (decoder.path.path, decoder.frames_per_second) == ("steps", None)
+    assert decoder.path.reason.startswith("AttentionDecoder runs its cell") and not decoder.path.advice
+    assert report.ok and report.layers[0].path.path in ("scan", "cudnn")
 
 
 # The registry

@@ -219,7 +219,8 @@ def build(
         refuse_existing(Path(out, f"{name}.jsonl"), overwrite=overwrite)
     known = _lengths.get()
     if known is not None and known.listed is not None:
-        known.listed |= {_recording(draft): draft for drafts in splits.values() for draft in drafts}
+        drafts = [draft for part in splits.values() for draft in part if isinstance(draft, Draft)]
+        known.listed |= {_recording(draft): draft for draft in drafts}
         return {}
     found = Faults() if faults is None else faults
     before = len(found)

@@ -45,13 +45,14 @@ def batches(vocabulary: Vocabulary, texts: Sequence[str]) -> Iterator[tuple[np.n
     Raises:
         ValueError: A text has characters that the vocabulary lacks.
     """
-    order = np.argsort([len(text) for text in texts], kind="stable")
+    encoded = [vocabulary.encode(text) for text in texts]
+    order = np.argsort([len(ids) for ids in encoded], kind="stable")
     for start in range(0, len(order), _ROWS):
         places = order[start : start + _ROWS]
-        lengths = np.array([1 + len(texts[i]) for i in places], np.int32)
+        lengths = np.array([1 + len(encoded[i]) for i in places], np.int32)
         ids = np.full((len(places), lengths.max()), BOUNDARY, np.int32)
         for row, place in zip(ids, places, strict=True):
-            row[1 : 1 + len(texts[place])] = vocabulary.encode(texts[place])
+            row[1 : 1 + len(encoded[place])] = encoded[place]
         yield places, ids, lengths
 
 

@@ -33,7 +33,9 @@ def plain_loops() -> Iterator[None]:
 
 
 class ExecutionPath(NamedTuple):
-    """How a recurrent layer runs here: "cudnn", "scan" (compiled, CPU) or "keras" (generic loop, slow)."""
+    """How a recurrent layer runs: "cudnn", "scan" (compiled, CPU), "keras" (generic loop, slow), or "steps" (another
+    layer runs its cell).
+    """
 
     name: str
     reason: str
@@ -49,6 +51,9 @@ def execution_path(layer: keras.layers.Layer) -> ExecutionPath:
     if isinstance(layer, keras.layers.Bidirectional):
         paths = [execution_path(side) for side in (layer.forward_layer, layer.backward_layer)]
         return max(paths, key=lambda path: path.name == "keras")
+    stepped_by = getattr(layer, "stepped_by", None)
+    if stepped_by is not None:
+        return ExecutionPath("steps", f"{stepped_by} runs its cell: each step needs what came of the last one")
     if isinstance(layer, _Scanned):
         return layer.execution_path
     if isinstance(layer, keras.layers.RNN):

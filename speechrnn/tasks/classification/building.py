@@ -79,12 +79,12 @@ def for_manifest(
 
 def _symbols(examples: Sequence[Example], given: Any, lowercase: bool, least: int) -> Symbols:
     units = {unit_of(example) for example in examples}
-    if len(units) > 1 or given:
+    unit = unit_of(examples[0])
+    if unit is None or len(units) > 1 or given:
         raise ValueError(
             "Texts must all be cut into the same, and have no features of sounds. Received: "
             f"{', '.join(sorted(map(str, units)))}, features={given!r}."
         )
-    (unit,) = units
     tokens = Tokens.from_texts((e.text or "" for e in examples), unit=unit, lowercase=lowercase, least=least)
     return Symbols(tokens.symbols, unit=unit, lowercase=lowercase)
 

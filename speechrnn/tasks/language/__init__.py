@@ -25,6 +25,7 @@ KIND = Kind(
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "items": ["NextReport", "bigram", "most_popular", "next_items"],
         "model": ["LanguageModel"],
         "network": ["recurrent_lm"],
         "options": ["LanguageTraining"],

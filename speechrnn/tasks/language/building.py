@@ -1,29 +1,36 @@
 """A new language model for texts."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from speechrnn.data.manifest import Example
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.network import recurrent_lm
-from speechrnn.text import Vocabulary
+from speechrnn.text import Phones, Vocabulary
 
 __all__ = ["for_manifest"]
 
 
 def for_manifest(
-    examples: Sequence[Example | str], *, vocabulary: Vocabulary | None = None, **network: Any
+    examples: Sequence[Example | str],
+    *,
+    vocabulary: Vocabulary | None = None,
+    symbols: Literal["characters", "words"] = "characters",
+    **network: Any,
 ) -> LanguageModel:
     """A language model that has learned nothing and fits the texts of a manifest.
 
     Args:
         examples: Texts, or examples with texts.
-        vocabulary: What it writes, such as a recognizer's; the characters of the texts if not given.
+        vocabulary: What it writes, such as a recognizer's; the symbols of the texts if not given.
+        symbols: What the texts are made of: "characters", or "words", which are anything with spaces between.
         **network: Options of `recurrent_lm`, such as `units` and `layers`.
 
     Raises:
         ValueError: There is no text, or an option is out of its range.
     """
     texts = [example if isinstance(example, str) else example.text or "" for example in examples]
-    vocabulary = vocabulary or Vocabulary.from_texts(texts)
+    if symbols not in ("characters", "words"):
+        raise ValueError(f'`symbols` must be "characters" or "words". Received: {symbols!r}.')
+    vocabulary = vocabulary or (Phones if symbols == "words" else Vocabulary).from_texts(texts)
     return LanguageModel(recurrent_lm(vocabulary_size=len(vocabulary), **network), vocabulary)

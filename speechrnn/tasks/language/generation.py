@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,41 +43,47 @@ def outcomes(
     *,
     length: int = 200,
     temperature: float = 1.0,
+    top_k: int = 0,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Generated | Fault]:
     """The text after each prompt, or why there is none; see `Generates.generate`."""
-    if length < 1 or not 0 <= temperature < np.inf or seed < 0:
+    if length < 1 or not 0 <= temperature < np.inf or seed < 0 or top_k < 0:
         raise ValueError(
-            "`length` must be at least 1, `temperature` and `seed` zero or positive. "
-            f"Received: {length=}, {temperature=}, {seed=}."
+            "`length` must be at least 1, `temperature`, `top_k` and `seed` zero or positive. "
+            f"Received: {length=}, {temperature=}, {top_k=}, {seed=}."
         )
     stepping = model.stepping()
     for prompt in prompts:
         try:
-            yield Generated(prompt, _text(stepping, prompt, length, temperature, np.random.default_rng(seed)))
+            drawn = partial(_drawn, temperature=temperature, top_k=top_k, rng=np.random.default_rng(seed))
+            yield Generated(prompt, _text(stepping, prompt, length, drawn))
         except ValueError as error:
             yield Fault(prompt, "invalid", str(error))
         if progress is not None:
             progress(prompt)
 
 
-def _text(model: Any, prompt: str, length: int, temperature: float, rng: np.random.Generator) -> str:
-    symbols = [BOUNDARY, *model.vocabulary.encode(prompt)]
-    logits, states = model.advance(symbols, model.initial_states(1))
-    text = prompt
+def _text(model: Any, prompt: str, length: int, drawn: Callable[[np.ndarray], int]) -> str:
+    sentence = model.vocabulary.encode(prompt)
+    sentences = [sentence]
+    logits, states = model.advance([BOUNDARY, *sentence], model.initial_states(1))
     for _ in range(length):
-        symbol = _drawn(logits, temperature, rng)
+        symbol = drawn(logits)
         if symbol == BOUNDARY:
-            text, states = text + "\n", model.initial_states(1)
+            sentences.append([])
+            states = model.initial_states(1)
         else:
-            text += model.vocabulary.symbols[symbol - 1]
+            sentences[-1].append(symbol)
         logits, states = model.advance([symbol], states)
-    return text
+    return "\n".join(map(model.vocabulary.decode, sentences))
 
 
-def _drawn(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+def _drawn(logits: np.ndarray, *, temperature: float, top_k: int, rng: np.random.Generator) -> int:
     if temperature == 0:
         return int(logits.argmax())
     # The largest of Gumbel noises is a draw from the softmax, and no exponential can overflow.
-    return int((logits.astype(np.float64) / temperature + rng.gumbel(size=logits.shape)).argmax())
+    noisy = logits.astype(np.float64) / temperature + rng.gumbel(size=logits.shape)
+    if 0 < top_k < len(logits):
+        noisy[np.argsort(-logits, kind="stable")[top_k:]] = -np.inf
+    return int(noisy.argmax())

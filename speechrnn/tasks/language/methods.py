@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
+import numpy as np
+
+from speechrnn.decoding import rescoring
 from speechrnn.models.answers import OnError, Usable, answers
 from speechrnn.tasks.language.generation import Generated, outcomes
 
@@ -14,22 +17,39 @@ __all__ = ["Generates"]
 class Generates(Usable):
     """The methods of language models."""
 
+    def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """float32 `(batch, steps, vocabulary)`: what follows each of the symbols int32 `(batch, steps)`."""
+        raise NotImplementedError
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """Natural logarithm of the probability of each sentence, its end counted: float64 `(texts,)`.
+
+        Raises:
+            ValueError: A text has symbols that the model lacks.
+        """
+        found = np.zeros(len(texts))
+        for places, ids, lengths in rescoring.batches(cast(Any, self).vocabulary, texts):
+            found[places] = rescoring.log_probabilities(self.logits(ids, lengths), ids, lengths)
+        return found
+
     def generate(
         self,
         prompts: Any = "",
         *,
         length: int = 200,
         temperature: float = 1.0,
+        top_k: int = 0,
         seed: int = 0,
         on_error: OnError = "raise",
         progress: Callable[[str], None] | None = None,
     ) -> Any:
-        """Write text after one prompt, or after each of several, character by character; each sentence begins a line.
+        """Write text after one prompt, or after each of several, symbol by symbol; each sentence begins a line.
 
         Args:
             prompts: How the first sentence begins; or an iterable of such beginnings.
-            length: Characters to write after the prompt, the ends of sentences counted.
+            length: Symbols to write after the prompt, the ends of sentences counted.
             temperature: 1 draws as likely as the model says, less is safer, 0 always takes the likeliest.
+            top_k: Draw from so many of the likeliest symbols only; 0 draws from all.
             seed: Of the draws: the same one writes the same text.
             on_error: "raise" raises what is wrong with a prompt; "collect" gives an answer whose `ok` is false and
                 whose `error` says why.
@@ -44,7 +64,7 @@ class Generates(Usable):
         return answers(
             prompts,
             lambda several: outcomes(
-                self, several, length=length, temperature=temperature, seed=seed, progress=progress
+                self, several, length=length, temperature=temperature, top_k=top_k, seed=seed, progress=progress
             ),
             Generated.failed,
             on_error,

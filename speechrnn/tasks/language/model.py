@@ -1,13 +1,11 @@
 """LanguageModel: a recurrent network over characters and its vocabulary in one `.keras` file."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.decoding import rescoring
 from speechrnn.models import bundle, kinds
 from speechrnn.tasks.language.methods import Generates
 from speechrnn.text import Vocabulary
@@ -63,21 +61,13 @@ class LanguageModel(Generates, bundle.Bundle):
         valid = tf.sequence_mask(x["length"], tf.shape(losses)[1], tf.float32)
         return tf.reduce_sum(losses * valid) / tf.reduce_sum(valid)
 
-    def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """Natural logarithm of the probability of each sentence, its end counted: float64 `(texts,)`.
-
-        Raises:
-            ValueError: A text has characters that the model lacks.
-        """
-        found = np.zeros(len(texts))
+    def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """See `Generates`."""
         forward = self._compiled(
             lambda ids, n: self({"ids": ids, "length": n}, training=False),
             [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)],
         )
-        for places, ids, lengths in rescoring.batches(self.vocabulary, texts):
-            logits = forward(tf.constant(ids), tf.constant(lengths)).numpy()
-            found[places] = rescoring.log_probabilities(logits, ids, lengths)
-        return found
+        return forward(tf.constant(ids), tf.constant(lengths)).numpy()
 
     def stepping(self) -> Any:
         """What writes text step by step: a session of this model as it is now."""

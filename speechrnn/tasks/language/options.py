@@ -34,6 +34,8 @@ class LanguageTraining(TrainingOptions):
 class LanguageNetwork:
     """How a new language model is built."""
 
+    symbols: Literal["characters", "words"] = "characters"
+    """What it writes: characters, or words, which are anything with spaces between, such as items or notes."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell."""
     units: int = 384
@@ -51,9 +53,11 @@ class GenerationOptions:
     """How texts are written."""
 
     length: int = 200
-    """Characters to write."""
+    """Symbols to write."""
     temperature: float = 0.8
     """1 draws as likely as the model says, less is safer, 0 takes the likeliest."""
+    top_k: int = 0
+    """Draw from so many of the likeliest symbols only; 0 draws from all."""
     seed: int = 0
     """Seed of the draws; the same one writes the same."""
 

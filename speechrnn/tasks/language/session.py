@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.decoding import rescoring
 from speechrnn.runtime.session import Session
 from speechrnn.tasks.language.methods import Generates
 from speechrnn.text import Vocabulary
@@ -27,18 +26,10 @@ class LanguageSession(Generates, Session):
     def _prepare(self) -> None:
         self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
 
-    def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """Natural logarithm of the probability of each sentence, its end counted: float64 `(texts,)`.
-
-        Raises:
-            ValueError: A text has characters that the model lacks.
-        """
-        found = np.zeros(len(texts))
-        for places, ids, lengths in rescoring.batches(self.vocabulary, texts):
-            feed = {"ids": ids, "length": lengths, **self.initial_states(len(ids))}
-            (logits,) = self._session.run(["logits"], feed)
-            found[places] = rescoring.log_probabilities(logits, ids, lengths)
-        return found
+    def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """See `Generates`."""
+        feed = {"ids": ids, "length": lengths, **self.initial_states(len(ids))}
+        return self._session.run(["logits"], feed)[0]
 
     def stepping(self) -> LanguageSession:
         """What writes text step by step: this session."""

@@ -79,6 +79,7 @@ class AttentionDecoder(keras.Layer):
         dense = keras.layers.Dense
         self.embed = keras.layers.Embedding(vocabulary_size, embedding, dtype="float32", name="embed")
         self.recurrent = blocks.CELLS[cell](units, dtype="float32", name="recurrent")
+        self.recurrent.stepped_by = type(self).__name__
         self.bridge = dense(units, activation="tanh", dtype="float32", name="bridge")
         self.query = dense(attention, use_bias=False, dtype="float32", name="query")
         self.key = dense(attention, dtype="float32", name="key")

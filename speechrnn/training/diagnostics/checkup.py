@@ -27,7 +27,8 @@ class LayerReport:
     parameters: int
     """Number of its weights."""
     frames_per_second: float | None
-    """Frames of a batch that it reads in a second, forwards only; None where the size of its input is not known."""
+    """Frames of a batch that it reads in a second, forwards only; None where the size of its input is not known, or
+    where another layer runs its cell."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _speed(layer: keras.layers.Layer, batch_size: int, frames: int) -> float | N
     """Frames a second through one layer, the best of a few runs; it is timed as a copy, so that no state changes."""
     inner = _inner(layer)
     kernel = getattr(inner.cell, "kernel", None)
-    if kernel is None:
+    if kernel is None or getattr(inner, "stepped_by", None):
         return None
     config = layer.get_config()
     (config["layer"]["config"] if inner is not layer else config).update(stateful=False)

@@ -56,6 +56,13 @@ class _Probe:
     nudges: list[Any] = field(default_factory=list)
     """Zeros added to each state at each step, float `(batch, steps, units)`; their gradient is the state's."""
     valid: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+    stepped: list[list[Any]] = field(default_factory=list)
+    """The states after each step, where another layer runs the cell."""
+
+    @property
+    def by_another(self) -> bool:
+        """Whether another layer runs the cell."""
+        return getattr(self.layer, "stepped_by", None) is not None
 
 
 def gradient_flow(
@@ -97,6 +104,9 @@ def gradient_flow(
         for probe in probes.values():
             stack.enter_context(_probing(probe, tape))
         outputs = model(x, training=False)
+        for probe in probes.values():
+            if probe.by_another:
+                _settle(probe, outputs)
         if source == "loss":
             loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=False)
             losses = {False: loss, True: loss}
@@ -106,7 +116,10 @@ def gradient_flow(
             losses = {backwards: _end(outputs, valid, backwards, seed) for backwards in directions}
     found = {}
     for name, probe in probes.items():
-        gradients = tape.gradient(losses[probe.layer.go_backwards], probe.nudges, unconnected_gradients="zero")
+        seen = probe.stepped or probe.nudges
+        gradients = tape.gradient(losses[probe.layer.go_backwards], seen, unconnected_gradients="zero")
+        if probe.by_another:
+            gradients = [tf.stack(steps, axis=1) for steps in zip(*gradients, strict=True)]
         norms = np.sqrt(sum(np.sum(np.square(np.asarray(g, np.float64)), -1) for g in gradients))
         found[name] = GradientFlow(name, _kind(probe.layer), _by_lag(norms, probe.valid, probe.layer.go_backwards))
     return found
@@ -138,6 +151,10 @@ def _probing(probe: _Probe, tape: tf.GradientTape) -> Iterator[None]:
     layer = probe.layer
     if _kind(layer) == "RNN":
         raise ValueError(f"The layer must be an LSTM, a GRU or a SimpleRNN. Received: {layer!r}.")
+    if probe.by_another:
+        with _recording(probe):
+            yield
+        return
     kept = [state.numpy() for state in layer.states] if layer.stateful and layer.states is not None else []
 
     def inner_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
@@ -158,6 +175,36 @@ def _probing(probe: _Probe, tape: tf.GradientTape) -> Iterator[None]:
         del layer.inner_loop
         for state, value in zip(layer.states if kept else [], kept, strict=True):
             state.assign(value)
+
+
+@contextmanager
+def _recording(probe: _Probe) -> Iterator[None]:
+    """While it lasts, the states that the cell gives are kept, whoever runs it."""
+    cell, run = probe.layer.cell, probe.layer.cell.call
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        output, states = run(*arguments, **options)
+        # Copies: a state that is the output as well would have the gradient of both.
+        states = [tf.identity(state) for state in keras.tree.flatten(states)]
+        probe.stepped.append(states)
+        return output, states
+
+    cell.call = call  # of this object only
+    try:
+        yield
+    finally:
+        del cell.call
+
+
+def _settle(probe: _Probe, outputs: Any) -> None:
+    """Which steps are valid, where another layer runs the cell: those whose output is not the zeros of the padding."""
+    found = np.asarray(keras.tree.flatten(outputs)[0])
+    if found.ndim != 3 or found.shape[1] != len(probe.stepped):
+        raise ValueError(
+            f"{probe.layer.stepped_by} must give an output for each step of `{probe.layer.name}`. Received: outputs "
+            f"{found.shape}, {len(probe.stepped)} steps."
+        )
+    probe.valid = np.any(found != 0, axis=2)
 
 
 def _stepped(layer: keras.layers.RNN, x: Any, states: list[Any], mask: Any, nudges: list[Any]) -> tuple[Any, list[Any]]:

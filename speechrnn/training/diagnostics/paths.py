@@ -1,4 +1,5 @@
-"""Which way each recurrent layer of a model runs: on cuDNN, as a compiled scan, or in Keras's generic loop.
+"""Which way each recurrent layer of a model runs: on cuDNN, as a compiled scan, in Keras's generic loop, or step by
+step within another layer.
 
 Keras chooses without a word. cuDNN takes only tanh and sigmoid, biases, no unrolling, no recurrent dropout, a GRU
 with `reset_after`, and right-padded masks without an empty row. Another mask is found out in the running step, not
@@ -36,7 +37,7 @@ class LayerPath:
     kind: str
     """Its class: `GRU`, or `Bidirectional GRU`; with `keras.layers.` before it where it is the stock one."""
     path: str
-    """"cudnn", "scan" (compiled, CPU) or "keras" (generic loop)."""
+    """"cudnn", "scan" (compiled, CPU), "keras" (generic loop) or "steps" (another layer runs its cell)."""
     reason: str
     """Why."""
     gpu_obstacles: tuple[str, ...]
@@ -91,6 +92,8 @@ def gpu_obstacles(layer: keras.layers.Layer) -> tuple[str, ...]:
     if isinstance(layer, keras.layers.Bidirectional):
         both = (layer.forward_layer, layer.backward_layer)
         return tuple(dict.fromkeys(obstacle for side in both for obstacle in gpu_obstacles(side)))
+    if getattr(layer, "stepped_by", None):
+        return (f"{layer.stepped_by} runs its cell, and cuDNN runs whole sequences",)
     if not isinstance(layer, _CUDNN):
         return (f"cuDNN has no {type(layer).__name__} in Keras; LSTM and GRU run there",)
     found = []
