@@ -121,6 +121,8 @@ def _mp3_sources(path: str | os.PathLike[str], data: mmap.mmap, start: int) -> l
         if head.startswith(b"ID3") or str(path).lower().endswith((".mp3", ".mp2", ".mpga")):
             raise undecodable(path, head, "There is no MPEG frame in it.")
         return [os.fsencode(path)]  # another format of libsndfile's, or none
+    if len(found) > _MOST_PARTS:
+        raise data_error(path, "joined", f"holds more than {_MOST_PARTS} recordings. Give each a file of its own.")
     sources: list[Any] = []
     before_all = data[start : found[0].start]
     counts = any(mark in before_all for mark in (b"Xing", b"Info"))  # a header that is no whole frame any more
@@ -147,7 +149,7 @@ def _mp3_sources(path: str | os.PathLike[str], data: mmap.mmap, start: int) -> l
             before = mpeg.counted_header(recording.header, frames)
             first += mpeg.frame_size(recording.header) if recording.promised is not None else 0
         sources.append(Section(path, first, recording.stop, before))
-    return sources[:_MOST_PARTS]
+    return sources
 
 
 def raw_options(encoding: str, path: str | os.PathLike[str], size: int = 0) -> dict[str, Any]:

@@ -196,11 +196,18 @@ def _sphere(path: str, data: Bytes, start: int) -> int:
             f"SPHERE audio compressed as {coding!r} is not supported. "
             "Uncompress it first, for example with `sph2pipe -f wav in.sph out.wav`.",
         )
+    lacking = [name for name in ("sample_count", "sample_rate") if not fields.get(name, "").isdigit()]
+    if lacking or b"end_head" not in head[:header_size]:
+        what = f"has no `{lacking[0]}`" if lacking else "does not end"
+        message = (
+            f"its header is damaged: it {what}, so that nothing says whether it is whole. Copy or download it again."
+        )
+        raise data_error(path, "undecodable", message)
     try:
         width = int(fields.get("sample_n_bytes", 2)) * int(fields.get("channel_count", 1))
-        promised, rate = int(fields["sample_count"]) * width, int(fields["sample_rate"])
-    except (KeyError, ValueError):
+    except ValueError:
         return len(data)  # libsndfile says what is amiss
+    promised, rate = int(fields["sample_count"]) * width, int(fields["sample_rate"])
     found = max(0, len(data) - start - header_size)
     if found < promised:
         raise truncated(path, promised, found, rate * width)

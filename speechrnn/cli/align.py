@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 
-from speechrnn import decoding, text
+from speechrnn import decoding, files, text
 from speechrnn.cli import terminal
 from speechrnn.cli.decoding import calibration as calibration_of
 from speechrnn.cli.verb import UsageError, Verb
@@ -67,10 +66,7 @@ def align(
     if not 1 <= len(shift) <= 2:
         raise UsageError(f"--shift: one number for all times, or one for starts and one for ends, not {len(shift)}.")
     if said.startswith("@"):
-        try:
-            said = Path(said[1:]).read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{said[1:]}: must be text in UTF-8. {error}") from error
+        said = files.read_text(said[1:])
     with terminal.output(out, overwrite=overwrite) as file:
         session = terminal.load_model(model)
         signal = transcribe.read_whole(audio, session.sample_rate)

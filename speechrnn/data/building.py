@@ -230,7 +230,8 @@ def build(
     for name, examples in made.items():
         if not examples:
             first = next((fault.message for fault in list(found)[before:]), "It lists none.")
-            raise ValueError(f"No example of the split {name!r} can be used. Check the folder. First: {first}")
+            there = Path(out, f"{name}.jsonl")
+            raise ValueError(f"{there}: No example of the split {name!r} can be used. Check the folder. First: {first}")
     for name, fraction in held.items():
         made = _with_held_out(made, name, fraction, seed, key)
     for name, examples in made.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from speechrnn.decoding.beam import BeamSearch
 from speechrnn.decoding.greedy import Path, greedy
 from speechrnn.decoding.lexicon import LexiconSearch, Pronunciation, letters_of
 from speechrnn.decoding.lm import ngram
+from speechrnn.files import read_lines
 from speechrnn.text import Phones, Vocabulary, lexicons
 
 Decoder = Callable[[np.ndarray], Path]
@@ -118,10 +118,8 @@ def _check_hotwords(hotwords: Sequence[str], pronunciations: Sequence[Pronunciat
 
 
 def _allowed(path: str | os.PathLike[str], made: Callable[[str], Grammar]) -> Grammar:
+    lines = read_lines(path)
     try:
-        lines = FilePath(path).read_text(encoding="utf-8-sig").splitlines()
         return made("\n".join(line for line in lines if line.strip()))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: must be text in UTF-8. {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -15,6 +15,8 @@ _MARKS = frozenset("=;|()[]*+<>")
 _MOST_WORDS = 100_000
 _MOST_STATES, _MOST_CELLS = 500_000, 64_000_000
 """Of an automaton: it may have exponentially more states than its grammar has words."""
+_MOST_WORK = 4_000_000
+"""Members of the sets of states that are its states: some seconds."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,13 @@ def _fault(what: str) -> ValueError:
     return ValueError(f"The grammar {what}.")
 
 
+def _too_large(most: int) -> ValueError:
+    return _fault(
+        f"needs an automaton of over {most:,} states, or one that takes too long. Use fewer words, or choices that "
+        "differ in their first words"
+    )
+
+
 class _Machine:
     """A nondeterministic automaton, every word of which is spelled with a space before it (Thompson 1968)."""
 
@@ -195,11 +204,8 @@ class _Machine:
     def add(self, expression: Expression, start: int) -> int:
         """Add an expression after a state; gives the state after it."""
         if isinstance(expression, Word):
-            for symbol in (self._space, *self._vocabulary.encode(expression.word)):
-                after, start_of = self.state(), self.state()
-                self.free[start].append(start_of)
-                self.symbols[start_of] = symbol, after
-                start = after
+            for symbol in self._spelled(expression.word):
+                start = self._step(start, symbol)
             return start
         if isinstance(expression, Sequence):
             for part in expression.parts:
@@ -207,8 +213,11 @@ class _Machine:
             return start
         end = self.state()
         if isinstance(expression, Choice):
+            texts = {words for part in expression.parts if (words := _words_alone(part))}
+            self._add_texts(sorted(texts), start, end)
             for part in expression.parts:
-                self.free[self.add(part, start)].append(end)
+                if not _words_alone(part):
+                    self.free[self.add(part, start)].append(end)
             return end
         begin = self.state()
         self.free[start].append(begin)
@@ -217,6 +226,27 @@ class _Machine:
         if expression.least == 0:
             self.free[start].append(end)
         return end
+
+    def _spelled(self, word: str) -> tuple[int, ...]:
+        return self._space, *self._vocabulary.encode(word)
+
+    def _step(self, start: int, symbol: int) -> int:
+        """A state that a symbol leads to from another."""
+        after, start_of = self.state(), self.state()
+        self.free[start].append(start_of)
+        self.symbols[start_of] = symbol, after
+        return after
+
+    def _add_texts(self, texts: list[tuple[str, ...]], start: int, end: int) -> None:
+        """Add a choice of texts as a tree, which is deterministic: of thousands of words one begins in few states."""
+        tree: dict[tuple[int, int], int] = {}
+        for words in texts:
+            place = start
+            for symbol in (symbol for word in words for symbol in self._spelled(word)):
+                if (place, symbol) not in tree:
+                    tree[place, symbol] = self._step(place, symbol)
+                place = tree[place, symbol]
+            self.free[place].append(end)
 
     def reached(self, states: set[int]) -> frozenset[int]:
         """These states, and those that can be gone to from them without a symbol."""
@@ -227,6 +257,15 @@ class _Machine:
                     found.add(other)
                     waiting.append(other)
         return frozenset(found)
+
+
+def _words_alone(expression: Expression) -> tuple[str, ...]:
+    """The words of a word, or of a sequence of words; none for anything else."""
+    if isinstance(expression, Word):
+        return (expression.word,)
+    if isinstance(expression, Sequence) and all(isinstance(part, Word) for part in expression.parts):
+        return tuple(part.word for part in expression.parts if isinstance(part, Word))
+    return ()
 
 
 def determinised(expression: Expression, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
@@ -256,16 +295,17 @@ def determinised(expression: Expression, vocabulary: Vocabulary) -> tuple[np.nda
     start = steps(nothing).get(space, frozenset()) | (nothing & {end})  # the empty text may end, a space may not
     numbers, rows, ends = {start: 0}, [], []
     waiting = [start]
+    work = 0
     for states in waiting:
+        work += len(states)
+        if work > _MOST_WORK:
+            raise _too_large(most)
         row = np.full(size, -1, np.int32)
         for symbol, found in sorted(steps(states).items()):
             if symbol < size:
                 if found not in numbers:
                     if len(numbers) == most:
-                        raise _fault(
-                            f"needs an automaton of over {most:,} states. Use fewer words, or choices that differ "
-                            "in their first words"
-                        )
+                        raise _too_large(most)
                     numbers[found] = len(numbers)
                     waiting.append(found)
                 row[symbol] = numbers[found]

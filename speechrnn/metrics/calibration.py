@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speechrnn.files import replacing
+from speechrnn.faults import data_error, of_file
+from speechrnn.files import read_text, replacing
 
 _EDGE = 1e-6
 
@@ -138,14 +139,21 @@ class Calibration:
             FileNotFoundError: There is no such file.
             ValueError: The file holds no calibration.
         """
-        try:
-            with open(path, encoding="utf-8") as file:
-                found = json.load(file)
-            return cls(float(found["slope"]), float(found["offset"]))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{path}: must be JSON with `slope` and `offset`. {type(error).__name__}: {error}"
-            ) from error
+        with of_file(path):
+            found = json.loads(read_text(path))
+            numbers = [found.get(name) for name in ("slope", "offset")] if isinstance(found, dict) else [None, None]
+            slope, offset = (
+                float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+                for value in numbers
+            )
+            if not (math.isfinite(slope) and math.isfinite(offset) and slope >= 0):
+                raise data_error(
+                    path,
+                    "invalid",
+                    "must be JSON with `slope` and `offset`, finite numbers, the slope not negative. "
+                    f"Received: {numbers}. Make it with `speechrnn calibrate`.",
+                )
+        return cls(slope, offset)
 
 
 def _checked(confidences: Any, right: Any) -> tuple[np.ndarray, np.ndarray]:

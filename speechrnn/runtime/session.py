@@ -138,7 +138,15 @@ class Session:
     def _run_batch(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs for signals padded to one batch, and to one frame at least."""
         batch, lengths = padded(signals, self.metadata.get("channels"), least=self.metadata["window"])
-        return self._session.run(list(outputs), {"signal": batch, "length": lengths})
+        found = self._session.run(list(outputs), {"signal": batch, "length": lengths})
+        for name, output in zip(outputs, found, strict=True):
+            counts = name != "frames" or (output.ndim == 1 and output.dtype.kind in "iu")
+            if not (output.ndim and len(output) == len(signals) and counts):
+                raise ValueError(
+                    f"{self.file.name}: its output `{name}` must have a row for each of {len(signals)} signals. "
+                    f"Received: {output.dtype} of shape {output.shape}. Export the model again."
+                )
+        return found
 
 
 def _read(model: str | os.PathLike[str] | bytes) -> ModelFile:

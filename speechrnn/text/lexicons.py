@@ -7,9 +7,9 @@ import logging
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 
 from speechrnn.faults import Faults, data_error, suggestion
+from speechrnn.files import read_text
 from speechrnn.text.lexicon import FORMAT, HEADER, Lexicon, Pronunciation
 from speechrnn.text.vocabulary import normalize
 
@@ -57,9 +57,7 @@ def read(
     """
     name = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise data_error(name, "undecodable", f"must be text in UTF-8: {error.reason}.") from error
+        text = read_text(path)
     except IsADirectoryError as error:
         raise IsADirectoryError(f"{name}: is a folder. Give the lexicon's file.") from error
     lines = text.split("\n")

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from speechrnn import files
+from speechrnn.faults import of_file
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, inner
@@ -47,7 +48,10 @@ class RunState:
     def read(cls, folder: Path) -> "RunState | None":
         """The state kept in `folder`, if there is one."""
         path = folder / "state.json"
-        return cls(**json.loads(path.read_text())) if path.exists() else None
+        if not path.exists():
+            return None
+        with of_file(path):
+            return cls(**json.loads(files.read_text(path)))
 
     def take(self, hosts: Hosts) -> None:
         """Take what decides how a run goes on from the first of several processes."""

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from speechrnn import files
 from speechrnn.data.manifest import Example, check_disjoint
-from speechrnn.faults import Faults
+from speechrnn.faults import Faults, of_file
 from speechrnn.features.augment import Augmentation, chosen
 from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
@@ -205,7 +205,8 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
     state = RunState.read(folder) if resume else None
     record = folder / "training.json"
     if state is not None:
-        kept = type(options).from_json(record.read_text())
+        with of_file(record):
+            kept = type(options).from_json(files.read_text(record))
         if kept != options:
             raise ValueError(
                 f"{record}: the run to resume was started with other options. Received: {options}. "

@@ -3,7 +3,7 @@
 `python -m tests.campaigns.audio --count 10000 --seed 0` tries them; a finding is printed with the words that make its
 file again. What is read is compared with what libsndfile alone gives, and with what the file held before: a file that
 was cut off or lost a block must not come back as a short recording. Of headerless samples, and of MP3 that has lost its
-Xing header with its beginning, nothing says how long they were.
+Xing header with its beginning, nothing says how long they were, nor of a second WAV whose header is lost.
 """
 
 import io
@@ -48,6 +48,7 @@ def attempt(kind: str, seed: int, folder: Path) -> None:
     if count != info.num_samples and info.format.split()[0] != "MP3":
         raise WrongError(f"{count:,} samples read, {info.num_samples:,} promised ({how})")
     headless = kind == "raw" or (kind.startswith("mp3") and not any(mark in data[:600] for mark in (b"Xing", b"Info")))
+    headless |= kind == "wav-joined" and data[8 + int.from_bytes(data[4:8], "little") :][:4] != b"RIFF"
     if how in _LOSES and not headless and info.sample_rate == RATE and count < 0.75 * samples:
         raise WrongError(f"{count:,} of {samples:,} samples are left, and nothing said so ({how})")
     if kind == "raw" or kind.endswith("-id3"):

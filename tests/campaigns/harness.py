@@ -21,12 +21,13 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-SECONDS, PATIENCE, MEMORY = 5.0, 90.0, 2**30
+SECONDS, PATIENCE, MEMORY = 5.0, 300.0, 2**30
 """Processor time and time on the clock that one file may take, and bytes of memory beyond what was there before."""
 REFUSALS = (ValueError, OSError)
 """What the package raises for a file that cannot be used."""
@@ -200,11 +201,10 @@ def campaign(
                     if on_done:
                         on_done(sum(tally.tried.values()))
 
-    threads = [threading.Thread(target=work) for _ in range(max(1, min(workers, len(cases))))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    workers = max(1, min(workers, len(cases)))
+    with ThreadPoolExecutor(workers) as pool:
+        for done in [pool.submit(work) for _ in range(workers)]:
+            done.result()
     tally.findings.sort(key=lambda finding: (finding.kind, finding.seed))
     return tally
 
@@ -228,7 +228,7 @@ class _Process:
         self._process = self._context.Process(target=_serve, args=(theirs, self._attempt), daemon=True)
         self._process.start()
         theirs.close()
-        if not self._pipe.poll(600):
+        if not self._pipe.poll(3600):
             raise TimeoutError(f"{self._attempt}: its process did not start.")
         self._pipe.recv()
 

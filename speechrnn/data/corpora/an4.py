@@ -13,6 +13,7 @@ from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
+from speechrnn.files import read_lines
 
 _SITE = "http://www.speech.cs.cmu.edu/databases/an4"
 _MIRROR = "https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz"
@@ -97,6 +98,6 @@ def _transcripts(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in read_lines(path) if line.strip()]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: is missing. Give the folder that holds AN4's `etc` and `wav`.") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
+from speechrnn.files import read_lines
 
 CLASSES = ("N", "A", "O", "~")
 """Normal, atrial fibrillation, another rhythm, too noisy to tell."""
@@ -69,7 +70,7 @@ def _reference(root: Path) -> Path:
 def _drafts(root: Path, reference: Path, faults: Faults) -> Iterator[Draft]:
     there = {path.stem: path for path in sorted((*root.glob("*/*.hea"), *root.glob("*.hea")))}
     listed = set()
-    for number, line in enumerate(reference.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(reference), start=1):
         if not line.strip():
             continue
         name, _, label = (cell.strip() for cell in line.partition(","))

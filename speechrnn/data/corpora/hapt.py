@@ -15,8 +15,8 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
-from speechrnn.files import refuse_existing
+from speechrnn.faults import Faults, of_file
+from speechrnn.files import read_text, refuse_existing
 from speechrnn.signals import tables
 
 RATE = 50.0
@@ -101,7 +101,8 @@ def prepare(
 def _testers(root: Path) -> set[int]:
     for path in (root / "Test" / "subject_id_test.txt", root.parent / "Test" / "subject_id_test.txt"):
         if path.is_file():
-            return {int(word) for word in path.read_text(encoding="utf-8").split()}
+            with of_file(path):
+                return {int(word) for word in read_text(path).split()}
     return {2, 4, 9, 10, 12, 13, 18, 20, 24}  # what that file says
 
 
@@ -111,14 +112,15 @@ def _experiments(root: Path, faults: Faults) -> Iterator[_Experiment]:
     if not packed and not (raw / "labels.txt").is_file():
         raise FileNotFoundError(f"{raw / 'labels.txt'}: is missing. Give the folder that holds `RawData`.")
     for path in packed:
-        with np.load(path) as file:
-            labels = file["labels"]
-            for name in file.files:
-                if _RECORD.fullmatch(name):
-                    yield from _experiment(name, file[name].T, labels, faults)
+        with of_file(path), np.load(path) as file:
+            found = {name: file[name] for name in file.files if name == "labels" or _RECORD.fullmatch(name)}
+            labels = found.pop("labels")
+        for name, values in found.items():
+            yield from _experiment(name, values.T, labels, faults)
     if packed:
         return
-    labels = np.loadtxt(raw / "labels.txt", dtype=np.int64, ndmin=2)
+    with of_file(raw / "labels.txt"):
+        labels = np.loadtxt(raw / "labels.txt", dtype=np.int64, ndmin=2)
     for path in sorted(raw.glob("acc_exp*_user*.txt")):
         name = path.stem.removeprefix("acc_")
         try:

@@ -11,6 +11,7 @@ from speechrnn import text
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
+from speechrnn.files import read_lines
 
 _HINT = "Give the folder that holds `wav.scp` and `text`, or one with several such folders."
 
@@ -87,6 +88,10 @@ def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:
                 duration=None if end is None else end - start,
             )  # fmt: skip
 
+    for name in said.keys() - segments.keys():
+        where = f"{folder}/{'segments' if segmented else 'wav.scp'}"
+        faults.add(name, "missing", f"{where}: has no line for {name}, of which {folder}/text has a transcript.")
+
 
 def _is_command(entry: str) -> bool:
     return entry.endswith("|") or entry.startswith("|")
@@ -106,7 +111,7 @@ def _times(folder: Path, name: str, times: list[str]) -> tuple[float, float | No
 def _table(path: Path, faults: Faults, *, empty: bool = False) -> dict[str, str]:
     """The first field of each line with the rest of it."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_lines(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: is missing. {_HINT}") from error
     made: dict[str, str] = {}

@@ -13,6 +13,7 @@ from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, suggestion
+from speechrnn.files import read_lines
 
 _CHECKSUMS = {
     (31, "train-clean-5"): "md5:5df7d4e78065366204ca6845bb08f490",
@@ -87,7 +88,7 @@ def prepare(
 def _drafts(subset: Path, faults: Faults) -> Iterator[Draft]:
     for transcripts in sorted(subset.glob("*/*/*.trans.txt")):
         chapter = transcripts.parent
-        for line in transcripts.read_text(encoding="utf-8").splitlines():
+        for line in read_lines(transcripts):
             name, _, transcript = line.strip().partition(" ")
             if not name:
                 continue

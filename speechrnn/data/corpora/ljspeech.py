@@ -12,6 +12,7 @@ from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
+from speechrnn.files import read_lines
 
 ARCHIVES = {
     "ljspeech": Archive(
@@ -66,7 +67,7 @@ def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:
         raise FileNotFoundError(
             f"{table}: is missing. Give the folder that holds LJ Speech's `metadata.csv` and `wavs`."
         )
-    for number, line in enumerate(table.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(read_lines(table), start=1):
         if not line.strip():
             continue
         # Quotation marks are part of the texts: this is no CSV as Python's module knows it.

@@ -15,8 +15,8 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, data_error
-from speechrnn.files import refuse_existing
+from speechrnn.faults import Faults, data_error, of_file
+from speechrnn.files import read_lines, read_text, refuse_existing
 
 RATE = 1 / 300
 """Samples per second: most series have one every five minutes. The others are read as if they had, in their order."""
@@ -56,7 +56,9 @@ def prepare(
         refuse_existing(Path(out, f"{split}.jsonl"), overwrite=overwrite)
     found = Faults() if faults is None else faults
     splits: dict[str, list[Draft]] = {"train": [], "test": []}
-    for name, windows in sorted(json.loads(listed.read_text()).items()):
+    with of_file(listed):
+        windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(listed)).items()}
+    for name, windows in sorted(windows_of.items()):
         path = root / "data" / name
         if not path.is_file():
             found.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
@@ -86,8 +88,8 @@ def learned(samples: int) -> int:
 
 def _series(path: Path, windows: list[list[str]]) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """float64 `(samples,)`, and the windows as places of the first sample and behind the last."""
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
+    with of_file(path):
+        rows = list(csv.DictReader(read_lines(path)))
     try:
         values = np.array([float(row["value"]) for row in rows])
         places: dict[str, int] = {}

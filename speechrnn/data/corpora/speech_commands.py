@@ -11,6 +11,7 @@ from pathlib import Path
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, suggestion
+from speechrnn.files import read_lines
 
 _LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 _PART = 2**27 - 1
@@ -61,12 +62,7 @@ def prepare(
 def _lists(root: Path) -> dict[str, str] | None:
     if not all((root / name).is_file() for name in _LISTS.values()):
         return None
-    return {
-        line.strip(): split
-        for split, name in _LISTS.items()
-        for line in (root / name).read_text(encoding="utf-8").splitlines()
-        if line.strip()
-    }
+    return {line.strip(): split for split, name in _LISTS.items() for line in read_lines(root / name) if line.strip()}
 
 
 def _split(speaker: str) -> str:

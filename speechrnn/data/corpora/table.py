@@ -11,6 +11,7 @@ from speechrnn import text
 from speechrnn.data.building import Draft, build
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, suggestion
+from speechrnn.files import read_text
 
 
 def prepare(
@@ -129,11 +130,9 @@ def rows(
         ValueError: A column is missing or named twice, or the file is not UTF-8.
     """
     try:
-        content = Path(file).read_text(encoding="utf-8-sig")
+        content = read_text(file)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{file}: there is no such table. Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8.") from error
     first = content.partition("\n")[0]
     if delimiter is None:
         delimiter = "\t" if Path(file).suffix == ".tsv" else max(",;|\t", key=first.count)

@@ -55,6 +55,8 @@ def read(path: str | os.PathLike[str]) -> tuple[list[str], list[Level]]:
         levels.append(_level(path, lines, words, order, size))
     for number, line in lines:
         if line == "\\end\\":
+            for _ in lines:  # whatever stands behind it; at the end of gzip data is their checksum
+                pass
             return _named(list(words)), levels
         raise _fault(path, number, f"expects \\end\\ after {sizes[-1]:,} {len(sizes)}-grams", line)
     raise _cut_off(path, "\\end\\")

@@ -43,4 +43,9 @@ class RecognizerSession(Transcribes, Session):
         if not self.feature_frames(max(map(len, signals), default=0)):
             return [np.zeros((0, len(self.vocabulary)), "float32") for _ in signals]
         logits, frames = self._run(["logits", "frames"], signals)
+        if any(row.ndim != 2 or row.shape[1] != len(self.vocabulary) for row in logits):
+            raise ValueError(
+                f"{self.file.name}: its logits must have a column for each of {len(self.vocabulary)} symbols. "
+                f"Received: shape {np.shape(logits[0])}. Export the model again."
+            )
         return [row[:count] for row, count in zip(logits, frames, strict=True)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from speechrnn.files import read_lines
 from speechrnn.models.commands import Command
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
         """See `Command`; a text is no path."""
         texts = list(sources)
         if options.get("lines"):
-            texts = [line for path in sources for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+            texts = [line for path in sources for line in read_lines(path)]
         return [(text, f"text{number}") for number, text in enumerate(texts, start=1)]
 
     def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, data_error
+from speechrnn.files import read_lines
 from speechrnn.text import Vocabulary
 
 __all__ = ["Pair", "encoded", "is_pair", "padded", "pairs_of", "read"]
@@ -93,9 +93,7 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
         return manifest.read(path, faults=faults)
     name, collected = os.fspath(path), Faults() if faults is None else faults
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise data_error(name, "undecodable", f"must be text in UTF-8: {error.reason}.") from error
+        lines = read_lines(path)
     except IsADirectoryError as error:
         raise IsADirectoryError(f"{name}: is a folder. Give a file of pairs.") from error
     found = []
