@@ -123,12 +123,19 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """The user's folder for exported models, as the operating system wants it; `CACHE_VARIABLE` names another."""
+    """The user's folder for exported models, as the operating system wants it; `CACHE_VARIABLE` names another.
+
+    Raises:
+        OSError: The user has no home.
+    """
     if os.environ.get(CACHE_VARIABLE):
         return Path(os.environ[CACHE_VARIABLE])
     from platformdirs import user_cache_path
 
-    return user_cache_path("speechrnn", appauthor=False) / "models"
+    folder = user_cache_path("speechrnn", appauthor=False) / "models"
+    if not folder.is_absolute():  # a `~` that stayed one, and would become a folder of that name
+        raise OSError(f"There is no home to keep exported models in. Set {CACHE_VARIABLE} to a folder.")
+    return folder
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:

@@ -1,11 +1,16 @@
 """Campaigns find what they are there to find, and damaged files are read rightly or refused by name."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.campaigns import audio, harness, models, records
+from tests.campaigns import audio, harness, language, length, manifests, models, records, scarcity
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def attempt(kind, seed, folder):
@@ -70,3 +75,48 @@ def test_damaged_and_hostile_models_are_refused_by_name():
     tally = harness.campaign("tests.campaigns.models:attempt", cases, workers=1)
     assert not tally.findings, f"seeds from 1000000: {tally.findings[:3]}"
     assert sum(tally.refused.values()) > 20
+
+
+@pytest.mark.parametrize("campaign", [manifests, language], ids=["manifests", "language"])
+def test_damaged_texts_are_read_rightly_or_refused_by_name(campaign):
+    cases = list(harness.spread(campaign.KINDS, 10 * len(campaign.KINDS), 1_000_000))
+    tally = harness.campaign(f"{campaign.__name__}:attempt", cases, workers=1)
+    assert not tally.findings, f"seeds from 1000000: {tally.findings[:3]}"
+    assert sum(tally.read.values()) > 5 and sum(tally.refused.values()) > 20
+
+
+def finds_nothing(campaign, *words):
+    """Run a campaign that forks, in a process that has no threads."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.campaigns.{campaign}", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks, and limits of Linux")
+
+
+@_LINUX
+@pytest.mark.parametrize("name", ["preparing", "downloading", pytest.param("training", marks=pytest.mark.slow)])
+def test_a_program_that_is_killed_leaves_nothing_half_done_and_ends_as_if_it_had_not_been(name):
+    finds_nothing("kill", "--count", "2", "--seed", "1000000", "--programs", name)
+
+
+@_LINUX
+@pytest.mark.parametrize("name", sorted(scarcity.SCARCITIES))
+def test_too_little_of_anything_is_said_in_a_sentence(name):
+    finds_nothing("scarcity", "--only", name)
+
+
+@_LINUX
+def test_long_inputs_take_no_more_memory_than_short_ones():
+    finds_nothing("length", "--hours", "0.1", "--kinds", "wav", "flac", "pipe", "edf", "npz", "manifest")
+
+
+def test_a_wrong_read_of_a_long_input_is_found(tmp_path):
+    path = tmp_path / "a.wav"
+    length.write_audio(path, "wav", 2)
+    assert length.read_audio(path, "wav", 2) == "" and "samples" in length.read_audio(path, "wav", 3)

@@ -309,7 +309,7 @@ def test_table_of_segments_and_labels(tmp_path):
     ("content", "message"),
     [
         (b"", "has no column `path`"), (b"path,path,text\n", "more than one column `path`"),
-        (b"path,text\n", "has no row that can be used"), (b"path,text\n\xff,a\n", "is not UTF-8"),
+        (b"path,text\n", "has no row that can be used"), (b"path,text\n\xff,a\n", "t.csv:2: must be text in UTF-8"),
         (b"path,text\na.wav\n", r"t\.csv:2: should have 2 columns. Received: 1"),
         (b"path,text\n\nnone.wav,a\n", "no such file"),
     ],

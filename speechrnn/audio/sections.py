@@ -28,8 +28,7 @@ class Section(io.RawIOBase):
 
     def __init__(self, path: str | os.PathLike[str], start: int, stop: int, before: bytes = b"") -> None:
         super().__init__()
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by `close`
-        self._start, self._before = start, before
+        self._path, self._start, self._before = path, start, before
         self._size = len(before) + stop - start
         self._position = 0
 
@@ -55,16 +54,12 @@ class Section(io.RawIOBase):
         wanted = max(0, min(len(buffer), self._size - self._position))
         found = self._before[self._position : self._position + wanted]
         if len(found) < wanted:
-            self._file.seek(self._start + self._position + len(found) - len(self._before))
-            found += self._file.read(wanted - len(found))
+            with open(self._path, "rb", buffering=0) as file:  # and not kept open: a file may have a thousand sections
+                file.seek(self._start + self._position + len(found) - len(self._before))
+                found += file.read(wanted - len(found))
         buffer[: len(found)] = found
         self._position += len(found)
         return len(found)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()
 
 
 class AudioStream(soundfile.SoundFile):

@@ -6,6 +6,7 @@ for 200 MB from a local server, since it writes and flushes 1024 bytes at a time
 for no ranges either.
 """
 
+import contextlib
 import errno
 import hashlib
 import http.client
@@ -143,6 +144,40 @@ def fetch(
             _verify(path, path, checksum, "Pass overwrite=True, or remove it.")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):
+        return _fetch(url, path, checksum, progress, timeout, retries, pause)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Only one process receives a file: two would write their bytes behind each other's.
+
+    Raises:
+        OSError: Another one does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, which does not let two processes write a file
+        yield
+        return
+    lock = path.with_name(f"{path.name}.part.lock")
+    with open(lock, "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+                raise BlockingIOError  # the one who had it has just taken it away
+        except (BlockingIOError, FileNotFoundError) as error:
+            message = f"{path}: another process is downloading it. Wait for that one, or give another folder."
+            raise OSError(message) from error
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _fetch(
+    url: str, path: Path, checksum: str | None, progress: Progress | None, timeout: float, retries: int, pause: float
+) -> Path:
     part = _Part(path, url, resumable_anyway=checksum is not None)
     failures, most = 0, part.size
     while True:

@@ -33,7 +33,13 @@ def through(path: str, export: Callable[[], bytes], *, streaming: bool = False) 
         export: Makes the export.
         streaming: Whether the export is that of one step.
     """
-    place = cached(path, streaming=streaming)
+    try:
+        place = cached(path, streaming=streaming)
+    except OSError as error:
+        if not os.path.isfile(path):
+            raise
+        _log.info("%s is exported each time: %s", path, error)
+        return onnxfile.read(export())
     if place.exists():
         try:
             return onnxfile.read(place)

@@ -10,6 +10,7 @@ gigabyte. If the module has a function `warm(folder)`, it is called once in each
 import argparse
 import contextlib
 import importlib
+import math
 import multiprocessing
 import os
 import queue
@@ -315,6 +316,47 @@ def _limit_memory() -> None:
     except (ImportError, OSError):  # another system, without a limit
         return
     resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MEMORY,) * 2)
+
+
+def forked(
+    work: Callable[[], int], folder: Path, seconds: float | None = None, *, before: Callable[[], object] | None = None
+) -> tuple[int | None, str]:
+    """Exit code and output of a child of this process that works in a folder.
+
+    Args:
+        work: What it does; gives its exit code.
+        folder: Its current folder; what it says goes to a file beside it.
+        seconds: It is killed after so many seconds, and has no code then.
+        before: Called in the child when its output is open, such as to set limits.
+    """
+    log = folder.with_name(f"{folder.name}.log")
+    child = os.fork()
+    if not child:
+        code = 70
+        try:
+            os.chdir(folder)
+            to = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(to, stream)
+            os.close(to)
+            if before is not None:
+                before()
+            code = work()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    while not (done := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None, ""
+        time.sleep(0.005)
+    return os.waitstatus_to_exitcode(done[1]), log.read_text(errors="replace")
 
 
 # ------------------------------------------------------------------------------------------------------ as a program
