@@ -132,9 +132,12 @@ def cache_folder() -> Path:
         return Path(os.environ[CACHE_VARIABLE])
     from platformdirs import user_cache_path
 
-    folder = user_cache_path("speechrnn", appauthor=False) / "models"
+    try:
+        folder = user_cache_path("speechrnn", appauthor=False) / "models"
+    except RuntimeError as error:
+        raise OSError(f"There is no home to keep exported models in. Set {CACHE_VARIABLE} to a folder.") from error
     if not folder.is_absolute():  # a `~` that stayed one, and would become a folder of that name
-        raise OSError(f"There is no home to keep exported models in. Set {CACHE_VARIABLE} to a folder.")
+        raise OSError(f"{folder}: is no folder to keep exported models in. Set {CACHE_VARIABLE} to one.")
     return folder
 
 

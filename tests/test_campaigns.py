@@ -9,7 +9,6 @@ import pytest
 
 from tests.campaigns import audio, harness, language, length, manifests, models, records, scarcity
 
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
