@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from speechrnn.faults import Faults, data_error, suggestion
-from speechrnn.files import read_text
+from speechrnn.files import read_lines, read_text
 from speechrnn.text.lexicon import FORMAT, HEADER, Lexicon, Pronunciation
 from speechrnn.text.vocabulary import normalize
 
@@ -106,10 +106,7 @@ def words(path: str | os.PathLike[str]) -> list[str]:
         FileNotFoundError: There is no such file.
         ValueError: The file is no text in UTF-8, has no word at all, or a line holds several but is no lexicon's.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise data_error(os.fspath(path), "undecodable", f"must be text in UTF-8: {error.reason}.") from error
+    lines = read_lines(path)
     if any(len(line.split()) > 1 for line in lines):
         return list(read(path))
     found = [line.strip() for line in lines if line.strip()]
