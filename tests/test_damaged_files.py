@@ -149,3 +149,12 @@ def test_a_damaged_state_of_training_is_named(tmp_path):
         (tmp_path / "state.json").write_text(content)
         with pytest.raises(ValueError, match=r"state\.json: cannot be read"):
             RunState.read(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "AU", "W64", "CAF", "FLAC"])
+def test_a_tag_behind_a_recording_is_no_audio(tmp_path, form):
+    path = tmp_path / f"a.{form.lower()}"
+    soundfile.write(path, np.full(4000, 0.25), 16000, format=form, subtype="PCM_16")
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    found, _ = audio.read(path)
+    assert len(found) == 4000 and (found == 0.25).all()

@@ -106,9 +106,10 @@ def _sources(path: str | os.PathLike[str], data: mmap.mmap) -> list[Any]:
         if headers.container(data[stop : stop + 64]) != kind:
             break
         start = stop
-    if parts == [(0, size)] or (len(parts) == 1 and parts[0][0] == 0):
+    exactly = kind == "W64"  # whose samples libsndfile reads to the file's end, tags and all
+    if parts == [(0, size)] or (len(parts) == 1 and parts[0][0] == 0 and not exactly):
         return [os.fsencode(path)]  # a name need not be UTF-8
-    last = (parts[-1][0], size) if len(parts) == 1 else parts[-1]
+    last = (parts[-1][0], size) if len(parts) == 1 and not exactly else parts[-1]
     return [Section(path, *part) for part in [*parts[:-1], last]]
 
 
