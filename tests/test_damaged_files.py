@@ -10,7 +10,7 @@ import onnx
 import pytest
 import soundfile
 
-from speechrnn import audio, files
+from speechrnn import audio, files, signals
 from speechrnn.data import corpora
 from speechrnn.decoding import rules
 from speechrnn.decoding.automata import Grammar
@@ -158,3 +158,13 @@ def test_a_tag_behind_a_recording_is_no_audio(tmp_path, form):
     path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
     found, _ = audio.read(path)
     assert len(found) == 4000 and (found == 0.25).all()
+
+
+def test_years_above_fractions_may_name_columns_and_are_asked_about(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("2019,2020,2021\n" + "0.5,0.25,1.5\n" * 3)
+    with pytest.raises(ValueError, match=r"t\.csv: begins with a line that may name columns.*Say `header`"):
+        signals.probe(path, rate=1.0)
+    assert signals.read(path, rate=1.0, table={"header": True})[0].shape == (3, 3)
+    path.write_text("3,1,2\n" + "0.5,0.25,1.5\n" * 3)
+    assert signals.read(path, rate=1.0)[0].shape == (4, 3)

@@ -293,7 +293,10 @@ def _is_header(path: str, first: list[str], sample: list[list[str]]) -> bool:
         if counted and (len(whole) > 2 or first[0] == ""):
             return True
     elif whole != [str(i) for i in range(len(whole))]:
-        return False  # pandas counts columns from 0; other numbers are samples
+        steps = {int(after) - int(before) for before, after in pairwise(whole)}
+        fractions = all(is_number(cell) and not _WHOLE.fullmatch(cell) for row in sample for cell in row)
+        if not (len(whole) > 2 and steps == {1} and fractions):  # such as years, which count columns too
+            return False  # pandas counts columns from 0; other numbers are samples
     elif any(is_number(cell) and not _WHOLE.fullmatch(cell) for row in sample for cell in row):
         return True  # whole numbers above numbers with fractions
     message = f"begins with a line that may name columns or hold samples: {', '.join(first[:5])}."
