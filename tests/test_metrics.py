@@ -136,7 +136,7 @@ def test_intervals_repeat_with_their_seed_and_are_nothing_of_nothing(rng):
         (lambda: metrics.confusion_matrix([0, 1], [0, -1], 2), "predictions from -1"),
         (lambda: metrics.auroc([0.1], [True, False]), "one score for each example"),
         (lambda: metrics.j_kappa(np.eye(3), "NSV"), "without F"),
-        (lambda: metrics.scheme_scores("ami", np.eye(3), "NSV"), 'must be "aami", "cinc2017" or None'),
+        (lambda: metrics.scheme_scores("ami", np.eye(3), "NSV"), 'must be "aami", "cinc2017", "kappa" or None'),
     ],
 )
 def test_what_cannot_be_scored_is_said(call, message):
