@@ -66,8 +66,8 @@ class ForecastReport:
         told.append(f"absolute error {abs(skill):.1%} {'above' if skill < 0 else 'below'} that of {peer}")
         if self.nominal:
             told.append(f"{self.figures['coverage']:.1%} of values within the {self.nominal:.0%} interval")
-            peer = self.figures["season_crps"]
-            beside = f", of a season ago {peer:.3f}" if math.isfinite(peer) else ""
+            naive = self.figures["season_crps"]
+            beside = f", of a season ago {naive:.3f}" if math.isfinite(naive) else ""
             told.append(f"CRPS {self.figures['crps']:.3f}{self._between('crps')}{beside}")
         windows = f"{self.windows:,} windows of {self.horizon:,} samples, {self.blocks:,} blocks"
         return f"{'; '.join([', '.join(told[:2]) + ' in standard deviations', *told[2:]])}. {windows}."
