@@ -238,7 +238,7 @@ def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         a, b = one.get(name), other.get(name)
         if a == b:
             continue
-        if name == "inputs":
+        if name == "inputs" and a and b:
             return f"list of inputs ({a['count']:,} and {b['count']:,}, by name or number not the same)"
         if isinstance(a, dict) and isinstance(b, dict):
             key = next(key for key in dict.fromkeys((*a, *b)) if a.get(key) != b.get(key))
