@@ -1,0 +1,117 @@
+"""English to French, sentence by sentence: an attention encoder-decoder on Tatoeba's pairs, by BLEU and chrF.
+
+    python pipelines/translation.py --data-dir DIR     # DIR/fra.txt: English, a tab and French on every line
+
+Many sentences stand on several lines. Lines that share either side, directly or through others, are one group, and
+groups are drawn as wholes: no sentence that is measured, of either language, was learned. Each source that is measured
+has all its translations as references. sacrebleu measures; copying the source is the baseline.
+"""
+
+import argparse
+import random
+from collections import Counter
+from pathlib import Path
+
+import keras
+
+import speechrnn as sr
+from speechrnn.report.plots import plot_attention
+from speechrnn.tasks.sequence_to_sequence import Pair, SequenceToSequence, SequenceTraining
+from speechrnn.text import Phones, normalize
+from speechrnn.text.tokens import cut
+
+OPTIONS = SequenceTraining(
+    epochs=12, batch_size=64, learning_rate=3e-3, average=0.998, label_smoothing=0.1, scheduled_sampling=0.1
+)
+NETWORK = {"cell": "gru", "units": 192, "attention": 96, "embedding": 96, "dropout": 0.2}
+LONGEST = 60
+
+
+def read(data_dir):
+    """Pairs of lines, in small letters, with spaces around marks."""
+    lines = Path(data_dir, "fra.txt").read_text(encoding="utf-8").splitlines()
+    sides = [[" ".join(cut(normalize(text, punctuation=True), "words")) for text in line.split("\t")] for line in lines]
+    return list(dict.fromkeys((english, french) for english, french, *_ in sides))
+
+
+def split(pairs, seed=0, test=0.05, valid=0.02):
+    """Pairs by part, none of which share a sentence of either language."""
+    group = {}
+
+    def root(name):
+        while group.setdefault(name, name) != name:
+            group[name] = name = group[group[name]]
+        return name
+
+    for english, french in pairs:
+        group[root(("en", english))] = root(("fr", french))
+    groups = {}
+    for pair in pairs:
+        groups.setdefault(root(("en", pair[0])), []).append(pair)
+    drawn = sorted(groups.values())
+    random.Random(seed).shuffle(drawn)
+    parts, wanted = {"test": [], "valid": [], "train": []}, {"test": test, "valid": valid, "train": 1.0}
+    for found in drawn:
+        part = next(name for name, share in wanted.items() if len(parts[name]) < share * len(pairs))
+        parts[part] += found
+    return parts
+
+
+def words(texts, least=2):
+    """The words of texts that occur twice or more, as a vocabulary."""
+    counts = Counter(word for text in texts for word in text.split())
+    return Phones(sorted(word for word, times in counts.items() if times >= least))
+
+
+def scores(found, references):
+    """BLEU and chrF of translations, each with its references."""
+    import sacrebleu
+
+    most = max(map(len, references))
+    columns = [[each[i] if i < len(each) else None for each in references] for i in range(most)]
+    return sacrebleu.corpus_bleu(found, columns).score, sacrebleu.corpus_chrf(found, columns).score
+
+
+def main(data_dir, out="runs/translation", options=OPTIONS, seed=0, pairs=None, resume=False):
+    """Train and measure; BLEU and chrF by name. `pairs` learns from so many only, to try it out."""
+    parts = split(read(data_dir)[:pairs], seed)
+    source, target = (words(pair[side] for pair in parts["train"]) for side in (0, 1))
+    known = {
+        name: [Pair(*pair) for pair in found if not source.missing(pair[0]) and not target.missing(pair[1])]
+        for name, found in parts.items()
+    }
+    keras.utils.set_random_seed(options.seed)
+    built = {"source": source, "target": target, "max_length": LONGEST, **NETWORK}
+    model = SequenceToSequence.for_manifest(known["train"], **built)
+    model.card = {"name": "English to French", "data": "Tatoeba", "license": "CC BY 2.0 FR"}
+    path = f"{out}/english_french.keras"
+    more = {"options": options, "out": path, "resume": resume, "overwrite": not resume}
+    run = sr.train(model, known["train"], valid=known["valid"], **more)
+    asked = {}
+    for english, french in parts["test"]:
+        asked.setdefault(english, []).append(french)
+    # What has a word that was never learned is translated without it: nothing of the test is left out.
+    given = [" ".join(w for w in text.split() if w in source.symbols) or source.symbols[0] for text in asked]
+    answers = list(run.model.translate(given, on_error="collect", length_penalty=1.0, coverage_penalty=0.2))
+    references = list(asked.values())
+    table = {
+        "attention, beam 4": scores([one.text for one in answers], references),
+        "copying the source": scores(list(asked), references),
+    }
+    print(f"English to French, {len(asked):,} sentences, {len(known['train']):,} pairs learned {'BLEU':>8} {'chrF':>6}")
+    for name, (bleu, chrf) in table.items():
+        print(f"  {name:52} {bleu:6.1f} {chrf:6.1f}")
+    shown = max((one for one in answers if one.symbols), key=lambda one: len(one.source), default=None)
+    if shown is not None:
+        plot_attention(shown.attention, shown.source, shown.symbols).savefig(f"{out}/attention.svg")
+    run.model.export(f"{out}/english_french.onnx", overwrite=True)
+    return table
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--out", default="runs/translation")
+    parser.add_argument("--resume", action="store_true", help="go on where a run stopped")
+    given = parser.parse_args()
+    main(given.data_dir, given.out, resume=given.resume)
