@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 # Processes that share the test files; each takes about 2 GB.
 WORKERS ?= 2
+# Percentage of lines and branches that the tests must reach, and the files that are run for it.
+FLOOR ?= 0
+COVERED ?= tests
 
 # tensorflow-io's native library loads against TensorFlow 2.16 only, which needs Python 3.11 or 3.12.
 TFIO := .venv-tfio
@@ -75,6 +78,12 @@ test-base: $(BASE_READY)  ## Build a wheel, install it without extras in an envi
 
 test-packages:  ## Build sdist and wheel, and install them with each extra in clean environments (WHOLE=1: TensorFlow's too)
 	"$(PYTHON)" tests/packages.py $(if $(WHOLE),--whole)
+
+coverage: $(READY)  ## Run the tests and print what they reach; below FLOOR percent is an error
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile -m "not gpu and not network and not tfio" $(PYTEST_ARGS) $(COVERED)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --fail-under=$(FLOOR)
 
 docs: $(READY)  ## Build the site into docs/_build/html; warnings and links that lead nowhere are errors
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html

@@ -1,7 +1,8 @@
-"""Files that pages name in backticks: pages become links, and what is not there is a warning."""
+"""Files and dotted names in backticks: pages become links, and what is not there is a warning."""
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from sphinx.util import logging
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = "benchmarks|data|docs|notebooks|pipelines|speechrnn|tests"
 NAMED = re.compile(rf"(?:\.\./)*((?:{FOLDERS})/[\w./-]+\.(?:py|md|ipynb)|[A-Z_]{{4,}}\.md|[\w/]+\.md)")
+DOTTED = re.compile(r"(speechrnn(?:\.[A-Za-z_]\w*)+)(?:\(.*)?", re.DOTALL)
 LOG = logging.getLogger(__name__)
 
 
 class NamedFiles(SphinxTransform):
-    """Turns `docs/x.md` into a link to that page; warns of files that the repository lacks."""
+    """Turns `docs/x.md` into a link to that page; warns of files and names that the repository lacks."""
 
     default_priority = 400
 
@@ -28,6 +30,9 @@ class NamedFiles(SphinxTransform):
         if self.env.docname.startswith("reference/generated"):  # docstrings say nothing of files by these names
             return
         for literal in list(self.document.findall(nodes.literal)):
+            named = DOTTED.fullmatch(literal.astext())
+            if named and not _is_there(named[1]):
+                LOG.warning("there is nothing called %s", named[1], location=literal, type="links", subtype="name")
             found = NAMED.fullmatch(literal.astext())
             if (
                 found
@@ -49,6 +54,15 @@ class NamedFiles(SphinxTransform):
             )
             literal.replace_self(link)
             link += nodes.inline(page, page, classes=["xref", "doc"])
+
+
+def _is_there(name: str) -> bool:
+    """Whether a dotted name can be imported, a module's or that of something in it."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -4,6 +4,7 @@ import itertools
 import struct
 
 import numpy as np
+import soundfile
 
 CODES = {"N": 1, "L": 2, "R": 3, "a": 4, "V": 5, "F": 6, "A": 8, "/": 12, "Q": 13, "+": 28, "!": 31}
 """Codes of annotations (ecgcodes.h)."""
@@ -73,3 +74,20 @@ def write_hypnogram(path, events):
     header = fixed + "".join(f"{cell:<{width}}" for cell, width in cells) + " " * 32
     path.write_bytes(header.encode("ascii") + lists.ljust(2 * size, b"\0"))
     return path
+
+
+def write_an4(root, *, text="RUBOUT ++NOISE++ G M", seconds=0.1, utterances=3):
+    """AN4's tree in small: ten training speakers and two test speakers, transcripts in both published notations."""
+    (root / "etc").mkdir(parents=True)
+    tone = np.resize(0.1 * np.sin(np.arange(1600)), round(seconds * 16000))
+    for split, speakers, line in (("train", 10, "<s> {} </s> ({})\n"), ("test", 2, "{} ({})\n")):
+        folder = "an4_clstk" if split == "train" else "an4test_clstk"
+        names = [(f"s{split}{s}", f"an{i}-s{split}{s}-b") for s in range(speakers) for i in range(utterances)]
+        (root / f"etc/an4_{split}.fileids").write_text("".join(f"{folder}/{s}/{name}\n" for s, name in names))
+        lines = "".join(line.format(text, name) for _, name in names)
+        (root / f"etc/an4_{split}.transcription").write_text(lines)
+        for speaker, name in names:
+            path = root / "wav" / folder / speaker / f"{name}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, tone, 16000)
+    return root

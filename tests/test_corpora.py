@@ -25,6 +25,7 @@ from speechrnn.data.corpora import (
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.text import Vocabulary
+from tests.recordings import write_an4
 
 TONE = 0.1 * np.sin(np.arange(1600))
 
@@ -44,18 +45,7 @@ def subjects(examples):
 
 @pytest.fixture
 def an4_tree(tmp_path):
-    """AN4's tree in small: ten training speakers and two test speakers, transcripts in both published notations."""
-    root = tmp_path / "an4"
-    (root / "etc").mkdir(parents=True)
-    for split, speakers, line in (("train", 10, "<s> {} </s> ({})\n"), ("test", 2, "{} ({})\n")):
-        folder = "an4_clstk" if split == "train" else "an4test_clstk"
-        names = [(f"s{split}{s}", f"an{i}-s{split}{s}-b") for s in range(speakers) for i in range(3)]
-        (root / f"etc/an4_{split}.fileids").write_text("".join(f"{folder}/{s}/{name}\n" for s, name in names))
-        text = "".join(line.format("RUBOUT ++NOISE++ G M", name) for _, name in names)
-        (root / f"etc/an4_{split}.transcription").write_text(text)
-        for speaker, name in names:
-            record(root / "wav" / folder / speaker / f"{name}.flac")
-    return root
+    return write_an4(tmp_path / "an4")
 
 
 def test_an4(an4_tree, tmp_path):

@@ -36,7 +36,7 @@ def prepare(
     normalize: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
-    """Write `{table's stem}.jsonl`, or one manifest a value of the split column.
+    """Write `{table's stem}.jsonl`; `train.jsonl` and `valid.jsonl`; or one manifest a value of the split column.
 
     Args:
         file: A table in UTF-8 whose first line names its columns.
@@ -68,6 +68,7 @@ def prepare(
     needed = tuple(column for column in (*columns, split_column) if column)
     found = Faults() if faults is None else faults
     splits: dict[str, list[Draft]] = {}
+    whole = "train" if valid_fraction else Path(file).stem
     folder = Path(file).parent if root is None else Path(root)
     table = list(rows(file, delimiter=delimiter, faults=found, needed=needed))
     ids = _ids([row for _, row in table], path_column, id_column, offset_column)
@@ -92,7 +93,7 @@ def prepare(
             duration=duration,
             extra={"encoding": encoding} if encoding else {},
         )
-        splits.setdefault(row[split_column] if split_column else Path(file).stem, []).append(draft)
+        splits.setdefault(row[split_column] if split_column else whole, []).append(draft)
     if faults is None:
         found.raise_first()
     if not splits:
