@@ -71,7 +71,7 @@ def a_classifier():
     features = sr.RawSignal(50, window=1, hop=1, channels=2, normalize="utterance")
     values, frames = keras.Input((None, 2), name="features"), keras.Input((), dtype="int32", name="frames")
     pooled = MaskedPooling("mean")(keras.layers.Dense(4, "relu")(values), frames)
-    network = keras.Model({"features": values, "frames": frames}, keras.layers.Dense(2, dtype="float32")(pooled))
+    network = keras.Model([values, frames], keras.layers.Dense(2, dtype="float32")(pooled))
     return sr.SequenceClassifier(features, network, ["x", "y"])
 
 
