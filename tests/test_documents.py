@@ -66,11 +66,11 @@ def a_classifier():
     """A classifier of the stage's records that is trained at once."""
     import keras
 
-    from speechrnn.layers import MaskedPooling
+    from speechrnn.layers import LengthMask, MaskedPooling
 
     features = sr.RawSignal(50, window=1, hop=1, channels=2, normalize="utterance")
     values, frames = keras.Input((None, 2), name="features"), keras.Input((), dtype="int32", name="frames")
-    pooled = MaskedPooling("mean")(keras.layers.Dense(4, "relu")(values), frames)
+    pooled = MaskedPooling("mean")(values, mask=LengthMask()(frames, values))
     network = keras.Model([values, frames], keras.layers.Dense(2, dtype="float32")(pooled))
     return sr.SequenceClassifier(features, network, ["x", "y"])
 
