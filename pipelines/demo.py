@@ -14,6 +14,12 @@ from speechrnn.tasks.recognition import transcription as transcribe
 
 SHOWN = 8
 """Utterances that both models transcribe."""
+NEXT = """
+4/4 Open {page} in a browser. What to do next (the commands are in .venv/bin):
+  your own recording      speechrnn transcribe talk.mp3
+  the model trained here  speechrnn transcribe --model {model} --lm {lm} FILE
+  your own corpus         speechrnn prepare table CLIPS.csv --help, then speechrnn train --help
+  step by step            docs/start/, notebooks/01_quickstart.ipynb"""
 
 
 def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Path:
@@ -32,8 +38,7 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Pa
         print(f"  said: {said:32} new: {new:32} package: {shipped}")
     page = Path(out, "index.html")
     page.write_text(demo_page.render(model, run, report, searched, examples, rows, data), encoding="utf-8")
-    lm = Path(run.path).with_suffix(".arpa")
-    print(f"\n4/4 Open {page} in a browser, or try: speechrnn transcribe --model {run.path} --lm {lm} FILE")
+    print(NEXT.format(page=page, model=run.path, lm=Path(run.path).with_suffix(".arpa")))
     return page
 
 

@@ -32,7 +32,7 @@ TESTS = ("test-other-100",)
 HELD_OUT = ("theo", "yweweler")  # of FSDD
 NETWORK = {"units": 192, "layers": 3, "convolutions": 2, "dropout": 0.2}
 FEATURES = {"hop": 200}  # 12.5 ms, so that four frames are 50 ms
-OPTIONS = RecognizerTraining(epochs=7, batch_seconds=96, learning_rate=2e-3, average=0.998)
+OPTIONS = RecognizerTraining(epochs=11, batch_seconds=96, learning_rate=2e-3, average=0.998)
 AUGMENTATION = Augmentation.speech()
 SPELLED = {"a": [(("EY",), 1.0)]}  # in AN4 the letter, not the article
 CARD = {

@@ -26,7 +26,7 @@ from speechrnn.decoding.lm.ngram import load as load_lm
 from speechrnn.decoding.tuning import tune
 from speechrnn.faults import Faults
 from speechrnn.models.loading import load_bundle, load_session
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import carried, priors
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 from speechrnn.tasks.recognition.transcription import logits_of
 from speechrnn.text import Lexicon, lexicons
@@ -34,8 +34,10 @@ from speechrnn.text import Lexicon, lexicons
 ORDER, PRUNING, BITS = 3, 1e-7, 8
 KNOWN, GUESSED = 2, 5
 """How often a word must come in the texts, if CMUdict has it and if it has not."""
-BEAM, EVERY = 64, 2
-"""Width of the search, and which part of the validation clips chooses the weights: each second one."""
+PRIOR = 0.7
+"""How much of the phones' priors is taken out of the logits (`speechrnn.tasks.recognition.priors`)."""
+BEAM, TUNED, EVERY = 128, 64, 3
+"""Width of the search, of the one that chooses the weights, and which validation clips choose: each third one."""
 
 
 def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = None, lexicon: str | None = None):
@@ -53,10 +55,12 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
     )
     trigram.write(out_folder / "english.lm", bits=BITS, overwrite=True)
     kneser_ney.train(spelled, order=ORDER).write(out_folder / "an4.lm", overwrite=True)
-    phones = load_bundle(model).export(out_folder / "phones.onnx", int8=True, overwrite=True)
+    bundle = load_bundle(model)
+    priors.take_out(bundle, priors.log_priors(heard(bundle, parts[VALID])[0]), scale=PRIOR)
+    phones = bundle.export(out_folder / "phones.onnx", int8=True, overwrite=True)
     given = {"lexicon": out_folder / "words.lexicon", "lm": out_folder / "english.lm"}
-    weights = {"beam": BEAM, **chosen(phones, parts[VALID][::EVERY], {**given, "beam": BEAM})}
-    print(f"{VALID} chose {weights}")
+    weights = {"beam": BEAM, **chosen(load_session(phones), parts[VALID][::EVERY], {**given, "beam": TUNED})}
+    print(f"{VALID} chose {weights}", flush=True)
     shipped = out_folder / "english.onnx"
     carried.carry(phones, shipped, overwrite=True, **given, **weights)
     print(f"{shipped}: {shipped.stat().st_size / 1e6:.1f} MB")
@@ -90,12 +94,15 @@ def words(folder: Path, spelled: list[str]) -> Lexicon:
     return known.joined(guessed).only(wanted)
 
 
-def chosen(model, examples, options) -> dict[str, float]:
+def heard(model, examples):
+    """The logits of examples, and their texts."""
+    pairs = list(logits_of(model, examples, faults=Faults()))
+    return [values for _, values in pairs], [example.text or "" for example, _ in pairs]
+
+
+def chosen(session, examples, options) -> dict[str, float]:
     """The weight of the language model and the bonus of a word with which the fewest words are wrong."""
-    session = load_session(model)
-    pairs = list(logits_of(session, examples, faults=Faults()))
-    search = carried.decoder(session, **options)
-    best = tune(search, [values for _, values in pairs], [example.text or "" for example, _ in pairs])[0]
+    best = tune(carried.decoder(session, **options), *heard(session, examples))[0]
     return {"lm_weight": best.lm_weight, "word_bonus": best.word_bonus}
 
 

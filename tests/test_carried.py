@@ -12,7 +12,7 @@ from speechrnn.decoding.lm import kneser_ney
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.models.loading import load
 from speechrnn.runtime import onnxfile
-from speechrnn.tasks.recognition import carried, phones
+from speechrnn.tasks.recognition import carried, phones, priors
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.streaming import StreamingSession
@@ -186,3 +186,20 @@ def test_align_takes_words_by_the_lexicon_that_the_model_carries(plain, packed, 
     words = ["align", "--model", str(plain / "m.onnx"), "--lexicon", str(plain / "w.lexicon"), str(tmp_path / "a.wav")]
     assert cli.main([*words, "sea dog"]) == 2
     assert "'dog'" in capsys.readouterr().err
+
+
+def test_priors_are_taken_out_of_the_logits(tmp_path):
+    model = for_manifest([], vocabulary=WORDS.vocabulary(), units=4, layers=1)
+    before = model.logits([np.random.default_rng(0).normal(size=8000).astype("f4")])
+    found = priors.log_priors(before)
+    assert np.exp(found).sum() == pytest.approx(1)
+    np.testing.assert_allclose(
+        np.exp(found)[0], (np.exp(before[0]) / np.exp(before[0]).sum(1, keepdims=True))[:, 0].mean()
+    )
+    priors.take_out(model, found, scale=0.5)
+    after = model.logits([np.random.default_rng(0).normal(size=8000).astype("f4")])
+    np.testing.assert_allclose(after[0], before[0] - 0.5 * found, atol=1e-4)
+    with pytest.raises(ValueError, match="fit the bias"):
+        priors.take_out(model, found[1:], scale=0.5)
+    with pytest.raises(ValueError, match="Received none"):
+        priors.log_priors([])

@@ -1,29 +1,41 @@
-"""The model that ships: small, readable, credited, and as good as its card says."""
+"""The models that ship: small, readable, credited, and as good as their cards say."""
 
 import pytest
 
-from speechrnn.data.corpora import an4
+from speechrnn.data.corpora import an4, librispeech
 from speechrnn.models import loading
 from speechrnn.models.loading import shipped
+from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.tasks.recognition.streaming import StreamingSession
+from speechrnn.text import lexicons
 
-STREAMING = "english_letters_numbers_streaming"
+LETTERS, STREAMING = "english_letters_numbers", "english_letters_numbers_streaming"
 
 
-def test_is_small_and_names_its_sources():
-    assert shipped().stat().st_size + shipped(STREAMING).stat().st_size <= 12_000_000
-    for card in (Session(shipped()).card, StreamingSession(shipped(STREAMING)).card):
+def test_are_small_and_name_their_sources():
+    assert shipped().stat().st_size <= 30_000_000
+    assert shipped(LETTERS).stat().st_size + shipped(STREAMING).stat().st_size <= 12_000_000
+    for card in (Session(shipped(LETTERS)).card, StreamingSession(shipped(STREAMING)).card):
         assert "AN4" in card["data"] and "Free Spoken Digit Dataset" in card["data"]
         assert "CC BY-SA 4.0" in card["licence"]  # as they were written
+    card = Session(shipped()).card
+    assert "LibriSpeech" in card["data"] and "speechocean762" in card["data"] and "CC BY-SA 4.0" in card["license"]
+
+
+def test_the_default_carries_its_lexicon_and_language_model():
+    options = carried.options_of(Session(shipped()))
+    assert {"lexicon", "lm", "lm_weight"} <= options.keys()
+    known = lexicons.read(options["lexicon"])
+    assert len(known) > 40_000 and {"governess", "the", "seven", "rubout"} <= known.keys()
 
 
 def test_writes_what_people_said(data_dir):
     folder = data_dir / "fsdd" / "recordings"
     said = {"3_theo_7.flac": "three", "7_theo_9.flac": "seven", "6_yweweler_12.flac": "six"}
-    transcripts = transcribe.transcribe(None, [folder / name for name in said])
+    transcripts = transcribe.transcribe(shipped(LETTERS), [folder / name for name in said])
     right = sum(transcript.text == text for transcript, text in zip(transcripts, said.values(), strict=True))
     assert right >= 2
 
@@ -37,5 +49,13 @@ def test_default_names_it_unless_there_is_such_a_file(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_error_rate_is_the_cards(data_dir, tmp_path):
-    report = evaluate(shipped(), an4.prepare(data_dir / "an4", tmp_path)["test"])
+    report = evaluate(shipped(LETTERS), an4.prepare(data_dir / "an4", tmp_path)["test"])
     assert report.wer == pytest.approx(0.0763, abs=0.005)
+
+
+@pytest.mark.slow
+def test_reads_sentences_as_its_card_says(data_dir, tmp_path):
+    examples = librispeech.prepare(data_dir / "LibriSpeech", tmp_path, subsets=["dev-clean-5"])["dev-clean-5"][::10]
+    session = Session(shipped())
+    report = evaluate(session, examples, decoder=carried.decoder(session))
+    assert report.wer == pytest.approx(0.302, abs=0.015)

@@ -324,4 +324,4 @@ def test_the_model_of_the_package_is_measured_without_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("loaded")[-1].split() == []
-    assert "english_letters_numbers.onnx" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "english.onnx" in (tmp_path / "r.html").read_text(encoding="utf-8")

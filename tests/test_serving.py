@@ -79,7 +79,7 @@ def test_every_format_is_what_the_command_line_writes(client):
         for name, format in (("text", "txt"), ("srt", "srt"), ("vtt", "vtt")):
             found = client.audio.transcriptions.create(file=path, model="whisper-1", response_format=name)
             assert found == formats.render(said, format)
-        found = client.audio.transcriptions.create(file=path, model="english_letters_numbers")
+        found = client.audio.transcriptions.create(file=path, model="english")
         assert found.text == said.text and found.usage.seconds == pytest.approx(said.duration, abs=1e-3)
 
 
@@ -157,7 +157,7 @@ def test_the_words_of_a_prompt_are_hot_words_of_the_search(wav, monkeypatch):
 
 def test_models_are_listed_with_their_kinds(client, server):
     found = {model.id: model.to_dict() for model in client.models.list()}
-    assert list(found) == ["english_letters_numbers", "classifier", "forecaster"]
+    assert list(found) == ["english", "classifier", "forecaster"]
     assert found["classifier"]["kind"] == "classifier" and found["classifier"]["method"] == "classify"
     assert client.models.retrieve("forecaster").id == "forecaster"
     with pytest.raises(openai.NotFoundError, match="There is no model 'nobody' here"):

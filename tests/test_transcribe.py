@@ -319,8 +319,9 @@ def test_pieces_cost_no_errors_on_real_speech(data_dir, tmp_path):
     signals = [audio.read(example.path)[0] for example in examples]
     audio.write(tmp_path / "long.flac", np.concatenate(signals), RATE)
     spoken_words = " ".join(example.text for example in examples).split()
-    (whole,) = transcribe.transcribe(None, [tmp_path / "long.flac"], piece_seconds=600.0)
-    (pieces,) = transcribe.transcribe(None, [tmp_path / "long.flac"])
+    model = loading.shipped("english_letters_numbers")
+    (whole,) = transcribe.transcribe(model, [tmp_path / "long.flac"], piece_seconds=600.0)
+    (pieces,) = transcribe.transcribe(model, [tmp_path / "long.flac"])
     changed = counts(whole.text.split(), pieces.text.split()).rate
     errors = [counts(spoken_words, found.text.split()).rate for found in (whole, pieces)]
     assert 0 < changed < 0.25

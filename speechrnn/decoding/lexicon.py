@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -204,8 +205,9 @@ class LexiconSearch:
             starts = np.searchsorted(grams[known], np.arange(len(lm.words) + 1)) + len(lm.words) + 1
             gram_nodes = np.concatenate([starts, tree.nodes[known]]).astype(np.int32)
         by_word = np.argsort(self._word_of, kind="stable")
-        places = np.searchsorted(self._word_of[by_word], np.arange(1, len(self.words)))
-        words = Words(self._indices, self.letters, tree, np.split(tree.nodes[by_word], places))
+        edges = pairwise(np.searchsorted(self._word_of[by_word], np.arange(len(self.words) + 1)).tolist())
+        ends = tree.nodes[by_word]
+        words = Words(self._indices, self.letters, tree, [ends[a:b] for a, b in edges])
         grammar, boost = grammar_tables(self.grammar, words), boost_tables(self.boost, words)
         trie = np.full((4, len(tree.first)), -1, np.int32)
         trie[lexicon_search.FIRST], trie[lexicon_search.ENDS] = tree.first, tree.ends

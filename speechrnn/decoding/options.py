@@ -66,7 +66,7 @@ def decoder(
         return greedy
     pronunciations = None if lexicon is None else _pronunciations(lexicon, vocabulary)
     letters = vocabulary
-    if pronunciations is not None:
+    if pronunciations is not None and (hotwords or words is not None or grammar is not None):
         letters = letters_of(word for word, _, _ in pronunciations)
         _check_hotwords(hotwords, pronunciations)
     allowed = None

@@ -30,12 +30,13 @@ __all__ = [
 _PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 SHIPPED = {
+    "english": "read English, letters, numbers and commands: 55,427 words",
     "english_letters_numbers": "English letters, numbers and commands",
     "english_letters_numbers_streaming": "the same, block by block as it is spoken",
 }
 """Models that come with the package, by name, and what they understand."""
 
-DEFAULT = "english_letters_numbers"
+DEFAULT = "english"
 """The one that transcribes where no model is given; `default` is another name for it."""
 
 

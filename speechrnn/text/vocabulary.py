@@ -100,7 +100,7 @@ class Vocabulary:
         Raises:
             ValueError: There is no character in any of them.
         """
-        symbols = sorted(set().union(*map(set, texts)))
+        symbols = sorted(set().union(*texts))
         if not symbols:
             raise ValueError("A vocabulary needs at least one character. Received texts without any.")
         return cls(symbols)
