@@ -17,6 +17,8 @@ from speechrnn import cli
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'speechrnn[ray]')")
 ROOT = Path(__file__).parents[1]
+# Ray asks for a token where an earlier cluster has left one in the user's folder.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def cluster(tmp_path_factory):
         port = free.getsockname()[1]
     words = ["start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
     words += ["--object-store-memory=80000000", "--include-dashboard=false", "--disable-usage-stats"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = ENVIRONMENT
     program = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *words]
     with open(log, "w") as file:
         process = subprocess.Popen(program, stdout=file, stderr=subprocess.STDOUT, env=environment)
@@ -87,9 +89,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(cluster, tmp_path, ca
     faults = [line for line in capsys.readouterr().err.splitlines() if "r5.wav" in line]
     words = [sys.executable, "-m", "speechrnn", "transcribe", *paths, "--json", "--out", str(tmp_path / "ray.jsonl")]
     words += ["--engine", "ray", "--address", address]
-    run = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     killed, seen, deadline = None, set(), time.monotonic() + 240
     while killed is None and run.poll() is None and time.monotonic() < deadline:
         seen |= set(workers(process.pid))
