@@ -16,12 +16,12 @@ from speechrnn.report.plots import plot_anomalies
 from speechrnn.tasks.forecasting.anomalies import (
     NAB_PROFILES,
     anomaly_likelihood,
-    find_anomalies,
     nab_score,
     stretches,
     surprise,
 )
 from speechrnn.tasks.forecasting.detection import anomaly_score, evidence, tail_likelihood
+from speechrnn.tasks.forecasting.finding import find_anomalies
 
 
 class Repeater:

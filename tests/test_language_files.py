@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from lm_texts import SENTENCES, model_of
 
-from speechrnn.decoding.lm import kneser_ney, ngram
+from speechrnn.decoding.lm import counting, kneser_ney, ngram
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_pruning_outside_its_range_is_refused(pruning):
 def test_counting_in_blocks_changes_nothing(order, monkeypatch, rng):
     texts = texts_of(rng, 60)
     whole = kneser_ney.train(texts, order=order)
-    monkeypatch.setattr(kneser_ney, "_BLOCK", 17)
+    monkeypatch.setattr(counting, "_BLOCK", 17)
     monkeypatch.setattr("speechrnn.decoding.lm.pruning._CHUNK", 23)
     blocks = kneser_ney.train(iter(texts), order=order)
     np.testing.assert_array_equal(blocks.whole, whole.whole)

@@ -95,7 +95,7 @@ def test_learns_logs_and_saves_the_best(corpus, tmp_path, capsys):
     assert run.best_epoch == best["epoch"]
     assert best["val_token_error_rate"] < 0.1
     model = run.model
-    from speechrnn.decoding.greedy import greedy
+    from speechrnn.decoding.best_path import greedy
 
     logits = model.logits([audio.read(e.path)[0] for e in valid])
     wrong = sum(model.vocabulary.decode(greedy(x).ids) != e.text for x, e in zip(logits, valid, strict=True))

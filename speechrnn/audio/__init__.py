@@ -1,5 +1,10 @@
 """Audio: probe, read, resample and write recordings of any common format, rate and number of channels."""
 
-from speechrnn.audio.reading import SUFFIXES, AudioInfo, is_pipe, probe, read, read_blocks, resample, write
+import lazy_loader as _lazy
 
-__all__ = ["SUFFIXES", "AudioInfo", "is_pipe", "probe", "read", "read_blocks", "resample", "write"]
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "reading": ["SUFFIXES", "AudioInfo", "is_pipe", "probe", "read", "read_blocks", "resample", "write"],
+    },
+)

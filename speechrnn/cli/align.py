@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from speechrnn import decoding, files, text
 from speechrnn.cli import terminal
 from speechrnn.cli.decoding import calibration as calibration_of
 from speechrnn.cli.verb import UsageError, Verb
-from speechrnn.tasks.recognition import carried, formats, phones
-from speechrnn.tasks.recognition import transcription as transcribe
-from speechrnn.tasks.recognition.transcript import moved
 from speechrnn.text import lexicons
+
+if TYPE_CHECKING:
+    from speechrnn.tasks.recognition import Transcript
 
 _EPILOG = """\
 The text is brought to lower case without punctuation first, unless the model has other characters. A CTC model writes a
@@ -61,6 +59,12 @@ def align(
         out: Write the results to this file instead of standard output.
         overwrite: Replace a file that exists.
     """
+    import numpy as np
+
+    from speechrnn.tasks.recognition import carried, phones
+    from speechrnn.tasks.recognition.transcript import Transcript, moved, spell
+    from speechrnn.tasks.recognition.transcription import read_whole
+
     if not all(map(math.isfinite, shift)):
         raise UsageError(f"--shift: seconds, which are finite, not {' '.join(map(str, shift))}.")
     if not 1 <= len(shift) <= 2:
@@ -69,7 +73,7 @@ def align(
         said = files.read_text(said[1:])
     with terminal.output(out, overwrite=overwrite) as file:
         session = terminal.load_model(model)
-        signal = transcribe.read_whole(audio, session.sample_rate)
+        signal = read_whole(audio, session.sample_rate)
         said, logits = " ".join(said.split()), session.logits([signal])[0]
         lexicon = lexicon or carried.options_of(session).get("lexicon")
         if lexicon or session.vocabulary.missing(said):
@@ -82,21 +86,23 @@ def align(
         except ValueError as error:
             raise ValueError(f"{audio}: {error}") from error
         duration = len(signal) / session.sample_rate
-        found = transcribe.spell(path, session.vocabulary, frame_period=session.frame_period)
+        found = spell(path, session.vocabulary, frame_period=session.frame_period)
         found = moved(found, duration, start=shift[0], end=shift[-1])
         calibrated = calibration_of(calibration)
         if calibrated:
             sure = calibrated(np.array([word.confidence for word in found]))
             found = [replace(word, confidence=float(value)) for word, value in zip(found, sure, strict=True)]
-        transcript = transcribe.Transcript(audio, said, tuple(found), duration)
+        transcript = Transcript(audio, said, tuple(found), duration)
         print(_written(transcript, format), file=file, flush=True)
     return 0
 
 
-def _written(transcript: transcribe.Transcript, form: str) -> str:
+def _written(transcript: Transcript, form: str) -> str:
     if form == "json":
         return terminal.as_json(transcript.to_dict(), indent=1)
     if form == "ctm":
+        from speechrnn.tasks.recognition import formats
+
         return formats.render(transcript, "ctm").rstrip("\n")
     from speechrnn.decoding import textgrid
 

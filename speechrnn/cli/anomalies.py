@@ -22,7 +22,7 @@ read is named on standard error, and the exit code is 1.
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    groups = {"options": [Group("speechrnn.tasks.forecasting.anomalies:find_anomalies", "anomalies")]}
+    groups = {"options": [Group("speechrnn.tasks.forecasting.finding:find_anomalies", "anomalies")]}
     return Verb("anomalies", anomalies, groups, _EPILOG)
 
 
@@ -44,7 +44,7 @@ def anomalies(
         out: Write the results to this file instead of standard output.
         overwrite: Replace a file that exists.
     """
-    from speechrnn.tasks.forecasting.anomalies import find_anomalies
+    from speechrnn.tasks.forecasting.finding import find_anomalies
 
     faults = Faults()
     with (

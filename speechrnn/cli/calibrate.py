@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import numpy as np
-
 from speechrnn.cli import decoding as decoding_options
 from speechrnn.cli import terminal
 from speechrnn.cli.verb import Verb
 from speechrnn.data import manifest
 from speechrnn.faults import Fault, Faults
-from speechrnn.tasks.recognition import transcription as transcribe
 
 _EPILOG = """\
 Writes the calibration as JSON, for `speechrnn transcribe --calibration FILE`, and prints the expected calibration error
@@ -44,8 +41,11 @@ def calibrate(
         model: A .onnx or .keras recognizer; by default the one that comes with the package.
         overwrite: Replace a file that exists.
     """
+    import numpy as np
+
     from speechrnn.files import refuse_existing
     from speechrnn.metrics.calibration import Calibration, calibration_error
+    from speechrnn.tasks.recognition import transcription
     from speechrnn.tasks.recognition.evaluation import score
 
     refuse_existing(out, overwrite=overwrite)
@@ -55,7 +55,7 @@ def calibrate(
     decoder = decoding_options.chosen(decoding, session)
     sure, right, half = [], [], []
     with terminal.progress(len(examples), "utterances") as progress:
-        outcomes = transcribe.outcomes(session, examples, decoder=decoder, progress=progress)
+        outcomes = transcription.outcomes(session, examples, decoder=decoder, progress=progress)
         for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True)):
             if isinstance(outcome, Fault):
                 faults.add(outcome.where, outcome.kind, outcome.message)

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
 from speechrnn import audio
 from speechrnn.cli import terminal
 from speechrnn.cli.codes import INTERRUPTED
 from speechrnn.cli.options import Group
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.files import as_json
-from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from speechrnn.tasks.recognition.streaming import StreamingSession, Update
+    from speechrnn.tasks.recognition.transcript import Word
 
 _BLOCK_SECONDS = 0.02
 _SHOWN = 400
@@ -118,11 +118,15 @@ class Meter:
         text = f"speechrnn: {heard:.2f} s heard, algorithmic latency {1000 * self._session.latency:.0f} ms"
         if not self._seconds:
             return text + "."
+        import numpy as np
+
         mean, worst = 1000 * np.mean(self._seconds), 1000 * np.percentile(self._seconds, 99)
         return f"{text}, {mean:.2f} ms a block of {1000 * _BLOCK_SECONDS:.0f} ms (99 % within {worst:.2f})."
 
 
 def _print_words(words: tuple[Word, ...]) -> None:
+    from speechrnn.tasks.recognition import Transcript
+
     for entry in Transcript("", "", words, 0.0).to_dict()["words"]:
         print(as_json(entry), flush=True)
 

@@ -8,10 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from speechrnn import audio, signals
-from speechrnn.data.examples import read_example
+from speechrnn import audio, data, signals
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.text import Vocabulary
@@ -144,8 +141,8 @@ def check(
 def _listen(example: Example, *, segment: bool) -> tuple[float, float, tuple[tuple[str, str], ...]]:
     """Seconds, peak and complaints of a recording; audio is decoded in bounded memory."""
     if signals.is_signal(example.path):
-        signal, rate = read_example(example)
-        return len(signal) / rate, float(np.abs(signal).max()), tuple(signals.complaints(signal))
+        signal, rate = data.read_example(example)
+        return len(signal) / rate, float(abs(signal).max()), tuple(signals.complaints(signal))
     info = audio.probe(example.path, encoding=example.encoding)
     # A lone example that starts at 0 stands for the whole file, so the whole file has to be sound.
     duration = example.duration if segment or example.offset else None
@@ -155,7 +152,7 @@ def _listen(example: Example, *, segment: bool) -> tuple[float, float, tuple[tup
     count, peak = 0, 0.0
     for block in blocks:
         count += len(block)
-        peak = max(peak, float(np.abs(block).max()))
+        peak = max(peak, float(abs(block).max()))
     return count / info.sample_rate, peak, ()
 
 

@@ -1,22 +1,16 @@
 """From logits to symbols; no TensorFlow, so that a server or a browser session needs none."""
 
-from speechrnn.decoding.alignment import align
-from speechrnn.decoding.automata import Boost, Grammar
-from speechrnn.decoding.beam import BeamSearch, Hypothesis
-from speechrnn.decoding.greedy import Path, greedy
-from speechrnn.decoding.lexicon import LexiconSearch
-from speechrnn.decoding.lm.ngram import NGram
-from speechrnn.decoding.rescoring import Rescored
+import lazy_loader as _lazy
 
-__all__ = [
-    "BeamSearch",
-    "Boost",
-    "Grammar",
-    "Hypothesis",
-    "LexiconSearch",
-    "NGram",
-    "Path",
-    "Rescored",
-    "align",
-    "greedy",
-]
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "alignment": ["align"],
+        "automata": ["Boost", "Grammar"],
+        "beam": ["BeamSearch", "Hypothesis"],
+        "best_path": ["Path", "greedy"],
+        "lexicon": ["LexiconSearch"],
+        "lm.ngram": ["NGram"],
+        "rescoring": ["Rescored"],
+    },
+)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechrnn.decoding.greedy import BLANK, Path, checked
+from speechrnn.decoding.best_path import BLANK, Path, checked
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from speechrnn.decoding.alignment import log_softmax, path_of
 from speechrnn.decoding.automata import Boost, Grammar
-from speechrnn.decoding.greedy import Path
+from speechrnn.decoding.best_path import Path
 from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
 from speechrnn.text import Vocabulary
 

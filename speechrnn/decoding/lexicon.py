@@ -15,7 +15,7 @@ import numpy as np
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.beam import Hypothesis, WordHypothesis
-from speechrnn.decoding.greedy import WordPath
+from speechrnn.decoding.best_path import WordPath
 from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
 from speechrnn.decoding.prefix_tree import build
 from speechrnn.decoding.word_automata import Words, boost_tables, grammar_tables

@@ -11,7 +11,7 @@ from speechrnn.decoding import lexicon_search as kernel
 from speechrnn.decoding import viterbi
 from speechrnn.decoding.alignment import log_softmax, path_of
 from speechrnn.decoding.beam import WordHypothesis
-from speechrnn.decoding.greedy import WordPath
+from speechrnn.decoding.best_path import WordPath
 
 _LEAST = -1e6
 _MEMORY_BITS = 22

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from speechrnn.decoding.automata import Boost, Grammar
-from speechrnn.decoding.beam import BeamSearch
-from speechrnn.decoding.greedy import Path, greedy
-from speechrnn.decoding.lexicon import LexiconSearch, Pronunciation, letters_of
-from speechrnn.decoding.lm import ngram
 from speechrnn.files import read_lines
 from speechrnn.text import Phones, Vocabulary, lexicons
 
-Decoder = Callable[[np.ndarray], Path]
-"""Float logits `(frames, vocabulary)` to symbols."""
+if TYPE_CHECKING:  # the searches are imported by the functions that make them, so that a help text needs no NumPy
+    import numpy as np
+
+    from speechrnn.decoding.automata import Grammar
+    from speechrnn.decoding.best_path import Path
+    from speechrnn.decoding.lexicon import Pronunciation
+
+
+class Decoder(Protocol):
+    """Turns the float logits `(frames, vocabulary)` of a recording into symbols."""
+
+    def __call__(self, logits: np.ndarray, /) -> Path:
+        """The symbols."""
+
 
 _WIDTH = 64
 _LM_WEIGHT, _WORD_BONUS = 0.5, 1.5
@@ -59,6 +64,12 @@ def decoder(
         ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; or there are words and a
             grammar.
     """
+    from speechrnn.decoding.automata import Boost, Grammar
+    from speechrnn.decoding.beam import BeamSearch
+    from speechrnn.decoding.best_path import greedy
+    from speechrnn.decoding.lexicon import LexiconSearch, letters_of
+    from speechrnn.decoding.lm import ngram
+
     if words is not None and grammar is not None:
         raise ValueError("Either words or a grammar say what may be recognized. Received both; add the words to it.")
     asked = beam, lexicon, lm, words, grammar

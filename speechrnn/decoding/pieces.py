@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from speechrnn.decoding.greedy import BLANK
+from speechrnn.decoding.best_path import BLANK
 
 OVERLAP_SECONDS = 4.0
 """What two pieces share where there is no silence between them."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from speechrnn.decoding.alignment import log_softmax
-from speechrnn.decoding.greedy import BLANK
+from speechrnn.decoding.best_path import BLANK
 
 Ways = Sequence[tuple[Sequence[int], float]]
 """A word's pronunciations: the indices of their symbols, and the logarithm of each one's probability."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from speechrnn.decoding.beam import Hypothesis, Search
-from speechrnn.decoding.greedy import Path
+from speechrnn.decoding.best_path import Path
 from speechrnn.decoding.lm.ngram import Perplexity
 from speechrnn.text import Vocabulary
 

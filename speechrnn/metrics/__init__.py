@@ -1,50 +1,31 @@
 """Figures of merit: word errors, classes, confidences, and their intervals; counts first, rates from counts."""
 
-from speechrnn.metrics.calibration import Bin, calibration_error, reliability
-from speechrnn.metrics.classes import (
-    AAMI,
-    ClassScore,
-    aami_table,
-    accuracy,
-    auroc,
-    balanced_accuracy,
-    cinc2017_f1,
-    class_scores,
-    cohen_kappa,
-    confusion_matrix,
-    f1,
-    j_kappa,
-    macro_f1,
-    predictive_value,
-    presence_matrices,
-    scheme_scores,
-    sensitivity,
-    summary,
-)
-from speechrnn.metrics.intervals import Interval, bootstrap
+import lazy_loader as _lazy
 
-__all__ = [
-    "AAMI",
-    "Bin",
-    "ClassScore",
-    "Interval",
-    "aami_table",
-    "accuracy",
-    "auroc",
-    "balanced_accuracy",
-    "bootstrap",
-    "calibration_error",
-    "cinc2017_f1",
-    "class_scores",
-    "cohen_kappa",
-    "confusion_matrix",
-    "f1",
-    "j_kappa",
-    "macro_f1",
-    "predictive_value",
-    "presence_matrices",
-    "reliability",
-    "scheme_scores",
-    "sensitivity",
-    "summary",
-]
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "calibration": ["Bin", "calibration_error", "reliability"],
+        "classes": [
+            "AAMI",
+            "ClassScore",
+            "aami_table",
+            "accuracy",
+            "auroc",
+            "balanced_accuracy",
+            "cinc2017_f1",
+            "class_scores",
+            "cohen_kappa",
+            "confusion_matrix",
+            "f1",
+            "j_kappa",
+            "macro_f1",
+            "predictive_value",
+            "presence_matrices",
+            "scheme_scores",
+            "sensitivity",
+            "summary",
+        ],
+        "intervals": ["Interval", "bootstrap"],
+    },
+)

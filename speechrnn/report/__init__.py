@@ -1,6 +1,12 @@
 """One page about a recognizer: how often it is wrong, where, how sure it is, and what its worst moments sound like."""
 
-from speechrnn.report.measuring import Clip, Measured, clip_of, measure, training_history
-from speechrnn.report.page import drawn, history, page
+import lazy_loader as _lazy
 
-__all__ = ["Clip", "Measured", "clip_of", "drawn", "history", "measure", "page", "training_history"]
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submodules=["pieces", "plots"],
+    submod_attrs={
+        "html": ["drawn", "history", "page"],
+        "measuring": ["Clip", "Measured", "clip_of", "measure", "training_history"],
+    },
+)

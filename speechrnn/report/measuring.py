@@ -10,22 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from speechrnn import __version__, decoding
-from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
-from speechrnn.metrics.errors import ErrorReport, Utterance
-from speechrnn.models.loading import DEFAULT, opened
-from speechrnn.report.plots.style import blank
-from speechrnn.tasks.recognition.evaluation import evaluate
-from speechrnn.tasks.recognition.transcript import Word, spell
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from speechrnn.decoding.options import Decoder
     from speechrnn.metrics.calibration import Calibration
+    from speechrnn.metrics.errors import ErrorReport, Utterance
     from speechrnn.models.protocols import Recognizer
+    from speechrnn.tasks.recognition.transcript import Word
     from speechrnn.text import Vocabulary
 
 SHOWN_SECONDS = 20.0
@@ -106,6 +102,10 @@ def measure(
     Raises:
         ModuleNotFoundError: matplotlib, which the page needs, is not installed.
     """
+    from speechrnn.models.loading import DEFAULT, opened
+    from speechrnn.report.plots.style import blank
+    from speechrnn.tasks.recognition.evaluation import evaluate
+
     if worst < 0:
         raise ValueError(f"`worst` must be zero or more. Received: {worst}.")
     blank(1, 1)  # whether charts can be drawn is known before minutes of measuring
@@ -154,6 +154,9 @@ def _number(cell: Any) -> float | None:
 
 def clip_of(model: Recognizer, utterance: Utterance, example: Example, *, decoder: Decoder | None = None) -> Clip:
     """An utterance that was scored, with its sound; the example is the one it was scored on."""
+    from speechrnn.data.examples import read_whole
+    from speechrnn.tasks.recognition.transcript import spell
+
     signal = read_whole(example, model.sample_rate)[: round(SHOWN_SECONDS * model.sample_rate)]
     (logits,) = model.logits([signal])
     words = spell((decoder or decoding.greedy)(logits), model.vocabulary, frame_period=model.frame_period)

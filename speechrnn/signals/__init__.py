@@ -3,29 +3,18 @@
 The readers of ECG and EEG formats come with the extra `speechrnn[signals]`; nothing here imports TensorFlow.
 """
 
-from speechrnn.signals.arrays import write
-from speechrnn.signals.edf import Event, events
-from speechrnn.signals.gaps import complaints, fill_gaps
-from speechrnn.signals.options import TableOptions
-from speechrnn.signals.reading import SUFFIXES, SignalInfo, dates, is_signal, probe, read, resample
-from speechrnn.signals.record import forget
-from speechrnn.signals.wfdb_files import Annotations, annotations
+import lazy_loader as _lazy
 
-__all__ = [
-    "SUFFIXES",
-    "Annotations",
-    "Event",
-    "SignalInfo",
-    "TableOptions",
-    "annotations",
-    "complaints",
-    "dates",
-    "events",
-    "fill_gaps",
-    "forget",
-    "is_signal",
-    "probe",
-    "read",
-    "resample",
-    "write",
-]
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submodules=["tables", "ts"],
+    submod_attrs={
+        "arrays": ["write"],
+        "edf": ["Event", "events"],
+        "gaps": ["complaints", "fill_gaps"],
+        "options": ["TableOptions"],
+        "reading": ["SUFFIXES", "SignalInfo", "dates", "is_signal", "probe", "read", "resample"],
+        "record": ["forget"],
+        "wfdb_files": ["Annotations", "annotations"],
+    },
+)

@@ -1,20 +1,23 @@
 """Any sensor: CSV tables whose columns are channels and whose lines are samples, with classes in one of the columns."""
 
+from __future__ import annotations
+
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, find_tables
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, data_error, suggestion
 from speechrnn.files import refuse_existing
-from speechrnn.signals import TableOptions, tables
+from speechrnn.signals.options import TableOptions
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _NO_CLASS = ("", "nan", "NaN", "None", "<NA>")
 
@@ -99,7 +102,9 @@ def _records(
     path: Path, label_column: str, group: str | None, rate: float | None, channels: Sequence[str], options: TableOptions
 ) -> Iterator[_Record]:
     apart = (label_column, *((group,) if group else ()))
-    table = tables.tables(str(path), options, apart)
+    import numpy as np
+
+    table = signals.tables.tables(str(path), options, apart)
     names = [*table.channels, *table.words]
     for column in (*apart, *channels):
         if column not in names or not table.header:
@@ -128,7 +133,7 @@ def _records(
             )
         yield _Record(
             name=path.stem if len(cuts) == 2 else f"{path.stem}-{number}",
-            signal=values[:, chosen].astype(np.float32),
+            signal=values[:, chosen].astype("float32"),
             channels=[table.channels[index] for index in chosen],
             rate=found,
             labels=labels,
@@ -140,12 +145,14 @@ def _word(cell: object) -> str:
     return str(cell).strip()
 
 
-def _on_grid(part: tables.Table, classes: list[str | None]) -> tuple[float | None, np.ndarray, str, list[str | None]]:
+def _on_grid(
+    part: signals.tables.Table, classes: list[str | None]
+) -> tuple[float | None, np.ndarray, str, list[str | None]]:
     """Rate, values and classes where they belong in time; lines that were left out have the class of their neighbors.
 
     A line that is missing between two of one class has that class, and none between two of different ones.
     """
-    rate, values, doubt, _ = tables.on_grid(part)
+    rate, values, doubt, _ = signals.tables.on_grid(part)
     if rate is None or len(values) == len(classes):
         falling = (
             rate is not None and part.moments is not None and part.moments.nanoseconds[0] > part.moments.nanoseconds[-1]

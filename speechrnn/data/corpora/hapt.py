@@ -3,21 +3,23 @@
 https://archive.ics.uci.edu/dataset/341. Reyes-Ortiz et al., Neurocomputing 171 (2016).
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, of_file
 from speechrnn.files import read_text, refuse_existing
-from speechrnn.signals import tables
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RATE = 50.0
 CHANNELS = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z")
@@ -107,6 +109,8 @@ def _testers(root: Path) -> set[int]:
 
 
 def _experiments(root: Path, faults: Faults) -> Iterator[_Experiment]:
+    import numpy as np
+
     packed = sorted(root.glob("*.npz"))
     raw = root / "RawData" if (root / "RawData").is_dir() else root
     if not packed and not (raw / "labels.txt").is_file():
@@ -124,7 +128,7 @@ def _experiments(root: Path, faults: Faults) -> Iterator[_Experiment]:
     for path in sorted(raw.glob("acc_exp*_user*.txt")):
         name = path.stem.removeprefix("acc_")
         try:
-            parts = [tables.numbers(str(raw / f"{kind}_{name}.txt")) for kind in ("acc", "gyro")]
+            parts = [signals.tables.numbers(str(raw / f"{kind}_{name}.txt")) for kind in ("acc", "gyro")]
         except (OSError, ValueError) as error:
             faults.add_error(name, error)
             continue

@@ -4,19 +4,23 @@ https://github.com/numenta/NAB. Lavin and Ahmad, "Evaluating real-time anomaly d
 Benchmark", ICMLA 2015.
 """
 
+from __future__ import annotations
+
 import csv
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, data_error, of_file
 from speechrnn.files import read_lines, read_text, refuse_existing
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RATE = 1 / 300
 """Samples per second: most series have one every five minutes. The others are read as if they had, in their order."""
@@ -72,7 +76,7 @@ def prepare(
         spread = float(values[:count].std())
         values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
         there = Path(out, "records", f"{path.parent.name}-{path.stem}.npz")
-        signals.write(there, values[:, None].astype(np.float32), RATE, channels=["value"], overwrite=overwrite)
+        signals.write(there, values[:, None].astype("float32"), RATE, channels=["value"], overwrite=overwrite)
         seconds = tuple((first / RATE, last / RATE, "anomaly") for first, last in labels)
         splits["train"].append(Draft(there, duration=count / RATE))
         splits["test"].append(Draft(there, labels=seconds))
@@ -88,6 +92,8 @@ def learned(samples: int) -> int:
 
 def _series(path: Path, windows: list[list[str]]) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """float64 `(samples,)`, and the windows as places of the first sample and behind the last."""
+    import numpy as np
+
     with of_file(path):
         rows = list(csv.DictReader(read_lines(path)))
     try:

@@ -9,7 +9,7 @@ from speechrnn import signals
 from speechrnn.data.building import Draft, build, find_tables
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
-from speechrnn.signals import TableOptions
+from speechrnn.signals.options import TableOptions
 
 
 def prepare(

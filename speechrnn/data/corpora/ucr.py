@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from speechrnn import signals
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, suggestion
-from speechrnn.signals import tables, ts
 
 SPLITS = ("train", "test")
 _ENDINGS = ("_TRAIN.tsv", "_TRAIN.ts", "_TRAIN.txt")
@@ -72,7 +72,7 @@ def _files(root: Path, name: str | None) -> dict[str, Path]:
 
 
 def _drafts(path: Path, rate: float) -> list[Draft]:
-    labels = ts.cases(str(path)).labels if path.suffix == ".ts" else tables.ucr(str(path))[0]
+    labels = signals.ts.cases(str(path)).labels if path.suffix == ".ts" else signals.tables.ucr(str(path))[0]
     if None in labels:
         raise ValueError(f"{path}: has no classes. Its header should say `@classLabel true` and name them.")
     return [

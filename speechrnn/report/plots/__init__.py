@@ -4,28 +4,17 @@ Each function gives a `matplotlib.figure.Figure`, which a notebook shows, `savef
 matplotlib and librosa are imported by the functions that draw.
 """
 
-from speechrnn.report.plots.classification import plot_confusion, plot_record, plot_reliability
-from speechrnn.report.plots.forecasts import plot_anomalies, plot_forecast
-from speechrnn.report.plots.recognition import plot_ctc, plot_intervals, plot_words
-from speechrnn.report.plots.sequences import plot_attention
-from speechrnn.report.plots.sound import plot_signal
-from speechrnn.report.plots.style import svg
-from speechrnn.report.plots.training import measured_panels, plot_gradient_flow, plot_history, plot_losses
+import lazy_loader as _lazy
 
-__all__ = [
-    "measured_panels",
-    "plot_anomalies",
-    "plot_attention",
-    "plot_confusion",
-    "plot_ctc",
-    "plot_forecast",
-    "plot_gradient_flow",
-    "plot_history",
-    "plot_intervals",
-    "plot_losses",
-    "plot_record",
-    "plot_reliability",
-    "plot_signal",
-    "plot_words",
-    "svg",
-]
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "classification": ["plot_confusion", "plot_record", "plot_reliability"],
+        "forecasts": ["plot_anomalies", "plot_forecast"],
+        "recognition": ["plot_ctc", "plot_intervals", "plot_words"],
+        "sequences": ["plot_attention"],
+        "sound": ["plot_signal"],
+        "style": ["svg"],
+        "training": ["measured_panels", "plot_gradient_flow", "plot_history", "plot_losses"],
+    },
+)

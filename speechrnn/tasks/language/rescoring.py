@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechrnn.decoding import options
-from speechrnn.decoding.beam import BeamSearch
-from speechrnn.decoding.lexicon import LexiconSearch
-from speechrnn.decoding.options import Decoder
-from speechrnn.decoding.rescoring import Rescored
-from speechrnn.models.loading import load_session
-from speechrnn.text import Vocabulary
+
+if TYPE_CHECKING:
+    from speechrnn.decoding.options import Decoder
+    from speechrnn.text import Vocabulary
 
 _WIDTH = 64
 
@@ -40,6 +38,9 @@ def decoder(
     """
     if rescore is None:
         return options.decoder(vocabulary, **search)
+    from speechrnn.decoding import BeamSearch, LexiconSearch, Rescored
+    from speechrnn.models.loading import load_session  # which needs NumPy; a help text does not
+
     if search.get("beam") is None:
         search["beam"] = _WIDTH
     found = options.decoder(vocabulary, **search)

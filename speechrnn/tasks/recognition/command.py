@@ -45,7 +45,7 @@ need --encoding.
         "ctm": True,
     }
     run_options = (f"{_OPTIONS}:TranscriptionOptions", *_DECODING)
-    write_options = ("speechrnn.tasks.recognition.formats:CueOptions",)
+    write_options = (f"{_OPTIONS}:CueOptions",)
     learns = "texts"
     training = (f"{_OPTIONS}:RecognizerTraining",)
     network = (f"{_OPTIONS}:RecognizerNetwork",)
@@ -105,11 +105,12 @@ need --encoding.
     def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
         """See `Command`."""
         from speechrnn.tasks.recognition import formats
+        from speechrnn.tasks.recognition.options import CueOptions
 
         if format == "txt" and several:
             channel = "" if answer.channel is None else f"\t{answer.channel}"
             return f"{os.fspath(answer.path)}{channel}\t{answer.text}\n"
-        return formats.render(answer, format, formats.CueOptions(**options))
+        return formats.render(answer, format, CueOptions(**options))
 
     def begun(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
         """See `Command`; with a lexicon it writes phones."""

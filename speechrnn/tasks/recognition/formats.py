@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from speechrnn.files import as_json
+from speechrnn.tasks.recognition.options import CueOptions
 from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 FORMATS = ("txt", "json", "srt", "vtt", "tsv", "ctm")
@@ -26,30 +27,6 @@ _SPACELESS = re.compile("[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u
 
 JOINABLE = ("txt", "json", "ctm")
 """Formats in which several recordings can follow each other in one stream."""
-
-
-@dataclass(frozen=True)
-class CueOptions:
-    """How words are gathered into subtitles."""
-
-    line_characters: int = 42
-    """Longest line of a subtitle; a longer word stands alone, and is divided in scripts without spaces."""
-    cue_lines: int = 2
-    """Most lines of a subtitle."""
-    cue_seconds: float = 7.0
-    """Longest subtitle."""
-    cue_gap: float = 1.0
-    """Pause in seconds that ends a subtitle."""
-    cue_hold: float = 1.0
-    """Shortest time in seconds that a subtitle stays, unless the next one begins."""
-
-    def __post_init__(self) -> None:
-        """Raises: ValueError: A number is out of its range."""
-        for name in ("line_characters", "cue_lines", "cue_seconds", "cue_gap"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"`{name}` must be positive. Received: {name}={getattr(self, name)}.")
-        if self.cue_hold < 0:
-            raise ValueError(f"`cue_hold` must not be negative. Received: cue_hold={self.cue_hold}.")
 
 
 @dataclass(frozen=True)

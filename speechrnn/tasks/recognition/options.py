@@ -5,7 +5,14 @@ from typing import Literal
 
 from speechrnn.training.options import SignalTraining, require
 
-__all__ = ["NewVocabulary", "RecognizerEvaluation", "RecognizerNetwork", "RecognizerTraining", "TranscriptionOptions"]
+__all__ = [
+    "CueOptions",
+    "NewVocabulary",
+    "RecognizerEvaluation",
+    "RecognizerNetwork",
+    "RecognizerTraining",
+    "TranscriptionOptions",
+]
 
 
 @dataclass(frozen=True)
@@ -115,3 +122,24 @@ class NewVocabulary:
     """Write the characters of these texts; what the model has learned of speech is kept."""
     subwords: int | None = None
     """With --new-vocabulary: write this many subwords, learned from the texts, instead; needs sentencepiece."""
+
+
+@dataclass(frozen=True)
+class CueOptions:
+    """How words are gathered into subtitles."""
+
+    line_characters: int = 42
+    """Longest line of a subtitle; a longer word stands alone, and is divided in scripts without spaces."""
+    cue_lines: int = 2
+    """Most lines of a subtitle."""
+    cue_seconds: float = 7.0
+    """Longest subtitle."""
+    cue_gap: float = 1.0
+    """Pause in seconds that ends a subtitle."""
+    cue_hold: float = 1.0
+    """Shortest time in seconds that a subtitle stays, unless the next one begins."""
+
+    def __post_init__(self) -> None:
+        positive = "line_characters", "cue_lines", "cue_seconds", "cue_gap"
+        require(self, "positive", lambda value: value > 0, *positive)
+        require(self, "zero or positive", lambda value: value >= 0, "cue_hold")

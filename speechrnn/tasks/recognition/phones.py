@@ -11,7 +11,7 @@ import numpy as np
 from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.alignment import align
-from speechrnn.decoding.greedy import WordPath
+from speechrnn.decoding.best_path import WordPath
 from speechrnn.decoding.pronunciations import likeliest
 from speechrnn.faults import Faults
 from speechrnn.models.protocols import Recognizer

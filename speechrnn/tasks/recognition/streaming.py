@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.decoding.greedy import BLANK, greedy
+from speechrnn.decoding.best_path import BLANK, greedy
 from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.runtime.litert import LiteRtFile
 from speechrnn.runtime.session import ModelFile, Session

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn import pipeline
-from speechrnn.decoding.greedy import greedy
+from speechrnn.decoding.best_path import greedy
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
 from speechrnn.losses import CTC, ctc

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechrnn.decoding.greedy import WordPath
+from speechrnn.decoding.best_path import WordPath
 from speechrnn.models.answers import Answer
 
 if TYPE_CHECKING:
