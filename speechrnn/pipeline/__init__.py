@@ -21,7 +21,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "windowing",
     ],
     submod_attrs={
-        "dataset": ["Plan", "batches", "plan_of"],
+        "dataset": ["Plan", "batches"],
+        "graph": ["plan_of"],
         "series": ["windows"],
         "windowing": ["WindowPlan", "plan_windows"],
     },

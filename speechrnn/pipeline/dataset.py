@@ -231,7 +231,7 @@ def _dataset(
     graph = None if features is None else FeatureGraph(layer, augmentation, warp_of(features, augmentation), views)
     target = plan.entries[0].target
     soft = loader.mix is not None or target.dtype != np.int32
-    dataset = passes(
+    return passes(
         loader.load, plan, steps=plan.steps, finish=graph, workers=workers, views=views,
         shapes=([rows, None, *loader.source.padded(0)[1:]],
                 [rows, None] if soft or target.ndim else [rows]),
@@ -239,8 +239,6 @@ def _dataset(
         names=("signal", "length") if features is None else ("features", "frames"),
         decoded=None if in_graph is None else in_graph.apply,
     )  # fmt: skip
-    dataset._speechrnn_plan = plan
-    return dataset
 
 
 def _selected(
@@ -276,18 +274,6 @@ def _check_views(views: int, features: Any, augmentation: Augmentation | None) -
             f"Received: views={views}, {augmentation=}. Set frequency_scale, feature_noise, time_masks or "
             "frequency_masks."
         )
-
-
-def plan_of(dataset: tf.data.Dataset) -> Any:
-    """The plan behind a dataset: a `Plan` where `batches` returned it, else that of `windows` or of the kind.
-
-    Raises:
-        ValueError: The dataset came from elsewhere, or was transformed since.
-    """
-    plan = getattr(dataset, "_speechrnn_plan", None)
-    if plan is None:
-        raise ValueError(f"`plan_of` needs the dataset that `batches` returned, untransformed. Received: {dataset}.")
-    return plan
 
 
 def _framing(features: keras.Layer | None, sample_rate: float | None, stride: int) -> Framing:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -131,54 +132,57 @@ class FeatureGraph:
 
 def passes(
     load: Callable[..., Loaded],
-    state: Counter,
+    plan: Counter,
     *,
     steps: int,
     shapes: tuple[list, list],
-    finish: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None,
     names: tuple[str, str],
-    decoded: Callable[[tf.data.Dataset], tf.data.Dataset] | None,
-    workers: int,
+    finish: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None = None,
+    given: Callable[[dict[str, tf.Tensor], tf.Tensor, tf.Tensor], tuple] | None = None,
+    decoded: Callable[[tf.data.Dataset], tf.data.Dataset] | None = None,
+    workers: int | None = None,
     views: int = 1,
     target_type: tf.DType = tf.int32,
     value_type: tf.DType = tf.float32,
 ) -> tf.data.Dataset:
-    """A dataset each pass over which is the epoch that `state` counts.
+    """A dataset each pass over which is the epoch that `plan` counts; `plan_of` finds the plan again.
 
     Args:
         load: A batch, from its epoch and step and from signals decoded in the graph.
-        state: Its `epoch` is read when a pass begins, and counted up when the last batch is handed over.
+        plan: Its `epoch` is read when a pass begins, and counted up when the last batch is handed over.
         steps: Batches in a pass.
         shapes: Static shapes of the loaded values and of the target.
-        finish: From values, lengths and seeds to what the network takes; None leaves them.
         names: Keys of values and lengths.
+        finish: From values, lengths and seeds to values and lengths for the network; None leaves them.
+        given: From inputs, target and weight to those that the network is given; None leaves them.
         decoded: Adds signals decoded in the graph to the steps, or None.
-        workers: Batches in the making at a time.
+        workers: Batches in the making at a time; None is the number of processors.
         views: Times that `finish` gives every row; target and weight are repeated as often.
         target_type: Type of the target.
         value_type: Type of the loaded values.
     """
-    rows = shapes[0][0]
+    rows, workers = shapes[0][0], workers or os.cpu_count() or 1
 
-    def loaded(epoch: np.ndarray, step: np.ndarray, *given: np.ndarray) -> tuple[np.ndarray, ...]:
-        batch = load(int(epoch), int(step), *given)
+    def loaded(epoch: np.ndarray, step: np.ndarray, *signals: np.ndarray) -> tuple[np.ndarray, ...]:
+        batch = load(int(epoch), int(step), *signals)
         return batch.values, batch.lengths, batch.target, batch.weight, batch.seeds
 
-    def make(epoch: tf.Tensor, step: tf.Tensor, *given: tf.Tensor) -> tuple:
+    def make(epoch: tf.Tensor, step: tf.Tensor, *signals: tf.Tensor) -> tuple:
         types = [value_type, tf.int32, target_type, tf.float32, tf.int32]
-        tensors = tf.numpy_function(loaded, [epoch, step, *given], types)
+        tensors = tf.numpy_function(loaded, [epoch, step, *signals], types)
         for tensor, shape in zip(tensors, (shapes[0], [rows], shapes[1], [rows], [rows, 2]), strict=True):
             tensor.set_shape(shape)
         values, lengths, target, weight, seeds = tensors
         if finish is not None:
             values, lengths = finish(values, lengths, seeds)
-        return epoch, step, ({names[0]: values, names[1]: lengths}, repeated(target, views), repeated(weight, views))
+        batch = {names[0]: values, names[1]: lengths}, repeated(target, views), repeated(weight, views)
+        return epoch, step, batch if given is None else given(*batch)
 
     def begun() -> np.int64:
-        return np.int64(state.epoch)
+        return np.int64(plan.epoch)
 
     def ended(epoch: np.ndarray) -> np.int64:
-        state.epoch = int(epoch) + 1
+        plan.epoch = int(epoch) + 1
         return np.int64(0)
 
     def hand_over(epoch: tf.Tensor, step: tf.Tensor, batch: tuple) -> tuple:
@@ -204,4 +208,18 @@ def passes(
     # Threads of their own: a cache that misses computes features from within a loading thread, and must not wait for
     # the pool that the loading threads have filled.
     options.threading.private_threadpool_size = workers + 1
-    return dataset.with_options(options)
+    dataset = dataset.with_options(options)
+    dataset._speechrnn_plan = plan
+    return dataset
+
+
+def plan_of(dataset: tf.data.Dataset) -> Any:
+    """The plan behind a dataset: a `Plan` where `batches` returned it, else that of `windows` or of the kind.
+
+    Raises:
+        ValueError: The dataset came from elsewhere, or was transformed since.
+    """
+    plan = getattr(dataset, "_speechrnn_plan", None)
+    if plan is None:
+        raise ValueError(f"`plan_of` needs the dataset that `batches` returned, untransformed. Received: {dataset}.")
+    return plan

@@ -38,6 +38,37 @@ class EpochCounter:
             self._epoch = int(number)
 
 
+class Pooled(EpochCounter):
+    """Which rows are in which batch of an epoch, where all batches are of one size and a batch holds little padding.
+
+    Of one size, for which the layers are compiled once: the few rows that are left over are other ones in every epoch.
+
+    Args:
+        lengths: Of each row.
+        batch_size: Rows in a batch, at most as many as there are.
+        pool: Batches whose rows are sorted by length together.
+        seed: Of the order, with the number of the epoch.
+        initial_epoch: Number of the first pass.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, pool: int, seed: int, initial_epoch: int) -> None:
+        super().__init__(initial_epoch)
+        self.lengths, self.seed, self._pool = np.array(lengths), seed, pool
+        self.batch_size = min(batch_size, len(lengths))
+        self.steps = len(lengths) // self.batch_size
+        self._order: tuple[int, np.ndarray] | None = None
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the rows of each batch of an epoch, int `(steps, batch)`."""
+        if self._order is None or self._order[0] != epoch:
+            size, rng = self.batch_size, np.random.default_rng([self.seed, epoch])
+            order = rng.permutation(len(self.lengths))[: self.steps * size]
+            pools = [order[i : i + self._pool * size] for i in range(0, len(order), self._pool * size)]
+            order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+            self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
+        return self._order[1]
+
+
 _SIMULATED_EPOCHS = 8
 _ORDER, _SPEED, _SIGNAL, _FEATURES, _MIXING = range(5)
 """What a random stream is for; the last number of its seed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,10 +48,8 @@ def windows(examples: Sequence[Example], *, workers: int | None = None, **how: A
     """
     plan = plan_windows(examples, **how)
     rows, channels = plan.batch_size, plan.series[0].shape[1]
-    dataset = passes(
-        plan.load, plan, steps=plan.steps, finish=None, decoded=None, workers=workers or os.cpu_count() or 1,
+    return passes(
+        plan.load, plan, steps=plan.steps, workers=workers,
         shapes=([rows, plan.context, channels], [rows, plan.horizon, channels]), target_type=tf.float32,
         names=("signal", "length"),
     )  # fmt: skip
-    dataset._speechrnn_plan = plan
-    return dataset

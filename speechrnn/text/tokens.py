@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from speechrnn.faults import data_error
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Tokens", "Unit", "cut"]
 
@@ -119,6 +120,8 @@ class Tokens:
 
     def read(self, text: str | None, *, where: str = "") -> np.ndarray:
         """The numbers of a text as a signal, float32 `(tokens,)`; see `encode`."""
+        import numpy as np  # here, since those who list corpora need no NumPy
+
         if text is None:
             raise data_error(where, "without a text", "needs a `text`.")
         return np.array(self.encode(text, where=where), np.float32)

@@ -24,7 +24,7 @@ from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, sa
 from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
-from speechrnn.training.task import Task, task_of
+from speechrnn.training.task import Given, Task, task_of
 
 __all__ = ["TrainingRun", "train"]
 
@@ -100,9 +100,10 @@ def train(
         TypeError: The options are for models of another kind.
         ValueError: No example can be used, or the state beside `out` belongs to other options.
     """
-    out, examples, valid = Path(out), _read(model, examples), _read(model, valid or ())
+    out = Path(out)
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
+    examples, valid = _read(model, examples), _read(model, valid or ())
     folder = out.with_suffix(".training")
     first = hosts is None or hosts.first
     console = Console(stderr=True, quiet=not (verbose and first))
@@ -117,11 +118,8 @@ def train(
     if hosts is not None:
         state.take(hosts)
     collected = Faults() if faults is None else faults
-    given: dict[str, Any] = {"epoch": state.epoch, "augmentation": chosen(augment), "faults": collected}
-    batches = task.batches(examples, training=True, **given)
-    scorer = None
-    if valid:
-        scorer = task.scorer(task.batches(valid, training=False, **{**given, "epoch": 0, "augmentation": None}))
+    batches = task.batches(Given(examples, True, state.epoch, chosen(augment), collected))
+    scorer = task.scorer(task.batches(Given(valid, faults=collected))) if valid else None
     _warn_of_shared_subjects(console, examples, valid)
     if len(collected):
         console.print(collected.summary(len(examples) + len(valid)), highlight=False, soft_wrap=True)

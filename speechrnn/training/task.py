@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import keras
@@ -15,7 +15,7 @@ from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.options import SignalTraining, TrainingOptions, promoted
 
-__all__ = ["Scores", "Task", "of_recordings", "refuse_augmentation", "task_of"]
+__all__ = ["Given", "Scores", "Task", "of_recordings", "refuse_augmentation", "task_of"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,21 @@ class Scores:
     def logs(self) -> dict[str, float]:
         """The figures under the names training logs them by: those of the fields."""
         return {f"val_{field.name}": getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class Given:
+    """The examples that a model is trained or validated on, and how they are gone through."""
+
+    examples: Sequence[Any]
+    training: bool = False
+    """Whether they are learned from: in another order every epoch, and augmented."""
+    epoch: int = 0
+    """Number of the first pass."""
+    augmentation: Augmentation | None = None
+    """How they are varied."""
+    faults: Faults = field(default_factory=Faults)
+    """Collects the examples that are dropped."""
 
 
 class Task:
@@ -60,24 +75,8 @@ class Task:
         """What is monitored, so that lower is better."""
         return self.monitors[self.monitor] * logs[f"val_{self.monitor}"]
 
-    def batches(
-        self,
-        examples: Sequence[Any],
-        *,
-        training: bool,
-        epoch: int,
-        augmentation: Augmentation | None,
-        faults: Faults,
-    ) -> tf.data.Dataset:
-        """Batches to train on or to validate on, with known cardinality; each pass is an epoch.
-
-        Args:
-            examples: To learn from, or to validate on.
-            training: Whether to learn from them: in another order every epoch, and augmented.
-            epoch: Number of the first pass.
-            augmentation: How to vary them.
-            faults: Collects the examples that are dropped.
-        """
+    def batches(self, given: Given) -> tf.data.Dataset:
+        """Batches to train on or to validate on, with known cardinality; each pass over them is an epoch."""
         raise NotImplementedError
 
     def loss(self, dataset: tf.data.Dataset) -> keras.losses.Loss | None:

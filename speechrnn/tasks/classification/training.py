@@ -10,13 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn import metrics, pipeline
-from speechrnn.faults import Faults, suggestion
-from speechrnn.features.augment import Augmentation
+from speechrnn.faults import suggestion
 from speechrnn.losses import ClassLoss
 from speechrnn.pipeline.selection import Entry
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.options import ClassifierTraining
-from speechrnn.training.task import Scores, Task, of_recordings, refuse_augmentation
+from speechrnn.training.task import Given, Scores, Task, of_recordings, refuse_augmentation
 
 __all__ = ["ClassScore", "ClassScorer", "Classification", "class_weights"]
 
@@ -31,32 +30,24 @@ class Classification(Task):
     divides = True
     loss_name = "cross entropy"
 
-    def batches(
-        self,
-        examples: Sequence[Any],
-        *,
-        training: bool,
-        epoch: int,
-        augmentation: Augmentation | None,
-        faults: Faults,
-    ) -> tf.data.Dataset:
+    def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`."""
-        varied = {"balance": self.options.balance, "mixup": self.options.mixup} if training else {}
+        varied = {"balance": self.options.balance, "mixup": self.options.mixup} if given.training else {}
         model = self.model
         if model.tokens is not None:
-            refuse_augmentation("Texts", augmentation)
+            refuse_augmentation("Texts", given.augmentation)
             if self.options.mixup:
                 raise ValueError(f"Texts cannot be mixed. Received: mixup={self.options.mixup}. Set it to 0.")
         return pipeline.batches(
-            examples,
+            given.examples,
             model.features,
             classes=model.classes,
             task=model.task,
-            shuffle=training,
+            shuffle=given.training,
             stride=model.stride,
-            initial_epoch=epoch,
-            augmentation=augmentation,
-            faults=faults,
+            initial_epoch=given.epoch,
+            augmentation=given.augmentation,
+            faults=given.faults,
             **varied,
             **of_recordings(self, training=training),
         )

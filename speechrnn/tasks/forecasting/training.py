@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,12 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn import pipeline
-from speechrnn.faults import Faults
-from speechrnn.features.augment import Augmentation
 from speechrnn.losses import QuantileLoss, pinball
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.options import ForecasterTraining
-from speechrnn.training.task import Scores, Task, refuse_augmentation
+from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
 
 __all__ = ["ForecastScore", "ForecastScorer", "Forecasting"]
 
@@ -29,29 +27,21 @@ class Forecasting(Task):
     monitors: ClassVar = {"loss": 1, "mae": 1, "mse": 1}
     loss_name = "pinball loss"
 
-    def batches(
-        self,
-        examples: Sequence[Any],
-        *,
-        training: bool,
-        epoch: int,
-        augmentation: Augmentation | None,
-        faults: Faults,
-    ) -> tf.data.Dataset:
+    def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; series are kept in memory."""
-        refuse_augmentation("A forecaster's series", augmentation)
+        refuse_augmentation("A forecaster's series", given.augmentation)
         model = self.model
         return pipeline.windows(
-            examples,
+            given.examples,
             rate=model.sample_rate,
             channels=model.channels,
             context=model.context,
             horizon=model.horizon,
             batch_size=self.options.batch_size,
-            shuffle=training,
+            shuffle=given.training,
             seed=self.options.seed,
-            initial_epoch=epoch,
-            faults=faults,
+            initial_epoch=given.epoch,
+            faults=given.faults,
         )
 
     def loss(self, dataset: tf.data.Dataset) -> QuantileLoss:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,16 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.decoding.rescoring import BOUNDARY, perplexity
-from speechrnn.faults import Faults
-from speechrnn.features.augment import Augmentation
-from speechrnn.pipeline.dataset import plan_of
-from speechrnn.pipeline.graph import passes
+from speechrnn.pipeline.graph import passes, plan_of
 from speechrnn.pipeline.loading import Loaded
-from speechrnn.pipeline.planning import EpochCounter
+from speechrnn.pipeline.planning import Pooled
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.text import Vocabulary
-from speechrnn.training.task import Scores, Task, refuse_augmentation
+from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
 
 __all__ = ["LanguageModeling", "LanguageScore", "SentencePlan", "sentence_batches"]
 
@@ -37,30 +33,22 @@ class LanguageModeling(Task):
     monitors: ClassVar = {"perplexity": 1, "loss": 1}
     loss_name = "cross entropy per character"
 
-    def batches(
-        self,
-        examples: Sequence[str],
-        *,
-        training: bool,
-        epoch: int,
-        augmentation: Augmentation | None,
-        faults: Faults,
-    ) -> tf.data.Dataset:
+    def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; examples are sentences."""
-        refuse_augmentation("A language model's sentences", augmentation)
+        refuse_augmentation("A language model's sentences", given.augmentation)
         kept = []
-        for number, text in enumerate(examples, 1):
+        for number, text in enumerate(given.examples, 1):
             if len(text) <= self.options.max_length:
                 kept.append(text)
             else:
                 message = f"has {len(text):,} characters, more than max_length={self.options.max_length:,}."
-                faults.add(f"sentence {number}", "too long", message)
+                given.faults.add(f"sentence {number}", "too long", message)
         if not kept:
             raise ValueError(
                 f"Training needs sentences of at most max_length={self.options.max_length} characters. "
-                f"Received: none, and {len(examples):,} longer ones."
+                f"Received: none, and {len(given.examples):,} longer ones."
             )
-        plan = SentencePlan(self.model.vocabulary, kept, self.options.batch_size, self.options.seed, epoch)
+        plan = SentencePlan(self.model.vocabulary, kept, self.options.batch_size, self.options.seed, given.epoch)
         return sentence_batches(plan)
 
     def loss(self, dataset: tf.data.Dataset) -> None:
@@ -96,11 +84,8 @@ class LanguageScore(Scores):
     """Of a word, the ends of sentences counted as words."""
 
 
-class SentencePlan(EpochCounter):
+class SentencePlan(Pooled):
     """Which sentences are in which batch of an epoch.
-
-    All batches are of one size, for which the layers are compiled once: the few sentences that are left over are other
-    ones in every epoch.
 
     Args:
         vocabulary: Of the model.
@@ -116,28 +101,14 @@ class SentencePlan(EpochCounter):
     def __init__(
         self, vocabulary: Vocabulary, sentences: Sequence[str], batch_size: int, seed: int, initial_epoch: int = 0
     ) -> None:
-        super().__init__(initial_epoch)
-        self.sentences, self.seed = list(sentences), seed
-        self.batch_size = min(batch_size, len(self.sentences))
-        self.steps = len(self.sentences) // self.batch_size
+        self.sentences = list(sentences)
         self._ids = [np.array(vocabulary.encode(text), np.int32) for text in self.sentences]
-        self._lengths = np.array([len(ids) for ids in self._ids])
-        self._order: tuple[int, np.ndarray] | None = None
-
-    def order(self, epoch: int) -> np.ndarray:
-        """Indices of the sentences of each batch of an epoch, int `(steps, batch)`."""
-        if self._order is None or self._order[0] != epoch:
-            size, rng = self.batch_size, np.random.default_rng([self.seed, epoch])
-            order = rng.permutation(len(self.sentences))[: self.steps * size]
-            pools = [order[i : i + _POOL * size] for i in range(0, len(order), _POOL * size)]
-            order = np.concatenate([pool[np.argsort(self._lengths[pool], kind="stable")] for pool in pools])
-            self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
-        return self._order[1]
+        super().__init__([len(ids) for ids in self._ids], batch_size, _POOL, seed, initial_epoch)
 
     def load(self, epoch: int, step: int) -> Loaded:
         """Batch `step` of an epoch: each row begins with a boundary, and so does what follows its last character."""
         chosen = self.order(epoch)[step]
-        lengths = (self._lengths[chosen] + 1).astype(np.int32)
+        lengths = (self.lengths[chosen] + 1).astype(np.int32)
         ids = np.full((len(chosen), lengths.max()), BOUNDARY, np.int32)
         target = ids.copy()
         for row, index in enumerate(chosen):
@@ -154,9 +125,7 @@ class SentencePlan(EpochCounter):
 def sentence_batches(plan: SentencePlan) -> tf.data.Dataset:
     """Batches `({"ids": int32 (batch, steps), "length": int32 (batch,)}, target int32 (batch, steps), weight)`."""
     rows = plan.batch_size
-    dataset = passes(
-        plan.load, plan, steps=plan.steps, finish=None, decoded=None, workers=os.cpu_count() or 1,
+    return passes(
+        plan.load, plan, steps=plan.steps,
         shapes=([rows, None], [rows, None]), value_type=tf.int32, names=("ids", "length"),
     )  # fmt: skip
-    dataset._speechrnn_plan = plan
-    return dataset

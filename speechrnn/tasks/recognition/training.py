@@ -12,15 +12,13 @@ import tensorflow as tf
 
 from speechrnn import pipeline
 from speechrnn.decoding.best_path import greedy
-from speechrnn.faults import Faults
-from speechrnn.features.augment import Augmentation
 from speechrnn.losses import CTC, ctc
 from speechrnn.metrics import edits
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.tasks.recognition.phones import pronounced
 from speechrnn.text import Lexicon, Phones, lexicons
-from speechrnn.training.task import Scores, Task, of_recordings
+from speechrnn.training.task import Given, Scores, Task, of_recordings
 
 __all__ = ["Recognition", "Score", "Scorer"]
 
@@ -35,41 +33,33 @@ class Recognition(Task):
     divides = True
     loss_name = "CTC loss"
 
-    def batches(
-        self,
-        examples: Sequence[Any],
-        *,
-        training: bool,
-        epoch: int,
-        augmentation: Augmentation | None,
-        faults: Faults,
-    ) -> tf.data.Dataset:
+    def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`."""
-        views = 2 if training and self.options.consistency else 1
+        views = 2 if given.training and self.options.consistency else 1
         model = self.model
         return pipeline.batches(
-            self._as_written(examples, faults),
+            self._as_written(given),
             model.features,
             model.vocabulary,
             views=views,
-            shuffle=training,
+            shuffle=given.training,
             stride=model.stride,
-            initial_epoch=epoch,
-            augmentation=augmentation,
-            faults=faults,
-            **of_recordings(self, training=training),
+            initial_epoch=given.epoch,
+            augmentation=given.augmentation,
+            faults=given.faults,
+            **of_recordings(self, training=given.training),
         )
 
-    def _as_written(self, examples: Sequence[Any], faults: Faults) -> Sequence[Any]:
+    def _as_written(self, given: Given) -> Sequence[Any]:
         """The examples with texts that the model writes: phones of their words, if there is a lexicon."""
         if self.options.lexicon is None:
-            return examples
+            return given.examples
         if not isinstance(self.model.vocabulary, Phones):
             raise ValueError(
                 f"`lexicon` is for a model of phones. Received: lexicon={self.options.lexicon!r}, and a model that "
                 f"writes {self.model.vocabulary!r:.100}. Build the model with the lexicon, too, or leave it out."
             )
-        return pronounced(examples, self._lexicon, faults=faults)
+        return pronounced(given.examples, self._lexicon, faults=given.faults)
 
     @cached_property
     def _lexicon(self) -> Lexicon:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.faults import Faults, data_error
-from speechrnn.features.augment import Augmentation
+from speechrnn.faults import data_error
 from speechrnn.losses import ClassLoss
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
-from speechrnn.pipeline.dataset import plan_of
-from speechrnn.pipeline.graph import passes
+from speechrnn.pipeline.graph import passes, plan_of
 from speechrnn.pipeline.loading import Loaded
-from speechrnn.pipeline.planning import EpochCounter
+from speechrnn.pipeline.planning import Pooled
 from speechrnn.tasks.sequence_to_sequence.model import SequenceToSequence
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions, SequenceTraining
 from speechrnn.tasks.sequence_to_sequence.pairs import Pair, encoded, padded, pairs_of
 from speechrnn.tasks.sequence_to_sequence.search import BOUNDARY
 from speechrnn.tasks.sequence_to_sequence.translation import searched
-from speechrnn.training.task import Scores, Task, refuse_augmentation
+from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
 
 __all__ = ["PairPlan", "SequenceScore", "Translating", "pair_batches"]
 
@@ -45,28 +43,20 @@ class Translating(Task):
     monitors: ClassVar = {"symbol_error": 1, "sequence_error": 1, "loss": 1}
     loss_name = "cross entropy per symbol"
 
-    def batches(
-        self,
-        examples: Sequence[Any],
-        *,
-        training: bool,
-        epoch: int,
-        augmentation: Augmentation | None,
-        faults: Faults,
-    ) -> tf.data.Dataset:
+    def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; examples are pairs."""
-        refuse_augmentation("Pairs of texts", augmentation)
+        refuse_augmentation("Pairs of texts", given.augmentation)
         pairs, weights = [], []
-        for pair in pairs_of(examples):
+        for pair in pairs_of(given.examples):
             try:
                 pairs.append(self._encoded(pair))
                 weights.append(pair.weight)
             except ValueError as error:
-                faults.add_error(pair.id, error)
+                given.faults.add_error(pair.id, error)
         if not pairs:
-            first = next(iter(faults), "no pair")
+            first = next(iter(given.faults), "no pair")
             raise ValueError(f"Training needs a pair of texts that the model can learn. Received none; {first}")
-        return pair_batches(PairPlan(pairs, weights, self.options, epoch))
+        return pair_batches(PairPlan(pairs, weights, self.options, given.epoch))
 
     def _encoded(self, pair: Pair) -> tuple[list[int], list[int]]:
         source = encoded(self.model.source, pair.source, what="source", where=pair.id)
@@ -127,11 +117,8 @@ class SequenceScore(Scores):
     """Share of the pairs whose target is not the truth."""
 
 
-class PairPlan(EpochCounter):
+class PairPlan(Pooled):
     """Which pairs are in which batch of an epoch.
-
-    All batches are of one size, for which the layers are compiled once: the few pairs that are left over are other ones
-    in every epoch.
 
     Args:
         pairs: Indices of source and target.
@@ -147,23 +134,9 @@ class PairPlan(EpochCounter):
         options: SequenceTraining,
         initial_epoch: int = 0,
     ) -> None:
-        super().__init__(initial_epoch)
+        super().__init__([len(source) for source, _ in pairs], options.batch_size, _POOL, options.seed, initial_epoch)
         self.pairs, self.options = list(pairs), options
-        self.batch_size = min(options.batch_size, len(self.pairs))
-        self.steps = len(self.pairs) // self.batch_size
         self._weights = np.array(weights, np.float32)
-        self._lengths = np.array([len(source) for source, _ in pairs])
-        self._order: tuple[int, np.ndarray] | None = None
-
-    def order(self, epoch: int) -> np.ndarray:
-        """Numbers of the pairs of each batch of an epoch, int `(steps, batch)`."""
-        if self._order is None or self._order[0] != epoch:
-            size, rng = self.batch_size, np.random.default_rng([self.options.seed, epoch])
-            order = rng.permutation(len(self.pairs))[: self.steps * size]
-            pools = [order[i : i + _POOL * size] for i in range(0, len(order), _POOL * size)]
-            order = np.concatenate([pool[np.argsort(self._lengths[pool], kind="stable")] for pool in pools])
-            self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
-        return self._order[1]
 
     def load(self, epoch: int, step: int) -> Loaded:
         """Batch `step` of an epoch."""
@@ -176,7 +149,7 @@ class PairPlan(EpochCounter):
 
     def in_order(self, size: int) -> Iterator[Loaded]:
         """All pairs, the short ones first."""
-        order = np.argsort(self._lengths, kind="stable")
+        order = np.argsort(self.lengths, kind="stable")
         for start in range(0, len(order), size):
             yield self._batch(order[start : start + size])
 
@@ -198,13 +171,11 @@ def pair_batches(plan: PairPlan) -> tf.data.Dataset:
     weights float32 `(batch,)`.
     """
     rows, sampled = plan.batch_size, plan.options.scheduled_sampling > 0
-    dataset = passes(
-        plan.load, plan, steps=plan.steps, finish=None, decoded=None, workers=os.cpu_count() or 1,
+    return passes(
+        plan.load, plan, steps=plan.steps,
         shapes=([rows, None], [rows, None, 2]), value_type=tf.int32, names=("source", "source_length"),
+        given=partial(_inputs, sampled=sampled),
     )  # fmt: skip
-    dataset = dataset.map(lambda x, y, weight: _inputs(x, y, weight, sampled=sampled))
-    dataset._speechrnn_plan = plan
-    return dataset
 
 
 def _inputs(x: dict[str, Any], both: Any, weight: Any, *, sampled: bool = False) -> tuple[dict[str, Any], Any, Any]:

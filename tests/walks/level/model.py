@@ -34,9 +34,9 @@ class Leveling(Task):
     monitors = {"loss": 1}  # noqa: RUF012
     loss_name = "squared error"
 
-    def batches(self, examples, *, training, epoch, augmentation, faults):
-        signals = np.stack([read_whole(example, self.model.sample_rate) for example in examples])
-        levels = np.array([example.extra["level"] for example in examples], "float32")
+    def batches(self, given):
+        signals = np.stack([read_whole(example, self.model.sample_rate) for example in given.examples])
+        levels = np.array([example.extra["level"] for example in given.examples], "float32")
         lengths = np.full(len(signals), signals.shape[1], "int32")
         return tf.data.Dataset.from_tensors(({"signal": signals, "length": lengths}, levels))
 
