@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -153,3 +154,27 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean `{near[0]}`?" if near else ""
+
+
+def check_options(given: Iterable[str], known: Iterable[str], method: str) -> None:
+    """Refuse options that a method lacks.
+
+    Raises:
+        TypeError: One is unknown; the nearest known one is named.
+    """
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise TypeError(f"`{method}` has no option `{name}`.{suggestion(name, known)} Known: {', '.join(known)}.")
+
+
+def require(options: object, requirement: str, holds: Any, *names: str) -> None:
+    """Refuse options out of their range.
+
+    Raises:
+        ValueError: `holds` is false for the value of one of the names.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if not holds(value):
+            raise ValueError(f"`{name}` must be {requirement}. Received: {name}={value!r}.")

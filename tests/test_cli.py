@@ -32,16 +32,14 @@ from speechrnn.data.manifest import Example
 from speechrnn.export.options import ExportOptions
 from speechrnn.features.augment import Augmentation
 from speechrnn.features.options import LogMelOptions
-from speechrnn.tasks.classification.options import ClassificationOptions, ClassifierEvaluation, ClassifierNetwork
-from speechrnn.tasks.forecasting.options import ForecasterEvaluation, ForecasterNetwork, ForecastOptions
-from speechrnn.tasks.language.options import LanguageNetwork
+from speechrnn.tasks.classification.options import ClassificationOptions, ClassifierEvaluation
+from speechrnn.tasks.forecasting.options import ForecasterEvaluation, ForecastOptions
 from speechrnn.tasks.recognition.options import (
     RecognizerEvaluation,
-    RecognizerNetwork,
     RecognizerTraining,
     TranscriptionOptions,
 )
-from speechrnn.tasks.sequence_to_sequence.options import SequenceEvaluation, SequenceNetwork
+from speechrnn.tasks.sequence_to_sequence.options import SequenceEvaluation
 from speechrnn.training.diagnostics.options import BatchingOptions, TimingOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,23 +113,6 @@ def _meaning(option):
 @pytest.mark.parametrize(
     ("declaration", "function", "skip"),
     [
-        (RecognizerNetwork, "speechrnn.tasks.recognition.network:recurrent_ctc", {"sample_rate", "subwords"}),
-        (
-            ClassifierNetwork,
-            "speechrnn.tasks.classification.network:recurrent_classifier",
-            {"sample_rate", "lowercase", "least"},
-        ),
-        (
-            ForecasterNetwork,
-            "speechrnn.tasks.forecasting.network:recurrent_forecaster",
-            {"context", "horizon", "quantiles"},
-        ),
-        (LanguageNetwork, "speechrnn.tasks.language.network:recurrent_lm", {"symbols"}),
-        (
-            SequenceNetwork,
-            "speechrnn.tasks.sequence_to_sequence.network:attention_network",
-            {"source", "target", "max_length"},
-        ),
         (SequenceEvaluation, "speechrnn.tasks.sequence_to_sequence.evaluation:evaluate", set()),
         (LogMelOptions, "speechrnn.features.layers:LogMel", set()),
         (TimingOptions, "speechrnn.training.diagnostics.checkup:examine", set()),

@@ -145,7 +145,7 @@ def test_from_a_table_to_a_trained_model_and_back(table, tmp_path):
 
 
 def test_unknown_options_are_refused_by_name(table, tmp_path):
-    with pytest.raises(TypeError, match=r"table has no option `text_colum`\. Did you mean `text_column`\?"):
+    with pytest.raises(TypeError, match=r"`table` has no option `text_colum`\. Did you mean `text_column`\?"):
         sr.prepare("table", table / "all.csv", out=tmp_path, text_colum="sentence")
     with pytest.raises(ValueError, match="There is no corpus 'an5'. Did you mean `an4`"):
         sr.prepare("an5", table, out=tmp_path)

@@ -1,5 +1,7 @@
 """The acoustic network: shapes, padding, gradients, options."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -86,13 +88,24 @@ def test_saved_network_is_the_same(tmp_path, rng):
     [
         ({"cell": "transformer"}, "`cell` must be one of 'lstm', 'gru', 'rnn'. Received: 'transformer'"),
         ({"units": 0}, "`units` must be at least 1. Received: units=0"),
-        ({"dropout": 1.0}, r"`dropout` in \[0, 1\)"),
+        ({"convolutions": -1}, "`convolutions` must be zero or positive"),
+        ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),
     ],
     ids=str,
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         recurrent_ctc(**{**SIZES, **options})
+
+
+def test_an_unknown_option_is_refused_and_help_shows_those_there_are():
+    with pytest.raises(TypeError, match=r"`recurrent_ctc` has no option `unit`\. Did you mean `units`\?"):
+        recurrent_ctc(**SIZES, unit=4)
+    with pytest.raises(TypeError, match="takes by position cell, once"):
+        recurrent_ctc("gru", **SIZES, cell="lstm")
+    shown = inspect.signature(recurrent_ctc).parameters
+    assert shown["layers"].default == 3 and shown["num_features"].default is inspect.Parameter.empty
+    assert "look_ahead: Future frames" in recurrent_ctc.__doc__
 
 
 def test_a_look_ahead_sees_so_many_frames_and_no_more(rng):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, suggestion
+from speechrnn.faults import Fault
 from speechrnn.models import kinds
 
 __all__ = ["Answer", "OnError", "Usable", "answers", "is_manifest"]
@@ -64,18 +64,6 @@ def is_manifest(examples: Any, is_example: Callable[[Any], bool]) -> bool:
     if isinstance(examples, str | os.PathLike):
         return True
     return isinstance(examples, list | tuple) and all(map(is_example, examples))
-
-
-def check_options(given: Iterable[str], known: Iterable[str], method: str) -> None:
-    """Refuse options that a method lacks.
-
-    Raises:
-        TypeError: One is unknown; the nearest known one is named.
-    """
-    known = list(known)
-    for name in given:
-        if name not in known:
-            raise TypeError(f"`{method}` has no option `{name}`.{suggestion(name, known)} Known: {', '.join(known)}.")
 
 
 class Usable:

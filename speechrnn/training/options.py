@@ -8,9 +8,9 @@ import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
-from speechrnn.faults import suggestion
+from speechrnn.faults import require, suggestion
 
-__all__ = ["SignalTraining", "TrainingOptions", "promoted", "require"]
+__all__ = ["SignalTraining", "TrainingOptions", "promoted"]
 
 _Options = TypeVar("_Options", bound="TrainingOptions")
 
@@ -124,15 +124,3 @@ def promoted(options: TrainingOptions | None, kind: type[_Options], *, noun: str
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     defaults = {field.name: field.default for field in fields(options) if field.default is not MISSING}
     return kind(**{name: value for name, value in given.items() if value != defaults.get(name, MISSING)})
-
-
-def require(options: object, requirement: str, holds: Any, *names: str) -> None:
-    """Refuse options out of their range.
-
-    Raises:
-        ValueError: `holds` is false for the value of one of the names.
-    """
-    for name in names:
-        value = getattr(options, name)
-        if not holds(value):
-            raise ValueError(f"`{name}` must be {requirement}. Received: {name}={value!r}.")

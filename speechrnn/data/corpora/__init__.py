@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.data.archives import Archive
-from speechrnn.faults import suggestion
+from speechrnn.faults import check_options, suggestion
 
 CORPORA = {
     "an4": "CMU AN4: spelled letters, numbers, dates, commands",
@@ -67,10 +67,7 @@ def prepare(corpus: str, folder: str | os.PathLike[str], *, out: str | os.PathLi
         ValueError: There is no such corpus, or nothing of it can be read.
     """
     function = prepare_function(corpus)
-    known = list(inspect.signature(function).parameters)[2:]
-    for name in options:
-        if name not in known:
-            raise TypeError(f"{corpus} has no option `{name}`.{suggestion(name, known)} Known: {', '.join(known)}.")
+    check_options(options, list(inspect.signature(function).parameters)[2:], corpus)
     return function(folder, out, **options)
 
 

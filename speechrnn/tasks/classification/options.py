@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.training.options import SignalTraining, require
+from speechrnn.faults import require
+from speechrnn.models.options import RecurrentNetwork
+from speechrnn.training.options import SignalTraining
 
 __all__ = ["ClassWriting", "ClassificationOptions", "ClassifierEvaluation", "ClassifierNetwork", "ClassifierTraining"]
 
@@ -40,32 +42,16 @@ class ClassifierTraining(SignalTraining):
 
 
 @dataclass(frozen=True)
-class ClassifierNetwork:
-    """How a new classifier is built; what is not given follows from the data."""
+class ClassifyingNetwork(RecurrentNetwork):
+    """What `recurrent_classifier` takes."""
 
-    sample_rate: float | None = None
-    """Hz of the signals that the features are computed from; that of the first example if not given."""
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell."""
     embedding: int = 64
     """Size of a token's vector, of texts."""
-    lowercase: bool = True
-    """Whether capital letters count as small ones, in texts."""
-    least: int = 1
-    """How often a token must occur to be known, in texts; rarer ones count as never seen."""
-    units: int = 64
-    """State size of each direction of a recurrent layer."""
-    layers: int = 1
-    """Number of recurrent layers."""
-    bidirectional: bool = True
-    """Read the sequence in both directions."""
-    convolutions: int = 0
-    """Number of convolutional blocks before the recurrent layers."""
     over: Literal["time", "spectrum"] = "time"
     """What the blocks are: "time" for signals, residual pairs of convolutions over frames, all features at once, then
     the maximum over `pool` frames; "spectrum" for spectra, 3 x 3 convolutions that halve frames and bands."""
-    filters: int = 32
-    """Channels of the convolutions."""
     widen: float = 1.0
     """Factor by which channels grow from block to block, over time."""
     kernel: int = 7
@@ -86,16 +72,27 @@ class ClassifierNetwork:
     """Weighted means that attention makes."""
     dropout: float = 0.0
     """Share of activations dropped in training within blocks, after each recurrent layer and before the end."""
-    layer_norm: bool = True
-    """Normalize the input of each recurrent layer, and the last output."""
-    residual: bool = True
-    """Add each recurrent layer's input to its output."""
-    unit_forget_bias: bool = True
-    """Start the LSTM's forget gates open."""
-    recurrent_initializer: str = "orthogonal"
-    """Initializer of the recurrent weights."""
-    dtype: str | None = None
-    """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = "embedding", "kernel", "stem", "pool", "frame_convolutions", "heads"
+        require(self, "at least 1", lambda value: value >= 1, *sizes)
+        require(self, "positive", lambda value: value > 0, "widen")
+        require(self, '"time" or "spectrum"', ("time", "spectrum").__contains__, "over")
+        pooled = "attention", "mean", "max", "last", None
+        require(self, '"attention", "mean", "max", "last" or None', pooled.__contains__, "pooling")
+
+
+@dataclass(frozen=True)
+class ClassifierNetwork(ClassifyingNetwork):
+    """How a new classifier is built; what is not given follows from the data."""
+
+    sample_rate: float | None = None
+    """Hz of the signals that the features are computed from; that of the first example if not given."""
+    lowercase: bool = True
+    """Whether capital letters count as small ones, in texts."""
+    least: int = 1
+    """How often a token must occur to be known, in texts; rarer ones count as never seen."""
 
 
 @dataclass(frozen=True)

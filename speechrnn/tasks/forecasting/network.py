@@ -1,27 +1,22 @@
 """The recurrent forecaster: an encoder reads past values, a decoder forecasts, segment by segment."""
 
-from typing import Literal
-
 import keras
 
-from speechrnn.layers import FutureSegments, LastSegments, LengthMask
-from speechrnn.layers import blocks as parts
+from speechrnn.layers import FutureSegments, LastSegments, LengthMask, blocks
+from speechrnn.models.options import takes
+from speechrnn.tasks.forecasting.options import ForecastingNetwork
 
 __all__ = ["recurrent_forecaster"]
 
 
-def recurrent_forecaster(
-    cell: Literal["lstm", "gru", "rnn"] = "gru",
+@takes(ForecastingNetwork, "cell")
+def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
+    options: ForecastingNetwork,
     *,
     channels: int,
     context: int,
     horizon: int,
-    segment: int = 24,
-    units: int = 128,
-    decoder: Literal["parallel", "recurrent"] = "parallel",
     quantiles: int = 3,
-    dropout: float = 0.0,
-    dtype: str | None = None,
     name: str = "recurrent_forecaster",
 ) -> keras.Model:
     """Recurrent encoder and decoder that forecast a sequence by quantiles.
@@ -31,17 +26,10 @@ def recurrent_forecaster(
     to its last value. Right padding, whatever it holds, never changes an output.
 
     Args:
-        cell: Recurrent cell, which the encoder and the decoder share.
         channels: Channels of the sequence.
         context: Frames that are read, at most; rounded up to whole segments. Shorter rows are read whole.
         horizon: Frames to come that are forecast.
-        segment: Frames of a segment: a season of the data, or a part of one.
-        units: Size of the state, even.
-        decoder: "parallel" forecasts each segment to come by one step from the encoder's state; "recurrent" one after
-            the other, its state going on.
         quantiles: Outputs for each value.
-        dropout: Share of activations dropped in training before the output.
-        dtype: Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given.
         name: Name of the model.
 
     Returns:
@@ -56,29 +44,24 @@ def recurrent_forecaster(
         arXiv:2308.11200, 2023; Sutskever, Vinyals and Le, "Sequence to sequence learning with neural networks",
         NeurIPS 2014.
     """
-    parts.check(
-        cell, channels=channels, context=context, horizon=horizon, segment=segment, units=units, quantiles=quantiles
-    )
-    if decoder not in ("parallel", "recurrent"):
-        raise ValueError(f'`decoder` must be "parallel" or "recurrent". Received: {decoder!r}.')
-    if not 0 <= dropout < 1:
-        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}.")
+    blocks.check(options.cell, channels=channels, context=context, horizon=horizon, quantiles=quantiles)
+    segment, units, dtype = options.segment, options.units, options.dtype
     features = keras.Input((None, channels), name="features")
     frames = keras.Input((), dtype="int32", name="frames")
     # In float32: in bfloat16 the last value would have lost what the forecast adds to it.
     split = LastSegments(-(-context // segment), segment, dtype="float32", name="segments")
     segments, counts, last = split(features, frames)
     x = keras.layers.Dense(units, activation="relu", dtype=dtype, name="embedding")(segments)
-    layer = parts.CELLS[cell](units, return_sequences=True, return_state=True, dtype=dtype, name="recurrent")
+    layer = blocks.CELLS[options.cell](units, return_sequences=True, return_state=True, dtype=dtype, name="recurrent")
     _, *states = layer(x, mask=LengthMask()(counts, segments))
     count = -(-horizon // segment)
     to_come = FutureSegments(count, channels, units, dtype=dtype, name="to_come")(states[0])
-    if decoder == "parallel":
+    if options.decoder == "parallel":
         states = [keras.ops.repeat(state, count, axis=0) for state in states]
         to_come = keras.ops.reshape(to_come, (-1, 1, units))
     y = layer(to_come, initial_state=states)[0]
-    if dropout:
-        y = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")(y)
+    if options.dropout:
+        y = keras.layers.Dropout(options.dropout, dtype=dtype, name="dropout")(y)
     y = keras.layers.Dense(segment * quantiles, dtype="float32", name="forecast")(y)
     y = keras.ops.reshape(y, (-1, channels, count * segment, quantiles))[:, :, :horizon]
     # Channels and quantiles as one axis: in a batch of one, Keras's addition of `(1, 1, channels, 1)` would take it for

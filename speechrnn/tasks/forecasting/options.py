@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from speechrnn.faults import require
 from speechrnn.training.options import TrainingOptions
 
 __all__ = ["ForecastOptions", "ForecasterEvaluation", "ForecasterNetwork", "ForecasterTraining"]
@@ -17,15 +18,9 @@ class ForecasterTraining(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class ForecasterNetwork:
-    """How a new forecaster is built."""
+class ForecastingNetwork:
+    """What `recurrent_forecaster` takes."""
 
-    context: int
-    """Samples to forecast from."""
-    horizon: int
-    """Samples to forecast."""
-    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
-    """Which quantiles of each value are forecast."""
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell, which the encoder and the decoder share."""
     segment: int = 24
@@ -39,6 +34,23 @@ class ForecasterNetwork:
     """Share of activations dropped in training before the output."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "segment", "units")
+        require(self, '"parallel" or "recurrent"', ("parallel", "recurrent").__contains__, "decoder")
+        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecasterNetwork(ForecastingNetwork):
+    """How a new forecaster is built."""
+
+    context: int
+    """Samples to forecast from."""
+    horizon: int
+    """Samples to forecast."""
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    """Which quantiles of each value are forecast."""
 
 
 @dataclass(frozen=True)

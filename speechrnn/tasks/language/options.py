@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.training.options import TrainingOptions, require
+from speechrnn.faults import require
+from speechrnn.training.options import TrainingOptions
 
 __all__ = ["GenerationOptions", "LanguageNetwork", "LanguageTraining", "TextOptions"]
 
@@ -46,6 +47,10 @@ class LanguageNetwork:
     """Size of a symbol's vector."""
     dropout: float = 0.0
     """Share of activations dropped after each recurrent layer while training."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "units", "layers", "embedding")
+        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.data.manifest import Example
-from speechrnn.models.answers import OnError, Usable, answers, check_options
+from speechrnn.faults import check_options
+from speechrnn.models.answers import OnError, Usable, answers
 from speechrnn.tasks.recognition.transcript import Transcript
 
 __all__ = ["Transcribes"]

@@ -1,36 +1,24 @@
 """The recurrent acoustic network for CTC."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import keras
 import numpy as np
 
-from speechrnn.layers import LengthMask, ZeroPadding
-from speechrnn.layers import blocks as parts
+from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.layers.subsampling import StackFrames
+from speechrnn.models.options import takes
+from speechrnn.tasks.recognition.options import AcousticNetwork
 
 __all__ = ["recurrent_ctc", "with_outputs"]
 
 
-def recurrent_ctc(
-    cell: Literal["lstm", "gru", "rnn"] = "lstm",
+@takes(AcousticNetwork, "cell")
+def recurrent_ctc(  # noqa: D417 - `takes` adds the options
+    options: AcousticNetwork,
     *,
     num_features: int,
     vocabulary_size: int,
-    units: int = 256,
-    layers: int = 3,
-    bidirectional: bool = True,
-    look_ahead: int = 0,
-    convolutions: int = 0,
-    filters: int = 32,
-    stack: int = 1,
-    dropout: float = 0.0,
-    layer_norm: bool = True,
-    residual: bool = True,
-    unit_forget_bias: bool = True,
-    recurrent_initializer: str = "orthogonal",
-    dtype: str | None = None,
     name: str = "recurrent_ctc",
 ) -> keras.Model:
     """Recurrent acoustic network for CTC.
@@ -40,23 +28,8 @@ def recurrent_ctc(
     it holds, never changes a valid frame.
 
     Args:
-        cell: Recurrent cell.
         num_features: Features a frame.
         vocabulary_size: Number of outputs, the blank counted: `len(vocabulary)`.
-        units: State size of each direction of a recurrent layer.
-        layers: Number of recurrent layers.
-        bidirectional: Read the utterance in both directions; without it the network can stream.
-        look_ahead: Future frames of the output that each frame sees, for a network of one direction; as many frames
-            later it can stream.
-        convolutions: Number of 3 x 3 convolutions that halve time and frequency, each with batch normalization.
-        filters: Channels of the convolutions.
-        stack: Number of neighboring frames joined into one.
-        dropout: Share of activations dropped after each recurrent layer while training.
-        layer_norm: Normalize the input of each recurrent layer, and the last output.
-        residual: Add each recurrent layer's input to its output where the sizes agree.
-        unit_forget_bias: Start the LSTM's forget gates open.
-        recurrent_initializer: Initializer of the recurrent weights.
-        dtype: Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given.
         name: Name of the model.
 
     Returns:
@@ -67,30 +40,17 @@ def recurrent_ctc(
     Raises:
         ValueError: An argument is out of its range.
     """
-    parts.check(cell, units=units, layers=layers, stack=stack, filters=filters, vocabulary_size=vocabulary_size)
-    if look_ahead < 0 or (look_ahead and bidirectional):
-        raise ValueError(
-            "`look_ahead` must be >= 0, and 0 for a bidirectional network, which sees the whole future. "
-            f"Received: look_ahead={look_ahead}, bidirectional={bidirectional}."
-        )
-    if convolutions < 0 or not 0 <= dropout < 1:
-        raise ValueError(
-            f"`convolutions` must be >= 0 and `dropout` in [0, 1). Received: convolutions={convolutions}, "
-            f"dropout={dropout}."
-        )
+    blocks.check(options.cell, vocabulary_size=vocabulary_size)
+    dtype = options.dtype
     features = keras.Input((None, num_features), name="features")
     frames = keras.Input((), dtype="int32", name="frames")
     x, length = ZeroPadding(dtype=dtype)(features, LengthMask()(frames, features)), frames
-    if convolutions:
-        x, length = parts.spectral_convolutions(x, length, convolutions, filters, dtype)
-    if stack > 1:
-        x, length = StackFrames(stack, dtype=dtype)(x), (length + (stack - 1)) // stack
+    if options.convolutions:
+        x, length = blocks.spectral_convolutions(x, length, options.convolutions, options.filters, dtype)
+    if options.stack > 1:
+        x, length = StackFrames(options.stack, dtype=dtype)(x), (length + (options.stack - 1)) // options.stack
     mask = LengthMask()(length, x)
-    x = parts.recurrent_stack(
-        x, mask, cell=cell, units=units, layers=layers, bidirectional=bidirectional, dropout=dropout,
-        layer_norm=layer_norm, residual=residual, unit_forget_bias=unit_forget_bias,
-        recurrent_initializer=recurrent_initializer, dtype=dtype, look_ahead=look_ahead,
-    )  # fmt: skip
+    x = blocks.recurrent_stack(x, mask, **options.recurrent(), look_ahead=options.look_ahead)
     logits = keras.layers.Dense(vocabulary_size, dtype="float32", name="logits")(x)
     return keras.Model([features, frames], ZeroPadding(dtype="float32", name="output")(logits, mask), name=name)
 

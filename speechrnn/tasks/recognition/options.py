@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.training.options import SignalTraining, require
+from speechrnn.faults import require
+from speechrnn.models.options import RecurrentNetwork
+from speechrnn.training.options import SignalTraining
 
 __all__ = [
     "CueOptions",
@@ -33,42 +35,41 @@ class RecognizerTraining(SignalTraining):
 
 
 @dataclass(frozen=True)
-class RecognizerNetwork:
-    """How a new recognizer is built."""
+class AcousticNetwork(RecurrentNetwork):
+    """What `recurrent_ctc` takes."""
 
-    sample_rate: int | None = None
-    """Hz of the signals that the features are computed from; 16000 if not given."""
-    subwords: int | None = None
-    """Write this many subwords, learned from the texts, instead of characters; needs sentencepiece."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell."""
     units: int = 256
     """State size of each direction of a recurrent layer."""
     layers: int = 3
     """Number of recurrent layers."""
-    bidirectional: bool = True
-    """Read the utterance in both directions; without it the network can stream."""
     look_ahead: int = 0
     """Future frames of the output that each frame sees, for a network of one direction; as many frames later it can
     stream."""
     convolutions: int = 0
     """Number of 3 x 3 convolutions that halve time and frequency, each with batch normalization."""
-    filters: int = 32
-    """Channels of the convolutions."""
     stack: int = 1
     """Number of neighboring frames joined into one."""
-    dropout: float = 0.0
-    """Share of activations dropped after each recurrent layer while training."""
-    layer_norm: bool = True
-    """Normalize the input of each recurrent layer, and the last output."""
-    residual: bool = True
-    """Add each recurrent layer's input to its output where the sizes agree."""
-    unit_forget_bias: bool = True
-    """Start the LSTM's forget gates open."""
-    recurrent_initializer: str = "orthogonal"
-    """Initializer of the recurrent weights."""
-    dtype: str | None = None
-    """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "at least 1", lambda value: value >= 1, "stack")
+        if self.look_ahead < 0 or (self.look_ahead and self.bidirectional):
+            raise ValueError(
+                "`look_ahead` must be >= 0, and 0 for a bidirectional network, which sees the whole future. "
+                f"Received: look_ahead={self.look_ahead}, bidirectional={self.bidirectional}."
+            )
+
+
+@dataclass(frozen=True)
+class RecognizerNetwork(AcousticNetwork):
+    """How a new recognizer is built."""
+
+    sample_rate: int | None = None
+    """Hz of the signals that the features are computed from; 16000 if not given."""
+    subwords: int | None = None
+    """Write this many subwords, learned from the texts, instead of characters; needs sentencepiece."""
 
 
 @dataclass(frozen=True)

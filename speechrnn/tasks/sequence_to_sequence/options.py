@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.training.options import TrainingOptions, require
+from speechrnn.faults import require
+from speechrnn.training.options import TrainingOptions
 
 __all__ = ["SearchOptions", "SequenceEvaluation", "SequenceNetwork", "SequenceTraining", "SourceOptions"]
 
@@ -63,15 +64,9 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class SequenceNetwork:
-    """How a new encoder-decoder is built."""
+class AttentionNetwork:
+    """What `attention_network` takes."""
 
-    source: Literal["characters", "words"] = "characters"
-    """What the sources are made of; words are anything with spaces between, such as phones."""
-    target: Literal["characters", "words"] = "characters"
-    """What the targets are made of."""
-    max_length: int | None = None
-    """Most symbols of a target; the longest one's if not given."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell of encoder and decoder."""
     units: int = 256
@@ -86,6 +81,22 @@ class SequenceNetwork:
     """Share of activations dropped while training."""
     dtype: str | None = None
     """Policy of the encoder, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "units", "layers", "attention", "embedding")
+        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout")
+
+
+@dataclass(frozen=True)
+class SequenceNetwork(AttentionNetwork):
+    """How a new encoder-decoder is built."""
+
+    source: Literal["characters", "words"] = "characters"
+    """What the sources are made of; words are anything with spaces between, such as phones."""
+    target: Literal["characters", "words"] = "characters"
+    """What the targets are made of."""
+    max_length: int | None = None
+    """Most symbols of a target; the longest one's if not given."""
 
 
 @dataclass(frozen=True)
