@@ -7,7 +7,7 @@ last valid step; what masked steps hold never matters, NaN included.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -30,6 +30,43 @@ def plain_loops() -> Iterator[None]:
         yield
     finally:
         _PLAIN.reset(token)
+
+
+@contextmanager
+def another_loop(
+    layer: keras.layers.RNN, loop: Callable[[Any, list[Any], Any], tuple[Any, Any, Any]]
+) -> Iterator[None]:
+    """Within it this one layer, ours or Keras's, runs another loop over its steps, and its state is left as it was.
+
+    Args:
+        layer: The layer; its class keeps its own loop.
+        loop: From inputs `(batch, steps, features)`, first states and mask bool `(batch, steps)` to the last output,
+            all outputs and the last states. The inputs are zeros where the mask is False.
+    """
+    kept = [state.numpy() for state in layer.states] if layer.stateful and layer.states is not None else []
+
+    def inner_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
+        mask = _mask(mask)
+        if mask is None:
+            mask = tf.ones(tf.shape(sequences)[:2], tf.bool)
+        return loop(_zeros_in_padding(sequences, mask), keras.tree.flatten(initial_state), mask)
+
+    layer.inner_loop = inner_loop
+    try:
+        yield
+    finally:
+        del layer.inner_loop
+        for state, value in zip(layer.states if kept else [], kept, strict=True):
+            state.assign(value)
+
+
+def _mask(mask: Any) -> Any:
+    """The one mask that Keras gives, as booleans, or None."""
+    return None if mask is None else tf.cast(keras.tree.flatten(mask)[0], tf.bool)
+
+
+def _zeros_in_padding(sequences: Any, mask: Any) -> Any:
+    return tf.where(mask[:, :, None], sequences, tf.zeros((), sequences.dtype))
 
 
 class ExecutionPath(NamedTuple):
@@ -118,7 +155,7 @@ class _Scanned(keras.layers.RNN):
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
         """The last output, all outputs and the last states, by the path of `execution_path`."""
-        mask = keras.tree.flatten(mask)[0] if mask is not None else None
+        mask = _mask(mask)
         if self.execution_path.name == "scan":
             return self._scan(sequences, initial_state, mask, training)
         return self._stock(sequences, initial_state, mask, training)
@@ -128,9 +165,7 @@ class _Scanned(keras.layers.RNN):
         loop = keras.layers.RNN.inner_loop.__get__(self) if _PLAIN.get() else super().inner_loop
         if mask is None:
             return loop(sequences, initial_state, None, training=training)
-        mask = tf.cast(mask, tf.bool)
-        sequences = tf.where(mask[:, :, None], sequences, tf.zeros((), sequences.dtype))
-        last, outputs, states = loop(sequences, initial_state, mask, training=training)
+        last, outputs, states = loop(_zeros_in_padding(sequences, mask), initial_state, mask, training=training)
         if self.execution_path.name == "cudnn":  # gives zeros in the padding, and the last valid output as the last one
             if self.zero_output_for_mask:
                 shown = mask[:, :1] if self.go_backwards else mask[:, -1:]
@@ -150,7 +185,7 @@ class _Scanned(keras.layers.RNN):
         outputs, states = scan(
             self.cell_name,
             sequences,
-            None if mask is None else tf.cast(mask, tf.bool),
+            mask,
             initial_state,
             *self._weights(dtype),
             reverse=self.go_backwards,

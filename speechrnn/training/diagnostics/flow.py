@@ -1,7 +1,7 @@
 """How far back through time a network can learn: the norm of the loss's gradient in a recurrent state, against lag."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.layers.recurrent import another_loop
 from speechrnn.training.diagnostics.paths import recurrent_layers
 from speechrnn.training.diagnostics.verdicts import LOST, Verdict, of_flow
 
@@ -145,36 +146,23 @@ def _kind(layer: keras.layers.RNN) -> str:
     return next((c for c in ("LSTM", "GRU", "SimpleRNN") if isinstance(layer, getattr(keras.layers, c))), "RNN")
 
 
-@contextmanager
-def _probing(probe: _Probe, tape: tf.GradientTape) -> Iterator[None]:
+def _probing(probe: _Probe, tape: tf.GradientTape) -> AbstractContextManager[None]:
     """While it lasts, the layer runs its cell step by step, with a watched zero added to each state."""
     layer = probe.layer
     if _kind(layer) == "RNN":
         raise ValueError(f"The layer must be an LSTM, a GRU or a SimpleRNN. Received: {layer!r}.")
     if probe.by_another:
-        with _recording(probe):
-            yield
-        return
-    kept = [state.numpy() for state in layer.states] if layer.stateful and layer.states is not None else []
+        return _recording(probe)
 
-    def inner_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
-        mask = keras.tree.flatten(mask)[0] if mask is not None else tf.ones(sequences.shape[:2], tf.bool)
-        mask = tf.cast(mask, tf.bool)
-        sequences = tf.where(mask[:, :, None], sequences, tf.zeros((), sequences.dtype))
-        states = [tf.convert_to_tensor(state) for state in keras.tree.flatten(initial_state)]
+    def loop(sequences: Any, states: list[Any], mask: Any) -> tuple[Any, Any, Any]:
+        states = [tf.convert_to_tensor(state) for state in states]
         probe.valid = mask.numpy()
         probe.nudges = [tf.zeros((*sequences.shape[:2], state.shape[-1]), state.dtype) for state in states]
         tape.watch(probe.nudges)
         outputs, states = _stepped(layer, sequences, states, mask, probe.nudges)
         return states[0], outputs if layer.return_sequences else states[0], states
 
-    layer.inner_loop = inner_loop  # of this object only; its class keeps its own
-    try:
-        yield
-    finally:
-        del layer.inner_loop
-        for state, value in zip(layer.states if kept else [], kept, strict=True):
-            state.assign(value)
+    return another_loop(layer, loop)
 
 
 @contextmanager
