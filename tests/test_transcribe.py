@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from pipelines.an4_ctc import VALID_SPEAKERS
 from speechrnn import audio, decoding
+from speechrnn.audio import containers
 from speechrnn.data.corpora import an4
 from speechrnn.data.manifest import Example
 from speechrnn.decoding import pieces as long_audio
@@ -284,6 +286,19 @@ def test_progress_is_told_of_every_source(speller, files):
     done = []
     list(transcribe.outcomes(speller, [*files, "gone.wav"], progress=done.append))
     assert done == [*files, "gone.wav"]
+
+
+def test_a_recording_is_opened_once_and_progress_within_it_knows_its_length(speller, files, monkeypatch):
+    opened, told = [], []
+    monkeypatch.setattr(
+        containers,
+        "open_audio",
+        partial(lambda real, *given: opened.append(given) or real(*given), containers.open_audio),
+    )
+    within = lambda path, done, seconds: told.append((path, seconds))  # noqa: E731
+    list(transcribe.outcomes(speller, files[:2], window_seconds=0.05, on_progress=within))
+    assert len(opened) == 2
+    assert told[0] == (files[0], pytest.approx(audio.probe(files[0]).duration))
 
 
 def test_a_missing_default_model_is_said(monkeypatch, tmp_path):

@@ -136,7 +136,7 @@ def read_blocks(
     duration: float | None = None,
     channel: int | None = None,
     encoding: str | None = None,
-    opened: Callable[[int], object] | None = None,
+    opened: Callable[[int, float], object] | None = None,
 ) -> Iterator[np.ndarray]:
     """A recording of any length in blocks, in bounded memory.
 
@@ -150,7 +150,8 @@ def read_blocks(
         duration: See `read`.
         channel: See `read`.
         encoding: See `probe`.
-        opened: Called once with the recording's own rate, before the first block.
+        opened: Called once, before the first block, with the recording's own rate and its length in seconds, 0 where
+            the header does not tell.
 
     Yields:
         float32 `(samples,)`.
@@ -160,7 +161,7 @@ def read_blocks(
     """
     with _opened(path, encoding) as (file, exact):
         if opened:
-            opened(file.samplerate)
+            opened(file.samplerate, max(file.frames, 0) / file.samplerate if exact else 0.0)
         size = round(block * (sample_rate or file.samplerate))
         if size < 1:
             raise ValueError(f"`block` must hold at least one sample. Received: block={block}.")

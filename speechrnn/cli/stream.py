@@ -146,7 +146,7 @@ def _shown() -> Iterator[Callable[[str, str], None]]:
 
 
 def _file(path: str, sample_rate: int, encoding: str | None) -> Iterator[np.ndarray]:
-    def opened(rate: int) -> None:
+    def opened(rate: int, seconds: float) -> None:
         if rate != sample_rate:
             name = "the pipe" if path == "-" else path
             print(f"speechrnn: {name} is at {rate} Hz and resampled to {sample_rate} Hz.", file=sys.stderr)

@@ -320,12 +320,9 @@ def _blocks(
     if isinstance(source, Example):
         options = {name: getattr(source, name) for name in ("encoding", "offset", "duration", "channel")}
         source = source.path
-    # Of a pipe nothing is known before it is read.
-    if isinstance(source, str | os.PathLike) and not audio.is_pipe(source):
-        seconds_of_file = audio.probe(source, encoding=options["encoding"]).duration
-        recording.seconds = options.get("duration") or seconds_of_file
 
-    def opened(rate: int) -> None:
+    def opened(rate: int, seconds: float) -> None:
+        recording.seconds = options.get("duration") or seconds
         if rate != sample_rate and rate not in rates:
             rates.add(rate)
             _log.info(
