@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import tracemalloc
-from functools import partial
 
 import numpy as np
 import pytest
@@ -289,14 +288,10 @@ def test_progress_is_told_of_every_source(speller, files):
 
 
 def test_a_recording_is_opened_once_and_progress_within_it_knows_its_length(speller, files, monkeypatch):
-    opened, told = [], []
-    monkeypatch.setattr(
-        containers,
-        "open_audio",
-        partial(lambda real, *given: opened.append(given) or real(*given), containers.open_audio),
-    )
-    within = lambda path, done, seconds: told.append((path, seconds))  # noqa: E731
-    list(transcribe.outcomes(speller, files[:2], window_seconds=0.05, on_progress=within))
+    opened, told, real = [], [], containers.open_audio
+    monkeypatch.setattr(containers, "open_audio", lambda *given: opened.append(given) or real(*given))
+    told_of = lambda path, done, seconds: told.append((path, seconds))  # noqa: E731
+    list(transcribe.outcomes(speller, files[:2], window_seconds=0.05, on_progress=told_of))
     assert len(opened) == 2
     assert told[0] == (files[0], pytest.approx(audio.probe(files[0]).duration))
 
