@@ -13,7 +13,6 @@ recognizer that has learned other speech, such as the one of `pipelines/an4_ctc.
 
 import argparse
 import dataclasses
-import gzip
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,8 @@ from pathlib import Path
 import keras
 
 from pipelines.an4_ctc import fresh
-from speechrnn import Augmentation, RecognizerTraining, Vocabulary, text, train
+from speechrnn import Augmentation, RecognizerTraining, Vocabulary, train
+from speechrnn.data import sentences
 from speechrnn.data.corpora import librispeech
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.beam import BeamSearch
@@ -39,12 +39,7 @@ SUBWORDS, ORDER, BEAM = 200, 3, 64
 DROPOUT = 0.3
 OPTIONS = RecognizerTraining(epochs=40, batch_size=12, learning_rate=1.5e-3, average=0.998, validate_every=4)
 AUGMENTATION = Augmentation.speech()
-CARD = {
-    "task": "read English, as in audio books",
-    "license": "weights: Apache-2.0; LibriSpeech: CC BY 4.0",
-}
-LARGER = 100, 960
-"""Hours of the subsets whose training time is foretold."""
+CARD = {"task": "read English, as in audio books", "license": "weights: Apache-2.0; LibriSpeech: CC BY 4.0"}
 
 
 def main(
@@ -67,26 +62,15 @@ def main(
     spoken = [example.text or "" for example in examples]
     vocabulary = Subwords.from_texts(spoken, subwords) if subwords else Vocabulary.from_texts(spoken)
     model = load(start).with_vocabulary(vocabulary) if start else fresh(vocabulary, **{"dropout": DROPOUT, **network})
-    model.card = {
-        **CARD,
-        "data": f"LibriSpeech, {', '.join(training)}",
-        **({"begun_from": model.card} if start else {}),
-    }
-    run = train(
-        model,
-        examples,
-        valid=splits[valid],
-        options=options,
-        augment=AUGMENTATION,
-        out=Path(out, "librispeech.keras"),
-        resume=resume,
-        overwrite=not resume,
-    )
-    say_speed(examples, run)
+    model.card = CARD | {"data": f"LibriSpeech, {', '.join(training)}"} | ({"begun_from": model.card} if start else {})
+    how = {"options": options, "augment": AUGMENTATION, "resume": resume, "overwrite": not resume}
+    run = train(model, examples, valid=splits[valid], out=Path(out, "librispeech.keras"), **how)
+    hours, passed = sum(example.duration for example in examples) / 3600, len(run.history)
+    print(f"{passed} epochs of {hours:.2f} h in {run.seconds / max(1, passed):.0f} s each")
     session = Session(export(run.path, overwrite=True))
     answered = {name: splits[name] for name in (valid, *tests)}
     held_out = [example for name in answered for example in answered[name]]
-    model = language_model(sentences(texts) if texts else spoken, held_out, Path(out, f"order{ORDER}.arpa"))
+    model = language_model(list(sentences.read(texts)) if texts else spoken, held_out, Path(out, f"order{ORDER}.arpa"))
     search = tuned(session, model, splits[valid])
     print(f"{valid} chose the epoch, and --lm-weight {search.lm_weight:g} --word-bonus {search.word_bonus:g}")
     reports = {}
@@ -96,15 +80,6 @@ def main(
             reports[name, how] = evaluate(session, part, decoder=decoder)
             print_report(reports[name, how])
     return run, reports
-
-
-def sentences(paths: Sequence[str]) -> list[str]:
-    """The lines of text files, which may be gzipped, in the corpus's form."""
-    found = []
-    for path in paths:
-        with gzip.open(path, "rt", encoding="utf-8") if path.endswith(".gz") else open(path, encoding="utf-8") as lines:
-            found += [text.normalize(line) for line in lines if line.strip()]
-    return found
 
 
 def language_model(lines: Sequence[str], held_out: Sequence[Example], out: Path) -> ngram.NGram:
@@ -123,14 +98,6 @@ def tuned(session: Session, model: ngram.NGram, valid: Sequence[Example]) -> Bea
     search = BeamSearch(session.vocabulary, width=BEAM, language_model=model)
     best = tune(search, [values for _, values in pairs], [example.text or "" for example, _ in pairs])[0]
     return search.weighted(lm_weight=best.lm_weight, word_bonus=best.word_bonus)
-
-
-def say_speed(examples: Sequence[Example], run) -> None:
-    """How long training took, and would take with more speech on this machine."""
-    hours = sum(example.duration or 0 for example in examples) / 3600
-    epoch = run.seconds / max(1, len(run.history))
-    foretold = ", ".join(f"{n} h: {epoch * n / hours / 3600:.1f} h" for n in LARGER)
-    print(f"{len(run.history)} epochs of {hours:.2f} h in {epoch:.0f} s each; an epoch of {foretold}")
 
 
 if __name__ == "__main__":

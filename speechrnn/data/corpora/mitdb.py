@@ -6,18 +6,21 @@ https://physionet.org/content/mitdb/, ODC-By 1.0. Moody and Mark, IEEE EMB 20 (2
 A heartbeat is a row of numbers, see `speechrnn.data.corpora.heartbeats`.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, need_folder
-from speechrnn.data.corpora.heartbeats import beat_features
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.files import refuse_existing
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DS1 = (
     "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122", "124", "201", "203", "205", "207",
@@ -93,6 +96,8 @@ def prepare(
 
 
 def _drafts(header: Path, folder: Path, chunk: int, overwrite: bool, faults: Faults) -> Iterator[Draft]:
+    from speechrnn.data.corpora.heartbeats import beat_features
+
     name = header.stem
     try:
         positions, labels = _beats(header, faults)
