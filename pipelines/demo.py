@@ -7,10 +7,10 @@ with the one in the package, and writes `demo/index.html`.
 import argparse
 from pathlib import Path
 
+import speechrnn
 from pipelines import demo_page, spoken_numbers
 from speechrnn.data import manifest
 from speechrnn.tasks.recognition import evaluation as evaluate
-from speechrnn.tasks.recognition import transcription as transcribe
 
 SHOWN = 8
 """Utterances that both models transcribe."""
@@ -44,8 +44,8 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Pa
 
 def compare(model, examples) -> list[tuple[str, str, str]]:
     """(said, new model, shipped model) for each example."""
-    new = [transcript.text for transcript in transcribe.transcribe(model, examples)]
-    shipped = [transcript.text for transcript in transcribe.transcribe(None, examples)]
+    new = [transcript.text for transcript in model.transcribe(examples)]
+    shipped = [transcript.text for transcript in speechrnn.transcribe(examples)]
     return list(zip([example.text for example in examples], new, shipped, strict=True))
 
 

@@ -4,11 +4,28 @@ import numpy as np
 
 from speechrnn import audio
 from speechrnn.cli import terminal
+from speechrnn.faults import Fault
+from speechrnn.tasks.recognition import transcription
 from speechrnn.text import Vocabulary
 
 RATE, HOP, WINDOW = 16000, 160, 400
 LEVEL = 0.05
 """A constant stretch at `LEVEL * index` is the symbol with that index; a frame that changes is blank."""
+
+
+def answered(outcomes, faults=None):
+    """Those outcomes that are answers; a fault is collected, or raised where nothing collects it."""
+    for outcome in outcomes:
+        if not isinstance(outcome, Fault):
+            yield outcome
+        elif faults is None:
+            raise outcome.exception()
+        else:
+            faults.add(outcome.where, outcome.kind, outcome.message)
+
+
+def transcribed(model, sources, *, faults=None, **options):
+    return answered(transcription.outcomes(model, sources, **options), faults)
 
 
 class Speller:

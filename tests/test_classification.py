@@ -7,16 +7,20 @@ import math
 import numpy as np
 import pytest
 import sklearn.metrics
-from fakes import Leveller
+from fakes import Leveller, answered
 from rich.console import Console
 
 from speechrnn import metrics
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
 from speechrnn.tasks.classification import Classified, classification_report, evaluate_classifier, print_report
-from speechrnn.tasks.classification.classify import Classification, classify
+from speechrnn.tasks.classification.classify import Classification, outcomes
 
 CLASSES = ("a", "b", "c")
+
+
+def classified(model, sources, *, faults=None, **options):
+    return answered(outcomes(model, sources, **options), faults)
 
 
 def records(rng, count=120, task="single", subjects=8, frames=50):
@@ -161,7 +165,7 @@ def test_records_are_classified_in_order_whatever_their_lengths(tmp_path):
     model = Leveller()
     paths = [save(tmp_path / f"{i}.npz", [i % 3], seconds=1 + i % 4) for i in range(10)]
     done = []
-    found = list(classify(model, paths, batch_size=3, progress=done.append))
+    found = list(classified(model, paths, batch_size=3, progress=done.append))
     assert [c.path for c in found] == paths == done
     assert [c.label for c in found] == [CLASSES[i % 3] for i in range(10)]
     assert [c.duration for c in found] == [1 + i % 4 for i in range(10)]
@@ -169,7 +173,7 @@ def test_records_are_classified_in_order_whatever_their_lengths(tmp_path):
 
 
 def test_frames_become_segments(tmp_path):
-    (found,) = classify(Leveller(per_frame=True), [save(tmp_path / "a.npz", [0, 2, 2, 1])])
+    (found,) = classified(Leveller(per_frame=True), [save(tmp_path / "a.npz", [0, 2, 2, 1])])
     assert [(s.label, s.start, s.end) for s in found.segments()] == [("a", 0, 0.5), ("c", 0.5, 1.5), ("b", 1.5, 2)]
     assert found.label == "c"
     assert found.to_dict()["segments"][1]["label"] == "c"
@@ -187,19 +191,19 @@ def test_a_record_that_cannot_be_read_stops_no_other(tmp_path):
     flawed = save(tmp_path / "one.npz", [1], channels=1)
     short = save(tmp_path / "short.npz", [1], seconds=0.01)
     faults = Faults()
-    found = list(classify(Leveller(), [str(tmp_path / "gone.npz"), flawed, short, good], faults=faults))
+    found = list(classified(Leveller(), [str(tmp_path / "gone.npz"), flawed, short, good], faults=faults))
     assert [c.path for c in found] == [good]
     assert [f.where for f in faults] == [str(tmp_path / "gone.npz"), flawed, short]
     assert next(iter(faults)).kind == "missing"
     with pytest.raises(FileNotFoundError, match="gone"):
-        list(classify(Leveller(), [str(tmp_path / "gone.npz")]))
+        list(classified(Leveller(), [str(tmp_path / "gone.npz")]))
 
 
 def test_an_answer_that_is_no_number_is_a_fault(tmp_path):
     model = Leveller()
     model.probabilities = lambda signals: [np.full(3, np.nan, "float32") for _ in signals]
     faults = Faults()
-    assert not list(classify(model, [save(tmp_path / "a.npz", [1])], faults=faults))
+    assert not list(classified(model, [save(tmp_path / "a.npz", [1])], faults=faults))
     assert [f.kind for f in faults] == ["without an answer"]
 
 
@@ -207,12 +211,12 @@ def test_channels_that_the_card_names_are_read(tmp_path):
     signal = np.stack([np.full(100, 2), np.full(100, 0), np.full(100, 1)], 1).astype("float32")
     np.savez(tmp_path / "a.npz", signal=signal, rate=50.0, channels=["x", "y", "z"])
     model = Leveller()
-    assert next(classify(model, [tmp_path / "a.npz"])).label == "b"  # x and y: (2 + 0) / 2
+    assert next(classified(model, [tmp_path / "a.npz"])).label == "b"  # x and y: (2 + 0) / 2
     model.card = {"channels": ["z", "x"]}
-    assert next(classify(model, [tmp_path / "a.npz"])).label == "c"  # (1 + 2) / 2, to the even
+    assert next(classified(model, [tmp_path / "a.npz"])).label == "c"  # (1 + 2) / 2, to the even
     model.card = {"channels": ["z", "nose"]}
     with pytest.raises(ValueError, match="nose"):
-        next(classify(model, [tmp_path / "a.npz"]))
+        next(classified(model, [tmp_path / "a.npz"]))
 
 
 # Evaluating against a manifest

@@ -18,7 +18,7 @@ from typing import Literal, get_args, get_origin
 
 import numpy as np
 import pytest
-from fakes import Speller, record, stand_in
+from fakes import Speller, record, stand_in, transcribed
 
 from speechrnn import audio, cli
 from speechrnn.cli import check_manifest as cli_check
@@ -32,8 +32,6 @@ from speechrnn.data.manifest import Example
 from speechrnn.export.options import ExportOptions
 from speechrnn.features.augment import Augmentation
 from speechrnn.features.options import LogMelOptions
-from speechrnn.tasks.classification.options import ClassificationOptions, ClassifierEvaluation
-from speechrnn.tasks.forecasting.options import ForecasterEvaluation, ForecastOptions
 from speechrnn.tasks.recognition.options import (
     RecognizerEvaluation,
     RecognizerTraining,
@@ -119,15 +117,11 @@ def _meaning(option):
         (BatchingOptions, "speechrnn.training.diagnostics.batching:examine_batches", set()),
         (ExportOptions, "speechrnn.export.writing:export", set()),
         (RecognizerEvaluation, "speechrnn.tasks.recognition.evaluation:evaluate", {"normalize_texts"}),
-        (ClassifierEvaluation, "speechrnn.tasks.classification.evaluation:evaluate_classifier", set()),
-        (ForecasterEvaluation, "speechrnn.tasks.forecasting.evaluation:evaluate_forecaster", set()),
         (
             TranscriptionOptions,
             "speechrnn.tasks.recognition.transcription:outcomes",
             {"jobs", "calibration", "engine", "address"},
         ),
-        (ClassificationOptions, "speechrnn.tasks.classification.classify:outcomes", {"lines"}),
-        (ForecastOptions, "speechrnn.tasks.forecasting.forecast:forecasts", set()),
     ],
 )
 def test_options_are_those_of_the_function_with_its_defaults(declaration, function, skip):
@@ -736,9 +730,8 @@ def streaming_model(tmp_path):
 
 
 def test_a_stream_prints_its_text_at_the_end(streaming_model, files, capsys):
-    from speechrnn.tasks.recognition import transcription as transcribe
 
-    (whole,) = transcribe.transcribe(streaming_model, [files[0]])
+    (whole,) = transcribed(streaming_model, [files[0]])
     assert cli.main(["stream", files[0], "--model", streaming_model]) == 0
     out, err = capsys.readouterr()
     assert out == f"{whole.text}\n"

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fakes import Speller, record, stand_in
+from fakes import Speller, record, stand_in, transcribed
 
 from speechrnn import cli
 from speechrnn.data import manifest
@@ -14,7 +14,6 @@ from speechrnn.decoding.options import decoder
 from speechrnn.decoding.tuning import tune
 from speechrnn.metrics import edits
 from speechrnn.metrics.calibration import Calibration
-from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.transcript import Word, moved
 
 
@@ -80,9 +79,9 @@ def test_a_word_list_or_a_grammar_closes_the_vocabulary(model, audio, tmp_path, 
 
 
 def test_words_have_the_times_they_have_without_a_search(model, audio):
-    (plain,) = transcribe.transcribe(Speller(), [audio])
+    (plain,) = transcribed(Speller(), [audio])
     for search in (BeamSearch(Speller.vocabulary), decoder(Speller.vocabulary, beam=4)):
-        (found,) = transcribe.transcribe(Speller(), [audio], decoder=search)
+        (found,) = transcribed(Speller(), [audio], decoder=search)
         assert [(w.word, w.start, w.end) for w in found.words] == [(w.word, w.start, w.end) for w in plain.words]
         assert [w.confidence for w in found.words] == pytest.approx([w.confidence for w in plain.words])
 
@@ -225,7 +224,7 @@ def test_tuning_needs_texts_and_a_language_model(rng):
 
 def test_align_finds_the_words_of_a_known_text(model, audio, capsys):
     found = json.loads(out_of(capsys, ["align", "--model", "x.keras", audio, "Bad, cab!"]))
-    (plain,) = transcribe.transcribe(Speller(), [audio])
+    (plain,) = transcribed(Speller(), [audio])
     assert found["text"] == "bad cab"
     assert [(w["start"], w["end"]) for w in found["words"]] == [
         (round(w.start, 3), round(w.end, 3)) for w in plain.words

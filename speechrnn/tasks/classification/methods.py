@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.models.answers import OnError, Usable, answers
+from speechrnn.models.options import takes
+from speechrnn.tasks.classification.options import ClassificationOptions
 
 __all__ = ["Classifies"]
 
@@ -13,14 +15,13 @@ __all__ = ["Classifies"]
 class Classifies(Usable):
     """The methods of classifiers."""
 
-    def classify(
+    @takes(ClassificationOptions)
+    def classify(  # noqa: D417 - `takes` adds the options
         self,
         sources: Any,
         *,
+        options: ClassificationOptions,
         on_error: OnError = "raise",
-        batch_size: int = 32,
-        rate: float | None = None,
-        row: int | None = None,
         table: Any = None,
         progress: Callable[[str], None] | None = None,
     ) -> Any:
@@ -31,9 +32,6 @@ class Classifies(Usable):
                 file that is one; or an iterable of these.
             on_error: "raise" raises what is wrong with a record; "collect" gives an answer whose `ok` is false and
                 whose `error` says why.
-            batch_size: Records classified at once; those of about one length are put together.
-            rate: Samples per second of files that do not say their own.
-            row: Which record of files that hold many.
             table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
             progress: Called with the path of each record once it is done.
 
@@ -48,9 +46,7 @@ class Classifies(Usable):
         model: Any = self  # a bundle or a session
         return answers(
             sources,
-            lambda several: outcomes(
-                model, several, batch_size=batch_size, rate=rate, row=row, table=table, progress=progress
-            ),
+            lambda several: outcomes(model, several, table=table, progress=progress, **vars(options)),
             Classification.failed,
             on_error,
         )

@@ -108,6 +108,9 @@ class ClassificationOptions:
     row: int | None = None
     """Which record of files that hold many."""
 
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "batch_size")
+
 
 @dataclass(frozen=True)
 class ClassWriting:

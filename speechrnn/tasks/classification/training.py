@@ -49,7 +49,7 @@ class Classification(Task):
             augmentation=given.augmentation,
             faults=given.faults,
             **varied,
-            **of_recordings(self, training=training),
+            **of_recordings(self, training=given.training),
         )
 
     def loss(self, dataset: tf.data.Dataset) -> ClassLoss:

@@ -16,6 +16,8 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.intervals import Interval, finite
 from speechrnn.models.loading import opened
+from speechrnn.models.options import takes
+from speechrnn.tasks.forecasting.options import ForecasterEvaluation
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,16 +94,14 @@ class ForecastReport:
         return f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) else ""
 
 
-def evaluate_forecaster(
+@takes(ForecasterEvaluation)
+def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
     model: Any,
     examples: Sequence[Example],
     *,
-    season: int | None = None,
-    every: int = 1,
-    batch_size: int = 64,
+    options: ForecasterEvaluation,
     faults: Faults | None = None,
     progress: Callable[[str], object] | None = None,
-    seed: int = 0,
 ) -> ForecastReport:
     """Forecast every window of series, and compare with what came.
 
@@ -109,13 +109,8 @@ def evaluate_forecaster(
         model: A forecaster, or the path of one.
         examples: From a manifest; a window forecasts samples of the example, from what came before, see
             `speechrnn.pipeline.windows`.
-        season: Samples of a season, such as 24 of hourly values, for the error of repeating it; at most the model's
-            context.
-        every: Samples from one window's start to the next one's.
-        batch_size: Windows forecast at once.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.
-        seed: Of the bootstrap.
 
     Raises:
         ValueError: The season does not fit, or no window can be made.
@@ -126,12 +121,13 @@ def evaluate_forecaster(
         for drawing blocks.
     """
     model = opened(model, "forecaster")
+    season, batch_size = options.season, options.batch_size
     if season is not None and not 1 <= season <= model.context:
         raise ValueError(f"`season` must be 1 to the model's context, {model.context}. Received: season={season}.")
     collected = Faults() if faults is None else faults
     plan = pipeline.plan_windows(
         examples, rate=model.sample_rate, channels=model.channels, context=model.context, horizon=model.horizon,
-        every=every, batch_size=batch_size, faults=collected,
+        every=options.every, batch_size=batch_size, faults=collected,
     )  # fmt: skip
     scale, started = model.scale.astype(np.float64), time.perf_counter()
     block = _blocks(plan.origins, model.horizon)
@@ -159,7 +155,7 @@ def evaluate_forecaster(
                 progress(example.path)
             told = done
     windows = len(plan.origins)
-    intervals = metrics.bootstrap(sums, _figures, seed=seed)
+    intervals = metrics.bootstrap(sums, _figures, seed=options.seed)
     if len(sums) < _FEWEST_BLOCKS:
         intervals = dict.fromkeys(intervals, (math.nan, math.nan))
     return ForecastReport(

@@ -13,9 +13,11 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.faults import Fault, data_error, kind_of
 from speechrnn.models.answers import Answer
+from speechrnn.models.options import takes
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.pipeline.windowing import MAX_GAP, check_rate
 from speechrnn.signals import TableOptions
+from speechrnn.tasks.forecasting.options import ForecastOptions
 from speechrnn.tasks.forecasting.quantiles import nearest_half
 
 __all__ = ["Forecast", "SeriesRecord", "forecasts", "outcomes", "read_record"]
@@ -64,13 +66,12 @@ class Forecast(Answer):
         }
 
 
-def forecasts(
+@takes(ForecastOptions)
+def forecasts(  # noqa: D417 - `takes` adds the options
     model: ForecastModel,
     paths: Iterable[str | os.PathLike[str]],
     *,
-    at: float | None = None,
-    rate: float | None = None,
-    row: int | None = None,
+    options: ForecastOptions,
     table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Iterator[Forecast | Fault]:
@@ -79,13 +80,10 @@ def forecasts(
     Args:
         model: The model.
         paths: Records of signals.
-        at: Second of the record at which the forecast begins; later samples are not read. By default its end.
-        rate: Samples per second of files that do not say their own.
-        row: Which record of files that hold many.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.
     """
-    yield from outcomes(paths, lambda path: _forecast(model, path, at=at, rate=rate, row=row, table=table), progress)
+    yield from outcomes(paths, lambda path: _forecast(model, path, table=table, **vars(options)), progress)
 
 
 def outcomes(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.models.answers import OnError, Usable, answers
+from speechrnn.models.options import takes
+from speechrnn.tasks.forecasting.options import ForecastOptions
 
 __all__ = ["Forecasts"]
 
@@ -13,14 +15,13 @@ __all__ = ["Forecasts"]
 class Forecasts(Usable):
     """The methods of forecasters."""
 
-    def forecast(
+    @takes(ForecastOptions)
+    def forecast(  # noqa: D417 - `takes` adds the options
         self,
         sources: Any,
         *,
+        options: ForecastOptions,
         on_error: OnError = "raise",
-        at: float | None = None,
-        rate: float | None = None,
-        row: int | None = None,
         table: Any = None,
         progress: Callable[[str], object] | None = None,
     ) -> Any:
@@ -30,9 +31,6 @@ class Forecasts(Usable):
             sources: A file of signals, or an iterable of these. For series in memory there is `predict_quantiles`.
             on_error: "raise" raises what is wrong with a record; "collect" gives a forecast whose `ok` is false and
                 whose `error` says why.
-            at: Second of the record at which the forecast begins; later samples are not read. By default its end.
-            rate: Samples per second of files that do not say their own.
-            row: Which record of files that hold many.
             table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
             progress: Called with the path of each record once it is done.
 
@@ -47,7 +45,7 @@ class Forecasts(Usable):
         model: Any = self  # a bundle or a session
         return answers(
             sources,
-            lambda several: forecasts(model, several, at=at, rate=rate, row=row, table=table, progress=progress),
+            lambda several: forecasts(model, several, table=table, progress=progress, **vars(options)),
             Forecast.failed,
             on_error,
         )

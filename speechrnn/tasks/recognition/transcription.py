@@ -46,68 +46,6 @@ Source = str | os.PathLike[str] | Example | OneChannel | IO[bytes]
 """An audio file or a channel of it, an example of a manifest, or a pipe open for reading bytes."""
 
 
-def transcribe(
-    model: Recognizer | str | os.PathLike[str] | None,
-    paths: Iterable[Source],
-    *,
-    batch_seconds: float = 60.0,
-    piece_seconds: float = 30.0,
-    encoding: str | None = None,
-    channel: int | None = None,
-    each_channel: bool = False,
-    decoder: Decoder | None = None,
-    calibration: Calibration | None = None,
-    faults: Faults | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Iterator[Transcript]:
-    """Transcribe recordings, lazily and in the order given.
-
-    Recordings are gathered for some minutes of audio, sorted by length, recognized in batches, and yielded in their
-    own order. One that is longer than `piece_seconds` is recognized in pieces, so memory is bounded and not by the
-    recording: it is cut in silence, or else in pieces that overlap and whose outputs are joined where they agree (see
-    `speechrnn.decoding.pieces`). Silence is no fault: its text is empty.
-
-    Args:
-        model: A recognizer, the path of one, or None for the one that comes with the package.
-        paths: Audio files, examples of a manifest (their segment and channel are read), or binary streams (pipes).
-        batch_seconds: Audio recognized at once, padding counted.
-        piece_seconds: Longest stretch recognized in one go.
-        encoding: What headerless samples are, such as s16le@16000; see `speechrnn.audio.probe`.
-        channel: Channel of the recordings that is read, counted from 0; the mean of all by default.
-        each_channel: Give a transcript for every channel of a file, as of a call with a speaker on each.
-        decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; by default the search that
-            the model's file carries, or the best path.
-        calibration: Turns the words' confidences into probabilities of their being right.
-        faults: Where recordings that cannot be read are recorded, and skipped; without it the first one raises.
-        progress: Called with the path of each recording once it is done.
-
-    Yields:
-        A transcript for each recording that could be read.
-
-    Raises:
-        ValueError: A recording cannot be read and `faults` is not given; see `speechrnn.audio.read`.
-    """
-    found = outcomes(
-        model,
-        paths,
-        batch_seconds=batch_seconds,
-        piece_seconds=piece_seconds,
-        encoding=encoding,
-        channel=channel,
-        each_channel=each_channel,
-        decoder=decoder,
-        calibration=calibration,
-        progress=progress,
-    )
-    for outcome in found:
-        if isinstance(outcome, Transcript):
-            yield outcome
-        elif faults is None:
-            raise outcome.exception()
-        else:
-            faults.add(outcome.where, outcome.kind, outcome.message)
-
-
 def outcomes(
     model: Recognizer | str | os.PathLike[str] | None,
     sources: Iterable[Source],
@@ -124,11 +62,32 @@ def outcomes(
     on_words: Callable[[str, Sequence[Word]], None] | None = None,
     window_seconds: float = _WINDOW_SECONDS,
 ) -> Iterator[Transcript | Fault]:
-    """As `transcribe`, with exactly one outcome for each source: its transcript, or why there is none.
+    """Transcribe recordings, lazily and in the order given: for each its transcript, or why there is none.
 
-    While a recording is on its way, `on_progress` is called with its path, the seconds recognized and those it has
-    (0 where that is not known), and `on_words` with its path and the words that have become known. No more than
-    `window_seconds` of audio, and one piece, are held at once.
+    Recordings are gathered for some minutes of audio, sorted by length, recognized in batches, and yielded in their
+    own order. One that is longer than `piece_seconds` is recognized in pieces, so memory is bounded and not by the
+    recording: it is cut in silence, or else in pieces that overlap and whose outputs are joined where they agree (see
+    `speechrnn.decoding.pieces`). Silence is no fault: its text is empty.
+
+    Args:
+        model: A recognizer, the path of one, or None for the one that comes with the package.
+        sources: Audio files, examples of a manifest (their segment and channel are read), or binary streams (pipes).
+        batch_seconds: Audio recognized at once, padding counted.
+        piece_seconds: Longest stretch recognized in one go.
+        encoding: What headerless samples are, such as s16le@16000; see `speechrnn.audio.probe`.
+        channel: Channel of the recordings that is read, counted from 0; the mean of all by default.
+        each_channel: Give a transcript for every channel of a file, as of a call with a speaker on each.
+        decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; by default the search that
+            the model's file carries, or the best path.
+        calibration: Turns the words' confidences into probabilities of their being right.
+        progress: Called with the path of each recording once it is done.
+        on_progress: Called while a recording is on its way, with its path, the seconds recognized and those it has (0
+            where that is not known).
+        on_words: Called with its path and the words of it that have become known.
+        window_seconds: Audio held at once, and one piece.
+
+    Raises:
+        FileNotFoundError, ValueError: There is no such model, or an option is out of its range.
     """
     if batch_seconds <= 0 or piece_seconds < 1:
         raise ValueError(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from speechrnn.models.answers import OnError, Usable, answers
+from speechrnn.models.options import takes
+from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 from speechrnn.tasks.sequence_to_sequence.translation import EncoderDecoder, Translation, outcomes
 
 __all__ = ["Translates"]
@@ -14,16 +16,13 @@ __all__ = ["Translates"]
 class Translates(Usable):
     """The methods of encoder-decoders."""
 
-    def translate(
+    @takes(SearchOptions)
+    def translate(  # noqa: D417 - `takes` adds the options
         self,
         sources: Any,
         *,
+        options: SearchOptions,
         on_error: OnError = "raise",
-        beam: int = 4,
-        best: int = 1,
-        length_penalty: float = 0.6,
-        coverage_penalty: float = 0.0,
-        max_length: int | None = None,
         batch_size: int = 64,
         progress: Callable[[str], object] | None = None,
     ) -> Any:
@@ -33,11 +32,6 @@ class Translates(Usable):
             sources: A text, or an iterable of texts.
             on_error: "raise" raises what is wrong with a source; "collect" gives a translation whose `ok` is false and
                 whose `error` says why.
-            beam: Sequences that are kept at each step; 1 takes the likeliest symbol every time.
-            best: Sequences that are given, at most as many as the beam keeps.
-            length_penalty: Exponent of the length that log probabilities are divided by.
-            coverage_penalty: Weight of the penalty for source symbols that got no attention.
-            max_length: Most symbols of an answer; None takes the model's own limit.
             batch_size: Sources searched at once.
             progress: Called with each source once it is done.
 
@@ -51,15 +45,7 @@ class Translates(Usable):
         return answers(
             sources,
             lambda several: outcomes(
-                cast(EncoderDecoder, self),
-                several,
-                beam=beam,
-                best=best,
-                length_penalty=length_penalty,
-                coverage_penalty=coverage_penalty,
-                max_length=max_length,
-                batch_size=batch_size,
-                progress=progress,
+                cast(EncoderDecoder, self), several, batch_size=batch_size, progress=progress, **vars(options)
             ),
             Translation.failed,
             on_error,
