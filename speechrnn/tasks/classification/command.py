@@ -33,7 +33,11 @@ a text in UTF-8, or with --lines a text on each line.
     source = ("FILE", "Records of signals, audio, or texts.")
     augments = details = divides = manifests = True
     formats: ClassVar[Mapping[str, bool]] = {"tsv": True, "json": True}
-    run_options = (f"{_OPTIONS}:ClassificationOptions", "table=speechrnn.signals.options:TableOptions")
+    run_options = (
+        f"{_OPTIONS}:ClassificationOptions",
+        f"{_OPTIONS}:TextSources",
+        "table=speechrnn.signals.options:TableOptions",
+    )
     write_options = (f"{_OPTIONS}:ClassWriting",)
     learns = "labels, one class each (`label`), one class per frame (`labels`) or several at once (`tags`)"
     training = (f"{_OPTIONS}:ClassifierTraining",)

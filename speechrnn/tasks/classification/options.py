@@ -99,8 +99,6 @@ class ClassifierNetwork(ClassifyingNetwork):
 class ClassificationOptions:
     """How records are classified."""
 
-    lines: bool = False
-    """Every FILE has a text on each line, for a classifier of texts; otherwise the file is one text."""
     batch_size: int = 32
     """Records classified at once; those of about one length are put together."""
     rate: float | None = None
@@ -110,6 +108,14 @@ class ClassificationOptions:
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "batch_size")
+
+
+@dataclass(frozen=True)
+class TextSources:
+    """What files of texts hold."""
+
+    lines: bool = False
+    """Every FILE has a text on each line, for a classifier of texts; otherwise the file is one text."""
 
 
 @dataclass(frozen=True)
