@@ -8,7 +8,15 @@ from speechrnn.faults import require
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
-__all__ = ["ClassWriting", "ClassificationOptions", "ClassifierEvaluation", "ClassifierNetwork", "ClassifierTraining"]
+__all__ = [
+    "ClassWriting",
+    "ClassificationOptions",
+    "ClassifierEvaluation",
+    "ClassifierNetwork",
+    "ClassifierTraining",
+    "ClassifyingNetwork",
+    "TextSources",
+]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Literal
 from speechrnn.faults import require
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["ForecastOptions", "ForecasterEvaluation", "ForecasterNetwork", "ForecasterTraining"]
+__all__ = ["ForecastOptions", "ForecasterEvaluation", "ForecasterNetwork", "ForecasterTraining", "ForecastingNetwork"]
 
 
 @dataclass(frozen=True)

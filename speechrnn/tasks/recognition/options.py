@@ -8,6 +8,7 @@ from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
 __all__ = [
+    "AcousticNetwork",
     "CueOptions",
     "NewVocabulary",
     "RecognizerEvaluation",

@@ -8,7 +8,14 @@ from typing import Literal
 from speechrnn.faults import require
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["SearchOptions", "SequenceEvaluation", "SequenceNetwork", "SequenceTraining", "SourceOptions"]
+__all__ = [
+    "AttentionNetwork",
+    "SearchOptions",
+    "SequenceEvaluation",
+    "SequenceNetwork",
+    "SequenceTraining",
+    "SourceOptions",
+]
 
 
 @dataclass(frozen=True)
