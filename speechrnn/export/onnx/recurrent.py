@@ -77,6 +77,14 @@ def recurrent_node(
     return Recurrent(outputs, tuple(last))
 
 
+@writes(*_OPERATORS)
+def _one_step(graph: Graph, cell: Any, values: Tensor, states: Sequence[Tensor]) -> tuple[str, ...]:
+    before = [graph.unsqueeze(state.name, 0) for state in states]
+    found = recurrent_node(graph, [keras.layers.RNN(cell)], graph.unsqueeze(values.name, 0), initial_states=before)
+    after = [graph.add("Squeeze", state, np.array([0])) for state in found.states]
+    return after[0], *after
+
+
 @writes(*_LAYERS, keras.layers.RNN)
 def _one_direction(
     graph: Graph, layer: Any, sequence: Tensor, initial_state: Any = None, mask: Tensor | None = None

@@ -6,8 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
+from keras import ops
 
-from speechrnn.layers import blocks
+from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.layers.masking import zero_padding
 
 __all__ = ["AttentionDecoder", "Memory"]
@@ -87,6 +88,8 @@ class AttentionDecoder(keras.Layer):
         self.combine = dense(units, activation="tanh", dtype="float32", name="combine")
         self.logits = dense(vocabulary_size, dtype="float32", name="logits")
         self.drop = keras.layers.Dropout(dropout, dtype="float32", name="drop")
+        self.shown, self.padding = LengthMask(name="shown"), ZeroPadding(dtype="float32", name="padding")
+        self.softmax = keras.layers.Softmax(dtype="float32", name="softmax")
 
     def build(
         self,
@@ -114,16 +117,16 @@ class AttentionDecoder(keras.Layer):
 
     def begin(self, memory: Any, source_length: Any) -> tuple[Memory, tuple[Any, ...]]:
         """What the decoder needs of the sources, and its states before the first symbol, `(batch, units)` each."""
-        shown = tf.sequence_mask(source_length, tf.shape(memory)[1])
-        values = zero_padding(tf.cast(memory, tf.float32), shown)
-        count = tf.cast(tf.maximum(source_length, 1), tf.float32)[:, None]
-        first = self.bridge(tf.reduce_sum(values, 1) / count)
-        return Memory(values, self.key(values), shown), (first, *[tf.zeros_like(first)] * (len(self.state_names) - 1))
+        shown = self.shown(source_length, memory)
+        values = self.padding(memory, shown)
+        count = ops.expand_dims(ops.cast(ops.maximum(source_length, 1), "float32"), 1)
+        first = self.bridge(ops.sum(values, 1) / count)
+        return Memory(values, self.key(values), shown), (first, *[ops.zeros_like(first)] * (len(self.state_names) - 1))
 
     def step(
         self, previous: Any, memory: Memory, states: tuple[Any, ...], masks: tuple[Any, Any] | None = None
     ) -> tuple[Any, Any, tuple[Any, ...]]:
-        """One step.
+        """One step, which may be traced into a network as well, see `networks`.
 
         Args:
             previous: int32 `(batch,)`.
@@ -136,19 +139,36 @@ class AttentionDecoder(keras.Layer):
             symbols)`, zeros in the padding; and the states after the step.
         """
         *inner, fed = states
-        inputs = tf.concat([self.embed(previous), fed], 1)
+        inputs = ops.concatenate([self.embed(previous), fed], 1)
         if masks is not None:
             inputs *= masks[0]
         _, inner = self.recurrent.cell(inputs, inner)
         inner = keras.tree.flatten(inner)
-        compared = tf.tanh(memory.keys + self.query(inner[0])[:, None])
-        energies = tf.where(memory.shown, self.energy(compared)[..., 0], -1e9)
-        attention = tf.nn.softmax(energies) * tf.cast(memory.shown, tf.float32)
-        context = tf.einsum("bs,bsf->bf", attention, memory.values)
-        vector = self.combine(tf.concat([inner[0], context], 1))
+        compared = ops.tanh(memory.keys + ops.expand_dims(self.query(inner[0]), 1))
+        energies = ops.where(memory.shown, ops.squeeze(self.energy(compared), 2), -1e9)
+        attention = self.softmax(energies) * ops.cast(memory.shown, "float32")
+        context = ops.squeeze(ops.matmul(ops.expand_dims(attention, 1), memory.values), 1)
+        vector = self.combine(ops.concatenate([inner[0], context], 1))
         if masks is not None:
             vector *= masks[1]
         return vector, attention, (*inner, vector)
+
+    def networks(self, features: int) -> tuple[keras.Model, keras.Model]:
+        """`begin` and `step` as networks, for encoder outputs of that width.
+
+        Returns:
+            One from the encoder's outputs and `source_length` to values, keys and the first state; and one from
+            `previous`, values, keys, `source_length` and the states to logits, attention and the next states.
+        """
+        encoded, length = keras.Input((None, features)), keras.Input((), dtype="int32")
+        memory, states = self.begin(encoded, length)
+        begin = keras.Model([encoded, length], [memory.values, memory.keys, states[0]], name="decoder")
+        previous, keys = keras.Input((), dtype="int32"), keras.Input((None, self.attention))
+        given = [keras.Input((self.units,), name=name) for name in self.state_names]
+        known = Memory(encoded, keys, self.shown(length, encoded))
+        vector, attention, after = self.step(previous, known, tuple(given))
+        outputs = [self.logits(vector), attention, *after]
+        return begin, keras.Model([previous, encoded, keys, length, *given], outputs, name="step")
 
     def call(
         self,
