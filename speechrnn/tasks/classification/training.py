@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,7 @@ from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.options import ClassifierTraining
 from speechrnn.training.task import Given, Scores, Task, of_recordings, refuse_augmentation
 
-__all__ = ["ClassScore", "ClassScorer", "Classification", "class_weights"]
+__all__ = ["ClassScore", "Classification", "class_weights"]
 
 
 class Classification(Task):
@@ -62,9 +62,36 @@ class Classification(Task):
             focal=options.focal,
         )
 
-    def scorer(self, dataset: tf.data.Dataset) -> ClassScorer:
-        """See `Task`."""
-        return ClassScorer(self.model, dataset)
+    def scorer(self, dataset: tf.data.Dataset) -> Callable[[], ClassScore]:
+        """See `Task`; the forward pass is traced once and kept."""
+        model, several, count = self.model, self.model.task == "multi", len(self.model.classes)
+        loss = ClassLoss(multi=several)
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            logits = model(x, training=False)
+            return logits, loss.call(target, logits)
+
+        def score() -> ClassScore:
+            total, lost, counts = 0, 0.0, np.zeros((count, 2, 2) if several else (count, count), np.int64)
+            for x, target, weight in dataset:
+                logits, losses = (np.asarray(v) for v in forward(x, target))
+                rows, target = np.asarray(weight) > 0, np.asarray(target)
+                known = rows if target.ndim == 1 or several else rows[:, None] & (target >= 0)
+                lost += float(losses[known].sum())
+                total += int(known.sum())
+                truth, found = target[known], logits[known]
+                counts += (
+                    metrics.presence_matrices(truth > 0.5, found >= 0)
+                    if several
+                    else metrics.confusion_matrix(truth, found.argmax(-1), count)
+                )
+            figures = metrics.summary(counts, several=several)
+            return ClassScore(
+                lost / total if total else float("nan"), **{name: float(v) for name, v in figures.items()}
+            )
+
+        return score
 
     def trained(self, logs: Mapping[str, float]) -> str:
         """Accuracy."""
@@ -85,47 +112,6 @@ class ClassScore(Scores):
     """Share that is right of rows, or of frames that have a class; of rows and classes where several can be true."""
     macro_f1: float
     """Mean F1 of the classes that are there or were found, as `speechrnn.metrics` has it."""
-
-
-class ClassScorer:
-    """Scores a classifier; the forward pass is traced once and kept.
-
-    Args:
-        model: The classifier.
-        batches: A dataset of `speechrnn.pipeline.batches`; it may be iterated many times.
-    """
-
-    def __init__(self, model: SequenceClassifier, batches: Iterable[Any]) -> None:
-        self._model, self._batches = model, batches
-        self._multi = model.task == "multi"
-        loss = ClassLoss(multi=self._multi)
-
-        @tf.function(reduce_retracing=True)
-        def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            logits = model(x, training=False)
-            return logits, loss.call(target, logits)
-
-        self._forward: Callable[..., tuple[tf.Tensor, tf.Tensor]] = forward
-
-    def __call__(self) -> ClassScore:
-        """Score the model as it stands."""
-        count, total, loss = len(self._model.classes), 0, 0.0
-        counts = np.zeros((count, 2, 2) if self._multi else (count, count), np.int64)
-        for x, target, weight in self._batches:
-            logits, losses = (np.asarray(v) for v in self._forward(x, target))
-            rows, target = np.asarray(weight) > 0, np.asarray(target)
-            known = rows if target.ndim == 1 or self._multi else rows[:, None] & (target >= 0)
-            loss += float(losses[known].sum())
-            total += int(known.sum())
-            counts += self._counts(target[known], logits[known])
-        figures = metrics.summary(counts, several=self._multi)
-        return ClassScore(loss / total if total else float("nan"), **{name: float(v) for name, v in figures.items()})
-
-    def _counts(self, target: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Counts that `metrics.summary` takes."""
-        if self._multi:
-            return metrics.presence_matrices(target > 0.5, logits >= 0)
-        return metrics.confusion_matrix(target, logits.argmax(-1), logits.shape[-1])
 
 
 def class_weights(given: Sequence[str], classes: Sequence[str], entries: Sequence[Entry]) -> list[float] | None:

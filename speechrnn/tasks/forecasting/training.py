@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +15,7 @@ from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.options import ForecasterTraining
 from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
 
-__all__ = ["ForecastScore", "ForecastScorer", "Forecasting"]
+__all__ = ["ForecastScore", "Forecasting"]
 
 
 class Forecasting(Task):
@@ -48,9 +48,26 @@ class Forecasting(Task):
         """See `Task`."""
         return QuantileLoss(self.model.quantiles)
 
-    def scorer(self, dataset: tf.data.Dataset) -> ForecastScorer:
-        """See `Task`."""
-        return ForecastScorer(self.model, dataset)
+    def scorer(self, dataset: tf.data.Dataset) -> Callable[[], ForecastScore]:
+        """See `Task`; the forward pass is traced once and kept."""
+        model, median, quantiles = self.model, self.model.median, self.model.quantiles
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+            found, truth = model(x, training=False) / scale[:, None], target / scale
+            weight = weight[:, None, None] * tf.cast(~tf.math.is_nan(truth), tf.float32)
+            error = tf.where(weight > 0, found[..., median] - truth, 0.0)
+            loss = weight * pinball(truth, found, quantiles)
+            return tf.stack([tf.reduce_sum(v) for v in (loss, tf.abs(error), tf.square(error), weight)])
+
+        def score() -> ForecastScore:
+            sums, scale = np.zeros(4), tf.constant(model.scale)
+            for x, target, weight in dataset:
+                sums += np.asarray(forward(x, target, weight, scale), np.float64)
+            loss, mae, mse = sums[:3] / sums[3] if sums[3] else [float("nan")] * 3
+            return ForecastScore(float(loss), float(mae), float(mse))
+
+        return score
 
     def trained(self, logs: Mapping[str, float]) -> str:
         """Nothing that the loss does not say; its third digit matters."""
@@ -71,34 +88,3 @@ class ForecastScore(Scores):
     """Mean absolute error of the median."""
     mse: float
     """Mean squared error of the median."""
-
-
-class ForecastScorer:
-    """Scores a forecaster; the forward pass is traced once and kept.
-
-    Args:
-        model: The forecaster.
-        batches: A dataset of `speechrnn.pipeline.windows`; it may be iterated many times.
-    """
-
-    def __init__(self, model: Forecaster, batches: Iterable[Any]) -> None:
-        self._batches = batches
-        median, quantiles = model.median, model.quantiles
-
-        @tf.function(reduce_retracing=True)
-        def forward(x: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-            found, truth = model(x, training=False) / scale[:, None], target / scale
-            weight = weight[:, None, None] * tf.cast(~tf.math.is_nan(truth), tf.float32)
-            error = tf.where(weight > 0, found[..., median] - truth, 0.0)
-            loss = weight * pinball(truth, found, quantiles)
-            return tf.stack([tf.reduce_sum(v) for v in (loss, tf.abs(error), tf.square(error), weight)])
-
-        self._model, self._forward = model, forward
-
-    def __call__(self) -> ForecastScore:
-        """Score the model as it stands."""
-        sums, scale = np.zeros(4), tf.constant(self._model.scale)
-        for x, target, weight in self._batches:
-            sums += np.asarray(self._forward(x, target, weight, scale), np.float64)
-        loss, mae, mse = sums[:3] / sums[3] if sums[3] else [float("nan")] * 3
-        return ForecastScore(float(loss), float(mae), float(mse))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from speechrnn.tasks.recognition.phones import pronounced
 from speechrnn.text import Lexicon, Phones, lexicons
 from speechrnn.training.task import Given, Scores, Task, of_recordings
 
-__all__ = ["Recognition", "Score", "Scorer"]
+__all__ = ["Recognition", "Score"]
 
 
 class Recognition(Task):
@@ -69,9 +69,30 @@ class Recognition(Task):
         """See `Task`."""
         return CTC(consistency=self.options.consistency)
 
-    def scorer(self, dataset: tf.data.Dataset) -> Scorer:
-        """See `Task`."""
-        return Scorer(self.model, dataset)
+    def scorer(self, dataset: tf.data.Dataset) -> Callable[[], Score]:
+        """See `Task`; the forward pass is traced once and kept."""
+        model, decode = self.model, self.model.vocabulary.decode
+
+        @tf.function(reduce_retracing=True)
+        def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            logits, frames = model(x, training=False), model.logit_frames(x)
+            return logits, frames, ctc(target, logits, frames)
+
+        def score() -> Score:
+            losses: list[float] = []
+            words = tokens = edits.Edits()
+            for x, target, weight in dataset:
+                logits, frames, loss = (np.asarray(v) for v in forward(x, target))
+                for row in np.flatnonzero(np.asarray(weight)):
+                    reference = decode(np.asarray(target[row]))
+                    hypothesis = decode(greedy(logits[row, : frames[row]]).ids)
+                    words += edits.counts(reference.split(), hypothesis.split())
+                    tokens += edits.counts(reference, hypothesis)
+                    losses.append(float(loss[row]))
+            possible = [value for value in losses if np.isfinite(value)]
+            return Score(float(np.mean(possible)) if possible else float("nan"), words, tokens)
+
+        return score
 
     def trained(self, logs: Mapping[str, float]) -> str:
         """Token errors."""
@@ -96,38 +117,3 @@ class Score(Scores):
     def logs(self) -> dict[str, float]:
         """The rates under the names training logs them by."""
         return {"val_loss": self.loss, "val_token_error_rate": self.tokens.rate, "val_wer": self.words.rate}
-
-
-class Scorer:
-    """Scores a recognizer; the forward pass is traced once and kept.
-
-    Args:
-        model: The recognizer.
-        batches: A dataset of `speechrnn.pipeline.batches`; it may be iterated many times.
-    """
-
-    def __init__(self, model: SpeechRecognizer, batches: Iterable[Any]) -> None:
-        self._model, self._batches = model, batches
-
-        @tf.function(reduce_retracing=True)
-        def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            logits, frames = model(x, training=False), model.logit_frames(x)
-            return logits, frames, ctc(target, logits, frames)
-
-        self._forward: Callable[..., tuple[tf.Tensor, ...]] = forward
-
-    def __call__(self) -> Score:
-        """Score the model as it stands."""
-        losses: list[float] = []
-        words = tokens = edits.Edits()
-        decode = self._model.vocabulary.decode
-        for x, target, weight in self._batches:
-            logits, frames, loss = (np.asarray(v) for v in self._forward(x, target))
-            for row in np.flatnonzero(np.asarray(weight)):
-                reference = decode(np.asarray(target[row]))
-                hypothesis = decode(greedy(logits[row, : frames[row]]).ids)
-                words += edits.counts(reference.split(), hypothesis.split())
-                tokens += edits.counts(reference, hypothesis)
-                losses.append(float(loss[row]))
-        possible = [value for value in losses if np.isfinite(value)]
-        return Score(float(np.mean(possible)) if possible else float("nan"), words, tokens)
