@@ -104,7 +104,7 @@ DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--chunk", "--sample-
 
 
 def _meaning(option):
-    inner = [one for one in get_args(option.type) if one is not type(None)]
+    inner = [one for one in get_args(option.type) if one not in (type(None), ...)]  # several models are models
     return inner[0] if len(inner) == 1 and get_origin(option.type) is not Literal else option.type
 
 
