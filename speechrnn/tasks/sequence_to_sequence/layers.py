@@ -89,7 +89,6 @@ class AttentionDecoder(keras.Layer):
         self.logits = dense(vocabulary_size, dtype="float32", name="logits")
         self.drop = keras.layers.Dropout(dropout, dtype="float32", name="drop")
         self.shown, self.padding = LengthMask(name="shown"), ZeroPadding(dtype="float32", name="padding")
-        self.softmax = keras.layers.Softmax(dtype="float32", name="softmax")
 
     def build(
         self,
@@ -146,7 +145,9 @@ class AttentionDecoder(keras.Layer):
         inner = keras.tree.flatten(inner)
         compared = ops.tanh(memory.keys + ops.expand_dims(self.query(inner[0]), 1))
         energies = ops.where(memory.shown, ops.squeeze(self.energy(compared), 2), -1e9)
-        attention = self.softmax(energies) * ops.cast(memory.shown, "float32")
+        # Not `ops.softmax`, which warns where there is one source symbol. The largest term is 1, unless none is shown.
+        terms = ops.exp(energies - ops.max(energies, axis=1, keepdims=True)) * ops.cast(memory.shown, "float32")
+        attention = terms / ops.maximum(ops.sum(terms, axis=1, keepdims=True), 1.0)
         context = ops.squeeze(ops.matmul(ops.expand_dims(attention, 1), memory.values), 1)
         vector = self.combine(ops.concatenate([inner[0], context], 1))
         if masks is not None:
