@@ -5,6 +5,8 @@ can be read: `NAME-PSG.edf`, and an EDF+ of annotations `NAME-Hypnogram.edf` who
 characters.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

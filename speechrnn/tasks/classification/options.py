@@ -139,7 +139,8 @@ class ClassifierEvaluation:
     """How the errors of a classifier are measured."""
 
     scheme: str | None = None
-    """What to score besides: "aami" for heartbeats, "cinc2017" for rhythms; the model's card by default."""
+    """What to score besides: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for sleep stages; by default what
+    the model's card says."""
     batch_size: int = 32
     """Records classified at once."""
     seed: int = 0

@@ -26,8 +26,8 @@ class Anomaly:
     end: float
     """Behind its last sample."""
     likelihood: float
-    """The highest in it, see `speechrnn.tasks.forecasting.anomalies.anomaly_likelihood`; with a clean stretch the highest
-    `speechrnn.tasks.forecasting.detection.anomaly_score`."""
+    """The highest in it, see `anomalies.anomaly_likelihood`; with a clean stretch the highest
+    `detection.anomaly_score`."""
 
 
 def find_anomalies(
