@@ -4,14 +4,14 @@ import keras
 
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.models.options import takes
-from speechrnn.tasks.language.options import LanguageNetwork
+from speechrnn.tasks.language.options import PredictingNetwork
 
 __all__ = ["recurrent_lm"]
 
 
-@takes(LanguageNetwork, "cell")
+@takes(PredictingNetwork, "cell")
 def recurrent_lm(  # noqa: D417 - `takes` adds the options
-    options: LanguageNetwork,
+    options: PredictingNetwork,
     *,
     vocabulary_size: int,
     name: str = "recurrent_lm",

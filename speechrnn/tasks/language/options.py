@@ -6,7 +6,7 @@ from typing import Literal
 from speechrnn.faults import require
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["GenerationOptions", "LanguageNetwork", "LanguageTraining", "TextOptions"]
+__all__ = ["GenerationOptions", "LanguageNetwork", "LanguageTraining", "PredictingNetwork", "TextOptions"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,9 @@ class LanguageTraining(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class LanguageNetwork:
-    """How a new language model is built."""
+class PredictingNetwork:
+    """What `recurrent_lm` takes."""
 
-    symbols: Literal["characters", "words"] = "characters"
-    """What it writes: characters, or words, which are anything with spaces between, such as items or notes."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell."""
     units: int = 384
@@ -51,6 +49,14 @@ class LanguageNetwork:
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "units", "layers", "embedding")
         require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout")
+
+
+@dataclass(frozen=True)
+class LanguageNetwork(PredictingNetwork):
+    """How a new language model is built."""
+
+    symbols: Literal["characters", "words"] = "characters"
+    """What it writes: characters, or words, which are anything with spaces between, such as items or notes."""
 
 
 @dataclass(frozen=True)
