@@ -1,5 +1,6 @@
 """Faults: what was wrong with the data, collected and counted while the rest of the work goes on."""
 
+import codecs
 import contextlib
 import difflib
 import os
@@ -7,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -178,3 +180,29 @@ def require(options: object, requirement: str, holds: Any, *names: str) -> None:
         value = getattr(options, name)
         if not holds(value):
             raise ValueError(f"`{name}` must be {requirement}. Received: {name}={value!r}.")
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The content of a text file in UTF-8, with a byte order mark or without; its lines end in line feeds alone.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not UTF-8; the message names the file and the line.
+    """
+    data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"{os.fspath(path)}:{line}: must be text in UTF-8: {error.reason}. Save the file as UTF-8."
+        raise data_error(path, "not text", message) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a text file, as `read_text` reads it.
+
+    Unlike those of `str.splitlines`, which takes characters within texts, such as U+2028, for ends of lines.
+    """
+    text = read_text(path)
+    return text.removesuffix("\n").split("\n") if text else []

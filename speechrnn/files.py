@@ -1,6 +1,5 @@
 """Files written whole or not at all, and where what can be rebuilt is kept."""
 
-import codecs
 import contextlib
 import json
 import os
@@ -10,8 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
-
-from speechrnn.faults import data_error
 
 CACHE_VARIABLE = "SPEECHRNN_CACHE"
 """Environment variable that names another folder for what can be rebuilt."""
@@ -32,32 +29,6 @@ def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
         raise ValueError(f"{path}: is a device or a pipe, which a file cannot take the place of.")
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path}: exists already. Pass overwrite=True (--overwrite) to replace it.")
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """The content of a text file in UTF-8, with a byte order mark or without; its lines end in line feeds alone.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is not UTF-8; the message names the file and the line.
-    """
-    data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        message = f"{os.fspath(path)}:{line}: must be text in UTF-8: {error.reason}. Save the file as UTF-8."
-        raise data_error(path, "not text", message) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a text file, as `read_text` reads it.
-
-    Unlike those of `str.splitlines`, which takes characters within texts, such as U+2028, for ends of lines.
-    """
-    text = read_text(path)
-    return text.removesuffix("\n").split("\n") if text else []
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import soundfile
 
-from speechrnn import audio, files, signals
+from speechrnn import audio, faults, signals
 from speechrnn.data import corpora
 from speechrnn.decoding import rules
 from speechrnn.decoding.automata import Grammar
@@ -29,11 +29,11 @@ def test_a_text_file_that_is_not_utf8_is_named_with_its_line(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntw\xff\n")
     with pytest.raises(ValueError, match=r"a\.txt:2: must be text in UTF-8"):
-        files.read_text(path)
+        faults.read_text(path)
     path.write_text("one\r\nt\u2028wo\x85\n", newline="", encoding="utf-8-sig")
-    assert files.read_lines(path) == ["one", "t\u2028wo\x85"]
+    assert faults.read_lines(path) == ["one", "t\u2028wo\x85"]
     path.write_bytes(b"")
-    assert files.read_lines(path) == []
+    assert faults.read_lines(path) == []
 
 
 @pytest.mark.parametrize(

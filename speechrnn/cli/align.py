@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from speechrnn import decoding, files, text
+from speechrnn import decoding, text
 from speechrnn.cli import terminal
 from speechrnn.cli.decoding import calibration as calibration_of
 from speechrnn.cli.verb import UsageError, Verb
+from speechrnn.faults import read_text
 from speechrnn.text import lexicons
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def align(
     if not 1 <= len(shift) <= 2:
         raise UsageError(f"--shift: one number for all times, or one for starts and one for ends, not {len(shift)}.")
     if said.startswith("@"):
-        said = files.read_text(said[1:])
+        said = read_text(said[1:])
     with terminal.output(out, overwrite=overwrite) as file:
         session = terminal.load_model(model)
         signal = read_whole(audio, session.sample_rate)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from speechrnn.files import read_lines
+from speechrnn.faults import read_lines
 from speechrnn.text import Phones, Vocabulary, lexicons
 
 if TYPE_CHECKING:  # the searches are imported by the functions that make them, so that a help text needs no NumPy

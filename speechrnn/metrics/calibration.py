@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speechrnn.faults import data_error, of_file
-from speechrnn.files import read_text, replacing
+from speechrnn.faults import data_error, of_file, read_text
+from speechrnn.files import replacing
 
 _EDGE = 1e-6
 

@@ -185,7 +185,7 @@ def batches(
         in_graph = GraphDecoder(
             entries, planner, store, int(framing.sample_rate), forced=decoder == "tensorflow-io", workers=workers
         )
-    decode = None if in_graph is None else in_graph.finish
+    decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None if in_graph is None else in_graph.finish
     if texts is not None:
         decode = _reader(texts)
     source: Source

@@ -8,8 +8,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 
-from speechrnn.faults import Faults, data_error, suggestion
-from speechrnn.files import read_lines, read_text
+from speechrnn.faults import Faults, data_error, read_lines, read_text, suggestion
 from speechrnn.text.lexicon import FORMAT, HEADER, Lexicon, Pronunciation
 from speechrnn.text.vocabulary import normalize
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from speechrnn import files
-from speechrnn.faults import of_file
+from speechrnn.faults import of_file, read_text
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, inner
@@ -51,7 +51,7 @@ class RunState:
         if not path.exists():
             return None
         with of_file(path):
-            return cls(**json.loads(files.read_text(path)))
+            return cls(**json.loads(read_text(path)))
 
     def take(self, hosts: Hosts) -> None:
         """Take what decides how a run goes on from the first of several processes."""

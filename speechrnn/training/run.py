@@ -14,7 +14,7 @@ from rich.console import Console
 
 from speechrnn import files
 from speechrnn.data.manifest import Example, check_disjoint
-from speechrnn.faults import Faults, of_file
+from speechrnn.faults import Faults, of_file, read_text
 from speechrnn.features.augment import Augmentation, chosen
 from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
@@ -204,7 +204,7 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
     record = folder / "training.json"
     if state is not None:
         with of_file(record):
-            kept = type(options).from_json(files.read_text(record))
+            kept = type(options).from_json(read_text(record))
         if kept != options:
             raise ValueError(
                 f"{record}: the run to resume was started with other options. Received: {options}. "

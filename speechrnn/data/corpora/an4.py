@@ -12,8 +12,7 @@ from speechrnn import text
 from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
-from speechrnn.files import read_lines
+from speechrnn.faults import Faults, read_lines
 
 _SITE = "http://www.speech.cs.cmu.edu/databases/an4"
 _MIRROR = "https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
-from speechrnn.files import read_lines
+from speechrnn.faults import Faults, read_lines
 
 CLASSES = ("N", "A", "O", "~")
 """Normal, atrial fibrillation, another rhythm, too noisy to tell."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, of_file
-from speechrnn.files import read_text, refuse_existing
+from speechrnn.faults import Faults, of_file, read_text
+from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
     import numpy as np

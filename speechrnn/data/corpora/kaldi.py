@@ -10,8 +10,7 @@ from pathlib import Path
 from speechrnn import text
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
-from speechrnn.files import read_lines
+from speechrnn.faults import Faults, read_lines
 
 _HINT = "Give the folder that holds `wav.scp` and `text`, or one with several such folders."
 
@@ -89,8 +88,8 @@ def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:
             )  # fmt: skip
 
     for name in said.keys() - segments.keys():
-        where = f"{folder}/{'segments' if segmented else 'wav.scp'}"
-        faults.add(name, "missing", f"{where}: has no line for {name}, of which {folder}/text has a transcript.")
+        listed = f"{folder}/{'segments' if segmented else 'wav.scp'}"
+        faults.add(name, "missing", f"{listed}: has no line for {name}, of which {folder}/text has a transcript.")
 
 
 def _is_command(entry: str) -> bool:

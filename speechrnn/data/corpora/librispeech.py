@@ -12,8 +12,7 @@ from speechrnn import text
 from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, suggestion
-from speechrnn.files import read_lines
+from speechrnn.faults import Faults, read_lines, suggestion
 
 _CHECKSUMS = {
     (31, "train-clean-5"): "md5:5df7d4e78065366204ca6845bb08f490",

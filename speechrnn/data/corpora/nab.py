@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from speechrnn import signals
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, data_error, of_file
-from speechrnn.files import read_lines, read_text, refuse_existing
+from speechrnn.faults import Faults, data_error, of_file, read_lines, read_text
+from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
     import numpy as np

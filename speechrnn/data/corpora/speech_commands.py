@@ -10,8 +10,7 @@ from pathlib import Path
 
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, suggestion
-from speechrnn.files import read_lines
+from speechrnn.faults import Faults, read_lines, suggestion
 
 _LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 _PART = 2**27 - 1

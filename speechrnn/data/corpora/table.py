@@ -10,8 +10,7 @@ from pathlib import Path
 from speechrnn import text
 from speechrnn.data.building import Draft, build
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, suggestion
-from speechrnn.files import read_text
+from speechrnn.faults import Faults, read_text, suggestion
 
 
 def prepare(

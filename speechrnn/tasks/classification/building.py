@@ -53,12 +53,11 @@ def for_manifest(
     """
     task, classes = classes_of(examples)
     if isinstance(features, Symbols) or any(unit_of(example) for example in examples):
-        if not isinstance(features, Symbols):
-            features = _symbols(examples, features, lowercase, least)
+        read = features if isinstance(features, Symbols) else _symbols(examples, features, lowercase, least)
         suited = {"dropout": 0.3, "pooling": None if task == "frames" else "attention"}
-        suited |= {"symbols": len(features.tokens), "num_classes": len(classes)}
+        suited |= {"symbols": len(read.tokens), "num_classes": len(classes)}
         built = recurrent_classifier(num_features=1, **{**suited, **network})
-        return SequenceClassifier(features, built, classes, task=task)
+        return SequenceClassifier(read, built, classes, task=task)
     sound = all(Path(e.path).suffix.lower() in audio.SUFFIXES and "channels" not in e.extra for e in examples)
     if isinstance(features, FeatureLayer):
         layer = features

@@ -78,8 +78,8 @@ def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: flo
         start: Seconds before the path's first frame.
     """
     if isinstance(path, WordPath):
-        edges = pairwise([0, *np.cumsum(path.lengths).tolist()])
-        return [_word(word, path, a, b, frame_period, start) for word, (a, b) in zip(path.words, edges, strict=True)]
+        ends = pairwise([0, *np.cumsum(path.lengths).tolist()])
+        return [_word(word, path, a, b, frame_period, start) for word, (a, b) in zip(path.words, ends, strict=True)]
     spellings = vocabulary.spellings
     symbols = [spellings[index] for index in path.ids]
     edges = [0, *(i for i, symbol in enumerate(symbols) if symbol[:1].isspace()), len(symbols)]

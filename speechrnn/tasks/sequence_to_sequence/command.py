@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from speechrnn.files import read_lines
+from speechrnn.faults import read_lines
 from speechrnn.models.commands import Command
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import numpy as np
 
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, data_error
-from speechrnn.files import read_lines
+from speechrnn.faults import Faults, data_error, read_lines
 from speechrnn.text import Vocabulary
 
 __all__ = ["Pair", "encoded", "is_pair", "padded", "pairs_of", "read"]
