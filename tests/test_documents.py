@@ -20,7 +20,7 @@ from speechrnn import cli, signals
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.lm import kneser_ney
-from tests.recordings import write_an4, write_edf, write_wfdb
+from tests.recordings import write_an4, write_edf, write_hypnogram, write_wfdb
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -263,6 +263,7 @@ def _records():
     write_wfdb(Path("100"), np.stack([wave, wave], 1), marks=[(5, "+"), (300, "N"), (700, "N")])
     write_wfdb(Path("r"), np.stack([wave, wave], 1)[:200], rate=50)
     write_edf(Path("night.edf"), [wave[:300], wave[:30]], [100, 10], ["EEG Fpz-Cz", "Temp"])
+    write_hypnogram(Path("night-Hypnogram.edf"), [(0.0, 30630.0, "Sleep stage W")])
     signals.write("ecg.npz", noise(600, 1), 300.0)
     ecg = [Example("ecg.npz", 0.3, label="ANO~"[n % 4], subject=str(n), id=f"ecg{n}") for n in range(6)]
     manifest.write("ecg.jsonl", ecg)
