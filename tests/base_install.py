@@ -17,6 +17,10 @@ FIRST = Path(__file__).resolve().parent / "first_edition"
 MISSING = ("tensorflow", "keras", "librosa", "pandas", "scipy", "sklearn", "wfdb", "matplotlib", "onnx", "pytest")
 
 failures = []
+codes = {}
+"""Exit codes by verb."""
+LACKING = ("train", "export", "report", "doctor", "serve", "translate", "download", "merge", "lexicon pack")
+"""Verbs that can do nothing without an extra, a network, or what is not here: they say what is missing."""
 
 
 def speechrnn(*words, code, says="", stdin=None):
@@ -25,6 +29,8 @@ def speechrnn(*words, code, says="", stdin=None):
         [sys.executable, "-m", "speechrnn", *map(str, words)], capture_output=True, text=True, input=stdin, timeout=300
     )
     told = done.stdout + done.stderr
+    verb = " ".join(map(str, words[:2])) if words[0] in ("lm", "lexicon") else words[0]
+    codes.setdefault(verb, set()).add(done.returncode)
     line = "speechrnn " + " ".join(map(str, words))
     if "Traceback" in told or done.returncode != code or says not in told:
         failures.append(f"{line}\n  wanted {code} {says!r}, got {done.returncode}:\n{told[-1500:]}")
@@ -100,6 +106,38 @@ def main():
     speechrnn("export", "--model", FIRST / "recognizer.keras", "--out", "m.onnx", code=2, says="speechrnn[train]")
     speechrnn("report", "t/all.jsonl", "--out", "page.html", code=2, says="speechrnn[report]")
     speechrnn("doctor", "--model", FIRST / "recognizer.keras", code=2, says="speechrnn[train]")
+    speechrnn("stream", "gone.wav", code=2, says="gone.wav")
+    speechrnn("align", "tone.wav", "zzqx", code=2, says="zzqx")
+    speechrnn("align", "bad.wav", "yes", code=2, says="bad.wav")
+    speechrnn("prepare", "table", "gone.csv", "--out", "u", code=2, says="gone.csv")
+    speechrnn("check-manifest", "gone.jsonl", code=2, says="gone.jsonl")
+    speechrnn("calibrate", "gone.jsonl", "--out", "d.json", code=2, says="gone.jsonl")
+    speechrnn("anomalies", "record.csv", "--model", FIRST / "forecaster.onnx", code=1, says="speechrnn[signals]")
+    speechrnn("generate", "a", "--model", FIRST / "language.onnx", code=0)
+    speechrnn("generate", "a", "--model", FIRST / "classifier.onnx", code=2, says="classifier.onnx")
+    speechrnn("translate", "a", "--model", FIRST / "classifier.onnx", code=2, says="classifier.onnx")
+    speechrnn("merge", "gone", code=2, says="gone")
+    speechrnn("download", "nothing", "--out", "u", code=2, says="unknown corpus")
+    speechrnn("lm", "train", "gone.txt", "--out", "b.arpa", code=2, says="gone.txt")
+    speechrnn("lm", "perplexity", "texts.txt", "--model", "bad.wav", code=2, says="bad.wav")
+    speechrnn("lm", "tune", "t/all.jsonl", "--lm", "a.arpa", "--out", "tuned.json", code=0)
+    speechrnn("lm", "tune", "t/all.jsonl", "--lm", "bad.wav", code=2, says="bad.wav")
+    speechrnn("lexicon", "build", "bad.wav", "--out", "b.lexicon", code=2)
+    speechrnn("pronounce", "yes", "--lexicon", "a.lexicon", code=0, says="Y EH S")
+    speechrnn("pronounce", "yes", "--lexicon", "gone.lexicon", code=2, says="gone.lexicon")
+    speechrnn(
+        "lexicon", "pack", "--model", FIRST / "recognizer.onnx", "--lexicon", "gone.lexicon", "--out", "p.onnx", code=2
+    )
+    speechrnn("completion", "bash", code=0)
+    speechrnn("completion", "nothing", code=2)
+    from speechrnn.cli import register
+
+    for verb in register.names():
+        seen = codes.get(verb, set())
+        if not seen & {1, 2}:
+            failures.append(f"{verb}: nothing bad was tried")
+        if 0 not in seen and verb not in LACKING:
+            failures.append(f"{verb}: nothing sound was tried")
     shutil.rmtree(folder)
     for failure in failures:
         print(f"\n{failure}", file=sys.stderr)
