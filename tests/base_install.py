@@ -122,7 +122,7 @@ def main():
     speechrnn("lm", "perplexity", "texts.txt", "--model", "bad.wav", code=2, says="bad.wav")
     speechrnn("lm", "tune", "t/all.jsonl", "--lm", "a.arpa", "--out", "tuned.json", code=0)
     speechrnn("lm", "tune", "t/all.jsonl", "--lm", "bad.wav", code=2, says="bad.wav")
-    speechrnn("lexicon", "build", "bad.wav", "--out", "b.lexicon", code=2)
+    speechrnn("lexicon", "build", "gone.txt", "--out", "b.lexicon", code=2, says="gone.txt")
     speechrnn("pronounce", "yes", "--lexicon", "a.lexicon", code=0, says="Y EH S")
     speechrnn("pronounce", "yes", "--lexicon", "gone.lexicon", code=2, says="gone.lexicon")
     speechrnn(
