@@ -17,6 +17,7 @@ __all__ = ["CLASSES", "register_with_keras"]
 CLASSES = {
     "speechrnn.features.filter_layers": ("BandPass", "Notch", "RobustScale"),
     "speechrnn.features.layers": ("LogMel", "LogSpectrogram", "MFCC", "RawSignal"),
+    "speechrnn.features.symbols": ("Symbols",),
     "speechrnn.layers.initial": ("ChronoBias",),
     "speechrnn.layers.look_ahead": ("LookAhead",),
     "speechrnn.layers.masking": ("LengthMask", "ZeroPadding"),
@@ -24,6 +25,7 @@ CLASSES = {
     "speechrnn.layers.recurrent": ("GRU", "LSTM", "SimpleRNN"),
     "speechrnn.layers.segments": ("FutureSegments", "LastSegments"),
     "speechrnn.layers.subsampling": ("StackFrames",),
+    "speechrnn.layers.kernels": ("RandomKernels",),
     "speechrnn.losses.classes": ("ClassLoss",),
     "speechrnn.losses.connectionist": ("CTC",),
     "speechrnn.losses.quantiles": ("QuantileLoss",),
