@@ -52,7 +52,11 @@ def varied(examples, folder, copies):
         for number, copy in enumerate(sorted(copies)):
             labels = [label for example in group for label in example.labels]
             rng = np.random.default_rng([OPTIONS.seed, number, int(Path(path).stem)])
-            vary = heartbeats.vary_majority if copy.startswith("majority") else heartbeats.vary_rhythm
+            vary = heartbeats.vary_rhythm
+            if copy.startswith("majority"):
+                if labels.count("N") < len(labels) / 10:  # such a patient already
+                    continue
+                vary = heartbeats.vary_majority
             changed, times, labels = vary(rows, seconds, labels, rng)
             written = Path(folder, f"{Path(path).stem}-{copy}.npz")
             signals.write(written, heartbeats.vary_leads(changed, times, rng), rate, overwrite=True)

@@ -70,6 +70,7 @@ class Leveller:
     sample_rate = 50
     frame_period = 0.1
     shortest = 5
+    tokens = None
 
     def __init__(self, classes=("a", "b", "c"), *, channels=2, per_frame=False):
         self.classes, self.channels, self.per_frame = classes, channels, per_frame

@@ -272,7 +272,7 @@ def test_a_text_that_cannot_align_is_said_with_exit_code_2(text, said, model, au
 def test_a_file_of_text_that_is_none_is_named(model, audio, tmp_path, capsys):
     (tmp_path / "t.txt").write_bytes(b"\xff\xfeb")
     assert cli.main(["align", "--model", "x.keras", audio, f"@{tmp_path / 't.txt'}"]) == 2
-    assert "t.txt: must be text in UTF-8" in capsys.readouterr().err
+    assert "t.txt:1: must be text in UTF-8" in capsys.readouterr().err
 
 
 def test_an_empty_text_aligns_to_nothing(model, audio, capsys):

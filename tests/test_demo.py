@@ -69,11 +69,12 @@ def test_texts_are_escaped(page):
 
 
 def test_comparison_puts_both_models_beside_what_was_said(monkeypatch):
-    def transcribe(model, examples):
-        return [types.SimpleNamespace(text="package" if model is None else model) for _ in examples]
+    def said(text):
+        return lambda examples: [types.SimpleNamespace(text=text) for _ in examples]
 
-    monkeypatch.setattr(demo.transcribe, "transcribe", transcribe)
-    assert demo.compare("new", [types.SimpleNamespace(text="said")]) == [("said", "new", "package")]
+    monkeypatch.setattr(demo.speechrnn, "transcribe", said("package"))
+    new = types.SimpleNamespace(transcribe=said("new"))
+    assert demo.compare(new, [types.SimpleNamespace(text="said")]) == [("said", "new", "package")]
 
 
 def test_history_shows_what_was_measured_and_leaves_gaps():

@@ -178,7 +178,7 @@ def test_a_recognizer_is_scored_against_a_manifest(tmp_path):
     report = evaluate(Speller(), [examples[0], gone, silent, *examples[1:]], faults=faults, progress=done.append)
     assert [utterance.hypothesis for utterance in report.utterances] == list(heard.values())
     assert (report.hits, report.substitutions, report.deletions, report.insertions) == (3, 1, 1, 0)
-    assert [fault.kind for fault in report.faults] == ["without a text", "missing"]
+    assert sorted(fault.kind for fault in report.faults) == ["missing", "without a text"]
     assert list(report.speakers) == ["sa", "sb", "sc"]
     assert report.seconds == pytest.approx(sum(e.duration for e in examples))
     assert report.real_time_factor > 0

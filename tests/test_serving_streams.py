@@ -359,7 +359,7 @@ def test_wyoming_describes_itself(served):
 
     info = asyncio.run(ask())
     (program,) = info.asr
-    assert program.supports_transcript_streaming and program.models[0].name == "english_letters_numbers"
+    assert program.supports_transcript_streaming and program.models[0].name == "english"
     assert program.models[0].languages == ["en"] and program.installed
 
 

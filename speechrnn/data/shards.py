@@ -38,7 +38,7 @@ class Shard:
 
     Example:
     >>> Shard.of("2/3").of_inputs(["a", "b", "c", "d", "e", "f", "g"])
-    slice(2, 5, None)
+    slice(2, 4, None)
     """
 
     index: int

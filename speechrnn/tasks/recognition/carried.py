@@ -135,16 +135,16 @@ def _unpacked(part: memoryview, name: str) -> bytes:
 def _laid_out(part: memoryview, suffix: str, unpack: Callable[[memoryview], bytes]) -> str:
     """A file with these bytes, in the cache or, if that cannot be written, in a folder of this process."""
     name = f"{hashlib.sha256(part).hexdigest()[:32]}{suffix}"
-    place = cache_folder() / name
-    if place.exists():
-        return os.fspath(place)
-    content = unpack(part)
     try:
-        with replacing(place, overwrite=True) as file:
-            file.write(content)
-    except OSError:
+        place = cache_folder() / name
+        if not place.exists():
+            content = unpack(part)
+            with replacing(place, overwrite=True) as file:
+                file.write(content)
+    except OSError:  # no home, or none that can be written
         place = _own_folder() / name
-        place.write_bytes(content)
+        if not place.exists():
+            place.write_bytes(unpack(part))
     return os.fspath(place)
 
 
