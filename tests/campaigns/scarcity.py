@@ -29,6 +29,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.decoding.lm import ngram
 from speechrnn.files import cache_folder
 from speechrnn.pipeline import cache
+from speechrnn.pipeline.records import Records
 from speechrnn.pipeline.selection import Entry
 from tests.campaigns.harness import forked
 from tests.campaigns.kill import ROOT, recordings, server
@@ -226,7 +227,7 @@ def one_cache(folder: Path) -> list[str]:
 
     def features() -> int:
         time.sleep(max(0.0, begin - time.time()))
-        store = cache.Folder(data / "cache", "test")
+        store = Records(data / "cache", "test")
         for _ in range(20):
             for number, example in enumerate(examples):
                 entry = Entry(number, example, 30_000, np.zeros(0, "int32"), 0)
