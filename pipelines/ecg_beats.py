@@ -49,15 +49,12 @@ def varied(examples, folder, copies):
         rows, rate = signals.read(path)
         with np.load(path) as file:
             seconds = file["seconds"]
-        for number, copy in enumerate(sorted(copies)):
-            labels = [label for example in group for label in example.labels]
+        said = [label for example in group for label in example.labels]
+        normal = heartbeats.enough_normal(said)  # else most of the patient's beats are ectopic already
+        for number, copy in [(n, c) for n, c in enumerate(sorted(copies)) if normal or not c.startswith("majority")]:
             rng = np.random.default_rng([OPTIONS.seed, number, int(Path(path).stem)])
-            vary = heartbeats.vary_rhythm
-            if copy.startswith("majority"):
-                if labels.count("N") < len(labels) / 10:  # such a patient already
-                    continue
-                vary = heartbeats.vary_majority
-            changed, times, labels = vary(rows, seconds, labels, rng)
+            vary = heartbeats.vary_majority if copy.startswith("majority") else heartbeats.vary_rhythm
+            changed, times, labels = vary(rows, seconds, said, rng)
             written = Path(folder, f"{Path(path).stem}-{copy}.npz")
             signals.write(written, heartbeats.vary_leads(changed, times, rng), rate, overwrite=True)
             for example in group:

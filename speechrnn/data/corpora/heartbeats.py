@@ -245,6 +245,11 @@ class _Rhythm:
 _RHYTHMS = (_Rhythm(1.0, 1.0), _Rhythm(1.0, 2.0), _Rhythm(1.3, 5.0), _Rhythm(2.0, 12.0), _Rhythm(20.0, 1.0))
 
 
+def enough_normal(labels: Sequence[str]) -> bool:
+    """Whether `vary_majority` can make a patient of one with these classes: one beat in ten, at least, is N."""
+    return int((np.asarray(labels) == "N").sum()) >= max(1, len(labels) / 10)
+
+
 def vary_majority(
     rows: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -268,7 +273,7 @@ def vary_majority(
     """
     classes, beats, count = np.array(labels, "U1"), beats_of(rows), len(rows)
     pools = {name: np.flatnonzero(classes == name) for name in "NSV"}
-    if len(pools["N"]) < max(1, count / 10):
+    if not enough_normal(labels):
         raise ValueError(f"One beat in ten must be N. Received: {len(pools['N'])} of {count}.")
     kinds = ["P"] + ["S"] * (len(pools["S"]) >= 10) + ["V"] * (len(pools["V"]) >= 5)
     kind = str(rng.choice(kinds))
