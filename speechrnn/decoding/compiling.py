@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core import event
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,22 @@ _told: set[str] = set()
 
 
 def _tell(reason: str) -> None:
-    if _told:
+    if "unkept" in _told:
         return
-    _told.add(reason)
+    _told.add("unkept")
     _log.info("compiled functions cannot be kept, and are compiled anew: set NUMBA_CACHE_DIR to a folder. (%s)", reason)
+
+
+class _Compiling(event.Listener):
+    """Says, once, that a search is being compiled: a first transcript otherwise waits without a word."""
+
+    def on_start(self, event: event.Event) -> None:
+        if "compiling" not in _told:
+            _told.add("compiling")
+            _log.warning("compiling the search for this processor: about half a minute, once for an installation")
+
+    def on_end(self, event: event.Event) -> None:
+        """The next message is of the work itself."""
+
+
+event.register("numba:compile", _Compiling())
