@@ -15,6 +15,7 @@ _USE, _DATA, _MAKE, _LANGUAGE, _REST = "use a model", "get data", "make a model"
 
 VERBS = {
     "stream": (_USE, "Write down what is being said, while it is said."),
+    "spot": (_USE, "Find keywords in recordings."),
     "anomalies": (_USE, "Find anomalies in records of signals."),
     "serve": (_USE, "Serve models over HTTP, WebSockets and Wyoming, with a page for the browser."),
     "align": (_USE, "Give the time of each word of a known text in a recording."),

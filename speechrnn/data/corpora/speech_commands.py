@@ -1,19 +1,32 @@
-"""Speech Commands (versions 1 and 2): single words of a second, one folder per word, 16 kHz.
+"""Speech Commands (versions 1 and 2): single words of a second, one folder per word, 16 kHz; for keyword spotting, too.
 
 Warden, arXiv:1804.03209 (2018), CC BY 4.0.
 """
 
 import hashlib
+import math
 import os
+import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from speechrnn import audio
 from speechrnn.data.building import Draft, build, need_folder
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, read_lines, suggestion
 
 _LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 _PART = 2**27 - 1
+COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+"""The keywords of the published task."""
+UNKNOWN, SILENCE = "unknown", "silence"
+"""Classes of other words, and of no word."""
+NOISE = "_background_noise_"
+"""Folder of recordings of noise."""
+_SHARE = 10  # percent of the keywords' recordings, for either class
+_PARTS = {"train": (0.0, 0.7), "valid": (0.7, 0.85), "test": (0.85, 1.0)}
+"""Of each recording of noise, by time."""
 
 
 def prepare(
@@ -23,6 +36,8 @@ def prepare(
     overwrite: bool = False,
     faults: Faults | None = None,
     only: Sequence[str] = (),
+    commands: Sequence[str] = (),
+    seed: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl`, the official split by speaker.
@@ -34,14 +49,24 @@ def prepare(
         overwrite: Replace manifests that are there.
         faults: Collects unusable recordings; without it the first is an error.
         only: Only these words; all by default.
+        commands: Keywords, such as `COMMANDS`, for a spotter: they are classes of their own; of all other words so many
+            are drawn that `unknown` has a tenth as many examples, and as many seconds of the recordings of noise are
+            `silence`, of which each split has its own part.
+        seed: Draws them.
         progress: Called with the number of recordings done since the last call.
 
     Returns:
-        Examples by split; the word is text and label, the subject its speaker.
+        Examples by split; the word is text and label, the subject its speaker. An unknown word's label is `unknown`;
+        silence has no text, and a part of a recording of noise is its subject.
+
+    Raises:
+        ValueError: There is no such word, no recording, no noise for `commands`, or `only` is given besides.
     """
+    if only and commands:
+        raise ValueError("Give `only` or `commands`: with commands all other words are wanted, as unknown ones.")
     root = need_folder(folder, "Download speech_commands_v0.02.tar.gz and unpack it.")
     there = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
-    for word in only:
+    for word in (*only, *commands):
         if word not in there:
             raise ValueError(f"{root}: has no word {word!r}.{suggestion(word, there)} Words: {', '.join(there)}.")
     lists = _lists(root)
@@ -54,8 +79,40 @@ def prepare(
             splits.setdefault(split, []).append(draft)
     if not splits:
         raise ValueError(f"{root}: has no recording. Give the folder that holds a folder for each word.")
+    if commands:
+        rng = random.Random(seed)
+        splits = {split: _spotting(drafts, commands, root / NOISE, split, rng) for split, drafts in splits.items()}
     order = [split for split in ("train", "valid", "test") if split in splits]
     return build({s: splits[s] for s in order}, out, overwrite=overwrite, faults=faults, progress=progress)
+
+
+def _spotting(drafts: list[Draft], commands: Sequence[str], noise: Path, split: str, rng: random.Random) -> list[Draft]:
+    """The keywords of a split, some of its other words, and some of the noise."""
+    known = [draft for draft in drafts if draft.text in commands]
+    others = [draft for draft in drafts if draft.text not in commands]
+    count = math.ceil(len(known) * _SHARE / 100)
+    drawn = [replace(draft, label=UNKNOWN) for draft in rng.sample(others, min(count, len(others)))]
+    return [*known, *drawn, *_silence(noise, split, count, rng)]
+
+
+def _silence(noise: Path, split: str, count: int, rng: random.Random) -> list[Draft]:
+    """Seconds of the recordings of noise, from the split's part of each."""
+    lengths = {path: audio.probe(path).duration for path in sorted(noise.glob("*.wav"))}
+    ends = {path: [share * length for share in _PARTS[split]] for path, length in lengths.items()}
+    ends = {path: (first, last - 1.0) for path, (first, last) in ends.items() if last - first >= 1.0}
+    if not ends:
+        raise ValueError(
+            f"{noise}: silence needs recordings of noise, .wav, of {1 / 0.15:.0f} s or more. Received: "
+            f"{len(lengths)} recordings. Take them from the corpus, or put others there."
+        )
+    paths = list(ends)
+    found = []
+    for number in range(count):
+        path = paths[number % len(paths)]
+        of = f"{path.stem}-{split}"
+        start = round(rng.uniform(*ends[path]), 3)
+        found.append(Draft(path, label=SILENCE, subject=of, id=f"{of}-{number:05d}", offset=start, duration=1.0))
+    return found
 
 
 def _lists(root: Path) -> dict[str, str] | None:

@@ -35,6 +35,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "report": ["ClassificationReport", "Classified", "classification_report"],
         "options": ["ClassifierTraining"],
         "session": ["ClassifierSession"],
+        "spotting": ["Spotter", "spot"],
     },
 )
 __all__ += ["KIND"]

@@ -15,6 +15,7 @@ __all__ = [
     "ClassifierNetwork",
     "ClassifierTraining",
     "ClassifyingNetwork",
+    "SpottingOptions",
     "TextSources",
 ]
 
@@ -145,3 +146,27 @@ class ClassifierEvaluation:
     """Records classified at once."""
     seed: int = 0
     """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class SpottingOptions:
+    """How keywords are found in a stream."""
+
+    window: float = 1.0
+    """Seconds that are classified at once, as long as what the model learned from."""
+    hop: float = 0.1
+    """Seconds from the start of one window to the next one's."""
+    smooth: int = 3
+    """Windows whose mean probabilities are judged."""
+    threshold: float = 0.8
+    """Least mean probability of a keyword."""
+    pause: float = 0.8
+    """Seconds after a keyword in which none is found; a word lies in many windows."""
+    others: tuple[str, ...] = ("unknown", "silence")
+    """Classes that are no keywords."""
+
+    def __post_init__(self) -> None:
+        require(self, "positive", lambda value: value > 0, "window", "hop")
+        require(self, "at least 1", lambda value: value >= 1, "smooth")
+        require(self, "in (0, 1]", lambda value: 0 < value <= 1, "threshold")
+        require(self, "zero or positive", lambda value: value >= 0, "pause")

@@ -1,0 +1,64 @@
+"""Find keywords in recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from speechrnn.cli import terminal
+from speechrnn.cli.options import Group
+from speechrnn.cli.verb import Verb
+from speechrnn.faults import Fault, Faults
+
+_EPILOG = """\
+The model is a classifier of single words, such as `pipelines/keyword_spotting.py` trains. It hears a window after the
+other; each line is a keyword, `path<TAB>start<TAB>end<TAB>keyword<TAB>probability`, times in seconds of the window that
+settled it. With --json each line is an object. FILE may be `-`, a pipe; recordings may be of any length. A file without
+keywords gives no line; one that cannot be read is named on standard error, and the exit code is 1.
+"""
+
+
+def verb(words: Sequence[str]) -> Verb:
+    """The verb."""
+    groups = {"options": [Group("speechrnn.tasks.classification.options:SpottingOptions", "keywords")]}
+    return Verb("spot", spot, groups, _EPILOG)
+
+
+def spot(
+    *sources: Annotated[str, "FILE"],
+    model: Annotated[str, "MODEL"],
+    options: Mapping[str, Any],
+    json: bool = False,
+    out: Annotated[str | None, "FILE"] = None,
+    overwrite: bool = False,
+) -> int:
+    """Find keywords in recordings.
+
+    Args:
+        sources: Audio files.
+        model: A .onnx, .keras or .tflite classifier of single words.
+        options: Options of the search.
+        json: Print one JSON object per line.
+        out: Write the results to this file instead of standard output.
+        overwrite: Replace a file that exists.
+    """
+    from speechrnn.tasks.classification import spotting
+
+    faults = Faults()
+    with (
+        terminal.output(out, overwrite=overwrite) as file,
+        terminal.progress(len(sources), "files", to_terminal=out is None) as progress,
+    ):
+        session = terminal.load_any(model, "classifier")
+        streams = [terminal.standard_input() if source == "-" else source for source in sources]
+        for source, outcome in zip(sources, spotting.spot(session, streams, progress=progress, **options), strict=True):
+            if isinstance(outcome, Fault):
+                faults.add(outcome.where, outcome.kind, outcome.message)
+                terminal.name_fault(outcome)
+                continue
+            for one in outcome:
+                line = f"{source}\t{one.start:.2f}\t{one.end:.2f}\t{one.label}\t{one.probability:.3f}"
+                print(terminal.as_json({"path": source, **asdict(one)}) if json else line, file=file)
+            file.flush()
+    return terminal.verdict(faults, len(sources), noun="files")
