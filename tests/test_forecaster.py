@@ -24,6 +24,8 @@ VARIANTS = {
     "recurrent lstm": {"cell": "lstm", "decoder": "recurrent"},
     "one quantile": {"quantiles": 1},
     "dropout": {"dropout": 0.3},
+    "instance scale": {"instance_scale": True},
+    "recurrent instance scale": {"instance_scale": True, "decoder": "recurrent"},
     "one channel": {"channels": 1},
 }
 
@@ -102,6 +104,20 @@ def test_every_channel_is_read_by_itself_relative_to_its_last_value(options, rng
     after = network([moved, frames]).numpy()
     np.testing.assert_array_equal(after[:, :, [0, 2]], before[:, :, [0, 2]])
     np.testing.assert_allclose(after[:, :, 1], before[:, :, 1] + 5.0, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("decoder", ["parallel", "recurrent"])
+def test_a_channel_of_another_scale_has_the_same_forecast_in_it(decoder, rng):
+    values, frames = rng.normal(size=(2, 20, 3)).astype("float32"), np.array([20, 7], "int32")
+    of = {}
+    for scaled in (True, False):
+        network = recurrent_forecaster(**SIZES, decoder=decoder, instance_scale=scaled)
+        last = values[[0, 1], frames - 1][:, None, :, None]
+        before = network([values, frames]) - last
+        after = network([values * [1, 50, 1], frames]) - last * np.reshape([1, 50, 1], (1, 1, 3, 1))
+        of[scaled] = np.abs(after / np.reshape([1, 50, 1], (1, 1, 3, 1)) - before).max()
+        assert np.isfinite(network([np.full((1, 20, 3), 3.0, "float32"), frames[:1]])).all()
+    assert of[True] < 1e-3 < 0.05 < of[False]
 
 
 def test_a_recurrent_decoder_goes_on_from_segment_to_segment(rng):

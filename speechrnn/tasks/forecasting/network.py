@@ -8,6 +8,9 @@ from speechrnn.tasks.forecasting.options import ForecastingNetwork
 
 __all__ = ["recurrent_forecaster"]
 
+_LEAST_SPREAD = 0.01
+"""Of what a channel is divided by, so that a channel that stands still is not divided by nothing."""
+
 
 @takes(ForecastingNetwork, "cell")
 def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
@@ -42,7 +45,8 @@ def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
     Reference:
         Lin et al., "SegRNN: Segment recurrent neural network for long-term time series forecasting",
         arXiv:2308.11200, 2023; Sutskever, Vinyals and Le, "Sequence to sequence learning with neural networks",
-        NeurIPS 2014.
+        NeurIPS 2014; Kim et al., "Reversible instance normalization for accurate time-series forecasting against
+        distribution shift", ICLR 2022.
     """
     blocks.check(options.cell, channels=channels, context=context, horizon=horizon, quantiles=quantiles)
     segment, units, dtype = options.segment, options.units, options.dtype
@@ -51,6 +55,9 @@ def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
     # In float32: in bfloat16 the last value would have lost what the forecast adds to it.
     split = LastSegments(-(-context // segment), segment, dtype="float32", name="segments")
     segments, counts, last = split(features, frames)
+    spread = _spread(segments, counts) if options.instance_scale else None
+    if spread is not None:
+        segments = segments / keras.ops.expand_dims(spread, -1)
     x = keras.layers.Dense(units, activation="relu", dtype=dtype, name="embedding")(segments)
     layer = blocks.CELLS[options.cell](units, return_sequences=True, return_state=True, dtype=dtype, name="recurrent")
     _, *states = layer(x, mask=LengthMask()(counts, segments))
@@ -63,9 +70,21 @@ def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
     if options.dropout:
         y = keras.layers.Dropout(options.dropout, dtype=dtype, name="dropout")(y)
     y = keras.layers.Dense(segment * quantiles, dtype="float32", name="forecast")(y)
+    if spread is not None:
+        y = keras.ops.reshape(y, (-1, count * segment * quantiles)) * spread
     y = keras.ops.reshape(y, (-1, channels, count * segment, quantiles))[:, :, :horizon]
     # Channels and quantiles as one axis: in a batch of one, Keras's addition of `(1, 1, channels, 1)` would take it for
     # a bias of the last axis, if that is as long.
     y = keras.ops.reshape(keras.ops.transpose(y, (0, 2, 1, 3)), (-1, horizon, channels * quantiles))
     y = y + keras.ops.repeat(last, quantiles, axis=-1)[:, None]
     return keras.Model([features, frames], keras.ops.reshape(y, (-1, horizon, channels, quantiles)), name=name)
+
+
+def _spread(segments: keras.KerasTensor, counts: keras.KerasTensor) -> keras.KerasTensor:
+    """Standard deviation of the valid values `(rows, count, size)`, zeros behind them: `(rows, 1)`."""
+    ops, (_, count, size) = keras.ops, segments.shape
+    number = ops.expand_dims(ops.cast(ops.maximum(counts, 1), "float32") * float(size), -1)
+    values = ops.reshape(segments, (-1, count * size))
+    mean = ops.sum(values, axis=-1, keepdims=True) / number
+    square = ops.sum(values * values, axis=-1, keepdims=True) / number
+    return ops.sqrt(ops.maximum(square - mean * mean, 0.0) + _LEAST_SPREAD**2)

@@ -30,6 +30,9 @@ class ForecastingNetwork:
     decoder: Literal["parallel", "recurrent"] = "parallel"
     """How: "parallel" forecasts each segment to come by one step from the state of the encoder, "recurrent" one after
     the other, its state going on."""
+    instance_scale: bool = False
+    """Divide what is read of each channel by its own standard deviation, and multiply its forecast by it, as RevIN
+    does; its last value is taken away and added again in any case."""
     dropout: float = 0.0
     """Share of activations dropped in training before the output."""
     dtype: str | None = None
