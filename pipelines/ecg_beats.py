@@ -6,8 +6,9 @@
 DIR holds the database's records; only de Chazal's DS1 is used to learn, and `test.jsonl` is DS2 where DIR has it. With
 22 patients what limits is that each heart is learned by heart. So the network is small, and learns from copies of the
 records: with another rhythm (`vary_rhythm`), seen by leads placed elsewhere (`vary_leads`), and of patients in whom
-most beats are premature (`vary_majority`), of whom DS1 has none. Which copies are made is chosen inside each fold, by
-patients held out and such patients made of them; the figure that is printed is of patients who chose nothing.
+most beats are premature, of whom DS1 has none: simulated (`vary_majority`), or without their normal stretches
+(`shorten_normal`). Which copies are made is chosen inside each fold, by patients held out and such patients made of
+them; the figure that is printed is of patients who chose nothing.
 """
 
 import argparse
@@ -18,20 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier, signals
-from speechrnn.data.corpora import heartbeats, mitdb
+from speechrnn.data.corpora import heartbeats, mitdb, patients
 from speechrnn.tasks.classification import Setting, cross_validate, print_report
 
 FOLDS = 4
-COPIES = {"rhythms": ("rhythm-0", "rhythm-1"), "majority": ("rhythm-0", "majority-0")}
+CHUNK = 64  # beats of an example
+COPIES = {"rhythms": ("rhythm-0",), "majority": ("rhythm-0", "majority-0", "short-0")}
 """Copies that are learned from besides the records, by the name of the setting."""
 NETWORK = {"units": 24, "layers": 1, "filters": 8, "frame_convolutions": 3, "kernel": 7, "dropout": 0.4}
-OPTIONS = ClassifierTraining(
-    epochs=2,
-    batch_size=8,
-    learning_rate=2e-3,
-    average=0.99,
-    class_weights=("F=0.5", "Q=0"),
-)
+OPTIONS = ClassifierTraining(epochs=2, batch_size=8, learning_rate=2e-3, average=0.99, class_weights=("F=0.5", "Q=0"))
 AUGMENTATION = Augmentation(feature_noise=0.1)
 CARD = {
     "task": "class of every heartbeat: normal, supraventricular, ventricular, fusion, unknown (AAMI)",
@@ -42,7 +38,7 @@ CARD = {
 
 
 def varied(examples, folder, copies):
-    """Copies of the records, by name: with another rhythm, or of other patients; all seen from other places."""
+    """Copies of the records, by name: the same or other patients, seen from other places."""
     found = {copy: [] for copy in copies}
     for path, group in groupby(examples, key=lambda example: example.path):
         group = list(group)
@@ -50,17 +46,17 @@ def varied(examples, folder, copies):
         with np.load(path) as file:
             seconds = file["seconds"]
         said = [label for example in group for label in example.labels]
-        normal = heartbeats.enough_normal(said)  # else most of the patient's beats are ectopic already
-        for number, copy in [(n, c) for n, c in enumerate(sorted(copies)) if normal or not c.startswith("majority")]:
+        for number, copy in enumerate(copies):
             rng = np.random.default_rng([OPTIONS.seed, number, int(Path(path).stem)])
-            vary = heartbeats.vary_majority if copy.startswith("majority") else heartbeats.vary_rhythm
-            changed, times, labels = vary(rows, seconds, said, rng)
+            changed, _, labels = patients.copied(copy, rows, seconds, said, rng)
+            if not labels:
+                continue
             written = Path(folder, f"{Path(path).stem}-{copy}.npz")
-            signals.write(written, heartbeats.vary_leads(changed, times, rng), rate, overwrite=True)
-            for example in group:
-                part = slice(round(example.offset), round(example.offset + example.duration))
-                name = f"{example.id}-{copy}"
-                found[copy].append(replace(example, path=str(written), labels=tuple(labels[part]), id=name))
+            signals.write(written, changed, rate, overwrite=True)
+            for start in range(0, len(labels), CHUNK):
+                part = tuple(labels[start : start + CHUNK])
+                where = {"offset": float(start), "duration": float(len(part)), "id": f"{written.stem}-{start:04d}"}
+                found[copy].append(replace(group[0], path=str(written), labels=part, **where))
     return found
 
 
@@ -74,7 +70,7 @@ def main(
 ):
     """Score by leaving patients out, then train on all of DS1; gives the report of all folds together."""
     training = mitdb.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
-    copies = varied(training, Path(out, "varied"), {name for names in COPIES.values() for name in names})
+    copies = varied(training, Path(out, "varied"), dict.fromkeys(n for names in COPIES.values() for n in names))
     features = RawSignal(1, window=1, hop=1, channels=heartbeats.NUM_FEATURES)
 
     def build():
@@ -103,7 +99,7 @@ def main(
         options=options,
         augment=AUGMENTATION,
         choose_by="j_kappa",
-        judge_on=with_copies(["majority-0"]),
+        judge_on=with_copies(["majority-0", "short-0"]),
         resume=resume,
         overwrite=not resume,
     )

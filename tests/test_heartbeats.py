@@ -7,7 +7,7 @@ import pytest
 from test_signal_corpora import RATE, heart
 
 from speechrnn import signals
-from speechrnn.data.corpora import heartbeats
+from speechrnn.data.corpora import heartbeats, patients
 
 
 def test_a_row_is_the_beat_and_how_it_differs(tmp_path):
@@ -81,16 +81,16 @@ def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
     seconds = np.cumsum(np.full(4000, 0.8)) + 0.01 * rng.standard_normal(4000)
     labels = rng.choice(["N"] * 95 + ["V"] * 4 + ["S"], 4000)
     rows = heartbeats.describe(bumps(rng.uniform(4, 5, 4000)), seconds)
-    changed, times, classes = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
+    changed, times, classes = patients.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
     np.testing.assert_allclose(heartbeats.beats_of(changed), heartbeats.beats_of(rows), atol=0.02)
     np.testing.assert_allclose(changed[:, heartbeats.RHYTHM], heartbeats.intervals(times), rtol=1e-5)
     moved = labels != np.array(classes)
     assert moved.sum() > 50 and set(labels[moved]) == {"N"} and set(np.array(classes)[moved]) == {"S"}
     first = moved & ~np.roll(moved, 1)
     assert np.quantile(columns(changed)["before / usual"][first] / 4, 0.95) < np.log(0.9)  # what became S is early
-    again, _, _ = heartbeats.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
+    again, _, _ = patients.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
     np.testing.assert_array_equal(changed, again)
-    _, times, kept = heartbeats.vary_rhythm(rows, seconds, ["S"] * 4000, np.random.default_rng(1))
+    _, times, kept = patients.vary_rhythm(rows, seconds, ["S"] * 4000, np.random.default_rng(1))
     assert kept == ["S"] * 4000  # no stretch without an S becomes irregular, and no N is there to come early
     moves = heartbeats.intervals(times) - heartbeats.intervals(seconds)
     for name, column in zip(heartbeats.INTERVALS, moves.T / 4, strict=True):
@@ -103,9 +103,9 @@ def test_patients_are_made_in_whom_most_beats_are_premature(rng):
     labels = np.where(np.arange(1200) % 30 == 9, "V", "N")
     labels[5] = "Q"
     rows = heartbeats.describe(bumps(np.where(labels == "V", 12.0, np.where(labels == "Q", 30.0, 4.0))), seconds)
-    kinds, shares = set(), []
+    kinds, shares, pauses = set(), [], []
     for seed in range(12):
-        made, times, classes = heartbeats.vary_majority(rows, seconds, labels, np.random.default_rng(seed))
+        made, times, classes = patients.vary_majority(rows, seconds, labels, np.random.default_rng(seed))
         classes, found = np.array(classes), columns(made)
         assert made.shape == rows.shape and np.diff(times).min() >= 0.25 - 1e-9
         np.testing.assert_allclose(made[:, heartbeats.RHYTHM], heartbeats.intervals(times), rtol=1e-4, atol=1e-4)
@@ -116,9 +116,31 @@ def test_patients_are_made_in_whom_most_beats_are_premature(rng):
         wide = found["width"] > np.log(2) + np.median(columns(rows)["width"])
         np.testing.assert_array_equal(wide, ectopic if kind == "V" else np.zeros(1200, bool))  # Q is nobody's beat
         assert np.median(found["before / slow"][ectopic]) < np.median(found["before / slow"][~ectopic]) - 0.5
+        pauses.append(np.diff(times)[np.flatnonzero(ectopic[:-1] & ~ectopic[1:])].max() / np.median(np.diff(times)))
     assert kinds == {"S", "V"} and np.mean(shares) > 0.5 < max(shares)
+    assert min(pauses) < 3 < max(pauses)  # in some it lasts for seconds
     with pytest.raises(ValueError, match=r"One beat in ten must be N. Received: 0 of 1200."):
-        heartbeats.vary_majority(rows, seconds, ["V"] * 1200, rng)
+        patients.vary_majority(rows, seconds, ["V"] * 1200, rng)
+
+
+def test_a_patient_without_the_normal_stretches_keeps_classes_shapes_and_intervals(rng):
+    seconds = np.cumsum(0.8 + 0.01 * rng.standard_normal(1200))
+    labels = np.where(np.arange(1200) % 30 == 9, "V", "N")
+    labels[600:620] = "S"
+    labels[700] = "F"
+    seconds[600:620] -= 0.3 * np.linspace(0, 1, 20)
+    rows = heartbeats.describe(bumps(np.where(labels == "V", 12.0, 4.0) + rng.uniform(0, 0.1, 1200)), seconds)
+    made, times, classes = patients.shorten_normal(rows, seconds, labels)
+    ectopic = np.isin(labels, ["S", "V"])
+    left = [i for i in range(1200) if ectopic[i] or (i and ectopic[i - 1])]
+    assert classes == labels[left].tolist() and np.isin(classes, ["S", "V"]).mean() > 0.5
+    np.testing.assert_allclose(np.diff(times), np.diff(seconds)[np.array(left[1:]) - 1])
+    np.testing.assert_allclose(made[:, heartbeats.RHYTHM], heartbeats.intervals(times), rtol=1e-4, atol=1e-4)
+    wide = columns(made)["width"] > np.log(2) + np.median(columns(rows)["width"])
+    np.testing.assert_array_equal(wide, np.array(classes) == "V")
+    few = np.where(np.arange(1200) % 60 == 9, "V", "N")  # 20 of them
+    made, times, classes = patients.shorten_normal(rows, seconds, few)
+    assert len(made) == len(times) == len(classes) == 0
 
 
 def test_the_same_early_beat_is_remarkable_in_a_steady_rhythm_only(rng):
@@ -150,9 +172,9 @@ def test_other_places_of_the_leads_see_sums_of_both(rng):
     usual, strange = rng.standard_normal((2, heartbeats.WINDOW, 2)).cumsum(axis=1)
     beats, seconds = np.stack([usual, usual, usual, strange]), np.array([0.0, 0.8, 1.6, 2.2])
     rows = heartbeats.describe(beats / np.ptp(usual, axis=0), seconds)
-    same = heartbeats.vary_leads(rows, seconds, np.random.default_rng(1), angle=0, stretch=0)
+    same = patients.vary_leads(rows, seconds, np.random.default_rng(1), angle=0, stretch=0)
     np.testing.assert_allclose(same, rows, atol=1e-4)
-    changed = heartbeats.vary_leads(rows, seconds, np.random.default_rng(1), angle=0.8, stretch=0)
+    changed = patients.vary_leads(rows, seconds, np.random.default_rng(1), angle=0.8, stretch=0)
     np.testing.assert_array_equal(changed[:, heartbeats.RHYTHM], rows[:, heartbeats.RHYTHM])
     before, after = heartbeats.beats_of(rows), heartbeats.beats_of(changed)
     for lead in range(2):
@@ -168,7 +190,7 @@ def test_a_stretched_beat_stays_at_its_mark():
     rows = heartbeats.describe(bumps([12.0] * 3), seconds)
     widths = []
     for seed in range(8):
-        changed = heartbeats.vary_leads(rows, seconds, np.random.default_rng(seed), angle=0, stretch=0.2)
+        changed = patients.vary_leads(rows, seconds, np.random.default_rng(seed), angle=0, stretch=0.2)
         bump = heartbeats.beats_of(changed)[0, :, 0]
         assert bump.argmax() == heartbeats.BEFORE
         widths.append(bump.sum() / heartbeats.beats_of(rows)[0, :, 0].sum())

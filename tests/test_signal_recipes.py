@@ -6,6 +6,7 @@ import pytest
 
 from pipelines import activity, ecg_beats
 from speechrnn.data.corpora import heartbeats
+from speechrnn.data.examples import read_example
 from speechrnn.models.loading import load_bundle as load
 
 TINY = {"units": 4, "filters": 4, "folds": 2}
@@ -50,13 +51,15 @@ def test_ecg_beats(data_dir, tmp_path, monkeypatch):
 def test_copies_of_records_keep_their_beats_and_patients(data_dir, tmp_path):
     examples = ecg_beats.mitdb.prepare(data_dir / "signals" / "mitdb", tmp_path / "m")["train"]
     some = [example for example in examples if example.subject in ("106", "209")]
-    found = ecg_beats.varied(some, tmp_path / "varied", {"rhythm-0", "majority-0"})
-    copies = found["rhythm-0"] + found["majority-0"]
-    ectopic = [label for copy in found["majority-0"] for label in copy.labels if label != "N"]
-    assert len(ectopic) > 0.4 * sum(len(copy.labels) for copy in found["majority-0"])
-    assert len(copies) == 2 * len(some) and len({example.id for example in copies}) == len(copies)
-    of = {example.id: example for example in some}
-    for copy in copies:
-        example = of["-".join(copy.id.split("-")[:2])]
-        assert (copy.subject, copy.offset, copy.duration) == (example.subject, example.offset, example.duration)
-        assert len(copy.labels) == len(example.labels) and copy.path != example.path
+    found = ecg_beats.varied(some, tmp_path / "varied", ["rhythm-0", "majority-0", "short-0"])
+    copies = [copy for several in found.values() for copy in several]
+    assert len({copy.id for copy in copies}) == len(copies) and not {e.path for e in some} & {c.path for c in copies}
+    beats = {patient: sum(len(e.labels) for e in some if e.subject == patient) for patient in ("106", "209")}
+    for name, several in found.items():
+        for patient, count in beats.items():
+            labels = [label for copy in several if copy.subject == patient for label in copy.labels]
+            assert 30 < len(labels) < 0.6 * count if name == "short-0" else len(labels) == count
+            ectopic = sum(label != "N" for label in labels) / len(labels)
+            assert ectopic >= {"rhythm-0": 0.1, "majority-0": 0.3, "short-0": 0.5}[name]
+    copy = found["short-0"][1]
+    assert read_example(copy)[0].shape == (len(copy.labels), heartbeats.NUM_FEATURES) and copy.offset == 64.0
