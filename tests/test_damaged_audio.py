@@ -58,6 +58,26 @@ def test_recordings_of_different_rates_are_not_joined(path):
     assert kind_of(caught.value) == "joined"
 
 
+def test_recordings_of_different_containers_are_not_joined(path):
+    one, two = recorded(path, "wav"), recorded(path, "flac", seconds=0.1)
+    path.write_bytes(one + two)
+    with pytest.raises(ValueError, match=r"one behind the other, WAV and, from byte 32,044 on, FLAC") as caught:
+        audio.read(path)
+    assert kind_of(caught.value) == "joined"
+
+
+@pytest.mark.parametrize("ending", ["wav", "aiff"])
+def test_samples_behind_those_that_are_counted_are_not_left_out(ending, path):
+    """The whole has the size that its header says, and its chunk of samples a smaller one."""
+    data = bytearray(recorded(path, ending))
+    at = data.index(b"data" if ending == "wav" else b"SSND") + 4
+    data[at : at + 4] = struct.pack("<I" if ending == "wav" else ">I", 108)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"its header promises \d+ bytes, and 31,\d+ more follow") as caught:
+        audio.read(path)
+    assert kind_of(caught.value) == "truncated"
+
+
 @pytest.mark.parametrize("part", [0.98, 0.5])
 @pytest.mark.parametrize("ending", FORMS)
 def test_what_is_cut_off_is_refused(ending, part, path):

@@ -363,8 +363,13 @@ def test_ts_of_unequal_lengths(tmp_path):
         ("1,2:a\n1,2:3,4:b\n", "line 4 has 2 dimensions, the lines before it have 1"),
         ("1,x:a\n", "line 3 is no case"),
         ("(0,1),(1,2):a\n", "line 3 is no case: it has times beside its values"),
+        ("1_0,2:a\n", "line 3 is no case: it has an underscore"),
+        ("1e39,2:a\n", "line 3 is no case: it has a number that is larger than float32 can hold"),
+        ("@equalLength true\n@seriesLength 3\n@data\n1,2:a\n", "it has 2 samples, the header promises 3"),
+        ("@dimensions 2\n@data\n1,2:a\n", "it has 1 dimensions, the header promises 2"),
     ):
-        path.write_text(f"@classLabel true a b\n@data\n{data}")
+        data = data if "@data" in data else f"@data\n{data}"
+        path.write_text(f"@classLabel true a b\n{data}")
         with pytest.raises(ValueError, match=message):
             signals.ts.cases(str(path))
     path.write_text("@classLabel true a\n@data\n1,2,3:4,5:a\n")

@@ -53,6 +53,8 @@ XY = (("x", "y"), [[1.5, 2], [3.5, 4], [5.5, 6]])
         "x,y,\n1.5,2,\n3.5,4,\n5.5,6,\n",
         "x,y\n1.5,2,\n3.5,4,\n5.5,6,\n",
         "x,y,\n1.5,2\n3.5,4\n5.5,6\n",
+        "x,y\n1.5,2,\n3.5,4\n5.5,6,\n",
+        "x,y\n1.5,2,,\n3.5,4,,\n5.5,6,,\n",
         "x;y;\n1,5;2;\n3,5;4;\n5,5;6;\n",
         "x;y\n1,5;2\n3,5;4\n5,5;6\n",
         "x\ty\n1,5\t2\n3,5\t4\n5,5\t6\n",
@@ -67,6 +69,9 @@ XY = (("x", "y"), [[1.5, 2], [3.5, 4], [5.5, 6]])
         "Unnamed: 0,x,y\n0,1.5,2\n1,3.5,4\n2,5.5,6\n",
         ",Unnamed: 0,x,y\n4,0,1.5,2\n5,1,3.5,4\n6,2,5.5,6\n",
         "index,x,y\n0,1.5,2\n1,3.5,4\n2,5.5,6\n",
+        "Unnamed: 0.1,Unnamed: 0,x,y\n0,0,1.5,2\n1,1,3.5,4\n2,2,5.5,6\n",
+        ",x,y\n9,1.5,2\n8,3.5,4\n7,5.5,6\n",
+        "id,x,y\n1,1.5,2\n2,3.5,4\n3,5.5,6\n",
         "x y\n1 1.5 2\n2 3.5 4\n3 5.5 6\n",
         '"x","y"\n"1",1.5,2\n"2",3.5,4\n"3",5.5,6\n',
         "x,y,note\n1.5,2,good\n3.5,4,\n5.5,6,so so\n",
@@ -188,6 +193,12 @@ def test_what_can_be_read_in_several_ways_or_in_none_is_refused(tmp_path, text, 
     assert str(path) in str(caught.value)
 
 
+def test_a_sample_that_float32_cannot_hold_is_refused(tmp_path):
+    path = table(tmp_path, "x,y\n1,2\n3,1e39\n5,6\n")
+    with pytest.raises(ValueError, match="t.csv: channel 'y' holds 1e\\+39 at 0.500 s, more than float32 can"):
+        signals.read(path, rate=2.0)
+
+
 def test_a_bad_column_does_no_harm_to_the_others(tmp_path):
     path = table(tmp_path, "x,y\n1,2\n3,ERR\n5,6\n")
     assert signals.read(path, rate=1.0, channels=["x"])[0].ravel().tolist() == [1, 3, 5]
@@ -274,6 +285,7 @@ def test_times_in_many_hands(tmp_path, head, times, rate, start):
         ("time", range(20), {"time_unit": "s"}, "does not say their unit"),
         ("time", [1.0 * i for i in range(20)], {"time_unit": "s"}, "does not say their unit"),
         ("date", [45292 + i / 24 for i in range(20)], {"time_unit": "d"}, "does not say their unit"),
+        ("time", [f"{739000 + i / 24:.9f}" for i in range(20)], {"time_unit": "d"}, "They may be MATLAB's days"),
         ("uptime", range(0, 400, 20), {"time_columns": ["uptime"], "time_unit": "ms"}, "does not say its rate"),
         ("date", [f"{i:02}/01/2024" for i in range(1, 13)], {"day_first": True}, "not clear. Say `day_first`"),
         ("date", [f"01/{i:02}/2024" for i in range(1, 13)], {"day_first": False}, "day and month are not clear"),
@@ -316,6 +328,11 @@ def test_times_that_are_not_clear_are_refused_and_read_with_the_option_that_deci
         (["30/01/2024", "31/01/2024", "32/01/2024"], "no date in line 4"),
         (["2024-01-30T00:00Z", "2024-01-30T00:01", "2024-01-30T00:02"], "says dates or zones in some lines"),
         (["2024-01-30 00:00", "soon", "2024-01-30 00:02"], "holds 'soon' in line 3, which is no time"),
+        ([f"2024/01/30-{i:02}:00" for i in range(9)], "holds '2024/01/30-00:00' in line 2, which is no time"),
+        ([f"2024-01-30-{i:02}:00" for i in range(9)], "holds '2024-01-30-00:00' in line 2, which is no time"),
+        ([f"9999-01-{i}" for i in range(10, 20)], "holds dates before 1678 or after 2261"),
+        ([f"{i}.01.1600" for i in range(10, 20)], "holds no date in line 2"),
+        ([0, 0.15, 0.2, 0.35, 0.4, 0.55, 0.6], "not taken at a regular rate, as line 4 shows"),
         ([0.5], "has one line, whose time gives no rate"),
     ],
 )
@@ -325,6 +342,12 @@ def test_times_that_give_no_rate_are_refused(tmp_path, times, message):
         signals.probe(path)
     assert kind_of(caught.value) == "without a rate"
     assert signals.probe(path, rate=3.0, channels=["x"]).samples == len(times)
+
+
+def test_times_that_no_clock_can_count_are_refused(tmp_path):
+    path = table(tmp_path, "time (s),x\n0,1\n9000000000000,2\n18000000000000,3\n")
+    with pytest.raises(ValueError, match=r"'time \(s\)' holds numbers that are no times, from 0 to 1.8e\+13"):
+        signals.probe(path)
 
 
 def test_lines_lie_where_their_times_say(tmp_path):
@@ -391,6 +414,14 @@ def test_clocks_that_are_put_forward_and_back(tmp_path):
     info = signals.probe(path, table={"time_zone": "Europe/Berlin"})
     assert (info.rate, info.samples) == (pytest.approx(HOUR), 7)
     assert info.start.isoformat() == "2024-10-27T00:00:00+02:00"
+    for days in (
+        [f"2024-10-{i}" for i in range(20, 31)],
+        [f"2024-10-{i}T00:00+0{2 - i // 28}:00" for i in range(20, 31)],
+    ):
+        path = table(tmp_path, "time,x\n" + "".join(f"{day},{i}\n" for i, day in enumerate(days)))
+        zone = {"time_zone": "Europe/Berlin"} if len(days[0]) == 10 else None
+        info = signals.probe(path, table=zone)  # one of the days has 25 hours
+        assert (info.rate, info.start) == (pytest.approx(1 / 86400, rel=1e-12), dt.datetime(2024, 10, 20))
     with pytest.raises(ValueError, match="`time_zone` must be a name such as Europe/Berlin"):
         signals.probe(path, table={"time_zone": "Berlin"})
 

@@ -103,7 +103,11 @@ def _sources(path: str | os.PathLike[str], data: mmap.mmap) -> list[Any]:
         parts.append((start, stop))
         if len(parts) > _MOST_PARTS:
             raise data_error(path, "joined", f"holds more than {_MOST_PARTS} recordings. Give each a file of its own.")
-        if headers.container(data[stop : stop + 64]) != kind:
+        following = headers.container(data[stop : stop + 64])
+        if following and following != kind:
+            message = f"holds recordings one behind the other, {kind} and, from byte {stop:,} on, {following}."
+            raise data_error(path, "joined", f"{message} Give each of them a file of its own.")
+        if not following:
             break
         start = stop
     exactly = kind == "W64"  # whose samples libsndfile reads to the file's end, tags and all

@@ -98,7 +98,20 @@ def _wav(path: str, data: Bytes, start: int) -> int:
         return len(data)  # written to a pipe: libsndfile goes by the size of the file
     if found < length:
         raise truncated(path, length, found, bytes_per_second)
-    return max(start + 8 + size, position + 8 + length + length % 2)
+    return _behind(data, position + 8 + length + length % 2, start + 8 + size)
+
+
+def _behind(data: Bytes, samples: int, promised: int) -> int:
+    """Where a recording ends: with what its header promises, or with its samples if no chunk follows them.
+
+    Args:
+        data: The file.
+        samples: Where its samples end.
+        promised: Where the whole ends by its header.
+    """
+    head = data[samples - 1 : samples + 4]  # a chunk may be written without the byte that pads
+    chunk = _is_name(head[1:]) or _is_name(head) or not head[1:].strip(b"\0")
+    return max(samples, promised) if chunk else samples
 
 
 def _aiff(path: str, data: Bytes, start: int) -> int:
@@ -118,7 +131,7 @@ def _aiff(path: str, data: Bytes, start: int) -> int:
             found = len(data) - position - 8
             if found < length:
                 raise truncated(path, length, found, rate * width)
-            return max(start + 8 + size, position + 8 + length + length % 2)
+            return _behind(data, position + 8 + length + length % 2, start + 8 + size)
         position += 8 + length + length % 2
     raise _no_chunk(path, position, head)
 
@@ -157,7 +170,7 @@ def _w64(path: str, data: Bytes, start: int) -> int:
             found = len(data) - position
             if found < length:
                 raise truncated(path, length - 24, found - 24, bytes_per_second)
-            return max(start + _number(data, start + 16, "<Q"), position + length)
+            return _behind(data, position + length, start + _number(data, start + 16, "<Q"))
         position += length + -length % 8
     raise _no_chunk(path, position, head)
 

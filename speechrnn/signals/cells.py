@@ -97,9 +97,9 @@ def read(path: str, options: TableOptions) -> Cells:
         last -= 1  # rows that a spreadsheet leaves empty
     lines = lines.part(slice(None, last))
     width, head, lines = _shape(path, lines, delimiter, options)
-    names = None if head is None else _names(head, width)
-    units, lines = _units(lines, delimiter, width, named=names is not None)
+    units, lines = _units(lines, delimiter, named=head is not None)
     width = _even(path, lines, delimiter, width)
+    names, units = None if head is None else _names(head, width), (*units, *[""] * (width - len(units)))
     if width == 1 and lines.empty:
         message = f"has an empty line {lines.empty:,}, which may stand for a missing sample or for nothing."
         raise data_error(path, "ambiguous", f"{message} Write NaN there, or remove it.")
@@ -259,11 +259,10 @@ def _shape(path: str, lines: _Lines, delimiter: str, options: TableOptions) -> t
         return width, head if fits else None, lines
     while len(first) > width and not first[-1]:
         first.pop()
-    if len(first) == width - 1 and sample:
-        if all(len(row) < width or not row[-1] for row in sample):  # lines end in the delimiter
-            first.append("")
-        elif _are_row_names(lines.texts[1 : _SAMPLE + 1], delimiter):
-            first.insert(0, "")
+    if len(first) < width and not any(cell for row in sample for cell in row[len(first) :]):
+        width = len(first)  # lines end in the delimiter, some or all of them
+    elif len(first) == width - 1 and _are_row_names(lines.texts[1 : _SAMPLE + 1], delimiter):
+        first.insert(0, "")
     if sample and len(first) != width:
         message = f"names {len(first)} columns in line {lines.numbers[0]:,}, {width} cells follow in line "
         advice = (
@@ -321,7 +320,7 @@ def _names(head: list[str], width: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _units(lines: _Lines, delimiter: str, width: int, *, named: bool) -> tuple[tuple[str, ...], _Lines]:
+def _units(lines: _Lines, delimiter: str, *, named: bool) -> tuple[tuple[str, ...], _Lines]:
     """Units that stand in a line below the header, and the lines after it."""
     if named and len(lines.texts) > 1:
         row, after = (cells_of(line, delimiter) for line in lines.texts[:2])
@@ -330,8 +329,8 @@ def _units(lines: _Lines, delimiter: str, width: int, *, named: bool) -> tuple[t
         told = [unit for unit in under if unit not in MISSING and not _NO_UNIT.fullmatch(unit) and len(unit) <= 16]
         enough = len(told) > 1 or any(_UNIT.fullmatch(unit) for unit in told)  # one word may be a bad cell
         if len(row) == len(after) and enough and len(told) == len([unit for unit in under if unit]):
-            return (*words, *[""] * (width - len(words))), lines.part(slice(1, None))
-    return ("",) * width, lines
+            return tuple(words), lines.part(slice(1, None))
+    return (), lines
 
 
 def _even(path: str, lines: _Lines, delimiter: str, width: int) -> int:

@@ -6,6 +6,8 @@ from speechrnn.signals.options import TableOptions
 
 DAY = 86400 * 10**9
 """Nanoseconds of a day."""
+YEARS = (1678, 2261)
+"""The first and the last whole year that 64 bits of nanoseconds around 1970 reach."""
 
 
 class DoubtError(ValueError):
@@ -13,8 +15,8 @@ class DoubtError(ValueError):
 
 
 def days_since_1970(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray | None:
-    """Days since 1970, int64; `None` if any is no date."""
-    if ((month < 1) | (month > 12) | (day < 1) | (day > 31) | (year < 1) | (year > 2261)).any():
+    """Days since 1970, int64; `None` if any is no date of the years `YEARS`."""
+    if ((month < 1) | (month > 12) | (day < 1) | (day > 31) | (year < YEARS[0]) | (year > YEARS[1])).any():
         return None
     months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
     found = months.astype("datetime64[D]") + (day - 1)

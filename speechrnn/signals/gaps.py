@@ -30,7 +30,7 @@ def fill_gaps(
         float32 of the same shape.
 
     Raises:
-        ValueError: A gap is longer, or a channel has no finite sample at all.
+        ValueError: A gap is longer, a channel has no finite sample at all, or a sample is larger than float32 can hold.
 
     Example:
     >>> fill_gaps(np.array([[0.0], [np.nan], [2.0]]), 100.0).ravel()
@@ -38,6 +38,12 @@ def fill_gaps(
     """
     signal = np.asarray(signal)
     missing = ~np.isfinite(signal)
+    large = ~missing & (np.abs(signal) > np.finfo(np.float32).max)
+    if large.any():
+        place, index = (int(at[0]) for at in np.nonzero(large))
+        name = channels[index] if channels else str(index)
+        message = f"channel {name!r} holds {signal[place, index]:g} at {offset + place / rate:.3f} s, more than float32"
+        raise data_error(where, "undecodable", f"{message} can. Mend the sample, or scale the channel.")
     if not missing.any():
         return np.ascontiguousarray(signal, np.float32)
     filled = np.array(signal, np.float64)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.signals.cells import MISSING, unquoted
-from speechrnn.signals.days import DAY, DoubtError, days_since_1970, ordered
+from speechrnn.signals.days import DAY, YEARS, DoubtError, days_since_1970, ordered
 from speechrnn.signals.options import UNITS, TableOptions, zone
 from speechrnn.signals.record import need
 
@@ -37,10 +37,13 @@ _CLOCK = re.compile(
     r"|(?P<compact>\d{6}|\d{4})"
 )
 _ZONE = re.compile(r" ?(Z|z|UTC|GMT)| ?([+-])(\d{2})(?::?(\d{2}))?")
-_ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)?"
+_ISO_DATE, _ISO_CLOCK = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?"
 _OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
 EPOCHS = {"s": (9e8, 4e9), "ms": (9e11, 4e12), "us": (9e14, 4e15), "ns": (9e17, 4e18)}
 """Numbers that are moments between 1998 and 2096, by unit."""
+_DAY_COUNTS = {"Excel's": (32874, 51136), "MATLAB's": (726834, 745096), "Julian": (2447892.5, 2466154.5),
+               "modified Julian": (47892, 66154)}  # fmt: skip
+"""Numbers that are days between 1990 and 2040, by how they are counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,10 @@ def from_text(
         text = text + " " + clock.astype("str").map(unquoted)
     if options.date_format is not None:
         return _by_format(text, options, lines, what)
-    if text.str.fullmatch(_ISO).all() or text.str.fullmatch(_ISO + _OFFSET).all():
+    if (
+        text.str.fullmatch(f"{_ISO_DATE}({_ISO_CLOCK})?").all()
+        or text.str.fullmatch(_ISO_DATE + _ISO_CLOCK + _OFFSET).all()
+    ):
         return _iso(text, options, lines, what)
     return _parsed(text.tolist(), options, lines, what, dated=dated)
 
@@ -132,10 +138,14 @@ def from_numbers(values: np.ndarray, options: TableOptions, what: str, unit: str
     epochs = [name for name, (least, most) in EPOCHS.items() if least <= low <= high <= most]
     if unit is None and epochs and (epochs[0] != "s" or step <= 1 or 86400 % step == 0 or step % 86400 == 0):
         unit = epochs[0]
-    if unit is None and (dates or not 0 < step < 1):
+    counted = next((name for name, (least, most) in _DAY_COUNTS.items() if least <= low <= high <= most), "")
+    if unit is None and (dates or not 0 < step < 1 or (counted and _is_part_of_a_day(step))):
         message = f"its column {what!r} holds numbers such as {values[0]:.12g} and does not say their unit."
+        message += f" They may be {counted} days." if counted else ""
         raise DoubtError(f"{message} Say `time_unit`: {', '.join(UNITS)}.")
     unit = unit or "s"
+    if not (float(high) - float(low)) * (UNITS[unit] * 1e9) < 9e18:
+        raise DoubtError(f"its column {what!r} holds numbers that are no times, from {low:g} to {high:g}.")
     if values.dtype.kind in "iu" and unit in ("s", "ms", "us", "ns"):
         whole = values.astype(np.int64)
         dated = unit in epochs
@@ -146,9 +156,14 @@ def from_numbers(values: np.ndarray, options: TableOptions, what: str, unit: str
         found = whole.astype(np.int64) * scale + np.rint((values - whole) * scale).astype(np.int64)
         return Moments(found, True, _utc(True, options))
     relative = (values.astype(np.float64) - float(values[0])) * (UNITS[unit] * 1e9)
-    if not np.abs(relative).max() < 9e18:
-        raise DoubtError(f"its column {what!r} holds numbers that are no times, from {low:g} to {high:g}.")
     return Moments(np.rint(relative).astype(np.int64), dated=False)
+
+
+def _is_part_of_a_day(step: float) -> bool:
+    """Whether a step in days is one of whole hours, minutes or seconds."""
+    seconds = step * 86400
+    units = seconds / (3600 if seconds > 3599 else 60 if seconds > 59 else 1)
+    return seconds > 0.9 and abs(units - round(units)) < 0.01
 
 
 def from_parts(parts: Sequence[np.ndarray], what: str) -> Moments:
@@ -201,24 +216,47 @@ def _by_format(text: Any, options: TableOptions, lines: np.ndarray, what: str) -
         told = f"{text.iloc[place]!r} in line {lines[place]:,}, which is not of `date_format`"
         raise DoubtError(f"its column {what!r} holds {told} {options.date_format!r}.")
     if not any(code in str(options.date_format) for code in ("%Y", "%y", "%c", "%x", "%G")):
-        return Moments(_over_midnight(_nanoseconds(found) % DAY), dated=False)
-    return _located(_nanoseconds(found), dt.UTC if aware else None, options, what)
+        return Moments(_over_midnight(nanoseconds(found, what) % DAY), dated=False)
+    return located(nanoseconds(found, what), dt.UTC if aware else None, options, what)
 
 
-def _nanoseconds(moments: Any) -> np.ndarray:
-    """int64 of a series of moments, in UTC if they have a zone."""
+def nanoseconds(moments: Any, what: str) -> np.ndarray:
+    """int64 of a series of moments since 1970, in UTC if they have a zone.
+
+    Raises:
+        DoubtError: One lies outside the years that can be counted so.
+    """
     moments = moments.dt.tz_convert("UTC").dt.tz_localize(None) if moments.dt.tz is not None else moments
+    if not moments.dt.year.between(*YEARS).all():
+        raise DoubtError(f"its column {what!r} holds dates before {YEARS[0]} or after {YEARS[1]}.")
     return moments.to_numpy("datetime64[ns]").astype(np.int64)
 
 
 def _iso(text: Any, options: TableOptions, lines: np.ndarray, what: str) -> Moments:
     pandas: Any = need("pandas", what)
-    aware = bool(re.search(rf"\d{_OFFSET}$", text.iloc[0])) and len(text.iloc[0]) > 10
+    aware = bool(re.search(rf":\d+([.,]\d+)?{_OFFSET}$", text.iloc[0]))
     found = pandas.to_datetime(text.str.replace(",", ".", regex=False), format="ISO8601", errors="coerce", utc=aware)
     if found.isna().any():
         place = int(np.argmax(found.isna().to_numpy()))
         raise DoubtError(f"its column {what!r} holds {text.iloc[place]!r} in line {lines[place]:,}, which is no date.")
-    return _located(_nanoseconds(found), _offset(text.iloc[-1]) if aware else None, options, what)
+    if not aware:
+        return located(nanoseconds(found, what), None, options, what)
+    moments = located(nanoseconds(found, what), _offset(text.iloc[-1]), options, what)
+    shifts = [_offset(cell).utcoffset(None).total_seconds() for cell in text]  # type: ignore[union-attr]
+    return or_days(moments.nanoseconds + np.array(shifts, np.int64) * _SECOND, moments)
+
+
+def or_days(local: np.ndarray, moments: Moments) -> Moments:
+    """Moments, or days without a zone, if clocks were changed between days on which they show the same time.
+
+    Such days have 23, 24 and 25 hours; without a zone a day after one of them is the next day.
+
+    Args:
+        local: int64 `(lines,)`: the moments in nanoseconds of the clock on the wall.
+        moments: The same in UTC.
+    """
+    changed = (np.diff(moments.nanoseconds) % DAY).any() and not (np.diff(local) % DAY).any()
+    return Moments(local, True) if changed else moments
 
 
 def _offset(cell: str) -> dt.tzinfo:
@@ -230,17 +268,22 @@ def _offset(cell: str) -> dt.tzinfo:
     return dt.timezone(sign * dt.timedelta(hours=int(found[3]), minutes=int(found[4] or 0)))
 
 
-def _located(nanoseconds: np.ndarray, own: dt.tzinfo | None, options: TableOptions, what: str) -> Moments:
-    """Moments in the zone that they say, or else in the one that the options say."""
+def located(moments: np.ndarray, own: dt.tzinfo | None, options: TableOptions, what: str) -> Moments:
+    """Moments, int64 nanoseconds, in the zone that they say, or else in the one that the options say.
+
+    Raises:
+        DoubtError: That zone does not have them.
+    """
     given = zone(options.time_zone) if options.time_zone else None
     if own is not None:
-        return Moments(nanoseconds, True, given or own)
+        return Moments(moments, True, given or own)
     if given is None:
-        return Moments(nanoseconds, True)
+        return Moments(moments, True)
     pandas: Any = need("pandas", what)
-    local = pandas.Series(nanoseconds.astype("datetime64[ns]"))
+    local = pandas.Series(moments.astype("datetime64[ns]"))
     try:
-        return Moments(_nanoseconds(local.dt.tz_localize(given, ambiguous="infer", nonexistent="raise")), True, given)
+        there = local.dt.tz_localize(given, ambiguous="infer", nonexistent="raise")
+        return or_days(moments, Moments(nanoseconds(there, what), True, given))
     except ValueError as error:  # what pandas raises for hours that are there twice or not at all is one
         raise DoubtError(f"its column {what!r} holds times that {options.time_zone} does not have: {error}.") from error
 
@@ -262,7 +305,7 @@ def _parsed(cells: list[str], options: TableOptions, lines: np.ndarray, what: st
     for place, cell in enumerate(cells):
         date = _DATE.match(cell) if dated else None
         rest = cell[date.end() :].lstrip("T ,_") if date else cell
-        zoned = _ZONE.fullmatch(rest) if date else None
+        zoned = _ZONE.fullmatch(rest) if date and not rest.startswith("-") else None  # 2024/01/31-12:00 is no zone
         clock = None if not rest or zoned else _clock_and_zone(rest)
         if (
             (not date and not clock)
@@ -287,7 +330,7 @@ def _parsed(cells: list[str], options: TableOptions, lines: np.ndarray, what: st
         return Moments(_over_midnight(clocks), dated=False)
     days, certain = ordered(dates, named, widths, marks, clocks, options, what, lines)
     own = _offset(cells[-1]) if zones else None
-    found = _located(days * DAY + clocks - offsets, own, options, what)
+    found = located(days * DAY + clocks - offsets, own, options, what)
     return found if certain else Moments(found.nanoseconds, dated=False)
 
 

@@ -25,7 +25,7 @@ from speechrnn.signals.record import Record, cached, need, of_array, pick
 
 _ROW_NAMES = (
     "", "index", "level_0", "#", "row", "rownames", "row_names", "no", "no.", "nr", "nr.", "sample", "sample #",
-    "sample index", "sample number", "sample_index", "sample_number", "counter",
+    "sample index", "sample number", "sample_index", "sample_number", "counter", "id", "idx", "obs", "seq",
 )  # fmt: skip
 """Names, in lower case, of a first column that counts lines, if it does."""
 _FASTEST = 10_000
@@ -249,12 +249,12 @@ def _is_row_number(cells: Cells, place: int, *, first: bool) -> bool:
     if cells.names is None:
         return False
     name, series = cells.names[place], cells.frame.iloc[:, place]
-    if not (first and name.lower() in _ROW_NAMES) and not re.fullmatch(r"Unnamed: \d+", name):
+    if not (first and name.lower() in _ROW_NAMES) and not re.fullmatch(r"Unnamed: \d+(\.\d+)*", name):
         return False
     if series.dtype.kind not in "iu":
         return False
-    values = series.to_numpy(np.int64)
-    return bool((np.diff(values) == 1).all())
+    steps = np.diff(series.to_numpy(np.int64))
+    return bool((steps == 1).all() or (steps == -1).all())  # up or down, as the lines were sorted
 
 
 def _is_empty(cells: Cells, place: int) -> bool:

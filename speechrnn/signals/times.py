@@ -11,7 +11,17 @@ from speechrnn.faults import data_error, suggestion
 from speechrnn.signals.cells import Cells
 from speechrnn.signals.columns import Marks, column
 from speechrnn.signals.days import DoubtError
-from speechrnn.signals.moments import Moments, from_numbers, from_parts, from_text, is_missing, shape
+from speechrnn.signals.moments import (
+    Moments,
+    from_numbers,
+    from_parts,
+    from_text,
+    is_missing,
+    located,
+    nanoseconds,
+    or_days,
+    shape,
+)
 from speechrnn.signals.options import TableOptions
 
 NAMES = (
@@ -250,7 +260,8 @@ def _usual(steps: np.ndarray) -> float:
     """The mean of the steps that are no gaps."""
     step = float(np.median(steps))
     for _ in range(3):
-        step = float(np.mean(steps[np.abs(steps / step - 1) < 0.5], dtype=np.float64))
+        near = steps[np.abs(steps / step - 1) < 0.5]
+        step = float(np.mean(near, dtype=np.float64)) if len(near) else step
     return step
 
 
@@ -287,12 +298,9 @@ def _no_change_of_clocks(
 def _of_index(series: Any, options: TableOptions, what: str) -> Moments:
     """Moments of a Parquet column that is one of dates."""
     own = series.dt.tz
-    text = series.dt.tz_convert("UTC").dt.tz_localize(None) if own is not None else series
-    nanoseconds = text.to_numpy("datetime64[ns]").astype(np.int64)
-    if own is not None or not options.time_zone:
-        return Moments(nanoseconds, True, own)
-    written = series.dt.strftime("%Y-%m-%dT%H:%M:%S.%f")
-    return from_text(written, options, np.arange(1, len(series) + 1), what)
+    if own is None:
+        return located(nanoseconds(series, what), None, options, what)
+    return or_days(nanoseconds(series.dt.tz_localize(None), what), Moments(nanoseconds(series, what), True, own))
 
 
 def _as_written(cells: Cells, place: int, how: Marks) -> Any:

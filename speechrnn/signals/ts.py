@@ -4,6 +4,7 @@ Read here and not by aeon's `load_from_ts_file`: aeon 1.6 holds pandas below 3.1
 for the sake of one function, and it takes every byte of a class as Latin-1.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,7 @@ def _parse(path: str, encoding: str | None = None) -> Cases:
     signals: list[np.ndarray] = []
     labels: list[str | None] = []
     labeled, data, classes, dimensions = True, False, None, None
+    promised: dict[str, str] = {}
     with open(path, "rb") as file:
         lines = file.read().removeprefix(b"\xef\xbb\xbf").splitlines()
     for number, raw in enumerate(lines, start=1):
@@ -59,10 +61,12 @@ def _parse(path: str, encoding: str | None = None) -> Cases:
                 labeled, classes = said, words[1:] if said and key == "@classlabel" else None
             elif key == "@timestamps" and said:
                 raise data_error(path, "undecodable", _TIMES)
+            elif words:
+                promised[key.removesuffix("s")] = words[0].lower()
             data = key == "@data"
             continue
         try:
-            signal, label = _case(line, labeled)
+            signal, label = _case(line, labeled, promised)
         except ValueError as error:
             raise data_error(path, "undecodable", f"line {number} is no case: {error}.") from error
         dimensions = dimensions or signal.shape[1]
@@ -99,7 +103,7 @@ def _among(label: str, classes: list[str]) -> bool:
         return False
 
 
-def _case(line: str, labeled: bool) -> tuple[np.ndarray, str | None]:
+def _case(line: str, labeled: bool, promised: Mapping[str, str]) -> tuple[np.ndarray, str | None]:
     if line.startswith("("):
         raise ValueError(f"it {_TIMES.rstrip('.')}")
     *parts, last = line.split(":")
@@ -109,11 +113,20 @@ def _case(line: str, labeled: bool) -> tuple[np.ndarray, str | None]:
         raise ValueError("it has no class")
     if not parts:
         raise ValueError("it has no dimension")
-    rows = [np.array(part.replace("?", "nan").split(","), np.float64).astype(np.float32) for part in parts]
+    if "_" in line.rpartition(":")[0]:
+        raise ValueError("it has an underscore within its numbers")
+    rows = [np.array(part.replace("?", "nan").split(","), np.float64) for part in parts]
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         raise ValueError(f"its dimensions have different lengths, {lengths}")
-    return _without_padding(np.stack(rows, axis=1)), last.strip() if labeled else None
+    signal = np.stack(rows, axis=1)
+    if (np.isfinite(signal) & (np.abs(signal) > np.finfo(np.float32).max)).any():
+        raise ValueError("it has a number that is larger than float32 can hold")
+    length = promised.get("@serieslength") if promised.get("@equallength") == "true" else None
+    for name, told, there in (("samples", length, len(signal)), ("dimensions", promised.get("@dimension"), len(rows))):
+        if told is not None and told.isdigit() and int(told) != there:
+            raise ValueError(f"it has {there:,} {name}, the header promises {told}")
+    return _without_padding(signal.astype(np.float32)), last.strip() if labeled else None
 
 
 def _without_padding(signal: np.ndarray) -> np.ndarray:
