@@ -18,8 +18,8 @@ from speechrnn.metrics.intervals import rate_interval
 from speechrnn.tasks.sequence_to_sequence import Pair, SequenceToSequence, SequenceTraining
 from speechrnn.text import Lexicon, lexicons
 
-OPTIONS = SequenceTraining(epochs=10, batch_size=128, learning_rate=4e-3, average=0.998, patience=4)
-NETWORK = {"cell": "lstm", "units": 128, "layers": 1, "attention": 64, "embedding": 48, "dropout": 0.1}
+OPTIONS = SequenceTraining(epochs=10, batch_size=64, learning_rate=3e-3, average=0.998)
+NETWORK = {"cell": "lstm", "units": 160, "layers": 1, "attention": 64, "embedding": 48, "dropout": 0.1}
 
 
 def split(lexicon, seed=0):

@@ -3,6 +3,7 @@
 import pytest
 from fakes import transcribed
 
+from speechrnn import cli
 from speechrnn.data.corpora import an4, librispeech
 from speechrnn.models import loading
 from speechrnn.models.loading import shipped
@@ -45,6 +46,15 @@ def test_default_names_it_unless_there_is_such_a_file(tmp_path, monkeypatch):
     assert loading.file_of("default") == loading.file_of(None) == str(shipped())
     (tmp_path / "default").touch()  # somebody's own file of that name comes first
     assert loading.file_of("default") == "default"
+
+
+def test_english_words_are_pronounced_without_a_lexicon(capsys):
+    assert shipped(loading.PRONUNCIATION).stat().st_size <= 4_000_000
+    assert "CMUdict" in loading.load(loading.PRONUNCIATION).card["license"]
+    assert cli.main(["pronounce", "Speech", "networks", "naïve", "unbuttoning"]) == 1  # it never saw such an i
+    out, err = capsys.readouterr()
+    assert out == "speech\tS P IY CH\nnetworks\tN EH T W ER K S\nunbuttoning\tAH N B AH T AH N IH NG\n"
+    assert "naïve" in err and "'ï'" in err
 
 
 @pytest.mark.slow

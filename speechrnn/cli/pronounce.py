@@ -8,12 +8,14 @@ from typing import Annotated
 from speechrnn.cli import terminal
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.faults import Fault, Faults
+from speechrnn.models.loading import PRONUNCIATION
 from speechrnn.text import Lexicon, lexicons, normalize
 
 _EPILOG = """\
 Each line is `word<TAB>phones`, with spaces between phones. A word of the lexicon gets its own pronunciations, any other
 the model's; with neither, or with letters that the model never saw, it is named on standard error, and the exit code is
-1. `python pipelines/letters_to_phones.py` makes a model of English.
+1. Without both options the words are English, and the model that comes with the package pronounces them: CMUdict's
+phones, without stress.
 """
 
 Said = tuple[str, list[str]]
@@ -36,15 +38,16 @@ def pronounce(
 
     Args:
         words: What to pronounce.
-        model: A .onnx or .keras model of letters to phones, for words that the lexicon lacks.
+        model: A .onnx or .keras model of letters to phones, for words that the lexicon lacks; the one of English that
+            comes with the package, if there is no lexicon either.
         lexicon: Words whose pronunciations are known: `cmudict`, or a file of pronunciations.
         best: Pronunciations of each word, at most.
         json: One JSON object per line.
     """
-    if model is None and lexicon is None:
-        raise UsageError("--model or --lexicon is required.")
     if best < 1:
         raise UsageError(f"--best must be at least 1. Received: {best}.")
+    if lexicon is None and model is None:
+        model = PRONUNCIATION
     known, faults = Lexicon({}) if lexicon is None else lexicons.named(lexicon), Faults()
     for outcome in _pronounced([normalize(word) or word for word in words], known, model, best):
         if isinstance(outcome, Fault):

@@ -15,6 +15,7 @@ from speechrnn.runtime import cache, litert, onnxfile
 
 __all__ = [
     "DEFAULT",
+    "PRONUNCIATION",
     "SHIPPED",
     "file_of",
     "is_keras",
@@ -33,8 +34,12 @@ SHIPPED = {
     "english": "read English, letters, numbers and commands: 55,427 words",
     "english_letters_numbers": "English letters, numbers and commands",
     "english_letters_numbers_streaming": "the same, block by block as it is spoken",
+    "english_pronunciation": "letters of English words, as phones",
 }
 """Models that come with the package, by name, and what they understand."""
+
+PRONUNCIATION = "english_pronunciation"
+"""The one that pronounces words where neither a model nor a lexicon is given."""
 
 DEFAULT = "english"
 """The one that transcribes where no model is given; `default` is another name for it."""
