@@ -1,15 +1,20 @@
-"""Faults: what was wrong with the data, collected and counted while the rest of the work goes on."""
+"""Faults: what was wrong with the data, collected and counted while the rest of the work goes on; and with options."""
 
 import codecs
 import contextlib
 import difflib
+import functools
+import inspect
 import os
+import textwrap
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,65 @@ def require(options: object, requirement: str, holds: Any, *names: str) -> None:
         value = getattr(options, name)
         if not holds(value):
             raise ValueError(f"`{name}` must be {requirement}. Received: {name}={value!r}.")
+
+
+def takes(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """Let a function be called with the fields of a dataclass as keywords, which its argument `options` holds together.
+
+    Its signature and its docstring have the fields as well, so that `help` shows them.
+
+    Args:
+        kind: The dataclass.
+        *positional: Fields that may be given by position as well, behind the function's own arguments.
+    """
+
+    def decorated(function: Callable[..., _Result]) -> Callable[..., _Result]:
+        declared = inspect.signature(function)
+        own = [one for one in declared.parameters.values() if one.name != "options"]
+        first = [one.name for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
+        taken = [_parameter(field, positional) for field in fields(kind)]
+        shown = sorted((*own, *taken), key=lambda one: one.kind)
+        open_ended = any(one.kind is one.VAR_KEYWORD for one in own)
+        order = (*first, *positional)
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **given: Any) -> _Result:
+            placed = dict(zip(order, arguments, strict=False))
+            if len(placed) < len(arguments) or placed.keys() & given.keys():
+                raise TypeError(f"`{function.__name__}` takes by position {', '.join(order) or 'nothing'}, once.")
+            given = {**placed, **given}
+            if not open_ended:
+                check_options(given, [one.name for one in shown], function.__name__)
+            options = kind(**{one.name: given.pop(one.name) for one in taken if one.name in given})
+            return function(options=options, **given)
+
+        call.__signature__ = declared.replace(parameters=shown)  # type: ignore[attr-defined]
+        call.__doc__ = _documented(inspect.getdoc(function) or "", kind)
+        return call
+
+    return decorated
+
+
+def _parameter(field: Any, positional: tuple[str, ...]) -> inspect.Parameter:
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    kinds = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(field.name, kinds[field.name in positional], default=default, annotation=field.type)
+
+
+def _documented(doc: str, kind: type) -> str:
+    """The docstring with the sentences of the fields among its arguments."""
+    import docstring_parser
+
+    told: dict[str, str] = {}
+    for one in reversed(kind.__mro__[:-1]):
+        told |= {found.arg_name: found.description or "" for found in docstring_parser.parse_from_object(one).params}
+    wrapped = (
+        textwrap.fill(f"{name}: {' '.join(words.split())}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
+        for name, words in told.items()
+    )
+    before, heading, after = doc.partition("\nArgs:\n")
+    own, gap, rest = after.partition("\n\n")
+    return before + heading + "\n".join([own.rstrip(), *wrapped]) + gap + rest if heading else doc
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

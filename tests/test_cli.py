@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal, get_args, get_origin
@@ -29,16 +28,8 @@ from speechrnn.data import manifest
 from speechrnn.data.corpora import CORPORA, prepare_function
 from speechrnn.data.download import Downloaded
 from speechrnn.data.manifest import Example
-from speechrnn.export.options import ExportOptions
 from speechrnn.features.augment import Augmentation
-from speechrnn.features.options import LogMelOptions
-from speechrnn.tasks.recognition.options import (
-    RecognizerEvaluation,
-    RecognizerTraining,
-    TranscriptionOptions,
-)
-from speechrnn.tasks.sequence_to_sequence.options import SequenceEvaluation
-from speechrnn.training.diagnostics.options import BatchingOptions, TimingOptions
+from speechrnn.tasks.recognition.options import RecognizerTraining
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -106,28 +97,6 @@ DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--chunk", "--sample-
 def _meaning(option):
     inner = [one for one in get_args(option.type) if one not in (type(None), ...)]  # several models are models
     return inner[0] if len(inner) == 1 and get_origin(option.type) is not Literal else option.type
-
-
-@pytest.mark.parametrize(
-    ("declaration", "function", "skip"),
-    [
-        (SequenceEvaluation, "speechrnn.tasks.sequence_to_sequence.evaluation:evaluate", set()),
-        (LogMelOptions, "speechrnn.features.layers:LogMel", set()),
-        (TimingOptions, "speechrnn.training.diagnostics.checkup:examine", set()),
-        (BatchingOptions, "speechrnn.training.diagnostics.batching:examine_batches", set()),
-        (ExportOptions, "speechrnn.export.writing:export", set()),
-        (RecognizerEvaluation, "speechrnn.tasks.recognition.evaluation:evaluate", {"normalize_texts"}),
-        (
-            TranscriptionOptions,
-            "speechrnn.tasks.recognition.transcription:outcomes",
-            {"jobs", "calibration", "engine", "address"},
-        ),
-    ],
-)
-def test_options_are_those_of_the_function_with_its_defaults(declaration, function, skip):
-    arguments = inspect.signature(options.resolve(function)).parameters
-    own = {field.name: field.default for field in fields(declaration) if field.name not in skip}
-    assert own == {name: arguments[name].default for name in own}
 
 
 def test_words_become_the_declared_types():

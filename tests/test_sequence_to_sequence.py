@@ -485,15 +485,6 @@ def test_a_picture_of_attention_names_its_symbols():
         plot_attention(np.eye(3), "ab", "XYZ")
 
 
-def test_defaults_are_the_same_wherever_they_are_declared():
-    import inspect
-    from dataclasses import fields
-
-    declared = inspect.signature(SequenceToSequence.translate).parameters
-    for field in fields(SearchOptions):
-        assert declared[field.name].default == field.default, field.name
-
-
 # The command line
 
 

@@ -111,9 +111,11 @@ def declared(source: Any, *, title: str = "options", skip: Sequence[str] = ()) -
     Raises:
         TypeError: The type of an option cannot be said on a command line.
     """
-    if dataclasses.is_dataclass(source):
-        return list(_fields(source, title, skip))
-    return list(_arguments(source, title, skip))
+    found = (_fields if dataclasses.is_dataclass(source) else _arguments)(source, title, skip)
+    return [
+        dataclasses.replace(one, name=_TEXTS, key=one.name) if one.name == "normalize" and one.type is bool else one
+        for one in found
+    ]
 
 
 def resolve(reference: str) -> Any:
@@ -183,8 +185,7 @@ def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> I
         default = REQUIRED if one.default is one.empty else one.default
         places: dict[Any, str] = {one.POSITIONAL_ONLY: "one", one.VAR_POSITIONAL: "many"}
         positional = places.get(one.kind)
-        made = Option(name, kind, " ".join(told.get(name, "").split()), default, metavar, positional, title)  # type: ignore[arg-type]
-        yield dataclasses.replace(made, name=_TEXTS, key=name) if name == "normalize" and kind is bool else made
+        yield Option(name, kind, " ".join(told.get(name, "").split()), default, metavar, positional, title)  # type: ignore[arg-type]
 
 
 def _type(hint: Any, what: str) -> tuple[Any, str | None]:

@@ -12,8 +12,9 @@ from typing import Any
 import onnx
 
 from speechrnn.export.exporter import Exporter
+from speechrnn.export.options import ExportOptions
 from speechrnn.export.targets import TARGETS
-from speechrnn.faults import suggestion
+from speechrnn.faults import suggestion, takes
 from speechrnn.files import refuse_existing, replacing
 from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
@@ -25,14 +26,13 @@ __all__ = ["export", "exporter_of", "onnx_bytes", "quantized"]
 _log = logging.getLogger(__name__)
 
 
-def export(
+@takes(ExportOptions)
+def export(  # noqa: D417 - `takes` adds the options
     model: Bundle | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
+    options: ExportOptions,
     to: str = "onnx",
-    int8: bool = False,
-    streaming: bool = False,
-    overwrite: bool = False,
 ) -> str:
     """Write a model for other programs.
 
@@ -41,11 +41,6 @@ def export(
         out: The file (for a SavedModel the folder) to write; None takes the model's name with another ending.
         to: Format: onnx (one file, run by ONNX Runtime), savedmodel (a folder for TensorFlow Serving) or litert (a
             .tflite of one step for small devices, of models that can stream).
-        int8: Keep the weights of LSTM layers in 8 bits: a quarter of their size, and faster on a CPU. Other layers
-            stay in float32; for GRU and SimpleRNN ONNX Runtime has no 8-bit kernels.
-        streaming: Write the graph of one step, with its states as inputs and outputs, for `speechrnn stream`; the
-            model must be one-directional and normalize with "global" statistics or not at all.
-        overwrite: Replace what is there.
 
     Returns:
         What was written.
@@ -58,13 +53,13 @@ def export(
         raise ValueError(f"`to` must be one of {', '.join(TARGETS)}. Received: {to!r}.{suggestion(to, TARGETS)}")
     path = _target(model, out, TARGETS[to].ending)
     if not os.path.isdir(path):  # a target may be a folder: whether it replaces one, its writer knows
-        refuse_existing(path, overwrite=overwrite)
+        refuse_existing(path, overwrite=options.overwrite)
     exporter = exporter_of(model if isinstance(model, Bundle) else load_bundle(model))
     able = [name for name, target in TARGETS.items() if target.needs is None or getattr(exporter, target.needs)]
     if to not in able:
         noun = type(exporter.model).__name__
         raise ValueError(f"A {noun} can be written to {' or '.join(able)} only. Received: {to=}.")
-    kinds.resolve(TARGETS[to].write)(exporter, path, int8=int8, streaming=streaming, overwrite=overwrite)
+    kinds.resolve(TARGETS[to].write)(exporter, path, **vars(options))
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from speechrnn.features import mel, spectral
 from speechrnn.features.base import FeatureLayer, require
 from speechrnn.features.channels import ChannelLayer
 from speechrnn.features.filter_layers import SignalFilter
+from speechrnn.features.options import LogMelOptions
 from speechrnn.layers.steps import cannot_stream
 
 
@@ -64,17 +66,17 @@ class LogMel(FeatureLayer):
         window: int | None = None,
         hop: int | None = None,
         fft_length: int | None = None,
-        num_mels: int = 80,
-        f_min: float = 20.0,
+        num_mels: int = LogMelOptions.num_mels,
+        f_min: float = LogMelOptions.f_min,
         f_max: float | None = None,
-        mel_scale: str = "slaney",
-        mel_norm: str | None = "slaney",
-        floor: float = spectral.FLOOR,
-        preemphasis: float = 0.0,
-        dither: float = 0.0,
-        deltas: int = 0,
-        delta_width: int = 9,
-        normalize: str | None = "utterance",
+        mel_scale: str = LogMelOptions.mel_scale,
+        mel_norm: str | None = LogMelOptions.mel_norm,
+        floor: float = LogMelOptions.floor,
+        preemphasis: float = LogMelOptions.preemphasis,
+        dither: float = LogMelOptions.dither,
+        deltas: int = LogMelOptions.deltas,
+        delta_width: int = LogMelOptions.delta_width,
+        normalize: str | None = LogMelOptions.normalize,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -194,20 +196,7 @@ class LogMel(FeatureLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = (
-            "fft_length",
-            "num_mels",
-            "f_min",
-            "f_max",
-            "mel_scale",
-            "mel_norm",
-            "floor",
-            "preemphasis",
-            "dither",
-            "deltas",
-            "delta_width",
-            "seed",
-        )
+        names = (*(field.name for field in fields(LogMelOptions)), "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

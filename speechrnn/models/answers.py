@@ -10,7 +10,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault
 from speechrnn.models import kinds
 
-__all__ = ["Answer", "OnError", "Usable", "answers", "is_manifest"]
+__all__ = ["Answer", "OnError", "Usable", "answers", "is_manifest", "is_one"]
 
 OnError = Literal["raise", "collect"]
 """What happens to a source that has no answer: it is raised, or it is an answer with `ok` false and `error` set."""
@@ -54,9 +54,12 @@ def answers(
             else:
                 yield failed(outcome.where, str(outcome))
 
-    if isinstance(sources, str | os.PathLike | Example) or hasattr(sources, "read"):
-        return next(found([sources]))
-    return found(sources)
+    return next(found([sources])) if is_one(sources) else found(sources)
+
+
+def is_one(sources: Any) -> bool:
+    """Whether this is a single source: a path, an `Example` or a binary stream."""
+    return isinstance(sources, str | os.PathLike | Example) or hasattr(sources, "read")
 
 
 def is_manifest(examples: Any, is_example: Callable[[Any], bool]) -> bool:

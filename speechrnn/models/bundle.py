@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 import keras
@@ -112,7 +113,8 @@ class Bundle(Usable, keras.Model):
         targets = kinds.resolve("speechrnn.export.targets:TARGETS")
         ending = os.path.splitext(os.fspath(filepath))[1]
         to = format or next((name for name, target in targets.items() if target.ending == ending), "savedmodel")
-        if to not in targets or options.keys() - {"int8", "streaming", "overwrite"}:
+        own = {field.name for field in fields(kinds.resolve("speechrnn.export.options:ExportOptions"))}
+        if to not in targets or options.keys() - own:
             chosen = {} if format is None else {"format": format}
             return keras.Model.export(self, os.fspath(filepath), **chosen, **options)
         return kinds.resolve("speechrnn.export.writing:export")(self, filepath, to=to, **options)

@@ -1,54 +1,13 @@
-"""Functions whose options are the fields of a dataclass, where the command line finds them without the function."""
+"""Options that several kinds have, in a module without TensorFlow."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import textwrap
-from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
-from speechrnn.faults import check_options, require
+from speechrnn.faults import require
 
-__all__ = ["RecurrentNetwork", "takes"]
-
-_Result = TypeVar("_Result")
-
-
-def takes(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
-    """Let a function be called with the fields of a dataclass as keywords, which its argument `options` holds together.
-
-    Its signature and its docstring have the fields as well, so that `help` shows them.
-
-    Args:
-        kind: The dataclass.
-        *positional: Fields that may be given by position as well, behind the function's own arguments.
-    """
-
-    def decorated(function: Callable[..., _Result]) -> Callable[..., _Result]:
-        declared = inspect.signature(function)
-        own = [one for one in declared.parameters.values() if one.name != "options"]
-        first = [one.name for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
-        taken = [_parameter(field, positional) for field in fields(kind)]
-        shown = sorted((*own, *taken), key=lambda one: one.kind)
-        order = (*first, *positional)
-
-        @functools.wraps(function)
-        def call(*arguments: Any, **given: Any) -> _Result:
-            placed = dict(zip(order, arguments, strict=False))
-            if len(placed) < len(arguments) or placed.keys() & given.keys():
-                raise TypeError(f"`{function.__name__}` takes by position {', '.join(order) or 'nothing'}, once.")
-            given = {**placed, **given}
-            check_options(given, [one.name for one in shown], function.__name__)
-            options = kind(**{one.name: given.pop(one.name) for one in taken if one.name in given})
-            return function(options=options, **given)
-
-        call.__signature__ = declared.replace(parameters=shown)  # type: ignore[attr-defined]
-        call.__doc__ = _documented(inspect.getdoc(function) or "", kind)
-        return call
-
-    return decorated
+__all__ = ["RecurrentNetwork"]
 
 
 @dataclass(frozen=True)
@@ -87,23 +46,3 @@ class RecurrentNetwork:
         """What `speechrnn.layers.blocks.recurrent_stack` takes."""
         names = {"cell", *(field.name for field in fields(RecurrentNetwork))} - {"convolutions", "filters"}
         return {name: value for name, value in asdict(self).items() if name in names}
-
-
-def _parameter(field: Any, positional: tuple[str, ...]) -> inspect.Parameter:
-    default = inspect.Parameter.empty if field.default is MISSING else field.default
-    kinds = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Parameter(field.name, kinds[field.name in positional], default=default, annotation=field.type)
-
-
-def _documented(doc: str, kind: type) -> str:
-    """The docstring with the sentences of the fields among its arguments."""
-    import docstring_parser
-
-    told: dict[str, str] = {}
-    for one in reversed(kind.__mro__[:-1]):
-        told |= {found.arg_name: found.description or "" for found in docstring_parser.parse_from_object(one).params}
-    wrapped = (
-        textwrap.fill(f"{name}: {' '.join(words.split())}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
-        for name, words in told.items()
-    )
-    return doc.replace("\nArgs:\n", "\n".join(["\nArgs:", *wrapped, ""]), 1)

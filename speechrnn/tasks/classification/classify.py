@@ -14,9 +14,8 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.examples import read_example, read_whole
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, data_error, kind_of
+from speechrnn.faults import Fault, data_error, kind_of, takes
 from speechrnn.models.answers import Answer
-from speechrnn.models.options import takes
 from speechrnn.tasks.classification.options import ClassificationOptions
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import numpy as np
 
 from speechrnn import metrics
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, Faults
+from speechrnn.faults import Fault, Faults, takes
 from speechrnn.models.loading import opened
-from speechrnn.models.options import takes
 from speechrnn.pipeline.selection import Framing
 from speechrnn.pipeline.targets import targets_of
 from speechrnn.tasks.classification.classify import Classification, outcomes, task_of

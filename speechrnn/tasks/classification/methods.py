@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable, answers
-from speechrnn.models.options import takes
 from speechrnn.tasks.classification.options import ClassificationOptions
 
 __all__ = ["Classifies"]

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from speechrnn.faults import takes
 from speechrnn.layers import AttentionPooling, LengthMask, MaskedPooling, ZeroPadding, blocks
-from speechrnn.models.options import takes
 from speechrnn.tasks.classification.options import ClassifyingNetwork
 
 __all__ = ["recurrent_classifier"]

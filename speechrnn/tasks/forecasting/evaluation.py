@@ -13,10 +13,9 @@ import numpy as np
 
 from speechrnn import metrics, pipeline
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, Faults
+from speechrnn.faults import Fault, Faults, takes
 from speechrnn.metrics.intervals import Interval, finite
 from speechrnn.models.loading import opened
-from speechrnn.models.options import takes
 from speechrnn.tasks.forecasting.options import ForecasterEvaluation
 
 if TYPE_CHECKING:

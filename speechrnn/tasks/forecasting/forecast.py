@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from speechrnn import signals
-from speechrnn.faults import Fault, data_error, kind_of
+from speechrnn.faults import Fault, data_error, kind_of, takes
 from speechrnn.models.answers import Answer
-from speechrnn.models.options import takes
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.pipeline.windowing import MAX_GAP, check_rate
 from speechrnn.signals import TableOptions

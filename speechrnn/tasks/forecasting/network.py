@@ -2,8 +2,8 @@
 
 import keras
 
+from speechrnn.faults import takes
 from speechrnn.layers import FutureSegments, LastSegments, LengthMask, blocks
-from speechrnn.models.options import takes
 from speechrnn.tasks.forecasting.options import ForecastingNetwork
 
 __all__ = ["recurrent_forecaster"]

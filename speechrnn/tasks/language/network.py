@@ -2,8 +2,8 @@
 
 import keras
 
+from speechrnn.faults import takes
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
-from speechrnn.models.options import takes
 from speechrnn.tasks.language.options import PredictingNetwork
 
 __all__ = ["recurrent_lm"]

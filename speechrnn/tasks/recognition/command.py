@@ -143,7 +143,6 @@ need --encoding.
 
         known = ("faults", "progress", *(one.name for one in fields(RecognizerEvaluation)))
         own = {name: options.pop(name) for name in known if name in options}
-        own["normalize"] = own.pop("normalize_texts", False)
         return evaluation.evaluate(model, examples, decoder=carried.decoder(model, **options), **own)
 
     def records(self, report: Any) -> Any:

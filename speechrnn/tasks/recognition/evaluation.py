@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from speechrnn import text
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.lexicon import LexiconSearch
-from speechrnn.faults import Fault, Faults
+from speechrnn.faults import Fault, Faults, takes
 from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare, error_report, score
 from speechrnn.metrics.intervals import Interval, PairedDifference, paired_bootstrap, rate_interval
 from speechrnn.models.loading import opened
 from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition.options import RecognizerEvaluation
 from speechrnn.tasks.recognition.transcription import outcomes
 from speechrnn.text import Phones
 
@@ -43,41 +44,38 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 
-def evaluate(
+@takes(RecognizerEvaluation)
+def evaluate(  # noqa: D417 - `takes` adds the options
     model: Any,
     examples: Iterable[Example],
     *,
-    normalize: bool = False,
-    batch_seconds: float = 120.0,
+    options: RecognizerEvaluation,
     decoder: Decoder | None = None,
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
-    seed: int = 0,
 ) -> ErrorReport:
     """Transcribe examples and compare with their texts.
 
-    An example without a text, or whose audio cannot be read, is left out of the rates and
-    listed in the report's `faults`.
+    An example without a text, or whose audio cannot be read, is left out of the rates and listed in the report's
+    `faults`.
 
     Args:
         model: A recognizer, or the path of one.
         examples: From a manifest.
-        normalize: Bring both texts to their normal form first: lower case, no punctuation.
-        batch_seconds: Audio recognized at once, padding counted.
         decoder: Turns logits into a path; by default the search that the model's file carries, or the best path.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.
-        seed: Of the bootstrap.
     """
     faults = Faults() if faults is None else faults
-    listed = [e if e.text is None or not normalize else replace(e, text=text.normalize(e.text)) for e in examples]
+    written = text.normalize if options.normalize else str
+    listed = [e if e.text is None else replace(e, text=written(e.text)) for e in examples]
     given = [example for example in listed if example.text is not None]
     model = opened(model, "recognizer")
     decoder = decoder or carried.decoder(model)
     _warn_of_texts(model, given, decoder)
     started = time.perf_counter()
     scored = []
-    found = outcomes(model, given, batch_seconds=batch_seconds, decoder=decoder, progress=progress)
+    found = outcomes(model, given, batch_seconds=options.batch_seconds, decoder=decoder, progress=progress)
     for example in listed:
         if example.text is None:
             message = f"{example.path}: has no `text` to compare with. Add it to the manifest."
@@ -90,7 +88,7 @@ def evaluate(
             scored.append(
                 score(
                     example.text,
-                    text.normalize(outcome.text) if normalize else outcome.text,
+                    written(outcome.text),
                     id=example.id,
                     subject=example.subject,
                     seconds=outcome.duration,
@@ -98,7 +96,7 @@ def evaluate(
                 )
             )
     elapsed = time.perf_counter() - started
-    return error_report(scored, faults=tuple(faults), elapsed=elapsed, seed=seed)
+    return error_report(scored, faults=tuple(faults), elapsed=elapsed, seed=options.seed)
 
 
 def _warn_of_texts(model: Recognizer, examples: Sequence[Example], decoder: Decoder) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from speechrnn.faults import takes
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.layers.subsampling import StackFrames
-from speechrnn.models.options import takes
 from speechrnn.tasks.recognition.options import AcousticNetwork
 
 __all__ = ["recurrent_ctc", "with_outputs"]

@@ -11,6 +11,7 @@ __all__ = [
     "AcousticNetwork",
     "CueOptions",
     "NewVocabulary",
+    "RecognitionOptions",
     "RecognizerEvaluation",
     "RecognizerNetwork",
     "RecognizerTraining",
@@ -74,7 +75,7 @@ class RecognizerNetwork(AcousticNetwork):
 
 
 @dataclass(frozen=True)
-class TranscriptionOptions:
+class RecognitionOptions:
     """How recordings are recognized."""
 
     batch_seconds: float = 60.0
@@ -87,6 +88,18 @@ class TranscriptionOptions:
     """Channel of the recordings that is taken, counted from 0; the mean of all by default."""
     each_channel: bool = False
     """Give a transcript for every channel of a file, as of a call with a speaker on each."""
+
+    def __post_init__(self) -> None:
+        require(self, "positive", lambda value: value > 0, "batch_seconds")
+        require(self, "at least 1", lambda value: value >= 1, "piece_seconds")
+        if self.channel is not None and self.each_channel:
+            raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={self.channel}.")
+
+
+@dataclass(frozen=True)
+class TranscriptionOptions(RecognitionOptions):
+    """How recordings are recognized, on one machine or many."""
+
     calibration: str | None = None
     """File of confidences as `speechrnn calibrate` found them."""
     jobs: int | None = None
@@ -97,18 +110,17 @@ class TranscriptionOptions:
     """With --engine ray: the cluster, such as auto or HOST:6379; by default one is started on this machine."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self, "at least 1", lambda value: value is None or value >= 1, "jobs")
         if self.address is not None and self.engine != "ray":
             raise ValueError(f"`address` is of a Ray cluster: give engine='ray' (--engine ray), too. Received: {self}.")
-        if self.channel is not None and self.each_channel:
-            raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={self.channel}.")
 
 
 @dataclass(frozen=True)
 class RecognizerEvaluation:
     """How the errors of a recognizer are measured."""
 
-    normalize_texts: bool = False
+    normalize: bool = False
     """Bring both texts to their normal form first: lower case, no punctuation."""
     batch_seconds: float = 120.0
     """Audio recognized at once, padding counted."""

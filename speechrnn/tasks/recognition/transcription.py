@@ -16,10 +16,11 @@ from speechrnn import audio, decoding
 from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.pieces import Joiner, Piece, cut
-from speechrnn.faults import Fault, Faults, kind_of
+from speechrnn.faults import Fault, Faults, kind_of, takes
 from speechrnn.models.loading import opened
 from speechrnn.runtime.batches import by_length
 from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition.options import RecognitionOptions
 from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
 from speechrnn.text import Phones
 
@@ -46,15 +47,12 @@ Source = str | os.PathLike[str] | Example | OneChannel | IO[bytes]
 """An audio file or a channel of it, an example of a manifest, or a pipe open for reading bytes."""
 
 
-def outcomes(
+@takes(RecognitionOptions)
+def outcomes(  # noqa: D417 - `takes` adds the options
     model: Recognizer | str | os.PathLike[str] | None,
     sources: Iterable[Source],
     *,
-    batch_seconds: float = 60.0,
-    piece_seconds: float = 30.0,
-    encoding: str | None = None,
-    channel: int | None = None,
-    each_channel: bool = False,
+    options: RecognitionOptions,
     decoder: Decoder | None = None,
     calibration: Calibration | None = None,
     progress: Callable[[str], None] | None = None,
@@ -72,11 +70,6 @@ def outcomes(
     Args:
         model: A recognizer, the path of one, or None for the one that comes with the package.
         sources: Audio files, examples of a manifest (their segment and channel are read), or binary streams (pipes).
-        batch_seconds: Audio recognized at once, padding counted.
-        piece_seconds: Longest stretch recognized in one go.
-        encoding: What headerless samples are, such as s16le@16000; see `speechrnn.audio.probe`.
-        channel: Channel of the recordings that is read, counted from 0; the mean of all by default.
-        each_channel: Give a transcript for every channel of a file, as of a call with a speaker on each.
         decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; by default the search that
             the model's file carries, or the best path.
         calibration: Turns the words' confidences into probabilities of their being right.
@@ -89,17 +82,10 @@ def outcomes(
     Raises:
         FileNotFoundError, ValueError: There is no such model, or an option is out of its range.
     """
-    if batch_seconds <= 0 or piece_seconds < 1:
-        raise ValueError(
-            "`batch_seconds` must be positive and `piece_seconds` at least 1. "
-            f"Received: batch_seconds={batch_seconds}, piece_seconds={piece_seconds}."
-        )
     if isinstance(sources, str | os.PathLike | Example | OneChannel):  # whose letters are no paths
         sources = [sources]
-    if each_channel:
-        if channel is not None:
-            raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={channel}.")
-        sources = by_channel(sources, encoding=encoding)
+    if options.each_channel:
+        sources = by_channel(sources, encoding=options.encoding)
     recognizer = opened(model, "recognizer")
     decode = _WordDecoder(recognizer, decoder or carried.decoder(recognizer), calibration)
     if isinstance(recognizer.vocabulary, Phones) and decode.decoder is decoding.greedy:
@@ -108,21 +94,21 @@ def outcomes(
     window: list[tuple[_Recording, Piece]] = []
     held = 0
     rates: set[int] = set()
-    options = {"encoding": encoding, "channel": channel}
+    reading = {"encoding": options.encoding, "channel": options.channel}
     for source in sources:
         recording = _Recording(source, _joiner(recognizer), decode)
         waiting.append(recording)
-        for piece in _pieces(recording, recognizer.sample_rate, piece_seconds, rates, options):
+        for piece in _pieces(recording, recognizer.sample_rate, options.piece_seconds, rates, reading):
             window.append((recording, piece))
             held += len(piece.signal)
             if held >= window_seconds * recognizer.sample_rate:
-                _recognize_window(recognizer, window, batch_seconds, on_words)
+                _recognize_window(recognizer, window, options.batch_seconds, on_words)
                 window, held = [], 0
                 if on_progress:
                     on_progress(recording.path, recording.samples / recognizer.sample_rate, recording.seconds)
         recording.whole = True
         yield from _finished(waiting, recognizer, progress)
-    _recognize_window(recognizer, window, batch_seconds, on_words)
+    _recognize_window(recognizer, window, options.batch_seconds, on_words)
     yield from _finished(waiting, recognizer, progress)
 
 

@@ -28,7 +28,7 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
     learns = "pairs of texts: files with a source, a tab and its target on every line"
     training = (f"{_OPTIONS}:SequenceTraining",)
     network = (f"{_OPTIONS}:SequenceNetwork",)
-    evaluation = (f"{_OPTIONS}:SearchOptions", f"{_OPTIONS}:SequenceEvaluation")
+    evaluation = (f"{_OPTIONS}:SequenceEvaluation",)
     details = True
 
     def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:

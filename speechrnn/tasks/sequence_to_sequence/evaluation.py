@@ -6,14 +6,15 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from speechrnn.faults import Fault, Faults
+from speechrnn.faults import Fault, Faults, takes
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.intervals import Interval, finite, rate_interval
 from speechrnn.models.loading import opened
+from speechrnn.tasks.sequence_to_sequence.options import SearchOptions, SequenceEvaluation
 from speechrnn.tasks.sequence_to_sequence.pairs import encoded, pairs_of
 from speechrnn.tasks.sequence_to_sequence.translation import EncoderDecoder, outcomes
 
@@ -123,16 +124,15 @@ class SequenceReport:
             console.print(table)
 
 
-def evaluate(
+@takes(SequenceEvaluation)
+def evaluate(  # noqa: D417 - `takes` adds the options
     model: EncoderDecoder | str | os.PathLike[str],
     examples: Iterable[Any],
     *,
+    options: SequenceEvaluation,
     faults: Faults | None = None,
     progress: Callable[[str], object] | None = None,
-    batch_size: int = 64,
     resamples: int = 10_000,
-    seed: int = 0,
-    **search: Any,
 ) -> SequenceReport:
     """Translate sources and compare with their targets.
 
@@ -144,10 +144,7 @@ def evaluate(
         examples: Pairs, see `pairs_of`.
         faults: Collects what cannot be scored; it is in the report as well.
         progress: Called with each source once it is done.
-        batch_size: Sources searched at once.
         resamples: Bootstrap replications.
-        seed: Of the bootstrap.
-        **search: Of `SearchOptions`, such as `beam`.
     """
     collected = Faults() if faults is None else faults
     ready: EncoderDecoder = opened(model, "sequence to sequence")
@@ -160,7 +157,8 @@ def evaluate(
         else:
             targets.setdefault(pair.source, []).append((pair.target, truth))
     scored, started = [], time.perf_counter()
-    found = outcomes(ready, targets, batch_size=batch_size, progress=progress, **search)
+    search = {one.name: getattr(options, one.name) for one in fields(SearchOptions)}
+    found = outcomes(ready, targets, progress=progress, **search)
     for (source, truths), outcome in zip(targets.items(), found, strict=True):
         if isinstance(outcome, Fault):
             collected.add(outcome.where, outcome.kind, outcome.message)
@@ -175,8 +173,8 @@ def evaluate(
     return SequenceReport(
         tuple(scored),
         sum(each, Edits()),
-        rate_interval(each, resamples=resamples, seed=seed),
-        rate_interval(whole, resamples=resamples, seed=seed),
+        rate_interval(each, resamples=resamples, seed=options.seed),
+        rate_interval(whole, resamples=resamples, seed=options.seed),
         tuple(collected),
         elapsed,
     )

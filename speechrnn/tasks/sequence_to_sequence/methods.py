@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable, answers
-from speechrnn.models.options import takes
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 from speechrnn.tasks.sequence_to_sequence.translation import EncoderDecoder, Translation, outcomes
 
@@ -23,7 +23,6 @@ class Translates(Usable):
         *,
         options: SearchOptions,
         on_error: OnError = "raise",
-        batch_size: int = 64,
         progress: Callable[[str], object] | None = None,
     ) -> Any:
         """The target of one source, or of each of several.
@@ -32,7 +31,6 @@ class Translates(Usable):
             sources: A text, or an iterable of texts.
             on_error: "raise" raises what is wrong with a source; "collect" gives a translation whose `ok` is false and
                 whose `error` says why.
-            batch_size: Sources searched at once.
             progress: Called with each source once it is done.
 
         Returns:
@@ -44,9 +42,7 @@ class Translates(Usable):
         """
         return answers(
             sources,
-            lambda several: outcomes(
-                cast(EncoderDecoder, self), several, batch_size=batch_size, progress=progress, **vars(options)
-            ),
+            lambda several: outcomes(cast(EncoderDecoder, self), several, progress=progress, **vars(options)),
             Translation.failed,
             on_error,
         )

@@ -2,8 +2,8 @@
 
 import keras
 
+from speechrnn.faults import takes
 from speechrnn.layers import LengthMask, blocks
-from speechrnn.models.options import takes
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
 from speechrnn.tasks.sequence_to_sequence.options import AttentionNetwork
 

@@ -62,9 +62,11 @@ class SearchOptions:
     """Weight of the penalty for source symbols that got no attention, such as 0.2."""
     max_length: int | None = None
     """Most symbols of an answer; none takes the model's own limit."""
+    batch_size: int = 64
+    """Sources searched at once."""
 
     def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "beam", "best")
+        require(self, "at least 1", lambda value: value >= 1, "beam", "best", "batch_size")
         require(self, "zero or positive", lambda value: value >= 0, "length_penalty", "coverage_penalty")
         require(self, "at least 1", lambda value: value is None or value >= 1, "max_length")
         require(self, f"at most the beam's {self.beam}", lambda value: value <= self.beam, "best")
@@ -107,11 +109,9 @@ class SequenceNetwork(AttentionNetwork):
 
 
 @dataclass(frozen=True)
-class SequenceEvaluation:
+class SequenceEvaluation(SearchOptions):
     """How the errors of an encoder-decoder are measured."""
 
-    batch_size: int = 64
-    """Sources searched at once."""
     seed: int = 0
     """Seed of the bootstrap."""
 

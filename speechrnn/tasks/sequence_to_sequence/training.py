@@ -75,7 +75,7 @@ class Translating(Task):
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], SequenceScore]:
         """See `Task`."""
         plan, model, loss = plan_of(dataset), self.model, ClassLoss()
-        search = SearchOptions(beam=1, length_penalty=0.0)
+        search = SearchOptions(beam=1, length_penalty=0.0, batch_size=_SCORED)
 
         @tf.function(reduce_retracing=True)
         def measured(x: dict[str, tf.Tensor], y: tf.Tensor) -> tf.Tensor:
@@ -86,7 +86,7 @@ class Translating(Task):
             for batch in plan.in_order(_SCORED):
                 x, y, _ = _inputs({"source": batch.values, "source_length": batch.lengths}, batch.target, batch.weight)
                 total += float(measured(x, y))
-            best = searched(model, [source for source, _ in plan.pairs], search, batch_size=_SCORED)
+            best = searched(model, [source for source, _ in plan.pairs], search)
             each = [
                 edits.counts(target, list(found[0].symbols))
                 for (_, target), found in zip(plan.pairs, best, strict=True)

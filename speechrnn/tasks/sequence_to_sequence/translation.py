@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from speechrnn.faults import Fault, kind_of
+from speechrnn.faults import Fault, kind_of, takes
 from speechrnn.models.answers import Answer
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 from speechrnn.tasks.sequence_to_sequence.pairs import encoded
@@ -88,45 +88,39 @@ class Translation(Answer):
         return found
 
 
-def outcomes(
+@takes(SearchOptions)
+def outcomes(  # noqa: D417 - `takes` adds the options
     model: EncoderDecoder,
     sources: Iterable[str],
     *,
-    batch_size: int = 64,
+    options: SearchOptions,
     progress: Callable[[str], object] | None = None,
-    **options: Any,
 ) -> Iterator[Translation | Fault]:
     """The target of each source, lazily and in the order given; or why there is none.
 
     Args:
         model: The model.
         sources: Texts.
-        batch_size: Sources searched at once.
         progress: Called with each source once it is done.
-        **options: Of `SearchOptions`.
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}.")
-    search, several = SearchOptions(**options), iter(sources)
+    several = iter(sources)
     # The first batch alone: whoever asks for one answer does not wait for many.
-    pool = list(itertools.islice(several, batch_size))
+    pool = list(itertools.islice(several, options.batch_size))
     while pool:
-        for text, outcome in zip(pool, _pooled(model, pool, batch_size, search), strict=True):
+        for text, outcome in zip(pool, _pooled(model, pool, options), strict=True):
             if progress is not None:
                 progress(text)
             yield outcome
-        pool = list(itertools.islice(several, _POOL * batch_size))
+        pool = list(itertools.islice(several, _POOL * options.batch_size))
 
 
-def searched(
-    model: EncoderDecoder, sources: Sequence[Sequence[int]], options: SearchOptions, *, batch_size: int
-) -> list[list[Hypothesis]]:
+def searched(model: EncoderDecoder, sources: Sequence[Sequence[int]], options: SearchOptions) -> list[list[Hypothesis]]:
     """The best sequences for each source, from indices, in the order given."""
     found: list[list[Hypothesis]] = [[]] * len(sources)
     limit = options.max_length or model.max_length
     order = np.argsort([len(source) for source in sources], kind="stable")
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
+    for start in range(0, len(order), options.batch_size):
+        places = order[start : start + options.batch_size]
         memory, states = model.begin([sources[place] for place in places])
         lengths = np.array([len(sources[place]) for place in places])
         best = beam_search(model.step, memory, states, lengths, max_length=limit, options=options)
@@ -135,9 +129,7 @@ def searched(
     return found
 
 
-def _pooled(
-    model: EncoderDecoder, texts: Sequence[str], batch_size: int, options: SearchOptions
-) -> list[Translation | Fault]:
+def _pooled(model: EncoderDecoder, texts: Sequence[str], options: SearchOptions) -> list[Translation | Fault]:
     made: list[Translation | Fault | None] = [None] * len(texts)
     sources: list[list[int]] = []
     places = []
@@ -149,7 +141,7 @@ def _pooled(
             places.append(place)
         except ValueError as error:
             made[place] = Fault(repr(text), kind_of(error), str(error))
-    for place, ids, best in zip(places, sources, searched(model, sources, options, batch_size=batch_size), strict=True):
+    for place, ids, best in zip(places, sources, searched(model, sources, options), strict=True):
         made[place] = _answer(model, texts[place], ids, best, options)
     return [one for one in made if one is not None]
 

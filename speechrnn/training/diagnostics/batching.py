@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
-from speechrnn.pipeline.bucketing import MAX_BUCKETS
+from speechrnn.faults import Faults, takes
 from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.selection import Framing, select
 from speechrnn.pipeline.targets import Texts
 from speechrnn.text import Vocabulary
+from speechrnn.training.diagnostics.options import BatchingOptions
 
 __all__ = ["BatchingReport", "Plan", "examine_batches"]
 
@@ -93,19 +93,14 @@ def _plan_dict(plan: Plan) -> dict[str, Any]:
     return {**vars(plan), "sizes": plan.sizes, "largest": plan.largest}
 
 
-def examine_batches(
+@takes(BatchingOptions)
+def examine_batches(  # noqa: D417 - `takes` adds the options
     examples: Sequence[Example],
     *,
+    options: BatchingOptions,
     vocabulary: Vocabulary | None = None,
     frame_count: Callable[[int], int] | None = None,
-    sample_rate: int = 16000,
-    window: int = 400,
-    hop: int = 160,
-    stride: int = 1,
     batch_size: int = 16,
-    batch_seconds: float | None = None,
-    buckets: int = MAX_BUCKETS,
-    max_duration: float | None = None,
     faults: Faults | None = None,
 ) -> BatchingReport:
     """Plan the batches of a manifest, and of a few other options beside, from its durations alone.
@@ -114,44 +109,39 @@ def examine_batches(
         examples: From `manifest.read`.
         vocabulary: Characters the recognizer can write; those of the texts by default.
         frame_count: Frames of features for a number of samples; `max(0, 1 + (n - window) // hop)` by default.
-        sample_rate: Samples per second that the features want.
-        window: Frame length in samples.
-        hop: Frame step in samples.
-        stride: Frames of features to one of the network.
-        batch_size: Utterances in a batch.
-        batch_seconds: Seconds of audio in a batch, padding counted, instead of a number of utterances.
-        buckets: Largest number of batch shapes.
-        max_duration: Longest example, in seconds.
+        batch_size: Examples in a batch.
         faults: Those of reading the manifest, to be part of the report.
     """
+    sample_rate, buckets = options.sample_rate, options.buckets
     examples, collected = list(examples), Faults() if faults is None else faults
     total = len(examples) + len(collected)
-    frames_of = frame_count or (lambda samples: max(0, 1 + (samples - window) // hop))
-    framing = Framing(sample_rate, frames_of, stride)
+    frames_of = frame_count or (lambda samples: max(0, 1 + (samples - options.window) // options.hop))
+    framing = Framing(sample_rate, frames_of, options.stride)
     texts = [example.text for example in examples if example.text]
     letters = vocabulary or (Vocabulary.from_texts(texts) if texts else None)
-    entries = select(examples, framing, targets=Texts(letters), max_duration=max_duration, faults=collected)
+    entries = select(examples, framing, targets=Texts(letters), max_duration=options.max_duration, faults=collected)
     seconds = np.array([entry.example.duration for entry in entries])
 
-    def planned(**options: Any) -> Plan:
-        size, budget = options.get("batch_size"), options.get("batch_seconds")
+    def planned(**sizes: Any) -> Plan:
+        size, budget = sizes.get("batch_size"), sizes.get("batch_seconds")
         planner = Planner(
             entries,
             framing,
             batch_size=size,
             batch_samples=None if budget is None else round(budget * sample_rate),
-            buckets=options["buckets"],
+            buckets=sizes["buckets"],
             unit=max(1, round(_UNIT * sample_rate)),
         )
         shapes = tuple((b.batch_size, b.length / sample_rate, b.batches) for b in planner.buckets)
-        return Plan(options, planner.padding_efficiency(), planner.steps, shapes)
+        return Plan(sizes, planner.padding_efficiency(), planner.steps, shapes)
 
     plan, others = None, []
     if entries:
-        rows = {"batch_size": batch_size} if batch_seconds is None else {"batch_seconds": batch_seconds}
+        seconds_given = options.batch_seconds
+        rows = {"batch_size": batch_size} if seconds_given is None else {"batch_seconds": seconds_given}
         plan = planned(**rows, buckets=buckets)
         others = [planned(**rows, buckets=n) for n in (buckets // 2, buckets * 2) if n]
-        if batch_seconds is None:  # as many seconds as the largest batch has now, so that the memory is the same
+        if seconds_given is None:  # as many seconds as the largest batch has now, so that the memory is the same
             others.append(planned(batch_seconds=round(plan.largest, 1), buckets=buckets))
     return BatchingReport(
         examples=total,

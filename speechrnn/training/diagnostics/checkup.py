@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.faults import takes
 from speechrnn.layers import LengthMask
+from speechrnn.training.diagnostics.options import TimingOptions
 from speechrnn.training.diagnostics.paths import LayerPath, layer_paths, recurrent_layers
 
 __all__ = ["LayerReport", "ModelReport", "examine"]
@@ -67,16 +69,19 @@ class ModelReport:
         return {**vars(self), "ok": self.ok, "layers": rows}
 
 
-def examine(model: keras.Model, *, batch_size: int = 16, frames: int = 400) -> ModelReport:
+@takes(TimingOptions)
+def examine(  # noqa: D417 - `takes` adds the options
+    model: keras.Model, *, options: TimingOptions, batch_size: int = 16
+) -> ModelReport:
     """Look a model over.
 
     Args:
         model: Any Keras model.
         batch_size: Rows of the batches that its recurrent layers are timed with.
-        frames: Frames of each row.
     """
-    if batch_size < 1 or frames < 1:
-        raise ValueError(f"`batch_size` and `frames` must be at least 1. Received: {batch_size=}, {frames=}.")
+    frames = options.frames
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size=}.")
     found = recurrent_layers(model)
     layers = tuple(
         LayerReport(path, _inner(layer).compute_dtype, layer.count_params(), _speed(layer, batch_size, frames))

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from speechrnn.faults import require
+
 __all__ = ["BatchingOptions", "TimingOptions"]
 
 
@@ -11,6 +13,9 @@ class TimingOptions:
 
     frames: int = 400
     """Frames of each row."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "frames")
 
 
 @dataclass(frozen=True)
