@@ -15,7 +15,7 @@ from typing import Any
 from speechrnn import audio, signals
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example, split_by_subject
-from speechrnn.faults import Faults, data_error, kind_of
+from speechrnn.faults import Faults, data_error, kind_of, takes
 from speechrnn.files import refuse_existing
 
 _WORKERS = 8
@@ -38,6 +38,45 @@ class Draft:
     duration: float | None = None
     """Length of a segment; from `offset` to the end of the file if `None`."""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a corpus becomes manifests."""
+
+    overwrite: bool = False
+    """Replace what is there."""
+    faults: Faults | None = None
+    """Collects what cannot be used; without it the first fault is an error, and no manifest is written."""
+    progress: Callable[[int], object] | None = None
+    """Called with the number of recordings done since the last call."""
+
+    @contextmanager
+    def collecting(self) -> Iterator[Faults]:
+        """The collector; where none was given, the first fault is raised at the end of the block."""
+        found = Faults() if self.faults is None else self.faults
+        yield found
+        if self.faults is None:
+            found.raise_first()
+
+
+@dataclass(frozen=True)
+class ValidSplit(Preparation):
+    """How a corpus becomes manifests, one of them held out."""
+
+    valid_fraction: float = 0.0
+    """Part of the training seconds that becomes `valid.jsonl`, by whole subjects; of each class, where no subject is
+    known."""
+    seed: int = 0
+    """Chooses what is held out."""
+
+
+@dataclass(frozen=True)
+class TestSplit(ValidSplit):
+    """How a corpus that has no test set becomes manifests."""
+
+    test_fraction: float = 0.0
+    """The same for `test.jsonl`."""
 
 
 def measured(
@@ -177,31 +216,20 @@ def _seconds(draft: Draft) -> float:
     return audio.probe(draft.path, encoding=extra.get("encoding")).duration
 
 
-def build(
+@takes(TestSplit)
+def build(  # noqa: D417 - `takes` adds the options
     splits: Mapping[str, Iterable[Draft | Example]],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    test_fraction: float = 0.0,
-    seed: int = 0,
+    options: TestSplit,
     key: Callable[[Example], Hashable] | None = None,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Measure the recordings of every split and write `out/{split}.jsonl`.
 
     Args:
         splits: Drafts, or examples, by the name of their split.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects what is wrong with the data. Without it the first fault is an error, and nothing is written.
-        valid_fraction: Part of the seconds of the splits called `train...` that becomes `valid`, by whole speakers;
-            where no subject is known, part of the examples of each class.
-        test_fraction: The same for `test`, of a corpus that has none.
-        seed: Chooses those speakers.
         key: What training and validation must not share; the subject by default.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         The examples by split, as written; none where `Lengths` only list the recordings.
@@ -211,31 +239,30 @@ def build(
         ValueError: Something is wrong with the data and `faults` is not given, a split has nothing left, or no
             validation split can be made.
     """
-    held = {name: part for name, part in (("test", test_fraction), ("valid", valid_fraction)) if part}
+    fractions = {"test": options.test_fraction, "valid": options.valid_fraction}
+    held = {name: part for name, part in fractions.items() if part}
     names = [*splits, *held]
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or names.count(name) > 1:
             raise ValueError(f"Cannot name a split {name!r}: it must be new, of letters, digits, `.`, `_` and `-`.")
-        refuse_existing(Path(out, f"{name}.jsonl"), overwrite=overwrite)
+        refuse_existing(Path(out, f"{name}.jsonl"), overwrite=options.overwrite)
     known = _lengths.get()
     if known is not None and known.listed is not None:
         drafts = [draft for part in splits.values() for draft in part if isinstance(draft, Draft)]
         known.listed |= {_recording(draft): draft for draft in drafts}
         return {}
-    found = Faults() if faults is None else faults
-    before = len(found)
-    made = {name: measured(drafts, found, progress=progress) for name, drafts in splits.items()}
-    if faults is None:
-        found.raise_first()
+    with options.collecting() as found:
+        before = len(found)
+        made = {name: measured(drafts, found, progress=options.progress) for name, drafts in splits.items()}
     for name, examples in made.items():
         if not examples:
             first = next((fault.message for fault in list(found)[before:]), "It lists none.")
             there = Path(out, f"{name}.jsonl")
             raise ValueError(f"{there}: No example of the split {name!r} can be used. Check the folder. First: {first}")
     for name, fraction in held.items():
-        made = _with_held_out(made, name, fraction, seed, key)
+        made = _with_held_out(made, name, fraction, options.seed, key)
     for name, examples in made.items():
-        manifest.write(Path(out, f"{name}.jsonl"), examples, overwrite=overwrite)
+        manifest.write(Path(out, f"{name}.jsonl"), examples, overwrite=options.overwrite)
     return made
 
 

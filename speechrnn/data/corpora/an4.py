@@ -5,14 +5,14 @@ http://www.speech.cs.cmu.edu/databases/an4/, free for any use.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from speechrnn import text
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, build, find_audio, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines
+from speechrnn.faults import Faults, read_lines, takes
 
 _SITE = "http://www.speech.cs.cmu.edu/databases/an4"
 _MIRROR = "https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz"
@@ -26,16 +26,13 @@ _LINE = re.compile(r"(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*")
 _MARKUP = re.compile(r"</?s>|<sil>|\+\+\S+?\+\+", re.IGNORECASE)  # sentence ends and noises, in SphinxTrain's notation
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     byte_order: str = "big",
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and `test.jsonl` for the official tree (`etc/` and `wav/`).
 
@@ -43,12 +40,7 @@ def prepare(
         folder: The `an4` folder, or the one that holds it. Recordings may be .flac, .wav, .sph or .raw (16-bit, 16
             kHz, without a header).
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
-        seed: Chooses those speakers.
         byte_order: Of .raw files, `big` or `little`: CMU publishes both.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split; texts in lower case, `subject` is the speaker's folder.
@@ -57,14 +49,10 @@ def prepare(
         raise ValueError(f"`byte_order` must be 'big' or 'little'. Received: {byte_order!r}.")
     root = need_folder(folder, "Download AN4 with `speechrnn download an4`.")
     root = root / "an4" if (root / "an4" / "etc").is_dir() else root
-    found = Faults() if faults is None else faults
     encoding = "s16be@16000" if byte_order == "big" else "s16le@16000"
-    splits = {split: list(_drafts(root, split, encoding, found)) for split in SPLITS}
-    if faults is None:
-        found.raise_first()
-    return build(
-        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+    with options.collecting() as found:
+        splits = {split: list(_drafts(root, split, encoding, found)) for split in SPLITS}
+    return build(splits, out, **vars(options))
 
 
 def _drafts(root: Path, split: str, encoding: str, faults: Faults) -> Iterator[Draft]:

@@ -6,13 +6,12 @@ split by subject, and scores near 1 say little about a new patient.
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, TestSplit, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
+from speechrnn.faults import takes
 
 RATE = 173.61
 # Z, O: healthy, eyes open and closed. N, F: between seizures, opposite hemisphere and focus. S: seizures.
@@ -20,30 +19,20 @@ _STATES = {"Z": "healthy", "O": "healthy", "N": "interictal", "F": "interictal",
 _NAME = re.compile(r"([ZONFS])(\d{3})", re.IGNORECASE)
 
 
-def prepare(
+@takes(TestSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    test_fraction: float = 0.0,
-    seed: int = 0,
+    options: TestSplit,
     classes: Literal["seizure", "state", "set"] = "seizure",
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` of the text files `Z001.txt` to `S100.txt`.
 
     Args:
         folder: Holds the files, in folders of their own or not.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of each set that becomes `valid.jsonl`.
-        test_fraction: Part of each set that becomes `test.jsonl`.
-        seed: Chooses those segments.
         classes: `seizure` or none, the three states healthy, interictal and seizure, or the five sets.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split.
@@ -66,10 +55,7 @@ def prepare(
         )
         for path, letter in names.items()
     ]
-    return build(
-        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
-        test_fraction=test_fraction, seed=seed, progress=progress,
-    )  # fmt: skip
+    return build({"train": drafts}, out, **vars(options))
 
 
 def _label(letter: str, classes: str) -> str:

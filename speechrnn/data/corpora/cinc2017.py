@@ -5,57 +5,42 @@ ECG recording", Computing in Cardiology 2017.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, TestSplit, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines
+from speechrnn.faults import Faults, read_lines, takes
 
 CLASSES = ("N", "A", "O", "~")
 """Normal, atrial fibrillation, another rhythm, too noisy to tell."""
 _REFERENCES = ("REFERENCE-v3.csv", "REFERENCE.csv", "REFERENCE-v2.csv", "REFERENCE-v1.csv", "REFERENCE-v0.csv")
 
 
-def prepare(
+@takes(TestSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    test_fraction: float = 0.0,
-    seed: int = 0,
+    options: TestSplit,
     split: str = "train",
     reference: str | None = None,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl`, or one of another name, for a folder of WFDB records and their table of classes.
 
     Args:
         folder: The folder that holds `training2017`, or that folder. Signals may be .mat, as published, or .dat.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of each class that becomes `valid.jsonl`. The patients are not known, only records.
-        test_fraction: Part of each class that becomes `test.jsonl`.
-        seed: Chooses those records.
         split: Name of the manifest: `test` for records that nothing is trained on.
         reference: The table of classes; by default REFERENCE-v3.csv, then REFERENCE.csv, in the folder or under it.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split; the label is N, A, O or ~.
     """
     root = need_folder(folder, "Download training2017.zip from PhysioNet and unpack it.")
-    found = Faults() if faults is None else faults
-    drafts = list(_drafts(root, Path(reference) if reference else _reference(root), found))
-    if faults is None:
-        found.raise_first()
-    return build(
-        {split: drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
-        test_fraction=test_fraction, seed=seed, progress=progress,
-    )  # fmt: skip
+    with options.collecting() as found:
+        drafts = list(_drafts(root, Path(reference) if reference else _reference(root), found))
+    return build({split: drafts}, out, **vars(options))
 
 
 def _reference(root: Path) -> Path:

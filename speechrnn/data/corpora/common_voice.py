@@ -4,58 +4,46 @@ https://commonvoice.mozilla.org/, CC0. Ardila et al., "Common Voice: a massively
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from speechrnn import text
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, need_folder
 from speechrnn.data.corpora import table
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
+from speechrnn.faults import takes
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     splits: Sequence[str] = ("train", "dev", "test"),
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write one manifest a table: `train.jsonl`, `dev.jsonl`, `test.jsonl`.
 
     Args:
         folder: The folder of one language, with `train.tsv`, `dev.tsv`, `test.tsv` and `clips/`.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
-        seed: Chooses those speakers.
         splits: Tables to prepare; `validated` holds all that was checked, the other three among it.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split; `subject` is the anonymous `client_id`.
     """
     root = need_folder(folder, "Download a language from https://commonvoice.mozilla.org/.")
-    found = Faults() if faults is None else faults
     drafts: dict[str, list[Draft]] = {}
-    for split in splits:
-        path = root / f"{split}.tsv"
-        if not path.is_file():
-            there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
-            raise FileNotFoundError(f"{path}: is missing. Tables there: {there}. Name those you want in `splits`.")
-        # Quotation marks are part of the sentences, and are not doubled.
-        rows = table.rows(path, delimiter="\t", quoted=False, faults=found, needed=("path", "sentence"))
-        drafts[split] = [_draft(root / "clips", row) for _, row in rows]
-    if faults is None:
-        found.raise_first()
-    return build(
-        drafts, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+    with options.collecting() as found:
+        for split in splits:
+            path = root / f"{split}.tsv"
+            if not path.is_file():
+                there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
+                raise FileNotFoundError(f"{path}: is missing. Tables there: {there}. Name those you want in `splits`.")
+            # Quotation marks are part of the sentences, and are not doubled.
+            rows = table.rows(path, delimiter="\t", quoted=False, faults=found, needed=("path", "sentence"))
+            drafts[split] = [_draft(root / "clips", row) for _, row in rows]
+    return build(drafts, out, **vars(options))
 
 
 def _draft(clips: Path, row: dict[str, str]) -> Draft:

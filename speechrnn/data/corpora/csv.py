@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, build, find_tables
+from speechrnn.data.building import Draft, TestSplit, build, find_tables
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, data_error, suggestion
+from speechrnn.faults import data_error, suggestion, takes
 from speechrnn.files import refuse_existing
 from speechrnn.signals.options import TableOptions
 
@@ -22,34 +22,24 @@ if TYPE_CHECKING:
 _NO_CLASS = ("", "nan", "NaN", "None", "<NA>")
 
 
-def prepare(
+@takes(TestSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    test_fraction: float = 0.0,
-    seed: int = 0,
+    options: TestSplit,
     label_column: str = "label",
     group: str | None = None,
     rate: float | None = None,
     channels: Sequence[str] = (),
     chunk: float | None = None,
     table: TableOptions | Mapping[str, Any] | None = None,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`, and a .npz of each record they point to.
 
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
         out: Folder for the manifests, and for `records`.
-        overwrite: Replace what is there.
-        faults: Collects unusable tables; without it the first is an error.
-        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole subjects; of each class,
-            where no subject is known.
-        test_fraction: The same for `test.jsonl`.
-        seed: Chooses those subjects.
         label_column: Column of classes. Where every record has one class, it labels the record; where the class
             changes within any, stretches are labeled, in all of them.
         group: Column of subjects: a table is cut where it changes. Without it every table is a record without subject.
@@ -57,35 +47,31 @@ def prepare(
         channels: Columns to read; every other column of numbers by default.
         chunk: Cut records into pieces of so many seconds, where stretches are labeled.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
-        progress: Called with the number of pieces done since the last call.
 
     Returns:
         Examples by split.
     """
     if chunk is not None and not chunk > 0:
         raise ValueError(f"`chunk` must be positive. Received: {chunk}.")
-    refuse_existing(Path(out, "train.jsonl"), overwrite=overwrite)
-    found = Faults() if faults is None else faults
-    options = TableOptions.of(table)
+    refuse_existing(Path(out, "train.jsonl"), overwrite=options.overwrite)
+    reading = TableOptions.of(table)
     records: list[_Labeled] = []
-    for path in find_tables(folder):
-        try:
-            for record in _records(path, label_column, group, rate, channels, options):
-                there = Path(out, "records", f"{record.name}.npz")
-                signals.write(there, record.signal, record.rate, channels=record.channels, overwrite=overwrite)
-                records.append(_Labeled(there, _runs(record.labels), len(record.labels), record.rate, record.subject))
-        except FileExistsError:
-            raise
-        except (ValueError, OSError) as error:
-            found.add_error(str(path), error)
-    if faults is None:
-        found.raise_first()
+    with options.collecting() as found:
+        for path in find_tables(folder):
+            try:
+                for record in _records(path, label_column, group, rate, channels, reading):
+                    there = Path(out, "records", f"{record.name}.npz")
+                    about = {"channels": record.channels, "overwrite": options.overwrite}
+                    signals.write(there, record.signal, record.rate, **about)
+                    labels = record.labels
+                    records.append(_Labeled(there, _runs(labels), len(labels), record.rate, record.subject))
+            except FileExistsError:
+                raise
+            except (ValueError, OSError) as error:
+                found.add_error(str(path), error)
     changing = any(not record.constant for record in records)  # one kind of label in a corpus: a model learns one task
     drafts = [draft for record in records for draft in (_stretches(record, chunk) if changing else [_whole(record)])]
-    return build(
-        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
-        test_fraction=test_fraction, seed=seed, progress=progress,
-    )  # fmt: skip
+    return build({"train": drafts}, out, **vars(options))
 
 
 @dataclass(frozen=True)

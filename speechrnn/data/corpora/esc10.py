@@ -5,39 +5,35 @@ https://github.com/karolpiczak/ESC-50. Piczak, ACM Multimedia 2015.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, Preparation, build, need_folder
 from speechrnn.data.corpora.table import rows
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
+from speechrnn.faults import Faults, takes
 
 FOLDS = (1, 2, 3, 4, 5)
 _SUFFIXES = (".ogg", ".wav", ".flac")
 _NAME = re.compile(r"([1-5])-(\d+)-([A-Z])(?:-\d+)?")
 
 
-def prepare(
+@takes(Preparation)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
+    options: Preparation,
     test_folds: Sequence[int] = (5,),
     valid_folds: Sequence[int] = (),
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl`, `test.jsonl` and, if asked for, `valid.jsonl` by folds.
 
     Args:
         folder: ESC-10, a folder a class; or ESC-50's repository, of which the ten classes are taken.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
         test_folds: Folds, 1 to 5, that become `test.jsonl`.
         valid_folds: Folds that become `valid.jsonl`.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split; the label is the class in lower case, the subject the recording that a clip was cut from.
@@ -46,23 +42,21 @@ def prepare(
         if fold not in FOLDS or (fold in test_folds and fold in valid_folds):
             raise ValueError(f"Folds are 1 to 5, each for one split. Received: {test_folds} and {valid_folds}.")
     root = need_folder(folder, "Clone ESC-50's repository, or unpack ESC-10.")
-    found = Faults() if faults is None else faults
     splits: dict[str, list[Draft]] = {}
-    for path, label in sorted(_clips(root, found)):
-        name = _NAME.fullmatch(path.stem)
-        if name is None:
-            found.add(str(path), "bad names", f"{path}: should be called {{fold}}-{{recording}}-{{take}}.")
-            continue
-        fold = int(name[1])
-        split = "test" if fold in test_folds else "valid" if fold in valid_folds else "train"
-        draft = Draft(path, label=label, subject=name[2], id=path.stem, extra={"fold": fold})
-        splits.setdefault(split, []).append(draft)
-    if faults is None:
-        found.raise_first()
+    with options.collecting() as found:
+        for path, label in sorted(_clips(root, found)):
+            name = _NAME.fullmatch(path.stem)
+            if name is None:
+                found.add(str(path), "bad names", f"{path}: should be called {{fold}}-{{recording}}-{{take}}.")
+                continue
+            fold = int(name[1])
+            split = "test" if fold in test_folds else "valid" if fold in valid_folds else "train"
+            draft = Draft(path, label=label, subject=name[2], id=path.stem, extra={"fold": fold})
+            splits.setdefault(split, []).append(draft)
     if not splits:
         raise ValueError(f"{root}: has no recording. Give ESC-10's folder of classes, or ESC-50's repository.")
     order = [split for split in ("train", "valid", "test") if split in splits]
-    return build({s: splits[s] for s in order}, out, overwrite=overwrite, faults=faults, progress=progress)
+    return build({s: splits[s] for s in order}, out, **vars(options))
 
 
 def _clips(root: Path, faults: Faults) -> Iterator[tuple[Path, str]]:

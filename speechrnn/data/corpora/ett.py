@@ -6,12 +6,11 @@ time-series forecasting", AAAI 2021. What is scored is the split that all later 
 """
 
 import os
-from collections.abc import Callable
 
-from speechrnn.data.building import build, find_tables
+from speechrnn.data.building import Preparation, build, find_tables
 from speechrnn.data.corpora.series import parts
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, suggestion
+from speechrnn.faults import suggestion, takes
 
 NAMES = ("ETTh1", "ETTh2", "ETTm1", "ETTm2")
 MONTHS = {"train": 12, "valid": 4, "test": 4}
@@ -19,24 +18,20 @@ CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 """Useful and useless load: high, middle, low; and the temperature of the oil."""
 
 
-def prepare(
+@takes(Preparation)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
+    options: Preparation,
     name: str = "ETTh1",
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl`, with one example each.
 
     Args:
         folder: Holds the tables, such as ETTh1.csv.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable tables; without it the first is an error.
         name: Which of them: ETTh1 or ETTh2 (hourly), ETTm1 or ETTm2 (every quarter of an hour).
-        progress: Called with the number of parts done since the last call.
 
     Returns:
         Examples by split.
@@ -49,6 +44,4 @@ def prepare(
     an_hour = 1 if name[3] == "h" else 4
     samples = {split: months * 30 * 24 * an_hour for split, months in MONTHS.items()}
     splits = parts(path, samples, an_hour / 3600, {"channels": list(CHANNELS)})
-    return build(
-        {split: [draft] for split, draft in splits.items()}, out, overwrite=overwrite, faults=faults, progress=progress
-    )
+    return build({split: [draft] for split, draft in splits.items()}, out, **vars(options))

@@ -5,13 +5,13 @@ https://github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0.
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, suggestion
+from speechrnn.faults import suggestion, takes
 
 _URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.9.zip"
 ARCHIVES = {"fsdd": Archive((_URL,), "free-spoken-digit-dataset-1.0.9", "CC BY-SA 4.0")}
@@ -20,31 +20,23 @@ _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)")
 _TEST_INDICES = range(5)
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     by: str = "index",
     held_out: Sequence[str] = (),
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and `test.jsonl` of `{digit}_{speaker}_{index}.wav` or `.flac`.
 
     Args:
         folder: The repository's folder, or its `recordings`.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
-        seed: Chooses those speakers.
         by: `index` is the official split: recordings 0 to 4 of every digit and speaker are the test set, whose
             speakers are those of the training set. `speaker` makes the speakers in `held_out` the test set.
         held_out: Speakers never trained on, with `by="speaker"`.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split; the text is the digit's name, the label its value, the subject its speaker.
@@ -73,9 +65,7 @@ def prepare(
         digit, speaker = int(found["digit"]), found["speaker"]
         test = speaker in held_out if by == "speaker" else int(found["index"]) in _TEST_INDICES
         splits["test" if test else "train"].append(Draft(path, DIGITS[digit], label=digit, subject=speaker))
-    return build(
-        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+    return build(splits, out, **vars(options))
 
 
 def _is_audio(path: Path) -> bool:

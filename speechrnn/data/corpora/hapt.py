@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, of_file, read_text
+from speechrnn.faults import Faults, of_file, read_text, takes
 from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -39,36 +39,28 @@ class _Experiment:
     segments: np.ndarray  # rows of activity, start, end, counted in samples from 1, the end inclusive
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     form: Literal["stream", "windows", "segments"] = "stream",
     transitions: bool = False,
     chunk: float = 30.0,
     window_seconds: float = 2.56,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and/or `test.jsonl` by the official subjects, and a .npz of each experiment they point to.
 
     Args:
         folder: As published, with `RawData`, `Train` and `Test`; or the folder of `hapt_train.npz`.
         out: Folder for the manifests, and for `records` with the six channels of each experiment.
-        overwrite: Replace what is there.
-        faults: Collects unusable experiments; without it the first is an error.
-        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole subjects.
-        seed: Chooses those subjects.
         form: `stream` is the experiment as it was recorded, in chunks, with the activity of each stretch and nothing
             where none was noted; `windows` are pieces of one activity that overlap by half; `segments` are whole
             stretches of one activity.
         transitions: Keep the six transitions as classes.
         chunk: Longest piece of the stream, in seconds.
         window_seconds: Length of a window.
-        progress: Called with the number of pieces done since the last call.
 
     Returns:
         Examples by split.
@@ -79,25 +71,21 @@ def prepare(
         raise ValueError(f"`chunk` and `window_seconds` must hold samples. Received: {chunk} and {window_seconds}.")
     root = need_folder(folder, "Download it from the UCI repository and unpack it.")
     for split in ("train", "test"):
-        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=overwrite)
-    found = Faults() if faults is None else faults
+        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=options.overwrite)
     testers = _testers(root)
     splits: dict[str, list[Draft]] = {}
-    for experiment in _experiments(root, found):
-        user = experiment.name.rpartition("_user")[2]
-        path = Path(out, "records", f"{experiment.name}.npz")
-        stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), found))
-        signals.write(path, experiment.signal, RATE, channels=CHANNELS, units=UNITS, overwrite=overwrite)
-        if form == "stream":
-            drafts = list(_stream(path, stretches, len(experiment.signal), round(chunk * RATE), user))
-        else:
-            drafts = list(_pieces(path, stretches, round(window_seconds * RATE) if form == "windows" else 0, user))
-        splits.setdefault("test" if int(user) in testers else "train", []).extend(drafts)
-    if faults is None:
-        found.raise_first()
-    return build(
-        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+    with options.collecting() as found:
+        for experiment in _experiments(root, found):
+            user = experiment.name.rpartition("_user")[2]
+            path = Path(out, "records", f"{experiment.name}.npz")
+            stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), found))
+            signals.write(path, experiment.signal, RATE, channels=CHANNELS, units=UNITS, overwrite=options.overwrite)
+            if form == "stream":
+                drafts = list(_stream(path, stretches, len(experiment.signal), round(chunk * RATE), user))
+            else:
+                drafts = list(_pieces(path, stretches, round(window_seconds * RATE) if form == "windows" else 0, user))
+            splits.setdefault("test" if int(user) in testers else "train", []).extend(drafts)
+    return build(splits, out, **vars(options))
 
 
 def _testers(root: Path) -> set[int]:

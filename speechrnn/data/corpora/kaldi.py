@@ -4,40 +4,32 @@ https://kaldi-asr.org/doc/data_prep.html. speechocean762 (Zhang et al. 2021, htt
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from speechrnn import text
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines
+from speechrnn.faults import Faults, read_lines, takes
 
 _HINT = "Give the folder that holds `wav.scp` and `text`, or one with several such folders."
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     root: str | None = None,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write one manifest a data folder, named as it: `train.jsonl`, `test.jsonl`.
 
     Args:
         folder: A data folder, or one that has several of them in it.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
-        seed: Chooses those speakers.
         root: What the paths in `wav.scp` are relative to; by default the data folder or one of the two above it, where
             they are found.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split; texts in their normal form, `subject` as `utt2spk` says. An entry of `wav.scp` that is a
@@ -50,13 +42,9 @@ def prepare(
         there = {path.name: path for path in sorted(base.iterdir()) if (path / "wav.scp").is_file()}
     if not there:
         raise ValueError(f"{base}: has no `wav.scp`, in it or one folder down. {_HINT}")
-    found = Faults() if faults is None else faults
-    splits = {name: list(_drafts(path, root, found)) for name, path in there.items()}
-    if faults is None:
-        found.raise_first()
-    return build(
-        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+    with options.collecting() as found:
+        splits = {name: list(_drafts(path, root, found)) for name, path in there.items()}
+    return build(splits, out, **vars(options))
 
 
 def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:

@@ -5,14 +5,14 @@ https://www.openslr.org/12/ and https://www.openslr.org/31/, CC BY 4.0. Panayoto
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechrnn import text
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, build, find_audio, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines, suggestion
+from speechrnn.faults import Faults, read_lines, suggestion, takes
 
 _CHECKSUMS = {
     (31, "train-clean-5"): "md5:5df7d4e78065366204ca6845bb08f490",
@@ -35,16 +35,13 @@ ARCHIVES = {
 _SUFFIXES = (".flac", ".ogg", ".opus", ".wav", ".mp3")
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     subsets: Sequence[str] = (),
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write one manifest a subset, named as its folder: `train-clean-5.jsonl`, `dev-clean.jsonl`.
 
@@ -52,12 +49,7 @@ def prepare(
         folder: The `LibriSpeech` folder, the one that holds it, or one subset (`speaker/chapter/*.flac` with
             `*.trans.txt`).
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
-        seed: Chooses those speakers.
         subsets: Names of the subsets to prepare; all that are there by default.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by subset; texts in lower case, `subject` is the speaker's number.
@@ -75,13 +67,9 @@ def prepare(
     for name in subsets:
         if name not in there:
             raise ValueError(f"{root}: has no subset {name!r}.{suggestion(name, there)} There are: {', '.join(there)}.")
-    found = Faults() if faults is None else faults
-    splits = {name: list(_drafts(there[name], found)) for name in subsets or there}
-    if faults is None:
-        found.raise_first()
-    return build(
-        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+    with options.collecting() as found:
+        splits = {name: list(_drafts(there[name], found)) for name in subsets or there}
+    return build(splits, out, **vars(options))
 
 
 def _drafts(subset: Path, faults: Faults) -> Iterator[Draft]:

@@ -4,14 +4,14 @@ https://keithito.com/LJ-Speech-Dataset/, public domain.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from speechrnn import text
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, build, find_audio, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, find_audio, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines
+from speechrnn.faults import Faults, read_lines, takes
 
 ARCHIVES = {
     "ljspeech": Archive(
@@ -24,40 +24,27 @@ ARCHIVES = {
 _SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
-    progress: Callable[[int], object] | None = None,
+    options: ValidSplit,
 ) -> dict[str, list[Example]]:
-    """Write `train.jsonl`; there is one speaker and no official split.
+    """Write `train.jsonl`; there is one speaker and no official split. Whole books (LJ001 to LJ050) are held out.
 
     Args:
         folder: The folder that holds `metadata.csv` and `wavs`.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of the seconds that becomes `valid.jsonl`, by whole books (LJ001 to LJ050).
-        seed: Chooses those books.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split; the texts are those with numbers and abbreviations written out.
     """
     root = need_folder(folder, "Download it with `speechrnn download ljspeech`.")
     root = root / "LJSpeech-1.1" if (root / "LJSpeech-1.1").is_dir() else root
-    found = Faults() if faults is None else faults
-    drafts = list(_drafts(root, found))
-    if faults is None:
-        found.raise_first()
-    return build(
-        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed,
-        key=lambda example: example.id.partition("-")[0], progress=progress,
-    )  # fmt: skip
+    with options.collecting() as found:
+        drafts = list(_drafts(root, found))
+    return build({"train": drafts}, out, key=lambda example: example.id.partition("-")[0], **vars(options))
 
 
 def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:

@@ -9,14 +9,14 @@ A heartbeat is a row of numbers, see `speechrnn.data.corpora.heartbeats`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
+from speechrnn.faults import Faults, takes
 from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -42,16 +42,13 @@ AAMI = {
 _SAME_MAN = {"202": "201"}
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     chunk: int = 64,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` (DS1) and/or `test.jsonl` (DS2), and a .npz of each record's beats that they point to.
 
@@ -60,12 +57,7 @@ def prepare(
     Args:
         folder: Holds the records as `.hea`, `.dat` and `.atr`, in any WFDB format.
         out: Folder for the manifests, and for `beats`.
-        overwrite: Replace what is there.
-        faults: Collects unusable records; without it the first is an error.
-        valid_fraction: Part of the training beats that becomes `valid.jsonl`, by whole patients.
-        seed: Chooses those patients.
         chunk: Beats in an example.
-        progress: Called with the number of examples done since the last call.
 
     Returns:
         Examples by split; `labels` has the AAMI class of each beat, the subject is the record. Records 201 and 202,
@@ -82,17 +74,14 @@ def prepare(
     if not records:
         raise ValueError(f"{root}: has no record of MIT-BIH. Give the folder that holds 100.hea, 101.hea and so on.")
     for split in records:
-        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=overwrite)
-    found = Faults() if faults is None else faults
-    splits = {
-        split: [d for name in names for d in _drafts(there[name], Path(out, "beats"), chunk, overwrite, found)]
-        for split, names in records.items()
-    }
-    if faults is None:
-        found.raise_first()
-    return build(
-        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=options.overwrite)
+    how = Path(out, "beats"), chunk, options.overwrite
+    with options.collecting() as found:
+        splits = {
+            split: [draft for name in names for draft in _drafts(there[name], *how, found)]
+            for split, names in records.items()
+        }
+    return build(splits, out, **vars(options))
 
 
 def _drafts(header: Path, folder: Path, chunk: int, overwrite: bool, faults: Faults) -> Iterator[Draft]:

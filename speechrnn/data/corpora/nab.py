@@ -9,14 +9,13 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, Preparation, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, data_error, of_file, read_lines, read_text
+from speechrnn.faults import data_error, of_file, read_lines, read_text, takes
 from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -27,13 +26,12 @@ RATE = 1 / 300
 _WINDOWS = ("windows.json", "labels/combined_windows.json")
 
 
-def prepare(
+@takes(Preparation)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    progress: Callable[[int], object] | None = None,
+    options: Preparation,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and `test.jsonl`, and a .npz of each series they point to.
 
@@ -45,9 +43,6 @@ def prepare(
     Args:
         folder: Holds `data/` and windows.json, or `labels/combined_windows.json` as published.
         out: Folder for the manifests, and for `records`.
-        overwrite: Replace what is there.
-        faults: Collects unusable series; without it the first is an error.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split.
@@ -57,32 +52,31 @@ def prepare(
     if listed is None:
         raise FileNotFoundError(f"{root}: has neither {' nor '.join(_WINDOWS)}. Give the folder of the repository.")
     for split in ("train", "test"):
-        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=overwrite)
-    found = Faults() if faults is None else faults
+        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=options.overwrite)
     splits: dict[str, list[Draft]] = {"train": [], "test": []}
-    with of_file(listed):
-        windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(listed)).items()}
-    for name, windows in sorted(windows_of.items()):
-        path = root / "data" / name
-        if not path.is_file():
-            found.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
-            continue
-        try:
-            values, labels = _series(path, windows)
-        except (OSError, ValueError) as error:
-            found.add_error(name, error)
-            continue
-        count = learned(len(values))
-        spread = float(values[:count].std())
-        values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
-        there = Path(out, "records", f"{path.parent.name}-{path.stem}.npz")
-        signals.write(there, values[:, None].astype("float32"), RATE, channels=["value"], overwrite=overwrite)
-        seconds = tuple((first / RATE, last / RATE, "anomaly") for first, last in labels)
-        splits["train"].append(Draft(there, duration=count / RATE))
-        splits["test"].append(Draft(there, labels=seconds))
-    if faults is None:
-        found.raise_first()
-    return build(splits, out, overwrite=overwrite, faults=faults, progress=progress)
+    with options.collecting() as found:
+        with of_file(listed):
+            windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(listed)).items()}
+        for name, windows in sorted(windows_of.items()):
+            path = root / "data" / name
+            if not path.is_file():
+                found.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
+                continue
+            try:
+                values, labels = _series(path, windows)
+            except (OSError, ValueError) as error:
+                found.add_error(name, error)
+                continue
+            count = learned(len(values))
+            spread = float(values[:count].std())
+            values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
+            there = Path(out, "records", f"{path.parent.name}-{path.stem}.npz")
+            signal = values[:, None].astype("float32")
+            signals.write(there, signal, RATE, channels=["value"], overwrite=options.overwrite)
+            seconds = tuple((first / RATE, last / RATE, "anomaly") for first, last in labels)
+            splits["train"].append(Draft(there, duration=count / RATE))
+            splits["test"].append(Draft(there, labels=seconds))
+    return build(splits, out, **vars(options))
 
 
 def learned(samples: int) -> int:

@@ -1,29 +1,28 @@
 """Any series to be forecast: CSV tables whose columns are channels and whose lines are samples, split by time."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, build, find_tables
+from speechrnn.data.building import Draft, Preparation, build, find_tables
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
+from speechrnn.faults import takes
 from speechrnn.signals.options import TableOptions
 
 
-def prepare(
+@takes(Preparation)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
+    options: Preparation,
     valid_fraction: float = 0.0,
     test_fraction: float = 0.0,
     rate: float | None = None,
     channels: Sequence[str] = (),
     table: TableOptions | Mapping[str, Any] | None = None,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`: of each table the parts in this order.
 
@@ -32,14 +31,11 @@ def prepare(
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable tables; without it the first is an error.
         valid_fraction: Part of each table, before the test part, that becomes `valid.jsonl`.
         test_fraction: Last part of each table, which becomes `test.jsonl`.
         rate: Samples per second; read from a column of times if it is not given.
         channels: Columns to forecast; every column of numbers by default.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
-        progress: Called with the number of parts done since the last call.
 
     Returns:
         Examples by split.
@@ -49,26 +45,24 @@ def prepare(
             "`valid_fraction` and `test_fraction` must be zero or more, and leave something to learn from. "
             f"Received: {valid_fraction=}, {test_fraction=}."
         )
-    found = Faults() if faults is None else faults
     extra: dict[str, Any] = {} if rate is None else {"rate": rate}
     extra |= {"channels": list(channels)} if channels else {}
-    options = TableOptions.of(table).to_dict()
-    extra |= {"table": options} if options else {}
+    reading = TableOptions.of(table).to_dict()
+    extra |= {"table": reading} if reading else {}
     shares = {"train": 1 - valid_fraction - test_fraction, "valid": valid_fraction, "test": test_fraction}
     splits: dict[str, list[Draft]] = {split: [] for split, share in shares.items() if share}
-    for path in find_tables(folder):
-        try:
-            info = signals.probe(path, rate=rate, channels=list(channels) or None, table=table)
-        except (OSError, ValueError) as error:
-            found.add_error(str(path), error)
-            continue
-        counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
-        counts = {"train": info.samples - sum(counts.values()), **counts}
-        for split, draft in parts(path, counts, info.rate, extra).items():
-            splits[split].append(draft)
-    if faults is None:
-        found.raise_first()
-    return build(splits, out, overwrite=overwrite, faults=faults, progress=progress)
+    with options.collecting() as found:
+        for path in find_tables(folder):
+            try:
+                info = signals.probe(path, rate=rate, channels=list(channels) or None, table=table)
+            except (OSError, ValueError) as error:
+                found.add_error(str(path), error)
+                continue
+            counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
+            counts = {"train": info.samples - sum(counts.values()), **counts}
+            for split, draft in parts(path, counts, info.rate, extra).items():
+                splits[split].append(draft)
+    return build(splits, out, **vars(options))
 
 
 def parts(

@@ -8,13 +8,13 @@ characters.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, TestSplit, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
+from speechrnn.faults import Faults, takes
 
 CLASSES = ("W", "N1", "N2", "N3", "R")
 """Stages of the AASM: awake, light to deep sleep, sleep of dreams."""
@@ -29,35 +29,25 @@ EPOCH = 30.0
 """Seconds that are scored at once."""
 
 
-def prepare(
+@takes(TestSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    test_fraction: float = 0.0,
-    seed: int = 0,
+    options: TestSplit,
     channels: Sequence[str] = CHANNELS,
     epochs: int = 40,
     awake: float = 1800.0,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl`, and `valid.jsonl` and `test.jsonl` where they are asked for, by whole people.
 
     Args:
         folder: Holds the recordings and their hypnograms, in folders or not.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable nights; without it the first is an error.
-        valid_fraction: Part of the people who become `valid.jsonl`.
-        test_fraction: Part of the people who become `test.jsonl`.
-        seed: Chooses those people.
         channels: Names of the channels to read.
         epochs: Epochs of 30 s in an example: the context in which they are scored.
         awake: Seconds awake that are kept before the first sleep and after the last, as in the literature; most of a
             recording of a day is nothing else.
-        progress: Called with the number of examples done since the last call.
 
     Returns:
         Examples by split; `labels` has a stretch for each epoch that was scored. The subject is the person, who has two
@@ -69,14 +59,9 @@ def prepare(
     nights = sorted(root.rglob("*-PSG.edf"))
     if not nights:
         raise ValueError(f"{root}: has no recording. Give the folder that holds SC4001E0-PSG.edf and so on.")
-    found = Faults() if faults is None else faults
-    drafts = [draft for night in nights for draft in _night(night, tuple(channels), epochs, awake, found)]
-    if faults is None:
-        found.raise_first()
-    return build(
-        {"train": drafts}, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction,
-        test_fraction=test_fraction, seed=seed, progress=progress,
-    )  # fmt: skip
+    with options.collecting() as found:
+        drafts = [draft for night in nights for draft in _night(night, tuple(channels), epochs, awake, found)]
+    return build({"train": drafts}, out, **vars(options))
 
 
 def _night(path: Path, channels: tuple[str, ...], epochs: int, awake: float, faults: Faults) -> Iterator[Draft]:

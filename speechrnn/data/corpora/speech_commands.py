@@ -7,14 +7,14 @@ import hashlib
 import math
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from speechrnn import audio
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, Preparation, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines, suggestion
+from speechrnn.faults import read_lines, suggestion, takes
 
 _LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 _PART = 2**27 - 1
@@ -29,16 +29,15 @@ _PARTS = {"train": (0.0, 0.7), "valid": (0.7, 0.85), "test": (0.85, 1.0)}
 """Of each recording of noise, by time."""
 
 
-def prepare(
+@takes(Preparation)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
+    options: Preparation,
     only: Sequence[str] = (),
     commands: Sequence[str] = (),
     seed: int = 0,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl`, the official split by speaker.
 
@@ -46,14 +45,11 @@ def prepare(
         folder: Holds one folder per word and, as published, `validation_list.txt` and `testing_list.txt`; without them
             the rule that these were made by is applied.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
         only: Only these words; all by default.
         commands: Keywords, such as `COMMANDS`, for a spotter: they are classes of their own; of all other words so many
             are drawn that `unknown` has a tenth as many examples, and as many seconds of the recordings of noise are
             `silence`, of which each split has its own part.
         seed: Draws them.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split; the word is text and label, the subject its speaker. An unknown word's label is `unknown`;
@@ -83,7 +79,7 @@ def prepare(
         rng = random.Random(seed)
         splits = {split: _spotting(drafts, commands, root / NOISE, split, rng) for split, drafts in splits.items()}
     order = [split for split in ("train", "valid", "test") if split in splits]
-    return build({s: splits[s] for s in order}, out, overwrite=overwrite, faults=faults, progress=progress)
+    return build({s: splits[s] for s in order}, out, **vars(options))
 
 
 def _spotting(drafts: list[Draft], commands: Sequence[str], noise: Path, split: str, rng: random.Random) -> list[Draft]:

@@ -4,23 +4,21 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechrnn import text
-from speechrnn.data.building import Draft, build
+from speechrnn.data.building import Draft, ValidSplit, build
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_text, suggestion
+from speechrnn.faults import Faults, read_text, suggestion, takes
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     file: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     path_column: str = "path",
     text_column: str | None = "text",
     label_column: str | None = None,
@@ -33,17 +31,12 @@ def prepare(
     delimiter: str | None = None,
     encoding: str | None = None,
     normalize: bool = True,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `{table's stem}.jsonl`; `train.jsonl` and `valid.jsonl`; or one manifest a value of the split column.
 
     Args:
         file: A table in UTF-8 whose first line names its columns.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable recordings; without it the first is an error.
-        valid_fraction: Part of the training seconds that becomes `valid.jsonl`, by whole speakers.
-        seed: Chooses those speakers.
         path_column: Paths of the recordings.
         text_column: Transcripts; `None` for a corpus of labels.
         label_column: Classes.
@@ -56,7 +49,6 @@ def prepare(
         delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
         encoding: What headerless recordings are, as in `s16le@16000`.
         normalize: Bring transcripts to lower case without punctuation.
-        progress: Called with the number of recordings done since the last call.
 
     Returns:
         Examples by split.
@@ -65,42 +57,38 @@ def prepare(
         raise ValueError("`duration_column` gives the lengths of segments: name their `offset_column` too.")
     columns = (path_column, text_column, label_column, subject_column, id_column, offset_column, duration_column)
     needed = tuple(column for column in (*columns, split_column) if column)
-    found = Faults() if faults is None else faults
     splits: dict[str, list[Draft]] = {}
-    whole = "train" if valid_fraction else Path(file).stem
+    whole = "train" if options.valid_fraction else Path(file).stem
     folder = Path(file).parent if root is None else Path(root)
-    table = list(rows(file, delimiter=delimiter, faults=found, needed=needed))
-    ids = _ids([row for _, row in table], path_column, id_column, offset_column)
-    for name, (where, row) in zip(ids, table, strict=True):
-        try:
-            offset = _number(row, offset_column) if offset_column else 0.0
-            duration = _number(row, duration_column) if duration_column else None
-        except ValueError as error:
-            found.add(where, "bad lines", f"{where}: {error}")
-            continue
-        if not row[path_column]:
-            found.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
-            continue
-        transcript = row[text_column] if text_column else None
-        draft = Draft(
-            folder / row[path_column],
-            text.normalize(transcript) if normalize and transcript is not None else transcript,
-            label=row[label_column] if label_column else None,
-            subject=(row[subject_column] or None) if subject_column else None,
-            id=name,
-            offset=offset,
-            duration=duration,
-            extra={"encoding": encoding} if encoding else {},
-        )
-        splits.setdefault(row[split_column] if split_column else whole, []).append(draft)
-    if faults is None:
-        found.raise_first()
+    with options.collecting() as found:
+        table = list(rows(file, delimiter=delimiter, faults=found, needed=needed))
+        ids = _ids([row for _, row in table], path_column, id_column, offset_column)
+        for name, (where, row) in zip(ids, table, strict=True):
+            try:
+                offset = _number(row, offset_column) if offset_column else 0.0
+                duration = _number(row, duration_column) if duration_column else None
+            except ValueError as error:
+                found.add(where, "bad lines", f"{where}: {error}")
+                continue
+            if not row[path_column]:
+                found.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
+                continue
+            transcript = row[text_column] if text_column else None
+            draft = Draft(
+                folder / row[path_column],
+                text.normalize(transcript) if normalize and transcript is not None else transcript,
+                label=row[label_column] if label_column else None,
+                subject=(row[subject_column] or None) if subject_column else None,
+                id=name,
+                offset=offset,
+                duration=duration,
+                extra={"encoding": encoding} if encoding else {},
+            )
+            splits.setdefault(row[split_column] if split_column else whole, []).append(draft)
     if not splits:
         first = next((f" First: {fault.message}" for fault in found), "")
         raise ValueError(f"{file}: has no row that can be used.{first}")
-    return build(
-        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+    return build(splits, out, **vars(options))
 
 
 def rows(

@@ -1,36 +1,32 @@
 """Any table with a column of texts and one of classes: documents, strings of symbols, streams of clicks."""
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from pathlib import Path
 
-from speechrnn.data.building import build
+from speechrnn.data.building import TestSplit, build
 from speechrnn.data.corpora.table import rows
 from speechrnn.data.manifest import Example
 from speechrnn.data.texts import text_example
-from speechrnn.faults import Faults, data_error
+from speechrnn.faults import data_error, takes
 from speechrnn.text.tokens import Unit
 
 
-def prepare(
+@takes(TestSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     file: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    options: TestSplit,
     text_column: str,
     label_column: str,
     unit: Unit,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    test_fraction: float = 0.0,
-    seed: int = 0,
     subject_column: str | None = None,
     id_column: str | None = None,
     split_column: str | None = None,
     columns: tuple[str, ...] = (),
     delimiter: str | None = None,
     quoted: bool = True,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl`, and `valid.jsonl` and `test.jsonl` where wanted, or one manifest per value of a column.
 
@@ -42,18 +38,12 @@ def prepare(
         text_column: Texts.
         label_column: Classes.
         unit: What the texts are cut into: "words", "characters", or "items", which have white space between them.
-        overwrite: Replace manifests that are there.
-        faults: Collects rows that cannot be used; without it the first is an error.
-        valid_fraction: Part of the tokens that becomes `valid.jsonl`.
-        test_fraction: Part of the tokens that becomes `test.jsonl`.
-        seed: Chooses those texts.
         subject_column: Who a text comes from.
         id_column: Names of the texts; by default the lines of the table.
         split_column: Which part a row belongs to; without it rows are drawn.
         columns: Names of the columns of a table whose first line names none.
         delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
         quoted: Whether quotation marks hold columns together; otherwise they are part of the text.
-        progress: Called with the number of rows done since the last call.
 
     Returns:
         Examples by part.
@@ -63,40 +53,28 @@ def prepare(
         ValueError: A column is missing, a fraction is out of range, or no row can be used.
     """
     needed = tuple(c for c in (text_column, label_column, subject_column, id_column, split_column) if c)
-    found = Faults() if faults is None else faults
     parts: dict[str, list[Example]] = {}
-    for where, row in rows(file, delimiter=delimiter, faults=found, needed=needed, quoted=quoted, columns=columns):
-        try:
-            if not row[label_column].strip():
-                raise data_error(where, "without a class", f"the column `{label_column}` is empty.")
-            example = text_example(
-                row[text_column],
-                row[label_column].strip(),
-                unit=unit,
-                path=os.fspath(file),
-                id=row[id_column] if id_column else f"{Path(file).stem}:{where.rpartition(':')[2]}",
-                subject=(row[subject_column] or None) if subject_column else None,
-            )
-        except ValueError as error:
-            found.add_error(where, error)
-            continue
-        parts.setdefault(row[split_column] if split_column else "train", []).append(example)
-    if faults is None:
-        found.raise_first()
+    with options.collecting() as found:
+        for where, row in rows(file, delimiter=delimiter, faults=found, needed=needed, quoted=quoted, columns=columns):
+            try:
+                if not row[label_column].strip():
+                    raise data_error(where, "without a class", f"the column `{label_column}` is empty.")
+                example = text_example(
+                    row[text_column],
+                    row[label_column].strip(),
+                    unit=unit,
+                    path=os.fspath(file),
+                    id=row[id_column] if id_column else f"{Path(file).stem}:{where.rpartition(':')[2]}",
+                    subject=(row[subject_column] or None) if subject_column else None,
+                )
+            except ValueError as error:
+                found.add_error(where, error)
+                continue
+            parts.setdefault(row[split_column] if split_column else "train", []).append(example)
     if not parts:
         first = next((f" First: {fault.message}" for fault in found), "")
         raise ValueError(f"{file}: has no row that can be used.{first}")
-    return build(
-        parts,
-        out,
-        overwrite=overwrite,
-        faults=faults,
-        valid_fraction=valid_fraction,
-        test_fraction=test_fraction,
-        seed=seed,
-        key=_apart,
-        progress=progress,
-    )
+    return build(parts, out, key=_apart, **vars(options))
 
 
 def _apart(example: Example) -> Hashable:

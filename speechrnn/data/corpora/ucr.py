@@ -4,42 +4,33 @@ https://www.cs.ucr.edu/~eamonn/time_series_data_2018/. Dau et al., IEEE/CAA Jour
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, build, need_folder
+from speechrnn.data.building import Draft, ValidSplit, build, need_folder
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, suggestion
+from speechrnn.faults import suggestion, takes
 
 SPLITS = ("train", "test")
 _ENDINGS = ("_TRAIN.tsv", "_TRAIN.ts", "_TRAIN.txt")
 
 
-def prepare(
+@takes(ValidSplit)
+def prepare(  # noqa: D417 - `takes` adds the options
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
-    faults: Faults | None = None,
-    valid_fraction: float = 0.0,
-    seed: int = 0,
+    options: ValidSplit,
     name: str | None = None,
     rate: float = 1.0,
-    progress: Callable[[int], object] | None = None,
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` and `test.jsonl`, or the one whose file is there.
 
     Args:
         folder: Holds NAME_TRAIN and NAME_TEST, as .tsv, .ts or .txt, or folders of data sets.
         out: Folder for the manifests.
-        overwrite: Replace manifests that are there.
-        faults: Collects unusable records; without it the first is an error.
-        valid_fraction: Part of each class of the training set that becomes `valid.jsonl`.
-        seed: Chooses those records.
         name: Data set; it may be left out where there is one.
         rate: Samples per second, which the archive does not say: 1 makes a second a sample.
-        progress: Called with the number of records done since the last call.
 
     Returns:
         Examples by split; the label is the class as the file has it.
@@ -47,9 +38,7 @@ def prepare(
     root = need_folder(folder, "Download the data set from timeseriesclassification.com and unpack it.")
     files = _files(root, name)
     splits = {split: _drafts(path, rate) for split, path in files.items()}
-    return build(
-        splits, out, overwrite=overwrite, faults=faults, valid_fraction=valid_fraction, seed=seed, progress=progress
-    )
+    return build(splits, out, **vars(options))
 
 
 def _files(root: Path, name: str | None) -> dict[str, Path]:
