@@ -12,7 +12,7 @@ from typing import IO
 import soundfile
 
 from speechrnn.audio import containers, headers
-from speechrnn.audio.sections import AudioStream, Joined
+from speechrnn.audio.sections import AudioStream, ByteSource, Joined
 from speechrnn.faults import data_error, of_file
 
 _HEAD = 1 << 20
@@ -23,7 +23,7 @@ _LONGEST = 1 << 26
 """More samples may be what a program writes that does not know how many: two gigabytes, in up to 32 bytes each."""
 
 
-class Forwards(io.RawIOBase):
+class Forwards(ByteSource):
     """A stream that cannot go back, except within its first bytes, as libsndfile sees a file.
 
     libsndfile seeks only while it opens a WAV or FLAC file. What it looks for beyond the first bytes then is not there.
@@ -32,7 +32,6 @@ class Forwards(io.RawIOBase):
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__()
         self._stream = stream
-        self._position = 0
         self._head: bytes | None = stream.read(4)
         self._rest = self._last = b""
         self.joined = False
@@ -47,18 +46,6 @@ class Forwards(io.RawIOBase):
         """The header has been read: from now on bytes are passed on in order."""
         self.joined = headers.begins_flac(self.head[4:])
         self._rest, self._head = self.head[self._position :], None
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True, though only within the first bytes."""
-        return True
-
-    def tell(self) -> int:
-        """Where libsndfile believes it is."""
-        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place; only before `opened` does that change what is read."""

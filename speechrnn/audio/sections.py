@@ -16,7 +16,25 @@ ENDLESS = 1 << 48
 """libsndfile gives FLAC of unknown length the largest 64-bit number of frames."""
 
 
-class Section(io.RawIOBase):
+class ByteSource(io.RawIOBase):
+    """Bytes that libsndfile reads as a file; a subclass has `seek` and `readinto`."""
+
+    _position = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next byte is read."""
+        return self._position
+
+
+class Section(ByteSource):
     """The bytes from `start` to `stop` of a file, behind some others.
 
     Args:
@@ -30,19 +48,6 @@ class Section(io.RawIOBase):
         super().__init__()
         self._path, self._start, self._before = path, start, before
         self._size = len(before) + stop - start
-        self._position = 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The position within the section."""
-        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place within the section."""

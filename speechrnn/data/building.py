@@ -303,17 +303,15 @@ def _of_each_class(examples: list[Example], fraction: float, seed: int) -> list[
     return [example for example in examples if example.id in chosen]
 
 
-def find_audio(stem: str | os.PathLike[str], suffixes: Iterable[str]) -> Path:
-    """The file of this stem with the first ending that is there.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
+def find_audio(stem: str | os.PathLike[str], suffixes: Iterable[str], faults: Faults) -> Path | None:
+    """The file of this stem with the first ending that is there; where there is none, that is a fault."""
     suffixes = tuple(suffixes)
     for suffix in suffixes:
         if (path := Path(f"{os.fspath(stem)}{suffix}")).is_file():
             return path
-    raise FileNotFoundError(f"{stem}: there is no such recording with any of the endings {', '.join(suffixes)}.")
+    message = f"{stem}: there is no such recording with any of the endings {', '.join(suffixes)}."
+    faults.add(Path(stem).name, "missing", message)
+    return None
 
 
 def find_tables(folder: str | os.PathLike[str]) -> list[Path]:

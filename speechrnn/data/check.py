@@ -10,7 +10,8 @@ from typing import Any
 
 from speechrnn import audio, data, signals
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, Faults, kind_of
+from speechrnn.data.options import FrameOptions
+from speechrnn.faults import Fault, Faults, kind_of, takes
 from speechrnn.text import Vocabulary
 
 SILENCE = 1e-4
@@ -61,15 +62,13 @@ class ManifestReport:
         return "\n".join([head, *kinds])
 
 
-def check(
+@takes(FrameOptions)
+def check(  # noqa: D417 - `takes` adds the options
     examples: Iterable[Example],
     *,
+    options: FrameOptions,
     vocabulary: Vocabulary | None = None,
     frame_count: Callable[[int], int] | None = None,
-    sample_rate: int = 16000,
-    window: int = 400,
-    hop: int = 160,
-    stride: int = 1,
     faults: Faults | None = None,
     workers: int | None = None,
     progress: Callable[[int], object] | None = None,
@@ -83,11 +82,7 @@ def check(
     Args:
         examples: From `manifest.read`.
         vocabulary: Characters the recognizer can write; not looked at if `None`.
-        frame_count: Frames of features for a number of samples; `max(0, 1 + (n - window) // hop)` by default.
-        sample_rate: Samples per second that the features want.
-        window: Frame length in samples.
-        hop: Frame step in samples.
-        stride: Frames of features to one of the network.
+        frame_count: Frames of features for a number of samples; those of `window` and `hop` by default.
         faults: Those of reading the manifest, to be part of the report.
         workers: Threads; one a core by default.
         progress: Called with the number of examples done since the last call.
@@ -98,7 +93,7 @@ def check(
     examples = list(examples)
     unread = len(faults) if faults is not None else 0
     paths = Counter(example.path for example in examples)
-    frames_of = frame_count or (lambda samples: max(0, 1 + (samples - window) // hop))
+    frames_of = frame_count or options.frame_count
 
     def look(example: Example) -> list[Fault]:
         try:
@@ -108,8 +103,8 @@ def check(
         found = [Fault(example.id, kind, f"{example.path}: {message}") for kind, message in complaints]
         found += [*_sound(example, seconds, peak), *_classes(example)]
         if example.text is not None:
-            samples = round(min(example.duration, seconds) * sample_rate)
-            found += _transcript(example, -(-frames_of(samples) // stride), vocabulary)
+            samples = round(min(example.duration, seconds) * options.sample_rate)
+            found += _transcript(example, -(-frames_of(samples) // options.stride), vocabulary)
         return found
 
     ids: set[str] = set()

@@ -63,13 +63,10 @@ def _drafts(root: Path, split: str, encoding: str, faults: Faults) -> Iterator[D
         if name not in transcripts:
             faults.add(name, "without a transcript", f"{name}: is not in etc/an4_{split}.transcription.")
             continue
-        try:
-            path = find_audio(root / "wav" / file_id, _SUFFIXES)
-        except FileNotFoundError as error:
-            faults.add_error(name, error)
-            continue
-        extra = {"encoding": encoding} if path.suffix == ".raw" else {}
-        yield Draft(path, transcripts[name], subject=Path(file_id).parent.name, id=name, extra=extra)
+        path = find_audio(root / "wav" / file_id, _SUFFIXES, faults)
+        if path is not None:
+            extra = {"encoding": encoding} if path.suffix == ".raw" else {}
+            yield Draft(path, transcripts[name], subject=Path(file_id).parent.name, id=name, extra=extra)
 
 
 def _transcripts(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:

@@ -79,9 +79,6 @@ def _drafts(subset: Path, faults: Faults) -> Iterator[Draft]:
             name, _, transcript = line.strip().partition(" ")
             if not name:
                 continue
-            try:
-                path = find_audio(chapter / name, _SUFFIXES)
-            except FileNotFoundError as error:
-                faults.add_error(name, error)
-                continue
-            yield Draft(path, text.normalize(transcript), subject=chapter.parent.name, id=name)
+            path = find_audio(chapter / name, _SUFFIXES, faults)
+            if path is not None:
+                yield Draft(path, text.normalize(transcript), subject=chapter.parent.name, id=name)

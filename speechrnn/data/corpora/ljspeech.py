@@ -62,9 +62,6 @@ def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:
             where = f"{table}:{number}"
             faults.add(where, "bad lines", f"{where}: should read `id|text|text written out`. Received: {line!r:.80}.")
             continue
-        try:
-            path = find_audio(root / "wavs" / name, _SUFFIXES)
-        except FileNotFoundError as error:
-            faults.add_error(name, error)
-            continue
-        yield Draft(path, text.normalize(texts[-1]), subject="LJ", id=name)
+        path = find_audio(root / "wavs" / name, _SUFFIXES, faults)
+        if path is not None:
+            yield Draft(path, text.normalize(texts[-1]), subject="LJ", id=name)

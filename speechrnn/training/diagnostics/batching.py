@@ -108,15 +108,14 @@ def examine_batches(  # noqa: D417 - `takes` adds the options
     Args:
         examples: From `manifest.read`.
         vocabulary: Characters the recognizer can write; those of the texts by default.
-        frame_count: Frames of features for a number of samples; `max(0, 1 + (n - window) // hop)` by default.
+        frame_count: Frames of features for a number of samples; those of `window` and `hop` by default.
         batch_size: Examples in a batch.
         faults: Those of reading the manifest, to be part of the report.
     """
     sample_rate, buckets = options.sample_rate, options.buckets
     examples, collected = list(examples), Faults() if faults is None else faults
     total = len(examples) + len(collected)
-    frames_of = frame_count or (lambda samples: max(0, 1 + (samples - options.window) // options.hop))
-    framing = Framing(sample_rate, frames_of, options.stride)
+    framing = Framing(sample_rate, frame_count or options.frame_count, options.stride)
     texts = [example.text for example in examples if example.text]
     letters = vocabulary or (Vocabulary.from_texts(texts) if texts else None)
     entries = select(examples, framing, targets=Texts(letters), max_duration=options.max_duration, faults=collected)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from speechrnn.data.options import FrameOptions
 from speechrnn.faults import require
 
 __all__ = ["BatchingOptions", "TimingOptions"]
@@ -19,17 +20,9 @@ class TimingOptions:
 
 
 @dataclass(frozen=True)
-class BatchingOptions:
+class BatchingOptions(FrameOptions):
     """How a manifest is batched."""
 
-    sample_rate: int = 16000
-    """Samples per second that the features want."""
-    window: int = 400
-    """Frame length in samples."""
-    hop: int = 160
-    """Step between frames in samples."""
-    stride: int = 1
-    """Frames of features per frame of the network's output."""
     batch_seconds: float | None = None
     """Seconds of signal in a batch, padding counted, instead of a number of examples."""
     buckets: int = 8

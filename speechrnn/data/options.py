@@ -1,0 +1,23 @@
+"""Options of looks at a manifest, in a module without NumPy."""
+
+from dataclasses import dataclass
+
+__all__ = ["FrameOptions"]
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """The frames of features that examples become."""
+
+    sample_rate: int = 16000
+    """Samples per second that the features want."""
+    window: int = 400
+    """Frame length in samples."""
+    hop: int = 160
+    """Step between frames in samples."""
+    stride: int = 1
+    """Frames of features per frame of the network's output."""
+
+    def frame_count(self, samples: int) -> int:
+        """Whole frames of so many samples."""
+        return max(0, 1 + (samples - self.window) // self.hop)
