@@ -10,8 +10,7 @@ from typing import IO
 import numpy as np
 
 from speechrnn import audio
-from speechrnn.faults import Fault, kind_of
-from speechrnn.models.options import takes
+from speechrnn.faults import Fault, kind_of, takes
 from speechrnn.models.protocols import Classifier
 from speechrnn.tasks.classification.options import SpottingOptions
 
