@@ -8,10 +8,10 @@ recording as it was made, 30 s at once and without windows, so that it hears a p
 sitting from standing. Everything here was chosen on folds of the official training subjects.
 """
 
-import argparse
 from pathlib import Path
 
 from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import hapt
 from speechrnn.tasks.classification import cross_validate, print_report
 
@@ -35,7 +35,14 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Score by leaving subjects out, then train on all of them; gives the report of all folds together."""
+    """Score by leaving subjects out, then train on all of them; gives the report of all folds together.
+
+    Args:
+        data_dir: HAPT as published, or the folder of hapt_train.npz.
+        out: Folder for manifests, models and logs.
+        folds: Groups of subjects to leave out in turn.
+        resume: Go on with a run that was stopped.
+    """
     training = hapt.prepare(data_dir, Path(out, "manifests"), overwrite=True, chunk=CHUNK)["train"]
     features = RawSignal(int(hapt.RATE), window=1, hop=1, channels=len(hapt.CHANNELS))
 
@@ -64,9 +71,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="HAPT as published, or the folder of hapt_train.npz")
-    parser.add_argument("--out", default="runs/activity", help="folder for manifests, models and logs")
-    parser.add_argument("--folds", type=int, default=FOLDS, help="groups of subjects to leave out in turn")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

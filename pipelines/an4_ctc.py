@@ -10,13 +10,12 @@ augmentation and that two augmentations of an utterance are trained to agree. `-
 has learned other speech, such as the one of `pipelines/librispeech_ctc.py`, instead of from nothing.
 """
 
-import argparse
-import dataclasses
 from pathlib import Path
 
 import keras
 
 from speechrnn import Augmentation, LogMel, RecognizerTraining, SpeechRecognizer, Vocabulary, recurrent_ctc, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4
 from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
@@ -43,7 +42,15 @@ def main(
     options: RecognizerTraining = OPTIONS,
     **network,
 ):
-    """Train, and report the errors on the test set, or on the speakers that were kept out."""
+    """Train, and report the errors on the test set, or on the speakers that were kept out.
+
+    Args:
+        data_dir: AN4's official tree.
+        out: Folder for manifests, model and logs.
+        validate: Keep eight speakers out and report on them.
+        start: A .keras recognizer to go on from.
+        resume: Go on with a run that was stopped.
+    """
     splits = an4.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     kept_out = VALID_SPEAKERS if validate else set()
     training = [example for example in splits["train"] if example.subject not in kept_out]
@@ -76,12 +83,4 @@ def fresh(vocabulary: Vocabulary, **network) -> SpeechRecognizer:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="AN4's official tree")
-    parser.add_argument("--out", default="runs/an4", help="folder for manifests, model and logs")
-    parser.add_argument("--validate", action="store_true", help="keep eight speakers out and report on them")
-    parser.add_argument("--start", metavar="MODEL", help="a .keras recognizer to go on from")
-    parser.add_argument("--epochs", type=int, default=OPTIONS.epochs, help="passes over the training set")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    given = vars(parser.parse_args())
-    main(options=dataclasses.replace(OPTIONS, epochs=given.pop("epochs")), **given)
+    recipe(main)

@@ -8,7 +8,6 @@ beside those of models that say a chord at once (Boulanger-Lewandowski, Bengio a
 8.9 (RNN), 8.4 (LSTM), 5.56 (RNN-NADE). `--shift 5` learns every piece in eleven keys, which those did not do.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import keras
 import numpy as np
 
 import speechrnn as sr
+from speechrnn.cli.scripts import recipe
 from speechrnn.decoding.lm import kneser_ney
 from speechrnn.metrics.intervals import bootstrap
 from speechrnn.tasks.language import LanguageModel, LanguageTraining
@@ -53,8 +53,14 @@ def by_ngrams(train, test, order):
     return [model.sentence(text.split()) for text in test]
 
 
-def main(data_dir, out="runs/chorales", options=OPTIONS, shift=SHIFT):
-    """Train, measure and write a chorale; nats for each time step of the test pieces by name."""
+def main(data_dir: str, out: str = "runs/chorales", options=OPTIONS, shift: int = SHIFT):
+    """Train, measure and write a chorale; nats for each time step of the test pieces by name.
+
+    Args:
+        data_dir: Folder of the chorales.
+        out: Folder for model and logs.
+        shift: Half tones that pieces are transposed by, either way.
+    """
     parts = read(data_dir)
     test = [spelled(piece) for piece in parts["test"]]
     train = [spelled(piece, by) for piece in parts["train"] for by in range(-shift, shift + 1)]
@@ -77,9 +83,4 @@ def main(data_dir, out="runs/chorales", options=OPTIONS, shift=SHIFT):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True)
-    parser.add_argument("--out", default="runs/chorales")
-    parser.add_argument("--shift", type=int, default=SHIFT, help="half tones that pieces are transposed by, either way")
-    given = parser.parse_args()
-    main(given.data_dir, given.out, shift=given.shift)
+    recipe(main)

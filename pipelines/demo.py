@@ -4,11 +4,11 @@ It trains on the embedded corpus, evaluates on voices that were never trained on
 with the one in the package, and writes `demo/index.html`.
 """
 
-import argparse
 from pathlib import Path
 
 import speechrnn
 from pipelines import demo_page, spoken_numbers
+from speechrnn.cli.scripts import recipe
 from speechrnn.data import manifest
 from speechrnn.tasks.recognition import evaluation as evaluate
 
@@ -23,7 +23,11 @@ NEXT = """
 
 
 def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Path:
-    """Train, evaluate, transcribe, and write the page; returns its path."""
+    """Train, evaluate, transcribe, and write the page; returns its path.
+
+    Args:
+        out: Folder for the page and the model.
+    """
     print("1/4 Training on the voices of data/spoken_numbers ...", flush=True)
     run, report, searched = spoken_numbers.main(f"{out}/spoken_numbers.keras", data, **overrides)
     print("\n2/4 Evaluation on voices that were never trained on, by the sound alone:", flush=True)
@@ -50,6 +54,4 @@ def compare(model, examples) -> list[tuple[str, str, str]]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="demo", help="folder for the page and the model")
-    main(**vars(parser.parse_args()))
+    recipe(main)

@@ -8,13 +8,13 @@ stand on one side: 20 % to test, of the rest 10 % to choose the epoch by. The ba
 chooses nothing. Test figures chose nothing.
 """
 
-import argparse
 from pathlib import Path
 
 import keras
 import numpy as np
 
 import speechrnn as sr
+from speechrnn.cli.scripts import recipe
 from speechrnn.metrics.intervals import bootstrap
 from speechrnn.tasks.classification import ClassifierTraining, SequenceClassifier
 
@@ -59,8 +59,13 @@ def baseline(train, test, seed):
     return right.mean(), bootstrap(tallies, lambda sums: {"rate": sums[:, 0] / sums[:, 1]}, seed=seed)["rate"]
 
 
-def main(data_dir, out="runs/documents", options=OPTIONS, seed=0, tasks=tuple(TASKS)):
-    """Train and measure each task; the reports by its name."""
+def main(data_dir: str, out: str = "runs/documents", options=OPTIONS, seed=0, tasks=tuple(TASKS)):
+    """Train and measure each task; the reports by its name.
+
+    Args:
+        data_dir: Folder of the texts.
+        out: Folder for manifests, models and logs.
+    """
     reports = {}
     for name in tasks:
         splits = read(data_dir, name, f"{out}/manifests/{name}", seed)
@@ -82,8 +87,4 @@ def main(data_dir, out="runs/documents", options=OPTIONS, seed=0, tasks=tuple(TA
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True)
-    parser.add_argument("--out", default="runs/documents")
-    given = parser.parse_args()
-    main(given.data_dir, given.out)
+    recipe(main)

@@ -11,7 +11,6 @@ most beats are premature, of whom DS1 has none: simulated (`vary_majority`), or 
 them; the figure that is printed is of patients who chose nothing.
 """
 
-import argparse
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier, signals
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import heartbeats, mitdb, patients
 from speechrnn.tasks.classification import Setting, cross_validate, print_report
 
@@ -61,14 +61,16 @@ def varied(examples, folder, copies):
 
 
 def main(
-    data_dir: str,
-    out: str = "runs/ecg_beats",
-    folds: int = FOLDS,
-    options: ClassifierTraining = OPTIONS,
-    resume: bool = False,
-    **network,
+    data_dir: str, out: str = "runs/ecg_beats", folds: int = FOLDS, options=OPTIONS, resume: bool = False, **network
 ):
-    """Score by leaving patients out, then train on all of DS1; gives the report of all folds together."""
+    """Score by leaving patients out, then train on all of DS1; gives the report of all folds together.
+
+    Args:
+        data_dir: MIT-BIH's records.
+        out: Folder for manifests, model and logs.
+        folds: Groups of patients to leave out in turn.
+        resume: Go on with a run that was stopped.
+    """
     training = mitdb.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
     copies = varied(training, Path(out, "varied"), dict.fromkeys(n for names in COPIES.values() for n in names))
     features = RawSignal(1, window=1, hop=1, channels=heartbeats.NUM_FEATURES)
@@ -108,9 +110,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="MIT-BIH's records")
-    parser.add_argument("--out", default="runs/ecg_beats", help="folder for manifests, model and logs")
-    parser.add_argument("--folds", type=int, default=FOLDS, help="groups of patients to leave out in turn")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

@@ -13,10 +13,10 @@ first ones, 8 epochs with frames of 0.64 s and nothing turned around, 0.738). Th
 of N, A and O.
 """
 
-import argparse
 from pathlib import Path
 
 from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import cinc2017
 from speechrnn.features.filter_layers import BandPass
 from speechrnn.tasks.classification import cross_validate, print_report
@@ -61,7 +61,14 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learned from all records."""
+    """Cross-validate, report, and leave a model that has learned from all records.
+
+    Args:
+        data_dir: Training2017 and its table of classes.
+        out: Folder for manifests, models and logs.
+        folds: Groups of records to leave out in turn.
+        resume: Go on with a run that was stopped.
+    """
     examples = cinc2017.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
 
     def build():
@@ -87,9 +94,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="training2017 and its table of classes")
-    parser.add_argument("--out", default="runs/ecg_rhythm", help="folder for manifests, models and logs")
-    parser.add_argument("--folds", type=int, default=FOLDS, help="groups of records to leave out in turn")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

@@ -13,12 +13,13 @@ are by segment, for want of people, and too narrow for that reason.
 Each segment is scaled to unit variance: the height of the waves, which alone marks most seizures, tells nothing.
 """
 
-import argparse
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import bonn
 from speechrnn.tasks.classification import cross_validate, print_report
 
@@ -35,12 +36,19 @@ CARD = {
 def main(
     data_dir: str,
     out: str = "runs/eeg_seizure",
-    classes: str = "seizure",
+    classes: Literal["seizure", "state", "set"] = "seizure",
     resume: bool = False,
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learned from all segments."""
+    """Cross-validate, report, and leave a model that has learned from all segments.
+
+    Args:
+        data_dir: Folder of the five sets.
+        out: Folder for manifests, models and logs.
+        classes: What to tell apart.
+        resume: Go on with a run that was stopped.
+    """
     examples = bonn.prepare(data_dir, Path(out, "manifests"), classes=classes, overwrite=True)["train"]
     names = sorted({example.label for example in examples})
     runs = np.array_split(sorted({_number(example) for example in examples}), FOLDS)
@@ -71,9 +79,4 @@ def _number(example):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="folder of the five sets")
-    parser.add_argument("--out", default="runs/eeg_seizure", help="folder for manifests, models and logs")
-    parser.add_argument("--classes", default="seizure", choices=("seizure", "state", "set"), help="what to tell apart")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

@@ -10,13 +10,12 @@ is resumed by the same command. `--start` continues from a model of the same pho
 so that each word is learned as it was said.
 """
 
-import argparse
-import dataclasses
 from pathlib import Path
 
 import keras
 
 from speechrnn import Augmentation, RecognizerTraining, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4, common_voice, fsdd, kaldi, librispeech, ljspeech
 from speechrnn.data.manifest import split_by_subject
 from speechrnn.decoding.letters import LettersToPhones
@@ -44,7 +43,13 @@ CARD = {
 
 
 def main(data_dir: str, out: str = "runs/english", start: str | None = None, options=OPTIONS, **network):
-    """Train, and report phone errors on the validation and test sets."""
+    """Train, and report phone errors on the validation and test sets.
+
+    Args:
+        data_dir: The folder of corpora.
+        out: Folder for manifests, lexicon, model and logs.
+        start: A .keras recognizer of these phones to continue from.
+    """
     faults = Faults()
     training, spelled, evaluated = corpora(Path(data_dir), Path(out, "manifests"), faults)
     lexicon = lexicons.cmudict()
@@ -97,10 +102,4 @@ def corpora(folder: Path, out: Path, faults: Faults):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="the folder of corpora")
-    parser.add_argument("--out", default="runs/english", help="folder for manifests, lexicon, model and logs")
-    parser.add_argument("--start", metavar="MODEL", help="a .keras recognizer of these phones to continue from")
-    parser.add_argument("--epochs", type=int, default=OPTIONS.epochs, help="passes over the training set")
-    given = vars(parser.parse_args())
-    main(options=dataclasses.replace(OPTIONS, epochs=given.pop("epochs")), **given)
+    recipe(main)

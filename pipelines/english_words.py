@@ -10,7 +10,6 @@ once, at the end: LibriSpeech's with the trigram, AN4 with a trigram of its own 
 words.
 """
 
-import argparse
 import collections
 import gzip
 import lzma
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from pipelines.english import HELD_OUT, TESTS, VALID
 from speechrnn import text
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4, fsdd, librispeech
 from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.decoding.lm import kneser_ney
@@ -41,7 +41,15 @@ BEAM, TUNED, EVERY = 128, 64, 3
 
 
 def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = None, lexicon: str | None = None):
-    """Export, choose weights, pack and evaluate."""
+    """Export, choose weights, pack and evaluate.
+
+    Args:
+        data_dir: The folder of corpora.
+        model: The .keras model that pipelines/english.py made.
+        out: Folder for the language model, the lexicon and the model.
+        lm: A language model that is there already, instead of one of the books.
+        lexicon: A lexicon that is there already, instead of one made for this.
+    """
     folder, out_folder = Path(data_dir), Path(out)
     parts = librispeech.prepare(folder / "LibriSpeech", out_folder / "words", subsets=[VALID, *TESTS], overwrite=True)
     letters = an4.prepare(folder / "an4", out_folder / "words/an4", overwrite=True)
@@ -107,12 +115,4 @@ def chosen(session, examples, options) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="the folder of corpora")
-    parser.add_argument("--model", required=True, help="the .keras model that pipelines/english.py made")
-    parser.add_argument(
-        "--out", default="runs/english", help="folder for the language model, the lexicon and the model"
-    )
-    parser.add_argument("--lm", help="a language model that is there already, instead of one of the books")
-    parser.add_argument("--lexicon", help="a lexicon that is there already, instead of one made for this")
-    main(**vars(parser.parse_args()))
+    recipe(main)

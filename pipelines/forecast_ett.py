@@ -9,12 +9,12 @@ segment; both are one GRU. Everything here was chosen on the validation months, 
 horizons; the epoch is chosen on them too. The test months are answered once, by every window of them.
 """
 
-import argparse
 from pathlib import Path
 
 import keras
 
 from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import ett
 from speechrnn.data.examples import read_example
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
@@ -39,7 +39,15 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Train a model for each horizon; gives a report each, by horizon."""
+    """Train a model for each horizon; gives a report each, by horizon.
+
+    Args:
+        data_dir: Folder with ETTh1.csv.
+        out: Folder for manifests, models and logs.
+        horizons: Hours ahead, a model each.
+        validate: Score on the validation months.
+        resume: Go on with a run that was stopped.
+    """
     splits = ett.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     reports = {}
     for horizon in horizons:
@@ -68,10 +76,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="folder with ETTh1.csv")
-    parser.add_argument("--out", default="runs/forecast_ett", help="folder for manifests, models and logs")
-    parser.add_argument("--horizons", type=int, nargs="+", default=HORIZONS, help="hours ahead, a model each")
-    parser.add_argument("--validate", action="store_true", help="score on the validation months")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

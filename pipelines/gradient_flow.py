@@ -2,7 +2,6 @@
 Tasks after Bengio et al. (1994) and Hochreiter and Schmidhuber (1997); solved is a tenth of the naive loss.
 """
 
-import argparse
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from keras.optimizers.schedules import CosineDecay
 from rich.console import Console
 from rich.table import Table
 
+from speechrnn.cli.scripts import recipe
 from speechrnn.layers import GRU, LSTM, ChronoBias, LengthMask, SimpleRNN, StackFrames
 from speechrnn.report import plots
 from speechrnn.training import GuardedAdamW, Segments
@@ -94,7 +94,10 @@ def echo(name, segment, clip, epochs, steps, sequences, back=3):
 
 
 def main(out: str = "runs/gradients", *, lag=LAG, steps=STEPS, test_rows=TEST_ROWS, epochs=12, sequences=960):
-    """Every study; a table on standard output, two figures in `out`."""
+    """Every study; a table on standard output, two figures in `out`.
+
+    Args:
+        out: Folder for the figures."""
     rows = [study(*options, steps=steps, test_rows=test_rows) for options in studies(lag)]
     rows.append(echo("SimpleRNN, radius 2", lag // 2, 0.0, epochs, lag // 2, sequences))
     rows.append(echo("SimpleRNN, radius 2, clipped", lag // 2, 0.5, epochs, lag // 2, sequences))
@@ -114,6 +117,4 @@ def main(out: str = "runs/gradients", *, lag=LAG, steps=STEPS, test_rows=TEST_RO
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="runs/gradients", help="folder for the figures")
-    main(**vars(parser.parse_args()))
+    recipe(main)

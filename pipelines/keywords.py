@@ -9,12 +9,12 @@ learn from, what helps most is to make more of them: other speeds, and spectra s
 tracts. The first five recordings of every digit (those that the corpus's own split tests on) decide the epoch.
 """
 
-import argparse
 from pathlib import Path
 
 import keras
 
 from speechrnn import Augmentation, ClassifierTraining, LogMel, SequenceClassifier, recurrent_classifier, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import fsdd
 from speechrnn.tasks.classification import evaluate_classifier, print_report
 
@@ -42,7 +42,14 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Train, and report on the test speakers, or on the training speaker that was kept out."""
+    """Train, and report on the test speakers, or on the training speaker that was kept out.
+
+    Args:
+        data_dir: The corpus's folder, or its recordings.
+        out: Folder for manifests, model and logs.
+        validate: Keep one training speaker out and report on him.
+        resume: Go on with a run that was stopped.
+    """
     splits = fsdd.prepare(data_dir, Path(out, "manifests"), by="speaker", held_out=TEST_SPEAKERS, overwrite=True)
     kept_out = [example for example in splits["train"] if validate and example.subject == VALID_SPEAKER]
     known = [example for example in splits["train"] if not validate or example.subject != VALID_SPEAKER]
@@ -69,9 +76,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="the corpus's folder, or its recordings")
-    parser.add_argument("--out", default="runs/keywords", help="folder for manifests, model and logs")
-    parser.add_argument("--validate", action="store_true", help="keep one training speaker out and report on him")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

@@ -7,13 +7,13 @@ It goes on from the recognizer of the AN4 recipe, with AN4's training set and fo
 AN4's test set and on the two other FSDD speakers.
 """
 
-import argparse
 from pathlib import Path
 
 import keras
 
 from pipelines.an4_ctc import AUGMENTATION
 from speechrnn import RecognizerTraining, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4, fsdd
 from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
@@ -31,7 +31,15 @@ CARD = {
 def main(
     an4_dir: str, fsdd_dir: str, start: str, out: str = "runs/letters_numbers", resume: bool = False, options=OPTIONS
 ):
-    """Train, and report the errors on both test sets."""
+    """Train, and report the errors on both test sets.
+
+    Args:
+        an4_dir: AN4's official tree.
+        fsdd_dir: FSDD's folder of recordings.
+        start: The model that pipelines/an4_ctc.py made.
+        out: Folder for manifests, model and logs.
+        resume: Go on with a run that was stopped.
+    """
     letters = an4.prepare(an4_dir, Path(out, "an4"), overwrite=True)
     digits = fsdd.prepare(fsdd_dir, Path(out, "fsdd"), by="speaker", held_out=HELD_OUT, overwrite=True)
     keras.utils.set_random_seed(options.seed)
@@ -54,10 +62,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--an4", dest="an4_dir", required=True, help="AN4's official tree")
-    parser.add_argument("--fsdd", dest="fsdd_dir", required=True, help="FSDD's folder of recordings")
-    parser.add_argument("--start", required=True, help="the model that pipelines/an4_ctc.py made")
-    parser.add_argument("--out", default="runs/letters_numbers", help="folder for manifests, model and logs")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main, an4_dir="an4", fsdd_dir="fsdd")

@@ -3,7 +3,6 @@
 python pipelines/letters_to_phones.py --out runs/letters_to_phones
 """
 
-import argparse
 import itertools
 import random
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import keras
 
 import speechrnn as sr
+from speechrnn.cli.scripts import recipe
 from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
@@ -52,8 +52,13 @@ def line(name, phones, words):
     return f"{name:34} {cells[0]:>22} {cells[1]:>24}"
 
 
-def main(out="runs/letters_to_phones", options=OPTIONS, seed=0, words=None, ngrams=True, resume=False):
-    """Train and measure; `words` learns from so many only, to try it out."""
+def main(out: str = "runs/letters_to_phones", options=OPTIONS, seed=0, words=None, ngrams=True, resume: bool = False):
+    """Train and measure; `words` learns from so many only, to try it out.
+
+    Args:
+        out: Folder for model and logs.
+        resume: Go on where a run stopped.
+    """
     keras.utils.set_random_seed(options.seed)
     parts = split(lexicons.cmudict(), seed)
     if words is not None:
@@ -84,8 +89,4 @@ def main(out="runs/letters_to_phones", options=OPTIONS, seed=0, words=None, ngra
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="runs/letters_to_phones")
-    parser.add_argument("--resume", action="store_true", help="go on where a run stopped")
-    given = parser.parse_args()
-    main(given.out, resume=given.resume)
+    recipe(main)

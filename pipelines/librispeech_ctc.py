@@ -11,9 +11,6 @@ test sets are left out of it, since books that are read are often among books th
 recognizer that has learned other speech, such as the one of `pipelines/an4_ctc.py`, instead of from nothing.
 """
 
-import argparse
-import dataclasses
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +18,7 @@ import keras
 
 from pipelines.an4_ctc import fresh
 from speechrnn import Augmentation, RecognizerTraining, Vocabulary, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data import sentences
 from speechrnn.data.corpora import librispeech
 from speechrnn.data.manifest import Example
@@ -55,7 +53,19 @@ def main(
     options: RecognizerTraining = OPTIONS,
     **network,
 ):
-    """Train, and report the errors on the validation and test sets: the best path, and beam search with the n-gram."""
+    """Train, and report the errors on the validation and test sets: the best path, and beam search with the n-gram.
+
+    Args:
+        data_dir: The LibriSpeech folder.
+        training: Subsets to learn from.
+        valid: Subset that chooses the epoch and the weights.
+        tests: Subsets to report on besides.
+        texts: Sentences for the language model.
+        subwords: Number of subwords; 0 for characters.
+        start: A .keras recognizer to go on from.
+        out: Folder for manifests, model and logs.
+        resume: Go on with a run that was stopped.
+    """
     splits = librispeech.prepare(data_dir, Path(out, "manifests"), subsets=[*training, valid, *tests], overwrite=True)
     examples = [example for name in training for example in splits[name]]
     keras.utils.set_random_seed(options.seed)
@@ -101,17 +111,4 @@ def tuned(session: Session, model: ngram.NGram, valid: Sequence[Example]) -> Bea
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="the LibriSpeech folder")
-    parser.add_argument("--train", dest="training", nargs="+", default=["train-clean-5"], help="subsets to learn from")
-    parser.add_argument("--valid", default="dev-clean-5", help="subset that chooses the epoch and the weights")
-    parser.add_argument("--test", dest="tests", nargs="*", default=[], help="subsets to report on besides")
-    parser.add_argument("--text", dest="texts", nargs="+", default=[], help="sentences for the language model")
-    parser.add_argument("--subwords", type=int, default=SUBWORDS, help="number of subwords; 0 for characters")
-    parser.add_argument("--start", metavar="MODEL", help="a .keras recognizer to go on from")
-    parser.add_argument("--epochs", type=int, default=OPTIONS.epochs, help="passes over the training subsets")
-    parser.add_argument("--out", default="runs/librispeech", help="folder for manifests, model and logs")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    given = vars(parser.parse_args())
-    logging.basicConfig(format="%(message)s")
-    main(options=dataclasses.replace(OPTIONS, epochs=given.pop("epochs")), **given)
+    recipe(main, training="train", tests="test", texts="text")

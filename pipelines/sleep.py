@@ -9,10 +9,10 @@ macro-F1 and Cohen's kappa, those of the literature, with intervals over people.
 is not at hand here; the tests run the recipe on made nights.
 """
 
-import argparse
 from pathlib import Path
 
 from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import sleep_edf
 from speechrnn.features.filter_layers import BandPass
 from speechrnn.tasks.classification import cross_validate, print_report
@@ -40,7 +40,14 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Score by leaving people out, then train on all; gives the report of all folds together."""
+    """Score by leaving people out, then train on all; gives the report of all folds together.
+
+    Args:
+        data_dir: Sleep-EDF, or nights in its layout.
+        out: Folder for manifests, model and logs.
+        folds: Groups of people to leave out in turn.
+        resume: Go on with a run that was stopped.
+    """
     training = sleep_edf.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
     channels, window = len(sleep_edf.CHANNELS), round(sleep_edf.EPOCH * RATE)
 
@@ -74,9 +81,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="Sleep-EDF, or nights in its layout")
-    parser.add_argument("--out", default="runs/sleep", help="folder for manifests, model and logs")
-    parser.add_argument("--folds", type=int, default=FOLDS, help="groups of people to leave out in turn")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

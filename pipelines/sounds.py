@@ -9,10 +9,10 @@ has not heard it; the accuracy is that of all 400 answers. Levels are kept (feat
 set, not by the recording), since the color of a steady noise is all there is to tell rain from waves.
 """
 
-import argparse
 from pathlib import Path
 
 from speechrnn import Augmentation, ClassifierTraining, LogMel, SequenceClassifier, recurrent_classifier
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import esc10
 from speechrnn.tasks.classification import cross_validate, print_report
 
@@ -46,7 +46,13 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learned from all recordings."""
+    """Cross-validate, report, and leave a model that has learned from all recordings.
+
+    Args:
+        data_dir: ESC-10's folder of classes, or ESC-50's repository.
+        out: Folder for manifests, models and logs.
+        resume: Go on with a run that was stopped.
+    """
     splits = esc10.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     examples = splits["train"] + splits["test"]
     classes = sorted({example.label for example in examples})
@@ -74,8 +80,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="ESC-10's folder of classes, or ESC-50's repository")
-    parser.add_argument("--out", default="runs/sounds", help="folder for manifests, models and logs")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

@@ -8,7 +8,6 @@ FSDD's six speakers. Since no level is taken out of an utterance, training varie
 the two other FSDD speakers, block by block as it will be used.
 """
 
-import argparse
 from pathlib import Path
 
 import keras
@@ -25,6 +24,7 @@ from speechrnn import (
     recurrent_ctc,
     train,
 )
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4, fsdd
 from speechrnn.export.writing import export
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
@@ -38,7 +38,14 @@ RATE = 16000
 
 
 def main(an4_dir: str, fsdd_dir: str, out: str = "runs/streaming", resume: bool = False, options=OPTIONS, **net):
-    """Train, keep the best epoch, export it for streaming, and report the errors on both test sets."""
+    """Train, keep the best epoch, export it for streaming, and report the errors on both test sets.
+
+    Args:
+        an4_dir: AN4's official tree.
+        fsdd_dir: FSDD's folder of recordings.
+        out: Folder for manifests, models and logs.
+        resume: Go on with a run that was stopped.
+    """
     letters = an4.prepare(an4_dir, Path(out, "an4"), overwrite=True)
     digits = fsdd.prepare(fsdd_dir, Path(out, "fsdd"), by="speaker", held_out=HELD_OUT, overwrite=True)
     training = [example for example in letters["train"] if example.subject not in VALID_SPEAKERS] + digits["train"]
@@ -69,9 +76,4 @@ def main(an4_dir: str, fsdd_dir: str, out: str = "runs/streaming", resume: bool 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--an4", dest="an4_dir", required=True, help="AN4's official tree")
-    parser.add_argument("--fsdd", dest="fsdd_dir", required=True, help="FSDD's folder of recordings")
-    parser.add_argument("--out", default="runs/streaming", help="folder for manifests, models and logs")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main, an4_dir="an4", fsdd_dir="fsdd")

@@ -7,7 +7,6 @@ groups are drawn as wholes: no sentence that is measured, of either language, wa
 has all its translations as references. sacrebleu measures; copying the source is the baseline.
 """
 
-import argparse
 import random
 from collections import Counter
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import keras
 
 import speechrnn as sr
+from speechrnn.cli.scripts import recipe
 from speechrnn.report.plots import plot_attention
 from speechrnn.tasks.sequence_to_sequence import Pair, SequenceToSequence, SequenceTraining
 from speechrnn.text import Phones, normalize
@@ -72,8 +72,14 @@ def scores(found, references):
     return sacrebleu.corpus_bleu(found, columns).score, sacrebleu.corpus_chrf(found, columns).score
 
 
-def main(data_dir, out="runs/translation", options=OPTIONS, seed=0, pairs=None, resume=False):
-    """Train and measure; BLEU and chrF by name. `pairs` learns from so many only, to try it out."""
+def main(data_dir: str, out: str = "runs/translation", options=OPTIONS, seed=0, pairs=None, resume: bool = False):
+    """Train and measure; BLEU and chrF by name. `pairs` learns from so many only, to try it out.
+
+    Args:
+        data_dir: Folder of the pairs.
+        out: Folder for model and logs.
+        resume: Go on where a run stopped.
+    """
     parts = split(read(data_dir)[:pairs], seed)
     source, target = (words(pair[side] for pair in parts["train"]) for side in (0, 1))
     known = {
@@ -109,9 +115,4 @@ def main(data_dir, out="runs/translation", options=OPTIONS, seed=0, pairs=None, 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True)
-    parser.add_argument("--out", default="runs/translation")
-    parser.add_argument("--resume", action="store_true", help="go on where a run stopped")
-    given = parser.parse_args()
-    main(given.data_dir, given.out, resume=given.resume)
+    recipe(main)

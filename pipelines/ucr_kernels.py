@@ -8,10 +8,10 @@ by any of them: the kernels, their number and the penalties are those of MiniRoc
 by leaving out one training record at a time. The test set is answered by all seeds, and their mean is reported.
 """
 
-import argparse
 from pathlib import Path
 
 from pipelines.ucr_uea import CARD, FOLDS, SEEDS, pooled
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import ucr
 from speechrnn.data.manifest import stratified_group_folds
 from speechrnn.tasks.classification import classification_report, evaluate_classifier, kernel_classifier
@@ -25,7 +25,14 @@ def main(
     seeds: tuple[int, ...] = SEEDS,
     features: int = 9996,
 ):
-    """Solve for each data set with every seed; gives a report each, which holds the answers of all seeds."""
+    """Solve for each data set with every seed; gives a report each, which holds the answers of all seeds.
+
+    Args:
+        data_dir: Folder of the archive, or of some of its data sets.
+        names: Data sets, such as ECG200.
+        out: Folder for manifests and models.
+        validate: Score on parts of the training set instead.
+    """
     reports = {}
     for name in names:
         splits, runs = ucr.prepare(data_dir, Path(out, name), name=name, overwrite=True), []
@@ -51,9 +58,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", help="data sets, such as ECG200")
-    parser.add_argument("--data-dir", required=True, help="folder of the archive, or of some of its data sets")
-    parser.add_argument("--out", default="runs/ucr_kernels", help="folder for manifests and models")
-    parser.add_argument("--validate", action="store_true", help="score on parts of the training set instead")
-    main(**vars(parser.parse_args()))
+    recipe(main)

@@ -9,7 +9,6 @@ nothing was chosen by the official test sets, which are answered once, by the av
 set counts as many steps whether it has 23 records or 270, since a small one is repeated, each copy varied anew.
 """
 
-import argparse
 import dataclasses
 import math
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import keras
 
 from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import stratified_group_folds
@@ -42,7 +42,15 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Train on each data set with every seed; gives a report a data set, which holds the answers of all seeds."""
+    """Train on each data set with every seed; gives a report a data set, which holds the answers of all seeds.
+
+    Args:
+        data_dir: Folder of the archive, or of some of its data sets.
+        names: Data sets, such as NATOPS.
+        out: Folder for manifests and models.
+        validate: Score on parts of the training set instead.
+        resume: Go on with a run that was stopped.
+    """
     reports, how = {}, {"resume": resume, "overwrite": not resume}
     for name in names:
         splits = ucr.prepare(data_dir, Path(out, name), name=name, overwrite=True)
@@ -109,10 +117,4 @@ def pooled(runs):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", help="data sets, such as NATOPS")
-    parser.add_argument("--data-dir", required=True, help="folder of the archive, or of some of its data sets")
-    parser.add_argument("--out", default="runs/ucr_uea", help="folder for manifests and models")
-    parser.add_argument("--validate", action="store_true", help="score on parts of the training set instead")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

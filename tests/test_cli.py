@@ -22,7 +22,7 @@ from fakes import Speller, record, stand_in, transcribed
 from speechrnn import audio, cli
 from speechrnn.cli import check_manifest as cli_check
 from speechrnn.cli import download as cli_download
-from speechrnn.cli import options, register, task, terminal
+from speechrnn.cli import options, register, scripts, task, terminal
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.data import manifest
 from speechrnn.data.corpora import CORPORA, prepare_function
@@ -97,6 +97,32 @@ DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--chunk", "--sample-
 def _meaning(option):
     inner = [one for one in get_args(option.type) if one not in (type(None), ...)]  # several models are models
     return inner[0] if len(inner) == 1 and get_origin(option.type) is not Literal else option.type
+
+
+def test_the_main_function_of_a_script_is_its_command_line(capsys):
+    usual = RecognizerTraining(epochs=7)
+
+    def main(folder: str, names: list[str], out: str = "runs", final=True, options=usual):
+        """Do it.
+
+        Args:
+            folder: Where data are.
+            names: What to do.
+            out: Where results go.
+        """
+        if out == "bad":
+            raise ValueError("out is bad.")
+        print(folder, names, out, final, options.epochs, options.average)
+
+    assert scripts.run(main, ["--data", "d", "a", "b", "--average", "0.5"], folder="data") == 0
+    assert scripts.run(main, ["--data", "d", "a", "--out", "bad"], folder="data") == 2
+    assert scripts.run(main, ["--data", "d", "a", "--finel", "--epohcs", "1"], folder="data") == 2
+    assert scripts.run(main, ["--data", "d"], folder="data") == 2
+    assert scripts.run(main, ["--help"], folder="data") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("d ['a', 'b'] runs True 7 0.5\n") and __doc__ in out and "--final" not in out
+    assert re.search(r"--epochs N +Passes over the training manifest. \(default: 7\)", out)
+    assert "error: out is bad." in err and "unknown option --finel" in err and "NAMES is required." in err
 
 
 def test_words_become_the_declared_types():

@@ -11,7 +11,7 @@ import codecs
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from speechrnn import __version__
@@ -27,6 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; those of the process by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return guarded(lambda: _run(words))
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run something that gives an exit code; what goes wrong is told on standard error, and gives one as well."""
     if sys.stderr is None:  # closed by whoever started this process
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if sys.stdout is None:
@@ -35,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print_any_name()
     try:
         with _log_to_stderr():
-            code = _run(words)
+            code = run()
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         return code
     except KeyboardInterrupt:
@@ -84,7 +89,7 @@ def _do(name: str, words: list[str]) -> int:
     try:
         made = register.verb(name, words)
     except UsageError as error:
-        return refused(name, error)
+        return refused(f"speechrnn {name}", error)
     return made(words)
 
 

@@ -64,6 +64,11 @@ class Verb:
     given: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
 
+    @property
+    def called(self) -> str:
+        """What is written before its arguments."""
+        return f"speechrnn {self.name}"
+
     @cached_property
     def options(self) -> dict[str, tuple[str | None, Option]]:
         """By name; each with the argument of the function that gets it, or None where it is an argument itself."""
@@ -72,7 +77,7 @@ class Verb:
         given = [(argument, option) for argument, groups in self.groups.items() for g in groups for option in g.options]
         for argument, option in [*((None, option) for option in own), *given]:
             if option.name in found:
-                raise TypeError(f"speechrnn {self.name}: two options are called {option.flag}.")
+                raise TypeError(f"{self.called}: two options are called {option.flag}.")
             found[option.name] = argument, option
         return found
 
@@ -85,7 +90,7 @@ class Verb:
             positional, keywords = self.parse(words)
             return self.function(*positional, **keywords, **self.given)
         except UsageError as error:
-            return refused(self.name, error)
+            return refused(self.called, error)
 
     def parse(self, words: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the function; of options only those that were given.
@@ -153,7 +158,7 @@ class Verb:
         options = [option for _, option in self.options.values()]
         needed = [option for option in options if option.positional or option.default is REQUIRED]
         usage = [f"[{option.shown}]" if self._left_out(option) else option.shown for option in needed]
-        lines = [f"usage: {' '.join(['speechrnn', self.name, *usage, '[options]'])}", ""]
+        lines = [f"usage: {' '.join([self.called, *usage, '[options]'])}", ""]
         lines.append(self.description)
         width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 120)
         sections: dict[str, list[str]] = {"arguments": []}
@@ -179,9 +184,7 @@ class Verb:
         if "--model" in own and "--model" not in flags:
             for before, word in zip(["", *words], words, strict=False):
                 if PurePath(word).suffix in MODELS and not before.startswith("-") and not word.startswith("-"):
-                    raise UsageError(
-                        f"the model is given with --model, as in `speechrnn {self.name} --model {word} ...`."
-                    )
+                    raise UsageError(f"the model is given with --model, as in `{self.called} --model {word} ...`.")
 
     def _complaint(self, error: Any) -> str:
         """What is wrong with a command line, in a sentence or two."""
@@ -198,9 +201,9 @@ class Verb:
         return str(error).replace(_PIPE, "-").strip()
 
 
-def refused(name: str, error: UsageError) -> int:
+def refused(called: str, error: UsageError) -> int:
     """Tell what is wrong with a command line, and where help is."""
-    print(f"speechrnn {name}: error: {error}\nSee `speechrnn {name} --help`.", file=sys.stderr)
+    print(f"{called}: error: {error}\nSee `{called} --help`.", file=sys.stderr)
     return NOTHING_DONE
 
 
