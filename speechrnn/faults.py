@@ -232,18 +232,26 @@ def _parameter(field: Any, positional: tuple[str, ...]) -> inspect.Parameter:
 
 def _documented(doc: str, kind: type) -> str:
     """The docstring with the sentences of the fields among its arguments."""
-    import docstring_parser
-
-    told: dict[str, str] = {}
-    for one in reversed(kind.__mro__[:-1]):
-        told |= {found.arg_name: found.description or "" for found in docstring_parser.parse_from_object(one).params}
     wrapped = (
-        textwrap.fill(f"{name}: {' '.join(words.split())}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
-        for name, words in told.items()
+        textwrap.fill(f"{name}: {words}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
+        for name, words in sentences(kind).items()
     )
     before, heading, after = doc.partition("\nArgs:\n")
     own, gap, rest = after.partition("\n\n")
     return before + heading + "\n".join([own.rstrip(), *wrapped]) + gap + rest if heading else doc
+
+
+@functools.cache
+def sentences(kind: type) -> dict[str, str]:
+    """What stands under each field of a dataclass, those of its bases first; a field declared again has its own."""
+    import docstring_parser
+
+    told = [sentences(base) for base in reversed(kind.__bases__) if base is not object]
+    own = {
+        one.arg_name: " ".join((one.description or "").split())
+        for one in docstring_parser.parse_from_object(kind).params
+    }
+    return {name: words for found in (*told, own) for name, words in found.items()}
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

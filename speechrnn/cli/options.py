@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import docstring_parser
 
+from speechrnn.faults import sentences
+
 REQUIRED = dataclasses.MISSING
 """The default of an option that must be given."""
 
@@ -155,9 +157,6 @@ def _positional(function: Callable[..., Any]) -> Iterator[str]:
 
 
 def _fields(source: Any, title: str, skip: Sequence[str]) -> Iterator[Option]:
-    told: dict[str, str] = {}
-    for one in reversed(source.__mro__[:-1]):  # a field that a subclass declares again has its sentence there
-        told |= {found.arg_name: found.description or "" for found in docstring_parser.parse_from_object(one).params}
     hints = get_type_hints(source, include_extras=True)
     for field in dataclasses.fields(source):
         if field.name in skip:
@@ -165,7 +164,7 @@ def _fields(source: Any, title: str, skip: Sequence[str]) -> Iterator[Option]:
         made = field.default_factory
         default = field.default if made is dataclasses.MISSING else made()
         kind, metavar = _type(hints[field.name], f"{source.__name__}.{field.name}")
-        yield Option(field.name, kind, " ".join(told.get(field.name, "").split()), default, metavar, title=title)
+        yield Option(field.name, kind, sentences(source).get(field.name, ""), default, metavar, title=title)
 
 
 def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> Iterator[Option]:

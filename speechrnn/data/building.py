@@ -76,7 +76,7 @@ class TestSplit(ValidSplit):
     """How a corpus that has no test set becomes manifests."""
 
     test_fraction: float = 0.0
-    """The same for `test.jsonl`."""
+    """Part that becomes `test.jsonl`, in the same way."""
 
 
 def measured(
