@@ -13,7 +13,7 @@ from speechrnn.cli.verb import Verb
 from speechrnn.data import manifest
 from speechrnn.faults import Faults
 
-_SKIP = ("path", "decoder", "calibration", "notes", "normalize")
+_SKIP = ("path", "decoder", "calibration", "notes")
 
 _EPILOG = """\
 One HTML file that needs no other: open it, mail it, keep it beside the model. It has word and character error rates
@@ -41,7 +41,6 @@ def report(
     model: Annotated[str | None, "MODEL"] = None,
     compare: Annotated[str | None, "MODEL"] = None,
     calibration: Annotated[str | None, "FILE"] = None,
-    normalize_texts: bool = False,
     out: Annotated[str, "FILE"] = "report.html",
     overwrite: bool = False,
 ) -> int:
@@ -54,7 +53,6 @@ def report(
         model: A .onnx or .keras recognizer; by default the one that comes with the package.
         compare: A second recognizer, decoded in the same way.
         calibration: Confidences of --model as `speechrnn calibrate` found them, shown beside its own.
-        normalize_texts: Bring both texts to their normal form first: lower case, no punctuation.
         out: Where the page goes.
         overwrite: Replace a file that exists.
     """
@@ -72,11 +70,10 @@ def report(
     for one in models:  # known before the first one has been measured for minutes
         if not os.path.isfile(one):
             raise FileNotFoundError(f"{one}: no such model file.")
-    how = {**shown, "normalize": normalize_texts}
     with terminal.progress(len(examples) * len(models), "utterances") as progress:
         about: dict[str, Any] = {"progress": progress, "calibration": calibrated, "faults": faults}
-        found = [_measured(models[0], examples, decoding, **about, **how)]
-        found += [_measured(other, examples, decoding, progress=progress, **how) for other in models[1:]]
+        found = [_measured(models[0], examples, decoding, **about, **shown)]
+        found += [_measured(other, examples, decoding, progress=progress, **shown) for other in models[1:]]
     for fault in faults:
         terminal.name_fault(fault)
     with replacing(out, overwrite=overwrite) as file:

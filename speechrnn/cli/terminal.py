@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO
 
+from speechrnn.cli.codes import DONE, SOME_FAILED
 from speechrnn.faults import Fault, Faults
 from speechrnn.files import as_json as as_json
 from speechrnn.files import replacing
@@ -91,10 +92,10 @@ def note(message: str) -> None:
 def verdict(faults: Faults, total: int, *, noun: str, verb: str = "failed") -> int:
     """Sum faults up on standard error, if there are any; gives the exit code."""
     if not len(faults):
-        return 0
+        return DONE
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in faults.counts().items())
     print(f"speechrnn: {len(faults):,} of {total:,} {noun} {verb}: {kinds}.", file=sys.stderr)
-    return 1
+    return SOME_FAILED
 
 
 @contextmanager

@@ -26,9 +26,6 @@ _ROWS = 25
 _LISTED = 300
 """Most utterances in the list of all errors."""
 
-_Section = tuple[str, str, str]
-"""Name for a link, heading, and content; one without content is left out."""
-
 
 def page(measured: Measured, other: Measured | None = None, *, test: str = "the test set") -> str:
     """A page about a recognizer, and how another one compares with it.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from speechrnn import __version__, decoding
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults
+from speechrnn.faults import Faults, takes
+from speechrnn.tasks.recognition.options import RecognizerEvaluation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,21 +67,20 @@ class Measured:
     """Turns confidences into probabilities, if there is one."""
 
 
-def measure(
+@takes(RecognizerEvaluation)
+def measure(  # noqa: D417 - `takes` adds the options
     model: Recognizer | str | os.PathLike[str] | None,
     examples: Iterable[Example],
     *,
+    options: RecognizerEvaluation,
     path: str | os.PathLike[str] | None = None,
     name: str | None = None,
     worst: int = 10,
-    normalize: bool = False,
-    batch_seconds: float = 120.0,
     decoder: Decoder | None = None,
     calibration: Calibration | None = None,
     notes: Mapping[str, Any] | None = None,
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
-    seed: int = 0,
 ) -> Measured:
     """Evaluate a recognizer, and keep what a page about it shows.
 
@@ -90,14 +90,11 @@ def measure(
         path: The model's file, where `model` is not it; its log of training is looked for beside it.
         name: What the page calls the model; the name of its file by default.
         worst: Utterances that are shown with their sound, spectrogram and probabilities.
-        normalize: Bring both texts to their normal form first: lower case, no punctuation.
-        batch_seconds: Audio recognized at once, padding counted.
         decoder: Turns logits into a path; the best path is taken by default.
         calibration: Of the words' confidences, to be shown beside them.
         notes: More rows for the model's card, such as how it decodes.
         faults: Collects the examples that could not be scored.
         progress: Called with the path of each example once it is done.
-        seed: Of the bootstrap.
 
     Raises:
         ModuleNotFoundError: matplotlib, which the page needs, is not installed.
@@ -112,16 +109,7 @@ def measure(
     if path is None and (model is None or isinstance(model, str | os.PathLike)):
         path = model or DEFAULT
     recognizer, examples = opened(model, "recognizer"), list(examples)
-    report = evaluate(
-        recognizer,
-        examples,
-        normalize=normalize,
-        batch_seconds=batch_seconds,
-        decoder=decoder,
-        faults=faults,
-        progress=progress,
-        seed=seed,
-    )
+    report = evaluate(recognizer, examples, decoder=decoder, faults=faults, progress=progress, **vars(options))
     by_id = {example.id: example for example in examples}
     shown = [(utterance, by_id[utterance.id]) for utterance in report.worst(worst)]
     return Measured(

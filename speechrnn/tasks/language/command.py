@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from speechrnn.faults import Faults
@@ -41,18 +41,6 @@ Each sentence begins a line. A PROMPT is how a text begins; without one the mode
     def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """See `Command`; a prompt is no path, and without one the model begins by itself."""
         return [(prompt, f"text{number}") for number, prompt in enumerate(sources or [""], start=1)]
-
-    def outcomes(
-        self, model: Any, sources: Iterable[Any], *, path: str | None, progress: Any, on_progress: Any, **options: Any
-    ) -> Iterator[Any]:
-        """See `Command`."""
-        from dataclasses import asdict
-
-        from speechrnn.tasks.language import generation
-        from speechrnn.tasks.language.options import GenerationOptions
-
-        how = asdict(GenerationOptions(**options))
-        return generation.outcomes(model, sources, progress=progress, **how)
 
     def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
         """See `Command`."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from speechrnn.decoding.rescoring import BOUNDARY
-from speechrnn.faults import Fault
+from speechrnn.faults import Fault, takes
 from speechrnn.models.answers import Answer
+from speechrnn.tasks.language.options import GenerationOptions
 
 __all__ = ["Generated", "outcomes"]
 
@@ -37,27 +38,20 @@ class Generated(Answer):
         return {"prompt": self.path, "text": self.text}
 
 
+@takes(GenerationOptions)
 def outcomes(
     model: Any,
     prompts: Iterable[str],
     *,
-    length: int = 200,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    seed: int = 0,
+    options: GenerationOptions,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Generated | Fault]:
     """The text after each prompt, or why there is none; see `Generates.generate`."""
-    if length < 1 or not 0 <= temperature < np.inf or seed < 0 or top_k < 0:
-        raise ValueError(
-            "`length` must be at least 1, `temperature`, `top_k` and `seed` zero or positive. "
-            f"Received: {length=}, {temperature=}, {top_k=}, {seed=}."
-        )
-    stepping = model.stepping()
+    stepping, how = model.stepping(), {"temperature": options.temperature, "top_k": options.top_k}
     for prompt in prompts:
         try:
-            drawn = partial(_drawn, temperature=temperature, top_k=top_k, rng=np.random.default_rng(seed))
-            yield Generated(prompt, _text(stepping, prompt, length, drawn))
+            drawn = partial(_drawn, **how, rng=np.random.default_rng(options.seed))
+            yield Generated(prompt, _text(stepping, prompt, options.length, drawn))
         except ValueError as error:
             yield Fault(prompt, "invalid", str(error))
         if progress is not None:

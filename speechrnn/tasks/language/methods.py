@@ -8,8 +8,10 @@ from typing import Any, cast
 import numpy as np
 
 from speechrnn.decoding import rescoring
+from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable, answers
 from speechrnn.tasks.language.generation import Generated, outcomes
+from speechrnn.tasks.language.options import GenerationOptions
 
 __all__ = ["Generates"]
 
@@ -32,14 +34,12 @@ class Generates(Usable):
             found[places] = rescoring.log_probabilities(self.logits(ids, lengths), ids, lengths)
         return found
 
-    def generate(
+    @takes(GenerationOptions)
+    def generate(  # noqa: D417 - `takes` adds the options
         self,
         prompts: Any = "",
         *,
-        length: int = 200,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        seed: int = 0,
+        options: GenerationOptions,
         on_error: OnError = "raise",
         progress: Callable[[str], None] | None = None,
     ) -> Any:
@@ -47,10 +47,6 @@ class Generates(Usable):
 
         Args:
             prompts: How the first sentence begins; or an iterable of such beginnings.
-            length: Symbols to write after the prompt, the ends of sentences counted.
-            temperature: 1 draws as likely as the model says, less is safer, 0 always takes the likeliest.
-            top_k: Draw from so many of the likeliest symbols only; 0 draws from all.
-            seed: Of the draws: the same one writes the same text.
             on_error: "raise" raises what is wrong with a prompt; "collect" gives an answer whose `ok` is false and
                 whose `error` says why.
             progress: Called with each prompt once it is done.
@@ -63,9 +59,7 @@ class Generates(Usable):
         """
         return answers(
             prompts,
-            lambda several: outcomes(
-                self, several, length=length, temperature=temperature, top_k=top_k, seed=seed, progress=progress
-            ),
+            lambda several: outcomes(self, several, progress=progress, **vars(options)),
             Generated.failed,
             on_error,
         )

@@ -1,5 +1,6 @@
 """Options of language models, in a module without TensorFlow."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,13 +65,17 @@ class GenerationOptions:
     """How texts are written."""
 
     length: int = 200
-    """Symbols to write."""
+    """Symbols to write after the prompt, the ends of sentences counted."""
     temperature: float = 0.8
-    """1 draws as likely as the model says, less is safer, 0 takes the likeliest."""
+    """1 draws as likely as the model says, less is safer, 0 always takes the likeliest."""
     top_k: int = 0
     """Draw from so many of the likeliest symbols only; 0 draws from all."""
     seed: int = 0
-    """Seed of the draws; the same one writes the same."""
+    """Seed of the draws; the same one writes the same text."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "length")
+        require(self, "zero or positive", lambda value: 0 <= value < math.inf, "temperature", "top_k", "seed")
 
 
 @dataclass(frozen=True)

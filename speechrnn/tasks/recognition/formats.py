@@ -25,9 +25,6 @@ FORMATS = ("txt", "json", "srt", "vtt", "tsv", "ctm")
 _SPACELESS = re.compile("[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 """Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
 
-JOINABLE = ("txt", "json", "ctm")
-"""Formats in which several recordings can follow each other in one stream."""
-
 
 @dataclass(frozen=True)
 class Cue:
