@@ -90,7 +90,7 @@ def test_an_option_has_one_meaning_everywhere():
     assert set(several) <= DIFFERENT, several
 
 
-DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--chunk", "--sample-rate"}
+DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--chunk", "--sample-rate", "--window", "--hop"}
 """What can be chosen here is not the same for all kinds, or counted in another unit; `serve` takes several models."""
 
 

@@ -89,9 +89,7 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
     ) -> Any:
         """Cross entropy, and the losses the layers add; `compile(loss=ClassLoss(...))` gives it options."""
         loss = (self.loss if isinstance(self.loss, ClassLoss) else self._class_loss)(y, y_pred, sample_weight)
-        for extra in self.losses:
-            loss += extra
-        return loss
+        return sum(self.losses, start=loss)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Accuracy, beside the loss."""

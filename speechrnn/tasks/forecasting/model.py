@@ -111,9 +111,7 @@ class Forecaster(Forecasts, bundle.SignalBundle):
         """Pinball loss in standard deviations of each channel, and the losses the layers add."""
         loss = self.loss if isinstance(self.loss, QuantileLoss) else self._quantile_loss
         found = loss(tf.cast(y, tf.float32) / self._spread, y_pred / self._spread[:, None], sample_weight)
-        for extra in self.losses:
-            found += extra
-        return found
+        return sum(self.losses, start=found)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The loss alone."""
