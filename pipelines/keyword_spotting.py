@@ -10,7 +10,6 @@ Each split becomes one long stream of its words, at random distances and 5 to 20
 chosen on the validation stream, and used on the test's once.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import keras
 import numpy as np
 
 from speechrnn import Augmentation, ClassifierTraining, LogMel, SequenceClassifier, recurrent_classifier, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import speech_commands
 from speechrnn.data.corpora.speech_commands import COMMANDS, NOISE, SILENCE, UNKNOWN
 from speechrnn.data.examples import read_whole
@@ -51,7 +51,14 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Train and report: class by class, and on the stream of the test split; gives the report and what was spotted."""
+    """Train and report: class by class, and on the stream of the test split; gives the report and what was spotted.
+
+    Args:
+        data_dir: The corpus's folder.
+        out: Folder for manifests, model and logs.
+        commands: The keywords.
+        resume: Go on with a run that was stopped.
+    """
     splits = speech_commands.prepare(data_dir, Path(out, "manifests"), commands=commands, overwrite=True)
     keras.utils.set_random_seed(options.seed)
     features, classes = LogMel(RATE, num_mels=MELS), [*commands, UNKNOWN, SILENCE]
@@ -99,9 +106,4 @@ def points(model, examples, seed):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="the corpus's folder")
-    parser.add_argument("--out", default="runs/keyword_spotting", help="folder for manifests, model and logs")
-    parser.add_argument("--commands", nargs="+", default=COMMANDS, help="the keywords")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)

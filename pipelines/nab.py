@@ -14,7 +14,6 @@ What `anomaly_score` is made of was chosen on made series, and on the artificial
 (28 of the 83 windows): a VALIDATION figure. The others are scored apart. A picture of each series is written to `out`.
 """
 
-import argparse
 from pathlib import Path
 
 import keras
@@ -24,6 +23,7 @@ from rich.table import Table
 from scipy.stats import norm
 
 from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import nab
 from speechrnn.data.examples import read_example
 from speechrnn.report.plots import plot_anomalies
@@ -40,14 +40,16 @@ CARD = {"task": "what comes next in any series, in spreads of its first part", "
 
 
 def main(
-    data_dir: str,
-    out: str = "runs/nab",
-    with_model: bool = True,
-    options: ForecasterTraining = OPTIONS,
-    resume: bool = False,
-    **network,
+    data_dir: str, out: str = "runs/nab", without_model: bool = False, options=OPTIONS, resume: bool = False, **network
 ):
-    """Train, and score each detector; gives its scores by name and profile."""
+    """Train, and score each detector; gives its scores by name and profile.
+
+    Args:
+        data_dir: NAB's repository, or its data and windows.json.
+        out: Folder for manifests, records, model and log.
+        without_model: Train nothing.
+        resume: Go on with a run that was stopped.
+    """
     splits = nab.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     series = [read_example(example)[0] for example in splits["test"]]
     windows = [
@@ -60,7 +62,7 @@ def main(
         "value": [anomaly_likelihood(np.abs(values[:, 0]), short=SHORT) for values in series],
         "windowed Gaussian": [windowed_gaussian(values[:, 0]) for values in series],
     }
-    if with_model:
+    if not without_model:
         model = _trained(splits["train"], out, options, resume, network)
         off = [surprise(model, values) for values in series]
         detectors["surprise of the model"] = [anomaly_likelihood(each, short=SHORT) for each in off]
@@ -111,9 +113,4 @@ def windowed_gaussian(values: np.ndarray, window: int = 6400, step: int = 100) -
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="NAB's repository, or its data and windows.json")
-    parser.add_argument("--out", default="runs/nab", help="folder for manifests, records, model and log")
-    parser.add_argument("--without-model", dest="with_model", action="store_false", help="train nothing")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    main(**vars(parser.parse_args()))
+    recipe(main)
