@@ -15,15 +15,9 @@ from rich.console import Console
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.edits import Edits
-from speechrnn.tasks.recognition.evaluation import (
-    compare,
-    error_report,
-    evaluate,
-    paired_bootstrap,
-    print_report,
-    rate_interval,
-    score,
-)
+from speechrnn.metrics.errors import compare, error_report, score
+from speechrnn.metrics.intervals import paired_bootstrap, rate_interval
+from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 
 
 @pytest.fixture

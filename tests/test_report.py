@@ -20,10 +20,11 @@ from speechrnn.cli import terminal
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.metrics.calibration import Calibration, calibration_error, reliability
+from speechrnn.metrics.errors import compare
 from speechrnn.report import measure, page, pieces, plots, training_history
 from speechrnn.report.plots.style import PALETTE
 from speechrnn.tasks.recognition import transcription as transcribe
-from speechrnn.tasks.recognition.evaluation import compare, evaluate
+from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.transcript import Word
 
 HEARD = {"one": "bad cab", "two": "jig", "three": "head <b>", "four": "a bad egg", "five": "dig"}

@@ -45,8 +45,8 @@ def calibrate(
 
     from speechrnn.files import refuse_existing
     from speechrnn.metrics.calibration import Calibration, calibration_error
+    from speechrnn.metrics.errors import score
     from speechrnn.tasks.recognition import transcription
-    from speechrnn.tasks.recognition.evaluation import score
 
     refuse_existing(out, overwrite=overwrite)
     faults = Faults()

@@ -12,8 +12,7 @@ from speechrnn import text
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.faults import Fault, Faults, takes
-from speechrnn.metrics.errors import Comparison, ErrorReport, Utterance, compare, error_report, score
-from speechrnn.metrics.intervals import Interval, PairedDifference, paired_bootstrap, rate_interval
+from speechrnn.metrics.errors import ErrorReport, error_report, score
 from speechrnn.models.loading import opened
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.options import RecognizerEvaluation
@@ -26,20 +25,7 @@ if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
     from speechrnn.models.protocols import Recognizer
 
-__all__ = [
-    "Comparison",
-    "ErrorReport",
-    "Interval",
-    "PairedDifference",
-    "Utterance",
-    "compare",
-    "error_report",
-    "evaluate",
-    "paired_bootstrap",
-    "print_report",
-    "rate_interval",
-    "score",
-]
+__all__ = ["evaluate", "print_report"]
 
 _log = logging.getLogger(__name__)
 
