@@ -102,7 +102,7 @@ def _meaning(option):
 def test_the_main_function_of_a_script_is_its_command_line(capsys):
     usual = RecognizerTraining(epochs=7)
 
-    def main(folder: str, names: list[str], out: str = "runs", final=True, options=usual):
+    def main(folder: str, names: list[str], out: str = "runs", hidden=True, options=usual):
         """Do it.
 
         Args:
@@ -112,17 +112,21 @@ def test_the_main_function_of_a_script_is_its_command_line(capsys):
         """
         if out == "bad":
             raise ValueError("out is bad.")
-        print(folder, names, out, final, options.epochs, options.average)
+        print(folder, names, out, hidden, options.epochs, options.average)
 
     assert scripts.run(main, ["--data", "d", "a", "b", "--average", "0.5"], folder="data") == 0
     assert scripts.run(main, ["--data", "d", "a", "--out", "bad"], folder="data") == 2
-    assert scripts.run(main, ["--data", "d", "a", "--finel", "--epohcs", "1"], folder="data") == 2
+    assert scripts.run(main, ["--data", "d", "a", "--epohcs", "1"], folder="data") == 2
     assert scripts.run(main, ["--data", "d"], folder="data") == 2
     assert scripts.run(main, ["--help"], folder="data") == 0
     out, err = capsys.readouterr()
-    assert out.startswith("d ['a', 'b'] runs True 7 0.5\n") and __doc__ in out and "--final" not in out
+    assert out.startswith("d ['a', 'b'] runs True 7 0.5\n") and __doc__ in out and "--hidden" not in out
     assert re.search(r"--epochs N +Passes over the training manifest. \(default: 7\)", out)
-    assert "error: out is bad." in err and "unknown option --finel" in err and "NAMES is required." in err
+    assert (
+        "error: out is bad." in err
+        and "unknown option --epohcs. Did you mean `--epochs`?" in err
+        and "NAMES is required." in err
+    )
 
 
 def test_words_become_the_declared_types():
