@@ -315,7 +315,7 @@ def test_characters_that_the_model_lacks_are_named(model, session):
 
 @pytest.mark.parametrize("bad", [{"length": 0}, {"temperature": -1.0}, {"temperature": np.nan}, {"seed": -1}])
 def test_generation_out_of_range_is_refused(bad, session):
-    with pytest.raises(ValueError, match="must be at least 1.*Received"):
+    with pytest.raises(ValueError, match=f"`{next(iter(bad))}` must be .*Received"):
         session.generate(**bad)
 
 

@@ -38,7 +38,7 @@ def run(main: Callable[..., Any], words: Sequence[str], **flags: str) -> int:
     """As `recipe`, for the words of a command line; gives the exit code."""
     script = inspect.getmodule(main)
     arguments = inspect.signature(main).parameters.items()
-    grouped = {name: one.default for name, one in arguments if dataclasses.is_dataclass(one.default)}
+    grouped: dict[str, Any] = {name: one.default for name, one in arguments if dataclasses.is_dataclass(one.default)}
 
     def function(*listed: Any, **given: Any) -> int:
         for name, default in grouped.items():

@@ -94,8 +94,8 @@ def _spotting(drafts: list[Draft], commands: Sequence[str], noise: Path, split: 
 def _silence(noise: Path, split: str, count: int, rng: random.Random) -> list[Draft]:
     """Seconds of the recordings of noise, from the split's part of each."""
     lengths = {path: audio.probe(path).duration for path in sorted(noise.glob("*.wav"))}
-    ends = {path: [share * length for share in _PARTS[split]] for path, length in lengths.items()}
-    ends = {path: (first, last - 1.0) for path, (first, last) in ends.items() if last - first >= 1.0}
+    parts = {path: [share * length for share in _PARTS[split]] for path, length in lengths.items()}
+    ends = {path: (first, last - 1.0) for path, (first, last) in parts.items() if last - first >= 1.0}
     if not ends:
         raise ValueError(
             f"{noise}: silence needs recordings of noise, .wav, of {1 / 0.15:.0f} s or more. Received: "

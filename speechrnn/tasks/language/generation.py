@@ -47,10 +47,11 @@ def outcomes(
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Generated | Fault]:
     """The text after each prompt, or why there is none; see `Generates.generate`."""
-    stepping, how = model.stepping(), {"temperature": options.temperature, "top_k": options.top_k}
+    stepping = model.stepping()
     for prompt in prompts:
         try:
-            drawn = partial(_drawn, **how, rng=np.random.default_rng(options.seed))
+            rng = np.random.default_rng(options.seed)
+            drawn = partial(_drawn, temperature=options.temperature, top_k=options.top_k, rng=rng)
             yield Generated(prompt, _text(stepping, prompt, options.length, drawn))
         except ValueError as error:
             yield Fault(prompt, "invalid", str(error))
