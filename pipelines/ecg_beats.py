@@ -12,6 +12,7 @@ them; the figure that is printed is of patients who chose nothing.
 """
 
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -26,6 +27,7 @@ FOLDS = 4
 CHUNK = 64  # beats of an example
 COPIES = {"rhythms": ("rhythm-0",), "majority": ("rhythm-0", "majority-0", "short-0")}
 """Copies that are learned from besides the records, by the name of the setting."""
+SIMULATED = {"simulated-patients": "majority-0", "shortened-patients": "short-0"}
 NETWORK = {"units": 24, "layers": 1, "filters": 8, "frame_convolutions": 3, "kernel": 7, "dropout": 0.4}
 OPTIONS = ClassifierTraining(epochs=2, batch_size=8, learning_rate=2e-3, average=0.99, class_weights=("F=0.5", "Q=0"))
 AUGMENTATION = Augmentation(feature_noise=0.1)
@@ -72,26 +74,22 @@ def main(
         resume: Go on with a run that was stopped.
     """
     training = mitdb.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
-    copies = varied(training, Path(out, "varied"), dict.fromkeys(n for names in COPIES.values() for n in names))
+    wanted = dict.fromkeys(copy for several in (*COPIES.values(), SIMULATED.values()) for copy in several)
+    copies = varied(training, Path(out, "varied"), wanted)
     features = RawSignal(1, window=1, hop=1, channels=heartbeats.NUM_FEATURES)
 
     def build():
-        net = recurrent_classifier(
-            "gru",
-            num_features=features.num_features,
-            num_classes=len(mitdb.CLASSES),
-            frame_shape=(heartbeats.WINDOW, heartbeats.CHANNELS),
-            pooling=None,
-            **{**NETWORK, **network},
-        )
+        sizes = {"num_features": features.num_features, "num_classes": len(mitdb.CLASSES), "pooling": None}
+        frame = (heartbeats.WINDOW, heartbeats.CHANNELS)
+        net = recurrent_classifier("gru", frame_shape=frame, **{**sizes, **NETWORK, **network})
         return SequenceClassifier(features, net, mitdb.CLASSES, card=CARD)
 
-    def with_copies(names):
-        def vary(examples):
-            patients = {example.subject for example in examples}
-            return [*examples, *(e for name in names for e in copies[name] if e.subject in patients)]
+    def copies_of(examples, wanted):
+        patients = {example.subject for example in examples}
+        return [example for copy in wanted for example in copies[copy] if example.subject in patients]
 
-        return vary
+    def with_copies(wanted):
+        return lambda examples: [*examples, *copies_of(examples, wanted)]
 
     report = cross_validate(
         {name: Setting(build, vary=with_copies(names)) for name, names in COPIES.items()},
@@ -101,7 +99,8 @@ def main(
         options=options,
         augment=AUGMENTATION,
         choose_by="j_kappa",
-        judge_on=with_copies(["majority-0", "short-0"]),
+        judge_on=with_copies(SIMULATED.values()),
+        also_on={name: partial(copies_of, wanted=[copy]) for name, copy in SIMULATED.items()},
         resume=resume,
         overwrite=not resume,
     )

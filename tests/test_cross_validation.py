@@ -1,6 +1,7 @@
 """Cross-validation: nobody is scored by a model that has learned of them, and a stopped run goes on."""
 
 import dataclasses
+import io
 import json
 from collections import Counter
 from types import SimpleNamespace
@@ -8,13 +9,21 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 from speechrnn import ClassifierTraining, RawSignal, SequenceClassifier, training
 from speechrnn.data.manifest import Example, stratified_group_folds
 from speechrnn.faults import Fault
 from speechrnn.layers import LengthMask, MaskedPooling
 from speechrnn.models.loading import load_bundle
-from speechrnn.tasks.classification import Classified, Setting, building, classification_report, cross_validate
+from speechrnn.tasks.classification import (
+    Classified,
+    Setting,
+    building,
+    classification_report,
+    cross_validate,
+    print_report,
+)
 from speechrnn.tasks.classification import folds as folds_module
 from speechrnn.tasks.classification.folds import _keep, _kept
 
@@ -191,6 +200,31 @@ def test_settings_are_compared_on_what_the_caller_says(examples, without_network
     assert frozenset("a") in {subjects for _, subjects in scored}
 
 
+def test_models_are_scored_on_what_they_are_told_besides(examples, without_networks, tmp_path):
+    settings, trained, _ = without_networks
+    held = [[e for e in examples if e.subject in part] for part in ("ab", "cd", "ef")]
+    options = {"out": tmp_path / "m.keras", "final": False, "resume": True, **QUIET}
+
+    def simulated(part):  # none of the last fold
+        return [dataclasses.replace(e, id=f"copy-{e.id}") for e in part if e.subject in "abc"]
+
+    plain = cross_validate(settings["other"], examples, held, **options)
+    report = cross_validate(settings["other"], examples, held, also_on={"copies": simulated}, **options)
+    assert report.figures == plain.figures and report.accuracy == pytest.approx(2 / 3) and not plain.also
+    other = report.also["copies"]
+    assert {r.id for r in other.records} == {f"copy-{e.id}" for e in examples if e.subject in "abc"}
+    assert other.role == "validation" and len(other.folds) == 2 and other.accuracy == pytest.approx(1 / 3)
+    assert json.loads(json.dumps(report.to_dict()))["also"]["copies"]["accuracy"] == pytest.approx(1 / 3)
+    trained.clear()
+    again = cross_validate(settings["other"], examples, held, also_on={"copies": simulated}, **options)
+    assert not trained and again.also["copies"].figures == other.figures
+    console = Console(file=io.StringIO(), width=120)
+    print_report(report, console)
+    assert "The same models on copies:\nVALIDATION" in console.file.getvalue()
+    with pytest.raises(ValueError, match="`vary` and `also_on` must keep subjects. Received 8 examples of others"):
+        cross_validate(settings["other"], examples, held, also_on={"all": lambda part: examples}, **options)
+
+
 def test_a_nested_choice_needs_whole_folds(examples, without_networks, tmp_path):
     settings, _, _ = without_networks
     options = {"out": tmp_path / "m.keras", "overwrite": True, **QUIET}
@@ -199,7 +233,9 @@ def test_a_nested_choice_needs_whole_folds(examples, without_networks, tmp_path)
     with pytest.raises(ValueError, match="three folds or more. Received: 2"):
         cross_validate(settings, examples, [examples[:6], examples[6:]], **options)
     stranger = {"one": dataclasses.replace(settings["one"], vary=lambda left: examples)}
-    with pytest.raises(ValueError, match="`vary` must keep subjects. Received 4 examples of others, a_low first"):
+    with pytest.raises(
+        ValueError, match="`vary` and `also_on` must keep subjects. Received 4 examples of others, a_low first"
+    ):
         cross_validate(stranger, examples, [examples[:4], examples[4:8], examples[8:]], **options)
 
 

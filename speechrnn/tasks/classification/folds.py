@@ -58,6 +58,7 @@ def cross_validate(
     augment: Augmentation | None = None,
     choose_by: str = "macro_f1",
     judge_on: Varied | None = None,
+    also_on: Mapping[str, Varied] | None = None,
     valid_fraction: float = 0.0,
     final: bool = True,
     scheme: str | None = None,
@@ -93,6 +94,8 @@ def cross_validate(
             the first of equal ones.
         judge_on: Gives what settings are compared on in place of the examples held out, such as these and patients
             simulated from them. The report is not changed by it.
+        also_on: By name, what the models of the folds are scored on besides: gives examples for those held out, such as
+            patients simulated from them. They are in reports of their own.
         valid_fraction: Part of what a fold learns from that decides its epoch, whole subjects where they are known.
         final: Train the last model. Without it nothing is written to `out`.
         scheme: As `evaluate_classifier` takes it.
@@ -103,7 +106,7 @@ def cross_validate(
 
     Returns:
         The pooled report, with `folds` holding the figures of each, `role` "validation" or "nested", and `chosen` the
-        setting of each fold.
+        setting of each fold, and `also` the pooled reports of `also_on`.
 
     Raises:
         FileExistsError: An earlier run left its files, and neither `resume` nor `overwrite` is set.
@@ -140,15 +143,24 @@ def cross_validate(
 
     judge_on = judge_on or (lambda part: part)
     compared = _compared(parts, list(settings), scored, folder, judge_on, choose_by) if nested else {}
-    reports, chosen = [], []
+    reports: Reports = []
+    chosen: list[str] = []
+    also: dict[str, Reports] = {kind: [] for kind in also_on or {}}
     for number, (left, held) in enumerate(pairs):
         of_others = {name: answers[number] for name, answers in compared.items()}
         name = _best(of_others, choose_by) if nested else first
         path = folder / f"fold_{number + 1}{f'_{name}' * nested}.npz"
-        reports += scored(name, left, [held], [path])
+        varied = {kind: part for kind, vary in (also_on or {}).items() if (part := _varied(vary, held))}
+        paths = [path, *(path.with_name(f"{path.stem}_on_{kind}.npz") for kind in varied)]
+        report, *others = scored(name, left, [held, *varied.values()], paths)
+        reports.append(report)
         chosen.append(name)
-    pooled = _pooled(reports, settings[first].options.seed)
-    pooled = dataclasses.replace(pooled, role=_ROLES[nested], chosen=tuple(chosen) if nested else ())
+        for kind, other in zip(varied, others, strict=True):
+            also[kind].append(other)
+    about_all: Any = {"role": _ROLES[nested], "chosen": tuple(chosen) if nested else ()}
+    seed = settings[first].options.seed
+    of_kinds = {kind: dataclasses.replace(_pooled(of, seed), **about_all) for kind, of in also.items() if of}
+    pooled = dataclasses.replace(_pooled(reports, seed), **about_all, also=of_kinds)
     if final:
         about = {"folds": len(pairs), "records": len(pooled.records), "role": pooled.role, **_figures(pooled)}
         everything = {name: [*itertools.chain(*answers)] for name, answers in compared.items()}
@@ -263,10 +275,12 @@ def _learn(
 
 
 def _varied(vary: Varied, examples: Sequence[Example]) -> list[Example]:
-    """What `vary` gives, none of which may be of a subject that is not among the examples."""
+    """What a function varies examples to, none of which may be of a subject that is not among them."""
     found, subjects = list(vary(examples)), {example.subject for example in examples}
     if others := [example.id for example in found if example.subject not in subjects]:
-        raise ValueError(f"`vary` must keep subjects. Received {len(others)} examples of others, {others[0]} first.")
+        raise ValueError(
+            f"`vary` and `also_on` must keep subjects. Received {len(others)} examples of others, {others[0]} first."
+        )
     return found
 
 

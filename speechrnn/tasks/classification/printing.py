@@ -43,6 +43,9 @@ def print_report(report: ClassificationReport, console: Console | None = None, *
         console.print(f"Confusions: {said}", markup=False, soft_wrap=True)
     if per_subject and report.subjects:
         console.print(_subject_table(report))
+    for name, other in report.also.items():
+        console.print(f"\nThe same models on {name}:", markup=False)
+        print_report(other, console, per_subject=per_subject)
 
 
 def _class_table(report: ClassificationReport) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -81,6 +81,8 @@ class ClassificationReport:
     fold; empty where only the caller can know."""
     chosen: tuple[str, ...] = ()
     """The setting of each fold, where they were chosen inside."""
+    also: Mapping[str, ClassificationReport] = field(default_factory=dict)
+    """Of the same models on what `cross_validate` was told to score besides, by name; none of it is in the figures."""
 
     @property
     def accuracy(self) -> float:
@@ -154,6 +156,7 @@ class ClassificationReport:
             "failed": len(self.faults),
             "hours": self.seconds / 3600,
             "subjects": {name: finite(value) for name, value in self.subjects.items()},
+            "also": {name: other.to_dict(records=records) for name, other in self.also.items()},
             "role": self.role,
             "chosen": list(self.chosen),
             "folds": [{name: finite(value) for name, value in fold.items()} for fold in self.folds],
