@@ -29,12 +29,14 @@ FLOOR = 1e-4
 """Standard deviation of the noise around a word, of full scale: a recording is never quite silent."""
 
 
-def layout(digits: str, sounds: str, out: Path) -> None:
-    """Write the folder."""
+def layout(digits: str, sounds: str, out: Path, recordings: int) -> None:
+    """Write the folder, with so many recordings of each word and speaker."""
     rng = np.random.default_rng(0)
     lists: dict[str, list[str]] = {name: [] for name in LISTS}
     for path in sorted(Path(digits, "recordings").iterdir()):
         digit, speaker, index = path.stem.split("_")
+        if int(index) >= recordings:
+            continue
         name = f"{fsdd.DIGITS[int(digit)]}/{speaker}_nohash_{index}.wav"
         word = audio.read(path, sample_rate=RATE)[0][:RATE]
         second = FLOOR * rng.standard_normal(RATE).astype(np.float32)
@@ -58,12 +60,13 @@ def main() -> None:
     parser.add_argument("--fsdd", required=True, help="the Free Spoken Digit Dataset")
     parser.add_argument("--esc10", required=True, help="ESC-10, a folder for each class")
     parser.add_argument("--out", default="runs/spotting", help="folder for the layout and the run")
+    parser.add_argument("--recordings", type=int, default=50, help="of each word and speaker, at most 50")
     parser.add_argument("--epochs", type=int, default=keyword_spotting.OPTIONS.epochs, help="epochs of training")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     options = parser.parse_args()
     folder = Path(options.out, "layout")
     if not (options.resume and (folder / NOISE).is_dir()):
-        layout(options.fsdd, options.esc10, folder)
+        layout(options.fsdd, options.esc10, folder, options.recordings)
     training = dataclasses.replace(keyword_spotting.OPTIONS, epochs=options.epochs)
     keyword_spotting.main(str(folder), options.out, COMMANDS, training, resume=options.resume)
 
