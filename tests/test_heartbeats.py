@@ -79,10 +79,15 @@ def test_the_stable_rhythm_is_that_of_the_longest_stretch():
 
 def test_another_rhythm_moves_beats_and_changes_no_other_class(rng):
     seconds = np.cumsum(np.full(4000, 0.8)) + 0.01 * rng.standard_normal(4000)
-    labels = rng.choice(["N"] * 95 + ["V"] * 4 + ["S"], 4000)
+    labels = rng.choice(["N"] * 960 + ["V"] * 39 + ["S"], 4000)
     rows = heartbeats.describe(bumps(rng.uniform(4, 5, 4000)), seconds)
     changed, times, classes = patients.vary_rhythm(rows, seconds, labels, np.random.default_rng(1))
-    np.testing.assert_allclose(heartbeats.beats_of(changed), heartbeats.beats_of(rows), atol=0.02)
+    beats, before = heartbeats.beats_of(changed), heartbeats.beats_of(rows)
+    np.testing.assert_allclose(beats[:, 38:], before[:, 38:], atol=0.02)  # but for the P wave of those that fibrillate
+    fibrillating = np.abs(beats - before).max((1, 2)) > 0.02
+    assert 0.05 < fibrillating.mean() < 0.6
+    whole, _, _ = patients.vary_rhythm(rows, seconds, labels, np.random.default_rng(2))
+    assert 0.6 < (np.abs(heartbeats.beats_of(whole) - before).max((1, 2)) > 0.02).mean() < 0.97  # not V, not near an S
     np.testing.assert_allclose(changed[:, heartbeats.RHYTHM], heartbeats.intervals(times), rtol=1e-5)
     moved = labels != np.array(classes)
     assert moved.sum() > 50 and set(labels[moved]) == {"N"} and set(np.array(classes)[moved]) == {"S"}

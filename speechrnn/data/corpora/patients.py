@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechrnn.data.corpora.heartbeats import BEFORE, LEADS, PARTS, WINDOW, beats_of, describe
+from speechrnn.data.corpora.heartbeats import BEFORE, LEADS, PARTS, RATE, WINDOW, beats_of, describe
 from speechrnn.faults import suggestion
 
 LEAST_ECTOPIC = 30
@@ -54,10 +54,10 @@ def vary_rhythm(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """The same beats at other times, to learn rhythms from that few patients have.
 
-    The rate drifts by a tenth to a fifth over minutes, as that of any heart, which changes no class. Half of the
-    stretches of 100 to 400 beats without an S become irregular as in atrial fibrillation, which changes none either. In
-    the others one of 30 beats among N comes early, and so is S; a quarter of these begin a run of up to 120 beats, at
-    once a third faster or more, if only N are in its way.
+    The rate drifts by a tenth to a fifth over minutes, as that of any heart, which changes no class. Of the stretches
+    of 100 to 400 beats without an S a third fibrillate, in one copy of three all: they become irregular and lose their
+    P waves, which changes no class either. In the others one of 30 beats among N comes early, and so is S; a quarter of
+    these begin a run of up to 120 beats, at once a third faster or more, if only N are in its way.
 
     Args:
         rows: `(beats, NUM_FEATURES)`.
@@ -69,18 +69,21 @@ def vary_rhythm(
         Rows as of the new times, the times, and the classes.
     """
     gaps, classes, start = np.diff(seconds), np.array(labels, "U1"), 0
+    beats, fibrillating = beats_of(rows).copy(), 1.0 if rng.random() < 1 / 3 else 1 / 3
     knots = np.arange(0, len(gaps) + _DRIFT, _DRIFT)
     gaps *= np.exp(np.interp(np.arange(len(gaps)), knots, 0.12 * rng.standard_normal(len(knots))))
     while start < len(gaps):
         stop = min(start + int(rng.integers(100, 400)), len(gaps))
-        if rng.random() < 0.5 and "S" not in classes[start : stop + 1]:
+        if rng.random() < fibrillating and "S" not in classes[start : stop + 1]:
             spread = rng.uniform(0.15, 0.4) * rng.standard_normal(stop - start)
             gaps[start:stop] *= rng.uniform(0.6, 1.1) * np.exp(spread)
+            within = start + 1 + np.flatnonzero(classes[start + 1 : stop + 1] == "N")
+            beats[within] = _without_p_wave(beats[within], rng)
         else:
             _hasten(gaps, classes, start + 3, stop - 3, rng)
         start = stop
     times = seconds[0] + np.concatenate([[0.0], np.cumsum(np.maximum(gaps, 0.25))])
-    return describe(beats_of(rows), times, least_height=_FLAT), times, classes.tolist()
+    return describe(beats, times, least_height=_FLAT), times, classes.tolist()
 
 
 @dataclass(frozen=True)
@@ -110,10 +113,10 @@ def vary_majority(
     """Another patient, made of the beats of one: most of hers are premature, in rhythms of her own.
 
     Stretches of 60 to 250 beats are bigeminy, couplets, short and long runs, or normal beats with few ectopic ones,
-    each as often as this patient has it; a stretch in five is irregular besides. Ectopic are the patient's own V beats,
-    if she has five, her own S beats, if she has ten, or normal beats with another P wave, which are S. A run begins
-    early and is followed by a pause, which in some patients is short and in others lasts for seconds, as in a sick
-    sinus.
+    each as often as this patient has it. Ectopic are the patient's own V beats, if she has five, her own S beats, if
+    she has ten, or normal beats with another P wave, which are S. A run begins early and is followed by a pause, which
+    in some patients is short and in others lasts for seconds, as in a sick sinus. One in three of those with V
+    fibrillates besides; with S none does, since what fibrillates has no P wave.
 
     Args:
         rows: `(beats, NUM_FEATURES)`.
@@ -133,6 +136,7 @@ def vary_majority(
         raise ValueError(f"One beat in ten must be N. Received: {len(pools['N'])} of {count}.")
     kinds = ["P"] + ["S"] * (len(pools["S"]) >= 10) + ["V"] * (len(pools["V"]) >= 5)
     kind = str(rng.choice(kinds))
+    fibrillates = kind == "V" and rng.random() < 1 / 3
     ectopic, gaps = _ectopic_rhythm(count, seconds, rng)
     normal, strange = pools["N"], pools["N" if kind == "P" else kind]
     # In the order of the record, so that what changes slowly still does.
@@ -141,6 +145,9 @@ def vary_majority(
     made = beats[source].copy()
     if kind == "P":
         made[ectopic] = _other_p_wave(made[ectopic], rng)
+    elif fibrillates:
+        made[~ectopic] = _without_p_wave(made[~ectopic], rng)
+        gaps = np.maximum(gaps * np.exp(rng.uniform(0.1, 0.3) * rng.standard_normal(count)), 0.25)
     times = seconds[0] + np.concatenate([[0.0], np.cumsum(gaps[1:])])
     found = np.where(ectopic, "V" if kind == "V" else "S", "N").tolist()
     return describe(made, times, least_height=_FLAT), times, found
@@ -184,8 +191,6 @@ def _ectopic_rhythm(count: int, seconds: np.ndarray, rng: np.random.Generator) -
     while start < count:
         stop = min(start + int(rng.integers(60, 250)), count)
         rhythm = _RHYTHMS[int(rng.choice(len(_RHYTHMS), p=shares))]
-        if rng.random() < 0.2:
-            gaps[start:stop] *= np.exp(0.2 * rng.standard_normal(stop - start))
         while start < stop:
             start += int(rng.geometric(1 / rhythm.normal))
             end = min(start + int(rng.geometric(1 / rhythm.ectopic)), stop)
@@ -200,15 +205,26 @@ def _ectopic_rhythm(count: int, seconds: np.ndarray, rng: np.random.Generator) -
 
 def _other_p_wave(beats: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Beats `(beats, WINDOW, LEADS)` that begin elsewhere in the atria: the P wave is another one, in all the same."""
-    part = PARTS["P"]
-    places = np.arange(part.stop)
-    fade = np.clip((part.stop - places) / 8.0, 0, 1)[:, None]
+    places = np.arange(PARTS["P"].stop)
     center, width = rng.uniform(12, 34), rng.uniform(3, 7)
     bump = np.exp(-0.5 * ((places - center) / width) ** 2)[:, None] * rng.uniform(-0.15, 0.15, LEADS)
-    kept = rng.uniform(0.0, 0.7)
-    found = beats.copy()
-    usual = np.median(beats[:, part], axis=0)
-    found[:, part] += fade * (bump - (1 - kept) * usual)
+    return _p_wave_changed(beats, bump, kept=rng.uniform(0.0, 0.7))
+
+
+def _without_p_wave(beats: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Beats `(beats, WINDOW, LEADS)` of atria that fibrillate: in place of a P wave a trembling, at 4 to 9 Hz."""
+    seconds = np.arange(PARTS["P"].stop) / RATE
+    phase = rng.uniform(0, 2 * np.pi, (len(beats), 1)) + 2 * np.pi * rng.uniform(4, 9) * seconds
+    trembling = np.sin(phase)[:, :, None] * rng.uniform(0, 0.08, LEADS)
+    return _p_wave_changed(beats, trembling, kept=0.0)
+
+
+def _p_wave_changed(beats: np.ndarray, added: np.ndarray, *, kept: float) -> np.ndarray:
+    """Beats with a part of their usual P wave, and something added to it that fades towards the QRS complex."""
+    found, part = beats.copy(), PARTS["P"]
+    if len(beats):
+        fade = np.clip((part.stop - np.arange(part.stop)) / 8.0, 0, 1)[:, None]
+        found[:, part] += fade * (added - (1 - kept) * np.median(beats[:, part], axis=0))
     return found
 
 
