@@ -140,7 +140,13 @@ def test_outputs_never_share_a_name_even_where_case_does_not_count(paths):
 
 
 @pytest.mark.parametrize(
-    "text", ["\u8fd9\u662f\u4e00\u4e2a" * 70, "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22\u0e17\u0e35\u0e48" * 30]
+    "text",
+    [
+        "\u8fd9\u662f\u4e00\u4e2a" * 70,
+        "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22\u0e17\u0e35\u0e48" * 30,
+        "\u1019\u103c\u1014\u103a\u1019\u102c\u1018\u102c\u101e\u102c" * 20,
+        "\u0f56\u0f7c\u0f51\u0f0b\u0f66\u0f90\u0f51\u0f0b\u0f61\u0f72\u0f42" * 20,
+    ],
 )
 def test_scripts_without_spaces_are_divided(text):
     found = cues([Word(text, 0.0, 60.0, 1.0)])

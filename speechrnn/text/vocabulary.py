@@ -5,11 +5,13 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-_APOSTROPHES = str.maketrans(dict.fromkeys("’‘‛ʼ`´′＇｀", "'"))
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘‛ʼ`´′＇｀՚", "'"))
 _WITHIN_WORDS = dict.fromkeys(map(ord, "·\u0387\u2027\u05f3\u05f4\u055b\u055c\u055e\u055f"))
 """Marks within words (UAX 29, MidLetter): Catalan and Greek dots, Hebrew geresh and gershayim, Armenian intonation."""
-_INVISIBLE = dict.fromkeys([0x34F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
-"""Marks that only choose how a character is drawn."""
+_HEBREW = re.compile("(?<=[\u05d0-\u05ea])[\"'“”„](?=[\u05d0-\u05ea])")
+"""Typists' geresh and gershayim (UAX 29, rules 7b and 7c)."""
+_INVISIBLE = dict.fromkeys([0x34F, 0x640, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+"""Marks that only choose how a character or a word is drawn, such as the stroke that lengthens Arabic words."""
 _DASHES = re.compile(r"[\u2010-\u2015\-_/]+")
 _RUNS = re.compile("'+")
 _SPACES = re.compile(r"\s+")
@@ -46,7 +48,7 @@ def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -
     if lowercase:
         text = text.replace("İ", "i").lower()  # Python would write a dot above the i
     if not punctuation:
-        text = _DASHES.sub(" ", text.translate(_WITHIN_WORDS))
+        text = _DASHES.sub(" ", _HEBREW.sub("", text.translate(_WITHIN_WORDS)))
         text = "".join(c if c == "'" or c.isspace() or _in_word(c) else " " for c in text)
         text = _RUNS.sub(_apostrophes_within, text)
     return _SPACES.sub(" ", text).strip()

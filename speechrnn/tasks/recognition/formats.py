@@ -98,19 +98,17 @@ def _parts(word: Word, options: CueOptions) -> Iterator[Word]:
     if not _SPACELESS.search(text):
         yield word
         return
-    count = max(-(-len(text) // options.line_characters), math.ceil(duration / options.cue_seconds - 1e-9), 1)
-    count = min(count, len(text)) or 1
-    edges = [round(i * len(text) / count) for i in range(count + 1)]
-    for i in range(1, count):  # a mark stays with its letter
-        while edges[i] > edges[i - 1] + 1 and unicodedata.category(text[edges[i]])[0] == "M":
-            edges[i] -= 1
-    for first, last in itertools.pairwise(edges):
-        yield replace(
-            word,
-            word=text[first:last],
-            start=word.start + duration * first / max(1, len(text)),
-            end=word.start + duration * last / max(1, len(text)),
-        )
+    fitting = math.floor(options.cue_seconds * len(text) / duration + 1e-9) if duration > 0 else len(text)
+    most = max(1, min(options.line_characters, fitting))
+    first = 0
+    while first < len(text):
+        left = len(text) - first
+        last = first + math.ceil(left / math.ceil(left / most))  # parts about equal
+        while first + 1 < last < len(text) and unicodedata.category(text[last])[0] == "M":
+            last -= 1  # a mark stays with its letter
+        start, end = (word.start + duration * place / len(text) for place in (first, last))
+        yield replace(word, word=text[first:last], start=start, end=end)
+        first = last
 
 
 def _groups(words: Sequence[Word], options: CueOptions) -> Iterator[list[Word]]:
