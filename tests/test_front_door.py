@@ -74,6 +74,14 @@ def test_one_path_gives_one_result_and_a_list_an_iterator(tmp_path):
     assert not model.transcribe(tmp_path / "gone.wav", on_error="collect").ok
 
 
+@pytest.mark.parametrize("sources", [None, 5, b"a.wav", np.zeros(9)], ids=["nothing", "number", "bytes", "samples"])
+def test_what_is_no_source_is_refused_by_its_type(sources):
+    model = sr.load(SHIPPED)
+    for given in (sources, [sources]):
+        with pytest.raises(TypeError, match=f"must be a path, .*Received: {type(sources).__name__}"):
+            next(iter(model.transcribe(given)))
+
+
 def test_the_first_fault_is_raised_as_what_it_is(tmp_path):
     model = sr.load(SHIPPED)
     with pytest.raises(FileNotFoundError, match=r"gone\.wav: there is no such file"):

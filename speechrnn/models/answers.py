@@ -40,13 +40,14 @@ def answers(
 
     Raises:
         ValueError: `on_error` is neither word.
+        TypeError: A source is none of these.
         OSError, ValueError: With "raise", that of the first source without an answer.
     """
     if on_error not in ("raise", "collect"):
         raise ValueError(f'`on_error` must be "raise" or "collect". Received: {on_error!r}.')
 
     def found(several: Iterable[Any]) -> Iterator[Any]:
-        for outcome in run(several):
+        for outcome in run(map(_source, several)):
             if not isinstance(outcome, Fault):
                 yield outcome
             elif on_error == "raise":
@@ -54,12 +55,26 @@ def answers(
             else:
                 yield failed(outcome.where, str(outcome))
 
-    return next(found([sources])) if is_one(sources) else found(sources)
+    if is_one(sources):
+        return next(found([sources]))
+    if isinstance(sources, bytes | bytearray) or hasattr(sources, "__array__") or not isinstance(sources, Iterable):
+        _source(sources)
+    return found(sources)
 
 
 def is_one(sources: Any) -> bool:
     """Whether this is a single source: a path, an `Example` or a binary stream."""
     return isinstance(sources, str | os.PathLike | Example) or hasattr(sources, "read")
+
+
+def _source(one: Any) -> Any:
+    if is_one(one):
+        return one
+    advice = " Write samples to a file first: `speechrnn.audio.write(path, samples, rate)`."
+    raise TypeError(
+        "A source must be a path, an `Example` or a binary stream, and several stand in a list. Received: "
+        f"{type(one).__name__}.{advice if hasattr(one, '__array__') else ''}"
+    )
 
 
 def is_manifest(examples: Any, is_example: Callable[[Any], bool]) -> bool:
