@@ -291,6 +291,9 @@ def test_table_of_segments_and_labels(tmp_path):
         ("long-0.5", 0.5, 1.0, "yes"), ("long-2", 2.0, 0.5, "no"),
     ]  # fmt: skip
     assert faults.counts() == {"bad lines": 2, "shorter than their segment": 1, "invalid": 1}
+    (tmp_path / "u.csv").write_text("path,text,offset,duration\nlong.wav,one,0.5,1\nlong.wav,two,2,0.5\n")
+    (examples,) = table.prepare(tmp_path / "u.csv", tmp_path / "segments").values()
+    assert [(e.offset, e.duration, e.text) for e in examples] == [(0.5, 1.0, "one"), (2.0, 0.5, "two")]
     with pytest.raises(ValueError, match="name their `offset_column`"):
         table.prepare(tmp_path / "t.tsv", tmp_path / "x", text_column=None, duration_column="len")
 
@@ -302,6 +305,8 @@ def test_table_of_segments_and_labels(tmp_path):
         (b"path,text\n", "has no row that can be used"), (b"path,text\n\xff,a\n", "t.csv:2: must be text in UTF-8"),
         (b"path,text\na.wav\n", r"t\.csv:2: should have 2 columns. Received: 1"),
         (b"path,text\n\nnone.wav,a\n", "no such file"),
+        (b'path,text\na.wav,"one\nb.wav,two\n', r"t\.csv:2: has a quotation mark that none closes"),
+        (b'path,text\na.wav,"one" two\n', r"t\.csv:2: .*Check its quotation marks"),
     ],
 )  # fmt: skip
 def test_bad_tables(tmp_path, content, message):

@@ -42,8 +42,8 @@ def prepare(  # noqa: D417 - `takes` adds the options
         label_column: Classes.
         subject_column: Speakers or patients.
         id_column: Names of the utterances; by default made from their paths, and offsets if there are any.
-        offset_column: Starts of the segments in seconds.
-        duration_column: Lengths of the segments in seconds; only with `offset_column`.
+        offset_column: Starts of the segments in seconds; a column `offset` by default, if there is one.
+        duration_column: Lengths of the segments in seconds; only with `offset_column`, and `duration` beside `offset`.
         split_column: Which split a row belongs to.
         root: Folder that relative paths start from; the table's own by default.
         delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
@@ -62,6 +62,8 @@ def prepare(  # noqa: D417 - `takes` adds the options
     folder = Path(file).parent if root is None else Path(root)
     with options.collecting() as found:
         table = list(rows(file, delimiter=delimiter, faults=found, needed=needed))
+        if table and not offset_column and "offset" in table[0][1]:  # or one transcript of a part would be the whole's
+            offset_column, duration_column = "offset", "duration" if "duration" in table[0][1] else None
         ids = _ids([row for _, row in table], path_column, id_column, offset_column)
         for name, (where, row) in zip(ids, table, strict=True):
             try:
@@ -115,7 +117,7 @@ def rows(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A column is missing or named twice, or the file is not UTF-8.
+        ValueError: A column is missing or named twice, the file is not UTF-8, or a quotation mark is not closed.
     """
     try:
         content = read_text(file)
@@ -129,14 +131,29 @@ def rows(
     # A long field is not an attack here: transcripts of long recordings are long.
     csv.field_size_limit(max(csv.field_size_limit(), len(content) + 1))
     lines = io.StringIO(content, newline="")
-    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-    names = list(columns) or next(reader, [])
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    try:
+        names = list(columns) or next(reader, [])
+    except csv.Error as error:
+        raise ValueError(f"{file}:1: cannot be read: {error}. Check its quotation marks.") from error
     for column in needed:
         if names.count(column) != 1:
             problem = "has no column" if column not in names else "has more than one column"
             there = ", ".join(f"`{name}`" for name in names)
             raise ValueError(f"{file}: {problem} `{column}`.{suggestion(column, names)} Columns: {there}.")
-    for values in reader:
+    while True:
+        begun = reader.line_num + 1
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "end of data" in str(error):  # all that follows stands in one cell
+                message = f"{file}:{begun}: has a quotation mark that none closes. Mend the line."
+                raise ValueError(message) from error
+            faults.add(f"{file}:{begun}", "bad lines", f"{file}:{begun}: {error}. Check its quotation marks.")
+            continue
         if not values:
             continue
         where = f"{file}:{reader.line_num}"
