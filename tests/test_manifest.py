@@ -91,6 +91,7 @@ GOOD = '{"path": "a.wav", "duration": 1.0}'
         ('{"path": "b.wav", "duration": 1, "offset": -0.5}', "`offset` must be zero or more. Received: -0.5."),
         ('{"path": "b.wav", "duration": 1, "channel": 1.5}', "`channel` must be a whole number from 0."),
         ('{"path": "b.wav", "duration": 1, "text": 5}', "`text` must be a string. Received: 5."),
+        (r'{"path": "b.wav", "duration": 1, "text": "a\ud800"}', "`text` must be whole characters"),
         ('{"path": "b.wav", "duration": 1, "labels": "N"}', "`labels` must be a list."),
         ('{"path": "b.wav", "duration": 1, "label": 1.5}', "`label` must be a string or a whole number."),
         ('{"path": "b.wav", "duration": 1, "extra": []}', "`extra` must be an object"),

@@ -13,6 +13,7 @@ import logging
 import math
 import numbers
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from speechrnn.files import replacing
 
 _log = logging.getLogger(__name__)
 
+_HALF = re.compile("[\ud800-\udfff]")
 _ELSEWHERE = {
     "speaker": "subject", "speaker_id": "subject", "client_id": "subject", "patient": "subject",
     "audio": "path", "audio_filepath": "path", "audio_path": "path", "file": "path", "filename": "path", "wav": "path",
@@ -98,6 +100,8 @@ def _valid(name: str, value: Any) -> Any:
     elif name in ("text", "subject", "id"):
         if not isinstance(value, str):
             raise _field_error(name, "must be a string", value)
+        if name == "text" and not value.isascii() and _HALF.search(value):
+            raise _field_error(name, "must be whole characters, without half of a pair", value)
     elif name == "channel":
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
             raise _field_error(name, "must be a whole number from 0", value)
