@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from speechrnn import losses
 from speechrnn.decoding.alignment import required_frames
-from speechrnn.losses import connectionist
+from speechrnn.losses import connectionist, lattice
 
 
 def collapse(path):
@@ -247,7 +247,7 @@ def test_loss_and_gradient_on_a_gpu_are_those_of_a_cpu(ragged):
 
 def test_few_sizes_are_compiled():
     counts = [*range(1, 200, 7), *range(200, 4000, 200)]
-    sizes = [int(connectionist._rounded(tf.constant(count))) for count in counts]
+    sizes = [int(lattice.rounded(tf.constant(count))) for count in counts]
     assert len(set(sizes)) < 14
     assert all(count <= size <= 1.5 * max(count, 64) for count, size in zip(counts, sizes, strict=True))
 

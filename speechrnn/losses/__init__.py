@@ -1,13 +1,15 @@
-"""Losses: CTC with a length for every row, and those of classifiers and of forecasters."""
+"""Losses: CTC and the transducer loss with a length for every row, and those of classifiers and of forecasters."""
 
 from speechrnn.losses.classes import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
 from speechrnn.losses.connectionist import CTC, consistency, ctc, required_frames
 from speechrnn.losses.quantiles import QuantileLoss, check_quantiles, pinball
+from speechrnn.losses.transducer import Transducer, transducer
 
 __all__ = [
     "CTC",
     "ClassLoss",
     "QuantileLoss",
+    "Transducer",
     "check_quantiles",
     "consistency",
     "ctc",
@@ -15,4 +17,5 @@ __all__ = [
     "required_frames",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
+    "transducer",
 ]

@@ -6,8 +6,9 @@ import keras
 import tensorflow as tf
 
 from speechrnn.layers.derivatives import opaque, twice_differentiable
-from speechrnn.losses.reduction import weighted_mean
-from speechrnn.losses.targets import refuse
+from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, shifted, walk_backwards, walk_forwards
+from speechrnn.losses.reduction import mean_of_possible, weighted_mean
+from speechrnn.losses.targets import refused_labels
 
 __all__ = ["CTC", "consistency", "ctc", "required_frames"]
 
@@ -55,26 +56,11 @@ def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
     """
     target, frames = tf.cast(target, tf.int32), tf.cast(frames, tf.int32)
     logits = tf.cast(logits, tf.float32)
-    with tf.control_dependencies(_refusals(target, logits, frames)):
+    with tf.control_dependencies(refused_labels(target, logits, frames)):
         target = tf.identity(target)
     if tf.config.list_logical_devices("GPU"):
         return _ctc_of_tensorflow(target, logits, frames)
     return _ctc_eager(target, logits, frames) if tf.executing_eagerly() else _ctc_compiled(target, logits, frames)
-
-
-def _refusals(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> list[tf.Operation]:
-    steps, vocabulary = tf.shape(logits)[1], tf.shape(logits)[2]
-    behind = tf.pad((target[:, :-1] == 0) & (target[:, 1:] != 0), [[0, 0], [1, 0]])[:, : tf.shape(target)[1]]
-    return [
-        *refuse(
-            (target < 0) | (target >= vocabulary),
-            target,
-            f"Labels must lie from 1 to {logits.shape[2] - 1 if logits.shape[2] else 'the last symbol'}; 0, the blank, "
-            "pads them on the right.",
-        ),
-        *refuse(behind, target, "Labels must stand before their padding of 0, the blank."),
-        *refuse((frames < 0) | (frames > steps), frames, "`frames` must lie from 0 to the frames of the logits."),
-    ]
 
 
 def _ctc_of_tensorflow(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
@@ -131,13 +117,6 @@ def consistency(logits: Any, frames: Any) -> tf.Tensor:
     return (towards(first, second) + towards(second, first)) / 2
 
 
-CHUNK = 64
-"""Frames in one call of a compiled kernel; the last chunk is filled with frames that change nothing."""
-
-_NEVER = -1e30
-"""Logarithm of the probability of what cannot be; finite, since the difference of two infinities is no number."""
-
-
 class _States(NamedTuple):
     """The states that a path goes through, blank, label, blank, ..., of all rows on one axis, padded to few sizes."""
 
@@ -163,27 +142,16 @@ def _states(target: tf.Tensor) -> _States:
     symbol = tf.where(is_label, tf.gather_nd(labels, tf.stack([row, (position + 3) // 2], 1)), 0)
     before = tf.gather_nd(labels, tf.stack([row, (position + 1) // 2], 1))
     can_skip = is_label & (position > 1) & (symbol != before)
-    extra = _rounded(total) - total
+    extra = rounded(total) - total
     row, symbol = tf.pad(row, [[0, extra]], constant_values=-1), tf.pad(symbol, [[0, extra]])
     can_step, can_skip = tf.pad(position > 0, [[0, extra]]), tf.pad(can_skip, [[0, extra]])
     return _States(row, symbol, can_step, can_skip, tf.cumsum(counts) - 1)
 
 
-def _rounded(count: tf.Tensor) -> tf.Tensor:
-    """The least of 64, 96, 128, 192, ... that is no less than `count`: few sizes, so that few are compiled."""
-    sizes = tf.constant([k << n for n in range(5, 26) for k in (2, 3)])
-    return tf.maximum(count, sizes[tf.minimum(tf.searchsorted(sizes, [count])[0], 41)])
-
-
-def _shifted(values: Any, count: int) -> Any:
-    """`values[..., i - count]` at `i`; what comes in at the ends is never looked at."""
-    return tf.roll(values, count, -1)
-
-
 def _arrivals(scores: Any, can_step: Any, can_skip: Any) -> tuple[Any, list[Any]]:
     """Log-probability of being in each state one frame on, and the shares of it that stayed, stepped and skipped."""
-    stepped = tf.where(can_step, _shifted(scores, 1), _NEVER)
-    skipped = tf.where(can_skip, _shifted(scores, 2), _NEVER)
+    stepped = tf.where(can_step, shifted(scores, 1), NEVER)
+    skipped = tf.where(can_skip, shifted(scores, 2), NEVER)
     most = tf.maximum(scores, tf.maximum(stepped, skipped))
     parts = [tf.exp(way - most) for way in (scores, stepped, skipped)]
     total = parts[0] + parts[1] + parts[2]
@@ -218,7 +186,7 @@ def _backwards(before: Any, left: Any, can_step: Any, can_skip: Any, occupied: A
         frame = CHUNK - 1 - count
         stayed, stepped, skipped = (occupied * share[frame] for share in shares)
         stepped, skipped = tf.where(can_step, stepped, 0.0), tf.where(can_skip, skipped, 0.0)  # 0 * NaN is NaN
-        came_from = stayed + _shifted(stepped, -1) + _shifted(skipped, -2)
+        came_from = stayed + shifted(stepped, -1) + shifted(skipped, -2)
         valid = frame < left
         written = written.write(frame, tf.where(valid, occupied, 0.0))
         return count + 1, tf.where(valid, came_from, occupied), written
@@ -243,29 +211,19 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
     # Rows of the transpose are gathered, and transposed back: single numbers would take four times as long.
     log_probabilities = tf.nn.log_softmax(logits)
     by_symbol = tf.reshape(tf.transpose(log_probabilities, (0, 2, 1)), (-1, steps))
-    emitted = tf.transpose(tf.gather(tf.maximum(by_symbol, _NEVER / 1e6), cell))
+    emitted = tf.transpose(tf.gather(tf.maximum(by_symbol, UNLIKELY), cell))
     emitted = tf.pad(emitted, [[0, num_chunks * CHUNK - steps], [0, 0]])
 
-    def forward(count: Any, scores: Any, offset: Any, kept: Any) -> Any:
-        first = count * CHUNK
-        scores, before = _forwards(emitted[first : first + CHUNK], left - first, *ways, scores)
-        # Scores stay near zero, where float32 is fine-grained, and what was taken off is summed beside them.
-        best = tf.ensure_shape(tf.math.unsorted_segment_max(scores, states.row, batch), offset.shape)
-        scores -= tf.gather(best, tf.maximum(states.row, 0))
-        return count + 1, scores, offset + best, kept.write(count, before)
-
-    start = tf.where(states.can_step, _NEVER, 0.0)
-    kept = tf.TensorArray(tf.float32, num_chunks, infer_shape=False, clear_after_read=False)
-    _, scores, offset, kept = tf.while_loop(
-        lambda count, *_: count < num_chunks, forward, (0, start, tf.zeros_like(frames, tf.float32), kept)
-    )
+    scores, offset, kept = walk_forwards(
+        lambda emitted, left, scores: _forwards(emitted, left, *ways, scores), [emitted], left,
+        tf.where(states.can_step, NEVER, 0.0), states.row, batch,
+    )  # fmt: skip
     # A path ends in the last blank or, where there is a label, in the last label.
     last = tf.gather(scores, states.last)
-    label = tf.where(tf.gather(states.can_step, states.last), tf.gather(scores, tf.maximum(states.last - 1, 0)), _NEVER)
+    label = tf.where(tf.gather(states.can_step, states.last), tf.gather(scores, tf.maximum(states.last - 1, 0)), NEVER)
     end = tf.math.reduce_logsumexp(tf.stack([last, label]), 0)
     loss = -(offset + end)
-    # Not `~(loss >= ...)`: TensorFlow would rewrite it to `<`, and a logit that is no number would pass for impossible.
-    possible = (required_frames(target) <= frames) & ((loss < -_NEVER / 1e7) | tf.math.is_nan(loss))
+    possible = (required_frames(target) <= frames) & has_path(loss)
     loss = tf.where(possible, loss, float("inf"))
 
     def first_order(upstream: Any) -> Any:
@@ -273,15 +231,14 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
         at = tf.concat([states.last, tf.maximum(states.last - 1, 0)], 0)
         occupied = tf.math.unsorted_segment_sum(ends, at, tf.size(states.row))
 
-        def backward(count: Any, occupied: Any, written: Any) -> Any:
-            index = num_chunks - 1 - count
-            before = tf.reshape(kept.read(index), (CHUNK, -1))
-            earlier, frame_by_frame = _backwards(before, left - index * CHUNK, *ways, occupied)
-            return count + 1, tf.ensure_shape(earlier, occupied.shape), written.write(index, frame_by_frame)
-
-        written = tf.TensorArray(tf.float32, num_chunks, infer_shape=False)
-        *_, written = tf.while_loop(lambda count, *_: count < num_chunks, backward, (0, occupied, written))
-        occupied = tf.transpose(tf.reshape(written.concat(), (-1, tf.size(states.row))))
+        occupied = walk_backwards(
+            lambda _, before, left, occupied: _backwards(before, left, *ways, occupied),
+            kept,
+            left,
+            occupied,
+            num_chunks,
+        )
+        occupied = tf.transpose(tf.reshape(occupied, (-1, tf.size(states.row))))
         by_symbol = tf.math.unsorted_segment_sum(occupied, cell, batch * vocabulary)
         by_symbol = tf.transpose(tf.reshape(by_symbol, (batch, vocabulary, -1)), (0, 2, 1))[:, :steps]
         upstream = upstream[:, None, None]
@@ -307,10 +264,10 @@ def _plain_ctc(states: _States, cell: tf.Tensor, frames: tf.Tensor, possible: tf
         arrived, _ = _arrivals(scores, states.can_step, states.can_skip)
         return count + 1, tf.where(count < left, arrived + emitted[count], scores)
 
-    start = tf.where(states.can_step, _NEVER, 0.0)
+    start = tf.where(states.can_step, NEVER, 0.0)
     _, scores = tf.while_loop(lambda count, _: count < steps, step, (0, start), maximum_iterations=steps)
     last, label = tf.gather(scores, states.last), tf.gather(scores, tf.maximum(states.last - 1, 0))
-    label = tf.where(tf.gather(states.can_step, states.last), label, _NEVER)
+    label = tf.where(tf.gather(states.can_step, states.last), label, NEVER)
     return tf.where(possible, -tf.math.reduce_logsumexp(tf.stack([last, label]), 0), 0.0)
 
 
@@ -346,10 +303,7 @@ class CTC(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None) -> tf.Tensor:
         """See the class."""
         losses = self.call(y_true, y_pred) if frames is None else ctc(y_true, y_pred, frames)
-        weight = tf.ones_like(losses) if sample_weight is None else tf.cast(sample_weight, tf.float32)
-        possible = tf.math.is_finite(losses)
-        weight = tf.where(possible, weight, 0.0)
-        mean = weighted_mean(weight, tf.where(possible, losses, 0.0))
+        weight, mean = mean_of_possible(losses, sample_weight)
         if self.consistency:
             frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
             mean += self.consistency * weighted_mean(tf.split(weight, 2)[0], consistency(y_pred, frames))

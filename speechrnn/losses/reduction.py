@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["summed", "summed_by", "weighted_mean"]
+__all__ = ["mean_of_possible", "summed", "summed_by", "weighted_mean"]
 
 Sum = Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]]
 """Gives the sums, over all processes, of tensors that each of them has."""
@@ -46,3 +46,19 @@ def weighted_mean(weight: Any, values: Any) -> tf.Tensor:
     sums = summed([own, weights])
     part = tf.math.divide_no_nan(own, sums[1])
     return part + tf.stop_gradient(tf.math.divide_no_nan(sums[0], sums[1]) - part)
+
+
+def mean_of_possible(losses: Any, sample_weight: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """The weighted mean of the losses that are finite.
+
+    Args:
+        losses: float32 `(batch,)`; infinite for a row that is impossible.
+        sample_weight: float `(batch,)`, or None.
+
+    Returns:
+        float32 `(batch,)` weights, 0 for what is impossible; and the mean.
+    """
+    weight = tf.ones_like(losses) if sample_weight is None else tf.cast(sample_weight, tf.float32)
+    possible = tf.math.is_finite(losses)
+    weight = tf.where(possible, weight, 0.0)
+    return weight, weighted_mean(weight, tf.where(possible, losses, 0.0))

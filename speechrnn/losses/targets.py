@@ -27,3 +27,25 @@ def refuse(wrong: Any, values: Any, requirement: str) -> list[tf.Operation]:
         at, found = tf.where(wrong)[0].numpy().tolist(), tf.boolean_mask(values, wrong)[0].numpy()
         raise ValueError(f"{requirement} Received: {found} at {at}.")
     return []
+
+
+def refused_labels(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> list[tf.Operation]:
+    """Refuse labels that no row of symbols can have, and more frames than there are; see `refuse`.
+
+    Args:
+        target: int32 `(batch, labels)`, right-padded with 0, the blank.
+        logits: float `(batch, frames, ..., vocabulary)`.
+        frames: int32 `(batch,)`.
+    """
+    steps, vocabulary = tf.shape(logits)[1], tf.shape(logits)[-1]
+    behind = tf.pad((target[:, :-1] == 0) & (target[:, 1:] != 0), [[0, 0], [1, 0]])[:, : tf.shape(target)[1]]
+    return [
+        *refuse(
+            (target < 0) | (target >= vocabulary),
+            target,
+            f"Labels must lie from 1 to {logits.shape[-1] - 1 if logits.shape[-1] else 'the last symbol'}; 0, the "
+            "blank, pads them on the right.",
+        ),
+        *refuse(behind, target, "Labels must stand before their padding of 0, the blank."),
+        *refuse((frames < 0) | (frames > steps), frames, "`frames` must lie from 0 to the frames of the logits."),
+    ]

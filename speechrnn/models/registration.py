@@ -29,6 +29,7 @@ CLASSES = {
     "speechrnn.losses.classes": ("ClassLoss",),
     "speechrnn.losses.connectionist": ("CTC",),
     "speechrnn.losses.quantiles": ("QuantileLoss",),
+    "speechrnn.losses.transducer": ("Transducer",),
     "speechrnn.training.optimizer": ("GuardedAdamW",),
 }
 """Registered classes by module, beside the bundles and layers that the registry of kinds names."""
