@@ -34,6 +34,7 @@ def sections(quick: bool, data_dir: str | None) -> dict[str, list[list[str]]]:
         "startup": [["benchmarks.startup", "--json", "--repeats", "3" if quick else "9"]],
         "features": [["benchmarks.features", "--json", "--runs", "3" if quick else "15"]],
         "ctc": [["benchmarks.ctc", "--json"] + (["--frames", "60", "--repeats", "3"] if quick else [])],
+        "transducer": [["benchmarks.transducer", "--json"] + (["--frames", "40", "--repeats", "3"] if quick else [])],
         "training step": [
             recurrent("--what", "train", "--cell", c, "--bfloat16", *small, repeats=runs)
             for c in ("lstm", "gru", "simple")
