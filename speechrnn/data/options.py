@@ -17,6 +17,8 @@ class FrameOptions:
     """Step between frames in samples."""
     stride: int = 1
     """Frames of features per frame of the network's output."""
+    longer_texts: bool = False
+    """Texts may have more symbols than the output has frames, as for a transducer."""
 
     def frame_count(self, samples: int) -> int:
         """Whole frames of so many samples."""

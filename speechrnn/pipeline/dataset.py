@@ -97,6 +97,7 @@ def batches(
     mixup: float = 0.0,
     share: tuple[int, int] = (0, 1),
     cache_gigabytes: float | None = None,
+    longer_texts: bool = False,
 ) -> tf.data.Dataset:
     """Padded batches of examples, decoded, augmented and turned into features while the model works.
 
@@ -139,6 +140,7 @@ def batches(
         share: Which part of the rows of every batch are loaded, counted from 0, and how many parts there are: what one
             of several processes that train together loads.
         cache_gigabytes: Most that the cache may take; what does not fit is decoded again in every epoch.
+        longer_texts: Keep texts of more symbols than output frames, which a transducer can write.
 
     Returns:
         A dataset of `({"features": float32 (batch, frames, features), "frames": int32 (batch,)}, target, weight)` with
@@ -163,7 +165,7 @@ def batches(
         )
     workers = workers or os.cpu_count() or 1
     framing = _framing(features, sample_rate, stride)
-    targets = targets_of(task, vocabulary, classes, examples)
+    targets = targets_of(task, vocabulary, classes, examples, longer_texts=longer_texts)
     entries, collected = _selected(examples, framing, targets, max_duration, faults)
     if balance:
         entries = balanced(entries, balance, seed)

@@ -121,6 +121,7 @@ class Planner:
         self._lengths = np.array([entry.length for entry in entries], np.int64)
         self._required = np.array([entry.required for entry in entries], np.int64)
         self._labels = max((entry.target.size for entry in entries), default=0)
+        self._longer = any(entry.target.size > entry.required for entry in entries)
         self.buckets = bucketing.make_buckets(
             self._envelope(),
             batch_size=batch_size,
@@ -154,7 +155,7 @@ class Planner:
     def label_length(self, length: int, *, per_frame: bool = False) -> int:
         """Labels that rows padded to `length` samples are padded to: few shapes, and none without its labels."""
         frames = self._framing.logit_frames(length)
-        return frames if per_frame else min(self._labels, frames)
+        return frames if per_frame else self._labels if self._longer else min(self._labels, frames)
 
     def generator(self, epoch: int, index: int, copy: int = 0) -> np.random.Generator:
         """Source of the augmentation of one example's signal in one epoch, of its first appearance or of a copy."""

@@ -17,7 +17,12 @@ TASKS = ("single", "multi", "frames")
 
 
 def targets_of(
-    task: str | None, vocabulary: Vocabulary | None, classes: Sequence[str] | None, examples: Sequence[Example]
+    task: str | None,
+    vocabulary: Vocabulary | None,
+    classes: Sequence[str] | None,
+    examples: Sequence[Example],
+    *,
+    longer_texts: bool = False,
 ) -> Targets:
     """The kind of target that the arguments of `batches` ask for.
 
@@ -26,7 +31,7 @@ def targets_of(
     """
     if task is None:
         if vocabulary is not None:
-            return Texts(vocabulary)
+            return Texts(vocabulary, longer=longer_texts)
         return Labels(classes) if any(example.label is not None for example in examples) else Texts(None)
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {', '.join(map(repr, TASKS))} or None. Received: {task!r}.")
@@ -39,12 +44,17 @@ def targets_of(
 
 
 class Texts:
-    """The text in the symbols of a vocabulary, int32 `(labels,)`; empty without a vocabulary."""
+    """The text in the symbols of a vocabulary, int32 `(labels,)`; empty without a vocabulary.
+
+    Args:
+        vocabulary: The symbols.
+        longer: Whether one frame is enough for any text; otherwise it needs those of CTC.
+    """
 
     per_frame = False
 
-    def __init__(self, vocabulary: Vocabulary | None) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary | None, *, longer: bool = False) -> None:
+        self._vocabulary, self._longer = vocabulary, longer
 
     def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
         """See `Targets`."""
@@ -53,12 +63,12 @@ class Texts:
         fault = _unwritable(example, self._vocabulary)
         if fault is not None:
             return None, fault
-        target = self._vocabulary.encode(example.text or "")
-        return np.asarray(target, np.int32), _too_short(target, framing.logit_frames(length))
+        target = np.asarray(self._vocabulary.encode(example.text or ""), np.int32)
+        return target, _too_short(self.required_frames(target), framing.logit_frames(length))
 
     def required_frames(self, target: np.ndarray) -> int:
         """See `Targets`."""
-        return required_frames(target)
+        return min(len(target), 1) if self._longer else required_frames(target)
 
     def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
         """The target itself."""
@@ -225,8 +235,7 @@ def _unwritable(example: Example, vocabulary: Vocabulary) -> Fault | None:
     return None
 
 
-def _too_short(target: Sequence[int], frames: int) -> Fault | None:
-    needed = required_frames(target)
+def _too_short(needed: int, frames: int) -> Fault | None:
     if frames < needed:
         return "too short for their text", (
             f"the text needs at least {needed} output frames, and the audio gives {frames}. "

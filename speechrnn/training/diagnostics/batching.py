@@ -118,7 +118,8 @@ def examine_batches(  # noqa: D417 - `takes` adds the options
     framing = Framing(sample_rate, frame_count or options.frame_count, options.stride)
     texts = [example.text for example in examples if example.text]
     letters = vocabulary or (Vocabulary.from_texts(texts) if texts else None)
-    entries = select(examples, framing, targets=Texts(letters), max_duration=options.max_duration, faults=collected)
+    targets = Texts(letters, longer=options.longer_texts)
+    entries = select(examples, framing, targets=targets, max_duration=options.max_duration, faults=collected)
     seconds = np.array([entry.example.duration for entry in entries])
 
     def planned(**sizes: Any) -> Plan:
