@@ -193,6 +193,12 @@ PAGES = {
             "from speechrnn.tasks.language import": "its sessions are left out; the tests of next items have some",
         }
     ),
+    "docs/transducers.md": Page(
+        cheaper={
+            "units=224, layers=3, joint=128": "units=4, layers=1, joint=4",
+            'valid=test, out="t.keras"': 'valid=test, options=sr.RecognizerTraining(epochs=1), out="t.keras"',
+        }
+    ),
     "docs/words.md": Page(
         cheaper={
             "units=256, layers=3, convolutions=2": "units=4, layers=1, convolutions=2, filters=4",

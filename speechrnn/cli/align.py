@@ -63,6 +63,7 @@ def align(
     import numpy as np
 
     from speechrnn.tasks.recognition import carried, phones
+    from speechrnn.tasks.recognition.joint import ctc_logits
     from speechrnn.tasks.recognition.transcript import Transcript, moved, spell
     from speechrnn.tasks.recognition.transcription import read_whole
 
@@ -75,7 +76,7 @@ def align(
     with terminal.output(out, overwrite=overwrite) as file:
         session = terminal.load_model(model)
         signal = read_whole(audio, session.sample_rate)
-        said, logits = " ".join(said.split()), session.logits([signal])[0]
+        said, logits = " ".join(said.split()), ctc_logits(session, session.logits([signal])[0])
         lexicon = lexicon or carried.options_of(session).get("lexicon")
         if lexicon or session.vocabulary.missing(said):
             said = text.normalize(said)

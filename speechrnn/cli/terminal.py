@@ -180,8 +180,10 @@ def load_model(path: str | None) -> Any:
 
 def fitting(model: Any) -> dict[str, Any]:
     """What examples must fit to be learned by a recognizer, as checks of manifests take it."""
+    from speechrnn.tasks.recognition.joint import transduces
+
     about = {"vocabulary": model.vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
-    return {**about, "frame_count": model.feature_frames}
+    return {**about, "frame_count": model.feature_frames, "longer_texts": transduces(model)}
 
 
 def load_streaming(path: str | None) -> StreamingSession:

@@ -49,6 +49,10 @@ class Exporter:
         """
         raise ValueError(f"A {type(self.model).__name__} cannot be written as one step. Received: streaming=True.")
 
+    def beside(self) -> dict[str, Graph]:
+        """Graphs that stand beside the model's own in an ONNX file, each a whole model, by name."""
+        return {}
+
     def metadata(self, **more: Any) -> dict[str, str]:
         """What a runtime must know of the model, as an ONNX file keeps it: names with a prefix, and JSON."""
         model: Bundle = self.model

@@ -89,7 +89,9 @@ def onnx_bytes(model: Bundle, *, int8: bool = False, streaming: bool = False) ->
 def _onnx(exporter: Exporter, *, int8: bool, streaming: bool) -> bytes:
     graph, about = exporter.step() if streaming else (exporter.graph(), exporter.of_graph())
     written = graph.model(exporter.metadata(**about))
-    return onnxfile.sealed(quantized(written) if int8 else written)
+    content = onnxfile.sealed(quantized(written) if int8 else written)
+    beside = {name: onnxfile.sealed(part.model(exporter.metadata())) for name, part in exporter.beside().items()}
+    return onnxfile.with_attachments(content, beside) if beside else content
 
 
 def quantized(model: onnx.ModelProto) -> onnx.ModelProto:

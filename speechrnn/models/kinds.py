@@ -45,17 +45,18 @@ class Kind:
     run: str
     """`run(model, sources, *, progress, **options)`: for each source its answer, or a `Fault`."""
     training: str
-    """Subclass of `speechrnn.training.task.Task`: targets, loss, what decides the best epoch."""
+    """Subclass of `speechrnn.training.task.Task`, or what makes one of a model and options: targets, loss, what decides
+    the best epoch."""
     evaluate: str
     """`evaluate(model, examples, *, faults, progress, **options)`: a report."""
     export: str
-    """Subclass of `speechrnn.export.exporter.Exporter`: its graphs and what their metadata say."""
+    """Subclass of `speechrnn.export.exporter.Exporter`, or what makes one of a model: its graphs and their metadata."""
     build: str | None = None
     """`build(examples, **options)`: a new model that suits a manifest."""
     read: str = "speechrnn.data.manifest:read"
     """`read(path)`: the examples in a file."""
     classes: tuple[str, ...] = ()
-    """Layers of its own that its files may hold, beside those of `speechrnn.layers`."""
+    """Bundles and layers of its own that its files may hold, beside `model` and those of `speechrnn.layers`."""
     command: str = "speechrnn.models.commands:Command"
     """`speechrnn.models.commands.Command` or a subclass: its options and words on the command line."""
 

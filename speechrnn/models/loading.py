@@ -118,7 +118,9 @@ def kind_in(model: str | os.PathLike[str]) -> kinds.Kind | None:
             name = json.loads(archive.read("config.json")).get("class_name")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    return next((kind for kind in kinds.kinds() if kind.model.endswith(f":{name}")), None)
+    return next(
+        (kind for kind in kinds.kinds() if any(one.endswith(f":{name}") for one in (kind.model, *kind.classes))), None
+    )
 
 
 def opened(model: Any, kind: str, *, where: str | os.PathLike[str] = "The model") -> Any:

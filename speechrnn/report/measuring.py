@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechrnn import __version__, decoding
+from speechrnn import __version__
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, takes
 from speechrnn.tasks.recognition.options import RecognizerEvaluation
@@ -143,16 +143,18 @@ def _number(cell: Any) -> float | None:
 def clip_of(model: Recognizer, utterance: Utterance, example: Example, *, decoder: Decoder | None = None) -> Clip:
     """An utterance that was scored, with its sound; the example is the one it was scored on."""
     from speechrnn.data.examples import read_whole
+    from speechrnn.tasks.recognition import carried
+    from speechrnn.tasks.recognition.joint import ctc_logits
     from speechrnn.tasks.recognition.transcript import spell
 
     signal = read_whole(example, model.sample_rate)[: round(SHOWN_SECONDS * model.sample_rate)]
     (logits,) = model.logits([signal])
-    words = spell((decoder or decoding.greedy)(logits), model.vocabulary, frame_period=model.frame_period)
+    words = spell((decoder or carried.decoder(model))(logits), model.vocabulary, frame_period=model.frame_period)
     return Clip(
         utterance,
         signal,
         model.sample_rate,
-        logits,
+        ctc_logits(model, logits),
         model.frame_period,
         model.vocabulary,
         tuple(words),

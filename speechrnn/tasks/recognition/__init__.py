@@ -1,4 +1,4 @@
-"""Recognition: speech to text, with CTC."""
+"""Recognition: speech to text, with CTC or a transducer."""
 
 import lazy_loader as _lazy
 
@@ -14,13 +14,19 @@ KIND = Kind(
     sessions={
         "recognizer": "speechrnn.tasks.recognition.session:RecognizerSession",
         "streaming recognizer": "speechrnn.tasks.recognition.streaming:StreamingSession",
+        "transducer": "speechrnn.tasks.recognition.joint_sessions:TransducerSession",
+        "streaming transducer": "speechrnn.tasks.recognition.joint_sessions:StreamingTransducerSession",
     },
     run="speechrnn.tasks.recognition.transcription:outcomes",
-    training="speechrnn.tasks.recognition.training:Recognition",
+    training="speechrnn.tasks.recognition.training:recognition",
     evaluate="speechrnn.tasks.recognition.evaluation:evaluate",
-    export="speechrnn.tasks.recognition.export:RecognizerExporter",
+    export="speechrnn.tasks.recognition.export:exporter",
     command="speechrnn.tasks.recognition.command:RecognizerCommand",
     build="speechrnn.tasks.recognition.building:for_manifest",
+    classes=(
+        "speechrnn.tasks.recognition.transducer:TransducerRecognizer",
+        "speechrnn.tasks.recognition.transducer:Joiner",
+    ),
 )
 
 __getattr__, __dir__, __all__ = _lazy.attach(
@@ -33,6 +39,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "session": ["RecognizerSession"],
         "streaming": ["StreamingSession"],
         "transcript": ["Transcript", "Word"],
+        "transducer": ["Joiner", "TransducerRecognizer", "symbol_predictor"],
         "front": ["transcribe"],
     },
 )

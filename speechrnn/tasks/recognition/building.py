@@ -1,7 +1,8 @@
 """A new recognizer for a manifest: its vocabulary, its features and its network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, Literal
 
 from speechrnn.data.examples import read_whole, readable
 from speechrnn.data.manifest import Example
@@ -9,6 +10,8 @@ from speechrnn.features import LogMel
 from speechrnn.features.base import FeatureLayer
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
+from speechrnn.tasks.recognition.options import TransducerNetwork
+from speechrnn.tasks.recognition.transducer import TransducerRecognizer
 from speechrnn.text import Vocabulary
 from speechrnn.text.subwords import Subwords
 
@@ -22,6 +25,7 @@ def for_manifest(
     subwords: int | None = None,
     vocabulary: Vocabulary | None = None,
     features: FeatureLayer | Mapping[str, Any] | None = None,
+    criterion: Literal["ctc", "transducer"] = "ctc",
     **network: Any,
 ) -> SpeechRecognizer:
     """A recognizer that has learned nothing and fits the texts of a manifest.
@@ -33,17 +37,29 @@ def for_manifest(
         vocabulary: What it writes, instead of what the texts have.
         features: A layer, or options of `LogMel` such as `{"num_mels": 40}`. With `normalize="global"` they are
             adapted to the examples, unless they have been already.
-        **network: Options of `recurrent_ctc`, such as `units` and `layers`.
+        criterion: What it is trained by: "ctc", or "transducer", which makes a `TransducerRecognizer`.
+        **network: Options of `recurrent_ctc`, such as `units` and `layers`, and of a transducer those of
+            `symbol_predictor`, such as `joint`.
 
     Raises:
-        ValueError: There is no text, or an option is out of its range.
+        ValueError: There is no text, or an option is out of its range or of the other criterion.
     """
+    if criterion not in ("ctc", "transducer"):
+        raise ValueError(f'`criterion` must be "ctc" or "transducer". Received: {criterion!r}.')
+    own = {field.name: network.pop(field.name) for field in fields(TransducerNetwork) if field.name in network}
+    if own and criterion == "ctc":
+        raise ValueError(f'{", ".join(own)}: only with criterion="transducer". Received: criterion="ctc".')
     layer = features if isinstance(features, FeatureLayer) else LogMel(int(sample_rate or 16000), **(features or {}))
     if layer.needs_statistics:
         layer.adapt(readable(examples, lambda example: read_whole(example, layer.sample_rate)))
     vocabulary = vocabulary or vocabulary_of(examples, subwords=subwords)
-    built = recurrent_ctc(num_features=layer.num_features, vocabulary_size=len(vocabulary), **network)
-    return SpeechRecognizer(layer, built, vocabulary)
+    if criterion == "ctc":
+        built = recurrent_ctc(num_features=layer.num_features, vocabulary_size=len(vocabulary), **network)
+        return SpeechRecognizer(layer, built, vocabulary)
+    options = TransducerNetwork(**own)
+    encoder = recurrent_ctc(num_features=layer.num_features, vocabulary_size=options.joint, **network)
+    given = {**vars(options), "dropout": network.get("dropout", 0.0)}
+    return TransducerRecognizer.begun_from(layer, vocabulary, encoder, **given)
 
 
 def vocabulary_of(examples: Sequence[Example], *, subwords: int | None = None) -> Vocabulary:

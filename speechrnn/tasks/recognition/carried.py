@@ -24,6 +24,7 @@ from speechrnn.faults import data_error, suggestion
 from speechrnn.files import cache_folder, replacing
 from speechrnn.runtime import onnxfile
 from speechrnn.tasks.language import rescoring
+from speechrnn.tasks.recognition.joint import search_of, transduces
 from speechrnn.text import Phones, Vocabulary, lexicons
 
 _LEXICON, _LM, _SEARCH = "lexicon", "lm", "search"
@@ -61,6 +62,8 @@ def carry(
         if name not in _NUMBERS:
             raise ValueError(f"There is no option `{name}` that a model carries.{suggestion(name, _NUMBERS)}")
     file = onnxfile.read(model)
+    if "joint" in file.metadata:
+        raise ValueError(f"{file.name}: must be a recognizer with CTC. Received: a transducer, which no lexicon helps.")
     held = lexicons.named(lexicon)
     vocabulary = Vocabulary.from_config(file.metadata["vocabulary"])
     if isinstance(vocabulary, Phones):
@@ -107,6 +110,8 @@ def decoder(model: Any, **given: Any) -> Decoder:
         model: A recognizer.
         **given: Options of `speechrnn.tasks.language.rescoring.decoder`, `vocabulary` excepted.
     """
+    if transduces(model):
+        return search_of(model, **given)
     own = options_of(model)
     if any(given.get(name) is not None for name in ("lm", "words", "grammar", "lexicon")):
         own = {"lexicon": own["lexicon"]} if "lexicon" in own else {}

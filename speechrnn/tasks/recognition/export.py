@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+
 from speechrnn.export.exporter import SignalExporter
 from speechrnn.export.onnx import steps
 from speechrnn.export.onnx.graph import Graph
-from speechrnn.tasks.recognition.streaming import KIND
+from speechrnn.export.onnx.network import write_network
+from speechrnn.tasks.recognition.joint import transduces
 
 
 class RecognizerExporter(SignalExporter):
@@ -17,7 +20,7 @@ class RecognizerExporter(SignalExporter):
 
     def give(self, graph: Graph, outputs: str, frames: str) -> None:
         """See `SignalExporter.give`."""
-        graph.output(outputs, "logits", "float32", ("batch", "frames", len(self.model.vocabulary)))
+        graph.output(outputs, "logits", "float32", ("batch", "frames", self.model.network.output_shape[-1]))
         graph.output(self.valid_frames(graph, frames), "frames", "int32", ("batch",))
 
     def about(self) -> dict[str, Any]:
@@ -27,4 +30,39 @@ class RecognizerExporter(SignalExporter):
     def step(self) -> tuple[Graph, dict[str, Any]]:
         """See `Exporter.step` and `speechrnn.export.onnx.steps`."""
         graph, step = steps.step_graph(self.model)
-        return graph, {"kind": KIND, "states": step.states, "look_ahead": step.delay}
+        return graph, {"kind": f"streaming {self.model.kind}", "states": step.states, "look_ahead": step.delay}
+
+
+class TransducerExporter(RecognizerExporter):
+    """The encoder as `RecognizerExporter` writes it, with `logits` float32 `(batch, frames, joint)`, and two models.
+
+    They stand beside it in the file, see `speechrnn.runtime.onnxfile.attachments`. `predictor` takes `previous` int32
+    `(batch, 1)` and the states that the metadata name, which begin as zeros, and gives `predicted` float32 `(batch, 1,
+    joint)` and each state's `next_`. `joiner` takes `encoded` and `predicted` float32 `(batch, joint)` and gives
+    `joined` float32 `(batch, vocabulary)`.
+    """
+
+    takes_signals = streams = False  # what the other formats hold is one function
+
+    def beside(self) -> dict[str, Graph]:
+        """See `Exporter.beside`."""
+        model, joint = self.model, self.model.network.output_shape[-1]
+        predictor, joiner = Graph("predictor"), Graph("joiner")
+        shapes = {"predicted": ("batch", 1, joint)}
+        steps.write_steps(predictor, model.predictor_steps, {"previous": ("batch", 1)}, shapes)
+        given = [joiner.input(name, "float32", ("batch", joint)) for name in ("encoded", "predicted")]
+        inputs = keras.Input((joint,)), keras.Input((joint,))
+        (joined,) = write_network(joiner, keras.Model(inputs, model.joiner.call(*inputs)), given)
+        joiner.output(joined, "joined", "float32", ("batch", len(model.vocabulary)))
+        return {"predictor": predictor, "joiner": joiner}
+
+    def about(self) -> dict[str, Any]:
+        """See `Exporter.about`."""
+        model = self.model
+        shapes = {name: [1, *shape[1:]] for name, shape in model.predictor_steps.states.items()}
+        return {**super().about(), "joint": model.network.output_shape[-1], "predictor": shapes}
+
+
+def exporter(model: Any) -> RecognizerExporter:
+    """The exporter of a recognizer."""
+    return (TransducerExporter if transduces(model) else RecognizerExporter)(model)

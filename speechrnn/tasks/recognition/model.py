@@ -104,11 +104,12 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
             signals: float32 `(samples,)` each.
 
         Returns:
-            For each signal float32 `(ceil(frame_count / stride), vocabulary)`; nothing of the padding is left.
+            For each signal float32 `(ceil(frame_count / stride), vocabulary)`, of a transducer the encoder's outputs;
+            nothing of the padding is left.
         """
         frames = [int(self.features.frame_count(len(signal))) for signal in signals]
         if not any(frames):
-            return [np.zeros((0, len(self.vocabulary)), "float32") for _ in signals]
+            return [np.zeros((0, self.network.output_shape[-1]), "float32") for _ in signals]
         outputs, frames = self._outputs(signals)
         stride = self.stride
         return [row[: -(-n // stride)] for row, n in zip(outputs, frames, strict=True)]

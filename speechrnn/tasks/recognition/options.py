@@ -16,6 +16,7 @@ __all__ = [
     "RecognizerNetwork",
     "RecognizerTraining",
     "TranscriptionOptions",
+    "TransducerNetwork",
 ]
 
 
@@ -27,13 +28,14 @@ class RecognizerTraining(SignalTraining):
     """Validation figure that decides which epoch is the best: word error rate (auto) or loss."""
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
-
+    ctc_weight: float = 0.3
+    """Of a transducer: weight of CTC of its encoder beside its own loss; 0 leaves CTC and `consistency` out."""
     lexicon: str | None = None
     """Lexicon by which texts of words become phones, for a model of phones: `cmudict`, or a file of `lexicon build`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "zero or positive", lambda value: value >= 0, "consistency")
+        require(self, "zero or positive", lambda value: value >= 0, "consistency", "ctc_weight")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,30 @@ class AcousticNetwork(RecurrentNetwork):
 
 
 @dataclass(frozen=True)
-class RecognizerNetwork(AcousticNetwork):
+class TransducerNetwork:
+    """What `symbol_predictor` takes."""
+
+    predictor: Literal["stateless", "lstm"] = "stateless"
+    """What a transducer knows of what it has written: its last symbols, or the state of an LSTM."""
+    context: int = 2
+    """Symbols that a stateless predictor sees."""
+    embedding: int = 64
+    """Size of a symbol's vector, and of the predictor's LSTM."""
+    joint: int = 256
+    """Size in which the outputs of a transducer's encoder and predictor are joined."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "context", "embedding", "joint")
+        known = "stateless", "lstm"
+        require(self, f"one of {', '.join(map(repr, known))}", lambda value: value in known, "predictor")
+
+
+@dataclass(frozen=True)
+class RecognizerNetwork(AcousticNetwork, TransducerNetwork):
     """How a new recognizer is built."""
+
+    criterion: Literal["ctc", "transducer"] = "ctc"
+    """What it is trained by: CTC, or as a transducer, whose symbols depend on those before them."""
 
     sample_rate: int | None = None
     """Hz of the signals that the features are computed from; 16000 if not given."""

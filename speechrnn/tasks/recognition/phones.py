@@ -15,6 +15,7 @@ from speechrnn.decoding.best_path import WordPath
 from speechrnn.decoding.pronunciations import likeliest
 from speechrnn.faults import Faults
 from speechrnn.models.protocols import Recognizer
+from speechrnn.tasks.recognition.joint import ctc_logits
 from speechrnn.text import Lexicon, Phones, Vocabulary
 
 WORDS = "words"
@@ -66,7 +67,7 @@ def _said(example: Example, text: str, lexicon: Lexicon, model: Recognizer, faul
     if all(len(lexicon[word]) == 1 for word in text.split()):
         return lexicon.pronounce(text)
     try:
-        logits = model.logits([read_whole(example, model.sample_rate)])[0]
+        logits = ctc_logits(model, model.logits([read_whole(example, model.sample_rate)])[0])
         return " ".join(phone for way in _ways(logits, text, lexicon, model.vocabulary) for phone in way)
     except (OSError, ValueError):  # training names what cannot be read or is too short
         return lexicon.pronounce(text)

@@ -31,6 +31,11 @@ class RecognizerSession(Transcribes, Session):
     def _prepare(self) -> None:
         self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
 
+    @property
+    def _width(self) -> int:
+        """Columns of the outputs."""
+        return len(self.vocabulary)
+
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Logits of a batch of signals at `sample_rate`.
 
@@ -41,11 +46,11 @@ class RecognizerSession(Transcribes, Session):
             For each signal float32 `(ceil(frame_count / stride), vocabulary)`; nothing of the padding is left.
         """
         if not self.feature_frames(max(map(len, signals), default=0)):
-            return [np.zeros((0, len(self.vocabulary)), "float32") for _ in signals]
+            return [np.zeros((0, self._width), "float32") for _ in signals]
         logits, frames = self._run(["logits", "frames"], signals)
-        if any(row.ndim != 2 or row.shape[1] != len(self.vocabulary) for row in logits):
+        if any(row.ndim != 2 or row.shape[1] != self._width for row in logits):
             raise ValueError(
-                f"{self.file.name}: its logits must have a column for each of {len(self.vocabulary)} symbols. "
+                f"{self.file.name}: its outputs must have {self._width} columns, one for each symbol. "
                 f"Received: shape {np.shape(logits[0])}. Export the model again."
             )
         return [row[:count] for row, count in zip(logits, frames, strict=True)]

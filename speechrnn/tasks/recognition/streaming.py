@@ -12,15 +12,13 @@ import numpy as np
 
 from speechrnn.decoding.best_path import BLANK, greedy
 from speechrnn.decoding.lexicon import LexiconSearch
+from speechrnn.decoding.transducer import TransducerSearch
 from speechrnn.runtime.litert import LiteRtFile
 from speechrnn.runtime.session import ModelFile, Session
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.methods import Transcribes
 from speechrnn.tasks.recognition.transcript import Word, spell
 from speechrnn.text import Vocabulary
-
-KIND = "streaming recognizer"
-"""What a file of steps says of itself."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class StreamingSession(Transcribes, Session):
         ValueError: The file is no streaming model of ours; see `speechrnn.runtime.session.Session`.
     """
 
-    holds = KIND
+    holds = "streaming recognizer"
     noun = "streaming recognizer"
     hint = " Export a one-directional model with `speechrnn export --model MODEL.keras --streaming`."
 
@@ -67,7 +65,7 @@ class StreamingSession(Transcribes, Session):
         # a time there.
         alone = isinstance(self.file, LiteRtFile) or self.metadata.get("precision") == "int8"
         self._most_blocks = 1 if alone else None
-        self._search: LexiconSearch | None = None
+        self._search: LexiconSearch | TransducerSearch | None = None
         if options := carried.options_of(self):
             self.search(**options)
         self.reset()
@@ -102,12 +100,12 @@ class StreamingSession(Transcribes, Session):
                 utterance, as a beam search without a lexicon does.
         """
         decoder = carried.decoder(self, **options)
-        if decoder is not greedy and not isinstance(decoder, LexiconSearch):
+        if decoder is not greedy and not isinstance(decoder, LexiconSearch | TransducerSearch):
             raise ValueError(
                 "A stream is searched by a lexicon. Received options of another search; give a lexicon as well, or "
                 "transcribe the whole recording."
             )
-        self._search = decoder if isinstance(decoder, LexiconSearch) else None
+        self._search = decoder if isinstance(decoder, LexiconSearch | TransducerSearch) else None
         self.reset()
 
     def _new_speller(self) -> GreedySpeller | SearchSpeller:
@@ -198,7 +196,12 @@ class StreamingSession(Transcribes, Session):
         return found
 
     def _nothing(self) -> np.ndarray:
-        return np.zeros((0, len(self.vocabulary)), np.float32)
+        return np.zeros((0, self._width), np.float32)
+
+    @property
+    def _width(self) -> int:
+        """Columns of the outputs."""
+        return len(self.vocabulary)
 
     def _logits(self, samples: np.ndarray, frames: int) -> np.ndarray:
         """Logits of whole blocks of which so many frames of features count; 0 for blocks after the end."""
@@ -225,12 +228,14 @@ class SearchSpeller:
     """Words of a search through logits that come piece by piece.
 
     Args:
-        search: Through a lexicon.
+        search: Through a lexicon, or of a transducer.
         vocabulary: What the indices stand for.
         frame_period: Seconds between frames.
     """
 
-    def __init__(self, search: LexiconSearch, vocabulary: Vocabulary, *, frame_period: float) -> None:
+    def __init__(
+        self, search: LexiconSearch | TransducerSearch, vocabulary: Vocabulary, *, frame_period: float
+    ) -> None:
         self._stream, self._vocabulary, self._period = search.stream(), vocabulary, frame_period
 
     @property

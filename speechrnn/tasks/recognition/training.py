@@ -12,15 +12,19 @@ import tensorflow as tf
 
 from speechrnn import pipeline
 from speechrnn.decoding.best_path import greedy
-from speechrnn.losses import CTC, ctc
+from speechrnn.decoding.options import Decoder
+from speechrnn.losses import CTC, Transducer, ctc, transducer
 from speechrnn.metrics import edits
+from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition.joint import transduces
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.tasks.recognition.phones import pronounced
+from speechrnn.tasks.recognition.transducer import TransducerRecognizer, without_padding
 from speechrnn.text import Lexicon, Phones, lexicons
 from speechrnn.training.task import Given, Scores, Task, of_recordings
 
-__all__ = ["Recognition", "Score"]
+__all__ = ["Recognition", "Score", "Transduction", "recognition"]
 
 
 class Recognition(Task):
@@ -32,6 +36,8 @@ class Recognition(Task):
     monitors: ClassVar = {"wer": 1, "loss": 1}
     divides = True
     loss_name = "CTC loss"
+    longer_texts: ClassVar = False
+    """Whether texts may have more symbols than frames."""
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`."""
@@ -47,6 +53,7 @@ class Recognition(Task):
             initial_epoch=given.epoch,
             augmentation=given.augmentation,
             faults=given.faults,
+            longer_texts=self.longer_texts,
             **of_recordings(self, training=given.training),
         )
 
@@ -71,21 +78,21 @@ class Recognition(Task):
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], Score]:
         """See `Task`; the forward pass is traced once and kept."""
-        model, decode = self.model, self.model.vocabulary.decode
+        model, decode, search = self.model, self.model.vocabulary.decode, self._search()
 
         @tf.function(reduce_retracing=True)
         def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            logits, frames = model(x, training=False), model.logit_frames(x)
-            return logits, frames, ctc(target, logits, frames)
+            outputs, frames = model(x, training=False), model.logit_frames(x)
+            return outputs, frames, self._losses(target, outputs, frames)
 
         def score() -> Score:
             losses: list[float] = []
             words = tokens = edits.Edits()
             for x, target, weight in dataset:
-                logits, frames, loss = (np.asarray(v) for v in forward(x, target))
+                outputs, frames, loss = (np.asarray(v) for v in forward(x, target))
                 for row in np.flatnonzero(np.asarray(weight)):
                     reference = decode(np.asarray(target[row]))
-                    hypothesis = decode(greedy(logits[row, : frames[row]]).ids)
+                    hypothesis = decode(search(outputs[row, : frames[row]]).ids)
                     words += edits.counts(reference.split(), hypothesis.split())
                     tokens += edits.counts(reference, hypothesis)
                     losses.append(float(loss[row]))
@@ -102,17 +109,53 @@ class Recognition(Task):
         """Word errors; of a model of phones, each of which counts as a word, phone errors."""
         return f"{'phone errors' if isinstance(self.model.vocabulary, Phones) else 'WER'} {logs['val_wer']:.1%}"
 
+    def _search(self) -> Decoder:
+        """What validation decodes by."""
+        return greedy
+
+    def _losses(self, target: tf.Tensor, outputs: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """float32 `(batch,)`, of the network's outputs."""
+        return ctc(target, outputs, frames)
+
+
+class Transduction(Recognition):
+    """Texts, by a transducer."""
+
+    model: TransducerRecognizer
+    loss_name = "transducer loss"
+    longer_texts = True
+
+    def loss(self, dataset: tf.data.Dataset) -> Transducer:  # type: ignore[override]
+        """See `Task`."""
+        return Transducer(ctc=self.options.ctc_weight, consistency=self.options.consistency)
+
+    def trained(self, logs: Mapping[str, float]) -> str:
+        """The unit of the loss."""
+        return f"({logs.get('loss', 0):.2f}) nats per utterance"
+
+    def _search(self) -> Decoder:
+        return carried.decoder(self.model)
+
+    def _losses(self, target: tf.Tensor, outputs: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        target = without_padding(target)
+        return transducer(target, self.model.joint_logits(outputs, target), frames)
+
+
+def recognition(model: SpeechRecognizer, options: Any) -> Recognition:
+    """What a recognizer is trained for."""
+    return (Transduction if transduces(model) else Recognition)(model, options)
+
 
 @dataclass(frozen=True)
 class Score(Scores):
     """Counts over a dataset, and the rates they give."""
 
     loss: float
-    """Mean CTC loss, nats per utterance, over the rows that are possible."""
+    """Mean loss, nats per utterance, over the rows that are possible."""
     words: edits.Edits
-    """Word edits of the best paths, without pairs."""
+    """Word edits, without pairs."""
     tokens: edits.Edits
-    """Character edits of the best paths, without pairs."""
+    """Character edits, without pairs."""
 
     def logs(self) -> dict[str, float]:
         """The rates under the names training logs them by."""

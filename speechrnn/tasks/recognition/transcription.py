@@ -20,6 +20,7 @@ from speechrnn.faults import Fault, Faults, kind_of, takes
 from speechrnn.models.loading import opened
 from speechrnn.runtime.batches import by_length
 from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition.joint import transduces
 from speechrnn.tasks.recognition.options import RecognitionOptions
 from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
 from speechrnn.text import Phones
@@ -224,7 +225,7 @@ class _WordDecoder:
 
 def _joiner(model: Recognizer) -> Joiner:
     frame_samples = max(1, round(model.frame_period * model.sample_rate))
-    if isinstance(model.vocabulary, Phones):  # where words begin is not written
+    if transduces(model) or isinstance(model.vocabulary, Phones):  # where words begin is not written
         return Joiner(frame_samples, None)
     spellings = model.vocabulary.spellings
     begins = np.array([len(spelling) > 1 and spelling[0].isspace() for spelling in spellings])

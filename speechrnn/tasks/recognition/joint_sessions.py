@@ -1,0 +1,87 @@
+"""Transducers that were exported: encoder, predictor and joiner run by ONNX Runtime, and no TensorFlow is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from speechrnn.runtime import onnxfile
+from speechrnn.runtime.session import start
+from speechrnn.tasks.recognition.joint import Transduces
+from speechrnn.tasks.recognition.session import RecognizerSession
+from speechrnn.tasks.recognition.streaming import SearchSpeller, StreamingSession
+
+__all__ = ["StreamingTransducerSession", "TransducerSession"]
+
+
+class _Joint(Transduces):
+    """Predictor and joiner of a session; see `speechrnn.decoding.transducer.Joint`."""
+
+    file: Any
+    metadata: dict[str, Any]
+
+    def _prepare(self) -> None:
+        super()._prepare()  # type: ignore[misc] - of a session
+        parts = onnxfile.attachments(self.file.content)
+        self._predictor, self._joiner = (
+            start(onnxfile.read(bytes(parts[name]))._replace(name=self.file.name), threads=1)
+            for name in ("predictor", "joiner")
+        )
+
+    @property
+    def _width(self) -> int:
+        return int(self.metadata["joint"])
+
+    def first_states(self) -> dict[str, np.ndarray]:
+        """See `Joint`."""
+        return {name: np.zeros(shape, np.float32) for name, shape in self.metadata["predictor"].items()}
+
+    def predicted(
+        self, previous: np.ndarray, states: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """See `Joint`."""
+        names = tuple(self.metadata["predictor"])
+        given = {"previous": np.asarray(previous, np.int32)[:, None], **states}
+        found, *after = self._predictor.run(["predicted", *(f"next_{name}" for name in names)], given)
+        return found[:, 0], dict(zip(names, after, strict=True))
+
+    def joined(self, encoded: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """See `Joint`."""
+        given = {"encoded": encoded, "predicted": predicted}
+        return self._joiner.run(
+            ["joined"], {name: np.ascontiguousarray(value, np.float32) for name, value in given.items()}
+        )[0]
+
+
+class TransducerSession(_Joint, RecognizerSession):
+    """A transducer of whole signals that `speechrnn export` wrote, ready to run.
+
+    Its `logits` are the encoder's outputs, which a `speechrnn.decoding.transducer.TransducerSearch` takes.
+
+    Args and errors: see `speechrnn.runtime.session.Session`.
+    """
+
+    holds = "transducer"
+    noun = "transducer of whole signals"
+
+
+class StreamingTransducerSession(_Joint, StreamingSession):
+    """A one-directional transducer run block by block; see `StreamingSession`.
+
+    Words are those of the whole signal, however it is split. Greedy, they become final when the next one begins; with
+    `search(beam=...)`, once all that the beam keeps agrees on them.
+    """
+
+    holds = "streaming transducer"
+    noun = "streaming transducer"
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.search()
+
+    def _new_speller(self) -> Any:
+        if self._search is None:  # `_prepare` is still at work
+            return super()._new_speller()
+        return SearchSpeller(self._search, self.vocabulary, frame_period=self.frame_period)

@@ -1,0 +1,267 @@
+"""Transducers: a recognizer whose encoder is joined with a predictor of symbols."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from speechrnn.layers import blocks
+from speechrnn.layers.steps import StepNetwork, step_network
+from speechrnn.losses import Transducer
+from speechrnn.models import bundle
+from speechrnn.models.options import takes
+from speechrnn.tasks.recognition.joint import Transduces
+from speechrnn.tasks.recognition.model import SpeechRecognizer
+from speechrnn.tasks.recognition.options import TransducerNetwork
+from speechrnn.text import Vocabulary
+
+__all__ = ["Joiner", "TransducerRecognizer", "symbol_predictor", "without_padding"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class Joiner(keras.Layer):
+    """What is next, from a frame of the encoder and a prediction: `W tanh(encoded + predicted) + b`, in float32.
+
+    Args:
+        vocabulary_size: Number of outputs, the blank counted.
+
+    Call arguments:
+        encoded: float `(..., joint)`.
+        predicted: float of a shape that can be added to it.
+
+    Returns:
+        float32 `(..., vocabulary_size)` logits.
+
+    Reference:
+        Graves, Mohamed and Hinton, "Speech recognition with deep recurrent neural networks", ICASSP 2013, equations
+        15 to 18.
+    """
+
+    def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        if vocabulary_size < 1:
+            raise ValueError(f"`vocabulary_size` must be at least 1. Received: {vocabulary_size}.")
+        self.vocabulary_size = vocabulary_size
+        self.dense = keras.layers.Dense(vocabulary_size, dtype="float32", name="dense")
+
+    def build(self, encoded_shape: Any, predicted_shape: Any = None) -> None:
+        """Weights for frames of that width."""
+        self.dense.build((None, encoded_shape[-1]))
+
+    def call(self, encoded: Any, predicted: Any) -> Any:
+        """See the class."""
+        return self.dense(ops.tanh(encoded + predicted))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
+
+
+@takes(TransducerNetwork)
+def symbol_predictor(  # noqa: D417 - `takes` adds the options
+    options: TransducerNetwork, *, vocabulary_size: int, dropout: float = 0.0
+) -> keras.Model:
+    """The predictor of a transducer.
+
+    Args:
+        vocabulary_size: Number of symbols, the blank counted: `len(vocabulary)`.
+        dropout: Share of a symbol's vector dropped in training.
+
+    Returns:
+        A `keras.Model` from `previous` int32 `(batch, symbols)`, the symbol before each place and 0 before the first,
+        to float32 `(batch, symbols, joint)`. Each place sees only what stands before it.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Reference:
+        Without a state: Ghodsi et al., "RNN-transducer with stateless prediction network", ICASSP 2020.
+    """
+    blocks.check("lstm", vocabulary_size=vocabulary_size)
+    previous = keras.Input((None,), dtype="int32", name="previous")
+    x = keras.layers.Embedding(vocabulary_size, options.embedding, name="predictor_embedding")(previous)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="predictor_dropout")(x)
+    if options.predictor == "lstm":
+        x = blocks.CELLS["lstm"](options.embedding, return_sequences=True, name="predictor_lstm")(x)
+        x = keras.layers.Dense(options.joint, dtype="float32", name="predictor_dense")(x)
+    else:
+        x = keras.layers.Conv1D(
+            options.joint, options.context, padding="causal", dtype="float32", name="predictor_context"
+        )(x)
+    return keras.Model(previous, x, name="predictor")
+
+
+def without_padding(target: Any) -> Any:
+    """The columns of targets int32 `(batch, labels)` that are not padding in every row.
+
+    Each would be joined with every frame.
+    """
+    return target[:, : tf.reduce_max(tf.math.count_nonzero(target, 1))]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class TransducerRecognizer(Transduces, SpeechRecognizer):
+    """A recognizer that writes symbols one by one, each given those before it: a recurrent transducer (RNN-T).
+
+    At each frame the joiner says, from the encoder's output and from the predictor's, which symbol is next, or by the
+    blank that the next frame is. It is made, saved, trained, exported and used as any other recognizer.
+
+    Args:
+        features: A layer of `speechrnn.features`.
+        network: The encoder, from `[features (batch, frames, features), frames (batch,)]` to `(batch, frames', joint)`,
+            as `recurrent_ctc` makes it with `joint` in the place of the vocabulary's size.
+        vocabulary: The symbols.
+        predictor: As `symbol_predictor` makes it.
+        joiner: A `Joiner`.
+        card: See `SpeechRecognizer`.
+
+    Call arguments:
+        inputs: See `SpeechRecognizer`.
+
+    Returns:
+        float32 `(batch, ceil(frames / stride), joint)`, the encoder's outputs; `compute_loss` joins them.
+
+    Raises:
+        ValueError: The parts do not fit each other.
+
+    Reference:
+        Graves, "Sequence transduction with recurrent neural networks", arXiv:1211.3711, 2012.
+    """
+
+    kind = "transducer"
+
+    def __init__(
+        self,
+        features: keras.Layer,
+        network: keras.Model,
+        vocabulary: Vocabulary,
+        *,
+        predictor: keras.Model,
+        joiner: Joiner,
+        card: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        bundle.SignalBundle.__init__(
+            self, features, network, card,
+            outputs=predictor.output_shape[-1], outputs_are="as many as the predictor has", **kwargs,
+        )  # fmt: skip
+        if joiner.vocabulary_size != len(vocabulary):
+            raise ValueError(
+                f"The joiner must have {len(vocabulary)} outputs, one for each symbol of the vocabulary and the blank. "
+                f"Received: {joiner.vocabulary_size}."
+            )
+        self.vocabulary, self.predictor, self.joiner = vocabulary, predictor, joiner
+        self._transducer = Transducer()
+        if not joiner.built:
+            joiner.build((None, None, predictor.output_shape[-1]))
+
+    def with_vocabulary(self, vocabulary: Vocabulary) -> SpeechRecognizer:
+        """Not for transducers.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("A transducer cannot change its vocabulary. Train a new one, or a recognizer with CTC.")
+
+    def joint_logits(self, encoded: Any, target: Any, training: bool | None = None) -> Any:
+        """Logits of every frame with every beginning of the target.
+
+        Args:
+            encoded: float32 `(batch, frames, joint)`, what a call gives.
+            target: int32 `(batch, labels)`.
+            training: Whether the predictor drops some of what it sees.
+
+        Returns:
+            float32 `(batch, frames, labels + 1, vocabulary)`, as `speechrnn.losses.transducer` takes them.
+        """
+        previous = tf.pad(tf.cast(target, tf.int32), [[0, 0], [1, 0]])
+        predicted = self.predictor(previous, training=training)
+        return self.joiner(encoded[:, :, None], predicted[:, None])
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The transducer loss over each row's own frames, and what layers add; `compile(loss=Transducer(...))` gives it
+        options.
+        """
+        used = self.loss if isinstance(self.loss, Transducer) else self._transducer
+        alone = self.joiner(y_pred, tf.zeros_like(y_pred)) if used.ctc else None
+        y = without_padding(y)
+        loss = used(y, self.joint_logits(y_pred, y, training), sample_weight, self.logit_frames(x), alone)
+        for extra in self.losses:
+            loss += extra
+        return loss
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The loss alone: what a transducer writes takes a search."""
+        return self.get_metrics_result()
+
+    def first_states(self) -> dict[str, np.ndarray]:
+        """See `speechrnn.decoding.transducer.Joint`."""
+        return {name: np.zeros((1, *shape[1:]), np.float32) for name, shape in self.predictor_steps.states.items()}
+
+    def predicted(
+        self, previous: np.ndarray, states: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """See `speechrnn.decoding.transducer.Joint`."""
+        steps = self.predictor_steps
+        spec = [tf.TensorSpec(shape, tf.float32) for shape in steps.states.values()]
+        forward = self._compiled(
+            lambda ids, *states: steps.model([ids[:, None], *states], training=False),
+            [tf.TensorSpec((None,), tf.int32), *spec],
+            name="predicted",
+        )
+        found = forward(tf.constant(previous, tf.int32), *(tf.constant(states[name]) for name in steps.states))
+        predicted, *after = (value.numpy() for value in tf.nest.flatten(found))
+        return predicted[:, 0], dict(zip(steps.states, after, strict=True))
+
+    def joined(self, encoded: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """See `speechrnn.decoding.transducer.Joint`."""
+        spec = tf.TensorSpec((None, self.network.output_shape[-1]), tf.float32)
+        forward = self._compiled(self.joiner, [spec, spec], name="joined")
+        return forward(tf.constant(encoded), tf.constant(predicted)).numpy()
+
+    @property
+    def predictor_steps(self) -> StepNetwork:
+        """The predictor, one symbol at a time."""
+        if "_predictor_steps" not in self.__dict__:
+            # Past Keras's attribute tracking: its layers are those of the predictor.
+            object.__setattr__(self, "_predictor_steps", step_network(self.predictor, frames=1))
+        return self.__dict__["_predictor_steps"]
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the version of this layout."""
+        parts = {"predictor": self.predictor, "joiner": self.joiner}
+        return {
+            **super().get_config(),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "TransducerRecognizer":
+        """The model that `get_config` described; see `Bundle.from_config`."""
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+            for name in ("predictor", "joiner")
+        }
+        return super().from_config({**config, **parts}, custom_objects)
+
+    @classmethod
+    def begun_from(
+        cls, features: keras.Layer, vocabulary: Vocabulary, encoder: keras.Model, **options: Any
+    ) -> "TransducerRecognizer":
+        """A transducer with an encoder, and a predictor and a joiner that have learned nothing.
+
+        Args:
+            features: See the class.
+            vocabulary: See the class.
+            encoder: The network.
+            **options: Of `symbol_predictor`.
+        """
+        size, options = len(vocabulary), {**options, "joint": encoder.output_shape[-1]}
+        predictor = symbol_predictor(vocabulary_size=size, **options)
+        return cls(features, encoder, vocabulary, predictor=predictor, joiner=Joiner(size, name="joiner"))

@@ -1,0 +1,269 @@
+"""Transducers: exact searches, streaming as offline, three parts in one file, and all that recognizers do."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import speechrnn as sr
+from speechrnn import losses
+from speechrnn.data.check import check
+from speechrnn.decoding.transducer import TransducerSearch
+from speechrnn.export.writing import exporter_of, onnx_bytes
+from speechrnn.models import loading
+from speechrnn.runtime import onnxfile
+from speechrnn.tasks.recognition import SpeechRecognizer, carried
+from speechrnn.tasks.recognition.joint_sessions import StreamingTransducerSession, TransducerSession
+from speechrnn.training.diagnostics import gradient_flow, layer_paths
+from speechrnn.training.task import Given, task_of
+
+RATE = 8000
+TEXTS = ("ab b", "a", "bb ab", "b a a")
+
+
+def record(path, text):
+    """A tone for every letter, a pause for every space, as an example."""
+    time = np.arange(RATE // 10) / RATE
+    tones = [0.3 * np.sin(2 * np.pi * {"a": 500, "b": 1500, " ": 0}[letter] * time) for letter in text]
+    gap = np.zeros(RATE // 25)
+    signal = np.concatenate([gap, *(part for tone in tones for part in (tone, gap))])
+    sr.audio.write(path, signal.astype("float32"), RATE)
+    return sr.Example(path=str(path), duration=len(signal) / RATE, text=text)
+
+
+def made(**options):
+    """A small untrained model, its weights large enough that it writes something."""
+    examples = [sr.Example(path="none.wav", duration=1.0, text=text) for text in TEXTS]
+    sizes = {"units": 6, "layers": 1, "filters": 3, "convolutions": 1, "bidirectional": False, "joint": 7, **options}
+    features = {"num_mels": 12, "f_min": 60, "normalize": None}
+    model = SpeechRecognizer.for_manifest(
+        examples, sample_rate=RATE, features=features, criterion="transducer", embedding=4, **sizes
+    )
+    rng = np.random.default_rng(1)
+    for weight in [*model.network.weights, *model.predictor.weights, *model.joiner.weights]:
+        noise = rng.normal(size=weight.shape).astype("float32")
+        weight.assign(weight.numpy() + 0.5 * (np.abs(noise) if "variance" in weight.path else noise))
+    model.joiner.dense.kernel.assign(3 * model.joiner.dense.kernel)
+    return model
+
+
+@pytest.fixture(scope="module", params=["stateless", "lstm"])
+def model(request):
+    return made(predictor=request.param)
+
+
+@pytest.fixture(scope="module")
+def signals():
+    rng = np.random.default_rng(3)
+    return [rng.normal(size=size).astype("float32") for size in (6000, 900, 0, 3000)]
+
+
+class Table:
+    """Predictor and joiner by a table of logits for each frame and the last symbol."""
+
+    def __init__(self, logits):
+        self.vocabulary, self.logits = sr.Vocabulary("ab"), logits
+
+    def first_states(self):
+        return {}
+
+    def predicted(self, previous, states):
+        return np.eye(3, dtype="float32")[previous], {}
+
+    def joined(self, encoded, predicted):
+        return self.logits[encoded.argmax(1), predicted.argmax(1)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_beam_that_holds_everything_finds_the_most_probable_text(seed):
+    logits = 2 * np.random.default_rng(seed).normal(size=(3, 3, 3)).astype("float32")
+    longest, texts = 3, [text for n in range(4) for text in itertools.product((1, 2), repeat=n)]
+    # Of texts with at most as many symbols as a frame may write, the loss sums the same ways.
+    padded = np.array([[*text, *[0] * (longest - len(text))] for text in texts], "int32")
+    places = np.stack([logits[:, [0, *text, *[0] * (longest - len(text))]] for text in texts])
+    loss = losses.transducer(padded, places, np.full(len(texts), 3)).numpy()
+    stream = TransducerSearch(Table(logits), beam=400, symbols_per_frame=longest).stream()
+    stream.hear(np.eye(3, dtype="float32"))
+    found = {text.symbols: -text.score for text in stream._texts if len(text.symbols) <= longest}
+    assert found == pytest.approx(dict(zip(texts, loss, strict=True)), rel=1e-5)
+    best = min(zip(loss, texts, strict=True))[1]
+    if len(stream._texts[0].symbols) <= longest:
+        assert tuple(stream.finish().ids) == best
+
+
+def test_greedy_takes_the_likeliest_at_each_place_and_no_more_than_it_may():
+    logits = np.full((3, 3, 3), -9.0, "float32")
+    logits[0, :, 1], logits[1, :, 0], logits[2, :, 2] = 9, 9, 9  # a for ever, nothing, b for ever
+    path = TransducerSearch(Table(logits), symbols_per_frame=2)(np.eye(3, dtype="float32"))
+    np.testing.assert_array_equal(path.ids, [1, 1, 2, 2])
+    np.testing.assert_array_equal(path.start_frames, [0, 0, 2, 2])
+    np.testing.assert_array_equal(path.end_frames, [1, 1, 3, 3])
+    assert (path.confidences > 0.99).all()
+
+
+@pytest.mark.parametrize("wrong", [{"beam": 0}, {"symbols_per_frame": 0}])
+def test_numbers_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=rf"`{next(iter(wrong))}` must be at least 1"):
+        TransducerSearch(Table(np.zeros((1, 3, 3))), **wrong)
+
+
+def test_frames_that_are_no_numbers_are_refused():
+    search = TransducerSearch(Table(np.zeros((3, 3, 3), "float32")))
+    with pytest.raises(ValueError, match="must be numbers"):
+        search(np.full((2, 3), np.nan))
+    stream = search.stream()
+    stream.finish()
+    with pytest.raises(ValueError, match="was finished"):
+        stream.advance(np.eye(3))
+
+
+@pytest.mark.parametrize("beam", [None, 1, 4])
+def test_a_search_in_pieces_is_that_of_the_whole(model, signals, beam):
+    encoded = model.logits(signals[:1])[0]
+    search = TransducerSearch(model, beam=beam)
+    whole = search(encoded)
+    assert len(whole) or beam == 1
+    stream, found = search.stream(), []
+    for start in range(0, len(encoded), 3):
+        found.append(stream.advance(encoded[start : start + 3]))
+    found.append(stream.finish())
+    for name in ("ids", "start_frames", "confidences"):
+        parts = np.concatenate([getattr(part, name) for part in found])
+        np.testing.assert_allclose(parts, getattr(whole, name), rtol=1e-5)
+
+
+def test_the_joint_logits_are_those_that_the_search_sees(model, signals):
+    """Training joins all places at once, a search one symbol after the other."""
+    encoded = model.logits(signals[:1])[0]
+    target = np.array([[2, 1, 3, 3]], "int32")
+    whole = model.joint_logits(tf.constant(encoded[None]), target).numpy()[0]
+    states = model.first_states()
+    for place, symbol in enumerate([0, *target[0]]):
+        predicted, states = model.predicted(np.array([symbol]), states)
+        found = model.joined(encoded, np.repeat(predicted, len(encoded), 0))
+        np.testing.assert_allclose(found, whole[:, place], atol=1e-5)
+
+
+def test_a_saved_model_is_the_same_model(model, signals, tmp_path):
+    model.save(tmp_path / "model.keras")
+    found = sr.load(tmp_path / "model.keras", kind="recognizer")
+    assert loading.kind_in(tmp_path / "model.keras").name == "recognizer"
+    for a, b in zip(model.logits(signals), found.logits(signals), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    encoded = model.logits(signals[:1])[0]
+    np.testing.assert_array_equal(TransducerSearch(found)(encoded).ids, TransducerSearch(model)(encoded).ids)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_an_exported_file_has_encoder_predictor_and_joiner(model, signals, int8):
+    session = TransducerSession(onnx_bytes(model, int8=int8))
+    for a, b in zip(model.logits(signals), session.logits(signals), strict=True):
+        np.testing.assert_allclose(a, b, atol=0.3 if int8 else 1e-4)
+    states, others = model.first_states(), session.first_states()
+    for symbols in ([0], [2], [1]):
+        expected, states = model.predicted(np.array(symbols), states)
+        found, others = session.predicted(np.array(symbols), others)
+        np.testing.assert_allclose(found, expected, atol=0.1 if int8 else 1e-5)
+    encoded = model.logits(signals[:1])[0]
+    rows = np.repeat(expected, len(encoded), 0)
+    np.testing.assert_allclose(session.joined(encoded, rows), model.joined(encoded, rows), atol=1e-4)
+    np.testing.assert_allclose(session.alone(encoded), model.alone(encoded), atol=1e-4)
+
+
+def test_a_stream_says_what_the_whole_recording_says(model, signals):
+    session, stream = (
+        TransducerSession(onnx_bytes(model)),
+        StreamingTransducerSession(onnx_bytes(model, streaming=True)),
+    )
+    np.testing.assert_allclose(stream.logits(signals[:1])[0], session.logits(signals[:1])[0], atol=1e-4)
+    for options in ({}, {"beam": 3}):
+        stream.search(**options)
+        said = []
+        for start in range(0, len(signals[0]), 500):
+            said += stream.push(signals[0][start : start + 500]).words
+        said += stream.finish().words
+        path = TransducerSearch(session, **options)(session.logits(signals[:1])[0])
+        assert " ".join(word.word for word in said).split() == model.vocabulary.decode(path.ids).split()
+
+
+def test_it_transcribes_is_measured_and_says_what_it_cannot(model, tmp_path):
+    examples = [record(tmp_path / f"{i}.wav", text) for i, text in enumerate(TEXTS)]
+    session = TransducerSession(onnx_bytes(model))
+    found = [one.text for one in model.transcribe([e.path for e in examples])]
+    assert found == [one.text for one in session.transcribe([e.path for e in examples], piece_seconds=30)]
+    assert session.evaluate(examples).utterances[0].hypothesis == found[0]
+    assert isinstance(session.transcribe(examples[0].path, beam=3).text, str)
+    with pytest.raises(ValueError, match="`beam` must be at least 1"):
+        session.transcribe(examples[0].path, beam=0)
+    with pytest.raises(ValueError, match="greedily or with `beam`.*hotwords"):
+        session.transcribe(examples[0].path, hotwords=["ab"])
+    with pytest.raises(ValueError, match="can be written to onnx only"):
+        model.export(tmp_path / "model.tflite")
+    with pytest.raises(ValueError, match="cannot change its vocabulary"):
+        model.with_vocabulary(model.vocabulary)
+
+
+def test_a_file_without_its_other_models_or_with_damaged_ones_is_refused(model):
+    exporter, damaged = exporter_of(model), bytearray(onnx_bytes(model))
+    damaged[damaged.rindex(model.joiner.dense.kernel.numpy().tobytes())] ^= 1
+    for broken in (onnxfile.sealed(exporter.graph().model(exporter.metadata())), bytes(damaged)):
+        with pytest.raises(ValueError, match="The model"):
+            TransducerSession(broken)
+
+
+def test_a_lexicon_is_not_packed_into_a_transducer(model, tmp_path):
+    (tmp_path / "t.onnx").write_bytes(onnx_bytes(model))
+    with pytest.raises(ValueError, match="must be a recognizer with CTC"):
+        carried.carry(tmp_path / "t.onnx", tmp_path / "u.onnx", lexicon=tmp_path / "none")
+
+
+def test_options_of_the_other_criterion_are_refused():
+    examples = [sr.Example(path="none.wav", duration=1.0, text="a")]
+    with pytest.raises(ValueError, match='joint: only with criterion="transducer"'):
+        SpeechRecognizer.for_manifest(examples, joint=8)
+    with pytest.raises(ValueError, match='`criterion` must be "ctc" or "transducer"'):
+        SpeechRecognizer.for_manifest(examples, criterion="rnnt")
+    with pytest.raises(ValueError, match="`context` must be at least 1"):
+        SpeechRecognizer.for_manifest(examples, criterion="transducer", context=0)
+
+
+def test_a_text_longer_than_its_frames_is_kept_and_an_unknown_symbol_is_not(model, tmp_path):
+    time = np.zeros(400, "float32")
+    sr.audio.write(tmp_path / "short.wav", time, RATE)
+    texts = ("ab ba", "", "abc")
+    examples = [sr.Example(path=str(tmp_path / "short.wav"), duration=0.05, text=text, id=text) for text in texts]
+    faults = sr.Faults()
+    batches = task_of(model, None).batches(Given(examples, faults=faults))
+    ((x, target, weight),) = list(batches)
+    assert int(model.logit_frames(x)[0]) < 5 and sorted(np.count_nonzero(target, 1)[np.asarray(weight) > 0]) == [0, 5]
+    assert [(fault.where, fault.kind) for fault in faults] == [("abc", "with characters outside the vocabulary")]
+    assert np.isfinite(float(model.compute_loss(x, target, model(x), weight)))
+    report = check(examples[:1], longer_texts=True, stride=model.stride, sample_rate=RATE)
+    assert "too short for their text" not in {fault.kind for fault in report.faults}
+
+
+def test_it_learns_and_its_gradients_are_seen(tmp_path):
+    examples = [record(tmp_path / f"{i}.wav", text) for i, text in enumerate(TEXTS * 3)]
+    tf.keras.utils.set_random_seed(0)
+    model = SpeechRecognizer.for_manifest(
+        examples, sample_rate=RATE, criterion="transducer", predictor="lstm", units=24, layers=1, convolutions=1,
+        bidirectional=False, joint=24, embedding=8, features={"num_mels": 20, "normalize": None},
+    )  # fmt: skip
+    options = sr.RecognizerTraining(
+        epochs=60, batch_size=4, learning_rate=1e-2, validate_every=60, gradient_report=True
+    )
+    run = sr.train(
+        model, examples, valid=examples[:4], options=options,
+        out=tmp_path / "m.keras", verbose=False,
+    )  # fmt: skip
+    assert run.history[-1]["loss"] < 0.2 * run.history[0]["loss"]
+    assert run.history[-1]["val_wer"] < 0.5
+    paths = [path.layer for path in layer_paths(model)]
+    assert "predictor_lstm" in paths
+    batch = (
+        {"features": np.zeros((2, 40, 20), "float32"), "frames": np.array([40, 30])},
+        np.array([[1, 2], [3, 0]], "int32"),
+    )
+    flow = gradient_flow(model, batch, source="loss", layer="lstm")
+    assert all(np.isfinite(one.norms).all() and one.norms[0] > 0 for one in flow.values())
