@@ -265,5 +265,8 @@ def test_it_learns_and_its_gradients_are_seen(tmp_path):
         {"features": np.zeros((2, 40, 20), "float32"), "frames": np.array([40, 30])},
         np.array([[1, 2], [3, 0]], "int32"),
     )
-    flow = gradient_flow(model, batch, source="loss", layer="lstm")
-    assert all(np.isfinite(one.norms).all() and one.norms[0] > 0 for one in flow.values())
+    flow = gradient_flow(model, batch, source="loss")
+    assert list(flow) == paths and all(np.isfinite(one.norms).all() and one.norms[0] > 0 for one in flow.values())
+    assert list(gradient_flow(model, batch)) == [path for path in paths if path != "predictor_lstm"]
+    with pytest.raises(ValueError, match="run by the loss alone"):
+        gradient_flow(model, batch, layer="predictor_lstm")

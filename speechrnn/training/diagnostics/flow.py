@@ -93,7 +93,7 @@ def gradient_flow(
         By name of the layer (and `forward` or `backward`), in the order of the model.
 
     Raises:
-        ValueError: There is no such recurrent layer, or "loss" without `y`.
+        ValueError: There is no such recurrent layer, "loss" without `y`, or a layer that only the loss runs without it.
     """
     x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
     if source not in ("last", "loss"):
@@ -111,7 +111,11 @@ def gradient_flow(
         if source == "loss":
             loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=False)
             losses = {False: loss, True: loss}
-        else:
+        # What only the loss runs, as a transducer's predictor, has no part in the outputs.
+        probes = {name: probe for name, probe in probes.items() if probe.valid.size}
+        if not probes:
+            raise ValueError(f'`{layer}` is run by the loss alone. Received: source={source!r}. Use source="loss".')
+        if source != "loss":
             valid = list(probes.values())[-1].valid
             directions = {probe.layer.go_backwards for probe in probes.values()}
             losses = {backwards: _end(outputs, valid, backwards, seed) for backwards in directions}
