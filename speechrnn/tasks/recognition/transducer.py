@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from speechrnn.faults import takes
 from speechrnn.layers import blocks
 from speechrnn.layers.steps import StepNetwork, step_network
 from speechrnn.losses import Transducer
 from speechrnn.models import bundle
-from speechrnn.models.options import takes
 from speechrnn.tasks.recognition.joint import Transduces
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.options import TransducerNetwork
