@@ -192,7 +192,7 @@ class LexiconSearch:
         )  # fmt: skip
 
     def _models(self) -> Any:
-        from speechrnn.decoding import lexicon_search
+        from speechrnn.decoding import lexicon_models
 
         lm, tree, order = self.language_model, self._tree, self._tree.order
         grams = np.array([lm.indices.get(word, -1) if lm else -1 for word in self.words], np.int32)[self._word_of]
@@ -210,8 +210,8 @@ class LexiconSearch:
         words = Words(self._indices, self.letters, tree, [ends[a:b] for a, b in edges])
         grammar, boost = grammar_tables(self.grammar, words), boost_tables(self.boost, words)
         trie = np.full((4, len(tree.first)), -1, np.int32)
-        trie[lexicon_search.FIRST], trie[lexicon_search.ENDS] = tree.first, tree.ends
-        trie[lexicon_search.LETTER, :-1], trie[lexicon_search.UPWARDS, :-1] = tree.symbols, tree.parents
+        trie[lexicon_models.FIRST], trie[lexicon_models.ENDS] = tree.first, tree.ends
+        trie[lexicon_models.LETTER, :-1], trie[lexicon_models.UPWARDS, :-1] = tree.symbols, tree.parents
         fills = self.unknown_word is not None and self.grammar is None
         whole = [
             lm is not None, lm.begin if lm else 0, lm.indices.get(UNKNOWN, -1) if lm else -1,
@@ -222,7 +222,7 @@ class LexiconSearch:
         spelling = -(self.lm_weight if lm else 1.0) * np.log(len(self.vocabulary) - 1)
         unknown = self.unknown_score if lm or self.unknown_score > -np.inf else 0.0
         real = [self.lm_weight, self.word_bonus, unknown, lm.unknown_log_probability if lm else 0.0, spelling]
-        return lexicon_search.Models(
+        return lexicon_models.Models(
             whole=np.array(whole, np.int64),
             real=np.array(real, np.float64),
             gram_whole=lm.whole if lm else np.zeros(0, np.int32),

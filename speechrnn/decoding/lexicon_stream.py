@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from speechrnn.decoding import lexicon_models, viterbi
 from speechrnn.decoding import lexicon_search as kernel
-from speechrnn.decoding import viterbi
 from speechrnn.decoding.alignment import log_softmax, path_of
 from speechrnn.decoding.beam import WordHypothesis
 from speechrnn.decoding.best_path import WordPath
@@ -26,7 +26,7 @@ _MOST_FRAMES = 3000
 class Space:
     """What is searched through, and how; `speechrnn.decoding.lexicon.LexiconSearch` makes it and says what is what."""
 
-    models: kernel.Models
+    models: lexicon_models.Models
     columns: int
     """Of the logits."""
     words: tuple[str, ...]
@@ -36,18 +36,18 @@ class Space:
     width: int
     token_floor: float
     beam_threshold: float
-    memories: list[kernel.Memory] = field(default_factory=list)
+    memories: list[lexicon_models.Memory] = field(default_factory=list)
     """What the language model's look-ahead has found in earlier searches; none that is under way shares one."""
 
-    def memory(self) -> kernel.Memory:
+    def memory(self) -> lexicon_models.Memory:
         """One of the memories, or a new one."""
         try:
             return self.memories.pop()
         except IndexError:
             # A state may fill an eighth of it; large enough that it seldom has to be emptied.
-            least, all_states = 8 * self.models.trie.shape[1], 8 * int(self.models.whole[kernel.NODES])
+            least, all_states = 8 * self.models.trie.shape[1], 8 * int(self.models.whole[lexicon_models.NODES])
             size = 1 << max(least.bit_length(), min(_MEMORY_BITS, all_states.bit_length()))
-            return kernel.Memory(np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(1, np.int64))
+            return lexicon_models.Memory(np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(1, np.int64))
 
     def aligned(self, logs: np.ndarray, hypothesis: WordHypothesis) -> WordPath:
         """The frames of words.
@@ -101,10 +101,10 @@ class LexiconStream:
 
     def __init__(self, space: Space, *, recombine: bool = True) -> None:
         self._space, self._models, self._recombine = space, space.models, recombine
-        width, most = space.width, int(self._models.whole[kernel.ROOM])
+        width, most = space.width, int(self._models.whole[lexicon_models.ROOM])
         room = 4 * width + 256
         tree = np.empty((room, 9), np.int32)
-        tree[0] = [-1, -1, -1, -1, kernel.ROOT, kernel.OPEN, self._models.whole[kernel.BEGIN], 0, 0]
+        tree[0] = [-1, -1, -1, -1, lexicon_models.ROOT, kernel.OPEN, self._models.whole[lexicon_models.BEGIN], 0, 0]
         base, added, hope, place = np.zeros(room), np.zeros(room), np.zeros(room), np.zeros(room, np.int32)
         paths = np.full((2, width, 5), -np.inf)
         paths[0, 0, 0] = 0.0
@@ -142,7 +142,7 @@ class LexiconStream:
         settled = int(kernel.common(self._beam)) if len(logits) else 0
         if self._frames - self._begin > _MOST_FRAMES:
             settled = int(self._best)
-        while settled and self._beam.tree[settled, kernel.NODE] not in (kernel.ROOT, kernel.ENDED):
+        while settled and self._beam.tree[settled, kernel.NODE] not in (lexicon_models.ROOT, kernel.ENDED):
             settled = int(self._beam.tree[settled, kernel.PARENT])
         return self._settle(settled) if settled else _nothing()
 
@@ -233,7 +233,7 @@ class LexiconStream:
     def _word(self, entry: int) -> str:
         if entry == kernel.UNKNOWN_ENDS:
             return self._space.unknown_word or ""
-        return self._space.words[self._models.entries[kernel.WORD, entry]]
+        return self._space.words[self._models.entries[lexicon_models.WORD, entry]]
 
     def _settle(self, prefix: int) -> WordPath:
         """Make what ends at a prefix final."""

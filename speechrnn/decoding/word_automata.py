@@ -27,7 +27,7 @@ class Words(NamedTuple):
 
 
 class GrammarTables(NamedTuple):
-    """See `speechrnn.decoding.lexicon_search.Models`."""
+    """See `speechrnn.decoding.lexicon_models.Models`."""
 
     words: np.ndarray
     nodes: np.ndarray
@@ -35,7 +35,7 @@ class GrammarTables(NamedTuple):
 
 
 class BoostTables(NamedTuple):
-    """See `speechrnn.decoding.lexicon_search.Models`."""
+    """See `speechrnn.decoding.lexicon_models.Models`."""
 
     places: np.ndarray
     next: np.ndarray

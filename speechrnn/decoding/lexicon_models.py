@@ -1,0 +1,183 @@
+"""What scores the words of `speechrnn.decoding.lexicon_search`: lexicon, language model, grammar and boost."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speechrnn.decoding.lm.stepping import advance, inner
+
+ROOT = 0
+"""The node where a word may begin."""
+LANGUAGE_MODEL, BEGIN, UNKNOWN, END, NODES, CONTEXTS, SEPARATOR, REQUIRED, FILLS, GRAMMARS, BOOSTS, WORDS, ROOM = range(
+    13
+)
+"""Places in `Models.whole`."""
+WEIGHT, WORD_BONUS, UNKNOWN_SCORE, UNKNOWN_LOG, SPELLING = range(5)
+"""Places in `Models.real`."""
+FIRST, LETTER, UPWARDS, ENDS = range(4)
+"""Rows of `Models.trie`."""
+WORD, GRAM = range(2)
+"""Rows of `Models.entries`."""
+
+
+class Models(NamedTuple):
+    """Everything beside the logits that scores a prefix."""
+
+    whole: np.ndarray
+    """int64: whether there is a language model, its state at the start, its indices of `<unk>` and `</s>` (-1: none),
+    its nodes and contexts, the symbol between words (-1: none) and whether it must be there, and whether there are
+    unknown words, a grammar, and boosted phrases, the number of words, and how many prefixes one symbol can make of one
+    at most."""
+    real: np.ndarray
+    """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's,
+    and the score of each of its symbols."""
+    gram_whole: np.ndarray
+    """int32: `NGram.whole`."""
+    gram_real: np.ndarray
+    """float32: `NGram.real`."""
+    trie: np.ndarray
+    """int32 `(4, nodes + 1)`: of each beginning of a word first child, last symbol, parent, and the first of the
+    pronunciations that end there. Children are neighbors, sorted by their symbols."""
+    entries: np.ndarray
+    """int32 `(2, pronunciations)`, sorted by their nodes: their words, and the language model's index of each (-1)."""
+    entry_logs: np.ndarray
+    """float64 `(pronunciations,)`: logarithms of their probabilities, not above 0."""
+    gram_nodes: np.ndarray
+    """int32: for each of the language model's words where its nodes stand in this array, one more, then the nodes."""
+    unigrams: np.ndarray
+    """float64 `(nodes,)`: the highest of the words' log probabilities without a context, -inf: it knows none."""
+    grammar_words: np.ndarray
+    """int64 `(2, arcs)`, sorted: state times words plus word, and the state after it."""
+    grammar_nodes: np.ndarray
+    """int64, sorted: state times nodes plus node, where a word that is allowed goes through it."""
+    grammar_ends: np.ndarray
+    """bool `(states,)`."""
+    boost_places: np.ndarray
+    """int32 `(2, most)`: the column of each word and of each node in the tables, the last column for all others."""
+    boost_next: np.ndarray
+    """int32 `(states, words + 1)`: the state after each word."""
+    boost_gain: np.ndarray
+    """float64 `(states, words + 2)`: what each word adds; the last column is for the end of the text."""
+    boost_ahead: np.ndarray
+    """float64 `(states, nodes + 1)`: the most that a word through a node adds."""
+
+
+class Memory(NamedTuple):
+    """What words are likely below a node, kept for later: a hash table that is emptied when it is full."""
+
+    keys: np.ndarray
+    """int64 `(size,)`: state of the language model times nodes, plus node, plus 1; 0 where nothing is. `size` is a
+    power of two."""
+    values: np.ndarray
+    """float32 `(size,)`."""
+    count: np.ndarray  # type: ignore[assignment]
+    """int64 `(1,)`."""
+
+
+@inner
+def _slot(memory: Any, key: int) -> int:
+    """Where a key is, or belongs."""
+    mask = len(memory.keys) - 1
+    place = (key * np.int64(-7046029254386353131)) >> 20 & mask
+    while memory.keys[place] != 0 and memory.keys[place] != key:
+        place = (place + 1) & mask
+    return place  # type: ignore[return-value]
+
+
+@inner
+def _remember(models: Any, memory: Any, state: int) -> None:
+    """Put what words are likely after a state into the memory, at each node that leads to one."""
+    nodes, width = models.whole[NODES], models.trie.shape[1]
+    low, high = models.gram_whole[nodes + state], models.gram_whole[nodes + state + 1]
+    if memory.count[0] + min(np.int64(width), 32 * np.int64(high - low)) > len(memory.keys) // 2:
+        memory.keys[:] = 0
+        memory.count[0] = 0
+    key = np.int64(state) * width + 1
+    place = _slot(memory, key)
+    memory.keys[place], memory.values[place] = key, -np.inf
+    memory.count[0] += 1
+    for gram in range(low, high):
+        word, value = models.gram_whole[gram], np.float32(models.gram_real[gram])
+        for i in range(models.gram_nodes[word], models.gram_nodes[word + 1]):
+            node = models.gram_nodes[i]
+            while True:
+                place = _slot(memory, key + node)
+                if memory.keys[place] == 0:
+                    memory.keys[place] = key + node
+                    memory.count[0] += 1
+                elif memory.values[place] >= value:
+                    break
+                memory.values[place] = value
+                if node == ROOT:
+                    break
+                node = models.trie[UPWARDS, node]
+
+
+@inner
+def likeliest(models: Any, memory: Any, state: int, node: int) -> float:
+    """The most that the language model gives a word through a node, or a little more; -inf where it knows none."""
+    if models.unigrams[node] == -np.inf:
+        return -np.inf
+    nodes, contexts, width = models.whole[NODES], models.whole[CONTEXTS], models.trie.shape[1]
+    best, total = -np.inf, 0.0
+    while state != 0:
+        if models.gram_whole[nodes + state] < models.gram_whole[nodes + state + 1]:
+            key = np.int64(state) * width + 1
+            if memory.keys[_slot(memory, key)] == 0:
+                _remember(models, memory, state)
+            place = _slot(memory, key + node)
+            if memory.keys[place] != 0:
+                best = max(best, total + np.float64(memory.values[place]))
+        total += models.gram_real[nodes + state]
+        state = models.gram_whole[nodes + contexts + 1 + state]
+    return max(best, total + models.unigrams[node])
+
+
+@inner
+def word_score(models: Any, language: int, gram: int) -> Any:
+    """Score of the language model for a word, -1 for one that it does not know, and its state after it."""
+    if models.whole[LANGUAGE_MODEL] == 0:
+        return 0.0, language
+    word = gram if gram >= 0 else models.whole[UNKNOWN]
+    if word < 0:
+        return models.real[WEIGHT] * models.real[UNKNOWN_LOG] + models.real[UNKNOWN_SCORE], np.int64(0)
+    log, after = advance(
+        models.gram_whole, models.gram_real, models.whole[NODES], models.whole[CONTEXTS], language, word
+    )
+    score = models.real[WEIGHT] * log
+    return (score if gram >= 0 else score + models.real[UNKNOWN_SCORE]), after
+
+
+@inner
+def ahead(models: Any, memory: Any, language: int, boost: int, node: int) -> float:
+    """What a word that has begun may add to the score when it ends."""
+    score = models.real[WORD_BONUS]
+    if models.whole[LANGUAGE_MODEL] != 0:
+        log = likeliest(models, memory, language, node)
+        score += models.real[WEIGHT] * log if log > -np.inf else word_score(models, language, -1)[0]
+    if models.whole[BOOSTS] != 0:
+        score += models.boost_ahead[boost, models.boost_places[1, node]]
+    return score
+
+
+@inner
+def found_in(values: np.ndarray, wanted: int) -> int:
+    """Place of a value in a sorted array; -1 where it is not there."""
+    place = np.searchsorted(values, wanted)
+    return place if place < len(values) and values[place] == wanted else -1  # type: ignore[return-value]
+
+
+@inner
+def goes_on(models: Any, node: int, symbol: int) -> int:
+    """The child of a node; -1 where there is none."""
+    low, end = models.trie[FIRST, node], models.trie[FIRST, node + 1]
+    high = end
+    while low < high:
+        middle = (low + high) // 2
+        if models.trie[LETTER, middle] < symbol:
+            low = middle + 1
+        else:
+            high = middle
+    return np.int64(low) if low < end and models.trie[LETTER, low] == symbol else np.int64(-1)  # type: ignore[return-value]
