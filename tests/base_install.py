@@ -115,6 +115,7 @@ def main():
     speechrnn("anomalies", "record.csv", "--model", FIRST / "forecaster.onnx", code=1, says="speechrnn[signals]")
     speechrnn("generate", "a", "--model", FIRST / "language.onnx", code=0)
     speechrnn("generate", "a", "--model", FIRST / "classifier.onnx", code=2, says="classifier.onnx")
+    speechrnn("speak", "a", "--model", FIRST / "classifier.onnx", "--json", code=2, says="classifier.onnx")
     speechrnn("translate", "a", "--model", FIRST / "classifier.onnx", code=2, says="classifier.onnx")
     speechrnn("merge", "gone", code=2, says="gone")
     speechrnn("download", "nothing", "--out", "u", code=2, says="unknown corpus")

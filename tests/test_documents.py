@@ -199,6 +199,9 @@ PAGES = {
             'valid=test, out="t.keras"': 'valid=test, options=sr.RecognizerTraining(epochs=1), out="t.keras"',
         }
     ),
+    "docs/voice.md": Page(
+        exempt={"from speechrnn.data import manifest": "aligns and trains; tests/test_synthesis.py does both"}
+    ),
     "docs/words.md": Page(
         cheaper={
             "units=256, layers=3, convolutions=2": "units=4, layers=1, convolutions=2, filters=4",
@@ -305,6 +308,24 @@ def _models():
     vocabulary = lexicons.read("english.lexicon").vocabulary()
     phones = sr.SpeechRecognizer.for_manifest([], vocabulary=vocabulary, units=4, layers=1, features={"num_mels": 16})
     phones.export("phones.onnx")
+    _voice()
+
+
+def _voice():
+    """A voice that carries a lexicon of the words on its page."""
+    from speechrnn.tasks.recognition import carried
+    from speechrnn.tasks.synthesis import SILENCE, SpeechSynthesizer, voice_network
+    from speechrnn.tasks.synthesis.sound import Sound
+    from speechrnn.text import Lexicon, Phones
+
+    words = ["good", "morning", "it", "is", "seven", "o'clock", "late"]
+    Lexicon({word: [(("AH", "M"), 1.0)] for word in words}).write("voice.lexicon")
+    sizes = {"embedding": 2, "encoder_units": 2, "encoder_layers": 1, "units": 2, "layers": 1, "filters": 0}
+    network = voice_network(vocabulary_size=4, num_features=80, **sizes)
+    usual = {"pitch": (5.0, 0.2), "energy": (-5.0, 1.0)}
+    voice = SpeechSynthesizer(network, Phones(["AH", "M", SILENCE]), sr.LogMel(**vars(Sound())), usual)
+    voice.export("bare.onnx")
+    carried.carry("bare.onnx", "voice.onnx", lexicon="voice.lexicon")
 
 
 def at_hand(stage, page, folder):

@@ -160,18 +160,24 @@ class _Output:
             yield lambda model: lambda index, answer: self._write(outputs[index], model, answer)
             return
         with terminal.output(self._out, overwrite=self._overwrite, part=self._file) as file:
+            (format,) = self._formats
+            if format in self._command.binary and file.isatty():
+                raise UsageError(f"{format} is nothing for a terminal: --out FILE, or a pipe, is required.")
+
+            def put(part: str | bytes) -> None:
+                if isinstance(part, bytes):
+                    file.buffer.write(part)
+                else:
+                    file.write(part)
+                file.flush()
 
             def begin(model: Any) -> Callable[[int, Any], None]:
-                (format,) = self._formats
-                head = "" if format == "json" or not self._head else self._command.header(model, format)
-                print(head, end="", file=file)
-
-                def write(index: int, answer: Any) -> None:
-                    print(self._rendered(answer, format, several=self._several), end="", file=file, flush=True)
-
-                return write
+                put("" if format == "json" or not self._head else self._command.header(model, format))
+                return lambda index, answer: put(self._rendered(answer, format, several=self._several))
 
             yield begin
+            if self._out is not None and format != "json" and file.seekable():
+                self._command.finish(file.buffer, format)
 
     def _paths(self, folder: str) -> list[list[Path]]:
         """The files of each input; one that is there already is refused before the work begins."""
@@ -183,12 +189,15 @@ class _Output:
 
     def _write(self, paths: Sequence[Path], model: Any, answer: Any) -> None:
         for path, format in zip(paths, self._formats, strict=True):
-            head = "" if format == "json" else self._command.header(model, format)
-            text = head + self._rendered(answer, format, several=False, indent=1)
+            parts = [] if format == "json" else [self._command.header(model, format)]
+            parts.append(self._rendered(answer, format, several=False, indent=1))
             with files.replacing(path, overwrite=self._overwrite) as file:
-                file.write(text.encode("utf-8", "surrogateescape"))
+                for part in parts:
+                    file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
+                if format != "json":
+                    self._command.finish(file, format)
 
-    def _rendered(self, answer: Any, format: str, *, several: bool, indent: int | None = None) -> str:
+    def _rendered(self, answer: Any, format: str, *, several: bool, indent: int | None = None) -> str | bytes:
         if format == "json":
             return files.as_json(self._command.to_dict(answer, **self._writing), indent=indent) + "\n"
         return self._command.render(answer, format, several=several, **self._writing)

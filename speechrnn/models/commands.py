@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from speechrnn import files
 from speechrnn.faults import Fault, Faults
@@ -41,6 +41,8 @@ class Command:
     """Whether `-` means standard input."""
     formats: ClassVar[Mapping[str, bool]] = {"json": True}
     """How answers are written, the default first; whether several can follow each other in one file."""
+    binary: ClassVar[frozenset[str]] = frozenset()
+    """Formats that are no text, and no terminal can show."""
     run_options: ClassVar[tuple[str, ...]] = ()
     """What `outcomes` takes."""
     write_options: ClassVar[tuple[str, ...]] = ()
@@ -110,12 +112,15 @@ class Command:
             return list(zip(given, files.output_names(names), strict=True))
         return list(zip(sources, files.output_names(sources), strict=True))
 
-    def header(self, model: Any, format: str) -> str:
+    def header(self, model: Any, format: str) -> str | bytes:
         """What comes before the answers of a file."""
         return ""
 
-    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
-        """An answer in a format that is not JSON.
+    def finish(self, file: IO[bytes], format: str) -> None:
+        """What is done with a file whose answers are written, unless it is a pipe; not for JSON."""
+
+    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str | bytes:
+        """An answer in a format that is not JSON: text, or bytes of a format that is none.
 
         Args:
             answer: The answer.

@@ -20,6 +20,7 @@ KINDS = (
     "speechrnn.tasks.forecasting",
     "speechrnn.tasks.language",
     "speechrnn.tasks.sequence_to_sequence",
+    "speechrnn.tasks.synthesis",
 )
 """Packages that have a `KIND`, one line each."""
 

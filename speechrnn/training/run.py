@@ -120,7 +120,8 @@ def train(
     collected = Faults() if faults is None else faults
     batches = task.batches(Given(examples, True, state.epoch, chosen(augment), collected))
     scorer = task.scorer(task.batches(Given(valid, faults=collected))) if valid else None
-    _warn_of_shared_subjects(console, examples, valid)
+    if task.of_strangers:
+        _warn_of_shared_subjects(console, examples, valid)
     if len(collected):
         console.print(collected.summary(len(examples) + len(valid)), highlight=False, soft_wrap=True)
     steps = len(batches)

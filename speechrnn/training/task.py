@@ -63,6 +63,8 @@ class Task:
     """What the loss is called on a plot."""
     divides: ClassVar[bool] = False
     """Whether several processes can share its batches: whether `batches` heeds `share`."""
+    of_strangers: ClassVar[bool] = True
+    """Whether it is validated on people other than those it learns from."""
     share: tuple[int, int] = (0, 1)
     """Which part of every training batch this process loads, and how many parts there are."""
 

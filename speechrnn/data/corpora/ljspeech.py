@@ -38,7 +38,8 @@ def prepare(  # noqa: D417 - `takes` adds the options
         out: Folder for the manifests.
 
     Returns:
-        Examples by split; the texts are those with numbers and abbreviations written out.
+        Examples by split; the texts are those with numbers and abbreviations written out, and `extra["written"]` are
+        these with their punctuation.
     """
     root = need_folder(folder, "Download it with `speechrnn download ljspeech`.")
     root = root / "LJSpeech-1.1" if (root / "LJSpeech-1.1").is_dir() else root
@@ -64,4 +65,4 @@ def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:
             continue
         path = find_audio(root / "wavs" / name, _SUFFIXES, faults)
         if path is not None:
-            yield Draft(path, text.normalize(texts[-1]), subject="LJ", id=name)
+            yield Draft(path, text.normalize(texts[-1]), subject="LJ", id=name, extra={"written": texts[-1]})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -45,15 +43,6 @@ class SequenceSession(Translates, Session):
         names = ["logits", "attention", *(f"next_{name}" for name in self._states)]
         logits, attention, *after = self._rows(names, {"previous": np.asarray(previous, np.int32), **memory, **states})
         return logits, attention, dict(zip(self._states, after, strict=True))
-
-    @cached_property
-    def _asked(self) -> Any:
-        """Makes ONNX Runtime compute only what is asked for: the encoder, or a step."""
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
-        options.only_execute_path_to_fetches = True
-        return options
 
     def _rows(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs for rows; in 8 bits each row by itself, so that none depends on its neighbors."""

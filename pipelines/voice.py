@@ -1,0 +1,120 @@
+"""A voice: LJ Speech is aligned by the recognizer that ships, learned, and listened to by others.
+
+    python -m pipelines.voice --data-dir DIR
+
+DIR holds `LJSpeech-1.1`, or as much of it as there is. Every twentieth sentence is kept out to decide which epoch is
+the best, and another twentieth to be read aloud at the end. Who listens then should not know the speaker: pocketsphinx
+does not (`pip install pocketsphinx`); without it nobody listens. espeak-ng reads the same sentences where it is
+installed. A run that was stopped is resumed by the same command.
+"""
+
+import argparse
+import dataclasses
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import speechrnn as sr
+from speechrnn.data import manifest
+from speechrnn.data.corpora import ljspeech
+from speechrnn.decoding.letters import LettersToPhones
+from speechrnn.faults import Faults
+from speechrnn.metrics import edits
+from speechrnn.metrics.edits import Edits
+from speechrnn.metrics.intervals import rate_interval
+from speechrnn.models.loading import opened
+from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.synthesis import SpeechSynthesizer, SynthesizerTraining, aligned
+from speechrnn.tasks.synthesis.phones import fitted
+from speechrnn.text import lexicons
+
+OPTIONS = SynthesizerTraining(epochs=150, average=0.998)
+NETWORK = {}
+KEPT_OUT = 20  # one sentence of so many decides, and another is read aloud
+CARD = {
+    "task": "reads English aloud",
+    "data": "LJ Speech (public domain), aligned by speechrnn's own recognizer",
+    "license": "public domain; the lexicon is CMUdict's, BSD 2-clause, copyright Carnegie Mellon University",
+}
+
+
+def parts(data_dir, out, lexicon, recognizer="english"):
+    """Aligned sentences to learn from, to decide by and to read aloud; they are aligned once."""
+    path = Path(out, "aligned.jsonl")
+    if not path.exists():
+        faults = Faults()
+        prepared = ljspeech.prepare(data_dir, Path(out, "manifests"), overwrite=True, faults=faults)["train"]
+        session = opened(recognizer, "recognizer")
+        words = (word for example in prepared for word in example.text.split())
+        found = aligned(
+            prepared, session, lexicon.joined(lexicon.guessed(words, LettersToPhones(lexicon))), faults=faults
+        )
+        print(faults.summary(len(prepared)) if len(faults) else f"{len(found)} sentences aligned")
+        manifest.write(path, found)
+    examples = manifest.read(path)
+    test, valid = examples[KEPT_OUT // 2 :: KEPT_OUT], examples[::KEPT_OUT]
+    kept = {example.id for example in (*test, *valid)}
+    return [example for example in examples if example.id not in kept], valid, test
+
+
+def pocketsphinx():
+    """A listener that knows no speaker of ours; None where it is not installed."""
+    try:
+        from pocketsphinx import Decoder
+    except ModuleNotFoundError:
+        return None
+    decoder = Decoder(samprate=16000, loglevel="FATAL")
+
+    def heard(signal, sample_rate):
+        decoder.start_utt()
+        decoder.process_raw((np.clip(signal, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
+        decoder.end_utt()
+        return decoder.hyp().hypstr if decoder.hyp() else ""
+
+    return heard
+
+
+def espeak(examples, spoken, listener):
+    """What a listener gets wrong of espeak-ng's reading of the same sentences: the rate and its interval."""
+    counts = []
+    with tempfile.TemporaryDirectory() as folder:
+        for one in spoken:
+            written = next(e.extra.get("written", e.text) for e in examples if e.id == one.id)
+            subprocess.run(["espeak-ng", "-v", "en-us", "-w", f"{folder}/a.wav", written], check=True)
+            signal, rate = sr.audio.read(f"{folder}/a.wav", sample_rate=16000)
+            counts.append(edits.counts(one.text.split(), listener(signal, rate).split()))
+    return sum(counts, Edits()).rate, rate_interval(counts)
+
+
+def main(data_dir, out="runs/voice", *, options=OPTIONS, listener=None, lexicon=None, recognizer="english", **network):
+    """Align, train, read aloud and measure; the report of the voice."""
+    lexicon = lexicon or lexicons.cmudict(keep_stress=True)
+    training, valid, test = parts(data_dir, out, lexicon, recognizer)
+    keras.utils.set_random_seed(options.seed)
+    model = SpeechSynthesizer.for_manifest(training, **{**NETWORK, **network})
+    model.card = CARD
+    run = sr.train(model, training, valid=valid, options=options, out=f"{out}/voice.keras", resume=True)
+    run.model.export(f"{out}/voice.onnx", int8=True, overwrite=True)
+    fitted(lexicon, model.vocabulary).write(f"{out}/voice.lexicon", overwrite=True)
+    path = f"{out}/english_voice.onnx"
+    carried.carry(f"{out}/voice.onnx", path, lexicon=f"{out}/voice.lexicon", overwrite=True)
+    listener = listener or pocketsphinx()
+    report = sr.load(path).evaluate(test, recognizer=listener)
+    print(f"{len(training)} sentences learned; {report}")
+    if listener and shutil.which("espeak-ng"):
+        rate, (low, high) = espeak(test, report.spoken, listener)
+        print(f"espeak-ng: the listener's word error rate {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
+    return report
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--out", default="runs/voice")
+    parser.add_argument("--epochs", type=int, default=OPTIONS.epochs)
+    given = parser.parse_args()
+    main(given.data_dir, given.out, options=dataclasses.replace(OPTIONS, epochs=given.epochs))

@@ -1,0 +1,226 @@
+"""Where each phone of a recording is: what a voice learns durations from.
+
+A recognizer of phones aligns the words first. CTC writes a phone in one or two frames somewhere in its middle, so that
+this says which phone is where, but hardly where it ends. Then Gaussians, which are learned from the recordings
+themselves, move the ends (Viterbi training of phones of three states each, as HMM recognizers were made: Young et al.,
+"The HTK book", section 8).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from speechrnn.data.examples import read_whole
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Faults, data_error
+from speechrnn.models.protocols import Recognizer
+from speechrnn.tasks.recognition.phones import align_words
+from speechrnn.tasks.synthesis.phones import SILENCE, plain
+from speechrnn.text import Lexicon
+
+__all__ = ["aligned", "phones_and_ends"]
+
+_RATE, _HOP = 16000, 160
+"""Of the features that the Gaussians see: 10 ms."""
+_STATES = 3
+_ROUNDS = 6
+_PAUSE, _QUIET = 0.12, 0.25
+"""The shortest silence between words, in seconds, longer than the closure of a stop; and the share of the way from the
+lowest levels to high ones, in decibels, below which it is silent."""
+_FEW = 10.0
+"""Frames of the mean over all phones that a phone's mean begins with, so that a rare one has some."""
+
+
+@dataclass
+class _Aligned:
+    example: Example
+    phones: list[str]
+    ends: np.ndarray
+    """int `(phones,)`: the frame after each, in units of `_HOP`."""
+    features: np.ndarray
+
+
+def aligned(
+    examples: Iterable[Example],
+    recognizer: Recognizer,
+    lexicon: Lexicon,
+    *,
+    faults: Faults,
+    rounds: int = _ROUNDS,
+    progress: Callable[[str], object] | None = None,
+) -> list[Example]:
+    """Examples that know their phones: `extra["phones"]`, with spaces between, and `extra["ends"]`, in seconds.
+
+    Args:
+        examples: Recordings of one speaker, with texts in the form of the lexicon's words.
+        recognizer: It writes the lexicon's phones, or those without the digits of stress.
+        lexicon: Pronunciations; of several the one that was said is taken.
+        faults: Collects the examples that cannot be read or aligned, which are left out.
+        rounds: How often the Gaussians are learned anew.
+        progress: Called with the id of each example once it is read.
+    """
+    found = []
+    for example in examples:
+        try:
+            found.append(_begun(example, recognizer, lexicon))
+        except (OSError, ValueError) as error:
+            faults.add_error(example.id, error)
+        if progress is not None:
+            progress(example.id)
+    for _ in range(rounds if found else 0):
+        model = _Gaussians(found)
+        for one in found:
+            one.ends = model.ends(one)
+    return [_told(one) for one in found]
+
+
+def phones_and_ends(example: Example) -> tuple[list[str], np.ndarray]:
+    """The phones of an example, and where each ends, float64 seconds.
+
+    Raises:
+        ValueError: It is not aligned, or what it says is no alignment.
+    """
+    phones, ends = example.extra.get("phones"), example.extra.get("ends")
+    if not isinstance(phones, str) or not isinstance(ends, list):
+        message = "must have `phones` and `ends`. Align it: see `speechrnn.tasks.synthesis.aligned`."
+        raise data_error(example.id, "not aligned", message)
+    times = np.array(ends, np.float64)
+    said = phones.split()
+    if len(said) != len(times) or not len(said) or not (np.diff(times, prepend=0.0) > 0).all():
+        raise data_error(
+            example.id, "badly aligned", f"must have an end for each of its {len(said)} phones, each after the one "
+            f"before. Received: {ends!r:.80}.",
+        )  # fmt: skip
+    return said, times
+
+
+def _begun(example: Example, recognizer: Recognizer, lexicon: Lexicon) -> _Aligned:
+    signal = read_whole(example, recognizer.sample_rate)
+    text = example.text or ""
+    if not text.split():
+        raise data_error(example.id, "without a text", "must have a text. Leave it out.")
+    if unknown := lexicon.unknown(text):
+        raise data_error(example.id, "with words that the lexicon lacks", f"the lexicon lacks {unknown[0]!r}. Add it.")
+    stressed = {word: {plain(way): way for way, _ in reversed(lexicon[word])} for word in text.split()}
+    bare = Lexicon({word: [(way, 1.0) for way in ways] for word, ways in stressed.items()})
+    path = align_words(recognizer.logits([signal])[0], text, bare, recognizer.vocabulary)
+    said = [recognizer.vocabulary.symbols[index - 1] for index in path.ids]
+    middles = (path.start_frames + path.end_frames) / 2 * recognizer.frame_period * _RATE / _HOP
+    features, level = _features(signal, recognizer.sample_rate)
+    phones, place = [SILENCE], 0
+    low, high = np.percentile(level, (2, 90))
+    quiet = level < low + _QUIET * (high - low)
+    spans = []
+    for word, length in zip(path.words, path.lengths, strict=True):
+        way = stressed[word][tuple(said[place : place + length])]
+        if place:
+            pause = _longest(quiet, int(middles[place - 1]), int(middles[place]) + 1)
+            if pause[1] - pause[0] >= _PAUSE * _RATE / _HOP:
+                phones.append(SILENCE)
+                spans.append(pause)
+        phones += way
+        spans += [(m, m) for m in middles[place : place + length]]
+        place += length
+    phones.append(SILENCE)
+    inner = [(a[1] + b[0]) / 2 for a, b in itertools.pairwise(spans)]
+    first, last = _longest(quiet, 0, int(spans[0][0]) + 1)[1], _longest(quiet, int(spans[-1][1]), len(level))[0]
+    ends = np.array([first, *inner, last, len(level)])
+    return _Aligned(example, phones, _spread(np.rint(ends).astype(int), len(level), example.id), features)
+
+
+def _spread(ends: np.ndarray, frames: int, where: str) -> np.ndarray:
+    """The ends, each far enough from its neighbors for every phone to have a frame for each state."""
+    count = len(ends)
+    if count * _STATES > frames:
+        raise data_error(where, "too short for their text", f"has {frames} frames of 10 ms for {count} phones.")
+    steps = _STATES * np.arange(1, count + 1)
+    low = np.maximum.accumulate(np.maximum(ends, steps) - steps) + steps
+    return np.minimum(low, frames - steps[-1] + steps)
+
+
+def _longest(quiet: np.ndarray, start: int, stop: int) -> tuple[int, int]:
+    """The longest stretch of quiet frames in a range; an empty one in its middle where there is none."""
+    inside = np.concatenate([[False], quiet[start:stop], [False]])
+    edges = np.flatnonzero(np.diff(inside.astype(np.int8)))
+    if not len(edges):
+        return ((start + stop) // 2,) * 2
+    begins, ends = edges[::2], edges[1::2]
+    best = int((ends - begins).argmax())
+    return start + int(begins[best]), start + int(ends[best])
+
+
+def _features(signal: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cepstra and their slopes, float64 `(frames, 26)`, and the level of each frame in decibels."""
+    import librosa
+
+    hop = round(_HOP * rate / _RATE)
+    how = {"n_fft": 2 * hop * 2, "win_length": round(2.5 * hop), "hop_length": hop}
+    power = librosa.feature.melspectrogram(y=signal, sr=rate, n_mels=40, **how)
+    decibels = librosa.power_to_db(power, top_db=80)
+    cepstra = librosa.feature.mfcc(S=decibels, n_mfcc=13)
+    both = np.concatenate([cepstra, librosa.feature.delta(cepstra, width=5, mode="nearest")]).T
+    both -= both.mean(axis=0)
+    return both.astype(np.float64), librosa.power_to_db(power.sum(axis=0), top_db=80)
+
+
+class _Gaussians:
+    """A mean for each third of each phone, and one covariance for all."""
+
+    def __init__(self, found: Sequence[_Aligned]) -> None:
+        self._index: dict[str, int] = {}
+        for one in found:
+            for phone in one.phones:
+                self._index.setdefault(plain([phone])[0], len(self._index))
+        width, count = found[0].features.shape[1], len(self._index) * _STATES
+        sums, counts = np.zeros((count, width)), np.zeros(count)
+        total = np.zeros((width, width))
+        for one in found:
+            owner = self._owners(one)
+            np.add.at(sums, owner, one.features)
+            counts += np.bincount(owner, minlength=count)
+            total += one.features.T @ one.features
+        self._means = (sums + _FEW * sums.sum(0) / counts.sum()) / (counts + _FEW)[:, None]
+        within = total - (self._means * counts[:, None]).T @ self._means
+        inverse = np.linalg.inv(within / counts.sum() + 1e-6 * np.eye(width))
+        self._weights = self._means @ inverse
+        self._bias = -0.5 * np.einsum("kd,kd->k", self._weights, self._means)
+
+    def _columns(self, one: _Aligned) -> np.ndarray:
+        phones = np.array([self._index[plain([phone])[0]] for phone in one.phones])
+        return (phones[:, None] * _STATES + np.arange(_STATES)).ravel()
+
+    def _owners(self, one: _Aligned) -> np.ndarray:
+        """The state of each frame: thirds of the phones."""
+        starts = np.concatenate([[0], one.ends[:-1]])
+        frames = np.arange(len(one.features))
+        place = np.searchsorted(one.ends, frames, side="right")
+        third = (frames - starts[place]) * _STATES // (one.ends - starts)[place]
+        return self._columns(one)[place * _STATES + third]
+
+    def ends(self, one: _Aligned) -> np.ndarray:
+        """Where the phones end on the likeliest path."""
+        scores = (one.features @ self._weights.T + self._bias)[:, self._columns(one)]
+        frames, states = scores.shape
+        best = np.full(states + 1, -np.inf)
+        best[1] = scores[0, 0]
+        moved = np.zeros((frames, states), bool)
+        for frame in range(1, frames):
+            moved[frame] = best[:-1] > best[1:]
+            best[1:] = np.maximum(best[:-1], best[1:]) + scores[frame]
+        ends, state = np.empty(states, int), states - 1
+        ends[state] = frames
+        for frame in range(frames - 1, 0, -1):
+            if moved[frame, state]:
+                state -= 1
+                ends[state] = frame
+        return ends[_STATES - 1 :: _STATES]
+
+
+def _told(one: _Aligned) -> Example:
+    ends = [round(float(end) * _HOP / _RATE, 3) for end in one.ends]
+    ends[-1] = max(one.example.duration, ends[-2] + 0.001)
+    return replace(one.example, extra={**one.example.extra, "phones": " ".join(one.phones), "ends": ends})

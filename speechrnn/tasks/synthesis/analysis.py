@@ -1,0 +1,72 @@
+"""What a voice learns from a recording: its phones, their frames, pitches and levels, and its spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechrnn.data.examples import read_whole
+from speechrnn.data.manifest import Example
+from speechrnn.faults import data_error
+from speechrnn.pipeline.graph import one_by_one
+from speechrnn.tasks.synthesis.alignment import phones_and_ends
+from speechrnn.tasks.synthesis.phones import SILENCE
+from speechrnn.tasks.synthesis.sound import Sound, by_phone, frame_counts, pitch
+
+__all__ = ["Analysis", "analyzer", "levels_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A recording as a voice learns it."""
+
+    phones: tuple[str, ...]
+    counts: np.ndarray
+    """Frames of each phone, int `(phones,)`."""
+    pitch: np.ndarray
+    """Natural logarithm of hertz, float64 `(phones,)`."""
+    energy: np.ndarray
+    """Mean log-mel energy, float64 `(phones,)`."""
+    spectrum: np.ndarray
+    """float32 `(frames, bands)`."""
+
+    def variances(self, levels: dict[str, tuple[float, float]]) -> np.ndarray:
+        """float32 `(phones, 3)`: the logarithm of the frames, pitch and level, these in units of what is usual."""
+        usual = [(getattr(self, name) - levels[name][0]) / levels[name][1] for name in ("pitch", "energy")]
+        return np.stack([np.log(self.counts), *usual], axis=1).astype(np.float32)
+
+
+def analyzer(features: object) -> Callable[[Example], Analysis]:
+    """What analyzes recordings.
+
+    Args:
+        features: A `LogMel` layer.
+    """
+    compute, sound = one_by_one(features), Sound.of(features)  # type: ignore[arg-type]
+
+    def analyzed(example: Example) -> Analysis:
+        phones, ends = phones_and_ends(example)
+        signal = read_whole(example, sound.sample_rate)
+        spectrum = compute(signal)
+        if len(spectrum) < len(phones):
+            raise data_error(
+                example.id, "too short for their text", f"has {len(spectrum)} frames for {len(phones)} phones."
+            )
+        counts = frame_counts(ends, len(spectrum), sound)
+        silent = np.repeat([phone == SILENCE for phone in phones], counts)
+        hertz = np.where(silent, np.nan, pitch(signal, sound)[: len(spectrum)])
+        return Analysis(tuple(phones), counts, by_phone(hertz, counts), by_phone(spectrum.mean(1), counts), spectrum)
+
+    return analyzed
+
+
+def levels_of(analyses: list[Analysis]) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of the pitches and of the levels of phones that are not silent."""
+    spoken = [np.array([phone != SILENCE for phone in one.phones]) for one in analyses]
+    found = {}
+    for name in ("pitch", "energy"):
+        values = np.concatenate([getattr(one, name)[said] for one, said in zip(analyses, spoken, strict=True)])
+        found[name] = (float(values.mean()), max(float(values.std()), 1e-3))
+    return found

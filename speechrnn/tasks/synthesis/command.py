@@ -1,0 +1,80 @@
+"""Voices on the command line."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any, ClassVar
+
+from speechrnn.faults import read_text
+from speechrnn.models.commands import Command
+
+_OPTIONS = "speechrnn.tasks.synthesis.options"
+_UNKNOWN = 0xFFFFFFFF
+"""What a WAV file says of lengths that are not known yet, or too large."""
+_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+
+
+class SpeakCommand(Command):
+    """Read texts aloud."""
+
+    summary = "Read texts aloud."
+    epilog = """\
+The sound is a WAV file of 16 bits, and what is written already can be played: `speechrnn speak ... | aplay`. With
+--out-dir each sentence has a file. With --json each line tells the phones of a sentence, and when each ends.
+"""
+    source = ("TEXT", "A text to read aloud.")
+    formats: ClassVar[Mapping[str, bool]] = {"wav": True, "json": True}
+    binary = frozenset({"wav"})
+    run_options = (f"{_OPTIONS}:SpeakingOptions", f"{_OPTIONS}:TextOptions")
+    write_options = (f"{_OPTIONS}:PauseOptions",)
+    learns = "recordings of one speaker: manifests that `speechrnn.tasks.synthesis.aligned` made"
+    training = (f"{_OPTIONS}:SynthesizerTraining",)
+    network = (f"{_OPTIONS}:VoiceNetwork",)
+    evaluation = (f"{_OPTIONS}:VoiceEvaluation",)
+    details = True
+
+    def fits(self, line: Mapping[str, Any]) -> bool:
+        """Whether it is aligned."""
+        known = {**line, **(line.get("extra") or {})}
+        return "ends" in known and "phones" in known
+
+    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+        """See `Command`; a text is no path, and its sentences are spoken one after the other."""
+        from speechrnn.tasks.synthesis.wording import sentences
+
+        texts = [read_text(path) for path in sources] if options.get("from_files") else list(sources)
+        parts = [part for text in texts for part in sentences(text) or [text]]
+        return [(part, f"sentence{number}") for number, part in enumerate(parts, start=1)]
+
+    def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """See `Command`; the files have been read by now."""
+        given = {key: value for key, value in options.items() if key != "from_files"}
+        return super().outcomes(model, sources, **given)
+
+    def header(self, model: Any, format: str) -> bytes:
+        """The head of a WAV file."""
+        rate, size = model.sample_rate, _UNKNOWN - 36
+        return _HEADER.pack(b"RIFF", size + 36, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)
+
+    def render(self, answer: Any, format: str, *, several: bool, pause: float = 0.0, **options: Any) -> bytes:
+        """Samples of 16 bits, and the silence that follows a sentence."""
+        import numpy as np  # which a help text does not need
+
+        samples = np.rint(np.clip(answer.signal, -1, 1) * 32767).astype("<i2").tobytes()
+        return samples + bytes(2 * round(pause * answer.sample_rate))
+
+    def finish(self, file: IO[bytes], format: str) -> None:
+        """Says in the head how long the file is, once that is known."""
+        size = file.tell() - _HEADER.size
+        for place, value in ((4, size + 36), (_HEADER.size - 4, size)):
+            file.seek(place)
+            file.write(struct.pack("<I", min(value, _UNKNOWN)))
+
+    def report(self, report: Any, *, details: bool) -> dict[str, Any]:
+        """See `Command`."""
+        return report.to_dict(details=details)
+
+    def validated(self, row: Mapping[str, float]) -> str:
+        """Distances."""
+        return f"spectrum {row['val_spectrum']:.3f}, duration {row['val_duration']:.3f}"

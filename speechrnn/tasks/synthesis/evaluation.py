@@ -1,0 +1,238 @@
+"""How a voice is: whether it is understood, how far it is from the speaker, and how fast it speaks."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from speechrnn.data.examples import read_whole
+from speechrnn.data.manifest import Example
+from speechrnn.faults import Fault, Faults, data_error
+from speechrnn.features.mel import dct_matrix
+from speechrnn.metrics import edits
+from speechrnn.metrics.edits import Edits
+from speechrnn.metrics.intervals import Interval, bootstrap, finite, rate_interval
+from speechrnn.models.loading import opened
+from speechrnn.tasks.synthesis.sound import Sound
+from speechrnn.tasks.synthesis.speaking import Voice, outcomes
+from speechrnn.tasks.synthesis.wording import spelled_out
+from speechrnn.text import normalize
+
+__all__ = ["Listener", "Spoken", "VoiceReport", "distortion", "evaluate", "log_mel"]
+
+Listener = Callable[[np.ndarray, int], str]
+"""`listener(signal, sample_rate)`: the words that it understands."""
+
+_CEPSTRA = 13
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A text that a voice and its speaker read aloud."""
+
+    id: str
+    text: str
+    distortion: float
+    """See `distortion`."""
+    seconds: float
+    """Of the voice's speech."""
+    voice: Edits | None = None
+    """What a listener got wrong of the voice's words; None without a listener."""
+    speaker: Edits | None = None
+    """The same of the speaker's."""
+    heard: str = ""
+    """What it understood the voice to say."""
+
+
+@dataclass(frozen=True)
+class VoiceReport:
+    """Figures of a voice over texts; rates come from counts summed over them."""
+
+    spoken: tuple[Spoken, ...]
+    """The texts, in the order given."""
+    distortion: float
+    """Mean mel-cepstral distortion, in decibels; NaN where nothing was said."""
+    distortion_interval: Interval
+    """95 % bootstrap interval, texts drawn with replacement."""
+    voice_interval: Interval = (math.nan, math.nan)
+    """The same of `voice_error_rate`."""
+    speaker_interval: Interval = (math.nan, math.nan)
+    """The same of `speaker_error_rate`."""
+    faults: tuple[Fault, ...] = ()
+    """What could not be measured; none of it is in the figures."""
+    elapsed: float = 0.0
+    """Seconds that speaking took."""
+
+    @property
+    def voice_error_rate(self) -> float:
+        """Words of the voice that the listener got wrong, per word; NaN without a listener."""
+        return _rate([one.voice for one in self.spoken])
+
+    @property
+    def speaker_error_rate(self) -> float:
+        """The same of the speaker."""
+        return _rate([one.speaker for one in self.spoken])
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds that a second of speech took to be made."""
+        return self.elapsed / sum(one.seconds for one in self.spoken) if self.spoken else math.nan
+
+    def __str__(self) -> str:
+        if not self.spoken:
+            return f"Nothing was measured; {len(self.faults)} failed."
+        low, high = self.distortion_interval
+        told = (
+            f"mel-cepstral distortion {self.distortion:.2f} dB (95 % interval {low:.2f} to {high:.2f}) over "
+            f"{len(self.spoken):,} texts; {self.real_time_factor:.2f} s for a second of speech"
+        )
+        if self.spoken[0].voice is not None:
+            (low, high), (least, most) = ([100 * x for x in i] for i in (self.voice_interval, self.speaker_interval))
+            told += (
+                f"; the listener's word error rate {100 * self.voice_error_rate:.1f} % ({low:.1f} to {high:.1f}), and "
+                f"{100 * self.speaker_error_rate:.1f} % ({least:.1f} to {most:.1f}) of the speaker"
+            )
+        return told + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
+
+    def to_dict(self, *, details: bool = False) -> dict[str, Any]:
+        """As JSON can hold it, with every text where `details` are wanted."""
+        report: dict[str, Any] = {
+            "distortion": finite(self.distortion),
+            "distortion_interval": [finite(bound) for bound in self.distortion_interval],
+            "voice_error_rate": finite(self.voice_error_rate),
+            "voice_interval": [finite(bound) for bound in self.voice_interval],
+            "speaker_error_rate": finite(self.speaker_error_rate),
+            "speaker_interval": [finite(bound) for bound in self.speaker_interval],
+            "real_time_factor": finite(self.real_time_factor),
+            "texts": len(self.spoken),
+            "failed": len(self.faults),
+            "faults": [str(fault) for fault in self.faults],
+        }
+        if details:
+            report["details"] = [
+                {"id": one.id, "text": one.text, "distortion": one.distortion, "heard": one.heard}
+                for one in self.spoken
+            ]
+        return report
+
+
+def evaluate(
+    model: Voice | str | os.PathLike[str],
+    examples: Sequence[Example],
+    *,
+    recognizer: Listener | str | os.PathLike[str] | None = None,
+    faults: Faults | None = None,
+    progress: Callable[[str], object] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+    **speaking: Any,
+) -> VoiceReport:
+    """Let a voice read texts whose recordings there are, and compare.
+
+    Args:
+        model: A voice, or the path of one.
+        examples: Recordings of its speaker, with texts, or with punctuation `extra["written"]`; it should not have
+            learned from them.
+        recognizer: Who listens: a `Listener`, or a recognizer's file. Take one that never heard the speaker.
+        faults: Collects what cannot be measured; it is in the report as well.
+        progress: Called with the id of each example once it is done.
+        resamples: Bootstrap replications.
+        seed: Of the bootstrap.
+        **speaking: Of `SpeakingOptions`.
+    """
+    collected = Faults() if faults is None else faults
+    voice: Voice = opened(model, "synthesizer")
+    listener = _listener(recognizer)
+    spoken, elapsed = [], 0.0
+    for example in examples:
+        started = time.perf_counter()
+        text = str(example.extra.get("written", example.text or ""))
+        (found,) = outcomes(voice, [text], **speaking)
+        taken = time.perf_counter() - started
+        try:
+            if isinstance(found, Fault):
+                raise data_error(example.id, found.kind, str(found))
+            recording = read_whole(example, voice.sound.sample_rate)
+            text = normalize(spelled_out(text))
+            words: dict[str, Any] = {}
+            if listener is not None:
+                heard, own = listener(found.signal, found.sample_rate), listener(recording, found.sample_rate)
+                words = {
+                    "voice": edits.counts(text.split(), heard.split()),
+                    "speaker": edits.counts(text.split(), own.split()),
+                    "heard": heard,
+                }
+            apart = distortion(found.spectrum, log_mel(recording, voice.sound))
+            spoken.append(Spoken(example.id, text, apart, found.duration, **words))
+            elapsed += taken
+        except (OSError, ValueError) as error:
+            collected.add_error(example.id, error)
+        if progress is not None:
+            progress(example.id)
+    mean = float(np.mean([one.distortion for one in spoken])) if spoken else math.nan
+    tallies = [(one.distortion, 1.0) for one in spoken]
+    interval = bootstrap(tallies, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, resamples=resamples, seed=seed)
+    rates = [
+        rate_interval([each for each in some if each is not None], resamples=resamples, seed=seed)
+        for some in ([one.voice for one in spoken], [one.speaker for one in spoken])
+    ]
+    return VoiceReport(tuple(spoken), mean, interval["mean"], *rates, tuple(collected), elapsed)
+
+
+def distortion(first: np.ndarray, second: np.ndarray) -> float:
+    """Mel-cepstral distortion of two spectra along the path on which they are nearest, in decibels.
+
+    The root mean square distance of the spectra's envelopes, with the level and what is finer than 13 cepstra left out
+    (Kubichek 1993, "Mel-cepstral distance measure for objective speech quality assessment"), after dynamic time
+    warping.
+
+    Args:
+        first: float `(frames, bands)`, natural log of power.
+        second: The same, of other frames.
+    """
+    from librosa.sequence import dtw
+
+    bands = first.shape[1]
+    cepstra = [np.asarray(each, np.float64) @ dct_matrix(bands, _CEPSTRA + 1)[:, 1:] for each in (first, second)]
+    cost, path = dtw(cepstra[0].T, cepstra[1].T)
+    return float(10.0 / math.log(10.0) / math.sqrt(bands) * cost[-1, -1] / len(path))
+
+
+def log_mel(signal: np.ndarray, sound: Sound) -> np.ndarray:
+    """What `LogMel` gives of a signal, float64 `(frames, bands)`, without TensorFlow."""
+    from librosa.feature import melspectrogram
+
+    power = melspectrogram(
+        y=signal, sr=sound.sample_rate, n_fft=sound.fft_length, hop_length=sound.hop, win_length=sound.window,
+        center=False, n_mels=sound.num_mels, fmin=sound.f_min, fmax=sound.f_max, htk=sound.mel_scale == "htk",
+        norm=sound.mel_norm,
+    )  # fmt: skip
+    return np.log(np.maximum(power.T, sound.floor))
+
+
+def _listener(recognizer: Listener | str | os.PathLike[str] | None) -> Listener | None:
+    if recognizer is None or callable(recognizer):
+        return recognizer
+    session = opened(recognizer, "recognizer")
+
+    def heard(signal: np.ndarray, sample_rate: int) -> str:
+        import soundfile
+
+        file = io.BytesIO()
+        soundfile.write(file, np.clip(signal, -1, 1), sample_rate, format="WAV")
+        file.seek(0)
+        return session.transcribe(file).text
+
+    return heard
+
+
+def _rate(found: Sequence[Edits | None]) -> float:
+    known = [each for each in found if each is not None]
+    return sum(known, Edits()).rate if known else math.nan

@@ -1,0 +1,114 @@
+"""Options of voices, in a module without TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from speechrnn.faults import require
+from speechrnn.training.options import TrainingOptions
+
+__all__ = ["PauseOptions", "SpeakingOptions", "SynthesizerTraining", "TextOptions", "VoiceEvaluation", "VoiceNetwork"]
+
+
+@dataclass(frozen=True)
+class SynthesizerTraining(TrainingOptions):
+    """How to train a voice."""
+
+    epochs: int = 200
+    """Passes over the recordings."""
+    batch_size: int = 8
+    """Recordings in a batch."""
+    learning_rate: float = 2e-3
+    """Highest learning rate, reached at the end of the warm-up."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay (AdamW); biases and normalization are left out."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm; 0 turns clipping off."""
+    monitor: Literal["auto", "spectrum", "duration", "loss"] = "auto"
+    """Validation figure that decides which epoch is the best: distance of spectra (auto) or of durations, or loss."""
+
+
+@dataclass(frozen=True)
+class VoiceNetwork:
+    """What `voice_network` takes."""
+
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """Recurrent cell of encoder and decoder."""
+    embedding: int = 96
+    """Size of a phone's vector."""
+    encoder_units: int = 96
+    """State size of each direction of a layer that reads the phones."""
+    encoder_layers: int = 2
+    """Layers that read the phones."""
+    units: int = 160
+    """State size of each direction of a layer that writes the frames."""
+    layers: int = 2
+    """Layers that write the frames."""
+    step: int = 2
+    """Frames that are written at once."""
+    filters: int = 96
+    """Filters of the convolutions that correct what was written; 0 leaves them out."""
+    dropout: float = 0.3
+    """Share of activations dropped in the encoder while training."""
+    decoder_dropout: float = 0.1
+    """The same in the decoder."""
+
+    def __post_init__(self) -> None:
+        require(
+            self, "at least 1", lambda value: value >= 1,
+            "embedding", "encoder_units", "encoder_layers", "units", "layers", "step",
+        )  # fmt: skip
+        require(self, "zero or positive", lambda value: value >= 0, "filters")
+        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout", "decoder_dropout")
+
+
+@dataclass(frozen=True)
+class SpeakingOptions:
+    """How a text is spoken."""
+
+    tempo: float = 1.0
+    """Times as fast as the speaker, such as 0.8 for slower."""
+    pitch: float = 0.0
+    """Semitones higher than the speaker; negative is lower."""
+    lexicon: Annotated[str | None, "FILE"] = None
+    """How words are pronounced: `cmudict`, or a file of pronunciations; by default what the voice carries, or
+    CMUdict."""
+    iterations: int = 32
+    """Of the Griffin-Lim algorithm, which finds a waveform for the spectrum."""
+
+    def __post_init__(self) -> None:
+        require(self, "positive", lambda value: 0 < value < math.inf, "tempo")
+        require(self, "in [-24, 24]", lambda value: -24 <= value <= 24, "pitch")
+        require(self, "at least 1", lambda value: value >= 1, "iterations")
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What is spoken."""
+
+    from_files: bool = False
+    """Every TEXT is a text file that is read aloud."""
+
+
+@dataclass(frozen=True)
+class PauseOptions:
+    """What is between sentences."""
+
+    pause: float = 0.25
+    """Seconds of silence after each sentence."""
+
+    def __post_init__(self) -> None:
+        require(self, "in [0, 60]", lambda value: 0 <= value <= 60, "pause")
+
+
+@dataclass(frozen=True)
+class VoiceEvaluation:
+    """How a voice is measured."""
+
+    recognizer: Annotated[str | None, "MODEL"] = None
+    """A recognizer that writes down what the voice says, and what the speaker said; without one there are no word
+    error rates."""
+    seed: int = 0
+    """Seed of the bootstrap."""

@@ -1,0 +1,147 @@
+"""Texts that are read aloud by a voice, sentence by sentence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from speechrnn import audio
+from speechrnn.faults import Fault, data_error, kind_of
+from speechrnn.models.answers import Answer
+from speechrnn.tasks.synthesis.options import SpeakingOptions
+from speechrnn.tasks.synthesis.phones import Pronouncer, lexicon_of
+from speechrnn.tasks.synthesis.sound import Sound, waveform
+from speechrnn.tasks.synthesis.wording import sentences
+from speechrnn.text import Phones
+
+__all__ = ["Speech", "Voice", "outcomes"]
+
+_LONGEST = 2.0
+"""Seconds that a phone lasts at most, and then a voice is at a loss."""
+
+
+class Voice(Protocol):
+    """What speaking needs of a model, whatever runs it."""
+
+    @property
+    def vocabulary(self) -> Phones:
+        """The phones that it can say."""
+
+    @property
+    def sound(self) -> Sound:
+        """What its spectra are of."""
+
+    @property
+    def levels(self) -> Mapping[str, Sequence[float]]:
+        """See `SpeechSynthesizer`."""
+
+    def foretold(self, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """See `speechrnn.tasks.synthesis.methods.Speaks`."""
+
+    def frames(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """See `speechrnn.tasks.synthesis.methods.Speaks`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Speech(Answer):
+    """A text that was read aloud."""
+
+    path: str
+    """The text."""
+    signal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32 `(samples,)` in [-1, 1]."""
+    sample_rate: int = 16000
+    """Samples per second."""
+    phones: tuple[str, ...] = ()
+    """What was said."""
+    ends: tuple[float, ...] = ()
+    """Where each phone ends, in seconds."""
+    spectrum: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32), repr=False)
+    """float32 `(frames, bands)`: the log-mel energies that the signal was made of."""
+    error: str | None = None
+    """Why nothing was said; None where something was."""
+
+    @classmethod
+    def failed(cls, path: str, error: str) -> Speech:
+        """The answer for a text that cannot be read aloud."""
+        return cls(path, error=error)
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.signal) / self.sample_rate
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the signal to a file whose ending names the format; see `speechrnn.audio.write`."""
+        audio.write(path, self.signal, self.sample_rate, overwrite=overwrite)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, without the sound."""
+        ends = [round(end, 4) for end in self.ends]
+        return {"text": self.path, "duration": round(self.duration, 4), "phones": list(self.phones), "ends": ends}
+
+
+def outcomes(
+    voice: Voice,
+    texts: Iterable[str],
+    *,
+    progress: Callable[[str], object] | None = None,
+    **options: Any,
+) -> Iterator[Speech | Fault]:
+    """Each text read aloud, lazily and in the order given; or why it was not.
+
+    Args:
+        voice: The model.
+        texts: A text may have several sentences.
+        progress: Called with each text once it is done.
+        **options: Of `SpeakingOptions`.
+    """
+    how = SpeakingOptions(**options)
+    pronounce: Pronouncer | None = None
+    for text in texts:
+        try:
+            if not isinstance(text, str):
+                raise ValueError(f"a text must be a string. Received: {text!r:.80}.")
+            if pronounce is None:
+                pronounce = Pronouncer(voice.vocabulary, lexicon_of(voice, how.lexicon))
+            yield _joined(text, [_said(voice, part, pronounce(part), how) for part in sentences(text) or [text]])
+        except ValueError as error:
+            yield Fault(repr(text), kind_of(error), str(error))
+        if progress is not None:
+            progress(text)
+
+
+def _said(voice: Voice, text: str, phones: list[str], how: SpeakingOptions) -> Speech:
+    sound = voice.sound
+    read, foretold = voice.foretold(voice.vocabulary.encode(" ".join(phones)))
+    seconds = np.exp(foretold[:, 0].astype(np.float64)) * sound.frame_period
+    longest = float(np.nan_to_num(seconds, nan=np.inf).max())
+    if not np.isfinite(foretold).all() or longest > _LONGEST:
+        raise data_error(
+            repr(text), "without durations", f"the voice gives the phones of {text!r:.80} no durations that can be: "
+            f"{longest:.3g} s. Train it longer, or write the text in another way.",
+        )  # fmt: skip
+    counts = np.maximum(np.rint(seconds / how.tempo / sound.frame_period), 1).astype(int)
+    told = foretold.copy()
+    told[:, 0] = np.log(counts)
+    told[:, 1] += how.pitch / 12 * np.log(2.0) / max(voice.levels["pitch"][1], 1e-3)
+    spectrum = voice.frames(read, told, counts)
+    ends = (np.cumsum(counts) * sound.hop + (sound.window - sound.hop) / 2) / sound.sample_rate
+    signal = waveform(spectrum, sound, iterations=how.iterations)
+    return Speech(text, signal, sound.sample_rate, tuple(phones), tuple(map(float, ends)), spectrum)
+
+
+def _joined(text: str, parts: Sequence[Speech]) -> Speech:
+    starts = np.cumsum([0.0, *(part.duration for part in parts)])
+    return Speech(
+        text,
+        np.concatenate([part.signal for part in parts]),
+        parts[0].sample_rate,
+        tuple(phone for part in parts for phone in part.phones),
+        tuple(start + end for start, part in zip(starts, parts, strict=False) for end in part.ends),
+        np.concatenate([part.spectrum for part in parts]),
+    )

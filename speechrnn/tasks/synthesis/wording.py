@@ -1,0 +1,123 @@
+"""What is written as it is read aloud: numbers, abbreviations and signs in English words, and texts in sentences."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["number", "ordinal", "sentences", "spelled_out"]
+
+_ONES = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+_TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_LARGE = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
+_ORDINALS = {
+    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
+    "twelve": "twelfth",
+}  # fmt: skip
+_ABBREVIATIONS = {
+    "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "st": "saint", "co": "company", "jr": "junior",
+    "sr": "senior", "prof": "professor", "gen": "general", "col": "colonel", "capt": "captain", "lieut": "lieutenant",
+    "sgt": "sergeant", "rev": "reverend", "hon": "honorable", "ltd": "limited", "vs": "versus", "etc": "et cetera",
+    "no": "number", "e.g": "for example", "i.e": "that is",
+}  # fmt: skip
+_SIGNS = {"&": "and", "%": "percent", "+": "plus", "=": "equals", "@": "at", "°": "degrees"}
+_MONEY = {"$": "dollar", "£": "pound", "€": "euro"}
+
+_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_ABBREVIATED = re.compile(
+    r"\b(" + "|".join(re.escape(short) for short in sorted(_ABBREVIATIONS, key=len, reverse=True) if short != "no")
+    + r")\.(?!\w)|\b(no)\.(?=\s*\d)", re.IGNORECASE,
+)  # fmt: skip
+_PAID = re.compile(rf"([$£€])\s?({_NUMBER})")
+_NTH = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
+_COUNTED = re.compile(_NUMBER)
+_MINUS = re.compile(r"(?<![\w.])[-−](?=\d)")
+_ENDS = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=\S)|\n\s*\n")
+
+
+def spelled_out(text: str) -> str:
+    """A text with its numbers, abbreviations and signs in words; punctuation stays.
+
+    Example:
+    >>> spelled_out("Mr. Fox paid $3.50 for 21 eggs on the 2nd of May, 1987.")
+    'mister Fox paid three dollars fifty for twenty one eggs on the second of May, nineteen eighty seven.'
+    """
+    text = unicodedata.normalize("NFKC", text)
+    text = _ABBREVIATED.sub(lambda found: _ABBREVIATIONS[(found[1] or found[2]).lower()], text)
+    text = _PAID.sub(lambda found: _money(found[1], found[2]), text)
+    text = _NTH.sub(lambda found: ordinal(int(found[1])), text)
+    text = _COUNTED.sub(lambda found: _read(found[0]), _MINUS.sub("minus ", text))
+    for sign, word in _SIGNS.items():
+        text = text.replace(sign, f" {word} ")
+    return re.sub(r"[^\S\n]+", " ", re.sub(r" +(?=[,.;:!?)])", "", text)).strip()
+
+
+def sentences(text: str) -> list[str]:
+    """A text's sentences, spelled out, in order.
+
+    Example:
+    >>> sentences("Dr. No came at 5. Why? Nobody knows.")
+    ['doctor No came at five.', 'Why?', 'Nobody knows.']
+    """
+    return [part.strip() for part in _ENDS.split(spelled_out(text)) if part and part.strip()]
+
+
+def number(value: int) -> str:
+    """A whole number from 0 in words.
+
+    Example:
+    >>> number(1_000_203)
+    'one million two hundred three'
+    """
+    if value < 20:
+        return _ONES[value]
+    if value < 100:
+        tens, ones = divmod(value, 10)
+        return _TENS[tens] + (f" {_ONES[ones]}" if ones else "")
+    if value >= 10**15:
+        return " ".join(_ONES[int(digit)] for digit in str(value))
+    size, word = next(each for each in _LARGE if value >= each[0])
+    many, rest = divmod(value, size)
+    return f"{number(many)} {word}" + (f" {number(rest)}" if rest else "")
+
+
+def ordinal(value: int) -> str:
+    """The place in an order in words.
+
+    Example:
+    >>> ordinal(1), ordinal(20), ordinal(122)
+    ('first', 'twentieth', 'one hundred twenty second')
+    """
+    *before, last = number(value).split()
+    last = _ORDINALS.get(last) or (f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th")
+    return " ".join([*before, last])
+
+
+def _read(written: str) -> str:
+    whole, _, fraction = written.replace(",", "").partition(".")
+    if fraction:
+        return " ".join([_whole(whole), "point", *(_ONES[int(digit)] for digit in fraction)])
+    if "," not in written and len(whole) == 4 and (1100 <= int(whole) <= 1999 or 2010 <= int(whole) <= 2099):
+        century, years = divmod(int(whole), 100)  # as years are read
+        return f"{number(century)} " + (
+            f"oh {number(years)}" if 0 < years < 10 else number(years) if years else "hundred"
+        )
+    return _whole(whole)
+
+
+def _whole(digits: str) -> str:
+    """A number; digit by digit where it begins with a zero, as that of a telephone does."""
+    if len(digits) > 1 and digits.startswith("0"):
+        return " ".join(_ONES[int(digit)] for digit in digits)
+    return number(int(digits))
+
+
+def _money(sign: str, written: str) -> str:
+    whole, _, cents = written.replace(",", "").partition(".")
+    if cents and len(cents) != 2:
+        return f"{_read(written)} {_MONEY[sign]}s"
+    name = _MONEY[sign] + ("" if int(whole) == 1 else "s")
+    return f"{number(int(whole))} {name}" + (f" {number(int(cents))}" if cents and int(cents) else "")
