@@ -131,8 +131,9 @@ def rows(
     # A long field is not an attack here: transcripts of long recordings are long.
     csv.field_size_limit(max(csv.field_size_limit(), len(content) + 1))
     lines = io.StringIO(content, newline="")
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    reader = csv.reader(
+        lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True
+    )
     try:
         names = list(columns) or next(reader, [])
     except csv.Error as error:
