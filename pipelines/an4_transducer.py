@@ -7,14 +7,14 @@ DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Eight tr
 kept; the test set is read as it will be used, in streams. The transducer's encoder learns CTC beside its own loss.
 """
 
-import argparse
-import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import keras
 
 from pipelines.an4_ctc import CARD, VALID_SPEAKERS
 from speechrnn import Augmentation, RecognizerTraining, SpeechRecognizer, Vocabulary, load, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
@@ -27,13 +27,21 @@ OPTIONS = RecognizerTraining(epochs=40, batch_seconds=32, learning_rate=2e-3, av
 def main(
     data_dir: str,
     out: str = "runs/an4_transducer",
-    criterion: str = "transducer",
+    criterion: Literal["transducer", "ctc"] = "transducer",
     beam: int = 4,
     resume: bool = False,
     options: RecognizerTraining = OPTIONS,
     **network,
 ):
-    """Train, keep the best epoch, export it for streaming, and report the errors of both searches on the test set."""
+    """Train, keep the best epoch, export it for streaming, and report the errors of both searches on the test set.
+
+    Args:
+        data_dir: AN4's official tree.
+        out: Folder for manifests, models and logs.
+        criterion: What it learns by.
+        beam: Texts that the second search keeps.
+        resume: Go on with a run that was stopped.
+    """
     splits = an4.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     training = [example for example in splits["train"] if example.subject not in VALID_SPEAKERS]
     valid = [example for example in splits["train"] if example.subject in VALID_SPEAKERS]
@@ -66,12 +74,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="AN4's official tree")
-    parser.add_argument("--out", default="runs/an4_transducer", help="folder for manifests, models and logs")
-    parser.add_argument("--criterion", choices=["transducer", "ctc"], default="transducer", help="what it learns by")
-    parser.add_argument("--beam", type=int, default=4, help="texts that the second search keeps")
-    parser.add_argument("--epochs", type=int, default=OPTIONS.epochs, help="passes over the training set")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    given = vars(parser.parse_args())
-    main(options=dataclasses.replace(OPTIONS, epochs=given.pop("epochs")), **given)
+    recipe(main)
