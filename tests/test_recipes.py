@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import an4_ctc, english, english_words, gradient_flow, letters_numbers, librispeech_ctc, streaming
+from pipelines import (
+    an4_ctc,
+    an4_transducer,
+    english,
+    english_words,
+    gradient_flow,
+    letters_numbers,
+    librispeech_ctc,
+    streaming,
+)
 from speechrnn.data import sentences
 from speechrnn.data.manifest import Example
 from speechrnn.models.loading import load
@@ -34,6 +43,18 @@ def thinned(prepare, every=10):
         return {name: found[::every] for name, found in prepare(*arguments, **options).items()}
 
     return few
+
+
+@pytest.mark.slow
+def test_an4_by_a_transducer_and_by_ctc_with_the_same_encoder(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(an4_transducer.an4, "prepare", thinned(an4_transducer.an4.prepare, 20))
+    options = dataclasses.replace(an4_transducer.OPTIONS, epochs=1)
+    for criterion, size in (("transducer", {"joint": 8}), ("ctc", {})):
+        run, *reports = an4_transducer.main(
+            str(data_dir / "an4"), str(tmp_path / criterion), criterion, options=options, **TINY, **size
+        )
+        assert [len(report.utterances) for report in reports] == [7, 7]
+        assert run.model.kind == {"transducer": "transducer", "ctc": "recognizer"}[criterion]
 
 
 @pytest.mark.slow

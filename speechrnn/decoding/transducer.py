@@ -157,7 +157,7 @@ class TransducerStream:
             self._texts = self._texts[:1]
         columns = zip(*(text.symbols for text in self._texts), strict=False)
         agreed = [symbols[0] for symbols in takewhile(lambda symbols: len(set(symbols)) == 1, columns)]
-        begins = np.flatnonzero(self._begins_word[agreed]) if agreed else []
+        begins = np.flatnonzero(self._begins_word[np.array(agreed, np.int64)])
         if not len(begins) or not begins[-1]:
             return _path(())
         count, self._final_frames = int(begins[-1]), self._frames

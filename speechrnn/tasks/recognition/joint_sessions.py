@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.runtime import onnxfile
-from speechrnn.runtime.session import start
+from speechrnn.runtime.session import Session, start
 from speechrnn.tasks.recognition.joint import Transduces
 from speechrnn.tasks.recognition.session import RecognizerSession
 from speechrnn.tasks.recognition.streaming import SearchSpeller, StreamingSession
@@ -16,14 +16,11 @@ from speechrnn.tasks.recognition.streaming import SearchSpeller, StreamingSessio
 __all__ = ["StreamingTransducerSession", "TransducerSession"]
 
 
-class _Joint(Transduces):
+class _Joint(Transduces, Session):
     """Predictor and joiner of a session; see `speechrnn.decoding.transducer.Joint`."""
 
-    file: Any
-    metadata: dict[str, Any]
-
     def _prepare(self) -> None:
-        super()._prepare()  # type: ignore[misc] - of a session
+        super()._prepare()
         parts = onnxfile.attachments(self.file.content)
         self._predictor, self._joiner = (
             start(onnxfile.read(bytes(parts[name]))._replace(name=self.file.name), threads=1)

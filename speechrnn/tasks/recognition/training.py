@@ -125,7 +125,7 @@ class Transduction(Recognition):
     loss_name = "transducer loss"
     longer_texts = True
 
-    def loss(self, dataset: tf.data.Dataset) -> Transducer:  # type: ignore[override]
+    def loss(self, dataset: tf.data.Dataset) -> Transducer:
         """See `Task`."""
         return Transducer(ctc=self.options.ctc_weight, consistency=self.options.consistency)
 

@@ -202,7 +202,8 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
 
     def first_states(self) -> dict[str, np.ndarray]:
         """See `speechrnn.decoding.transducer.Joint`."""
-        return {name: np.zeros((1, *shape[1:]), np.float32) for name, shape in self.predictor_steps.states.items()}
+        states = self.predictor_steps.states
+        return {name: np.zeros([1, *map(int, shape[1:])], np.float32) for name, shape in states.items()}  # type: ignore[arg-type]
 
     def predicted(
         self, previous: np.ndarray, states: Mapping[str, np.ndarray]
