@@ -44,7 +44,7 @@ def analyzer(features: object) -> Callable[[Example], Analysis]:
     Args:
         features: A `LogMel` layer.
     """
-    compute, sound = one_by_one(features), Sound.of(features)  # type: ignore[arg-type]
+    compute, sound = one_by_one(features), Sound.of(features)
 
     def analyzed(example: Example) -> Analysis:
         phones, ends = phones_and_ends(example)

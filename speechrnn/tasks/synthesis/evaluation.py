@@ -179,11 +179,11 @@ def evaluate(
     mean = float(np.mean([one.distortion for one in spoken])) if spoken else math.nan
     tallies = [(one.distortion, 1.0) for one in spoken]
     interval = bootstrap(tallies, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, resamples=resamples, seed=seed)
-    rates = [
+    voiced, recorded = (
         rate_interval([each for each in some if each is not None], resamples=resamples, seed=seed)
         for some in ([one.voice for one in spoken], [one.speaker for one in spoken])
-    ]
-    return VoiceReport(tuple(spoken), mean, interval["mean"], *rates, tuple(collected), elapsed)
+    )
+    return VoiceReport(tuple(spoken), mean, interval["mean"], voiced, recorded, tuple(collected), elapsed)
 
 
 def distortion(first: np.ndarray, second: np.ndarray) -> float:

@@ -104,7 +104,7 @@ class SpeechSynthesizer(Speaks, bundle.Bundle):
         return self.network.get_layer("decoder")
 
     @property
-    def frames_per_step(self) -> int:
+    def frames_per_step(self) -> int:  # type: ignore[override]
         """Frames that the decoder writes at once."""
         return self.decoder.get_layer("frames").units // self.features.num_features
 

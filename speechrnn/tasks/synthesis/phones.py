@@ -127,7 +127,7 @@ def fitted(lexicon: Lexicon, vocabulary: Phones) -> Lexicon:
         base = plain([phone])[0]
         ways = [base + stress for stress in _NEAREST[phone[len(base) :][:1]]]
         known[phone] = next((way for way in ways if way in vocabulary.symbols), None)
-    said = {word: ways for word, each in lexicon.items() if (ways := list(_respelled(each, known)))}
+    said = {word: found for word, each in lexicon.items() if (found := list(_respelled(each, known)))}
     if not said:
         raise ValueError(
             f"The voice must have the lexicon's phones. Received: a voice of {' '.join(vocabulary.symbols):.80}, and "
