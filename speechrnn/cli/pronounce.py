@@ -8,7 +8,6 @@ from typing import Annotated
 from speechrnn.cli import terminal
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.faults import Fault, Faults
-from speechrnn.models.loading import PRONUNCIATION
 from speechrnn.text import Lexicon, lexicons, normalize
 
 _EPILOG = """\
@@ -47,6 +46,8 @@ def pronounce(
     if best < 1:
         raise UsageError(f"--best must be at least 1. Received: {best}.")
     if lexicon is None and model is None:
+        from speechrnn.models.loading import PRONUNCIATION
+
         model = PRONUNCIATION
     known, faults = Lexicon({}) if lexicon is None else lexicons.named(lexicon), Faults()
     for outcome in _pronounced([normalize(word) or word for word in words], known, model, best):
