@@ -56,6 +56,12 @@ def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
         )
     with tf.control_dependencies(refused_labels(target, logits, frames)):
         target = tf.identity(target)
+    labels = tf.math.count_nonzero(target, 1, dtype=tf.int32)
+    real = (
+        tf.sequence_mask(frames, tf.shape(logits)[1])[:, :, None]
+        & tf.sequence_mask(labels + 1, tf.shape(logits)[2])[:, None]
+    )
+    logits = tf.where(real[..., None], logits, 0.0)  # the padding may hold anything, NaN too
     return _eager(target, logits, frames) if tf.executing_eagerly() else _transducer(target, logits, frames)
 
 
@@ -192,7 +198,7 @@ def _transducer(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> Any:
         vocabulary = tf.cast(shape[3], tf.int64)
         passed = tf.math.unsorted_segment_sum(ways, cells // vocabulary, tf.reduce_prod(shape[:3]))
         passed = tf.reshape(passed, [-1, 1])
-        # Where no path passes the padding may hold anything, NaN too.
+        # No path passes where the logits rule the target out; what is no number there stays there.
         flat = tf.where(passed != 0, passed * tf.exp(tf.reshape(log_probabilities, [-1, shape[3]])), 0.0)
         flat = tf.tensor_scatter_nd_sub(tf.reshape(flat, [-1]), cells[:, None], ways)
         return (tf.reshape(flat, shape),)
