@@ -19,7 +19,7 @@ MISSING = ("tensorflow", "keras", "librosa", "pandas", "scipy", "sklearn", "wfdb
 failures = []
 codes = {}
 """Exit codes by verb."""
-LACKING = ("train", "export", "report", "doctor", "serve", "translate", "download", "merge", "lexicon pack")
+LACKING = ("train", "export", "report", "doctor", "serve", "translate", "download", "merge", "lexicon pack", "spot", "speak")
 """Verbs that can do nothing without an extra, a network, or what is not here: they say what is missing."""
 
 
@@ -116,6 +116,7 @@ def main():
     speechrnn("generate", "a", "--model", FIRST / "language.onnx", code=0)
     speechrnn("generate", "a", "--model", FIRST / "classifier.onnx", code=2, says="classifier.onnx")
     speechrnn("speak", "a", "--model", FIRST / "classifier.onnx", "--json", code=2, says="classifier.onnx")
+    speechrnn("spot", "tone.wav", "--model", FIRST / "classifier.onnx", code=2, says="A spotter needs")
     speechrnn("translate", "a", "--model", FIRST / "classifier.onnx", code=2, says="classifier.onnx")
     speechrnn("merge", "gone", code=2, says="gone")
     speechrnn("download", "nothing", "--out", "u", code=2, says="unknown corpus")
