@@ -19,7 +19,10 @@ MISSING = ("tensorflow", "keras", "librosa", "pandas", "scipy", "sklearn", "wfdb
 failures = []
 codes = {}
 """Exit codes by verb."""
-LACKING = {*"train export report doctor serve translate download merge spot speak".split(), "lexicon pack"}
+LACKING = {
+    *["train", "export", "report", "doctor", "serve", "translate", "download", "merge", "spot", "speak"],
+    "lexicon pack",
+}
 """Verbs that can do nothing without an extra, a network, or what is not here: they say what is missing."""
 
 
