@@ -57,6 +57,15 @@ def test_english_words_are_pronounced_without_a_lexicon(capsys):
     assert "naïve" in err and "'ï'" in err
 
 
+def test_the_voice_is_small_and_reads_a_sentence():
+    assert shipped("english_voice").stat().st_size <= 4_000_000
+    voice = loading.load("english_voice")
+    assert "LJ Speech" in voice.card["data"] and "public domain" in voice.card["license"]
+    said = voice.speak("Good morning.")
+    assert 0.5 < said.duration < 2.0 and "sil" not in said.phones[1:4]
+    assert list(said.ends) == sorted(said.ends)
+
+
 @pytest.mark.slow
 def test_error_rate_is_the_cards(data_dir, tmp_path):
     report = evaluate(shipped(LETTERS), an4.prepare(data_dir / "an4", tmp_path)["test"])

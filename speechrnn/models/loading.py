@@ -35,6 +35,7 @@ SHIPPED = {
     "english_letters_numbers": "English letters, numbers and commands",
     "english_letters_numbers_streaming": "the same, block by block as it is spoken",
     "english_pronunciation": "letters of English words, as phones",
+    "english_voice": "English texts, which it reads aloud",
 }
 """Models that come with the package, by name, and what they understand."""
 
