@@ -332,7 +332,7 @@ def test_times_that_are_not_clear_are_refused_and_read_with_the_option_that_deci
         ([f"2024-01-30-{i:02}:00" for i in range(9)], "holds '2024-01-30-00:00' in line 2, which is no time"),
         ([f"9999-01-{i}" for i in range(10, 20)], "holds dates before 1678 or after 2261"),
         ([f"{i}.01.1600" for i in range(10, 20)], "holds no date in line 2"),
-        ([0, 0.15, 0.2, 0.35, 0.4, 0.55, 0.6], "not taken at a regular rate, as line 4 shows"),
+        ([0, 0.375, 0.5, 0.875, 1, 1.375, 1.5], "not taken at a regular rate, as line 3 shows"),
         ([0.5], "has one line, whose time gives no rate"),
     ],
 )

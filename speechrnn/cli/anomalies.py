@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Group
 from speechrnn.cli.verb import Verb
-from speechrnn.faults import Fault, Faults
 
 _EPILOG = """\
 Each sample is compared with its forecast of one step before, and the errors of the last samples with those of the
@@ -46,19 +45,6 @@ def anomalies(
     """
     from speechrnn.tasks.forecasting.finding import find_anomalies
 
-    faults = Faults()
-    with (
-        terminal.output(out, overwrite=overwrite) as file,
-        terminal.progress(len(sources), "files", to_terminal=out is None) as progress,
-    ):
-        session = terminal.load_any(model, "forecaster")
-        for outcome in find_anomalies(session, sources, progress=progress, **options):
-            if isinstance(outcome, Fault):
-                faults.add(outcome.where, outcome.kind, outcome.message)
-                terminal.name_fault(outcome)
-                continue
-            for one in outcome:
-                line = f"{one.path}\t{one.start:.10g}\t{one.end:.10g}\t{one.likelihood:.3f}"
-                print(terminal.as_json(asdict(one)) if json else line, file=file)
-            file.flush()
-    return terminal.verdict(faults, len(sources), noun="files")
+    find = partial(find_anomalies, paths=sources, **options)
+    line = "{0.start:.10g}\t{0.end:.10g}\t{0.likelihood:.3f}".format
+    return terminal.print_found(find, (model, "forecaster"), sources, line, json=json, out=out, overwrite=overwrite)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Group
 from speechrnn.cli.verb import Verb
-from speechrnn.faults import Fault, Faults
 
 _EPILOG = """\
 The model is a classifier of single words, such as `pipelines/keyword_spotting.py` trains. It hears a window after the
@@ -45,20 +43,9 @@ def spot(
     """
     from speechrnn.tasks.classification import spotting
 
-    faults = Faults()
-    with (
-        terminal.output(out, overwrite=overwrite) as file,
-        terminal.progress(len(sources), "files", to_terminal=out is None) as progress,
-    ):
-        session = terminal.load_any(model, "classifier")
+    def find(session: Any, progress: Any) -> Any:
         streams = [terminal.standard_input() if source == "-" else source for source in sources]
-        for source, outcome in zip(sources, spotting.spot(session, streams, progress=progress, **options), strict=True):
-            if isinstance(outcome, Fault):
-                faults.add(outcome.where, outcome.kind, outcome.message)
-                terminal.name_fault(outcome)
-                continue
-            for one in outcome:
-                line = f"{source}\t{one.start:.2f}\t{one.end:.2f}\t{one.label}\t{one.probability:.3f}"
-                print(terminal.as_json({"path": source, **asdict(one)}) if json else line, file=file)
-            file.flush()
-    return terminal.verdict(faults, len(sources), noun="files")
+        return spotting.spot(session, streams, progress=progress, **options)
+
+    line = "{0.start:.2f}\t{0.end:.2f}\t{0.label}\t{0.probability:.3f}".format
+    return terminal.print_found(find, (model, "classifier"), sources, line, json=json, out=out, overwrite=overwrite)

@@ -7,8 +7,9 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from speechrnn.cli.codes import DONE, SOME_FAILED
@@ -149,6 +150,36 @@ def file_progress(
             bar.update(within, description=name, total=seconds or None, completed=done, done=place, visible=True)
 
         yield advance, heard
+
+
+def print_found(
+    find: Callable[..., Iterable[Any]],
+    model: tuple[str, str],
+    sources: Sequence[str],
+    line: Callable[[Any], str],
+    *,
+    json: bool,
+    out: str | None,
+    overwrite: bool,
+) -> int:
+    """Print all that is found in files, each behind its file's name or as a JSON object; gives the exit code.
+
+    `find` gets the model, of which there are file and kind, and `progress`; it gives a list or a `Fault` for each file.
+    """
+    faults = Faults()
+    with (
+        output(out, overwrite=overwrite) as file,
+        progress(len(sources), "files", to_terminal=out is None) as done,
+    ):
+        for source, outcome in zip(sources, find(load_any(*model), progress=done), strict=True):
+            if isinstance(outcome, Fault):
+                faults.add(outcome.where, outcome.kind, outcome.message)
+                name_fault(outcome)
+                continue
+            for one in outcome:
+                print(as_json({"path": source, **asdict(one)}) if json else f"{source}\t{line(one)}", file=file)
+            file.flush()
+    return verdict(faults, len(sources), noun="files")
 
 
 def _clock(seconds: float) -> str:
