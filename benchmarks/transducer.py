@@ -5,8 +5,6 @@
 Medians of alternating runs in one process; every peer gets the same logits and labels, all rows full length.
 """
 
-import argparse
-import json
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,10 +12,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks import measuring
+from benchmarks import comparing_losses, measuring
 from speechrnn import losses
 
 
@@ -27,14 +23,7 @@ def contenders(batch, frames, labels, vocabulary):
     target = rng.integers(1, vocabulary, (batch, labels)).astype("int32")
     x, y, lengths = tf.constant(logits), tf.constant(target), tf.fill([batch], frames)
 
-    @tf.function(jit_compile=False)
-    def step():
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = losses.Transducer()(y, x, None, lengths)
-        return value, tape.gradient(value, x)
-
-    found = {"speechrnn": lambda: float(step()[0])}
+    found = {"speechrnn": comparing_losses.stepper(lambda: losses.Transducer()(y, x, None, lengths), x)}
     try:
         import torch
         import torchaudio
@@ -53,34 +42,5 @@ def contenders(batch, frames, labels, vocabulary):
     return {**found, "torchaudio": peer}
 
 
-def rows(batch=8, frames=100, labels=30, vocabulary=29, repeats=9):
-    """One row for each contender; raises if they disagree on the loss."""
-    found = contenders(batch, frames, labels, vocabulary)
-    values = {name: run() for name, run in found.items()}
-    if not np.allclose(list(values.values()), values["speechrnn"], rtol=1e-3):
-        raise SystemExit(f"The losses must agree. Received: {values}.")
-    what = f"transducer loss and gradient, B={batch}, T={frames}, U={labels}, V={vocabulary}"
-    return [{"what": what, "name": name, **times} for name, times in measuring.alternate(found, repeats).items()]
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("batch", 8), ("frames", 100), ("labels", 30), ("vocabulary", 29), ("repeats", 9)):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--json", action="store_true")
-    options = vars(parser.parse_args())
-    as_json = options.pop("json")
-    found = rows(**options)
-    if as_json:
-        print(json.dumps(found, indent=1))
-        return
-    table = Table("", "median ms", "CPU ms", "ours is", title=found[0]["what"])
-    ours = found[0]["median_s"]
-    for row in found:
-        times = [f"{1e3 * row[kind]:.1f}" for kind in ("median_s", "median_cpu_s")]
-        table.add_row(row["name"], *times, f"{ours / row['median_s']:.3f} of it")
-    Console().print(table)
-
-
 if __name__ == "__main__":
-    main()
+    comparing_losses.main(__doc__, "transducer", contenders, batch=8, frames=100, labels=30, vocabulary=29)
