@@ -1,10 +1,12 @@
 """Files written whole or not at all, and where what can be rebuilt is kept."""
 
 import contextlib
+import ctypes
 import json
 import os
 import secrets
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,8 +67,9 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, sync: bo
 def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new folder that takes the place of `path` when the block ends well, and vanishes when it does not.
 
-    What was there is moved aside first and deleted last, so that a reader sees the old folder or the new one, or for a
-    moment none. Missing parents are made.
+    What was there changes places with the new folder in one step, and is deleted then: a reader sees the old one or
+    the new one. Where the system cannot do that (Windows, and some file systems), there is none for a moment. Missing
+    parents are made.
 
     Raises:
         OSError: The folder cannot be written; what was there stays.
@@ -78,19 +81,33 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     made.mkdir()
     try:
         yield made
-        if path.exists():
+        if not path.exists():
+            os.replace(made, path)
+        elif not _exchanged(made, path):
             os.replace(path, old)
             try:
                 os.replace(made, path)
             except BaseException:
                 os.replace(old, path)
                 raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(made, path)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
+    for replaced in (made, old):
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Exchange two names in one step, as Linux and macOS can on most file systems; gives whether it was done."""
+    names = os.fsencode(first), os.fsencode(second)
+    try:
+        system = ctypes.CDLL(None)
+        if sys.platform == "darwin":
+            return system.renamex_np(*names, 2) == 0  # RENAME_SWAP
+        here = -100  # AT_FDCWD
+        return system.renameat2(here, names[0], here, names[1], 2) == 0  # RENAME_EXCHANGE
+    except (OSError, AttributeError, TypeError):  # no such library, or no such function in it
+        return False
 
 
 def cache_folder() -> Path:

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import onnx
 import pytest
 import soundfile
 
-from speechrnn import audio, faults, signals
+from speechrnn import audio, faults, files, signals
 from speechrnn.data import corpora
 from speechrnn.decoding import rules
 from speechrnn.decoding.automata import Grammar
@@ -168,3 +170,30 @@ def test_years_above_fractions_may_name_columns_and_are_asked_about(tmp_path):
     assert signals.read(path, rate=1.0, table={"header": True})[0].shape == (3, 3)
     path.write_text("3,1,2\n" + "0.5,0.25,1.5\n" * 3)
     assert signals.read(path, rate=1.0)[0].shape == (4, 3)
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one step", "where the system has none"])
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, at_once):
+    if at_once and not sys.platform.startswith(("linux", "darwin")):
+        pytest.skip("this system cannot exchange folders")
+    target, absent = tmp_path / "m", []
+    target.mkdir()
+    (target / "old").touch()
+    replace = os.replace
+
+    def watched(*names):
+        absent.append(not target.exists())
+        replace(*names)
+        absent.append(not target.exists())
+
+    monkeypatch.setattr(os, "replace", watched)
+    if not at_once:
+        monkeypatch.setattr(files, "_exchanged", lambda *names: False)
+    with files.replacing_folder(target) as made:
+        (made / "new").touch()
+        assert [path.name for path in target.iterdir()] == ["old"]
+    assert [path.name for path in target.iterdir()] == ["new"] and any(absent) != at_once
+    with pytest.raises(ValueError, match="no"), files.replacing_folder(target) as made:
+        raise ValueError("no")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]

@@ -84,6 +84,25 @@ def test_history_shows_what_was_measured_and_leaves_gaps():
     assert errors.lines[0].get_xydata().tolist() == [[2, 0.9], [3, 0.5]]
 
 
+@pytest.mark.parametrize(
+    ("columns", "titles"),
+    [
+        (("loss", "val_loss", "val_wer", "val_token_error_rate"), {"loss", "error rate"}),
+        (("loss", "val_loss", "accuracy", "val_accuracy", "val_macro_f1"), {"loss", "accuracy", "macro f1"}),
+        (("loss", "val_loss", "val_mae", "val_mse"), {"loss", "mae", "mse"}),
+        (("loss", "val_loss", "val_perplexity"), {"loss", "perplexity"}),
+    ],
+    ids=["recognizer", "classifier", "forecaster", "language model"],
+)
+def test_curves_of_every_kind_are_called_what_they_are(columns, titles):
+    history = [{"epoch": epoch, "seconds": 9.0, **dict.fromkeys(columns, 0.5 / epoch)} for epoch in (1.0, 2.0)]
+    axes = plots.plot_history(history).axes
+    assert {one.get_title() for one in axes} == titles == set(plots.measured_panels(history))
+    drawn = {(one.get_title(), line.get_label()) for one in axes for line in one.lines}
+    if "accuracy" in columns:
+        assert {("accuracy", "training"), ("accuracy", "validation"), ("macro f1", "validation")} < drawn
+
+
 def test_history_of_no_epoch_is_refused():
     with pytest.raises(ValueError, match="at least one epoch"):
         plots.plot_history([])

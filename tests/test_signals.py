@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import mmap
 import shutil
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from speechrnn import audio, signals
 from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import Example
 from speechrnn.faults import kind_of
+from speechrnn.signals import arrays, reading
 
 
 @pytest.fixture
@@ -423,6 +425,39 @@ def test_resampling_keeps_what_both_rates_hold_and_nothing_else(rate, wanted):
     expected = tones(wanted, slow, fast) if fast < wanted / 2 else tones(wanted, slow)
     assert resampled.shape == expected.shape and resampled.dtype == np.float32
     np.testing.assert_allclose(resampled[200:-200], expected[200:-200], atol=2e-3)
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_long_channel_is_resampled_in_blocks_to_the_same_values(tmp_path, rng, monkeypatch, gap):
+    values = rng.normal(size=(30_000, 2)).astype("float32").cumsum(0)
+    if gap:
+        values[20_000:20_010, 1] = np.nan
+    np.savez(tmp_path / "a.npz", signal=values, rate=1000.0)
+    whole, _ = signals.read(tmp_path / "a.npz", sample_rate=120)
+    monkeypatch.setattr(reading, "_AT_ONCE", 4096)
+    found, _ = signals.read(tmp_path / "a.npz", sample_rate=120)
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-4)
+    straight = reading.resample(np.linspace(5, 9, 30_000)[:, None], 1000, 120)
+    np.testing.assert_allclose(straight[:, 0], 5 + np.arange(len(straight)) / 120 * 4 / 29.999, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_array_stays_in_its_file_until_it_is_wanted(tmp_path, rng, monkeypatch, order):
+    monkeypatch.setattr(arrays, "_LARGE", 1 << 12)
+    values = rng.normal(size=(9000, 3)).astype("float32")
+    np.savez(tmp_path / "a.npz", signal=np.asarray(values, order=order), rate=1000.0)
+    stored = arrays._parse_npz(str(tmp_path / "a.npz"))["signal"]
+    assert isinstance(stored.base, mmap.mmap)
+    for start, stop in ((0, 9000), (100, 5200)):
+        found, _ = signals.read(
+            tmp_path / "a.npz", offset=start / 1000, duration=(stop - start) / 1000, channels=[2, 0]
+        )
+        np.testing.assert_array_equal(found, values[start:stop, [2, 0]])
+    damaged = bytearray((tmp_path / "a.npz").read_bytes())
+    damaged[50_000] ^= 1
+    (tmp_path / "b.npz").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"b\.npz: is no NPZ that can be read"):
+        signals.read(tmp_path / "b.npz", duration=0.1)
 
 
 def test_resampling_leaves_an_offset_and_a_drift_alone():

@@ -5,12 +5,14 @@ axes is a record of its own, whose longer axis is time; what MATLAB's users call
 up to version 7 are read by scipy, those of version 7.3, which are HDF5, by h5py.
 """
 
+import dataclasses
 import io
+import mmap
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ _MOST_PACKED = 1100
 _MATRIX, _COMPRESSED = 14, 15
 """Kinds of elements of a MAT file."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_LARGE = 1 << 24
+"""Bytes from which on an array that is stored as it is stays in its file until parts of it are wanted."""
 
 
 def record(path: str, row: int | str | None = None, options: TableOptions | None = None) -> Record:
@@ -39,7 +43,22 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
         if os.path.isfile(header):  # CinC's .mat is a WFDB signal that MATLAB reads too
             return wfdb_files.record(header)
         return _one(path, _mats(path), row)
-    return _one(path, _npzs(path), row)
+    there = _npzs(path)
+    found = _one(path, there, row)
+    maps = [array.base for array in there.values() if isinstance(array.base, mmap.mmap)]
+    return dataclasses.replace(found, load=_released(found.load, maps)) if maps else found
+
+
+def _released(load: Callable[[int, int, int], np.ndarray], maps: Sequence[mmap.mmap]) -> Callable[..., np.ndarray]:
+    """What reads parts of arrays in files, and gives back the memory that they took meanwhile."""
+
+    def loaded(channel: int, start: int, stop: int) -> np.ndarray:
+        found = np.array(load(channel, start, stop))
+        for one in maps if hasattr(mmap, "MADV_DONTNEED") else ():
+            one.madvise(mmap.MADV_DONTNEED)
+        return found
+
+    return loaded
 
 
 def write(
@@ -142,14 +161,31 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
         reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
         if reader is None:
             raise ValueError(f"{entry.filename} is of version {version}")
-        shape, _, kind = reader(file)
+        shape, fortran, kind = reader(file)
+        begin = file.tell()
     size = kind.itemsize
     for axis in shape:
         size *= int(axis)
     if not 0 <= size <= entry.file_size:
         raise ValueError(f"{entry.filename} promises {size:,} bytes and has {entry.file_size:,}")
+    if size >= _LARGE and entry.compress_type == zipfile.ZIP_STORED and kind.kind in "fiub" and archive.filename:
+        return _mapped(archive, entry, begin, shape, kind, "F" if fortran else "C")
     with archive.open(entry) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _mapped(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, begin: int, shape: tuple[int, ...], kind: np.dtype, order: Any
+) -> np.ndarray:
+    """A large array in its place in the file, once its checksum has been compared."""
+    with archive.open(entry) as file:
+        while file.read(_LARGE):
+            pass
+    with open(str(archive.filename), "rb") as file:
+        file.seek(entry.header_offset + 26)
+        begin += entry.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.ndarray(shape, kind, whole, begin, order=order)
 
 
 def _parse_mat(path: str) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record
 
 _ROUNDING = 0.01  # seconds by which a segment may overshoot the record: manifests round their times
+_AT_ONCE = 1 << 22
+"""Samples of a channel that are resampled at once."""
 
 _Row = int | str | None
 _READERS: dict[str, Callable[[str, _Row, TableOptions], Record]] = {
@@ -145,20 +147,55 @@ def read(
             f"its channels have several rates: {told}. Give `sample_rate`, or `channels`.",
         )
     wanted = rates[0] if sample_rate is None else float(sample_rate)
-    parts = []
-    for index, own in zip(chosen, rates, strict=True):
+    found: np.ndarray | None = None
+    for place, (index, own) in enumerate(zip(chosen, rates, strict=True)):
         start, stop = _bounds(record, record.sizes[index], own, offset, duration)
         with of_file(record.path, extra="signals"):
-            part = np.asarray(record.load(index, start, stop))[:, None]
-            if len(part) < stop - start:
-                message = f"should have {stop:,} samples, {start + len(part):,} could be read."
-                raise data_error(record.path, "truncated", f"{message} Copy or download it again.")
-            part = fill_gaps(
-                part, own, max_gap=max_gap, where=record.path, channels=[record.channels[index]], offset=start / own
-            )
-            parts.append(resample(part, own, wanted))
-    size = min(map(len, parts))  # channels of several rates may differ by a sample
-    return np.concatenate([part[:size] for part in parts], axis=1), wanted
+            part = _in_blocks(record, index, start, stop, own, wanted)
+            if part is None:
+                part = fill_gaps(
+                    _loaded(record, index, start, stop), own, max_gap=max_gap, where=record.path,
+                    channels=[record.channels[index]], offset=start / own,
+                )  # fmt: skip
+                part = resample(part, own, wanted)
+        if found is None:
+            found = np.empty((len(part), len(chosen)), np.float32)
+        size = min(len(found), len(part))  # channels of several rates may differ by a sample
+        found = found[:size]
+        found[:, place] = part[:size, 0]
+    return np.ascontiguousarray(found), wanted
+
+
+def _loaded(record: Record, index: int, start: int, stop: int) -> np.ndarray:
+    """Samples of a channel, `(samples, 1)`."""
+    part = np.asarray(record.load(index, start, stop))[:, None]
+    if len(part) < stop - start:
+        message = f"should have {stop:,} samples, {start + len(part):,} could be read."
+        raise data_error(record.path, "truncated", f"{message} Copy or download it again.")
+    return part
+
+
+class _MissingError(Exception):
+    """A sample is missing."""
+
+
+def _in_blocks(record: Record, index: int, start: int, stop: int, own: float, wanted: float) -> np.ndarray | None:
+    """A long channel at another rate, never whole in memory at its own; None if it is short, or has a gap."""
+    if own == wanted or stop - start <= _AT_ONCE or not record.seeks:
+        return None
+
+    def loaded(first: int, last: int) -> np.ndarray:
+        block = np.asarray(_loaded(record, index, first, last), np.float32)
+        if not np.isfinite(block).all():
+            raise _MissingError
+        return block
+
+    try:
+        ends = loaded(start, start + 1)[0], loaded(stop - 1, stop)[0]
+        blocks = (loaded(first, min(stop, first + _AT_ONCE)) for first in range(start, stop, _AT_ONCE))
+        return _resampled(blocks, stop - start, ends, own, wanted)
+    except _MissingError:
+        return None
 
 
 def dates(start: dt.datetime | None, seconds: np.ndarray) -> tuple[dt.datetime, ...]:
@@ -203,13 +240,29 @@ def resample(signal: np.ndarray, from_rate: float, to_rate: float) -> np.ndarray
     signal = np.asarray(signal, np.float32)
     if from_rate == to_rate or not len(signal):
         return signal
-    time = np.arange(len(signal)) / from_rate
-    slope = (signal[-1].astype(np.float64) - signal[0]) / max(time[-1], 1 / from_rate)
-    level = (signal - (signal[0] + time[:, None] * slope)).astype(np.float32)
-    there = soxr.resample(level, from_rate, to_rate)
-    if not len(there):
-        raise ValueError(f"{len(signal)} samples at {from_rate:g} Hz leave none at {to_rate:g} Hz.")
-    return (there + signal[0] + (np.arange(len(there)) / to_rate)[:, None] * slope).astype(np.float32)
+    blocks = (signal[first : first + _AT_ONCE] for first in range(0, len(signal), _AT_ONCE))
+    return _resampled(blocks, len(signal), (signal[0], signal[-1]), from_rate, to_rate)
+
+
+def _resampled(
+    blocks: Iterable[np.ndarray], size: int, ends: tuple[np.ndarray, np.ndarray], from_rate: float, to_rate: float
+) -> np.ndarray:
+    """`resample`, of a signal that comes in blocks, with its first and its last sample."""
+    first, last = ends
+    slope = (last.astype(np.float64) - first) / max((size - 1) / from_rate, 1 / from_rate)
+    stream = soxr.ResampleStream(from_rate, to_rate, len(first), dtype="float32")
+    seen = made = 0
+    parts = []
+    for block in blocks:
+        line = first + (np.arange(seen, seen + len(block)) / from_rate)[:, None] * slope
+        seen += len(block)
+        there = stream.resample_chunk((block - line).astype(np.float32), last=seen >= size)
+        line = first + (np.arange(made, made + len(there)) / to_rate)[:, None] * slope
+        made += len(there)
+        parts.append((there + line).astype(np.float32))
+    if not made:
+        raise ValueError(f"{size} samples at {from_rate:g} Hz leave none at {to_rate:g} Hz.")
+    return np.concatenate(parts)
 
 
 def _record(

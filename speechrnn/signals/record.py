@@ -38,6 +38,8 @@ class Record:
     """Why the rate is not known, where there is more to say than that the file does not say it."""
     start: dt.datetime | None = None
     """When the first sample was taken, where the file says so; with a time zone if the file says that too."""
+    seeks: bool = True
+    """Whether a part of a channel is read without the rest of it."""
 
 
 def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = (), units: Any = ()) -> Record:

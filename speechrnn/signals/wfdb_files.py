@@ -50,6 +50,7 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
         sizes=tuple(frames * n for n in per_frame),
         load=lambda channel, start, stop: _load(stem, path, per_frame[channel], channel, start, stop, whole),
         start=_start(header),
+        seeks=not whole,
     )
 
 

@@ -59,8 +59,6 @@ class Task:
     """The class of its options."""
     monitors: ClassVar[Mapping[str, int]]
     """What may be monitored, the default first: 1 where lower is better, -1 where higher is."""
-    loss_name: ClassVar[str]
-    """What the loss is called on a plot."""
     divides: ClassVar[bool] = False
     """Whether several processes can share its batches: whether `batches` heeds `share`."""
     of_strangers: ClassVar[bool] = True

@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 
 PANELS: dict[str, dict[str, str]] = {
     "loss": {"training": "loss", "validation": "val_loss"},
-    "error rate": {"words, validation": "val_wer", "tokens, training": "token_error_rate"},
+    "error rate": {
+        "words, validation": "val_wer",
+        "tokens, validation": "val_token_error_rate",
+        "tokens, training": "token_error_rate",
+    },
     "gradient norm (median of the epoch)": {"norm": "gradient_norm"},
     "learning rate": {"rate": "learning_rate"},
 }
-"""Titles of what `plot_history` draws, and in each the columns of a history under their names."""
+"""Titles of what `plot_history` draws of any kind, and in each the columns of a history under their names.
+
+What a kind measures beside these has a panel of its own name: "accuracy", "perplexity", "mae".
+"""
+_NO_CURVES = {"epoch", "seconds"}
+_RATES = {"error rate", "accuracy", "macro f1", "symbol error", "sequence error"}
 
 
 def plot_history(
@@ -35,7 +44,7 @@ def plot_history(
 
     Args:
         history: Rows of `TrainingRun.history`; any value may be missing from some.
-        panels: Which of `PANELS` to draw; None is those with a value.
+        panels: Which of `measured_panels` to draw; None is all.
         width: Of each panel, in inches.
         height: Of each panel, in inches.
 
@@ -44,7 +53,8 @@ def plot_history(
     """
     if not history:
         raise ValueError("`history` must hold at least one epoch. Received: none.")
-    panels = measured_panels(history) if panels is None else list(panels)
+    measured = _measured(history)
+    panels = list(measured) if panels is None else list(panels)
     if not panels:
         raise ValueError(f"`history` must hold a loss or an error rate. Received: {', '.join(history[-1])}.")
     columns = min(2, len(panels))
@@ -54,7 +64,7 @@ def plot_history(
 
     for place, title in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, place)
-        for count, (name, column) in enumerate(PANELS[title].items()):
+        for count, (name, column) in enumerate(measured[title].items()):
             epochs, values = _column(history, column)
             if epochs:
                 marker = "o" if len(epochs) < 15 else None
@@ -62,17 +72,31 @@ def plot_history(
         axes.set(xlabel="epoch", title=title)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if title == "error rate":
+        if title in _RATES:
             axes.yaxis.set_major_formatter(PercentFormatter(1))
-        if len(PANELS[title]) > 1:
+        if len(measured[title]) > 1:
             axes.legend(frameon=False, fontsize=8)
         without_frame(axes)
     return figure
 
 
 def measured_panels(history: Sequence[Mapping[str, float]]) -> list[str]:
-    """The `PANELS` that a history has a value for."""
-    return [title for title, columns in PANELS.items() if any(_column(history, name)[0] for name in columns.values())]
+    """Titles of the panels that a history has a value for: some of `PANELS`, and what its kind measures beside them."""
+    return list(_measured(history))
+
+
+def _measured(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, str]]:
+    """Panels by title, each with the columns that have a value."""
+    panels = {title: dict(columns) for title, columns in PANELS.items()}
+    known = {column for columns in PANELS.values() for column in columns.values()} | _NO_CURVES
+    for column in dict.fromkeys(column for row in history for column in row if column not in known):
+        name = column.removeprefix("val_")
+        panels.setdefault(name.replace("_", " "), {})["training" if name == column else "validation"] = column
+    found = {
+        title: {name: column for name, column in columns.items() if _column(history, column)[0]}
+        for title, columns in panels.items()
+    }
+    return {title: columns for title, columns in found.items() if columns}
 
 
 def plot_gradient_flow(flows: Mapping[str, GradientFlow], *, width: float = 9.0, height: float = 4.6) -> Figure:

@@ -28,7 +28,6 @@ class Classification(Task):
     options_class = ClassifierTraining
     monitors: ClassVar = {"macro_f1": -1, "accuracy": -1, "loss": 1}
     divides = True
-    loss_name = "cross entropy"
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`."""

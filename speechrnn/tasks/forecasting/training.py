@@ -25,7 +25,6 @@ class Forecasting(Task):
     options: ForecasterTraining
     options_class = ForecasterTraining
     monitors: ClassVar = {"loss": 1, "mae": 1, "mse": 1}
-    loss_name = "pinball loss"
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; series are kept in memory."""

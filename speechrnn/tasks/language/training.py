@@ -31,7 +31,6 @@ class LanguageModeling(Task):
     options: LanguageTraining
     options_class = LanguageTraining
     monitors: ClassVar = {"perplexity": 1, "loss": 1}
-    loss_name = "cross entropy per character"
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; examples are sentences."""

@@ -35,7 +35,6 @@ class Recognition(Task):
     options_class = RecognizerTraining
     monitors: ClassVar = {"wer": 1, "loss": 1}
     divides = True
-    loss_name = "CTC loss"
     longer_texts: ClassVar = False
     """Whether texts may have more symbols than frames."""
 
@@ -122,7 +121,6 @@ class Transduction(Recognition):
     """Texts, by a transducer."""
 
     model: TransducerRecognizer
-    loss_name = "transducer loss"
     longer_texts = True
 
     def loss(self, dataset: tf.data.Dataset) -> Transducer:

@@ -41,7 +41,6 @@ class Translating(Task):
     options: SequenceTraining
     options_class = SequenceTraining
     monitors: ClassVar = {"symbol_error": 1, "sequence_error": 1, "loss": 1}
-    loss_name = "cross entropy per symbol"
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; examples are pairs."""

@@ -36,7 +36,6 @@ class Speaking(Task):
     options_class = SynthesizerTraining
     monitors: ClassVar = {"spectrum": 1, "duration": 1, "loss": 1}
     of_strangers = False
-    loss_name = "distance of spectra and of what is foretold"
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; examples are recordings that are aligned. All of them are analyzed first, and kept."""

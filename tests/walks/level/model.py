@@ -32,7 +32,6 @@ class LevelMeter(Measures, SignalBundle):
 class Leveling(Task):
     options_class = TrainingOptions
     monitors = {"loss": 1}  # noqa: RUF012
-    loss_name = "squared error"
 
     def batches(self, given):
         signals = np.stack([read_whole(example, self.model.sample_rate) for example in given.examples])
