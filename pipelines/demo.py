@@ -22,14 +22,14 @@ NEXT = """
   step by step            docs/start/, notebooks/01_quickstart.ipynb"""
 
 
-def main(out: str = "demo", data: Path = spoken_numbers.DATA, **overrides) -> Path:
+def main(out: str = "demo", data: Path = spoken_numbers.DATA, **learning) -> Path:
     """Train, evaluate, transcribe, and write the page; returns its path.
 
     Args:
         out: Folder for the page and the model.
     """
     print("1/4 Training on the voices of data/spoken_numbers ...", flush=True)
-    run, report, searched = spoken_numbers.main(f"{out}/spoken_numbers.keras", data, **overrides)
+    run, report, searched = spoken_numbers.learn(f"{out}/spoken_numbers.keras", data, **learning)
     print("\n2/4 Evaluation on voices that were never trained on, by the sound alone:", flush=True)
     evaluate.print_report(report, per_speaker=True)
     print("\nThe same with a trigram of the training texts, which knows what words there are:", flush=True)

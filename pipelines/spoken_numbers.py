@@ -4,12 +4,12 @@ WER on 11 voices never heard, with a trigram of the training texts: 7.2 % (95 % 
 alone 20.1 % (14.4 to 26.0). It takes about 200 s of CPU time.
 """
 
-import argparse
 from pathlib import Path
 
 import keras
 
 from speechrnn import Augmentation, LogMel, RecognizerTraining, SpeechRecognizer, Vocabulary, recurrent_ctc, train
+from speechrnn.cli.scripts import recipe
 from speechrnn.data import manifest
 from speechrnn.decoding.lm import kneser_ney
 from speechrnn.decoding.options import decoder
@@ -17,7 +17,7 @@ from speechrnn.tasks.recognition import evaluation as evaluate
 
 DATA = Path(__file__).parent.parent / "data" / "spoken_numbers"
 NUM_MELS, CONVOLUTIONS, FILTERS, UNITS, LAYERS, DROPOUT, SEED = 64, 2, 16, 128, 2, 0.2, 1
-OPTIONS = {"epochs": 36, "batch_size": 16, "learning_rate": 5e-3, "average": 0.99, "validate_every": 6}
+OPTIONS = RecognizerTraining(epochs=36, batch_size=16, learning_rate=5e-3, average=0.99, validate_every=6)
 AUGMENTATION = Augmentation(
     frequency_scale=0.12,
     feature_noise=0.2,
@@ -39,7 +39,7 @@ def build(vocabulary: Vocabulary, **overrides) -> SpeechRecognizer:
     return SpeechRecognizer(features, network, vocabulary)
 
 
-def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dict | None = None, **overrides):
+def learn(out: str, data: Path = DATA, options: RecognizerTraining = OPTIONS, **network):
     """Train, choose the best epoch on the validation voices, and score it once on the test voices.
 
     Returns:
@@ -50,12 +50,12 @@ def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dic
     texts = [example.text for example in splits["train"]]
     vocabulary = Vocabulary.from_texts(texts)
     run = train(
-        build(vocabulary, **(network or {})),
+        build(vocabulary, **network),
         splits["train"],
         valid=splits["valid"],
         out=out,
         overwrite=True,
-        options=RecognizerTraining(**OPTIONS | overrides),
+        options=options,
         augment=AUGMENTATION,
     )
     trigram = Path(out).with_suffix(".arpa")
@@ -65,9 +65,17 @@ def main(out: str = "runs/spoken_numbers.keras", data: Path = DATA, network: dic
     return run, greedy, searched
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="runs/spoken_numbers.keras", help="file of the trained model")
-    _, *reports = main(**vars(parser.parse_args()))
+def main(out: str = "runs/spoken_numbers.keras", options: RecognizerTraining = OPTIONS, **network):
+    """Train on the corpus in `data/`, and report the errors on its test voices, without a language model and with one.
+
+    Args:
+        out: File of the trained model.
+    """
+    run, *reports = learn(out, options=options, **network)
     for report in reports:
         evaluate.print_report(report, per_speaker=True)
+    return run, *reports
+
+
+if __name__ == "__main__":
+    recipe(main)

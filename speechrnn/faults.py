@@ -254,6 +254,24 @@ def sentences(kind: type) -> dict[str, str]:
     return {name: words for found in (*told, own) for name, words in found.items()}
 
 
+_PACKINGS = {
+    b"\x1f\x8b\x08": "packed by gzip: unpack it", b"BZh": "packed by bzip2: unpack it",
+    b"\xfd7zXZ\0": "packed by xz: unpack it", b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it",
+    b"PK\x03\x04": "a ZIP archive, as workbooks (.xlsx) are: unpack it, or save its table as CSV",
+    b"\xd0\xcf\x11\xe0": "a file of Microsoft Office: save its table as CSV",
+}  # fmt: skip
+
+
+def packing(data: bytes) -> str:
+    r"""What bytes that should be text are instead and what to do, if they begin as packed files do.
+
+    Example:
+    >>> packing(b"PK\x03\x04...")[:13], packing(b"time,x")
+    ('a ZIP archive', '')
+    """
+    return next((said for mark, said in _PACKINGS.items() if data.startswith(mark)), "")
+
+
 def read_text(path: str | os.PathLike[str]) -> str:
     """The content of a text file in UTF-8, with a byte order mark or without; its lines end in line feeds alone.
 
@@ -262,6 +280,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
         ValueError: It is not UTF-8; the message names the file and the line.
     """
     data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    if packed := packing(data):
+        raise data_error(path, "not text", f"must be text in UTF-8, it is {packed}.")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

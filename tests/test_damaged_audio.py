@@ -123,6 +123,33 @@ def test_junk_before_the_first_mp3_frame_loses_nothing(junk, xing, path):
     np.testing.assert_array_equal(audio.read(path)[0], plain)
 
 
+@pytest.mark.parametrize("coding", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 4.0])
+def test_a_flac_header_that_promises_less_than_there_is_cuts_nothing_off(path, coding, seconds, rng):
+    signal = 0.1 * rng.standard_normal((round(seconds * RATE), 2))
+    soundfile.write(path, signal, RATE, format="FLAC", subtype=coding)
+    whole = bytearray(path.read_bytes())
+    for behind in (b"", b"TAG" + bytes(125)):
+        path.write_bytes(bytes(whole) + behind)
+        assert len(audio.read(path)[0]) == len(signal)
+        damaged = whole[:22] + struct.pack(">I", len(signal) - 1) + whole[26:] + behind
+        path.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=rf"promises {len(signal) - 1:,} samples, and its last frame .*{len(signal):,}th"
+        ):
+            audio.read(path)
+
+
+def test_bw64_is_rf64_by_another_name(path):
+    data = recorded(path, "rf64")
+    plain = audio.read(path)[0]
+    path.write_bytes(b"BW64" + data[4:])
+    np.testing.assert_array_equal(audio.read(path)[0], plain)
+    path.write_bytes(b"BW64" + data[4:-100])
+    with pytest.raises(ValueError, match="promises"):
+        audio.read(path)
+
+
 def test_junk_between_mp3_frames_is_refused(path):
     data = recorded(path, "mp3", seconds=3)
     path.write_bytes(data[:2000] + b"x" * 9000 + data[2000:])

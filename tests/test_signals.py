@@ -379,6 +379,42 @@ def test_ts_of_unequal_lengths(tmp_path):
         signals.read(path, row=0, rate=1)
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("r 1 -5 1000\nr.dat 16 200\n", "'-5' in line 1, where the sampling frequency should stand"),
+        ("r 1 fast 1000\nr.dat 16 200\n", "'fast' in line 1"),
+        ("r 1 100 all\nr.dat 16 200\n", "'all' in line 1, where the number of samples"),
+        ("# a\n\nr 1 100 1000\nr.dat 16 nan 16 0 0 0 0 a\n", "'nan' in line 4, where the gain should stand"),
+        ("r 1 100 1000\nr.dat 16 mV\n", "'mV' in line 2, where the gain"),
+        ("r 1 100 1000\nr.dat 16 200 16 zero 0 0 0 a\n", "'zero' in line 2, where the zero level"),
+    ],
+)
+def test_a_word_for_a_number_in_a_wfdb_header_is_no_default(tmp_path, header, said):
+    (tmp_path / "r.dat").write_bytes(bytes(2000))
+    (tmp_path / "r.hea").write_text(header)
+    with pytest.raises(ValueError, match=rf"r\.hea: has {said}"):
+        signals.read(tmp_path / "r.hea")
+
+
+@pytest.mark.parametrize("gain", ["200", "-200(0)/mV", "1.5e3(-4)/uV", ".5/V", "0"])
+def test_gains_of_wfdb_in_all_their_forms_are_read(tmp_path, gain):
+    (tmp_path / "r.dat").write_bytes(np.arange(1000, dtype="<i2").tobytes())
+    (tmp_path / "r.hea").write_text(f"r 1 100/50(3) 1000 12:00:00 01/02/2024\nr.dat 16x1:0+0 {gain} 16 0 0 -5 0 a b\n")
+    assert signals.read(tmp_path / "r.hea")[0].shape == (1000, 1)
+
+
+def test_an_archive_of_arrays_may_hold_other_files_and_bytes_for_names(tmp_path):
+    np.savez(tmp_path / "a.npz", signal=np.ones((9, 2)), rate=[50.0, 50.0], channels=np.array([b"a", b"b"]))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("README.txt", "hello")
+    info = signals.probe(tmp_path / "a.npz")
+    assert info.channels == ("a", "b") and info.rate == 50
+    scipy.io.savemat(tmp_path / "b.mat", {"x": np.ones((9, 2)), "fs": [50.0, 50.0], "channels": ["aa", "b "]})
+    info = signals.probe(tmp_path / "b.mat")
+    assert info.channels == ("aa", "b") and info.rate == 50
+
+
 def test_npz(tmp_path, rng):
     signal = rng.standard_normal((200, 3)).astype(np.float32)
     signals.write(tmp_path / "a.npz", signal, 50.0, channels=["x", "y", "z"], units=["g"] * 3)

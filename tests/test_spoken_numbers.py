@@ -1,5 +1,6 @@
 """What data/README.md promises about the embedded corpus, and that its recipe runs."""
 
+import dataclasses
 import importlib.util
 import itertools
 import re
@@ -105,9 +106,8 @@ def test_recipe_trains_and_scores_the_unseen_voices(splits, tmp_path):
     small = tmp_path / "data"
     for name, examples in splits.items():
         manifest.write(small / f"{name}.jsonl", examples[:24] if name == "train" else examples[:4])
-    run, *reports = spoken_numbers.main(
-        str(tmp_path / "tiny.keras"), small, network={"units": 8, "layers": 1}, epochs=1, batch_size=8, average=0.0
-    )
+    options = dataclasses.replace(spoken_numbers.OPTIONS, epochs=1, batch_size=8, average=0.0)
+    run, *reports = spoken_numbers.learn(str(tmp_path / "tiny.keras"), small, options, units=8, layers=1)
     assert len(run.history) == 1 and Path(run.path).exists()
     for report in reports:
         assert [u.reference for u in report.utterances] == [e.text for e in splits["test"][:4]]

@@ -1,6 +1,7 @@
 """Tables as people's programs write them hold what was meant, or are refused with the option that decides."""
 
 import datetime as dt
+import gzip
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas
 import pytest
 
 from speechrnn import signals
+from speechrnn.data import corpora
 from speechrnn.faults import kind_of
 
 HOUR = 1 / 3600
@@ -475,3 +477,43 @@ def test_a_units_row_is_kept(tmp_path):
     assert (info.rate, info.units) == (pytest.approx(50), ("mV", "m/s2"))
     with pytest.raises(ValueError, match="'ERR' in line 2"):
         signals.read(table(tmp_path, "x,y\nERR,ERR\n1,2\n"), rate=1.0)
+
+
+# What is written and cannot be a number
+
+
+@pytest.mark.parametrize(
+    "cell", ["\u0661\u0662", "\uff11", "1e400", "-1e999", "2\u00b2", "+-5", "1_000", "0x10", "(1.5)"]
+)
+@pytest.mark.parametrize("others", ["{}", "{}.5"])
+def test_a_cell_that_is_no_number_is_named_and_not_filled(tmp_path, cell, others):
+    path = table(tmp_path, rows(lambda i: f"{i / 100},{cell if i == 5 else others.format(i)}"))
+    with pytest.raises(ValueError, match=r"channel 'x' holds .* in line 7, (which is no number|more than a number)"):
+        signals.read(path)
+
+
+def test_infinite_cells_are_missing_ones_as_before(tmp_path):
+    path = table(tmp_path, rows(lambda i: f"{i / 100},{'-Inf' if i == 5 else i}"))
+    np.testing.assert_array_equal(signals.read(path)[0][:, 0], np.arange(20))
+
+
+def test_the_cell_among_times_that_is_none_is_named(tmp_path):
+    path = table(tmp_path, rows(lambda i: f"{i / 10},{i}") + "Total,190\n")
+    with pytest.raises(ValueError, match="column 'time' holds 'Total' in line 22, which is no time"):
+        signals.read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"time,x\n0,1\n"), "packed by gzip: unpack it"),
+        (b"PK\x03\x04" + bytes(200), "a ZIP archive, as workbooks"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(200), "a file of Microsoft Office"),
+    ],
+    ids=["gzip", "xlsx", "xls"],
+)
+def test_a_packed_file_under_the_name_of_a_table_is_said_to_be_one(tmp_path, content, said):
+    with pytest.raises(ValueError, match=rf"t\.csv: is no text, it is {said}"):
+        signals.read(table(tmp_path, content))
+    with pytest.raises(ValueError, match=rf"t\.csv: must be text in UTF-8, it is {said}"):
+        corpora.prepare("table", table(tmp_path, content), out=tmp_path / "out")

@@ -110,6 +110,8 @@ def _sources(path: str | os.PathLike[str], data: mmap.mmap) -> list[Any]:
         if not following:
             break
         start = stop
+    if any(data[first : first + 4] == b"BW64" for first, _ in parts):  # RF64 by another name, unknown to libsndfile
+        return [Section(path, first + 4, stop, b"RF64") for first, stop in parts]
     exactly = kind == "W64"  # whose samples libsndfile reads to the file's end, tags and all
     if parts == [(0, size)] or (len(parts) == 1 and parts[0][0] == 0 and not exactly):
         return [os.fsencode(path)]  # a name need not be UTF-8

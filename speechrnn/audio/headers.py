@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Callable
 
+from speechrnn.audio import flac
 from speechrnn.faults import data_error
 
 Bytes = bytes | mmap.mmap
@@ -270,7 +271,17 @@ def _broken_ogg(path: str, position: int, size: int) -> ValueError:
 def _flac(path: str, data: Bytes, start: int) -> int:
     """Behind a stream's last frame stands nothing, or the next stream; its own length is the decoder's to check."""
     following = _FLAC.search(data, start + 4)
-    return following.start() if following else len(data)
+    stop = following.start() if following else len(data)
+    promised = _number(data, start + 18, ">Q") & (1 << 36) - 1
+    last = flac.samples_beyond(data, start, stop, promised) if promised else 0
+    if last:
+        raise data_error(
+            path,
+            "truncated",
+            f"its header promises {promised:,} samples, and its last frame ends with the {last:,}th: the header is "
+            "damaged. Copy or download it again; what is there can be saved with `ffmpeg -i in.flac out.wav`.",
+        )
+    return stop
 
 
 def begins_flac(data: Bytes) -> bool:

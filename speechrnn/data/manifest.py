@@ -26,6 +26,7 @@ from speechrnn.files import replacing
 
 _log = logging.getLogger(__name__)
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _HALF = re.compile("[\ud800-\udfff]")
 _ELSEWHERE = {
     "speaker": "subject", "speaker_id": "subject", "client_id": "subject", "patient": "subject",
@@ -87,6 +88,8 @@ def _valid(name: str, value: Any) -> Any:
         value = os.fspath(value) if isinstance(value, os.PathLike) else value
         if not isinstance(value, str) or not value or "\0" in value:
             raise _field_error(name, "must be a file name", value)
+        if _URL.match(value):
+            raise _field_error(name, "must be a file. Download it, and give its name", value)
     elif name in ("duration", "offset"):
         try:
             number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
@@ -102,6 +105,8 @@ def _valid(name: str, value: Any) -> Any:
             raise _field_error(name, "must be a string", value)
         if name == "text" and not value.isascii() and _HALF.search(value):
             raise _field_error(name, "must be whole characters, without half of a pair", value)
+        if name == "text" and "\0" in value:
+            raise _field_error(name, "must be text without zeros", value)
     elif name == "channel":
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
             raise _field_error(name, "must be a whole number from 0", value)
@@ -113,10 +118,20 @@ def _valid(name: str, value: Any) -> Any:
     elif name == "labels":
         if not isinstance(value, list | tuple):
             raise _field_error(name, "must be a list", value)
+        for row in value:
+            if isinstance(row, list | tuple) and not _is_stretch(row):
+                raise _field_error(name, "must be classes, or stretches [start, end, class] in seconds", row)
         return tuple(tuple(row) if isinstance(row, list) else row for row in value)
     elif not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise _field_error(name, "must be an object with string keys", value)
     return value
+
+
+def _is_stretch(row: Sequence[Any]) -> bool:
+    """Whether it is a start and an end in seconds, and a class."""
+    if len(row) != 3 or not isinstance(row[2], str | numbers.Integral):
+        return False
+    return all(isinstance(at, numbers.Real) and not isinstance(at, bool) and math.isfinite(at) for at in row[:2])
 
 
 def _field_error(name: str, requirement: str, value: Any) -> ValueError:

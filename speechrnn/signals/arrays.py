@@ -106,9 +106,9 @@ def _one(path: str, there: Mapping[str, np.ndarray], row: int | str | None) -> R
     if "signal" in there and row in (None, "signal"):
         return of_array(path, there["signal"], rate, *about)
     names = [name for name, array in there.items() if array.size > 1 and array.dtype.kind in "fiubc" and
-             name not in _ABOUT and not name.startswith("__")]  # fmt: skip
+             name not in _ABOUT and not name.startswith("__") and not _is_rate(name, array)]  # fmt: skip
     if not names:
-        raise data_error(path, "empty", f"has no array that could be a signal. Received: {', '.join(there)}.")
+        raise data_error(path, "empty", f"has no array that could be a signal. Received: {', '.join(there) or 'none'}.")
     name = names[pick(path, row, names)]
     array = there[name]
     if array.ndim not in (1, 2) or array.dtype.kind == "c":
@@ -124,13 +124,7 @@ def _one(path: str, there: Mapping[str, np.ndarray], row: int | str | None) -> R
 
 def _rate(path: str, there: Mapping[str, np.ndarray]) -> float | None:
     """The one number that is called a rate."""
-    found = {
-        name: float(np.real(array.ravel()[0]))
-        for name, array in there.items()
-        if name.rpartition(".")[2].lower().replace("_", "").replace("-", "") in RATES
-        and array.size == 1
-        and array.dtype.kind in "fiu"
-    }
+    found = {name: float(np.real(array.ravel()[0])) for name, array in there.items() if _is_rate(name, array)}
     if "rate" in found:
         return found["rate"]
     if len(set(found.values())) > 1:
@@ -139,15 +133,23 @@ def _rate(path: str, there: Mapping[str, np.ndarray]) -> float | None:
     return next(iter(found.values()), None)
 
 
+def _is_rate(name: str, array: np.ndarray) -> bool:
+    """Whether it is called a rate and is one number, or the same one for every channel."""
+    plain = name.rpartition(".")[2].lower().replace("_", "").replace("-", "")
+    return plain in RATES and array.size > 0 and array.dtype.kind in "fiu" and bool((array == array.flat[0]).all())
+
+
 def _words(array: np.ndarray) -> tuple[str, ...]:
     """Text of an array of names; MATLAB's cells are arrays of their own, and its rows are padded."""
-    return tuple(str(np.asarray(item).ravel()[0]) if np.size(item) else "" for item in array.ravel().tolist())
+    words = [np.asarray(item).ravel()[0] if np.size(item) else "" for item in array.ravel().tolist()]
+    return tuple(word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word).rstrip() for word in words)
 
 
 def _parse_npz(path: str) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in archive.infolist()}
+            arrays = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in arrays}
     except MemoryError:
         raise
     except Exception as error:  # what zipfile and NumPy raise depends on where the file is damaged

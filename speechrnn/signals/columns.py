@@ -1,6 +1,7 @@
 """The columns of a table: numbers with any mark, text, or what is wrong with them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from speechrnn.signals.record import need
 _SPACES = "'’\u00a0\u202f "
 """Marks between thousands that can mean nothing else."""
 _LIKE_A_NUMBER = re.compile(r"[^A-Za-z]{0,3}\d.*", re.DOTALL)
+_INFINITE = r"[+-]?(?i:inf|infinity)"
 _ADVICE = "mend it, say that it stands for a missing value (`missing`), or choose other columns (`channels`)"
 
 
@@ -97,7 +99,9 @@ def column(cells: Cells, place: int, series: Any, how: Marks, options: TableOpti
         options: What is said of the table.
     """
     if series.dtype.kind in "fiub":
-        return Column(_without(series.to_numpy(np.float64, na_value=np.nan), options))
+        values = series.to_numpy(np.float64, na_value=np.nan)
+        fault = _too_large(cells, values, lambda: cells.written([place]).iloc[:, 0]) if cells.text else ""
+        return Column(_without(values, options), fault)
     if series.dtype.kind in "Mm":
         return Column(None)
     pandas: Any = need("pandas", cells.path)
@@ -111,12 +115,13 @@ def column(cells: Cells, place: int, series: Any, how: Marks, options: TableOpti
     plain, doubtful = _plain(text, how)
     values = pandas.to_numeric(plain, errors="coerce").astype("float64").to_numpy(copy=True)
     # What Python and pandas take for numbers and nobody writes: 1_000, 0x1f, True.
-    valid = plain.str.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:inf|infinity)").to_numpy(bool)
+    digits = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"  # those of ASCII, which pandas takes for some
+    valid = plain.str.fullmatch(rf"{digits}|{_INFINITE}").to_numpy(bool)
     values[~valid | missing.to_numpy()] = np.nan
     values = _without(values, options)
     bad = (~valid | doubtful) & ~missing.to_numpy()
     if not bad.any():
-        return Column(values)
+        return Column(values, _too_large(cells, values, lambda: plain))
     first = int(np.argmax(doubtful & bad)) if (doubtful & bad).any() else int(np.argmax(bad))
     cell, line = text.iloc[first], int(cells.lines[first])
     if doubtful[first] and bad[first]:
@@ -129,6 +134,18 @@ def column(cells: Cells, place: int, series: Any, how: Marks, options: TableOpti
         first = int(np.flatnonzero(bad)[int(np.argmax(likely.to_numpy()))])
         cell, line = text.iloc[first], int(cells.lines[first])
     return Column(values, f"holds {cell!r} in line {line:,}, which is no number: {_ADVICE}")
+
+
+def _too_large(cells: Cells, values: np.ndarray, written: Callable[[], Any]) -> str:
+    """What is wrong with values that are infinite, and of which the file does not say so."""
+    if not np.isinf(values).any():
+        return ""
+    text = written().astype("str").str.strip()
+    large = np.isinf(values) & ~text.str.fullmatch(_INFINITE).to_numpy(bool)
+    if not large.any():
+        return ""
+    first = int(np.argmax(large))
+    return f"holds {text.iloc[first]!r} in line {int(cells.lines[first]):,}, more than a number can be: {_ADVICE}"
 
 
 def _without(values: np.ndarray, options: TableOptions) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.signals.cells import MISSING, unquoted
+from speechrnn.signals.cells import MISSING, is_number, unquoted
 from speechrnn.signals.days import DAY, YEARS, DoubtError, days_since_1970, ordered
 from speechrnn.signals.options import UNITS, TableOptions, zone
 from speechrnn.signals.record import need
@@ -312,6 +312,8 @@ def _parsed(cells: list[str], options: TableOptions, lines: np.ndarray, what: st
             or (rest and not clock and not zoned)
             or (clock and clock[0]["compact"] and not date)
         ):
+            if is_number(cell):  # it is among numbers that one that is none stands
+                place, cell = next(((at, one) for at, one in enumerate(cells) if not is_number(one)), (place, cell))
             raise DoubtError(f"its column {what!r} holds {cell!r} in line {lines[place]:,}, which is no time.")
         kinds.add(bool(date))
         if date:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,22 @@ _BYTES = {
 _COMPRESSED = ("508", "516", "524")
 _DIFFERENCES = "8"
 """The format that stores first differences, so that a value needs all those before it."""
+
+
+_FLOAT = r"\d+\.?\d*([eE][+-]?\d+)?"
+_RECORD = {
+    2: ("the sampling frequency", re.compile(rf"{_FLOAT}(/|$)")),
+    3: ("the number of samples", re.compile(r"\d+$")),
+}
+_SIGNAL = {
+    1: ("the format", re.compile(r"\d+(x\d+)?(:\d+)?(\+\d+)?$")),
+    2: ("the gain", re.compile(rf"[+-]?({_FLOAT}|\.\d+)")),
+    **{
+        place: (what, re.compile(r"[+-]?\d+$"))
+        for place, what in enumerate(("the resolution", "the zero level", "the first value", "the checksum"), start=3)
+    },
+}
+"""What stands in the header's first line, and in those of its signals, by place (WFDB, header(5))."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +116,7 @@ def _parse_header(path: str) -> tuple[Any, bool]:
     """The header, and whether its length had to be counted."""
     wfdb = need("wfdb", path)
     stem = _stem(path)
+    _check_fields(path)
     try:
         header = wfdb.rdheader(stem, rd_segments=True)
         if isinstance(header, wfdb.MultiRecord):  # names and gains stand in the headers of its segments
@@ -129,6 +147,29 @@ def _parse_header(path: str) -> tuple[Any, bool]:
         )
         raise data_error(path, "truncated", f"{message} Copy or download it again.")
     return header, counted
+
+
+def _check_fields(path: str) -> None:
+    """Refuse a header with words for numbers: wfdb takes its defaults for what it cannot read, without a word.
+
+    Raises:
+        ValueError: A field is no number; the file, the line and the field are named.
+    """
+    fields = _RECORD
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            if fields is _RECORD and not (len(words) > 1 and words[1].isdigit()):
+                return  # no header at all, as wfdb will say
+            for place, (what, pattern) in fields.items():
+                if place < len(words) and not pattern.match(words[place]):
+                    message = f"has {words[place]!r} in line {number}, where {what} should stand. Copy it again."
+                    raise data_error(path, "undecodable", message)
+            if fields is _RECORD and "/" in words[0]:
+                return  # its other lines are names of segments
+            fields = _SIGNAL
 
 
 def _lengths(path: str, header: Any) -> Iterator[int]:
