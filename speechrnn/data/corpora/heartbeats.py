@@ -1,13 +1,12 @@
 """Heartbeats as rows of numbers: what `mitdb` writes.
 
-A row describes a beat in its record: what each lead shows around it, how that differs from a beat of the record that
-does not come early, the intervals around it, and what the beat is like by itself. Nothing in it needs a label, so an
-unseen patient's record is treated the same. And no reference takes for granted that most beats are normal: in some
-patients the premature beat is the usual one, and whatever is measured from the usual beat alone points the wrong way.
+A row describes a beat in its record: the intervals around it, how its waves differ from those of a beat of the record
+that does not come early, and what it is like by itself. Nothing in it needs a label, so an unseen patient's record is
+treated the same. And no reference takes for granted that most beats are normal: in some patients the premature beat is
+the usual one, and whatever is measured from the usual beat alone points the wrong way.
 
-A row has `WINDOW * CHANNELS` columns, `row[: WINDOW * CHANNELS].reshape(WINDOW, CHANNELS)`, whose channels are, for
-each lead, the beat and the beat minus the record's `reference`, both divided by the height of that reference; then the
-`INTERVALS`, the `DIFFERENCES` and the `SHAPE`.
+A row has the `INTERVALS`, the `DIFFERENCES`, the `SHAPE` and what is `RELATIVE` to the reference, in this order. The
+samples of the beats are not in it: with them a network learns the hearts of its few patients by heart.
 """
 
 import numpy as np
@@ -21,30 +20,39 @@ WINDOW = 128
 BEFORE = 50
 """Samples of a window before the beat's mark."""
 LEADS = 2
-CHANNELS = 2 * LEADS
-"""Numbers a sample of a window: beat and difference of each lead."""
 INTERVALS = (
     "before", "after", "before / usual", "after / usual", "before / local", "after / local", "after / before",
-    "local / usual", "before / local in spreads", "before / slow", "after / slow", "before / stable",
+    "local / usual", "before / local in spreads", "before / slow", "after / slow", "before / stable", "spread",
 )  # fmt: skip
 """RR intervals: the first two in seconds less 0.8, the ratios as logarithms, all times 4 to vary about as much as the
 leads. Usual is the record's median, local that of the ten beats around. "In spreads" is how early a beat comes for the
 rhythm it is in: that logarithm over its usual size in the 30 beats around, which is ten times larger in atrial
-fibrillation than in a regular rhythm, and halved. Slow is the 85th percentile of the 60 beats around, stable the median
-of the longest stretch in which no interval differs by a tenth from the one before: neither needs a majority."""
+fibrillation than in a regular rhythm, and halved; the "spread" is that size, as a logarithm and a third. Slow is the
+85th percentile of the 60 beats around, stable the median of the longest stretch in which no interval differs by a tenth
+from the one before: neither needs a majority."""
 PARTS = {"P": slice(0, 38), "QRS": slice(38, 62), "T": slice(62, WINDOW)}
 """Parts of the window."""
 DIFFERENCES = tuple(f"{part} from the {base}" for base in ("reference", "median") for part in PARTS)
 """How much a beat differs in each part from the record's `reference`, and from its median beat, both leads together,
 as the logarithm of that over the record's 30th percentile."""
-SHAPE = ("width", "P / QRS", "T / QRS", "alike", "those alike early")
+SHAPE = ("width", "P / QRS", "T / QRS", "alike", "those alike early", "P kept", "P of those around")
 """What a beat is like by itself, without any reference: the logarithm of the width of its QRS over 25 ms (in which its
 slope is spread around its middle), and of the strength of P and T over that of QRS; then the share of the record's
 beats whose QRS is like this one (correlation above 0.8), and how early those come as a whole, in logarithms of
-"before / slow": the cluster of a beat, of whatever size."""
-RHYTHM = slice(WINDOW * CHANNELS, WINDOW * CHANNELS + len(INTERVALS))
+"before / slow": the cluster of a beat, of whatever size. Last, whether the 30 beats around have a P wave at one
+place, as the share of their power there that is in their mean, which is none where the atria fibrillate; and how alike
+this beat's is to that mean (correlation)."""
+RELATIVE = (
+    "width / reference", "P alike", "QRS alike", "T alike", "P off in lead 1", "P off in lead 2", "QRS off in lead 1",
+    "QRS off in lead 2", "T off in lead 1", "T off in lead 2", "height in lead 1", "height in lead 2",
+    "direction in lead 1", "direction in lead 2",
+)  # fmt: skip
+"""A beat beside the record's `reference`, in heights of it: the logarithm of the ratio of their widths; for each wave
+the correlation, both leads together, doubled; the logarithm of the root mean square of the difference over a tenth, in
+each lead; the logarithm of the height of QRS, and the sum of its highest and lowest sample."""
+RHYTHM = slice(0, len(INTERVALS))
 """Columns of the `INTERVALS`."""
-NUM_FEATURES = RHYTHM.stop + len(DIFFERENCES) + len(SHAPE)
+NUM_FEATURES = len(INTERVALS) + len(DIFFERENCES) + len(SHAPE) + len(RELATIVE)
 _LIMIT = 8.0  # times the height of the reference; beyond it is an artifact
 _LOCAL, _AROUND, _SLOW = 10, 30, 60  # beats
 _LATE = (0.8, 0.97)  # quantiles of the intervals before beats that do not come early
@@ -52,9 +60,11 @@ _STEADY = 0.03  # no rhythm is steadier than that
 _SCALE = 4.0
 _ALIKE, _COMPARED = 0.8, 600
 _USUAL_WIDTH = 0.025  # seconds
+_WAVES = {"P": slice(10, 38), "QRS": slice(34, 70), "T": slice(66, WINDOW)}
+_NEAR_QRS = slice(PARTS["QRS"].start - 8, PARTS["QRS"].stop + 12)
 
 
-def beat_features(signal: np.ndarray, rate: float, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def beat_features(signal: np.ndarray, rate: float, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One row a beat.
 
     Args:
@@ -63,14 +73,26 @@ def beat_features(signal: np.ndarray, rate: float, positions: np.ndarray) -> tup
         positions: `(beats,)`, at least three, in samples, rising.
 
     Returns:
-        float32 `(beats, NUM_FEATURES)`, and the beats' times float64 `(beats,)` in seconds.
+        float32 `(beats, NUM_FEATURES)`; the beats float32 `(beats, WINDOW, LEADS)`, without the baseline's wander, in
+        heights of the record's `reference`; and their times float64 `(beats,)` in seconds.
     """
     seconds = np.asarray(positions, np.float64) / rate
     level = signals.resample(signal, rate, RATE)
     level = level - baseline(level, RATE)
     first = np.rint(seconds * RATE).astype(np.int64) - BEFORE
     index = (first[:, None] + np.arange(WINDOW)).clip(0, len(level) - 1)
-    return describe(level[index], seconds), seconds
+    beats, _ = scaled(level[index], seconds)
+    return describe(beats, seconds), beats.astype(np.float32), seconds
+
+
+def scaled(beats: np.ndarray, seconds: np.ndarray, *, least_height: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
+    """Beats `(beats, WINDOW, LEADS)` in heights of their `reference`, at most 8, and the reference, likewise.
+
+    A reference that is lower than `least_height`, in the unit of the beats, has this height.
+    """
+    base = reference(beats, seconds)
+    height = np.maximum(np.ptp(base, axis=0), least_height)
+    return (beats / height).clip(-_LIMIT, _LIMIT), base / height
 
 
 def describe(beats: np.ndarray, seconds: np.ndarray, *, least_height: float = 1e-6) -> np.ndarray:
@@ -79,30 +101,22 @@ def describe(beats: np.ndarray, seconds: np.ndarray, *, least_height: float = 1e
     Args:
         beats: float `(beats, WINDOW, LEADS)`, in any unit.
         seconds: Their times, float64 `(beats,)`.
-        least_height: A reference that is lower than that, in the unit of the beats, has this height.
+        least_height: As `scaled` takes it.
 
     Returns:
         float32 `(beats, NUM_FEATURES)`.
     """
     gaps = intervals(seconds)
-    base = reference(beats, seconds)
-    height = np.maximum(np.ptp(base, axis=0), least_height)
-    beats, base = (beats / height).clip(-_LIMIT, _LIMIT), base / height
-    channels = np.stack([beats, (beats - base).clip(-_LIMIT, _LIMIT)], axis=3)
+    beats, base = scaled(beats, seconds, least_height=least_height)
     early = gaps[:, INTERVALS.index("before / slow")] / _SCALE
     parts = [
-        channels.reshape(len(channels), WINDOW * CHANNELS),
         gaps,
         differences(beats - base),
         differences(beats - np.median(beats, axis=0)),
         shape(beats, early),
+        relative(beats, base),
     ]
     return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def beats_of(rows: np.ndarray) -> np.ndarray:
-    """The beats `(beats, WINDOW, LEADS)` that rows were made of, in heights of the record's reference."""
-    return rows[:, : WINDOW * CHANNELS].reshape(len(rows), WINDOW, LEADS, 2)[..., 0]
 
 
 def reference(beats: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -130,20 +144,60 @@ def _strengths(shapes: np.ndarray) -> np.ndarray:
 def shape(beats: np.ndarray, early: np.ndarray) -> np.ndarray:
     """`SHAPE` of `(beats, WINDOW, LEADS)`, which come as `early` as `(beats,)` says: `(beats, len(SHAPE))`."""
     p, qrs, t = np.maximum(_strengths(beats), 1e-4).T
-    near = beats[:, PARTS["QRS"].start - 8 : PARTS["QRS"].stop + 12]
-    slope = np.square(np.diff(near, axis=1)).sum(2) + 1e-12
-    slope /= slope.sum(1, keepdims=True)
-    place = np.arange(slope.shape[1]) / RATE
-    middle = slope @ place
-    width = np.sqrt(np.maximum(slope @ place**2 - middle**2, (0.5 / RATE) ** 2))
+    near = beats[:, _NEAR_QRS]
     near = near.reshape(len(near), -1) - near.reshape(len(near), -1).mean(1, keepdims=True)
     near = (near / np.maximum(np.linalg.norm(near, axis=1, keepdims=True), 1e-9)).astype(np.float32)
     some = np.unique(np.linspace(0, len(near) - 1, min(_COMPARED, len(near))).round().astype(int))
     alike = near @ near[some].T > _ALIKE
     count = alike.sum(1)
     together = (alike @ early[some] + early) / (count + 1)
-    columns = [np.log(width / _USUAL_WIDTH), np.log(p / qrs), np.log(t / qrs), count / len(some), _SCALE * together]
+    columns = [
+        np.log(_width(beats) / _USUAL_WIDTH),
+        np.log(p / qrs),
+        np.log(t / qrs),
+        count / len(some),
+        _SCALE * together,
+    ]
+    columns += [2 * column for column in _p_waves(beats)]
     return np.stack(columns, axis=1).clip(-_SCALE, _SCALE)
+
+
+def relative(beats: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """`RELATIVE` of `(beats, WINDOW, LEADS)` to a reference `(WINDOW, LEADS)`: `(beats, len(RELATIVE))`."""
+    columns = [np.log(_width(beats) / _width(base[None]))]
+    columns += [2 * _correlation(beats[:, wave], base[None, wave]) for wave in _WAVES.values()]
+    for wave in _WAVES.values():
+        off = np.sqrt(np.mean((beats - base)[:, wave] ** 2, axis=1))
+        columns += [*np.log(np.maximum(off, 0.02) / 0.1).T]
+    high, low = beats[:, _WAVES["QRS"]].max(1), beats[:, _WAVES["QRS"]].min(1)
+    columns += [*np.log(np.maximum(high - low, 0.05)).T, *(high + low).T]
+    return np.stack(columns, axis=1).clip(-_SCALE, _SCALE)
+
+
+def _width(beats: np.ndarray) -> np.ndarray:
+    """Seconds `(beats,)` in which the slope of QRS is spread around its middle."""
+    slope = np.square(np.diff(beats[:, _NEAR_QRS], axis=1)).sum(2) + 1e-12
+    slope /= slope.sum(1, keepdims=True)
+    place = np.arange(slope.shape[1]) / RATE
+    return np.sqrt(np.maximum(slope @ place**2 - (slope @ place) ** 2, (0.5 / RATE) ** 2))
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of `(beats, samples, LEADS)` each, or one of either: `(beats,)`; the mean of each lead counts for nothing."""
+    first, second = (each - each.mean(1, keepdims=True) for each in (first, second))
+    power = np.square(first).sum((1, 2)) * np.square(second).sum((1, 2))
+    return (first * second).sum((1, 2)) / np.maximum(np.sqrt(power), 1e-9)
+
+
+def _p_waves(beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of `(beats, WINDOW, LEADS)`: how much of a P wave those around share, and how alike this beat's is."""
+    from scipy.ndimage import uniform_filter1d
+
+    waves = beats[:, _WAVES["P"]].astype(np.float64)
+    waves = waves - waves.mean(1, keepdims=True)
+    mean = uniform_filter1d(waves, _AROUND + 1, axis=0, mode="reflect")
+    power = uniform_filter1d(np.square(waves).sum((1, 2)), _AROUND + 1, mode="reflect")
+    return np.sqrt(np.square(mean).sum((1, 2)) / np.maximum(power, 1e-9)), _correlation(waves, mean)
 
 
 def baseline(signal: np.ndarray, rate: float) -> np.ndarray:
@@ -176,6 +230,7 @@ def intervals(seconds: np.ndarray) -> np.ndarray:
     ]  # fmt: skip
     logs = np.log(ratios)
     columns = [before - 0.8, after - 0.8, *logs[:6], early / spread / (2 * _SCALE), *logs[6:]]
+    columns.append(np.log(spread / _STEADY) / 3)
     return (_SCALE * np.stack(columns, axis=1)).clip(-_SCALE, _SCALE)
 
 

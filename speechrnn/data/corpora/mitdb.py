@@ -52,7 +52,8 @@ def prepare(  # noqa: D417 - `takes` adds the options
 ) -> dict[str, list[Example]]:
     """Write `train.jsonl` (DS1) and/or `test.jsonl` (DS2), and a .npz of each record's beats that they point to.
 
-    One "second" of such a .npz is one beat, a row of `heartbeats.NUM_FEATURES` numbers.
+    One "second" of such a .npz is one beat, a row of `heartbeats.NUM_FEATURES` numbers; `beats` and `seconds` hold the
+    beats' samples and times, as `heartbeats.beat_features` gives them.
 
     Args:
         folder: Holds the records as `.hea`, `.dat` and `.atr`, in any WFDB format.
@@ -90,12 +91,12 @@ def _drafts(header: Path, folder: Path, chunk: int, overwrite: bool, faults: Fau
     name = header.stem
     try:
         positions, labels = _beats(header, faults)
-        beats, seconds = beat_features(*_leads(header), positions)
+        rows, beats, seconds = beat_features(*_leads(header), positions)
     except (ValueError, OSError) as error:
         faults.add_error(name, error)
         return
     path = folder / f"{name}.npz"
-    signals.write(path, beats, 1.0, overwrite=overwrite, seconds=seconds)
+    signals.write(path, rows, 1.0, overwrite=overwrite, beats=beats, seconds=seconds)
     for start in range(0, len(labels), chunk):
         part = labels[start : start + chunk]
         yield Draft(

@@ -1,7 +1,7 @@
 """Patients who never were, made of the heartbeats of one who was: what a recipe of few patients learns from besides.
 
-Records are rows of `speechrnn.data.corpora.heartbeats`, with the beats' times and AAMI classes. A copy has beats of its
-record, at other times, in another order or seen from other places, and all that is measured in comparison anew.
+Records are the beats that `speechrnn.data.corpora.heartbeats.beat_features` gives, with their times and AAMI classes. A
+copy has beats of its record, at other times, in another order or seen from other places.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechrnn.data.corpora.heartbeats import BEFORE, LEADS, PARTS, RATE, WINDOW, beats_of, describe
+from speechrnn.data.corpora.heartbeats import BEFORE, LEADS, NUM_FEATURES, PARTS, RATE, WINDOW, describe
 from speechrnn.faults import suggestion
 
 LEAST_ECTOPIC = 30
@@ -20,20 +20,20 @@ _KINDS = ("rhythm", "majority", "short")
 
 
 def copied(
-    name: str, rows: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
+    name: str, beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """A copy of a record by name, seen by leads placed elsewhere.
 
     Args:
         name: "rhythm" is `vary_rhythm`, "majority" `vary_majority` (or, where too few beats are normal for it,
             `vary_rhythm`: most are ectopic already), "short" `shorten_normal`; anything may follow behind a hyphen.
-        rows: `(beats, NUM_FEATURES)`.
-        seconds: `(beats,)`, as `beat_features` gives them.
+        beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
+        seconds: Their times `(beats,)`.
         labels: AAMI class of each.
         rng: Random numbers.
 
     Returns:
-        Rows, times and classes; none where "short" finds too few ectopic beats.
+        Rows, float32 `(beats, NUM_FEATURES)`, times and classes; none where "short" finds too few ectopic beats.
 
     Raises:
         ValueError: There is no such kind of copy.
@@ -42,15 +42,17 @@ def copied(
     if kind not in _KINDS:
         raise ValueError(f"There is no copy {name!r}.{suggestion(kind, _KINDS)} Known: {', '.join(_KINDS)}.")
     if kind == "short":
-        changed, times, found = shorten_normal(rows, seconds, labels)
+        changed, times, found = shorten_normal(beats, seconds, labels)
+        if not found:
+            return np.zeros((0, NUM_FEATURES), np.float32), times, found
     else:
         vary = vary_majority if kind == "majority" and enough_normal(labels) else vary_rhythm
-        changed, times, found = vary(rows, seconds, labels, rng)
-    return (vary_leads(changed, times, rng) if found else changed), times, found
+        changed, times, found = vary(beats, seconds, labels, rng)
+    return describe(vary_leads(changed, rng), times, least_height=_FLAT), times, found
 
 
 def vary_rhythm(
-    rows: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
+    beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """The same beats at other times, to learn rhythms from that few patients have.
 
@@ -60,16 +62,16 @@ def vary_rhythm(
     these begin a run of up to 120 beats, at once a third faster or more, if only N are in its way.
 
     Args:
-        rows: `(beats, NUM_FEATURES)`.
-        seconds: `(beats,)`, as `beat_features` gives them.
+        beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
+        seconds: Their times `(beats,)`.
         labels: AAMI class of each.
         rng: Random numbers.
 
     Returns:
-        Rows as of the new times, the times, and the classes.
+        The beats, their times and classes.
     """
     gaps, classes, start = np.diff(seconds), np.array(labels, "U1"), 0
-    beats, fibrillating = beats_of(rows).copy(), 1.0 if rng.random() < 1 / 3 else 1 / 3
+    beats, fibrillating = beats.copy(), 1.0 if rng.random() < 1 / 3 else 1 / 3
     knots = np.arange(0, len(gaps) + _DRIFT, _DRIFT)
     gaps *= np.exp(np.interp(np.arange(len(gaps)), knots, 0.12 * rng.standard_normal(len(knots))))
     while start < len(gaps):
@@ -83,7 +85,7 @@ def vary_rhythm(
             _hasten(gaps, classes, start + 3, stop - 3, rng)
         start = stop
     times = seconds[0] + np.concatenate([[0.0], np.cumsum(np.maximum(gaps, 0.25))])
-    return describe(beats, times, least_height=_FLAT), times, classes.tolist()
+    return beats, times, classes.tolist()
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def enough_normal(labels: Sequence[str]) -> bool:
 
 
 def vary_majority(
-    rows: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
+    beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Another patient, made of the beats of one: most of hers are premature, in rhythms of her own.
 
@@ -119,18 +121,18 @@ def vary_majority(
     fibrillates besides; with S none does, since what fibrillates has no P wave.
 
     Args:
-        rows: `(beats, NUM_FEATURES)`.
-        seconds: `(beats,)`, as `beat_features` gives them.
+        beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
+        seconds: Their times `(beats,)`.
         labels: AAMI class of each; at least one in ten must be N.
         rng: Random numbers.
 
     Returns:
-        Rows, times, and classes, as many as were given.
+        Beats, times, and classes, as many as were given.
 
     Raises:
         ValueError: Too few beats are N.
     """
-    classes, beats, count = np.array(labels, "U1"), beats_of(rows), len(rows)
+    classes, count = np.array(labels, "U1"), len(beats)
     pools = {name: np.flatnonzero(classes == name) for name in "NSV"}
     if not enough_normal(labels):
         raise ValueError(f"One beat in ten must be N. Received: {len(pools['N'])} of {count}.")
@@ -150,11 +152,11 @@ def vary_majority(
         gaps = np.maximum(gaps * np.exp(rng.uniform(0.1, 0.3) * rng.standard_normal(count)), 0.25)
     times = seconds[0] + np.concatenate([[0.0], np.cumsum(gaps[1:])])
     found = np.where(ectopic, "V" if kind == "V" else "S", "N").tolist()
-    return describe(made, times, least_height=_FLAT), times, found
+    return made, times, found
 
 
 def shorten_normal(
-    rows: np.ndarray, seconds: np.ndarray, labels: Sequence[str]
+    beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """The same patient without what is normal between the ectopic runs, but for the one beat behind each.
 
@@ -162,21 +164,21 @@ def shorten_normal(
     interval before it; all that is measured in comparison is measured anew.
 
     Args:
-        rows: `(beats, NUM_FEATURES)`.
-        seconds: `(beats,)`, as `beat_features` gives them.
+        beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
+        seconds: Their times `(beats,)`.
         labels: AAMI class of each.
 
     Returns:
-        Rows, times and classes of the beats that are left; none if fewer than `LEAST_ECTOPIC` are S or V.
+        What is left of beats, times and classes; none if fewer than `LEAST_ECTOPIC` are S or V.
     """
     classes = np.array(labels, "U1")
     ectopic = np.isin(classes, ["S", "V"])
     if int(ectopic.sum()) < LEAST_ECTOPIC:
-        return rows[:0], seconds[:0], []
+        return beats[:0], seconds[:0], []
     left = np.flatnonzero(ectopic | np.concatenate([[False], ectopic[:-1]]))
     gaps = np.diff(seconds, prepend=seconds[0] - np.median(np.diff(seconds)))[left]
     times = seconds[0] + np.cumsum(gaps)
-    return describe(beats_of(rows)[left], times, least_height=_FLAT), times, classes[left].tolist()
+    return beats[left], times, classes[left].tolist()
 
 
 def _ectopic_rhythm(count: int, seconds: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -228,33 +230,28 @@ def _p_wave_changed(beats: np.ndarray, added: np.ndarray, *, kept: float) -> np.
     return found
 
 
-def vary_leads(
-    rows: np.ndarray, seconds: np.ndarray, rng: np.random.Generator, *, angle: float = 0.8, stretch: float = 0.15
-) -> np.ndarray:
+def vary_leads(beats: np.ndarray, rng: np.random.Generator, *, angle: float = 0.8, stretch: float = 0.15) -> np.ndarray:
     """The same heart seen from other places: each lead takes some of the other, and all beats are wider or narrower.
 
-    A lead is a projection of the heart's dipole, so that another place on the chest sees a weighted sum. What is new is
-    again as high as its reference; nothing is known about classes.
+    A lead is a projection of the heart's dipole, so that another place on the chest sees a weighted sum.
 
     Args:
-        rows: `(beats, NUM_FEATURES)` of one record.
-        seconds: `(beats,)`, as `beat_features` gives them.
+        beats: float `(beats, WINDOW, LEADS)` of one record.
         rng: Random numbers: one draw of each lead's angle and of the width, for all beats.
         angle: Largest angle between a lead and what replaces it, in radians; 0 keeps the leads.
         stretch: Largest relative change of the time around the mark; 0 keeps it.
 
     Returns:
-        float32 `(beats, NUM_FEATURES)`, with the `INTERVALS` of `rows`.
+        float `(beats, WINDOW, LEADS)`.
     """
     turns = rng.uniform(-angle, angle, LEADS)
     mixture = np.diag(np.cos(turns)) + np.diag(np.sin(turns))[:, ::-1]
-    beats = beats_of(rows) @ mixture.T.astype(np.float32)
+    beats = beats @ mixture.T.astype(np.float32)
     places = BEFORE + (np.arange(WINDOW) - BEFORE) * (1 + rng.uniform(-stretch, stretch))
     places = places.clip(0, WINDOW - 1)
     left = np.minimum(places.astype(np.int64), WINDOW - 2)
     share = (places - left).astype(np.float32)[:, None]
-    beats = beats[:, left] * (1 - share) + beats[:, left + 1] * share
-    return describe(beats, seconds, least_height=_FLAT)
+    return beats[:, left] * (1 - share) + beats[:, left + 1] * share
 
 
 def _hasten(gaps: np.ndarray, classes: np.ndarray, first: int, last: int, rng: np.random.Generator) -> None:
