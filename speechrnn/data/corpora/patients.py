@@ -9,13 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechrnn.data.corpora.heartbeats import BEFORE, LEADS, NUM_FEATURES, PARTS, RATE, WINDOW, describe
+from speechrnn.data.corpora.heartbeats import (
+    BEFORE,
+    LEADS,
+    NUM_FEATURES,
+    PARTS,
+    RATE,
+    RELATIVE,
+    WINDOW,
+    describe,
+    relative,
+)
 from speechrnn.faults import suggestion
 
 LEAST_ECTOPIC = 30
 """Ectopic beats that a record must have for `shorten_normal`."""
 _FLAT = 0.1  # two leads that cancel each other out leave noise
 _DRIFT = 150  # beats from one rate to the next
+_CONDUCTED = 0.8  # correlation with normal QRS; aberrant S, thousands of times, would teach that V are S
 _KINDS = ("rhythm", "majority", "short")
 
 
@@ -116,9 +127,10 @@ def vary_majority(
 
     Stretches of 60 to 250 beats are bigeminy, couplets, short and long runs, or normal beats with few ectopic ones,
     each as often as this patient has it. Ectopic are the patient's own V beats, if she has five, her own S beats, if
-    she has ten, or normal beats with another P wave, which are S. A run begins early and is followed by a pause, which
-    in some patients is short and in others lasts for seconds, as in a sick sinus. One in three of those with V
-    fibrillates besides; with S none does, since what fibrillates has no P wave.
+    she has ten that are conducted as her normal ones are, or normal beats with another P wave, which are S. A run
+    begins early and is followed by a pause, which in some patients is short and in others lasts for seconds, as in a
+    sick sinus. One in three of those with V fibrillates besides; with S none does, since what fibrillates has no P
+    wave.
 
     Args:
         beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
@@ -136,6 +148,8 @@ def vary_majority(
     pools = {name: np.flatnonzero(classes == name) for name in "NSV"}
     if not enough_normal(labels):
         raise ValueError(f"One beat in ten must be N. Received: {len(pools['N'])} of {count}.")
+    usual = np.median(beats[pools["N"]], axis=0)
+    pools["S"] = pools["S"][relative(beats[pools["S"]], usual)[:, RELATIVE.index("QRS alike")] > 2 * _CONDUCTED]
     kinds = ["P"] + ["S"] * (len(pools["S"]) >= 10) + ["V"] * (len(pools["V"]) >= 5)
     kind = str(rng.choice(kinds))
     fibrillates = kind == "V" and rng.random() < 1 / 3
