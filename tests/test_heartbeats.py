@@ -172,7 +172,7 @@ def test_atria_that_fibrillate_share_no_p_wave(rng):
     found = columns(heartbeats.describe(beats, np.cumsum(gaps)))
     assert found["P kept"][:80].min() > 1.7 and found["P kept"][120:].max() < 1.4
     assert found["P of those around"][40] < -1.5 and np.delete(found["P of those around"][:80], 40).min() > 1.9
-    assert abs(found["P of those around"][120:].mean()) < 0.5
+    assert abs(found["P of those around"][120:].mean()) < 0.8
     assert found["spread"][:80].max() == 0 and found["spread"][120:].min() > 1
 
 
@@ -217,5 +217,5 @@ def test_a_copy_has_rows_times_and_classes_of_its_own(rng):
         np.testing.assert_allclose(rows[:, heartbeats.RHYTHM], heartbeats.intervals(times), rtol=1e-4, atol=1e-4)
     rows, times, classes = patients.copied("short", beats, seconds, labels, rng)
     assert rows.shape == (0, heartbeats.NUM_FEATURES) and len(times) == len(classes) == 0
-    with pytest.raises(ValueError, match=r"There is no copy 'ryhthm-0'. Did you mean rhythm"):
+    with pytest.raises(ValueError, match=r"There is no copy 'ryhthm-0'. Did you mean `rhythm`"):
         patients.copied("ryhthm-0", beats, seconds, labels, rng)
