@@ -1,17 +1,20 @@
 """Files that libsndfile alone would read in part, without a word: read whole, or refused."""
 
+import mmap
 import os
 import re
 import struct
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from speechrnn import audio
-from speechrnn.audio import mpeg
+from speechrnn.audio import headers, mpeg, sections
 from speechrnn.faults import kind_of
 
 RATE = 16000
@@ -138,6 +141,34 @@ def test_a_flac_header_that_promises_less_than_there_is_cuts_nothing_off(path, c
             ValueError, match=rf"promises {len(signal) - 1:,} samples, and its last frame .*{len(signal):,}th"
         ):
             audio.read(path)
+
+
+def resident():
+    """Bytes of mapped files in memory."""
+    found = re.search(r"RssFile:\s+(\d+)", Path("/proc/self/status").read_text())
+    return 1024 * int(found[1])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux says what is in memory")
+@pytest.mark.parametrize("ending", ["flac", "ogg", "mp3"])
+def test_looking_for_the_end_of_a_long_file_keeps_little_of_it_in_memory(path, ending, monkeypatch):
+    monkeypatch.setattr(sections, "_MAPPED", 1 << 18)
+    monkeypatch.setattr(headers, "_AT_ONCE", 1 << 17)
+    one = recorded(path, ending, seconds=60)
+    count = (6 << 20) // len(one)
+    with open(path, "wb") as file:
+        file.writelines([one, bytes(6 << 20)] if ending == "flac" else [one] * count)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        before = resident()
+        if ending == "mp3":
+            assert len(mpeg.recordings(data)) == count
+        elif ending == "flac":
+            assert headers.end("a", "FLAC", data, 0) == len(data)
+        else:
+            stop = 0
+            while stop < len(data):
+                stop = headers.end("a", "OGG", data, stop)
+        assert resident() - before < 2 << 20
 
 
 def test_bw64_is_rf64_by_another_name(path):

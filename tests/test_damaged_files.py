@@ -197,3 +197,23 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, at_once
         raise ValueError("no")
     assert [path.name for path in target.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("classifier", "classes", "[]"), ("classifier", "classes", '["x"]'), ("classifier", "classes", "[1, 2, 3]"),
+        ("classifier", "classes", '"xyz"'), ("classifier", "classes", '["x", "x", "z"]'), ("classifier", "card", "[]"),
+        ("classifier", "task", '"frames"'), ("classifier", "task", '"none"'), ("classifier", "channels", "0"),
+        ("classifier", "channels", '"two"'), ("classifier", "sample_rate", "1e999"), ("forecaster", "horizon", "0"),
+        ("forecaster", "quantiles", "[0.9, 0.5]"), ("forecaster", "quantiles", "[]"), ("forecaster", "scale", "[0, 1]"),
+        ("forecaster", "scale", "[1]"), ("forecaster", "context", "1.5"),
+    ],
+)  # fmt: skip
+def test_what_a_model_says_of_itself_and_cannot_be_is_refused_by_name(tmp_path, kind, name, value):
+    model = onnx.load(FIRST / f"{kind}.onnx")
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**properties, f"speechrnn.{name}": value})
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=r"m\.onnx: "):
+        loading.load(tmp_path / "m.onnx")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from speechrnn.models import guard
+from speechrnn.models import bundle, guard
 
 
 @pytest.fixture
@@ -84,3 +84,14 @@ def test_a_damaged_byte_is_known(path):
     path.write_bytes(data)
     with pytest.raises(ValueError, match="m.keras: "):
         guard.check(str(path))
+
+
+def test_what_a_newer_keras_saved_and_this_one_cannot_read_says_so(path):
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json").replace(b'"units": 2', b'"units": 2, "unheard_of": 1')
+    for version, told in (("99.1.0", "saved by Keras 99.1.0, newer than"), (keras.__version__, "cannot be read as")):
+        metadata = json.dumps({"keras_version": version}).encode()
+        rewritten(path, **{"config.json": config, "metadata.json": metadata})
+        with pytest.raises(ValueError, match=rf"m\.keras: .*{told}") as caught:
+            bundle.read(path)
+        assert ("newer than" in str(caught.value)) == (version == "99.1.0")

@@ -133,6 +133,9 @@ def test_files_that_are_no_model_are_named(content, tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="is empty"):
         Session(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(ValueError, match=r"m\.onnx: is a Git LFS pointer: run `git lfs pull`"):
+        Session(path)
 
 
 @pytest.mark.parametrize("part", [0.01, 0.3, 0.7, 0.99, 0.9999])

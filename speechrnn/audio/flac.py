@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
-
-Bytes = bytes | mmap.mmap
+from speechrnn.audio.sections import Bytes
 
 _BLOCKS = {1: 192, **{code: 144 << code for code in range(2, 6)}, **{code: 1 << code for code in range(8, 16)}}
 """Samples of a block by the code in its frame's header; 6 and 7 say them in bytes of their own."""

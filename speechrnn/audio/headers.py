@@ -7,21 +7,20 @@ position at which a recording begins, and gives the position at which it ends.
 
 from __future__ import annotations
 
-import mmap
 import re
 import struct
 from collections.abc import Callable
 
 from speechrnn.audio import flac
+from speechrnn.audio.sections import Bytes, release
 from speechrnn.faults import data_error
-
-Bytes = bytes | mmap.mmap
 
 _UNKNOWN_LENGTH = 0x7FFF0000
 """Programs that write WAV to a pipe put a size from here upwards, since they cannot come back to correct it."""
 _MOST_CHUNKS = 10_000
 _MOST_BEHIND = 4096
 """Bytes behind a recording, no tag and no chunk, that are no samples."""
+_AT_ONCE = 1 << 22
 _FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 _W64_RIFF, _W64_WAVE, _W64_FMT, _W64_DATA = (
     name + tail
@@ -231,8 +230,9 @@ def _sphere(path: str, data: Bytes, start: int) -> int:
 def _ogg(path: str, data: Bytes, start: int) -> int:
     """The end of the first link of a chain: a page that begins a stream behind one that does not begins the next."""
     last: dict[bytes, int] = {}
-    position, size, begun, ended = start, len(data), False, False
+    position, size, begun, ended, released = start, len(data), False, False, 0
     while position < size:
+        released = release(data, position, released)
         head = data[position : position + 27]
         if head[:4] != b"OggS":
             if b"OggS".startswith(head[:4]) or data.find(b"OggS\0", position + 1) >= 0:
@@ -270,8 +270,7 @@ def _broken_ogg(path: str, position: int, size: int) -> ValueError:
 
 def _flac(path: str, data: Bytes, start: int) -> int:
     """Behind a stream's last frame stands nothing, or the next stream; its own length is the decoder's to check."""
-    following = _FLAC.search(data, start + 4)
-    stop = following.start() if following else len(data)
+    stop = _next_flac(data, start + 4)
     promised = _number(data, start + 18, ">Q") & (1 << 36) - 1
     last = flac.samples_beyond(data, start, stop, promised) if promised else 0
     if last:
@@ -282,6 +281,17 @@ def _flac(path: str, data: Bytes, start: int) -> int:
             "damaged. Copy or download it again; what is there can be saved with `ffmpeg -i in.flac out.wav`.",
         )
     return stop
+
+
+def _next_flac(data: Bytes, start: int) -> int:
+    """Where the next stream begins, or the end; a block of the file is in memory at a time."""
+    released = 0
+    for place in range(start, len(data), _AT_ONCE):
+        found = _FLAC.search(data[place : place + _AT_ONCE + 7])
+        released = release(data, place, released)
+        if found:
+            return place + found.start()
+    return len(data)
 
 
 def begins_flac(data: Bytes) -> bool:

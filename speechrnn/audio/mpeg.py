@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
+
+from speechrnn.audio.sections import Bytes, release
 
 _BITRATES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _LOW_BITRATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _TAG_MARKS = {b"TAG": 128, b"APETAGEX": 32}
 _SEARCHED = 1 << 16
 """Bytes in which the first frame must be found, behind tags and zeros."""
-
-Bytes = bytes | mmap.mmap
 
 
 @dataclass
@@ -68,8 +67,9 @@ def recordings(data: Bytes) -> list[Recording]:
     """
     found: list[Recording] = []
     position, size = 0, len(data)
-    lost, contiguous = 0, False
+    lost, contiguous, released = 0, False, 0
     while position < size:
+        released = release(data, position, released)
         length = frame_size(data[position : position + 4])
         if length and (contiguous or _follows(data, position, length)):
             head = data[position : position + min(length, 60)]

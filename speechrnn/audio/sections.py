@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 from collections.abc import Sequence
 from typing import Any, Self
@@ -14,6 +15,28 @@ from speechrnn.faults import data_error
 
 ENDLESS = 1 << 48
 """libsndfile gives FLAC of unknown length the largest 64-bit number of frames."""
+
+
+Bytes = bytes | mmap.mmap
+"""What a file holds, in memory or mapped."""
+_MAPPED = 1 << 25
+
+
+def release(data: Bytes, position: int, released: int = 0) -> int:
+    """Give back the memory that a mapped file took, once it was read so far beyond where that was done last.
+
+    Args:
+        data: The file.
+        position: How far it was read.
+        released: How far it had been read when that was done last.
+
+    Returns:
+        The same of this time.
+    """
+    if position - released < _MAPPED or not isinstance(data, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return released
+    data.madvise(mmap.MADV_DONTNEED)
+    return position
 
 
 class ByteSource(io.RawIOBase):

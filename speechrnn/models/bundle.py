@@ -259,4 +259,4 @@ def read(path: str | os.PathLike[str]) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path}: cannot be read as a speechrnn model: {reason}") from error
+        raise ValueError(f"{path}: cannot be read as a speechrnn model: {reason}{guard.newer(path)}") from error

@@ -15,7 +15,7 @@ import keras
 
 from speechrnn.faults import data_error, of_file
 
-__all__ = ["check"]
+__all__ = ["check", "newer"]
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _UNPACKED = 20
@@ -53,6 +53,18 @@ def check(path: str) -> None:
             raise data_error(path, "undecodable", f"is damaged ({error.strerror or error}). Copy it again.") from error
         except ValueError as error:
             raise data_error(path, "undecodable", f"{error}.") from error
+
+
+def newer(path: str) -> str:
+    """What there is to say of a file that a newer Keras saved; nothing if none did, or the file does not say it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+        saved, here = ([int(part) for part in one.split(".")[:2]] for one in (version, keras.__version__))
+    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile):
+        return ""
+    told = f" It was saved by Keras {version}, newer than {keras.__version__} here: install that, or export it there."
+    return told if saved > here else ""
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, ClassVar
@@ -63,6 +63,7 @@ class Session:
         with of_file(self.file.name):
             if self.takes_signals:
                 self._check()
+            self.require("card", lambda card: isinstance(card, dict), "be an object")
             self.card: dict[str, Any] = self.metadata["card"]
             self._prepare()
         # In 8 bits ONNX Runtime takes one scale for a whole batch, padding counted, so that an answer would depend on
@@ -78,9 +79,17 @@ class Session:
     def _check(self) -> None:
         """Raises: ValueError, KeyError: What the file says makes no sense."""
         for name in ("sample_rate", "frame_period", "stride", "window", "hop"):
-            value = self.metadata[name]
-            if not isinstance(value, int | float) or not value > 0:
-                raise ValueError(f"its `{name}` must be positive. Received: {value!r}")
+            self.require(name, lambda n: isinstance(n, int | float) and 0 < n < float("inf"), "be positive")
+
+    def require(self, name: str, holds: Callable[[Any], bool], requirement: str) -> None:
+        """Check what the file says of itself.
+
+        Raises:
+            ValueError, KeyError: `holds` is false of the value of a name, or there is none.
+        """
+        value = self.metadata[name]
+        if not holds(value):
+            raise ValueError(f"its `{name}` must {requirement}. Received: {value!r:.80}")
 
     @property
     def sample_rate(self) -> Any:

@@ -45,7 +45,7 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
         return _one(path, _mats(path), row)
     there = _npzs(path)
     found = _one(path, there, row)
-    maps = [array.base for array in there.values() if isinstance(array.base, mmap.mmap)]
+    maps = [base for array in there.values() if isinstance(base := array.base, mmap.mmap)]
     return dataclasses.replace(found, load=_released(found.load, maps)) if maps else found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,15 @@ class ClassifierSession(Classifies, Session):
 
     holds = "classifier"
     noun = "classifier"
+
+    def _prepare(self) -> None:
+        def names(found: Any) -> bool:
+            return isinstance(found, list) and all(isinstance(name, str) for name in found) and len({*found}) > 1
+
+        self.require("classes", lambda found: names(found) and len({*found}) == len(found), "be two names or more")
+        self.require("task", lambda task: task in ("single", "multi", "frames"), "be single, multi or frames")
+        self.require("per_frame", lambda found: found is (self.task == "frames"), f"fit the task {self.task!r}")
+        self.require("channels", lambda n: n is None or (isinstance(n, int) and n > 0), "be positive or null")
 
     @property
     def channels(self) -> int | None:

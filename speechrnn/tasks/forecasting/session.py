@@ -24,6 +24,15 @@ class ForecasterSession(Forecasts, Session):
     holds = "forecaster"
     noun = "forecaster"
 
+    def _prepare(self) -> None:
+        for name in ("channels", "context", "horizon"):
+            self.require(name, lambda n: isinstance(n, int) and n > 0, "be a positive whole number")
+        self.require("quantiles", lambda found: list(found) == sorted(found) and 0 < min(found) <= max(found) < 1,
+                     "rise, and lie between 0 and 1")  # fmt: skip
+        self.require(
+            "scale", lambda found: len(found) == self.channels and min(found) > 0, "be positive, one a channel"
+        )
+
     @property
     def channels(self) -> int:
         """Channels of a signal `(samples, channels)`."""
