@@ -20,11 +20,11 @@ SMALL = str(FIRST / "recognizer.onnx")
 
 
 @contextlib.contextmanager
-def running_server(models, **options):
+def running_server(models, *, decoding=None, **options):
     """A server on a free port of this machine; gives its address, and the service."""
     chosen = ServeOptions(port=0, **options)
     sock = running.listening(chosen)
-    service = Service(models, options=chosen)
+    service = Service(models, options=chosen, decoding=decoding)
     configuration = running.configuration(service)
     server = running.Server(configuration, service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})

@@ -1,13 +1,17 @@
 """Transducers: exact searches, streaming as offline, three parts in one file, and all that recognizers do."""
 
 import itertools
+import json
+from pathlib import Path
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import speechrnn as sr
-from speechrnn import losses
+from speechrnn import cli, losses
+from speechrnn.data import manifest
 from speechrnn.data.check import check
 from speechrnn.decoding.transducer import TransducerSearch
 from speechrnn.export.writing import exporter_of, onnx_bytes
@@ -270,3 +274,87 @@ def test_it_learns_and_its_gradients_are_seen(tmp_path):
     assert list(gradient_flow(model, batch)) == [path for path in paths if path != "predictor_lstm"]
     with pytest.raises(ValueError, match="run by the loss alone"):
         gradient_flow(model, batch, layer="predictor_lstm")
+
+
+# Every verb that takes a recognizer
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Recordings, their manifest, and one transducer as each kind of file."""
+    folder = tmp_path_factory.mktemp("verbs")
+    examples = [record(folder / f"{i}.wav", text) for i, text in enumerate(TEXTS)]
+    manifest.write(folder / "test.jsonl", examples)
+    small = made(units=8)
+    small.joiner.dense.bias.assign_add([-4.0, 0.0, 0.0, 0.0])  # of blanks alone there is nothing to measure
+    small.save(folder / "t.keras")
+    for name, options in (("whole", {}), ("stream", {"streaming": True}), ("int8", {"streaming": True, "int8": True})):
+        small.export(folder / f"{name}.onnx", **options)
+    return folder
+
+
+@pytest.mark.parametrize("file", ["t.keras", "whole.onnx", "stream.onnx", "int8.onnx"])
+def test_verbs_of_recognizers_take_a_transducer(corpus, file, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(corpus)
+
+    def said(words, code=0):
+        assert cli.main([*words.split(), "--model", file]) == code, capsys.readouterr().err
+        found = capsys.readouterr()
+        return found.err if code else found.out
+
+    searched = [said(f"transcribe 0.wav {beam}").strip() for beam in ("", "--beam 3")]
+    (corpus / "text.txt").write_text(TEXTS[0])
+    aligned = json.loads(said("align 0.wav @text.txt"))
+    assert [word["word"] for word in aligned["words"]] == TEXTS[0].split()
+    assert 0 <= aligned["words"][0]["start"] < aligned["words"][1]["start"] < aligned["duration"]
+    assert "4 utterances" in said("evaluate test.jsonl --beam 2")
+    said(f"calibrate test.jsonl --beam 2 --out {tmp_path}/c.json")
+    assert "WER" in said(f"report test.jsonl --worst 1 --out {tmp_path}/r.html")
+    assert "4 usable" in said("doctor test.jsonl")
+    if file == "whole.onnx":
+        assert "must hold a streaming model. Received: a transducer" in said("stream 0.wav", code=2)
+    else:
+        streamed = [said(f"stream 0.wav {beam}").strip() for beam in ("", "--beam 3")]
+        assert streamed == searched
+    out = f"--out {tmp_path}/none"
+    for verb in (
+        "transcribe 0.wav --hotwords ab",
+        "evaluate test.jsonl --lexicon cmudict",
+        f"calibrate test.jsonl --lm x {out}",
+    ):
+        assert "greedily or with `beam`, and by nothing else" in said(verb, code=2)
+    assert "must be a classifier. Received: a recognizer" in said("spot 0.wav", code=2)
+
+
+def test_what_needs_ctc_refuses_a_transducer_that_was_trained_without(corpus, signals, capsys, tmp_path):
+    without = made()
+    task_of(without, sr.RecognizerTraining(ctc_weight=0.0)).loss(None)
+    assert not sr.load(saved(without, tmp_path / "t.keras")).with_ctc
+    (tmp_path / "t.onnx").write_bytes(onnx_bytes(without))
+    assert isinstance(TransducerSession(tmp_path / "t.onnx").transcribe(str(corpus / "0.wav")).text, str)
+    assert cli.main(["align", str(corpus / "0.wav"), "a b", "--model", str(tmp_path / "t.onnx")]) == 2
+    assert "trained with ctc_weight=0. Train it with --ctc-weight above 0" in capsys.readouterr().err
+
+
+def saved(model, path):
+    model.save(path)
+    return path
+
+
+def test_a_server_answers_with_a_transducer_and_listens_with_it(corpus):
+    pytest.importorskip("starlette", reason="needs the extra `server`")
+    from servers import running_server, speech
+    from websockets.sync.client import connect
+
+    path = str(corpus / "0.wav")
+    with running_server([str(corpus / "t.keras")], decoding={"beam": 3}) as (url, _):
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        form = {"files": {"file": Path(path).read_bytes()}, "data": {"model": "t", "prompt": "ab"}}
+        found = httpx.post(f"{url}/v1/audio/transcriptions", **form).json()["text"]
+        assert found == sr.load(corpus / "whole.onnx").transcribe(path, beam=3).text
+        with connect(url.replace("http", "ws")) as websocket:
+            websocket.send(json.dumps({"config": {"sample_rate": RATE}}))
+            websocket.send(speech(path, RATE).tobytes())
+            websocket.recv()
+            websocket.send('{"eof" : 1}')
+            assert json.loads(websocket.recv())["text"] == found

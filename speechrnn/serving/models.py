@@ -177,6 +177,8 @@ class Models:
             self._listen(streaming)
         elif recognizers:
             self._listen_by(recognizers[0])
+        if self.listener is not None and (searching := options.get("decoding")):
+            self._search_streams(searching)
 
     def __iter__(self) -> Iterator[Served]:
         return iter(self._by_name.values())
@@ -204,6 +206,12 @@ class Models:
     def _listen(self, source: str) -> None:
         self.listener = loading.load_session(source, streaming=True, threads=1)
         self.listener_name = _named(source)
+
+    def _search_streams(self, searching: Mapping[str, Any]) -> None:
+        try:
+            self.listener.search(**searching)  # type: ignore[union-attr]
+        except ValueError as error:
+            _log.info("Streams are read along the best path: %s", error)
 
     def _listen_by(self, recognizer: str) -> None:
         if recognizer == loading.DEFAULT:

@@ -189,7 +189,7 @@ class Service:
             raise _unreadable(upload, error) from error
         written = served.fitting(hotwords)
         if len(written) < len(hotwords):
-            _log.info("%d of %d hot words cannot be written by %s.", len(hotwords) - len(written), len(hotwords),
+            _log.info("%d of %d hot words cannot be used with %s.", len(hotwords) - len(written), len(hotwords),
                       served.name)  # fmt: skip
         outcomes = kinds.resolve(served.kind.run)(
             served.shared(job),

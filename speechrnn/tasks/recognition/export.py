@@ -60,7 +60,7 @@ class TransducerExporter(RecognizerExporter):
         """See `Exporter.about`."""
         model = self.model
         shapes = {name: [1, *shape[1:]] for name, shape in model.predictor_steps.states.items()}
-        return {**super().about(), "joint": model.network.output_shape[-1], "predictor": shapes}
+        return {**super().about(), "joint": model.network.output_shape[-1], "predictor": shapes, "ctc": model.with_ctc}
 
 
 def exporter(model: Any) -> RecognizerExporter:

@@ -21,8 +21,17 @@ class Transduces:
             encoded: float32 `(frames, joint)`.
 
         Returns:
-            float32 `(frames, vocabulary)`; of use where the model was trained with `ctc_weight` above 0.
+            float32 `(frames, vocabulary)`.
+
+        Raises:
+            ValueError: The model was trained without CTC, so that these logits say nothing.
         """
+        if not self.with_ctc:
+            raise ValueError(
+                "Times of a known text, and what is drawn of each frame, come from CTC of the encoder. Received: a "
+                "transducer that was trained with ctc_weight=0. Train it with --ctc-weight above 0; `speechrnn report "
+                "--worst 0` draws no frames."
+            )
         return self.joined(encoded, np.zeros_like(encoded))
 
 

@@ -31,6 +31,11 @@ class _Joint(Transduces, Session):
     def _width(self) -> int:
         return int(self.metadata["joint"])
 
+    @property
+    def with_ctc(self) -> bool:
+        """Whether the encoder was trained by CTC as well."""
+        return bool(self.metadata.get("ctc", True))
+
     def first_states(self) -> dict[str, np.ndarray]:
         """See `Joint`."""
         return {name: np.zeros(shape, np.float32) for name, shape in self.metadata["predictor"].items()}

@@ -124,7 +124,8 @@ class Transduction(Recognition):
     longer_texts = True
 
     def loss(self, dataset: tf.data.Dataset) -> Transducer:
-        """See `Task`."""
+        """See `Task`; the model notes whether it learns CTC."""
+        self.model.with_ctc = self.options.ctc_weight > 0
         return Transducer(ctc=self.options.ctc_weight, consistency=self.options.consistency)
 
     def trained(self, logs: Mapping[str, float]) -> str:

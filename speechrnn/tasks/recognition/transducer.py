@@ -117,6 +117,7 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
         vocabulary: The symbols.
         predictor: As `symbol_predictor` makes it.
         joiner: A `Joiner`.
+        with_ctc: Whether the encoder is trained by CTC as well, without which nothing can be aligned.
         card: See `SpeechRecognizer`.
 
     Call arguments:
@@ -142,6 +143,7 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
         *,
         predictor: keras.Model,
         joiner: Joiner,
+        with_ctc: bool = True,
         card: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -155,7 +157,7 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
                 f"Received: {joiner.vocabulary_size}."
             )
         self.vocabulary, self.predictor, self.joiner = vocabulary, predictor, joiner
-        self._transducer = Transducer()
+        self.with_ctc, self._transducer = with_ctc, Transducer()
         if not joiner.built:
             joiner.build((None, None, predictor.output_shape[-1]))
 
@@ -239,6 +241,7 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
         parts = {"predictor": self.predictor, "joiner": self.joiner}
         return {
             **super().get_config(),
+            "with_ctc": self.with_ctc,
             **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
         }
 
