@@ -3,7 +3,7 @@
 import pytest
 from fakes import transcribed
 
-from speechrnn import cli
+from speechrnn import audio, cli
 from speechrnn.data.corpora import an4, librispeech
 from speechrnn.models import loading
 from speechrnn.models.loading import shipped
@@ -57,13 +57,15 @@ def test_english_words_are_pronounced_without_a_lexicon(capsys):
     assert "naïve" in err and "'ï'" in err
 
 
-def test_the_voice_is_small_and_reads_a_sentence():
+def test_the_voice_is_small_and_reads_a_sentence(tmp_path):
     assert shipped("english_voice").stat().st_size <= 4_000_000
     voice = loading.load("english_voice")
     assert "LJ Speech" in voice.card["data"] and "public domain" in voice.card["license"]
     said = voice.speak("Good morning.")
     assert 0.5 < said.duration < 2.0 and "sil" not in said.phones[1:4]
     assert list(said.ends) == sorted(said.ends)
+    assert cli.main(["speak", "Good morning.", "--out", str(tmp_path / "a.wav")]) == 0  # by this voice
+    assert audio.probe(tmp_path / "a.wav").duration == pytest.approx(said.duration, abs=0.01)
 
 
 @pytest.mark.slow

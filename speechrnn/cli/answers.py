@@ -24,7 +24,7 @@ def verb(kind: kinds.Kind) -> Verb:
     """The verb of a kind."""
     command: Command = kinds.resolve(kind.command)(kind)
     word, sentence = command.source
-    default = "; by default the one that comes with the package" if command.ships else ""
+    default = f"; by default the one that comes with the package, `{command.ships}`" if command.ships else ""
 
     # No postponed annotations here: these are made of what the kind declares.
     def answer(
@@ -39,7 +39,8 @@ def verb(kind: kinds.Kind) -> Verb:
         overwrite: bool = False,
         shard: Annotated[str | None, "I/N"] = None,
     ) -> int:
-        if model is None and not command.ships:
+        model = command.ships if model is None else model
+        if model is None:
             raise UsageError("--model is required.")
         formats = tuple(dict.fromkeys([*format, *(["json"] if json else [])])) or (next(iter(command.formats)),)
         named = command.expanded(sources, **options)
@@ -103,7 +104,7 @@ def _check(
 def _answered(
     kind: kinds.Kind,
     command: Command,
-    model: str | None,
+    model: str,
     sources: Sequence[Any],
     options: dict[str, Any],
     to: "_Output",

@@ -69,7 +69,8 @@ def evaluate(
         shard: Do part I of N of the examples only, beside --out; `speechrnn merge OUT` makes the whole of all parts.
     """
     command = tasks.command(kind)
-    if model is None and not command.ships:
+    model = command.ships if model is None else model
+    if model is None:
         raise UsageError("--model is required.")
     for name, given in (("details", details), ("per-subject", per_subject)):
         if given and not command.details:

@@ -33,8 +33,8 @@ class Command:
     """The last lines of the verb's help."""
     source: ClassVar[tuple[str, str]] = ("FILE", "Records of signals.")
     """What the verb takes: its name, and a sentence."""
-    ships: ClassVar[bool] = False
-    """Whether a model of the kind comes with the package."""
+    ships: ClassVar[str | None] = None
+    """The model that comes with the package and is taken where none is given."""
     alone: ClassVar[bool] = False
     """Whether its verb does something without a source."""
     pipes: ClassVar[bool] = False
@@ -91,7 +91,7 @@ class Command:
         Args:
             model: A session.
             sources: Paths, or streams.
-            path: Where the model comes from; None is the one that ships.
+            path: Where the model comes from, a file or the name of one that ships.
             progress: Called with each source that is done.
             on_progress: Called with a path, the seconds done and the seconds there are.
             **options: Of `run_options`.

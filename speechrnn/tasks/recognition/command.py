@@ -35,7 +35,8 @@ FILE may be `-`: audio from a pipe, as in `ffmpeg -i talk.mp4 -f wav - | speechr
 need --encoding.
 """
     source = ("FILE", "WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, or - for a pipe.")
-    ships = pipes = augments = details = divides = manifests = True
+    ships = "english"
+    pipes = augments = details = divides = manifests = True
     formats: ClassVar[Mapping[str, bool]] = {
         "txt": True,
         "json": True,

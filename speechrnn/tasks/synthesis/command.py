@@ -24,6 +24,7 @@ The sound is a WAV file of 16 bits, and what is written already can be played: `
 --out-dir each sentence has a file. With --json each line tells the phones of a sentence, and when each ends.
 """
     source = ("TEXT", "A text to read aloud.")
+    ships = "english_voice"
     formats: ClassVar[Mapping[str, bool]] = {"wav": True, "json": True}
     binary = frozenset({"wav"})
     run_options = (f"{_OPTIONS}:SpeakingOptions", f"{_OPTIONS}:TextOptions")
