@@ -2,12 +2,14 @@
 
     python -m benchmarks.serving [--clients 100] [--requests 3] [--rounds 2] [--json]
     python -m benchmarks.serving --soak 10        # minutes, with rude clients among the others
+    python -m benchmarks.serving --streams        # clients of Vosk's WebSocket, whose blocks run as one batch or alone
 
 Both servers are this package's, each a process of its own on the loopback address: `batched` as it comes, and `one at a
 time` with `--at-once 1 --gather 0`, which is the design of servers that hold a lock around the model. They take turns.
 Every answer is compared with what `speechrnn transcribe` gives for the recording alone; one that differs counts as
-lost. The soak runs `batched` alone, and beside the clients some that send rubbish, leave within an upload or a word, or
-read nothing; it ends after the minutes that are given, 30 at most.
+lost. Streams are read by a model in float32 of the size of the one that ships, with weights at random; what it writes
+is compared, too. The soak runs `batched` alone, and beside the clients some that send rubbish, leave within an upload
+or a word, or read nothing; it ends after the minutes that are given, 30 at most.
 """
 
 from __future__ import annotations
@@ -30,11 +32,17 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from websockets.asyncio.client import connect
 
 import speechrnn as sr
+from speechrnn.models import loading
+from speechrnn.serving.hearing import Ear, Pauses
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = sorted((ROOT / "data" / "spoken_numbers" / "test").glob("*.opus"))
+STREAMING = {"streams together": [], "each stream alone": ["--streams-together", "1"]}
+PORTION = 0.2
+"""Seconds of audio in a message of a stream."""
 SERVERS = {"batched": [], "one at a time": ["--at-once", "1", "--gather", "0"]}
 RECORDINGS, RUDE, MOST_MINUTES = 40, 8, 30
 
@@ -184,6 +192,58 @@ async def memory(port: int) -> float:
     return float(re.search(rb"^process_resident_memory_bytes (\S+)", body, re.M)[1]) / 1e6
 
 
+def model_of_streams(folder: str) -> str:
+    """The file of a model in float32, as large as the streaming one that ships, that writes nonsense."""
+    text = "abcdefghijklmnopqrstuvwxyz '"
+    model = sr.SpeechRecognizer.for_manifest(
+        [sr.Example(path="none.wav", duration=1.0, text=text)],
+        units=320, layers=3, convolutions=2, bidirectional=False, features={"normalize": None},
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    logits = model.network.get_layer("logits")
+    logits.kernel.assign(rng.normal(0, 0.5, logits.kernel.shape))
+    return model.export(Path(folder, "float32.onnx"), streaming=True)
+
+
+def said_alone(model: str, spoken: list[Recording]) -> list[str]:
+    """What a stream that nobody is beside says of each recording."""
+    session, found = loading.load_session(model, streaming=True), []
+    for recording in spoken:
+        ear = Ear(session.another, model_rate=16000, rate=16000, pauses=Pauses())
+        heard = ear.push(soundfile.read(io.BytesIO(recording.content), dtype="float32")[0]) + ear.commit()
+        found.append(" ".join(word.word for one in heard if one.kind == "final" for word in one.words))
+    return found
+
+
+async def stream(port: int, mine: list[tuple[Recording, str]], load: Load) -> None:
+    """Speaks as fast as it is answered, over one WebSocket of Vosk's for each recording."""
+    for recording, expected in mine:
+        samples = np.rint(soundfile.read(io.BytesIO(recording.content))[0] * 32767).astype("<i2")
+        said = []
+        async with connect(f"ws://127.0.0.1:{port}/vosk", open_timeout=60) as websocket:
+            size = round(16000 * PORTION)
+            for begin in range(0, len(samples), size):
+                start = time.perf_counter()
+                await websocket.send(samples[begin : begin + size].tobytes())
+                said.append(json.loads(await websocket.recv()))
+                load.latencies.append(time.perf_counter() - start)
+            await websocket.send('{"eof" : 1}')
+            said.append(json.loads(await websocket.recv()))
+        if " ".join(one["text"] for one in said if one.get("text")) != expected:
+            load.lost["another text"] += 1
+        load.audio += recording.duration
+
+
+async def streamed(port: int, all_of_them: list[tuple[Recording, str]], clients: int, each: int, load: Load) -> None:
+    """All streams at once."""
+    start, count = time.perf_counter(), len(all_of_them)
+    await asyncio.gather(
+        *(stream(port, [all_of_them[(7 * c + r) % count] for r in range(each)], load) for c in range(clients))
+    )
+    load.seconds += time.perf_counter() - start
+    load.memory.append(await memory(port))
+
+
 async def burst(port: int, all_of_them: list[Recording], clients: int, requests: int, load: Load) -> None:
     """All clients at once."""
     count = len(all_of_them)
@@ -225,6 +285,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=100, help="clients at once, 200 at most (default: 100)")
     parser.add_argument("--requests", type=int, default=3, help="requests of each in a round (default: 3)")
     parser.add_argument("--rounds", type=int, default=2, help="turns of each server (default: 2)")
+    parser.add_argument("--streams", action="store_true", help="load with streams instead of requests")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="load one server for so long instead")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     options = parser.parse_args()
@@ -232,7 +293,7 @@ def main() -> int:
         parser.error("--clients must lie in 1 to 200, --requests in 1 to 100 and --rounds in 1 to 20.")
     if options.soak is not None and not 0 < options.soak <= MOST_MINUTES:
         parser.error(f"--soak must lie between 0 and {MOST_MINUTES} minutes.")
-    rows = soak(options) if options.soak else compare(options)
+    rows = soak(options) if options.soak else streams(options) if options.streams else compare(options)
     if options.json:
         print(json.dumps(rows, indent=1))
     else:
@@ -251,6 +312,24 @@ def compare(options: argparse.Namespace) -> list[dict]:
         for _ in range(options.rounds):
             for name, port in ports.items():
                 asyncio.run(burst(port, spoken, options.clients, options.requests, loads[name]))
+                print(loads[name].to_dict(name), file=sys.stderr, flush=True)
+    return [load.to_dict(name) for name, load in loads.items()]
+
+
+def streams(options: argparse.Namespace) -> list[dict]:
+    """Streams whose blocks run as one batch, and each alone, in turn."""
+    spoken, loads = recordings(), {name: Load() for name in STREAMING}
+    with contextlib.ExitStack() as stack:
+        model = model_of_streams(stack.enter_context(tempfile.TemporaryDirectory()))
+        expected = list(zip(spoken, said_alone(model, spoken), strict=True))
+        ports = {
+            name: stack.enter_context(server("--streaming-model", model, *words)) for name, words in STREAMING.items()
+        }
+        for port in ports.values():
+            asyncio.run(streamed(port, expected, 4, 1, Load()))
+        for _ in range(options.rounds):
+            for name, port in ports.items():
+                asyncio.run(streamed(port, expected, options.clients, options.requests, loads[name]))
                 print(loads[name].to_dict(name), file=sys.stderr, flush=True)
     return [load.to_dict(name) for name, load in loads.items()]
 

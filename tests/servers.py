@@ -26,7 +26,7 @@ def running_server(models, *, decoding=None, **options):
     sock = running.listening(chosen)
     service = Service(models, options=chosen, decoding=decoding)
     configuration = running.configuration(service)
-    server = running.Server(configuration, service)
+    server = service.server = running.Server(configuration, service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:

@@ -110,6 +110,33 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(cluster, tmp_path, ca
     ] + paths[6:]
 
 
+def test_without_an_address_a_cluster_is_started_and_ends_with_the_work(tmp_path):
+    rng, paths = np.random.default_rng(1), [str(tmp_path / f"r{number}.wav") for number in range(3)]
+    for path in paths:
+        soundfile.write(path, 0.1 * rng.standard_normal(16000), 16000)
+    model = ["--model", str(ROOT / "tests" / "first_edition" / "recognizer.onnx"), "--json", "--out"]
+    assert cli.main(["transcribe", *paths, *model, str(tmp_path / "alone.jsonl")]) == 0
+    words = [sys.executable, "-m", "speechrnn", "transcribe", *paths, *model, str(tmp_path / "ray.jsonl")]
+    run = subprocess.Popen(
+        [*words, "--engine", "ray", "--jobs", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    seen, deadline = set(), time.monotonic() + 240
+    while run.poll() is None and time.monotonic() < deadline:
+        seen |= descendants(run.pid)
+        time.sleep(0.1)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert out == "" and (tmp_path / "ray.jsonl").read_text() == (tmp_path / "alone.jsonl").read_text()
+    assert len(seen) > 2
+    while any(Path(f"/proc/{number}").exists() for number in seen) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [number for number in seen if Path(f"/proc/{number}").exists()]
+
+
 def test_an_address_is_of_ray(capsys):
     assert cli.main(["transcribe", "a.wav", "--address", "auto"]) == 2
     assert "give engine='ray' (--engine ray)" in capsys.readouterr().err

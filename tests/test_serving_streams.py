@@ -4,8 +4,12 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import socket
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -25,6 +29,8 @@ from wyoming.info import Describe, Info
 import speechrnn as sr
 from speechrnn import audio
 from speechrnn.models import loading
+from speechrnn.serving import running
+from speechrnn.serving.batching import Together
 from speechrnn.serving.hearing import Ear, Pauses
 from speechrnn.tasks.recognition.streaming import Update
 
@@ -420,3 +426,134 @@ def test_what_is_shared_by_streams_is_the_model_alone():
     found.append(one.advance(signal[5000:]))
     np.testing.assert_allclose(np.concatenate([found[0], found[2]]), session.advance(signal), atol=1e-5)
     assert sr.__version__
+
+
+# Many at once
+
+
+def test_streams_that_are_stepped_together_say_what_each_says_alone(tmp_path):
+    """A model in float32: blocks of several streams are one batch, and no word depends on the neighbors."""
+    examples = [sr.Example(path="none.wav", duration=1.0, text="ab b")]
+    model = sr.SpeechRecognizer.for_manifest(
+        examples, units=8, layers=2, convolutions=1, bidirectional=False, features={"normalize": None}
+    )
+    rng = np.random.default_rng(2)
+    for weight in model.network.weights:
+        weight.assign(weight.numpy() + 0.4 * np.abs(rng.normal(size=weight.shape)).astype("float32"))
+    model.get_config()
+    path = model.export(tmp_path / "float.onnx", streaming=True)
+    alone = loading.load_session(path, streaming=True)
+    assert alone.steps_together
+    assert not loading.load_session("english_letters_numbers_streaming", streaming=True).steps_together  # 8 bits
+    signals = [0.1 * rng.standard_normal(size).astype("float32") for size in (9000, 14000, 16000, 7000, 12000, 16000)]
+    expected = [alone.logits([signal])[0] for signal in signals]
+    batches, stepped = [], []
+
+    def runner(session):
+        stepped.append(Together(session, most=4, on_batch=batches.append))
+        return stepped[0]
+
+    shared = loading.load_session(path, streaming=True)
+    shared.run_by(runner)
+    begin = threading.Barrier(len(signals))
+
+    def listen(signal):
+        stream, found = shared.another(), []
+        begin.wait()
+        for start in range(0, len(signal), 1600):
+            found.append(stream.advance(signal[start : start + 1600]))
+        return np.concatenate([*found, stream.flush()])
+
+    with ThreadPoolExecutor(len(signals)) as pool:
+        found = list(pool.map(listen, signals))
+    stepped[0].close()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    assert sum(batches) > len(batches) and max(batches) <= 4  # several at once, and no more than may be
+    with running_server([path]) as (url, service):
+        assert isinstance(service.models.listener._session, Together)
+        samples = (32767 * signals[1]).astype("<i2")
+        own = loading.load_session(path, streaming=True)
+        pushed = own.push(samples.astype("float32") / 32768)
+        assert vosk(url.replace("http", "ws"), samples)[-1]["text"] == " ".join(
+            word.word for word in (*pushed.words, *own.finish().words)
+        )
+
+
+def test_a_step_that_fails_tells_each_stream_of_its_batch():
+    class Broken:
+        def run(self, outputs, inputs):
+            raise ValueError("it cannot")
+
+    together = Together(Broken(), most=4)
+    with pytest.raises(ValueError, match="it cannot"):
+        together.run(["logits"], {"samples": np.zeros((1, 4))})
+    together.close()
+
+
+def test_a_thousand_connections_are_bounded_and_cost_those_inside_nothing(monkeypatch):
+    """Places for 4 streams and 50 connections; 1,000 knock while four people speak."""
+    monkeypatch.setattr(running, "_HEADER_SECONDS", 0.3)
+    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    asked = f"GET /vosk HTTP/1.1\r\nHost: a\r\n{upgrade}{key}\r\n", "GET /healthz HTTP/1.1\r\nHo"
+
+    def used():
+        with open("/proc/self/statm") as file:
+            return len(os.listdir("/proc/self/fd")), os.sysconf("SC_PAGE_SIZE") * int(file.read().split()[1])
+
+    async def knock(port, number):
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(asked[number % 2].encode())
+            said = await asyncio.wait_for(reader.read(), 60)
+            writer.close()
+        except OSError:
+            return "let go"
+        if said.startswith(b"HTTP/1.1 101") and (1013).to_bytes(2, "big") in said:
+            return "1013"
+        return "503" if said.startswith(b"HTTP/1.1 503") else "let go"
+
+    async def knocks(port, count, connections):
+        waiting, most = [asyncio.ensure_future(knock(port, number)) for number in range(count)], 0
+        while not all(one.done() for one in waiting):
+            most = max(most, len(connections))
+            await asyncio.sleep(0.005)
+        return Counter(one.result() for one in waiting), most
+
+    spoken, flooded = threading.Barrier(5), threading.Event()
+
+    def speak(url, path):
+        samples, said = speech(path), []
+        with connect(url.replace("http", "ws"), open_timeout=30) as websocket:
+            for part in np.array_split(samples, 2):
+                websocket.send(part.tobytes())
+                said.append(json.loads(websocket.recv(timeout=60)))
+                if len(said) == 1:
+                    spoken.wait()
+                    flooded.wait()
+            websocket.send('{"eof" : 1}')
+            said.append(json.loads(websocket.recv(timeout=60)))
+        return " ".join(answer["text"] for answer in said if "text" in answer)
+
+    with running_server(["default"], streams=4, connections=50) as (url, service), ThreadPoolExecutor(4) as pool:
+        people = [pool.submit(speak, url, path) for path in CLIPS[:4]]
+        spoken.wait()
+        connections, port = service.server.server_state.connections, int(url.rpartition(":")[2])
+        found, peaks, after = Counter(), [], [used()]
+        for count in (20, 330, 330, 320):  # the first of which find room to be told that there is no place
+            counted, most = asyncio.run(knocks(port, count, connections))
+            found += counted
+            peaks.append(most)
+            for _ in range(200):
+                if len(connections) <= 4:
+                    break
+                time.sleep(0.02)
+            after.append(used())
+        flooded.set()
+        texts = [one.result() for one in people]
+    assert sum(found.values()) == 1000 and found["1013"] == 10 and max(peaks) <= 101
+    assert all(files <= after[0][0] + 3 for files, _ in after)
+    assert after[-1][1] - after[1][1] < 16e6
+    for path, text in zip(CLIPS, texts, strict=False):
+        assert words_of(text) == [word.word for word in streamed(speech(path))]

@@ -1,11 +1,11 @@
-"""One session for all requests: signals that come within some milliseconds are run together, sorted by length."""
+"""One session for all requests: signals that come within some milliseconds run together, and so do steps of streams."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 from speechrnn.runtime.batches import by_length
 from speechrnn.serving.refusals import Stopped
 
-__all__ = ["Batcher", "Job", "Shared"]
+__all__ = ["Batcher", "Job", "Shared", "Together"]
 
 _BUDGETS = 4
 """Batches that are gathered at once where many wait, so that those of about one length meet."""
@@ -146,6 +146,75 @@ def _answer(future: Future[Any], job: Job | None) -> Any:
                 raise
             if job is not None:
                 job.check()
+
+
+class _Step(NamedTuple):
+    outputs: Sequence[str]
+    inputs: Mapping[str, np.ndarray]
+    answer: Future[list[np.ndarray]]
+
+
+class Together:
+    """Runs steps of many streams, those that wait at the same time as one batch; nobody waits for others to come.
+
+    All inputs and outputs have a row for each stream. Steps of equal shapes share a batch.
+
+    Args:
+        session: What runs a batch; see `speechrnn.runtime.session.Started`.
+        most: Streams in a batch.
+        on_batch: Called with the number of streams of each batch.
+    """
+
+    def __init__(self, session: Any, *, most: int, on_batch: Callable[[int], object] | None = None) -> None:
+        self._session, self._most, self._on_batch = session, most, on_batch
+        self._queue: queue.SimpleQueue[_Step | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="speechrnn-steps", daemon=True)
+        self._thread.start()
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs by their names; waits until they are there.
+
+        Raises:
+            ValueError: The model cannot be run on these inputs.
+        """
+        step = _Step(outputs, inputs, Future())
+        self._queue.put(step)
+        return step.answer.result()
+
+    def close(self) -> None:
+        """Answer what waits, and end."""
+        self._queue.put(None)
+        self._thread.join(timeout=30)
+
+    def _work(self) -> None:
+        more = True
+        while more and (first := self._queue.get()) is not None:
+            waiting = [first]
+            while not self._queue.empty():
+                if (step := self._queue.get()) is None:
+                    more = False
+                    break
+                waiting.append(step)
+            alike: dict[Any, list[_Step]] = {}
+            for step in waiting:
+                shapes = tuple(value.shape for value in step.inputs.values())
+                alike.setdefault((tuple(step.outputs), shapes), []).append(step)
+            for steps in alike.values():
+                for start in range(0, len(steps), self._most):
+                    self._answer(steps[start : start + self._most])
+
+    def _answer(self, steps: list[_Step]) -> None:
+        if self._on_batch:
+            self._on_batch(len(steps))
+        try:
+            inputs = {name: np.concatenate([step.inputs[name] for step in steps]) for name in steps[0].inputs}
+            found = self._session.run(steps[0].outputs, inputs)
+            for row, step in enumerate(steps):
+                step.answer.set_result([output[row : row + 1] for output in found])
+        except Exception as error:  # of the model, and so of each of them
+            for step in steps:
+                if not step.answer.done():
+                    step.answer.set_exception(error)
 
 
 class Shared:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechrnn.models import kinds, loading
-from speechrnn.serving.batching import Batcher, Job, Shared
+from speechrnn.serving.batching import Batcher, Job, Shared, Together
 from speechrnn.text import Phones
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ class Models:
         models: Paths, or names that ship; without any the one that transcribes where none is given.
         streaming: What listens; None takes what goes with the first recognizer, if it can stream.
         threads: Processor threads of each.
+        streams_together: Streams whose steps run as one batch, where that changes no answer.
         **options: Of `Served`.
 
     Raises:
@@ -161,12 +162,14 @@ class Models:
         *,
         streaming: str | None = None,
         threads: int | None = None,
+        streams_together: int = 1,
         **options: Any,
     ) -> None:
         self._by_name: dict[str, Served] = {}
         sources = {loading.DEFAULT if model == "default" else model: None for model in models or (loading.DEFAULT,)}
         self.listener: StreamingSession | None = None
         self.listener_name = ""
+        self._stepping: Together | None = None
         for source in sources:
             session = loading.load_session(source, threads=threads)
             if not session.takes_signals:
@@ -177,8 +180,11 @@ class Models:
             self._listen(streaming)
         elif recognizers:
             self._listen_by(recognizers[0])
-        if self.listener is not None and (searching := options.get("decoding")):
-            self._search_streams(searching)
+        if self.listener is not None:
+            if searching := options.get("decoding"):
+                self._search_streams(self.listener, searching)
+            if streams_together > 1 and self.listener.steps_together:
+                self.listener.run_by(lambda session: self._together(session, streams_together))
 
     def __iter__(self) -> Iterator[Served]:
         return iter(self._by_name.values())
@@ -196,6 +202,8 @@ class Models:
         """End their threads."""
         for served in self:
             served.close()
+        if self._stepping is not None:
+            self._stepping.close()
 
     def _add(self, source: str, session: Any, **options: Any) -> None:
         name = _named(source)
@@ -207,9 +215,13 @@ class Models:
         self.listener = loading.load_session(source, streaming=True, threads=1)
         self.listener_name = _named(source)
 
-    def _search_streams(self, searching: Mapping[str, Any]) -> None:
+    def _together(self, session: Any, most: int) -> Together:
+        self._stepping = Together(session, most=most)
+        return self._stepping
+
+    def _search_streams(self, listener: StreamingSession, searching: Mapping[str, Any]) -> None:
         try:
-            self.listener.search(**searching)  # type: ignore[union-attr]
+            listener.search(**searching)
         except ValueError as error:
             _log.info("Streams are read along the best path: %s", error)
 

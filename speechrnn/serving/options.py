@@ -27,8 +27,10 @@ class ServeOptions:
     """Most requests that are worked on or wait; beyond it the answer is 429 with Retry-After."""
     streams: int = 100
     """Most streams that are listened to at once, over WebSockets and Wyoming."""
+    streams_together: int = 16
+    """Most streams whose blocks run as one batch, of a model in float32; 1 runs each alone."""
     connections: int = 1000
-    """Most connections; beyond it the answer is 503."""
+    """Most connections; beyond it the answer is 503, and beyond twice as many there is none."""
     gather: float = 0.01
     """Seconds for which signals of several requests are gathered into a batch."""
     batch_seconds: float = 60.0
@@ -52,7 +54,8 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         """Raises: ValueError: A number is out of its range."""
-        for name in ("at_once", "queue", "streams", "connections", "batch_seconds", "most_megabytes", "most_minutes",
+        for name in ("at_once", "queue", "streams", "streams_together", "connections",
+                     "batch_seconds", "most_megabytes", "most_minutes",
                      "upload_seconds", "request_seconds", "idle_seconds"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive. Received: {name}={getattr(self, name)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -38,6 +39,9 @@ class _Patient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
+        if len(self.connections) > 2 * (self.limit_concurrency or math.inf):
+            transport.abort()  # there is no answer for so many
+            return
         self.loop.call_later(_HEADER_SECONDS, self._look, transport, None)
 
     def _look(self, transport: asyncio.Transport, before: Any) -> None:

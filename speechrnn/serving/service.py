@@ -62,6 +62,7 @@ class Service:
             models,
             streaming=streaming,
             threads=threads,
+            streams_together=self.options.streams_together,
             gather=self.options.gather,
             batch_seconds=self.options.batch_seconds,
             on_batch=self.metrics.batch.observe,

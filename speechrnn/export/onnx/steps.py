@@ -13,23 +13,26 @@ from speechrnn.features.base import FeatureLayer
 from speechrnn.layers.steps import StepNetwork, Steps
 
 
-def signal_steps(features: FeatureLayer, network: keras.Model, *, samples: int | None = None) -> StepNetwork:
-    """One step of features and the network behind them, of one stream.
+def signal_steps(
+    features: FeatureLayer, network: keras.Model, *, samples: int | None = None, streams: int | None = 1
+) -> StepNetwork:
+    """One step of features and the network behind them.
 
-    Its inputs are `samples` float32 `(1, frames * hop)`, `frames` int32 `(1,)`, how many frames of features count (all,
-    but for the last block), and the states. States begin as zeros, `carry` with the first samples.
+    Its inputs are `samples` float32 `(streams, frames * hop)`, `frames` int32 `(streams,)`, how many frames of
+    features count (all, but for the last block), and the states. States begin as zeros, `carry` with the first samples.
 
     Args:
         features: A layer of `speechrnn.features`.
         network: From its features and their frames to logits.
         samples: Samples of a block; None is any number of whole outputs.
+        streams: Streams that are stepped together; None is any number.
 
     Raises:
         ValueError: A layer reads the signal backwards, or needs the whole of it; what to do is said.
     """
-    steps = Steps(batch=1)
-    signal = keras.Input(batch_shape=(1, samples), name="samples")
-    frames = keras.Input(batch_shape=(1,), dtype="int32", name="frames")
+    steps = Steps(batch=streams)
+    signal = keras.Input(batch_shape=(streams, samples), name="samples")
+    frames = keras.Input(batch_shape=(streams,), dtype="int32", name="frames")
     values = steps.layer(features, signal, frames)
     return steps.made([signal, frames], steps.network(network, [values, frames]), name=network.name)
 
@@ -58,13 +61,14 @@ def _named(shape: tuple) -> tuple:
 
 
 def step_graph(model: Any) -> tuple[Graph, StepNetwork]:
-    """The graph of one step of a bundle of signals; outputs are `logits` float32 `(1, blocks, outputs)` and the states.
+    """The graph of one step of a bundle of signals; outputs are `logits` float32 `(streams, blocks, outputs)` and the
+    states.
 
     Raises:
         ValueError: See `signal_steps`.
     """
-    steps = signal_steps(model.features, model.network)
+    steps = signal_steps(model.features, model.network, streams=None)
     graph = Graph(model.name)
-    logits = (1, "blocks", model.network.output_shape[-1])
-    write_steps(graph, steps, {"samples": (1, "samples")}, {"logits": logits})
+    logits = ("batch", "blocks", model.network.output_shape[-1])
+    write_steps(graph, steps, {"samples": ("batch", "samples")}, {"logits": logits})
     return graph, steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,8 @@ class StreamingSession(Transcribes, Session):
 
     def _prepare(self) -> None:
         self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
-        self._shapes: dict[str, list[int]] = self.metadata["states"]
+        shapes: dict[str, list[int | None]] = self.metadata["states"]
+        self._shapes = {name: [size or 1 for size in shape] for name, shape in shapes.items()}
         self._hop, self._window = int(self.metadata["hop"]), int(self.metadata["window"])
         self._delay = int(self.metadata.get("look_ahead", 0))
         self._outputs = ["logits", *(f"next_{state}" for state in self._shapes)]
@@ -65,6 +66,8 @@ class StreamingSession(Transcribes, Session):
         # a time there.
         alone = isinstance(self.file, LiteRtFile) or self.metadata.get("precision") == "int8"
         self._most_blocks = 1 if alone else None
+        self.steps_together = not alone and all(shape and shape[0] is None for shape in shapes.values())
+        """Whether steps of several streams may run as one batch: their answers are those of each alone."""
         self._search: LexiconSearch | TransducerSearch | None = None
         if options := carried.options_of(self):
             self.search(**options)
@@ -112,6 +115,14 @@ class StreamingSession(Transcribes, Session):
         if self._search is None:
             return GreedySpeller(self.vocabulary, frame_period=self.frame_period)
         return SearchSpeller(self._search, self.vocabulary, frame_period=self.frame_period)
+
+    def run_by(self, runner: Callable[[Any], Any]) -> None:
+        """Let something else run the steps of this stream, and of those that `another` gives.
+
+        Args:
+            runner: Makes what has the method `run` of `speechrnn.runtime.session.Started` from what ran them so far.
+        """
+        self._session = runner(self._session)
 
     def another(self) -> StreamingSession:
         """A stream of the same model, independent of this one; what they share may be used in several threads."""
