@@ -26,7 +26,7 @@ LEAST_ECTOPIC = 30
 """Ectopic beats that a record must have for `shorten_normal`."""
 _FLAT = 0.1  # two leads that cancel each other out leave noise
 _DRIFT = 150  # beats from one rate to the next
-_CONDUCTED = 0.8  # correlation with normal QRS; aberrant S, thousands of times, would teach that V are S
+_CONDUCTED = 0.8  # correlation with normal QRS; aberrant S look like V
 _KINDS = ("rhythm", "majority", "short")
 
 
