@@ -1,10 +1,12 @@
-"""AN4 block by block, by a transducer: each symbol depends on those before it, and no frame sees the future.
+"""AN4 by models whose symbols depend on those before them: a transducer, block by block, or CTC and attention together.
 
     python -m pipelines.an4_transducer --data-dir DIR                  # a transducer, and its errors on the test set
     python -m pipelines.an4_transducer --data-dir DIR --criterion ctc  # CTC with the same encoder and the same options
+    python -m pipelines.an4_transducer --data-dir DIR --criterion attention --bidirectional  # whole recordings
 
 DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Eight training speakers decide which epoch is
-kept; the test set is read as it will be used, in streams. The transducer's encoder learns CTC beside its own loss.
+kept. The test set is read as it will be used: in streams, but for attention, which reads whole recordings. The encoder
+of a transducer, and that of attention, learns CTC beside the other loss.
 """
 
 from pathlib import Path
@@ -20,20 +22,24 @@ from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 
 NETWORK = {"units": 224, "layers": 3, "convolutions": 2, "dropout": 0.3, "bidirectional": False}
-JOINT = {"joint": 128, "predictor": "stateless", "context": 2, "embedding": 32}
+OWN = {
+    "ctc": {},
+    "transducer": {"joint": 128, "predictor": "stateless", "context": 2, "embedding": 32},
+    "attention": {"joint": 192, "attention": 96, "location": 10, "embedding": 32},
+}
 OPTIONS = RecognizerTraining(epochs=40, batch_seconds=32, learning_rate=2e-3, average=0.998, validate_every=4)
 
 
 def main(
     data_dir: str,
     out: str = "runs/an4_transducer",
-    criterion: Literal["transducer", "ctc"] = "transducer",
+    criterion: Literal["transducer", "ctc", "attention"] = "transducer",
     beam: int = 4,
     resume: bool = False,
     options: RecognizerTraining = OPTIONS,
     **network,
 ):
-    """Train, keep the best epoch, export it for streaming, and report the errors of both searches on the test set.
+    """Train, keep the best epoch, export it, for streaming if it can, and report the errors of both searches.
 
     Args:
         data_dir: AN4's official tree.
@@ -51,9 +57,10 @@ def main(
         vocabulary=Vocabulary.from_texts(example.text for example in splits["train"]),
         features={"normalize": "global"},
         criterion=criterion,
-        **{**NETWORK, **(JOINT if criterion == "transducer" else {}), **network},
+        **{**NETWORK, **OWN[criterion], **network},
     )
-    model.card = {**CARD, "criterion": criterion, "streaming": "one direction, 55 ms"}
+    streams = criterion != "attention"
+    model.card = {**CARD, "criterion": criterion, **({"streaming": "one direction, 55 ms"} if streams else {})}
     run = train(
         model,
         training,
@@ -64,10 +71,10 @@ def main(
         resume=resume,
         overwrite=not resume,
     )
-    stream = load(run.model.export(Path(out, f"an4_{criterion}.onnx"), streaming=True, overwrite=True))
+    exported = load(run.model.export(Path(out, f"an4_{criterion}.onnx"), streaming=streams, overwrite=True))
     reports = []
     for search in ({}, {"beam": beam}):
-        report = evaluate(stream, splits["test"], decoder=carried.decoder(stream, **search))
+        report = evaluate(exported, splits["test"], decoder=carried.decoder(exported, **search))
         print_report(report)
         reports.append(report)
     return run, *reports

@@ -46,15 +46,16 @@ def thinned(prepare, every=10):
 
 
 @pytest.mark.slow
-def test_an4_by_a_transducer_and_by_ctc_with_the_same_encoder(data_dir, tmp_path, monkeypatch):
+def test_an4_by_a_transducer_by_ctc_and_by_attention_with_the_same_encoder(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(an4_transducer.an4, "prepare", thinned(an4_transducer.an4.prepare, 20))
     options = dataclasses.replace(an4_transducer.OPTIONS, epochs=1)
-    for criterion, size in (("transducer", {"joint": 8}), ("ctc", {})):
+    for criterion, size in (("transducer", {"joint": 8}), ("ctc", {}), ("attention", {"joint": 8})):
         run, *reports = an4_transducer.main(
             str(data_dir / "an4"), str(tmp_path / criterion), criterion, options=options, **TINY, **size
         )
         assert [len(report.utterances) for report in reports] == [7, 7]
-        assert run.model.kind == {"transducer": "transducer", "ctc": "recognizer"}[criterion]
+        kinds = {"transducer": "transducer", "ctc": "recognizer", "attention": "recognizer with attention"}
+        assert run.model.kind == kinds[criterion]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ change over from the one to the other where both say the same, between two words
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,12 +142,14 @@ class Joiner:
         space: Index of the symbol between words, if there is one.
         begins: bool `(vocabulary,)`: symbols that words begin with, where that can be told.
         most_frames: A stretch ends after so many frames, even within a word.
+        logits_of: Turns what is put together into logits, where it is something else.
     """
 
     frame_samples: int
     space: int | None
     begins: np.ndarray | None = None
     most_frames: int = 1 << 14
+    logits_of: Callable[[np.ndarray], np.ndarray] | None = None
     _parts: list[np.ndarray] = field(default_factory=list)
     _start: int = 0
     """Sample at which the stretch begins."""
@@ -165,7 +167,10 @@ class Joiner:
             before = self._parts.pop()
             first = min(len(before), (piece.start - self._last) // self.frame_samples)
             common = min(len(before) - first, len(logits))
-            skipped, begins_word = joint(before[first : first + common], logits[:common], self.space, self.begins)
+            both = before[first : first + common], logits[:common]
+            if self.logits_of and common > 0:
+                both = self.logits_of(both[0]), self.logits_of(both[1])
+            skipped, begins_word = joint(*both, self.space, self.begins)
             self._parts.append(before[: first + skipped])
         position = piece.start + skipped * self.frame_samples
         if begins_word or sum(map(len, self._parts)) > self.most_frames:

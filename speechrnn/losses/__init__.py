@@ -1,5 +1,6 @@
 """Losses: CTC and the transducer loss with a length for every row, and those of classifiers and of forecasters."""
 
+from speechrnn.losses.attention import Attention
 from speechrnn.losses.classes import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
 from speechrnn.losses.connectionist import CTC, consistency, ctc, required_frames
 from speechrnn.losses.quantiles import QuantileLoss, check_quantiles, pinball
@@ -7,6 +8,7 @@ from speechrnn.losses.transducer import Transducer, transducer
 
 __all__ = [
     "CTC",
+    "Attention",
     "ClassLoss",
     "QuantileLoss",
     "Transducer",

@@ -10,7 +10,7 @@ from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, 
 from speechrnn.losses.reduction import mean_of_possible, weighted_mean
 from speechrnn.losses.targets import refused_labels
 
-__all__ = ["CTC", "consistency", "ctc", "required_frames"]
+__all__ = ["CTC", "BesideCTC", "consistency", "ctc", "required_frames"]
 
 
 def required_frames(target: Any) -> tf.Tensor:
@@ -316,3 +316,53 @@ class CTC(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "consistency": self.consistency}
+
+
+class BesideCTC(keras.losses.Loss):
+    """Mean loss of a batch of texts, and beside it CTC of the encoder alone; a subclass gives the loss of each row.
+
+    Rows that are impossible or have weight 0 are left out of the mean.
+
+    Args:
+        ctc: Weight of CTC, for which the call needs `alone`; 0 leaves it out.
+        consistency: Of `CTC`.
+
+    Call arguments:
+        y_true: int32 `(batch, labels)`, right-padded with 0.
+        y_pred: What the subclass takes.
+        sample_weight: Optional float `(batch,)`.
+        frames: int32 `(batch,)` valid frames.
+        alone: float `(batch, frames, vocabulary)` logits of the encoder alone.
+
+    Returns:
+        float32 scalar, nats per utterance.
+    """
+
+    def __init__(self, *, ctc: float = 0.0, consistency: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not ctc >= 0:
+            raise ValueError(f"`ctc` must be zero or positive. Received: ctc={ctc}.")
+        if consistency and not ctc:
+            raise ValueError(f"`consistency` is of CTC, whose weight `ctc` is 0. Received: consistency={consistency}.")
+        self.ctc, self.consistency = ctc, consistency
+        self._beside = CTC(consistency=consistency)
+
+    def rows(self, y_true: Any, y_pred: Any, frames: Any) -> tf.Tensor:
+        """Loss of each row: float32 `(batch,)`."""
+        raise NotImplementedError
+
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None, alone: Any = None
+    ) -> tf.Tensor:
+        """See the class."""
+        frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
+        _, mean = mean_of_possible(self.rows(y_true, y_pred, frames), sample_weight)
+        return mean + self.ctc * self._beside(y_true, alone, sample_weight, frames) if self.ctc else mean
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        """Loss of each row over all frames: float32 `(batch,)`."""
+        return self.rows(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "ctc": self.ctc, "consistency": self.consistency}

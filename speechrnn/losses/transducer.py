@@ -6,9 +6,8 @@ import keras
 import tensorflow as tf
 
 from speechrnn.layers.derivatives import opaque, twice_differentiable
-from speechrnn.losses.connectionist import CTC
+from speechrnn.losses.connectionist import BesideCTC
 from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, shifted, walk_backwards, walk_forwards
-from speechrnn.losses.reduction import mean_of_possible
 from speechrnn.losses.targets import refused_labels
 
 __all__ = ["Transducer", "transducer"]
@@ -230,14 +229,14 @@ _eager = tf.function(_transducer, autograph=False, reduce_retracing=True)
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class Transducer(keras.losses.Loss):
+class Transducer(BesideCTC):
     """Mean transducer loss of a batch, and beside it CTC of the encoder alone.
 
     Rows that are impossible (see `transducer`) or have weight 0 are left out of the mean.
 
     Args:
-        ctc: Weight of CTC, for which the call needs `alone`; 0 leaves it out.
-        consistency: Of `CTC`.
+        name: Name of the loss.
+        **kwargs: `ctc` and `consistency`, see `BesideCTC`.
 
     Call arguments:
         y_true: int32 `(batch, labels)`, right-padded with 0.
@@ -250,27 +249,9 @@ class Transducer(keras.losses.Loss):
         float32 scalar, nats per utterance.
     """
 
-    def __init__(self, *, ctc: float = 0.0, consistency: float = 0.0, name: str = "transducer", **kwargs: Any) -> None:
+    def __init__(self, *, name: str = "transducer", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        if not ctc >= 0:
-            raise ValueError(f"`ctc` must be zero or positive. Received: ctc={ctc}.")
-        if consistency and not ctc:
-            raise ValueError(f"`consistency` is of CTC, whose weight `ctc` is 0. Received: consistency={consistency}.")
-        self.ctc, self.consistency = ctc, consistency
-        self._beside = CTC(consistency=consistency)
 
-    def __call__(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None, alone: Any = None
-    ) -> tf.Tensor:
-        """See the class."""
-        frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
-        _, mean = mean_of_possible(transducer(y_true, y_pred, frames), sample_weight)
-        return mean + self.ctc * self._beside(y_true, alone, sample_weight, frames) if self.ctc else mean
-
-    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        """Loss of each row over all frames: float32 `(batch,)`."""
-        return transducer(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "ctc": self.ctc, "consistency": self.consistency}
+    def rows(self, y_true: Any, y_pred: Any, frames: Any) -> tf.Tensor:
+        """See `BesideCTC`."""
+        return transducer(y_true, y_pred, frames)

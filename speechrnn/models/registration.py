@@ -26,6 +26,7 @@ CLASSES = {
     "speechrnn.layers.segments": ("FutureSegments", "LastSegments"),
     "speechrnn.layers.subsampling": ("StackFrames",),
     "speechrnn.layers.kernels": ("RandomKernels",),
+    "speechrnn.losses.attention": ("Attention",),
     "speechrnn.losses.classes": ("ClassLoss",),
     "speechrnn.losses.connectionist": ("CTC",),
     "speechrnn.losses.quantiles": ("QuantileLoss",),

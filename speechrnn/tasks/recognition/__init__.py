@@ -1,4 +1,4 @@
-"""Recognition: speech to text, with CTC or a transducer."""
+"""Recognition: speech to text, with CTC, a transducer, or CTC and attention together."""
 
 import lazy_loader as _lazy
 
@@ -15,6 +15,7 @@ KIND = Kind(
         "recognizer": "speechrnn.tasks.recognition.session:RecognizerSession",
         "streaming recognizer": "speechrnn.tasks.recognition.streaming:StreamingSession",
         "transducer": "speechrnn.tasks.recognition.joint_sessions:TransducerSession",
+        "recognizer with attention": "speechrnn.tasks.recognition.attention_session:AttentionSession",
         "streaming transducer": "speechrnn.tasks.recognition.joint_sessions:StreamingTransducerSession",
     },
     run="speechrnn.tasks.recognition.transcription:outcomes",
@@ -24,6 +25,7 @@ KIND = Kind(
     command="speechrnn.tasks.recognition.command:RecognizerCommand",
     build="speechrnn.tasks.recognition.building:for_manifest",
     classes=(
+        "speechrnn.tasks.recognition.attention:AttentionRecognizer",
         "speechrnn.tasks.recognition.transducer:TransducerRecognizer",
         "speechrnn.tasks.recognition.transducer:Joiner",
     ),
@@ -32,6 +34,7 @@ KIND = Kind(
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "attention": ["AttentionRecognizer"],
         "evaluation": ["evaluate", "print_report"],
         "model": ["SpeechRecognizer"],
         "network": ["recurrent_ctc"],

@@ -8,14 +8,21 @@ from speechrnn.data.examples import read_whole, readable
 from speechrnn.data.manifest import Example
 from speechrnn.features import LogMel
 from speechrnn.features.base import FeatureLayer
+from speechrnn.tasks.recognition.attention import AttentionRecognizer
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
-from speechrnn.tasks.recognition.options import TransducerNetwork
+from speechrnn.tasks.recognition.options import DecoderNetwork, TransducerNetwork
 from speechrnn.tasks.recognition.transducer import TransducerRecognizer
 from speechrnn.text import Vocabulary
 from speechrnn.text.subwords import Subwords
 
 __all__ = ["for_manifest", "vocabulary_of"]
+
+_ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {
+    "transducer": (TransducerRecognizer, TransducerNetwork),
+    "attention": (AttentionRecognizer, DecoderNetwork),
+}
+"""By criterion, the class of a recognizer whose network is an encoder, and that of its options."""
 
 
 def for_manifest(
@@ -25,7 +32,7 @@ def for_manifest(
     subwords: int | None = None,
     vocabulary: Vocabulary | None = None,
     features: FeatureLayer | Mapping[str, Any] | None = None,
-    criterion: Literal["ctc", "transducer"] = "ctc",
+    criterion: Literal["ctc", "transducer", "attention"] = "ctc",
     **network: Any,
 ) -> SpeechRecognizer:
     """A recognizer that has learned nothing and fits the texts of a manifest.
@@ -37,18 +44,21 @@ def for_manifest(
         vocabulary: What it writes, instead of what the texts have.
         features: A layer, or options of `LogMel` such as `{"num_mels": 40}`. With `normalize="global"` they are
             adapted to the examples, unless they have been already.
-        criterion: What it is trained by: "ctc", or "transducer", which makes a `TransducerRecognizer`.
-        **network: Options of `recurrent_ctc`, such as `units` and `layers`, and of a transducer those of
-            `symbol_predictor`, such as `joint`.
+        criterion: What it is trained by: "ctc"; "transducer", which makes a `TransducerRecognizer`; or "attention",
+            which makes an `AttentionRecognizer`.
+        **network: Options of `recurrent_ctc`, such as `units` and `layers`; of a transducer those of
+            `symbol_predictor`, and with attention those of `DecoderNetwork`, such as `joint`.
 
     Raises:
         ValueError: There is no text, or an option is out of its range or of the other criterion.
     """
-    if criterion not in ("ctc", "transducer"):
-        raise ValueError(f'`criterion` must be "ctc" or "transducer". Received: {criterion!r}.')
-    own = {field.name: network.pop(field.name) for field in fields(TransducerNetwork) if field.name in network}
-    if own and criterion == "ctc":
-        raise ValueError(f'{", ".join(own)}: only with criterion="transducer". Received: criterion="ctc".')
+    if criterion not in ("ctc", *_ENCODERS):
+        raise ValueError(f'`criterion` must be "ctc", "transducer" or "attention". Received: {criterion!r}.')
+    having = {name: {field.name for field in fields(options)} for name, (_, options) in _ENCODERS.items()}
+    own = {name: network.pop(name) for name in sorted(set().union(*having.values())) if name in network}
+    if others := [name for name in own if name not in having.get(criterion, ())]:
+        able = " or ".join(f'criterion="{name}"' for name, known in having.items() if others[0] in known)
+        raise ValueError(f'{others[0]}: only with {able}. Received: criterion="{criterion}".')
     layer = features if isinstance(features, FeatureLayer) else LogMel(int(sample_rate or 16000), **(features or {}))
     if layer.needs_statistics:
         layer.adapt(readable(examples, lambda example: read_whole(example, layer.sample_rate)))
@@ -56,10 +66,11 @@ def for_manifest(
     if criterion == "ctc":
         built = recurrent_ctc(num_features=layer.num_features, vocabulary_size=len(vocabulary), **network)
         return SpeechRecognizer(layer, built, vocabulary)
-    options = TransducerNetwork(**own)
+    made, of_made = _ENCODERS[criterion]
+    options = of_made(**own)
     encoder = recurrent_ctc(num_features=layer.num_features, vocabulary_size=options.joint, **network)
     given = {**vars(options), "dropout": network.get("dropout", 0.0)}
-    return TransducerRecognizer.begun_from(layer, vocabulary, encoder, **given)
+    return made.begun_from(layer, vocabulary, encoder, **given)
 
 
 def vocabulary_of(examples: Sequence[Example], *, subwords: int | None = None) -> Vocabulary:

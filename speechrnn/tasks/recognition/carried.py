@@ -24,7 +24,7 @@ from speechrnn.faults import data_error, suggestion
 from speechrnn.files import cache_folder, replacing
 from speechrnn.runtime import onnxfile
 from speechrnn.tasks.language import rescoring
-from speechrnn.tasks.recognition.joint import search_of, transduces
+from speechrnn.tasks.recognition.joint import encodes, search_of
 from speechrnn.text import Phones, Vocabulary, lexicons
 
 _LEXICON, _LM, _SEARCH = "lexicon", "lm", "search"
@@ -63,7 +63,9 @@ def carry(
             raise ValueError(f"There is no option `{name}` that a model carries.{suggestion(name, _NUMBERS)}")
     file = onnxfile.read(model)
     if "joint" in file.metadata:
-        raise ValueError(f"{file.name}: must be a recognizer with CTC. Received: a transducer, which no lexicon helps.")
+        raise ValueError(
+            f"{file.name}: must be a recognizer with CTC. Received: a {file.metadata['kind']}, which no lexicon helps."
+        )
     held = lexicons.named(lexicon)
     vocabulary = Vocabulary.from_config(file.metadata["vocabulary"])
     if isinstance(vocabulary, Phones):
@@ -110,7 +112,7 @@ def decoder(model: Any, **given: Any) -> Decoder:
         model: A recognizer.
         **given: Options of `speechrnn.tasks.language.rescoring.decoder`, `vocabulary` excepted.
     """
-    if transduces(model):
+    if encodes(model):
         return search_of(model, **given)
     own = options_of(model)
     if any(given.get(name) is not None for name in ("lm", "words", "grammar", "lexicon")):

@@ -10,7 +10,8 @@ from speechrnn.export.exporter import SignalExporter
 from speechrnn.export.onnx import steps
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
-from speechrnn.tasks.recognition.joint import transduces
+from speechrnn.tasks.recognition.joint import encodes, transduces
+from speechrnn.tasks.sequence_to_sequence.export import write_step
 
 
 class RecognizerExporter(SignalExporter):
@@ -63,6 +64,59 @@ class TransducerExporter(RecognizerExporter):
         return {**super().about(), "joint": model.network.output_shape[-1], "predictor": shapes, "ctc": model.with_ctc}
 
 
+class AttentionExporter(RecognizerExporter):
+    """The encoder as `RecognizerExporter` writes it, with `logits` float32 `(batch, frames, joint)`, and three models.
+
+    They stand beside it in the file. `ctc` takes `encoded` float32 `(frames, joint)` and gives `logits` of CTC. `begin`
+    takes `encoded` `(batch, frames, joint)` and `length` int32 `(batch,)` and gives `values`, `keys` and
+    `first_output`; `step` is a step of the decoder, see `speechrnn.tasks.sequence_to_sequence.export`.
+    """
+
+    takes_signals = streams = False  # what the other formats hold is one function
+
+    def step(self) -> tuple[Graph, dict[str, Any]]:
+        """See `Exporter.step`.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "A recognizer with attention reads the whole recording before its first symbol, and cannot stream. "
+            "Train with --criterion ctc or transducer to stream."
+        )
+
+    def beside(self) -> dict[str, Graph]:
+        """See `Exporter.beside`."""
+        model, joint, size = self.model, self.model.network.output_shape[-1], len(self.model.vocabulary)
+        ctc, begin, step = Graph("ctc"), Graph("begin"), Graph("step")
+        encoded = keras.Input((joint,))
+        (logits,) = write_network(
+            ctc, keras.Model(encoded, model.ctc(encoded)), [ctc.input("encoded", "float32", ("frames", joint))]
+        )
+        ctc.output(logits, "logits", "float32", ("frames", size))
+        begun, stepped = model.decoder.networks(joint)
+        given = [
+            begin.input("encoded", "float32", ("batch", "frames", joint)),
+            begin.input("length", "int32", ("batch",)),
+        ]
+        shapes = {
+            "values": ("frames", joint),
+            "keys": ("frames", model.decoder.attention),
+            "first_output": (model.decoder.units,),
+        }
+        for tensor, (name, shape) in zip(write_network(begin, begun, given), shapes.items(), strict=True):
+            begin.output(tensor, name, "float32", ("batch", *shape))
+        write_step(step, model.decoder, stepped)
+        return {"ctc": ctc, "begin": begin, "step": step}
+
+    def about(self) -> dict[str, Any]:
+        """See `Exporter.about`."""
+        states = list(self.model.decoder.state_names)
+        return {**super().about(), "joint": self.model.network.output_shape[-1], "decoder": states}
+
+
 def exporter(model: Any) -> RecognizerExporter:
     """The exporter of a recognizer."""
-    return (TransducerExporter if transduces(model) else RecognizerExporter)(model)
+    if not encodes(model):
+        return RecognizerExporter(model)
+    return (TransducerExporter if transduces(model) else AttentionExporter)(model)

@@ -1,4 +1,4 @@
-"""What transducers share, whatever runs them: the encoder alone, and which searches there are."""
+"""What recognizers whose network is an encoder share, whatever runs them: CTC of it, and which searches there are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from speechrnn.decoding.transducer import TransducerSearch
+from speechrnn.tasks.recognition.attention_search import AttentionSearch
 
-__all__ = ["Transduces", "ctc_logits", "search_of", "transduces"]
+__all__ = ["Transduces", "ctc_logits", "encodes", "search_of", "transduces"]
 
 
 class Transduces:
@@ -35,30 +36,40 @@ class Transduces:
         return self.joined(encoded, np.zeros_like(encoded))
 
 
+def encodes(model: Any) -> bool:
+    """Whether a recognizer's `logits` are outputs of its encoder, of which only a search of its own makes symbols."""
+    return hasattr(model, "alone")
+
+
 def transduces(model: Any) -> bool:
-    """Whether a recognizer is a transducer, whose `logits` are outputs of its encoder."""
+    """Whether a recognizer is a transducer."""
     return hasattr(model, "joined")
 
 
 def ctc_logits(model: Any, outputs: np.ndarray) -> np.ndarray:
-    """Logits of CTC from the outputs of a recognizer's `logits`: as they are, or of a transducer's encoder alone."""
-    return model.alone(outputs) if transduces(model) else outputs
+    """Logits of CTC from the outputs of a recognizer's `logits`: as they are, or of its encoder alone."""
+    return model.alone(outputs) if encodes(model) else outputs
 
 
-def search_of(model: Any, **given: Any) -> TransducerSearch:
-    """The search through a transducer that was asked for.
+def search_of(model: Any, **given: Any) -> TransducerSearch | AttentionSearch:
+    """The search that was asked for, of a model that `encodes`.
 
     Args:
-        model: A transducer.
-        **given: Of `speechrnn.decoding.options.decoder`; of these a transducer has `beam`.
+        model: A transducer, or a recognizer with attention.
+        **given: Of `speechrnn.decoding.options.decoder`; of these there is `beam`.
 
     Raises:
         ValueError: It was asked for more than that, or the beam is out of its range.
     """
     beam = given.pop("beam", None)
     if asked := [name for name, value in given.items() if value not in (None, (), [])]:
+        what = (
+            "A transducer is searched greedily or" if transduces(model) else "A recognizer with attention is searched"
+        )
         raise ValueError(
-            f"A transducer is searched greedily or with `beam`, and by nothing else. Received: {', '.join(asked)}. "
+            f"A {what} with `beam`, and by nothing else. Received: {', '.join(asked)}. "
             "Train a recognizer with CTC to search with language models, lexicons, hot words or grammars."
         )
-    return TransducerSearch(model, beam=beam)
+    if transduces(model):
+        return TransducerSearch(model, beam=beam)
+    return AttentionSearch(model) if beam is None else AttentionSearch(model, beam=beam)

@@ -1,9 +1,9 @@
-"""Transducers that were exported: encoder, predictor and joiner run by ONNX Runtime, and no TensorFlow is started."""
+"""Exported recognizers of several models in one file, as transducers are; no TensorFlow is started."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,23 +13,39 @@ from speechrnn.tasks.recognition.joint import Transduces
 from speechrnn.tasks.recognition.session import RecognizerSession
 from speechrnn.tasks.recognition.streaming import SearchSpeller, StreamingSession
 
-__all__ = ["StreamingTransducerSession", "TransducerSession"]
+__all__ = ["Parts", "StreamingTransducerSession", "TransducerSession"]
 
 
-class _Joint(Transduces, Session):
-    """Predictor and joiner of a session; see `speechrnn.decoding.transducer.Joint`."""
+class Parts(Session):
+    """A session whose file holds other models behind the encoder."""
+
+    parts: ClassVar[tuple[str, ...]]
+    """Their names."""
 
     def _prepare(self) -> None:
         super()._prepare()
-        parts = onnxfile.attachments(self.file.content)
-        self._predictor, self._joiner = (
-            start(onnxfile.read(bytes(parts[name]))._replace(name=self.file.name), threads=1)
-            for name in ("predictor", "joiner")
-        )
+        found = onnxfile.attachments(self.file.content)
+        self._parts = {
+            name: start(onnxfile.read(bytes(found[name]))._replace(name=self.file.name), threads=1)
+            for name in self.parts
+        }
 
     @property
     def _width(self) -> int:
         return int(self.metadata["joint"])
+
+    def _part(self, name: str, outputs: Sequence[str], given: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs of one of them; numbers are float32, and counts int32."""
+        kinds = {name: np.float32 if value.dtype.kind == "f" else np.int32 for name, value in given.items()}
+        return self._parts[name].run(
+            outputs, {name: np.ascontiguousarray(value, kinds[name]) for name, value in given.items()}
+        )
+
+
+class _Joint(Transduces, Parts):
+    """Predictor and joiner of a session; see `speechrnn.decoding.transducer.Joint`."""
+
+    parts = ("predictor", "joiner")
 
     @property
     def with_ctc(self) -> bool:
@@ -45,16 +61,13 @@ class _Joint(Transduces, Session):
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """See `Joint`."""
         names = tuple(self.metadata["predictor"])
-        given = {"previous": np.asarray(previous, np.int32)[:, None], **states}
-        found, *after = self._predictor.run(["predicted", *(f"next_{name}" for name in names)], given)
+        given = {"previous": np.asarray(previous)[:, None], **states}
+        found, *after = self._part("predictor", ["predicted", *(f"next_{name}" for name in names)], given)
         return found[:, 0], dict(zip(names, after, strict=True))
 
     def joined(self, encoded: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """See `Joint`."""
-        given = {"encoded": encoded, "predicted": predicted}
-        return self._joiner.run(
-            ["joined"], {name: np.ascontiguousarray(value, np.float32) for name, value in given.items()}
-        )[0]
+        return self._part("joiner", ["joined"], {"encoded": encoded, "predicted": predicted})[0]
 
 
 class TransducerSession(_Joint, RecognizerSession):

@@ -10,6 +10,7 @@ from speechrnn.training.options import SignalTraining
 __all__ = [
     "AcousticNetwork",
     "CueOptions",
+    "DecoderNetwork",
     "NewVocabulary",
     "RecognitionOptions",
     "RecognizerEvaluation",
@@ -29,13 +30,17 @@ class RecognizerTraining(SignalTraining):
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
     ctc_weight: float = 0.3
-    """Of a transducer: weight of CTC of its encoder beside its own loss; 0 leaves CTC and `consistency` out."""
+    """Of a transducer, or of attention: weight of CTC of the encoder beside the other loss; 0 leaves CTC and
+    `consistency` out of a transducer."""
+    label_smoothing: float = 0.1
+    """Of attention: share of each symbol's target that all symbols get alike."""
     lexicon: str | None = None
     """Lexicon by which texts of words become phones, for a model of phones: `cmudict`, or a file of `lexicon build`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "zero or positive", lambda value: value >= 0, "consistency", "ctc_weight")
+        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -67,30 +72,57 @@ class AcousticNetwork(RecurrentNetwork):
 
 
 @dataclass(frozen=True)
-class TransducerNetwork:
+class WrittenSymbols:
+    """What models have that read what they have written."""
+
+    embedding: int = 64
+    """Size of a symbol's vector, and of the LSTM of a transducer's predictor."""
+    joint: int = 256
+    """Size of the encoder's outputs: of a transducer, in which they are joined with the predictor's; of attention, of
+    the decoder's state as well."""
+
+    def __post_init__(self) -> None:
+        require(self, "at least 1", lambda value: value >= 1, "embedding", "joint")
+
+
+@dataclass(frozen=True)
+class DecoderNetwork(WrittenSymbols):
+    """What the decoder of a recognizer with attention takes."""
+
+    attention: int = 128
+    """Of attention: size of what it compares."""
+    location: int = 10
+    """Of attention: filters that show where it was at the last symbol; 0 for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "at least 1", lambda value: value >= 1, "attention")
+        require(self, "zero or positive", lambda value: value >= 0, "location")
+
+
+@dataclass(frozen=True)
+class TransducerNetwork(WrittenSymbols):
     """What `symbol_predictor` takes."""
 
     predictor: Literal["stateless", "lstm"] = "stateless"
     """What a transducer knows of what it has written: its last symbols, or the state of an LSTM."""
     context: int = 2
     """Symbols that a stateless predictor sees."""
-    embedding: int = 64
-    """Size of a symbol's vector, and of the predictor's LSTM."""
-    joint: int = 256
-    """Size in which the outputs of a transducer's encoder and predictor are joined."""
 
     def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "context", "embedding", "joint")
+        super().__post_init__()
+        require(self, "at least 1", lambda value: value >= 1, "context")
         known = "stateless", "lstm"
         require(self, f"one of {', '.join(map(repr, known))}", lambda value: value in known, "predictor")
 
 
 @dataclass(frozen=True)
-class RecognizerNetwork(AcousticNetwork, TransducerNetwork):
+class RecognizerNetwork(AcousticNetwork, TransducerNetwork, DecoderNetwork):
     """How a new recognizer is built."""
 
-    criterion: Literal["ctc", "transducer"] = "ctc"
-    """What it is trained by: CTC, or as a transducer, whose symbols depend on those before them."""
+    criterion: Literal["ctc", "transducer", "attention"] = "ctc"
+    """What it is trained by: CTC; or as a transducer, or by CTC and attention together, where symbols depend on those
+    before them."""
 
     sample_rate: int | None = None
     """Hz of the signals that the features are computed from; 16000 if not given."""

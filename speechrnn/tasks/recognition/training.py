@@ -13,18 +13,20 @@ import tensorflow as tf
 from speechrnn import pipeline
 from speechrnn.decoding.best_path import greedy
 from speechrnn.decoding.options import Decoder
-from speechrnn.losses import CTC, Transducer, ctc, transducer
+from speechrnn.losses import CTC, Attention, Transducer, ctc
 from speechrnn.metrics import edits
 from speechrnn.tasks.recognition import carried
-from speechrnn.tasks.recognition.joint import transduces
+from speechrnn.tasks.recognition.attention import AttentionRecognizer
+from speechrnn.tasks.recognition.encoder import EncoderRecognizer, without_padding
+from speechrnn.tasks.recognition.joint import encodes, transduces
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.tasks.recognition.phones import pronounced
-from speechrnn.tasks.recognition.transducer import TransducerRecognizer, without_padding
+from speechrnn.tasks.recognition.transducer import TransducerRecognizer
 from speechrnn.text import Lexicon, Phones, lexicons
 from speechrnn.training.task import Given, Scores, Task, of_recordings
 
-__all__ = ["Recognition", "Score", "Transduction", "recognition"]
+__all__ = ["Attending", "Recognition", "Score", "Transduction", "recognition"]
 
 
 class Recognition(Task):
@@ -117,16 +119,10 @@ class Recognition(Task):
         return ctc(target, outputs, frames)
 
 
-class Transduction(Recognition):
-    """Texts, by a transducer."""
+class Encoding(Recognition):
+    """Texts, by a model whose network is an encoder and which has a search of its own."""
 
-    model: TransducerRecognizer
-    longer_texts = True
-
-    def loss(self, dataset: tf.data.Dataset) -> Transducer:
-        """See `Task`; the model notes whether it learns CTC."""
-        self.model.with_ctc = self.options.ctc_weight > 0
-        return Transducer(ctc=self.options.ctc_weight, consistency=self.options.consistency)
+    model: EncoderRecognizer
 
     def trained(self, logs: Mapping[str, float]) -> str:
         """The unit of the loss."""
@@ -137,12 +133,47 @@ class Transduction(Recognition):
 
     def _losses(self, target: tf.Tensor, outputs: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
         target = without_padding(target)
-        return transducer(target, self.model.joint_logits(outputs, target), frames)
+        return self.model.loss_class().rows(target, self.model.symbol_logits(outputs, target, frames), frames)
+
+
+class Transduction(Encoding):
+    """Texts, by a transducer."""
+
+    model: TransducerRecognizer
+    longer_texts = True
+
+    def loss(self, dataset: tf.data.Dataset) -> Transducer:
+        """See `Task`; the model notes whether it learns CTC."""
+        self.model.with_ctc = self.options.ctc_weight > 0
+        return Transducer(ctc=self.options.ctc_weight, consistency=self.options.consistency)
+
+
+class Attending(Encoding):
+    """Texts, by CTC and attention together."""
+
+    model: AttentionRecognizer
+    loss_name = "loss of attention and CTC"
+
+    def loss(self, dataset: tf.data.Dataset) -> Attention:
+        """See `Task`.
+
+        Raises:
+            ValueError: CTC, without which there is no search, has no weight.
+        """
+        options = self.options
+        if not options.ctc_weight > 0:
+            raise ValueError(
+                "`ctc_weight` must be positive for a recognizer with attention, whose search asks CTC as well. "
+                f"Received: ctc_weight={options.ctc_weight}."
+            )
+        return Attention(smoothing=options.label_smoothing, ctc=options.ctc_weight, consistency=options.consistency)
 
 
 def recognition(model: SpeechRecognizer, options: Any) -> Recognition:
     """What a recognizer is trained for."""
-    return (Transduction if transduces(model) else Recognition)(model, options)
+    if not encodes(model):
+        return Recognition(model, options)
+    return (Transduction if transduces(model) else Attending)(model, options)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import deque
@@ -20,7 +21,7 @@ from speechrnn.faults import Fault, Faults, kind_of, takes
 from speechrnn.models.loading import opened
 from speechrnn.runtime.batches import by_length
 from speechrnn.tasks.recognition import carried
-from speechrnn.tasks.recognition.joint import transduces
+from speechrnn.tasks.recognition.joint import ctc_logits, encodes, transduces
 from speechrnn.tasks.recognition.options import RecognitionOptions
 from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
 from speechrnn.text import Phones
@@ -227,10 +228,11 @@ def _joiner(model: Recognizer) -> Joiner:
     frame_samples = max(1, round(model.frame_period * model.sample_rate))
     if transduces(model) or isinstance(model.vocabulary, Phones):  # where words begin is not written
         return Joiner(frame_samples, None)
+    logits_of = functools.partial(ctc_logits, model) if encodes(model) else None
     spellings = model.vocabulary.spellings
     begins = np.array([len(spelling) > 1 and spelling[0].isspace() for spelling in spellings])
     space = spellings.index(" ") if " " in spellings else None
-    return Joiner(frame_samples, space, begins if begins.any() else None)
+    return Joiner(frame_samples, space, begins if begins.any() else None, logits_of=logits_of)
 
 
 def _pieces(

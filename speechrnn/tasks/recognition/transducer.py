@@ -12,13 +12,12 @@ from speechrnn.faults import takes
 from speechrnn.layers import blocks
 from speechrnn.layers.steps import StepNetwork, step_network
 from speechrnn.losses import Transducer
-from speechrnn.models import bundle
+from speechrnn.tasks.recognition.encoder import EncoderRecognizer
 from speechrnn.tasks.recognition.joint import Transduces
-from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.options import TransducerNetwork
 from speechrnn.text import Vocabulary
 
-__all__ = ["Joiner", "TransducerRecognizer", "symbol_predictor", "without_padding"]
+__all__ = ["Joiner", "TransducerRecognizer", "symbol_predictor"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -95,16 +94,8 @@ def symbol_predictor(  # noqa: D417 - `takes` adds the options
     return keras.Model(previous, x, name="predictor")
 
 
-def without_padding(target: Any) -> Any:
-    """The columns of targets int32 `(batch, labels)` that are not padding in every row.
-
-    Each would be joined with every frame.
-    """
-    return target[:, : tf.reduce_max(tf.math.count_nonzero(target, 1))]
-
-
 @keras.saving.register_keras_serializable(package="speechrnn")
-class TransducerRecognizer(Transduces, SpeechRecognizer):
+class TransducerRecognizer(Transduces, EncoderRecognizer):
     """A recognizer that writes symbols one by one, each given those before it: a recurrent transducer (RNN-T).
 
     At each frame the joiner says, from the encoder's output and from the predictor's, which symbol is next, or by the
@@ -133,7 +124,8 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
         Graves, "Sequence transduction with recurrent neural networks", arXiv:1211.3711, 2012.
     """
 
-    kind = "transducer"
+    kind = noun = "transducer"
+    loss_class = Transducer
 
     def __init__(
         self,
@@ -147,8 +139,8 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
         card: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        bundle.SignalBundle.__init__(
-            self, features, network, card,
+        super().__init__(
+            features, network, vocabulary, card=card,
             outputs=predictor.output_shape[-1], outputs_are="as many as the predictor has", **kwargs,
         )  # fmt: skip
         if joiner.vocabulary_size != len(vocabulary):
@@ -156,18 +148,9 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
                 f"The joiner must have {len(vocabulary)} outputs, one for each symbol of the vocabulary and the blank. "
                 f"Received: {joiner.vocabulary_size}."
             )
-        self.vocabulary, self.predictor, self.joiner = vocabulary, predictor, joiner
-        self.with_ctc, self._transducer = with_ctc, Transducer()
+        self.predictor, self.joiner, self.with_ctc = predictor, joiner, with_ctc
         if not joiner.built:
             joiner.build((None, None, predictor.output_shape[-1]))
-
-    def with_vocabulary(self, vocabulary: Vocabulary) -> SpeechRecognizer:
-        """Not for transducers.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError("A transducer cannot change its vocabulary. Train a new one, or a recognizer with CTC.")
 
     def joint_logits(self, encoded: Any, target: Any, training: bool | None = None) -> Any:
         """Logits of every frame with every beginning of the target.
@@ -184,23 +167,13 @@ class TransducerRecognizer(Transduces, SpeechRecognizer):
         predicted = self.predictor(previous, training=training)
         return self.joiner(encoded[:, :, None], predicted[:, None])
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """The transducer loss over each row's own frames, and what layers add; `compile(loss=Transducer(...))` gives it
-        options.
-        """
-        used = self.loss if isinstance(self.loss, Transducer) else self._transducer
-        alone = self.joiner(y_pred, tf.zeros_like(y_pred)) if used.ctc else None
-        y = without_padding(y)
-        loss = used(y, self.joint_logits(y_pred, y, training), sample_weight, self.logit_frames(x), alone)
-        for extra in self.losses:
-            loss += extra
-        return loss
+    def ctc_outputs(self, encoded: Any) -> Any:
+        """See `EncoderRecognizer`."""
+        return self.joiner(encoded, tf.zeros_like(encoded))
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The loss alone: what a transducer writes takes a search."""
-        return self.get_metrics_result()
+    def symbol_logits(self, encoded: Any, target: Any, frames: Any, training: bool | None = None) -> Any:
+        """See `EncoderRecognizer` and `joint_logits`."""
+        return self.joint_logits(encoded, target, training)
 
     def first_states(self) -> dict[str, np.ndarray]:
         """See `speechrnn.decoding.transducer.Joint`."""

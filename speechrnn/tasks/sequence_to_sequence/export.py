@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from speechrnn.export.exporter import Exporter
@@ -35,29 +36,13 @@ class SequenceExporter(Exporter):
         features = self.model.encoder.output_shape[-1]
         source = graph.input("source", "int32", ("batch", "source"), default=np.zeros((1, 1)))
         source_length = graph.input("source_length", "int32", ("batch",), default=np.ones(1))
-        shapes = {"values": features, "keys": decoder.attention}
-        # Dimensions of other names: equal ones would let ONNX Runtime put one half into the other's memory.
-        previous = graph.input("previous", "int32", ("rows",), default=np.zeros(1))
-        length = graph.input("length", "int32", ("rows",), default=np.ones(1))
-        values, keys = (
-            graph.input(name, "float32", ("rows", "shown", size), default=np.zeros((1, 1, size)))
-            for name, size in shapes.items()
-        )
-        states = [
-            graph.input(name, "float32", ("rows", decoder.units), default=np.zeros((1, decoder.units)))
-            for name in decoder.state_names
-        ]
         begin, step = decoder.networks(features)
         encoded = write_network(graph, self.model.encoder, [source, source_length])
         first = write_network(graph, begin, [*encoded, source_length])
-        for tensor, name, size in zip(first, ("encoded", "encoded_keys"), shapes.values(), strict=False):
+        for tensor, name, size in zip(first, ("encoded", "encoded_keys"), (features, decoder.attention), strict=False):
             graph.output(tensor, name, "float32", ("batch", "source", size))
         graph.output(first[-1], "first_output", "float32", ("batch", decoder.units))
-        logits, attention, *after = write_network(graph, step, [previous, values, keys, length, *states])
-        graph.output(logits, "logits", "float32", ("rows", len(self.model.target)))
-        graph.output(attention, "attention", "float32", ("rows", "shown"))
-        for name, state in zip(decoder.state_names, after, strict=True):
-            graph.output(state, f"next_{name}", "float32", ("rows", decoder.units))
+        write_step(graph, decoder, step)
         return graph
 
     def about(self) -> dict[str, Any]:
@@ -69,3 +54,31 @@ class SequenceExporter(Exporter):
             "max_length": model.max_length,
             "states": list(model.decoder.state_names),
         }
+
+
+def write_step(graph: Graph, decoder: AttentionDecoder, step: keras.Model) -> None:
+    """Write one step of a decoder, all inputs with defaults; see `SequenceExporter` for their names.
+
+    Args:
+        graph: Where it goes.
+        decoder: Whose step it is.
+        step: As `decoder.networks` makes it.
+    """
+    features = step.inputs[1].shape[-1]
+    # Dimensions of names of its own: equal ones would let ONNX Runtime put one half into the other's memory.
+    previous = graph.input("previous", "int32", ("rows",), default=np.zeros(1))
+    length = graph.input("length", "int32", ("rows",), default=np.ones(1))
+    values, keys = (
+        graph.input(name, "float32", ("rows", "shown", size), default=np.zeros((1, 1, size)))
+        for name, size in (("values", features), ("keys", decoder.attention))
+    )
+    shapes = {name: ("rows", *(size or "shown" for size in decoder.state_shape(name))) for name in decoder.state_names}
+    states = [
+        graph.input(name, "float32", shape, default=np.zeros((1, 1 if shape[1] == "shown" else decoder.units)))
+        for name, shape in shapes.items()
+    ]
+    logits, attention, *after = write_network(graph, step, [previous, values, keys, length, *states])
+    graph.output(logits, "logits", "float32", ("rows", decoder.vocabulary_size))
+    graph.output(attention, "attention", "float32", ("rows", "shown"))
+    for (name, shape), state in zip(shapes.items(), after, strict=True):
+        graph.output(state, f"next_{name}", "float32", shape)

@@ -10,6 +10,7 @@ from keras import ops
 
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.layers.masking import zero_padding
+from speechrnn.tasks.sequence_to_sequence.search import LOOKED
 
 __all__ = ["AttentionDecoder", "Memory"]
 
@@ -27,11 +28,13 @@ class Memory(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class AttentionDecoder(keras.Layer):
-    """Recurrent decoder with additive attention and input feeding.
+    """Recurrent decoder with additive attention, also location-aware, and input feeding.
 
     A step reads the last symbol and the last step's vector, runs the recurrent cell, and scores each source symbol `i`
     by `v . tanh(W s + U h_i)` from the state `s` and the encoder's output `h_i`; a softmax of the scores weighs the
-    outputs, and `tanh(C [s; context])` is the vector that says the next symbol. It is computed in float32.
+    outputs, and `tanh(C [s; context])` is the vector that says the next symbol. With `location` filters `F` over what
+    the last step's attention `a` was, the score is `v . tanh(W s + U h_i + L (F * a)_i)`, which tells what was read
+    from what looks like it. It is computed in float32.
 
     Args:
         vocabulary_size: Number of symbols, the one that begins and ends a sequence counted.
@@ -39,6 +42,8 @@ class AttentionDecoder(keras.Layer):
         units: Size of its state, and of the vector.
         attention: Size of what is compared.
         embedding: Size of a symbol's vector.
+        location: Filters over the last step's attention; 0 for none.
+        window: Source symbols that they see, an odd number.
         dropout: Share of the inputs and of the vector dropped in training, the same ones at every step of a row.
 
     Call arguments:
@@ -54,7 +59,8 @@ class AttentionDecoder(keras.Layer):
 
     Reference:
         Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015,
-        appendix A.1.2; input feeding as in Luong, Pham and Manning, "Effective approaches to attention-based neural
+        appendix A.1.2; location as in Chorowski et al., "Attention-based models for speech recognition", NeurIPS 2015,
+        equations 8 and 9; input feeding as in Luong, Pham and Manning, "Effective approaches to attention-based neural
         machine translation", EMNLP 2015, section 3.3; guesses as in Bengio et al., "Scheduled sampling for sequence
         prediction with recurrent neural networks", NeurIPS 2015; one mask of dropout for all steps as in Gal and
         Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016.
@@ -68,6 +74,8 @@ class AttentionDecoder(keras.Layer):
         units: int = 256,
         attention: int = 128,
         embedding: int = 64,
+        location: int = 0,
+        window: int = 31,
         dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
@@ -75,8 +83,13 @@ class AttentionDecoder(keras.Layer):
         blocks.check(cell, vocabulary_size=vocabulary_size, units=units, attention=attention, embedding=embedding)
         if not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}.")
+        if location < 0 or window < 1 or not window % 2:
+            raise ValueError(
+                "`location` must be zero or positive, and `window` positive and odd. Received: "
+                f"location={location}, window={window}."
+            )
         self.vocabulary_size, self.cell, self.units, self.attention = vocabulary_size, cell, units, attention
-        self.embedding, self.dropout = embedding, dropout
+        self.embedding, self.location, self.window, self.dropout = embedding, location, window, dropout
         dense = keras.layers.Dense
         self.embed = keras.layers.Embedding(vocabulary_size, embedding, dtype="float32", name="embed")
         self.recurrent = blocks.CELLS[cell](units, dtype="float32", name="recurrent")
@@ -85,6 +98,11 @@ class AttentionDecoder(keras.Layer):
         self.query = dense(attention, use_bias=False, dtype="float32", name="query")
         self.key = dense(attention, dtype="float32", name="key")
         self.energy = dense(1, use_bias=False, dtype="float32", name="energy")
+        if location:
+            self.filters = keras.layers.Conv1D(
+                location, window, padding="same", use_bias=False, dtype="float32", name="filters"
+            )
+            self.place = dense(attention, use_bias=False, dtype="float32", name="place")
         self.combine = dense(units, activation="tanh", dtype="float32", name="combine")
         self.logits = dense(vocabulary_size, dtype="float32", name="logits")
         self.drop = keras.layers.Dropout(dropout, dtype="float32", name="drop")
@@ -106,21 +124,31 @@ class AttentionDecoder(keras.Layer):
         self.query.build((None, self.units))
         self.key.build((None, None, features))
         self.energy.build((None, None, self.attention))
+        if self.location:
+            self.filters.build((None, None, 1))
+            self.place.build((None, None, self.location))
         self.combine.build((None, self.units + features))
         self.logits.build((None, None, self.units))
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """What changes from step to step: the cell's states, and the vector that is fed."""
-        return ("output", "cell", "fed") if self.cell == "lstm" else ("output", "fed")
+        """What changes from step to step: the cell's states, the vector that is fed, and where was looked."""
+        names = ("output", "cell", "fed") if self.cell == "lstm" else ("output", "fed")
+        return (*names, LOOKED) if self.location else names
+
+    def state_shape(self, name: str) -> tuple[int | None]:
+        """Shape of a state without its rows; None is the number of source symbols."""
+        return (None if name == LOOKED else self.units,)
 
     def begin(self, memory: Any, source_length: Any) -> tuple[Memory, tuple[Any, ...]]:
-        """What the decoder needs of the sources, and its states before the first symbol, `(batch, units)` each."""
+        """What the decoder needs of the sources, and its states before the first symbol; see `state_shape`."""
         shown = self.shown(source_length, memory)
         values = self.padding(memory, shown)
         count = ops.expand_dims(ops.cast(ops.maximum(source_length, 1), "float32"), 1)
         first = self.bridge(ops.sum(values, 1) / count)
-        return Memory(values, self.key(values), shown), (first, *[ops.zeros_like(first)] * (len(self.state_names) - 1))
+        nowhere = ops.zeros_like(ops.cast(shown, "float32"))
+        others = (nowhere if name == LOOKED else ops.zeros_like(first) for name in self.state_names[1:])
+        return Memory(values, self.key(values), shown), (first, *others)
 
     def step(
         self, previous: Any, memory: Memory, states: tuple[Any, ...], masks: tuple[Any, Any] | None = None
@@ -137,13 +165,17 @@ class AttentionDecoder(keras.Layer):
             The vector `(batch, units)`, whose `logits` are those of the next symbol; attention `(batch, source
             symbols)`, zeros in the padding; and the states after the step.
         """
-        *inner, fed = states
+        looked = states[-1]
+        *inner, fed = states[:-1] if self.location else states
         inputs = ops.concatenate([self.embed(previous), fed], 1)
         if masks is not None:
             inputs *= masks[0]
         _, inner = self.recurrent.cell(inputs, inner)
         inner = keras.tree.flatten(inner)
-        compared = ops.tanh(memory.keys + ops.expand_dims(self.query(inner[0]), 1))
+        compared = memory.keys + ops.expand_dims(self.query(inner[0]), 1)
+        if self.location:
+            compared += self.place(self.filters(ops.expand_dims(looked, 2)))
+        compared = ops.tanh(compared)
         energies = ops.where(memory.shown, ops.squeeze(self.energy(compared), 2), -1e9)
         # Not `ops.softmax`, which warns where there is one source symbol. The largest term is 1, unless none is shown.
         terms = ops.exp(energies - ops.max(energies, axis=1, keepdims=True)) * ops.cast(memory.shown, "float32")
@@ -152,7 +184,7 @@ class AttentionDecoder(keras.Layer):
         vector = self.combine(ops.concatenate([inner[0], context], 1))
         if masks is not None:
             vector *= masks[1]
-        return vector, attention, (*inner, vector)
+        return vector, attention, (*inner, vector, *([attention] if self.location else []))
 
     def networks(self, features: int) -> tuple[keras.Model, keras.Model]:
         """`begin` and `step` as networks, for encoder outputs of that width.
@@ -165,7 +197,7 @@ class AttentionDecoder(keras.Layer):
         memory, states = self.begin(encoded, length)
         begin = keras.Model([encoded, length], [memory.values, memory.keys, states[0]], name="decoder")
         previous, keys = keras.Input((), dtype="int32"), keras.Input((None, self.attention))
-        given = [keras.Input((self.units,), name=name) for name in self.state_names]
+        given = [keras.Input(self.state_shape(name), name=name) for name in self.state_names]
         known = Memory(encoded, keys, self.shown(length, encoded))
         vector, attention, after = self.step(previous, known, tuple(given))
         outputs = [self.logits(vector), attention, *after]
@@ -216,5 +248,5 @@ class AttentionDecoder(keras.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("vocabulary_size", "cell", "units", "attention", "embedding", "dropout")
+        names = ("vocabulary_size", "cell", "units", "attention", "embedding", "location", "window", "dropout")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -8,16 +8,17 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.models import bundle
-from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder, Memory
+from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
 from speechrnn.tasks.sequence_to_sequence.methods import Translates
 from speechrnn.tasks.sequence_to_sequence.pairs import is_pair, padded
+from speechrnn.tasks.sequence_to_sequence.stepping import Steps, arrays, begun_by
 from speechrnn.text import Vocabulary
 
 __all__ = ["SequenceToSequence"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SequenceToSequence(Translates, bundle.Bundle):
+class SequenceToSequence(Translates, Steps, bundle.Bundle):
     """An encoder-decoder and its symbols: a text goes in, another text comes out.
 
     Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`; trained by
@@ -84,7 +85,7 @@ class SequenceToSequence(Translates, bundle.Bundle):
         return self.network.get_layer("encoder")
 
     @property
-    def decoder(self) -> AttentionDecoder:
+    def decoder(self) -> AttentionDecoder:  # type: ignore[override]
         """Says one symbol after the other."""
         return self.network.get_layer("decoder")
 
@@ -105,31 +106,10 @@ class SequenceToSequence(Translates, bundle.Bundle):
         )
         ids, lengths = padded(sources)
         memory, states = forward(tf.constant(ids), tf.constant(lengths))
-        return _arrays(memory), _arrays(states)
-
-    def step(
-        self, previous: np.ndarray, memory: dict[str, np.ndarray], states: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """One step of the decoder; see `speechrnn.tasks.sequence_to_sequence.search.Step`."""
-        spec = {name: tf.TensorSpec((None,) * value.ndim, value.dtype) for name, value in memory.items()}
-        kept = {name: tf.TensorSpec((None, self.decoder.units), tf.float32) for name in states}
-        forward = self._compiled(self._step, [tf.TensorSpec((None,), tf.int32), spec, kept], name="step")
-        logits, attention, after = forward(*map(_tensors, (np.asarray(previous, np.int32), memory, states)))
-        return logits.numpy(), attention.numpy(), _arrays(after)
+        return arrays(memory), arrays(states)
 
     def _begin(self, ids: Any, lengths: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        memory, states = self.decoder.begin(self.encoder([ids, lengths], training=False), lengths)
-        return memory._asdict(), dict(zip(self.decoder.state_names, states, strict=True))
-
-    def _step(self, previous: Any, memory: dict[str, Any], states: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
-        names = self.decoder.state_names
-        values = memory["values"]
-        values = tf.ensure_shape(values, (None, None, self.encoder.output_shape[-1]))
-        keys = tf.ensure_shape(memory["keys"], (None, None, self.decoder.attention))
-        vector, attention, after = self.decoder.step(
-            previous, Memory(values, keys, memory["shown"]), tuple(states[name] for name in names)
-        )
-        return self.decoder.logits(vector), attention, dict(zip(names, after, strict=True))
+        return begun_by(self.decoder, self.encoder([ids, lengths], training=False), lengths)
 
     def get_config(self) -> dict[str, Any]:
         """The parts, and the version of this layout."""
@@ -141,11 +121,3 @@ class SequenceToSequence(Translates, bundle.Bundle):
         """The model that `get_config` described; see `Bundle.from_config`."""
         vocabularies = {name: Vocabulary.from_config(config[name]) for name in ("source", "target")}
         return super().from_config({**config, **vocabularies}, custom_objects)
-
-
-def _arrays(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def _tensors(values: Any) -> Any:
-    return tf.nest.map_structure(tf.constant, values)

@@ -53,7 +53,9 @@ def attention_network(  # noqa: D417 - `takes` adds the options
     source_length = keras.Input((), dtype="int32", name="source_length")
     previous = keras.Input((None,), dtype="int32", name="previous")
     target_length = keras.Input((), dtype="int32", name="target_length")
-    shared = {name: getattr(options, name) for name in ("cell", "units", "attention", "embedding", "dropout")}
+    shared = {
+        name: getattr(options, name) for name in ("cell", "units", "attention", "embedding", "location", "dropout")
+    }
     decoder = AttentionDecoder(target_size, **shared, name="decoder")
     logits = decoder(previous, encoder([source, source_length]), source_length, target_length)
     return keras.Model([source, source_length, previous, target_length], logits, name=name)

@@ -86,6 +86,8 @@ class AttentionNetwork:
     """Size of what the attention compares."""
     embedding: int = 64
     """Size of a symbol's vector."""
+    location: int = 0
+    """Filters that show the attention where it was at the last symbol, of use for long sources; 0 for none."""
     dropout: float = 0.2
     """Share of activations dropped while training."""
     dtype: str | None = None
@@ -93,6 +95,7 @@ class AttentionNetwork:
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "units", "layers", "attention", "embedding")
+        require(self, "zero or positive", lambda value: value >= 0, "location")
         require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout")
 
 

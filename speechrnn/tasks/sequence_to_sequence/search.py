@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +10,13 @@ import numpy as np
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 
-__all__ = ["BOUNDARY", "Arrays", "Hypothesis", "Step", "beam_search"]
+__all__ = ["BOUNDARY", "LOOKED", "Arrays", "Hypothesis", "Step", "beam_search", "begun"]
 
 BOUNDARY = 0
 """Index of what begins and ends a sequence; symbols have theirs from 1, as in every `Vocabulary`."""
+
+LOOKED = "looked"
+"""Name of the state that has a number for each source symbol: the last step's attention."""
 
 Arrays = Mapping[str, np.ndarray]
 """Arrays by name, a row for each sequence."""
@@ -40,7 +43,14 @@ class Hypothesis(NamedTuple):
 
 
 def beam_search(
-    step: Step, memory: Arrays, states: Arrays, lengths: np.ndarray, *, max_length: int, options: SearchOptions
+    step: Step,
+    memory: Arrays,
+    states: Arrays,
+    lengths: np.ndarray,
+    *,
+    max_length: int,
+    options: SearchOptions,
+    logs_of: Callable[[np.ndarray], np.ndarray] = log_softmax,
 ) -> list[list[Hypothesis]]:
     """The likeliest sequences for each source, the best first.
 
@@ -55,6 +65,7 @@ def beam_search(
         lengths: int32 `(sources,)`: symbols of each.
         max_length: Most symbols of an answer; there its end is forced.
         options: How to search.
+        logs_of: Turns what a step gives into log probabilities, or into scores that are never positive.
     """
     count, width = len(lengths), options.beam
     found: list[list[Hypothesis]] = [[] for _ in range(count)]
@@ -67,7 +78,7 @@ def beam_search(
     for length in range(max_length + 1):
         previous = symbols[:, :, -1] if length else np.full((len(alive), width), BOUNDARY, np.int32)
         logits, weights, states = step(np.ascontiguousarray(previous.reshape(-1)), memory, states)
-        logs = totals[:, :, None] + log_softmax(logits).reshape(len(alive), width, -1)
+        logs = totals[:, :, None] + logs_of(logits).reshape(len(alive), width, -1)
         weights = weights.reshape(len(alive), width, 1, -1)
         attention = weights if attention is None else np.concatenate([attention, weights], axis=2)
         flat = logs.reshape(len(alive), -1)
@@ -103,6 +114,18 @@ def beam_search(
         symbols = np.concatenate([symbols[line, parents[going]], chosen[going, :, None]], axis=2, dtype=np.int32)
         attention, totals, alive = attention[line, parents[going]], totals[going], alive[going]
     return found
+
+
+def begun(names: Sequence[str], first: np.ndarray, shown: int) -> dict[str, np.ndarray]:
+    """The states of a decoder before the first symbol.
+
+    Args:
+        names: Of the states, "output" first.
+        first: float32 `(rows, units)`, what that one begins as.
+        shown: Source symbols.
+    """
+    nowhere = np.zeros((len(first), shown), np.float32)
+    return {**{name: nowhere if name == LOOKED else np.zeros_like(first) for name in names}, names[0]: first}
 
 
 def _score(total: float, length: int, attention: np.ndarray, options: SearchOptions) -> float:

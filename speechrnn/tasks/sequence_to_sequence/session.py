@@ -9,6 +9,7 @@ import numpy as np
 from speechrnn.runtime.session import Session
 from speechrnn.tasks.sequence_to_sequence.methods import Translates
 from speechrnn.tasks.sequence_to_sequence.pairs import padded
+from speechrnn.tasks.sequence_to_sequence.search import begun
 from speechrnn.text import Vocabulary
 
 
@@ -33,8 +34,7 @@ class SequenceSession(Translates, Session):
         memory, keys, first = self._rows(
             ["encoded", "encoded_keys", "first_output"], {"source": ids, "source_length": lengths}
         )
-        states = {name: np.zeros_like(first) for name in self._states}
-        return {"values": memory, "keys": keys, "length": lengths}, {**states, "output": first}
+        return {"values": memory, "keys": keys, "length": lengths}, begun(self._states, first, ids.shape[1])
 
     def step(
         self, previous: np.ndarray, memory: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray]

@@ -106,13 +106,13 @@ def gradient_flow(
             stack.enter_context(_probing(probe, tape))
         outputs = model(x, training=False)
         for probe in probes.values():
-            if probe.by_another:
+            if probe.stepped:
                 _settle(probe, outputs)
         if source == "loss":
             loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=False)
             losses = {False: loss, True: loss}
         # What only the loss runs, as a transducer's predictor, has no part in the outputs.
-        probes = {name: probe for name, probe in probes.items() if probe.valid.size}
+        probes = {name: probe for name, probe in probes.items() if probe.valid.size or probe.stepped}
         if not probes:
             raise ValueError(f'`{layer}` is run by the loss alone. Received: source={source!r}. Use source="loss".')
         if source != "loss":
@@ -126,6 +126,8 @@ def gradient_flow(
         if probe.by_another:
             gradients = [tf.stack(steps, axis=1) for steps in zip(*gradients, strict=True)]
         norms = np.sqrt(sum(np.sum(np.square(np.asarray(g, np.float64)), -1) for g in gradients))
+        if not probe.valid.size:  # stepped by the loss, which looks at no padding
+            probe.valid = norms > 0
         found[name] = GradientFlow(name, _kind(probe.layer), _by_lag(norms, probe.valid, probe.layer.go_backwards))
     return found
 

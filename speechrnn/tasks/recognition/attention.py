@@ -1,0 +1,143 @@
+"""Recognizers with attention: an encoder that learns CTC, and a decoder that looks at its outputs for every symbol."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from speechrnn.losses import Attention
+from speechrnn.tasks.recognition.encoder import EncoderRecognizer
+from speechrnn.tasks.recognition.options import DecoderNetwork
+from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
+from speechrnn.tasks.sequence_to_sequence.stepping import Steps, arrays, begun_by
+from speechrnn.text import Vocabulary
+
+__all__ = ["AttentionRecognizer"]
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
+class AttentionRecognizer(Steps, EncoderRecognizer):
+    """A recognizer of whole recordings that writes symbol after symbol, each where its attention finds it.
+
+    One encoder learns two things at once: CTC, which keeps to the order of the frames, and what the decoder needs,
+    which knows the symbols before. The search asks both, see `speechrnn.tasks.recognition.attention_search`. It is
+    made, saved, trained, exported and used as any other recognizer, and does not stream.
+
+    Args:
+        features: A layer of `speechrnn.features`.
+        network: The encoder, from `[features (batch, frames, features), frames (batch,)]` to `(batch, frames', width)`,
+            as `recurrent_ctc` makes it with that width in the place of the vocabulary's size.
+        vocabulary: The symbols.
+        decoder: Says one symbol after the other; 0 is the end.
+        ctc: Dense layer from the encoder's outputs to logits of CTC.
+        card: See `SpeechRecognizer`.
+
+    Call arguments:
+        inputs: See `SpeechRecognizer`.
+
+    Returns:
+        float32 `(batch, ceil(frames / stride), width)`, the encoder's outputs.
+
+    Raises:
+        ValueError: The parts do not fit each other.
+
+    Reference:
+        Watanabe, Hori, Kim, Hershey and Hayashi, "Hybrid CTC/attention architecture for end-to-end speech recognition",
+        IEEE Journal of Selected Topics in Signal Processing 11, 2017.
+    """
+
+    kind = noun = "recognizer with attention"
+    loss_class = Attention
+
+    def __init__(
+        self,
+        features: keras.Layer,
+        network: keras.Model,
+        vocabulary: Vocabulary,
+        *,
+        decoder: AttentionDecoder,
+        ctc: keras.layers.Dense,
+        card: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        width = network.output_shape[-1]
+        super().__init__(features, network, vocabulary, card=card, outputs=width, outputs_are="any number", **kwargs)
+        for name, size in (("decoder", decoder.vocabulary_size), ("CTC layer", ctc.units)):
+            if size != len(vocabulary):
+                raise ValueError(
+                    f"The {name} must have {len(vocabulary)} outputs, one for each symbol of the vocabulary and one "
+                    f"for the blank or the end. Received: {size}."
+                )
+        self.decoder, self.ctc = decoder, ctc
+        for layer, shapes in ((decoder, [(None, None), (None, None, width)]), (ctc, [(None, None, width)])):
+            if not layer.built:
+                layer.build(*shapes)
+
+    def ctc_outputs(self, encoded: Any) -> Any:
+        """See `EncoderRecognizer`."""
+        return self.ctc(encoded)
+
+    def symbol_logits(self, encoded: Any, target: Any, frames: Any, training: bool | None = None) -> Any:
+        """Logits float32 `(batch, labels + 1, vocabulary)` of each symbol, given those before it, and of the end."""
+        target = tf.cast(target, tf.int32)
+        previous = tf.pad(target, [[0, 0], [1, 0]])
+        length = tf.math.count_nonzero(target, 1, dtype=tf.int32) + 1
+        return self.decoder(previous, encoded, frames, length, training=training)
+
+    def alone(self, encoded: np.ndarray) -> np.ndarray:
+        """Logits of CTC, float32 `(frames, vocabulary)`, of the encoder's outputs `(frames, width)`."""
+        forward = self._compiled(self.ctc, [self._encoded_spec(None)], name="alone")
+        return forward(tf.constant(encoded)).numpy()
+
+    def begin(self, encoded: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """What steps need of the encoder's outputs `(frames, width)`: what does not change, and the first states."""
+        forward = self._compiled(
+            lambda memory: begun_by(self.decoder, memory, tf.shape(memory)[1:2]),
+            [self._encoded_spec(1, None)],
+            name="begin",
+        )
+        memory, states = forward(tf.constant(encoded[None]))
+        return arrays(memory), arrays(states)
+
+    def _encoded_spec(self, *axes: int | None) -> tf.TensorSpec:
+        return tf.TensorSpec((*axes, self.network.output_shape[-1]), tf.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the version of this layout."""
+        parts = {"decoder": self.decoder, "ctc": self.ctc}
+        return {
+            **super().get_config(),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "AttentionRecognizer":
+        """The model that `get_config` described; see `Bundle.from_config`."""
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+            for name in ("decoder", "ctc")
+        }
+        return super().from_config({**config, **parts}, custom_objects)
+
+    @classmethod
+    def begun_from(
+        cls, features: keras.Layer, vocabulary: Vocabulary, encoder: keras.Model, **options: Any
+    ) -> "AttentionRecognizer":
+        """A recognizer with an encoder, and a decoder that has learned nothing.
+
+        Args:
+            features: See the class.
+            vocabulary: See the class.
+            encoder: The network.
+            **options: Of `DecoderNetwork`, and `dropout`.
+        """
+        dropout = options.pop("dropout", 0.0)
+        own, size = DecoderNetwork(**options), len(vocabulary)
+        decoder = AttentionDecoder(
+            size, units=own.joint, attention=own.attention, embedding=own.embedding, location=own.location,
+            dropout=dropout, name="decoder",
+        )  # fmt: skip
+        return cls(
+            features, encoder, vocabulary, decoder=decoder, ctc=keras.layers.Dense(size, dtype="float32", name="ctc")
+        )
