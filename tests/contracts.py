@@ -4,6 +4,7 @@ import json
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from speechrnn.layers.steps import step_network
@@ -93,3 +94,33 @@ def steps_equal_whole(network, rng, *, lengths=(24, 17, 5), width=6, block=4, at
         valid = -(-length // stride)
         np.testing.assert_allclose(joined[row, :valid], whole[row, :valid], rtol=0, atol=atol)
     assert np.abs(whole).max() > 1e-3  # there is something to compare
+
+
+def loss_and_gradient(function, values):
+    """A loss of values, and its gradient."""
+    values = tf.convert_to_tensor(values)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        loss = function(values)
+    return loss.numpy(), tape.gradient(loss, values).numpy()
+
+
+def check_second_derivative(loss, logits):
+    """The gradient of the gradient's square is the slope that finite differences give."""
+    towards = np.random.default_rng(6).normal(size=logits.shape).astype("float32")
+
+    def penalty(logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            total = tf.reduce_sum(loss(logits))
+        return tf.reduce_sum(tape.gradient(total, logits) ** 2)
+
+    _, slope = loss_and_gradient(penalty, logits)
+    ahead, behind = (float(penalty(tf.constant(logits + step * towards))) for step in (0.01, -0.01))
+    np.testing.assert_allclose((slope * towards).sum(), (ahead - behind) / 0.02, rtol=5e-3)
+
+
+def check_refused(function, arguments, said, *, graph):
+    """A loss refuses what it is given, at once or, in a graph, when that runs."""
+    with pytest.raises(tf.errors.InvalidArgumentError if graph else ValueError, match=said):
+        (tf.function(function) if graph else function)(*map(tf.constant, arguments))

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from contracts import check_refused, check_second_derivative, loss_and_gradient
 
 from speechrnn import losses
 
@@ -24,14 +25,6 @@ def brute_force(logits, target):
                 time += 1
         paths.append(total)
     return -tf.reduce_logsumexp(paths)
-
-
-def loss_and_gradient(function, logits):
-    logits = tf.convert_to_tensor(logits)
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        loss = function(logits)
-    return loss.numpy(), tape.gradient(loss, logits).numpy()
 
 
 def reference(logits, target):
@@ -141,9 +134,7 @@ def test_what_is_forbidden_or_no_number_shows_in_its_own_row_alone(ragged, value
     ],
 )
 def test_targets_that_a_transducer_cannot_mean_are_refused(target, frames, said, graph):
-    function = tf.function(losses.transducer) if graph else losses.transducer
-    with pytest.raises(tf.errors.InvalidArgumentError if graph else ValueError, match=said):
-        function(tf.constant(target), tf.zeros((1, 9, 3, 5)), tf.constant([frames]))
+    check_refused(losses.transducer, (target, np.zeros((1, 9, 3, 5), "float32"), [frames]), said, graph=graph)
 
 
 def test_logits_without_a_place_for_every_label_are_refused():
@@ -153,17 +144,7 @@ def test_logits_without_a_place_for_every_label_are_refused():
 
 def test_the_second_derivative_of_the_transducer_loss(ragged):
     target, logits, frames = ragged
-    towards = np.random.default_rng(6).normal(size=logits.shape).astype("float32")
-
-    def penalty(logits):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            loss = tf.reduce_sum(losses.transducer(target, logits, frames))
-        return tf.reduce_sum(tape.gradient(loss, logits) ** 2)
-
-    _, slope = loss_and_gradient(penalty, logits)
-    ahead, behind = (float(penalty(tf.constant(logits + step * towards))) for step in (0.01, -0.01))
-    np.testing.assert_allclose((slope * towards).sum(), (ahead - behind) / 0.02, rtol=5e-3)
+    check_second_derivative(lambda logits: losses.transducer(target, logits, frames), logits)
 
 
 def test_the_mean_leaves_out_rows_that_weigh_nothing_and_adds_ctc_of_the_encoder(ragged, rng):

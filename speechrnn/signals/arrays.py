@@ -45,7 +45,8 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
         return _one(path, _mats(path), row)
     there = _npzs(path)
     found = _one(path, there, row)
-    maps = [base for array in there.values() if isinstance(base := array.base, mmap.mmap)]
+    bases: list[Any] = [array.base for array in there.values()]
+    maps = [base for base in bases if isinstance(base, mmap.mmap)]
     return dataclasses.replace(found, load=_released(found.load, maps)) if maps else found
 
 
