@@ -237,13 +237,13 @@ def test_examples_without_a_usable_class_are_named(tmp_path):
         Example(path, 2.0, id="none"),
         Example(path, 2.0, labels=((0, 1, "c"),), id="unknown"),
         Example(path, 2.0, labels=((3, 4, "a"),), id="after"),
-        Example(path, 2.0, labels=((1, "a"),), id="form"),
     ]
+    with pytest.raises(ValueError, match=r"`labels` must be classes, or stretches \[start, end, class\]"):
+        Example(path, 2.0, labels=((1, "a"),))
     pipeline.batches([good, *bad], features, classes=["a", "b"], task="frames", faults=faults)
     kinds = {fault.where: fault.kind for fault in faults}
     assert kinds == {
         "none": "without labels", "unknown": "with an unknown label", "after": "with labels outside the record",
-        "form": "with labels of another form",
     }  # fmt: skip
     faults = Faults()
     tagged = [Example(path, 2.0, extra={"tags": tags}, id=str(tags)) for tags in ([], ["b", "a"], ["c"], "a")]

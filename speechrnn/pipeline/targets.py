@@ -211,11 +211,6 @@ def balanced(entries: Sequence[Entry], strength: float, seed: int) -> list[Entry
 
 
 def _wrong_segment(example: Example, label: Any, duration: float) -> Fault | None:
-    if len(label) != 3 or not all(isinstance(time, int | float) for time in label[:2]):
-        return (
-            "with labels of another form",
-            f"{example.path}: labels must be (start, end, class). Received: {label!r}.",
-        )
     if not 0 <= label[0] < label[1] or label[0] >= duration:
         return "with labels outside the record", (
             f"{example.path}: labels must lie within its {duration:.3f} s. Received: {label!r}. Prepare it again."
