@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -303,34 +303,36 @@ def main() -> int:
 
 
 def compare(options: argparse.Namespace) -> list[dict]:
-    """Both servers in turn, after one round that is not counted."""
-    spoken, loads = recordings(), {name: Load() for name in SERVERS}
+    """Both servers in turn."""
+    spoken = recordings()
     with contextlib.ExitStack() as stack:
         ports = {name: stack.enter_context(server(*words)) for name, words in SERVERS.items()}
-        for port in ports.values():
-            asyncio.run(burst(port, spoken, 20, 1, Load()))
-        for _ in range(options.rounds):
-            for name, port in ports.items():
-                asyncio.run(burst(port, spoken, options.clients, options.requests, loads[name]))
-                print(loads[name].to_dict(name), file=sys.stderr, flush=True)
-    return [load.to_dict(name) for name, load in loads.items()]
+        return in_turn(ports, options, lambda port, *how: burst(port, spoken, *how), warming=20)
 
 
 def streams(options: argparse.Namespace) -> list[dict]:
     """Streams whose blocks run as one batch, and each alone, in turn."""
-    spoken, loads = recordings(), {name: Load() for name in STREAMING}
+    spoken = recordings()
     with contextlib.ExitStack() as stack:
         model = model_of_streams(stack.enter_context(tempfile.TemporaryDirectory()))
         expected = list(zip(spoken, said_alone(model, spoken), strict=True))
         ports = {
             name: stack.enter_context(server("--streaming-model", model, *words)) for name, words in STREAMING.items()
         }
-        for port in ports.values():
-            asyncio.run(streamed(port, expected, 4, 1, Load()))
-        for _ in range(options.rounds):
-            for name, port in ports.items():
-                asyncio.run(streamed(port, expected, options.clients, options.requests, loads[name]))
-                print(loads[name].to_dict(name), file=sys.stderr, flush=True)
+        return in_turn(ports, options, lambda port, *how: streamed(port, expected, *how), warming=4)
+
+
+def in_turn(
+    ports: dict[str, int], options: argparse.Namespace, ask: Callable[..., Coroutine], *, warming: int
+) -> list[dict]:
+    """Ask servers in turn, `ask(port, clients, requests, load)`, after a round of few clients that is not counted."""
+    loads = {name: Load() for name in ports}
+    for port in ports.values():
+        asyncio.run(ask(port, warming, 1, Load()))
+    for _ in range(options.rounds):
+        for name, port in ports.items():
+            asyncio.run(ask(port, options.clients, options.requests, loads[name]))
+            print(loads[name].to_dict(name), file=sys.stderr, flush=True)
     return [load.to_dict(name) for name, load in loads.items()]
 
 

@@ -71,12 +71,9 @@ def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
     except (IndexError, UnicodeDecodeError, _BrokenError) as error:
         if looks_like_onnx(content):
             raise ValueError(f"{name}: is cut off or damaged. Copy it again, or export it again.") from error
-        pointer = content.startswith(b"version https://git-lfs")
-        told = (
-            "is a Git LFS pointer: run `git lfs pull`."
-            if pointer
-            else ("is not an ONNX model. Make one with `speechrnn export --model MODEL.keras`.")
-        )
+        told = "is not an ONNX model. Make one with `speechrnn export --model MODEL.keras`."
+        if content.startswith(b"version https://git-lfs"):
+            told = "is a Git LFS pointer: run `git lfs pull`."
         raise ValueError(f"{name}: {told}") from error
     if PREFIX + "format_version" not in properties:
         raise ValueError(

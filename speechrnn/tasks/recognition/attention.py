@@ -49,6 +49,7 @@ class AttentionRecognizer(Steps, EncoderRecognizer):
 
     kind = noun = "recognizer with attention"
     loss_class = Attention
+    parts = ("decoder", "ctc")
 
     def __init__(
         self,
@@ -102,23 +103,6 @@ class AttentionRecognizer(Steps, EncoderRecognizer):
 
     def _encoded_spec(self, *axes: int | None) -> tf.TensorSpec:
         return tf.TensorSpec((*axes, self.network.output_shape[-1]), tf.float32)
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        parts = {"decoder": self.decoder, "ctc": self.ctc}
-        return {
-            **super().get_config(),
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "AttentionRecognizer":
-        """The model that `get_config` described; see `Bundle.from_config`."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("decoder", "ctc")
-        }
-        return super().from_config({**config, **parts}, custom_objects)
 
     @classmethod
     def begun_from(

@@ -1,6 +1,6 @@
 """Recognizers whose network is an encoder: symbols come of its outputs and of the symbols before them."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 import tensorflow as tf
@@ -37,6 +37,8 @@ class EncoderRecognizer(SpeechRecognizer):
     """What messages call it."""
     loss_class: ClassVar[type[BesideCTC]]
     """Of its loss."""
+    parts: ClassVar[tuple[str, ...]]
+    """Attributes that hold the layers beside the encoder; the constructor takes them by these names."""
 
     def __init__(
         self,
@@ -51,6 +53,20 @@ class EncoderRecognizer(SpeechRecognizer):
     ) -> None:
         bundle.SignalBundle.__init__(self, features, network, card, outputs=outputs, outputs_are=outputs_are, **kwargs)
         self.vocabulary, self._own_loss = vocabulary, self.loss_class()
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the version of this layout."""
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self.parts}
+        return {**super().get_config(), **parts}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The model that `get_config` described; see `Bundle.from_config`."""
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+            for name in cls.parts
+        }
+        return super().from_config({**config, **parts}, custom_objects)
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> SpeechRecognizer:
         """Not for these models.

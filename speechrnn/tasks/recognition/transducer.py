@@ -126,6 +126,7 @@ class TransducerRecognizer(Transduces, EncoderRecognizer):
 
     kind = noun = "transducer"
     loss_class = Transducer
+    parts = ("predictor", "joiner")
 
     def __init__(
         self,
@@ -210,22 +211,8 @@ class TransducerRecognizer(Transduces, EncoderRecognizer):
         return self.__dict__["_predictor_steps"]
 
     def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        parts = {"predictor": self.predictor, "joiner": self.joiner}
-        return {
-            **super().get_config(),
-            "with_ctc": self.with_ctc,
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "TransducerRecognizer":
-        """The model that `get_config` described; see `Bundle.from_config`."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("predictor", "joiner")
-        }
-        return super().from_config({**config, **parts}, custom_objects)
+        """The parts, whether CTC was learned, and the version of this layout."""
+        return {**super().get_config(), "with_ctc": self.with_ctc}
 
     @classmethod
     def begun_from(
