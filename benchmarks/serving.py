@@ -40,6 +40,7 @@ from speechrnn.serving.hearing import Ear, Pauses
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = sorted((ROOT / "data" / "spoken_numbers" / "test").glob("*.opus"))
+MODEL = "english_letters_numbers"
 STREAMING = {"streams together": [], "each stream alone": ["--streams-together", "1"]}
 PORTION = 0.2
 """Seconds of audio in a message of a stream."""
@@ -86,7 +87,7 @@ class Recording:
 def recordings() -> list[Recording]:
     """Recordings of one to eight spoken numbers, from half a second to some seconds."""
     rng, found = np.random.default_rng(0), []
-    model = sr.load("english_letters_numbers")
+    model = sr.load(MODEL)
     for _ in range(RECORDINGS):
         chosen = [CLIPS[i] for i in rng.integers(len(CLIPS), size=rng.integers(1, 9))]
         signal = np.concatenate([sr.audio.read(path, sample_rate=16000)[0] for path in chosen])
@@ -100,7 +101,7 @@ def recordings() -> list[Recording]:
 @contextlib.contextmanager
 def server(*words: str) -> Iterator[int]:
     """A server in a process of its own; gives its port."""
-    command = [sys.executable, "-u", "-m", "speechrnn", "serve", "--port", "0", *words]
+    command = [sys.executable, "-u", "-m", "speechrnn", "serve", "--port", "0", "--model", MODEL, *words]
     with tempfile.NamedTemporaryFile() as log, subprocess.Popen(command, stderr=log) as process:
         told = Path(log.name)
         try:
