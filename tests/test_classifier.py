@@ -12,12 +12,14 @@ from contracts import (
 )
 
 from speechrnn import layers
-from speechrnn.features import RawSignal
+from speechrnn.features import RawSignal, Symbols
 from speechrnn.layers import frames
 from speechrnn.losses import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
-from speechrnn.models.loading import load_bundle
+from speechrnn.models.loading import load, load_bundle
+from speechrnn.tasks.classification import averaged
 from speechrnn.tasks.classification.model import Accuracy, SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
+from speechrnn.text.tokens import Tokens
 
 SIZES = {"num_features": 12, "num_classes": 3, "units": 6}
 VARIANTS = {
@@ -106,8 +108,8 @@ def test_wrong_options_are_refused(options, message):
 # The bundle
 
 
-def make(task=None, channels=2, **options):
-    features = RawSignal(50, window=4, hop=2, channels=channels, normalize="utterance")
+def make(task=None, channels=2, window=4, **options):
+    features = RawSignal(50, window=window, hop=2, channels=channels, normalize="utterance")
     pooling = None if task == "frames" else "attention"
     network = recurrent_classifier(
         num_features=features.num_features,
@@ -148,6 +150,43 @@ def test_everything_is_in_the_file_and_batches_do_not_matter(task, channels, rng
     assert isinstance(load_bundle(tmp_path / "model.keras"), SequenceClassifier)
     with pytest.raises(ValueError, match="must be a recognizer. Received: a classifier"):
         load_bundle(tmp_path / "model.keras", kind="recognizer")
+
+
+@pytest.mark.parametrize("task", ["multi", "frames"])
+def test_several_answer_as_one(task, rng, tmp_path):
+    keras.utils.set_random_seed(0)
+    members = [make(task) for _ in range(2)]
+    model = averaged(members)
+    signals = [rng.normal(size=(n, 2)).astype("float32") for n in (60, 23)]
+    batch = {"signal": np.stack([signals[0]] * 2), "length": np.array([60, 30], "int32")}
+    wanted = np.mean([np.asarray(member(batch)) for member in members], 0)
+    np.testing.assert_allclose(np.asarray(model(batch)), wanted, rtol=0, atol=1e-6)
+    check_saved_model_is_the_same(model, batch, tmp_path / "model.keras")
+    session = load(model.export(tmp_path / "model.onnx"))
+    for one, other in zip(session.probabilities(signals), model.probabilities(signals), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    before = np.asarray(model(batch))
+    members[0].network.set_weights([0 * weight for weight in members[0].network.get_weights()])
+    np.testing.assert_array_equal(np.asarray(model(batch)), before)
+
+
+def test_texts_are_classified_by_several_as_by_one():
+    tokens = Tokens.from_texts(["yes no", "no yes"], unit="words")
+    network = {"num_features": 1, "num_classes": 2, "symbols": len(tokens), "units": 4, "layers": 1}
+    members = [
+        SequenceClassifier(Symbols(tokens.symbols, unit="words"), recurrent_classifier(**network), ["a", "b"])
+        for _ in range(2)
+    ]
+    assert averaged(members).tokens is not None
+
+
+def test_what_cannot_be_averaged_is_refused():
+    with pytest.raises(ValueError, match="There must be a model to average"):
+        averaged([])
+    with pytest.raises(ValueError, match="same classes, task and stride.*as number 2 .*'multi'"):
+        averaged([make(), make("multi")])
+    with pytest.raises(ValueError, match="equal features. Received: others in number 2"):
+        averaged([make(), make(channels=2, window=5)])
 
 
 def test_signals_that_do_not_fit_are_refused():

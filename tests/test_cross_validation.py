@@ -115,6 +115,28 @@ def test_a_stopped_run_goes_on_and_ends_the_same(examples, learned, tmp_path):
         cross_validate(build, examples, held[::-1], resume=True, **options)
 
 
+@pytest.mark.slow
+def test_members_learn_from_seeds_of_their_own_and_answer_as_one(examples, learned, tmp_path):
+    held = [[e for e in examples if e.subject in part] for part in ("abc", "def")]
+    options = {**QUIET, "out": tmp_path / "m.keras", "final": False}
+    report = cross_validate(Setting(build, members=2), examples, held, **options)
+    assert sorted(learned) == [f"fold_{fold}.member_{member}" for fold in (1, 2) for member in (1, 2)]
+    first, second, whole = (
+        load_bundle(tmp_path / "m.folds" / f"fold_1{member}.keras") for member in (".member_1", ".member_2", "")
+    )
+    with np.load(held[0][0].path) as stored:
+        batch = {"signal": stored["signal"][None], "length": np.array([20], "int32")}
+    one, other = (np.asarray(model(batch)) for model in (first, second))
+    assert np.abs(one - other).max() > 1e-3
+    np.testing.assert_allclose(np.asarray(whole(batch)), (one + other) / 2, rtol=0, atol=1e-6)
+    scored = next(record for record in report.records if record.id == held[0][0].id)
+    np.testing.assert_allclose(scored.probabilities, whole.probabilities([batch["signal"][0]])[0], rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="other options or examples"):
+        cross_validate(Setting(build, members=3), examples, held, resume=True, **options)
+    with pytest.raises(ValueError, match="`members` must be at least 1. Received: members=0"):
+        Setting(build, members=0)
+
+
 def test_folds_that_would_leak_are_errors(examples, tmp_path):
     def run(folds, **options):
         cross_validate(build, examples, folds, out=tmp_path / "m.keras", **QUIET, **options)
@@ -255,8 +277,8 @@ def test_answers_are_read_back_as_they_were(task, rng, tmp_path):
     for some in (records, []):
         fault = Fault("x.npz", "missing", "x.npz is missing.")
         report = classification_report(some, "abc", task=task, faults=[fault], elapsed=2.0)
-        _keep(tmp_path / "a.npz", report, OPTIONS)
-        again = _kept(tmp_path / "a.npz", [Example(f"r{i}.npz", 1) for i in range(3)], OPTIONS)
+        _keep(tmp_path / "a.npz", report, Setting(build, OPTIONS))
+        again = _kept(tmp_path / "a.npz", [Example(f"r{i}.npz", 1) for i in range(3)], Setting(build, OPTIONS))
         assert json.dumps(again.to_dict(records=True)) == json.dumps(report.to_dict(records=True))
         for one, other in zip(report.records, again.records, strict=True):
             assert np.shape(one.truth) == np.shape(other.truth)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-__all__ = ["Call", "walk"]
+__all__ = ["Call", "layers_of", "walk"]
 
 
 class Call(NamedTuple):
@@ -69,6 +69,14 @@ def walk(
             found = list(perform(Call(call.operation, arguments, options, call.outputs)))
         values |= {id(tensor): value for tensor, value in zip(call.outputs, found, strict=True)}
     return [values[id(tensor)] for tensor in ends]
+
+
+def layers_of(network: keras.Model) -> list[keras.layers.Layer]:
+    """Its layers, and in the place of models within it theirs."""
+    found: list[keras.layers.Layer] = []
+    for layer in network.layers:
+        found += layers_of(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
 
 
 class _Recorded(keras.Operation):

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.layers.graph import layers_of
 from speechrnn.losses.reduction import summed
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.options import TrainingOptions
@@ -153,7 +154,7 @@ def make_optimizer(options: TrainingOptions, model: Bundle, steps: int) -> keras
         warmup_steps=warmup,
     )
     optimizer = GuardedAdamW(schedule, decay=options.weight_decay, max_norm=options.clip_norm, average=options.average)
-    scaled = any(layer.compute_dtype == "float16" for layer in model.network.layers)
+    scaled = any(layer.compute_dtype == "float16" for layer in layers_of(model.network))
     optimizer = keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
     optimizer.build(model.trainable_variables)
     return optimizer

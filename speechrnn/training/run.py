@@ -16,6 +16,7 @@ from speechrnn import files
 from speechrnn.data.manifest import Example, check_disjoint
 from speechrnn.faults import Faults, of_file, read_text
 from speechrnn.features.augment import Augmentation, chosen
+from speechrnn.layers.graph import layers_of
 from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
 from speechrnn.models.loading import load_bundle
@@ -183,7 +184,7 @@ def _check_divisible(model: Bundle, task: Task) -> None:
     """Refuse what several processes cannot train together."""
     if not task.divides:
         raise ValueError(f"Several processes train recognizers and classifiers. Received: a {kinds.of(model).noun}.")
-    if any(layer.compute_dtype == "float16" for layer in model.network.layers):
+    if any(layer.compute_dtype == "float16" for layer in layers_of(model.network)):
         raise ValueError("Several processes cannot scale one float16 loss together. Use mixed_bfloat16 or float32.")
     if task.options.gradient_report:
         raise ValueError("`gradient_report` is of one process. Leave it out where several train together.")

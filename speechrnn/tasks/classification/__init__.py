@@ -25,9 +25,10 @@ KIND = Kind(
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "averaging": ["averaged"],
         "classify": ["Classification"],
         "evaluation": ["evaluate_classifier"],
-        "folds": ["Setting", "cross_validate"],
+        "folds": ["cross_validate"],
         "kernels": ["kernel_classifier"],
         "model": ["SequenceClassifier"],
         "network": ["recurrent_classifier"],
@@ -35,6 +36,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "report": ["ClassificationReport", "Classified", "classification_report"],
         "options": ["ClassifierTraining"],
         "session": ["ClassifierSession"],
+        "setting": ["Setting"],
         "spotting": ["Spotter", "spot"],
     },
 )

@@ -17,9 +17,9 @@ from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, suggestion
 from speechrnn.tasks.classification.evaluation import evaluate_classifier
-from speechrnn.tasks.classification.options import ClassifierTraining
 from speechrnn.tasks.classification.report import ClassificationReport, Classified, classification_report
-from speechrnn.training.options import TrainingOptions, promoted
+from speechrnn.tasks.classification.setting import Setting, Varied, varied
+from speechrnn.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from speechrnn.features.augment import Augmentation
@@ -27,25 +27,8 @@ if TYPE_CHECKING:
 
 Fold = Sequence[Example] | tuple[Sequence[Example], Sequence[Example]]
 """What a fold holds out; or what it learns from and what it holds out."""
-Varied = Callable[[Sequence[Example]], Sequence[Example]]
-"""Examples for examples, of the same subjects."""
 Reports = list[ClassificationReport]
 _ROLES = {False: "validation", True: "nested"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One way to learn, of those that `cross_validate` chooses from."""
-
-    build: Callable[[], SequenceClassifier]
-    """Makes a fresh classifier; called once a model, with Keras's random numbers seeded by `options.seed`. Features
-    with `normalize="global"` are adapted to what it learns from, unless they are already."""
-    options: TrainingOptions | None = None
-    """How to train."""
-    augment: Augmentation | None = None
-    """How to vary the training examples."""
-    vary: Varied | None = None
-    """Gives what is learned from in place of the examples that may be, such as these and copies of them."""
 
 
 def cross_validate(
@@ -73,8 +56,8 @@ def cross_validate(
     `valid_fraction`, the best one on examples taken from what the fold learns from. If settings were compared by such
     a report, it is a validation figure, and is printed as one. With several settings the choice is nested: for each
     fold it is made by models that saw neither this fold nor the one of the others that they are scored on (such a model
-    serves both folds, so that K folds and S settings take S K (K - 1) / 2 + K models), and what comes out holds for
-    strangers.
+    serves both folds, so that K folds and S settings take S K (K - 1) / 2 + K models, as many times as a setting has
+    members), and what comes out holds for strangers.
 
     Beside `out` (say `sounds.keras`) a folder `sounds.folds/` keeps the model and the answers of each fold, so that a
     run that was stopped goes on with `resume=True`. At the end one more model learns from all examples in the same way;
@@ -117,7 +100,7 @@ def cross_validate(
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
     if isinstance(folds, int):
-        folds = manifest.stratified_group_folds(examples, folds, seed=next(iter(settings.values())).options.seed)
+        folds = manifest.stratified_group_folds(examples, folds, seed=next(iter(settings.values())).training.seed)
     pairs = _pairs(examples, folds)
     parts, first = [held for _, held in pairs], next(iter(settings))
     if (nested := len(settings) > 1) and len(ids := {e.id for held in parts for e in held}) < len(examples):
@@ -127,18 +110,17 @@ def cross_validate(
     folder = out.with_suffix(".folds")
 
     def learn(name: str, left: Sequence[Example], path: Path, **card: object) -> SequenceClassifier:
-        return _learn(
-            settings[name], left, path, valid_fraction, card, resume=resume, overwrite=overwrite, verbose=verbose
-        )
+        how: Any = {"resume": resume, "overwrite": overwrite, "verbose": verbose}
+        return settings[name].learn(left, out=path, valid_fraction=valid_fraction, card=card, **how)
 
     def scored(name: str, left: Sequence[Example], held: Sequence[Sequence[Example]], paths: Sequence[Path]) -> Reports:
         """Of one model, on several parts; the first path is also the model's."""
         if resume and all(path.exists() for path in paths):
-            return [_kept(path, part, settings[name].options) for path, part in zip(paths, held, strict=True)]
+            return [_kept(path, part, settings[name]) for path, part in zip(paths, held, strict=True)]
         model = learn(name, left, paths[0].with_suffix(".keras"))
         reports = [evaluate_classifier(model, part, scheme=scheme, batch_size=batch_size) for part in held]
         for path, report in zip(paths, reports, strict=True):
-            _keep(path, report, settings[name].options)
+            _keep(path, report, settings[name])
         return reports
 
     judge_on = judge_on or (lambda part: part)
@@ -150,15 +132,15 @@ def cross_validate(
         of_others = {name: answers[number] for name, answers in compared.items()}
         name = _best(of_others, choose_by) if nested else first
         path = folder / f"fold_{number + 1}{f'_{name}' * nested}.npz"
-        varied = {kind: part for kind, vary in (also_on or {}).items() if (part := _varied(vary, held))}
-        paths = [path, *(path.with_name(f"{path.stem}_on_{kind}.npz") for kind in varied)]
-        report, *others = scored(name, left, [held, *varied.values()], paths)
+        others_of = {kind: part for kind, vary in (also_on or {}).items() if (part := varied(vary, held))}
+        paths = [path, *(path.with_name(f"{path.stem}_on_{kind}.npz") for kind in others_of)]
+        report, *others = scored(name, left, [held, *others_of.values()], paths)
         reports.append(report)
         chosen.append(name)
-        for kind, other in zip(varied, others, strict=True):
+        for kind, other in zip(others_of, others, strict=True):
             also[kind].append(other)
     about_all: Any = {"role": _ROLES[nested], "chosen": tuple(chosen) if nested else ()}
-    seed = settings[first].options.seed
+    seed = settings[first].training.seed
     of_kinds = {kind: dataclasses.replace(_pooled(of, seed), **about_all) for kind, of in also.items() if of}
     pooled = dataclasses.replace(_pooled(reports, seed), **about_all, also=of_kinds)
     if final:
@@ -169,7 +151,7 @@ def cross_validate(
     return pooled
 
 
-def _settings(setting: Any, options: TrainingOptions | None, augment: Augmentation | None) -> dict[str, Any]:
+def _settings(setting: Any, options: TrainingOptions | None, augment: Augmentation | None) -> dict[str, Setting]:
     """Every setting by name, whole."""
     if not isinstance(setting, Mapping):
         setting = {"": setting if isinstance(setting, Setting) else Setting(setting)}
@@ -178,7 +160,7 @@ def _settings(setting: Any, options: TrainingOptions | None, augment: Augmentati
     return {
         name: dataclasses.replace(
             one,
-            options=promoted(one.options or options, ClassifierTraining, noun="classifier"),
+            options=one.options or options,
             augment=one.augment if one.augment is not None else augment,
         )
         for name, one in setting.items()
@@ -244,46 +226,6 @@ def _pairs(examples: Sequence[Example], folds: Sequence[Fold]) -> list[tuple[lis
     return pairs
 
 
-def _learn(
-    setting: Any,
-    examples: Sequence[Example],
-    path: Path,
-    valid_fraction: float,
-    card: dict[str, object],
-    **how: bool,
-) -> SequenceClassifier:
-    import keras
-
-    from speechrnn.tasks.classification.building import adapt
-    from speechrnn.training import train
-
-    valid: list[Example] = []
-    seed = setting.options.seed
-    if valid_fraction:
-        parts = manifest.stratified_group_folds(examples, max(2, round(1 / valid_fraction)), seed=seed)
-        examples, valid = parts[0]
-    keras.utils.set_random_seed(seed)
-    model = setting.build()
-    model.card = {**model.card, **card}
-    adapt(model.features, examples)
-    if setting.vary is not None:
-        examples = _varied(setting.vary, examples)
-    run = train(model, examples, valid=valid, options=setting.options, augment=setting.augment, out=path, **how)
-    if run.interrupted:
-        raise KeyboardInterrupt  # a fold that is not through is no result; `resume` goes on
-    return run.model
-
-
-def _varied(vary: Varied, examples: Sequence[Example]) -> list[Example]:
-    """What a function varies examples to, none of which may be of a subject that is not among them."""
-    found, subjects = list(vary(examples)), {example.subject for example in examples}
-    if others := [example.id for example in found if example.subject not in subjects]:
-        raise ValueError(
-            f"`vary` and `also_on` must keep subjects. Received {len(others)} examples of others, {others[0]} first."
-        )
-    return found
-
-
 def _pooled(reports: Sequence[ClassificationReport], seed: int) -> ClassificationReport:
     first = reports[0]
     if any((report.classes, report.task) != (first.classes, first.task) for report in reports):
@@ -309,14 +251,14 @@ def _figures(report: ClassificationReport) -> dict[str, object]:
     }
 
 
-def _keep(path: Path, report: ClassificationReport, options: TrainingOptions) -> None:
+def _keep(path: Path, report: ClassificationReport, setting: Setting) -> None:
     """Write the answers of a fold."""
     about = {
         "classes": report.classes,
         "task": report.task,
         "scheme": report.scheme,
         "elapsed": report.elapsed,
-        "options": options.to_json(),
+        "options": setting.fingerprint,
         "records": [(record.id, record.subject, record.seconds) for record in report.records],
         "faults": [(fault.where, fault.kind, fault.message) for fault in report.faults],
     }
@@ -330,12 +272,12 @@ def _keep(path: Path, report: ClassificationReport, options: TrainingOptions) ->
         )
 
 
-def _kept(path: Path, held: Sequence[Example], options: TrainingOptions) -> ClassificationReport:
+def _kept(path: Path, held: Sequence[Example], setting: Setting) -> ClassificationReport:
     """Read the answers of a fold back."""
     with np.load(path) as stored:
         about, frames = json.loads(str(stored["about"])), stored["frames"]
         truth, probabilities = stored["truth"], stored["probabilities"]
-    if about["options"] != options.to_json() or {row[0] for row in about["records"]} - {e.id for e in held}:
+    if about["options"] != setting.fingerprint or {row[0] for row in about["records"]} - {e.id for e in held}:
         raise ValueError(
             f"{path}: the fold to resume had other options or examples. Resume with the same ones, or start anew with "
             "overwrite=True."

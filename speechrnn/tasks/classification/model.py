@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.layers.graph import layers_of
 from speechrnn.losses import ClassLoss
 from speechrnn.models import bundle
 from speechrnn.runtime.batches import check_signals
@@ -67,10 +68,10 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
                 '`task` must be "frames" for a network with an output for each frame, and "single" or "multi" for '
                 f"one with an output for the whole. Received: {task!r} with outputs {network.output_shape}."
             )
-        rows = [layer.input_dim for layer in network.layers if isinstance(layer, keras.layers.Embedding)]
-        if rows != ([] if self.tokens is None else [len(self.tokens)]):
+        rows = {layer.input_dim for layer in layers_of(network) if isinstance(layer, keras.layers.Embedding)}
+        if rows != (set() if self.tokens is None else {len(self.tokens)}):
             wanted = "none, without Symbols" if self.tokens is None else f"one, of {len(self.tokens)} tokens"
-            raise ValueError(f"The network must have {wanted} to embed. Received: embeddings of {rows}.")
+            raise ValueError(f"The network must have {wanted} to embed. Received: embeddings of {sorted(rows)}.")
         self.classes, self.task = names, task
         self._class_loss, self._accuracy = ClassLoss(multi=task == "multi"), Accuracy(multi=task == "multi")
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from speechrnn.faults import takes
 from speechrnn.layers import LengthMask
+from speechrnn.layers.graph import layers_of
 from speechrnn.training.diagnostics.options import TimingOptions
 from speechrnn.training.diagnostics.paths import LayerPath, layer_paths, recurrent_layers
 
@@ -119,7 +120,7 @@ def _output_dtype(model: keras.Model) -> str:
 
 def _masks(model: keras.Model) -> tuple[str, str | None]:
     """Where masks come from, and what to change about that."""
-    kinds = {type(layer) for layer in _all_layers(model)}
+    kinds = {type(layer) for layer in layers_of(model)}
     if keras.layers.Masking in kinds:
         return "Masking: from values, so that cuDNN may meet one with holes", (
             "masks come from keras.layers.Masking, and a silent frame within a row keeps cuDNN away: "
@@ -128,13 +129,6 @@ def _masks(model: keras.Model) -> tuple[str, str | None]:
     if LengthMask in kinds:
         return "LengthMask: right-padded, as cuDNN needs", None
     return "none within the model", None
-
-
-def _all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    found = []
-    for layer in model.layers:
-        found += _all_layers(layer) if isinstance(layer, keras.Model) else [layer]
-    return found
 
 
 def _speed(layer: keras.layers.Layer, batch_size: int, frames: int) -> float | None:
