@@ -16,7 +16,7 @@ from speechrnn.models import kinds
 from speechrnn.models.commands import Command
 
 _EPILOG = """
-What cannot be read is named on standard error, the rest is done, and the exit code is 1.
+Inputs that cannot be read are named on standard error, the rest is done, and the exit code is 1.
 """
 
 
@@ -76,7 +76,7 @@ def verb(kind: kinds.Kind) -> Verb:
         out: Write the results to this file instead of standard output.
         out_dir: Write a file for every input and format into this folder.
         overwrite: Replace files that exist.
-        shard: Do part I of N of the inputs only, beside --out; `speechrnn merge OUT` makes the whole of all parts.
+        shard: Do only part I of N of the inputs, with --out; `speechrnn merge OUT` joins all parts.
     """
     groups = {
         "options": [Group(source) for source in command.run_options],

@@ -33,7 +33,7 @@ def download(corpus: str, /, *, out: Annotated[str, "DIR"], options: Mapping[str
 
     Args:
         corpus: One of those below.
-        out: Folder in which it is unpacked.
+        out: Folder to unpack it into.
         options: Options of the download.
     """
     if corpus not in archives():

@@ -10,7 +10,7 @@ __all__ = ["transcribe"]
 
 
 def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
-    """Write down what is said in one recording, or in several, with the model that ships or another one.
+    """Transcribe one recording or several, with the included model or another one.
 
     Args:
         sources: An audio file, an `Example`, or a binary stream; or an iterable of these.
