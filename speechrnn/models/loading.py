@@ -177,7 +177,7 @@ def file_of(model: str | os.PathLike[str] | None) -> str:
     if os.path.exists(path) or name not in SHIPPED:
         hint = "" if os.path.exists(path) or os.path.splitext(path)[1] else suggestion(path, SHIPPED)
         if hint:
-            raise FileNotFoundError(f"{path}: no such model file, and no model that ships.{hint}")
+            raise FileNotFoundError(f"{path}: no such model file, and no included model has this name.{hint}")
         return path
     return str(shipped(name))
 
