@@ -148,6 +148,8 @@ def _escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: 
     if not name.startswith("speechrnn."):
         return
     lines[:] = escaped(lines)
+    if what in ("attribute", "data", "property"):  # napoleon takes what stands before a colon for a type
+        lines.insert(0, "")
 
 
 # The command line

@@ -44,8 +44,8 @@ def for_manifest(
         sample_rate: Sample rate of the model in Hz; by default that of the first example.
         features: A layer, or options of `LogMel` for sounds and of `RawSignal` for signals. With `normalize="global"`
             they are adapted to the examples, unless they have been already.
-        lowercase: For texts: whether upper and lower case count as the same.
-        least: For texts: how often a token must occur to be known; rarer ones count as unknown.
+        lowercase: Whether upper and lower case count as the same, in texts.
+        least: How often a token must occur to be known, in texts; rarer ones count as unknown.
         **network: Options of `recurrent_classifier`; those that are not given follow from the data.
 
     Raises:

@@ -57,7 +57,7 @@ class ClassifyingNetwork(RecurrentNetwork):
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell."""
     embedding: int = 64
-    """For texts: size of a token's vector."""
+    """Size of a token's vector, for texts."""
     over: Literal["time", "spectrum"] = "time"
     """What the blocks are: "time" for signals, residual pairs of convolutions over frames, all features at once, then
     the maximum over `pool` frames; "spectrum" for spectra, 3 x 3 convolutions that halve frames and bands."""
@@ -99,9 +99,9 @@ class ClassifierNetwork(ClassifyingNetwork):
     sample_rate: float | None = None
     """Sample rate of the model in Hz; by default that of the first example."""
     lowercase: bool = True
-    """For texts: whether upper and lower case count as the same."""
+    """Whether upper and lower case count as the same, in texts."""
     least: int = 1
-    """For texts: how often a token must occur to be known; rarer ones count as unknown."""
+    """How often a token must occur to be known, in texts; rarer ones count as unknown."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class TextSources:
     """What files of texts hold."""
 
     lines: bool = False
-    """For a classifier of texts: every FILE has one text per line; otherwise a file is one text."""
+    """Every FILE has one text per line, for a classifier of texts; otherwise a file is one text."""
 
 
 @dataclass(frozen=True)

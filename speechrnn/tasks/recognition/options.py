@@ -30,10 +30,10 @@ class RecognizerTraining(SignalTraining):
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
     ctc_weight: float = 0.3
-    """For a transducer or attention: weight of the encoder's CTC loss, added to the other loss. With 0 a transducer
+    """Weight of the encoder's CTC loss, which is added to the loss of a transducer or of attention. With 0 a transducer
     uses neither CTC nor `consistency`."""
     label_smoothing: float = 0.1
-    """For attention: share of each target that is spread evenly over all symbols."""
+    """Share of each target that is spread evenly over all symbols, with attention."""
     lexicon: str | None = None
     """Lexicon that converts words to phones, for a model of phones: `cmudict`, or a file made by `lexicon build`."""
 
@@ -78,7 +78,7 @@ class WrittenSymbols:
     embedding: int = 64
     """Size of a symbol's vector, and of the LSTM of a transducer's predictor."""
     joint: int = 256
-    """For a transducer or attention: size of the encoder's outputs; for attention also of the decoder's state."""
+    """Size of the encoder's outputs, in a transducer or with attention; with attention also of the decoder's state."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "embedding", "joint")
@@ -89,9 +89,9 @@ class DecoderNetwork(WrittenSymbols):
     """What the decoder of a recognizer with attention takes."""
 
     attention: int = 128
-    """For attention: size of the vectors that it compares."""
+    """Size of the vectors that attention compares."""
     location: int = 10
-    """For attention: number of filters that show it where it was at the last symbol; 0 for none."""
+    """Number of filters that show attention where it was at the last symbol; 0 for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
