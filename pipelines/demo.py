@@ -35,7 +35,7 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **learning) -> Pat
     print("\nThe same with a trigram of the training texts, which knows the possible words:", flush=True)
     evaluate.print_report(searched)
     print(
-        "\n3/4 Transcripts of the new model and of the English one in the package, which was trained on people:",
+        "\n3/4 Transcripts: the new model, and the English one in the package, trained on people:",
         flush=True,
     )
     examples = manifest.read(data / "test.jsonl")
