@@ -14,7 +14,7 @@ def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
 
     Args:
         sources: An audio file, an `Example`, or a binary stream; or an iterable of these.
-        model: A recognizer, its path, or the name of one that ships; None for the one for English.
+        model: A recognizer, its path, or the name of an included one; by default `english`.
         **options: `beam`, `lm`, `hotwords`, `on_error` and others; see `Transcribes.transcribe`.
 
     Returns:
