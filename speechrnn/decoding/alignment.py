@@ -16,7 +16,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
         ValueError: `logits` is not two-dimensional, has no vocabulary, or holds NaN.
     """
     logits = checked(logits)
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    shifted = logits.astype(np.float64, order="C") - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speechrnn.decoding.lm.stepping import advance, inner
+from speechrnn.decoding.compiling import inner
+from speechrnn.decoding.lm.stepping import advance, found_in
 
 ROOT = 0
 """The node where a word may begin."""
@@ -92,7 +93,8 @@ def _remember(models: Any, memory: Any, state: int) -> None:
     nodes, width = models.whole[NODES], models.trie.shape[1]
     low, high = models.gram_whole[nodes + state], models.gram_whole[nodes + state + 1]
     if memory.count[0] + min(np.int64(width), 32 * np.int64(high - low)) > len(memory.keys) // 2:
-        memory.keys[:] = 0
+        for i in range(len(memory.keys)):
+            memory.keys[i] = 0
         memory.count[0] = 0
     key = np.int64(state) * width + 1
     place = _slot(memory, key)
@@ -163,21 +165,7 @@ def ahead(models: Any, memory: Any, language: int, boost: int, node: int) -> flo
 
 
 @inner
-def found_in(values: np.ndarray, wanted: int) -> int:
-    """Place of a value in a sorted array; -1 where it is not there."""
-    place = np.searchsorted(values, wanted)
-    return place if place < len(values) and values[place] == wanted else -1  # type: ignore[return-value]
-
-
-@inner
 def goes_on(models: Any, node: int, symbol: int) -> int:
     """The child of a node; -1 where there is none."""
-    low, end = models.trie[FIRST, node], models.trie[FIRST, node + 1]
-    high = end
-    while low < high:
-        middle = (low + high) // 2
-        if models.trie[LETTER, middle] < symbol:
-            low = middle + 1
-        else:
-            high = middle
-    return np.int64(low) if low < end and models.trie[LETTER, low] == symbol else np.int64(-1)  # type: ignore[return-value]
+    low, end = np.int64(models.trie[FIRST, node]), np.int64(models.trie[FIRST, node + 1])
+    return found_in(models.trie[LETTER], symbol, low, end)

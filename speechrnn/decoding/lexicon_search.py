@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from speechrnn.decoding.compiling import inner, outer
 from speechrnn.decoding.lexicon_models import (
     BOOSTS,
     END,
@@ -25,13 +26,12 @@ from speechrnn.decoding.lexicon_models import (
     WORD_BONUS,
     WORDS,
     ahead,
-    found_in,
     goes_on,
     likeliest,
     word_score,
 )
-from speechrnn.decoding.lm.stepping import compiled, inner
-from speechrnn.decoding.search import log_add, of_rank
+from speechrnn.decoding.lm.stepping import found_in
+from speechrnn.decoding.search import likeliest_of, log_add, of_rank
 
 BLANK = 0
 PARENT, SYMBOL, CHILD, SIBLING, NODE, ENTRY, LANGUAGE, GRAMMAR, BOOST = range(9)
@@ -77,9 +77,17 @@ class Beam(NamedTuple):
     """int32 `(2, width)`: of each prefix in the beam, its first child there, and its next sibling there; -1: none."""
     counts: np.ndarray
     """int64 `(3,)`: rows of the tree, size of the beam, and which of the two it is."""
+    ranked: np.ndarray
+    """float64 `(most,)`: room for scores that are put in order."""
+    order: np.ndarray
+    """int64 `(width,)`: room for the places of the beam, the best first."""
+    tried: np.ndarray
+    """bool `(columns,)`: room for whether each symbol is tried in a frame."""
+    symbols: np.ndarray
+    """int64 `(columns,)`: room for those that are, the likeliest first."""
 
 
-@compiled
+@outer
 def begins(models: Any, memory: Any, row: np.ndarray) -> float:
     """The most that a word which begins after a prefix, given its row of the tree, may add to the score."""
     language, boost = np.int64(row[LANGUAGE]), np.int64(row[BOOST])
@@ -88,7 +96,10 @@ def begins(models: Any, memory: Any, row: np.ndarray) -> float:
         log = models.real[WEIGHT] * likeliest(models, memory, language, np.int64(ROOT))
         score += max(log, word_score(models, language, np.int64(-1))[0])
     if models.whole[BOOSTS] != 0:
-        score += models.boost_ahead[boost].max()
+        most = -np.inf
+        for column in range(models.boost_ahead.shape[1]):
+            most = max(most, models.boost_ahead[boost, column])
+        score += most
     return score
 
 
@@ -110,7 +121,7 @@ def _copy(rows: np.ndarray, source: int, target: int) -> None:
 @inner
 def _narrowed(beam: Any, found: int, width: int) -> Any:
     """Keep the best `width` candidates, in their order; gives their number and the lowest score."""
-    floor = of_rank(beam.real[:, SCORE], found, width)
+    floor = of_rank(beam.real[:, SCORE], found, width, beam.ranked)
     equal = width
     for j in range(found):
         equal -= beam.real[j, SCORE] > floor
@@ -208,7 +219,7 @@ def _close(
         base += score + models.entry_logs[entry]
     if models.whole[GRAMMARS] != 0:
         arc = -1 if word < 0 else found_in(
-            models.grammar_words[0], np.int64(grammar) * models.whole[WORDS] + word
+            models.grammar_words[0], np.int64(grammar) * models.whole[WORDS] + word, 0, models.grammar_words.shape[1]
         )  # fmt: skip
         if arc < 0:
             return found
@@ -249,7 +260,8 @@ def _extend(models: Any, memory: Any, beam: Any, found: int, floor: float, path:
     if child < 0:
         return found
     if models.whole[GRAMMARS] != 0 and (
-        found_in(models.grammar_nodes, np.int64(grammar) * models.trie.shape[1] + child) < 0
+        found_in(models.grammar_nodes, np.int64(grammar) * models.trie.shape[1] + child, 0, len(models.grammar_nodes))
+        < 0
     ):
         return found
     if models.trie[FIRST, child] < models.trie[FIRST, child + 1]:
@@ -265,8 +277,9 @@ def _extend(models: Any, memory: Any, beam: Any, found: int, floor: float, path:
 @inner
 def _recombined(beam: Any, found: int) -> int:
     """Of candidates that all that may follow scores alike keep the best one; gives their number."""
-    beam.hashes[0, :] = 0
     mask, kept = beam.hashes.shape[1] - 1, 0
+    for place in range(mask + 1):
+        beam.hashes[0, place] = 0
     for j in range(found):
         new = beam.whole[j]
         key = np.int64(new[ENDING] if new[WITH] == BLANK else new[WITH])
@@ -292,7 +305,7 @@ def _recombined(beam: Any, found: int) -> int:
 @inner
 def _take(models: Any, memory: Any, row: np.ndarray, beam: Any, found: int, floor: float) -> None:
     """Make the next beam of the candidates that are not below the floor."""
-    nodes, size, now = beam.counts
+    nodes, size, now = beam.counts[0], beam.counts[1], beam.counts[2]
     tree, old, new, members = beam.tree, beam.paths[now], beam.paths[1 - now], beam.beams[now]
     for i in range(size):
         beam.place[members[i]] = -1
@@ -330,16 +343,15 @@ def _take(models: Any, memory: Any, row: np.ndarray, beam: Any, found: int, floo
     beam.counts[0], beam.counts[1], beam.counts[2] = nodes, size, now
 
 
-@compiled
+@outer
 def run(
     models: Any, memory: Any, logs: np.ndarray, beam: Any, token_floor: float, beam_threshold: float, recombine: bool
 ) -> None:  # fmt: skip
     """Search through frames; the tree must have room for `width` prefixes a frame."""
     width, most = beam.beams.shape[1], len(beam.real)
-    symbols, tried = np.empty(logs.shape[1], np.int64), np.empty(logs.shape[1], np.bool_)
+    symbols, tried, order = beam.symbols, beam.tried, beam.order
     for frame in range(len(logs)):
-        row, count = logs[frame], 0
-        likeliest = row.argmax()
+        row, count, likeliest = logs[frame], 0, likeliest_of(logs[frame])
         for symbol in range(1, len(row)):
             tried[symbol] = (row[symbol] >= token_floor or symbol == likeliest) and row[symbol] > -np.inf
             if tried[symbol]:
@@ -352,9 +364,16 @@ def run(
         best = _stay(models, row, beam, tried)
         size, now = beam.counts[1], beam.counts[2]
         found, floor, paths = size, best - beam_threshold, beam.paths[now]
+        for i in range(size):
+            place = i
+            while place > 0 and beam.real[order[place - 1], SCORE] < beam.real[i, SCORE]:
+                order[place] = order[place - 1]
+                place -= 1
+            order[place] = i
         if size == width:  # what is worse than all of these is not among the best
-            floor = max(floor, beam.real[:size, SCORE].min())
-        for i in np.argsort(-beam.real[:size, SCORE]):
+            floor = max(floor, beam.real[order[size - 1], SCORE])
+        for j in range(size):
+            i = order[j]
             last, hope = beam.tree[beam.beams[now, i], SYMBOL], beam.hope[beam.beams[now, i]]
             for k in range(count):
                 symbol = symbols[k]
@@ -371,8 +390,8 @@ def run(
                         floor = max(floor, least)
                 before = found
                 found = _extend(models, memory, beam, found, floor, path, i, symbol)
-                for j in range(before, found):
-                    floor = max(floor, beam.real[j, SCORE] - beam_threshold)
+                for new in range(before, found):
+                    floor = max(floor, beam.real[new, SCORE] - beam_threshold)
         if recombine:
             found = _recombined(beam, found)
         if found > width:
@@ -381,13 +400,13 @@ def run(
         _take(models, memory, row, beam, found, floor)
 
 
-@compiled
-def finish(models: Any, beam: Any) -> np.ndarray:
-    """float64 `(size, 2)`: log probability of each prefix's paths, and its score: -inf where the text may not end."""
-    size, now = beam.counts[1], beam.counts[2]
-    scores = np.full((size, 2), -np.inf)
-    for i in range(size):
+@outer
+def finish(models: Any, beam: Any, scores: np.ndarray) -> None:
+    """Fill in `(size, 2)`: log probability of each prefix's paths, and its score, -inf where no text may end."""
+    now = beam.counts[2]
+    for i in range(len(scores)):
         prefix = beam.beams[now, i]
+        scores[i, 1] = -np.inf
         scores[i, 0] = log_add(beam.paths[now, i, 0], beam.paths[now, i, 1])
         if may_end(models, beam.tree[prefix]):
             scores[i, 1] = scores[i, 0] + beam.base[prefix]
@@ -395,10 +414,9 @@ def finish(models: Any, beam: Any) -> np.ndarray:
                 scores[i, 1] += word_score(models, np.int64(beam.tree[prefix, LANGUAGE]), models.whole[END])[0]
             if models.whole[BOOSTS] != 0:
                 scores[i, 1] += models.boost_gain[beam.tree[prefix, BOOST], models.boost_gain.shape[1] - 1]
-    return scores
 
 
-@compiled
+@outer
 def may_end(models: Any, row: np.ndarray) -> bool:
     """Whether a text may end at a prefix."""
     if row[NODE] != ROOT and row[NODE] != ENDED:
@@ -406,7 +424,7 @@ def may_end(models: Any, row: np.ndarray) -> bool:
     return models.whole[GRAMMARS] == 0 or models.grammar_ends[row[GRAMMAR]]
 
 
-@compiled
+@outer
 def common(beam: Any) -> int:
     """The longest prefix that all in the beam begin with."""
     members = beam.beams[beam.counts[2]]
@@ -421,12 +439,14 @@ def common(beam: Any) -> int:
     return found
 
 
-@compiled
-def compact(beam: Any, root: int) -> None:
-    """Drop all prefixes but those that the beam's begin with, from `root` on, which becomes row 0."""
-    nodes, size, now = beam.counts
+@outer
+def compact(beam: Any, root: int, renamed: np.ndarray) -> None:
+    """Drop all prefixes but those that the beam's begin with, from `root` on, which becomes row 0.
+
+    `renamed` is room for their new rows, int32 `(nodes,)`, all -1.
+    """
+    nodes, size, now = beam.counts[0], beam.counts[1], beam.counts[2]
     tree = beam.tree
-    renamed = np.full(nodes, -1, np.int32)
     renamed[root] = 0
     for i in range(size):
         prefix = beam.beams[now, i]

@@ -114,6 +114,8 @@ class LexiconStream:
             np.empty((candidates, 7), np.int32), np.empty((candidates, 3)),
             np.zeros((2, 1 << int(2 * candidates - 1).bit_length()), np.int64),
             np.full((2, width), -1, np.int32), np.array([1, 1, 0]),
+            np.empty(candidates), np.empty(width, np.int64), np.empty(space.columns, bool),
+            np.empty(space.columns, np.int64),
         )  # fmt: skip
         memory = space.memory()
         hope[0] = kernel.begins(self._models, memory, tree[0])
@@ -139,7 +141,7 @@ class LexiconStream:
             ValueError: The stream was finished, or `logits` are not `(frames, vocabulary)` numbers.
         """
         self._logs.append(self.search_through(logits))
-        settled = int(kernel.common(self._beam)) if len(logits) else 0
+        settled = kernel.common(self._beam) if len(logits) else 0
         if self._frames - self._begin > _MOST_FRAMES:
             settled = int(self._best)
         while settled and self._beam.tree[settled, kernel.NODE] not in (lexicon_models.ROOT, kernel.ENDED):
@@ -181,7 +183,8 @@ class LexiconStream:
 
     def n_best(self, n: int) -> list[WordHypothesis]:
         """The best texts of what is not final, should the utterance end here; at least one, at most `n`."""
-        scores = kernel.finish(self._models, self._beam)
+        scores = np.empty((int(self._beam.counts[1]), 2))
+        kernel.finish(self._models, self._beam, scores)
         members = self._beam.beams[self._beam.counts[2]]
         sums: dict[int, tuple[float, float]] = {}  # by prefix without a separator at its end
         for i, (path, score) in enumerate(scores.tolist()):
@@ -244,7 +247,7 @@ class LexiconStream:
         symbols, count = sum(final.lengths), len(final.words)
         if count:
             self._begin = int(placed.end_frames[symbols - 1])
-        kernel.compact(self._beam, prefix)
+        self._compact(prefix)
         held = np.concatenate(self._logs)
         dropped = max(0, self._begin - _KEPT - self._first)
         self._logs, self._first = [held[dropped:].copy()], self._first + dropped
@@ -262,10 +265,13 @@ class LexiconStream:
         frames = path.start_frames + np.int32(begin), path.end_frames + np.int32(begin)
         return WordPath(path.ids, *frames, path.confidences, path.words, path.lengths)
 
+    def _compact(self, root: int) -> None:
+        kernel.compact(self._beam, root, np.full(int(self._beam.counts[0]), -1, np.int32))
+
     def _make_room(self, more: int) -> None:
         beam = self._beam
         if int(beam.counts[0]) + more > len(beam.tree):
-            kernel.compact(beam, 0)
+            self._compact(0)
         count = int(beam.counts[0])
         if 2 * count + more > len(beam.tree):  # so that it is not compacted every time
             grown = [np.empty((2 * (count + more), *part.shape[1:]), part.dtype) for part in beam[:5]]

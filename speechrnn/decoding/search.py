@@ -1,7 +1,4 @@
-"""The inner loop of the beam search, compiled by numba on first use; see `speechrnn.decoding.beam`.
-
-numba is imported by the modules of compiled functions alone, which are imported when a search begins.
-"""
+"""The inner loop of the beam search, compiled on first use; see `speechrnn.decoding.beam`."""
 
 from __future__ import annotations
 
@@ -9,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speechrnn.decoding.lm.stepping import advance, compiled
+from speechrnn.decoding.compiling import inner, outer
+from speechrnn.decoding.lm.stepping import advance
 
 BLANK = 0
 PARENT, SYMBOL, CHILD, SIBLING, LANGUAGE, WORD, GRAMMAR, BOOST = range(8)
@@ -29,7 +27,7 @@ FIRST, LETTER, SPELLED = range(3)
 
 
 class Models(NamedTuple):
-    """Everything beside the logits that scores a prefix; few arrays, since each one costs numba a second."""
+    """Everything beside the logits that scores a prefix."""
 
     whole: np.ndarray
     """int64: what the language model is over, its state at the start, the indices of `<unk>` and `</s>` (-1: none), and
@@ -56,7 +54,7 @@ class Models(NamedTuple):
     """float64 `(states, characters)`: what a character adds; the blank's column is for the end of the text."""
 
 
-@compiled
+@inner
 def _advance(models: Any, state: int, word: int) -> Any:
     """`NGram.advance`, for arrays."""
     if word < 0:
@@ -66,7 +64,7 @@ def _advance(models: Any, state: int, word: int) -> Any:
     return advance(models.gram_whole, models.gram_real, models.whole[NODES], models.whole[CONTEXTS], state, word)
 
 
-@compiled
+@inner
 def _close_word(models: Any, language: int, word: int) -> Any:
     """Score and state of a language model over words when a word ends."""
     if word == NO_WORD:
@@ -81,7 +79,7 @@ def _close_word(models: Any, language: int, word: int) -> Any:
     return score, language
 
 
-@compiled
+@inner
 def _spell(models: Any, word: int, letter: int) -> int:
     """State of the lexicon after a character that is no space."""
     if models.whole[KIND] != WORDS:
@@ -94,7 +92,7 @@ def _spell(models: Any, word: int, letter: int) -> int:
     return OUTSIDE
 
 
-@compiled
+@inner
 def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
     """Score that a symbol adds to a prefix, and the models' states after it: language, word, grammar, boost.
 
@@ -132,7 +130,7 @@ def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
     return score, language, word, grammar, boost
 
 
-@compiled
+@inner
 def _finish(models: Any, tree: np.ndarray, node: int) -> float:
     """Score that the end of the sentence adds; -inf where the grammar does not allow it."""
     if models.grammar.shape[0] and models.grammar[tree[node, GRAMMAR], BLANK] != 1:
@@ -145,7 +143,7 @@ def _finish(models: Any, tree: np.ndarray, node: int) -> float:
     return score
 
 
-@compiled
+@inner
 def log_add(a: float, b: float) -> float:
     """Logarithm of the sum of two numbers whose logarithms are given."""
     if a < b:
@@ -153,7 +151,7 @@ def log_add(a: float, b: float) -> float:
     return a if b == -np.inf else a + np.log1p(np.exp(b - a))
 
 
-@compiled
+@inner
 def _child(tree: np.ndarray, parent: int, symbol: int) -> int:
     node = tree[parent, CHILD]
     while node >= 0 and tree[node, SYMBOL] != symbol:
@@ -161,7 +159,7 @@ def _child(tree: np.ndarray, parent: int, symbol: int) -> int:
     return node
 
 
-@compiled
+@inner
 def _add_child(
     models: Any, tree: np.ndarray, added: np.ndarray, place: np.ndarray, node: int, symbol: int, child: int
 ) -> None:
@@ -174,10 +172,24 @@ def _add_child(
     added[child], place[child] = added[node] + gain, -1
 
 
-@compiled
-def of_rank(scores: np.ndarray, found: int, width: int) -> float:
-    """The score of rank `width` among the first `found`, the highest being rank 1 (Hoare's selection)."""
-    values = scores[:found].copy()
+@inner
+def likeliest_of(row: np.ndarray) -> int:
+    """The symbol with the highest log probability, the first one of several."""
+    likeliest = 0
+    for symbol in range(1, len(row)):
+        if row[symbol] > row[likeliest]:
+            likeliest = symbol
+    return likeliest
+
+
+@inner
+def of_rank(scores: np.ndarray, found: int, width: int, values: np.ndarray) -> float:
+    """The score of rank `width` among the first `found`, the highest being rank 1 (Hoare's selection).
+
+    `values` is room for them.
+    """
+    for place in range(found):
+        values[place] = scores[place]
     low, high, rank = 0, found - 1, width - 1
     while low < high:
         pivot = values[(low + high) // 2]
@@ -200,7 +212,7 @@ def of_rank(scores: np.ndarray, found: int, width: int) -> float:
     return values[rank]
 
 
-@compiled
+@inner
 def _step(
     models: Any,
     row: np.ndarray,
@@ -220,7 +232,7 @@ def _step(
     The first `size` of them are the prefixes of the beam that stay: by a blank, by their last symbol again, or as the
     child of another one. Their new probabilities are left in the last two columns of `paths`.
     """
-    likeliest = row.argmax()
+    likeliest = likeliest_of(row)
     best = -np.inf
     for i in range(size):
         node = beam[i]
@@ -264,7 +276,7 @@ def _step(
     return found, best
 
 
-@compiled
+@outer
 def _search(
     logs: np.ndarray,
     width: int,
@@ -278,8 +290,10 @@ def _search(
     place: np.ndarray,
     candidates: np.ndarray,
     scores: np.ndarray,
-) -> Any:
-    """All frames; gives the numbers of prefixes in the tree and in the last beam, and which of the beams that is."""
+    ranked: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """All frames; fills in the numbers of prefixes in the tree and in the last beam, and which of the beams that is."""
     nodes, size, now = 1, 1, 0
     for frame in range(len(logs)):
         row, beam, old, new = logs[frame], beams[now], paths[now], paths[1 - now]
@@ -288,7 +302,7 @@ def _search(
         )
         floor, equal = best - beam_threshold, found
         if found > width:
-            cut = of_rank(scores, found, width)
+            cut = of_rank(scores, found, width, ranked)
             if cut >= floor:  # of those with the very score of the last rank, the first ones are kept
                 floor, equal = cut, width
                 for j in range(found):
@@ -321,7 +335,7 @@ def _search(
         node = beams[now, i]
         paths[now, i, 2] = log_add(paths[now, i, 0], paths[now, i, 1])
         paths[now, i, 3] = added[node] + _finish(models, tree, node)
-    return nodes, size, now
+    counts[0], counts[1], counts[2] = nodes, size, now
 
 
 def prefixes(
@@ -351,7 +365,10 @@ def prefixes(
     paths = np.full((2, width, 5), -np.inf)
     paths[0, 0, 0] = 0.0
     candidates, scores = np.empty((width * vocabulary, 2), np.int32), np.empty(width * vocabulary)
-    nodes, size, now = _search(
-        logs, width, token_floor, beam_threshold, models, beams, paths, tree, added, place, candidates, scores
-    )
+    counts = np.zeros(3, np.int64)
+    _search(
+        logs, width, token_floor, beam_threshold, models, beams, paths, tree, added, place, candidates, scores,
+        np.empty_like(scores), counts,
+    )  # fmt: skip
+    nodes, size, now = counts.tolist()
     return tree[:nodes], beams[now, :size], paths[now, :size, 2], paths[now, :size, 3]

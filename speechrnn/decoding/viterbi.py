@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from speechrnn.decoding.compiling import compiled
+from speechrnn.decoding.compiling import outer
 
 _BLANK = 0
 
 
-@compiled(error_model="numpy")
+@outer
 def _trace(logs: np.ndarray, symbols: np.ndarray, steps: np.ndarray, score: np.ndarray, states: np.ndarray) -> None:
     """Fills in `states`; state `2 i + 1` is symbol `i`, the even ones are blanks."""
     size = len(symbols)

@@ -1,4 +1,4 @@
-"""`NGram.advance` over the model's arrays, compiled by numba on first use; the searches call it."""
+"""`NGram.advance` over the model's arrays, for the compiled searches, which call it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.decoding import compiling
-
-compiled: Any = compiling.compiled(error_model="numpy")
-"""How the functions of a search that Python calls are compiled."""
-inner: Any = compiling.compiled(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""How those are compiled that compiled ones alone call."""
+from speechrnn.decoding.compiling import inner
 
 
-@compiled
-def child(whole: np.ndarray, nodes: int, state: int, word: int) -> int:
-    """The node of a word after a context; -1 where there is none."""
-    if state == 0:
-        return 1 + word
-    low, end = whole[nodes + state], whole[nodes + state + 1]
+@inner
+def found_in(values: np.ndarray, wanted: int, low: int, end: int) -> int:
+    """Place of a value in a sorted part of an array; -1 where it is not there."""
     high = end
     while low < high:
         middle = (low + high) // 2
-        if whole[middle] < word:
+        if values[middle] < wanted:
             low = middle + 1
         else:
             high = middle
-    return low if low < end and whole[low] == word else -1
+    return low if low < end and values[low] == wanted else -1
 
 
-@compiled
+@inner
+def child(whole: np.ndarray, nodes: int, state: int, word: int) -> int:
+    """The node of a word after a context; -1 where there is none."""
+    if state == 0:
+        return np.int64(1 + word)  # type: ignore[return-value]
+    return found_in(whole, word, np.int64(whole[nodes + state]), np.int64(whole[nodes + state + 1]))
+
+
+@inner
 def advance(whole: np.ndarray, real: np.ndarray, nodes: int, contexts: int, state: int, word: int) -> Any:
     """Logarithm of the probability of a word (not -1) after a state, and the state after it."""
     total = 0.0
