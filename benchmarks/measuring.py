@@ -58,9 +58,15 @@ def _status(key: str) -> int:
 
 def _seconds(run: Callable) -> tuple[float, float]:
     time.sleep(PAUSE)
-    wall, busy = time.perf_counter(), time.process_time()
+    wall, busy = time.perf_counter(), _busy()
     run()
-    return time.perf_counter() - wall, time.process_time() - busy
+    return time.perf_counter() - wall, _busy() - busy
+
+
+def _busy() -> float:
+    """Processor seconds of this process and of those that it has started and that have ended."""
+    spent = os.times()
+    return time.process_time() + spent.children_user + spent.children_system
 
 
 def machine() -> dict:

@@ -1,6 +1,7 @@
 """A model that carries its lexicon and language model: words without options, and what is damaged is told."""
 
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.streaming import StreamingSession
 from speechrnn.tasks.recognition.transcript import spell
-from speechrnn.text import Lexicon
+from speechrnn.text import Lexicon, lexicons
+from speechrnn.text.packed import PACKED
 
 WORDS = Lexicon({"sea": [(("S", "IY"), 1.0)], "see": [(("S", "IY"), 1.0)], "dee": [(("D", "IY"), 1.0)]})
 
@@ -75,10 +77,22 @@ def test_what_is_given_takes_the_place_of_what_is_carried(plain, packed, tmp_pat
     assert text(model, said("S IY D IY"), words=tmp_path / "words.txt") == "sea dee"
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(packed, monkeypatch, tmp_path):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("SPEECHRNN_CACHE", str(tmp_path / "file"))
-    assert text(load(packed), said("D IY S IY")) == "dee see"
+def test_a_lexicon_that_was_packed_as_text_gives_the_same_words(plain, packed, tmp_path):
+    content = packed.read_bytes()
+    assert onnxfile.without_attachments(content) == (plain / "m.onnx").read_bytes()
+    before = onnxfile.with_attachments(b"", {"lm": b"1"}) + (plain / "m.onnx").read_bytes()
+    assert onnxfile.without_attachments(before) == before  # not where they are put
+    parts = {name: bytes(part) for name, part in onnxfile.attachments(content).items()}
+    assert set(parts) == {"tree", "lm", "search"}
+    del parts["tree"]
+    parts["lexicon"] = zlib.compress((plain / "w.lexicon").read_bytes())
+    (tmp_path / "old.onnx").write_bytes(onnxfile.with_attachments((plain / "m.onnx").read_bytes(), parts))
+    old, new = load(tmp_path / "old.onnx"), load(packed)
+    for said_phones in ("D IY S IY", "S IY D IY", "IY S"):
+        ours, theirs = carried.decoder(new).n_best(said(said_phones)), carried.decoder(old).n_best(said(said_phones))
+        assert ours == theirs
+    held = [lexicons.named(carried.options_of(model)["lexicon"]) for model in (old, new)]
+    assert dict(held[0]) == dict(held[1]) == dict(WORDS)
 
 
 def test_only_numbers_of_the_search_are_taken_from_a_file(plain, tmp_path):
@@ -93,6 +107,10 @@ def test_only_numbers_of_the_search_are_taken_from_a_file(plain, tmp_path):
         ({"search": b"{"}, "what it carries is damaged"),
         ({"lexicon": b"no zlib"}, "its lexicon is damaged"),
         ({"lexicon": b"x\x9c"}, "its lexicon is cut off"),
+        ({"lexicon": zlib.compress(b"\xff")}, "cannot be read"),
+        ({"lm": b"no model"}, "is no binary language model"),
+        ({"tree": b"no tree"}, "must have a lexicon of this version"),
+        ({"tree": PACKED + b"x\x9c"}, "its lexicon is cut off"),
     ],
 )
 def test_what_is_damaged_is_told(plain, tmp_path, parts, told):

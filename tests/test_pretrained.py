@@ -1,6 +1,11 @@
 """The models that ship: small, readable, credited, and as good as their cards say."""
 
+import subprocess
+import sys
+
+import numpy as np
 import pytest
+import soundfile
 from fakes import transcribed
 
 from speechrnn import audio, cli
@@ -29,8 +34,22 @@ def test_are_small_and_name_their_sources():
 def test_the_default_carries_its_lexicon_and_language_model():
     options = carried.options_of(Session(shipped()))
     assert {"lexicon", "lm", "lm_weight"} <= options.keys()
-    known = lexicons.read(options["lexicon"])
+    known = lexicons.named(options["lexicon"])
     assert len(known) > 40_000 and {"governess", "the", "seven", "rubout"} <= known.keys()
+
+
+def test_the_default_starts_without_what_takes_long(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+    code = f"""
+import sys
+from speechrnn import cli
+assert cli.main(["transcribe", {str(tmp_path / "a.wav")!r}]) == 0
+slow = "tensorflow", "keras", "numba", "scipy", "pandas", "librosa", "importlib.metadata"
+print(sorted(set(slow) & set(sys.modules)), file=sys.stderr)
+"""
+    for _ in range(2):  # the first compiles what was not kept
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
 
 
 def test_writes_what_people_said(data_dir):

@@ -1,4 +1,4 @@
-"""Print the shell completion of `speechrnn`."""
+"""Print what completes the verbs and options of `speechrnn` in a shell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def verb(words: Sequence[str]) -> Verb:
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print the shell completion of `speechrnn`.
+    """Print what completes the verbs and options of `speechrnn` in a shell.
 
     Args:
         shell: bash, zsh or fish.

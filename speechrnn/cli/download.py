@@ -33,11 +33,11 @@ def download(corpus: str, /, *, out: Annotated[str, "DIR"], options: Mapping[str
 
     Args:
         corpus: One of those below.
-        out: Folder to unpack it into.
+        out: Folder in which it is unpacked.
         options: Options of the download.
     """
     if corpus not in archives():
-        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(corpus, archives())} Known: {', '.join(archives())}.")
+        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(corpus, archives())}")
     with _progress(corpus) as progress:
         done = fetch(corpus, out, progress=progress, **options)
     print(done.folder)

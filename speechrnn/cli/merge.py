@@ -1,4 +1,4 @@
-"""Join the parts that were made with --shard."""
+"""Make the whole of the parts that shards have made."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from speechrnn.cli.verb import Verb
 
 _EPILOG = """\
 After `--shard 1/N` to `--shard N/N` of prepare, transcribe, classify or evaluate, whichever machines ran them, this
-writes what the verb without --shard would have written, in the same order, and names the same faults. A part that is
-missing, damaged, or made of other inputs or with other options is named, and nothing is written. The parts stay in
-OUT.shards.
+writes what the verb without --shard had written, in the same order, and names the same faults. A part that is missing,
+damaged, or made of other inputs or with other options is named, and nothing is written. The parts stay in OUT.shards.
 """
 
 
@@ -22,7 +21,7 @@ def verb(words: Sequence[str]) -> Verb:
 
 
 def merge(out: Annotated[str, "OUT"], /, *, overwrite: bool = False) -> int:
-    """Join the parts that were made with --shard.
+    """Make the whole of the parts that shards have made.
 
     Args:
         out: The --out or --out-dir of all shards.

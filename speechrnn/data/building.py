@@ -45,7 +45,7 @@ class Preparation:
     """How a corpus becomes manifests."""
 
     overwrite: bool = False
-    """Replace existing files."""
+    """Replace what is there."""
     faults: Faults | None = None
     """Collects what cannot be used; without it the first fault is an error, and no manifest is written."""
     progress: Callable[[int], object] | None = None
@@ -65,10 +65,10 @@ class ValidSplit(Preparation):
     """How a corpus becomes manifests, one of them held out."""
 
     valid_fraction: float = 0.0
-    """Share of the training data, in seconds, that becomes `valid.jsonl`: whole subjects, or a part of each class if no
-    subject is known."""
+    """Part of the training seconds that becomes `valid.jsonl`, by whole subjects; of each class, where no subject is
+    known."""
     seed: int = 0
-    """Seed for choosing what is held out."""
+    """Chooses what is held out."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TestSplit(ValidSplit):
     """How a corpus that has no test set becomes manifests."""
 
     test_fraction: float = 0.0
-    """Share that becomes `test.jsonl`, in the same way."""
+    """Part that becomes `test.jsonl`, in the same way."""
 
 
 def measured(

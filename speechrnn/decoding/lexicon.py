@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -17,14 +17,11 @@ from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.beam import Hypothesis, WordHypothesis
 from speechrnn.decoding.best_path import WordPath
 from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
-from speechrnn.decoding.prefix_tree import build
-from speechrnn.decoding.word_automata import Words, boost_tables, grammar_tables
+from speechrnn.decoding.word_automata import NO_BOOST, NO_GRAMMAR, Words, boost_tables, grammar_tables
 from speechrnn.text import Vocabulary
+from speechrnn.text.packed import Pronunciation, Pronunciations
 
 _log = logging.getLogger(__name__)
-
-Pronunciation = tuple[str, Sequence[int], float]
-"""A word, the symbols of a way to say it, and the natural logarithm of that way's probability, 0 at most."""
 
 
 def letters_of(words: Iterable[str]) -> Vocabulary:
@@ -111,9 +108,8 @@ class LexiconSearch:
         self.word_bonus, self.unknown_score = word_bonus, unknown_score
         self.separator, self.separated, self.unknown_word = separator, separated, unknown_word
         self.grammar, self.boost = grammar, boost
-        given = list(pronunciations)
-        self.letters = letters_of(word for word, _, _ in given)
-        """What grammars and boosts are over."""
+        held = _checked(pronunciations, vocabulary, separator)
+        self._spoken = held.words
         for automaton in (grammar, boost):
             if automaton is not None and automaton.next.shape[1] != len(self.letters):
                 raise ValueError(
@@ -121,14 +117,18 @@ class LexiconSearch:
                     f"`letters_of` gives them. Received: one over {automaton.next.shape[1]}."
                 )
         if language_model is not None:
-            given = _known(given, language_model, keep_others=unknown_score > -np.inf)
-        _check(given, vocabulary, separator)
-        self._indices: dict[str, int] = {}
-        self._word_of = np.array([self._indices.setdefault(word, len(self._indices)) for word, _, _ in given], np.int32)
-        self.words = tuple(self._indices)
+            held = _known(held, language_model, keep_others=unknown_score > -np.inf)
+        self._held = held
+
+    @property
+    def words(self) -> tuple[str, ...]:
         """All that can be recognized, an unknown word apart."""
-        self._logs = np.array([log for _, _, log in given])
-        self._tree = build([symbols for _, symbols, _ in given])
+        return self._held.words
+
+    @cached_property
+    def letters(self) -> Vocabulary:
+        """What grammars and boosts are over."""
+        return letters_of(self._spoken)
 
     @property
     def characters(self) -> str:
@@ -191,11 +191,21 @@ class LexiconSearch:
             self.width, floor, float(self.beam_threshold),
         )  # fmt: skip
 
+    @cached_property
+    def _dictionary(self) -> Words:
+        held = self._held
+        by_word = np.argsort(held.word_of, kind="stable")
+        edges = pairwise(np.searchsorted(held.word_of[by_word], np.arange(len(held.words) + 1)).tolist())
+        ends = held.tree.nodes[by_word]
+        indices = {word: i for i, word in enumerate(held.words)}
+        return Words(indices, self.letters, held.tree, [ends[a:b] for a, b in edges])
+
     def _models(self) -> Any:
         from speechrnn.decoding import lexicon_models
 
-        lm, tree, order = self.language_model, self._tree, self._tree.order
-        grams = np.array([lm.indices.get(word, -1) if lm else -1 for word in self.words], np.int32)[self._word_of]
+        lm, held, tree, order = self.language_model, self._held, self._held.tree, self._held.tree.order
+        indices = {} if lm is None else lm.indices
+        grams = np.array([indices.get(word, -1) for word in held.words], np.int32)[held.word_of]
         unigrams = np.zeros(len(tree.symbols))
         gram_nodes = np.zeros(1, np.int32)
         if lm is not None:
@@ -204,11 +214,8 @@ class LexiconSearch:
             known = known[np.argsort(grams[known], kind="stable")]
             starts = np.searchsorted(grams[known], np.arange(len(lm.words) + 1)) + len(lm.words) + 1
             gram_nodes = np.concatenate([starts, tree.nodes[known]]).astype(np.int32)
-        by_word = np.argsort(self._word_of, kind="stable")
-        edges = pairwise(np.searchsorted(self._word_of[by_word], np.arange(len(self.words) + 1)).tolist())
-        ends = tree.nodes[by_word]
-        words = Words(self._indices, self.letters, tree, [ends[a:b] for a, b in edges])
-        grammar, boost = grammar_tables(self.grammar, words), boost_tables(self.boost, words)
+        grammar = NO_GRAMMAR if self.grammar is None else grammar_tables(self.grammar, self._dictionary)
+        boost = NO_BOOST if self.boost is None else boost_tables(self.boost, self._dictionary)
         trie = np.full((4, len(tree.first)), -1, np.int32)
         trie[lexicon_models.FIRST], trie[lexicon_models.ENDS] = tree.first, tree.ends
         trie[lexicon_models.LETTER, :-1], trie[lexicon_models.UPWARDS, :-1] = tree.symbols, tree.parents
@@ -228,8 +235,8 @@ class LexiconSearch:
             gram_whole=lm.whole if lm else np.zeros(0, np.int32),
             gram_real=lm.real.astype(np.float32, copy=False) if lm else np.zeros(0, np.float32),
             trie=trie,
-            entries=np.stack([self._word_of[order], grams[order]]),
-            entry_logs=self._logs[order],
+            entries=np.stack([held.word_of[order], grams[order]]),
+            entry_logs=held.logs[order],
             gram_nodes=gram_nodes,
             unigrams=unigrams,
             grammar_words=grammar.words,
@@ -242,16 +249,17 @@ class LexiconSearch:
         )
 
 
-def _known(given: list[Pronunciation], model: NGram, *, keep_others: bool) -> list[Pronunciation]:
+def _known(held: Pronunciations, model: NGram, *, keep_others: bool) -> Pronunciations:
     """The pronunciations of words that the language model knows, or of all; warns of what the lexicon lacks."""
     if model.characters:
         raise ValueError(
             "A search with a lexicon needs a language model over words. Received: one over characters. "
             "Train it without --characters."
         )
-    spoken = {word for word, _, _ in given}
-    lacking = [word for word in model.words if word not in spoken and word not in (UNKNOWN, BEGIN, END)]
-    total = len(model.words) - len({UNKNOWN, BEGIN, END} & model.indices.keys())
+    marks = {UNKNOWN, BEGIN, END}
+    spoken = marks.union(held.words)
+    lacking = [word for word in model.words if word not in spoken]
+    total = len(model.words) - len(marks & model.indices.keys())
     if len(lacking) == total:
         raise ValueError(
             "A language model and a lexicon must have words in common. Received: none of the language model's "
@@ -263,14 +271,26 @@ def _known(given: list[Pronunciation], model: NGram, *, keep_others: bool) -> li
             "the first is %r.",
             f"{len(lacking):,}", f"{total:,}", lacking[0],
         )  # fmt: skip
-    return given if keep_others else [entry for entry in given if entry[0] in model.indices]
+    if keep_others or all(word in model.indices for word in held.words):
+        return held
+    return Pronunciations.of(entry for entry in held if entry[0] in model.indices)
 
 
-def _check(given: list[Pronunciation], vocabulary: Vocabulary, separator: int | None) -> None:
-    if not given:
-        raise ValueError("A search with a lexicon needs at least one pronunciation. Received none.")
+def _checked(given: Iterable[Pronunciation], vocabulary: Vocabulary, separator: int | None) -> Pronunciations:
+    """Pronunciations by symbols of a vocabulary.
+
+    Raises:
+        ValueError: They are none.
+    """
     allowed = set(range(1, len(vocabulary))) - {separator}
-    for word, symbols, log in given:
+    if isinstance(given, Pronunciations):
+        if not allowed.issuperset(given.tree.symbols[1:].tolist()):
+            raise ValueError("Pronunciations must be of the vocabulary's symbols, without the separator.")
+        return given
+    entries = list(given)
+    if not entries:
+        raise ValueError("A search with a lexicon needs at least one pronunciation. Received none.")
+    for word, symbols, log in entries:
         if not len(symbols) or not allowed.issuperset(symbols) or not log <= 0:
             raise ValueError(
                 f"A pronunciation must be symbols from 1 to {len(vocabulary) - 1}, at least one and not the separator, "
@@ -278,3 +298,4 @@ def _check(given: list[Pronunciation], vocabulary: Vocabulary, separator: int | 
             )
         if not word or word.split() != [word]:
             raise ValueError(f"A word of a lexicon must not be empty or have white space in it. Received: {word!r}.")
+    return Pronunciations.of(entries)

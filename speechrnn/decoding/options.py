@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from speechrnn.faults import read_lines
-from speechrnn.text import Phones, Vocabulary, lexicons
+from speechrnn.text import Lexicon, Phones, Vocabulary, lexicons
 
 if TYPE_CHECKING:  # the searches are imported by the functions that make them, so that a help text needs no NumPy
     import numpy as np
 
     from speechrnn.decoding.automata import Grammar
     from speechrnn.decoding.best_path import Path
-    from speechrnn.decoding.lexicon import Pronunciation
+    from speechrnn.text.packed import Pronunciation
 
 
 class Decoder(Protocol):
@@ -43,22 +43,22 @@ def decoder(
     words: str | os.PathLike[str] | None = None,
     grammar: str | os.PathLike[str] | None = None,
 ) -> Decoder:
-    """Decoding: a beam search if any option needs one, otherwise greedy.
+    """Beam search, or the best path where nothing asks for a search.
 
     Args:
         vocabulary: Of the model.
-        beam: Number of texts that the beam search keeps. By default decoding is greedy, or the width is 64 if another
-            option needs a search.
-        lexicon: A lexicon made by `speechrnn lexicon build`: a model of phones then writes its words, and a model of
-            characters or subwords only these.
+        beam: Width of the beam search; without it the best path is taken, or a width of 64 if another option needs
+            a search.
+        lexicon: A lexicon, as `speechrnn lexicon build` makes it: a model of phones writes its words, and a model of
+            characters or subwords no others.
         lm: A language model (.lm or ARPA), over words or characters; `speechrnn lm train` makes one.
-        lm_weight: Weight of the language model; by default 0.5, or 0.8 with a lexicon.
-        word_bonus: Score added for each word; with a language model 1.5 by default, or 0 with a lexicon.
-        unknown_score: Score added for each word that the language model does not know.
-        hotwords: Words or phrases to prefer; put quotation marks around a phrase of several words.
-        hotword_bonus: Score added for each hotword in a text, in nats.
-        words: A file with one word or phrase per line; only these are recognized, in any order and number.
-        grammar: A file of grammar rules; only texts that follow them are recognized.
+        lm_weight: Weight of the language model; 0.5 unless it is given, 0.8 with a lexicon.
+        word_bonus: Added for each word, beside the language model; 1.5 unless it is given, 0 with a lexicon.
+        unknown_score: Added for each word that the language model does not know.
+        hotwords: Words or phrases that are made likelier; quote a phrase of several words.
+        hotword_bonus: Added for each of them in a text, in nats.
+        words: A file of words or phrases, one per line; nothing else is recognized, in any order and number.
+        grammar: A file of rules; nothing else is recognized.
 
     Raises:
         ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; or there are words and a
@@ -102,11 +102,12 @@ def decoder(
     return LexiconSearch(vocabulary, pronunciations, **shared)
 
 
-def _pronunciations(path: str | os.PathLike[str], vocabulary: Vocabulary) -> list[Pronunciation]:
+def _pronunciations(lexicon: str | os.PathLike[str] | Lexicon, vocabulary: Vocabulary) -> Iterable[Pronunciation]:
     """How the words of a lexicon are written by a model: in phones, or as they are spelled."""
-    held = lexicons.read(path)
+    held = lexicons.read(lexicon)
     if isinstance(vocabulary, Phones):
-        return list(held.pronunciations(vocabulary))
+        found = held.pronunciations(vocabulary)  # which may be passed once alone
+        return list(found) if isinstance(found, Iterator) else found
     spelled: list[Pronunciation] = [
         (word, vocabulary.encode(word), 0.0) for word in held if not vocabulary.missing(word)
     ]
@@ -118,7 +119,7 @@ def _pronunciations(path: str | os.PathLike[str], vocabulary: Vocabulary) -> lis
     return spelled
 
 
-def _check_hotwords(hotwords: Sequence[str], pronunciations: Sequence[Pronunciation]) -> None:
+def _check_hotwords(hotwords: Sequence[str], pronunciations: Iterable[Pronunciation]) -> None:
     known = {word for word, _, _ in pronunciations}
     lacking = [word for phrase in hotwords for word in phrase.split() if word not in known]
     if lacking:

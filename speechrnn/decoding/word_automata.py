@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from speechrnn.decoding.automata import Boost, Grammar
-from speechrnn.decoding.prefix_tree import PrefixTree
 from speechrnn.text import Vocabulary
+from speechrnn.text.prefix_tree import PrefixTree
 
 _MOST_ARCS = 2_000_000
 
@@ -43,14 +43,17 @@ class BoostTables(NamedTuple):
     ahead: np.ndarray
 
 
-def grammar_tables(grammar: Grammar | None, lexicon: Words) -> GrammarTables:
-    """A grammar over words; one that allows everything has no states.
+NO_GRAMMAR = GrammarTables(np.zeros((2, 0), np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+"""Allows everything."""
+NO_BOOST = BoostTables(np.zeros((2, 1), np.int32), np.zeros((0, 1), np.int32), np.zeros((0, 1)), np.zeros((0, 1)))
+
+
+def grammar_tables(grammar: Grammar, lexicon: Words) -> GrammarTables:
+    """A grammar over words.
 
     Raises:
         ValueError: The grammar has a word that the lexicon lacks, or over 2,000,000 pairs of a state and a word.
     """
-    if grammar is None:
-        return GrammarTables(np.zeros((2, 0), np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
     space = lexicon.letters.encode(" ")[0]
     table: Any = grammar.next.tolist()
     states = {(0, bool(grammar.ends[0])): 0}  # the state before the next word's letters, and whether the text may end
@@ -84,12 +87,9 @@ def grammar_tables(grammar: Grammar | None, lexicon: Words) -> GrammarTables:
     return GrammarTables(np.ascontiguousarray(words), np.concatenate([*nodes, np.zeros(0, np.int64)]), ends)
 
 
-def boost_tables(boost: Boost | None, lexicon: Words) -> BoostTables:
+def boost_tables(boost: Boost, lexicon: Words) -> BoostTables:
     """Boosted phrases over words; words of phrases that the lexicon lacks are never reached."""
     size = len(lexicon.nodes), len(lexicon.tree.symbols)
-    if boost is None:
-        nothing = np.zeros((0, 1))
-        return BoostTables(np.zeros((2, max(size)), np.int32), np.zeros((0, 1), np.int32), nothing, nothing)
     space = lexicon.letters.encode(" ")[0]
     lost = _lost(boost, space)
     states, found = [0], []  # after a space

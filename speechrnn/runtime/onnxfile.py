@@ -119,6 +119,18 @@ def with_attachments(content: bytes, parts: Mapping[str, bytes]) -> bytes:
     )
 
 
+def without_attachments(content: bytes) -> bytes:
+    """The model alone, if attachments stand behind it as `with_attachments` puts them: runtimes read what they skip."""
+    parts = [
+        part
+        for number, part in _fields(memoryview(content), itertools.count())
+        if number == _ATTACHED and isinstance(part, memoryview)
+    ]
+    sizes = [len(_written(_ATTACHED << 3 | 2)) + len(_written(len(part))) + len(part) for part in parts]
+    model = content[: len(content) - sum(sizes)]
+    return model if parts and not attachments(model) else content
+
+
 def _field(number: int, value: bytes) -> bytes:
     return _written(number << 3 | 2) + _written(len(value)) + value
 

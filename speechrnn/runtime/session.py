@@ -200,7 +200,8 @@ def start(file: ModelFile, *, threads: int | None = None, providers: Sequence[st
     if "CPUExecutionProvider" not in wanted:
         wanted.append("CPUExecutionProvider")  # for what another one lacks
     try:
-        return Started(onnxruntime.InferenceSession(file.content, options, providers=wanted), file.name)
+        content = onnxfile.without_attachments(file.content)
+        return Started(onnxruntime.InferenceSession(content, options, providers=wanted), file.name)
     except Exception as error:
         raise _cannot_run(file.name, error) from error
 

@@ -82,7 +82,7 @@ class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
         """The vocabulary of a recognizer that writes these phones."""
         return Phones(self.phones)
 
-    def pronunciations(self, vocabulary: Phones) -> Iterator[tuple[str, list[int], float]]:
+    def pronunciations(self, vocabulary: Phones) -> Iterable[tuple[str, Sequence[int], float]]:
         """What a search for words takes: a word, the indices of its phones, the logarithm of their probability.
 
         Raises:

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def read(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Lexicon,
     *,
     phones: Collection[str] | None = None,
     keep_stress: bool = False,
@@ -44,7 +44,7 @@ def read(
     several lines has several pronunciations; lines that say the same are counted in the log, too.
 
     Args:
-        path: A file in UTF-8.
+        path: A file in UTF-8; a lexicon is given back.
         phones: Those that may occur; any if not given. Our own format names its own.
         keep_stress: Keep the digit for stress of ARPAbet's vowels, as in `AH0`.
         faults: Collects bad lines, which are then left out. Without it the first one is an error.
@@ -54,11 +54,36 @@ def read(
         ValueError: A line has no phones, or one that `phones` lacks, or a number that is no probability; the file is no
             text in UTF-8, or has no pronunciation at all. The message names the line.
     """
+    if isinstance(path, Lexicon):
+        return path
     name = os.fspath(path)
     try:
         text = read_text(path)
     except IsADirectoryError as error:
         raise IsADirectoryError(f"{name}: is a folder. Give the lexicon's file.") from error
+    return parsed(text, name, phones=phones, keep_stress=keep_stress, faults=faults)
+
+
+def parsed(
+    text: str,
+    name: str,
+    *,
+    phones: Collection[str] | None = None,
+    keep_stress: bool = False,
+    faults: Faults | None = None,
+) -> Lexicon:
+    """The lexicon in a text, as `read` has it.
+
+    Args:
+        text: Its lines end in line feeds alone.
+        name: Of the file that it comes from, for errors.
+        phones: See `read`.
+        keep_stress: See `read`.
+        faults: See `read`.
+
+    Raises:
+        ValueError: See `read`.
+    """
     lines = text.split("\n")
     own = lines[0].startswith(HEADER)
     if own:
@@ -75,7 +100,7 @@ def read(
 
 
 def _sound(lines: list[str], phones: Collection[str]) -> Lexicon:
-    """What is in a file of ours, if all of it is sound; in half the time, since models start with one.
+    """What is in a file of ours, if all of it is sound; in half the time.
 
     Raises:
         ValueError: Something is not.
@@ -91,9 +116,11 @@ def _sound(lines: list[str], phones: Collection[str]) -> Lexicon:
     return made
 
 
-def named(source: str | os.PathLike[str], *, keep_stress: bool = False, faults: Faults | None = None) -> Lexicon:
+def named(
+    source: str | os.PathLike[str] | Lexicon, *, keep_stress: bool = False, faults: Faults | None = None
+) -> Lexicon:
     """The lexicon in a file, as `read` has it; or CMUdict by the name `cmudict`, unless there is such a file."""
-    if os.fspath(source) == "cmudict" and not os.path.exists(source):
+    if str(source) == "cmudict" and not os.path.exists("cmudict"):
         return cmudict(keep_stress=keep_stress)
     return read(source, keep_stress=keep_stress, faults=faults)
 

@@ -22,7 +22,7 @@ from speechrnn.decoding.lm import arpa, kneser_ney, ngram
 from speechrnn.decoding.options import decoder
 from speechrnn.faults import Faults
 from speechrnn.metrics.calibration import Calibration
-from speechrnn.text import Vocabulary, lexicons
+from speechrnn.text import Vocabulary, lexicons, packed
 from tests.campaigns.harness import WrongError, damage, main
 
 _SENTENCES = ["yes no yes", "go to ten", "stop", "go to one", "no no stop", "yes go"] * 3
@@ -59,7 +59,9 @@ def _whole() -> dict[str, bytes]:
         for name in ("a.arpa", "a.arpa.gz", "a.lm"):
             model.write(folder / name)
         (folder / "w.dict").write_text("YES  Y EH1 S\nNO  N OW1\nGO  G OW1\nTEN  T EH1 N\nTEN(2)  T IH1 N\n")
-        lexicons.read(folder / "w.dict").write(folder / "a.lexicon")
+        held = lexicons.read(folder / "w.dict")
+        held.write(folder / "a.lexicon")
+        (folder / "a.packed").write_bytes(packed.pack(held, held.vocabulary()))
         Calibration(1.25, -0.5).write(folder / "c.json", words=10)
         (folder / "g.txt").write_text(
             "command = <verb> [again] | go <to>+ ; # what may be said\nto = to (one | ten)* ;\nverb = stop | repeat ;\n"
@@ -148,6 +150,10 @@ def _scores(path: Path) -> list[float]:
     return [round(model.sentence(sentence.split()), 6) for sentence in _SENTENCES]
 
 
+def _packed(path: Path) -> dict[str, object]:
+    return dict(packed.PackedLexicon(memoryview(path.read_bytes()), str(path)))
+
+
 def _lexicon(path: Path, rng: np.random.Generator) -> None:
     faults = Faults()
     found = lexicons.read(path, faults=faults)
@@ -215,6 +221,7 @@ def _calibration(path: Path, rng: np.random.Generator) -> None:
 _NAMES = {
     "arpa": "a.arpa", "arpa-gz": "a.arpa.gz", "lm": "a.lm", "lexicon": "w.dict", "lexicon-own": "a.lexicon",
     "grammar": "g.txt", "words": "words.txt", "calibration": "c.json",
+    "lexicon-packed": "a.packed",
 }  # fmt: skip
 _READ: dict[str, Callable[[Path, np.random.Generator], object]] = {
     "arpa": _arpa,
@@ -222,6 +229,7 @@ _READ: dict[str, Callable[[Path, np.random.Generator], object]] = {
     "lm": _same("lm", _scores),
     "lexicon": _lexicon,
     "lexicon-own": _lexicon,
+    "lexicon-packed": _same("lexicon-packed", _packed),
     "grammar": _grammar,
     "words": lambda path, rng: decoder(_VOCABULARY, words=path),
     "calibration": _calibration,

@@ -99,14 +99,30 @@ def read(path: str | os.PathLike[str], *, mark: str = "") -> Arrays:
         ValueError: It is no such file, of another version, cut off or damaged, or has another mark.
     """
     path = Path(path)
-    content = np.memmap(path, np.uint8, "c") if path.stat().st_size else np.zeros(0, np.uint8)
+    return parsed(np.memmap(path, np.uint8, "c") if path.stat().st_size else np.zeros(0, np.uint8), path, mark=mark)
+
+
+def parsed(content: np.ndarray, path: str | os.PathLike[str], *, mark: str = "") -> Arrays:
+    """The model in the bytes of a file, as `read` gives it.
+
+    Args:
+        content: uint8.
+        path: Where they come from, for errors.
+        mark: See `read`.
+
+    Raises:
+        ValueError: See `read`.
+    """
     header, start = _header(path, content)
     if header["mark"] != mark:
         raise data_error(path, "invalid", f"{path}: was made from another file. Expected the mark {mark!r}.")
     parts = list(_parts(path, content, header, start))
     words = tuple(parts[0].tobytes().decode().split("\n"))
     sizes = tuple(header["sizes"])
-    whole, real = parts[1].view("<i4"), parts[-1].view(_TYPES[header["bits"]])
+    whole, real = (  # of a file within another one they may stand at any place
+        np.require(part.view(kind), requirements="A")
+        for part, kind in ((parts[1], "<i4"), (parts[-1], _TYPES[header["bits"]]))
+    )
     nodes, contexts = 1 + sum(sizes), 1 + sum(sizes[:-1])
     if len(words) != header["words"] or len(whole) != nodes + 2 * contexts + 1 or len(real) != nodes + contexts:
         raise data_error(path, "damaged", f"{path}: {_DAMAGED} Its parts do not have the lengths it says.")
@@ -121,7 +137,7 @@ def read(path: str | os.PathLike[str], *, mark: str = "") -> Arrays:
 _DAMAGED = "is damaged. Copy it again, or make it again with `speechrnn lm train`."
 
 
-def _header(path: Path, content: np.ndarray) -> tuple[dict[str, Any], int]:
+def _header(path: str | os.PathLike[str], content: np.ndarray) -> tuple[dict[str, Any], int]:
     """The header, and where the parts begin."""
     leading = content[: _LEADING.size].tobytes()
     if leading[: len(_MAGIC)] != _MAGIC[: len(leading)]:
@@ -145,7 +161,9 @@ def _header(path: Path, content: np.ndarray) -> tuple[dict[str, Any], int]:
     return json.loads(text[:-4]), end
 
 
-def _parts(path: Path, content: np.ndarray, header: dict[str, Any], start: int) -> Iterator[np.ndarray]:
+def _parts(
+    path: str | os.PathLike[str], content: np.ndarray, header: dict[str, Any], start: int
+) -> Iterator[np.ndarray]:
     for length, crc in zip(header["bytes"], header["crc32"], strict=True):
         start += -start % _ALIGNED
         part = content[start : start + length]
@@ -160,7 +178,7 @@ def _parts(path: Path, content: np.ndarray, header: dict[str, Any], start: int) 
         raise data_error(path, "damaged", message)
 
 
-def _cut_off(path: Path, length: int, least: int) -> ValueError:
+def _cut_off(path: str | os.PathLike[str], length: int, least: int) -> ValueError:
     return data_error(
         path, "cut off", f"{path}: is cut off: it has {length:,} bytes and needs {least:,}. Copy or write it again."
     )

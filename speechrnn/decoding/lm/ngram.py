@@ -292,11 +292,11 @@ def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(there, places + 1, -1)
 
 
-def load(path: str | os.PathLike[str], *, cache: bool = True) -> NGram:
+def load(path: str | os.PathLike[str] | NGram, *, cache: bool = True) -> NGram:
     """Read a model from a binary file (`.lm`) or an ARPA file (plain or gzipped).
 
     Args:
-        path: The file. What it holds decides, not its name.
+        path: The file. What it holds decides, not its name. A model is given back.
         cache: Keep the arrays of an ARPA file in `PATH.cache.lm` beside it, and read them from there as long as the
             file's size and time of change are those it was made from. A folder that cannot be written goes without.
 
@@ -304,6 +304,8 @@ def load(path: str | os.PathLike[str], *, cache: bool = True) -> NGram:
         FileNotFoundError: There is no such file.
         ValueError: See `speechrnn.decoding.lm.arpa.read` and `speechrnn.decoding.lm.binary.read`.
     """
+    if isinstance(path, NGram):
+        return path
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such language model.")

@@ -1,37 +1,32 @@
 """What a recognizer's file carries for its search: a lexicon, a language model, and what they weigh.
 
-They stand in the `.onnx` file itself (`speechrnn.runtime.onnxfile.with_attachments`), so that one file writes words. On
-first use they are laid out in the user's cache, whence the language model is mapped into memory.
+They stand in the `.onnx` file itself (`speechrnn.runtime.onnxfile.with_attachments`), so that one file writes words.
+They are used where they lie in memory.
 """
 
 from __future__ import annotations
 
-import atexit
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 import zlib
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from speechrnn.decoding.lm import binary
+import numpy as np
+
+from speechrnn.decoding.lm import binary, ngram
 from speechrnn.decoding.options import Decoder
-from speechrnn.faults import data_error, suggestion
-from speechrnn.files import cache_folder, replacing
+from speechrnn.faults import data_error, of_file, suggestion
+from speechrnn.files import replacing
 from speechrnn.runtime import onnxfile
 from speechrnn.tasks.language import rescoring
 from speechrnn.tasks.recognition.joint import encodes, search_of
-from speechrnn.text import Phones, Vocabulary, lexicons
+from speechrnn.text import Phones, Vocabulary, lexicons, packed
 
-_LEXICON, _LM, _SEARCH = "lexicon", "lm", "search"
+_LEXICON, _TREE, _LM, _SEARCH = "lexicon", "tree", "lm", "search"
+"""Parts of a file. A lexicon is its text or, beside a model of phones, a tree (`speechrnn.text.packed`)."""
 _NUMBERS = ("beam", "lm_weight", "word_bonus", "unknown_score")
 """Options of the search that a file may carry."""
-_LARGEST = 1 << 28
-"""Bytes of a lexicon, unpacked."""
 
 
 def carry(
@@ -69,10 +64,12 @@ def carry(
     held = lexicons.named(lexicon)
     vocabulary = Vocabulary.from_config(file.metadata["vocabulary"])
     if isinstance(vocabulary, Phones):
-        next(held.pronunciations(vocabulary), None)  # raises if it lacks one
+        lexicon_part = {_TREE: packed.pack(held, vocabulary)}
+    else:
+        lexicon_part = {_LEXICON: zlib.compress(held.to_bytes(), 9)}
     if lm is not None and not binary.is_binary(lm):
         raise ValueError(f"{os.fspath(lm)}: must be a binary language model. Write it with `lm train --out NAME.lm`.")
-    parts = {_LEXICON: zlib.compress(held.to_bytes(), 9), _SEARCH: json.dumps(search).encode()}
+    parts = {**lexicon_part, _SEARCH: json.dumps(search).encode()}
     if lm is not None:
         parts[_LM] = Path(lm).read_bytes()
     with replacing(out, overwrite=overwrite) as written:
@@ -88,18 +85,23 @@ def options_of(model: Any) -> dict[str, Any]:
     Raises:
         ValueError: What it carries is damaged.
     """
-    file = getattr(model, "file", None)
-    if not isinstance(file, onnxfile.OnnxFile):
-        return {}
-    parts = onnxfile.attachments(file.content)
-    found: dict[str, Any] = {}
+    parts, found = _parts(model), {}
     if _SEARCH in parts:
-        found = {name: value for name, value in _json(parts[_SEARCH], file.name).items() if name in _NUMBERS}
+        found = {name: value for name, value in _json(parts[_SEARCH], model.file.name).items() if name in _NUMBERS}
     if _LEXICON in parts:
-        found["lexicon"] = _laid_out(parts[_LEXICON], ".lexicon", lambda part: _unpacked(part, file.name))
+        text = packed.inflated(parts[_LEXICON], model.file.name)
+        with of_file(model.file.name):
+            found["lexicon"] = lexicons.parsed(text.decode(), model.file.name)
+    if _TREE in parts:
+        found["lexicon"] = packed.PackedLexicon(parts[_TREE], model.file.name)
     if _LM in parts:
-        found["lm"] = _laid_out(parts[_LM], ".lm", bytes)
+        found["lm"] = ngram.NGram.of_arrays(*binary.parsed(np.frombuffer(parts[_LM], np.uint8), model.file.name))
     return found
+
+
+def carries(model: Any) -> bool:
+    """Whether there are such options."""
+    return bool(_parts(model))
 
 
 def decoder(model: Any, **given: Any) -> Decoder:
@@ -120,43 +122,14 @@ def decoder(model: Any, **given: Any) -> Decoder:
     return rescoring.decoder(model.vocabulary, **{**own, **given})
 
 
+def _parts(model: Any) -> dict[str, memoryview]:
+    file = getattr(model, "file", None)
+    return onnxfile.attachments(file.content) if isinstance(file, onnxfile.OnnxFile) else {}
+
+
 def _json(part: memoryview, name: str) -> dict[str, Any]:
     try:
         found = json.loads(bytes(part))
     except ValueError as error:
         raise data_error(name, "damaged", f"what it carries is damaged: {error}. Copy it again.") from error
     return found if isinstance(found, dict) else {}
-
-
-def _unpacked(part: memoryview, name: str) -> bytes:
-    try:
-        unpacker = zlib.decompressobj()
-        content = unpacker.decompress(part, _LARGEST)
-    except zlib.error as error:
-        raise data_error(name, "damaged", f"its lexicon is damaged: {error}. Copy it again.") from error
-    if not unpacker.eof:
-        raise data_error(name, "damaged", "its lexicon is cut off, or too large to be one. Copy it again.")
-    return content
-
-
-def _laid_out(part: memoryview, suffix: str, unpack: Callable[[memoryview], bytes]) -> str:
-    """A file with these bytes, in the cache or, if that cannot be written, in a folder of this process."""
-    name = f"{hashlib.sha256(part).hexdigest()[:32]}{suffix}"
-    try:
-        place = cache_folder() / name
-        if not place.exists():
-            content = unpack(part)
-            with replacing(place, overwrite=True) as file:
-                file.write(content)
-    except OSError:  # no home, or none that can be written
-        place = _own_folder() / name
-        if not place.exists():
-            place.write_bytes(unpack(part))
-    return os.fspath(place)
-
-
-@cache
-def _own_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="speechrnn-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

@@ -19,9 +19,9 @@ _DECODING = ("speechrnn.decoding.options:decoder", "speechrnn.tasks.language.res
 
 
 class RecognizerCommand(Command):
-    """Transcribe recordings."""
+    """Write down what is said."""
 
-    summary = "Transcribe recordings."
+    summary = "Write down what is said in recordings."
     epilog = """\
 The text of a single file is printed alone. With several files each line is `path<TAB>text`, in the order given. With
 --json each line is an object: path, text, duration, and words with start, end (seconds) and confidence.

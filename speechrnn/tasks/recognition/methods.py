@@ -29,7 +29,7 @@ class Transcribes(Usable):
         progress: Callable[[str], None] | None = None,
         **decoding: Any,
     ) -> Any:
-        """Transcribe one recording or several.
+        """Write down what is said in one recording, or in several.
 
         Args:
             sources: An audio file, an `Example`, or a binary stream; or an iterable of these.

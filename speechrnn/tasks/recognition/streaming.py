@@ -69,9 +69,9 @@ class StreamingSession(Transcribes, Session):
         self.steps_together = not alone and all(shape and shape[0] is None for shape in shapes.values())
         """Whether steps of several streams may run as one batch: their answers are those of each alone."""
         self._search: LexiconSearch | TransducerSearch | None = None
-        if options := carried.options_of(self):
-            self.search(**options)
         self.reset()
+        if carried.carries(self):
+            self.search()
 
     @property
     def block(self) -> int:

@@ -24,7 +24,7 @@ class PrefixTree(NamedTuple):
     ends: np.ndarray
     """int32 `(nodes + 1,)`: the first of the pronunciations that end at each node, in `order`."""
     order: np.ndarray
-    """int64 `(pronunciations,)`: the pronunciations, sorted by their nodes."""
+    """int `(pronunciations,)`: the pronunciations, sorted by their nodes."""
     nodes: np.ndarray
     """int32 `(pronunciations,)`: the node of each pronunciation, as they were given."""
 
@@ -55,6 +55,37 @@ class PrefixTree(NamedTuple):
             levels.append((low, high))
             low, high = high, int(self.first[high])
         return levels
+
+
+def joined(children: np.ndarray, symbols: np.ndarray, counts: np.ndarray, order: np.ndarray) -> PrefixTree:
+    """A tree of what `build` has found.
+
+    Args:
+        children: int32 `(nodes,)`: how many children each node has.
+        symbols: See `PrefixTree`.
+        counts: int32 `(nodes,)`: how many pronunciations end at each node.
+        order: See `PrefixTree`.
+
+    Raises:
+        ValueError: It is no such tree.
+    """
+    if not 0 < len(children) == len(symbols) == len(counts):
+        raise ValueError("its nodes are not as many as it says")
+    numbers = np.arange(len(children), dtype=np.int32)
+    if min(children.min(), counts.min()) < 0 or children.sum() != len(children) - 1 or counts.sum() != len(order):
+        raise ValueError("its numbers of children or of pronunciations are wrong")
+    parents = np.concatenate([numbers[:1], np.repeat(numbers, children)])
+    ascending = (np.diff(symbols) > 0) | (np.diff(parents) > 0)
+    if (parents[1:] >= numbers[1:]).any() or not ascending.all() or (counts[children == 0] == 0).any() or counts[0]:
+        raise ValueError("its nodes are not in order")
+    if symbols[0] or (symbols[1:] < 1).any():
+        raise ValueError("its symbols are wrong")
+    if order.min() < 0 or (np.bincount(order, minlength=len(order)) != 1).any():
+        raise ValueError("its pronunciations are not each there once")
+    nodes = np.empty(len(order), np.int32)
+    nodes[order] = np.repeat(numbers, counts)
+    first, ends = (np.concatenate([[0], np.cumsum(each)]).astype(np.int32) for each in (children, counts))
+    return PrefixTree(first + np.int32(1), symbols, parents, ends, order, nodes)
 
 
 def build(pronunciations: Sequence[Sequence[int]]) -> PrefixTree:
