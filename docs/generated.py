@@ -148,6 +148,8 @@ def _escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: 
     if not name.startswith("speechrnn."):
         return
     lines[:] = escaped(lines)
+    if what in ("attribute", "data", "property"):  # napoleon takes what stands before a colon for a type
+        lines.insert(0, "")
 
 
 # The command line
@@ -163,10 +165,16 @@ def command_line() -> str:
     for heading, verbs in register.listed().items():
         lines += [f"## {heading[0].upper()}{heading[1:]}", ""]
         for verb in verbs:
+            told: set[str] = set()  # what is under one help need not be under the next
             lines += [f"### speechrnn {verb}", ""]
             for title, words in variants(verb):
                 lines += [f"#### {title}", ""] if title else []
-                lines += ["```text", register.verb(verb, words).help(), "```", ""]
+                made = register.verb(verb, words)
+                text = (
+                    made.help() if made.epilog not in told else made.help().removesuffix(made.epilog.rstrip()).rstrip()
+                )
+                told.add(made.epilog)
+                lines += ["```text", text, "```", ""]
     return "\n".join(lines)
 
 

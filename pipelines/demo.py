@@ -1,7 +1,7 @@
-"""The whole job in a few minutes: `python -m pipelines.demo`.
+"""All steps in a few minutes: `python -m pipelines.demo`.
 
-It trains on the embedded corpus, evaluates on voices that were never trained on, transcribes with the new model and
-with the one in the package, and writes `demo/index.html`.
+It trains on the included corpus, evaluates on voices that were not used in training, transcribes with the new model and
+with the English one in the package, and writes `demo/index.html`.
 """
 
 from pathlib import Path
@@ -30,11 +30,14 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **learning) -> Pat
     """
     print("1/4 Training on the voices of data/spoken_numbers ...", flush=True)
     run, report, searched = spoken_numbers.learn(f"{out}/spoken_numbers.keras", data, **learning)
-    print("\n2/4 Evaluation on voices that were never trained on, by the sound alone:", flush=True)
+    print("\n2/4 Evaluation on voices that were not used in training, without a language model:", flush=True)
     evaluate.print_report(report, per_speaker=True)
-    print("\nThe same with a trigram of the training texts, which knows what words there are:", flush=True)
+    print("\nThe same with a trigram of the training texts, which knows the possible words:", flush=True)
     evaluate.print_report(searched)
-    print("\n3/4 Transcripts: the new model, and the one in the package, which was trained on people:", flush=True)
+    print(
+        "\n3/4 Transcripts: the new model, and the English one in the package, trained on people:",
+        flush=True,
+    )
     examples = manifest.read(data / "test.jsonl")
     model = run.model
     rows = compare(model, examples[:: -(-len(examples) // SHOWN)])

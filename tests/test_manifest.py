@@ -129,6 +129,13 @@ def test_the_first_of_many_bad_lines_comes_with_their_number(tmp_path):
         manifest.read(tmp_path / "m.jsonl")
 
 
+def test_a_table_is_told_from_a_manifest(tmp_path):
+    (tmp_path / "m.csv").write_text("path,text\na.wav,yes\n")
+    faults = Faults()
+    assert manifest.read(tmp_path / "m.csv", faults=faults) == []
+    assert ["speechrnn prepare table" in fault.message for fault in faults] == [True, False]
+
+
 def test_byte_order_mark_and_windows_line_ends(tmp_path):
     (tmp_path / "m.jsonl").write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n\r\n")
     assert len(manifest.read(tmp_path / "m.jsonl")) == 1

@@ -1,7 +1,8 @@
-"""The README's pictures, from real output: `python docs/images/make.py AUDIO MANIFEST`.
+"""The pictures of README and site, from real output: `python docs/images/make.py AUDIO MANIFEST`, or without arguments.
 
 AUDIO is a recording to transcribe, MANIFEST a test set for the report. `terminal.svg` is what the commands print;
 `report.png` is the top of the page that `speechrnn report` writes, taken by Chromium without a window if there is one.
+Without arguments only the plots are made: `ctc.svg` and `gradients.svg`.
 """
 
 import argparse
@@ -61,10 +62,56 @@ def report(manifest):
         subprocess.run([browser, *size, f"--screenshot={HERE / 'report.png'}", page.as_uri()], check=True)
 
 
+def ctc():
+    """A recording and what a network says in each frame."""
+    from speechrnn import audio, decoding, load
+    from speechrnn.report import plots
+    from speechrnn.tasks.recognition.transcript import spell
+
+    model = load("english_letters_numbers")
+    path = HERE.parents[1] / "data/spoken_numbers/test/flite-rms-07.opus"
+    signal, rate = audio.read(path, sample_rate=model.sample_rate)
+    (logits,) = model.logits([signal])
+    words = spell(decoding.greedy(logits), model.vocabulary, frame_period=model.frame_period)
+    figure = plots.plot_words(signal, rate, logits, words, model.vocabulary, frame_period=model.frame_period)
+    figure.savefig(HERE / "ctc.svg", metadata={"Date": None})
+
+
+def gradients():
+    """How the gradient falls or grows through time in networks that have not been trained."""
+    import keras
+    import numpy as np
+
+    from speechrnn.layers import LSTM, ChronoBias, SimpleRNN
+    from speechrnn.report import plots
+    from speechrnn.training.diagnostics import gradient_flow
+
+    lag, units = 80, 24
+    keras.utils.set_random_seed(1)
+    small = keras.initializers.RandomNormal(stddev=0.05, seed=1)
+    layers = {
+        f"SimpleRNN, radius {radius}": SimpleRNN(
+            units, recurrent_initializer=keras.initializers.Orthogonal(radius, seed=1), kernel_initializer=small
+        )
+        for radius in (0.8, 1, 3)
+    }
+    layers |= {"LSTM, default": LSTM(units)}
+    layers |= {"LSTM, gates open": LSTM(units, bias_initializer=ChronoBias(lag), unit_forget_bias=False)}
+    inputs = np.random.default_rng(0).normal(scale=0.05, size=(8, lag + 1, 1)).astype("float32")
+    flows = {}
+    for name, layer in layers.items():
+        model = keras.Sequential([keras.Input((lag + 1, 1)), layer, keras.layers.Dense(1)])
+        (flows[name],) = gradient_flow(model, inputs).values()
+    plots.plot_gradient_flow(flows).savefig(HERE / "gradients.svg", metadata={"Date": None})
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("audio")
-    parser.add_argument("manifest")
+    parser.add_argument("audio", nargs="?")
+    parser.add_argument("manifest", nargs="?")
     given = parser.parse_args()
-    terminal(given.audio, given.manifest)
-    report(given.manifest)
+    ctc()
+    gradients()
+    if given.manifest is not None:
+        terminal(given.audio, given.manifest)
+        report(given.manifest)

@@ -200,7 +200,7 @@ def undecodable(path: str | os.PathLike[str], head: bytes, reason: str) -> Value
         advice = "For headerless samples give their encoding, as in encoding='s16le@16000'."
     else:
         ending = os.path.splitext(name)[1] or ".m4a"
-        advice = f"Read are {_SUPPORTED}. Convert other formats first, as in `ffmpeg -i in{ending} out.wav`."
+        advice = f"Supported formats: {_SUPPORTED}. Convert other formats first, as in `ffmpeg -i in{ending} out.wav`."
         if ending.lower() == ".wav":
             advice = advice.replace("out.wav", "out.flac")
     return data_error(

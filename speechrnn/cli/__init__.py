@@ -98,7 +98,7 @@ def _usage(within: str = "") -> str:
     lines = [f"usage: speechrnn {within or 'VERB'} ...", ""]
     if not within:
         lines += [
-            "Train small recognizers of speech, classifiers and forecasters of signals; run them; measure them.",
+            "Train small speech recognizers, signal classifiers and forecasters; run them and measure their errors.",
             "",
         ]
     for heading, verbs in register.listed().items():

@@ -1,4 +1,4 @@
-"""Give the time of each word of a known text in a recording."""
+"""Find the time of each word of a known text in a recording."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from speechrnn.tasks.recognition import Transcript
 
 _EPILOG = """\
-The text is brought to lower case without punctuation first, unless the model has other characters. A CTC model writes a
-symbol somewhere in its middle or later, mostly a little late: --shift moves all times by what was measured on aligned
-recordings.
+The text is converted to lower case without punctuation first, unless the model has other characters. A CTC model tends
+to write a symbol a little late: --shift corrects all times by a delay that was measured on aligned recordings.
 
-A model of phones takes the words' pronunciations from the lexicon that it carries, or from --lexicon.
+A model of phones needs the words' pronunciations, from the lexicon in its file or from --lexicon.
 
 The exit code is 2 if the text cannot be aligned: it has characters that the model lacks, words that the lexicon lacks,
 or is too long for the audio.
@@ -47,16 +46,16 @@ def align(
     out: Annotated[str | None, "FILE"] = None,
     overwrite: bool = False,
 ) -> int:
-    """Give the time of each word of a known text in a recording.
+    """Find the time of each word of a known text in a recording.
 
     Args:
         audio: A recording.
         said: What is said in it; `@FILE` reads it from a file.
         model: A .onnx or .keras recognizer; by default the one that comes with the package.
-        lexicon: How words are pronounced, for a model of phones; by default what the model carries.
+        lexicon: Pronunciations, for a model of phones; by default the lexicon in the model's file.
         format: How the times are written.
         shift: Seconds added to all times; of two numbers the first to starts, the second to ends.
-        calibration: Confidences as `speechrnn calibrate` found them.
+        calibration: A calibration of confidences, made by `speechrnn calibrate`.
         out: Write the results to this file instead of standard output.
         overwrite: Replace a file that exists.
     """

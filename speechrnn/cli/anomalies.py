@@ -11,11 +11,11 @@ from speechrnn.cli.options import Group
 from speechrnn.cli.verb import Verb
 
 _EPILOG = """\
-Each sample is compared with its forecast of one step before, and the errors of the last samples with those of the
-thousands before; with --clean SECONDS, in which nothing was wrong, value, level, spread and spectrum count too. Each
-line is a stretch that was not to be expected, `path<TAB>start<TAB>end<TAB>likelihood`, times in seconds from the
-record's first sample. With --json each line is an object. A record without anomalies gives no line; one that cannot be
-read is named on standard error, and the exit code is 1.
+Each sample is compared with its forecast from one step before, and the errors of the last samples with those of
+thousands before; with --clean SECONDS, the length of a start without anomalies, value, level, spread and spectrum count
+too. Each line is an unexpected stretch, `path<TAB>start<TAB>end<TAB>likelihood`, times in seconds from the record's
+first sample. With --json each line is an object. A record without anomalies gives no line; one that cannot be read is
+named on standard error, and the exit code is 1.
 """
 
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Annotated, Any, Literal
 
 from speechrnn import files
@@ -16,7 +16,7 @@ from speechrnn.models import kinds
 from speechrnn.models.commands import Command
 
 _EPILOG = """
-What cannot be read is named on standard error, the rest is done, and the exit code is 1.
+Inputs that cannot be read are named on standard error, the rest is done, and the exit code is 1.
 """
 
 
@@ -41,7 +41,7 @@ def verb(kind: kinds.Kind) -> Verb:
     ) -> int:
         model = command.ships if model is None else model
         if model is None:
-            raise UsageError("--model is required.")
+            raise UsageError(f"--model is required. `speechrnn train --task {kind.verb}` makes one.")
         formats = tuple(dict.fromkeys([*format, *(["json"] if json else [])])) or (next(iter(command.formats)),)
         named = command.expanded(sources, **options)
         _check(command, sources, len(named), formats, out, out_dir)
@@ -76,7 +76,7 @@ def verb(kind: kinds.Kind) -> Verb:
         out: Write the results to this file instead of standard output.
         out_dir: Write a file for every input and format into this folder.
         overwrite: Replace files that exist.
-        shard: Do part I of N of the inputs only, beside --out; `speechrnn merge OUT` makes the whole of all parts.
+        shard: Do only part I of N of the inputs, with --out; `speechrnn merge OUT` joins all parts.
     """
     groups = {
         "options": [Group(source) for source in command.run_options],
@@ -97,6 +97,8 @@ def _check(
         raise UsageError(f"several formats ({', '.join(formats)}) need --out-dir DIR.")
     elif count > 1 and not command.formats[formats[0]]:
         raise UsageError(f"{formats[0]} of several files needs --out-dir DIR.")
+    if out and formats[0] in command.binary and PurePath(out).suffix not in ("", f".{formats[0]}"):
+        raise UsageError(f"--out must end in .{formats[0]}. Received: {out}.")
     if command.pipes and sources.count("-") > 1:
         raise UsageError("`-` can be read once only.")
 
@@ -163,7 +165,7 @@ class _Output:
         with terminal.output(self._out, overwrite=self._overwrite, part=self._file) as file:
             (format,) = self._formats
             if format in self._command.binary and file.isatty():
-                raise UsageError(f"{format} is nothing for a terminal: --out FILE, or a pipe, is required.")
+                raise UsageError(f"{format} cannot be shown in a terminal. Give --out FILE, or use a pipe.")
 
             def put(part: str | bytes) -> None:
                 if isinstance(part, bytes):

@@ -1,4 +1,4 @@
-"""Find what the confidence of a recognized word is worth, on validation data."""
+"""Calibrate the confidence of recognized words on validation data."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from speechrnn.faults import Fault, Faults
 
 _EPILOG = """\
 Writes the calibration as JSON, for `speechrnn transcribe --calibration FILE`, and prints the expected calibration error
-before and after; the latter is measured on each half of the recordings with what the other half gave. Calibrate with
-the decoding options that will be used.
+before and after; the latter is measured on each half of the recordings with what the other half gave. Use the same
+decoding options as later with `transcribe`.
 """
 
 
@@ -32,11 +32,11 @@ def calibrate(
     model: Annotated[str | None, "MODEL"] = None,
     overwrite: bool = False,
 ) -> int:
-    """Find what the confidence of a recognized word is worth, on validation data.
+    """Calibrate the confidence of recognized words on validation data.
 
     Args:
         path: A .jsonl manifest with texts; not the test set.
-        out: Where the calibration goes, as JSON.
+        out: File for the calibration, as JSON.
         decoding: Options of the decoder.
         model: A .onnx or .keras recognizer; by default the one that comes with the package.
         overwrite: Replace a file that exists.

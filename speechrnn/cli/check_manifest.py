@@ -1,4 +1,4 @@
-"""Look for everything in a manifest that training or evaluation would trip over."""
+"""Check a manifest for everything that would disturb training or evaluation."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def check_manifest(
     out: Annotated[str | None, "FILE"] = None,
     overwrite: bool = False,
 ) -> int:
-    """Look for everything in a manifest that training or evaluation would trip over.
+    """Check a manifest for everything that would disturb training or evaluation.
 
     Args:
         path: A .jsonl manifest.
         frames: Options of the check.
-        model: Check it against the characters and frames of this recognizer; `default` is the one in the package.
-        against: Check it against the characters of this manifest's texts.
+        model: Check against the characters and frames of this recognizer; `default` is the included one.
+        against: Check against the characters of this manifest's texts.
         json: Print the whole report as one JSON object.
         out: Write the results to this file instead of standard output.
         overwrite: Replace a file that exists.

@@ -1,4 +1,4 @@
-"""Print what completes the verbs and options of `speechrnn` in a shell."""
+"""Print the shell completion of `speechrnn`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def verb(words: Sequence[str]) -> Verb:
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print what completes the verbs and options of `speechrnn` in a shell.
+    """Print the shell completion of `speechrnn`.
 
     Args:
         shell: bash, zsh or fish.

@@ -1,4 +1,4 @@
-"""Look a model or a manifest over: what will be slow, what will be dropped, and what to change."""
+"""Check a model or a manifest: what will be slow, what will be dropped, and what to change."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from speechrnn.training.diagnostics import BatchingReport, ModelReport
 
 _EPILOG = """\
-Of a model: which way each recurrent layer runs (cuDNN, a compiled scan, Keras's loop) and why, what would keep it from
-cuDNN on a GPU, its type, size and speed, the type of the output. Of a manifest: durations, padding, batch shapes, and
-what would be dropped. The exit code is 1 if a model has something to change, or if examples would be dropped.
+For a model: how each recurrent layer runs (cuDNN, a compiled scan, Keras's loop) and why, what would keep it from cuDNN
+on a GPU, its type, size and speed, the type of the output. Of a manifest: durations, padding, batch shapes, and what
+would be dropped. The exit code is 1 if a model has something to change, or if examples would be dropped.
 """
 
 
@@ -41,13 +41,13 @@ def doctor(
     out: Annotated[str | None, "FILE"] = None,
     overwrite: bool = False,
 ) -> int:
-    """Look a model or a manifest over: what will be slow, what will be dropped, and what to change.
+    """Check a model or a manifest: what will be slow, what will be dropped, and what to change.
 
     Args:
         manifest: A .jsonl manifest.
         timed: Options of the look at a model.
         planned: Options of the look at a manifest.
-        model: A .keras model to look over; beside a manifest, the recognizer that it is planned for.
+        model: A .keras model to check; with a manifest, the recognizer to plan batches for.
         batch_size: Examples in a batch.
         json: Print the whole report as one JSON object.
         out: Write the results to this file instead of standard output.

@@ -33,11 +33,11 @@ def download(corpus: str, /, *, out: Annotated[str, "DIR"], options: Mapping[str
 
     Args:
         corpus: One of those below.
-        out: Folder in which it is unpacked.
+        out: Folder to unpack it into.
         options: Options of the download.
     """
     if corpus not in archives():
-        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(corpus, archives())}")
+        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(corpus, archives())} Known: {', '.join(archives())}.")
     with _progress(corpus) as progress:
         done = fetch(corpus, out, progress=progress, **options)
     print(done.folder)

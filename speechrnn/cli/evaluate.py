@@ -20,8 +20,9 @@ _EPILOG = """\
 Rates come from counts summed over all examples. The interval is a 95 % bootstrap over examples, and over speakers or
 subjects where the manifest names two or more; of a forecaster over blocks of windows.
 
-What cannot be read, is too short, or has no text or class is named on standard error, is in none of the figures, and
-makes the exit code 1. The options are those of the kind of --model; `--task TASK --help` shows them without a model.
+Examples that cannot be read, are too short, or have no text or class are named on standard error and excluded from all
+figures, and the exit code is 1. The options depend on the kind of --model; `--task TASK --help` shows them without a
+model.
 """
 
 
@@ -56,22 +57,22 @@ def evaluate(
     """Measure the errors of a model on a manifest.
 
     Args:
-        path: A .jsonl manifest with what the model has to tell.
+        path: A .jsonl manifest with the correct answers.
         kind: The kind of model.
         options: Options of the kind.
         model: A .onnx or .keras model; by default the recognizer that comes with the package.
-        task: What the model does, such as classify; it follows from the model.
+        task: What the model does, such as classify; by default it follows from the model.
         json: Print the whole report as one JSON object.
         details: With --json: every example with its answer.
-        per_subject: Add a table of the people.
+        per_subject: Add a table of speakers or subjects.
         out: Write the results to this file instead of standard output.
         overwrite: Replace a file that exists.
-        shard: Do part I of N of the examples only, beside --out; `speechrnn merge OUT` makes the whole of all parts.
+        shard: Do only part I of N of the examples, with --out; `speechrnn merge OUT` joins all parts.
     """
     command = tasks.command(kind)
     model = command.ships if model is None else model
     if model is None:
-        raise UsageError("--model is required.")
+        raise UsageError(f"--model is required. `speechrnn train --task {kind.verb}` makes one.")
     for name, given in (("details", details), ("per-subject", per_subject)):
         if given and not command.details:
             raise UsageError(f"--{name} is not for a {kind.noun}.")

@@ -18,10 +18,10 @@ CMUdict's, Kaldi's lexicon.txt or lexiconp.txt, a dictionary of the Montreal For
 the word and its phones with spaces between. Several are joined: a word keeps the pronunciations of all of them. Bad
 lines are named on standard error and left out, and the exit code is 1.
 
-With --guess the words of texts (one sentence per line, also compressed, or .jsonl manifests) that no source has are
-pronounced as similar ones are, which takes half a minute to learn from CMUdict: of words that were kept out for a test
-it gave 73 % one of their pronunciations, and 6.5 % of the phones were wrong. Without it utterances with such a word are
-left out of training, and the word is never recognized.
+With --guess, words of texts (one sentence per line, also compressed, or .jsonl manifests) that no source has are
+pronounced like similar words, which takes half a minute to learn from CMUdict. In a test with held-out words, 73 % got
+one of their pronunciations, and 6.5 % of the phones were wrong. Without it, utterances with such a word are left out of
+training, and the word is never recognized.
 """
 
 
@@ -41,9 +41,9 @@ def build(
 
     Args:
         sources: `cmudict`, or a file of pronunciations.
-        out: The lexicon, whose name ends in .lexicon by custom.
+        out: The lexicon; its name usually ends in .lexicon.
         overwrite: Replace a file that exists.
-        guess: Pronounce what the sources lack of these texts.
+        guess: Predict pronunciations for the words of these texts that the sources lack.
         keep_stress: Keep the digits of ARPAbet's vowels, as in AH0.
     """
     refuse_existing(out, overwrite=overwrite)

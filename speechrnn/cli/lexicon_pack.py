@@ -26,17 +26,17 @@ def pack(
     unknown_score: float | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Pack a lexicon and a language model into a recognizer, so that it writes words without being asked to.
+    """Pack a lexicon and a language model into a recognizer, so that it writes words without further options.
 
     Args:
         model: An .onnx recognizer.
         lexicon: `cmudict`, or a file of pronunciations.
         out: The new model, ending in .onnx.
-        lm: A binary language model of words, which ends in .lm.
-        beam: Width of its beam search, unless another is given when it is used.
-        lm_weight: Weight of its language model, unless another is given when it is used.
-        word_bonus: Added for each word, unless another bonus is given when it is used.
-        unknown_score: Added for each word that the language model does not know, unless another is given.
+        lm: A binary language model of words, ending in .lm.
+        beam: Default width of its beam search.
+        lm_weight: Default weight of its language model.
+        word_bonus: Default score added for each word.
+        unknown_score: Default score added for each word that the language model does not know.
         overwrite: Replace a file that exists.
     """
     from speechrnn.tasks.recognition.carried import carry

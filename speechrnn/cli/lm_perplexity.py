@@ -22,12 +22,12 @@ def verb(words: Sequence[str]) -> Verb:
 def perplexity(
     *texts: Annotated[str, "TEXT"], model: Annotated[str, "LM"], normalize_texts: bool = True, json: bool = False
 ) -> int:
-    """Measure the perplexity of a text under a language model, each sentence's end counted.
+    """Measure the perplexity of a text under a language model, including the ends of sentences.
 
     Args:
         texts: Files with one sentence per line, also compressed (.gz, .xz), or manifests (.jsonl).
         model: A .lm or ARPA file, or a recurrent model (.keras or .onnx).
-        normalize_texts: Bring the texts to lower case without punctuation first.
+        normalize_texts: Convert the texts to lower case without punctuation first.
         json: Print one JSON object.
     """
     from speechrnn.models import loading

@@ -42,10 +42,10 @@ def train(
         texts: Text files or manifests.
         out: A .lm file, which loads at once, or an ARPA file, gzipped if its name ends in .gz.
         counted: Options of the n-grams.
-        vocabulary: The words that the model knows, all others being unknown to it: a lexicon, or a file with a word per
-            line; all words of the texts if not given.
-        normalize_texts: Bring the texts to lower case without punctuation first.
-        bits: Of each probability in a .lm file, 32 if not given; 8: the nearest of 256 values.
+        vocabulary: The words that the model knows: a lexicon, or a file with one word per line; by default all words of
+            the texts.
+        normalize_texts: Convert the texts to lower case without punctuation first.
+        bits: Bits of each probability in a .lm file: 32 by default, or 8 for the nearest of 256 values.
         overwrite: Replace a file that exists.
     """
     from speechrnn.decoding.lm import kneser_ney

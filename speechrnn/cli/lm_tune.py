@@ -1,4 +1,4 @@
-"""Find the weights of language models that make the fewest errors."""
+"""Find the weights of language models with the fewest errors."""
 
 from __future__ import annotations
 

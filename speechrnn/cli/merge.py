@@ -1,4 +1,4 @@
-"""Make the whole of the parts that shards have made."""
+"""Join the parts that were made with --shard."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from speechrnn.cli.verb import Verb
 
 _EPILOG = """\
 After `--shard 1/N` to `--shard N/N` of prepare, transcribe, classify or evaluate, whichever machines ran them, this
-writes what the verb without --shard had written, in the same order, and names the same faults. A part that is missing,
-damaged, or made of other inputs or with other options is named, and nothing is written. The parts stay in OUT.shards.
+writes what the verb without --shard would have written, in the same order, and names the same faults. A part that is
+missing, damaged, or made of other inputs or with other options is named, and nothing is written. The parts stay in
+OUT.shards.
 """
 
 
@@ -21,7 +22,7 @@ def verb(words: Sequence[str]) -> Verb:
 
 
 def merge(out: Annotated[str, "OUT"], /, *, overwrite: bool = False) -> int:
-    """Make the whole of the parts that shards have made.
+    """Join the parts that were made with --shard.
 
     Args:
         out: The --out or --out-dir of all shards.

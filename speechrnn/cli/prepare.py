@@ -16,9 +16,9 @@ from speechrnn.data.shards import Part
 from speechrnn.faults import Faults, suggestion
 
 _EPILOG = """\
-Writes one manifest a split, such as OUT/train.jsonl, and prints their names, numbers and hours. Recordings that cannot
-be used are named on standard error and left out, and the exit code is 1. `speechrnn prepare CORPUS --help` lists a
-corpus's own options.
+Writes one manifest per split, such as OUT/train.jsonl, and prints their names, numbers and hours. Recordings that
+cannot be used are named on standard error and left out, and the exit code is 1. `speechrnn prepare CORPUS --help` lists
+a corpus's own options.
 
 corpora:
 """
@@ -51,7 +51,8 @@ def prepare(
         folder: The unpacked corpus.
         out: Folder for the manifests.
         options: Options of the corpus.
-        shard: Look into part I of N of the recordings only; `speechrnn merge OUT` makes the manifests once all are.
+        shard: Inspect only part I of N of the recordings; `speechrnn merge OUT` makes the manifests when all parts are
+            done.
     """
     name = corpus.replace("-", "_")
     if name not in CORPORA:

@@ -37,9 +37,9 @@ def pronounce(
 
     Args:
         words: What to pronounce.
-        model: A .onnx or .keras model of letters to phones, for words that the lexicon lacks; the one of English that
-            comes with the package, if there is no lexicon either.
-        lexicon: Words whose pronunciations are known: `cmudict`, or a file of pronunciations.
+        model: A .onnx or .keras letters-to-phones model, for words that the lexicon lacks; without a lexicon, by
+            default the included English one.
+        lexicon: Known pronunciations: `cmudict`, or a file of pronunciations.
         best: Pronunciations of each word, at most.
         json: One JSON object per line.
     """

@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 _USE, _DATA, _MAKE, _LANGUAGE, _REST = "use a model", "get data", "make a model", "language for recognizers", "more"
 
 VERBS = {
-    "stream": (_USE, "Write down what is being said, while it is said."),
+    "stream": (_USE, "Transcribe speech live, while it is spoken."),
     "spot": (_USE, "Find keywords in recordings."),
     "anomalies": (_USE, "Find anomalies in records of signals."),
     "serve": (_USE, "Serve models over HTTP, WebSockets and Wyoming, with a page for the browser."),
-    "align": (_USE, "Give the time of each word of a known text in a recording."),
-    "merge": (_USE, "Make the whole of the parts that shards have made."),
+    "align": (_USE, "Find the time of each word of a known text in a recording."),
+    "merge": (_USE, "Join the parts that were made with --shard."),
     "download": (_DATA, "Download a published corpus."),
     "prepare": (_DATA, "Turn a corpus folder into manifests."),
-    "check-manifest": (_DATA, "Look for everything in a manifest that training would trip over."),
+    "check-manifest": (_DATA, "Check a manifest for everything that would disturb training."),
     "train": (_MAKE, "Train a model on a manifest."),
     "evaluate": (_MAKE, "Measure the errors of a model on a manifest."),
-    "report": (_MAKE, "Write a page about a recognizer: its errors, its worst moments, its confidence."),
-    "calibrate": (_MAKE, "Find what the confidence of a recognized word is worth."),
+    "report": (_MAKE, "Write an HTML report about a recognizer: errors, worst utterances, confidence."),
+    "calibrate": (_MAKE, "Calibrate the confidence of recognized words."),
     "export": (_MAKE, "Write a model for other programs, such as ONNX Runtime."),
-    "doctor": (_MAKE, "Look a model or a manifest over: what will be slow, what will be dropped."),
+    "doctor": (_MAKE, "Check a model or a manifest: what will be slow, what will be dropped."),
     "lm train": (_LANGUAGE, "Train a language model of n-grams."),
-    "lm tune": (_LANGUAGE, "Find the weights of language models that make the fewest errors."),
+    "lm tune": (_LANGUAGE, "Find the weights of language models with the fewest errors."),
     "lm perplexity": (_LANGUAGE, "Measure how well a language model predicts a text."),
     "lexicon build": (_LANGUAGE, "Build a lexicon of words and their pronunciations."),
-    "pronounce": (_LANGUAGE, "Print the phones of words, by a lexicon or a model of letters to phones."),
+    "pronounce": (_LANGUAGE, "Print the phones of words, from a lexicon or a letters-to-phones model."),
     "lexicon pack": (_LANGUAGE, "Pack a lexicon and a language model into a recognizer."),
-    "completion": (_REST, "Print what completes verbs and options in bash, zsh or fish."),
+    "completion": (_REST, "Print the shell completion for bash, zsh or fish."),
 }
 """The heading under which the help lists a verb, and what it does. A verb is the module of its name, with `_` for `-`
 and for a space. Those that run the kinds of models stand before them: they come from `speechrnn.models.kinds`."""

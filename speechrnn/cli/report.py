@@ -1,4 +1,4 @@
-"""Write a page about a recognizer: its errors, its worst moments, its confidence."""
+"""Write an HTML report about a recognizer: errors, worst utterances, confidence."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from speechrnn.faults import Faults
 _SKIP = ("path", "decoder", "calibration", "notes")
 
 _EPILOG = """\
-One HTML file that needs no other: open it, mail it, keep it beside the model. It has word and character error rates
-with 95 % bootstrap intervals, the worst utterances with their sound, spectrogram and the network's output, tables by
-speaker and by length, confusions, a reliability diagram, the curves of the training run whose folder lies beside the
-model, and the model's card. With --compare, both models are scored on the same utterances, and the difference has an
-interval of its own (paired bootstrap).
+The report is one self-contained HTML file. It has word and character error rates with 95 % bootstrap intervals, the
+worst utterances with their sound, spectrogram and the network's output, tables by speaker and by length, confusions, a
+reliability diagram, the curves of the training run whose folder lies beside the model, and the model's card. With
+--compare, both models are scored on the same utterances, and the difference has an interval of its own (paired
+bootstrap).
 
 `default` stands for the model that comes with the package.
 """
@@ -44,7 +44,7 @@ def report(
     out: Annotated[str, "FILE"] = "report.html",
     overwrite: bool = False,
 ) -> int:
-    """Write a page about a recognizer: its errors, its worst moments, its confidence; beside another one.
+    """Write an HTML report about a recognizer, or a comparison of two: errors, worst utterances, confidence.
 
     Args:
         path: A .jsonl manifest with texts.
@@ -52,8 +52,8 @@ def report(
         decoding: Options of the decoder.
         model: A .onnx or .keras recognizer; by default the one that comes with the package.
         compare: A second recognizer, decoded in the same way.
-        calibration: Confidences of --model as `speechrnn calibrate` found them, shown beside its own.
-        out: Where the page goes.
+        calibration: A calibration of --model made by `speechrnn calibrate`; calibrated and raw confidences are shown.
+        out: File for the report.
         overwrite: Replace a file that exists.
     """
     from speechrnn.files import refuse_existing, replacing

@@ -10,9 +10,9 @@ from speechrnn.cli.options import Group
 from speechrnn.cli.verb import Verb
 
 _EPILOG = """\
-Served are OpenAI's /v1/audio/transcriptions, /v1/models and /v1/realtime, whisper.cpp's /inference, Vosk's WebSocket at
-/ and /vosk, Wyoming on a port of its own, /v1/classify and /v1/forecast, a page for the browser at /, and /healthz,
-/readyz and /metrics. Ctrl-C or SIGTERM ends the server once what has been asked is answered. It needs
+The server has OpenAI's /v1/audio/transcriptions, /v1/models and /v1/realtime, whisper.cpp's /inference, Vosk's
+WebSocket at / and /vosk, Wyoming on its own port, /v1/classify and /v1/forecast, a page for the browser at /, and
+/healthz, /readyz and /metrics. Ctrl-C or SIGTERM stops the server once current requests are answered. It needs
 speechrnn[server].
 """
 
@@ -38,7 +38,7 @@ def serve(
         search: Options of the search of recognizers.
         model: Recognizers, classifiers and forecasters, .onnx or .keras; by default the recognizer that comes with the
             package.
-        streaming_model: Recognizer that listens to streams; by default the first recognizer, if it can stream.
+        streaming_model: Recognizer for streams; by default the first recognizer, if it can stream.
         threads: Processor threads of each model; by default those that this process may run on, up to eight.
     """
     from speechrnn.serving.options import ServeOptions

@@ -10,10 +10,11 @@ from speechrnn.cli.options import Group
 from speechrnn.cli.verb import Verb
 
 _EPILOG = """\
-The model is a classifier of single words, such as `pipelines/keyword_spotting.py` trains. It hears a window after the
-other; each line is a keyword, `path<TAB>start<TAB>end<TAB>keyword<TAB>probability`, times in seconds of the window that
-settled it. With --json each line is an object. FILE may be `-`, a pipe; recordings may be of any length. A file without
-keywords gives no line; one that cannot be read is named on standard error, and the exit code is 1.
+The model is a classifier of single words, such as `pipelines/keyword_spotting.py` trains. It classifies one window
+after the other; each line is a keyword, `path<TAB>start<TAB>end<TAB>keyword<TAB>probability`, with the times, in
+seconds, of the window that decided it. With --json each line is an object. FILE may be `-`, a pipe; recordings may be
+of any length. A file without keywords gives no line; one that cannot be read is named on standard error, and the exit
+code is 1.
 """
 
 

@@ -1,4 +1,4 @@
-"""Write down what is being said, while it is said."""
+"""Transcribe speech live, while it is spoken."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _EPILOG = """\
 The model must be one-directional and normalize its features with "global" statistics or not at all: train with
 --no-bidirectional --normalize global. `speechrnn export --model MODEL.keras --streaming` writes a .onnx for streaming.
 
-What is said appears on standard error, where that is a terminal; the whole text is printed at the end. With --json each
-word is an object on a line of its own, printed as soon as it is final: word, start, end (seconds) and confidence.
-With --lexicon words come from a search, which makes them final once it is sure of them; --lm says which are likely.
-With --mic, Ctrl-C ends the stream. FILE may be `-`, a pipe: `arecord -r 16000 -f S16_LE | speechrnn stream -`.
+The words appear on standard error if that is a terminal; the whole text is printed at the end. With --json each word is
+an object on a line of its own, printed as soon as it is final: word, start, end (seconds) and confidence. With
+--lexicon a search finds the words, and a word is final once the search is sure of it; --lm makes likely words
+preferred. With --mic, Ctrl-C ends the stream. FILE may be `-`, a pipe: `arecord -r 16000 -f S16_LE | speechrnn stream
+-`.
 """
 
 
@@ -55,7 +56,7 @@ def stream(
     json: bool = False,
     encoding: str | None = None,
 ) -> int:
-    """Write down what is being said, while it is said.
+    """Transcribe speech live, while it is spoken.
 
     Args:
         file: An audio file, or - for a pipe.
@@ -63,9 +64,9 @@ def stream(
         model: A streaming .onnx or a one-directional .keras; by default the one that comes with the package.
         mic: Listen to a microphone (needs speechrnn[mic]).
         device: The microphone: a part of its name, or its number.
-        realtime: Read the file as slowly as it was spoken.
-        json: Print one JSON object a word, as soon as it is final.
-        encoding: What headerless samples are, such as s16le@16000 (16 bits, little-endian, mono, 16 kHz).
+        realtime: Read the file at the speed at which it was spoken.
+        json: Print one JSON object per word, as soon as it is final.
+        encoding: Format of headerless samples, such as s16le@16000 (16 bits, little-endian, mono, 16 kHz).
     """
     if mic == (file is not None):
         raise UsageError("give a FILE, or --mic.")

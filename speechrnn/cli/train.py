@@ -23,10 +23,10 @@ from speechrnn.models import kinds
 _AUGMENTATION = "speechrnn.features.options:Augmentation"
 
 _EPILOG = """\
-The best model goes to --out. Beside it a folder with the ending .training holds the log, the options, the last model,
-and what --resume needs to go on after a kill. Ctrl-C leaves a usable model and exits with 130.
+The best model is written to --out. Next to it, a folder with the ending .training has the log, the options, the last
+model, and what --resume needs to continue. Ctrl-C leaves a usable model and exits with 130.
 
-tasks, and what the examples of their manifests have:
+tasks, and what their manifests must contain:
 """
 
 
@@ -84,24 +84,25 @@ def train(
     """Train a model on a manifest.
 
     Args:
-        manifests: .jsonl manifests (or texts, where the task learns them), learned as one.
+        manifests: .jsonl manifests (or text files, for tasks that train on them); several are combined.
         kind: The kind of model.
         words: The words of the command line.
-        out: Where the best model goes; ends in .keras.
+        out: File for the best model, ending in .keras.
         reading: How the examples are read.
         training: How to train.
         augmentation: How examples are varied.
         features: Of a new model.
         built: How a new model is built, or what changes in one that is trained further.
-        task: What the model learns, one of those below; by default what the manifest has, or what --model does.
-        valid: Manifests of other speakers or subjects, to choose the best epoch by.
+        task: What the model learns, one of the tasks below; by default it follows from the manifest or from --model.
+        valid: Manifests of other speakers or subjects, used to choose the best epoch.
         model: Train this model further, instead of a new one.
-        augment: Vary the examples as suits a small corpus of read speech.
-        resume: Go on from the state beside --out, if there is one.
-        overwrite: Replace --out and the files of its folder where they exist.
-        hosts: Processes that train together and share each batch; every one is started with the same words.
+        augment: Vary the examples in a way that suits a small corpus of read speech.
+        resume: Continue an interrupted training of --out, if there is one.
+        overwrite: Replace --out and its training folder if they exist.
+        hosts: Addresses of processes that train together and share each batch; start each of them with the same
+            command.
         rank: Which of --hosts this process is, counted from 0; by default what Slurm or Kubernetes says.
-        devices: Train on so many GPUs of this machine, or so many parts of its processor, by a process for each.
+        devices: Train on this many GPUs of this machine, or parts of its processor, with one process for each.
     """
     if devices > 1:
         if hosts:

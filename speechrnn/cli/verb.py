@@ -12,6 +12,7 @@ help is printed here, and cyclopts is imported once there is something to parse.
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 import sys
 import textwrap
@@ -198,13 +199,20 @@ class Verb:
         missing = error.argument if isinstance(error, MissingArgumentError) and not error.keyword else None
         if missing and not missing.tokens:
             return f"{missing.name} is required."
-        return str(error).replace(_PIPE, "-").strip()
+        told = str(error).replace(_PIPE, "-").strip()
+        return re.sub(r'(?:: )?unable to convert ("[^"]*") into (\w+)', _not_a, told)
 
 
 def refused(called: str, error: UsageError) -> int:
     """Tell what is wrong with a command line, and where help is."""
     print(f"{called}: error: {error}\nSee `{called} --help`.", file=sys.stderr)
     return NOTHING_DONE
+
+
+def _not_a(found: re.Match[str]) -> str:
+    """What cyclopts says of a value that it cannot convert, without the names of Python's types."""
+    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(found[2], found[2])
+    return f": {found[1]} is not {wanted}"
 
 
 def _text(kind: Any, tokens: Sequence[Any]) -> str | None:

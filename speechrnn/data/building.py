@@ -45,7 +45,7 @@ class Preparation:
     """How a corpus becomes manifests."""
 
     overwrite: bool = False
-    """Replace what is there."""
+    """Replace existing files."""
     faults: Faults | None = None
     """Collects what cannot be used; without it the first fault is an error, and no manifest is written."""
     progress: Callable[[int], object] | None = None
@@ -65,10 +65,10 @@ class ValidSplit(Preparation):
     """How a corpus becomes manifests, one of them held out."""
 
     valid_fraction: float = 0.0
-    """Part of the training seconds that becomes `valid.jsonl`, by whole subjects; of each class, where no subject is
-    known."""
+    """Share of the training data, in seconds, that becomes `valid.jsonl`: whole subjects, or a part of each class if no
+    subject is known."""
     seed: int = 0
-    """Chooses what is held out."""
+    """Seed for choosing what is held out."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TestSplit(ValidSplit):
     """How a corpus that has no test set becomes manifests."""
 
     test_fraction: float = 0.0
-    """Part that becomes `test.jsonl`, in the same way."""
+    """Share that becomes `test.jsonl`, in the same way."""
 
 
 def measured(
@@ -256,7 +256,7 @@ def build(  # noqa: D417 - `takes` adds the options
         made = {name: measured(drafts, found, progress=options.progress) for name, drafts in splits.items()}
     for name, examples in made.items():
         if not examples:
-            first = next((fault.message for fault in list(found)[before:]), "It lists none.")
+            first = next((fault.message for fault in list(found)[before:]), "there is nothing in it.")
             there = Path(out, f"{name}.jsonl")
             raise ValueError(f"{there}: No example of the split {name!r} can be used. Check the folder. First: {first}")
     for name, fraction in held.items():

@@ -84,7 +84,7 @@ def check(  # noqa: D417 - `takes` adds the options
         vocabulary: Characters the recognizer can write; not looked at if `None`.
         frame_count: Frames of features for a number of samples; those of `window` and `hop` by default.
         faults: Those of reading the manifest, to be part of the report.
-        workers: Threads; one a core by default.
+        workers: Threads; by default one per core.
         progress: Called with the number of examples done since the last call.
 
     Returns:

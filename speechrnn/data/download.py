@@ -63,7 +63,7 @@ def download(
     Args:
         name: One of `speechrnn.data.corpora.archives()`.
         folder: Where it is unpacked; what broke off earlier is resumed there.
-        overwrite: Replace a corpus that is there.
+        overwrite: Replace an existing corpus.
         keep_archive: Keep the archive after unpacking.
         progress: Called with the number of bytes received and the total if it is known.
         timeout: Seconds without an answer after which a connection is given up.

@@ -35,6 +35,7 @@ _ELSEWHERE = {
     "length": "duration", "start": "offset", "begin": "offset", "utterance": "id", "utt_id": "id", "name": "id",
 }  # fmt: skip
 """What other programs' manifests call our keys."""
+_NO_MANIFEST = " A manifest has one JSON object per line; `speechrnn prepare table` makes one from a table."
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
                 )
         except (ValueError, RecursionError) as error:
             kind = kind_of(error)
-            found.add(where, "bad lines" if kind == "invalid" else kind, str(data_error(where, kind, str(error))))
+            hint = "" if total > 1 or os.fspath(path).endswith(".jsonl") else _NO_MANIFEST
+            found.add(where, "bad lines" if kind == "invalid" else kind, str(data_error(where, kind, f"{error}{hint}")))
             continue
         examples.append(example)
     if not total:

@@ -10,7 +10,7 @@ class FrameOptions:
     """The frames of features that examples become."""
 
     sample_rate: int = 16000
-    """Samples per second that the features want."""
+    """Samples per second of the features."""
     window: int = 400
     """Frame length in samples."""
     hop: int = 160

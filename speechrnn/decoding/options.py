@@ -43,22 +43,22 @@ def decoder(
     words: str | os.PathLike[str] | None = None,
     grammar: str | os.PathLike[str] | None = None,
 ) -> Decoder:
-    """Beam search, or the best path where nothing asks for a search.
+    """Decoding: a beam search if any option needs one, otherwise greedy.
 
     Args:
         vocabulary: Of the model.
-        beam: Width of the beam search; without it the best path is taken, or a width of 64 if another option needs
-            a search.
-        lexicon: A lexicon, as `speechrnn lexicon build` makes it: a model of phones writes its words, and a model of
-            characters or subwords no others.
+        beam: Number of texts that the beam search keeps. By default decoding is greedy, or the width is 64 if another
+            option needs a search.
+        lexicon: A lexicon made by `speechrnn lexicon build`: a model of phones then writes its words, and a model of
+            characters or subwords only these.
         lm: A language model (.lm or ARPA), over words or characters; `speechrnn lm train` makes one.
-        lm_weight: Weight of the language model; 0.5 unless it is given, 0.8 with a lexicon.
-        word_bonus: Added for each word, beside the language model; 1.5 unless it is given, 0 with a lexicon.
-        unknown_score: Added for each word that the language model does not know.
-        hotwords: Words or phrases that are made likelier; quote a phrase of several words.
-        hotword_bonus: Added for each of them in a text, in nats.
-        words: A file of words or phrases, one per line; nothing else is recognized, in any order and number.
-        grammar: A file of rules; nothing else is recognized.
+        lm_weight: Weight of the language model; by default 0.5, or 0.8 with a lexicon.
+        word_bonus: Score added for each word; with a language model 1.5 by default, or 0 with a lexicon.
+        unknown_score: Score added for each word that the language model does not know.
+        hotwords: Words or phrases to prefer; put quotation marks around a phrase of several words.
+        hotword_bonus: Score added for each hotword in a text, in nats.
+        words: A file with one word or phrase per line; only these are recognized, in any order and number.
+        grammar: A file of grammar rules; only texts that follow them are recognized.
 
     Raises:
         ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; or there are words and a

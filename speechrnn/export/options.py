@@ -16,4 +16,4 @@ class ExportOptions:
     """Write the graph of one step, with its states as inputs and outputs, for `speechrnn stream`; the model must be
     one-directional and normalize with "global" statistics or not at all."""
     overwrite: bool = False
-    """Replace what is there."""
+    """Replace existing files."""

@@ -48,9 +48,9 @@ class Augmentation:
     """How training examples are varied. Everything is off by default."""
 
     speed: tuple[float, float] | None = None
-    """Range of playback speeds, as in 0.9 1.1; pitch moves along."""
+    """Range of playback speeds, such as 0.9 1.1; the pitch changes too."""
     gain: tuple[float, float] | None = None
-    """Range of gains in dB. Normalized features do not notice it unless noise is added on them."""
+    """Range of gains in dB. It has no effect on normalized features unless noise is added to them."""
     noise_folder: str | None = None
     """Folder of recordings of noise, searched with its subfolders; the first 20 s of each are used."""
     noise_snr: tuple[float, float] = (5.0, 25.0)
@@ -80,9 +80,9 @@ class Augmentation:
     jitter: float = 0.0
     """Standard deviation of white noise added to each channel of the signal, as a share of the channel's own."""
     scaling: float = 0.0
-    """Largest relative change of each channel's height: 0.2 draws factors from 0.8 to 1.2."""
+    """Largest relative change of each channel's amplitude: 0.2 draws factors from 0.8 to 1.2."""
     wander: float = 0.0
-    """Largest height of a slow sine added to each channel, 0.05 to 0.5 Hz, in standard deviations of the channel."""
+    """Largest amplitude of a slow sine added to each channel, 0.05 to 0.5 Hz, in standard deviations of the channel."""
     time_warp: float = 0.0
     """Largest relative change of the local speed, smooth over the signal, whose length stays."""
     crop: float = 1.0

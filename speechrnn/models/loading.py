@@ -37,7 +37,7 @@ SHIPPED = {
     "english_pronunciation": "letters of English words, as phones",
     "english_voice": "English texts, which it reads aloud",
 }
-"""Models that come with the package, by name, and what they understand."""
+"""Models included in the package, by name, and what they understand."""
 
 PRONUNCIATION = "english_pronunciation"
 """The one that pronounces words where neither a model nor a lexicon is given."""
@@ -50,12 +50,12 @@ def load(model: str | os.PathLike[str], *, kind: str | None = None, threads: int
     """Open a model.
 
     Args:
-        model: Path of a `.keras`, `.onnx` or `.tflite` file, or the name of a model that ships (`SHIPPED`).
+        model: Path of a `.keras`, `.onnx` or `.tflite` file, or the name of an included model (`SHIPPED`).
         kind: Name of the kind it must be, such as "recognizer"; None for any.
-        threads: Processor threads of a session; None takes those that this process may run on, up to eight.
+        threads: Processor threads of a session; by default as many as this process may use, up to eight.
 
     Returns:
-        Of a `.keras` file the bundle, a Keras model, where TensorFlow is installed; otherwise a session. Both have the
+        For a `.keras` file the bundle, a Keras model, if TensorFlow is installed; otherwise a session. Both have the
         methods of their kind: `transcribe`, `classify` or `forecast`, and `evaluate` and `export`.
 
     Raises:
@@ -177,7 +177,7 @@ def file_of(model: str | os.PathLike[str] | None) -> str:
     if os.path.exists(path) or name not in SHIPPED:
         hint = "" if os.path.exists(path) or os.path.splitext(path)[1] else suggestion(path, SHIPPED)
         if hint:
-            raise FileNotFoundError(f"{path}: no such model file, and no model that ships.{hint}")
+            raise FileNotFoundError(f"{path}: no such model file, and no included model has this name.{hint}")
         return path
     return str(shipped(name))
 

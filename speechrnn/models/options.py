@@ -35,7 +35,7 @@ class RecurrentNetwork:
     recurrent_initializer: str = "orthogonal"
     """Initializer of the recurrent weights."""
     dtype: str | None = None
-    """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+    """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "units", "layers", "filters")

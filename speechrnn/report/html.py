@@ -106,7 +106,7 @@ def _headline(report: ErrorReport) -> str:
         tiles[0] = (*tiles[0][:2], f"{tiles[0][2]}; over speakers {pieces.interval(report.speaker_interval)}")
     if report.real_time_factor:
         said = f"{_duration(report.elapsed)} in all, on the machine that made this page"
-        tiles.append((f"{1 / report.real_time_factor:,.0f} ×", "faster than real time", said))
+        tiles.append((f"{1 / report.real_time_factor:,.0f} ×", "as fast as real time", said))
     return "".join(f'<div><b>{b}</b>{what}<span class="soft">{more}</span></div>' for b, what, more in tiles)
 
 
@@ -115,9 +115,9 @@ def _comparison(one: Measured, two: Measured, found: Comparison) -> str:
         (m.name, m.report.wer, pieces.interval(m.report.interval), m.report.cer, m.report.sentence_error_rate)
         for m in (one, two)
     ]
-    differences = [("WER, utterances drawn", found.words), ("CER, utterances drawn", found.characters)]
+    differences = [("WER, over utterances", found.words), ("CER, over utterances", found.characters)]
     if found.speakers:
-        differences.append(("WER, speakers drawn", found.speakers))
+        differences.append(("WER, over speakers", found.speakers))
     table = pieces.table(
         ("difference", "points", "95 % interval", "the second is better in"),
         [(name, _points(d.difference), _span(d), d.second_better) for name, d in differences],
@@ -133,8 +133,8 @@ def _comparison(one: Measured, two: Measured, found: Comparison) -> str:
         f"<p>{html.escape(_sentence(one, two, found))}</p>"
         f'<div class="card wide">{rates}</div><div class="card chart">{whiskers}</div>'
         f'<div class="card wide">{table}</div>'
-        f'<p class="soft">Paired bootstrap: both models are scored on the same 10,000 draws of {found.utterances:,} '
-        "utterances. A difference is the second model's rate minus the first's.</p>"
+        f'<p class="soft">Paired bootstrap: both models are scored on the same 10,000 resamples of '
+        f"{found.utterances:,} utterances. A difference is the second model's rate minus the first's.</p>"
         f"{_changes(one, two)}"
     )
 
@@ -149,7 +149,7 @@ def _sentence(one: Measured, two: Measured, found: Comparison) -> str:
         f"{better.name} has {100 * abs(difference.difference):.1f} points fewer word errors than {worse.name}, {sure}"
     )
     if found.speakers and found.speakers.significant != difference.significant:
-        return f"{said}; drawn by speakers it is {'not ' if difference.significant else ''}significant."
+        return f"{said}; over speakers it is {'not ' if difference.significant else ''}significant."
     return f"{said}."
 
 
@@ -182,9 +182,9 @@ def _worst(measured: Measured, other: Measured | None) -> str:
     others = {u.id: u for u in other.report.utterances} if other else {}
     cards = "".join(_clip(clip, other, others.get(clip.utterance.id)) for clip in measured.clips)
     return (
-        '<p class="soft">The spectrogram has the recognized words above it, where they were heard. The curves below '
-        "are the probabilities of the symbols; between them the network says “blank”, and the letters are what the "
-        f"best path reads.</p>{pieces.LEGEND}{cards}"
+        '<p class="soft">Above the spectrogram are the recognized words at their times. The curves below it are the '
+        "probabilities of the symbols; the dotted line is the “blank”, and the letters are those of greedy decoding."
+        f"</p>{pieces.LEGEND}{cards}"
     )
 
 

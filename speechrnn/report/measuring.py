@@ -88,7 +88,7 @@ def measure(  # noqa: D417 - `takes` adds the options
         model: A recognizer, the path of one, or None for the one that comes with the package.
         examples: From a manifest, with texts.
         path: The model's file, where `model` is not it; its log of training is looked for beside it.
-        name: What the page calls the model; the name of its file by default.
+        name: Name of the model in the report; by default that of its file.
         worst: Utterances that are shown with their sound, spectrogram and probabilities.
         decoder: Turns logits into a path; the best path is taken by default.
         calibration: Of the words' confidences, to be shown beside them.

@@ -22,9 +22,9 @@ STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 LEGEND = (
-    '<div class="legend"><span>above: what was said; below: what was recognized</span>'
-    '<span class="wrong">taken for another</span><span class="left">left out</span>'
-    '<span class="more">nobody said it</span></div>'
+    '<div class="legend"><span>above: the correct words; below: the recognized words</span>'
+    '<span class="wrong">substituted</span><span class="left">left out</span>'
+    '<span class="more">inserted</span></div>'
 )
 
 

@@ -16,23 +16,23 @@ class ServeOptions:
     port: int = 8000
     """Port of HTTP and of WebSockets; 0 for any that is free."""
     wyoming_port: int | None = None
-    """Port of Wyoming, the protocol of Home Assistant, such as 10300; it knows no keys. Closed by default."""
+    """Port of Wyoming, the protocol of Home Assistant, such as 10300; it has no API keys. Closed by default."""
     keys: str | None = None
-    """File of API keys, one per line; without it everybody may ask."""
+    """File of API keys, one per line; without it everyone can use the server."""
     cors: tuple[str, ...] = ()
-    """Origins of other sites whose pages may ask, such as https://example.org."""
+    """Other sites whose pages may use the server, such as https://example.org."""
     at_once: int = 32
-    """Requests that are worked on at once; others wait."""
+    """Requests processed at once; others wait."""
     queue: int = 128
-    """Most requests that are worked on or wait; beyond it the answer is 429 with Retry-After."""
+    """Most requests that are processed or waiting; any more get 429 with Retry-After."""
     streams: int = 100
-    """Most streams that are listened to at once, over WebSockets and Wyoming."""
+    """Most streams at once, over WebSockets and Wyoming."""
     streams_together: int = 16
-    """Most streams whose blocks run as one batch, of a model in float32; 1 runs each alone."""
+    """Most streams whose blocks run as one batch, with a float32 model; 1 runs each alone."""
     connections: int = 1000
-    """Most connections; beyond it the answer is 503, and beyond twice as many there is none."""
+    """Most connections; any more get 503, and beyond twice as many no answer."""
     gather: float = 0.01
-    """Seconds for which signals of several requests are gathered into a batch."""
+    """Seconds to wait for signals of other requests, to run them as one batch."""
     batch_seconds: float = 60.0
     """Audio recognized at once, padding counted."""
     most_megabytes: float = 100.0
@@ -46,11 +46,11 @@ class ServeOptions:
     idle_seconds: float = 60.0
     """Time after which a stream that sends nothing is closed."""
     requests_per_minute: int = 0
-    """Requests and streams that a key, or without keys an address, may begin per minute; 0 for any number."""
+    """Requests and streams per minute for each key, or without keys for each address; 0 for no limit."""
     grace_seconds: float = 30.0
-    """Time for what is under way when the server is told to stop."""
+    """Time to finish current requests when the server is stopped."""
     log_text: bool = False
-    """Write what was recognized into the log; by default neither audio nor text is kept."""
+    """Write recognized text into the log; by default neither audio nor text is stored."""
 
     def __post_init__(self) -> None:
         """Raises: ValueError: A number is out of its range."""

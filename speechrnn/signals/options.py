@@ -11,18 +11,18 @@ from speechrnn.faults import suggestion
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a CSV, TSV, text or Parquet table where it can be read in more than one way.
+    """How to read a CSV, TSV, text or Parquet table that can be read in more than one way.
 
     What is left out is read from the table; where the table allows several readings, it is refused with the option
     that decides.
     """
 
     delimiter: str | None = None
-    """Between cells: a character, `tab` or `space`."""
+    """What separates cells: a character, `tab` or `space`."""
     decimal: Literal[".", ","] | None = None
-    """Mark before the fraction of a number."""
+    """Decimal mark of numbers."""
     thousands: str | None = None
-    """Mark between the thousands of a number."""
+    """Thousands separator of numbers."""
     header: bool | None = None
     """Whether the first line names the columns."""
     encoding: str | None = None
@@ -38,7 +38,7 @@ class TableOptions:
     date_format: str | None = None
     """Format of dates in the codes of `strptime`, such as `%d/%m/%y %H:%M`."""
     time_zone: str | None = None
-    """Zone of times that do not say theirs, such as `Europe/Berlin` or `UTC`."""
+    """Time zone of times without one, such as `Europe/Berlin` or `UTC`."""
 
     def __post_init__(self) -> None:
         for name in ("missing", "time_columns"):  # hashable, since what was read is remembered by its options

@@ -26,7 +26,7 @@ class TrainingOptions:
     learning_rate: float = 1.5e-3
     """Highest learning rate, reached at the end of the warm-up."""
     warmup: float = 0.1
-    """Share of all steps in which the learning rate rises; after it, it falls along a cosine."""
+    """Share of all steps in which the learning rate rises; then it falls along a cosine."""
     final_learning_rate: float = 1e-6
     """Learning rate of the last step."""
     weight_decay: float = 1e-2
@@ -34,19 +34,19 @@ class TrainingOptions:
     clip_norm: float = 5.0
     """Largest global gradient norm; 0 turns clipping off."""
     average: float = 0.0
-    """Momentum of the moving average of the weights that is validated and saved, such as 0.998; 0 turns it off."""
+    """Momentum of a moving average of the weights, which is validated and saved, such as 0.998; 0 turns it off."""
     monitor: str = "auto"
     """Validation figure that decides which epoch is the best; by default the one that suits the kind of model."""
     patience: int = 0
-    """Epochs without a better one after which training stops; 0 trains them all."""
+    """Epochs without improvement after which training stops; 0 trains all epochs."""
     validate_every: int = 1
     """Epochs from one validation to the next; the last epoch is always validated."""
     tensorboard: bool = False
-    """Write logs for TensorBoard beside the model."""
+    """Write logs for TensorBoard next to the model."""
     require_cudnn: bool = False
-    """Refuse to train where a recurrent layer would not run on cuDNN, instead of training slowly."""
+    """Refuse to train if a recurrent layer would not run on cuDNN, instead of training slowly."""
     gradient_report: bool = False
-    """Write the gradient norms of every layer to `gradients.csv` beside the model, and report whether they are
+    """Write the gradient norms of every layer to `gradients.csv` in the training folder, and report whether they are
     healthy."""
     seed: int = 1
     """Seed of new weights, order and augmentation."""
@@ -88,8 +88,8 @@ class SignalTraining(TrainingOptions):
     cache: str | None = "memory"
     """Where decoded examples are kept between epochs: "memory", a folder, or nothing (`none`)."""
     cache_gigabytes: float | None = None
-    """Most that the cache may take; what does not fit is decoded again in every epoch. By default half of the free
-    memory, or as much as the folder's disk has."""
+    """Largest size of the cache; what does not fit is decoded again in every epoch. By default half of the free memory,
+    or all of the disk's free space."""
     max_duration: float | None = None
     """Longest example, in seconds; longer ones are dropped, and counted."""
 

@@ -70,28 +70,28 @@ def train(
 ) -> TrainingRun:
     """Train a model of any kind with Keras's `fit`, and save the best one.
 
-    Beside `out` (say `an4.keras`) a folder `an4.training/` holds the log, the options, the last model and, after every
-    epoch, the state: a run that was killed goes on from there with `resume=True` and ends as if it had not been.
-    Ctrl-C saves what there is and returns.
+    Next to `out`, such as `an4.keras`, a folder `an4.training/` has the log, the options, the last model and, after
+    every epoch, the state: `resume=True` continues an interrupted run, which ends with the same weights as an
+    uninterrupted one. Ctrl-C saves the model and returns.
 
     Args:
         model: A bundle; it is trained in place and ends with the weights of the last epoch.
-        examples: What to learn from, or the path of a manifest of it: examples with a text; with a label, labels or
-            tags as a classifier's task needs; for a forecaster series, or parts of them, see `pipeline.windows`; for a
-            language model sentences.
+        examples: Training examples, or the path of their manifest: examples with a text; for a classifier with a label,
+            labels or tags, depending on its task; for a forecaster series, or parts of them, see `pipeline.windows`;
+            for a language model sentences.
         out: The best model's file, ending in `.keras`.
         valid: Examples of other speakers or subjects that decide which epoch is the best.
-        options: How to train: `RecognizerTraining`, `ClassifierTraining` or `ForecasterTraining` as the model is, or
-            `TrainingOptions`, which hold for every kind; what these leave at its default gets the kind's default.
-        augment: How to vary the training examples: an `Augmentation`, or the name of one that is made already, such as
-            "speech"; not at all where it is not given.
-        resume: Go on from the state beside `out`. Without a state there, begin.
-        overwrite: Replace `out` and its folder's files where they exist.
+        options: How to train: `RecognizerTraining`, `ClassifierTraining` or `ForecasterTraining`, depending on the
+            model, or `TrainingOptions`, which suit every kind; defaults of the latter are replaced by the kind's own.
+        augment: How to vary the training examples: an `Augmentation`, or the name of a predefined one, such as
+            "speech"; by default they are not varied.
+        resume: Continue the run whose state is next to `out`; without a state, start a new one.
+        overwrite: Replace `out` and its training folder if they exist.
         faults: Collects the examples that had to be dropped; a summary of them is printed in any case.
         callbacks: More Keras callbacks.
         verbose: Show progress on stderr.
         hosts: The processes that train this model together. Each loads its share of every batch; the first one
-            validates, shows progress and writes, and the model is the one that it had made alone.
+            validates, shows progress and writes. The model is the same as from a single process.
 
     Returns:
         What was saved where, and the history.

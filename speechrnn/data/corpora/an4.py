@@ -40,7 +40,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
         folder: The `an4` folder, or the one that holds it. Recordings may be .flac, .wav, .sph or .raw (16-bit, 16
             kHz, without a header).
         out: Folder for the manifests.
-        byte_order: Of .raw files, `big` or `little`: CMU publishes both.
+        byte_order: Byte order of .raw files, `big` or `little`: CMU publishes both.
 
     Returns:
         Examples by split; texts in lower case, `subject` is the speaker's folder.

@@ -31,7 +31,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
     Args:
         folder: The folder that holds `training2017`, or that folder. Signals may be .mat, as published, or .dat.
         out: Folder for the manifests.
-        split: Name of the manifest: `test` for records that nothing is trained on.
+        split: Name of the manifest, such as `test` for records that are not used in training.
         reference: The table of classes; by default REFERENCE-v3.csv, then REFERENCE.csv, in the folder or under it.
 
     Returns:

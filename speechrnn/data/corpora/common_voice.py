@@ -27,7 +27,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
     Args:
         folder: The folder of one language, with `train.tsv`, `dev.tsv`, `test.tsv` and `clips/`.
         out: Folder for the manifests.
-        splits: Tables to prepare; `validated` holds all that was checked, the other three among it.
+        splits: Tables to prepare; `validated` has all checked recordings, including those of the other three.
 
     Returns:
         Examples by split; `subject` is the anonymous `client_id`.

@@ -42,10 +42,11 @@ def prepare(  # noqa: D417 - `takes` adds the options
         out: Folder for the manifests, and for `records`.
         label_column: Column of classes. Where every record has one class, it labels the record; where the class
             changes within any, stretches are labeled, in all of them.
-        group: Column of subjects: a table is cut where it changes. Without it every table is a record without subject.
-        rate: Samples per second; read from a column of times if it is not given.
-        channels: Columns to read; every other column of numbers by default.
-        chunk: Cut records into pieces of so many seconds, where stretches are labeled.
+        group: Column of subjects; a table is cut where it changes. Without it every table is one record without a
+            subject.
+        rate: Samples per second; by default read from a column of times.
+        channels: Columns to read; by default every other column of numbers.
+        chunk: Cut records into pieces of this many seconds, if stretches are labeled.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
 
     Returns:

@@ -31,7 +31,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
     Args:
         folder: Holds the tables, such as ETTh1.csv.
         out: Folder for the manifests.
-        name: Which of them: ETTh1 or ETTh2 (hourly), ETTm1 or ETTm2 (every quarter of an hour).
+        name: Name of the series: ETTh1 or ETTh2 (hourly), ETTm1 or ETTm2 (every quarter of an hour).
 
     Returns:
         Examples by split.

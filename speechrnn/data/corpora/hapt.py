@@ -55,9 +55,9 @@ def prepare(  # noqa: D417 - `takes` adds the options
     Args:
         folder: As published, with `RawData`, `Train` and `Test`; or the folder of `hapt_train.npz`.
         out: Folder for the manifests, and for `records` with the six channels of each experiment.
-        form: `stream` is the experiment as it was recorded, in chunks, with the activity of each stretch and nothing
-            where none was noted; `windows` are pieces of one activity that overlap by half; `segments` are whole
-            stretches of one activity.
+        form: `stream` is the experiment as it was recorded, in chunks, with the activity of each stretch if one was
+            noted; `windows` are pieces of one activity that overlap by half; `segments` are whole stretches of one
+            activity.
         transitions: Keep the six transitions as classes.
         chunk: Longest piece of the stream, in seconds.
         window_seconds: Length of a window.

@@ -28,8 +28,8 @@ def prepare(  # noqa: D417 - `takes` adds the options
     Args:
         folder: A data folder, or one that has several of them in it.
         out: Folder for the manifests.
-        root: What the paths in `wav.scp` are relative to; by default the data folder or one of the two above it, where
-            they are found.
+        root: Folder that the paths in `wav.scp` start from; by default the data folder or one of the two above it,
+            wherever the files are.
 
     Returns:
         Examples by split; texts in their normal form, `subject` as `utt2spk` says. An entry of `wav.scp` that is a

@@ -49,7 +49,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
         folder: The `LibriSpeech` folder, the one that holds it, or one subset (`speaker/chapter/*.flac` with
             `*.trans.txt`).
         out: Folder for the manifests.
-        subsets: Names of the subsets to prepare; all that are there by default.
+        subsets: Names of the subsets to prepare; by default all that are there.
 
     Returns:
         Examples by subset; texts in lower case, `subject` is the speaker's number.

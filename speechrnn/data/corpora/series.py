@@ -31,10 +31,10 @@ def prepare(  # noqa: D417 - `takes` adds the options
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
         out: Folder for the manifests.
-        valid_fraction: Part of each table, before the test part, that becomes `valid.jsonl`.
-        test_fraction: Last part of each table, which becomes `test.jsonl`.
-        rate: Samples per second; read from a column of times if it is not given.
-        channels: Columns to forecast; every column of numbers by default.
+        valid_fraction: Share of each table, before the test part, that becomes `valid.jsonl`.
+        test_fraction: Share at the end of each table that becomes `test.jsonl`.
+        rate: Samples per second; by default read from a column of times.
+        channels: Columns to forecast; by default every column of numbers.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
 
     Returns:

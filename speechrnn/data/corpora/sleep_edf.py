@@ -47,7 +47,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
         channels: Names of the channels to read.
         epochs: Epochs of 30 s in an example: the context in which they are scored.
         awake: Seconds awake that are kept before the first sleep and after the last, as in the literature; most of a
-            recording of a day is nothing else.
+            day's recording is awake.
 
     Returns:
         Examples by split; `labels` has a stretch for each epoch that was scored. The subject is the person, who has two

@@ -46,9 +46,9 @@ def prepare(  # noqa: D417 - `takes` adds the options
             the rule that these were made by is applied.
         out: Folder for the manifests.
         only: Only these words; all by default.
-        commands: Keywords, such as `COMMANDS`, for a spotter: they are classes of their own; of all other words so many
-            are drawn that `unknown` has a tenth as many examples, and as many seconds of the recordings of noise are
-            `silence`, of which each split has its own part.
+        commands: Keywords for a spotter, such as `COMMANDS`, each of which is a class. Other words are drawn for the
+            class `unknown`, a tenth as many, and as many seconds of the noise recordings are `silence`; each split has
+            its own part of these.
         seed: Draws them.
 
     Returns:

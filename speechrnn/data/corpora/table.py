@@ -47,8 +47,8 @@ def prepare(  # noqa: D417 - `takes` adds the options
         split_column: Which split a row belongs to.
         root: Folder that relative paths start from; the table's own by default.
         delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
-        encoding: What headerless recordings are, as in `s16le@16000`.
-        normalize: Bring transcripts to lower case without punctuation.
+        encoding: Format of headerless recordings, such as `s16le@16000`.
+        normalize: Convert transcripts to lower case without punctuation.
 
     Returns:
         Examples by split.
@@ -109,7 +109,7 @@ def rows(
         faults: Collects rows with another number of columns.
         needed: Columns that there have to be.
         delimiter: See `prepare`.
-        quoted: Whether quotation marks hold columns together; otherwise they are part of the text.
+        quoted: Whether quotation marks enclose cells; otherwise they are part of the text.
         columns: Names of the columns, where the first line does not have them.
 
     Yields:

@@ -37,13 +37,13 @@ def prepare(  # noqa: D417 - `takes` adds the options
         out: Folder for the manifests.
         text_column: Texts.
         label_column: Classes.
-        unit: What the texts are cut into: "words", "characters", or "items", which have white space between them.
-        subject_column: Who a text comes from.
+        unit: What the texts are split into: "words", "characters", or "items" separated by white space.
+        subject_column: Who wrote the text.
         id_column: Names of the texts; by default the lines of the table.
-        split_column: Which part a row belongs to; without it rows are drawn.
-        columns: Names of the columns of a table whose first line names none.
+        split_column: The split that a row belongs to; by default the split is random.
+        columns: Names of the columns, for a table without a header.
         delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
-        quoted: Whether quotation marks hold columns together; otherwise they are part of the text.
+        quoted: Whether quotation marks enclose cells; otherwise they are part of the text.
 
     Returns:
         Examples by part.

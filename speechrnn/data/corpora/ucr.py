@@ -29,8 +29,8 @@ def prepare(  # noqa: D417 - `takes` adds the options
     Args:
         folder: Holds NAME_TRAIN and NAME_TEST, as .tsv, .ts or .txt, or folders of data sets.
         out: Folder for the manifests.
-        name: Data set; it may be left out where there is one.
-        rate: Samples per second, which the archive does not say: 1 makes a second a sample.
+        name: Name of the data set; optional if there is only one.
+        rate: Samples per second, which the archive does not contain; with 1, seconds count samples.
 
     Returns:
         Examples by split; the label is the class as the file has it.

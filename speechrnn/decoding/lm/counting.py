@@ -130,10 +130,9 @@ def discounts(counts: np.ndarray, order: int) -> np.ndarray:
         if all(0 <= d <= k for k, d in enumerate(found, start=1)):
             return np.array([0.0, *found])
     _log.info(
-        "The counts of counts of the %d-grams (%s) allow no estimate of the discounts: %s are taken.",
+        "There are too few %d-grams to estimate their discounts; %g, %g and %g are used.",
         order,
-        ", ".join(map(str, n[1:])),
-        _FALLBACK,
+        *_FALLBACK,
     )
     return np.array([0.0, *_FALLBACK])
 

@@ -26,7 +26,7 @@ def train(
     Args:
         sentences: One sentence each, words separated by white space; they are read once and not kept in memory.
         order: Longest n-grams.
-        characters: Model characters, a space being `<space>`, instead of words.
+        characters: Model characters instead of words; a space is `<space>`.
         pruning: Leave out n-grams without which the perplexity grows by less than this share, such as 1e-8; see
             `speechrnn.decoding.lm.pruning`.
         vocabulary: The words that the model knows, such as a lexicon's; all others count as `<unk>`. All words of the

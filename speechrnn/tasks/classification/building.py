@@ -41,11 +41,11 @@ def for_manifest(
     Args:
         examples: Recordings, or texts as `speechrnn.data.texts.text_example` makes them, with `label` (one class each),
             `labels` (one class per frame) or `tags` in `extra` (several classes at once).
-        sample_rate: Hz of the signals that the features are computed from; that of the first example if not given.
+        sample_rate: Sample rate of the model in Hz; by default that of the first example.
         features: A layer, or options of `LogMel` for sounds and of `RawSignal` for signals. With `normalize="global"`
             they are adapted to the examples, unless they have been already.
-        lowercase: Whether capital letters count as small ones, in texts.
-        least: How often a token must occur to be known, in texts; rarer ones count as never seen.
+        lowercase: Whether upper and lower case count as the same, in texts.
+        least: How often a token must occur to be known, in texts; rarer ones count as unknown.
         **network: Options of `recurrent_classifier`; those that are not given follow from the data.
 
     Raises:

@@ -20,7 +20,7 @@ _OPTIONS = "speechrnn.tasks.classification.options"
 class ClassifierCommand(Command):
     """Tell classes."""
 
-    summary = "Tell which class records of signals or sounds belong to."
+    summary = "Classify records of signals, sounds or texts."
     epilog = """\
 Each line is `path<TAB>class<TAB>probability`, in the order given; of a model that knows several classes at once all
 that are likely, with commas between. A model with one class per frame gives a line for every stretch of equal class:

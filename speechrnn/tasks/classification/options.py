@@ -30,13 +30,13 @@ class ClassifierTraining(SignalTraining):
     """Weights of the classes in the loss: "balanced" (rare ones count as much as frequent ones), "sqrt" (half way
     there), or NAME=NUMBER for some of them."""
     label_smoothing: float = 0.0
-    """Share of the target that all classes get alike, such as 0.1."""
+    """Share of the target that is spread evenly over all classes, such as 0.1."""
     focal: float = 0.0
     """Exponent of the focal loss, such as 2; 0 is plain cross entropy."""
     balance: float = 0.0
     """How much rare classes are repeated: 1 until all are equally frequent, 0 not at all."""
     mixup: float = 0.0
-    """Parameter of the Beta distribution of mixup, such as 0.2, where a whole signal has one class; 0 mixes none."""
+    """Parameter of the Beta distribution of mixup, such as 0.2, if a whole signal has one class; 0 turns it off."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +57,7 @@ class ClassifyingNetwork(RecurrentNetwork):
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell."""
     embedding: int = 64
-    """Size of a token's vector, of texts."""
+    """Size of a token's vector, for texts."""
     over: Literal["time", "spectrum"] = "time"
     """What the blocks are: "time" for signals, residual pairs of convolutions over frames, all features at once, then
     the maximum over `pool` frames; "spectrum" for spectra, 3 x 3 convolutions that halve frames and bands."""
@@ -97,11 +97,11 @@ class ClassifierNetwork(ClassifyingNetwork):
     """How a new classifier is built; what is not given follows from the data."""
 
     sample_rate: float | None = None
-    """Hz of the signals that the features are computed from; that of the first example if not given."""
+    """Sample rate of the model in Hz; by default that of the first example."""
     lowercase: bool = True
-    """Whether capital letters count as small ones, in texts."""
+    """Whether upper and lower case count as the same, in texts."""
     least: int = 1
-    """How often a token must occur to be known, in texts; rarer ones count as never seen."""
+    """How often a token must occur to be known, in texts; rarer ones count as unknown."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ class ClassificationOptions:
     """How records are classified."""
 
     batch_size: int = 32
-    """Records classified at once; those of about one length are put together."""
+    """Records classified at once; records of similar length are put together."""
     rate: float | None = None
-    """Samples per second of files that do not tell their own."""
+    """Samples per second, for files that do not contain their rate."""
     row: int | None = None
-    """Which record of files that hold many."""
+    """Which record to read from files with many."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "batch_size")
@@ -124,7 +124,7 @@ class TextSources:
     """What files of texts hold."""
 
     lines: bool = False
-    """Every FILE has a text on each line, for a classifier of texts; otherwise the file is one text."""
+    """Every FILE has one text per line, for a classifier of texts; otherwise a file is one text."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class ClassifierEvaluation:
     """How the errors of a classifier are measured."""
 
     scheme: str | None = None
-    """What to score besides: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for sleep stages; by default what
+    """Additional scores: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for sleep stages; by default what
     the model's card says."""
     batch_size: int = 32
     """Records classified at once."""
@@ -153,17 +153,17 @@ class SpottingOptions:
     """How keywords are found in a stream."""
 
     window: float = 1.0
-    """Seconds that are classified at once, as long as what the model learned from."""
+    """Seconds classified at once, as long as the training examples."""
     hop: float = 0.1
     """Seconds from the start of one window to the next one's."""
     smooth: int = 3
-    """Windows whose mean probabilities are judged."""
+    """Number of windows over which probabilities are averaged."""
     threshold: float = 0.8
-    """Least mean probability of a keyword."""
+    """Smallest mean probability of a keyword."""
     pause: float = 0.8
-    """Seconds after a keyword in which none is found; a word lies in many windows."""
+    """Seconds after a keyword in which no other is reported, since a word is in many windows."""
     others: tuple[str, ...] = ("unknown", "silence")
-    """Classes that are no keywords."""
+    """Classes that are not keywords."""
 
     def __post_init__(self) -> None:
         require(self, "positive", lambda value: value > 0, "window", "hop")

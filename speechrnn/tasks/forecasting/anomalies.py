@@ -71,7 +71,8 @@ def anomaly_likelihood(errors: np.ndarray, *, short: int = 10, long: int = 8000,
 
     Args:
         errors: `(samples,)`, such as `surprise` gives; NaN where none is known.
-        short: Samples whose mean is judged: more of them find what lasts, one what is sudden.
+        short: Number of samples over which errors are averaged: more of them find lasting anomalies, 1 finds sudden
+            ones.
         long: Samples before them that say what is usual.
         fewest: Usual errors that must be known before anything is judged; 0 until then.
 

@@ -28,15 +28,15 @@ class ForecastingNetwork:
     units: int = 128
     """Size of the state, even."""
     decoder: Literal["parallel", "recurrent"] = "parallel"
-    """How: "parallel" forecasts each segment to come by one step from the state of the encoder, "recurrent" one after
-    the other, its state going on."""
+    """"parallel" forecasts each segment in one step from the state of the encoder, "recurrent" one segment after the
+    other, passing its state on."""
     instance_scale: bool = False
-    """Divide what is read of each channel by its own standard deviation, and multiply its forecast by it, as RevIN
-    does; its last value is taken away and added again in any case."""
+    """Divide each channel of the context by its own standard deviation, and multiply its forecast by it, as RevIN does.
+    The last value is subtracted and added again in any case."""
     dropout: float = 0.0
     """Share of activations dropped in training before the output."""
     dtype: str | None = None
-    """Policy of the layers, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+    """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "segment", "units")
@@ -63,9 +63,9 @@ class ForecastOptions:
     at: float | None = None
     """Second of the record at which the forecast begins; later samples are not read. By default its end."""
     rate: float | None = None
-    """Samples per second of files that do not tell their own."""
+    """Samples per second, for files that do not contain their rate."""
     row: int | None = None
-    """Which record of files that hold many."""
+    """Which record to read from files with many."""
 
 
 @dataclass(frozen=True)

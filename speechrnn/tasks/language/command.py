@@ -14,9 +14,9 @@ _OPTIONS = "speechrnn.tasks.language.options"
 class LanguageCommand(Command):
     """Write texts."""
 
-    summary = "Let a recurrent language model write."
+    summary = "Generate text with a recurrent language model."
     epilog = """\
-Each sentence begins a line. A PROMPT is how a text begins; without one the model begins by itself.
+Each sentence is on its own line. Without a PROMPT the model starts by itself.
 """
     verbs = frozenset({"train"})  # `speechrnn lm perplexity` measures models of n-grams, too
     alone = True

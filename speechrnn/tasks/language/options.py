@@ -57,7 +57,7 @@ class LanguageNetwork(PredictingNetwork):
     """How a new language model is built."""
 
     symbols: Literal["characters", "words"] = "characters"
-    """What it writes: characters, or words, which are anything with spaces between, such as items or notes."""
+    """What it writes: characters, or words, which are anything separated by spaces, such as items or notes."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class GenerationOptions:
     """How texts are written."""
 
     length: int = 200
-    """Symbols to write after the prompt, the ends of sentences counted."""
+    """Number of symbols to write after the prompt, including ends of sentences."""
     temperature: float = 0.8
-    """1 draws as likely as the model says, less is safer, 0 always takes the likeliest."""
+    """1 draws with the model's probabilities, less is more predictable, 0 always takes the likeliest symbol."""
     top_k: int = 0
-    """Draw from so many of the likeliest symbols only; 0 draws from all."""
+    """Draw only from this many of the likeliest symbols; 0 draws from all."""
     seed: int = 0
     """Seed of the draws; the same one writes the same text."""
 
@@ -83,4 +83,4 @@ class TextOptions:
     """How texts are read."""
 
     normalize_texts: bool = True
-    """Bring the texts to lower case without punctuation first."""
+    """Convert the texts to lower case without punctuation first."""

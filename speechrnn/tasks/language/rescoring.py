@@ -23,14 +23,14 @@ def decoder(
     rescore_best: int = 30,
     **search: Any,
 ) -> Decoder:
-    """A recurrent language model judges the best texts of the beam search.
+    """Rescoring: a recurrent language model judges the best texts of the beam search.
 
     Args:
         vocabulary: Of the recognizer.
-        rescore: A .onnx or .keras language model, as `speechrnn train --task generate` makes it.
-        rescore_weight: Weight of its log probabilities, beside the score of the search.
+        rescore: A .onnx or .keras language model, made by `speechrnn train --task generate`.
+        rescore_weight: Weight of its log probability, relative to the score of the search.
         rescore_bonus: Added for each word when rescoring.
-        rescore_best: Number of texts that are judged, at most the beam's width.
+        rescore_best: Number of texts to judge, at most the beam's width.
         **search: Of `speechrnn.decoding.options.decoder`.
 
     Raises:

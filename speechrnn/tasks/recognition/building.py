@@ -39,8 +39,8 @@ def for_manifest(
 
     Args:
         examples: Examples with texts.
-        sample_rate: Hz of the signals that the features are computed from; 16000 if not given.
-        subwords: Write this many subwords, learned from the texts, instead of characters; needs sentencepiece.
+        sample_rate: Sample rate of the model in Hz; by default 16000.
+        subwords: Write this many subwords, learned from the texts, instead of characters; needs the extra `subwords`.
         vocabulary: What it writes, instead of what the texts have.
         features: A layer, or options of `LogMel` such as `{"num_mels": 40}`. With `normalize="global"` they are
             adapted to the examples, unless they have been already.

@@ -19,9 +19,9 @@ _DECODING = ("speechrnn.decoding.options:decoder", "speechrnn.tasks.language.res
 
 
 class RecognizerCommand(Command):
-    """Write down what is said."""
+    """Transcribe recordings."""
 
-    summary = "Write down what is said in recordings."
+    summary = "Transcribe recordings."
     epilog = """\
 The text of a single file is printed alone. With several files each line is `path<TAB>text`, in the order given. With
 --json each line is an object: path, text, duration, and words with start, end (seconds) and confidence.

@@ -10,11 +10,11 @@ __all__ = ["transcribe"]
 
 
 def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
-    """Write down what is said in one recording, or in several, with the model that ships or another one.
+    """Transcribe one recording or several, with the included model or another one.
 
     Args:
         sources: An audio file, an `Example`, or a binary stream; or an iterable of these.
-        model: A recognizer, its path, or the name of one that ships; None for the one for English.
+        model: A recognizer, its path, or the name of an included one; by default `english`.
         **options: `beam`, `lm`, `hotwords`, `on_error` and others; see `Transcribes.transcribe`.
 
     Returns:

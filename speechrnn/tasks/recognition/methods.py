@@ -29,7 +29,7 @@ class Transcribes(Usable):
         progress: Callable[[str], None] | None = None,
         **decoding: Any,
     ) -> Any:
-        """Write down what is said in one recording, or in several.
+        """Transcribe one recording or several.
 
         Args:
             sources: An audio file, an `Example`, or a binary stream; or an iterable of these.

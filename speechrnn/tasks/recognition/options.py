@@ -30,12 +30,12 @@ class RecognizerTraining(SignalTraining):
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
     ctc_weight: float = 0.3
-    """Of a transducer, or of attention: weight of CTC of the encoder beside the other loss; 0 leaves CTC and
-    `consistency` out of a transducer."""
+    """Weight of the encoder's CTC loss, which is added to the loss of a transducer or of attention. With 0 a transducer
+    uses neither CTC nor `consistency`."""
     label_smoothing: float = 0.1
-    """Of attention: share of each symbol's target that all symbols get alike."""
+    """Share of each target that is spread evenly over all symbols, with attention."""
     lexicon: str | None = None
-    """Lexicon by which texts of words become phones, for a model of phones: `cmudict`, or a file of `lexicon build`."""
+    """Lexicon that converts words to phones, for a model of phones: `cmudict`, or a file made by `lexicon build`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,8 +54,8 @@ class AcousticNetwork(RecurrentNetwork):
     layers: int = 3
     """Number of recurrent layers."""
     look_ahead: int = 0
-    """Future frames of the output that each frame sees, for a network of one direction; as many frames later it can
-    stream."""
+    """Future output frames that each frame sees, in a one-directional network; a stream is delayed by as many
+    frames."""
     convolutions: int = 0
     """Number of 3 x 3 convolutions that halve time and frequency, each with batch normalization."""
     stack: int = 1
@@ -78,8 +78,7 @@ class WrittenSymbols:
     embedding: int = 64
     """Size of a symbol's vector, and of the LSTM of a transducer's predictor."""
     joint: int = 256
-    """Size of the encoder's outputs: of a transducer, in which they are joined with the predictor's; of attention, of
-    the decoder's state as well."""
+    """Size of the encoder's outputs, in a transducer or with attention; with attention also of the decoder's state."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "embedding", "joint")
@@ -90,9 +89,9 @@ class DecoderNetwork(WrittenSymbols):
     """What the decoder of a recognizer with attention takes."""
 
     attention: int = 128
-    """Of attention: size of what it compares."""
+    """Size of the vectors that attention compares."""
     location: int = 10
-    """Of attention: filters that show where it was at the last symbol; 0 for none."""
+    """Number of filters that show attention where it was at the last symbol; 0 for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,7 +104,7 @@ class TransducerNetwork(WrittenSymbols):
     """What `symbol_predictor` takes."""
 
     predictor: Literal["stateless", "lstm"] = "stateless"
-    """What a transducer knows of what it has written: its last symbols, or the state of an LSTM."""
+    """How a transducer remembers the text written so far: by its last symbols, or by the state of an LSTM."""
     context: int = 2
     """Symbols that a stateless predictor sees."""
 
@@ -121,13 +120,13 @@ class RecognizerNetwork(AcousticNetwork, TransducerNetwork, DecoderNetwork):
     """How a new recognizer is built."""
 
     criterion: Literal["ctc", "transducer", "attention"] = "ctc"
-    """What it is trained by: CTC; or as a transducer, or by CTC and attention together, where symbols depend on those
+    """Type of recognizer: CTC, a transducer, or CTC and attention together; in the last two, symbols depend on those
     before them."""
 
     sample_rate: int | None = None
-    """Hz of the signals that the features are computed from; 16000 if not given."""
+    """Sample rate of the model in Hz; by default 16000."""
     subwords: int | None = None
-    """Write this many subwords, learned from the texts, instead of characters; needs sentencepiece."""
+    """Write this many subwords, learned from the texts, instead of characters; needs the extra `subwords`."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +138,11 @@ class RecognitionOptions:
     piece_seconds: float = 30.0
     """Longest stretch recognized in one go."""
     encoding: str | None = None
-    """What headerless samples are, such as s16le@16000 (16 bits, little-endian, mono, 16 kHz)."""
+    """Format of headerless samples, such as s16le@16000 (16 bits, little-endian, mono, 16 kHz)."""
     channel: int | None = None
-    """Channel of the recordings that is taken, counted from 0; the mean of all by default."""
+    """Channel to transcribe, counted from 0; by default the mean of all."""
     each_channel: bool = False
-    """Give a transcript for every channel of a file, as of a call with a speaker on each."""
+    """Transcribe every channel separately, such as the two speakers of a phone call."""
 
     def __post_init__(self) -> None:
         require(self, "positive", lambda value: value > 0, "batch_seconds")
@@ -157,11 +156,11 @@ class TranscriptionOptions(RecognitionOptions):
     """How recordings are recognized, on one machine or many."""
 
     calibration: str | None = None
-    """File of confidences as `speechrnn calibrate` found them."""
+    """A calibration of confidences, made by `speechrnn calibrate`."""
     jobs: int | None = None
     """Processes that share the files; by default one, with Ray as many as the cluster has processors."""
     engine: Literal["local", "ray"] = "local"
-    """What runs them: this machine, or a Ray cluster, whose machines must see the files under the same names."""
+    """Where to run: on this machine, or on a Ray cluster, whose machines must see the files under the same names."""
     address: str | None = None
     """With --engine ray: the cluster, such as auto or HOST:6379; by default one is started on this machine."""
 
@@ -177,7 +176,7 @@ class RecognizerEvaluation:
     """How the errors of a recognizer are measured."""
 
     normalize: bool = False
-    """Bring both texts to their normal form first: lower case, no punctuation."""
+    """Normalize both texts first: lower case, no punctuation."""
     batch_seconds: float = 120.0
     """Audio recognized at once, padding counted."""
     seed: int = 0
@@ -196,10 +195,10 @@ class NewVocabulary:
 
 @dataclass(frozen=True)
 class CueOptions:
-    """How words are gathered into subtitles."""
+    """How words are grouped into subtitles."""
 
     line_characters: int = 42
-    """Longest line of a subtitle; a longer word stands alone, and is divided in scripts without spaces."""
+    """Longest line of a subtitle; a longer word has its own line, and is divided in scripts without spaces."""
     cue_lines: int = 2
     """Most lines of a subtitle."""
     cue_seconds: float = 7.0

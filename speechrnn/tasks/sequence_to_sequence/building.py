@@ -28,7 +28,7 @@ def for_manifest(
         source: What the sources are made of: "characters", "words" (anything with spaces between, such as phones), or
             a vocabulary.
         target: The same of the targets.
-        max_length: Most symbols of a target; the longest one's if not given.
+        max_length: Most symbols of a target; by default as many as the longest one has.
         **network: Options of `attention_network`, such as `units` and `layers`.
 
     Raises:

@@ -34,7 +34,7 @@ class SequenceTraining(TrainingOptions):
     """Validation figure that decides which epoch is the best: error rate of symbols (auto) or of whole sequences, or
     loss."""
     label_smoothing: float = 0.0
-    """Share of each target that all symbols get alike, such as 0.1."""
+    """Share of each target that is spread evenly over all symbols, such as 0.1."""
     scheduled_sampling: float = 0.0
     """Share of the decoder's inputs that are its own last guess instead of the truth in the last epoch, such as 0.2; it
     rises from 0 in the first one."""
@@ -53,15 +53,15 @@ class SearchOptions:
     """
 
     beam: int = 4
-    """Sequences that are kept at each step; 1 takes the likeliest symbol every time."""
+    """Sequences kept at each step; 1 always takes the likeliest symbol."""
     best: int = 1
-    """Sequences that are given, at most as many as the beam keeps."""
+    """Number of results, at most the beam's width."""
     length_penalty: float = 0.6
     """Exponent of the length that log probabilities are divided by: 0 prefers short sequences, 1 is their mean."""
     coverage_penalty: float = 0.0
     """Weight of the penalty for source symbols that got no attention, such as 0.2."""
     max_length: int | None = None
-    """Most symbols of an answer; none takes the model's own limit."""
+    """Most symbols of an answer; by default the model's own limit."""
     batch_size: int = 64
     """Sources searched at once."""
 
@@ -83,15 +83,15 @@ class AttentionNetwork:
     layers: int = 1
     """Bidirectional layers of the encoder."""
     attention: int = 128
-    """Size of what the attention compares."""
+    """Size of the vectors that attention compares."""
     embedding: int = 64
     """Size of a symbol's vector."""
     location: int = 0
-    """Filters that show the attention where it was at the last symbol, of use for long sources; 0 for none."""
+    """Number of filters that show attention where it was at the last symbol, useful for long sources; 0 for none."""
     dropout: float = 0.2
     """Share of activations dropped while training."""
     dtype: str | None = None
-    """Policy of the encoder, such as "mixed_bfloat16"; Keras's global policy where it is not given."""
+    """Policy of the encoder, such as "mixed_bfloat16"; by default Keras's global policy."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "units", "layers", "attention", "embedding")
@@ -104,11 +104,11 @@ class SequenceNetwork(AttentionNetwork):
     """How a new encoder-decoder is built."""
 
     source: Literal["characters", "words"] = "characters"
-    """What the sources are made of; words are anything with spaces between, such as phones."""
+    """What the sources are made of; words are anything separated by spaces, such as phones."""
     target: Literal["characters", "words"] = "characters"
     """What the targets are made of."""
     max_length: int | None = None
-    """Most symbols of a target; the longest one's if not given."""
+    """Most symbols of a target; by default as many as the longest one has."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ class SpeakCommand(Command):
 
     summary = "Read texts aloud."
     epilog = """\
-The sound is a WAV file of 16 bits, and what is written already can be played: `speechrnn speak ... | aplay`. With
---out-dir each sentence has a file. With --json each line tells the phones of a sentence, and when each ends.
+The output is a 16-bit WAV file, which can be played while it is written: `speechrnn speak ... | aplay`. With --out-dir
+each sentence has its own file. With --json each line has the phones of a sentence, and the end time of each.
 """
     source = ("TEXT", "A text to read aloud.")
     ships = "english_voice"

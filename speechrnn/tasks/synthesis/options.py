@@ -76,7 +76,7 @@ class SpeakingOptions:
     """How words are pronounced: `cmudict`, or a file of pronunciations; by default what the voice carries, or
     CMUdict."""
     iterations: int = 32
-    """Of the Griffin-Lim algorithm, which finds a waveform for the spectrum."""
+    """Iterations of the Griffin-Lim algorithm, which finds a waveform for the spectrum."""
 
     def __post_init__(self) -> None:
         require(self, "positive", lambda value: 0 < value < math.inf, "tempo")
@@ -108,7 +108,7 @@ class VoiceEvaluation:
     """How a voice is measured."""
 
     recognizer: Annotated[str | None, "MODEL"] = None
-    """A recognizer that writes down what the voice says, and what the speaker said; without one there are no word
-    error rates."""
+    """A recognizer to transcribe the voice and the speaker's own recordings; without one there are no word error
+    rates."""
     seed: int = 0
     """Seed of the bootstrap."""
