@@ -1,10 +1,11 @@
-"""Our recipe for series beside aeon's LITETime on one data set of the UCR or UEA archive: accuracy and training time.
+"""Our recipe for series beside aeon's classifiers on data sets of the UCR or UEA archives: accuracy, rank, seconds.
 
-    python -m benchmarks.series --data-dir DIR NATOPS [--networks 1] [--json]
+    python -m benchmarks.series --data-dir DIR NATOPS ECG200 [--peers MiniRocket MultiRocketHydra LITETime] [--json]
 
-Both learn from the official training set, in the same run on the same processors, and answer the official test set.
+All learn from the official training set, in the same run on the same processors, and answer the official test set.
 aeon is measured where it is installed, with its own settings: LITETime is five networks of 1,500 epochs each, whose
-probabilities are averaged; `--networks` takes fewer of them. Series of unequal length it does not take.
+probabilities are averaged; `--networks` takes fewer of them. Series of unequal length aeon's do not take: they are last
+there. DIR may be aeon's own `aeon/datasets/data`.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import scipy.stats
 from rich.console import Console
 from rich.table import Table
 
@@ -25,58 +27,77 @@ from pipelines import ucr_uea
 from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 
+WAYS = ("kernels", "recurrent", "both")
+PEERS = ("MiniRocket", "MultiRocketHydra", "LITETime")
 
-def ours(folder: str, name: str, out: str) -> dict:
-    """One seed of `pipelines/ucr_uea.py`."""
+
+def peer(name: str, out: str, networks: int):
+    """A classifier of aeon's, not yet fitted."""
+    from aeon.classification import convolution_based
+
+    if name == "LITETime":
+        from aeon.classification.deep_learning import LITETimeClassifier
+
+        return LITETimeClassifier(n_classifiers=networks, file_path=f"{out}/", random_state=1)
+    return getattr(convolution_based, f"{name}Classifier")(random_state=1)
+
+
+def ours(folder: str, name: str, out: str, way: str) -> dict:
+    """One way of `pipelines/ucr_uea.py`."""
     started = time.perf_counter()
-    report = ucr_uea.main(folder, [name], out, seeds=ucr_uea.SEEDS[:1])[name]
-    return {"who": "speechrnn, one seed", "accuracy": report.accuracy, "seconds": time.perf_counter() - started}
+    report = ucr_uea.main(folder, [name], f"{out}/{way}", way=way)[name]
+    return {"who": f"speechrnn, {way}", "accuracy": report.accuracy, "seconds": time.perf_counter() - started}
 
 
-def theirs(folder: str, name: str, out: str, networks: int) -> dict:
-    """LITETime of so many networks."""
-    from aeon.classification.deep_learning import LITETimeClassifier
-
-    splits = ucr.prepare(folder, Path(out, "peer"), name=name, overwrite=True)
+def theirs(folder: str, name: str, out: str, who: str, networks: int) -> dict:
+    """One classifier of aeon's; accuracy 0 where it does not take the series."""
+    splits = ucr.prepare(folder, Path(out, "peer", name), name=name, overwrite=True)
     (x, y), (test_x, test_y) = (arrays(splits[part]) for part in ("train", "test"))
-    started = time.perf_counter()
-    classifier = LITETimeClassifier(n_classifiers=networks, file_path=f"{out}/", random_state=1)
-    classifier.fit(x, y)
-    accuracy = float(np.mean(classifier.predict(test_x) == test_y))
-    who = f"aeon's LITETime, {networks} of 5 networks"
-    return {"who": who, "accuracy": accuracy, "seconds": time.perf_counter() - started}
+    started, accuracy = time.perf_counter(), 0.0
+    if x is not None and test_x is not None:
+        classifier = peer(who, out, networks)
+        classifier.fit(x, y)
+        accuracy = float(np.mean(classifier.predict(test_x) == test_y))
+    return {"who": f"aeon's {who}", "accuracy": accuracy, "seconds": time.perf_counter() - started}
 
 
-def arrays(examples) -> tuple[np.ndarray, np.ndarray]:
-    """float32 `(records, channels, samples)`, as aeon wants them, and the classes."""
+def arrays(examples) -> tuple[np.ndarray | None, np.ndarray]:
+    """float32 `(records, channels, samples)` or None where lengths differ, and the classes."""
     rows = [read_example(example)[0].T for example in examples]
-    if len({row.shape for row in rows}) > 1:
-        raise SystemExit("aeon's LITETime needs series of equal length. Take another data set.")
-    return np.stack(rows), np.array([example.label for example in examples])
+    same = len({row.shape for row in rows}) == 1
+    return np.stack(rows) if same else None, np.array([example.label for example in examples])
 
 
 def main() -> None:
     """Parses, measures, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="data set, such as NATOPS")
+    parser.add_argument("names", nargs="+", help="data sets, such as NATOPS")
     parser.add_argument("--data-dir", required=True, help="folder of the archive, or of some of its data sets")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="of ours")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS[:2], help="of aeon's")
     parser.add_argument("--networks", type=int, default=5, help="of LITETime")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    found: dict[str, list[dict]] = {}
     with tempfile.TemporaryDirectory() as out:
-        rows = [ours(args.data_dir, args.name, out)]
-        try:
-            rows.append(theirs(args.data_dir, args.name, out, args.networks))
-        except ModuleNotFoundError as error:
-            if error.name != "aeon":
-                raise
-            Console(stderr=True).print("aeon is not installed: it is left out")
+        for name in args.names:
+            found[name] = [ours(args.data_dir, name, out, way) for way in args.ways]
+            try:
+                found[name] += [theirs(args.data_dir, name, out, who, args.networks) for who in args.peers]
+            except ModuleNotFoundError as error:
+                if error.name != "aeon":
+                    raise
+                Console(stderr=True).print("aeon is not installed: it is left out")
+    ranks = [scipy.stats.rankdata([-row["accuracy"] for row in rows]) for rows in found.values()]
+    who = [row["who"] for row in next(iter(found.values()))]
+    mean = dict(zip(who, np.mean(ranks, axis=0).round(2).tolist(), strict=True))
     if args.json:
-        print(json.dumps({"machine": measuring.machine(), "data": args.name, "rows": rows}, indent=1))
+        print(json.dumps({"machine": measuring.machine(), "data": found, "mean_rank": mean}, indent=1))
         return
-    table = Table("", "accuracy", "seconds", title=f"{args.name}, official split")
-    for row in rows:
-        table.add_row(row["who"], f"{100 * row['accuracy']:.1f} %", f"{row['seconds']:.0f}")
+    table = Table("", *who, title="Accuracy in % (seconds), official split")
+    for name, rows in found.items():
+        table.add_row(name, *(f"{100 * row['accuracy']:.1f} ({row['seconds']:.0f})" for row in rows))
+    table.add_row("mean rank", *map(str, mean.values()))
     Console().print(table)
 
 

@@ -1,28 +1,34 @@
-"""Any data set of the UCR and UEA archives: official split, one recipe for all of them, the mean of three seeds.
+"""Any data set of the UCR and UEA archives: official split, one recipe for all of them.
 
-    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports             # a model a seed, on the official test
+    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports             # a model each, on the official test
     python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports --validate  # folds of the training set instead
 
 DIR holds NAME_TRAIN and NAME_TEST (`.ts`, `.tsv` or `.txt`), or a folder a data set, as both archives are published
-and as the package aeon has some of them in `aeon/datasets/data`. Network and options are the same for every data set:
-nothing was chosen by the official test sets, which are answered once, by the average of the last weights. A training
+and as the package aeon has some of them in `aeon/datasets/data`. Two kinds of model answer as one: recurrent networks
+that learn their own front end, which want hundreds of records, and random kernels with a ridge regression, for which
+dozens do and which take seconds; each kind is the mean of several seeds. `--way` takes one kind alone. Everything is
+the same for every data set, and the official test sets, answered once by the last weights, chose nothing. A training
 set counts as many steps whether it has 23 records or 270, since a small one is repeated, each copy varied anew.
 """
 
-import dataclasses
 import math
 from pathlib import Path
+from typing import Literal
 
-import keras
-
-from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier, train
+from speechrnn import Augmentation, ClassifierTraining, RawSignal, SequenceClassifier, recurrent_classifier
 from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import stratified_group_folds
-from speechrnn.tasks.classification import classification_report, cross_validate, evaluate_classifier
+from speechrnn.tasks.classification import (
+    Setting,
+    averaged,
+    classification_report,
+    evaluate_classifier,
+    kernel_classifier,
+)
 
-SEEDS, FOLDS = (1, 2, 3), 5
+MEMBERS, FOLDS = 3, 5
 RECORDS = 480  # in an epoch, at least
 NETWORK = {"convolutions": 2, "filters": 48, "kernel": 7, "units": 48, "layers": 1, "heads": 2, "dropout": 0.3}
 OPTIONS = ClassifierTraining(
@@ -37,83 +43,74 @@ def main(
     names: list[str],
     out: str = "runs/ucr_uea",
     validate: bool = False,
-    seeds: tuple[int, ...] = SEEDS,
+    way: Literal["both", "recurrent", "kernels"] = "both",
+    members: int = MEMBERS,
     options: ClassifierTraining = OPTIONS,
     resume: bool = False,
     **network,
 ):
-    """Train on each data set with every seed; gives a report a data set, which holds the answers of all seeds.
+    """Learn from each data set; gives a report each.
 
     Args:
         data_dir: Folder of the archive, or of some of its data sets.
         names: Data sets, such as NATOPS.
         out: Folder for manifests and models.
         validate: Score on parts of the training set instead.
+        way: What learns: recurrent networks, random kernels, or both.
+        members: Seeds of each kind whose answers are averaged.
         resume: Go on with a run that was stopped.
     """
-    reports, how = {}, {"resume": resume, "overwrite": not resume}
+    reports = {}
     for name in names:
         splits = ucr.prepare(data_dir, Path(out, name), name=name, overwrite=True)
-        learn = _cross_validated if validate else _tested
-        each = [(Path(out, f"{name}_{seed}.keras"), dataclasses.replace(options, seed=seed)) for seed in seeds]
-        runs = [learn(splits, path, own, how, network) for path, own in each]
-        reports[name] = report = pooled(runs)
+        training, runs = splits["train"], {}
+        parts = stratified_group_folds(training, FOLDS, seed=options.seed) if validate else [(training, splits["test"])]
+        for number, (left, held) in enumerate(parts, start=1):
+            path = Path(out, f"{name}.fold_{number}.keras" if validate else f"{name}.keras")
+            models = _learned(left, path, way, members, options, resume, network)
+            for kind, model in models.items():
+                runs.setdefault(kind, []).append(evaluate_classifier(model, held))
+            models[way].save(path)
+        found = {kind: _pooled(each) for kind, each in runs.items()}
+        reports[name] = report = found[way]
         low, high = report.interval("accuracy")
+        alone = ", ".join(f"{kind} {found[kind].accuracy:.4f}" for kind in found if kind != way)
         print(
             f"{'VALIDATION ' * validate}{name}: accuracy {report.accuracy:.4f} "
             f"({low:.4f} to {high:.4f}, 95 % by record), "
-            f"macro-F1 {report.macro_f1:.4f}; {len(runs[0].records)} records, seeds: "
-            f"{' '.join(f'{run.accuracy:.4f}' for run in runs)}",
+            f"macro-F1 {report.macro_f1:.4f}; {len(report.records)} records" + f"; alone: {alone}" * bool(alone),
             flush=True,
         )
     return reports
 
 
-def _tested(splits, out, options, how, network):
-    """A model that has learned from the training set, on the test set."""
-    training = splits["train"]
-    keras.utils.set_random_seed(options.seed)
-    model = _build(training, network)
-    model.features.adapt(read_example(example)[0] for example in training)
-    run = train(model, _repeated(training), options=options, augment=AUGMENTATION, out=out, **how)
-    if run.interrupted:
-        raise KeyboardInterrupt  # half a run is no result; `resume` goes on
-    return evaluate_classifier(run.model, splits["test"])
+def _learned(training, path, way, members, options, resume, network):
+    """The model that is wanted, and those that it is made of, by kind."""
+    data = Path(training[0].path).stem.removesuffix("_TRAIN")
+    card, found = {**CARD, "data": f"{data}, official training set"}, {}
+    if way != "kernels":
+        setting = Setting(lambda: _build(training, network, card), options, AUGMENTATION, members=members)
+        repeated = [*training] * math.ceil(RECORDS / len(training))
+        own = path.with_name(f"{path.stem}.recurrent.keras")
+        found["recurrent"] = setting.learn(repeated, out=own, resume=resume, overwrite=not resume)
+    if way != "recurrent":
+        seeds = range(options.seed, options.seed + members)
+        found["kernels"] = averaged([kernel_classifier(training, seed=seed, card=card) for seed in seeds])
+    return {**found, way: averaged(list(found.values()))}
 
 
-def _cross_validated(splits, out, options, how, network):
-    """Models that have learned from parts of the training set, each on the rest of it."""
-    training = splits["train"]
-    folds = stratified_group_folds(training, FOLDS, seed=options.seed)
-    return cross_validate(
-        lambda: _build(training, network),
-        training,
-        [(_repeated(left), held) for left, held in folds],
-        options=options,
-        augment=AUGMENTATION,
-        out=out.with_suffix(".valid.keras"),
-        final=False,
-        **how,
-    )
-
-
-def _build(training, network):
+def _build(training, network, card):
     channels = read_example(training[0])[0].shape[1]
     features = RawSignal(1, window=1, hop=1, channels=channels, normalize="global")
     classes = sorted({example.label for example in training})
     net = recurrent_classifier("gru", num_features=channels, num_classes=len(classes), **{**NETWORK, **network})
-    data = Path(training[0].path).stem.removesuffix("_TRAIN")
-    return SequenceClassifier(features, net, classes, card={**CARD, "data": f"{data}, official training set"})
+    return SequenceClassifier(features, net, classes, card=card)
 
 
-def _repeated(examples):
-    return [*examples] * math.ceil(RECORDS / len(examples))
-
-
-def pooled(runs):
-    """All seeds' answers in one report, whose intervals draw a record with the answers of all of them."""
-    records = [dataclasses.replace(record, subject=record.id) for run in runs for record in run.records]
-    return classification_report(records, runs[0].classes, faults=runs[0].faults)
+def _pooled(runs):
+    """The answers of all folds in one report."""
+    records = [record for run in runs for record in run.records]
+    return classification_report(records, runs[0].classes, faults=[fault for run in runs for fault in run.faults])
 
 
 if __name__ == "__main__":

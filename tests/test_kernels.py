@@ -5,12 +5,12 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeClassifier
 
-from pipelines import ucr_kernels
 from speechrnn.data.manifest import Example
 from speechrnn.layers import RandomKernels
-from speechrnn.models.loading import load_bundle
-from speechrnn.tasks.classification import kernel_classifier
+from speechrnn.models.loading import load, load_bundle
+from speechrnn.tasks.classification import kernel_classifier, kernels
 
 KERNELS = [[2.0 if i in three else -1.0 for i in range(9)] for three in itertools.combinations(range(9), 3)]
 
@@ -82,21 +82,30 @@ def test_a_few_examples_are_enough_and_the_model_is_one_file(waves, tmp_path):
     again = load_bundle(tmp_path / "m.keras", kind="classifier")
     np.testing.assert_allclose(again.probabilities(signals), answers, atol=1e-6)
     assert again.card["task"] == "clicks" and isinstance(again.network.layers[-1], keras.layers.Dense)
+    session = load(model.export(tmp_path / "m.onnx"))
+    np.testing.assert_allclose(session.probabilities(signals), answers, atol=0.02)  # a share may be off by a frame
+    assert np.abs(session.probabilities([signals[0][:40]])[0] - model.probabilities([signals[0][:40]])[0]).max() < 0.02
     with pytest.raises(ValueError, match="needs a class for each example. Received: examples for 'frames'"):
         kernel_classifier([Example("a.npz", 1.0, labels=("a", "b"))])
 
 
-@pytest.mark.slow
-def test_the_recipe_scores_the_test_set_or_folds(tmp_path, rng, capsys):
-    folder = tmp_path / "Waves"
-    folder.mkdir()
-    for split, count in (("TRAIN", 10), ("TEST", 6)):
-        rows = [
-            [i % 2, *np.sin((0.3 + 0.5 * (i % 2)) * np.arange(40)) + 0.3 * rng.normal(size=40)] for i in range(count)
-        ]
-        np.savetxt(folder / f"Waves_{split}.tsv", rows, delimiter="\t")
-    given = {"seeds": (1, 2), "features": 168}
-    report = ucr_kernels.main(str(tmp_path), ["Waves"], str(tmp_path / "out"), **given)["Waves"]
-    assert len(report.records) == 12 and report.accuracy > 0.8 and (tmp_path / "out" / "Waves_2.keras").exists()
-    report = ucr_kernels.main(str(tmp_path), ["Waves"], str(tmp_path / "out"), True, **given)["Waves"]
-    assert len(report.records) == 20 and "VALIDATION Waves: accuracy" in capsys.readouterr().out
+def test_answers_for_examples_left_out_are_those_of_models_without_them(rng):
+    shares, truth = rng.normal(size=(12, 30)), np.arange(12) % 3
+    shares -= shares.mean(0)
+
+    def outputs(learned):
+        return RidgeClassifier(alpha=2.0).fit(shares[learned], truth[learned]).decision_function(shares)
+
+    found = kernels._left_out(shares, outputs(np.arange(12)), truth.tolist(), 2.0)
+    for i in range(12):
+        np.testing.assert_allclose(found[i], outputs(np.delete(np.arange(12), i))[i], rtol=0, atol=1e-9)
+
+
+def test_outputs_become_probabilities_that_are_as_often_right_as_they_say(rng):
+    truth = np.zeros(4000, int)
+    outputs = np.stack([rng.normal(0.2, 1, 4000), np.zeros(4000)], 1)  # the true factor of such outputs is 0.4
+    for factor in (1.0, 10.0):
+        scale = kernels._scale(outputs / factor, truth.tolist())
+        assert scale / factor == pytest.approx(0.4, rel=0.25)
+    certain = kernels._scale(np.array([[1.0, -1.0]] * 4), [0] * 4)
+    assert 0.8 < 1 / (1 + np.exp(-2 * certain)) < 0.95

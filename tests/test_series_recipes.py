@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import scipy.stats
 
 from pipelines import ecg_rhythm, forecast_ett, nab, ucr_uea
+from speechrnn import training
 from speechrnn.models.loading import load_bundle
 from speechrnn.models.loading import load_bundle as load
 
@@ -37,21 +39,23 @@ def test_ecg_rhythm_answers_every_record_once_and_leaves_a_model(series_dir, tmp
 
 
 @pytest.mark.slow
-def test_ucr_uea_scores_the_official_test_set(series_dir, tmp_path):
+def test_ucr_uea_scores_the_official_test_set(series_dir, tmp_path, capsys):
     options, name = dataclasses.replace(ucr_uea.OPTIONS, epochs=1), "RacketSports"
-    report = ucr_uea.main(str(series_dir / "uea"), [name], str(tmp_path), seeds=(1, 2), options=options, **TINY)[name]
-    assert len(report.records) == 2 * 152 and all("_TEST-" in record.id for record in report.records)
-    assert len(report.subjects) == 152  # a draw of the bootstrap takes a record with both seeds' answers
-    assert load(tmp_path / f"{name}_2.keras").channels == 6
+    report = ucr_uea.main(str(series_dir / "uea"), [name], str(tmp_path), members=2, options=options, **TINY)[name]
+    assert len(report.records) == len(report.subjects) == 152
+    assert all("_TEST-" in record.id for record in report.records)
+    assert report.accuracy > 0.8  # by the kernels: the networks have learned little yet
+    assert re.search(r"152 records; alone: recurrent 0\.\d+, kernels 0\.[89]", capsys.readouterr().out)
+    model = load(tmp_path / f"{name}.keras")
+    assert model.channels == 6 and model.card["data"] == f"{name}, official training set"
 
 
 @pytest.mark.slow
 def test_ucr_uea_validates_on_training_records_alone(series_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(ucr_uea, "FOLDS", 2)
     options, name = dataclasses.replace(ucr_uea.OPTIONS, epochs=1), "TwoLeadECG"
-    report = ucr_uea.main(str(series_dir / "ucr"), [name], str(tmp_path), True, seeds=(1,), options=options, **TINY)[
-        name
-    ]
+    given = {"way": "recurrent", "members": 1, "options": options, **TINY}
+    report = ucr_uea.main(str(series_dir / "ucr"), [name], str(tmp_path), True, **given)[name]
     assert len(report.records) == 23 and all("_TRAIN-" in record.id for record in report.records)
 
 
@@ -89,13 +93,13 @@ class Epochs(keras.callbacks.Callback):
 @pytest.mark.slow
 def test_ucr_uea_goes_on_where_it_was_killed(small_archive, tmp_path, monkeypatch):
     monkeypatch.setattr(ucr_uea, "RECORDS", 10)
-    options, seen, train = dataclasses.replace(ucr_uea.OPTIONS, epochs=3, batch_size=10), [], ucr_uea.train
+    options, seen, train = dataclasses.replace(ucr_uea.OPTIONS, epochs=3, batch_size=10), [], training.train
 
     def run(last=None, resume=False):
         seen.clear()
         more = {"callbacks": [Epochs(seen, last)], "verbose": False}
-        monkeypatch.setattr(ucr_uea, "train", lambda *a, **o: train(*a, **o, **more))
-        given = {"seeds": (1,), "options": options, "resume": resume, **TINY}
+        monkeypatch.setattr(training, "train", lambda *a, **o: train(*a, **{**o, **more}))
+        given = {"way": "recurrent", "members": 1, "options": options, "resume": resume, **TINY}
         return ucr_uea.main(small_archive, ["Waves"], str(tmp_path / "out"), **given)["Waves"].records
 
     with pytest.raises(KilledError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -68,6 +69,15 @@ class RandomKernels(keras.layers.Layer):
     def num_features(self) -> int:
         """How many shares there are."""
         return len(_POSITIONS) * sum(count for _, count in self._plan)
+
+    @property
+    def convolutions(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """For each dilation: it, the kernels float32 `(9, channels, 84)`, and the thresholds `(84, count)`."""
+        place, thresholds = 0, np.asarray(self.thresholds)
+        for (dilation, count), kernel in zip(self._plan, self._kernels, strict=True):
+            size = len(_POSITIONS) * count
+            yield dilation, kernel, thresholds[place : place + size].reshape(len(_POSITIONS), count)
+            place += size
 
     def build(self, values_shape: Any, frames_shape: Any = None) -> None:
         """Make the thresholds' weight, and draw the channels of each convolution."""

@@ -8,7 +8,7 @@ from onnx import TensorProto
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.layers import weight
 from speechrnn.export.onnx.registry import Tensor, writes
-from speechrnn.layers import AttentionPooling, MaskedPooling
+from speechrnn.layers import AttentionPooling, MaskedPooling, RandomKernels
 
 _TIME = np.array([1])
 
@@ -39,3 +39,20 @@ def _attention_pooling(graph: Graph, layer: AttentionPooling, values: Tensor, ma
     total = graph.add("Max", graph.add("ReduceSum", raised, _TIME, keepdims=1), np.float32(1e-9))
     weights = graph.add("Transpose", graph.add("Div", raised, total), perm=[0, 2, 1])
     return graph.add("Reshape", graph.add("MatMul", weights, kept), np.array([0, layer.heads * values.shape[-1]]))
+
+
+@writes(RandomKernels)
+def _random_kernels(graph: Graph, layer: RandomKernels, values: Tensor, frames: Tensor) -> str:
+    mask = graph.length_mask(frames.name, graph.dimension(values.name, 1))
+    signal = graph.add("Transpose", graph.zero_padding(values.name, mask, 3), perm=[0, 2, 1])
+    there = graph.unsqueeze(graph.add("Cast", mask, to=TensorProto.FLOAT), 1, 3)
+    number = graph.add("Max", graph.add("Cast", frames.name, to=TensorProto.FLOAT), np.float32(1))
+    shares = []
+    for dilation, kernels, thresholds in layer.convolutions:
+        around = [dilation * (len(kernels) // 2)] * 2
+        seen = graph.add("Conv", signal, kernels.transpose(2, 1, 0).copy(), pads=around, dilations=[dilation])
+        over = graph.add("Greater", graph.unsqueeze(seen, 3), thresholds[:, None])
+        over = graph.add("Mul", graph.add("Cast", over, to=TensorProto.FLOAT), there)
+        count = graph.add("ReduceSum", over, np.array([2]), keepdims=0)
+        shares.append(graph.add("Reshape", count, np.array([0, thresholds.size])))
+    return graph.add("Div", graph.add("Concat", *shares, axis=1), graph.unsqueeze(number, 1))

@@ -43,7 +43,7 @@ def averaged(models: Sequence[SequenceClassifier], *, card: dict[str, Any] | Non
                 f"Models must have the same classes, task and stride. Received: {first.classes}, {first.task!r}, "
                 f"{first.stride}, and as number {number} {model.classes}, {model.task!r}, {model.stride}."
             )
-        if _parts(model.features) != _parts(first.features):
+        if not _equal(model.features, first.features):
             raise ValueError(f"Models must have equal features. Received: others in number {number}.")
     features, frames = (
         keras.Input(given.shape[1:], dtype=given.dtype, name=given.name) for given in first.network.inputs
@@ -57,10 +57,11 @@ def averaged(models: Sequence[SequenceClassifier], *, card: dict[str, Any] | Non
     )
 
 
-def _parts(features: keras.Layer) -> tuple[str, dict[str, Any], list[Any]]:
-    """What tells features from others: class, options but for the name, and measured statistics."""
-    config = {key: value for key, value in features.get_config().items() if key != "name"}
-    return type(features).__name__, config, [np.asarray(value).tolist() for value in features.get_weights()]
+def _equal(one: keras.Layer, other: keras.Layer) -> bool:
+    """Whether features have the same class, options and, but for rounding, statistics."""
+    options = [{**features.get_config(), "name": ""} for features in (one, other)]
+    weights = zip(one.get_weights(), other.get_weights(), strict=False)
+    return type(one) is type(other) and options[0] == options[1] and all(np.allclose(a, b) for a, b in weights)
 
 
 def _copied(network: keras.Model, name: str) -> keras.Model:

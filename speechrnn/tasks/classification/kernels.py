@@ -18,6 +18,7 @@ from speechrnn.tasks.classification.model import SequenceClassifier
 __all__ = ["kernel_classifier"]
 
 _PENALTIES = np.logspace(-3, 3, 10)
+_SCALES = np.logspace(-1, 2, 61)
 _BATCH = 32
 
 
@@ -26,8 +27,8 @@ def kernel_classifier(
 ) -> SequenceClassifier:
     """A classifier of whole signals that has learned from these examples: few of them are enough, and seconds.
 
-    A linear model of the shares that `RandomKernels` gives, by ridge regression; the penalty is chosen by leaving one
-    example out at a time. Its probabilities rank classes and are not calibrated.
+    A linear model of the shares that `RandomKernels` gives, by ridge regression. The penalty is chosen by leaving one
+    example out at a time, and so is the factor that makes probabilities of its outputs.
 
     Args:
         examples: Signals of one rate and number of channels, with `label`.
@@ -58,16 +59,38 @@ def kernel_classifier(
     mean, spread = shares.mean(0), shares.std(0)
     spread = np.where(spread > 0, spread, 1.0)
     truth = [classes.index(str(example.label)) for example in examples]
-    solved = RidgeClassifierCV(alphas=_PENALTIES).fit((shares - mean) / spread, truth)
+    shares = (shares - mean) / spread
+    solved = RidgeClassifierCV(alphas=_PENALTIES).fit(shares, truth)
     weight, bias = np.atleast_2d(solved.coef_), np.atleast_1d(solved.intercept_)
     if len(classes) == 2:
         weight, bias = np.stack([-weight[0], weight[0]]), np.array([-bias[0], bias[0]])
-    weight = weight / spread
+    scale = _scale(_left_out(shares, shares @ weight.T + bias, truth, solved.alpha_), truth)
+    weight, bias = scale * weight / spread, scale * bias
     values, frames = keras.Input((None, channels), name="features"), keras.Input((), dtype="int32", name="frames")
     logits = keras.layers.Dense(len(classes), dtype="float32", name="logits")
     network = keras.Model([values, frames], logits(kernels(values, frames)), name="kernel_classifier")
     logits.set_weights([weight.T, bias - weight @ mean])
     return SequenceClassifier(raw, network, classes, card=card)
+
+
+def _left_out(shares: np.ndarray, outputs: np.ndarray, truth: list[int], penalty: float) -> np.ndarray:
+    """Outputs for each example of the same ridge regression of all others, from those of the whole one."""
+    wanted = np.where(np.eye(outputs.shape[1])[truth] > 0, 1.0, -1.0)
+    values, vectors = np.linalg.eigh(shares @ shares.T)
+    own = np.square(vectors) @ (values / (values + penalty)) + 1 / len(shares)
+    return wanted - (wanted - outputs) / np.maximum(1 - own, 1e-9)[:, None]
+
+
+def _scale(outputs: np.ndarray, truth: list[int]) -> float:
+    """The factor with the largest likelihood, as if there were one more example, of any class alike.
+
+    So no number of right answers makes certain.
+    """
+    count, classes = outputs.shape
+    target = (np.eye(classes)[truth] * count + 1 / classes) / (count + 1)
+    logits = _SCALES[:, None, None] * outputs
+    lost = np.logaddexp.reduce(logits, axis=-1) - (target * logits).sum(-1)
+    return float(_SCALES[lost.mean(-1).argmin()])
 
 
 def _shares(kernels: RandomKernels, signals: Sequence[np.ndarray]) -> np.ndarray:
