@@ -20,13 +20,8 @@ from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import stratified_group_folds
-from speechrnn.tasks.classification import (
-    Setting,
-    averaged,
-    classification_report,
-    evaluate_classifier,
-    kernel_classifier,
-)
+from speechrnn.models.averaging import averaged
+from speechrnn.tasks.classification import Setting, classification_report, evaluate_classifier, kernel_classifier
 
 MEMBERS, FOLDS = 3, 5
 RECORDS = 480  # in an epoch, at least

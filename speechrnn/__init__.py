@@ -50,6 +50,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "RawSignal",
             "RobustScale",
         ],
+        "models.averaging": ["averaged"],
         "models.loading": ["load"],
         "tasks.classification": ["Classification", "ClassifierTraining", "SequenceClassifier", "recurrent_classifier"],
         "tasks.forecasting": ["Forecast", "Forecaster", "ForecasterTraining", "recurrent_forecaster"],

@@ -91,3 +91,12 @@ def write_an4(root, *, text="RUBOUT ++NOISE++ G M", seconds=0.1, utterances=3):
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, tone, 16000)
     return root
+
+
+def thinned(prepare, every=10):
+    """A corpus of which only every tenth example, or so, is kept."""
+
+    def few(*arguments, **options):
+        return {name: found[::every] for name, found in prepare(*arguments, **options).items()}
+
+    return few

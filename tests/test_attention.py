@@ -190,7 +190,7 @@ def test_a_saved_model_is_the_same_model(model, signals, tmp_path):
     np.testing.assert_allclose(found.logits(signals[:1])[0], encoded, atol=1e-6)
     ids = AttentionSearch(model)(encoded).ids
     assert len(ids) and np.array_equal(AttentionSearch(found)(encoded).ids, ids)
-    assert found.without_optimizer().get_config() == found.get_config()
+    assert found.with_parts().get_config() == found.get_config()
 
 
 @pytest.mark.parametrize("options", [{}, {"location": 0, "bidirectional": False}])

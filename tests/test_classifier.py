@@ -15,8 +15,8 @@ from speechrnn import layers
 from speechrnn.features import RawSignal, Symbols
 from speechrnn.layers import frames
 from speechrnn.losses import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
+from speechrnn.models.averaging import averaged
 from speechrnn.models.loading import load, load_bundle
-from speechrnn.tasks.classification import averaged
 from speechrnn.tasks.classification.model import Accuracy, SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
 from speechrnn.text.tokens import Tokens
@@ -183,9 +183,9 @@ def test_texts_are_classified_by_several_as_by_one():
 def test_what_cannot_be_averaged_is_refused():
     with pytest.raises(ValueError, match="There must be a model to average"):
         averaged([])
-    with pytest.raises(ValueError, match="same classes, task and stride.*as number 2 .*'multi'"):
+    with pytest.raises(ValueError, match="equal but for their weights.*with number 2: {'task': .'single', 'multi'."):
         averaged([make(), make("multi")])
-    with pytest.raises(ValueError, match="equal features. Received: others in number 2"):
+    with pytest.raises(ValueError, match="equal features and strides. Received: others in number 2"):
         averaged([make(), make(channels=2, window=5)])
 
 

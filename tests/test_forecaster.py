@@ -9,7 +9,8 @@ from contracts import check_gradients_are_finite, check_padding_never_changes_a_
 from speechrnn.features import BandPass, LogMel, RawSignal
 from speechrnn.layers import FutureSegments, LastSegments
 from speechrnn.losses import QuantileLoss, check_quantiles, pinball
-from speechrnn.models.loading import load_bundle
+from speechrnn.models.averaging import averaged
+from speechrnn.models.loading import load, load_bundle
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.network import recurrent_forecaster
 
@@ -202,6 +203,23 @@ def test_a_bundle_is_the_same_after_saving(normalize, series, tmp_path):
     assert (again.context, again.quantiles, again.horizon) == (20, (0.1, 0.5, 0.9), 7)
     np.testing.assert_array_equal(again.scale, model.scale)
     np.testing.assert_array_equal(again.predict_quantiles(series), model.predict_quantiles(series))
+
+
+def test_several_forecast_as_one(series, tmp_path):
+    first, other = make(), make()
+    other.network.set_weights([1.5 * weight for weight in other.network.get_weights()])
+    model = averaged([first, other])
+    batch = {"signal": np.stack([series[0]] * 2), "length": np.array([20, 9], "int32")}
+    # In training quantiles are not sorted yet.
+    wanted = np.mean([np.asarray(member(batch, training=True)) for member in (first, other)], 0)
+    np.testing.assert_allclose(np.asarray(model(batch, training=True)), wanted, rtol=1e-5, atol=1e-5)
+    found, session = model.predict_quantiles(series), load(model.export(tmp_path / "m.onnx"))
+    np.testing.assert_allclose(session.predict_quantiles(series), found, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="equal but for their weights.*number 2: {'quantiles'"):
+        averaged([first, make(quantiles=(0.2, 0.5, 0.8))])
+    first.features.mean.assign([0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match="equal features and strides"):
+        averaged([first, other])
 
 
 def test_forecasts_are_in_the_units_of_the_series(series):

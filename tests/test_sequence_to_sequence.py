@@ -273,7 +273,7 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 
 
 def test_a_model_without_its_optimizer_is_the_same(model):
-    again = model.without_optimizer()
+    again = model.with_parts()
     assert again.get_config() == model.get_config()
     batch = inputs(model, PAIRS)
     np.testing.assert_array_equal(again(batch, training=False), model(batch, training=False))

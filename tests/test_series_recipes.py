@@ -117,7 +117,7 @@ def test_forecast_ett_scores_every_horizon_on_the_test_months(series_dir, tmp_pa
     monkeypatch.setattr(forecast_ett, "CONTEXT", 96)
     options = dataclasses.replace(forecast_ett.OPTIONS, epochs=1)
     reports = forecast_ett.main(
-        str(series_dir / "ett"), str(tmp_path), horizons=(24, 30), options=options, units=4, segment=24
+        str(series_dir / "ett"), str(tmp_path), horizons=(24, 30), members=1, options=options, units=4, segment=24
     )
     assert {horizon: report.windows for horizon, report in reports.items()} == {24: 2857, 30: 2851}
     model = load_bundle(tmp_path / "ETTh1_30.keras", kind="forecaster")

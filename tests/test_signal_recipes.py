@@ -8,17 +8,9 @@ from pipelines import activity, ecg_beats
 from speechrnn.data.corpora import heartbeats
 from speechrnn.data.examples import read_example
 from speechrnn.models.loading import load_bundle as load
+from tests.recordings import thinned
 
 TINY = {"units": 4, "filters": 4, "folds": 2}
-
-
-def thinned(prepare, step):
-    """A corpus of which only every so many examples are kept."""
-
-    def few(*arguments, **options):
-        return {name: found[::step] for name, found in prepare(*arguments, **options).items()}
-
-    return few
 
 
 @pytest.mark.slow

@@ -61,10 +61,13 @@ class Bundle(Usable, keras.Model):
         """What a server gives out, by name."""
         raise NotImplementedError
 
-    def without_optimizer(self) -> Self:
-        """A fresh model of the same parts, as it was before it was compiled: Keras saves no optimizer with it."""
+    def with_parts(self, **others: Any) -> Self:
+        """A fresh model of the same parts, others in the place of some, as it was before it was compiled.
+
+        Keras saves no optimizer with it.
+        """
         names = [name for name in inspect.signature(type(self)).parameters if name != "kwargs"]
-        return type(self)(**{name: getattr(self, name) for name in names}, name=self.name)
+        return type(self)(**{**{name: getattr(self, name) for name in names}, **others}, name=self.name)
 
     @classmethod
     def for_manifest(cls, examples: Sequence[Any], **options: Any) -> Self:

@@ -86,7 +86,7 @@ def _generators(model: keras.Model) -> list[keras.Variable]:
 
 def save_model(model: Bundle, path: Path) -> None:
     """Save the model without its optimiser, whole or not at all."""
-    bare = model.without_optimizer()
+    bare = model.with_parts()
     partial = path.with_name(f".{path.stem}.part.keras")
     try:
         bare.save(partial, overwrite=True)

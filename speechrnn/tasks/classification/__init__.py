@@ -25,7 +25,6 @@ KIND = Kind(
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
-        "averaging": ["averaged"],
         "classify": ["Classification"],
         "evaluation": ["evaluate_classifier"],
         "folds": ["cross_validate"],

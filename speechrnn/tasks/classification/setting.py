@@ -38,7 +38,7 @@ class Setting:
     vary: Varied | None = None
     """Gives what is learned from in place of the examples that may be, such as these and copies of them."""
     members: int = 1
-    """Models that are trained, each from the next seed, and answer as one, see `averaged`."""
+    """Models that are trained, each from the next seed, and answer as one, see `speechrnn.averaged`."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "members")
@@ -80,7 +80,7 @@ class Setting:
         """
         import keras
 
-        from speechrnn.tasks.classification.averaging import averaged
+        from speechrnn.models.averaging import averaged
         from speechrnn.tasks.classification.building import adapt
         from speechrnn.training import train
         from speechrnn.training.callbacks import save_model

@@ -1,0 +1,77 @@
+"""Several models as one, which errs less than most of them where each was trained from another seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+from speechrnn.models.bundle import SignalBundle
+
+__all__ = ["averaged"]
+
+_Model = TypeVar("_Model", bound=SignalBundle)
+_OWN = ("network", "features", "card", "name")
+"""What averaged models may differ in, or what is compared otherwise."""
+
+
+def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) -> _Model:
+    """One model whose network gives the mean of what those of several give, so that it takes as long as all of them.
+
+    Args:
+        models: Classifiers, forecasters or recognizers by CTC, all of one kind, with the same classes, quantiles or
+            vocabulary and equal features. They are copied.
+        card: Anything to know about the model; the first one's card if not given.
+
+    Returns:
+        A model like any other of its kind: it is saved, exported and measured as one.
+
+    Raises:
+        ValueError: There is no model, or two do not fit each other.
+
+    Example:
+    >>> from speechrnn import RawSignal, SequenceClassifier, recurrent_classifier
+    >>> def one():
+    ...     network = recurrent_classifier("gru", num_features=2, num_classes=2, units=4, layers=1)
+    ...     return SequenceClassifier(RawSignal(100, window=1, hop=1, channels=2), network, ["rest", "walk"])
+    >>> averaged([one(), one()]).classes
+    ('rest', 'walk')
+    """
+    if not models:
+        raise ValueError("There must be a model to average. Received: none.")
+    first, *others = models
+    parts = first.get_config()
+    for number, model in enumerate(others, start=2):
+        if type(model) is not type(first):
+            raise ValueError(
+                f"Models must be of one kind. Received: a {first.kind}, and as number {number} a {model.kind}."
+            )
+        theirs = model.get_config()
+        if wrong := [name for name in parts.keys() - _OWN if parts[name] != theirs[name]]:
+            was = {name: (parts[name], theirs[name]) for name in sorted(wrong)}
+            raise ValueError(f"Models must be equal but for their weights. Received, with number {number}: {was}.")
+        if model.stride != first.stride or not _equal(model.features, first.features):
+            raise ValueError(f"Models must have equal features and strides. Received: others in number {number}.")
+    features, frames = (
+        keras.Input(given.shape[1:], dtype=given.dtype, name=given.name) for given in first.network.inputs
+    )
+    members = [_copied(model.network, f"member_{number}") for number, model in enumerate(models, start=1)]
+    outputs = [member([features, frames]) for member in members]
+    mean = keras.layers.Average(dtype="float32", name="mean")(outputs) if len(outputs) > 1 else outputs[0]
+    network = keras.Model([features, frames], mean, name="averaged")
+    return first.with_parts(network=network, card=first.card if card is None else card)
+
+
+def _equal(one: keras.Layer, other: keras.Layer) -> bool:
+    """Whether features have the same class, options and, but for rounding, statistics."""
+    options = [{**features.get_config(), "name": ""} for features in (one, other)]
+    weights = zip(one.get_weights(), other.get_weights(), strict=False)
+    return type(one) is type(other) and options[0] == options[1] and all(np.allclose(a, b) for a, b in weights)
+
+
+def _copied(network: keras.Model, name: str) -> keras.Model:
+    copy = type(network).from_config({**network.get_config(), "name": name})
+    copy.set_weights(network.get_weights())
+    return copy
