@@ -185,8 +185,11 @@ def test_what_cannot_be_averaged_is_refused():
         averaged([])
     with pytest.raises(ValueError, match="equal but for their weights.*with number 2: {'task': .'single', 'multi'."):
         averaged([make(), make("multi")])
-    with pytest.raises(ValueError, match="equal features and strides. Received: others in number 2"):
+    with pytest.raises(ValueError, match="equal features. Received: others in number 2"):
         averaged([make(), make(channels=2, window=5)])
+    with pytest.raises(ValueError, match="equal strides. Received: 2, and 4 in 2"):
+        averaged([make("frames"), make("frames", pool=4)])
+    assert averaged([make(), make(pool=4)]).task == "single"  # whose answers have no frames
 
 
 def test_signals_that_do_not_fit_are_refused():

@@ -52,8 +52,12 @@ def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) ->
         if wrong := [name for name in parts.keys() - _OWN if parts[name] != theirs[name]]:
             was = {name: (parts[name], theirs[name]) for name in sorted(wrong)}
             raise ValueError(f"Models must be equal but for their weights. Received, with number {number}: {was}.")
-        if model.stride != first.stride or not _equal(model.features, first.features):
-            raise ValueError(f"Models must have equal features and strides. Received: others in number {number}.")
+        if not _equal(model.features, first.features):
+            raise ValueError(f"Models must have equal features. Received: others in number {number}.")
+        if first.network.output_shape[1] is None and model.stride != first.stride:
+            raise ValueError(
+                f"Models must have equal strides. Received: {first.stride}, and {model.stride} in {number}."
+            )
     features, frames = (
         keras.Input(given.shape[1:], dtype=given.dtype, name=given.name) for given in first.network.inputs
     )
