@@ -55,7 +55,8 @@ def kernel_classifier(
     standard = [(signal - raw.mean) / np.maximum(raw.std, raw.min_std) for signal, _ in records]
     kernels = RandomKernels(int(np.median([len(signal) for signal in standard])), features=features, seed=seed)
     kernels.adapt(standard)
-    shares = np.concatenate([_shares(kernels, standard[i : i + _BATCH]) for i in range(0, len(standard), _BATCH)])
+    batches = [_shares(kernels, standard[i : i + _BATCH]) for i in range(0, len(standard), _BATCH)]
+    shares = np.concatenate(batches).astype("float64")  # small penalties leave nothing of float32's residuals
     mean, spread = shares.mean(0), shares.std(0)
     spread = np.where(spread > 0, spread, 1.0)
     truth = [classes.index(str(example.label)) for example in examples]
