@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -205,7 +205,8 @@ class LexiconSearch:
 
         lm, held, tree, order = self.language_model, self._held, self._held.tree, self._held.tree.order
         indices = {} if lm is None else lm.indices
-        grams = np.array([indices.get(word, -1) for word in held.words], np.int32)[held.word_of]
+        known_as = map(indices.get, held.words, repeat(-1))
+        grams = np.fromiter(known_as, np.int32, len(held.words))[held.word_of]
         unigrams = np.zeros(len(tree.symbols))
         gram_nodes = np.zeros(1, np.int32)
         if lm is not None:
@@ -284,7 +285,7 @@ def _checked(given: Iterable[Pronunciation], vocabulary: Vocabulary, separator: 
     """
     allowed = set(range(1, len(vocabulary))) - {separator}
     if isinstance(given, Pronunciations):
-        if not allowed.issuperset(given.tree.symbols[1:].tolist()):
+        if not allowed.issuperset(np.flatnonzero(np.bincount(given.tree.symbols[1:])).tolist()):
             raise ValueError("Pronunciations must be of the vocabulary's symbols, without the separator.")
         return given
     entries = list(given)

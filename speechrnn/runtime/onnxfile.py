@@ -128,7 +128,10 @@ def without_attachments(content: bytes) -> bytes:
     ]
     sizes = [len(_written(_ATTACHED << 3 | 2)) + len(_written(len(part))) + len(part) for part in parts]
     model = content[: len(content) - sum(sizes)]
-    return model if parts and not attachments(model) else content
+    try:
+        return content if attachments(model) else model
+    except (_BrokenError, IndexError):  # they stand elsewhere
+        return content
 
 
 def _field(number: int, value: bytes) -> bytes:

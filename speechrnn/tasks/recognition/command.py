@@ -67,7 +67,7 @@ need --encoding.
         from dataclasses import fields
 
         from speechrnn.metrics.calibration import Calibration
-        from speechrnn.tasks.recognition import carried, parallel, transcription
+        from speechrnn.tasks.recognition import carried, transcription
         from speechrnn.tasks.recognition.options import TranscriptionOptions
 
         own = {one.name: options.pop(one.name) for one in fields(TranscriptionOptions) if one.name in options}
@@ -85,6 +85,8 @@ need --encoding.
                 from speechrnn.tasks.recognition import cluster
 
                 return _stdout_free(cluster.recognize(path, sources, address=address, progress=progress, **how, **own))
+            from speechrnn.tasks.recognition import parallel
+
             return parallel.recognize(path, sources, progress=progress, **how, **own)
         calibrated = None if calibration is None else Calibration.read(calibration)
         how = {"decoder": decoder, "calibration": calibrated, "progress": progress, "on_progress": on_progress}
