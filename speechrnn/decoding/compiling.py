@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.files import cache_folder, replacing
+from speechrnn.files import CACHE_VARIABLE, cache_folder, replacing
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
@@ -54,7 +54,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         try:
             return numba.njit(cache=True, nogil=True, **options)(function)
         except RuntimeError as error:  # numba finds no folder that it may write into
-            _tell_unkept(str(error))
+            _tell_unkept("NUMBA_CACHE_DIR", str(error))
             return numba.njit(nogil=True, **options)(function)
 
     return decorate
@@ -236,7 +236,7 @@ def _loaded(name: str, make: Callable[[], bytes]) -> tuple[int, Any]:
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
     else:
-        _tell_unkept("; ".join(reasons))
+        _tell_unkept(CACHE_VARIABLE, "; ".join(reasons))
     return _linked(code)
 
 
@@ -300,9 +300,8 @@ def _numba() -> Any:
     return numba
 
 
-def _tell_unkept(reason: str) -> None:
+def _tell_unkept(variable: str, reason: str) -> None:
     if "unkept" not in _told:
         _told.add("unkept")
-        _log.info(
-            "compiled functions cannot be kept, and are compiled anew: set SPEECHRNN_CACHE to a folder. (%s)", reason
-        )
+        told = "compiled functions cannot be kept, and are compiled anew: set %s to a folder. (%s)"
+        _log.info(told, variable, reason)
