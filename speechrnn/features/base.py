@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.features import spectral
+from speechrnn.layers.config import Configured
 from speechrnn.layers.steps import cannot_stream
 
 
@@ -19,7 +20,7 @@ def require(condition: object, requirement: str, received: str) -> None:
         raise ValueError(f"{requirement} Received: {received}.")
 
 
-class FeatureLayer(keras.Layer):
+class FeatureLayer(Configured, keras.Layer):
     """What the feature layers share: frames, masking of the padding, normalization and its statistics.
 
     A subclass ends its constructor with `_finish` and implements `_compute`. Whatever the global dtype policy, features
@@ -177,11 +178,6 @@ class FeatureLayer(keras.Layer):
     def _statistics_of(self, signal: np.ndarray) -> tf.Tensor:
         """What is measured, `(..., statistics)`."""
         return self._compute(self._as_float(signal), None, False)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("sample_rate", "window", "hop", "normalize")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 class FeatureStep(keras.Operation):

@@ -70,11 +70,6 @@ class ChannelLayer(FeatureLayer):
     def _statistics_of(self, signal: np.ndarray) -> tf.Tensor:
         return self._samples(signal)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        filters = [keras.saving.serialize_keras_object(layer) for layer in self.filters]
-        return {**super().get_config(), "channels": self.channels, "filters": filters}
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """The layer that `get_config` described."""

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from speechrnn.features import filters
 from speechrnn.features.spectral import mask_frames
+from speechrnn.layers.config import Configured
 
 
-class SignalFilter(keras.Layer):
+class SignalFilter(Configured, keras.Layer):
     """What the filters share: channels, lengths and zeros in the padding.
 
     A subclass implements `_apply` on float32 `(batch, samples, channels)` and int32 `(batch,)`.
@@ -106,11 +107,6 @@ class BandPass(KernelFilter):
         """float64 `(taps,)`."""
         return filters.pass_kernel(self.sample_rate, low=self.low, high=self.high, width=self.width)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("sample_rate", "low", "high", "width")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Notch(KernelFilter):
@@ -140,11 +136,6 @@ class Notch(KernelFilter):
     def kernel(self) -> np.ndarray:
         """float64 `(taps,)`."""
         return filters.notch_kernel(self.sample_rate, self.frequency, width=self.width)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("sample_rate", "frequency", "width")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")

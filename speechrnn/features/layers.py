@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import keras
@@ -194,11 +193,6 @@ class LogMel(FeatureLayer):
         frames = None if length is None else self.frame_count(tf.cast(length, tf.int32))
         return spectral.with_deltas(self._columns(signal), frames, order=self.deltas, width=self.delta_width)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = (*(field.name for field in fields(LogMelOptions)), "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class MFCC(LogMel):
@@ -246,10 +240,6 @@ class MFCC(LogMel):
 
     def _block(self, signal: tf.Tensor) -> tf.Tensor:
         return spectral.mfcc(super()._block(signal), self.num_coefficients)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "num_coefficients": self.num_coefficients}
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -395,8 +385,3 @@ class LogSpectrogram(ChannelLayer):
 
     def _statistics_of(self, signal: np.ndarray) -> tf.Tensor:
         return self._columns(self._samples(signal))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("fft_length", "f_min", "f_max", "floor")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

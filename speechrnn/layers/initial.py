@@ -5,11 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from speechrnn.layers.config import Configured
+
 __all__ = ["ChronoBias"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class ChronoBias(keras.initializers.Initializer):
+class ChronoBias(Configured, keras.initializers.Initializer):
     """Biases with which an LSTM or a GRU remembers for up to `lag` steps before it has learned anything.
 
     A gate with bias `log(u)` forgets in about `u + 1` steps, so `u` is drawn between 1 and `lag - 1` for each unit. For
@@ -49,7 +51,3 @@ class ChronoBias(keras.initializers.Initializer):
         else:  # Keras's update gate holds the old state
             bias[0, :units] = times
         return keras.ops.convert_to_tensor(bias, dtype=dtype or "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"lag": self.lag, "seed": self.seed}

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from speechrnn.layers.config import Configured
 from speechrnn.layers.masking import LengthMask, zero_padding
 
 __all__ = ["RandomKernels"]
@@ -20,7 +21,7 @@ _GOLDEN = (np.sqrt(5) + 1) / 2
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class RandomKernels(keras.layers.Layer):
+class RandomKernels(Configured, keras.layers.Layer):
     """The share of a signal in which each of many fixed convolutions exceeds a threshold.
 
     The convolutions are the 84 kernels of nine taps with three weights of 2 and six of -1, each at up to 32 dilations,
@@ -132,10 +133,6 @@ class RandomKernels(keras.layers.Layer):
     def compute_output_spec(self, values: Any, frames: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""
         return keras.KerasTensor((values.shape[0], self.num_features), "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "length": self.length, "features": self.features, "seed": self.seed}
 
     def _convolved(self, values: Any, kernel: np.ndarray, dilation: int) -> Any:
         """float32 `(batch, frames, 84)`."""

@@ -5,11 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from speechrnn.layers.config import Configured
+
 __all__ = ["LookAhead"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class LookAhead(keras.Layer):
+class LookAhead(Configured, keras.Layer):
     """Row convolution: every channel is a weighted sum of its frame and the next few (Wang et al. 2016, Deep Speech 2).
 
     Above one-directional recurrent layers it gives back part of what a second direction would bring, for a latency of
@@ -68,10 +70,6 @@ class LookAhead(keras.Layer):
     def compute_output_spec(self, values: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""
         return keras.KerasTensor(values.shape, self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "frames": self.frames}
 
 
 def _identity(shape: tuple, dtype: Any = None) -> Any:

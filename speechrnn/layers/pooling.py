@@ -5,11 +5,13 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from speechrnn.layers.config import Configured
+
 __all__ = ["AttentionPooling", "MaskedPooling"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class MaskedPooling(keras.layers.Layer):
+class MaskedPooling(Configured, keras.layers.Layer):
     """Mean, maximum or last of the valid frames of each row; what the padding holds never matters.
 
     Args:
@@ -70,13 +72,9 @@ class MaskedPooling(keras.layers.Layer):
         """Shape and dtype without computing."""
         return keras.KerasTensor((values.shape[0], values.shape[-1]), self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "kind": self.kind}
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class AttentionPooling(keras.layers.Layer):
+class AttentionPooling(Configured, keras.layers.Layer):
     """Weighted means of the valid frames of each row, with weights that a frame's own values decide.
 
     Each head has one score a frame, linear in its values; a softmax over the valid frames makes them weights.
@@ -149,7 +147,3 @@ class AttentionPooling(keras.layers.Layer):
     def compute_output_spec(self, values: Any, mask: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""
         return keras.KerasTensor((values.shape[0], self.heads * values.shape[-1]), self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "heads": self.heads}

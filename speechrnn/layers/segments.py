@@ -6,11 +6,13 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from speechrnn.layers.config import Configured
+
 __all__ = ["FutureSegments", "LastSegments"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class LastSegments(keras.layers.Layer):
+class LastSegments(Configured, keras.layers.Layer):
     """The last frames of each row as segments, channel by channel, relative to the last frame.
 
     The last segment ends with a row's last valid frame; what a first segment lacks is filled with the row's first
@@ -69,13 +71,9 @@ class LastSegments(keras.layers.Layer):
             keras.KerasTensor((values.shape[0], values.shape[-1]), dtype),
         )
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "count": self.count, "size": self.size}
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class FutureSegments(keras.layers.Layer):
+class FutureSegments(Configured, keras.layers.Layer):
     """What a decoder is told of each segment to come: its place and its channel, both learned.
 
     Args:
@@ -117,8 +115,3 @@ class FutureSegments(keras.layers.Layer):
     def compute_output_spec(self, like: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""
         return keras.KerasTensor((like.shape[0], self.count, self.units), self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        config = {name: getattr(self, name) for name in ("count", "channels", "units")}
-        return {**super().get_config(), **config}

@@ -5,13 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from speechrnn.layers.config import Configured
 from speechrnn.layers.steps import Stateless
 
 __all__ = ["StackFrames"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class StackFrames(Stateless, keras.Layer):
+class StackFrames(Configured, Stateless, keras.Layer):
     """Joins each `stack` neighboring frames into one; the last one is filled with zeros.
 
     Args:
@@ -47,7 +48,3 @@ class StackFrames(Stateless, keras.Layer):
         batch, frames, features = values.shape
         frames = None if frames is None else -(-frames // self.stack)
         return keras.KerasTensor((batch, frames, self.stack * features), self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "stack": self.stack}

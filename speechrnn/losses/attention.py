@@ -43,7 +43,3 @@ class Attention(BesideCTC):
         said = tf.math.count_nonzero(target, 1, dtype=tf.int32)
         known = tf.sequence_mask(said + 1, tf.shape(target)[1])
         return tf.reduce_sum(softmax_cross_entropy(tf.where(known, target, -1), y_pred, smoothing=self.smoothing), 1)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "smoothing": self.smoothing}

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.layers.config import Configured
 from speechrnn.losses.reduction import weighted_mean
 from speechrnn.losses.targets import refuse
 
@@ -94,7 +95,7 @@ def sigmoid_cross_entropy(
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class ClassLoss(keras.losses.Loss):
+class ClassLoss(Configured, keras.losses.Loss):
     """Mean classification loss of a batch: over its rows, or over all its frames that have a class.
 
     Args:
@@ -148,8 +149,3 @@ class ClassLoss(keras.losses.Loss):
         """Loss of each row or frame."""
         function = sigmoid_cross_entropy if self.multi else softmax_cross_entropy
         return function(y_true, y_pred, weights=self.weights, smoothing=self.smoothing, focal=self.focal)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        own = {name: getattr(self, name) for name in ("multi", "weights", "smoothing", "focal")}
-        return {**super().get_config(), **own}

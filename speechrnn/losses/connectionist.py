@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from speechrnn.layers.config import Configured
 from speechrnn.layers.derivatives import opaque, twice_differentiable
 from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, shifted, walk_backwards, walk_forwards
 from speechrnn.losses.reduction import mean_of_possible, weighted_mean
@@ -275,7 +276,7 @@ _ctc_eager = tf.function(_ctc_compiled, autograph=False, reduce_retracing=True)
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class CTC(keras.losses.Loss):
+class CTC(Configured, keras.losses.Loss):
     """Mean CTC loss of a batch.
 
     Rows that are impossible (see `ctc`) or have weight 0 are left out of the mean.
@@ -313,12 +314,8 @@ class CTC(keras.losses.Loss):
         """Loss of each row over all frames: float32 `(batch,)`."""
         return ctc(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "consistency": self.consistency}
 
-
-class BesideCTC(keras.losses.Loss):
+class BesideCTC(Configured, keras.losses.Loss):
     """Mean loss of a batch of texts, and beside it CTC of the encoder alone; a subclass gives the loss of each row.
 
     Rows that are impossible or have weight 0 are left out of the mean.
@@ -362,7 +359,3 @@ class BesideCTC(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each row over all frames: float32 `(batch,)`."""
         return self.rows(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "ctc": self.ctc, "consistency": self.consistency}

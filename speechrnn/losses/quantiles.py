@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from speechrnn.layers.config import Configured
 from speechrnn.losses.reduction import weighted_mean
 
 __all__ = ["QuantileLoss", "check_quantiles", "pinball"]
@@ -55,7 +56,7 @@ def pinball(target: Any, forecast: Any, quantiles: Sequence[float]) -> tf.Tensor
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class QuantileLoss(keras.losses.Loss):
+class QuantileLoss(Configured, keras.losses.Loss):
     """Mean pinball loss of a batch, over all values that are known.
 
     Args:
@@ -87,7 +88,3 @@ class QuantileLoss(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each value."""
         return pinball(y_true, y_pred, self.quantiles)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "quantiles": list(self.quantiles)}

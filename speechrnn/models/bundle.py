@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,10 +14,12 @@ import tensorflow as tf
 from speechrnn.data.manifest import Example
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn.features import symbols as _symbols  # noqa: F401
+from speechrnn.layers.config import arguments, written
 from speechrnn.layers.frames import checked_stride
 from speechrnn.models import guard, kinds
 from speechrnn.models.answers import Usable, is_manifest
 from speechrnn.runtime.batches import padded
+from speechrnn.text import Vocabulary
 
 __all__ = ["FORMAT_VERSION", "Bundle", "SignalBundle", "read"]
 
@@ -41,6 +42,8 @@ class Bundle(Usable, keras.Model):
 
     kind: ClassVar[str]
     """Name of its kind in `speechrnn.models.kinds`."""
+    vocabularies: ClassVar[tuple[str, ...]] = ("vocabulary",)
+    """Arguments of its constructor that are vocabularies, if it has them."""
 
     @staticmethod
     def is_example(value: Any) -> bool:
@@ -66,8 +69,8 @@ class Bundle(Usable, keras.Model):
 
         Keras saves no optimizer with it.
         """
-        names = [name for name in inspect.signature(type(self)).parameters if name != "kwargs"]
-        return type(self)(**{**{name: getattr(self, name) for name in names}, **others}, name=self.name)
+        parts = {name: getattr(self, name) for name in arguments(type(self))}
+        return type(self)(**{**parts, **others}, name=self.name)
 
     @classmethod
     def for_manifest(cls, examples: Sequence[Any], **options: Any) -> Self:
@@ -131,13 +134,9 @@ class Bundle(Usable, keras.Model):
         return self.__dict__[attribute]
 
     def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "network": keras.saving.serialize_keras_object(self.network),
-            "card": self.card,
-            "name": self.name,
-        }
+        """The constructor's arguments, and the version of this layout."""
+        parts = {name: written(getattr(self, name)) for name in arguments(type(self))}
+        return {"format_version": FORMAT_VERSION, **parts, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -153,8 +152,11 @@ class Bundle(Usable, keras.Model):
                 f"The model's format version must be at most {FORMAT_VERSION}. Received: {version}. "
                 "Install a newer speechrnn to read it."
             )
-        for part in config.keys() & {"features", "network"}:
-            config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects)
+        for name, part in config.items():
+            if name in cls.vocabularies:
+                config[name] = Vocabulary.from_config(part)
+            elif name != "card" and isinstance(part, dict) and "class_name" in part:
+                config[name] = keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)
         return cls(**config)
 
 
@@ -171,6 +173,9 @@ class SignalBundle(Bundle):
     Raises:
         ValueError: Features, network and outputs do not fit each other.
     """
+
+    _own_loss: keras.losses.Loss
+    """What is minimized unless `compile` says more of it."""
 
     def __init__(
         self,
@@ -220,6 +225,16 @@ class SignalBundle(Bundle):
         values = self.features(inputs["signal"], inputs["length"], training=training)
         return self.network([values, self.features.frame_count(inputs["length"])], training=training)
 
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The loss of the kind, and what the layers add; `compile` with a loss of its class gives it options."""
+        used = self.loss if isinstance(self.loss, type(self._own_loss)) else self._own_loss
+        return sum(self.losses, start=self._loss(used, x, y, y_pred, sample_weight, training))
+
+    def _loss(self, used: keras.losses.Loss, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        return used(y, y_pred, sample_weight)
+
     def logit_frames(self, inputs: dict[str, Any]) -> Any:
         """Valid frames of the logits of `inputs`: int32 `(batch,)`."""
         frames = inputs["frames"] if "frames" in inputs else self.features.frame_count(inputs["length"])
@@ -228,10 +243,6 @@ class SignalBundle(Bundle):
     def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """See `Bundle.served`."""
         return {"logits": self(inputs, training=False), "frames": self.logit_frames(inputs)}
-
-    def get_config(self) -> dict[str, Any]:
-        """See `Bundle.get_config`."""
-        return {**super().get_config(), "features": keras.saving.serialize_keras_object(self.features)}
 
     def _outputs(self, signals: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
         """Outputs of the network for signals padded to one batch, and the feature frames of each."""

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.layers.config import Configured
 from speechrnn.layers.graph import layers_of
 from speechrnn.losses import ClassLoss
 from speechrnn.models import bundle
@@ -73,7 +74,7 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
             wanted = "none, without Symbols" if self.tokens is None else f"one, of {len(self.tokens)} tokens"
             raise ValueError(f"The network must have {wanted} to embed. Received: embeddings of {sorted(rows)}.")
         self.classes, self.task = names, task
-        self._class_loss, self._accuracy = ClassLoss(multi=task == "multi"), Accuracy(multi=task == "multi")
+        self._own_loss, self._accuracy = ClassLoss(multi=task == "multi"), Accuracy(multi=task == "multi")
 
     @property
     def tokens(self) -> Tokens | None:
@@ -84,13 +85,6 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
     def per_frame(self) -> bool:
         """Whether there is an answer for each frame, and not one for the whole signal."""
         return self.task == "frames"
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """Cross entropy, and the losses the layers add; `compile(loss=ClassLoss(...))` gives it options."""
-        loss = (self.loss if isinstance(self.loss, ClassLoss) else self._class_loss)(y, y_pred, sample_weight)
-        return sum(self.losses, start=loss)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Accuracy, beside the loss."""
@@ -117,13 +111,9 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
         found = (tf.sigmoid if self.task == "multi" else tf.nn.softmax)(outputs).numpy()
         return [row[: -(-n // self.stride)] if self.per_frame else row for row, n in zip(found, frames, strict=True)]
 
-    def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        return {**super().get_config(), "classes": list(self.classes), "task": self.task}
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class Accuracy(keras.metrics.Metric):
+class Accuracy(Configured, keras.metrics.Metric):
     """Share of rows, or of frames that have a class, that are right; of rows and classes where several can be true."""
 
     def __init__(self, multi: bool = False, name: str = "accuracy", **kwargs: Any) -> None:
@@ -150,7 +140,3 @@ class Accuracy(keras.metrics.Metric):
     def result(self) -> Any:
         """float32 scalar; 0 while there was nothing."""
         return tf.math.divide_no_nan(tf.convert_to_tensor(self.right), tf.convert_to_tensor(self.total))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "multi": self.multi}

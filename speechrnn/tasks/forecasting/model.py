@@ -75,7 +75,7 @@ class Forecaster(Forecasts, bundle.SignalBundle):
         if context < 1:
             raise ValueError(f"`context` must be at least 1. Received: context={context}.")
         self.context, self.quantiles = context, shares
-        self._quantile_loss = QuantileLoss(shares)
+        self._own_loss = QuantileLoss(shares)
 
     @property
     def horizon(self) -> int:
@@ -105,17 +105,8 @@ class Forecaster(Forecasts, bundle.SignalBundle):
             return standard
         return standard * self._spread[:, None] + tf.convert_to_tensor(self.features.mean)[:, None]
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """Pinball loss in standard deviations of each channel, and the losses the layers add."""
-        loss = self.loss if isinstance(self.loss, QuantileLoss) else self._quantile_loss
-        found = loss(tf.cast(y, tf.float32) / self._spread, y_pred / self._spread[:, None], sample_weight)
-        return sum(self.losses, start=found)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The loss alone."""
-        return self.get_metrics_result()
+    def _loss(self, used: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        return used(tf.cast(y, tf.float32) / self._spread, y_pred / self._spread[:, None], sample_weight)
 
     def predict_quantiles(self, signals: Sequence[np.ndarray]) -> np.ndarray:
         """Forecasts of series in memory at `sample_rate`.
@@ -134,10 +125,6 @@ class Forecaster(Forecasts, bundle.SignalBundle):
         if not len(signals):
             return np.zeros((0, self.horizon, self.channels or 0, len(self.quantiles)), np.float32)
         return self._outputs([signal[-self.context :] for signal in signals])[0]
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        return {**super().get_config(), "context": self.context, "quantiles": list(self.quantiles)}
 
     @property
     def _spread(self) -> tf.Tensor:

@@ -76,13 +76,3 @@ class LanguageModel(Generates, bundle.Bundle):
             ("speechrnn.tasks.language.session:LanguageSession", "speechrnn.export.writing:onnx_bytes"),
         )
         return session(content(self))
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        return {**super().get_config(), "vocabulary": self.vocabulary.get_config()}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "LanguageModel":
-        """The model that `get_config` described; see `Bundle.from_config`."""
-        vocabulary = Vocabulary.from_config(config["vocabulary"])
-        return super().from_config({**config, "vocabulary": vocabulary}, custom_objects)

@@ -49,7 +49,6 @@ class AttentionRecognizer(Steps, EncoderRecognizer):
 
     kind = noun = "recognizer with attention"
     loss_class = Attention
-    parts = ("decoder", "ctc")
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """SpeechRecognizer: features, network and vocabulary in one `.keras` file."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from speechrnn.losses import CTC, required_frames
 from speechrnn.models import bundle
+from speechrnn.tasks.recognition.joint import encodes
 from speechrnn.tasks.recognition.methods import Transcribes
 from speechrnn.tasks.recognition.network import with_outputs
 from speechrnn.text import Vocabulary
@@ -43,6 +44,8 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
     """
 
     kind = "recognizer"
+    loss_class: ClassVar[type[keras.losses.Loss]] = CTC
+    """Of its loss."""
 
     def __init__(
         self,
@@ -53,16 +56,10 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
         card: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            features,
-            network,
-            card,
-            outputs=len(vocabulary),
-            outputs_are="one for each symbol of the vocabulary and the blank",
-            **kwargs,
-        )
-        self.vocabulary = vocabulary
-        self._ctc, self._token_errors = CTC(), TokenErrorRate(name="token_error_rate")
+        of = {"outputs": len(vocabulary), "outputs_are": "one for each symbol of the vocabulary and the blank"}
+        super().__init__(features, network, card, **{**of, **kwargs})
+        self.vocabulary, self._own_loss = vocabulary, self.loss_class()
+        self._token_errors = None if encodes(self) else TokenErrorRate(name="token_error_rate")
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "SpeechRecognizer":
         """A copy that writes other symbols, to be trained from where this model stands.
@@ -83,18 +80,13 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
         kept = [0, *(before.get(symbol, -1) for symbol in vocabulary.symbols)]
         return SpeechRecognizer(features, with_outputs(self.network, kept), vocabulary, card=self.card)
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """CTC over each row's own frames, and the losses the layers add; `compile(loss=CTC(...))` gives it options."""
-        loss = (self.loss if isinstance(self.loss, CTC) else self._ctc)(y, y_pred, sample_weight, self.logit_frames(x))
-        for extra in self.losses:
-            loss += extra
-        return loss
+    def _loss(self, used: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        return used(y, y_pred, sample_weight, self.logit_frames(x))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Token error rate by the best path, beside the loss."""
-        self._token_errors.update_state(y, y_pred, sample_weight, self.logit_frames(x))
+        """Token error rate by the best path, beside the loss; of an encoder, whose symbols take a search, the loss."""
+        if self._token_errors is not None:
+            self._token_errors.update_state(y, y_pred, sample_weight, self.logit_frames(x))
         return self.get_metrics_result()
 
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -113,16 +105,6 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
         outputs, frames = self._outputs(signals)
         stride = self.stride
         return [row[: -(-n // stride)] for row, n in zip(outputs, frames, strict=True)]
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        return {**super().get_config(), "vocabulary": self.vocabulary.get_config()}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SpeechRecognizer":
-        """The model that `get_config` described; see `Bundle.from_config`."""
-        vocabulary = Vocabulary.from_config(config["vocabulary"])
-        return super().from_config({**config, "vocabulary": vocabulary}, custom_objects)
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")

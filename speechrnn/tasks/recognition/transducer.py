@@ -10,6 +10,7 @@ from keras import ops
 
 from speechrnn.faults import takes
 from speechrnn.layers import blocks
+from speechrnn.layers.config import Configured
 from speechrnn.layers.steps import StepNetwork, step_network
 from speechrnn.losses import Transducer
 from speechrnn.tasks.recognition.encoder import EncoderRecognizer
@@ -21,7 +22,7 @@ __all__ = ["Joiner", "TransducerRecognizer", "symbol_predictor"]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class Joiner(keras.Layer):
+class Joiner(Configured, keras.Layer):
     """What is next, from a frame of the encoder and a prediction: `W tanh(encoded + predicted) + b`, in float32.
 
     Args:
@@ -53,10 +54,6 @@ class Joiner(keras.Layer):
     def call(self, encoded: Any, predicted: Any) -> Any:
         """See the class."""
         return self.dense(ops.tanh(encoded + predicted))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
 
 
 @takes(TransducerNetwork)
@@ -126,7 +123,6 @@ class TransducerRecognizer(Transduces, EncoderRecognizer):
 
     kind = noun = "transducer"
     loss_class = Transducer
-    parts = ("predictor", "joiner")
 
     def __init__(
         self,
@@ -209,10 +205,6 @@ class TransducerRecognizer(Transduces, EncoderRecognizer):
             # Past Keras's attribute tracking: its layers are those of the predictor.
             object.__setattr__(self, "_predictor_steps", step_network(self.predictor, frames=1))
         return self.__dict__["_predictor_steps"]
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts, whether CTC was learned, and the version of this layout."""
-        return {**super().get_config(), "with_ctc": self.with_ctc}
 
     @classmethod
     def begun_from(

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
+from speechrnn.layers.config import Configured
 from speechrnn.layers.masking import zero_padding
 from speechrnn.tasks.sequence_to_sequence.search import LOOKED
 
@@ -27,7 +28,7 @@ class Memory(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class AttentionDecoder(keras.Layer):
+class AttentionDecoder(Configured, keras.Layer):
     """Recurrent decoder with additive attention, also location-aware, and input feeding.
 
     A step reads the last symbol and the last step's vector, runs the recurrent cell, and scores each source symbol `i`
@@ -245,8 +246,3 @@ class AttentionDecoder(keras.Layer):
     ) -> keras.KerasTensor:
         """Shape and dtype without computing."""
         return keras.KerasTensor((*previous.shape, self.vocabulary_size), "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("vocabulary_size", "cell", "units", "attention", "embedding", "location", "window", "dropout")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

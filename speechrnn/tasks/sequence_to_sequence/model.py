@@ -44,6 +44,7 @@ class SequenceToSequence(Translates, Steps, bundle.Bundle):
     """
 
     kind = "sequence to sequence"
+    vocabularies = ("source", "target")
     is_example = staticmethod(is_pair)
 
     def __init__(
@@ -110,14 +111,3 @@ class SequenceToSequence(Translates, Steps, bundle.Bundle):
 
     def _begin(self, ids: Any, lengths: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return begun_by(self.decoder, self.encoder([ids, lengths], training=False), lengths)
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        vocabularies = {"source": self.source.get_config(), "target": self.target.get_config()}
-        return {**super().get_config(), **vocabularies, "max_length": self.max_length}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SequenceToSequence":
-        """The model that `get_config` described; see `Bundle.from_config`."""
-        vocabularies = {name: Vocabulary.from_config(config[name]) for name in ("source", "target")}
-        return super().from_config({**config, **vocabularies}, custom_objects)

@@ -162,17 +162,3 @@ class SpeechSynthesizer(Speaks, bundle.Bundle):
         forward = self._compiled(lambda *given: self.decoder(list(given), training=False)[1], spec, name="decoder")
         given = self._decoder_inputs(read, variances, counts)
         return forward(*map(tf.constant, given.values())).numpy()[0, : int(np.sum(counts))]
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts, and the version of this layout."""
-        return {
-            **super().get_config(),
-            "vocabulary": self.vocabulary.get_config(),
-            "features": keras.saving.serialize_keras_object(self.features),
-            "levels": self.levels,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SpeechSynthesizer":
-        """The model that `get_config` described; see `Bundle.from_config`."""
-        return super().from_config({**config, "vocabulary": Phones.from_config(config["vocabulary"])}, custom_objects)
