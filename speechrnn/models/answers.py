@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault
@@ -16,10 +17,19 @@ OnError = Literal["raise", "collect"]
 """What happens to a source that has no answer: it is raised, or it is an answer with `ok` false and `error` set."""
 
 
+@dataclass(frozen=True, eq=False)
 class Answer:
-    """What every answer has: a `path`, and an `error` where there is no answer."""
+    """What every answer has; what a kind adds has defaults, so that there is an answer that says why there is none."""
 
-    error: str | None
+    path: str
+    """What was asked about: a file, or a text."""
+    error: str | None = field(default=None, kw_only=True)
+    """Why there is no answer; None where there is one."""
+
+    @classmethod
+    def failed(cls, path: str, error: str) -> Self:
+        """The answer where there is none."""
+        return cls(path, error=error)
 
     @property
     def ok(self) -> bool:
@@ -86,6 +96,11 @@ def is_manifest(examples: Any, is_example: Callable[[Any], bool]) -> bool:
 
 class Usable:
     """Methods that bundles and sessions of every kind have."""
+
+    def _answered(self, answer: type[Answer], sources: Any, on_error: OnError, **options: Any) -> Any:
+        """What the kind's method gives: `answers`, by the function that runs the kind, which takes the options."""
+        run = kinds.resolve(kinds.of(self).run)
+        return answers(sources, lambda several: run(self, several, **options), answer.failed, on_error)
 
     def measured(self, examples: Any, **options: Any) -> Any:
         """The report of the model on examples, or on the manifest at a path; see `evaluate` of its kind."""

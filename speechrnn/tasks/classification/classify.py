@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,23 +49,15 @@ class Segment:
 class Classification(Answer):
     """What a classifier says of one record."""
 
-    path: str
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
+    classes: tuple[str, ...] = ()
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 `(classes,)`, or `(frames, classes)`."""
-    task: str
+    task: str = "single"
     """"single" (one class), "multi" (any number at once) or "frames" (one class a frame)."""
-    duration: float
+    duration: float = 0.0
     """Seconds; of a text, its tokens."""
-    frame_period: float
+    frame_period: float = 0.0
     """Seconds between frames, where there are frames."""
-    error: str | None = None
-    """Why there is no answer; None where there is one."""
-
-    @classmethod
-    def failed(cls, path: str, error: str) -> Classification:
-        """The answer for a record that could not be classified: no class, no probability."""
-        return cls(path, (), np.zeros(0, np.float32), "single", 0.0, 0.0, error)
 
     @property
     def label(self) -> str:

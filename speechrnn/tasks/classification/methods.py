@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.faults import takes
-from speechrnn.models.answers import OnError, Usable, answers
+from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.classification.options import ClassificationOptions
 
 __all__ = ["Classifies"]
@@ -41,12 +41,6 @@ class Classifies(Usable):
         Raises:
             OSError, ValueError: With "raise", what is wrong with a record.
         """
-        from speechrnn.tasks.classification.classify import Classification, outcomes
+        from speechrnn.tasks.classification.classify import Classification
 
-        model: Any = self  # a bundle or a session
-        return answers(
-            sources,
-            lambda several: outcomes(model, several, table=table, progress=progress, **vars(options)),
-            Classification.failed,
-            on_error,
-        )
+        return self._answered(Classification, sources, on_error, table=table, progress=progress, **vars(options))

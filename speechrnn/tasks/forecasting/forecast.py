@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -28,23 +28,15 @@ Found = TypeVar("Found")
 class Forecast(Answer):
     """What comes after a record, or after a moment of it."""
 
-    path: str
-    channels: tuple[str, ...]
+    channels: tuple[str, ...] = ()
     """Their names; `0`, `1` and so on where the file gives none."""
-    times: np.ndarray
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """Seconds from the record's first sample, float64 `(horizon,)`."""
-    quantiles: tuple[float, ...]
-    values: np.ndarray
+    quantiles: tuple[float, ...] = ()
+    values: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
     """float32 `(horizon, channels, quantiles)`, in the record's units."""
     dates: tuple[dt.datetime, ...] = ()
     """These times as dates, where the record says when it begins; in its time zone if it says that too."""
-    error: str | None = None
-    """Why there is no forecast; None where there is one."""
-
-    @classmethod
-    def failed(cls, path: str, error: str) -> Forecast:
-        """The answer for a record that could not be forecast."""
-        return cls(path, (), np.zeros(0), (), np.zeros((0, 0, 0), np.float32), error=error)
 
     @property
     def median(self) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.faults import takes
-from speechrnn.models.answers import OnError, Usable, answers
+from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.forecasting.options import ForecastOptions
 
 __all__ = ["Forecasts"]
@@ -40,12 +40,6 @@ class Forecasts(Usable):
         Raises:
             OSError, ValueError: With "raise", what is wrong with a record.
         """
-        from speechrnn.tasks.forecasting.forecast import Forecast, forecasts
+        from speechrnn.tasks.forecasting.forecast import Forecast
 
-        model: Any = self  # a bundle or a session
-        return answers(
-            sources,
-            lambda several: forecasts(model, several, table=table, progress=progress, **vars(options)),
-            Forecast.failed,
-            on_error,
-        )
+        return self._answered(Forecast, sources, on_error, table=table, progress=progress, **vars(options))

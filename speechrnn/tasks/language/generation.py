@@ -21,17 +21,8 @@ __all__ = ["Generated", "outcomes"]
 class Generated(Answer):
     """A text that a model wrote."""
 
-    path: str
-    """The prompt."""
-    text: str
+    text: str = ""
     """The prompt and what follows it."""
-    error: str | None = None
-    """Why there is no text; None where there is one."""
-
-    @classmethod
-    def failed(cls, path: str, error: str) -> Generated:
-        """The answer for a prompt that could not be continued."""
-        return cls(path, "", error)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

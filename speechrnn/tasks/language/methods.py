@@ -9,8 +9,8 @@ import numpy as np
 
 from speechrnn.decoding import rescoring
 from speechrnn.faults import takes
-from speechrnn.models.answers import OnError, Usable, answers
-from speechrnn.tasks.language.generation import Generated, outcomes
+from speechrnn.models.answers import OnError, Usable
+from speechrnn.tasks.language.generation import Generated
 from speechrnn.tasks.language.options import GenerationOptions
 
 __all__ = ["Generates"]
@@ -57,9 +57,4 @@ class Generates(Usable):
         Raises:
             ValueError: A number is out of its range, or, with "raise", a prompt has characters that the model lacks.
         """
-        return answers(
-            prompts,
-            lambda several: outcomes(self, several, progress=progress, **vars(options)),
-            Generated.failed,
-            on_error,
-        )
+        return self._answered(Generated, prompts, on_error, progress=progress, **vars(options))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.faults import check_options, takes
-from speechrnn.models.answers import OnError, Usable, answers, is_one
+from speechrnn.models.answers import OnError, Usable, is_one
 from speechrnn.tasks.recognition.options import RecognitionOptions
 from speechrnn.tasks.recognition.transcript import Transcript
 
@@ -57,7 +57,6 @@ class Transcribes(Usable):
         from speechrnn.decoding.options import decoder as search
         from speechrnn.tasks.language.rescoring import decoder as rescored
         from speechrnn.tasks.recognition import carried
-        from speechrnn.tasks.recognition.transcription import outcomes
 
         declared = {**inspect.signature(rescored).parameters, **inspect.signature(search).parameters}
         check_options(decoding, declared.keys() - {"vocabulary", "search"}, "transcribe")
@@ -67,5 +66,4 @@ class Transcribes(Usable):
         if options.each_channel and is_one(sources):
             sources = [sources]
         how = {"decoder": searching, "calibration": calibration, "progress": progress, **vars(options)}
-        model: Any = self  # a bundle or a session
-        return answers(sources, lambda several: outcomes(model, several, **how), Transcript.failed, on_error)
+        return self._answered(Transcript, sources, on_error, **how)

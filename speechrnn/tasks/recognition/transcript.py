@@ -34,20 +34,12 @@ class Word:
 class Transcript(Answer):
     """What was said in one recording."""
 
-    path: str
-    text: str
-    words: tuple[Word, ...]
-    duration: float
+    text: str = ""
+    words: tuple[Word, ...] = ()
+    duration: float = 0.0
     """Seconds that were transcribed."""
-    error: str | None = None
-    """Why there is no transcript; None where there is one."""
     channel: int | None = None
     """The channel that was transcribed, counted from 0, where each of them was."""
-
-    @classmethod
-    def failed(cls, path: str, error: str) -> Transcript:
-        """The answer for a recording that could not be transcribed."""
-        return cls(path, "", (), 0.0, error)
 
     def to_dict(self) -> dict[str, Any]:
         """The transcript as JSON can hold it, times in seconds rounded to milliseconds."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from speechrnn.faults import takes
-from speechrnn.models.answers import OnError, Usable, answers
+from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
-from speechrnn.tasks.sequence_to_sequence.translation import EncoderDecoder, Translation, outcomes
+from speechrnn.tasks.sequence_to_sequence.translation import Translation
 
 __all__ = ["Translates"]
 
@@ -40,9 +40,4 @@ class Translates(Usable):
             ValueError: A number is out of its range, or, with "raise", a source is empty or has symbols that the model
                 never saw, or its answer does not end within the limit.
         """
-        return answers(
-            sources,
-            lambda several: outcomes(cast(EncoderDecoder, self), several, progress=progress, **vars(options)),
-            Translation.failed,
-            on_error,
-        )
+        return self._answered(Translation, sources, on_error, progress=progress, **vars(options))

@@ -58,9 +58,7 @@ class Candidate:
 class Translation(Answer):
     """The target of a source."""
 
-    path: str
-    """The source."""
-    text: str
+    text: str = ""
     """The likeliest target."""
     symbols: tuple[str, ...] = ()
     """Its symbols."""
@@ -72,13 +70,6 @@ class Translation(Answer):
     """The source's symbols."""
     candidates: tuple[Candidate, ...] = ()
     """The best targets, the likeliest first."""
-    error: str | None = None
-    """Why there is no target; None where there is one."""
-
-    @classmethod
-    def failed(cls, path: str, error: str) -> Translation:
-        """The answer for a source without a target."""
-        return cls(path, "", error=error)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

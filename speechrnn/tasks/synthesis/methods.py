@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from speechrnn.faults import takes
-from speechrnn.models.answers import OnError, Usable, answers
+from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.synthesis.options import SpeakingOptions
 from speechrnn.tasks.synthesis.sound import spread
-from speechrnn.tasks.synthesis.speaking import Speech, Voice, outcomes
+from speechrnn.tasks.synthesis.speaking import Speech
 
 __all__ = ["Speaks"]
 
@@ -57,12 +57,7 @@ class Speaks(Usable):
             ValueError: An option is out of its range, or, with "raise", a text is empty or has characters that the
                 voice cannot read.
         """
-        return answers(
-            sources,
-            lambda several: outcomes(cast(Voice, self), several, progress=progress, **vars(options)),
-            Speech.failed,
-            on_error,
-        )
+        return self._answered(Speech, sources, on_error, progress=progress, **vars(options))
 
     def _decoder_inputs(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
         """What the decoder takes, a batch of one, by name and in its order."""

@@ -53,8 +53,6 @@ class Voice(Protocol):
 class Speech(Answer):
     """A text that was read aloud."""
 
-    path: str
-    """The text."""
     signal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 `(samples,)` in [-1, 1]."""
     sample_rate: int = 16000
@@ -65,13 +63,6 @@ class Speech(Answer):
     """Where each phone ends, in seconds."""
     spectrum: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32), repr=False)
     """float32 `(frames, bands)`: the log-mel energies that the signal was made of."""
-    error: str | None = None
-    """Why nothing was said; None where something was."""
-
-    @classmethod
-    def failed(cls, path: str, error: str) -> Speech:
-        """The answer for a text that cannot be read aloud."""
-        return cls(path, error=error)
 
     @property
     def duration(self) -> float:

@@ -6,22 +6,18 @@ import numpy as np
 
 from speechrnn.data.examples import read_whole
 from speechrnn.faults import Fault, kind_of
-from speechrnn.models.answers import Answer, Usable, answers
+from speechrnn.models.answers import Answer, Usable
 from speechrnn.runtime.session import Session
 
 
 @dataclass(frozen=True)
 class Level(Answer):
-    path: str
-    level: float
-    error: str | None = None
+    level: float = 0.0
 
 
 class Measures(Usable):
     def measure(self, sources, *, on_error="raise"):
-        return answers(
-            sources, lambda several: outcomes(self, several), lambda path, error: Level(path, 0.0, error), on_error
-        )
+        return self._answered(Level, sources, on_error)
 
 
 class LevelSession(Measures, Session):
