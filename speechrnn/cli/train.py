@@ -122,6 +122,7 @@ def train(
 
     from speechrnn import training as trainer
     from speechrnn.features import Augmentation
+    from speechrnn.training.task import task_of
 
     varied = Augmentation.speech(**augmentation) if augment else Augmentation(**augmentation) if augmentation else None
     keras.utils.set_random_seed(options.seed)
@@ -148,7 +149,7 @@ def train(
     for fault in faults:
         terminal.name_fault(fault)
     best = [row for row in done.history if row["epoch"] == done.best_epoch and "val_loss" in row]
-    score = f", validation {command.validated(best[-1])}" if best else ""
+    score = f", validation {task_of(begun, options).validated(best[-1])}" if best else ""
     print(f"{done.path}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
     code = terminal.verdict(faults, len(examples) + len(validation), noun="examples", verb="were dropped")
     return INTERRUPTED if done.interrupted else code

@@ -169,7 +169,3 @@ class Command:
     def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
         """Print a report, with a table of the people where it is wanted."""
         console.print(str(report), markup=False, soft_wrap=True)
-
-    def validated(self, row: Mapping[str, float]) -> str:
-        """Words about the validation of an epoch, from its row of the log."""
-        return f"loss {row['val_loss']:.3f}"

@@ -7,8 +7,9 @@ up at epoch k goes on as the run that was never stopped.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,16 @@ class Pooled(EpochCounter):
             order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
             self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
         return self._order[1]
+
+    def in_order(self, size: int | None = None) -> Iterator[Any]:
+        """All rows in batches, the short ones first; a subclass loads them by its `_batch`."""
+        order, size = np.argsort(self.lengths, kind="stable"), size or self.batch_size
+        for start in range(0, len(order), size):
+            yield self._batch(order[start : start + size])
+
+    def _batch(self, chosen: np.ndarray) -> Any:
+        """The rows of these indices."""
+        raise NotImplementedError
 
 
 _SIMULATED_EPOCHS = 8

@@ -212,7 +212,7 @@ class RichProgress(keras.callbacks.Callback):
             return
         logs, optimizer = logs or {}, inner(self.model.optimizer)
         text = (
-            f"loss {logs.get('loss', float('nan')):.2f} {self.task.trained(logs)} "
+            f"loss {logs.get('loss', float('nan')):.4g} {self.task.trained(logs)} "
             f"rate {float(optimizer.learning_rate):.1e} gradient {float(optimizer.gradient_norm):.1f}"
         )
         self._progress.update(self._task, advance=1, text=text, epoch=self.state.epoch + 1)
@@ -222,12 +222,12 @@ class RichProgress(keras.callbacks.Callback):
         row = self.state.history[-1]
         parts = [
             f"epoch {epoch + 1}/{self.options.epochs}",
-            f"loss {row['loss']:.2f}",
+            f"loss {row['loss']:.4g}",
             self.task.trained(row),
         ]
         if "val_loss" in row:
             best = "  best" if self.state.best_epoch == epoch + 1 else ""
-            parts.append(f"validation loss {row['val_loss']:.2f} {self.task.validated(row)}{best}")
+            parts.append(f"validation loss {row['val_loss']:.4g} {self.task.validated(row)}{best}")
         parts.append(f"gradient {row['gradient_norm']:.1f}")
         parts.append(f"rate {row['learning_rate']:.1e}")
         parts.append(f"{row['seconds']:.0f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -59,6 +60,10 @@ class Task:
     """The class of its options."""
     monitors: ClassVar[Mapping[str, int]]
     """What may be monitored, the default first: 1 where lower is better, -1 where higher is."""
+    of_training: ClassVar[str] = ""
+    """Words about the training examples beside their loss, with figures of the log in braces."""
+    of_validation: ClassVar[str] = "loss {val_loss:.4g}"
+    """Words about the validation examples."""
     divides: ClassVar[bool] = False
     """Whether several processes can share its batches: whether `batches` heeds `share`."""
     of_strangers: ClassVar[bool] = True
@@ -81,7 +86,7 @@ class Task:
 
     def loss(self, dataset: tf.data.Dataset) -> keras.losses.Loss | None:
         """What is minimized on a dataset that `batches` made; None where the model's own loss has no options."""
-        raise NotImplementedError
+        return None
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], Scores]:
         """What scores the model on a dataset that `batches` made."""
@@ -89,11 +94,11 @@ class Task:
 
     def trained(self, logs: Mapping[str, float]) -> str:
         """Words about the training examples."""
-        raise NotImplementedError
+        return self.of_training.format_map(defaultdict(float, logs))
 
     def validated(self, logs: Mapping[str, float]) -> str:
         """Words about the validation examples."""
-        raise NotImplementedError
+        return self.of_validation.format_map(logs)
 
 
 def of_recordings(task: Task, *, training: bool) -> dict[str, Any]:

@@ -115,7 +115,3 @@ a text in UTF-8, or with --lines a text on each line.
         from speechrnn.tasks.classification import print_report
 
         print_report(report, console, per_subject=per_subject)
-
-    def validated(self, row: Mapping[str, float]) -> str:
-        """Accuracy and mean F1."""
-        return f"accuracy {100 * row['val_accuracy']:.1f} %, mean F1 {row['val_macro_f1']:.3f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,6 +27,8 @@ class Classification(Task):
     options: ClassifierTraining
     options_class = ClassifierTraining
     monitors: ClassVar = {"macro_f1": -1, "accuracy": -1, "loss": 1}
+    of_training = "accuracy {accuracy:.1%}"
+    of_validation = "accuracy {val_accuracy:.1%}, mean F1 {val_macro_f1:.3f}"
     divides = True
 
     def batches(self, given: Given) -> tf.data.Dataset:
@@ -91,14 +93,6 @@ class Classification(Task):
             )
 
         return score
-
-    def trained(self, logs: Mapping[str, float]) -> str:
-        """Accuracy."""
-        return f"accuracy {logs.get('accuracy', 0):.1%}"
-
-    def validated(self, logs: Mapping[str, float]) -> str:
-        """Accuracy and mean F1."""
-        return f"accuracy {logs['val_accuracy']:.1%} F1 {logs['val_macro_f1']:.3f}"
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,6 @@ FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model
 
         print_report(report, next((e.extra["channels"] for e in examples if "channels" in e.extra), ()), console)
 
-    def validated(self, row: Mapping[str, float]) -> str:
-        """Errors in standard deviations."""
-        return f"MAE {row['val_mae']:.3f} and MSE {row['val_mse']:.3f} in standard deviations"
-
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
     out = io.StringIO()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,6 +25,7 @@ class Forecasting(Task):
     options: ForecasterTraining
     options_class = ForecasterTraining
     monitors: ClassVar = {"loss": 1, "mae": 1, "mse": 1}
+    of_validation = "MAE {val_mae:.4f} MSE {val_mse:.4f} in standard deviations"
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; series are kept in memory."""
@@ -67,14 +68,6 @@ class Forecasting(Task):
             return ForecastScore(float(loss), float(mae), float(mse))
 
         return score
-
-    def trained(self, logs: Mapping[str, float]) -> str:
-        """Nothing that the loss does not say; its third digit matters."""
-        return f"({logs.get('loss', 0):.4f})"
-
-    def validated(self, logs: Mapping[str, float]) -> str:
-        """Errors in standard deviations."""
-        return f"({logs['val_loss']:.4f}) MAE {logs['val_mae']:.4f} MSE {logs['val_mse']:.4f}"
 
 
 @dataclass(frozen=True)

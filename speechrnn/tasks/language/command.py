@@ -45,7 +45,3 @@ Each sentence is on its own line. Without a PROMPT the model starts by itself.
     def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
         """See `Command`."""
         return answer.text + "\n"
-
-    def validated(self, row: Mapping[str, float]) -> str:
-        """Perplexity of a word."""
-        return f"perplexity {row['val_perplexity']:.1f} per word"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,6 +31,8 @@ class LanguageModeling(Task):
     options: LanguageTraining
     options_class = LanguageTraining
     monitors: ClassVar = {"perplexity": 1, "loss": 1}
+    of_training = "nats per character"
+    of_validation = "perplexity {val_perplexity:.1f} per word"
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; examples are sentences."""
@@ -50,10 +52,6 @@ class LanguageModeling(Task):
         plan = SentencePlan(self.model.vocabulary, kept, self.options.batch_size, self.options.seed, given.epoch)
         return sentence_batches(plan)
 
-    def loss(self, dataset: tf.data.Dataset) -> None:
-        """See `Task`."""
-        return
-
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], LanguageScore]:
         """See `Task`."""
         sentences = plan_of(dataset).sentences
@@ -63,14 +61,6 @@ class LanguageModeling(Task):
             return LanguageScore(found.bits_per_character * float(np.log(2.0)), found.perplexity)
 
         return score
-
-    def trained(self, logs: Mapping[str, float]) -> str:
-        """The unit of the loss."""
-        return "nats per character"
-
-    def validated(self, logs: Mapping[str, float]) -> str:
-        """Perplexity of a word."""
-        return f"perplexity {logs['val_perplexity']:.1f} per word"
 
 
 @dataclass(frozen=True)

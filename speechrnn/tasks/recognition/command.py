@@ -54,8 +54,6 @@ need --encoding.
     features = ("speechrnn.features.options:LogMelOptions",)
     evaluation = (f"{_OPTIONS}:RecognizerEvaluation", *_DECODING)
 
-    _phones = False
-
     def fits(self, line: Mapping[str, Any]) -> bool:
         """Whether it has a text."""
         return line.get("text") is not None
@@ -117,8 +115,7 @@ need --encoding.
 
     def begun(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
         """See `Command`; with a lexicon it writes phones."""
-        self._phones = options.lexicon is not None
-        if self._phones:
+        if options.lexicon is not None:
             from speechrnn.text import lexicons
 
             if built.get("subwords") is not None:
@@ -172,10 +169,6 @@ need --encoding.
         from speechrnn.tasks.recognition import evaluation
 
         evaluation.print_report(report, console, per_speaker=per_subject)
-
-    def validated(self, row: Mapping[str, float]) -> str:
-        """Word errors, or phone errors of a model that was trained with a lexicon."""
-        return f"{'phone errors' if self._phones else 'WER'} {100 * row['val_wer']:.1f} %"
 
 
 def _stdout_free(outcomes: Iterator[Any]) -> Iterator[Any]:

@@ -36,6 +36,7 @@ class Recognition(Task):
     options: RecognizerTraining
     options_class = RecognizerTraining
     monitors: ClassVar = {"wer": 1, "loss": 1}
+    of_training = "token errors {token_error_rate:.1%}"
     divides = True
     longer_texts: ClassVar = False
     """Whether texts may have more symbols than frames."""
@@ -102,13 +103,10 @@ class Recognition(Task):
 
         return score
 
-    def trained(self, logs: Mapping[str, float]) -> str:
-        """Token errors."""
-        return f"token errors {logs.get('token_error_rate', 0):.1%}"
-
     def validated(self, logs: Mapping[str, float]) -> str:
         """Word errors; of a model of phones, each of which counts as a word, phone errors."""
-        return f"{'phone errors' if isinstance(self.model.vocabulary, Phones) else 'WER'} {logs['val_wer']:.1%}"
+        noun = "phone errors" if isinstance(self.model.vocabulary, Phones) else "WER"
+        return f"{noun} {100 * logs['val_wer']:.1f} %"
 
     def _search(self) -> Decoder:
         """What validation decodes by."""
@@ -123,10 +121,7 @@ class Encoding(Recognition):
     """Texts, by a model whose network is an encoder and which has a search of its own."""
 
     model: EncoderRecognizer
-
-    def trained(self, logs: Mapping[str, float]) -> str:
-        """The unit of the loss."""
-        return f"({logs.get('loss', 0):.2f}) nats per utterance"
+    of_training = "nats per utterance"
 
     def _search(self) -> Decoder:
         return carried.decoder(self.model)

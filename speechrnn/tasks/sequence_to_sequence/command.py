@@ -56,7 +56,3 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
     def print_report(self, report: Any, console: Console, examples: Sequence[Any], *, per_subject: bool) -> None:
         """See `Command`."""
         report.print(console)
-
-    def validated(self, row: Mapping[str, float]) -> str:
-        """Error rates."""
-        return f"errors {row['val_symbol_error']:.2%} of symbols, {row['val_sequence_error']:.1%} of sequences"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -41,6 +41,8 @@ class Translating(Task):
     options: SequenceTraining
     options_class = SequenceTraining
     monitors: ClassVar = {"symbol_error": 1, "sequence_error": 1, "loss": 1}
+    of_training = "nats per symbol"
+    of_validation = "errors {val_symbol_error:.2%} of symbols, {val_sequence_error:.1%} of sequences"
 
     def batches(self, given: Given) -> tf.data.Dataset:
         """See `Task`; examples are pairs."""
@@ -95,14 +97,6 @@ class Translating(Task):
 
         return score
 
-    def trained(self, logs: Mapping[str, float]) -> str:
-        """The unit of the loss; its third digit matters."""
-        return f"({logs.get('loss', 0):.3f}) nats per symbol"
-
-    def validated(self, logs: Mapping[str, float]) -> str:
-        """Error rates."""
-        return f"errors {logs['val_symbol_error']:.2%} of symbols, {logs['val_sequence_error']:.1%} of sequences"
-
 
 @dataclass(frozen=True)
 class SequenceScore(Scores):
@@ -145,12 +139,6 @@ class PairPlan(Pooled):
         rng = np.random.default_rng([self.options.seed, epoch, step])
         batch.target[..., 1] = rng.random(batch.target.shape[:2]) < share
         return batch
-
-    def in_order(self, size: int) -> Iterator[Loaded]:
-        """All pairs, the short ones first."""
-        order = np.argsort(self.lengths, kind="stable")
-        for start in range(0, len(order), size):
-            yield self._batch(order[start : start + size])
 
     def _batch(self, chosen: np.ndarray) -> Loaded:
         """The target has two columns: the symbols with their end, and whether the decoder reads its own guess."""

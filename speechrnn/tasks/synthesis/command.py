@@ -75,7 +75,3 @@ each sentence has its own file. With --json each line has the phones of a senten
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
         """See `Command`."""
         return report.to_dict(details=details)
-
-    def validated(self, row: Mapping[str, float]) -> str:
-        """Distances."""
-        return f"spectrum {row['val_spectrum']:.3f}, duration {row['val_duration']:.3f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,6 +35,8 @@ class Speaking(Task):
     options: SynthesizerTraining
     options_class = SynthesizerTraining
     monitors: ClassVar = {"spectrum": 1, "duration": 1, "loss": 1}
+    of_training = "nats"
+    of_validation = "spectrum {val_spectrum:.3f}, duration {val_duration:.3f}"
     of_strangers = False
 
     def batches(self, given: Given) -> tf.data.Dataset:
@@ -66,10 +68,6 @@ class Speaking(Task):
             except (OSError, ValueError) as error:
                 faults.add_error(example.id, error)
 
-    def loss(self, dataset: tf.data.Dataset) -> None:
-        """See `Task`."""
-        return
-
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], VoiceScore]:
         """See `Task`."""
         plan: RecordingPlan = plan_of(dataset)
@@ -89,14 +87,6 @@ class Speaking(Task):
             return VoiceScore(loss, spectrum, duration)
 
         return score
-
-    def trained(self, logs: Mapping[str, float]) -> str:
-        """The unit of the loss; its third digit matters."""
-        return f"({logs.get('loss', 0):.3f}) nats"
-
-    def validated(self, logs: Mapping[str, float]) -> str:
-        """Distances."""
-        return f"spectrum {logs['val_spectrum']:.3f}, duration {logs['val_duration']:.3f}"
 
 
 @dataclass(frozen=True)
@@ -139,12 +129,6 @@ class RecordingPlan(Pooled):
     def load(self, epoch: int, step: int) -> Loaded:
         """Batch `step` of an epoch."""
         return self._batch(self.order(epoch)[step])
-
-    def in_order(self) -> Iterator[Loaded]:
-        """All recordings, the short ones first."""
-        order = np.argsort(self.lengths, kind="stable")
-        for start in range(0, len(order), self.batch_size):
-            yield self._batch(order[start : start + self.batch_size])
 
     def inputs(self, x: dict[str, Any], target: Any, weight: Any) -> tuple[dict[str, Any], Any, Any]:
         """What `SpeechSynthesizer` takes, and `frames` int32 `(batch,)`, those of the recordings."""

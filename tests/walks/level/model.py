@@ -39,12 +39,6 @@ class Leveling(Task):
         lengths = np.full(len(signals), signals.shape[1], "int32")
         return tf.data.Dataset.from_tensors(({"signal": signals, "length": lengths}, levels))
 
-    def loss(self, dataset):
-        return None
-
-    def trained(self, logs):
-        return ""
-
 
 class LevelExporter(SignalExporter):
     def give(self, graph, outputs, frames):
