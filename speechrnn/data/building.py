@@ -1,6 +1,8 @@
 """What every corpus has in common: recordings are measured, and the splits written as manifests."""
 
+import functools
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -8,7 +10,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +43,16 @@ class Draft:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+Splits = Mapping[str, Iterable[Draft | Example]]
+"""What a corpus has, by the name of the split."""
+
+
 @dataclass(frozen=True)
 class Preparation:
     """How a corpus becomes manifests."""
 
+    out: str | os.PathLike[str]
+    """Folder for the manifests, and for the records that some of them point to."""
     overwrite: bool = False
     """Replace existing files."""
     faults: Faults | None = None
@@ -51,13 +60,15 @@ class Preparation:
     progress: Callable[[int], object] | None = None
     """Called with the number of recordings done since the last call."""
 
-    @contextmanager
-    def collecting(self) -> Iterator[Faults]:
-        """The collector; where none was given, the first fault is raised at the end of the block."""
-        found = Faults() if self.faults is None else self.faults
-        yield found
+    @cached_property
+    def found(self) -> Faults:
+        """The collector, its own where none was given."""
+        return Faults() if self.faults is None else self.faults
+
+    def check(self) -> None:
+        """Raise the first fault, where no collector was given."""
         if self.faults is None:
-            found.raise_first()
+            self.found.raise_first()
 
 
 @dataclass(frozen=True)
@@ -216,19 +227,42 @@ def _seconds(draft: Draft) -> float:
     return audio.probe(draft.path, encoding=extra.get("encoding")).duration
 
 
-@takes(TestSplit)
+def corpus(
+    kind: type[Preparation], *, key: Callable[[Example], Hashable] | None = None
+) -> Callable[[Callable[..., Splits]], Callable[..., dict[str, list[Example]]]]:
+    """Make a function that lists what a corpus has one that writes its manifests and gives their examples.
+
+    It is called with the corpus, `out`, and the other fields of `kind` as keywords; the function gets these as
+    `options`, and adds to `options.found` what cannot be used.
+
+    Args:
+        kind: What can be said of the manifests.
+        key: What training and validation must not share; the subject by default.
+    """
+
+    def decorated(function: Callable[..., Splits]) -> Callable[..., dict[str, list[Example]]]:
+        @functools.wraps(function)
+        def prepare(*, options: Preparation, **given: Any) -> dict[str, list[Example]]:
+            listed = function(options=options, **given)
+            splits = {name: list(drafts) for name, drafts in listed.items()}
+            options.check()
+            return build(splits, key=key, **{one.name: getattr(options, one.name) for one in fields(options)})
+
+        made = inspect.signature(function).replace(return_annotation=dict[str, list[Example]])
+        prepare.__signature__ = made  # type: ignore[attr-defined]
+        return takes(kind, "out")(prepare)
+
+    return decorated
+
+
+@takes(TestSplit, "out")
 def build(  # noqa: D417 - `takes` adds the options
-    splits: Mapping[str, Iterable[Draft | Example]],
-    out: str | os.PathLike[str],
-    *,
-    options: TestSplit,
-    key: Callable[[Example], Hashable] | None = None,
+    splits: Splits, *, options: TestSplit, key: Callable[[Example], Hashable] | None = None
 ) -> dict[str, list[Example]]:
     """Measure the recordings of every split and write `out/{split}.jsonl`.
 
     Args:
         splits: Drafts, or examples, by the name of their split.
-        out: Folder for the manifests.
         key: What training and validation must not share; the subject by default.
 
     Returns:
@@ -245,24 +279,24 @@ def build(  # noqa: D417 - `takes` adds the options
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or names.count(name) > 1:
             raise ValueError(f"Cannot name a split {name!r}: it must be new, of letters, digits, `.`, `_` and `-`.")
-        refuse_existing(Path(out, f"{name}.jsonl"), overwrite=options.overwrite)
+        refuse_existing(Path(options.out, f"{name}.jsonl"), overwrite=options.overwrite)
     known = _lengths.get()
     if known is not None and known.listed is not None:
         drafts = [draft for part in splits.values() for draft in part if isinstance(draft, Draft)]
         known.listed |= {_recording(draft): draft for draft in drafts}
         return {}
-    with options.collecting() as found:
-        before = len(found)
-        made = {name: measured(drafts, found, progress=options.progress) for name, drafts in splits.items()}
+    before = len(options.found)
+    made = {name: measured(drafts, options.found, progress=options.progress) for name, drafts in splits.items()}
+    options.check()
     for name, examples in made.items():
         if not examples:
-            first = next((fault.message for fault in list(found)[before:]), "there is nothing in it.")
-            there = Path(out, f"{name}.jsonl")
+            first = next((fault.message for fault in list(options.found)[before:]), "there is nothing in it.")
+            there = Path(options.out, f"{name}.jsonl")
             raise ValueError(f"{there}: No example of the split {name!r} can be used. Check the folder. First: {first}")
     for name, fraction in held.items():
         made = _with_held_out(made, name, fraction, options.seed, key)
     for name, examples in made.items():
-        manifest.write(Path(out, f"{name}.jsonl"), examples, overwrite=options.overwrite)
+        manifest.write(Path(options.out, f"{name}.jsonl"), examples, overwrite=options.overwrite)
     return made
 
 

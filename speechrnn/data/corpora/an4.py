@@ -10,9 +10,8 @@ from pathlib import Path
 
 from speechrnn import text
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, ValidSplit, build, find_audio, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, find_audio, need_folder
+from speechrnn.faults import Faults, read_lines
 
 _SITE = "http://www.speech.cs.cmu.edu/databases/an4"
 _MIRROR = "https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz"
@@ -26,20 +25,13 @@ _LINE = re.compile(r"(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*")
 _MARKUP = re.compile(r"</?s>|<sil>|\+\+\S+?\+\+", re.IGNORECASE)  # sentence ends and noises, in SphinxTrain's notation
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: ValidSplit,
-    byte_order: str = "big",
-) -> dict[str, list[Example]]:
+@corpus(ValidSplit)
+def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, byte_order: str = "big") -> Splits:
     """Write `train.jsonl` and `test.jsonl` for the official tree (`etc/` and `wav/`).
 
     Args:
         folder: The `an4` folder, or the one that holds it. Recordings may be .flac, .wav, .sph or .raw (16-bit, 16
             kHz, without a header).
-        out: Folder for the manifests.
         byte_order: Byte order of .raw files, `big` or `little`: CMU publishes both.
 
     Returns:
@@ -50,9 +42,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
     root = need_folder(folder, "Download AN4 with `speechrnn download an4`.")
     root = root / "an4" if (root / "an4" / "etc").is_dir() else root
     encoding = "s16be@16000" if byte_order == "big" else "s16le@16000"
-    with options.collecting() as found:
-        splits = {split: list(_drafts(root, split, encoding, found)) for split in SPLITS}
-    return build(splits, out, **vars(options))
+    return {split: _drafts(root, split, encoding, options.found) for split in SPLITS}
 
 
 def _drafts(root: Path, split: str, encoding: str, faults: Faults) -> Iterator[Draft]:

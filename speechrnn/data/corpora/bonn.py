@@ -9,9 +9,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from speechrnn.data.building import Draft, TestSplit, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import takes
+from speechrnn.data.building import Draft, Splits, TestSplit, corpus, need_folder
 
 RATE = 173.61
 # Z, O: healthy, eyes open and closed. N, F: between seizures, opposite hemisphere and focus. S: seizures.
@@ -19,19 +17,14 @@ _STATES = {"Z": "healthy", "O": "healthy", "N": "interictal", "F": "interictal",
 _NAME = re.compile(r"([ZONFS])(\d{3})", re.IGNORECASE)
 
 
-@takes(TestSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: TestSplit,
-    classes: Literal["seizure", "state", "set"] = "seizure",
-) -> dict[str, list[Example]]:
+@corpus(TestSplit)
+def prepare(
+    folder: str | os.PathLike[str], *, options: TestSplit, classes: Literal["seizure", "state", "set"] = "seizure"
+) -> Splits:
     """Write `train.jsonl` of the text files `Z001.txt` to `S100.txt`.
 
     Args:
         folder: Holds the files, in folders of their own or not.
-        out: Folder for the manifests.
         classes: `seizure` or none, the three states healthy, interictal and seizure, or the five sets.
 
     Returns:
@@ -55,7 +48,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
         )
         for path, letter in names.items()
     ]
-    return build({"train": drafts}, out, **vars(options))
+    return {"train": drafts}
 
 
 def _label(letter: str, classes: str) -> str:

@@ -8,29 +8,22 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechrnn.data.building import Draft, TestSplit, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines, takes
+from speechrnn.data.building import Draft, Splits, TestSplit, corpus, need_folder
+from speechrnn.faults import Faults, read_lines
 
 CLASSES = ("N", "A", "O", "~")
 """Normal, atrial fibrillation, another rhythm, too noisy to tell."""
 _REFERENCES = ("REFERENCE-v3.csv", "REFERENCE.csv", "REFERENCE-v2.csv", "REFERENCE-v1.csv", "REFERENCE-v0.csv")
 
 
-@takes(TestSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: TestSplit,
-    split: str = "train",
-    reference: str | None = None,
-) -> dict[str, list[Example]]:
+@corpus(TestSplit)
+def prepare(
+    folder: str | os.PathLike[str], *, options: TestSplit, split: str = "train", reference: str | None = None
+) -> Splits:
     """Write `train.jsonl`, or one of another name, for a folder of WFDB records and their table of classes.
 
     Args:
         folder: The folder that holds `training2017`, or that folder. Signals may be .mat, as published, or .dat.
-        out: Folder for the manifests.
         split: Name of the manifest, such as `test` for records that are not used in training.
         reference: The table of classes; by default REFERENCE-v3.csv, then REFERENCE.csv, in the folder or under it.
 
@@ -38,9 +31,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
         Examples by split; the label is N, A, O or ~.
     """
     root = need_folder(folder, "Download training2017.zip from PhysioNet and unpack it.")
-    with options.collecting() as found:
-        drafts = list(_drafts(root, Path(reference) if reference else _reference(root), found))
-    return build({split: drafts}, out, **vars(options))
+    return {split: _drafts(root, Path(reference) if reference else _reference(root), options.found)}
 
 
 def _reference(root: Path) -> Path:

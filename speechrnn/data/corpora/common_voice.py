@@ -8,25 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechrnn import text
-from speechrnn.data.building import Draft, ValidSplit, build, need_folder
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
 from speechrnn.data.corpora import table
-from speechrnn.data.manifest import Example
-from speechrnn.faults import takes
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: ValidSplit,
-    splits: Sequence[str] = ("train", "dev", "test"),
-) -> dict[str, list[Example]]:
+@corpus(ValidSplit)
+def prepare(
+    folder: str | os.PathLike[str], *, options: ValidSplit, splits: Sequence[str] = ("train", "dev", "test")
+) -> Splits:
     """Write one manifest a table: `train.jsonl`, `dev.jsonl`, `test.jsonl`.
 
     Args:
         folder: The folder of one language, with `train.tsv`, `dev.tsv`, `test.tsv` and `clips/`.
-        out: Folder for the manifests.
         splits: Tables to prepare; `validated` has all checked recordings, including those of the other three.
 
     Returns:
@@ -34,16 +27,15 @@ def prepare(  # noqa: D417 - `takes` adds the options
     """
     root = need_folder(folder, "Download a language from https://commonvoice.mozilla.org/.")
     drafts: dict[str, list[Draft]] = {}
-    with options.collecting() as found:
-        for split in splits:
-            path = root / f"{split}.tsv"
-            if not path.is_file():
-                there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
-                raise FileNotFoundError(f"{path}: is missing. Tables there: {there}. Name those you want in `splits`.")
-            # Quotation marks are part of the sentences, and are not doubled.
-            rows = table.rows(path, delimiter="\t", quoted=False, faults=found, needed=("path", "sentence"))
-            drafts[split] = [_draft(root / "clips", row) for _, row in rows]
-    return build(drafts, out, **vars(options))
+    for split in splits:
+        path = root / f"{split}.tsv"
+        if not path.is_file():
+            there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
+            raise FileNotFoundError(f"{path}: is missing. Tables there: {there}. Name those you want in `splits`.")
+        # Quotation marks are part of the sentences, and are not doubled.
+        rows = table.rows(path, delimiter="\t", quoted=False, faults=options.found, needed=("path", "sentence"))
+        drafts[split] = [_draft(root / "clips", row) for _, row in rows]
+    return drafts
 
 
 def _draft(clips: Path, row: dict[str, str]) -> Draft:

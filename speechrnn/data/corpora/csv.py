@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, TestSplit, build, find_tables
-from speechrnn.data.manifest import Example
-from speechrnn.faults import data_error, suggestion, takes
+from speechrnn.data.building import Draft, Splits, TestSplit, corpus, find_tables
+from speechrnn.faults import data_error, suggestion
 from speechrnn.files import refuse_existing
 from speechrnn.signals.options import TableOptions
 
@@ -22,10 +21,9 @@ if TYPE_CHECKING:
 _NO_CLASS = ("", "nan", "NaN", "None", "<NA>")
 
 
-@takes(TestSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
+@corpus(TestSplit)
+def prepare(
     folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
     *,
     options: TestSplit,
     label_column: str = "label",
@@ -34,12 +32,11 @@ def prepare(  # noqa: D417 - `takes` adds the options
     channels: Sequence[str] = (),
     chunk: float | None = None,
     table: TableOptions | Mapping[str, Any] | None = None,
-) -> dict[str, list[Example]]:
+) -> Splits:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`, and a .npz of each record they point to.
 
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
-        out: Folder for the manifests, and for `records`.
         label_column: Column of classes. Where every record has one class, it labels the record; where the class
             changes within any, stretches are labeled, in all of them.
         group: Column of subjects; a table is cut where it changes. Without it every table is one record without a
@@ -54,25 +51,24 @@ def prepare(  # noqa: D417 - `takes` adds the options
     """
     if chunk is not None and not chunk > 0:
         raise ValueError(f"`chunk` must be positive. Received: {chunk}.")
-    refuse_existing(Path(out, "train.jsonl"), overwrite=options.overwrite)
+    refuse_existing(Path(options.out, "train.jsonl"), overwrite=options.overwrite)
     reading = TableOptions.of(table)
     records: list[_Labeled] = []
-    with options.collecting() as found:
-        for path in find_tables(folder):
-            try:
-                for record in _records(path, label_column, group, rate, channels, reading):
-                    there = Path(out, "records", f"{record.name}.npz")
-                    about = {"channels": record.channels, "overwrite": options.overwrite}
-                    signals.write(there, record.signal, record.rate, **about)
-                    labels = record.labels
-                    records.append(_Labeled(there, _runs(labels), len(labels), record.rate, record.subject))
-            except FileExistsError:
-                raise
-            except (ValueError, OSError) as error:
-                found.add_error(str(path), error)
+    for path in find_tables(folder):
+        try:
+            for record in _records(path, label_column, group, rate, channels, reading):
+                there = Path(options.out, "records", f"{record.name}.npz")
+                about = {"channels": record.channels, "overwrite": options.overwrite}
+                signals.write(there, record.signal, record.rate, **about)
+                labels = record.labels
+                records.append(_Labeled(there, _runs(labels), len(labels), record.rate, record.subject))
+        except FileExistsError:
+            raise
+        except (ValueError, OSError) as error:
+            options.found.add_error(str(path), error)
     changing = any(not record.constant for record in records)  # one kind of label in a corpus: a model learns one task
     drafts = [draft for record in records for draft in (_stretches(record, chunk) if changing else [_whole(record)])]
-    return build({"train": drafts}, out, **vars(options))
+    return {"train": drafts}
 
 
 @dataclass(frozen=True)

@@ -8,30 +8,27 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from speechrnn.data.building import Draft, Preparation, build, need_folder
+from speechrnn.data.building import Draft, Preparation, Splits, corpus, need_folder
 from speechrnn.data.corpora.table import rows
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, takes
+from speechrnn.faults import Faults
 
 FOLDS = (1, 2, 3, 4, 5)
 _SUFFIXES = (".ogg", ".wav", ".flac")
 _NAME = re.compile(r"([1-5])-(\d+)-([A-Z])(?:-\d+)?")
 
 
-@takes(Preparation)
-def prepare(  # noqa: D417 - `takes` adds the options
+@corpus(Preparation)
+def prepare(
     folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
     *,
     options: Preparation,
     test_folds: Sequence[int] = (5,),
     valid_folds: Sequence[int] = (),
-) -> dict[str, list[Example]]:
+) -> Splits:
     """Write `train.jsonl`, `test.jsonl` and, if asked for, `valid.jsonl` by folds.
 
     Args:
         folder: ESC-10, a folder a class; or ESC-50's repository, of which the ten classes are taken.
-        out: Folder for the manifests.
         test_folds: Folds, 1 to 5, that become `test.jsonl`.
         valid_folds: Folds that become `valid.jsonl`.
 
@@ -43,20 +40,20 @@ def prepare(  # noqa: D417 - `takes` adds the options
             raise ValueError(f"Folds are 1 to 5, each for one split. Received: {test_folds} and {valid_folds}.")
     root = need_folder(folder, "Clone ESC-50's repository, or unpack ESC-10.")
     splits: dict[str, list[Draft]] = {}
-    with options.collecting() as found:
-        for path, label in sorted(_clips(root, found)):
-            name = _NAME.fullmatch(path.stem)
-            if name is None:
-                found.add(str(path), "bad names", f"{path}: should be called {{fold}}-{{recording}}-{{take}}.")
-                continue
-            fold = int(name[1])
-            split = "test" if fold in test_folds else "valid" if fold in valid_folds else "train"
-            draft = Draft(path, label=label, subject=name[2], id=path.stem, extra={"fold": fold})
-            splits.setdefault(split, []).append(draft)
+    for path, label in sorted(_clips(root, options.found)):
+        name = _NAME.fullmatch(path.stem)
+        if name is None:
+            options.found.add(str(path), "bad names", f"{path}: should be called {{fold}}-{{recording}}-{{take}}.")
+            continue
+        fold = int(name[1])
+        split = "test" if fold in test_folds else "valid" if fold in valid_folds else "train"
+        draft = Draft(path, label=label, subject=name[2], id=path.stem, extra={"fold": fold})
+        splits.setdefault(split, []).append(draft)
+    options.check()
     if not splits:
         raise ValueError(f"{root}: has no recording. Give ESC-10's folder of classes, or ESC-50's repository.")
     order = [split for split in ("train", "valid", "test") if split in splits]
-    return build({s: splits[s] for s in order}, out, **vars(options))
+    return {s: splits[s] for s in order}
 
 
 def _clips(root: Path, faults: Faults) -> Iterator[tuple[Path, str]]:

@@ -7,10 +7,9 @@ time-series forecasting", AAAI 2021. What is scored is the split that all later 
 
 import os
 
-from speechrnn.data.building import Preparation, build, find_tables
+from speechrnn.data.building import Preparation, Splits, corpus, find_tables
 from speechrnn.data.corpora.series import parts
-from speechrnn.data.manifest import Example
-from speechrnn.faults import suggestion, takes
+from speechrnn.faults import suggestion
 
 NAMES = ("ETTh1", "ETTh2", "ETTm1", "ETTm2")
 MONTHS = {"train": 12, "valid": 4, "test": 4}
@@ -18,19 +17,12 @@ CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 """Useful and useless load: high, middle, low; and the temperature of the oil."""
 
 
-@takes(Preparation)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: Preparation,
-    name: str = "ETTh1",
-) -> dict[str, list[Example]]:
+@corpus(Preparation)
+def prepare(folder: str | os.PathLike[str], *, options: Preparation, name: str = "ETTh1") -> Splits:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl`, with one example each.
 
     Args:
         folder: Holds the tables, such as ETTh1.csv.
-        out: Folder for the manifests.
         name: Name of the series: ETTh1 or ETTh2 (hourly), ETTm1 or ETTm2 (every quarter of an hour).
 
     Returns:
@@ -44,4 +36,4 @@ def prepare(  # noqa: D417 - `takes` adds the options
     an_hour = 1 if name[3] == "h" else 4
     samples = {split: months * 30 * 24 * an_hour for split, months in MONTHS.items()}
     splits = parts(path, samples, an_hour / 3600, {"channels": list(CHANNELS)})
-    return build({split: [draft] for split, draft in splits.items()}, out, **vars(options))
+    return {split: [draft] for split, draft in splits.items()}

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, ValidSplit, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import suggestion, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
+from speechrnn.faults import suggestion
 
 _URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.9.zip"
 ARCHIVES = {"fsdd": Archive((_URL,), "free-spoken-digit-dataset-1.0.9", "CC BY-SA 4.0")}
@@ -20,20 +19,14 @@ _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)")
 _TEST_INDICES = range(5)
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: ValidSplit,
-    by: str = "index",
-    held_out: Sequence[str] = (),
-) -> dict[str, list[Example]]:
+@corpus(ValidSplit)
+def prepare(
+    folder: str | os.PathLike[str], *, options: ValidSplit, by: str = "index", held_out: Sequence[str] = ()
+) -> Splits:
     """Write `train.jsonl` and `test.jsonl` of `{digit}_{speaker}_{index}.wav` or `.flac`.
 
     Args:
         folder: The repository's folder, or its `recordings`.
-        out: Folder for the manifests.
         by: `index` is the official split: recordings 0 to 4 of every digit and speaker are the test set, whose
             speakers are those of the training set. `speaker` makes the speakers in `held_out` the test set.
         held_out: Speakers never trained on, with `by="speaker"`.
@@ -65,7 +58,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
         digit, speaker = int(found["digit"]), found["speaker"]
         test = speaker in held_out if by == "speaker" else int(found["index"]) in _TEST_INDICES
         splits["test" if test else "train"].append(Draft(path, DIGITS[digit], label=digit, subject=speaker))
-    return build(splits, out, **vars(options))
+    return splits
 
 
 def _is_audio(path: Path) -> bool:

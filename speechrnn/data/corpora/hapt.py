@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, ValidSplit, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, of_file, read_text, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
+from speechrnn.faults import Faults, of_file, read_text
 from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -39,22 +38,20 @@ class _Experiment:
     segments: np.ndarray  # rows of activity, start, end, counted in samples from 1, the end inclusive
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
+@corpus(ValidSplit)
+def prepare(
     folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
     *,
     options: ValidSplit,
     form: Literal["stream", "windows", "segments"] = "stream",
     transitions: bool = False,
     chunk: float = 30.0,
     window_seconds: float = 2.56,
-) -> dict[str, list[Example]]:
+) -> Splits:
     """Write `train.jsonl` and/or `test.jsonl` by the official subjects, and a .npz of each experiment they point to.
 
     Args:
         folder: As published, with `RawData`, `Train` and `Test`; or the folder of `hapt_train.npz`.
-        out: Folder for the manifests, and for `records` with the six channels of each experiment.
         form: `stream` is the experiment as it was recorded, in chunks, with the activity of each stretch if one was
             noted; `windows` are pieces of one activity that overlap by half; `segments` are whole stretches of one
             activity.
@@ -71,21 +68,20 @@ def prepare(  # noqa: D417 - `takes` adds the options
         raise ValueError(f"`chunk` and `window_seconds` must hold samples. Received: {chunk} and {window_seconds}.")
     root = need_folder(folder, "Download it from the UCI repository and unpack it.")
     for split in ("train", "test"):
-        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=options.overwrite)
+        refuse_existing(Path(options.out, f"{split}.jsonl"), overwrite=options.overwrite)
     testers = _testers(root)
     splits: dict[str, list[Draft]] = {}
-    with options.collecting() as found:
-        for experiment in _experiments(root, found):
-            user = experiment.name.rpartition("_user")[2]
-            path = Path(out, "records", f"{experiment.name}.npz")
-            stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), found))
-            signals.write(path, experiment.signal, RATE, channels=CHANNELS, units=UNITS, overwrite=options.overwrite)
-            if form == "stream":
-                drafts = list(_stream(path, stretches, len(experiment.signal), round(chunk * RATE), user))
-            else:
-                drafts = list(_pieces(path, stretches, round(window_seconds * RATE) if form == "windows" else 0, user))
-            splits.setdefault("test" if int(user) in testers else "train", []).extend(drafts)
-    return build(splits, out, **vars(options))
+    for experiment in _experiments(root, options.found):
+        user = experiment.name.rpartition("_user")[2]
+        path = Path(options.out, "records", f"{experiment.name}.npz")
+        stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), options.found))
+        signals.write(path, experiment.signal, RATE, channels=CHANNELS, units=UNITS, overwrite=options.overwrite)
+        if form == "stream":
+            drafts = list(_stream(path, stretches, len(experiment.signal), round(chunk * RATE), user))
+        else:
+            drafts = list(_pieces(path, stretches, round(window_seconds * RATE) if form == "windows" else 0, user))
+        splits.setdefault("test" if int(user) in testers else "train", []).extend(drafts)
+    return splits
 
 
 def _testers(root: Path) -> set[int]:

@@ -8,26 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechrnn import text
-from speechrnn.data.building import Draft, ValidSplit, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
+from speechrnn.faults import Faults, read_lines
 
 _HINT = "Give the folder that holds `wav.scp` and `text`, or one with several such folders."
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: ValidSplit,
-    root: str | None = None,
-) -> dict[str, list[Example]]:
+@corpus(ValidSplit)
+def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, root: str | None = None) -> Splits:
     """Write one manifest a data folder, named as it: `train.jsonl`, `test.jsonl`.
 
     Args:
         folder: A data folder, or one that has several of them in it.
-        out: Folder for the manifests.
         root: Folder that the paths in `wav.scp` start from; by default the data folder or one of the two above it,
             wherever the files are.
 
@@ -42,9 +34,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
         there = {path.name: path for path in sorted(base.iterdir()) if (path / "wav.scp").is_file()}
     if not there:
         raise ValueError(f"{base}: has no `wav.scp`, in it or one folder down. {_HINT}")
-    with options.collecting() as found:
-        splits = {name: list(_drafts(path, root, found)) for name, path in there.items()}
-    return build(splits, out, **vars(options))
+    return {name: _drafts(path, root, options.found) for name, path in there.items()}
 
 
 def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from speechrnn import text
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, ValidSplit, build, find_audio, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines, suggestion, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, find_audio, need_folder
+from speechrnn.faults import Faults, read_lines, suggestion
 
 _CHECKSUMS = {
     (31, "train-clean-5"): "md5:5df7d4e78065366204ca6845bb08f490",
@@ -35,20 +34,13 @@ ARCHIVES = {
 _SUFFIXES = (".flac", ".ogg", ".opus", ".wav", ".mp3")
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: ValidSplit,
-    subsets: Sequence[str] = (),
-) -> dict[str, list[Example]]:
+@corpus(ValidSplit)
+def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, subsets: Sequence[str] = ()) -> Splits:
     """Write one manifest a subset, named as its folder: `train-clean-5.jsonl`, `dev-clean.jsonl`.
 
     Args:
         folder: The `LibriSpeech` folder, the one that holds it, or one subset (`speaker/chapter/*.flac` with
             `*.trans.txt`).
-        out: Folder for the manifests.
         subsets: Names of the subsets to prepare; by default all that are there.
 
     Returns:
@@ -67,9 +59,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
     for name in subsets:
         if name not in there:
             raise ValueError(f"{root}: has no subset {name!r}.{suggestion(name, there)} There are: {', '.join(there)}.")
-    with options.collecting() as found:
-        splits = {name: list(_drafts(there[name], found)) for name in subsets or there}
-    return build(splits, out, **vars(options))
+    return {name: _drafts(there[name], options.found) for name in subsets or there}
 
 
 def _drafts(subset: Path, faults: Faults) -> Iterator[Draft]:

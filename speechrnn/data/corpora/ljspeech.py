@@ -9,9 +9,8 @@ from pathlib import Path
 
 from speechrnn import text
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, ValidSplit, build, find_audio, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_lines, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, find_audio, need_folder
+from speechrnn.faults import Faults, read_lines
 
 ARCHIVES = {
     "ljspeech": Archive(
@@ -24,18 +23,12 @@ ARCHIVES = {
 _SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: ValidSplit,
-) -> dict[str, list[Example]]:
+@corpus(ValidSplit, key=lambda example: example.id.partition("-")[0])
+def prepare(folder: str | os.PathLike[str], *, options: ValidSplit) -> Splits:
     """Write `train.jsonl`; there is one speaker and no official split. Whole books (LJ001 to LJ050) are held out.
 
     Args:
         folder: The folder that holds `metadata.csv` and `wavs`.
-        out: Folder for the manifests.
 
     Returns:
         Examples by split; the texts are those with numbers and abbreviations written out, and `extra["written"]` are
@@ -43,9 +36,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
     """
     root = need_folder(folder, "Download it with `speechrnn download ljspeech`.")
     root = root / "LJSpeech-1.1" if (root / "LJSpeech-1.1").is_dir() else root
-    with options.collecting() as found:
-        drafts = list(_drafts(root, found))
-    return build({"train": drafts}, out, key=lambda example: example.id.partition("-")[0], **vars(options))
+    return {"train": _drafts(root, options.found)}
 
 
 def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, ValidSplit, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
+from speechrnn.faults import Faults
 from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -42,14 +41,8 @@ AAMI = {
 _SAME_MAN = {"202": "201"}
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: ValidSplit,
-    chunk: int = 64,
-) -> dict[str, list[Example]]:
+@corpus(ValidSplit)
+def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, chunk: int = 64) -> Splits:
     """Write `train.jsonl` (DS1) and/or `test.jsonl` (DS2), and a .npz of each record's beats that they point to.
 
     One "second" of such a .npz is one beat, a row of `heartbeats.NUM_FEATURES` numbers; `beats` and `seconds` hold the
@@ -57,7 +50,6 @@ def prepare(  # noqa: D417 - `takes` adds the options
 
     Args:
         folder: Holds the records as `.hea`, `.dat` and `.atr`, in any WFDB format.
-        out: Folder for the manifests, and for `beats`.
         chunk: Beats in an example.
 
     Returns:
@@ -75,14 +67,13 @@ def prepare(  # noqa: D417 - `takes` adds the options
     if not records:
         raise ValueError(f"{root}: has no record of MIT-BIH. Give the folder that holds 100.hea, 101.hea and so on.")
     for split in records:
-        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=options.overwrite)
-    how = Path(out, "beats"), chunk, options.overwrite
-    with options.collecting() as found:
-        splits = {
-            split: [draft for name in names for draft in _drafts(there[name], *how, found)]
-            for split, names in records.items()
-        }
-    return build(splits, out, **vars(options))
+        refuse_existing(Path(options.out, f"{split}.jsonl"), overwrite=options.overwrite)
+    how = Path(options.out, "beats"), chunk, options.overwrite
+    splits = {
+        split: [draft for name in names for draft in _drafts(there[name], *how, options.found)]
+        for split, names in records.items()
+    }
+    return splits
 
 
 def _drafts(header: Path, folder: Path, chunk: int, overwrite: bool, faults: Faults) -> Iterator[Draft]:

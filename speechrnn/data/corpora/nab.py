@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, Preparation, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import data_error, of_file, read_lines, read_text, takes
+from speechrnn.data.building import Draft, Preparation, Splits, corpus, need_folder
+from speechrnn.faults import data_error, of_file, read_lines, read_text
 from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -26,13 +25,8 @@ RATE = 1 / 300
 _WINDOWS = ("windows.json", "labels/combined_windows.json")
 
 
-@takes(Preparation)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: Preparation,
-) -> dict[str, list[Example]]:
+@corpus(Preparation)
+def prepare(folder: str | os.PathLike[str], *, options: Preparation) -> Splits:
     """Write `train.jsonl` and `test.jsonl`, and a .npz of each series they point to.
 
     A detector may learn from the first 15 % of a series, 750 samples at most: these are `train`. What `test` holds are
@@ -42,7 +36,6 @@ def prepare(  # noqa: D417 - `takes` adds the options
 
     Args:
         folder: Holds `data/` and windows.json, or `labels/combined_windows.json` as published.
-        out: Folder for the manifests, and for `records`.
 
     Returns:
         Examples by split.
@@ -52,31 +45,30 @@ def prepare(  # noqa: D417 - `takes` adds the options
     if listed is None:
         raise FileNotFoundError(f"{root}: has neither {' nor '.join(_WINDOWS)}. Give the folder of the repository.")
     for split in ("train", "test"):
-        refuse_existing(Path(out, f"{split}.jsonl"), overwrite=options.overwrite)
+        refuse_existing(Path(options.out, f"{split}.jsonl"), overwrite=options.overwrite)
     splits: dict[str, list[Draft]] = {"train": [], "test": []}
-    with options.collecting() as found:
-        with of_file(listed):
-            windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(listed)).items()}
-        for name, windows in sorted(windows_of.items()):
-            path = root / "data" / name
-            if not path.is_file():
-                found.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
-                continue
-            try:
-                values, labels = _series(path, windows)
-            except (OSError, ValueError) as error:
-                found.add_error(name, error)
-                continue
-            count = learned(len(values))
-            spread = float(values[:count].std())
-            values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
-            there = Path(out, "records", f"{path.parent.name}-{path.stem}.npz")
-            signal = values[:, None].astype("float32")
-            signals.write(there, signal, RATE, channels=["value"], overwrite=options.overwrite)
-            seconds = tuple((first / RATE, last / RATE, "anomaly") for first, last in labels)
-            splits["train"].append(Draft(there, duration=count / RATE))
-            splits["test"].append(Draft(there, labels=seconds))
-    return build(splits, out, **vars(options))
+    with of_file(listed):
+        windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(listed)).items()}
+    for name, windows in sorted(windows_of.items()):
+        path = root / "data" / name
+        if not path.is_file():
+            options.found.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
+            continue
+        try:
+            values, labels = _series(path, windows)
+        except (OSError, ValueError) as error:
+            options.found.add_error(name, error)
+            continue
+        count = learned(len(values))
+        spread = float(values[:count].std())
+        values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
+        there = Path(options.out, "records", f"{path.parent.name}-{path.stem}.npz")
+        signal = values[:, None].astype("float32")
+        signals.write(there, signal, RATE, channels=["value"], overwrite=options.overwrite)
+        seconds = tuple((first / RATE, last / RATE, "anomaly") for first, last in labels)
+        splits["train"].append(Draft(there, duration=count / RATE))
+        splits["test"].append(Draft(there, labels=seconds))
+    return splits
 
 
 def learned(samples: int) -> int:

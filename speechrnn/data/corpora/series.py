@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, Preparation, build, find_tables
-from speechrnn.data.manifest import Example
-from speechrnn.faults import takes
+from speechrnn.data.building import Draft, Preparation, Splits, corpus, find_tables
 from speechrnn.signals.options import TableOptions
 
 
-@takes(Preparation)
-def prepare(  # noqa: D417 - `takes` adds the options
+@corpus(Preparation)
+def prepare(
     folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
     *,
     options: Preparation,
     valid_fraction: float = 0.0,
@@ -23,14 +20,13 @@ def prepare(  # noqa: D417 - `takes` adds the options
     rate: float | None = None,
     channels: Sequence[str] = (),
     table: TableOptions | Mapping[str, Any] | None = None,
-) -> dict[str, list[Example]]:
+) -> Splits:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`: of each table the parts in this order.
 
     What is forecast lies after what was learned, as it will for whoever uses the model.
 
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
-        out: Folder for the manifests.
         valid_fraction: Share of each table, before the test part, that becomes `valid.jsonl`.
         test_fraction: Share at the end of each table that becomes `test.jsonl`.
         rate: Samples per second; by default read from a column of times.
@@ -51,18 +47,17 @@ def prepare(  # noqa: D417 - `takes` adds the options
     extra |= {"table": reading} if reading else {}
     shares = {"train": 1 - valid_fraction - test_fraction, "valid": valid_fraction, "test": test_fraction}
     splits: dict[str, list[Draft]] = {split: [] for split, share in shares.items() if share}
-    with options.collecting() as found:
-        for path in find_tables(folder):
-            try:
-                info = signals.probe(path, rate=rate, channels=list(channels) or None, table=table)
-            except (OSError, ValueError) as error:
-                found.add_error(str(path), error)
-                continue
-            counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
-            counts = {"train": info.samples - sum(counts.values()), **counts}
-            for split, draft in parts(path, counts, info.rate, extra).items():
-                splits[split].append(draft)
-    return build(splits, out, **vars(options))
+    for path in find_tables(folder):
+        try:
+            info = signals.probe(path, rate=rate, channels=list(channels) or None, table=table)
+        except (OSError, ValueError) as error:
+            options.found.add_error(str(path), error)
+            continue
+        counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
+        counts = {"train": info.samples - sum(counts.values()), **counts}
+        for split, draft in parts(path, counts, info.rate, extra).items():
+            splits[split].append(draft)
+    return splits
 
 
 def parts(

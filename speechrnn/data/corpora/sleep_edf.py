@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, TestSplit, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, takes
+from speechrnn.data.building import Draft, Splits, TestSplit, corpus, need_folder
+from speechrnn.faults import Faults
 
 CLASSES = ("W", "N1", "N2", "N3", "R")
 """Stages of the AASM: awake, light to deep sleep, sleep of dreams."""
@@ -29,21 +28,19 @@ EPOCH = 30.0
 """Seconds that are scored at once."""
 
 
-@takes(TestSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
+@corpus(TestSplit)
+def prepare(
     folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
     *,
     options: TestSplit,
     channels: Sequence[str] = CHANNELS,
     epochs: int = 40,
     awake: float = 1800.0,
-) -> dict[str, list[Example]]:
+) -> Splits:
     """Write `train.jsonl`, and `valid.jsonl` and `test.jsonl` where they are asked for, by whole people.
 
     Args:
         folder: Holds the recordings and their hypnograms, in folders or not.
-        out: Folder for the manifests.
         channels: Names of the channels to read.
         epochs: Epochs of 30 s in an example: the context in which they are scored.
         awake: Seconds awake that are kept before the first sleep and after the last, as in the literature; most of a
@@ -59,9 +56,8 @@ def prepare(  # noqa: D417 - `takes` adds the options
     nights = sorted(root.rglob("*-PSG.edf"))
     if not nights:
         raise ValueError(f"{root}: has no recording. Give the folder that holds SC4001E0-PSG.edf and so on.")
-    with options.collecting() as found:
-        drafts = [draft for night in nights for draft in _night(night, tuple(channels), epochs, awake, found)]
-    return build({"train": drafts}, out, **vars(options))
+    drafts = [draft for night in nights for draft in _night(night, tuple(channels), epochs, awake, options.found)]
+    return {"train": drafts}
 
 
 def _night(path: Path, channels: tuple[str, ...], epochs: int, awake: float, faults: Faults) -> Iterator[Draft]:

@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from speechrnn import audio
-from speechrnn.data.building import Draft, Preparation, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import read_lines, suggestion, takes
+from speechrnn.data.building import Draft, Preparation, Splits, corpus, need_folder
+from speechrnn.faults import read_lines, suggestion
 
 _LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 _PART = 2**27 - 1
@@ -29,22 +28,20 @@ _PARTS = {"train": (0.0, 0.7), "valid": (0.7, 0.85), "test": (0.85, 1.0)}
 """Of each recording of noise, by time."""
 
 
-@takes(Preparation)
-def prepare(  # noqa: D417 - `takes` adds the options
+@corpus(Preparation)
+def prepare(
     folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
     *,
     options: Preparation,
     only: Sequence[str] = (),
     commands: Sequence[str] = (),
     seed: int = 0,
-) -> dict[str, list[Example]]:
+) -> Splits:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl`, the official split by speaker.
 
     Args:
         folder: Holds one folder per word and, as published, `validation_list.txt` and `testing_list.txt`; without them
             the rule that these were made by is applied.
-        out: Folder for the manifests.
         only: Only these words; all by default.
         commands: Keywords for a spotter, such as `COMMANDS`, each of which is a class. Other words are drawn for the
             class `unknown`, a tenth as many, and as many seconds of the noise recordings are `silence`; each split has
@@ -79,7 +76,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
         rng = random.Random(seed)
         splits = {split: _spotting(drafts, commands, root / NOISE, split, rng) for split, drafts in splits.items()}
     order = [split for split in ("train", "valid", "test") if split in splits]
-    return build({s: splits[s] for s in order}, out, **vars(options))
+    return {s: splits[s] for s in order}
 
 
 def _spotting(drafts: list[Draft], commands: Sequence[str], noise: Path, split: str, rng: random.Random) -> list[Draft]:

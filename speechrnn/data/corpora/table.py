@@ -8,15 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechrnn import text
-from speechrnn.data.building import Draft, ValidSplit, build
-from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, read_text, suggestion, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus
+from speechrnn.faults import Faults, read_text, suggestion
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
+@corpus(ValidSplit)
+def prepare(
     file: str | os.PathLike[str],
-    out: str | os.PathLike[str],
     *,
     options: ValidSplit,
     path_column: str = "path",
@@ -31,12 +29,11 @@ def prepare(  # noqa: D417 - `takes` adds the options
     delimiter: str | None = None,
     encoding: str | None = None,
     normalize: bool = True,
-) -> dict[str, list[Example]]:
+) -> Splits:
     """Write `{table's stem}.jsonl`; `train.jsonl` and `valid.jsonl`; or one manifest a value of the split column.
 
     Args:
         file: A table in UTF-8 whose first line names its columns.
-        out: Folder for the manifests.
         path_column: Paths of the recordings.
         text_column: Transcripts; `None` for a corpus of labels.
         label_column: Classes.
@@ -60,37 +57,37 @@ def prepare(  # noqa: D417 - `takes` adds the options
     splits: dict[str, list[Draft]] = {}
     whole = "train" if options.valid_fraction else Path(file).stem
     folder = Path(file).parent if root is None else Path(root)
-    with options.collecting() as found:
-        table = list(rows(file, delimiter=delimiter, faults=found, needed=needed))
-        if table and not offset_column and "offset" in table[0][1]:  # or one transcript of a part would be the whole's
-            offset_column, duration_column = "offset", "duration" if "duration" in table[0][1] else None
-        ids = _ids([row for _, row in table], path_column, id_column, offset_column)
-        for name, (where, row) in zip(ids, table, strict=True):
-            try:
-                offset = _number(row, offset_column) if offset_column else 0.0
-                duration = _number(row, duration_column) if duration_column else None
-            except ValueError as error:
-                found.add(where, "bad lines", f"{where}: {error}")
-                continue
-            if not row[path_column]:
-                found.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
-                continue
-            transcript = row[text_column] if text_column else None
-            draft = Draft(
-                folder / row[path_column],
-                text.normalize(transcript) if normalize and transcript is not None else transcript,
-                label=row[label_column] if label_column else None,
-                subject=(row[subject_column] or None) if subject_column else None,
-                id=name,
-                offset=offset,
-                duration=duration,
-                extra={"encoding": encoding} if encoding else {},
-            )
-            splits.setdefault(row[split_column] if split_column else whole, []).append(draft)
+    table = list(rows(file, delimiter=delimiter, faults=options.found, needed=needed))
+    if table and not offset_column and "offset" in table[0][1]:  # or one transcript of a part would be the whole's
+        offset_column, duration_column = "offset", "duration" if "duration" in table[0][1] else None
+    ids = _ids([row for _, row in table], path_column, id_column, offset_column)
+    for name, (where, row) in zip(ids, table, strict=True):
+        try:
+            offset = _number(row, offset_column) if offset_column else 0.0
+            duration = _number(row, duration_column) if duration_column else None
+        except ValueError as error:
+            options.found.add(where, "bad lines", f"{where}: {error}")
+            continue
+        if not row[path_column]:
+            options.found.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
+            continue
+        transcript = row[text_column] if text_column else None
+        draft = Draft(
+            folder / row[path_column],
+            text.normalize(transcript) if normalize and transcript is not None else transcript,
+            label=row[label_column] if label_column else None,
+            subject=(row[subject_column] or None) if subject_column else None,
+            id=name,
+            offset=offset,
+            duration=duration,
+            extra={"encoding": encoding} if encoding else {},
+        )
+        splits.setdefault(row[split_column] if split_column else whole, []).append(draft)
+    options.check()
     if not splits:
-        first = next((f" First: {fault.message}" for fault in found), "")
+        first = next((f" First: {fault.message}" for fault in options.found), "")
         raise ValueError(f"{file}: has no row that can be used.{first}")
-    return build(splits, out, **vars(options))
+    return splits
 
 
 def rows(

@@ -1,21 +1,19 @@
 """Any table with a column of texts and one of classes: documents, strings of symbols, streams of clicks."""
 
 import os
-from collections.abc import Hashable
 from pathlib import Path
 
-from speechrnn.data.building import TestSplit, build
+from speechrnn.data.building import Splits, TestSplit, corpus
 from speechrnn.data.corpora.table import rows
 from speechrnn.data.manifest import Example
 from speechrnn.data.texts import text_example
-from speechrnn.faults import data_error, takes
+from speechrnn.faults import data_error
 from speechrnn.text.tokens import Unit
 
 
-@takes(TestSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
+@corpus(TestSplit, key=lambda example: example.subject or example.text)
+def prepare(
     file: str | os.PathLike[str],
-    out: str | os.PathLike[str],
     *,
     options: TestSplit,
     text_column: str,
@@ -27,14 +25,13 @@ def prepare(  # noqa: D417 - `takes` adds the options
     columns: tuple[str, ...] = (),
     delimiter: str | None = None,
     quoted: bool = True,
-) -> dict[str, list[Example]]:
+) -> Splits:
     """Write `train.jsonl`, and `valid.jsonl` and `test.jsonl` where wanted, or one manifest per value of a column.
 
     Equal texts, and texts of one subject, are all in one part.
 
     Args:
         file: A table in UTF-8.
-        out: Folder for the manifests.
         text_column: Texts.
         label_column: Classes.
         unit: What the texts are split into: "words", "characters", or "items" separated by white space.
@@ -54,28 +51,26 @@ def prepare(  # noqa: D417 - `takes` adds the options
     """
     needed = tuple(c for c in (text_column, label_column, subject_column, id_column, split_column) if c)
     parts: dict[str, list[Example]] = {}
-    with options.collecting() as found:
-        for where, row in rows(file, delimiter=delimiter, faults=found, needed=needed, quoted=quoted, columns=columns):
-            try:
-                if not row[label_column].strip():
-                    raise data_error(where, "without a class", f"the column `{label_column}` is empty.")
-                example = text_example(
-                    row[text_column],
-                    row[label_column].strip(),
-                    unit=unit,
-                    path=os.fspath(file),
-                    id=row[id_column] if id_column else f"{Path(file).stem}:{where.rpartition(':')[2]}",
-                    subject=(row[subject_column] or None) if subject_column else None,
-                )
-            except ValueError as error:
-                found.add_error(where, error)
-                continue
-            parts.setdefault(row[split_column] if split_column else "train", []).append(example)
+    for where, row in rows(
+        file, delimiter=delimiter, faults=options.found, needed=needed, quoted=quoted, columns=columns
+    ):
+        try:
+            if not row[label_column].strip():
+                raise data_error(where, "without a class", f"the column `{label_column}` is empty.")
+            example = text_example(
+                row[text_column],
+                row[label_column].strip(),
+                unit=unit,
+                path=os.fspath(file),
+                id=row[id_column] if id_column else f"{Path(file).stem}:{where.rpartition(':')[2]}",
+                subject=(row[subject_column] or None) if subject_column else None,
+            )
+        except ValueError as error:
+            options.found.add_error(where, error)
+            continue
+        parts.setdefault(row[split_column] if split_column else "train", []).append(example)
+    options.check()
     if not parts:
-        first = next((f" First: {fault.message}" for fault in found), "")
+        first = next((f" First: {fault.message}" for fault in options.found), "")
         raise ValueError(f"{file}: has no row that can be used.{first}")
-    return build(parts, out, key=_apart, **vars(options))
-
-
-def _apart(example: Example) -> Hashable:
-    return example.subject or example.text
+    return parts

@@ -7,28 +7,21 @@ import os
 from pathlib import Path
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, ValidSplit, build, need_folder
-from speechrnn.data.manifest import Example
-from speechrnn.faults import suggestion, takes
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
+from speechrnn.faults import suggestion
 
 SPLITS = ("train", "test")
 _ENDINGS = ("_TRAIN.tsv", "_TRAIN.ts", "_TRAIN.txt")
 
 
-@takes(ValidSplit)
-def prepare(  # noqa: D417 - `takes` adds the options
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    options: ValidSplit,
-    name: str | None = None,
-    rate: float = 1.0,
-) -> dict[str, list[Example]]:
+@corpus(ValidSplit)
+def prepare(
+    folder: str | os.PathLike[str], *, options: ValidSplit, name: str | None = None, rate: float = 1.0
+) -> Splits:
     """Write `train.jsonl` and `test.jsonl`, or the one whose file is there.
 
     Args:
         folder: Holds NAME_TRAIN and NAME_TEST, as .tsv, .ts or .txt, or folders of data sets.
-        out: Folder for the manifests.
         name: Name of the data set; optional if there is only one.
         rate: Samples per second, which the archive does not contain; with 1, seconds count samples.
 
@@ -37,8 +30,7 @@ def prepare(  # noqa: D417 - `takes` adds the options
     """
     root = need_folder(folder, "Download the data set from timeseriesclassification.com and unpack it.")
     files = _files(root, name)
-    splits = {split: _drafts(path, rate) for split, path in files.items()}
-    return build(splits, out, **vars(options))
+    return {split: _drafts(path, rate) for split, path in files.items()}
 
 
 def _files(root: Path, name: str | None) -> dict[str, Path]:
