@@ -102,7 +102,7 @@ def data_error(where: object, kind: str, message: str) -> ValueError:
 
 
 @contextlib.contextmanager
-def of_file(path: str | os.PathLike[str], *, extra: str = "") -> Iterator[None]:
+def of_file(path: str | os.PathLike[str], *, extra: str = "", said: str = "cannot be read") -> Iterator[None]:
     """The boundary around a reader: whatever it raises becomes the fault of the file that it reads.
 
     What names the file already passes as it is, and so does what the operating system says of it. A library that is
@@ -112,6 +112,7 @@ def of_file(path: str | os.PathLike[str], *, extra: str = "") -> Iterator[None]:
     Args:
         path: The file.
         extra: Of this package, such as `signals`: what to install where a library is missing.
+        said: What is said of the file where a library does not tell more than what went wrong inside it.
 
     Example:
     >>> with of_file("a.hea"):
@@ -132,12 +133,12 @@ def of_file(path: str | os.PathLike[str], *, extra: str = "") -> Iterator[None]:
     except OSError as error:
         if error.errno is not None or name in str(error):
             raise
-        raise data_error(name, "undecodable", f"cannot be read: {error}.") from error
+        raise data_error(name, "undecodable", f"{said}: {error}.") from error
     except Exception as error:
         if isinstance(error, ValueError) and hasattr(error, "kind") and name in str(error):
             raise
         told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise data_error(name, "undecodable", f"cannot be read: {told.rstrip('.')}.") from error
+        raise data_error(name, "undecodable", f"{said}: {told.rstrip('.')}.") from error
 
 
 def kind_of(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from speechrnn.serving import uploads
 from speechrnn.serving.batching import Job
-from speechrnn.serving.refusals import Refusal
+from speechrnn.serving.refusals import Refusal, invalid
 from speechrnn.serving.service import Service, hotwords
 from speechrnn.serving.uploads import Upload, gone
 
@@ -106,14 +106,13 @@ class _Asked:
 def _text(form: FormData, name: str) -> str:
     value = form.get(name, "")
     if not isinstance(value, str):
-        raise Refusal(400, f"`{name}` must be a text. Received: a file.", code="invalid_value", param=name)
+        raise invalid(f"`{name}` must be a text. Received: a file.", name)
     return value
 
 
 def _choice(value: str, known: Sequence[str], name: str) -> str:
     if value not in known:
-        message = f"`{name}` must be one of {', '.join(known)}. Received: {value[:60]!r}."
-        raise Refusal(400, message, code="invalid_value", param=name)
+        raise invalid(f"`{name}` must be one of {', '.join(known)}. Received: {value[:60]!r}.", name)
     return value
 
 
@@ -124,8 +123,7 @@ def _number(form: FormData, name: str, least: float, most: float) -> None:
     except ValueError:
         fine = False
     if not fine:
-        message = f"`{name}` must lie between {least:g} and {most:g}. Received: {text[:60]!r}."
-        raise Refusal(400, message, code="invalid_value", param=name)
+        raise invalid(f"`{name}` must lie between {least:g} and {most:g}. Received: {text[:60]!r}.", name)
 
 
 def _response(found: Transcript, asked: _Asked, spoken: str) -> Response:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from speechrnn.faults import require
+
 __all__ = ["ServeOptions"]
 
 
@@ -54,14 +56,10 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         """Raises: ValueError: A number is out of its range."""
-        for name in ("at_once", "queue", "streams", "streams_together", "connections",
-                     "batch_seconds", "most_megabytes", "most_minutes",
-                     "upload_seconds", "request_seconds", "idle_seconds"):  # fmt: skip
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be positive. Received: {name}={getattr(self, name)}.")
-        for name in ("gather", "requests_per_minute", "grace_seconds", "port"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must not be negative. Received: {name}={getattr(self, name)}.")
+        counts = "at_once", "queue", "streams", "streams_together", "connections", "batch_seconds", "most_megabytes"
+        limits = "most_minutes", "upload_seconds", "request_seconds", "idle_seconds"
+        require(self, "positive", lambda value: value > 0, *counts, *limits)
+        require(self, "0 or more", lambda value: value >= 0, "gather", "requests_per_minute", "grace_seconds", "port")
         for origin in self.cors:
             if origin == "*" or not origin.startswith(("http://", "https://")) or origin.endswith("/"):
                 raise ValueError(f"`cors` must name origins such as https://example.org. Received: {origin!r}.")

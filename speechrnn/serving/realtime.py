@@ -16,7 +16,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from speechrnn.serving.hearing import Ear, Heard, Pauses
-from speechrnn.serving.refusals import Refusal
+from speechrnn.serving.refusals import Refusal, invalid, of_json
 from speechrnn.serving.service import Service
 from speechrnn.serving.sockets import Line, ear, pcm16
 
@@ -68,11 +68,11 @@ class _Session:
             async for message in self._line.messages():
                 event: Mapping[str, Any] = {}
                 try:
-                    event = _event(message)
+                    event = of_json(message, "A message")
                     if event.get("type") not in known:
                         told = ", ".join(known)
-                        raise Refusal(400, f"`type` must be one of {told}. Received: {str(event.get('type'))[:60]!r}.",
-                                      code="invalid_value", param="type")  # fmt: skip
+                        received = str(event.get("type"))[:60]
+                        raise invalid(f"`type` must be one of {told}. Received: {received!r}.", "type")
                     await known[event["type"]](event)
                 except Refusal as refusal:
                     if refusal.status == 429 or refusal.status == 404:
@@ -106,25 +106,23 @@ class _Session:
                     threshold=float(0.5 if self._turns.get("threshold") is None else self._turns["threshold"]),
                 )
             except (TypeError, ValueError) as error:
-                raise Refusal(
-                    400, str(error), code="invalid_value", param="session.audio.input.turn_detection"
-                ) from error
+                raise invalid(str(error), "session.audio.input.turn_detection") from error
         return ear(self._service, _RATE, pauses)
 
     async def _update(self, event: Mapping[str, Any]) -> None:
         session = _object(event.get("session"), "session")
         beta = event["type"].startswith("transcription_session")
         if not beta and session.get("type", "transcription") != "transcription":
-            raise Refusal(400, "`session.type` must be transcription: this server listens, and does not speak.",
-                          code="invalid_value", param="session.type")  # fmt: skip
+            message = "`session.type` must be transcription: this server listens, and does not speak."
+            raise invalid(message, "session.type")
         given = session if beta else _object(_object(session.get("audio", {}), "session.audio").get("input", {}),
                                              "session.audio.input")  # fmt: skip
         form = given.get("input_audio_format" if beta else "format")
         if form not in (None, "pcm16") and not (
             isinstance(form, dict) and form.get("type") == "audio/pcm" and form.get("rate") in (None, _RATE)
         ):
-            raise Refusal(400, f"Audio must be audio/pcm at {_RATE} Hz. Received: {str(form)[:80]}.",
-                          code="invalid_value", param="session.audio.input.format")  # fmt: skip
+            message = f"Audio must be audio/pcm at {_RATE} Hz. Received: {str(form)[:80]}."
+            raise invalid(message, "session.audio.input.format")
         before = self._turns
         if "turn_detection" in given:
             turns = given["turn_detection"]
@@ -145,8 +143,7 @@ class _Session:
         try:
             samples = pcm16(base64.b64decode(audio if isinstance(audio, str) else "*", validate=True))
         except (binascii.Error, ValueError) as error:
-            raise Refusal(400, f"`audio` must be PCM of 16 bits in base64. {error}",
-                          code="invalid_value", param="audio") from error  # fmt: skip
+            raise invalid(f"`audio` must be PCM of 16 bits in base64. {error}", "audio") from error
         await self._tell(lambda: self._ear.push(samples))
 
     async def _commit(self, event: Mapping[str, Any]) -> None:
@@ -224,16 +221,7 @@ def _new_item() -> str:
     return f"item_{secrets.token_hex(10)}"
 
 
-def _event(message: str | bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"A message must be an event of JSON. {error}", code="invalid_json") from error
-    return _object(found, "event")
-
-
 def _object(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        message = f"`{name}` must be an object. Received: {str(value)[:60]!r}."
-        raise Refusal(400, message, code="invalid_value", param=name)
+        raise invalid(f"`{name}` must be an object. Received: {str(value)[:60]!r}.", name)
     return value

@@ -5,7 +5,6 @@ A record comes as the `file` of a form, or as JSON: `{"signal": [[0.1, 0.2], ...
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -25,7 +24,7 @@ from speechrnn.models import kinds
 from speechrnn.serving import uploads
 from speechrnn.serving.batching import Job
 from speechrnn.serving.models import Served
-from speechrnn.serving.refusals import Refusal
+from speechrnn.serving.refusals import Refusal, invalid, of_json
 from speechrnn.serving.service import Service
 from speechrnn.serving.uploads import Upload, gone
 
@@ -59,7 +58,8 @@ class _Endpoint:
         self._served(request, None)
         with self._service.requests.entered():
             if request.headers.get("content-type", "").startswith("application/json"):
-                given = await _json(request, self._service.options.upload_seconds)
+                body = await uploads.body(request, seconds=self._service.options.upload_seconds)
+                given = of_json(body, 'A body such as {"signal": [[0.1], [0.2]]}')
                 served = self._served(request, given.get("model"))
                 async with _written(given, served, self._service.folder) as upload:
                     return await self._answered(request, served, upload, given)
@@ -91,16 +91,6 @@ class _Endpoint:
         return JSONResponse({"model": served.name, **await self._service.run(work, gone=gone(request))})
 
 
-async def _json(request: Request, seconds: float) -> dict[str, Any]:
-    try:
-        given = json.loads(await uploads.body(request, seconds=seconds))
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"The body must be JSON. {error}", code="invalid_json") from error
-    if not isinstance(given, dict):
-        raise Refusal(400, 'The body must be an object such as {"signal": [[0.1], [0.2]]}.', code="invalid_json")
-    return given
-
-
 @asynccontextmanager
 async def _written(given: dict[str, Any], served: Served, folder: str) -> AsyncIterator[Upload]:
     """The signal of a body of JSON as a file, so that it goes the way of all records."""
@@ -114,7 +104,7 @@ async def _written(given: dict[str, Any], served: Served, folder: str) -> AsyncI
         signal = signal[:, None]
     fits = signal.ndim == (1 if channels is None else 2) and (channels is None or signal.shape[-1] == channels)
     if not fits or not signal.size or not np.isfinite(signal).all():
-        raise Refusal(400, f"`signal` must be a list of {wanted}.", code="invalid_value", param="signal")
+        raise invalid(f"`signal` must be a list of {wanted}.", "signal")
     rate = _number(given.get("rate", served.model.sample_rate), "rate", float)
     path = Path(folder, secrets.token_hex(16) + (".wav" if channels is None else ".npz"))
     try:
@@ -156,9 +146,7 @@ def _number(value: Any, name: str, kind: type) -> Any:
     except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not np.isfinite(number):
-        raise Refusal(
-            400, f"`{name}` must be a number. Received: {str(value)[:60]!r}.", code="invalid_value", param=name
-        )
+        raise invalid(f"`{name}` must be a number. Received: {str(value)[:60]!r}.", name)
     return number
 
 

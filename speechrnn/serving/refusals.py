@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Refusal", "Stopped"]
+__all__ = ["Refusal", "Stopped", "invalid", "of_json"]
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer
@@ -41,6 +42,26 @@ class Refusal(Exception):  # noqa: N818 - it is an answer
     def to_dict(self) -> dict[str, Any]:
         """As OpenAI's clients read it."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+def invalid(message: str, param: str) -> Refusal:
+    """What is said of a parameter that has a value it cannot have."""
+    return Refusal(400, message, code="invalid_value", param=param)
+
+
+def of_json(text: str | bytes, what: str) -> dict[str, Any]:
+    """An object that a client sent.
+
+    Raises:
+        Refusal: It is none; `what` begins the message.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"{what} must be JSON. {error}", code="invalid_json") from error
+    if not isinstance(found, dict):
+        raise Refusal(400, f"{what} must be an object of JSON. Received: {text[:60]!r}.", code="invalid_json")
+    return found
 
 
 class Stopped(Exception):  # noqa: N818 - it is no fault

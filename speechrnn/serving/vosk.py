@@ -14,7 +14,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from speechrnn.serving.hearing import Ear, Heard, Pauses
-from speechrnn.serving.refusals import Refusal
+from speechrnn.serving.refusals import Refusal, of_json
 from speechrnn.serving.service import Service
 from speechrnn.serving.sockets import Line, ear, pcm16
 
@@ -57,7 +57,7 @@ class _Session:
                 if isinstance(message, bytes):
                     await self._line.send(await self._heard(message))
                     continue
-                told = _told(message)
+                told = of_json(message, "A text")
                 if "config" in told:
                     self._configure(told["config"])
                 elif told.get("eof") or told.get("reset"):
@@ -118,16 +118,6 @@ class _Session:
             certain = min((word.confidence for word in words), default=1.0)
             return _json({"alternatives": [{"confidence": round(certain, 6), **found}]})
         return _json(found)
-
-
-def _told(message: str) -> dict[str, Any]:
-    try:
-        told = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"A text must be JSON. {error}") from error
-    if not isinstance(told, dict):
-        raise Refusal(400, "A text must be an object of JSON.")
-    return told
 
 
 def _word(word: Word) -> dict[str, Any]:

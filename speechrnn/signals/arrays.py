@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error
+from speechrnn.faults import data_error, of_file
 from speechrnn.files import replacing
 from speechrnn.signals import wfdb_files
 from speechrnn.signals.options import TableOptions
@@ -31,6 +31,7 @@ _MOST_PACKED = 1100
 """Times that deflate makes bytes fewer, at most."""
 _MATRIX, _COMPRESSED = 14, 15
 """Kinds of elements of a MAT file."""
+_NO_MAT = "is no MAT file that can be read"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _LARGE = 1 << 24
 """Bytes from which on an array that is stored as it is stays in its file until parts of it are wanted."""
@@ -147,14 +148,9 @@ def _words(array: np.ndarray) -> tuple[str, ...]:
 
 
 def _parse_npz(path: str) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
-            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in arrays}
-    except MemoryError:
-        raise
-    except Exception as error:  # what zipfile and NumPy raise depends on where the file is damaged
-        raise data_error(path, "undecodable", f"is no NPZ that can be read: {error}.") from error
+    with of_file(path, said="is no NPZ that can be read"), zipfile.ZipFile(path) as archive:
+        arrays = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+        return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in arrays}
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
@@ -197,16 +193,12 @@ def _parse_mat(path: str) -> dict[str, np.ndarray]:
     if start[:8] == _HDF5 or start[512:520] == _HDF5:
         return _parse_hdf5(path)
     loader: Any = need("scipy.io", path)
-    try:
+    with of_file(path, said=_NO_MAT):
         with open(path, "rb") as file:
             data = file.read()
         if all(data[:4]):  # version 4 has a zero there, and is read from memory, which asks for no more than there is
             _check_sizes(data[128:], "<" if data[126:128] == b"IM" else ">")
         return dict(_flat("", loader.loadmat(io.BytesIO(data), chars_as_strings=True)))
-    except MemoryError:
-        raise
-    except Exception as error:  # what scipy raises depends on where the file is damaged
-        raise data_error(path, "undecodable", f"is no MAT file that can be read: {error}.") from error
 
 
 def _check_sizes(data: bytes, order: str) -> None:
@@ -257,13 +249,8 @@ def _parse_hdf5(path: str) -> dict[str, np.ndarray]:
         text = item.attrs.get("MATLAB_class", b"") in (b"char", "char")
         found[name.replace("/", ".")] = np.array("".join(map(chr, array.ravel().tolist()))) if text else array
 
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(add)
-    except MemoryError:
-        raise
-    except Exception as error:  # what h5py raises depends on where the file is damaged
-        raise data_error(path, "undecodable", f"is no MAT file that can be read: {error}.") from error
+    with of_file(path, said=_NO_MAT), h5py.File(path, "r") as file:
+        file.visititems(add)
     return found
 
 

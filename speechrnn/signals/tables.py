@@ -229,12 +229,8 @@ def tables(path: str, options: TableOptions = _DEFAULT, without: Sequence[str] =
 def _parquet(path: str) -> Cells:
     pandas: Any = need("pandas", path)
     need("pyarrow", path)
-    try:
+    with of_file(path, said="is no table that can be read"):
         frame = pandas.read_parquet(path)
-    except MemoryError:
-        raise
-    except Exception as error:  # what pyarrow raises depends on where the file is damaged
-        raise data_error(path, "undecodable", f"is no table that can be read: {error}.") from error
     if not isinstance(frame.index, pandas.RangeIndex):
         frame = frame.reset_index(names=["" if name is None else name for name in frame.index.names])
     names = tuple(str(name).strip() for name in frame.columns)

@@ -93,15 +93,12 @@ def annotations(path: str | os.PathLike[str], *, extension: str = "atr") -> Anno
     marks = f"{stem}.{extension}"
     if not os.path.isfile(marks):
         raise FileNotFoundError(f"{marks}: is missing. Copy it beside the record's header.")
-    with of_file(marks, extra="signals"):
+    with of_file(marks, extra="signals", said="holds no annotations"):
         wfdb = need("wfdb", marks)
-        try:
-            # Not symbols: wfdb's own way to them warns, and warnings cannot be silenced in one thread alone.
-            found = wfdb.rdann(stem, extension, return_label_elements=["label_store"])
-            table = wfdb.io.annotation.ann_label_table
-            symbols = dict(zip(table["label_store"], table["symbol"], strict=True))
-        except Exception as error:  # wfdb lets through whatever goes wrong inside it
-            raise data_error(marks, "undecodable", f"holds no annotations: {error}.") from error
+        # Not symbols: wfdb's own way to them warns, and warnings cannot be silenced in one thread alone.
+        found = wfdb.rdann(stem, extension, return_label_elements=["label_store"])
+        table = wfdb.io.annotation.ann_label_table
+        symbols = dict(zip(table["label_store"], table["symbol"], strict=True))
     notes = tuple(note.strip("\0").strip() for note in found.aux_note or [""] * len(found.sample))
     return Annotations(
         np.asarray(found.sample, np.int64), tuple(symbols.get(int(label), " ") for label in found.label_store), notes
