@@ -66,8 +66,7 @@ def calibrate(
             sure += [confidence for confidence, _ in judged]
             right += [hit for _, hit in judged]
             half += [number % 2 == 0] * len(judged)
-    for fault in faults:
-        terminal.name_fault(fault)
+    terminal.name_fault(*faults)
     p, hits, first = np.array(sure), np.array(right, bool), np.array(half, bool)
     before = calibration_error(p, hits)
     after = calibration_error(_crosswise(p, hits, first), hits)

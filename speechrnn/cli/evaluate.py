@@ -93,8 +93,7 @@ def evaluate(
 
         def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:
             report = measured(examples[chosen], faults)
-            for fault in faults:
-                terminal.name_fault(fault)
+            terminal.name_fault(*faults)
             part.more["elapsed"] = report.elapsed
             file.write(files.as_json(command.records(report)).encode("utf-8", "surrogateescape"))
 
@@ -106,8 +105,7 @@ def evaluate(
     total = len(examples) + len(faults)
     with terminal.output(out, overwrite=overwrite) as file:
         report = measured(examples, faults)
-        for fault in faults:
-            terminal.name_fault(fault)
+        terminal.name_fault(*faults)
         _print(command, report, file, examples, **printing)
     return terminal.verdict(faults, total, noun="examples")
 
@@ -120,8 +118,7 @@ def merged(out: str, parts: Sequence[Part], faults: Faults, overwrite: bool) -> 
     records = [loads(part.read()) for part in parts]
     report = command.report_of(records, faults=tuple(faults), elapsed=elapsed, **about["options"])
     with terminal.output(out, overwrite=overwrite) as file:
-        for fault in faults:
-            terminal.name_fault(fault)
+        terminal.name_fault(*faults)
         _print(command, report, file, (), **about["printing"])
     return sum(part.more["total"] for part in parts)
 

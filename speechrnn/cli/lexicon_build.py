@@ -53,8 +53,7 @@ def build(
     guessed = _guessed(made, guess)
     made = made.joined(guessed)
     made.write(out, overwrite=overwrite)
-    for fault in faults:
-        terminal.name_fault(fault)
+    terminal.name_fault(*faults)
     count = sum(len(made[word]) for word in made)
     said = f", {len(guessed):,} of the words guessed, {next(iter(guessed))!r} the first" if guessed else ""
     print(f"{out}: {len(made):,} words, {count:,} pronunciations of {len(made.phones)} phones{said}")

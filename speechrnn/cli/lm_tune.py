@@ -53,8 +53,7 @@ def tune(
         logits, references = [values for _, values in found], [example.text or "" for example, _ in found]
         with terminal.progress(None, "weights") as progress:
             trials, flags = _tuned(decoder, logits, references, progress)
-        for fault in faults:
-            terminal.name_fault(fault)
+        terminal.name_fault(*faults)
         if json:
             shown = [_shown(trial, rescored=bool(decoding.get("rescore"))) for trial in trials]
             print(terminal.as_json(shown, indent=1), file=file)

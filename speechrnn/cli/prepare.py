@@ -68,8 +68,7 @@ def _made(name: str, folder: str, out: str, options: Mapping[str, Any], faults: 
     """Write the manifests; gives the number of recordings."""
     with terminal.progress(None, "recordings") as progress:
         splits = prepare_function(name)(folder, out, faults=faults, progress=progress, **options)
-    for fault in faults:
-        terminal.name_fault(fault)
+    terminal.name_fault(*faults)
     for split, examples in splits.items():
         hours = sum(example.duration for example in examples) / 3600
         print(f"{Path(out) / split}.jsonl: {len(examples):,} examples, {hours:.2f} h", flush=True)

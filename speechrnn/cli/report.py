@@ -74,8 +74,7 @@ def report(
         about: dict[str, Any] = {"progress": progress, "calibration": calibrated, "faults": faults}
         found = [_measured(models[0], examples, decoding, **about, **shown)]
         found += [_measured(other, examples, decoding, progress=progress, **shown) for other in models[1:]]
-    for fault in faults:
-        terminal.name_fault(fault)
+    terminal.name_fault(*faults)
     with replacing(out, overwrite=overwrite) as file:
         text = page(*found, test=os.path.basename(path))
         file.write(text.encode("utf-8", "replace"))

@@ -99,8 +99,7 @@ def joined(out: str, found: Sequence[shards.Part], faults: Faults, overwrite: bo
         with terminal.output(out, overwrite=overwrite) as file:
             for part in found:
                 file.write(part.read().decode("utf-8", "surrogateescape"))
-    for fault in faults:
-        terminal.name_fault(fault)
+    terminal.name_fault(*faults)
     return sum(part.more["total"] for part in found)
 
 

@@ -80,9 +80,10 @@ def _unwritable(path: str, error: OSError) -> ValueError:
     return ValueError(f"{path}: cannot be written ({error.strerror}). Make room, or choose another --out.")
 
 
-def name_fault(fault: Fault) -> None:
-    """One line on standard error."""
-    print(f"speechrnn: {' '.join(str(fault).split())}", file=sys.stderr)
+def name_fault(*faults: Fault) -> None:
+    """A line on standard error for each."""
+    for fault in faults:
+        note(" ".join(str(fault).split()))
 
 
 def note(message: str) -> None:

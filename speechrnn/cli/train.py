@@ -146,8 +146,7 @@ def train(
     )
     if shared is not None and not shared.first:
         return INTERRUPTED if done.interrupted else DONE
-    for fault in faults:
-        terminal.name_fault(fault)
+    terminal.name_fault(*faults)
     best = [row for row in done.history if row["epoch"] == done.best_epoch and "val_loss" in row]
     score = f", validation {task_of(begun, options).validated(best[-1])}" if best else ""
     print(f"{done.path}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
