@@ -17,8 +17,6 @@ from speechrnn.cli.codes import DONE
 from speechrnn.cli.options import REQUIRED, Option, declared
 from speechrnn.cli.verb import Verb
 
-__all__ = ["recipe", "run"]
-
 
 def recipe(main: Callable[..., Any], **flags: str) -> NoReturn:
     """Run the main function of a script with what its command line says, and end the process.

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["FrameOptions"]
-
 
 @dataclass(frozen=True)
 class FrameOptions:

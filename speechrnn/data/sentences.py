@@ -12,8 +12,6 @@ from typing import IO, Any
 from speechrnn import text
 from speechrnn.data import manifest
 
-__all__ = ["read"]
-
 
 def read(paths: Iterable[str | os.PathLike[str]], *, normalize: bool = True) -> Iterator[str]:
     """The sentences of text files and manifests, one after the other; white lines are skipped.

@@ -24,8 +24,6 @@ from typing import IO, Any
 from speechrnn.faults import Fault
 from speechrnn.files import as_json, replacing
 
-__all__ = ["Part", "Shard", "claimed", "digest", "done", "folder_of", "parts"]
-
 _BEAT, _SILENT = 20.0, 120.0
 """Seconds from one sign of life of a worker to the next, and those after which it counts as dead."""
 _OURS: set[str] = set()

@@ -8,8 +8,6 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import data_error
 from speechrnn.text.tokens import Unit, cut
 
-__all__ = ["text_example", "unit_of"]
-
 
 def text_example(
     text: str, label: str | int | None = None, *, unit: Unit, path: str = "", id: str = "", **more: Any

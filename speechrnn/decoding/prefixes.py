@@ -9,8 +9,6 @@ import numpy as np
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.decoding.best_path import BLANK
 
-__all__ = ["Prefixes"]
-
 _LEAST = -1e4
 """Least log probability of a symbol in a frame, so that sums stay finite."""
 

@@ -11,8 +11,6 @@ from speechrnn.export.onnx.graph import Graph
 from speechrnn.models.bundle import Bundle, SignalBundle
 from speechrnn.runtime import onnxfile
 
-__all__ = ["Exporter", "SignalExporter"]
-
 
 class Exporter:
     """Writes bundles of one kind; a subclass says what comes out.

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ExportOptions"]
-
 
 @dataclass(frozen=True)
 class ExportOptions:

@@ -10,8 +10,6 @@ import tensorflow as tf
 from speechrnn.features.base import FeatureLayer
 from speechrnn.text.tokens import Tokens, Unit
 
-__all__ = ["Symbols"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Symbols(FeatureLayer):

@@ -7,8 +7,6 @@ from typing import Any
 
 import keras
 
-__all__ = ["Configured", "arguments", "written"]
-
 
 class Configured:
     """Gives what the constructor was given: every argument is an attribute of the same name.

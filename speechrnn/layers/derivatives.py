@@ -5,8 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["opaque", "twice_differentiable"]
-
 
 def opaque(kernel: Callable) -> Callable:
     """A compiled kernel into which nothing looks for a gradient.

@@ -14,8 +14,6 @@ import keras
 
 from speechrnn.layers.graph import Call, walk
 
-__all__ = ["checked_stride", "stride"]
-
 _PROBES = (5040, 5041, 5039, 10080)
 """Frames that go in; the first can be divided by most numbers that a stride may be."""
 

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import keras
 
-__all__ = ["Call", "layers_of", "walk"]
-
 
 class Call(NamedTuple):
     """One call of a layer, or of an operation of `keras.ops`, in a network."""

@@ -7,8 +7,6 @@ import numpy as np
 
 from speechrnn.layers.config import Configured
 
-__all__ = ["ChronoBias"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class ChronoBias(Configured, keras.initializers.Initializer):

@@ -13,8 +13,6 @@ from keras import ops
 from speechrnn.layers.config import Configured
 from speechrnn.layers.masking import LengthMask, zero_padding
 
-__all__ = ["RandomKernels"]
-
 _TAPS, _MOST_DILATIONS = 9, 32
 _POSITIONS = np.array(list(itertools.combinations(range(_TAPS), 3)))  # of the three weights of 2; the others are -1
 _GOLDEN = (np.sqrt(5) + 1) / 2

@@ -7,8 +7,6 @@ from keras import ops
 
 from speechrnn.layers.config import Configured
 
-__all__ = ["LookAhead"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class LookAhead(Configured, keras.Layer):

@@ -8,8 +8,6 @@ from keras import ops
 
 from speechrnn.layers.config import Configured
 
-__all__ = ["FutureSegments", "LastSegments"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class LastSegments(Configured, keras.layers.Layer):

@@ -8,8 +8,6 @@ from keras import ops
 from speechrnn.layers.config import Configured
 from speechrnn.layers.steps import Stateless
 
-__all__ = ["StackFrames"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class StackFrames(Configured, Stateless, keras.Layer):

@@ -8,8 +8,6 @@ import tensorflow as tf
 from speechrnn.losses.classes import softmax_cross_entropy
 from speechrnn.losses.connectionist import BesideCTC
 
-__all__ = ["Attention"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Attention(BesideCTC):

@@ -10,8 +10,6 @@ from speechrnn.layers.config import Configured
 from speechrnn.losses.reduction import weighted_mean
 from speechrnn.losses.targets import refuse
 
-__all__ = ["ClassLoss", "sigmoid_cross_entropy", "softmax_cross_entropy"]
-
 
 def softmax_cross_entropy(
     target: Any,

@@ -11,8 +11,6 @@ from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, 
 from speechrnn.losses.reduction import mean_of_possible, weighted_mean
 from speechrnn.losses.targets import refused_labels
 
-__all__ = ["CTC", "BesideCTC", "consistency", "ctc", "required_frames"]
-
 
 def required_frames(target: Any) -> tf.Tensor:
     """The fewest frames in which CTC can write each target: its length and one blank for each repeat.

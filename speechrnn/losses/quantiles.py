@@ -9,8 +9,6 @@ import tensorflow as tf
 from speechrnn.layers.config import Configured
 from speechrnn.losses.reduction import weighted_mean
 
-__all__ = ["QuantileLoss", "check_quantiles", "pinball"]
-
 
 def check_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:
     """The quantiles as floats.

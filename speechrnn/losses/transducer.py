@@ -10,8 +10,6 @@ from speechrnn.losses.connectionist import BesideCTC
 from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, shifted, walk_backwards, walk_forwards
 from speechrnn.losses.targets import refused_labels
 
-__all__ = ["Transducer", "transducer"]
-
 
 def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
     """Negative log-likelihood of each target under a transducer, over each row's own frames and labels.

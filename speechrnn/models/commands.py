@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from speechrnn.data.manifest import Example
 
-__all__ = ["Command"]
-
 
 class Command:
     """Options and words of a kind; nothing here imports TensorFlow.

@@ -15,8 +15,6 @@ import keras
 
 from speechrnn.faults import data_error, of_file
 
-__all__ = ["check", "newer"]
-
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _UNPACKED = 20
 """Times its own size that a file may unpack to, and some more for small ones: Keras stores and does not compress."""

@@ -7,8 +7,6 @@ from typing import Any
 
 from speechrnn.faults import require
 
-__all__ = ["RecurrentNetwork"]
-
 
 @dataclass(frozen=True)
 class RecurrentNetwork:

@@ -12,8 +12,6 @@ import sys
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-__all__ = ["CLASSES", "register_with_keras"]
-
 CLASSES = {
     "speechrnn.features.filter_layers": ("BandPass", "Notch", "RobustScale"),
     "speechrnn.features.layers": ("LogMel", "LogSpectrogram", "MFCC", "RawSignal"),

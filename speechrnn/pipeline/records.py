@@ -26,8 +26,6 @@ import tensorflow as tf
 from speechrnn.pipeline.cache import pack, unpack
 from speechrnn.pipeline.selection import Entry
 
-__all__ = ["Records"]
-
 _MAGIC = b"speechrnn-2:"
 _KEY, _HEAD = 32, len(_MAGIC) + 32 + 4
 """Bytes of a key, and of what stands before an array: the magic, its key, its checksum."""

@@ -23,8 +23,6 @@ from speechrnn.serving import health, openai, pages, realtime, records, vosk, wy
 from speechrnn.serving.refusals import Refusal, Stopped
 from speechrnn.serving.service import Service
 
-__all__ = ["make"]
-
 _log = logging.getLogger("speechrnn.serving")
 
 _OPEN = ("/", "/healthz", "/readyz")

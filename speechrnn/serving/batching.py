@@ -15,8 +15,6 @@ import numpy as np
 from speechrnn.runtime.batches import by_length
 from speechrnn.serving.refusals import Stopped
 
-__all__ = ["Batcher", "Job", "Shared", "Together"]
-
 _BUDGETS = 4
 """Batches that are gathered at once where many wait, so that those of about one length meet."""
 _PATIENCE = 0.25

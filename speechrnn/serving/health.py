@@ -14,8 +14,6 @@ from speechrnn.serving.metrics import CONTENT_TYPE_LATEST
 from speechrnn.serving.refusals import Refusal, Stopped
 from speechrnn.serving.service import Service
 
-__all__ = ["routes"]
-
 _DEADLINE = 5.0
 """Seconds in which the canary must answer."""
 _FRESH = 1.0

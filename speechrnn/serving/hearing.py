@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from speechrnn.serving.models import Served
     from speechrnn.tasks.recognition.transcript import Word
 
-__all__ = ["Ear", "Heard", "Pauses", "Stream", "WholeStream"]
-
 _FRAME_SECONDS = 0.02
 _ONSET = 3
 """Loud frames in a row that begin speech."""

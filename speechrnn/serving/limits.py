@@ -14,8 +14,6 @@ from pathlib import Path
 
 from speechrnn.serving.refusals import Refusal
 
-__all__ = ["Gate", "Keys", "Rate"]
-
 _MOST_CLIENTS = 10_000
 """Clients whose requests are counted; the one that has not asked for longest is forgotten."""
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from speechrnn.serving.models import Served
     from speechrnn.tasks.recognition.transcript import Transcript, Word
 
-__all__ = ["language", "routes"]
-
 _FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 _GRANULARITIES = ("word", "segment")
 _MEDIA = {"text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from speechrnn.faults import require
 
-__all__ = ["ServeOptions"]
-
 
 @dataclass(frozen=True)
 class ServeOptions:

@@ -10,8 +10,6 @@ from starlette.routing import Route
 
 from speechrnn.serving.refusals import Refusal
 
-__all__ = ["routes"]
-
 _FOLDER = Path(__file__).with_name("page")
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _POLICY = (

@@ -20,8 +20,6 @@ from speechrnn.serving.refusals import Refusal, invalid, of_json
 from speechrnn.serving.service import Service
 from speechrnn.serving.sockets import Line, ear, pcm16
 
-__all__ = ["routes"]
-
 _RATE = 24000
 _SHORTEST = 0.1
 """Seconds that a buffer must have to be committed."""

@@ -28,8 +28,6 @@ from speechrnn.serving.refusals import Refusal, invalid, of_json
 from speechrnn.serving.service import Service
 from speechrnn.serving.uploads import Upload, gone
 
-__all__ = ["routes"]
-
 _OPTIONS = {"at": float, "rate": float, "row": int}
 """Options of the command line that say how a record is read."""
 _ENDINGS = (*(ending for ending in signals.SUFFIXES if ending != ".hea"), *audio.SUFFIXES)

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Refusal", "Stopped", "invalid", "of_json"]
-
 
 class Refusal(Exception):  # noqa: N818 - it is an answer
     """A request that gets no answer but a reason.

@@ -20,8 +20,6 @@ from speechrnn.serving import app
 from speechrnn.serving.options import ServeOptions
 from speechrnn.serving.service import Service
 
-__all__ = ["Server", "configuration", "listening", "run"]
-
 _log = logging.getLogger("speechrnn.serving")
 
 _HEADER_SECONDS = 10.0

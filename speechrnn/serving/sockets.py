@@ -12,8 +12,6 @@ from speechrnn.serving.hearing import Ear, Pauses, WholeStream
 from speechrnn.serving.refusals import Refusal
 from speechrnn.serving.service import Service
 
-__all__ = ["Line", "ear", "pcm16"]
-
 _SEND_SECONDS = 10.0
 """Time in which a client must have taken a message."""
 _NORMAL, _AWAY, _POLICY, _FULL = 1000, 1001, 1008, 1013

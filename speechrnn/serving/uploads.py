@@ -18,8 +18,6 @@ from starlette.types import Message
 
 from speechrnn.serving.refusals import Refusal
 
-__all__ = ["Upload", "body", "form", "gone", "kept", "shown"]
-
 _FIELDS, _FIELD_BYTES = 100, 1 << 16
 _JSON_BYTES = 1 << 25
 

@@ -21,8 +21,6 @@ from speechrnn.serving.sockets import Line, ear, pcm16
 if TYPE_CHECKING:
     from speechrnn.tasks.recognition.transcript import Word
 
-__all__ = ["routes"]
-
 _log = logging.getLogger("speechrnn.serving")
 
 _RATE = 16000.0

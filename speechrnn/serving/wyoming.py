@@ -22,8 +22,6 @@ from speechrnn.serving.refusals import Refusal
 from speechrnn.serving.service import Service
 from speechrnn.serving.sockets import ear, pcm16
 
-__all__ = ["listen"]
-
 _log = logging.getLogger("speechrnn.serving")
 
 _LINE_BYTES, _DATA_BYTES, _AUDIO_BYTES = 1 << 16, 1 << 20, 1 << 22

@@ -12,8 +12,6 @@ from speechrnn.faults import data_error
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Tokens", "Unit", "cut"]
-
 Unit = Literal["words", "characters", "items"]
 """What a text is cut into: words and marks of punctuation; its characters; or whatever has white space around it, such
 as the names of pages that somebody visited."""

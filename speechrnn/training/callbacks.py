@@ -22,8 +22,6 @@ from speechrnn.training.optimizer import averaged_weights, inner
 from speechrnn.training.options import TrainingOptions
 from speechrnn.training.task import Scores, Task
 
-__all__ = ["Bookkeeping", "RichProgress", "RunState", "save_model"]
-
 
 @dataclass
 class RunState:

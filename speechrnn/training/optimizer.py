@@ -12,8 +12,6 @@ from speechrnn.losses.reduction import summed
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["GuardedAdamW", "averaged_weights", "inner", "make_optimizer"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class GuardedAdamW(keras.optimizers.Optimizer):

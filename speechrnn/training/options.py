@@ -10,8 +10,6 @@ from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 from speechrnn.faults import require, suggestion
 
-__all__ = ["SignalTraining", "TrainingOptions", "promoted"]
-
 _Options = TypeVar("_Options", bound="TrainingOptions")
 
 

@@ -27,8 +27,6 @@ from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
 from speechrnn.training.task import Given, Task, task_of
 
-__all__ = ["TrainingRun", "train"]
-
 
 @dataclass(frozen=True)
 class TrainingRun:

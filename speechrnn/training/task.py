@@ -16,8 +16,6 @@ from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.options import SignalTraining, TrainingOptions, promoted
 
-__all__ = ["Given", "Scores", "Task", "of_recordings", "refuse_augmentation", "task_of"]
-
 
 @dataclass(frozen=True)
 class Scores:

@@ -17,8 +17,6 @@ from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
 from speechrnn.text.tokens import Tokens
 
-__all__ = ["adapt", "classes_of", "for_manifest"]
-
 _FRAMES, _MOST_BLOCKS = 120, 6
 """Frames that the blocks of a signal's front end leave, about, and how many blocks there are at most."""
 

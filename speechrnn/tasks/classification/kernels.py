@@ -15,8 +15,6 @@ from speechrnn.layers.kernels import RandomKernels
 from speechrnn.tasks.classification.building import classes_of
 from speechrnn.tasks.classification.model import SequenceClassifier
 
-__all__ = ["kernel_classifier"]
-
 _PENALTIES = np.logspace(-3, 3, 10)
 _SCALES = np.logspace(-1, 2, 61)
 _BATCH = 32

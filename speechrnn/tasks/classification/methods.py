@@ -9,8 +9,6 @@ from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.classification.options import ClassificationOptions
 
-__all__ = ["Classifies"]
-
 
 class Classifies(Usable):
     """The methods of classifiers."""

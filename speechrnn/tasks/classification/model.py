@@ -15,8 +15,6 @@ from speechrnn.runtime.batches import check_signals
 from speechrnn.tasks.classification.methods import Classifies
 from speechrnn.text.tokens import Tokens
 
-__all__ = ["Accuracy", "SequenceClassifier"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class SequenceClassifier(Classifies, bundle.SignalBundle):

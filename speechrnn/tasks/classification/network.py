@@ -9,8 +9,6 @@ from speechrnn.faults import takes
 from speechrnn.layers import AttentionPooling, LengthMask, MaskedPooling, ZeroPadding, blocks
 from speechrnn.tasks.classification.options import ClassifyingNetwork
 
-__all__ = ["recurrent_classifier"]
-
 
 @takes(ClassifyingNetwork, "cell")
 def recurrent_classifier(  # noqa: D417 - `takes` adds the options

@@ -8,17 +8,6 @@ from speechrnn.faults import require
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
-__all__ = [
-    "ClassWriting",
-    "ClassificationOptions",
-    "ClassifierEvaluation",
-    "ClassifierNetwork",
-    "ClassifierTraining",
-    "ClassifyingNetwork",
-    "SpottingOptions",
-    "TextSources",
-]
-
 
 @dataclass(frozen=True)
 class ClassifierTraining(SignalTraining):

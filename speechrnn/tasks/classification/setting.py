@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from speechrnn.features.augment import Augmentation
     from speechrnn.tasks.classification.model import SequenceClassifier
 
-__all__ = ["Setting", "Varied", "varied"]
-
 Varied = Callable[[Sequence[Example]], Sequence[Example]]
 """Examples for examples, of the same subjects."""
 

@@ -14,19 +14,6 @@ from speechrnn.faults import Fault, kind_of, takes
 from speechrnn.models.protocols import Classifier
 from speechrnn.tasks.classification.options import SpottingOptions
 
-__all__ = [
-    "Said",
-    "Spotted",
-    "Spotter",
-    "Spotting",
-    "best_threshold",
-    "count_spotted",
-    "decided",
-    "operating_points",
-    "spoken_stream",
-    "spot",
-]
-
 _AT_ONCE = 64
 """Windows that are classified in one batch."""
 

@@ -17,8 +17,6 @@ from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.options import ClassifierTraining
 from speechrnn.training.task import Given, Scores, Task, of_recordings, refuse_augmentation
 
-__all__ = ["ClassScore", "Classification", "class_weights"]
-
 
 class Classification(Task):
     """Classes, by cross entropy."""

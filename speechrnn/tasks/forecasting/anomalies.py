@@ -11,15 +11,6 @@ import numpy as np
 from speechrnn.data.corpora.nab import learned
 from speechrnn.models.protocols import ForecastModel
 
-__all__ = [
-    "NAB_PROFILES",
-    "NabScore",
-    "anomaly_likelihood",
-    "nab_score",
-    "stretches",
-    "surprise",
-]
-
 _LEAST_SPREAD = 0.01
 """Of the training series' standard deviation: a forecast is taken to be no surer than that."""
 _LEAST_OF_USUAL = 0.5

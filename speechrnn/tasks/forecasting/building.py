@@ -10,8 +10,6 @@ from speechrnn.pipeline.windowing import MAX_GAP
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.network import recurrent_forecaster
 
-__all__ = ["for_manifest"]
-
 
 def for_manifest(
     examples: Sequence[Example],

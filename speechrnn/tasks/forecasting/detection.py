@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["anomaly_score", "evidence", "tail_likelihood"]
-
 _LOG_OF_SURE = math.log(1e-10)
 _MOST = 3.0  # of a tail likelihood in a sum: what is beyond 1e-30 is no surer
 _LEAST = 0.05  # of the series' spread: no stretch is steadier than that

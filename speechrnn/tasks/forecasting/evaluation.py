@@ -21,8 +21,6 @@ from speechrnn.tasks.forecasting.options import ForecasterEvaluation
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["ForecastReport", "evaluate_forecaster", "print_report"]
-
 _FEWEST_BLOCKS = 8
 _SUMS = ("squares", "errors", "last", "season", "within", "crps", "season_crps", "values")
 

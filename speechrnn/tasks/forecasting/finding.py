@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from speechrnn.faults import Fault
     from speechrnn.models.protocols import ForecastModel
 
-__all__ = ["Anomaly", "find_anomalies"]
-
 
 @dataclass(frozen=True)
 class Anomaly:

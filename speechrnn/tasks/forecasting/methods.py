@@ -9,8 +9,6 @@ from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.forecasting.options import ForecastOptions
 
-__all__ = ["Forecasts"]
-
 
 class Forecasts(Usable):
     """The methods of forecasters."""

@@ -14,8 +14,6 @@ from speechrnn.runtime.batches import check_signals
 from speechrnn.tasks.forecasting.methods import Forecasts
 from speechrnn.tasks.forecasting.quantiles import nearest_half
 
-__all__ = ["Forecaster"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Forecaster(Forecasts, bundle.SignalBundle):

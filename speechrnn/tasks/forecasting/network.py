@@ -6,8 +6,6 @@ from speechrnn.faults import takes
 from speechrnn.layers import FutureSegments, LastSegments, LengthMask, blocks
 from speechrnn.tasks.forecasting.options import ForecastingNetwork
 
-__all__ = ["recurrent_forecaster"]
-
 _LEAST_SPREAD = 0.01
 """Of what a channel is divided by, so that a channel that stands still is not divided by nothing."""
 

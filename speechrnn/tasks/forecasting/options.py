@@ -6,8 +6,6 @@ from typing import Literal
 from speechrnn.faults import require
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["ForecastOptions", "ForecasterEvaluation", "ForecasterNetwork", "ForecasterTraining", "ForecastingNetwork"]
-
 
 @dataclass(frozen=True)
 class ForecasterTraining(TrainingOptions):

@@ -15,8 +15,6 @@ from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.options import ForecasterTraining
 from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
 
-__all__ = ["ForecastScore", "Forecasting"]
-
 
 class Forecasting(Task):
     """The next values of series, by quantiles."""

@@ -8,8 +8,6 @@ from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.network import recurrent_lm
 from speechrnn.text import Phones, Vocabulary
 
-__all__ = ["for_manifest"]
-
 
 def for_manifest(
     examples: Sequence[Example | str],

@@ -14,8 +14,6 @@ from speechrnn.faults import Fault, takes
 from speechrnn.models.answers import Answer
 from speechrnn.tasks.language.options import GenerationOptions
 
-__all__ = ["Generated", "outcomes"]
-
 
 @dataclass(frozen=True)
 class Generated(Answer):

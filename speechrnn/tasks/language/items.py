@@ -14,8 +14,6 @@ from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.intervals import Interval, bootstrap
 from speechrnn.tasks.language.methods import Generates
 
-__all__ = ["NextItems", "NextReport", "bigram", "most_popular", "next_items"]
-
 NextItems = Callable[[Sequence[str], int], list[list[str]]]
 """`ranked(session, k)`: after each item of a session but the last the `k` likeliest next ones, the likeliest first."""
 

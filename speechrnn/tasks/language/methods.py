@@ -13,8 +13,6 @@ from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.language.generation import Generated
 from speechrnn.tasks.language.options import GenerationOptions
 
-__all__ = ["Generates"]
-
 
 class Generates(Usable):
     """The methods of language models."""

@@ -10,8 +10,6 @@ from speechrnn.models import bundle, kinds
 from speechrnn.tasks.language.methods import Generates
 from speechrnn.text import Vocabulary
 
-__all__ = ["LanguageModel"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class LanguageModel(Generates, bundle.Bundle):

@@ -6,8 +6,6 @@ from speechrnn.faults import takes
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.tasks.language.options import PredictingNetwork
 
-__all__ = ["recurrent_lm"]
-
 
 @takes(PredictingNetwork, "cell")
 def recurrent_lm(  # noqa: D417 - `takes` adds the options

@@ -7,8 +7,6 @@ from typing import Literal
 from speechrnn.faults import require
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["GenerationOptions", "LanguageNetwork", "LanguageTraining", "PredictingNetwork", "TextOptions"]
-
 
 @dataclass(frozen=True)
 class LanguageTraining(TrainingOptions):

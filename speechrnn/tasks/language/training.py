@@ -18,8 +18,6 @@ from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.text import Vocabulary
 from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
 
-__all__ = ["LanguageModeling", "LanguageScore", "SentencePlan", "sentence_batches"]
-
 _POOL = 64
 """Batches whose sentences are sorted by length together, so that a batch holds little padding."""
 

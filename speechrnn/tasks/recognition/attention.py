@@ -13,8 +13,6 @@ from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
 from speechrnn.tasks.sequence_to_sequence.stepping import Steps, arrays, begun_by
 from speechrnn.text import Vocabulary
 
-__all__ = ["AttentionRecognizer"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class AttentionRecognizer(Steps, EncoderRecognizer):

@@ -10,8 +10,6 @@ from speechrnn.tasks.recognition.joint_sessions import Parts
 from speechrnn.tasks.recognition.session import RecognizerSession
 from speechrnn.tasks.sequence_to_sequence.search import begun
 
-__all__ = ["AttentionSession"]
-
 
 class AttentionSession(Parts, RecognizerSession):
     """A recognizer with attention that `speechrnn export` wrote, ready to run.

@@ -16,8 +16,6 @@ from speechrnn.tasks.recognition.transducer import TransducerRecognizer
 from speechrnn.text import Vocabulary
 from speechrnn.text.subwords import Subwords
 
-__all__ = ["for_manifest", "vocabulary_of"]
-
 _ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {
     "transducer": (TransducerRecognizer, TransducerNetwork),
     "attention": (AttentionRecognizer, DecoderNetwork),

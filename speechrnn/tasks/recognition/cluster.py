@@ -19,8 +19,6 @@ from speechrnn.faults import Fault
 from speechrnn.tasks.recognition import parallel
 from speechrnn.tasks.recognition.transcript import Transcript
 
-__all__ = ["RETRIES", "recognize"]
-
 RETRIES = 2
 """How often recordings are given to a worker again, if theirs has died."""
 

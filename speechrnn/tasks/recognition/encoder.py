@@ -8,8 +8,6 @@ from speechrnn.losses.connectionist import BesideCTC
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.text import Vocabulary
 
-__all__ = ["EncoderRecognizer", "without_padding"]
-
 
 def without_padding(target: Any) -> Any:
     """The columns of targets int32 `(batch, labels)` that are not padding in every row.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
     from speechrnn.models.protocols import Recognizer
 
-__all__ = ["evaluate", "print_report"]
-
 _log = logging.getLogger(__name__)
 
 

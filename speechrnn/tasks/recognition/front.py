@@ -6,8 +6,6 @@ from typing import Any
 
 from speechrnn.models import loading
 
-__all__ = ["transcribe"]
-
 
 def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
     """Transcribe one recording or several, with the included model or another one.

@@ -9,8 +9,6 @@ import numpy as np
 from speechrnn.decoding.transducer import TransducerSearch
 from speechrnn.tasks.recognition.attention_search import AttentionSearch
 
-__all__ = ["Transduces", "ctc_logits", "encodes", "search_of", "transduces"]
-
 
 class Transduces:
     """A method of transducers, beside those of `speechrnn.decoding.transducer.Joint`."""

@@ -13,8 +13,6 @@ from speechrnn.tasks.recognition.joint import Transduces
 from speechrnn.tasks.recognition.session import RecognizerSession
 from speechrnn.tasks.recognition.streaming import SearchSpeller, StreamingSession
 
-__all__ = ["Parts", "StreamingTransducerSession", "TransducerSession"]
-
 
 class Parts(Session):
     """A session whose file holds other models behind the encoder."""

@@ -11,8 +11,6 @@ from speechrnn.models.answers import OnError, Usable, is_one
 from speechrnn.tasks.recognition.options import RecognitionOptions
 from speechrnn.tasks.recognition.transcript import Transcript
 
-__all__ = ["Transcribes"]
-
 
 class Transcribes(Usable):
     """The methods of recognizers."""

@@ -14,8 +14,6 @@ from speechrnn.tasks.recognition.methods import Transcribes
 from speechrnn.tasks.recognition.network import with_outputs
 from speechrnn.text import Vocabulary
 
-__all__ = ["SpeechRecognizer", "TokenErrorRate"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class SpeechRecognizer(Transcribes, bundle.SignalBundle):

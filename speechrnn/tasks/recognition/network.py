@@ -10,8 +10,6 @@ from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.layers.subsampling import StackFrames
 from speechrnn.tasks.recognition.options import AcousticNetwork
 
-__all__ = ["recurrent_ctc", "with_outputs"]
-
 
 @takes(AcousticNetwork, "cell")
 def recurrent_ctc(  # noqa: D417 - `takes` adds the options

@@ -18,8 +18,6 @@ from speechrnn.tasks.recognition.joint import Transduces
 from speechrnn.tasks.recognition.options import TransducerNetwork
 from speechrnn.text import Vocabulary
 
-__all__ = ["Joiner", "TransducerRecognizer", "symbol_predictor"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Joiner(Configured, keras.Layer):

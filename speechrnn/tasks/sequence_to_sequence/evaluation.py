@@ -21,8 +21,6 @@ from speechrnn.tasks.sequence_to_sequence.translation import EncoderDecoder, out
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Scored", "SequenceReport", "evaluate"]
-
 
 @dataclass(frozen=True)
 class Scored:

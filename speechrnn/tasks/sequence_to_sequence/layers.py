@@ -13,8 +13,6 @@ from speechrnn.layers.config import Configured
 from speechrnn.layers.masking import zero_padding
 from speechrnn.tasks.sequence_to_sequence.search import LOOKED
 
-__all__ = ["AttentionDecoder", "Memory"]
-
 
 class Memory(NamedTuple):
     """What the decoder knows of the sources; it does not change from step to step."""

@@ -10,8 +10,6 @@ from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 from speechrnn.tasks.sequence_to_sequence.translation import Translation
 
-__all__ = ["Translates"]
-
 
 class Translates(Usable):
     """The methods of encoder-decoders."""

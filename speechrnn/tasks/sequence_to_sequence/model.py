@@ -14,8 +14,6 @@ from speechrnn.tasks.sequence_to_sequence.pairs import is_pair, padded
 from speechrnn.tasks.sequence_to_sequence.stepping import Steps, arrays, begun_by
 from speechrnn.text import Vocabulary
 
-__all__ = ["SequenceToSequence"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class SequenceToSequence(Translates, Steps, bundle.Bundle):

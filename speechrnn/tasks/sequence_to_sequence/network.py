@@ -7,8 +7,6 @@ from speechrnn.layers import LengthMask, blocks
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
 from speechrnn.tasks.sequence_to_sequence.options import AttentionNetwork
 
-__all__ = ["attention_network"]
-
 
 @takes(AttentionNetwork, "cell")
 def attention_network(  # noqa: D417 - `takes` adds the options

@@ -8,15 +8,6 @@ from typing import Literal
 from speechrnn.faults import require
 from speechrnn.training.options import TrainingOptions
 
-__all__ = [
-    "AttentionNetwork",
-    "SearchOptions",
-    "SequenceEvaluation",
-    "SequenceNetwork",
-    "SequenceTraining",
-    "SourceOptions",
-]
-
 
 @dataclass(frozen=True)
 class SequenceTraining(TrainingOptions):

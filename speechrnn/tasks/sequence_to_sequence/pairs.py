@@ -14,8 +14,6 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, data_error, read_lines
 from speechrnn.text import Vocabulary
 
-__all__ = ["Pair", "encoded", "is_pair", "padded", "pairs_of", "read"]
-
 
 @dataclass(frozen=True)
 class Pair:

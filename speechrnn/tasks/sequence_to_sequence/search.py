@@ -10,8 +10,6 @@ import numpy as np
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 
-__all__ = ["BOUNDARY", "LOOKED", "Arrays", "Hypothesis", "Step", "beam_search", "begun"]
-
 BOUNDARY = 0
 """Index of what begins and ends a sequence; symbols have theirs from 1, as in every `Vocabulary`."""
 

@@ -11,8 +11,6 @@ import tensorflow as tf
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder, Memory
 from speechrnn.tasks.sequence_to_sequence.search import Arrays
 
-__all__ = ["Steps", "arrays", "begun_by"]
-
 
 class Steps:
     """The method `step` of bundles that have an `AttentionDecoder`."""

@@ -24,8 +24,6 @@ from speechrnn.tasks.sequence_to_sequence.search import BOUNDARY
 from speechrnn.tasks.sequence_to_sequence.translation import searched
 from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
 
-__all__ = ["PairPlan", "SequenceScore", "Translating", "pair_batches"]
-
 _POOL = 32
 """Batches whose pairs are sorted by length together, so that a batch holds little padding."""
 _SCORED = 256

@@ -16,8 +16,6 @@ from speechrnn.tasks.sequence_to_sequence.pairs import encoded
 from speechrnn.tasks.sequence_to_sequence.search import Arrays, Hypothesis, beam_search
 from speechrnn.text import Vocabulary
 
-__all__ = ["Candidate", "EncoderDecoder", "Translation", "outcomes", "searched"]
-
 _POOL = 16
 """Batches whose sources are sorted by length together, so that a batch holds little padding."""
 

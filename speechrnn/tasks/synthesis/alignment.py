@@ -22,8 +22,6 @@ from speechrnn.tasks.recognition.phones import align_words
 from speechrnn.tasks.synthesis.phones import SILENCE, plain
 from speechrnn.text import Lexicon
 
-__all__ = ["aligned", "phones_and_ends"]
-
 _RATE, _HOP = 16000, 160
 """Of the features that the Gaussians see: 10 ms."""
 _STATES = 3

@@ -15,8 +15,6 @@ from speechrnn.tasks.synthesis.alignment import phones_and_ends
 from speechrnn.tasks.synthesis.phones import SILENCE
 from speechrnn.tasks.synthesis.sound import Sound, by_phone, frame_counts, pitch
 
-__all__ = ["Analysis", "analyzer", "levels_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class Analysis:

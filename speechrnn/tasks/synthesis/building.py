@@ -16,8 +16,6 @@ from speechrnn.tasks.synthesis.phones import SILENCE
 from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.text import Phones
 
-__all__ = ["for_manifest"]
-
 _LOOKED_AT = 50
 """Recordings from which the usual spectrum, pitch and level are known."""
 

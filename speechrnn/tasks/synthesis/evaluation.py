@@ -25,8 +25,6 @@ from speechrnn.tasks.synthesis.speaking import Voice, outcomes
 from speechrnn.tasks.synthesis.wording import spelled_out
 from speechrnn.text import normalize
 
-__all__ = ["Listener", "Spoken", "VoiceReport", "distortion", "evaluate", "log_mel"]
-
 Listener = Callable[[np.ndarray, int], str]
 """`listener(signal, sample_rate)`: the words that it understands."""
 

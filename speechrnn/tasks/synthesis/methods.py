@@ -13,8 +13,6 @@ from speechrnn.tasks.synthesis.options import SpeakingOptions
 from speechrnn.tasks.synthesis.sound import spread
 from speechrnn.tasks.synthesis.speaking import Speech
 
-__all__ = ["Speaks"]
-
 
 class Speaks(Usable):
     """The methods of voices.

@@ -14,8 +14,6 @@ from speechrnn.tasks.synthesis.network import VARIANCES
 from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.text import Phones
 
-__all__ = ["SpeechSynthesizer"]
-
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class SpeechSynthesizer(Speaks, bundle.Bundle):

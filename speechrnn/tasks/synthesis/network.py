@@ -8,8 +8,6 @@ from speechrnn.faults import takes
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.tasks.synthesis.options import VoiceNetwork
 
-__all__ = ["VARIANCES", "voice_network"]
-
 VARIANCES = 3
 """What is told of each phone: the logarithm of its frames, its pitch and its level."""
 

@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 from speechrnn.faults import require
 from speechrnn.training.options import TrainingOptions
 
-__all__ = ["PauseOptions", "SpeakingOptions", "SynthesizerTraining", "TextOptions", "VoiceEvaluation", "VoiceNetwork"]
-
 
 @dataclass(frozen=True)
 class SynthesizerTraining(TrainingOptions):

@@ -17,8 +17,6 @@ from speechrnn.tasks.synthesis.wording import spelled_out
 from speechrnn.text import Lexicon, Phones, lexicons, normalize
 from speechrnn.text.lexicon import Pronunciation
 
-__all__ = ["SILENCE", "Pronouncer", "fitted", "lexicon_of", "plain"]
-
 SILENCE = "sil"
 """The phone of pauses, and of what is before and after a sentence."""
 _STRESS = "012"

@@ -10,8 +10,6 @@ import numpy as np
 
 from speechrnn.features import inversion
 
-__all__ = ["PITCHES", "Sound", "by_phone", "frame_counts", "padded_shares", "pitch", "spread", "waveform"]
-
 PITCHES = (65.0, 400.0)
 """Lowest and highest pitch of a voice that is looked for, in hertz."""
 _VOICED = 0.5

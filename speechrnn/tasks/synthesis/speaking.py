@@ -18,8 +18,6 @@ from speechrnn.tasks.synthesis.sound import Sound, waveform
 from speechrnn.tasks.synthesis.wording import sentences
 from speechrnn.text import Phones
 
-__all__ = ["Speech", "Voice", "outcomes"]
-
 _SCATTER = 0.15
 """Variance of the logarithms of durations about what is foretold, as measured on LJ Speech. The mean of durations that
 scatter so is exp(variance / 2) times what their mean logarithm says: without it speech is too fast."""

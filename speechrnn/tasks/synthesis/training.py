@@ -22,8 +22,6 @@ from speechrnn.tasks.synthesis.options import SynthesizerTraining
 from speechrnn.tasks.synthesis.sound import padded_shares
 from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
 
-__all__ = ["RecordingPlan", "Speaking", "VoiceScore"]
-
 _POOL = 16
 """Batches whose recordings are sorted by length together, so that a batch holds little padding."""
 

@@ -14,8 +14,6 @@ from speechrnn.pipeline.targets import Texts
 from speechrnn.text import Vocabulary
 from speechrnn.training.diagnostics.options import BatchingOptions
 
-__all__ = ["BatchingReport", "Plan", "examine_batches"]
-
 _UNIT = 0.1
 """Seconds that the pipeline's padded lengths are multiples of."""
 _EFFICIENT = 0.85

@@ -14,8 +14,6 @@ from speechrnn.layers.graph import layers_of
 from speechrnn.training.diagnostics.options import TimingOptions
 from speechrnn.training.diagnostics.paths import LayerPath, layer_paths, recurrent_layers
 
-__all__ = ["LayerReport", "ModelReport", "examine"]
-
 _REPEATS = 3
 
 

@@ -13,8 +13,6 @@ from speechrnn.layers.recurrent import another_loop
 from speechrnn.training.diagnostics.paths import recurrent_layers
 from speechrnn.training.diagnostics.verdicts import LOST, Verdict, of_flow
 
-__all__ = ["GradientFlow", "gradient_flow"]
-
 
 @dataclass(frozen=True)
 class GradientFlow:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from speechrnn.data.options import FrameOptions
 from speechrnn.faults import require
 
-__all__ = ["BatchingOptions", "TimingOptions"]
-
 
 @dataclass(frozen=True)
 class TimingOptions:

@@ -14,8 +14,6 @@ import keras
 
 from speechrnn import layers
 
-__all__ = ["LayerPath", "describe", "gpu_obstacles", "layer_paths", "recurrent_layers", "require_cudnn"]
-
 _OURS = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.SimpleRNN}
 _CUDNN = (keras.layers.LSTM, keras.layers.GRU)
 _NEEDED = {

@@ -14,8 +14,6 @@ import tensorflow as tf
 from speechrnn import files
 from speechrnn.training.diagnostics.verdicts import Verdict, of_norms
 
-__all__ = ["GradientReport", "layer_of"]
-
 _COLUMNS = ("epoch", "step", "layer", "norm", "largest", "non_finite", "batches")
 
 

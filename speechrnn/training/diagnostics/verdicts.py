@@ -20,8 +20,6 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["CLIFF", "LOST", "Verdict", "of_flow", "of_norms"]
-
 LOST = 1e-3
 """A gradient this many times the one at lag 0 is lost. The sum over lags holds many nearer steps, up to a thousand
 times as large each, and the noise of a batch of 16 rows is about a quarter of that sum; Adam, which divides by the size
