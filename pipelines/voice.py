@@ -8,8 +8,6 @@ does not (`pip install pocketsphinx`); without it nobody listens. espeak-ng read
 installed. A run that was stopped is resumed by the same command.
 """
 
-import argparse
-import dataclasses
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +17,7 @@ import keras
 import numpy as np
 
 import speechrnn as sr
+from speechrnn.cli.scripts import recipe
 from speechrnn.data import manifest
 from speechrnn.data.corpora import ljspeech
 from speechrnn.decoding.letters import LettersToPhones
@@ -90,8 +89,16 @@ def espeak(examples, spoken, listener):
     return sum(counts, Edits()).rate, rate_interval(counts)
 
 
-def main(data_dir, out="runs/voice", *, options=OPTIONS, listener=None, lexicon=None, recognizer="english", **network):
-    """Align, train, read aloud and measure; the report of the voice."""
+def main(
+    data_dir: str, out: str = "runs/voice", *, options=OPTIONS, listener=None, lexicon=None, recognizer="english",
+    **network,
+):  # fmt: skip
+    """Align, train, read aloud and measure; the report of the voice.
+
+    Args:
+        data_dir: Folder of LJSpeech-1.1.
+        out: Folder for manifests, models and logs.
+    """
     lexicon = lexicon or lexicons.cmudict(keep_stress=True)
     training, valid, test = parts(data_dir, out, lexicon, recognizer)
     keras.utils.set_random_seed(options.seed)
@@ -112,9 +119,4 @@ def main(data_dir, out="runs/voice", *, options=OPTIONS, listener=None, lexicon=
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True)
-    parser.add_argument("--out", default="runs/voice")
-    parser.add_argument("--epochs", type=int, default=OPTIONS.epochs)
-    given = parser.parse_args()
-    main(given.data_dir, given.out, options=dataclasses.replace(OPTIONS, epochs=given.epochs))
+    recipe(main)
