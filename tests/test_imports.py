@@ -47,7 +47,7 @@ for verb in register.names():
     assert main([*verb.split(), "--help"]) == 0, verb
 for kind in kinds.kinds():
     for verb in sorted(kinds.resolve(kind.command).verbs):
-        assert main([verb, "--task", kind.verb, "--help"]) == 0, (verb, kind)
+        assert main([verb, "--task", kind.method, "--help"]) == 0, (verb, kind)
 for corpus in CORPORA:
     assert main(["prepare", corpus, "--help"]) == 0, corpus
 """

@@ -63,7 +63,7 @@ def verb(kind: kinds.Kind) -> Verb:
         path = loading.file_of(model)
         whole = sharding.folder(out or out_dir)
         return sharding.run(
-            shard, whole, given, work, verb=kind.verb, options=how, model=path, overwrite=overwrite, noun="files"
+            shard, whole, given, work, verb=kind.method, options=how, model=path, overwrite=overwrite, noun="files"
         )
 
     answer.__doc__ = f"""{command.summary}
@@ -83,7 +83,7 @@ def verb(kind: kinds.Kind) -> Verb:
         "writing": [Group(source) for source in command.write_options],
     }
     elsewhere = {"--rate": "is given as --encoding s16le@HZ."} if command.pipes else {}
-    return Verb(kind.verb, answer, groups, command.epilog + _EPILOG, elsewhere, alone=command.alone)
+    return Verb(kind.method, answer, groups, command.epilog + _EPILOG, elsewhere, alone=command.alone)
 
 
 def _check(

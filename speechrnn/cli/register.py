@@ -43,7 +43,7 @@ and for a space. Those that run the kinds of models stand before them: they come
 
 def listed() -> dict[str, dict[str, str]]:
     """What each verb does, by heading."""
-    found = {_USE: {kind.verb: str(kinds.resolve(kind.command).summary) for kind in kinds.kinds()}}
+    found = {_USE: {kind.method: str(kinds.resolve(kind.command).summary) for kind in kinds.kinds()}}
     for name, (heading, sentence) in VERBS.items():
         found.setdefault(heading, {})[name] = sentence
     return found
@@ -57,7 +57,7 @@ def names() -> list[str]:
 def verb(name: str, words: Sequence[str]) -> Verb:
     """A verb, with the options that the rest of the command line determines."""
     for kind in kinds.kinds():
-        if kind.verb == name:
+        if kind.method == name:
             from speechrnn.cli import answers
 
             return answers.verb(kind)

@@ -34,9 +34,7 @@ class Kind:
     noun: str
     """What messages call it."""
     method: str
-    """The method that runs it, which is also the word of `train --task`."""
-    verb: str
-    """What runs it on the command line."""
+    """The method that runs it, which is also its verb on the command line, and the word of `train --task`."""
     primitive: str
     """The method of its bundles and sessions that all else is made of; whatever has it can serve."""
     model: str

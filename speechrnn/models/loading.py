@@ -197,7 +197,7 @@ def _checked(model: Any, where: str | os.PathLike[str], kind: str | None) -> Any
 def _other_kind(where: str | os.PathLike[str], found: kinds.Kind, kind: str) -> ValueError:
     return ValueError(
         f"{os.fspath(where)}: must be a {kinds.named(kind).noun}. Received: a {found.noun}, see "
-        f"`speechrnn {found.verb}`."
+        f"`speechrnn {found.method}`."
     )
 
 

@@ -239,7 +239,7 @@ def _model(served: Served) -> dict[str, Any]:
         "created": 0,
         "owned_by": "speechrnn",
         "kind": served.kind.name,
-        "method": served.kind.verb,
+        "method": served.kind.method,
         "sample_rate": served.model.sample_rate,
     }
     if served.recognizes:

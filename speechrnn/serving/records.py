@@ -71,7 +71,7 @@ class _Endpoint:
         verb = request.path_params["verb"]
         return self._service.named(
             name if isinstance(name, str) else None,
-            lambda served: served.kind.verb == verb and not served.recognizes,
+            lambda served: served.kind.method == verb and not served.recognizes,
             f"model for {verb!r}",
         )
 

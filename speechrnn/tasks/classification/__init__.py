@@ -8,12 +8,9 @@ KIND = Kind(
     name="classifier",
     noun="classifier",
     method="classify",
-    verb="classify",
     primitive="probabilities",
     model="speechrnn.tasks.classification.model:SequenceClassifier",
-    sessions={
-        "classifier": "speechrnn.tasks.classification.session:ClassifierSession",
-    },
+    sessions={"classifier": "speechrnn.tasks.classification.session:ClassifierSession"},
     run="speechrnn.tasks.classification.classify:outcomes",
     training="speechrnn.tasks.classification.training:Classification",
     evaluate="speechrnn.tasks.classification.evaluation:evaluate_classifier",

@@ -8,12 +8,9 @@ KIND = Kind(
     name="forecaster",
     noun="forecaster",
     method="forecast",
-    verb="forecast",
     primitive="predict_quantiles",
     model="speechrnn.tasks.forecasting.model:Forecaster",
-    sessions={
-        "forecaster": "speechrnn.tasks.forecasting.session:ForecasterSession",
-    },
+    sessions={"forecaster": "speechrnn.tasks.forecasting.session:ForecasterSession"},
     run="speechrnn.tasks.forecasting.forecast:forecasts",
     training="speechrnn.tasks.forecasting.training:Forecasting",
     evaluate="speechrnn.tasks.forecasting.evaluation:evaluate_forecaster",

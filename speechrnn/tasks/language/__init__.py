@@ -8,12 +8,9 @@ KIND = Kind(
     name="language model",
     noun="language model",
     method="generate",
-    verb="generate",
     primitive="scores",
     model="speechrnn.tasks.language.model:LanguageModel",
-    sessions={
-        "language model": "speechrnn.tasks.language.session:LanguageSession",
-    },
+    sessions={"language model": "speechrnn.tasks.language.session:LanguageSession"},
     run="speechrnn.tasks.language.generation:outcomes",
     training="speechrnn.tasks.language.training:LanguageModeling",
     evaluate="speechrnn.tasks.language.evaluation:evaluate",

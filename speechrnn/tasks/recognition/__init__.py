@@ -8,7 +8,6 @@ KIND = Kind(
     name="recognizer",
     noun="recognizer",
     method="transcribe",
-    verb="transcribe",
     primitive="logits",
     model="speechrnn.tasks.recognition.model:SpeechRecognizer",
     sessions={

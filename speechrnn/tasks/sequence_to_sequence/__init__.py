@@ -8,12 +8,9 @@ KIND = Kind(
     name="sequence to sequence",
     noun="encoder-decoder",
     method="translate",
-    verb="translate",
     primitive="step",
     model="speechrnn.tasks.sequence_to_sequence.model:SequenceToSequence",
-    sessions={
-        "sequence to sequence": "speechrnn.tasks.sequence_to_sequence.session:SequenceSession",
-    },
+    sessions={"sequence to sequence": "speechrnn.tasks.sequence_to_sequence.session:SequenceSession"},
     run="speechrnn.tasks.sequence_to_sequence.translation:outcomes",
     training="speechrnn.tasks.sequence_to_sequence.training:Translating",
     evaluate="speechrnn.tasks.sequence_to_sequence.evaluation:evaluate",

@@ -8,7 +8,6 @@ KIND = Kind(
     name="synthesizer",
     noun="voice",
     method="speak",
-    verb="speak",
     primitive="frames",
     model="speechrnn.tasks.synthesis.model:SpeechSynthesizer",
     sessions={"synthesizer": "speechrnn.tasks.synthesis.session:SynthesizerSession"},

@@ -8,7 +8,6 @@ KIND = Kind(
     name="level meter",
     noun="level meter",
     method="measure",
-    verb="measure",
     primitive="levels",
     model=f"{_HERE}.model:LevelMeter",
     sessions={"level meter": f"{_HERE}.session:LevelSession"},
