@@ -99,11 +99,16 @@ class Task:
         return self.of_validation.format_map(logs)
 
 
-def of_recordings(task: Task, *, training: bool) -> dict[str, Any]:
+def of_recordings(task: Task, given: Given) -> dict[str, Any]:
     """How recordings are batched."""
     options: SignalTraining = task.options
     return {
-        "share": task.share if training else (0, 1),
+        "augmentation": given.augmentation,
+        "faults": given.faults,
+        "initial_epoch": given.epoch,
+        "shuffle": given.training,
+        "stride": task.model.stride,
+        "share": task.share if given.training else (0, 1),
         "batch_seconds": options.batch_seconds,
         "batch_size": options.batch_size if options.batch_seconds is None else None,
         "cache": options.cache,

@@ -42,13 +42,8 @@ class Classification(Task):
             model.features,
             classes=model.classes,
             task=model.task,
-            shuffle=given.training,
-            stride=model.stride,
-            initial_epoch=given.epoch,
-            augmentation=given.augmentation,
-            faults=given.faults,
             **varied,
-            **of_recordings(self, training=given.training),
+            **of_recordings(self, given),
         )
 
     def loss(self, dataset: tf.data.Dataset) -> ClassLoss:

@@ -50,13 +50,8 @@ class Recognition(Task):
             model.features,
             model.vocabulary,
             views=views,
-            shuffle=given.training,
-            stride=model.stride,
-            initial_epoch=given.epoch,
-            augmentation=given.augmentation,
-            faults=given.faults,
             longer_texts=self.longer_texts,
-            **of_recordings(self, training=given.training),
+            **of_recordings(self, given),
         )
 
     def _as_written(self, given: Given) -> Sequence[Any]:
