@@ -273,41 +273,22 @@ def _channels_back(graph: Graph, values: str, rank: int) -> str:
 # Several inputs
 
 
-@writes(layers.Add)
-def _add(graph: Graph, layer: Any, values: list[Tensor]) -> str:
-    return _reduced(graph, "Add", values)
+_MERGED = {
+    layers.Add: "Add", layers.Average: "Add", layers.Maximum: "Max", layers.Multiply: "Mul", layers.Subtract: "Sub",
+}  # fmt: skip
 
 
-@writes(layers.Multiply)
-def _multiply(graph: Graph, layer: Any, values: list[Tensor]) -> str:
-    return _reduced(graph, "Mul", values)
-
-
-@writes(layers.Subtract)
-def _subtract(graph: Graph, layer: Any, values: list[Tensor]) -> str:
-    return graph.add("Sub", *(value.name for value in values))
-
-
-@writes(layers.Average)
-def _average(graph: Graph, layer: Any, values: list[Tensor]) -> str:
-    return graph.add("Mul", _reduced(graph, "Add", values), np.float32(1 / len(values)))
-
-
-@writes(layers.Maximum)
-def _maximum(graph: Graph, layer: Any, values: list[Tensor]) -> str:
-    return _reduced(graph, "Max", values)
+@writes(*_MERGED)
+def _merged(graph: Graph, layer: Any, values: list[Tensor]) -> str:
+    total = values[0].name
+    for value in values[1:]:
+        total = graph.add(_MERGED[type(layer)], total, value.name)
+    return graph.add("Mul", total, np.float32(1 / len(values))) if isinstance(layer, layers.Average) else total
 
 
 @writes(layers.Concatenate)
 def _concatenate(graph: Graph, layer: Any, values: list[Tensor]) -> str:
     return graph.add("Concat", *(value.name for value in values), axis=layer.axis)
-
-
-def _reduced(graph: Graph, operator: str, values: list[Tensor]) -> str:
-    total = values[0].name
-    for value in values[1:]:
-        total = graph.add(operator, total, value.name)
-    return total
 
 
 def weight(variable: Any) -> np.ndarray:
