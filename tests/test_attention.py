@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_transducer import RATE, TEXTS, record
+from test_transducer import RATE, TEXTS, enlarged, record, verbs_of
 
 import speechrnn as sr
 from speechrnn import cli, losses
@@ -31,10 +31,7 @@ def made(**options):
         examples, sample_rate=RATE, features={"num_mels": 12, "f_min": 60, "normalize": None},
         criterion="attention", embedding=4, **{**sizes, **options},
     )  # fmt: skip
-    rng = np.random.default_rng(1)
-    for weight in [*model.network.weights, *model.decoder.weights, *model.ctc.weights]:
-        noise = rng.normal(size=weight.shape).astype("float32")
-        weight.assign(weight.numpy() + 0.5 * (np.abs(noise) if "variance" in weight.path else noise))
+    enlarged(*model.network.weights, *model.decoder.weights, *model.ctc.weights)
     model.ctc.bias.assign_add([-3.0, 0.0, 0.0, 0.0])  # of blanks alone there is nothing to measure
     return model
 
@@ -257,12 +254,7 @@ def test_verbs_of_recognizers_take_it(model, file, capsys, monkeypatch, tmp_path
     (tmp_path / "text.txt").write_text(TEXTS[0])
     model.save(tmp_path / "a.keras")
     monkeypatch.chdir(tmp_path)
-
-    def said(words, code=0):
-        assert cli.main([*words.split(), "--model", file]) == code, capsys.readouterr().err
-        found = capsys.readouterr()
-        return found.err if code else found.out
-
+    said = verbs_of(file, capsys)
     if file == "a.onnx":
         assert cli.main(["export", "--model", "a.keras"]) == 0
         assert "Received: a recognizer with attention, which needs whole signals" in said("stream 0.wav", code=2)

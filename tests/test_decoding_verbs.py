@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fakes import Speller, record, stand_in, transcribed
+from fakes import Speller, Unsure, record, stand_in, transcribed
 
 from speechrnn import cli
 from speechrnn.data import manifest
@@ -15,17 +15,6 @@ from speechrnn.decoding.tuning import tune
 from speechrnn.metrics import edits
 from speechrnn.metrics.calibration import Calibration
 from speechrnn.tasks.recognition.transcript import Word, moved
-
-
-class Unsure(Speller):
-    """Hears `b` almost as well as `a` where `a` is said, and a little better."""
-
-    def _one(self, signal):
-        logits = super()._one(signal)
-        a, b = self.vocabulary.encode("ab")
-        said = logits[:, a] > 1
-        logits[said, b] = logits[said, a] + 0.1
-        return logits
 
 
 @pytest.fixture(params=[Unsure])

@@ -7,7 +7,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from fakes import Speller, record, stand_in
+from fakes import Unsure, record, stand_in
 
 from speechrnn import cli
 from speechrnn.data import manifest
@@ -391,17 +391,6 @@ def test_verbs_of_a_recurrent_model(trained, capsys):
     written = [out_of(capsys, ["generate", "--model", onnx, "--length", "40", "--seed", s, "ca"]) for s in "112"]
     assert written[0] == written[1] != written[2]
     assert written[0].startswith("ca")
-
-
-class Unsure(Speller):
-    """Hears `b` almost as well as `a` where `a` is said, and a little better."""
-
-    def _one(self, signal):
-        logits = super()._one(signal)
-        a, b = self.vocabulary.encode("ab")
-        said = logits[:, a] > 1
-        logits[said, b] = logits[said, a] + 0.1
-        return logits
 
 
 def test_rescoring_hears_what_makes_sense(trained, tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from fakes import thinned
 
 from pipelines import (
     an4_ctc,

@@ -37,6 +37,25 @@ def record(path, text):
     return sr.Example(path=str(path), duration=len(signal) / RATE, text=text)
 
 
+def enlarged(*weights):
+    """Weights so large that an untrained model writes something."""
+    rng = np.random.default_rng(1)
+    for weight in weights:
+        noise = rng.normal(size=weight.shape).astype("float32")
+        weight.assign(weight.numpy() + 0.5 * (np.abs(noise) if "variance" in weight.path else noise))
+
+
+def verbs_of(file, capsys):
+    """What a command line prints when a model is given to it; its complaint where another exit code is expected."""
+
+    def said(words, code=0):
+        assert cli.main([*words.split(), "--model", file]) == code, capsys.readouterr().err
+        found = capsys.readouterr()
+        return found.err if code else found.out
+
+    return said
+
+
 def made(**options):
     """A small untrained model, its weights large enough that it writes something."""
     keras.utils.set_random_seed(4)
@@ -46,10 +65,7 @@ def made(**options):
     model = SpeechRecognizer.for_manifest(
         examples, sample_rate=RATE, features=features, criterion="transducer", embedding=4, **sizes
     )
-    rng = np.random.default_rng(1)
-    for weight in [*model.network.weights, *model.predictor.weights, *model.joiner.weights]:
-        noise = rng.normal(size=weight.shape).astype("float32")
-        weight.assign(weight.numpy() + 0.5 * (np.abs(noise) if "variance" in weight.path else noise))
+    enlarged(*model.network.weights, *model.predictor.weights, *model.joiner.weights)
     model.joiner.dense.kernel.assign(3 * model.joiner.dense.kernel)
     return model
 
@@ -298,12 +314,7 @@ def corpus(tmp_path_factory):
 @pytest.mark.parametrize("file", ["t.keras", "whole.onnx", "stream.onnx", "int8.onnx"])
 def test_verbs_of_recognizers_take_a_transducer(corpus, file, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(corpus)
-
-    def said(words, code=0):
-        assert cli.main([*words.split(), "--model", file]) == code, capsys.readouterr().err
-        found = capsys.readouterr()
-        return found.err if code else found.out
-
+    said = verbs_of(file, capsys)
     searched = [said(f"transcribe 0.wav {beam}").strip() for beam in ("", "--beam 3")]
     (corpus / "text.txt").write_text(TEXTS[0])
     aligned = json.loads(said("align 0.wav @text.txt"))
