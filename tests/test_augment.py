@@ -43,14 +43,14 @@ def test_options_can_be_listed_without_tensorflow():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"speed": (1.1, 0.9)}, r"`speed` must be a low and a high end. Received: \(1.1, 0.9\)"),
-        ({"speed": 1.1}, "`speed` must be a low and a high end. Received: 1.1"),
+        ({"speed": (1.1, 0.9)}, r"`speed` must be a low and a high end. Received: speed=\(1.1, 0.9\)"),
+        ({"speed": 1.1}, "`speed` must be a low and a high end. Received: speed=1.1"),
         ({"speed": (0.0, 1.0)}, "`speed` must be in 0.25 to 4"),
         ({"noise_snr": (5,)}, "`noise_snr` must be a low and a high end"),
-        ({"noise_probability": 1.5}, "`noise_probability` must be in 0 to 1. Received: 1.5"),
+        ({"noise_probability": 1.5}, "`noise_probability` must be in 0 to 1. Received: noise_probability=1.5"),
         ({"frequency_scale": 0.9}, "`frequency_scale` must be in 0 to 0.5"),
         ({"frequency_axis": "bark"}, "`frequency_axis` must be"),
-        ({"time_masks": -1}, "`time_masks` must not be negative"),
+        ({"time_masks": -1}, "`time_masks` must be 0 or more"),
         ({"time_mask_fraction": 2.0}, "`time_mask_fraction` must be in 0 to 1"),
     ],
 )

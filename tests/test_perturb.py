@@ -109,11 +109,11 @@ def test_options_know_what_they_change():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop": 0.0}, "`crop` must be in 0 to 1, without 0. Received: 0.0"),
+        ({"crop": 0.0}, "`crop` must be in 0 to 1, without 0. Received: crop=0.0"),
         ({"time_warp": 1.0}, "`time_warp` must be in 0 to 1, without 1"),
         ({"lead_drop": 1.1}, "`lead_drop` must be in 0 to 1"),
         ({"flip": -0.5}, "`flip` must be in 0 to 1"),
-        ({"jitter": -1.0}, "`jitter` must not be negative"),
+        ({"jitter": -1.0}, "`jitter` must be 0 or more"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from speechrnn.faults import require
+
 
 @dataclass(frozen=True)
 class LogMelOptions:
@@ -92,24 +94,18 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name in ("speed", "gain", "noise_snr"):
-            value = getattr(self, name)
-            if value is not None:
-                pair = isinstance(value, list | tuple) and len(value) == 2 and value[0] <= value[1]
-                _check(pair, f"`{name}` must be a low and a high end", value)
-                object.__setattr__(self, name, (float(value[0]), float(value[1])))  # JSON gives lists
-        _check(self.speed is None or 0.25 <= self.speed[0] <= self.speed[1] <= 4, "`speed` must be in 0.25 to 4",
-               self.speed)  # fmt: skip
-        for name in ("noise_probability", "rir_probability", "time_mask_fraction", "lead_drop", "flip"):
-            _check(0 <= getattr(self, name) <= 1, f"`{name}` must be in 0 to 1", getattr(self, name))
-        _check(0 <= self.frequency_scale <= 0.5, "`frequency_scale` must be in 0 to 0.5", self.frequency_scale)
-        _check(self.frequency_axis in ("mel", "hertz"), '`frequency_axis` must be "mel" or "hertz"',
-               repr(self.frequency_axis))  # fmt: skip
-        for name in ("scaling", "time_warp"):
-            _check(0 <= getattr(self, name) < 1, f"`{name}` must be in 0 to 1, without 1", getattr(self, name))
-        _check(0 < self.crop <= 1, "`crop` must be in 0 to 1, without 0", self.crop)
-        for name in ("feature_noise", "time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bins",
-                     "jitter", "wander"):  # fmt: skip
-            _check(getattr(self, name) >= 0, f"`{name}` must not be negative", getattr(self, name))
+            require(self, "a low and a high end", _is_range, name)
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))  # JSON gives lists
+        within = {"frequency_scale": 0.5, "noise_probability": 1, "rir_probability": 1, "time_mask_fraction": 1}
+        for name, most in {**within, "lead_drop": 1, "flip": 1}.items():
+            require(self, f"in 0 to {most}", lambda value, most=most: 0 <= value <= most, name)
+        require(self, "in 0.25 to 4", lambda value: value is None or 0.25 <= value[0] <= value[1] <= 4, "speed")
+        require(self, '"mel" or "hertz"', ("mel", "hertz").__contains__, "frequency_axis")
+        require(self, "in 0 to 1, without 1", lambda value: 0 <= value < 1, "scaling", "time_warp")
+        require(self, "in 0 to 1, without 0", lambda value: 0 < value <= 1, "crop")
+        sizes = "feature_noise", "time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bins"
+        require(self, "0 or more", lambda value: value >= 0, *sizes, "jitter", "wander")
 
     @classmethod
     def speech(cls, **changes: Any) -> Augmentation:
@@ -152,9 +148,5 @@ class Augmentation:
         return any((self.frequency_scale, self.feature_noise, self.time_masks, self.frequency_masks))
 
 
-def _check(condition: bool, requirement: str, received: Any) -> None:
-    if not condition:
-        raise ValueError(f"{requirement}. Received: {received}.")
-
-
-# Seeds
+def _is_range(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and len(value) == 2 and value[0] <= value[1])
