@@ -104,12 +104,3 @@ class Leveller:
 def stand_in(monkeypatch, model):
     """Makes the verbs take a model whatever file they are given."""
     monkeypatch.setattr(terminal, "load_any", lambda *given: model)
-
-
-def thinned(prepare, every=10):
-    """A function that prepares a corpus, and keeps only every tenth example, or so."""
-
-    def few(*arguments, **options):
-        return {name: found[::every] for name, found in prepare(*arguments, **options).items()}
-
-    return few

@@ -6,7 +6,6 @@ import gzip
 from pathlib import Path
 
 import pytest
-from fakes import thinned
 
 from pipelines import (
     an4_ctc,

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-from fakes import thinned
 
 from pipelines import activity, ecg_beats
 from speechrnn.data.corpora import heartbeats

@@ -41,7 +41,7 @@ def verb(kind: kinds.Kind) -> Verb:
     ) -> int:
         model = command.ships if model is None else model
         if model is None:
-            raise UsageError(f"--model is required. `speechrnn train --task {kind.verb}` makes one.")
+            raise UsageError(f"--model is required. `speechrnn train --task {kind.method}` makes one.")
         formats = tuple(dict.fromkeys([*format, *(["json"] if json else [])])) or (next(iter(command.formats)),)
         named = command.expanded(sources, **options)
         _check(command, sources, len(named), formats, out, out_dir)

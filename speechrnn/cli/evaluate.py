@@ -72,7 +72,7 @@ def evaluate(
     command = tasks.command(kind)
     model = command.ships if model is None else model
     if model is None:
-        raise UsageError(f"--model is required. `speechrnn train --task {kind.verb}` makes one.")
+        raise UsageError(f"--model is required. `speechrnn train --task {kind.method}` makes one.")
     for name, given in (("details", details), ("per-subject", per_subject)):
         if given and not command.details:
             raise UsageError(f"--{name} is not for a {kind.noun}.")
