@@ -1,6 +1,6 @@
 """Our recipe for series beside aeon's classifiers on data sets of the UCR or UEA archives: accuracy, rank, seconds.
 
-    python -m benchmarks.series --data-dir DIR NATOPS ECG200 [--peers MiniRocket MultiRocketHydra LITETime] [--json]
+    python -m benchmarks.series --data-dir DIR NATOPS ECG200 [--peers MiniRocket MultiRocket LITETime] [--json]
 
 All learn from the official training set, in the same run on the same processors, and answer the official test set.
 aeon is measured where it is installed, with its own settings: LITETime is five networks of 1,500 epochs each, whose
@@ -28,7 +28,7 @@ from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 
 WAYS = ("kernels", "recurrent", "both")
-PEERS = ("MiniRocket", "MultiRocketHydra", "LITETime")
+PEERS = ("MiniRocket", "MultiRocket", "LITETime")
 
 
 def peer(name: str, out: str, networks: int):
