@@ -25,6 +25,7 @@ MODULES = (
     "speechrnn.decoding.lm.ngram",
     "speechrnn.faults",
     "speechrnn.models.answers",
+    "speechrnn.models.averaging",
     "speechrnn.models.bundle",
     "speechrnn.models.kinds",
     "speechrnn.models.loading",
