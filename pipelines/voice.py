@@ -3,9 +3,8 @@
     python -m pipelines.voice --data-dir DIR
 
 DIR holds `LJSpeech-1.1`, or as much of it as there is. Every twentieth sentence is kept out to decide which epoch is
-the best, and another twentieth to be read aloud at the end. Who listens then should not know the speaker: pocketsphinx
-does not (`pip install pocketsphinx`); without it nobody listens. espeak-ng reads the same sentences where it is
-installed. A run that was stopped is resumed by the same command.
+the best, and another twentieth to be read aloud at the end. pocketsphinx listens, which does not know the speaker
+(without `pip install pocketsphinx` nobody does). espeak-ng, if installed, reads the same. A stopped run is resumed.
 """
 
 import shutil
@@ -49,9 +48,8 @@ def parts(data_dir, out, lexicon, recognizer="english"):
         prepared = ljspeech.prepare(data_dir, Path(out, "manifests"), overwrite=True, faults=faults)["train"]
         session = opened(recognizer, "recognizer")
         words = (word for example in prepared for word in example.text.split())
-        found = aligned(
-            prepared, session, lexicon.joined(lexicon.guessed(words, LettersToPhones(lexicon))), faults=faults
-        )
+        known = lexicon.joined(lexicon.guessed(words, LettersToPhones(lexicon)))
+        found = aligned(prepared, session, known, faults=faults)
         print(faults.summary(len(prepared)) if len(faults) else f"{len(found)} sentences aligned")
         manifest.write(path, found)
     examples = manifest.read(path)

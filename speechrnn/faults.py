@@ -105,7 +105,7 @@ def data_error(where: object, kind: str, message: str) -> ValueError:
 def of_file(path: str | os.PathLike[str], *, extra: str = "", said: str = "cannot be read") -> Iterator[None]:
     """The boundary around a reader: whatever it raises becomes the fault of the file that it reads.
 
-    What names the file already passes as it is, and so does what the operating system says of it. A library that is
+    What names a file already passes as it is, as most of what the operating system says does. A library that is
     missing, a file that asks for more memory than there is, and anything else that a library raises inside itself
     become a `ValueError` that carries its kind.
 
@@ -131,7 +131,7 @@ def of_file(path: str | os.PathLike[str], *, extra: str = "", said: str = "canno
         message = "asks for more memory than there is. Its header is damaged, or it has to be read in segments."
         raise data_error(name, "too large", message) from error
     except OSError as error:
-        if error.errno is not None or name in str(error):
+        if error.filename is not None or name in str(error):
             raise
         raise data_error(name, "undecodable", f"{said}: {error}.") from error
     except Exception as error:

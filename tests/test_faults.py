@@ -75,6 +75,7 @@ def test_suggestion():
         (KeyError("17"), "undecodable", "a.hea: cannot be read: KeyError: '17'."),
         (ValueError("no header"), "undecodable", "a.hea: cannot be read: no header."),
         (OSError("thrift"), "undecodable", "a.hea: cannot be read: thrift."),
+        (OSError(22, "Invalid argument"), "undecodable", "a.hea: cannot be read: [Errno 22] Invalid argument."),
         (MemoryError(), "too large", "a.hea: asks for more memory than there is"),
         (ModuleNotFoundError("No module named 'wfdb'"), "lacking a library", 'pip install "speechrnn[signals]"'),
         (FileNotFoundError(2, "No such file", "a.dat"), "missing", "a.dat"),

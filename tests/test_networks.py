@@ -105,7 +105,7 @@ def test_an_unknown_option_is_refused_and_help_shows_those_there_are():
         recurrent_ctc("gru", **SIZES, cell="lstm")
     shown = inspect.signature(recurrent_ctc).parameters
     assert shown["layers"].default == 3 and shown["num_features"].default is inspect.Parameter.empty
-    assert "look_ahead: Future frames" in recurrent_ctc.__doc__
+    assert "look_ahead: Future output frames" in recurrent_ctc.__doc__
 
 
 def test_a_look_ahead_sees_so_many_frames_and_no_more(rng):
