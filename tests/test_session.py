@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from speechrnn import audio, cli, files
+from speechrnn import audio, cli, files, runtime
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.features import LogMel
 from speechrnn.models import loading
@@ -360,3 +360,8 @@ def test_a_damaged_weight_is_known(content):
 def test_metadata_that_make_no_sense_are_the_files_fault(content, key, value):
     with pytest.raises(ValueError, match="The model: "):
         Session(changed(content, **{key: value}))
+
+
+def test_what_sessions_have_in_common_opens_nothing_and_says_what_does():
+    with pytest.raises(TypeError, match=r"Use speechrnn\.load\(path\)"):
+        runtime.Session("model.onnx")

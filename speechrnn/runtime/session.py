@@ -34,6 +34,7 @@ class Session:
 
     Raises:
         FileNotFoundError: There is no such file.
+        TypeError: This class itself was called.
         ValueError: The file is no model of ours, or one of another kind, or damaged, or of another format version, or
             reads other files; or a provider is not there.
     """
@@ -54,6 +55,8 @@ class Session:
         threads: int | None = None,
         providers: Sequence[str] | None = None,
     ) -> None:
+        if type(self) is Session:
+            raise TypeError("Session is what the sessions of all kinds have in common. Use speechrnn.load(path).")
         self.file = _read(model) if isinstance(model, str | os.PathLike | bytes) else model
         self.metadata = self.file.metadata
         """What the file says of itself."""
