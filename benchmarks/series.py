@@ -49,10 +49,9 @@ def ours(folder: str, name: str, out: str, way: str) -> dict:
     return {"who": f"speechrnn, {way}", "accuracy": report.accuracy, "seconds": time.perf_counter() - started}
 
 
-def theirs(folder: str, name: str, out: str, who: str, networks: int) -> dict:
-    """One classifier of aeon's; accuracy 0 where it does not take the series."""
-    splits = ucr.prepare(folder, Path(out, "peer", name), name=name, overwrite=True)
-    (x, y), (test_x, test_y) = (arrays(splits[part]) for part in ("train", "test"))
+def theirs(parts: list, out: str, who: str, networks: int) -> dict:
+    """One classifier of aeon's on the arrays of both parts; accuracy 0 where it does not take the series."""
+    (x, y), (test_x, test_y) = parts
     started, accuracy = time.perf_counter(), 0.0
     if x is not None and test_x is not None:
         classifier = peer(who, out, networks)
@@ -82,8 +81,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as out:
         for name in args.names:
             found[name] = [ours(args.data_dir, name, out, way) for way in args.ways]
+            splits = ucr.prepare(args.data_dir, Path(out, "peer", name), name=name, overwrite=True)
+            parts = [arrays(splits[part]) for part in ("train", "test")]
             try:
-                found[name] += [theirs(args.data_dir, name, out, who, args.networks) for who in args.peers]
+                found[name] += [theirs(parts, out, who, args.networks) for who in args.peers]
             except ModuleNotFoundError as error:
                 if error.name != "aeon":
                     raise

@@ -40,7 +40,7 @@ def commands(folder):
     soundfile.write(clip, np.zeros(16000), 16000)
     content = shipped().read_bytes()
     parts = {name: bytes(part) for name, part in onnxfile.attachments(content).items()}
-    graph = content[: len(content) - len(onnxfile.with_attachments(b"", parts))]
+    graph = onnxfile.without_attachments(content)
     held = packed.PackedLexicon(memoryview(parts.pop("tree")))
     text.write_bytes(onnxfile.with_attachments(graph, {"lexicon": zlib.compress(held.to_bytes(), 9), **parts}))
     verb = ["-m", "speechrnn", "transcribe", str(clip)]

@@ -70,12 +70,12 @@ class RandomKernels(Configured, keras.layers.Layer):
         return len(_POSITIONS) * sum(count for _, count in self._plan)
 
     @property
-    def convolutions(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """For each dilation: it, the kernels float32 `(9, channels, 84)`, and the thresholds `(84, count)`."""
-        place, thresholds = 0, np.asarray(self.thresholds)
+    def convolutions(self) -> Iterator[tuple[int, np.ndarray, Any]]:
+        """Each dilation, its kernels, float32 `(9, channels, 84)`, and its thresholds, a tensor `(84, count)`."""
+        place = 0
         for (dilation, count), kernel in zip(self._plan, self._kernels, strict=True):
             size = len(_POSITIONS) * count
-            yield dilation, kernel, thresholds[place : place + size].reshape(len(_POSITIONS), count)
+            yield dilation, kernel, ops.reshape(self.thresholds[place : place + size], (len(_POSITIONS), count))
             place += size
 
     def build(self, values_shape: Any, frames_shape: Any = None) -> None:
@@ -118,14 +118,12 @@ class RandomKernels(Configured, keras.layers.Layer):
         values = zero_padding(ops.cast(values, "float32"), mask)
         there = ops.cast(mask, "float32")[:, :, None]
         number = ops.maximum(ops.cast(frames, "float32"), 1.0)[:, None]
-        shares, place = [], 0
-        for (dilation, count), kernel in zip(self._plan, self._kernels, strict=True):
-            size = len(_POSITIONS) * count
-            least = ops.reshape(self.thresholds[place : place + size], (len(_POSITIONS), count))
-            place += size
+        shares = []
+        for dilation, kernel, least in self.convolutions:
+            kinds, count = least.shape
             seen = self._convolved(values, kernel, dilation)
             over = [ops.sum(ops.cast(seen > least[:, i], "float32") * there, axis=1) / number for i in range(count)]
-            shares.append(ops.reshape(ops.stack(over, axis=2), (-1, size)))
+            shares.append(ops.reshape(ops.stack(over, axis=2), (-1, kinds * count)))
         return ops.concatenate(shares, axis=1)
 
     def compute_output_spec(self, values: Any, frames: Any) -> keras.KerasTensor:

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
+from speechrnn.layers.config import arguments, written
 from speechrnn.models.bundle import SignalBundle
 
 __all__ = ["averaged"]
 
 _Model = TypeVar("_Model", bound=SignalBundle)
-_OWN = ("network", "features", "card", "name")
+_OWN = ("network", "features", "card")
 """What averaged models may differ in, or what is compared otherwise."""
 
 
@@ -42,14 +43,14 @@ def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) ->
     if not models:
         raise ValueError("There must be a model to average. Received: none.")
     first, *others = models
-    parts = first.get_config()
+    parts = _parts(first)
     for number, model in enumerate(others, start=2):
         if type(model) is not type(first):
             raise ValueError(
                 f"Models must be of one kind. Received: a {first.kind}, and as number {number} a {model.kind}."
             )
-        theirs = model.get_config()
-        if wrong := [name for name in parts.keys() - _OWN if parts[name] != theirs[name]]:
+        theirs = _parts(model)
+        if wrong := [name for name in parts if parts[name] != theirs[name]]:
             was = {name: (parts[name], theirs[name]) for name in sorted(wrong)}
             raise ValueError(f"Models must be equal but for their weights. Received, with number {number}: {was}.")
         if not _equal(model.features, first.features):
@@ -66,6 +67,11 @@ def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) ->
     mean = keras.layers.Average(dtype="float32", name="mean")(outputs) if len(outputs) > 1 else outputs[0]
     network = keras.Model([features, frames], mean, name="averaged")
     return first.with_parts(network=network, card=first.card if card is None else card)
+
+
+def _parts(model: SignalBundle) -> dict[str, Any]:
+    """What models must have in common, by name, as JSON can hold it."""
+    return {name: written(getattr(model, name)) for name in arguments(type(model)) if name not in _OWN}
 
 
 def _equal(one: keras.Layer, other: keras.Layer) -> bool:

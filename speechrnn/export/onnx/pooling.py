@@ -51,8 +51,9 @@ def _random_kernels(graph: Graph, layer: RandomKernels, values: Tensor, frames: 
     for dilation, kernels, thresholds in layer.convolutions:
         around = [dilation * (len(kernels) // 2)] * 2
         seen = graph.add("Conv", signal, kernels.transpose(2, 1, 0).copy(), pads=around, dilations=[dilation])
-        over = graph.add("Greater", graph.unsqueeze(seen, 3), thresholds[:, None])
+        least = np.asarray(thresholds)
+        over = graph.add("Greater", graph.unsqueeze(seen, 3), least[:, None])
         over = graph.add("Mul", graph.add("Cast", over, to=TensorProto.FLOAT), there)
         count = graph.add("ReduceSum", over, np.array([2]), keepdims=0)
-        shares.append(graph.add("Reshape", count, np.array([0, thresholds.size])))
+        shares.append(graph.add("Reshape", count, np.array([0, least.size])))
     return graph.add("Div", graph.add("Concat", *shares, axis=1), graph.unsqueeze(number, 1))
