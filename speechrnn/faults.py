@@ -68,8 +68,9 @@ class Faults:
             return iter(list(self._faults))
 
     def counts(self) -> dict[str, int]:
-        """Number of faults of each kind, the most frequent first."""
-        return dict(Counter(fault.kind for fault in self).most_common())
+        """Number of faults of each kind: the most frequent first, and by name where as many were found."""
+        counted = Counter(fault.kind for fault in self)
+        return dict(sorted(counted.items(), key=lambda entry: (-entry[1], entry[0])))
 
     def summary(self, total: int, *, noun: str = "examples") -> str:
         """One sentence: how many of `total` were dropped, why, and the first of them."""
