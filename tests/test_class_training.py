@@ -77,12 +77,12 @@ def make(task="single", classes=CLASSES, seed=3, **options):
     return SequenceClassifier(features, network, classes, task=task)
 
 
-OPTIONS = ClassifierTraining(epochs=12, batch_size=8, learning_rate=1e-2, average=0.9)
+OPTIONS = ClassifierTraining(epochs=4, batch_size=8, learning_rate=1e-2, average=0.9)
 
 
 @pytest.mark.slow
 def test_learns_one_class_a_record_and_saves_the_best(corpus, tmp_path, capsys):
-    run = train(make(), corpus[0], valid=corpus[1], options=OPTIONS, out=tmp_path / "a.keras")
+    run = train(make(), corpus[0] * 3, valid=corpus[1], options=OPTIONS, out=tmp_path / "a.keras")
     best = max(run.history, key=lambda row: (row["val_macro_f1"], -row["epoch"]))
     assert run.best_epoch == best["epoch"]
     assert best["val_accuracy"] > 0.8
@@ -91,13 +91,13 @@ def test_learns_one_class_a_record_and_saves_the_best(corpus, tmp_path, capsys):
     right = [CLASSES[p.argmax()] == e.label for p, e in zip(found, corpus[1], strict=True)]
     assert np.mean(right) == pytest.approx(best["val_accuracy"])
     err = capsys.readouterr().err
-    assert "epoch 12/12" in err and f"accuracy {run.history[-1]['val_accuracy']:.1%}" in err
+    assert "epoch 4/4" in err and f"accuracy {run.history[-1]['val_accuracy']:.1%}" in err
 
 
 @pytest.mark.slow
 def test_learns_several_classes_at_once(corpus, tmp_path):
     model = make("multi", ("fast", "slow"))
-    run = train(model, corpus[0], valid=corpus[1], options=OPTIONS, out=tmp_path / "a.keras", verbose=False)
+    run = train(model, corpus[0] * 3, valid=corpus[1], options=OPTIONS, out=tmp_path / "a.keras", verbose=False)
     assert max(row["val_accuracy"] for row in run.history) > 0.85
     found = np.array(run.model.probabilities([np.load(e.path)["signal"] for e in corpus[1]]))
     truth = np.array([["fast" in e.extra["tags"], "slow" in e.extra["tags"]] for e in corpus[1]])
@@ -107,7 +107,7 @@ def test_learns_several_classes_at_once(corpus, tmp_path):
 @pytest.mark.slow
 def test_learns_a_class_a_frame(tmp_path):
     examples, valid = streams(tmp_path, 32, 0), streams(tmp_path, 8, 1)
-    run = train(make("frames"), examples, valid=valid, options=OPTIONS, out=tmp_path / "a.keras", verbose=False)
+    run = train(make("frames"), examples * 3, valid=valid, options=OPTIONS, out=tmp_path / "a.keras", verbose=False)
     assert max(row["val_accuracy"] for row in run.history) > 0.65
     model = run.model
     (found,) = model.probabilities([np.load(valid[0].path)["signal"]])
@@ -186,9 +186,12 @@ def test_training_says_who_is_in_both_splits(corpus, tmp_path, capsys):
     def of(subjects):
         return [dataclasses.replace(e, subject=s) for e, s in zip(corpus[0][:9], subjects * 9, strict=False)]
 
-    options = ClassifierTraining(epochs=1, batch_size=9)
+    def stop(logs):
+        raise KeyboardInterrupt
+
+    at_once = keras.callbacks.LambdaCallback(on_train_begin=stop)
     for name, people, said in (("leak", ["ann"], True), ("clean", ["bob"], False)):
-        train(make(), of(["ann"]), valid=of(people), options=options, out=tmp_path / f"{name}.keras")
+        train(make(), of(["ann"]), valid=of(people), out=tmp_path / f"{name}.keras", callbacks=[at_once])
         assert ("warning:" in (err := capsys.readouterr().err)) == said and ("ann" in err) == said
 
 

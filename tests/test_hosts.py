@@ -18,7 +18,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.models.loading import load_bundle
 
 ROOT = Path(__file__).parents[1]
-EPOCHS = 12
+EPOCHS = 6
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def weights(path):
 
 @pytest.mark.timeout(2400)
 def test_two_processes_are_as_one_and_a_killed_one_resumes(corpus, tmp_path):
-    alone = started(words_of(corpus, tmp_path / "alone.keras"))
+    assert cli.main([str(word) for word in words_of(corpus, tmp_path / "alone.keras")]) == 0
     pair = both(words_of(corpus, tmp_path / "pair.keras"), ports(2))
     state, deadline = tmp_path / "pair.training" / "state.json", time.monotonic() + 700
     while not state.exists() and pair[0].poll() is None and time.monotonic() < deadline:
@@ -95,8 +95,6 @@ def test_two_processes_are_as_one_and_a_killed_one_resumes(corpus, tmp_path):
     assert [process.returncode for process in pair] == [0, 0], told
     assert f"resuming after epoch {reached}" in told[0][1]
     assert told[1][0] == ""  # one of them tells
-    assert alone.communicate(timeout=900) is not None
-    assert alone.returncode == 0
     for name in ("{}.keras", "{}.training/last.keras"):
         one, two = (weights(tmp_path / name.format(run)) for run in ("alone", "pair"))
         for a, b in zip(one, two, strict=True):

@@ -278,6 +278,7 @@ def test_training_pronounces_texts_of_words_and_names_what_it_cannot(tmp_path, c
         str(tmp_path / "c.keras"),
     ]
     words += ["--lexicon", str(tmp_path / "s.lexicon"), "--epochs", "1", "--units", "4", "--layers", "1"]
+    words += ["--convolutions", "1", "--batch-size", "2"]
     assert cli.main(words) == 1
     printed = capsys.readouterr()
     assert "validation phone errors" in printed.out and "the lexicon has no pronunciation of 'thee'" in printed.err
