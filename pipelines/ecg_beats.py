@@ -96,11 +96,11 @@ def main(
         return lambda examples: [*examples, *copies_of(examples, wanted)]
 
     report = cross_validate(
-        {name: Setting(build, vary=with_copies(names), members=MEMBERS) for name, names in COPIES.items()},
+        {name: Setting(build, vary=with_copies(names)) for name, names in COPIES.items()},
         training,
         folds,
         out=Path(out, "beats.keras"),
-        options=options,
+        options=replace(options, members=MEMBERS),
         augment=AUGMENTATION,
         choose_by="j_kappa",
         judge_on=with_copies(SIMULATED.values()),

@@ -10,22 +10,20 @@ horizons; the epoch is chosen on them too. Several models, each from a seed of i
 are answered once, by every window of them.
 """
 
-import dataclasses
 from pathlib import Path
 
 import keras
 
-from speechrnn import Forecaster, ForecasterTraining, RawSignal, averaged, recurrent_forecaster, train
+from speechrnn import Forecaster, ForecasterTraining, RawSignal, recurrent_forecaster, train
 from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import ett
 from speechrnn.data.examples import read_example
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
 
 HORIZONS, CONTEXT, SEASON = (96, 192, 336, 720), 720, 24
-MEMBERS = 3
 QUANTILES = (0.1, 0.5, 0.9)
 NETWORK = {"cell": "gru", "segment": 48, "units": 128, "decoder": "recurrent", "dropout": 0.5}
-OPTIONS = ForecasterTraining(epochs=10, batch_size=256, learning_rate=3e-3, monitor="mse")
+OPTIONS = ForecasterTraining(epochs=10, batch_size=256, learning_rate=3e-3, monitor="mse", members=3)
 CARD = {
     "task": "hourly load and oil temperature of a transformer, with 10 %, 50 % and 90 % quantiles",
     "data": "ETTh1 (Zhou et al. 2021), 12 months to learn from",
@@ -38,7 +36,6 @@ def main(
     out: str = "runs/forecast_ett",
     horizons: tuple[int, ...] = HORIZONS,
     validate: bool = False,
-    members: int = MEMBERS,
     options: ForecasterTraining = OPTIONS,
     resume: bool = False,
     **network,
@@ -50,7 +47,6 @@ def main(
         out: Folder for manifests, models and logs.
         horizons: Hours ahead, a model each.
         validate: Score on the validation months.
-        members: Models whose forecasts are averaged.
         resume: Go on with a run that was stopped.
     """
     splits = ett.prepare(data_dir, Path(out, "manifests"), overwrite=True)
@@ -59,27 +55,21 @@ def main(
         features = RawSignal(1 / 3600, window=1, hop=1, channels=len(ett.CHANNELS), normalize="global")
         features.adapt(read_example(example)[0] for example in splits["train"])
         sizes = {"channels": features.channels, "context": CONTEXT, "horizon": horizon, "quantiles": len(QUANTILES)}
-        models = []
-        for seed in range(options.seed, options.seed + members):
-            keras.utils.set_random_seed(seed)
-            net = recurrent_forecaster(**sizes, **{**NETWORK, **network})
-            model = Forecaster(features, net, CONTEXT, QUANTILES, card={**CARD, "channels": list(ett.CHANNELS)})
-            run = train(
-                model,
-                splits["train"],
-                valid=splits["valid"],
-                options=dataclasses.replace(options, seed=seed),
-                out=Path(out, f"ETTh1_{horizon}_{seed}.keras"),
-                resume=resume,
-                overwrite=not resume,
-            )
-            if run.interrupted:
-                raise KeyboardInterrupt  # half a run is no result; `resume` goes on
-            models.append(run.model)
-        whole = averaged(models)
-        whole.save(Path(out, f"ETTh1_{horizon}.keras"))
+        keras.utils.set_random_seed(options.seed)
+        net = recurrent_forecaster(**sizes, **{**NETWORK, **network})
+        run = train(
+            Forecaster(features, net, CONTEXT, QUANTILES, card={**CARD, "channels": list(ett.CHANNELS)}),
+            splits["train"],
+            valid=splits["valid"],
+            options=options,
+            out=Path(out, f"ETTh1_{horizon}.keras"),
+            resume=resume,
+            overwrite=not resume,
+        )
+        if run.interrupted:
+            raise KeyboardInterrupt  # half a run is no result; `resume` goes on
         scored = splits["valid" if validate else "test"]
-        reports[horizon] = evaluate_forecaster(whole, scored, season=SEASON)
+        reports[horizon] = evaluate_forecaster(run.model, scored, season=SEASON)
         print(f"{horizon} hours ahead:", flush=True)
         print_report(reports[horizon], ett.CHANNELS)
     return reports

@@ -23,11 +23,18 @@ from speechrnn.data.manifest import stratified_group_folds
 from speechrnn.models.averaging import averaged
 from speechrnn.tasks.classification import Setting, classification_report, evaluate_classifier, kernel_classifier
 
-MEMBERS, FOLDS = 3, 5
+FOLDS = 5
 RECORDS = 480  # in an epoch, at least
 NETWORK = {"convolutions": 2, "filters": 48, "kernel": 7, "units": 48, "layers": 1, "heads": 2, "dropout": 0.3}
 OPTIONS = ClassifierTraining(
-    epochs=20, batch_size=16, learning_rate=3e-3, average=0.99, label_smoothing=0.05, mixup=0.2, weight_decay=0.05
+    epochs=20,
+    batch_size=16,
+    learning_rate=3e-3,
+    average=0.99,
+    label_smoothing=0.05,
+    mixup=0.2,
+    weight_decay=0.05,
+    members=3,
 )
 AUGMENTATION = Augmentation(jitter=0.05, scaling=0.1, time_warp=0.15)
 CARD = {"license": "weights: Apache-2.0; data: terms of the UCR and UEA archives"}
@@ -39,7 +46,6 @@ def main(
     out: str = "runs/ucr_uea",
     validate: bool = False,
     way: Literal["both", "recurrent", "kernels"] = "both",
-    members: int = MEMBERS,
     options: ClassifierTraining = OPTIONS,
     resume: bool = False,
     **network,
@@ -52,7 +58,6 @@ def main(
         out: Folder for manifests and models.
         validate: Score on parts of the training set instead.
         way: What learns: recurrent networks, random kernels, or both.
-        members: Seeds of each kind whose answers are averaged.
         resume: Go on with a run that was stopped.
     """
     reports = {}
@@ -62,7 +67,7 @@ def main(
         parts = stratified_group_folds(training, FOLDS, seed=options.seed) if validate else [(training, splits["test"])]
         for number, (left, held) in enumerate(parts, start=1):
             path = Path(out, f"{name}.fold_{number}.keras" if validate else f"{name}.keras")
-            models = _learned(left, path, way, members, options, resume, network)
+            models = _learned(left, path, way, options, resume, network)
             for kind, model in models.items():
                 runs.setdefault(kind, []).append(evaluate_classifier(model, held))
             models[way].save(path)
@@ -79,17 +84,17 @@ def main(
     return reports
 
 
-def _learned(training, path, way, members, options, resume, network):
+def _learned(training, path, way, options, resume, network):
     """The model that is wanted, and those that it is made of, by kind."""
     data = Path(training[0].path).stem.removesuffix("_TRAIN")
     card, found = {**CARD, "data": f"{data}, official training set"}, {}
     if way != "kernels":
-        setting = Setting(lambda: _build(training, network, card), options, AUGMENTATION, members=members)
+        setting = Setting(lambda: _build(training, network, card), options, AUGMENTATION)
         repeated = [*training] * math.ceil(RECORDS / len(training))
         own = path.with_name(f"{path.stem}.recurrent.keras")
         found["recurrent"] = setting.learn(repeated, out=own, resume=resume, overwrite=not resume)
     if way != "recurrent":
-        seeds = range(options.seed, options.seed + members)
+        seeds = range(options.seed, options.seed + options.members)
         found["kernels"] = averaged([kernel_classifier(training, seed=seed, card=card) for seed in seeds])
     return {**found, way: averaged(list(found.values()))}
 

@@ -40,8 +40,8 @@ def test_ecg_rhythm_answers_every_record_once_and_leaves_a_model(series_dir, tmp
 
 @pytest.mark.slow
 def test_ucr_uea_scores_the_official_test_set(series_dir, tmp_path, capsys):
-    options, name = dataclasses.replace(ucr_uea.OPTIONS, epochs=1), "RacketSports"
-    report = ucr_uea.main(str(series_dir / "uea"), [name], str(tmp_path), members=1, options=options, **TINY)[name]
+    options, name = dataclasses.replace(ucr_uea.OPTIONS, epochs=1, members=1), "RacketSports"
+    report = ucr_uea.main(str(series_dir / "uea"), [name], str(tmp_path), options=options, **TINY)[name]
     assert len(report.records) == 152
     assert all("_TEST-" in record.id for record in report.records)
     assert report.accuracy > 0.8  # by the kernels: the networks have learned little yet
@@ -53,8 +53,8 @@ def test_ucr_uea_scores_the_official_test_set(series_dir, tmp_path, capsys):
 @pytest.mark.slow
 def test_ucr_uea_validates_on_training_records_alone(series_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(ucr_uea, "FOLDS", 2)
-    options, name = dataclasses.replace(ucr_uea.OPTIONS, epochs=1), "TwoLeadECG"
-    given = {"way": "recurrent", "members": 1, "options": options, **TINY}
+    options, name = dataclasses.replace(ucr_uea.OPTIONS, epochs=1, members=1), "TwoLeadECG"
+    given = {"way": "recurrent", "options": options, **TINY}
     report = ucr_uea.main(str(series_dir / "ucr"), [name], str(tmp_path), True, **given)[name]
     assert len(report.records) == 23 and all("_TRAIN-" in record.id for record in report.records)
 
@@ -93,13 +93,13 @@ class Epochs(keras.callbacks.Callback):
 @pytest.mark.slow
 def test_ucr_uea_goes_on_where_it_was_killed(small_archive, tmp_path, monkeypatch):
     monkeypatch.setattr(ucr_uea, "RECORDS", 10)
-    options, seen, train = dataclasses.replace(ucr_uea.OPTIONS, epochs=3, batch_size=10), [], training.train
+    options, seen, train = dataclasses.replace(ucr_uea.OPTIONS, epochs=3, batch_size=10, members=1), [], training.train
 
     def run(last=None, resume=False):
         seen.clear()
         more = {"callbacks": [Epochs(seen, last)], "verbose": False}
         monkeypatch.setattr(training, "train", lambda *a, **o: train(*a, **{**o, **more}))
-        given = {"way": "recurrent", "members": 1, "options": options, "resume": resume, **TINY}
+        given = {"way": "recurrent", "options": options, "resume": resume, **TINY}
         return ucr_uea.main(small_archive, ["Waves"], str(tmp_path / "out"), **given)["Waves"].records
 
     with pytest.raises(KilledError):
@@ -115,9 +115,9 @@ def test_ucr_uea_goes_on_where_it_was_killed(small_archive, tmp_path, monkeypatc
 @pytest.mark.slow
 def test_forecast_ett_scores_every_horizon_on_the_test_months(series_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(forecast_ett, "CONTEXT", 96)
-    options = dataclasses.replace(forecast_ett.OPTIONS, epochs=1)
+    options = dataclasses.replace(forecast_ett.OPTIONS, epochs=1, members=1)
     reports = forecast_ett.main(
-        str(series_dir / "ett"), str(tmp_path), horizons=(24, 30), members=1, options=options, units=4, segment=24
+        str(series_dir / "ett"), str(tmp_path), horizons=(24, 30), options=options, units=4, segment=24
     )
     assert {horizon: report.windows for horizon, report in reports.items()} == {24: 2857, 30: 2851}
     model = load_bundle(tmp_path / "ETTh1_30.keras", kind="forecaster")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,9 +18,13 @@ import tensorflow as tf
 from speechrnn import audio, pipeline
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
-from speechrnn.features import Augmentation, LogMel
+from speechrnn.features import Augmentation, LogMel, RawSignal
+from speechrnn.layers import LengthMask, MaskedPooling
 from speechrnn.losses import CTC
 from speechrnn.models.loading import load_bundle
+from speechrnn.tasks.classification.model import SequenceClassifier
+from speechrnn.tasks.classification.options import ClassifierTraining
+from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
@@ -222,6 +227,55 @@ def test_patience_stops_training(corpus, tmp_path):
         verbose=False,
     )
     assert again.history == run.history  # what ended is not trained on
+
+
+def test_members_have_weights_of_their_own_resume_and_are_averaged(tmp_path, rng):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            begun.append(self.model.get_weights())
+            if len(begun) == 2:
+                raise KeyboardInterrupt
+
+    begun, out, quiet = [], tmp_path / "a.keras", {"callbacks": [Interrupt()], "verbose": False}
+    values, frames = keras.Input((None, 1)), keras.Input((), dtype="int32")
+    levels = MaskedPooling("mean")(keras.layers.Dense(2)(values), LengthMask()(frames, values))
+    features = RawSignal(50, window=1, hop=1, channels=1, normalize="global")
+    features.adapt([rng.normal(size=(20, 1)) + 7])
+    model = SequenceClassifier(features, keras.Model([values, frames], levels), ["low", "high"])
+    examples = []
+    for number, level in enumerate((6.0, 8.0) * 3):
+        np.savez(tmp_path / f"{number}.npz", signal=level + rng.normal(size=(20, 1)), rate=50)
+        path = str(tmp_path / f"{number}.npz")
+        examples.append(Example(path, 0.4, label=("low", "high")[number % 2], subject=str(number)))
+    left, held = examples[:4], examples[4:]
+    options = ClassifierTraining(epochs=1, batch_size=4, learning_rate=0.1, members=3, seed=5)
+    (tmp_path / "a.member_3.keras").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"a.member_3.keras.*exists already"):
+        train(model, left, valid=held, options=options, out=out, **quiet)
+    assert not begun
+    (tmp_path / "a.member_3.keras").unlink()
+    stopped = train(model, left, valid=held, options=options, out=out, **quiet)
+    assert stopped.interrupted and stopped.path.endswith("a.member_2.keras") and not out.exists()
+    finished = load_bundle(tmp_path / "a.member_1.keras").get_weights()
+    run = train(model, left, valid=held, options=options, out=out, resume=True, **quiet)
+    for old, new in zip(finished, run.members[0].model.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)  # what was finished is not trained again
+    kernels = [next(weight for weight in weights if weight.shape == (1, 2)) for weights in begun]
+    assert not np.allclose(kernels[0], kernels[1]) and not np.allclose(kernels[1], kernels[-1])
+    batch = {"signal": rng.normal(size=(2, 20, 1)).astype("float32") + 7, "length": np.array([20, 9], "int32")}
+    each = [np.asarray(load_bundle(tmp_path / f"a.member_{number}.keras")(batch)) for number in (1, 2, 3)]
+    np.testing.assert_allclose(np.asarray(load_bundle(out)(batch)), np.mean(each, 0), rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(run.model.features.mean, features.mean)
+    assert [row["member"] for row in run.history] == [1, 2, 3, 0] and "val_loss" in run.history[-1]
+    assert [json.loads(Path(one.folder, "training.json").read_text())["seed"] for one in run.members] == [5, 6, 7]
+    assert [row["member"] for row in rows(tmp_path / "a.training" / "log.csv")] == ["1", "2", "3", "0"]
+
+
+def test_what_cannot_be_averaged_refuses_members_before_training(tmp_path):
+    model = LanguageModel.for_manifest(["a b", "b a"], units=4, layers=1)
+    with pytest.raises(ValueError, match="Only classifiers, forecasters and recognizers by CTC can be averaged"):
+        train(model, ["a b"], options=TrainingOptions(members=2), out=tmp_path / "a.keras", verbose=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_examples_that_cannot_be_used_are_counted_and_named(corpus, tmp_path):

@@ -113,6 +113,8 @@ def train(
         files.refuse_existing(out, overwrite=overwrite)
     examples, validation = command.read(manifests, **reading), command.read(valid, **reading)
     options = resolve(command.training[0])(**training)
+    if model is not None and options.members > 1:
+        raise UsageError("--members begin with new weights. Leave --members out, or --model.")
     terminal.start_tensorflow("speechrnn train")
     import keras
 
@@ -147,9 +149,11 @@ def train(
     if shared is not None and not shared.first:
         return INTERRUPTED if done.interrupted else DONE
     terminal.name_fault(*faults)
-    best = [row for row in done.history if row["epoch"] == done.best_epoch and "val_loss" in row]
+    best = [row for row in done.history if row.get("epoch", 0) == done.best_epoch and "val_loss" in row]
     score = f", validation {task_of(begun, options).validated(best[-1])}" if best else ""
-    print(f"{done.path}: epoch {done.best_epoch} of {len(done.history)}{score}, {done.seconds:.0f} s")
+    epochs = len((done.members[-1] if done.members else done).history)
+    what = f"epoch {done.best_epoch} of {epochs}" if done.best_epoch else f"average of {len(done.members)} members"
+    print(f"{done.path}: {what}{score}, {done.seconds:.0f} s")
     code = terminal.verdict(faults, len(examples) + len(validation), noun="examples", verb="were dropped")
     return INTERRUPTED if done.interrupted else code
 

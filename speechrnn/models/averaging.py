@@ -11,7 +11,7 @@ import numpy as np
 from speechrnn.layers.config import arguments, written
 from speechrnn.models.bundle import SignalBundle
 
-__all__ = ["averaged"]
+__all__ = ["averaged", "check_averages", "reinitialized"]
 
 _Model = TypeVar("_Model", bound=SignalBundle)
 _OWN = ("network", "features", "card")
@@ -43,6 +43,7 @@ def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) ->
     if not models:
         raise ValueError("There must be a model to average. Received: none.")
     first, *others = models
+    check_averages(first)
     parts = _parts(first)
     for number, model in enumerate(others, start=2):
         if type(model) is not type(first):
@@ -67,6 +68,30 @@ def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) ->
     mean = keras.layers.Average(dtype="float32", name="mean")(outputs) if len(outputs) > 1 else outputs[0]
     network = keras.Model([features, frames], mean, name="averaged")
     return first.with_parts(network=network, card=first.card if card is None else card)
+
+
+def check_averages(model: Any) -> None:
+    """Refuse a model of which `averaged` cannot make one of several.
+
+    Raises:
+        ValueError: It has other networks besides its own, or takes no signals.
+    """
+    others = (name for name in arguments(type(model)) if name not in _OWN)
+    if not isinstance(model, SignalBundle) or any(isinstance(getattr(model, name), keras.Layer) for name in others):
+        raise ValueError(
+            f"Only classifiers, forecasters and recognizers by CTC can be averaged. Received: a {type(model).__name__}."
+        )
+
+
+def reinitialized(model: _Model) -> _Model:
+    """A model with new random weights, drawn from Keras's generator, which `keras.utils.set_random_seed` seeds.
+
+    What is not learned, such as adapted statistics and frozen layers, is that of the model.
+    """
+    network = type(model.network).from_config(model.network.get_config())
+    for fresh, old in zip(network.non_trainable_weights, model.network.non_trainable_weights, strict=True):
+        fresh.assign(old)
+    return model.with_parts(network=network)
 
 
 def _parts(model: SignalBundle) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,17 @@ def save_model(model: Bundle, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+def write_log(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write the history of a run to `log.csv`."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with files.replacing(folder / "log.csv", overwrite=True) as file:
+        file.write(text.getvalue().encode())
+
+
 class Bookkeeping(keras.callbacks.Callback):
     """At the end of an epoch: validate, save the best model, write the log, keep the state.
 
@@ -147,7 +158,7 @@ class Bookkeeping(keras.callbacks.Callback):
         row = {name: float(value) for name, value in logs.items()}
         state.history.append({"epoch": epoch + 1, **row, "seconds": round(state.seconds, 2)})
         if self._writes:
-            self._write_log()
+            write_log(self.folder, state.history)
             state.write(self.folder, self.model)
 
     def _keep_if_best(self, value: float) -> None:
@@ -158,15 +169,6 @@ class Bookkeeping(keras.callbacks.Callback):
                 save_model(self.model, self.out)
         elif self.options.patience and state.epoch - state.best_epoch >= self.options.patience:
             state.stopped = self.model.stop_training = True
-
-    def _write_log(self) -> None:
-        names = list(dict.fromkeys(name for row in self.state.history for name in row))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.state.history)
-        with files.replacing(self.folder / "log.csv", overwrite=True) as file:
-            file.write(text.getvalue().encode())
 
 
 class RichProgress(keras.callbacks.Callback):

@@ -48,9 +48,12 @@ class TrainingOptions:
     healthy."""
     seed: int = 1
     """Seed of new weights, order and augmentation."""
+    members: int = 1
+    """Number of models that are trained from new weights, each with the next seed, and averaged to one; for
+    classifiers, forecasters and recognizers with CTC."""
 
     def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "epochs", "batch_size", "validate_every")
+        require(self, "at least 1", lambda value: value >= 1, "epochs", "batch_size", "validate_every", "members")
         require(self, "positive", lambda value: 0 < value < math.inf, "learning_rate", "final_learning_rate")
         require(self, "in [0, 1)", lambda value: 0 <= value < 1, "warmup", "average")
         require(self, "zero or positive", lambda value: value >= 0, "weight_decay", "clip_norm", "patience")

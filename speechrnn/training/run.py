@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from speechrnn.faults import Faults, of_file, read_text
 from speechrnn.features.augment import Augmentation, chosen
 from speechrnn.layers.graph import layers_of
 from speechrnn.models import kinds
+from speechrnn.models.averaging import averaged, check_averages, reinitialized
 from speechrnn.models.bundle import Bundle
 from speechrnn.models.loading import load_bundle
 from speechrnn.training import diagnostics
-from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model
+from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model, write_log
 from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
@@ -37,13 +38,16 @@ class TrainingRun:
     folder: str
     """Folder with `log.csv`, `training.json`, the last model and the state to resume from."""
     history: tuple[dict[str, float], ...]
-    """One row an epoch, as in `log.csv`."""
+    """One row an epoch, as in `log.csv`. With members one row each, that of its best epoch, with its number as
+    `member`; the last one, number 0, has the validation figures of their average."""
     best_epoch: int
-    """Epoch of the saved model, counted from 1."""
+    """Epoch of the saved model, counted from 1; 0 for an average of members."""
     seconds: float
     """Time spent training, over all sessions of the run."""
     interrupted: bool
     """Whether Ctrl-C ended it."""
+    members: "tuple[TrainingRun, ...]" = ()
+    """The run of each member."""
 
     @cached_property
     def model(self) -> Any:
@@ -72,8 +76,13 @@ def train(
     every epoch, the state: `resume=True` continues an interrupted run, which ends with the same weights as an
     uninterrupted one. Ctrl-C saves the model and returns.
 
+    With `members` above 1, that many models like this one are trained from new weights, each with the next seed, and
+    `out` is their average (see `speechrnn.averaged`). Each has its own file beside it, such as `an4.member_1.keras`,
+    and its own folder. An interrupted run is resumed at the member that was interrupted.
+
     Args:
-        model: A bundle; it is trained in place and ends with the weights of the last epoch.
+        model: A bundle; it is trained in place and ends with the weights of the last epoch. With members its weights
+            are neither used nor changed, except those that are not trained.
         examples: Training examples, or the path of their manifest: examples with a text; for a classifier with a label,
             labels or tags, depending on its task; for a forecaster series, or parts of them, see `pipeline.windows`;
             for a language model sentences.
@@ -97,7 +106,8 @@ def train(
     Raises:
         FileExistsError: `out` exists and is not of a run to resume, and `overwrite` is not set.
         TypeError: The options are for models of another kind.
-        ValueError: No example can be used, or the state beside `out` belongs to other options.
+        ValueError: No example can be used, the state beside `out` belongs to other options, or the model is of a kind
+            that cannot be averaged and `members` is above 1.
     """
     out = Path(out)
     if out.suffix != ".keras":
@@ -108,6 +118,13 @@ def train(
     console = Console(stderr=True, quiet=not (verbose and first))
     task = task_of(model, options)
     options = task.options
+    if options.members > 1:
+        check_averages(model)
+        if hosts is not None:
+            raise ValueError("Several processes train one model. Leave out `members`, or train them in one process.")
+        given = Given(valid, faults=Faults())
+        how: Any = {"augment": augment, "resume": resume, "faults": faults, "callbacks": callbacks, "verbose": verbose}
+        return _train_members(model, examples, given, options, out, console, overwrite=overwrite, **how)
     if hosts is not None:
         _check_divisible(model, task)
         task.share = hosts.share
@@ -172,6 +189,51 @@ def train(
     )
 
 
+def _train_members(
+    model: Any,
+    examples: Sequence[Any],
+    valid: Given,
+    options: TrainingOptions,
+    out: Path,
+    console: Console,
+    *,
+    resume: bool,
+    overwrite: bool,
+    **how: Any,
+) -> TrainingRun:
+    """Train each member in turn, then save their average; see `train`."""
+    paths = [out.with_name(f"{out.stem}.member_{number}.keras") for number in range(1, options.members + 1)]
+    for path in paths:  # before any of them is trained
+        _refuse_existing(path.with_suffix(".training"), path, resume=resume, overwrite=overwrite)
+    folder = out.with_suffix(".training")
+    _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite)
+    runs: list[TrainingRun] = []
+    rows: list[dict[str, float]] = []
+    for number, path in enumerate(paths, start=1):
+        own = replace(options, members=1, seed=options.seed + number - 1)
+        console.print(f"member {number} of {options.members}, seed {own.seed}", highlight=False, soft_wrap=True)
+        keras.utils.set_random_seed(own.seed)
+        member = reinitialized(model)
+        run = train(
+            member, examples, out=path, valid=valid.examples, options=own, resume=resume, overwrite=overwrite, **how
+        )
+        runs.append(run)
+        rows += [{"member": number, **row} for row in run.history if row["epoch"] == run.best_epoch]
+        if run.interrupted:
+            break
+    whole: Any = {"folder": str(folder), "seconds": sum(run.seconds for run in runs), "members": tuple(runs)}
+    if runs[-1].interrupted:
+        return replace(runs[-1], history=tuple(rows), **whole)
+    mean = averaged([run.model for run in runs])
+    if valid.examples:
+        task = task_of(mean, options)
+        rows.append({"member": 0, **task.scorer(task.batches(valid))().logs()})
+        console.print(f"average of {options.members}: {task.validated(rows[-1])}", highlight=False, soft_wrap=True)
+    write_log(folder, rows)
+    save_model(mean, out)
+    return TrainingRun(path=str(out), history=tuple(rows), best_epoch=0, interrupted=False, **whole)
+
+
 def _read(model: Bundle, examples: Sequence[Any] | str | os.PathLike[str]) -> Sequence[Any]:
     if not isinstance(examples, str | os.PathLike):
         return examples
@@ -202,7 +264,7 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
     """The folder beside the model, and the state to begin with."""
     state = RunState.read(folder) if resume else None
     record = folder / "training.json"
-    if state is not None:
+    if resume and record.exists():
         with of_file(record):
             kept = type(options).from_json(read_text(record))
         if kept != options:
@@ -210,17 +272,24 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
                 f"{record}: the run to resume was started with other options. Received: {options}. "
                 "Resume with the same ones, or start anew with overwrite=True (--overwrite)."
             )
+    if state is not None:
         return state
-    # A run killed before its first state has left a record; without one, `out` is somebody else's.
-    mine = resume and record.exists()
-    files.refuse_existing(out, overwrite=overwrite or mine)
-    files.refuse_existing(record, overwrite=overwrite or mine)
+    _refuse_existing(folder, out, resume=resume, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (folder / "state.json", folder / "log.csv"):
         stale.unlink(missing_ok=True)
     with files.replacing(record, overwrite=True) as file:
         file.write(options.to_json().encode())
     return RunState()
+
+
+def _refuse_existing(folder: Path, out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to replace what is not of a run to resume."""
+    record = folder / "training.json"
+    # A run killed before its first state has left a record; without one, `out` is somebody else's.
+    mine = resume and record.exists()
+    files.refuse_existing(out, overwrite=overwrite or mine)
+    files.refuse_existing(record, overwrite=overwrite or mine)
 
 
 def _gradient_report(options: TrainingOptions, folder: Path) -> list[diagnostics.GradientReport]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
-from speechrnn.faults import require
 from speechrnn.tasks.classification.options import ClassifierTraining
 from speechrnn.training.options import TrainingOptions, promoted
 
@@ -35,11 +33,6 @@ class Setting:
     """How to vary the training examples."""
     vary: Varied | None = None
     """Gives what is learned from in place of the examples that may be, such as these and copies of them."""
-    members: int = 1
-    """Models that are trained, each from the next seed, and answer as one, see `speechrnn.averaged`."""
-
-    def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "members")
 
     @property
     def training(self) -> ClassifierTraining:
@@ -49,7 +42,7 @@ class Setting:
     @property
     def fingerprint(self) -> str:
         """What two runs must have in common for one to go on with the other's models."""
-        return self.training.to_json() + (f" members={self.members}" if self.members > 1 else "")
+        return self.training.to_json()
 
     def learn(
         self,
@@ -78,34 +71,24 @@ class Setting:
         """
         import keras
 
-        from speechrnn.models.averaging import averaged
         from speechrnn.tasks.classification.building import adapt
         from speechrnn.training import train
-        from speechrnn.training.callbacks import save_model
 
-        out, options, models = Path(out), self.training, []
+        options = self.training
         valid: list[Example] = []
         if valid_fraction:
             parts = manifest.stratified_group_folds(examples, max(2, round(1 / valid_fraction)), seed=options.seed)
             examples, valid = parts[0]
         learned = examples if self.vary is None else varied(self.vary, examples)
-        for number in range(self.members):
-            own = dataclasses.replace(options, seed=options.seed + number)
-            keras.utils.set_random_seed(own.seed)
-            model = self.build()
-            model.card = {**model.card, **(card or {})}
-            adapt(model.features, examples)
-            path = out if self.members == 1 else out.with_name(f"{out.stem}.member_{number + 1}.keras")
-            how: Any = {"resume": resume, "overwrite": overwrite, "verbose": verbose}
-            run = train(model, learned, valid=valid, options=own, augment=self.augment, out=path, **how)
-            if run.interrupted:
-                raise KeyboardInterrupt
-            models.append(run.model)
-        if self.members == 1:
-            return models[0]
-        whole = averaged(models)
-        save_model(whole, out)
-        return whole
+        keras.utils.set_random_seed(options.seed)
+        model = self.build()
+        model.card = {**model.card, **(card or {})}
+        adapt(model.features, examples)
+        how: Any = {"resume": resume, "overwrite": overwrite, "verbose": verbose}
+        run = train(model, learned, valid=valid, options=options, augment=self.augment, out=out, **how)
+        if run.interrupted:
+            raise KeyboardInterrupt
+        return run.model
 
 
 def varied(vary: Varied, examples: Sequence[Example]) -> list[Example]:
