@@ -291,6 +291,11 @@ def test_table_of_segments_and_labels(tmp_path):
         ("long-0.5", 0.5, 1.0, "yes"), ("long-2", 2.0, 0.5, "no"),
     ]  # fmt: skip
     assert faults.counts() == {"bad lines": 2, "shorter than their segment": 1, "invalid": 1}
+    (tmp_path / "c.csv").write_text("path,class\nlong.wav,yes\n")
+    ((example,),) = table.prepare(tmp_path / "c.csv", tmp_path / "classes", label_column="class").values()
+    assert (example.label, example.text) == ("yes", None)
+    with pytest.raises(ValueError, match="has no column `said`"):
+        table.prepare(tmp_path / "c.csv", tmp_path / "x", text_column="said", label_column="class")
     (tmp_path / "u.csv").write_text("path,text,offset,duration\nlong.wav,one,0.5,1\nlong.wav,two,2,0.5\n")
     (examples,) = table.prepare(tmp_path / "u.csv", tmp_path / "segments").values()
     assert [(e.offset, e.duration, e.text) for e in examples] == [(0.5, 1.0, "one"), (2.0, 0.5, "two")]

@@ -11,6 +11,9 @@ from speechrnn import text
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus
 from speechrnn.faults import Faults, read_text, suggestion
 
+TEXT = "text"
+"""The column of transcripts, where none is named."""
+
 
 @corpus(ValidSplit)
 def prepare(
@@ -18,7 +21,7 @@ def prepare(
     *,
     options: ValidSplit,
     path_column: str = "path",
-    text_column: str | None = "text",
+    text_column: str | None = TEXT,
     label_column: str | None = None,
     subject_column: str | None = None,
     id_column: str | None = None,
@@ -35,7 +38,7 @@ def prepare(
     Args:
         file: A table in UTF-8 whose first line names its columns.
         path_column: Paths of the recordings.
-        text_column: Transcripts; `None` for a corpus of labels.
+        text_column: Transcripts; `None` for none. With `label_column` the table need not have a column `text`.
         label_column: Classes.
         subject_column: Speakers or patients.
         id_column: Names of the utterances; by default made from their paths, and offsets if there are any.
@@ -52,7 +55,8 @@ def prepare(
     """
     if duration_column and not offset_column:
         raise ValueError("`duration_column` gives the lengths of segments: name their `offset_column` too.")
-    columns = (path_column, text_column, label_column, subject_column, id_column, offset_column, duration_column)
+    spoken = None if text_column == TEXT and label_column else text_column  # a table of classes has no transcripts
+    columns = (path_column, spoken, label_column, subject_column, id_column, offset_column, duration_column)
     needed = tuple(column for column in (*columns, split_column) if column)
     splits: dict[str, list[Draft]] = {}
     whole = "train" if options.valid_fraction else Path(file).stem
@@ -71,7 +75,7 @@ def prepare(
         if not row[path_column]:
             options.found.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
             continue
-        transcript = row[text_column] if text_column else None
+        transcript = row.get(text_column) if text_column else None
         draft = Draft(
             folder / row[path_column],
             text.normalize(transcript) if normalize and transcript is not None else transcript,
