@@ -257,7 +257,9 @@ def test_members_have_weights_of_their_own_resume_and_are_averaged(tmp_path, rng
     stopped = train(model, left, valid=held, options=options, out=out, **quiet)
     assert stopped.interrupted and stopped.path.endswith("a.member_2.keras") and not out.exists()
     finished = load_bundle(tmp_path / "a.member_1.keras").get_weights()
-    run = train(model, left, valid=held, options=options, out=out, resume=True, **quiet)
+    left, faults = [*left, dataclasses.replace(left[0], path=str(tmp_path / "gone.npz"))], Faults()
+    run = train(model, left, valid=held, options=options, out=out, resume=True, faults=faults, **quiet)
+    assert faults.counts() == {"missing": 1}  # and not once a member
     for old, new in zip(finished, run.members[0].model.get_weights(), strict=True):
         np.testing.assert_array_equal(new, old)  # what was finished is not trained again
     kernels = [next(weight for weight in weights if weight.shape == (1, 2)) for weights in begun]

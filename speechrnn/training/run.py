@@ -122,9 +122,9 @@ def train(
         check_averages(model)
         if hosts is not None:
             raise ValueError("Several processes train one model. Leave out `members`, or train them in one process.")
-        given = Given(valid, faults=Faults())
-        how: Any = {"augment": augment, "resume": resume, "faults": faults, "callbacks": callbacks, "verbose": verbose}
-        return _train_members(model, examples, given, options, out, console, overwrite=overwrite, **how)
+        how: Any = {"augment": augment, "callbacks": callbacks, "verbose": verbose}
+        again: Any = {"resume": resume, "overwrite": overwrite}
+        return _train_members(model, examples, valid, options, out, console, faults=faults, **again, **how)
     if hosts is not None:
         _check_divisible(model, task)
         task.share = hosts.share
@@ -192,11 +192,12 @@ def train(
 def _train_members(
     model: Any,
     examples: Sequence[Any],
-    valid: Given,
+    valid: Sequence[Any],
     options: TrainingOptions,
     out: Path,
     console: Console,
     *,
+    faults: Faults | None,
     resume: bool,
     overwrite: bool,
     **how: Any,
@@ -214,9 +215,9 @@ def _train_members(
         console.print(f"member {number} of {options.members}, seed {own.seed}", highlight=False, soft_wrap=True)
         keras.utils.set_random_seed(own.seed)
         member = reinitialized(model)
-        run = train(
-            member, examples, out=path, valid=valid.examples, options=own, resume=resume, overwrite=overwrite, **how
-        )
+        found = faults if number == 1 else None  # every member drops the same examples
+        again: Any = {"faults": found, "resume": resume, "overwrite": overwrite}
+        run = train(member, examples, out=path, valid=valid, options=own, **again, **how)
         runs.append(run)
         rows += [{"member": number, **row} for row in run.history if row["epoch"] == run.best_epoch]
         if run.interrupted:
@@ -225,9 +226,9 @@ def _train_members(
     if runs[-1].interrupted:
         return replace(runs[-1], history=tuple(rows), **whole)
     mean = averaged([run.model for run in runs])
-    if valid.examples:
+    if valid:
         task = task_of(mean, options)
-        rows.append({"member": 0, **task.scorer(task.batches(valid))().logs()})
+        rows.append({"member": 0, **task.scorer(task.batches(Given(valid)))().logs()})
         console.print(f"average of {options.members}: {task.validated(rows[-1])}", highlight=False, soft_wrap=True)
     write_log(folder, rows)
     save_model(mean, out)
