@@ -2,12 +2,13 @@
 
     python -m pipelines.english --data-dir DIR --out runs/english
     python -m pipelines.english --data-dir DIR --out runs/longer --start runs/english/english.keras --epochs 20
+    python -m pipelines.english --data-dir DIR --out runs/deeper --start runs/english/english.keras --layers 5
 
 DIR holds `LibriSpeech`, `speechocean762`, `common_voice/en`, `LJSpeech-1.1`, `an4`, `fsdd` and `lm`; what is not there
 is left out, and 11.6 hours are learned from if all is. LibriSpeech's `dev-clean-5` decides which epoch is kept; the
 test sets are used once, at the end. Words that CMUdict lacks are pronounced as similar ones are. A run that was stopped
 is resumed by the same command. `--start` continues from a model of the same phones, and first aligns the texts with it,
-so that each word is learned as it was said.
+so that each word is learned as it was said; with more `--layers` those that it lacks begin as the identity.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ from speechrnn.faults import Faults
 from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
+from speechrnn.tasks.recognition.network import take_over
 from speechrnn.tasks.recognition.phones import pronounced
 from speechrnn.text import Lexicon, lexicons
 
@@ -64,8 +66,10 @@ def main(data_dir: str, out: str = "runs/english", start: str | None = None, opt
     print(faults.summary(len(learned) + len(faults)))
     keras.utils.set_random_seed(options.seed)
     fresh = {"vocabulary": lexicon.vocabulary(), "features": FEATURES, **NETWORK, **network}
-    model = model or for_manifest(learned, **fresh)
-    model.card = {**CARD, **({"begun_from": model.card} if start else {})}
+    begun, model = model, model if model and not network else for_manifest(learned, **fresh)
+    if begun and model is not begun:
+        take_over(model.network, begun.network)
+    model.card = {**CARD, **({"begun_from": begun.card} if begun else {})}
     path = Path(out, "english.keras")
     run = train(model, learned, valid=said[VALID], options=options, augment=AUGMENTATION, out=path, resume=True)
     reports = {name: evaluate(run.model, examples) for name, examples in said.items()}

@@ -11,7 +11,7 @@ from contracts import check_saved_model_is_the_same
 from speechrnn.features import MFCC, LogMel
 from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.recognition.model import SpeechRecognizer, TokenErrorRate
-from speechrnn.tasks.recognition.network import recurrent_ctc, with_outputs
+from speechrnn.tasks.recognition.network import recurrent_ctc, take_over, with_outputs
 from speechrnn.text import Vocabulary
 
 
@@ -64,6 +64,38 @@ def test_another_vocabulary_keeps_what_was_learned(model, signals):
     assert after.shape == (len(before), 4) and other.vocabulary == Vocabulary("cxa")
     other.network.get_layer("logits").kernel.assign(np.zeros((10, 4), "float32"))
     np.testing.assert_array_equal(model.logits(signals)[0], before)  # a copy, not a view
+
+
+@pytest.mark.parametrize(
+    "options", [{"cell": "lstm"}, {"cell": "gru", "convolutions": 1}, {"cell": "rnn", "bidirectional": False}]
+)
+def test_a_deeper_network_begins_where_a_shallower_one_ended(options, rng):
+    shallow, deep = (
+        recurrent_ctc(num_features=10, vocabulary_size=3, units=4, layers=layers, **options) for layers in (1, 3)
+    )
+    take_over(deep, shallow)
+    x = [rng.normal(size=(2, 30, 10)).astype("float32"), np.array([30, 17], "int32")]
+    before = np.asarray(deep(x))
+    np.testing.assert_allclose(before, shallow(x), atol=1e-5)
+    deep.compile(keras.optimizers.SGD(1.0), "mse")
+    deep.fit(x, before + 1, epochs=1, verbose=0)
+    fresh = [np.abs(np.asarray(layer.weights[0])[..., 4 * gate :][..., :4]).max() for layer, gate in candidates(deep)]
+    assert min(fresh) > 0, "the new layers do not learn"
+
+
+def candidates(network):
+    for layer in network.layers:
+        cell = getattr(layer, "forward_layer", layer)
+        if isinstance(cell, keras.layers.RNN):
+            yield layer, 0 if isinstance(cell, keras.layers.SimpleRNN) else 2
+
+
+@pytest.mark.parametrize("other", [{"units": 5}, {"residual": False}, {"dropout": 0.0, "cell": "gru"}])
+def test_only_a_network_that_differs_in_depth_takes_over_what_was_learned(other):
+    shape = {"num_features": 10, "vocabulary_size": 3}
+    deep, shallow = (recurrent_ctc(**shape, **{"units": 4, **other}, layers=2), recurrent_ctc(**shape, units=4))
+    with pytest.raises(ValueError):
+        take_over(deep, shallow)
 
 
 def test_global_statistics_go_along_to_another_vocabulary(rng):

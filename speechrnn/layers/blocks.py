@@ -7,6 +7,7 @@ TensorFlow's "same", whose padding depends on the batch's length.
 from typing import Any
 
 import keras
+import numpy as np
 
 from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPadding
 
@@ -173,6 +174,22 @@ def convolutions_within_frames(
         y = keras.layers.Dropout(dropout, name="piece_dropout", dtype=dtype)(y)
     y = keras.ops.concatenate([y, keras.ops.cast(x[:, :, size:], y.dtype)], axis=-1) if width > size else y
     return ZeroPadding(name="pieces_zero", dtype=dtype)(y, mask)
+
+
+def recurrent_layers(network: keras.Model) -> list[keras.Layer]:
+    """The recurrent layers of a network, each with both its directions, from the input on."""
+    return [x for x in network.layers if isinstance(x, (keras.layers.Bidirectional, *CELLS.values()))]
+
+
+def silence(layer: keras.Layer) -> None:
+    """Zero what a recurrent layer makes its candidates of: its outputs are 0 until it is trained."""
+    both = isinstance(layer, keras.layers.Bidirectional)
+    for cell in (layer.forward_layer, layer.backward_layer) if both else (layer,):
+        first = 0 if isinstance(cell, SimpleRNN) else 2 * cell.units  # after two gates, in LSTM and GRU
+        for weight in cell.weights:
+            values = np.array(weight)
+            values[..., first : first + cell.units] = 0
+            weight.assign(values)
 
 
 def check(cell: str, **positive: int) -> None:

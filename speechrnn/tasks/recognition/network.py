@@ -86,3 +86,35 @@ def with_outputs(network: keras.Model, kept: Sequence[int]) -> keras.Model:
         fresh, learned = np.asarray(new), np.asarray(old)
         new.assign(np.where(chosen >= 0, learned[..., chosen], fresh))
     return made
+
+
+def take_over(network: keras.Model, learned: keras.Model) -> None:
+    """Give a network what a shallower one has learned, so that it computes the same until it is trained.
+
+    Layers of the same name take the weights over. Recurrent layers that only `network` has begin with candidates of
+    zero, so that within residual connections they add nothing at first, yet learn from the first step on.
+
+    Args:
+        network: As `recurrent_ctc` makes it, with more `layers`; its weights are set.
+        learned: As `recurrent_ctc` makes it with else the same options.
+
+    Raises:
+        ValueError: Another option than `layers` differs, or there are no residual connections.
+
+    Reference:
+        Chen, Goodfellow and Shlens, "Net2Net: accelerating learning via knowledge transfer", ICLR 2016.
+    """
+    before, after = (blocks.recurrent_layers(model) for model in (learned, network))
+    others = {layer.name: layer for layer in learned.layers if layer.weights and layer not in before}
+    taken = [(layer, others[layer.name]) for layer in network.layers if layer.name in others]
+    for layer, source in [*zip(after, before, strict=False), *taken]:
+        layer.set_weights(source.get_weights())
+    for layer in after[len(before) :]:
+        blocks.silence(layer)
+    probe = np.random.default_rng(0).normal(size=(1, 64, network.inputs[0].shape[-1])).astype("float32")
+    now, then = (np.asarray(model([probe, np.array([64], "int32")])) for model in (network, learned))
+    if now.shape != then.shape or not np.allclose(now, then, atol=1e-4):
+        raise ValueError(
+            "Only a network that differs in `layers` alone, with residual connections, can take over what another has "
+            f"learned. Received: {network.count_params():,} and {learned.count_params():,} weights that answer unlike."
+        )
