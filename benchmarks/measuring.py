@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -43,12 +44,21 @@ def added_memory(run: Callable[[], object]) -> int:
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten: imports have one of their own
         before = _status("VmRSS")
-        run()
-        return _status("VmHWM") - before
     except OSError:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        run()
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+        before = peak_memory()
+    run()
+    return peak_memory() - before
+
+
+def peak_memory() -> int:
+    """Bytes of resident memory that this process had at its peak.
+
+    Not `getrusage`'s where /proc tells: that one is inherited from the process that started this one.
+    """
+    try:
+        return _status("VmHWM")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _status(key: str) -> int:

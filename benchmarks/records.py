@@ -166,7 +166,6 @@ def formats(options):
 
 def hours(options):
     """Processor seconds for an hour of audio, by hours of audio, and the memory that the process then has."""
-    import resource
 
     import soundfile
 
@@ -194,7 +193,7 @@ def hours(options):
                     pass
                 spent.append((time.process_time() - before) / size)
             kept = sum(file.stat().st_size for file in Path(folder, "cache").iterdir())
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        peak = measuring.peak_memory() / 1e9
         found[size] = {"first": spent[0], "second": spent[1], "cache_GB": kept / 1e9, "memory_GB": peak}
         print(f"{size:g} h: {json.dumps(found[size])}", flush=True)
     return found

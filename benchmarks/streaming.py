@@ -1,6 +1,6 @@
 """What a block costs: ONNX Runtime and LiteRT, in full and in 8 bits, one thread each.
 
-    python benchmarks/streaming.py MODEL.keras [--seconds 20]
+    python -m benchmarks.streaming MODEL.keras [--seconds 20]
 
 The model must be able to stream. Each runtime listens to the same noise in blocks of 20 ms, in a process of its own,
 so that its memory can be told; rounds alternate. `a step` is the time of a block that completes a frame of logits.
@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.measuring import peak_memory
 
 FORMATS = {
     "onnx": ("onnx", False),
@@ -39,9 +41,7 @@ def measured(path, seconds):
         (steps if count else others).append(taken)
     step, other = float(np.median(steps)), float(np.median(others or [0.0]))
     block = (len(steps) * step + len(others) * other) / (len(steps) + len(others))
-    # Not getrusage's: a process inherits the peak of the one that started it.
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    memory = int(peak.split()[1]) / 1024
+    memory = peak_memory() / 2**20
     return {"step": 1000 * step, "block": 1000 * block, "memory": memory, "latency": session.latency}
 
 
@@ -58,7 +58,7 @@ def main(model, seconds, rounds):
         found = {name: [] for name in paths}
         for _ in range(rounds):
             for name, path in paths.items():
-                command = [sys.executable, __file__, str(path), "--one", "--seconds", str(seconds)]
+                command = [sys.executable, "-m", "benchmarks.streaming", str(path), "--one", "--seconds", str(seconds)]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 found[name].append(json.loads(done.stdout.splitlines()[-1]))
         print(f"algorithmic latency {1000 * found['onnx'][0]['latency']:.0f} ms")

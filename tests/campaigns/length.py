@@ -18,7 +18,6 @@ import io
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import threading
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from benchmarks.measuring import peak_memory
 from speechrnn import audio, cli, signals
 from speechrnn.audio import mpeg
 from speechrnn.data import manifest
@@ -320,21 +320,12 @@ def _measure(
     audio.resample(np.zeros(RATE, "float32"), RATE, RATE // 2)  # imports what reads
     if read is train_on_lines:
         importlib.import_module("speechrnn.training")
-    before, started = _peak(), time.process_time()
+    before, started = peak_memory(), time.process_time()
     try:
         wrong = read(path, kind, amount)
     except Exception as error:
         wrong = f"{type(error).__name__}: {error}"
-    sending.send((wrong, _peak() - before, _peak(), time.process_time() - started))
-
-
-def _peak() -> float:
-    """Megabytes; by /proc where there is one, since Linux's getrusage counts the memory of what started the process."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / (1 << 10)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    sending.send((wrong, (peak_memory() - before) / 2**20, peak_memory() / 2**20, time.process_time() - started))
 
 
 _HEAD = (
