@@ -73,7 +73,7 @@ def main(
     )
     exported = load(run.model.export(Path(out, f"an4_{criterion}.onnx"), streaming=streams, overwrite=True))
     reports = []
-    for search in ({}, {"beam": beam}):
+    for search in ({}, {"beam": beam}) if streams else ({"beam": beam},):  # attention never reads without a beam
         report = evaluate(exported, splits["test"], decoder=carried.decoder(exported, **search))
         print_report(report)
         reports.append(report)

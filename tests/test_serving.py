@@ -377,6 +377,18 @@ def test_two_gigabytes_are_refused_before_they_are_sent():
             assert large.recv(4096).startswith(b"HTTP/1.1 413")
 
 
+def asked(method, path, receive, send, headers=()):
+    """One request to a server of its own."""
+    service = Service([SMALL])
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(b"host", b"a"), *headers], "root_path": "", "scheme": "http", "http_version": "1.1",
+        "client": ("a", 1), "server": ("a", 1),
+    }  # fmt: skip
+    asyncio.run(app.make(service)(scope, receive, send))
+    service.close()
+
+
 def test_a_client_that_does_not_take_its_answer_is_let_go(monkeypatch, caplog):
     caplog.set_level(logging.INFO, "speechrnn")
     monkeypatch.setattr(app, "_SEND_SECONDS", 0.05)
@@ -387,15 +399,23 @@ def test_a_client_that_does_not_take_its_answer_is_let_go(monkeypatch, caplog):
     async def nothing():
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    service = Service([SMALL])
-    scope = {
-        "type": "http", "method": "GET", "path": "/v1/models", "raw_path": b"/v1/models", "query_string": b"",
-        "headers": [(b"host", b"a")], "root_path": "", "scheme": "http", "http_version": "1.1",
-        "client": ("a", 1), "server": ("a", 1),
-    }  # fmt: skip
-    asyncio.run(app.make(service)(scope, nothing, never))
-    service.close()
+    asked("GET", "/v1/models", nothing, never)
     assert "does not take its answer" in caplog.text and "GET /v1/models 499" in caplog.text
+
+
+def test_a_client_that_leaves_within_its_upload_is_no_failure_of_the_server(caplog):
+    path = "/v1/audio/transcriptions"
+    caplog.set_level(logging.INFO, "speechrnn")
+    arriving = iter([{"type": "http.request", "body": b"--x\r\nContent-Disposition: fo", "more_body": True}])
+
+    async def receive():
+        return next(arriving, {"type": "http.disconnect"})
+
+    async def send(message):
+        pass
+
+    asked("POST", path, receive, send, [(b"content-type", b"multipart/form-data; boundary=x")])
+    assert f"POST {path} 499" in caplog.text and "failed" not in caplog.text
 
 
 def test_a_full_queue_says_when_to_come_again(wav, monkeypatch):

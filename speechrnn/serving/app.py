@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -76,7 +76,7 @@ def make(service: Service) -> Starlette:
             *records.routes(service),
         ],
         middleware=middleware,
-        exception_handlers={Refusal: _refused, Stopped: _stopped, HTTPException: _failed},
+        exception_handlers={Refusal: _refused, Stopped: _left, ClientDisconnect: _left, HTTPException: _failed},
         lifespan=lifespan,
     )
 
@@ -197,7 +197,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _answer(error)
 
 
-async def _stopped(request: Request, error: Exception) -> Response:
+async def _left(request: Request, error: Exception) -> Response:
     return _answer(Refusal(499, "The client has left.", code="client_left"))
 
 
