@@ -74,6 +74,34 @@ def test_one_path_gives_one_result_and_a_list_an_iterator(tmp_path):
     assert not model.transcribe(tmp_path / "gone.wav", on_error="collect").ok
 
 
+def test_samples_in_memory_are_read_as_their_file_is(tmp_path, rng):
+    path, model = tmp_path / "noise.wav", sr.load(SHIPPED)
+    audio.write(path, rng.normal(0, 0.1, 16000).astype("float32").clip(-1, 1), 8000)
+    signal, rate = audio.read(path)
+    expected = [round(score, 4) for score in scores(model.transcribe(path))]
+    whole = np.rint(signal * 32768).astype("int16")
+    stereo = np.stack([signal, signal], 1)
+    for given in ((signal, rate), (signal.astype("float64"), np.int64(rate)), (whole, rate), (stereo, rate)):
+        assert [round(score, 4) for score in scores(model.transcribe(given))] == expected
+    found = model.transcribe([(signal, rate), (signal * np.nan, rate), (signal[:0], rate)], on_error="collect")
+    assert [one.ok for one in found] == [True, False, False]
+    with pytest.raises(ValueError, match="positive integer, in Hz. Received: '8000'"):
+        model.transcribe((signal, "8000"))
+    with pytest.raises(ValueError, match="floating point, full scale at 1, or int16.*Received: int32"):
+        model.transcribe((whole.astype("int32"), rate))
+    with pytest.raises(ValueError, match="transpose"):
+        model.transcribe((stereo.T, rate))
+
+
+def scores(transcript):
+    return [transcript.duration, *(word.confidence for word in transcript.words), *map(ord, transcript.text)]
+
+
+def test_kinds_without_streams_say_what_takes_signals_in_memory():
+    with pytest.raises(TypeError, match="a path or an `Example`.*Received: tuple. What is in memory.*`probabilities`"):
+        sr.load(FIRST / "classifier.onnx").classify((np.zeros(9), 8000))
+
+
 @pytest.mark.parametrize("sources", [None, 5, b"a.wav", np.zeros(9)], ids=["nothing", "number", "bytes", "samples"])
 def test_what_is_no_source_is_refused_by_its_type(sources):
     model = sr.load(SHIPPED)

@@ -5,6 +5,16 @@ import lazy_loader as _lazy
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
-        "reading": ["SUFFIXES", "AudioInfo", "is_pipe", "probe", "read", "read_blocks", "resample", "write"],
+        "reading": [
+            "SUFFIXES",
+            "AudioInfo",
+            "in_memory",
+            "is_pipe",
+            "probe",
+            "read",
+            "read_blocks",
+            "resample",
+            "write",
+        ],
     },
 )

@@ -7,11 +7,12 @@ off, not audio, or not finite is an error that starts with its path. Silence is 
 import contextlib
 import dataclasses
 import io
+import numbers
 import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile
@@ -230,16 +231,51 @@ def write(
     if container is None:
         raise ValueError(f"{path}: the ending must be one of {', '.join(_WRITTEN)}. Received: {Path(path).suffix!r}.")
     signal = np.asarray(signal, np.float32)
-    subtype = subtype or default
     if not signal.size:
         raise data_error(path, "empty", "cannot write a signal without samples.")
     if not np.isfinite(signal).all():
         raise data_error(path, "not finite", "cannot write samples that are NaN or infinite.")
-    if subtype not in ("FLOAT", "DOUBLE") and signal.size and np.abs(signal).max() > 1.0:
+    coding = subtype or default or ""
+    if coding not in ("FLOAT", "DOUBLE") and np.abs(signal).max() > 1.0:
         raise ValueError(
             f"{path}: samples must lie in [-1, 1]. Received a peak of {np.abs(signal).max():.3f}. Scale the signal, or "
             "write floating point with subtype='FLOAT'."
         )
+    encoded = _encoded(path, signal, sample_rate, container, coding)
+    with replacing(path, overwrite=overwrite) as out:
+        out.write(encoded.getbuffer())
+
+
+def in_memory(signal: np.ndarray, sample_rate: int) -> BinaryIO:
+    """Samples as a stream that can be read wherever a file can: a WAV file of 32-bit floating point.
+
+    Args:
+        signal: `(samples,)` or `(samples, channels)`: floating point, full scale at 1, or int16.
+        sample_rate: Samples per second.
+
+    Raises:
+        ValueError: Another shape or dtype, channels before samples, or a rate that is not a positive integer.
+    """
+    signal = np.asarray(signal)
+    if signal.dtype == np.int16:
+        signal = signal / np.float32(1 << 15)
+    if signal.ndim not in (1, 2) or not np.issubdtype(signal.dtype, np.floating):
+        raise ValueError(
+            "Samples must be floating point, full scale at 1, or int16, of shape (samples,) or (samples, channels). "
+            f"Received: {signal.dtype}, {signal.shape}."
+        )
+    if signal.ndim == 2 and signal.shape[1] > signal.shape[0]:
+        raise ValueError(f"Samples must come before channels. Received: shape {signal.shape}; transpose it.")
+    if not isinstance(sample_rate, numbers.Integral) or sample_rate < 1:
+        raise ValueError(f"The sample rate must be a positive integer, in Hz. Received: {sample_rate!r}.")
+    stream = _encoded("samples in memory", signal.astype(np.float32), int(sample_rate), "WAV", "FLOAT")
+    stream.seek(0)
+    return stream
+
+
+def _encoded(
+    path: str | os.PathLike[str], signal: np.ndarray, sample_rate: int, container: str, subtype: str
+) -> io.BytesIO:
     encoded = io.BytesIO()  # and not straight to disk: libsndfile would not say that the disk is full
     try:
         channels = 1 if signal.ndim == 1 else signal.shape[1]
@@ -250,8 +286,7 @@ def write(
         raise ValueError(
             f"{path}: {container} {subtype} cannot hold a signal of shape {signal.shape} at {sample_rate} Hz. {error}"
         ) from error
-    with replacing(path, overwrite=overwrite) as out:
-        out.write(encoded.getbuffer())
+    return encoded
 
 
 @contextlib.contextmanager

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+import numpy as np
+
+from speechrnn import audio
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault
 from speechrnn.models import kinds
@@ -38,15 +41,20 @@ class Answer:
 
 
 def answers(
-    sources: Any, run: Callable[[Iterable[Any]], Iterator[Any]], failed: Callable[[str, str], Any], on_error: OnError
+    sources: Any,
+    run: Callable[[Iterable[Any]], Iterator[Any]],
+    failed: Callable[[str, str], Any],
+    on_error: OnError,
+    kind: kinds.Kind,
 ) -> Any:
     """The answer for one source, or an iterator of them for several, in the order given.
 
     Args:
-        sources: A path, an `Example` or a binary stream, or an iterable of these.
+        sources: A path, an `Example`, a binary stream or `(samples, sample_rate)`, or an iterable of these.
         run: Gives an answer or a `Fault` for each of several sources.
         failed: Makes the answer of a source that has none, from `path` and `error`.
         on_error: See `OnError`.
+        kind: Of the model; only some take streams and samples.
 
     Raises:
         ValueError: `on_error` is neither word.
@@ -57,7 +65,7 @@ def answers(
         raise ValueError(f'`on_error` must be "raise" or "collect". Received: {on_error!r}.')
 
     def found(several: Iterable[Any]) -> Iterator[Any]:
-        for outcome in run(map(_source, several)):
+        for outcome in run(_source(one, kind) for one in several):
             if not isinstance(outcome, Fault):
                 yield outcome
             elif on_error == "raise":
@@ -68,22 +76,34 @@ def answers(
     if is_one(sources):
         return next(found([sources]))
     if isinstance(sources, bytes | bytearray) or hasattr(sources, "__array__") or not isinstance(sources, Iterable):
-        _source(sources)
+        _source(sources, kind)
     return found(sources)
 
 
 def is_one(sources: Any) -> bool:
-    """Whether this is a single source: a path, an `Example` or a binary stream."""
-    return isinstance(sources, str | os.PathLike | Example) or hasattr(sources, "read")
+    """Whether this is a single source: a path, an `Example`, a binary stream, or samples and their rate."""
+    return isinstance(sources, str | os.PathLike | Example) or hasattr(sources, "read") or _are_samples(sources)
 
 
-def _source(one: Any) -> Any:
-    if is_one(one):
-        return one
-    advice = " Write samples to a file first: `speechrnn.audio.write(path, samples, rate)`."
+def _are_samples(one: Any) -> bool:
+    """Whether this is what `speechrnn.audio.read` gives: an array, and a rate."""
+    pair = isinstance(one, tuple) and len(one) == 2
+    return pair and hasattr(one[0], "__array__") and np.ndim(one[0]) > 0 and np.ndim(one[1]) == 0
+
+
+def _source(one: Any, kind: kinds.Kind) -> Any:
+    streamed = hasattr(one, "read") or _are_samples(one)
+    if is_one(one) and (kind.streams or not streamed):
+        return audio.in_memory(*one) if _are_samples(one) else one
+    if kind.streams:
+        advice = " Samples need their rate: `(samples, sample_rate)`."
+        wanted = "a path, an `Example`, a binary stream or `(samples, sample_rate)`"
+    else:
+        advice = f" What is in memory goes to `{kind.primitive}`."
+        wanted = "a path or an `Example`"
     raise TypeError(
-        "A source must be a path, an `Example` or a binary stream, and several stand in a list. Received: "
-        f"{type(one).__name__}.{advice if hasattr(one, '__array__') else ''}"
+        f"A source must be {wanted}, and several stand in a list. Received: {type(one).__name__}."
+        f"{advice if streamed or hasattr(one, '__array__') else ''}"
     )
 
 
@@ -99,8 +119,9 @@ class Usable:
 
     def _answered(self, answer: type[Answer], sources: Any, on_error: OnError, **options: Any) -> Any:
         """What the kind's method gives: `answers`, by the function that runs the kind, which takes the options."""
-        run = kinds.resolve(kinds.of(self).run)
-        return answers(sources, lambda several: run(self, several, **options), answer.failed, on_error)
+        kind = kinds.of(self)
+        run = kinds.resolve(kind.run)
+        return answers(sources, lambda several: run(self, several, **options), answer.failed, on_error, kind)
 
     def measured(self, examples: Any, **options: Any) -> Any:
         """The report of the model on examples, or on the manifest at a path; see `evaluate` of its kind."""

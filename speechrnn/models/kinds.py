@@ -56,6 +56,8 @@ class Kind:
     """`read(path)`: the examples in a file."""
     classes: tuple[str, ...] = ()
     """Bundles and layers of its own that its files may hold, beside `model` and those of `speechrnn.layers`."""
+    streams: bool = False
+    """Whether its sources may also be binary streams of audio, or samples in memory with their rate."""
     command: str = "speechrnn.models.commands:Command"
     """`speechrnn.models.commands.Command` or a subclass: its options and words on the command line."""
 

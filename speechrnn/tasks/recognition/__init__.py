@@ -22,6 +22,7 @@ KIND = Kind(
     evaluate="speechrnn.tasks.recognition.evaluation:evaluate",
     export="speechrnn.tasks.recognition.export:exporter",
     command="speechrnn.tasks.recognition.command:RecognizerCommand",
+    streams=True,
     build="speechrnn.tasks.recognition.building:for_manifest",
     classes=(
         "speechrnn.tasks.recognition.attention:AttentionRecognizer",

@@ -11,7 +11,7 @@ def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
     """Transcribe one recording or several, with the included model or another one.
 
     Args:
-        sources: An audio file, an `Example`, or a binary stream; or an iterable of these.
+        sources: An audio file, an `Example`, a binary stream, or `(samples, sample_rate)`; or an iterable of these.
         model: A recognizer, its path, or the name of an included one; by default `english`.
         **options: `beam`, `lm`, `hotwords`, `on_error` and others; see `Transcribes.transcribe`.
 

@@ -30,7 +30,7 @@ class Transcribes(Usable):
         """Transcribe one recording or several.
 
         Args:
-            sources: An audio file, an `Example`, or a binary stream; or an iterable of these.
+            sources: An audio file, an `Example`, a binary stream, or `(samples, sample_rate)`; or an iterable of these.
             on_error: "raise" raises what is wrong with a recording; "collect" gives a transcript whose `ok` is false
                 and whose `error` says why.
             decoder: A search that is made already, such as a `speechrnn.decoding.BeamSearch`, instead of its options.
