@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ import numpy as np
 from speechrnn import audio, signals
 from speechrnn.data.manifest import Example
 from speechrnn.faults import data_error
+from speechrnn.signals.calendar import calendar_columns
 
-__all__ = ["chosen_channels", "probe_example", "read_example", "read_whole", "readable"]
+__all__ = ["chosen_channels", "dates_of", "probe_example", "read_example", "read_series", "read_whole", "readable"]
 
 
 def read_whole(source: str | os.PathLike[str] | Example, sample_rate: int) -> np.ndarray:
@@ -59,6 +62,63 @@ def read_example(
         max_gap=max_gap,
         table=example.extra.get("table"),
     )
+
+
+def read_series(
+    example: Example,
+    *,
+    channels: int | None = None,
+    known: Sequence[str] = (),
+    calendar: Sequence[str] = (),
+    max_gap: float = 1.0,
+) -> tuple[np.ndarray, float]:
+    """A series with what is known ahead of it.
+
+    Args:
+        example: From a manifest.
+        channels: How many are to be forecast; see `read_example`.
+        known: Columns whose values are known ahead.
+        calendar: Cycles of `speechrnn.signals.calendar`, for which the record must have dates.
+        max_gap: See `speechrnn.signals.read`.
+
+    Returns:
+        float32 `(samples, channels + known + 2 * calendar)`, and its rate.
+
+    Raises:
+        OSError, ValueError: As `read_example`; or the record has no dates, and a calendar is wanted.
+    """
+    if known:
+        own = chosen_channels(example)
+        if own is None:
+            own = [name for name in probe_example(example).channels if name not in known][:channels]
+        if channels is not None and len(own) != channels:
+            raise data_error(example.path, "lacking the channel", f"needs {channels} channels. Received: {own}.")
+        example = replace(example, channel=None, extra={**example.extra, "channels": [*own, *known]})
+        channels = len(own) + len(known)
+    values, rate = read_example(example, channels=channels, max_gap=max_gap)
+    if calendar:
+        dates = dates_of(example.path, probe_example(example).start, example.offset, len(values), rate)
+        values = np.concatenate([values, calendar_columns(dates, calendar)], axis=1)
+    return values, rate
+
+
+def dates_of(path: str, start: dt.datetime | None, offset: float, count: int, rate: float) -> tuple[dt.datetime, ...]:
+    """When samples of a record were taken.
+
+    Args:
+        path: The record.
+        start: When its first sample was taken.
+        offset: Seconds from then to the first of these.
+        count: How many there are.
+        rate: Samples per second.
+
+    Raises:
+        ValueError: The record does not say when it begins.
+    """
+    if start is None:
+        message = "has no dates, which a calendar needs. Read it with its column of times, or do without a calendar."
+        raise data_error(path, "without dates", message)
+    return signals.dates(start, offset + np.arange(count) / rate)
 
 
 def probe_example(example: Example) -> signals.SignalInfo:

@@ -83,7 +83,7 @@ class SignalExporter(Exporter):
         """See `Exporter.graph`."""
         model: SignalBundle = self.model
         graph = Graph(model.name)
-        shape = ("batch", "samples") if model.channels is None else ("batch", "samples", model.channels)
+        shape = ("batch", "samples") if model.columns is None else ("batch", "samples", model.columns)
         signal = graph.input("signal", "float32", shape)
         length = graph.input("length", "int32", ("batch",))
         values, frames = features.write_features(graph, model.features, signal, length)

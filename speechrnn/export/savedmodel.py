@@ -57,7 +57,7 @@ def write_savedmodel(model: SignalBundle, folder: str, *, overwrite: bool = Fals
 
 
 def _write(bundle: SignalBundle, folder: Path) -> None:
-    shape = (None, None) if bundle.channels is None else (None, None, bundle.channels)
+    shape = (None, None) if bundle.columns is None else (None, None, bundle.columns)
 
     @tf.function(
         input_signature=[

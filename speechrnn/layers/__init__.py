@@ -8,7 +8,7 @@ from speechrnn.layers.look_ahead import LookAhead
 from speechrnn.layers.masking import LengthMask, ZeroPadding, zero_padding
 from speechrnn.layers.pooling import AttentionPooling, MaskedPooling
 from speechrnn.layers.recurrent import GRU, LSTM, ExecutionPath, SimpleRNN, execution_path
-from speechrnn.layers.segments import FutureSegments, LastSegments
+from speechrnn.layers.segments import FutureSegments, KnownSegments, LastSegments
 from speechrnn.layers.subsampling import StackFrames
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ChronoBias",
     "ExecutionPath",
     "FutureSegments",
+    "KnownSegments",
     "LastSegments",
     "LengthMask",
     "LookAhead",

@@ -71,6 +71,61 @@ class LastSegments(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
+class KnownSegments(Configured, keras.layers.Layer):
+    """What is known of the time before and after a moment, as segments that stand beside those of `LastSegments`.
+
+    The moment lies `horizon` frames before a row's end. Padding never matters.
+
+    Args:
+        past: Segments before it, at most.
+        ahead: Segments after it; what the last one lacks is filled with the row's last frame.
+        size: Frames of a segment.
+        horizon: Frames after the moment.
+
+    Call arguments:
+        values: float `(batch, frames, columns)`.
+        frames: int32 `(batch,)`, the valid frames of each row, `horizon` at least.
+
+    Returns:
+        The past, float `(batch, past, size * columns)`, zeros behind those segments that a row has, what a first
+        segment lacks being filled with the row's first frame; and what is ahead, float
+        `(batch, ahead, size * columns)`.
+
+    Example:
+    >>> past, ahead = KnownSegments(2, 1, 2, 2)(np.arange(5.0).reshape(1, 5, 1), np.array([5]))
+    >>> past.numpy().tolist(), ahead.numpy().tolist()
+    ([[[0.0, 0.0], [1.0, 2.0]]], [[[3.0, 4.0]]])
+    """
+
+    not_streamable = LastSegments.not_streamable
+
+    def __init__(self, past: int, ahead: int, size: int, horizon: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("past", past), ("ahead", ahead), ("size", size), ("horizon", horizon)):
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
+        self.past, self.ahead, self.size, self.horizon = past, ahead, size, horizon
+
+    def call(self, values: Any, frames: Any) -> tuple[Any, Any]:
+        """See the class."""
+        frames = tf.cast(frames, tf.int32)[:, None]
+        now = frames - self.horizon
+        counts = tf.minimum((now + self.size - 1) // self.size, self.past)
+        before = now - counts * self.size + tf.range(self.past * self.size)[None, :]
+        after = now + tf.range(self.ahead * self.size)[None, :]
+        past = tf.gather(values, tf.clip_by_value(before, 0, tf.maximum(now - 1, 0)), axis=1, batch_dims=1)
+        past = tf.where((before < now)[:, :, None], past, tf.zeros((), past.dtype))
+        ahead = tf.gather(values, tf.clip_by_value(after, 0, tf.maximum(frames - 1, 0)), axis=1, batch_dims=1)
+        width = self.size * values.shape[-1]
+        return tf.reshape(past, (-1, self.past, width)), tf.reshape(ahead, (-1, self.ahead, width))
+
+    def compute_output_spec(self, values: Any, frames: Any) -> tuple[keras.KerasTensor, ...]:
+        """Shapes and dtypes without computing."""
+        shapes = ((values.shape[0], count, self.size * values.shape[-1]) for count in (self.past, self.ahead))
+        return tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
+
+
+@keras.saving.register_keras_serializable(package="speechrnn")
 class FutureSegments(Configured, keras.layers.Layer):
     """What a decoder is told of each segment to come: its place and its channel, both learned.
 

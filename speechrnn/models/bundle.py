@@ -209,6 +209,11 @@ class SignalBundle(Bundle):
         return getattr(self.features, "channels", None)
 
     @property
+    def columns(self) -> int | None:
+        """Columns of a signal as the network reads it: its channels, and what else is known beside them."""
+        return self.channels
+
+    @property
     def stride(self) -> int:
         """Frames of features per frame of logits."""
         return self._stride
@@ -246,8 +251,8 @@ class SignalBundle(Bundle):
 
     def _outputs(self, signals: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
         """Outputs of the network for signals padded to one batch, and the feature frames of each."""
-        batch, lengths = padded(signals, self.channels)
-        shape = (None, None) if self.channels is None else (None, None, self.channels)
+        batch, lengths = padded(signals, self.columns)
+        shape = (None, None) if self.columns is None else (None, None, self.columns)
         forward = self._compiled(
             lambda s, n: self({"signal": s, "length": n}, training=False),
             [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int32)],

@@ -90,5 +90,25 @@ class ForecastModel(Protocol):
     def scale(self) -> np.ndarray:
         """Standard deviation of each channel in the training series, float32 `(channels,)`."""
 
-    def predict_quantiles(self, signals: Sequence[np.ndarray]) -> np.ndarray:
-        """For float32 `(samples, channels)` series, float32 `(series, horizon, channels, quantiles)`."""
+    @property
+    def columns(self) -> int | None:
+        """Columns of a series: its channels, and what is known ahead beside them."""
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Names of columns that are known ahead."""
+
+    @property
+    def calendar(self) -> tuple[str, ...]:
+        """Cycles of `speechrnn.signals.calendar` that are known ahead."""
+
+    def predict_quantiles(self, signals: Sequence[np.ndarray], ahead: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        """Forecasts of series.
+
+        Args:
+            signals: float32 `(samples, columns)` each.
+            ahead: What is known of the samples to forecast, float32 `(horizon, columns - channels)` for each series.
+
+        Returns:
+            float32 `(series, horizon, channels, quantiles)`.
+        """

@@ -21,7 +21,7 @@ CLASSES = {
     "speechrnn.layers.masking": ("LengthMask", "ZeroPadding"),
     "speechrnn.layers.pooling": ("AttentionPooling", "MaskedPooling"),
     "speechrnn.layers.recurrent": ("GRU", "LSTM", "SimpleRNN"),
-    "speechrnn.layers.segments": ("FutureSegments", "LastSegments"),
+    "speechrnn.layers.segments": ("FutureSegments", "KnownSegments", "LastSegments"),
     "speechrnn.layers.subsampling": ("StackFrames",),
     "speechrnn.layers.kernels": ("RandomKernels",),
     "speechrnn.losses.attention": ("Attention",),

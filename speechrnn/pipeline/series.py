@@ -35,6 +35,9 @@ def windows(examples: Sequence[Example], *, workers: int | None = None, **how: A
             - seed: Seed of the order.
             - max_gap: Longest run of missing samples that is filled by a straight line, 6 by default; a series with a
               longer one is dropped.
+            - known: Columns whose values are known ahead; `calendar`: cycles of `speechrnn.signals.calendar`. With
+              either, `signal` is `(batch, context + horizon, columns)`: channels, known columns, sine and cosine of
+              each cycle; the channels are zeros in the horizon.
             - faults: Collects what was dropped; None logs a summary.
             - initial_epoch: Number of the first pass.
 
@@ -47,9 +50,9 @@ def windows(examples: Sequence[Example], *, workers: int | None = None, **how: A
         ValueError: No window can be made, or an argument is out of its range.
     """
     plan = plan_windows(examples, **how)
-    rows, channels = plan.batch_size, plan.series[0].shape[1]
+    rows, columns = plan.batch_size, plan.series[0].shape[1]
     return passes(
         plan.load, plan, steps=plan.steps, workers=workers,
-        shapes=([rows, plan.context, channels], [rows, plan.horizon, channels]), target_type=tf.float32,
+        shapes=([rows, plan.length, columns], [rows, plan.horizon, plan.channels]), target_type=tf.float32,
         names=("signal", "length"),
     )  # fmt: skip

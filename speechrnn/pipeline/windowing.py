@@ -9,7 +9,7 @@ from dataclasses import InitVar, dataclass
 
 import numpy as np
 
-from speechrnn.data.examples import read_example
+from speechrnn.data.examples import read_series
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, data_error
 from speechrnn.pipeline.loading import Loaded
@@ -27,12 +27,13 @@ class WindowPlan(EpochCounter):
 
     Attributes:
         series: The samples of each example that was kept, float32 `(samples, channels)`, from the first that a window
-            reads.
+            reads; what is known ahead stands in columns behind the channels.
         examples: These examples.
         origins: int64 `(windows, 2)`: which series, and the place in it of the first sample to forecast.
         context: Samples before it.
         horizon: Samples to forecast.
         batch_size: Windows in every batch.
+        channels: Columns to forecast, which come first.
         faults: What was dropped.
         shuffle: Whether each epoch has an order of its own.
         seed: Of that order.
@@ -44,6 +45,7 @@ class WindowPlan(EpochCounter):
     context: int
     horizon: int
     batch_size: int
+    channels: int
     faults: Faults
     shuffle: bool = False
     seed: int = 0
@@ -52,6 +54,11 @@ class WindowPlan(EpochCounter):
     def __post_init__(self, initial_epoch: int) -> None:
         super().__init__(initial_epoch)
         self._order: tuple[int, np.ndarray] | None = None
+
+    @property
+    def length(self) -> int:
+        """Samples of the input of a window: the context, and the horizon where something is known of it."""
+        return self.context + (self.horizon if self.series[0].shape[1] > self.channels else 0)
 
     @property
     def steps(self) -> int:
@@ -76,11 +83,13 @@ class WindowPlan(EpochCounter):
         past, future = [], []
         for which, origin in self.origins[chosen]:
             values = self.series[which]
-            past.append(values[origin - self.context : origin])
-            future.append(values[origin : origin + self.horizon])
+            past.append(values[origin - self.context : origin - self.context + self.length])
+            future.append(values[origin : origin + self.horizon, : self.channels])
+        read = np.stack(past)
+        read[:, self.context :, : self.channels] = 0.0  # no network ever sees what it is to forecast
         return Loaded(
-            values=np.stack(past),
-            lengths=np.full(self.batch_size, self.context, np.int32),
+            values=read,
+            lengths=np.full(self.batch_size, self.length, np.int32),
             target=np.stack(future),
             weight=weight,
             seeds=np.zeros((self.batch_size, 2), np.int32),
@@ -99,6 +108,8 @@ def plan_windows(
     shuffle: bool = False,
     seed: int = 0,
     max_gap: int = MAX_GAP,
+    known: Sequence[str] = (),
+    calendar: Sequence[str] = (),
     faults: Faults | None = None,
     initial_epoch: int = 0,
 ) -> WindowPlan:
@@ -113,7 +124,7 @@ def plan_windows(
     origins: list[np.ndarray] = []
     for example in examples:
         try:
-            values, first, last = _read(example, rate, channels, context, horizon, max_gap)
+            values, first, last = _read(example, rate, channels, context, horizon, max_gap, known, calendar)
         except (OSError, ValueError) as error:
             collected.add_error(example.id, error)
             continue
@@ -126,12 +137,20 @@ def plan_windows(
     if faults is None and len(collected):
         _log.warning("%s", collected.summary(len(examples), noun="series"))
     return WindowPlan(
-        series, kept, np.concatenate(origins), context, horizon, batch_size, collected, shuffle, seed, initial_epoch
-    )
+        series, kept, np.concatenate(origins), context, horizon, batch_size, channels, collected, shuffle, seed,
+        initial_epoch,
+    )  # fmt: skip
 
 
 def _read(
-    example: Example, rate: float, channels: int, context: int, horizon: int, max_gap: int
+    example: Example,
+    rate: float,
+    channels: int,
+    context: int,
+    horizon: int,
+    max_gap: int,
+    known: Sequence[str],
+    calendar: Sequence[str],
 ) -> tuple[np.ndarray, int, int]:
     """A series from the first sample that a window reads, and the places of the first and the last origin in it."""
     first = round(example.offset * rate)
@@ -144,7 +163,7 @@ def _read(
         channel=example.channel,
         extra=example.extra,
     )
-    values, found = read_example(segment, channels=channels, max_gap=max_gap / rate)
+    values, found = read_series(segment, channels=channels, known=known, calendar=calendar, max_gap=max_gap / rate)
     check_rate(example.path, found, rate)
     last = len(values) - horizon
     if last < context:

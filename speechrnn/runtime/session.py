@@ -146,6 +146,11 @@ class Session:
         options.only_execute_path_to_fetches = True
         return options
 
+    @property
+    def columns(self) -> int | None:
+        """Columns of a signal `(samples, columns)`; None for `(samples,)`."""
+        return self.metadata.get("channels")
+
     def _run(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[Any]:
         """Outputs by their names, a row for each signal."""
         if not self._rows_at_once:
@@ -159,7 +164,7 @@ class Session:
 
     def _run_batch(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs for signals padded to one batch, and to one frame at least."""
-        batch, lengths = padded(signals, self.metadata.get("channels"), least=self.metadata["window"])
+        batch, lengths = padded(signals, self.columns, least=self.metadata["window"])
         found = self._session.run(list(outputs), {"signal": batch, "length": lengths})
         for name, output in zip(outputs, found, strict=True):
             counts = name != "frames" or (output.ndim == 1 and output.dtype.kind in "iu")

@@ -93,6 +93,8 @@ class _Endpoint:
 async def _written(given: dict[str, Any], served: Served, folder: str) -> AsyncIterator[Upload]:
     """The signal of a body of JSON as a file, so that it goes the way of all records."""
     channels = served.model.channels
+    if getattr(served.model, "columns", channels) != channels:
+        raise invalid("`signal` cannot tell what the model must know ahead. Send a table as `file`.", "signal")
     wanted = "numbers" if channels is None else f"rows of {channels} numbers"
     try:
         signal = np.asarray(given.get("signal"), np.float64)

@@ -100,7 +100,7 @@ def read(
     sample_rate: float | None = None,
     row: int | str | None = None,
     rate: float | None = None,
-    max_gap: float = 1.0,
+    max_gap: float | None = 1.0,
     table: TableOptions | Mapping[str, Any] | None = None,
 ) -> tuple[np.ndarray, float]:
     """A record, or a segment of it.
@@ -114,7 +114,7 @@ def read(
         sample_rate: Resample to this rate; the record's own if `None`.
         row: Which record of a file that holds many: a line of UCR's .tsv, a case of a .ts, an array of a .npz.
         rate: Samples per second of a file that does not say its own.
-        max_gap: Longest gap (NaN) in seconds that is filled by a straight line.
+        max_gap: Longest gap (NaN) in seconds that is filled by a straight line; None leaves gaps as they are.
         table: How to read a table that can be read in several ways, as `TableOptions` or their names and values.
 
     Returns:
@@ -153,10 +153,12 @@ def read(
         with of_file(record.path, extra="signals"):
             part = _in_blocks(record, index, start, stop, own, wanted)
             if part is None:
-                part = fill_gaps(
-                    _loaded(record, index, start, stop), own, max_gap=max_gap, where=record.path,
-                    channels=[record.channels[index]], offset=start / own,
-                )  # fmt: skip
+                part = _loaded(record, index, start, stop)
+                if max_gap is not None:
+                    part = fill_gaps(
+                        part, own, max_gap=max_gap, where=record.path, channels=[record.channels[index]],
+                        offset=start / own,
+                    )  # fmt: skip
                 part = resample(part, own, wanted)
         if found is None:
             found = np.empty((len(part), len(chosen)), np.float32)

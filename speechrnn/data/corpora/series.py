@@ -7,6 +7,9 @@ from typing import Any
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, Preparation, Splits, corpus, find_tables
+from speechrnn.data.examples import dates_of
+from speechrnn.faults import data_error
+from speechrnn.signals.calendar import checked_cycles
 from speechrnn.signals.options import TableOptions
 
 
@@ -19,6 +22,8 @@ def prepare(
     test_fraction: float = 0.0,
     rate: float | None = None,
     channels: Sequence[str] = (),
+    known: Sequence[str] = (),
+    calendar: Sequence[str] = (),
     table: TableOptions | Mapping[str, Any] | None = None,
 ) -> Splits:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`: of each table the parts in this order.
@@ -30,7 +35,9 @@ def prepare(
         valid_fraction: Share of each table, before the test part, that becomes `valid.jsonl`.
         test_fraction: Share at the end of each table that becomes `test.jsonl`.
         rate: Samples per second; by default read from a column of times.
-        channels: Columns to forecast; by default every column of numbers.
+        channels: Columns to forecast; by default every column of numbers that is not known ahead.
+        known: Columns whose values are known ahead, such as forecasts of the weather, prices or holidays.
+        calendar: Cycles that forecasts may follow by the clock: day, week, year. The table needs dates.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
 
     Returns:
@@ -42,20 +49,29 @@ def prepare(
             f"Received: {valid_fraction=}, {test_fraction=}."
         )
     extra: dict[str, Any] = {} if rate is None else {"rate": rate}
-    extra |= {"channels": list(channels)} if channels else {}
+    extra |= {"known": list(known)} if known else {}
+    extra |= {"calendar": list(checked_cycles(calendar))} if calendar else {}
+    if both := {*known} & {*channels}:
+        raise ValueError(f"A column is forecast or known ahead, not both. Received: {', '.join(sorted(both))}.")
     reading = TableOptions.of(table).to_dict()
     extra |= {"table": reading} if reading else {}
     shares = {"train": 1 - valid_fraction - test_fraction, "valid": valid_fraction, "test": test_fraction}
     splits: dict[str, list[Draft]] = {split: [] for split, share in shares.items() if share}
     for path in find_tables(folder):
         try:
-            info = signals.probe(path, rate=rate, channels=list(channels) or None, table=table)
+            info = signals.probe(path, rate=rate, channels=[*channels, *known] if channels else None, table=table)
+            own = list(channels) or [name for name in info.channels if name not in known]
+            if lacking := [name for name in known if name not in info.channels]:
+                raise data_error(path, "lacking the channel", f"has no column {lacking[0]!r}; it has {info.channels}.")
+            if calendar:
+                dates_of(str(path), info.start, 0.0, 1, info.rate)
         except (OSError, ValueError) as error:
             options.found.add_error(str(path), error)
             continue
         counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
         counts = {"train": info.samples - sum(counts.values()), **counts}
-        for split, draft in parts(path, counts, info.rate, extra).items():
+        chosen = {"channels": own} if channels or known else {}
+        for split, draft in parts(path, counts, info.rate, chosen | extra).items():
             splits[split].append(draft)
     return splits
 

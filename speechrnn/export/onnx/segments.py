@@ -8,7 +8,7 @@ from onnx import TensorProto
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.layers import weight
 from speechrnn.export.onnx.registry import Tensor, writes
-from speechrnn.layers import FutureSegments, LastSegments
+from speechrnn.layers import FutureSegments, KnownSegments, LastSegments
 
 
 @writes(LastSegments)
@@ -31,6 +31,29 @@ def _last_segments(graph: Graph, layer: LastSegments, values: Tensor, frames: Te
         graph.add("Reshape", found, np.array([-1, count, size])),
         graph.add("Reshape", each, np.array([-1])),
         graph.add("Squeeze", last, np.array([1])),
+    )
+
+
+@writes(KnownSegments)
+def _known_segments(graph: Graph, layer: KnownSegments, values: Tensor, frames: Tensor) -> tuple[str, str]:
+    size, width = layer.size, layer.size * values.shape[-1]
+    ends = graph.unsqueeze(frames.name, 1)
+    now = graph.add("Sub", ends, np.int32(layer.horizon))
+    lacking = graph.add("Add", now, np.int32(size - 1))
+    counts = graph.add("Min", graph.floor_divide(lacking, np.int32(size)), np.int32(layer.past))
+    starts = graph.add("Sub", now, graph.add("Mul", counts, np.int32(size)))
+    before = graph.add("Add", starts, np.arange(layer.past * size, dtype=np.int32)[None])
+    after = graph.add("Add", now, np.arange(layer.ahead * size, dtype=np.int32)[None])
+
+    def found(places: str, behind: str) -> str:
+        newest = graph.add("Max", graph.add("Sub", behind, np.int32(1)), np.int32(0))
+        return _gathered(graph, values.name, graph.add("Min", graph.add("Max", places, np.int32(0)), newest))
+
+    there = graph.unsqueeze(graph.add("Less", before, now), 2)
+    past = graph.add("Where", there, found(before, now), np.float32(0))
+    return (
+        graph.add("Reshape", past, np.array([-1, layer.past, width])),
+        graph.add("Reshape", found(after, ends), np.array([-1, layer.ahead, width])),
     )
 
 

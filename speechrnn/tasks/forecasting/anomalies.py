@@ -37,10 +37,11 @@ def surprise(model: ForecastModel, values: np.ndarray, *, batch_size: int = 256)
         float64 `(samples,)`; NaN for the first sample, before which there is nothing.
 
     Raises:
-        ValueError: The model has one quantile, so that it does not say how sure it is.
+        ValueError: The model has one quantile, so that it does not say how sure it is; or something is known ahead.
     """
     if len(model.quantiles) < 2:
         raise ValueError(f"`surprise` needs a forecaster of two quantiles or more. Received: {model.quantiles}.")
+    refuse_known(model)
     values = np.asarray(values, np.float32)
     off, spread = np.zeros((2, *values.shape))
     for start in range(1, len(values), batch_size):
@@ -51,6 +52,20 @@ def surprise(model: ForecastModel, values: np.ndarray, *, batch_size: int = 256)
     usual = np.cumsum(spread[1:], 0) / np.arange(1, len(values))[:, None]
     least = np.maximum(_LEAST_OF_USUAL * usual, _LEAST_SPREAD * model.scale)
     return np.concatenate([np.full(min(1, len(values)), np.nan), (off[1:] / np.maximum(spread[1:], least)).mean(1)])
+
+
+def refuse_known(model: ForecastModel) -> None:
+    """Refuse a model that must know more than the series.
+
+    Raises:
+        ValueError: It has columns known ahead, or a calendar.
+    """
+    if model.columns != model.channels:
+        told = ", ".join((*model.known, *model.calendar))
+        raise ValueError(
+            f"Anomalies are judged by a forecaster that knows nothing ahead. Received: one that knows {told}. Train "
+            "another without `known` and `calendar`."
+        )
 
 
 def anomaly_likelihood(errors: np.ndarray, *, short: int = 10, long: int = 8000, fewest: int = 100) -> np.ndarray:

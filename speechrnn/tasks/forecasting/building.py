@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from speechrnn.data.examples import probe_example, read_example, readable
+from speechrnn.data.examples import probe_example, read_series, readable
 from speechrnn.data.manifest import Example
 from speechrnn.features import RawSignal
 from speechrnn.pipeline.windowing import MAX_GAP
+from speechrnn.signals.calendar import checked_cycles
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.network import recurrent_forecaster
 
@@ -22,7 +23,8 @@ def for_manifest(
     """A forecaster that has learned nothing; rate, channels and scale are those of the series.
 
     Args:
-        examples: Series, or parts of them.
+        examples: Series, or parts of them. `known` of their `extra` names columns whose values are known ahead,
+            `calendar` cycles of `speechrnn.signals.calendar`; they must be the same for all.
         context: Samples to forecast from.
         horizon: Samples to forecast.
         quantiles: Which quantiles of each value to forecast.
@@ -33,10 +35,22 @@ def for_manifest(
     """
     if not examples:
         raise ValueError("A forecaster needs a manifest with at least one series. Received none.")
+    known, calendar = told = _ahead(examples[0])
+    if other := next((example for example in examples if _ahead(example) != told), None):
+        raise ValueError(
+            f"{other.path}: `known` and `calendar` must be those of the first series, {list(known)} and "
+            f"{list(calendar)}. Received: {list(map(list, _ahead(other)))}."
+        )
     info = probe_example(examples[0])
-    count = len(info.channels)
-    features = RawSignal(info.rate, window=1, hop=1, channels=count, normalize="global")
-    max_gap = MAX_GAP / info.rate
-    features.adapt(readable(examples, lambda e: read_example(e, channels=count, max_gap=max_gap)[0]))
-    made = recurrent_forecaster(channels=count, context=context, horizon=horizon, quantiles=len(quantiles), **network)
-    return Forecaster(features, made, context, quantiles, card={"channels": list(info.channels)})
+    named = [name for name in info.channels if name not in known]
+    beside = len(known) + 2 * len(checked_cycles(calendar))
+    features = RawSignal(info.rate, window=1, hop=1, channels=len(named) + beside, normalize="global")
+    how = {"channels": len(named), "known": known, "calendar": calendar, "max_gap": MAX_GAP / info.rate}
+    features.adapt(readable(examples, lambda e: read_series(e, **how)[0]))
+    sizes = {"channels": len(named), "context": context, "horizon": horizon, "quantiles": len(quantiles)}
+    made = recurrent_forecaster(**sizes, known=beside, **network)
+    return Forecaster(features, made, context, quantiles, known=known, calendar=calendar, card={"channels": named})
+
+
+def _ahead(example: Example) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(example.extra.get("known") or ()), tuple(example.extra.get("calendar") or ())

@@ -124,7 +124,7 @@ def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
     collected = Faults() if faults is None else faults
     plan = pipeline.plan_windows(
         examples, rate=model.sample_rate, channels=model.channels, context=model.context, horizon=model.horizon,
-        every=options.every, batch_size=batch_size, faults=collected,
+        every=options.every, batch_size=batch_size, known=model.known, calendar=model.calendar, faults=collected,
     )  # fmt: skip
     scale, started = model.scale.astype(np.float64), time.perf_counter()
     block = _blocks(plan.origins, model.horizon)
@@ -134,8 +134,10 @@ def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
     for step in range(plan.steps):
         batch = plan.load(0, step)
         count = int(batch.weight.sum())
-        past, future = batch.values[:count], batch.target[:count]
-        found = model.predict_quantiles(past)
+        past, future = batch.values[:count, : model.context], batch.target[:count]
+        ahead = batch.values[:count, model.context :, model.channels :]
+        found = model.predict_quantiles(past, ahead if ahead.size else None)
+        past = past[..., : model.channels]
         errors = np.abs(found[..., model.median] - future) / scale
         peers = [np.abs(peer - future) / scale for peer in (past[:, -1:], _repeated(past, season, model.horizon))]
         within = (found[..., 0] <= future) & (future <= found[..., -1])

@@ -19,7 +19,7 @@ class ForecasterExporter(SignalExporter):
         count = len(model.quantiles)
         found, _ = graph.add_many("TopK", outputs, np.array([count]), outputs=2, axis=-1, largest=0, sorted=1)
         if model.features.normalize is not None:
-            mean = np.asarray(model.features.mean, np.float32)
+            mean = np.asarray(model.features.mean, np.float32)[: model.channels]
             found = graph.add("Add", graph.add("Mul", found, model.scale[:, None]), mean[:, None])
         graph.output(found, "forecast", "float32", ("batch", model.horizon, model.channels, count))
 
@@ -32,4 +32,5 @@ class ForecasterExporter(SignalExporter):
             "horizon": model.horizon,
             "quantiles": list(model.quantiles),
             "scale": model.scale.tolist(),
+            **{name: list(getattr(model, name)) for name in ("known", "calendar") if getattr(model, name)},
         }

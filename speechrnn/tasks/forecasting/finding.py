@@ -55,12 +55,14 @@ def find_anomalies(
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.
     """
-    from speechrnn.tasks.forecasting.anomalies import anomaly_likelihood, stretches, surprise
+    from speechrnn.tasks.forecasting.anomalies import anomaly_likelihood, refuse_known, stretches, surprise
     from speechrnn.tasks.forecasting.detection import anomaly_score
     from speechrnn.tasks.forecasting.forecast import outcomes, read_record
 
     if not 0 < threshold <= 1:
         raise ValueError(f"`threshold` must be in (0, 1]. Received: threshold={threshold}.")
+
+    refuse_known(model)
 
     def of(path: str) -> list[Anomaly]:
         record = read_record(model, path, rate=rate, row=row, table=table)

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from speechrnn import signals
+from speechrnn.data.examples import dates_of
 from speechrnn.faults import Fault, data_error, kind_of, takes
 from speechrnn.models.answers import Answer
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.pipeline.windowing import MAX_GAP, check_rate
 from speechrnn.signals import TableOptions
+from speechrnn.signals.calendar import calendar_columns
 from speechrnn.tasks.forecasting.options import ForecastOptions
 from speechrnn.tasks.forecasting.quantiles import nearest_half
 
@@ -102,7 +104,8 @@ def outcomes(
 def _forecast(model: ForecastModel, path: str, **how: Any) -> Forecast:
     record = read_record(model, path, most=model.context, **how)
     times = (record.end + np.arange(model.horizon)) / record.rate
-    values = model.predict_quantiles([record.values])[0]
+    known = None if record.ahead is None else [record.ahead]
+    values = model.predict_quantiles([record.values], known)[0]
     return Forecast(path, record.channels, times, model.quantiles, values, signals.dates(record.start, times))
 
 
@@ -110,13 +113,15 @@ class SeriesRecord(NamedTuple):
     """What a model needs of a record."""
 
     values: np.ndarray
-    """float32 `(samples, channels)`."""
+    """float32 `(samples, columns)`."""
     channels: tuple[str, ...]
     rate: float
     end: int
     """Place in the record behind the last of these samples."""
     start: dt.datetime | None = None
     """When the record's first sample was taken, where the record says so."""
+    ahead: np.ndarray | None = None
+    """What is known of the samples to forecast, float32 `(horizon, columns - channels)`, if the model has such."""
 
 
 def read_record(
@@ -131,6 +136,9 @@ def read_record(
 ) -> SeriesRecord:
     """A record, its channels being those that the model's card names, or else the first ones.
 
+    If the model has columns known ahead or a calendar, the series ends with the last value of a channel; rows behind it
+    hold what is known.
+
     Args:
         model: A forecaster.
         path: The record.
@@ -141,20 +149,62 @@ def read_record(
         most: Last samples to read, at most.
 
     Raises:
-        OSError, ValueError: It cannot be read, has another rate or ends before `at`.
+        OSError, ValueError: It cannot be read, has another rate, ends before `at`, or lacks what must be known ahead.
     """
     named = getattr(model, "card", {}).get("channels")
     chosen = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
-    info = signals.probe(path, row=row, rate=rate, channels=chosen, table=table)
+    how: dict[str, Any] = {"row": row, "rate": rate, "table": table}
+    info = signals.probe(path, channels=chosen, **how)
     check_rate(path, info.rate, model.sample_rate)
-    end = info.samples if at is None else round(at * info.rate)
+    foresees = model.columns != model.channels
+    last = _last_value(path, info, **how) if foresees and at is None else info.samples
+    end = last if at is None else round(at * info.rate)
     if not 1 <= end <= info.samples:
         raise data_error(
             path, "shorter than asked for", f"lasts {info.duration:g} s. Received: at={at:g}, which is outside of it."
         )
     start = 0 if most is None else max(0, end - most)
-    values, _ = signals.read(
-        path, offset=start / info.rate, duration=(end - start) / info.rate, channels=chosen, row=row, rate=rate,
-        max_gap=MAX_GAP / info.rate, table=table,
-    )  # fmt: skip
-    return SeriesRecord(values, info.channels, info.rate, end, info.start)
+    columns = [*info.channels, *model.known] if model.known else chosen
+    how |= {"offset": start / info.rate, "duration": (end - start) / info.rate}
+    values, _ = signals.read(path, channels=columns, max_gap=MAX_GAP / info.rate, **how)
+    if not foresees:
+        return SeriesRecord(values, info.channels, info.rate, end, info.start)
+    ahead = np.zeros((model.horizon, 0), np.float32)
+    if model.known:
+        ahead = _known(path, info, model, end, **{**how, "offset": end / info.rate})
+    if model.calendar:
+        dates = dates_of(path, info.start, start / info.rate, end - start + model.horizon, info.rate)
+        cycles = calendar_columns(dates, model.calendar)
+        values = np.concatenate([values, cycles[: end - start]], axis=1)
+        ahead = np.concatenate([ahead, cycles[end - start :]], axis=1)
+    return SeriesRecord(values, info.channels, info.rate, end, info.start, ahead)
+
+
+def _last_value(path: str, info: signals.SignalInfo, **how: Any) -> int:
+    """Place behind the last row in which a channel has a value."""
+    values, _ = signals.read(path, channels=list(info.channels), max_gap=None, **how)
+    there = np.flatnonzero(np.isfinite(values).any(axis=1))
+    if not len(there):
+        raise data_error(path, "without values", f"has no value of {', '.join(info.channels)}.")
+    return int(there[-1]) + 1
+
+
+def _known(path: str, info: signals.SignalInfo, model: ForecastModel, end: int, **how: Any) -> np.ndarray:
+    """What is known of the samples to forecast, float32 `(horizon, known)`: each of them must be there."""
+    count = min(model.horizon, info.samples - end)
+    found = np.full((model.horizon, len(model.known)), np.nan, np.float32)
+    if count:
+        how["duration"] = count / info.rate
+        found[:count] = signals.read(path, channels=list(model.known), max_gap=None, **how)[0]
+    rows, columns = np.nonzero(~np.isfinite(found))
+    if len(rows):
+        first = (end + rows[0]) / info.rate
+        when = signals.dates(info.start, np.array([first]))
+        raise data_error(
+            path,
+            "not known ahead",
+            f"column {model.known[columns[0]]!r} must be known for the {model.horizon:,} samples to forecast. "
+            f"{len({*rows.tolist()}):,} of them lack a value, the first at {when[0] if when else f'{first:g} s'}. Add "
+            "rows in which only what is known has values, or forecast from an earlier moment (`at`).",
+        )
+    return found

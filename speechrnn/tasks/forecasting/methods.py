@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable
+from speechrnn.runtime.batches import check_signals
 from speechrnn.tasks.forecasting.options import ForecastOptions
 
 
 class Forecasts(Usable):
     """The methods of forecasters."""
+
+    channels: int
+    context: int
+    horizon: int
+    known: tuple[str, ...]
+    """Columns whose values are known ahead, such as forecasts of the weather, prices and holidays."""
+    calendar: tuple[str, ...]
+    """Cycles of `speechrnn.signals.calendar` whose sine and cosine are known ahead."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of a series: channels, known ones, sine and cosine of each cycle."""
+        return self.channels + len(self.known) + 2 * len(self.calendar)
+
+    def _with_ahead(self, signals: Sequence[np.ndarray], ahead: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        """What the network reads of series: the last of each, and behind it what is known ahead, beside zeros.
+
+        Raises:
+            ValueError: Something has another shape, is missing, or is not finite.
+        """
+        check_signals(signals, self.columns, 1)
+        past, width = [signal[-self.context :] for signal in signals], self.columns - self.channels
+        shape = (self.horizon, width)
+        if not width:
+            if ahead is not None:
+                raise ValueError(
+                    "`ahead` is for forecasters with columns known ahead, or a calendar; this has neither."
+                )
+            return past
+        if ahead is None or len(ahead) != len(signals):
+            received = "none" if ahead is None else f"{len(ahead)} for {len(signals)} series"
+            raise ValueError(f"`ahead` must hold what is known, {shape}, for each series. Received: {received}.")
+        for index, values in enumerate(ahead):
+            if np.shape(values) != shape or not np.isfinite(values).all():
+                what = "values that are not finite" if np.shape(values) == shape else f"shape {np.shape(values)}"
+                raise ValueError(f"What is known ahead must be finite, {shape}. Received: {what} (series {index}).")
+        unknown = np.zeros((self.horizon, self.channels), np.float32)
+        return [
+            np.concatenate([values, np.concatenate([unknown, known], axis=1)])
+            for values, known in zip(past, ahead, strict=True)
+        ]
 
     @takes(ForecastOptions)
     def forecast(  # noqa: D417 - `takes` adds the options

@@ -10,7 +10,7 @@ import tensorflow as tf
 from speechrnn.features import RawSignal
 from speechrnn.losses import QuantileLoss, check_quantiles
 from speechrnn.models import bundle
-from speechrnn.runtime.batches import check_signals
+from speechrnn.signals.calendar import checked_cycles
 from speechrnn.tasks.forecasting.methods import Forecasts
 from speechrnn.tasks.forecasting.quantiles import nearest_half
 
@@ -26,16 +26,20 @@ class Forecaster(Forecasts, bundle.SignalBundle):
 
     Args:
         features: A `RawSignal` of single samples, `RawSignal(rate, window=1, hop=1, channels=n)`, with
-            `normalize="global"` (after `adapt`) or None, and without filters.
+            `normalize="global"` (after `adapt`) or None, and without filters; `n` counts all columns.
         network: Model from `[features (batch, frames, channels), frames (batch,)]` to forecasts
             `(batch, horizon, channels, quantiles)`, as `speechrnn.networks.recurrent_forecaster` makes it.
         context: Samples that a forecast is made from.
         quantiles: What the network's outputs are, rising, in (0, 1).
+        known: Names of columns behind the channels whose values are known ahead; what they are called in files.
+        calendar: Cycles, "day", "week" and "year", whose sine and cosine are the last columns.
         card: Anything to know about the model (training data, license, scores), as JSON can hold it.
 
     Call arguments:
-        inputs: `{"signal": float32 (batch, samples, channels), "length": int32 (batch,)}`, or features computed by the
-            same layer beforehand: `{"features": float32 (batch, frames, channels), "frames": int32 (batch,)}`.
+        inputs: `{"signal": float32 (batch, samples, columns), "length": int32 (batch,)}`, or features computed by the
+            same layer beforehand: `{"features": float32 (batch, frames, columns), "frames": int32 (batch,)}`. With
+            known columns or a calendar the last `horizon` samples are those to forecast; the channels are not read
+            there.
 
     Returns:
         float32 `(batch, horizon, channels, quantiles)`, in the unit of each channel. Outside of training the quantiles
@@ -58,17 +62,21 @@ class Forecaster(Forecasts, bundle.SignalBundle):
         context: int,
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
         *,
+        known: Sequence[str] = (),
+        calendar: Sequence[str] = (),
         card: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         shares = check_quantiles(quantiles)
         super().__init__(features, network, card, outputs=len(shares), outputs_are="one for each quantile", **kwargs)
         _check_features(features)
-        outputs = network.output_shape
-        if len(outputs) != 4 or outputs[1] is None or outputs[2] != features.channels:
+        self.known, self.calendar = tuple(known), checked_cycles(calendar)
+        beside = len(self.known) + 2 * len(self.calendar)
+        outputs, wanted = network.output_shape, features.channels - beside
+        if len(outputs) != 4 or outputs[1] is None or outputs[2] != wanted:
             raise ValueError(
-                f"The network must forecast (batch, horizon, {features.channels}, quantiles), as recurrent_forecaster "
-                f"makes it. Received: outputs {outputs}."
+                f"The network must forecast (batch, horizon, {wanted}, quantiles), as recurrent_forecaster does: of "
+                f"{features.channels} columns of features {beside} are known ahead. Received: outputs {outputs}."
             )
         if context < 1:
             raise ValueError(f"`context` must be at least 1. Received: context={context}.")
@@ -76,7 +84,12 @@ class Forecaster(Forecasts, bundle.SignalBundle):
         self._own_loss = QuantileLoss(shares)
 
     @property
-    def horizon(self) -> int:
+    def channels(self) -> int:  # type: ignore[override]
+        """Columns that are forecast."""
+        return self.network.output_shape[2]
+
+    @property
+    def horizon(self) -> int:  # type: ignore[override]
         """Samples that are forecast."""
         return self.network.output_shape[1]
 
@@ -101,35 +114,37 @@ class Forecaster(Forecasts, bundle.SignalBundle):
             standard = tf.sort(standard, axis=-1)
         if self.features.normalize is None:
             return standard
-        return standard * self._spread[:, None] + tf.convert_to_tensor(self.features.mean)[:, None]
+        return standard * self._spread[:, None] + tf.convert_to_tensor(self.features.mean)[: self.channels, None]
 
     def _loss(self, used: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
         return used(tf.cast(y, tf.float32) / self._spread, y_pred / self._spread[:, None], sample_weight)
 
-    def predict_quantiles(self, signals: Sequence[np.ndarray]) -> np.ndarray:
+    def predict_quantiles(self, signals: Sequence[np.ndarray], ahead: Sequence[np.ndarray] | None = None) -> np.ndarray:
         """Forecasts of series in memory at `sample_rate`.
 
         Args:
-            signals: float32 `(samples, channels)` each, in the unit of the training series; of longer ones the last
+            signals: float32 `(samples, columns)` each, in the unit of the training series; of longer ones the last
                 `context` samples are read, shorter ones are read whole.
+            ahead: For each series what is known of the samples to forecast, float32 `(horizon, columns - channels)`, if
+                the model has columns known ahead or a calendar.
 
         Returns:
             float32 `(signals, horizon, channels, quantiles)`.
 
         Raises:
-            ValueError: A signal has another number of channels, or no sample.
+            ValueError: A signal has another number of columns, or no sample; `ahead` is missing or does not fit.
         """
-        check_signals(signals, self.channels, 1)
-        if not len(signals):
-            return np.zeros((0, self.horizon, self.channels or 0, len(self.quantiles)), np.float32)
-        return self._outputs([signal[-self.context :] for signal in signals])[0]
+        read = self._with_ahead(signals, ahead)
+        if not read:
+            return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)
+        return self._outputs(read)[0]
 
     @property
     def _spread(self) -> tf.Tensor:
         """`scale` in a graph, which is traced before weights are read."""
         if self.features.normalize is None:
             return tf.ones(self.channels)
-        return tf.maximum(tf.convert_to_tensor(self.features.std), self.features.min_std)
+        return tf.maximum(tf.convert_to_tensor(self.features.std)[: self.channels], self.features.min_std)
 
 
 def _check_features(features: Any) -> None:

@@ -3,7 +3,7 @@
 import keras
 
 from speechrnn.faults import takes
-from speechrnn.layers import FutureSegments, LastSegments, LengthMask, blocks
+from speechrnn.layers import FutureSegments, KnownSegments, LastSegments, LengthMask, blocks
 from speechrnn.tasks.forecasting.options import ForecastingNetwork
 
 _LEAST_SPREAD = 0.01
@@ -18,6 +18,7 @@ def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
     context: int,
     horizon: int,
     quantiles: int = 3,
+    known: int = 0,
     name: str = "recurrent_forecaster",
 ) -> keras.Model:
     """Recurrent encoder and decoder that forecast a sequence by quantiles.
@@ -31,11 +32,15 @@ def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
         context: Frames that are read, at most; rounded up to whole segments. Shorter rows are read whole.
         horizon: Frames to come that are forecast.
         quantiles: Outputs for each value.
+        known: Columns behind the channels whose values are known ahead. The encoder reads them beside each channel, and
+            the decoder is told those of each segment to come.
         name: Name of the model.
 
     Returns:
         A `keras.Model` with inputs `[features float (batch, frames, channels), frames int32 (batch,)]` and output
-        float32 `(batch, horizon, channels, quantiles)`.
+        float32 `(batch, horizon, channels, quantiles)`. With `known` columns the features are
+        `(batch, frames, channels + known)`, and the last `horizon` frames of each row are those to forecast, of which
+        the channels, whatever they hold, are not read.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -48,19 +53,29 @@ def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
     """
     blocks.check(options.cell, channels=channels, context=context, horizon=horizon, quantiles=quantiles)
     segment, units, dtype = options.segment, options.units, options.dtype
-    features = keras.Input((None, channels), name="features")
+    if known < 0:
+        raise ValueError(f"`known` must be zero or positive. Received: known={known}.")
+    features = keras.Input((None, channels + known), name="features")
     frames = keras.Input((), dtype="int32", name="frames")
+    past, count = -(-context // segment), -(-horizon // segment)
+    series, length = (features[:, :, :channels], frames - horizon) if known else (features, frames)
     # In float32: in bfloat16 the last value would have lost what the forecast adds to it.
-    split = LastSegments(-(-context // segment), segment, dtype="float32", name="segments")
-    segments, counts, last = split(features, frames)
+    segments, counts, last = LastSegments(past, segment, dtype="float32", name="segments")(series, length)
     spread = _spread(segments, counts) if options.instance_scale else None
     if spread is not None:
         segments = segments / keras.ops.expand_dims(spread, -1)
-    x = keras.layers.Dense(units, activation="relu", dtype=dtype, name="embedding")(segments)
+    x = keras.layers.Dense(units, activation=None if known else "relu", dtype=dtype, name="embedding")(segments)
+    if known:
+        beside = KnownSegments(past, count, segment, horizon, dtype="float32", name="known")
+        before, after = beside(features[:, :, channels:], frames)
+        told = keras.layers.Dense(units, use_bias=False, dtype=dtype, name="known_before")(before)
+        x = keras.ops.relu(x + keras.ops.repeat(told, channels, axis=0))
     layer = blocks.CELLS[options.cell](units, return_sequences=True, return_state=True, dtype=dtype, name="recurrent")
     _, *states = layer(x, mask=LengthMask()(counts, segments))
-    count = -(-horizon // segment)
     to_come = FutureSegments(count, channels, units, dtype=dtype, name="to_come")(states[0])
+    if known:
+        told = keras.layers.Dense(units, activation="relu", dtype=dtype, name="known_after")(after)
+        to_come = to_come + keras.ops.repeat(told, channels, axis=0)
     if options.decoder == "parallel":
         states = [keras.ops.repeat(state, count, axis=0) for state in states]
         to_come = keras.ops.reshape(to_come, (-1, 1, units))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechrnn.runtime.batches import check_signals
 from speechrnn.runtime.session import Session
 from speechrnn.tasks.forecasting.methods import Forecasts
 from speechrnn.tasks.forecasting.quantiles import nearest_half
@@ -29,22 +28,23 @@ class ForecasterSession(Forecasts, Session):
             self.require(name, lambda n: isinstance(n, int) and n > 0, "be a positive whole number")
         self.require("quantiles", lambda found: list(found) == sorted(found) and 0 < min(found) <= max(found) < 1,
                      "rise, and lie between 0 and 1")  # fmt: skip
+        self.known, self.calendar = (tuple(self.metadata.get(name, ())) for name in ("known", "calendar"))
         self.require(
             "scale", lambda found: len(found) == self.channels and min(found) > 0, "be positive, one a channel"
         )
 
     @property
-    def channels(self) -> int:
-        """Channels of a signal `(samples, channels)`."""
+    def channels(self) -> int:  # type: ignore[override]
+        """Columns that are forecast."""
         return self.metadata["channels"]
 
     @property
-    def context(self) -> int:
+    def context(self) -> int:  # type: ignore[override]
         """Samples that a forecast is made from."""
         return self.metadata["context"]
 
     @property
-    def horizon(self) -> int:
+    def horizon(self) -> int:  # type: ignore[override]
         """Samples that are forecast."""
         return self.metadata["horizon"]
 
@@ -63,9 +63,9 @@ class ForecasterSession(Forecasts, Session):
         """Standard deviation of each channel in the training series, float32 `(channels,)`."""
         return np.array(self.metadata["scale"], np.float32)
 
-    def predict_quantiles(self, signals: Sequence[np.ndarray]) -> np.ndarray:
+    def predict_quantiles(self, signals: Sequence[np.ndarray], ahead: Sequence[np.ndarray] | None = None) -> np.ndarray:
         """Forecasts of series in memory at `sample_rate`; see `Forecaster.predict_quantiles`."""
-        check_signals(signals, self.channels, 1)
-        if not len(signals):
+        read = self._with_ahead(signals, ahead)
+        if not read:
             return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)
-        return np.asarray(self._run(["forecast"], [signal[-self.context :] for signal in signals])[0])
+        return np.asarray(self._run(["forecast"], read)[0])

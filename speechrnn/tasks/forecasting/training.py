@@ -35,6 +35,8 @@ class Forecasting(Task):
             channels=model.channels,
             context=model.context,
             horizon=model.horizon,
+            known=model.known,
+            calendar=model.calendar,
             batch_size=self.options.batch_size,
             shuffle=given.training,
             seed=self.options.seed,
