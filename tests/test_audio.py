@@ -247,6 +247,16 @@ def test_floating_point_beyond_full_scale_is_passed_on(tmp_path):
     np.testing.assert_array_equal(audio.read(tmp_path / "a.wav")[0], np.float32([0.0, 3.5, -2.0]))
 
 
+def test_samples_too_large_to_compute_with_are_refused_and_unscaled_integers_are_not(tmp_path):
+    path = tmp_path / "a.wav"
+    for peak in (1e11, 3e38):
+        soundfile.write(path, np.array([0.0, peak, -peak], "float32"), 16000, subtype="FLOAT")
+        with pytest.raises(ValueError, match=r"a\.wav: has a sample of .*e\+.*, and full scale is 1"):
+            audio.read(path, sample_rate=8000)
+    soundfile.write(path, np.array([0.0, 2.0**31, -1.0], "float32"), 16000, subtype="FLOAT")
+    assert np.isfinite(audio.read(path, sample_rate=8000)[0]).all()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
 def test_samples_that_are_not_finite(tmp_path, bad):
     samples = np.zeros((300_000, 2))

@@ -311,3 +311,10 @@ def test_nothing_recognized_cannot_be_calibrated(model, tmp_path, capsys):
 def test_wrong_usage_is_said(words, said, capsys):
     assert cli.main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_options_with_nothing_to_act_on_are_refused(model, audio, capsys):
+    for words, message in ((["--lm-weight", "2"], "Give one: `lm` (--lm)"), (["--word-bonus", "1"], "`beam` (--beam)")):
+        assert cli.main(["transcribe", audio, "--model", "any.onnx", *words]) == 2
+        assert message in capsys.readouterr().err
+    assert cli.main(["transcribe", audio, "--model", "any.onnx", "--beam", "4", "--word-bonus", "1"]) == 0

@@ -258,3 +258,13 @@ def test_split_by_subject_by_another_key():
 def test_split_by_subject_refuses(examples, fraction, message):
     with pytest.raises(ValueError, match=message):
         split_by_subject(examples, fraction=fraction)
+
+
+def test_a_file_that_is_no_text_is_refused_once_and_a_damaged_first_line_is_one_line(tmp_path):
+    path, good = tmp_path / "a.jsonl", b'{"path": "a.wav", "duration": 1.0}\n'
+    path.write_bytes(b"RIFF\x24\xfa\x00\x00WAVE\n\x81\n\x82\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl: is no text: it begins with b'RIFF.*one JSON object per line"):
+        manifest.read(path, faults=Faults())
+    path.write_bytes(b"\x8f" + good + good)
+    faults = Faults()
+    assert len(manifest.read(path, faults=faults)) == 1 and len(faults) == 1

@@ -517,3 +517,19 @@ def test_a_packed_file_under_the_name_of_a_table_is_said_to_be_one(tmp_path, con
         signals.read(table(tmp_path, content))
     with pytest.raises(ValueError, match=rf"t\.csv: must be text in UTF-8, it is {said}"):
         corpora.prepare("table", table(tmp_path, content), out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1,2", "ERR,3", "4,5"], "channel 'a' holds 'ERR' in line 3, which is no number"),
+        (["1,2", "3", "4,5"], "has 2 cells in line 3, 3 are expected"),
+        (["1,2", "3,4,5", "6,7"], "has 4 cells in line 3, 3 are expected"),
+    ],
+)
+def test_a_bad_line_is_named_and_not_the_blanks_within_its_dates(cells, message, tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [f"2024-01-01 0{hour}:00:00,{row}\n" for hour, row in enumerate(cells)]
+    path.write_text("".join(["time,a,b\n", *rows]))
+    with pytest.raises(ValueError, match=message):
+        signals.read(path)

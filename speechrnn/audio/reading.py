@@ -39,6 +39,10 @@ _WRITTEN = {
 }  # fmt: skip
 
 
+_LARGEST = 1e10
+"""Magnitude of a sample: 32-bit integers that were not scaled are below it, powers of larger ones overflow."""
+
+
 @dataclasses.dataclass(frozen=True)
 class AudioInfo:
     """What a recording's header says."""
@@ -421,6 +425,8 @@ def _mono(blocks: Iterator[np.ndarray], path: str, channel: int | None) -> Itera
             mono = part[:, channel or 0]
         if not np.isfinite(mono).all():
             raise data_error(path, "not finite", "has samples that are NaN or infinite. Export the recording again.")
+        if len(mono) and (peak := np.abs(mono).max()) > _LARGEST:
+            raise data_error(path, "out of range", f"has a sample of {peak:.3g}, and full scale is 1. Scale it.")
         yield np.ascontiguousarray(mono)
     if mixed < _CANCELLED * own:
         raise data_error(

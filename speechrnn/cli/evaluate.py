@@ -75,7 +75,7 @@ def evaluate(
         raise UsageError(f"--model is required. `speechrnn train --task {kind.method}` makes one.")
     for name, given in (("details", details), ("per-subject", per_subject)):
         if given and not command.details:
-            raise UsageError(f"--{name} is not for a {kind.noun}.")
+            raise UsageError(f"--{name} is not for {kinds.one(kind.noun)}.")
     faults = Faults()
     examples = command.read([path], faults=faults)
     printing = {"json": json, "details": details, "per_subject": per_subject}
@@ -88,7 +88,7 @@ def evaluate(
 
     if shard is not None:
         if not command.divides:
-            raise UsageError(f"--shard is not for a {kind.noun}.")
+            raise UsageError(f"--shard is not for {kinds.one(kind.noun)}.")
         from speechrnn.models import loading  # which needs NumPy; a help text does not
 
         def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:

@@ -159,10 +159,13 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
     examples: list[Example] = []
     lines: dict[str, int] = {}
     total = 0
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(given := _lines(path), start=1):
         if not line.strip():
             continue
         total += 1
+        if total == 1 and not _is_text(line) and not any(one.lstrip().startswith(b"{") for one in given):
+            message = f"is no text: it begins with {line[:12]!r}.{_NO_MANIFEST}"
+            raise data_error(os.fspath(path), "no manifest", message)
         where = f"{os.fspath(path)}:{number}"
         try:
             example = _parse(line, os.path.dirname(path))
@@ -193,11 +196,20 @@ def _lines(path: str | os.PathLike[str]) -> list[bytes]:
         raise IsADirectoryError(f"{path}: is a folder. Give the path of a .jsonl manifest.") from error
 
 
+def _is_text(line: bytes) -> bool:
+    try:
+        return b"\0" not in line and line.decode("utf-8") is not None
+    except UnicodeDecodeError:
+        return False
+
+
 def _parse(line: bytes, folder: str) -> Example:
     try:
         entry = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise ValueError(f"is not JSON: {error.msg} at column {error.colno}. Received: {line[:60]!r}.") from error
+        raise ValueError(
+            f"is not JSON: {error.msg.removesuffix(' at')} at column {error.colno}. Received: {line[:60]!r}."
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8: {error.reason} at byte {error.start + 1}. Save the file as UTF-8.") from error
     except RecursionError as error:

@@ -61,8 +61,8 @@ def decoder(
         grammar: A file of grammar rules; only texts that follow them are recognized.
 
     Raises:
-        ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; or there are words and a
-            grammar.
+        ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; there are words and a grammar;
+            or an option has nothing to act on.
     """
     from speechrnn.decoding.automata import Boost, Grammar
     from speechrnn.decoding.beam import BeamSearch
@@ -72,8 +72,12 @@ def decoder(
 
     if words is not None and grammar is not None:
         raise ValueError("Either words or a grammar say what may be recognized. Received both; add the words to it.")
+    if lm_weight is not None and lm is None:
+        raise ValueError("`lm_weight` (--lm-weight) is that of a language model. Give one: `lm` (--lm).")
     asked = beam, lexicon, lm, words, grammar
     if not hotwords and all(option is None for option in asked):
+        if word_bonus is not None:
+            raise ValueError("`word_bonus` (--word-bonus) is for a beam search. Ask for one: `beam` (--beam).")
         return greedy
     pronunciations = None if lexicon is None else _pronunciations(lexicon, vocabulary)
     letters = vocabulary

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["KINDS", "Kind", "kinds", "named", "of", "resolve"]
+__all__ = ["KINDS", "Kind", "kinds", "named", "of", "one", "resolve"]
 
 KINDS = (
     "speechrnn.tasks.recognition",
@@ -60,6 +60,16 @@ class Kind:
     """Whether its sources may also be binary streams of audio, or samples in memory with their rate."""
     command: str = "speechrnn.models.commands:Command"
     """`speechrnn.models.commands.Command` or a subclass: its options and words on the command line."""
+
+
+def one(noun: str) -> str:
+    """A noun with its article.
+
+    Example:
+    >>> one("encoder-decoder"), one("voice")
+    ('an encoder-decoder', 'a voice')
+    """
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def kinds() -> tuple[Kind, ...]:

@@ -188,7 +188,9 @@ def _checked(model: Any, where: str | os.PathLike[str], kind: str | None) -> Any
     try:
         found = kinds.of(model)
     except TypeError as error:
-        raise ValueError(f"{os.fspath(where)}: must be a {kind}. Received: a {type(model).__name__}.") from error
+        raise ValueError(
+            f"{os.fspath(where)}: must be {kinds.one(kind)}. Received: a {type(model).__name__}."
+        ) from error
     if found.name != kind:
         raise _other_kind(where, found, kind)
     return model
@@ -196,7 +198,7 @@ def _checked(model: Any, where: str | os.PathLike[str], kind: str | None) -> Any
 
 def _other_kind(where: str | os.PathLike[str], found: kinds.Kind, kind: str) -> ValueError:
     return ValueError(
-        f"{os.fspath(where)}: must be a {kinds.named(kind).noun}. Received: a {found.noun}, see "
+        f"{os.fspath(where)}: must be {kinds.one(kinds.named(kind).noun)}. Received: {kinds.one(found.noun)}, see "
         f"`speechrnn {found.method}`."
     )
 

@@ -30,11 +30,11 @@ class LiteRtFile(NamedTuple):
 
 
 def is_litert(model: str | os.PathLike[str] | bytes) -> bool:
-    """Whether a file, or bytes, begin as a TensorFlow Lite model."""
+    """Whether a file is named, or a file or bytes begin, as a TensorFlow Lite model."""
     if isinstance(model, bytes):
         return model[4:8] == b"TFL3"
     with open(model, "rb") as file:
-        return file.read(8)[4:] == b"TFL3"
+        return os.fspath(model).endswith(".tflite") or file.read(8)[4:] == b"TFL3"
 
 
 def read(model: str | os.PathLike[str] | bytes) -> LiteRtFile:

@@ -224,10 +224,12 @@ def _table(lines: list[tuple[int, str]]) -> _Lines:
 
 
 def _delimiter(path: str, sample: list[str], options: TableOptions) -> str:
-    """What lies between the cells: that with which all lines have as many, and most cells are numbers or times."""
+    """What lies between the cells: that with which the first line has as many as most, or else all lines have as many,
+    and most cells are numbers or times.
+    """
     if path.lower().endswith(".tsv") and any("\t" in line for line in sample):
         return "\t"
-    best, found = (False, 0.0), ""
+    best, found = (False, False, 0.0), ""
     for mark in _CANDIDATES:
         if mark == options.decimal or not any(mark in line for line in sample):
             continue
@@ -238,8 +240,8 @@ def _delimiter(path: str, sample: list[str], options: TableOptions) -> str:
         body = [cell for row in rows[1:] or rows for cell in row if cell]
         plain = sum(is_number(cell) or is_moment(cell) for cell in body) / max(1, len(body))
         even = often == len(rows[1:] or rows) and len(rows[0]) in (count - 1, count, count + 1)
-        if (even, plain) > best:
-            best, found = (even, plain), mark
+        if (fit := (len(rows[0]) == count, even, plain)) > best:
+            best, found = fit, mark
     named = [mark for mark in _CANDIDATES if mark in sample[0]]
     if not found and named and (named != [" "] or len(sample) == 2):  # the header has cells, and no line has as many
         return max(named, key=sample[0].count)
