@@ -664,3 +664,14 @@ def test_a_gap_is_named_where_it_is_in_the_record(tmp_path):
     np.savez(tmp_path / "a.npz", signal=values, rate=10.0)
     with pytest.raises(ValueError, match=r"lacks 20\.000 s from 70\.000 s"):
         signals.read(tmp_path / "a.npz", offset=60.0)
+
+
+def test_channels_of_one_name_are_told_apart(tmp_path):
+    rise = np.arange(50)
+    path = write_edf(tmp_path / "a.edf", [rise, -rise], [10, 10], ["ECG", "ECG"])
+    assert signals.probe(path).channels == ("ECG", "ECG.1")
+    first, second = (signals.read(path, channels=[name])[0][:, 0] for name in ("ECG", "ecg.1"))
+    np.testing.assert_allclose(first, -second, atol=1e-6)
+    path = write_edf(tmp_path / "b.edf", [rise, -rise], [10, 10], ["EcG", "eCG"])
+    with pytest.raises(ValueError, match="has several channels 'ecg': EcG, eCG. Name one of them"):
+        signals.read(path, channels=["ecg"])

@@ -17,7 +17,7 @@ import numpy as np
 
 from speechrnn.faults import data_error, packing
 from speechrnn.signals.options import TableOptions
-from speechrnn.signals.record import need
+from speechrnn.signals.record import distinct, need
 
 MISSING = (
     "", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "N/A", "n/a", "na", "null", "NULL", "Null", "None", "none", "nil",
@@ -99,7 +99,10 @@ def read(path: str, options: TableOptions) -> Cells:
     width, head, lines = _shape(path, lines, delimiter, options)
     units, lines = _units(lines, delimiter, named=head is not None)
     width = _even(path, lines, delimiter, width)
-    names, units = None if head is None else _names(head, width), (*units, *[""] * (width - len(units)))
+    names, units = (
+        None if head is None else distinct([*head, *[""] * (width - len(head))]),
+        (*units, *[""] * (width - len(units))),
+    )
     if width == 1 and lines.empty:
         message = f"has an empty line {lines.empty:,}, which may stand for a missing sample or for nothing."
         raise data_error(path, "ambiguous", f"{message} Write NaN there, or remove it.")
@@ -312,16 +315,6 @@ def _are_row_names(lines: list[str], delimiter: str) -> bool:
     if delimiter == "," and not all(line.lstrip().startswith('"') for line in lines):
         return False
     return [cells_of(line, delimiter)[0] for line in lines] == [str(i) for i in range(1, len(lines) + 1)]
-
-
-def _names(head: list[str], width: int) -> tuple[str, ...]:
-    """Names of the columns, all different."""
-    seen: Counter[str] = Counter()
-    names = []
-    for name in [*head, *[""] * (width - len(head))]:
-        seen[name] += 1
-        names.append(name if seen[name] == 1 or not name else f"{name}.{seen[name] - 1}")
-    return tuple(names)
 
 
 def _units(lines: _Lines, delimiter: str, *, named: bool) -> tuple[tuple[str, ...], _Lines]:

@@ -332,6 +332,11 @@ def _index(record: Record, channel: str | int) -> int:
     if isinstance(channel, str):
         for same in (str, str.lower):
             matching = [i for i, name in enumerate(names) if same(name.strip()) == same(channel.strip())]
+            if len(matching) > 1:
+                told = ", ".join(names[i] for i in matching)
+                raise data_error(
+                    record.path, "ambiguous", f"has several channels {channel!r}: {told}. Name one of them."
+                )
             if matching:
                 return matching[0]
     elif 0 <= channel < len(names):

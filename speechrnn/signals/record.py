@@ -5,7 +5,7 @@ import functools
 import importlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ class Record:
 
     path: str
     channels: tuple[str, ...]
-    """Names; `0`, `1` and so on where the file gives none."""
+    """Names, all different; `0`, `1` and so on where the file gives none."""
     units: tuple[str, ...]
     """Physical units of the channels; empty strings where the file gives none."""
     rates: tuple[float | None, ...]
@@ -40,6 +40,26 @@ class Record:
     """When the first sample was taken, where the file says so; with a time zone if the file says that too."""
     seeks: bool = True
     """Whether a part of a channel is read without the rest of it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", distinct(self.channels))
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of which none comes twice; empty ones stay.
+
+    Example:
+    >>> distinct(["ECG", "ECG", "", ""])
+    ('ECG', 'ECG.1', '', '')
+    """
+    found: dict[str, None] = {}
+    for place, name in enumerate(names):
+        number, told = 0, name or f"\0{place}"
+        while told in found:
+            number += 1
+            told = f"{name}.{number}"
+        found[told] = None
+    return tuple("" if told.startswith("\0") else told for told in found)
 
 
 def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = (), units: Any = ()) -> Record:
