@@ -196,6 +196,18 @@ def test_a_header_of_zeros_is_refused_at_once(path):
     assert time.process_time() - started < 2
 
 
+@pytest.mark.parametrize("coding, channels, bits, frame", [(1, 1, 24, 4), (1, 2, 16, 2), (7, 1, 16, 2), (3, 1, 32, 8)])
+def test_a_wav_header_whose_frames_are_not_as_wide_as_its_samples_is_refused(coding, channels, bits, frame, path):
+    content = recorded(path, "wav")
+    rates = struct.pack("<II", RATE, RATE * frame)
+    path.write_bytes(
+        content[:20] + struct.pack("<HH", coding, channels) + rates + struct.pack("<HH", frame, bits) + content[36:]
+    )
+    with pytest.raises(ValueError, match="contradicts itself") as caught:
+        audio.read(path)
+    assert kind_of(caught.value) == "undecodable"
+
+
 def test_samples_behind_those_that_a_wav_header_promises_are_not_lost(path):
     data = bytearray(recorded(path, "wav"))
     at = data.index(b"data") + 4

@@ -108,6 +108,7 @@ GOOD = '{"path": "a.wav", "duration": 1.0}'
         ('{"path": "b.wav", "duration": 1', "is not JSON: "),
         ("[1, 2]", "must be one JSON object. Received: b'[1, 2]'."),
         ("[" * 100_000, "is nested too deeply"),
+        ('{"path": "b.wav", "duration": 1, "extra": {"n": 1' + "0" * 5000 + "}}", "has a number of 5,001 digits"),
         (GOOD, "the id 'a' is that of line 1."),
     ],
 )  # fmt: skip

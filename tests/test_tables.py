@@ -346,6 +346,12 @@ def test_times_that_give_no_rate_are_refused(tmp_path, times, message):
     assert signals.probe(path, rate=3.0, channels=["x"]).samples == len(times)
 
 
+@pytest.mark.parametrize("rate", ["8k", True, [2], 0, math.inf])
+def test_a_rate_that_is_no_positive_number_is_refused(tmp_path, rate):
+    with pytest.raises(ValueError, match="its rate must be positive, a number of samples per second"):
+        signals.read(table(tmp_path, "x\n1\n2\n"), rate=rate)
+
+
 def test_times_that_no_clock_can_count_are_refused(tmp_path):
     path = table(tmp_path, "time (s),x\n0,1\n9000000000000,2\n18000000000000,3\n")
     with pytest.raises(ValueError, match=r"'time \(s\)' holds numbers that are no times, from 0 to 1.8e\+13"):

@@ -22,6 +22,8 @@ _MOST_BEHIND = 4096
 """Bytes behind a recording, no tag and no chunk, that are no samples."""
 _AT_ONCE = 1 << 22
 _FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+_UNCOMPRESSED, _COMPANDED = (1, 3, 0xFFFE), (6, 7)
+"""Format codes of WAV: integers, floats and those of an extension; A-law and mu-law."""
 _W64_RIFF, _W64_WAVE, _W64_FMT, _W64_DATA = (
     name + tail
     for name, tail in (
@@ -80,6 +82,7 @@ def _wav(path: str, data: Bytes, start: int) -> int:
             long_riff, long_size = _number(data, position + 8, "<Q"), _number(data, position + 16, "<Q")
         elif chunk == b"fmt ":
             bytes_per_second = _number(data, position + 16, f"{order}I")
+            _check_frames(path, data, position + 8, order)
         odd = bool(length % 2)
         position += 8 + length + odd
     else:
@@ -99,6 +102,31 @@ def _wav(path: str, data: Bytes, start: int) -> int:
     if found < length:
         raise truncated(path, length, found, bytes_per_second)
     return _behind(data, position + 8 + length + length % 2, start + 8 + size)
+
+
+def _check_frames(path: str, data: Bytes, position: int, order: str) -> None:
+    """Refuses a format chunk whose frames are not as wide as its samples: libsndfile decodes them as noise.
+
+    Args:
+        path: The file.
+        data: Its bytes.
+        position: Where the chunk's content begins.
+        order: `<` or `>`, its byte order.
+    """
+    coding, channels = (_number(data, position + 2 * i, f"{order}H") for i in range(2))
+    frame, bits = (_number(data, position + 2 * i, f"{order}H") for i in (6, 7))
+    if coding in _COMPANDED:
+        bits = 8
+    elif coding not in _UNCOMPRESSED:
+        return
+    expected = channels * -(-bits // 8)
+    if frame and expected and frame != expected:
+        message = (
+            f"the header contradicts itself: {channels} channel(s) of {bits} bits take {expected} bytes per frame, "
+            f"and it says {frame}. Export the recording again, or name its coding to a converter, as in "
+            "`sox -t raw -r RATE -e signed -b BITS -c CHANNELS in.wav out.wav`."
+        )
+        raise data_error(path, "undecodable", message)
 
 
 def _behind(data: Bytes, samples: int, promised: int) -> int:
@@ -166,6 +194,7 @@ def _w64(path: str, data: Bytes, start: int) -> int:
             raise _no_chunk(path, position, head)
         if chunk == _W64_FMT:
             bytes_per_second = _number(data, position + 32, "<I")
+            _check_frames(path, data, position + 24, "<")
         elif chunk == _W64_DATA:
             found = len(data) - position
             if found < length:

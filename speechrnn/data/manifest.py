@@ -35,6 +35,7 @@ _ELSEWHERE = {
     "length": "duration", "start": "offset", "begin": "offset", "utterance": "id", "utt_id": "id", "name": "id",
 }  # fmt: skip
 """What other programs' manifests call our keys."""
+_MOST_DIGITS = 4000  # Python reads no whole number of more than 4300
 _NO_MANIFEST = " A manifest has one JSON object per line; `speechrnn prepare table` makes one from a table."
 
 
@@ -205,7 +206,8 @@ def _is_text(line: bytes) -> bool:
 
 def _parse(line: bytes, folder: str) -> Example:
     try:
-        entry = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+        text = line.decode("utf-8")
+        entry = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"is not JSON: {error.msg.removesuffix(' at')} at column {error.colno}. Received: {line[:60]!r}."
@@ -235,6 +237,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"has the key `{next(k for k in keys if keys.count(k) > 1)}` twice.")
     return entry
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"has a number of {len(digits):,} digits, at most {_MOST_DIGITS:,} are read: {digits[:20]}...")
+    return int(digits)
 
 
 def _no_constant(name: str) -> float:

@@ -4,6 +4,7 @@ import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -354,8 +355,9 @@ def _rate(record: Record, channel: int, given: float | None) -> float:
         advice = "Give it as `rate` (--rate), or as extra `rate` in a manifest"
         told = f"{record.doubt} Or give the rate as `rate` (--rate), which takes the lines in their order."
         raise data_error(record.path, "without a rate", told if record.doubt else f"does not say its rate. {advice}.")
-    if not (np.isfinite(found) and found > 0):
-        raise data_error(record.path, "without a rate", f"its rate must be positive. Received: {found}.")
+    if not isinstance(found, Real) or isinstance(found, bool) or not (np.isfinite(found) and found > 0):
+        message = f"its rate must be positive, a number of samples per second. Received: {found!r}."
+        raise data_error(record.path, "without a rate", message)
     return float(found)
 
 
