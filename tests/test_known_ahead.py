@@ -214,3 +214,14 @@ def test_a_model_without_it_refuses_what_is_known():
         model.predict_quantiles([np.zeros((4, 2), "float32")], [np.zeros((2, 1), "float32")])
     with pytest.raises(ValueError, match="1 are known ahead"):
         Forecaster(features, model.network, 4, known=["wind"])
+
+
+def test_the_preview_of_a_server_shows_the_series_without_the_rows_to_come(driven, tmp_path):
+    from speechrnn.serving.records import _preview
+    from speechrnn.serving.uploads import Upload
+
+    _, _, wind, _, model = driven
+    path = table(tmp_path / "new.csv", wind[:60], 100 + 20 * np.tanh(wind[:60]), blank=HORIZON)
+    shown = _preview(model, Upload(str(path), "new.csv"), {})
+    assert shown["duration"] == 54 * 3600 and len(shown["channels"]) == 1
+    assert 79 < min(shown["channels"][0]["least"]) < max(shown["channels"][0]["most"]) < 121, "the wind is shown"

@@ -14,7 +14,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault
 from speechrnn.models import kinds
 
-__all__ = ["Answer", "OnError", "Usable", "answers", "is_manifest", "is_one"]
+__all__ = ["Answer", "OnError", "Usable", "answers", "channels_of", "is_manifest", "is_one"]
 
 OnError = Literal["raise", "collect"]
 """What happens to a source that has no answer: it is raised, or it is an answer with `ok` false and `error` set."""
@@ -105,6 +105,12 @@ def _source(one: Any, kind: kinds.Kind) -> Any:
         f"A source must be {wanted}, and several stand in a list. Received: {type(one).__name__}."
         f"{advice if streamed or hasattr(one, '__array__') else ''}"
     )
+
+
+def channels_of(model: Any) -> list[str] | int | None:
+    """Which channels of a record a model reads: those that its card names, or the first ones; None for audio."""
+    named = getattr(model, "card", {}).get("channels")
+    return list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
 
 
 def is_manifest(examples: Any, is_example: Callable[[Any], bool]) -> bool:

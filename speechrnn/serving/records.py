@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from speechrnn import audio, signals
 from speechrnn.models import kinds
+from speechrnn.models.answers import channels_of
 from speechrnn.serving import uploads
 from speechrnn.serving.batching import Job
 from speechrnn.serving.models import Served
@@ -156,9 +157,11 @@ def _preview(model: Any, upload: Upload, options: dict[str, Any]) -> dict[str, A
         values = audio.read(upload.path, sample_rate=int(model.sample_rate))[0][:, None]
     else:
         how = {name: options[name] for name in ("rate", "row") if name in options}
-        values = signals.read(upload.path, channels=model.channels, sample_rate=model.sample_rate, **how)[0]
+        how |= {"channels": channels_of(model), "sample_rate": model.sample_rate, "max_gap": None}
+        values = signals.read(upload.path, **how)[0]
+        values = values[: 1 + np.flatnonzero(np.isfinite(values).any(axis=1))[-1]]  # behind it are inputs known ahead
     edges = np.linspace(0, len(values), min(_PREVIEW, len(values)) + 1).astype(int)[:-1]
-    least, most = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
+    least, most = (np.nan_to_num(of.reduceat(values, edges)) for of in (np.fmin, np.fmax))
     return {
         "duration": len(values) / model.sample_rate,
         "channels": [

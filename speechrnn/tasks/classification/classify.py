@@ -15,7 +15,7 @@ from speechrnn import signals
 from speechrnn.data.examples import read_example, read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, data_error, kind_of, takes
-from speechrnn.models.answers import Answer
+from speechrnn.models.answers import Answer, channels_of
 from speechrnn.tasks.classification.options import ClassificationOptions
 
 if TYPE_CHECKING:
@@ -180,9 +180,9 @@ def read_signal(
         return read_whole(source, int(model.sample_rate))
     if isinstance(source, Example):
         return read_example(source, channels=model.channels, sample_rate=model.sample_rate)[0]
-    named = getattr(model, "card", {}).get("channels")
-    wanted = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
-    return signals.read(source, channels=wanted, sample_rate=model.sample_rate, rate=rate, row=row, table=table)[0]
+    return signals.read(
+        source, channels=channels_of(model), sample_rate=model.sample_rate, rate=rate, row=row, table=table
+    )[0]
 
 
 def _text(tokens: Tokens, source: Source) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.examples import dates_of
 from speechrnn.faults import Fault, data_error, kind_of, takes
-from speechrnn.models.answers import Answer
+from speechrnn.models.answers import Answer, channels_of
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.pipeline.windowing import MAX_GAP, check_rate
 from speechrnn.signals import TableOptions
@@ -151,8 +151,7 @@ def read_record(
     Raises:
         OSError, ValueError: It cannot be read, has another rate, ends before `at`, or lacks what must be known ahead.
     """
-    named = getattr(model, "card", {}).get("channels")
-    chosen = list(named) if isinstance(named, list | tuple) and len(named) == model.channels else model.channels
+    chosen = channels_of(model)
     how: dict[str, Any] = {"row": row, "rate": rate, "table": table}
     info = signals.probe(path, channels=chosen, **how)
     check_rate(path, info.rate, model.sample_rate)
