@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from contracts import check_padding_never_changes_a_row, check_saved_model_is_the_same
+from starlette.testclient import TestClient
 
 import speechrnn as sr
 from speechrnn import ForecasterTraining, RawSignal, cli, pipeline, recurrent_forecaster
@@ -15,6 +16,8 @@ from speechrnn.data.examples import read_series
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.layers import KnownSegments
+from speechrnn.serving import app
+from speechrnn.serving.service import Service
 from speechrnn.signals.calendar import calendar_columns, checked_cycles
 from speechrnn.tasks.forecasting.anomalies import surprise
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster
@@ -216,12 +219,16 @@ def test_a_model_without_it_refuses_what_is_known():
         Forecaster(features, model.network, 4, known=["wind"])
 
 
-def test_the_preview_of_a_server_shows_the_series_without_the_rows_to_come(driven, tmp_path):
-    from speechrnn.serving.records import _preview
-    from speechrnn.serving.uploads import Upload
-
+def test_a_server_forecasts_a_table_and_shows_the_series_without_the_rows_to_come(driven, tmp_path):
     _, _, wind, _, model = driven
     path = table(tmp_path / "new.csv", wind[:60], 100 + 20 * np.tanh(wind[:60]), blank=HORIZON)
-    shown = _preview(model, Upload(str(path), "new.csv"), {})
+    expected = model.forecast(path).median[:, 0]
+    with TestClient(app.make(Service([model.export(tmp_path / "plant.onnx")]))) as client:
+        sent = {"files": {"file": ("new.csv", path.read_bytes())}, "data": {"preview": "true"}}
+        found = client.post("/v1/forecast", **sent).json()
+        refused = client.post("/v1/forecast", json={"signal": [[1.0]] * 20}).json()
+    assert [row[1] for row in found["channels"]["load"]] == pytest.approx(expected.tolist(), abs=0.05)
+    shown = found["preview"]
     assert shown["duration"] == 54 * 3600 and len(shown["channels"]) == 1
     assert 79 < min(shown["channels"][0]["least"]) < max(shown["channels"][0]["most"]) < 121, "the wind is shown"
+    assert "Send a table as `file`" in refused["error"]["message"]

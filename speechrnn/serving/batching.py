@@ -231,7 +231,9 @@ class Shared:
     def __getattr__(self, name: str) -> Any:
         return self._batched if name == self._primitive else getattr(self._model, name)
 
-    def _batched(self, signals: Sequence[np.ndarray]) -> list[Any]:
+    def _batched(self, signals: Sequence[np.ndarray], *more: Any) -> Any:
         if self._job is not None:
             self._job.check()
+        if more:  # of these signals alone, such as what is known ahead of them
+            return getattr(self._model, self._primitive)(signals, *more)
         return self._batcher(signals, self._job)

@@ -121,7 +121,7 @@ class Served:
         self._batcher.close()
 
     def _run_canary(self, job: Job | None) -> np.ndarray:
-        found = np.asarray(self._batcher([self._canary], job)[0])
+        found = np.asarray(getattr(self.shared(job), self.kind.primitive)(*([part] for part in self._canary))[0])
         if not np.isfinite(found).all():
             raise ValueError(f"{self.name}: the model gave no usable output for the canary: some of it is no number.")
         return found
@@ -239,9 +239,10 @@ def _named(source: str) -> str:
     return Path(os.fspath(source)).stem
 
 
-def _canary(model: Any) -> np.ndarray:
-    """A signal of the shape that a model takes, the same each time."""
+def _canary(model: Any) -> tuple[np.ndarray, ...]:
+    """A signal of the shape that a model takes, the same each time, and what is known ahead of it if that is asked."""
     samples = max(int(model.sample_rate), 2 * int(getattr(model, "context", 0) or 0))
-    channels = getattr(model, "channels", None)
-    shape = (samples,) if channels is None else (samples, channels)
-    return (0.1 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    channels, columns = getattr(model, "channels", None), getattr(model, "columns", None)
+    shape = (samples,) if columns is None else (samples, columns)
+    signal = (0.1 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    return (signal,) if columns == channels else (signal, np.zeros((model.horizon, columns - channels), np.float32))

@@ -136,7 +136,7 @@ def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
         count = int(batch.weight.sum())
         past, future = batch.values[:count, : model.context], batch.target[:count]
         ahead = batch.values[:count, model.context :, model.channels :]
-        found = model.predict_quantiles(past, ahead if ahead.size else None)
+        found = model.predict_quantiles(past, *([ahead] if ahead.size else []))
         past = past[..., : model.channels]
         errors = np.abs(found[..., model.median] - future) / scale
         peers = [np.abs(peer - future) / scale for peer in (past[:, -1:], _repeated(past, season, model.horizon))]

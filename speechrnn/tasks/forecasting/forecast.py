@@ -104,8 +104,8 @@ def outcomes(
 def _forecast(model: ForecastModel, path: str, **how: Any) -> Forecast:
     record = read_record(model, path, most=model.context, **how)
     times = (record.end + np.arange(model.horizon)) / record.rate
-    known = None if record.ahead is None else [record.ahead]
-    values = model.predict_quantiles([record.values], known)[0]
+    known = [] if record.ahead is None else [[record.ahead]]
+    values = model.predict_quantiles([record.values], *known)[0]
     return Forecast(path, record.channels, times, model.quantiles, values, signals.dates(record.start, times))
 
 
