@@ -197,6 +197,7 @@ PAGES = {
             "from speechrnn.tasks.language import": "its sessions are left out; the tests of next items have some",
         }
     ),
+    "docs/transcribe.md": Page(),
     "docs/transducers.md": Page(
         cheaper={
             "units=224, layers=3, joint=128": "units=4, layers=1, joint=4",

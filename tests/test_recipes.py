@@ -47,7 +47,8 @@ def test_an4_by_a_transducer_by_ctc_and_by_attention_with_the_same_encoder(data_
         run, *reports = an4_transducer.main(
             str(data_dir / "an4"), str(tmp_path / criterion), criterion, options=options, **TINY, **size
         )
-        assert [len(report.utterances) for report in reports] == [4, 4]
+        searches = 1 if criterion == "attention" else 2  # which has no best path
+        assert [len(report.utterances) for report in reports] == [4] * searches
         kinds = {"transducer": "transducer", "ctc": "recognizer", "attention": "recognizer with attention"}
         assert run.model.kind == kinds[criterion]
 

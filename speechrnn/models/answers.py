@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-import numpy as np
-
 from speechrnn import audio
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault
@@ -88,7 +86,7 @@ def is_one(sources: Any) -> bool:
 def _are_samples(one: Any) -> bool:
     """Whether this is what `speechrnn.audio.read` gives: an array, and a rate."""
     pair = isinstance(one, tuple) and len(one) == 2
-    return pair and hasattr(one[0], "__array__") and np.ndim(one[0]) > 0 and np.ndim(one[1]) == 0
+    return pair and hasattr(one[0], "__array__") and one[0].ndim > 0 and not getattr(one[1], "ndim", 0)
 
 
 def _source(one: Any, kind: kinds.Kind) -> Any:

@@ -66,8 +66,8 @@ def one(noun: str) -> str:
     """A noun with its article.
 
     Example:
-    >>> one("encoder-decoder"), one("voice")
-    ('an encoder-decoder', 'a voice')
+    >>> one("owl"), one("crow")
+    ('an owl', 'a crow')
     """
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 

@@ -7,9 +7,7 @@ from typing import Any
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, Preparation, Splits, corpus, find_tables
-from speechrnn.data.examples import dates_of
 from speechrnn.faults import data_error
-from speechrnn.signals.calendar import checked_cycles
 from speechrnn.signals.options import TableOptions
 
 
@@ -43,6 +41,9 @@ def prepare(
     Returns:
         Examples by split.
     """
+    from speechrnn.data.examples import dates_of  # not above: a help text needs no NumPy
+    from speechrnn.signals.calendar import checked_cycles
+
     if not (valid_fraction >= 0 and test_fraction >= 0 and valid_fraction + test_fraction < 1):
         raise ValueError(
             "`valid_fraction` and `test_fraction` must be zero or more, and leave something to learn from. "
