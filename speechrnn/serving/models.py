@@ -245,4 +245,6 @@ def _canary(model: Any) -> tuple[np.ndarray, ...]:
     channels, columns = getattr(model, "channels", None), getattr(model, "columns", None)
     shape = (samples,) if columns is None else (samples, columns)
     signal = (0.1 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
-    return (signal,) if columns == channels else (signal, np.zeros((model.horizon, columns - channels), np.float32))
+    if channels is None or columns is None or columns == channels:
+        return (signal,)
+    return signal, np.zeros((model.horizon, columns - channels), np.float32)

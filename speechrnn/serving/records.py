@@ -156,7 +156,7 @@ def _preview(model: Any, upload: Upload, options: dict[str, Any]) -> dict[str, A
     if model.channels is None:
         values = audio.read(upload.path, sample_rate=int(model.sample_rate))[0][:, None]
     else:
-        how = {name: options[name] for name in ("rate", "row") if name in options}
+        how: dict[str, Any] = {name: options[name] for name in ("rate", "row") if name in options}
         how |= {"channels": channels_of(model), "sample_rate": model.sample_rate, "max_gap": None}
         values = signals.read(upload.path, **how)[0]
         values = values[: 1 + np.flatnonzero(np.isfinite(values).any(axis=1))[-1]]  # behind it are inputs known ahead
