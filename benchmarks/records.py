@@ -166,7 +166,6 @@ def formats(options):
 
 def hours(options):
     """Processor seconds for an hour of audio, by hours of audio, and the memory that the process then has."""
-
     import soundfile
 
     from speechrnn.data.manifest import Example

@@ -59,15 +59,15 @@ def main(data_dir: str, out: str = "runs/english", start: str | None = None, opt
     lexicon = lexicon.joined(lexicon.guessed((w for text in texts for w in text.split()), LettersToPhones(lexicon)))
     lexicon.write(Path(out, "english.lexicon"), overwrite=True)
     letters = Lexicon({**lexicon, **SPELLED})
-    model = load(start) if start else None
-    learned = pronounced(training, lexicon, faults=faults, model=model)
-    learned += pronounced(spelled, letters, faults=faults, model=model) if spelled else []
+    begun = load(start) if start else None
+    learned = pronounced(training, lexicon, faults=faults, model=begun)
+    learned += pronounced(spelled, letters, faults=faults, model=begun) if spelled else []
     said = {n: pronounced(es, letters if n == "an4" else lexicon, faults=faults) for n, es in evaluated.items()}
     print(faults.summary(len(learned) + len(faults)))
     keras.utils.set_random_seed(options.seed)
     fresh = {"vocabulary": lexicon.vocabulary(), "features": FEATURES, **NETWORK, **network}
-    begun, model = model, model if model and not network else for_manifest(learned, **fresh)
-    if begun and model is not begun:
+    model = begun if begun and not network else for_manifest(learned, **fresh)
+    if begun and network:
         take_over(model.network, begun.network)
     model.card = {**CARD, **({"begun_from": begun.card} if begun else {})}
     path = Path(out, "english.keras")

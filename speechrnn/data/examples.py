@@ -91,10 +91,8 @@ def read_series(
         own = chosen_channels(example)
         if own is None:
             own = [name for name in probe_example(example).channels if name not in known][:channels]
-        if channels is not None and len(own) != channels:
-            raise data_error(example.path, "lacking the channel", f"needs {channels} channels. Received: {own}.")
         example = replace(example, channel=None, extra={**example.extra, "channels": [*own, *known]})
-        channels = len(own) + len(known)
+        channels = (len(own) if channels is None else channels) + len(known)
     values, rate = read_example(example, channels=channels, max_gap=max_gap)
     if calendar:
         dates = dates_of(example.path, probe_example(example).start, example.offset, len(values), rate)

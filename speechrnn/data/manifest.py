@@ -199,9 +199,10 @@ def _lines(path: str | os.PathLike[str]) -> list[bytes]:
 
 def _is_text(line: bytes) -> bool:
     try:
-        return b"\0" not in line and line.decode("utf-8") is not None
+        line.decode("utf-8")
     except UnicodeDecodeError:
         return False
+    return b"\0" not in line
 
 
 def _parse(line: bytes, folder: str) -> Example:

@@ -90,9 +90,10 @@ def _are_samples(one: Any) -> bool:
 
 
 def _source(one: Any, kind: kinds.Kind) -> Any:
-    streamed = hasattr(one, "read") or _are_samples(one)
+    samples = _are_samples(one)
+    streamed = samples or hasattr(one, "read")
     if is_one(one) and (kind.streams or not streamed):
-        return audio.in_memory(*one) if _are_samples(one) else one
+        return audio.in_memory(*one) if samples else one
     if kind.streams:
         advice = " Samples need their rate: `(samples, sample_rate)`."
         wanted = "a path, an `Example`, a binary stream or `(samples, sample_rate)`"
