@@ -233,6 +233,26 @@ def test_a_signal_that_is_refused_spoils_no_other_answer():
     batcher.close()
 
 
+def test_what_is_known_ahead_of_a_signal_stays_with_it():
+    batches, begin = [], threading.Barrier(4)
+
+    def run(signals, *ahead):
+        batches.append(len(signals))
+        return [signal.sum() + sum(part.sum() for part in parts) for signal, *parts in zip(signals, *ahead, strict=True)]
+
+    batcher = Batcher(run, gather=0.5, most_samples=100)
+
+    def ask(length):
+        begin.wait()
+        return batcher([np.ones(length)], *([[np.full(2, 50.0 * length)]] if length < 4 else []))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(1, 5))) == [[101], [202], [303], [4]]
+    with pytest.raises(ValueError):
+        batcher([np.ones(1)], [])
+    batcher.close()
+
+
 def test_what_nobody_waits_for_is_not_run():
     release, ran = threading.Event(), []
 
@@ -246,7 +266,7 @@ def test_what_nobody_waits_for_is_not_run():
         first = pool.submit(batcher, [np.zeros(1)])
         while not ran:
             time.sleep(0.001)
-        second = pool.submit(batcher, [np.zeros(2)], job)
+        second = pool.submit(batcher, [np.zeros(2)], job=job)
         job.cancel()
         with pytest.raises(Stopped):
             second.result()

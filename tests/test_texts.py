@@ -90,7 +90,8 @@ def test_in_eight_bits_an_answer_does_not_depend_on_the_others(trained, tmp_path
     small, texts = sr.load(path), [example.text for example in reviews(6, 5)]
     together = list(small.classify(texts))
     for text, one in zip(texts, together, strict=True):
-        np.testing.assert_array_equal(small.classify(text).probabilities, one.probabilities)
+        # Not to the last bit: some processors sum the steps of a longer, padded batch in another order.
+        np.testing.assert_allclose(small.classify(text).probabilities, one.probabilities, rtol=1e-6, atol=0)
         assert one.label == ("good" if set(text.split()) & set(GOOD) else "bad")
 
 

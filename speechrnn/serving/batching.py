@@ -43,8 +43,13 @@ class Job:
 
 
 class _Waiting(NamedTuple):
-    signal: np.ndarray
+    parts: tuple[np.ndarray, ...]
+    """The signal, and what else the model must know of it."""
     answer: Future[Any]
+
+    @property
+    def samples(self) -> int:
+        return len(self.parts[0])
 
 
 class Batcher:
@@ -53,7 +58,8 @@ class Batcher:
     Each signal gets the answer that it would get alone, and a signal that the model refuses spoils no other's answer.
 
     Args:
-        run: Gives an answer for each of several signals, float32 `(samples[, channels])`.
+        run: Gives an answer for each of several signals, float32 `(samples[, channels])`. What else it must know
+            of them are further sequences as long, such as inputs known ahead.
         gather: Seconds for which signals are gathered.
         most_samples: Samples of a batch, padding counted; a longer signal is run alone.
         on_batch: Called with the number of signals of each batch.
@@ -61,7 +67,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[Sequence[np.ndarray]], Sequence[Any]],
+        run: Callable[..., Sequence[Any]],
         *,
         gather: float = 0.01,
         most_samples: float,
@@ -72,14 +78,14 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="speechrnn-batches", daemon=True)
         self._thread.start()
 
-    def __call__(self, signals: Sequence[np.ndarray], job: Job | None = None) -> list[Any]:
-        """The answers for signals; waits until they are there.
+    def __call__(self, *parts: Sequence[np.ndarray], job: Job | None = None) -> list[Any]:
+        """The answers for signals, and for what else `run` takes; waits until they are there.
 
         Raises:
             Stopped: Nobody waits for the job any more.
             ValueError: The model refuses a signal.
         """
-        waiting = [_Waiting(signal, Future()) for signal in signals]
+        waiting = [_Waiting(of_one, Future()) for of_one in zip(*parts, strict=True)]
         for one in waiting:
             self._queue.put(one)
         try:
@@ -96,14 +102,14 @@ class Batcher:
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
             gathered, more = self._gathered(first)
-            for batch in by_length(gathered, lambda one: len(one.signal), self._most):
+            for batch in by_length(gathered, lambda one: one.samples, self._most):
                 self._answer([one for one in batch if one.answer.set_running_or_notify_cancel()])
             if not more:
                 return
 
     def _gathered(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
         """What comes within the time, and all that waits already; and whether more will come."""
-        gathered, held = [first], len(first.signal)
+        gathered, held = [first], first.samples
         end = time.monotonic() + self._gather
         while held < _BUDGETS * self._most:
             left = end - time.monotonic()
@@ -114,7 +120,7 @@ class Batcher:
             if one is None:
                 return gathered, False
             gathered.append(one)
-            held += len(one.signal)
+            held += one.samples
         return gathered, True
 
     def _answer(self, batch: list[_Waiting]) -> None:
@@ -123,7 +129,7 @@ class Batcher:
         if self._on_batch:
             self._on_batch(len(batch))
         try:
-            answers = self._run([one.signal for one in batch])
+            answers = self._run(*map(list, zip(*(one.parts for one in batch), strict=True)))
             for one, answer in zip(batch, answers, strict=True):
                 one.answer.set_result(answer)
         except Exception as error:
@@ -231,9 +237,7 @@ class Shared:
     def __getattr__(self, name: str) -> Any:
         return self._batched if name == self._primitive else getattr(self._model, name)
 
-    def _batched(self, signals: Sequence[np.ndarray], *more: Any) -> Any:
+    def _batched(self, *parts: Sequence[np.ndarray]) -> Any:
         if self._job is not None:
             self._job.check()
-        if more:  # of these signals alone, such as what is known ahead of them
-            return getattr(self._model, self._primitive)(signals, *more)
-        return self._batcher(signals, self._job)
+        return self._batcher(*parts, job=self._job)
