@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 # Processes that share the test files; each takes about 2 GB.
 WORKERS ?= 2
+SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Percentage of lines and branches that the tests must reach, and the files that are run for it.
 FLOOR ?= 0
 COVERED ?= tests
@@ -45,10 +46,10 @@ demo: $(READY)  ## Train on the embedded corpus, transcribe, and write demo/inde
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pipelines.demo --out demo
 
 test: $(READY)  ## Run the whole suite: tests, docstring examples, notebooks
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --doctest-modules --nbmake -m "not gpu and not network and not tfio" $(PYTEST_ARGS) tests speechrnn notebooks
+	$(BIN)/python -m pytest $(SHARED) --doctest-modules --nbmake -m "not gpu and not network and not tfio" $(PYTEST_ARGS) tests speechrnn notebooks
 
 test-fast: $(READY)  ## Run the tests without the slow ones
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) tests
+	$(BIN)/python -m pytest $(SHARED) $(PYTEST_ARGS) tests
 
 $(TFIO_READY): requirements-tfio.lock
 	@test -n "$(TFIO_PYTHON)" || { echo "tensorflow-io needs Python 3.11 or 3.12. Name one: make test-tfio TFIO_PYTHON=/path/to/python3.12" >&2; exit 2; }
@@ -81,7 +82,7 @@ test-packages:  ## Build sdist and wheel, and install them with each extra in cl
 
 coverage: $(READY)  ## Run the tests and print what they reach; below FLOOR percent is an error
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile -m "not gpu and not network and not tfio" $(PYTEST_ARGS) $(COVERED)
+	$(BIN)/coverage run -m pytest $(SHARED) -m "not gpu and not network and not tfio" $(PYTEST_ARGS) $(COVERED)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under=$(FLOOR)
 

@@ -1,5 +1,6 @@
-"""What every docstring example may use without importing it, and what all processes of a run of the tests share."""
+"""What docstring examples may use without importing it, what processes of a run share, and which files come first."""
 
+import collections
 import os
 import shutil
 import tempfile
@@ -16,6 +17,15 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     given = os.environ.get("TF_XLA_FLAGS", "")
     os.environ["TF_XLA_FLAGS"] = f"{given} --tf_xla_persistent_cache_directory={folder}".strip()
+
+
+def pytest_collection_modifyitems(items):
+    """Run files with many slow tests first, so that no process ends with a long one while the others have nothing."""
+    slow = collections.Counter()
+    for item in items:
+        notebook = item.path.suffix == ".ipynb"
+        slow[item.path] += 3 * notebook + (item.get_closest_marker("slow") is not None)
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)
