@@ -238,7 +238,9 @@ def test_what_is_known_ahead_of_a_signal_stays_with_it():
 
     def run(signals, *ahead):
         batches.append(len(signals))
-        return [signal.sum() + sum(part.sum() for part in parts) for signal, *parts in zip(signals, *ahead, strict=True)]
+        return [
+            signal.sum() + sum(part.sum() for part in parts) for signal, *parts in zip(signals, *ahead, strict=True)
+        ]
 
     batcher = Batcher(run, gather=0.5, most_samples=100)
 
