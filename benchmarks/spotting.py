@@ -43,7 +43,7 @@ def layout(digits: str, sounds: str, out: Path, recordings: int) -> None:
         start = (RATE - len(word)) // 2
         second[start : start + len(word)] += word
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        audio.write(out / name, second, RATE, overwrite=True)
+        _write(out / name, second)
         for listed, speakers in LISTS.items():
             lists[listed] += [name] if speaker in speakers else []
     for listed, names in lists.items():
@@ -51,7 +51,11 @@ def layout(digits: str, sounds: str, out: Path, recordings: int) -> None:
     (out / NOISE).mkdir(exist_ok=True)
     for kind in NOISES:
         parts = [audio.read(path, sample_rate=RATE)[0] for path in sorted(Path(sounds, kind).glob("*.ogg"))[:12]]
-        audio.write(out / NOISE / f"{kind.lower()}.wav", np.concatenate(parts), RATE, overwrite=True)
+        _write(out / NOISE / f"{kind.lower()}.wav", np.concatenate(parts))
+
+
+def _write(path: Path, samples: np.ndarray) -> None:
+    audio.write(path, samples.clip(-1, 1), RATE, overwrite=True)  # resampling goes beyond full scale here and there
 
 
 def main() -> None:
