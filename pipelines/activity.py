@@ -1,11 +1,11 @@
-"""HAPT: what a person does at every moment, from the phone at the waist.
+"""HAPT: what a person is doing at every moment, from the sensors of a phone at the waist.
 
-    python pipelines/activity.py --data-dir DIR   # scores by leaving subjects out, then learns from all
+    python pipelines/activity.py --data-dir DIR   # cross-validates over subjects, then trains on all of them
     speechrnn evaluate --model runs/activity/activity.keras runs/activity/manifests/test.jsonl
 
-DIR is the published tree (`RawData/`, `Train/`, `Test/`), or the folder of `hapt_train.npz`. The network reads the
-recording as it was made, 30 s at once and without windows, so that it hears a person sit down before it has to tell
-sitting from standing. Everything here was chosen on folds of the official training subjects.
+DIR is the published tree (`RawData/`, `Train/`, `Test/`), or the folder of `hapt_train.npz`. The network reads 30 s of
+the recording at once instead of short windows, so it sees a person sit down before it has to distinguish sitting from
+standing. Everything was chosen on folds of the official training subjects.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ def main(
         data_dir: HAPT as published, or the folder of hapt_train.npz.
         out: Folder for manifests, models and logs.
         folds: Groups of subjects to leave out in turn.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     training = hapt.prepare(data_dir, Path(out, "manifests"), overwrite=True, chunk=CHUNK)["train"]
     features = RawSignal(int(hapt.RATE), window=1, hop=1, channels=len(hapt.CHANNELS))

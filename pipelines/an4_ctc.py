@@ -1,13 +1,13 @@
 """AN4: spelled letters, numbers, dates and commands, recognized after training on AN4 alone.
 
-    python pipelines/an4_ctc.py --data-dir DIR --validate   # keeps eight training speakers out, and reports on them
+    python pipelines/an4_ctc.py --data-dir DIR --validate   # holds out eight training speakers, and reports on them
     python pipelines/an4_ctc.py --data-dir DIR              # trains on all of them, and reports on the test set
     python pipelines/an4_ctc.py --data-dir DIR --start runs/librispeech/librispeech.keras --epochs 20
 
-DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Everything here was chosen with `--validate`;
-the official test set was used once, at the end. What makes the difference on so little speech (42 minutes) is
-augmentation and that two augmentations of an utterance are trained to agree. `--start` goes on from a recognizer that
-has learned other speech, such as the one of `pipelines/librispeech_ctc.py`, instead of from nothing.
+DIR is the official tree (`etc/`, `wav/`), or the folder that contains it. Everything was chosen with `--validate`; the
+official test set was used once, at the end. With so little speech (42 minutes) two things matter most: augmentation,
+and training two augmentations of each utterance to agree. `--start` continues from a recognizer trained on other
+speech, such as that of `pipelines/librispeech_ctc.py`, instead of from random weights.
 """
 
 from pathlib import Path
@@ -47,9 +47,9 @@ def main(
     Args:
         data_dir: AN4's official tree.
         out: Folder for manifests, model and logs.
-        validate: Keep eight speakers out and report on them.
-        start: A .keras recognizer to go on from.
-        resume: Go on with a run that was stopped.
+        validate: Hold out eight training speakers and report on them.
+        start: A .keras recognizer to continue from.
+        resume: Resume an interrupted run.
     """
     splits = an4.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     kept_out = VALID_SPEAKERS if validate else set()

@@ -1,12 +1,12 @@
-"""AN4 by models whose symbols depend on those before them: a transducer, block by block, or CTC and attention together.
+"""AN4 with models whose symbols depend on those before them: a transducer, or CTC and attention together.
 
     python -m pipelines.an4_transducer --data-dir DIR                  # a transducer, and its errors on the test set
     python -m pipelines.an4_transducer --data-dir DIR --criterion ctc  # CTC with the same encoder and the same options
     python -m pipelines.an4_transducer --data-dir DIR --criterion attention --bidirectional  # whole recordings
 
-DIR is the official tree (`etc/`, `wav/`), or the folder that holds it. Eight training speakers decide which epoch is
-kept. The test set is read as it will be used: in streams, but for attention, which reads whole recordings. The encoder
-of a transducer, and that of attention, learns CTC beside the other loss.
+DIR is the official tree (`etc/`, `wav/`), or the folder that contains it. Eight training speakers choose the epoch.
+The test set is read as streams, except by attention, which reads whole recordings. The encoder of a transducer, and
+that of attention, is also trained with CTC.
 """
 
 from pathlib import Path
@@ -44,9 +44,9 @@ def main(
     Args:
         data_dir: AN4's official tree.
         out: Folder for manifests, models and logs.
-        criterion: What it learns by.
-        beam: Texts that the second search keeps.
-        resume: Go on with a run that was stopped.
+        criterion: Type of recognizer.
+        beam: Width of the second search.
+        resume: Resume an interrupted run.
     """
     splits = an4.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     training = [example for example in splits["train"] if example.subject not in VALID_SPEAKERS]

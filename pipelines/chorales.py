@@ -1,11 +1,11 @@
-"""Bach's chorales, chord by chord: a recurrent language model of notes beside n-grams, in nats for each time step.
+"""Bach's chorales, chord by chord: a recurrent language model of notes compared with n-grams, in nats per time step.
 
     python pipelines/chorales.py --data-dir DIR     # DIR/jsb-chorales-quarter.json, split as published
 
-A chorale is a sentence whose words are the notes of each quarter, from low to high, and a bar behind them. A chord thus
-has one spelling, the probabilities of all chords sum to 1, and the negative log likelihood of a time step can be set
-beside those of models that say a chord at once (Boulanger-Lewandowski, Bengio and Vincent 2012; Bengio et al. 2013):
-8.9 (RNN), 8.4 (LSTM), 5.56 (RNN-NADE). `--shift 5` learns every piece in eleven keys, which those did not do.
+A chorale is a sentence whose words are the notes of each quarter, from low to high, followed by a bar. A chord thus has
+only one spelling, the probabilities of all chords sum to 1, and the negative log likelihood of a time step can be
+compared with that of models that predict a chord at once (Boulanger-Lewandowski, Bengio and Vincent 2012; Bengio et al.
+2013): 8.9 (RNN), 8.4 (LSTM), 5.56 (RNN-NADE). `--shift 5` trains on every piece in eleven keys, which those did not.
 """
 
 import json
@@ -59,7 +59,7 @@ def main(data_dir: str, out: str = "runs/chorales", options=OPTIONS, shift: int 
     Args:
         data_dir: Folder of the chorales.
         out: Folder for model and logs.
-        shift: Half tones that pieces are transposed by, either way.
+        shift: Largest number of semitones by which pieces are transposed, up and down.
     """
     parts = read(data_dir)
     test = [spelled(piece) for piece in parts["test"]]

@@ -1,4 +1,4 @@
-"""The page of the demo: what was trained, how good it is, and what went wrong, whole in one HTML file."""
+"""The page of the demo, one HTML file: what was trained, its error rates, and its errors."""
 
 import string
 from pathlib import Path

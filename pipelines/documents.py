@@ -1,11 +1,11 @@
-"""Documents: sentiment of sentences and spam among messages, beside TF-IDF and logistic regression.
+"""Documents: sentiment of sentences and spam among messages, compared with TF-IDF and logistic regression.
 
     python pipelines/documents.py --data-dir DIR     # DIR/sentiment/*_labelled.txt, DIR/sms_spam/SMSSpamCollection
 
 Sentiment is three kinds of reviews of 1,000 sentences each (Kotzias et al. 2015), one table of text and class; the SMS
-Spam Collection (Almeida et al. 2011) is one table of class and text. Each is split by text, seeded, so that equal texts
-stand on one side: 20 % to test, of the rest 10 % to choose the epoch by. The baseline learns from both parts, since it
-chooses nothing. Test figures chose nothing.
+Spam Collection (Almeida et al. 2011) is one table of class and text. Each is split at random, with equal texts in the
+same split: 20 % for the test, and 10 % of the rest to choose the epoch. The baseline is trained on both parts of the
+rest, because it chooses nothing. The test sets chose nothing.
 """
 
 from pathlib import Path

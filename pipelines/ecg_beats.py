@@ -1,15 +1,14 @@
-"""MIT-BIH: the AAMI class of every heartbeat, learned from other patients, 64 beats at once.
+"""MIT-BIH: the AAMI class of every heartbeat of new patients, 64 beats at once.
 
-    python pipelines/ecg_beats.py --data-dir DIR   # scores by leaving patients out, then learns from all
+    python pipelines/ecg_beats.py --data-dir DIR   # cross-validates over patients, then trains on all of them
     speechrnn evaluate --model runs/ecg_beats/beats.keras runs/ecg_beats/manifests/test.jsonl
 
-DIR holds the database's records; only de Chazal's DS1 is used to learn, and `test.jsonl` is DS2 where DIR has it. With
-22 patients what limits is that each heart is learned by heart. So the network is small, and learns from copies of the
-records: with another rhythm (`vary_rhythm`), seen by leads placed elsewhere (`vary_leads`), and of patients in whom
-most beats are premature, of whom DS1 has none: simulated (`vary_majority`), or without their normal stretches
-(`shorten_normal`). Which copies are made is chosen inside each fold, by patients held out and such patients made of
-them; the figure that is printed is of patients who chose nothing. Three models, each from a seed of its own, answer
-as one.
+DIR has the database's records. Only de Chazal's DS1 is used for training; `test.jsonl` is DS2, if DIR has it. With only
+22 patients a network memorizes their hearts, so the network is small and is also trained on copies of the records: with
+another rhythm (`vary_rhythm`), with leads placed elsewhere (`vary_leads`), and of simulated patients with mostly
+premature beats (`vary_majority`, or `shorten_normal`, which removes normal stretches), of whom DS1 has none. Which
+copies are made is chosen inside each fold, on held-out patients and patients simulated from them; the figure that is
+printed is of patients who chose nothing. The answers of three models with different seeds are averaged.
 """
 
 from dataclasses import replace
@@ -78,7 +77,7 @@ def main(
         data_dir: MIT-BIH's records.
         out: Folder for manifests, model and logs.
         folds: Groups of patients to leave out in turn.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     training = mitdb.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
     wanted = dict.fromkeys(copy for several in (*COPIES.values(), SIMULATED.values()) for copy in several)

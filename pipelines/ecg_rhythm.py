@@ -1,16 +1,15 @@
 """CinC 2017: sinus rhythm, atrial fibrillation, another rhythm or noise, from one ECG lead of 9 to 61 s.
 
-    python pipelines/ecg_rhythm.py --data-dir DIR    # five models, one a fold, then a last one from all records
+    python pipelines/ecg_rhythm.py --data-dir DIR    # five models, one per fold, then one trained on all records
     speechrnn evaluate --model runs/ecg_rhythm/ecg_rhythm.keras manifests/cinc2017/test.jsonl
 
-DIR is `training2017` with its table of classes, or the folder that holds it. The lead is resampled to 100 Hz, which
-keeps every wave that tells rhythms apart. Some were recorded with the hands the wrong way round, and so upside down:
-half of what is learned from is turned around, anew in every epoch. Folds are stratified by class and seeded; who was
-recorded is not published, so that people cannot be kept apart, and intervals are by record. Nothing a fold holds out is
-looked at before it is scored, not to choose an epoch either: all train equally long, and the average of the last
-weights is taken. The settings are the second ones that were tried, on what the first fold holds out (mean F1 0.807; the
-first ones, 8 epochs with frames of 0.64 s and nothing turned around, 0.738). The figure is the challenge's: the mean F1
-of N, A and O.
+DIR is `training2017` with its table of classes, or the folder that contains it. The lead is resampled to 100 Hz, which
+keeps every wave that distinguishes rhythms. Some records were made with the electrodes in the wrong hands and are
+upside down, so half of the training records are inverted, drawn anew in every epoch. Folds are stratified by class;
+the people are not published, so they cannot be kept apart, and intervals are over records. Nothing that a fold holds
+out is used before it is scored, not even to choose an epoch: all models train equally long, and the moving average of
+the weights is used. The settings are the second ones that were tried on the first fold (mean F1 0.807; the first ones,
+8 epochs with frames of 0.64 s and nothing inverted, 0.738). The figure is the challenge's: the mean F1 of N, A and O.
 """
 
 from pathlib import Path
@@ -67,7 +66,7 @@ def main(
         data_dir: Training2017 and its table of classes.
         out: Folder for manifests, models and logs.
         folds: Groups of records to leave out in turn.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     examples = cinc2017.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
 

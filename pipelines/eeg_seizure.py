@@ -3,14 +3,14 @@
     python pipelines/eeg_seizure.py --data-dir DIR                 # seizures (set S) against the other four sets
     python pipelines/eeg_seizure.py --data-dir DIR --classes set   # all five sets; `state` for three states
 
-DIR holds the five sets' text files. READ THIS BEFORE QUOTING A SCORE: which segments come from one person is not
-published, so nobody can keep people apart here, and segments of one person, or of one seizure, are likely to stand on
-both sides of any split. A score near 1, which nearly every method reaches for seizures, says that these segments are
-easily told apart, and next to nothing about a new patient. What can be done is done: a fold holds out a run of
-neighboring segment numbers of all five sets, so that neighbors, if they are of one person, stay together; intervals
-are by segment, for want of people, and too narrow for that reason.
+DIR has the text files of the five sets. READ THIS BEFORE QUOTING A SCORE: it is not published which segments are of
+the same person, so people cannot be kept apart, and segments of one person, or of one seizure, are probably on both
+sides of any split. A score near 1, which nearly every method reaches for seizures, says that these segments are easy to
+distinguish, and almost nothing about a new patient. Each fold holds out neighboring segment numbers of all five sets,
+so that neighbors, which may be of the same person, stay together. Intervals are over segments, because the people are
+unknown, and are therefore too narrow.
 
-Each segment is scaled to unit variance: the height of the waves, which alone marks most seizures, tells nothing.
+Each segment is scaled to unit variance, because the amplitude alone would identify most seizures.
 """
 
 from pathlib import Path
@@ -46,8 +46,8 @@ def main(
     Args:
         data_dir: Folder of the five sets.
         out: Folder for manifests, models and logs.
-        classes: What to tell apart.
-        resume: Go on with a run that was stopped.
+        classes: What to distinguish.
+        resume: Resume an interrupted run.
     """
     examples = bonn.prepare(data_dir, Path(out, "manifests"), classes=classes, overwrite=True)["train"]
     names = sorted({example.label for example in examples})

@@ -1,14 +1,14 @@
-"""Read English: phones, a lexicon and a trigram of books, after training on the speech of one folder.
+"""Read English: phones, a lexicon and a trigram of books, trained on the speech of one folder.
 
     python -m pipelines.english --data-dir DIR --out runs/english
     python -m pipelines.english --data-dir DIR --out runs/longer --start runs/english/english.keras --epochs 20
     python -m pipelines.english --data-dir DIR --out runs/deeper --start runs/english/english.keras --layers 5
 
-DIR holds `LibriSpeech`, `speechocean762`, `common_voice/en`, `LJSpeech-1.1`, `an4`, `fsdd` and `lm`; what is not there
-is left out, and 11.6 hours are learned from if all is. LibriSpeech's `dev-clean-5` decides which epoch is kept; the
-test sets are used once, at the end. Words that CMUdict lacks are pronounced as similar ones are. A run that was stopped
-is resumed by the same command. `--start` continues from a model of the same phones, and first aligns the texts with it,
-so that each word is learned as it was said; with more `--layers` those that it lacks begin as the identity.
+DIR has `LibriSpeech`, `speechocean762`, `common_voice/en`, `LJSpeech-1.1`, `an4`, `fsdd` and `lm`, 11.6 hours together;
+missing ones are left out. LibriSpeech's `dev-clean-5` chooses the epoch; the test sets are used once, at the end. Words
+that CMUdict lacks are pronounced like similar ones. The same command resumes an interrupted run. `--start` continues
+from a model of the same phones, and first aligns the texts with it, so that each word is learned as it was pronounced;
+with more `--layers`, the additional ones begin as the identity.
 """
 
 from pathlib import Path

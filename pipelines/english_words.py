@@ -1,13 +1,12 @@
-"""From a model of English phones to one file that writes words: a lexicon, a trigram of books, weights, and the scores.
+"""From a model of English phones to one file that writes words: with a lexicon, a trigram of books and tuned weights.
 
     python -m pipelines.english --data-dir DIR --out runs/english
     python -m pipelines.english_words --data-dir DIR --model runs/english/english.keras --out runs/english
 
-The lexicon has the words of the books and sentences in DIR/lm that CMUdict pronounces, those that it lacks if they come
-five times, pronounced as similar ones are, and those of letters, numbers and commands; the trigram of the same texts
-knows these words alone, and is pruned. `dev-clean-5` chooses the weights; the test sets are used
-once, at the end: LibriSpeech's with the trigram, AN4 with a trigram of its own training texts, FSDD as a list of ten
-words.
+The lexicon has the words of the texts in DIR/lm that CMUdict contains, those that it lacks if they occur at least five
+times (pronounced like similar ones), and those of letters, numbers and commands. The trigram of the same texts has only
+these words, and is pruned. `dev-clean-5` chooses the weights; the test sets are used once, at the end: LibriSpeech's
+with the trigram, AN4's with a trigram of its own training texts, FSDD's with a list of ten words.
 """
 
 import collections
@@ -47,8 +46,8 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
         data_dir: The folder of corpora.
         model: The .keras model that pipelines/english.py made.
         out: Folder for the language model, the lexicon and the model.
-        lm: A language model that is there already, instead of one of the books.
-        lexicon: A lexicon that is there already, instead of one made for this.
+        lm: An existing language model, instead of a new one of the books.
+        lexicon: An existing lexicon, instead of a new one.
     """
     folder, out_folder = Path(data_dir), Path(out)
     parts = librispeech.prepare(folder / "LibriSpeech", out_folder / "words", subsets=[VALID, *TESTS], overwrite=True)

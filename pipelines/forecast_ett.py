@@ -1,13 +1,13 @@
-"""ETT: what a transformer's load and oil temperature will be, up to a month ahead, with an interval around it.
+"""ETT: the load and oil temperature of a transformer up to a month ahead, with an interval.
 
     python pipelines/forecast_ett.py --data-dir DIR       # 96, 192, 336 and 720 hours ahead, on the test months
     python pipelines/forecast_ett.py --data-dir DIR --horizons 96 --validate   # on the validation months instead
     speechrnn forecast --model runs/forecast_ett/ETTh1_96.keras NEW.csv
 
-DIR holds ETTh1.csv as published. An encoder reads 30 days in segments of two days, a decoder says what comes segment by
-segment; both are one GRU. Everything here was chosen on the validation months, at 96 hours, and is the same for all
-horizons; the epoch is chosen on them too. Several models, each from a seed of its own, answer as one. The test months
-are answered once, by every window of them.
+DIR has ETTh1.csv as published. An encoder reads 30 days in segments of two days, and a decoder forecasts segment by
+segment; they share one GRU. Everything was chosen on the validation months at 96 hours, and is the same for all
+horizons; the epoch is chosen on these months too. The forecasts of several models with different seeds are averaged.
+The test months are used once, with every window.
 """
 
 from pathlib import Path
@@ -45,9 +45,9 @@ def main(
     Args:
         data_dir: Folder with ETTh1.csv.
         out: Folder for manifests, models and logs.
-        horizons: Hours ahead, a model each.
+        horizons: Hours ahead, with one model for each.
         validate: Score on the validation months.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     splits = ett.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     reports = {}

@@ -1,5 +1,5 @@
 """Gradients that vanish and explode through time, and what helps: `python -m pipelines.gradient_flow --out DIR`.
-Tasks after Bengio et al. (1994) and Hochreiter and Schmidhuber (1997); solved is a tenth of the naive loss.
+Tasks after Bengio et al. (1994) and Hochreiter and Schmidhuber (1997); solved means a tenth of the naive loss.
 """
 
 import time
@@ -102,7 +102,7 @@ def main(out: str = "runs/gradients", *, lag=LAG, steps=STEPS, test_rows=TEST_RO
     rows.append(echo("SimpleRNN, radius 2", lag // 2, 0.0, epochs, lag // 2, sequences))
     rows.append(echo("SimpleRNN, radius 2, clipped", lag // 2, 0.5, epochs, lag // 2, sequences))
     rows.append(echo("radius 2, segments of 10 steps", 10, 0.0, -(-epochs // 3), lag // 2, sequences))
-    table = Table("task", "lag", "network", "at first", "trained", "loss", "naive", "solved", "s")
+    table = Table("task", "lag", "network", "untrained", "trained", "loss", "naive", "solved", "s")
     for task, far, name, before, after, _, loss, naive, seconds in rows:
         states = (f"{flow.verdict().state} {flow.per_step:.2f}" for flow in (before, after))
         figures = f"{loss:.4f}", f"{naive:.3f}", "yes" if loss < naive / 10 else "no", f"{seconds:.0f}"

@@ -1,13 +1,13 @@
-"""Speech Commands: ten keywords in a stream of other words and noise, misses beside false alarms an hour.
+"""Speech Commands: ten keywords in a stream of other words and noise, with misses and false alarms per hour.
 
     python pipelines/keyword_spotting.py --data-dir speech_commands_v0.02
     speechrnn spot --model runs/keyword_spotting/spotter.keras --threshold 0.9 RECORDING.wav
 
-DIR is the corpus as published, or any folder of its layout: a folder of recordings for each word and one of noise,
-`_background_noise_`. Words that are no keywords are one class, noise without words is another (Warden 2018). The last
-30 % of each recording of noise are kept for validation and test; its first 20 s are added to the words in training.
-Each split becomes one long stream of its words, at random distances and 5 to 20 dB above its noise; the threshold is
-chosen on the validation stream, and used on the test's once.
+DIR is the corpus as published, or any folder with its layout: a folder of recordings for each word and one of noise,
+`_background_noise_`. All other words are one class, noise without words is another (Warden 2018). The last 30 % of each
+recording of noise are kept for validation and test; its first 20 s are added to the words in training. Each split
+becomes one long stream of its words, at random distances and 5 to 20 dB above the noise. The threshold is chosen on the
+validation stream, and used once on the test stream.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def main(
         data_dir: The corpus's folder.
         out: Folder for manifests, model and logs.
         commands: The keywords.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     splits = speech_commands.prepare(data_dir, Path(out, "manifests"), commands=commands, overwrite=True)
     keras.utils.set_random_seed(options.seed)

@@ -1,12 +1,12 @@
-"""Keywords: the ten digits of the Free Spoken Digit Dataset as classes, said by people the model has never heard.
+"""Keywords: the ten digits of the Free Spoken Digit Dataset as classes, spoken by people unknown to the model.
 
-    python pipelines/keywords.py --data-dir DIR --validate   # keeps one training speaker out, and reports on him
+    python pipelines/keywords.py --data-dir DIR --validate   # holds out one training speaker, and reports on him
     python pipelines/keywords.py --data-dir DIR              # trains on four speakers, and reports on two others
 
-DIR is the repository's folder, or its `recordings`. The corpus's own split tests on the voices it trains on, which
-says little about the next person who speaks; here two of the six speakers are kept for the test. With four voices to
-learn from, what helps most is to make more of them: other speeds, and spectra scaled as by longer and shorter vocal
-tracts. The first five recordings of every digit (those that the corpus's own split tests on) decide the epoch.
+DIR is the repository's folder, or its `recordings`. The corpus's own split tests on the voices of the training data,
+which says little about new speakers; here two of the six speakers are kept for the test. With four training voices,
+simulating more of them helps most: other speeds, and spectra scaled as by longer and shorter vocal tracts. The first
+five recordings of every digit (those that the corpus's own split tests on) choose the epoch.
 """
 
 from pathlib import Path
@@ -47,8 +47,8 @@ def main(
     Args:
         data_dir: The corpus's folder, or its recordings.
         out: Folder for manifests, model and logs.
-        validate: Keep one training speaker out and report on him.
-        resume: Go on with a run that was stopped.
+        validate: Hold out one training speaker and report on him.
+        resume: Resume an interrupted run.
     """
     splits = fsdd.prepare(data_dir, Path(out, "manifests"), by="speaker", held_out=TEST_SPEAKERS, overwrite=True)
     kept_out = [example for example in splits["train"] if validate and example.subject == VALID_SPEAKER]

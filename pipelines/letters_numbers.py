@@ -1,10 +1,10 @@
-"""The model that ships: English letters, numbers and commands, from AN4 and the Free Spoken Digit Dataset.
+"""The included model `english_letters_numbers`, trained on AN4 and the Free Spoken Digit Dataset (FSDD).
 
     python pipelines/an4_ctc.py --data-dir AN4
     python -m pipelines.letters_numbers --an4 AN4 --fsdd FSDD --start runs/an4/an4.keras
 
-It goes on from the recognizer of the AN4 recipe, with AN4's training set and four of FSDD's six speakers. Tested on
-AN4's test set and on the two other FSDD speakers.
+It continues from the recognizer of the AN4 recipe, with AN4's training set and four of FSDD's six speakers. The test
+sets are AN4's and the two other FSDD speakers.
 """
 
 from pathlib import Path
@@ -36,9 +36,9 @@ def main(
     Args:
         an4_dir: AN4's official tree.
         fsdd_dir: FSDD's folder of recordings.
-        start: The model that pipelines/an4_ctc.py made.
+        start: The model that pipelines/an4_ctc.py wrote.
         out: Folder for manifests, model and logs.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     letters = an4.prepare(an4_dir, Path(out, "an4"), overwrite=True)
     digits = fsdd.prepare(fsdd_dir, Path(out, "fsdd"), by="speaker", held_out=HELD_OUT, overwrite=True)

@@ -1,4 +1,4 @@
-"""Letters to phones, as CMUdict pronounces English words: an attention encoder-decoder beside joint n-grams.
+"""Letters to phones, as CMUdict pronounces English words: an attention encoder-decoder compared with joint n-grams.
 
 python pipelines/letters_to_phones.py --out runs/letters_to_phones
 """
@@ -57,7 +57,7 @@ def main(out: str = "runs/letters_to_phones", options=OPTIONS, seed=0, words=Non
 
     Args:
         out: Folder for model and logs.
-        resume: Go on where a run stopped.
+        resume: Resume an interrupted run.
     """
     keras.utils.set_random_seed(options.seed)
     parts = split(lexicons.cmudict(), seed)

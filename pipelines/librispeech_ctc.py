@@ -1,14 +1,14 @@
-"""LibriSpeech: read English, recognized in subwords after training on any of its subsets, and an n-gram beside.
+"""LibriSpeech: read English, recognized in subwords after training on any of its subsets, with an n-gram model.
 
-    python -m pipelines.librispeech_ctc --data-dir DIR      # mini LibriSpeech: train-clean-5, chosen by dev-clean-5
+    python -m pipelines.librispeech_ctc --data-dir DIR      # mini LibriSpeech: train-clean-5, validated on dev-clean-5
     python -m pipelines.librispeech_ctc --data-dir DIR --train train-clean-100 train-clean-360 train-other-500 \\
         --valid dev-clean --test test-clean test-other --text librispeech-lm-norm.txt.gz --subwords 500 --epochs 30
 
-DIR is the `LibriSpeech` folder, or the folder that holds it. The validation set decides which epoch is kept and how
-much the language model weighs, and says so in its row; the test sets are used once, at the end. The language model is
-a trigram of the training texts, or of `--text`, one sentence per line: sentences that are said in the validation and
-test sets are left out of it, since books that are read are often among books that are written. `--start` goes on from a
-recognizer that has learned other speech, such as the one of `pipelines/an4_ctc.py`, instead of from nothing.
+DIR is the `LibriSpeech` folder, or the folder that contains it. The validation set chooses the epoch and the weight of
+the language model, and its row says so; the test sets are used once, at the end. The language model is a trigram of the
+training texts, or of `--text`, one sentence per line; sentences of the validation and test sets are left out, since the
+same books may be in both. `--start` continues from a recognizer trained on other speech, such as that of
+`pipelines/an4_ctc.py`, instead of from random weights.
 """
 
 from collections.abc import Sequence
@@ -57,14 +57,14 @@ def main(
 
     Args:
         data_dir: The LibriSpeech folder.
-        training: Subsets to learn from.
+        training: Subsets to train on.
         valid: Subset that chooses the epoch and the weights.
-        tests: Subsets to report on besides.
+        tests: Subsets for the test.
         texts: Sentences for the language model.
         subwords: Number of subwords; 0 for characters.
-        start: A .keras recognizer to go on from.
+        start: A .keras recognizer to continue from.
         out: Folder for manifests, model and logs.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     splits = librispeech.prepare(data_dir, Path(out, "manifests"), subsets=[*training, valid, *tests], overwrite=True)
     examples = [example for name in training for example in splits[name]]

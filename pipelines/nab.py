@@ -1,17 +1,18 @@
-"""NAB: what was out of order in series of servers, traffic, tweets and machines.
+"""NAB: anomalies in series of servers, traffic, tweets and machines.
 
     python pipelines/nab.py --data-dir DIR                   # one forecaster for all series, and NAB's scores
-    python pipelines/nab.py --data-dir DIR --without-model   # what needs no training
+    python pipelines/nab.py --data-dir DIR --without-model   # only what needs no training
     speechrnn anomalies --model runs/nab/nab.keras SERIES.npz
 
-DIR is NAB's repository, or the folder of its `data` and windows.json. The model learns from the first 15 % of every
-series, as the benchmark allows, and hears the rest once. `anomaly_score` adds up what value, forecast, level, spread
-and spectrum say, each by the tail of its own errors in the clean stretch and since; its forecast is the model's, or a
-linear one. Beside it stand the surprise of the model's forecast and the value alone by the likelihood of the
-literature, and NAB's windowed Gaussian. By NAB's rule each takes the threshold best for all series scored.
+DIR is NAB's repository, or the folder of its `data` and windows.json. The model is trained on the first 15 % of every
+series, as the benchmark allows, and reads the rest once. `anomaly_score` adds up value, forecast, level, spread and
+spectrum, each judged by the tail of its own errors in the clean stretch and since then; its forecast is the model's or
+a linear one. It is compared with the surprise of the model's forecast and with the value alone, both with the anomaly
+likelihood of the literature, and with NAB's windowed Gaussian. By NAB's rules each detector uses the threshold that is
+best for all scored series.
 
-What `anomaly_score` is made of was chosen on made series, and on the artificial ones, the traffic and two of the tweets
-(28 of the 83 windows): a VALIDATION figure. The others are scored apart. A picture of each series is written to `out`.
+The parts of `anomaly_score` were chosen on synthetic series, and on the artificial ones, the traffic and two of the
+tweets (28 of the 83 windows): a VALIDATION figure. The others are scored separately. `out` gets a plot of each series.
 """
 
 from pathlib import Path
@@ -36,7 +37,10 @@ OPTIONS = ForecasterTraining(epochs=8, batch_size=256, learning_rate=3e-3)
 DAY = 288  # samples
 SHORT = 1  # samples whose error is judged
 CHOSEN_BY = ("artificial", "realTraffic", "realTweets-Twitter_volume_AAPL", "realTweets-Twitter_volume_AMZN")
-CARD = {"task": "what comes next in any series, in spreads of its first part", "data": "NAB, first 15 % of each series"}
+CARD = {
+    "task": "next values of any series, in standard deviations of its first part",
+    "data": "NAB, first 15 % of each series",
+}
 
 
 def main(
@@ -48,7 +52,7 @@ def main(
         data_dir: NAB's repository, or its data and windows.json.
         out: Folder for manifests, records, model and log.
         without_model: Train nothing.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     splits = nab.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     series = [read_example(example)[0] for example in splits["test"]]

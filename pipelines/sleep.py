@@ -1,12 +1,12 @@
-"""Sleep stages: one of five for every 30 s, each read in the context of the twenty minutes around it.
+"""Sleep stages: one of five for every 30 s, each read in the context of the surrounding twenty minutes.
 
-    python pipelines/sleep.py --data-dir DIR      # groups of people left out in turn, then a model that learns from all
+    python pipelines/sleep.py --data-dir DIR      # cross-validates over people, then trains on all of them
     speechrnn classify --model runs/sleep/sleep.keras NIGHT.edf
 
-DIR holds Sleep-EDF, or nights in its layout (`NAME-PSG.edf` and `NAME-Hypnogram.edf`). An epoch of 30 s is one frame:
-convolutions within it see waves, a recurrent layer in both directions sees how the night goes on. The figures are
-macro-F1 and Cohen's kappa, those of the literature, with intervals over people. Nothing was chosen by Sleep-EDF, which
-is not at hand here; the tests run the recipe on made nights.
+DIR has Sleep-EDF, or nights in its layout (`NAME-PSG.edf` and `NAME-Hypnogram.edf`). An epoch of 30 s is one frame:
+convolutions within it see waves, and a recurrent layer in both directions sees the course of the night. The figures are
+macro-F1 and Cohen's kappa, as in the literature, with intervals over people. It has been run on synthetic nights only,
+so nothing was chosen on Sleep-EDF.
 """
 
 from pathlib import Path
@@ -46,7 +46,7 @@ def main(
         data_dir: Sleep-EDF, or nights in its layout.
         out: Folder for manifests, model and logs.
         folds: Groups of people to leave out in turn.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     training = sleep_edf.prepare(data_dir, Path(out, "manifests"), overwrite=True)["train"]
     channels, window = len(sleep_edf.CHANNELS), round(sleep_edf.EPOCH * RATE)

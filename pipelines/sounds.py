@@ -1,12 +1,13 @@
-"""ESC-10: ten sounds of the surroundings (rain, a dog, a helicopter), learned from 320 recordings of five seconds.
+"""ESC-10: ten environmental sounds (rain, a dog, a helicopter), learned from 320 recordings of five seconds.
 
-    python pipelines/sounds.py --data-dir DIR     # five models, one a fold, then a last one from all recordings
+    python pipelines/sounds.py --data-dir DIR     # five models, one per fold, then one trained on all recordings
 
-DIR is ESC-10, or ESC-50's repository, of which ten classes are taken. The folds are the authors': no two of them hold
-pieces of one recording. Nothing a fold holds out is looked at before it is scored, not to choose an epoch either: all
-train equally long, and the average of the last weights is taken. Every recording is thus answered once by a model that
-has not heard it; the accuracy is that of all 400 answers. Levels are kept (features are normalized by the training
-set, not by the recording), since the color of a steady noise is all there is to tell rain from waves.
+DIR is ESC-10, or ESC-50's repository, of which ten classes are used. The folds are the authors': clips of one original
+recording are in the same fold. Nothing that a fold holds out is used before it is scored, not even to choose an epoch:
+all models train equally long, and the moving average of the weights is used. Every recording is thus answered once, by
+a model that was not trained on it; the accuracy is that of all 400 answers. Features are normalized by the training
+set instead of the recording, since only the level in each band distinguishes the steady noise of rain from that of
+waves.
 """
 
 from pathlib import Path
@@ -51,7 +52,7 @@ def main(
     Args:
         data_dir: ESC-10's folder of classes, or ESC-50's repository.
         out: Folder for manifests, models and logs.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     splits = esc10.prepare(data_dir, Path(out, "manifests"), overwrite=True)
     examples = splits["train"] + splits["test"]

@@ -1,11 +1,11 @@
-"""A small model that listens: English letters, numbers and commands, word by word while they are said.
+"""The included streaming model: English letters, numbers and commands, word by word as they are spoken.
 
     python -m pipelines.streaming --an4 DIR --fsdd DIR
 
-One direction, statistics of the training set instead of the utterance's, and otherwise the data of
-`pipelines/letters_numbers.py`: AN4's training set without eight speakers, which decide which epoch is kept, and four of
-FSDD's six speakers. Since no level is taken out of an utterance, training varies it. Tested on AN4's test set and on
-the two other FSDD speakers, block by block as it will be used.
+The network reads in one direction and is normalized by the statistics of the training set instead of the utterance's;
+the level, which is therefore not normalized, is varied in training. The data is that of `pipelines/letters_numbers.py`:
+AN4's training set without eight speakers, who choose the epoch, and four of FSDD's six speakers. The test sets are
+AN4's and the two other FSDD speakers, read block by block.
 """
 
 from pathlib import Path
@@ -44,7 +44,7 @@ def main(an4_dir: str, fsdd_dir: str, out: str = "runs/streaming", resume: bool 
         an4_dir: AN4's official tree.
         fsdd_dir: FSDD's folder of recordings.
         out: Folder for manifests, models and logs.
-        resume: Go on with a run that was stopped.
+        resume: Resume an interrupted run.
     """
     letters = an4.prepare(an4_dir, Path(out, "an4"), overwrite=True)
     digits = fsdd.prepare(fsdd_dir, Path(out, "fsdd"), by="speaker", held_out=HELD_OUT, overwrite=True)

@@ -1,10 +1,10 @@
-"""English to French, sentence by sentence: an attention encoder-decoder on Tatoeba's pairs, by BLEU and chrF.
+"""English to French, sentence by sentence: an attention encoder-decoder on Tatoeba's pairs, with BLEU and chrF.
 
     python pipelines/translation.py --data-dir DIR     # DIR/fra.txt: English, a tab and French on every line
 
-Many sentences stand on several lines. Lines that share either side, directly or through others, are one group, and
-groups are drawn as wholes: no sentence that is measured, of either language, was learned. Each source that is measured
-has all its translations as references. sacrebleu measures; copying the source is the baseline.
+Many sentences are on several lines. Lines that share a sentence of either language, directly or through others, form a
+group, and each group is in one split, so no test sentence of either language was in training. All translations of a
+test sentence are its references. sacrebleu computes the scores; copying the source is the baseline.
 """
 
 import random
@@ -78,7 +78,7 @@ def main(data_dir: str, out: str = "runs/translation", options=OPTIONS, seed=0, 
     Args:
         data_dir: Folder of the pairs.
         out: Folder for model and logs.
-        resume: Go on where a run stopped.
+        resume: Resume an interrupted run.
     """
     parts = split(read(data_dir)[:pairs], seed)
     source, target = (words(pair[side] for pair in parts["train"]) for side in (0, 1))

@@ -1,14 +1,15 @@
-"""Any data set of the UCR and UEA archives: official split, one recipe for all of them.
+"""Any data set of the UCR and UEA archives: the official split, and one recipe for all of them.
 
-    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports             # a model each, on the official test
+    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports             # one model each, on the official test
     python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports --validate  # folds of the training set instead
 
-DIR holds NAME_TRAIN and NAME_TEST (`.ts`, `.tsv` or `.txt`), or a folder a data set, as both archives are published
-and as the package aeon has some of them in `aeon/datasets/data`. Two kinds of model answer as one: recurrent networks
-that learn their own front end, which want hundreds of records, and random kernels with a ridge regression, for which
-dozens do and which take seconds; each kind is the mean of several seeds. `--way` takes one kind alone. Everything is
-the same for every data set, and the official test sets, answered once by the last weights, chose nothing. A training
-set counts as many steps whether it has 23 records or 270, since a small one is repeated, each copy varied anew.
+DIR has NAME_TRAIN and NAME_TEST (`.ts`, `.tsv` or `.txt`), or a folder per data set, as both archives are published and
+as the package aeon has some of them in `aeon/datasets/data`. The answers of two kinds of models are averaged: recurrent
+networks that learn their own front end, which need hundreds of records, and random kernels with a ridge regression,
+which need dozens and train in seconds; each kind is the mean of several seeds. `--way` uses only one kind. Everything
+is the same for every data set, and the official test sets, used once with the last weights, chose nothing. A small
+training set is repeated, each copy with its own augmentation, so that training takes as many steps for 23 records as
+for 270.
 """
 
 import math
@@ -57,8 +58,8 @@ def main(
         names: Data sets, such as NATOPS.
         out: Folder for manifests and models.
         validate: Score on parts of the training set instead.
-        way: What learns: recurrent networks, random kernels, or both.
-        resume: Go on with a run that was stopped.
+        way: Recurrent networks, random kernels, or both.
+        resume: Resume an interrupted run.
     """
     reports = {}
     for name in names:

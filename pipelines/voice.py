@@ -1,10 +1,10 @@
-"""A voice: LJ Speech is aligned by the recognizer that ships, learned, and listened to by others.
+"""A voice: LJ Speech is aligned by the included recognizer, a voice is trained, and recognizers measure it.
 
     python -m pipelines.voice --data-dir DIR
 
-DIR holds `LJSpeech-1.1`, or as much of it as there is. Every twentieth sentence is kept out to decide which epoch is
-the best, and another twentieth to be read aloud at the end. pocketsphinx listens, which does not know the speaker
-(without `pip install pocketsphinx` nobody does). espeak-ng, if installed, reads the same. A stopped run is resumed.
+DIR has `LJSpeech-1.1`, or a part of it. One sentence in twenty is held out to choose the epoch, another to be read
+aloud at the end. The recognizer is pocketsphinx, not trained on the speaker (`pip install pocketsphinx`; without it there
+are no word errors). espeak-ng, if installed, reads the same. The same command resumes an interrupted run.
 """
 
 import shutil
