@@ -81,6 +81,23 @@ def test_every_option_says_what_it_is_for():
     assert [(verb, option.flag) for verb, option in all_options() if not option.help.endswith((".", ")"))] == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["transcribe"], ["--lm FILE ", "--words FILE ", "--calibration FILE ", "included model; by default"]),
+        (["train"], ["--noise-folder DIR", "--normalize {utterance,global,none}", "in samples; `none` is 25 ms"]),
+        (["prepare", "table"], ["--root DIR", "only with `--offset-column`", "`none` for none"]),
+        (["classify"], ["--decimal {. or ,}", "classifier. (required)"]),
+        (["serve"], ["--keys FILE", "--lexicon FILE"]),
+    ],
+)
+def test_help_speaks_of_the_command_line_and_tells_files_from_texts(words, said, capsys):
+    assert cli.main([*words, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert [part for part in said if part not in told] == []
+    assert "None" not in told
+
+
 def test_an_option_has_one_meaning_everywhere():
     found = {}
     for verb, option in all_options():
@@ -612,6 +629,9 @@ def test_each_corpus_explains_its_own_options(corpus, capsys):
     found = {
         option.within or option.key or name for name, (_, option) in register.verb("prepare", [corpus]).options.items()
     }
+    assert CORPORA[corpus] in told and not [
+        other for other in CORPORA.values() if other in told.replace(CORPORA[corpus], "")
+    ]
     own = inspect.signature(prepare_function(corpus)).parameters
     assert own.keys() - {"folder", "file", "faults", "progress"} <= found
     assert all(option.shown in told for _, option in register.verb("prepare", [corpus]).options.values())

@@ -24,7 +24,7 @@ def verb(kind: kinds.Kind) -> Verb:
     """The verb of a kind."""
     command: Command = kinds.resolve(kind.command)(kind)
     word, sentence = command.source
-    default = f"; by default the one that comes with the package, `{command.ships}`" if command.ships else ""
+    default = f", or the name of an included model; by default `{command.ships}`." if command.ships else ". (required)"
 
     # No postponed annotations here: these are made of what the kind declares.
     def answer(
@@ -70,7 +70,7 @@ def verb(kind: kinds.Kind) -> Verb:
 
     Args:
         sources: {sentence}
-        model: A .onnx or .keras {kind.noun}{default}.
+        model: A .onnx or .keras {kind.noun}{default}
         format: How results are written (default: {next(iter(command.formats))}); several with --out-dir.
         json: As --format json: one JSON object per line.
         out: Write the results to this file instead of standard output.

@@ -23,7 +23,7 @@ too long for their audio. The exit code is 0 if nothing is wrong and 1 otherwise
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    group = Group("speechrnn.data.check:check", "frames, where no model is given", _SKIP)
+    group = Group("speechrnn.data.check:check", "checking; the sizes of frames count where no model is given", _SKIP)
     return Verb("check-manifest", check_manifest, {"frames": (group,)}, _EPILOG)
 
 

@@ -12,8 +12,8 @@ from speechrnn.cli.options import Group
 def groups(*, skip: tuple[str, ...] = ()) -> tuple[Group, ...]:
     """`--beam`, `--lm`, `--rescore` and their like."""
     return (
-        Group("speechrnn.decoding.options:decoder", "decoding", skip),
-        Group("speechrnn.tasks.language.rescoring:decoder", "rescoring", skip),
+        Group("speechrnn.decoding.options:decoder", skip=skip),
+        Group("speechrnn.tasks.language.rescoring:decoder", skip=skip),
     )
 
 

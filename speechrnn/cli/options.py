@@ -30,6 +30,8 @@ _RENAMED = {("table", "encoding"): "table_encoding"}
 """Options within an argument whose names mean something else elsewhere."""
 _TEXTS = "normalize_texts"
 """What the command line calls the `normalize` of texts; that of features is another thing."""
+_METAVARS = {"root": "DIR", **dict.fromkeys(("calibration", "keys", "lexicon", "reference"), "FILE")}
+"""What stands for the values of options that are paths, and plain strings to Python."""
 _LISTS = (list, tuple, Sequence, Iterable)
 
 
@@ -89,7 +91,11 @@ class Option:
             return self.flag
         if self.type is bool or bool in get_args(self.type):
             return f"--[no-]{self.flag[2:]}"
-        return f"{self.flag} {_shown(self.type, self.metavar)}"
+        folder = "DIR" if self.name.endswith(("_dir", "_folder")) else None
+        value = _shown(self.type, folder or _METAVARS.get(self.name) or self.metavar)
+        if value.endswith("}") and self.default is not None and type(None) in get_args(self.type):
+            value = f"{value[:-1]},none}}"
+        return f"{self.flag} {value}"
 
     @property
     def default_words(self) -> str:
@@ -196,13 +202,15 @@ def _type(hint: Any, what: str) -> tuple[Any, str | None]:
     if hint in (str, int, float, bool) or origin is Literal:
         return hint, metavar
     if hint is os.PathLike or (isinstance(origin or hint, type) and issubclass(origin or hint, os.PathLike)):
-        return str, metavar
+        return str, metavar or "FILE"
     if origin in _LISTS:
         if origin is tuple and inner[-1] is not ...:
             return tuple[tuple(_type(one, what)[0] for one in inner)], metavar  # type: ignore[misc]
         return tuple[_type(inner[0], what)[0], ...], metavar  # type: ignore[misc]
     if origin in (Union, types.UnionType):
-        found = {_type(one, what)[0] for one in inner if one is not type(None)}
+        parts = [_type(one, what) for one in inner if one is not type(None)]
+        metavar = next((told for told in (metavar, *(part[1] for part in parts)) if told), None)
+        found = {part[0] for part in parts}
         if found == {int, float}:
             found = {float}
         if len(found) == 1:
@@ -214,7 +222,7 @@ def _type(hint: Any, what: str) -> tuple[Any, str | None]:
 def _shown(kind: Any, metavar: str | None) -> str:
     origin, inner = get_origin(kind), [one for one in get_args(kind) if one is not type(None)]
     if origin is Literal:
-        return "{" + ",".join(map(str, inner)) + "}"
+        return "{" + (" or " if "," in inner else ",").join(map(str, inner)) + "}"
     if origin is tuple:
         return " ".join("..." if one is ... else _shown(one, metavar) for one in inner)
     if origin is not None:  # a union with None

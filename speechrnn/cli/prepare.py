@@ -17,8 +17,10 @@ from speechrnn.faults import Faults, suggestion
 
 _EPILOG = """\
 Writes one manifest per split, such as OUT/train.jsonl, and prints their names, numbers and hours. Recordings that
-cannot be used are named on standard error and left out, and the exit code is 1. `speechrnn prepare CORPUS --help` lists
-a corpus's own options.
+cannot be used are named on standard error and left out, and the exit code is 1.
+"""
+_CORPORA = """
+`speechrnn prepare CORPUS --help` lists the options of a corpus.
 
 corpora:
 """
@@ -28,11 +30,12 @@ def verb(words: Sequence[str]) -> Verb:
     """The verb, with the options of the corpus that the words name."""
     names = [word.replace("-", "_") for word in words]
     corpus = next((name for name in names if name in CORPORA), None)
-    groups: tuple[Group, ...] = ()
     if corpus:
-        groups = (Group(f"speechrnn.data.corpora.{corpus}:prepare", corpus),)
+        group = Group(f"speechrnn.data.corpora.{corpus}:prepare", f"options of {corpus}")
+        about = f"Turn a corpus folder into manifests.\n\nCorpus: {CORPORA[corpus]}."
+        return Verb("prepare", prepare, {"options": (group,)}, _EPILOG, about=about)
     listed = "\n".join(f"  {name:15} {what}" for name, what in CORPORA.items())
-    return Verb("prepare", prepare, {"options": groups}, _EPILOG + listed)
+    return Verb("prepare", prepare, {"options": ()}, _EPILOG + _CORPORA + listed)
 
 
 def prepare(
@@ -47,8 +50,8 @@ def prepare(
     """Turn a corpus folder into manifests.
 
     Args:
-        corpus: One of those below.
-        folder: The unpacked corpus.
+        corpus: Its name; `speechrnn prepare --help` lists all.
+        folder: The unpacked corpus; for a corpus that is one table, its file.
         out: Folder for the manifests.
         options: Options of the corpus.
         shard: Inspect only part I of N of the recordings; `speechrnn merge OUT` makes the manifests when all parts are

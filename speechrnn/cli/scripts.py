@@ -51,6 +51,10 @@ def run(main: Callable[..., Any], words: Sequence[str], **flags: str) -> int:
     return guarded(lambda: verb(words))
 
 
+_METAVARS = {"out": "PATH", "start": "MODEL", "model": "MODEL", "lm": "FILE", "text": "FILE"}
+"""What stands for the values of a recipe's arguments, which are plain strings there."""
+
+
 @dataclass(frozen=True)
 class _Script(Verb):
     """The command line of a main function."""
@@ -72,7 +76,7 @@ class _Script(Verb):
         found: dict[str, tuple[str | None, Option]] = {}
         for option in declared(self.main, skip=skip):
             flag = self.flags.get(option.name, option.name)
-            changes: dict[str, Any] = {"name": flag, "key": option.name}
+            changes: dict[str, Any] = {"name": flag, "key": option.name, "metavar": _METAVARS.get(flag)}
             if option.default is REQUIRED and option.type == tuple[str, ...]:
                 changes |= {"type": str, "positional": "many"}
             found[flag] = None, dataclasses.replace(option, **changes)

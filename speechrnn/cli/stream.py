@@ -40,7 +40,7 @@ preferred. With --mic, Ctrl-C ends the stream. FILE may be `-`, a pipe: `arecord
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    groups = {"options": [Group("speechrnn.decoding.options:decoder", "decoding")]}
+    groups = {"options": [Group("speechrnn.decoding.options:decoder")]}
     return Verb("stream", stream, groups, _EPILOG, {"--rate": "is given as --encoding s16le@HZ."})
 
 

@@ -11,6 +11,7 @@ help is printed here, and cyclopts is imported once there is something to parse.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import shutil
@@ -162,9 +163,12 @@ class Verb:
         lines = [f"usage: {' '.join([self.called, *usage, '[options]'])}", ""]
         lines.append(self.description)
         width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 120)
+        flags = {option.name: option.flag for option in options if "_" in option.name}
         sections: dict[str, list[str]] = {"arguments": []}
         for option in options:
-            sections.setdefault("arguments" if option.positional else option.title, []).extend(_entry(option, width))
+            sections.setdefault("arguments" if option.positional else option.title, []).extend(
+                _entry(dataclasses.replace(option, help=_written(option.help, flags)), width)
+            )
         for title, entries in sections.items():
             lines += ["", f"{title}:", *entries] if entries else []
         return "\n".join([*lines, *(["", self.epilog.rstrip()] if self.epilog else [])])
@@ -218,6 +222,12 @@ def _not_a(found: re.Match[str]) -> str:
 def _text(kind: Any, tokens: Sequence[Any]) -> str | None:
     """A text, or None for the word `none`; cyclopts would take it for a text."""
     return None if tokens[0].value.lower() == "none" else str(tokens[0].value)
+
+
+def _written(told: str, flags: Mapping[str, str]) -> str:
+    """A sentence for callers in Python, with names and None as they are written on a command line."""
+    named = re.sub(r"`(\w+)`", lambda found: f"`{flags.get(found[1], found[1])}`", told)
+    return re.sub(r"`?\bNone\b`?", "`none`", named)
 
 
 def _entry(option: Option, width: int) -> Iterator[str]:

@@ -34,7 +34,7 @@ txt, json, srt, vtt, tsv (subtitles as a table, milliseconds) and ctm (one word 
 FILE may be `-`: audio from a pipe, as in `ffmpeg -i talk.mp4 -f wav - | speechrnn transcribe -`. Headerless samples
 need --encoding.
 """
-    source = ("FILE", "WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, or - for a pipe.")
+    source = ("FILE", "WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, a .jsonl manifest, or - for a pipe.")
     ships = "english"
     pipes = augments = details = divides = manifests = True
     formats: ClassVar[Mapping[str, bool]] = {
