@@ -3,8 +3,8 @@
     python -m pipelines.voice --data-dir DIR
 
 DIR has `LJSpeech-1.1`, or a part of it. One sentence in twenty is held out to choose the epoch, another to be read
-aloud at the end. The recognizer is pocketsphinx, not trained on the speaker (`pip install pocketsphinx`; without it there
-are no word errors). espeak-ng, if installed, reads the same. The same command resumes an interrupted run.
+aloud at the end. The recognizer is pocketsphinx, not trained on the speaker (`pip install pocketsphinx`; without it
+there are no word errors). espeak-ng, if installed, reads the same. The same command resumes an interrupted run.
 """
 
 import shutil

@@ -123,9 +123,11 @@ def cache_folder() -> Path:
     try:
         folder = user_cache_path("speechrnn", appauthor=False) / "models"
     except RuntimeError as error:
-        raise OSError(f"There is no home to keep exported models in. Set {CACHE_VARIABLE} to a folder.") from error
+        raise OSError(
+            f"There is no home folder for the cache of exported models. Set {CACHE_VARIABLE} to a folder."
+        ) from error
     if not folder.is_absolute():  # a `~` that stayed one, and would become a folder of that name
-        raise OSError(f"{folder}: is no folder to keep exported models in. Set {CACHE_VARIABLE} to one.")
+        raise OSError(f"{folder}: cannot be used as the folder for exported models. Set {CACHE_VARIABLE} to one.")
     return folder
 
 

@@ -104,7 +104,7 @@ def test_only_numbers_of_the_search_are_taken_from_a_file(plain, tmp_path):
 @pytest.mark.parametrize(
     ("parts", "told"),
     [
-        ({"search": b"{"}, "what it carries is damaged"),
+        ({"search": b"{"}, "its lexicon or language model is damaged"),
         ({"lexicon": b"no zlib"}, "its lexicon is damaged"),
         ({"lexicon": b"x\x9c"}, "its lexicon is cut off"),
         ({"lexicon": zlib.compress(b"\xff")}, "cannot be read"),
@@ -131,7 +131,7 @@ def test_lexicon_pack(plain, tmp_path, capsys):
     words[5] = str(tmp_path / "x.txt")
     assert cli.main([*words[:6], "--out", str(tmp_path / "q.onnx")]) == 2
     assert "phones that the model cannot write: IH, the first in 'sea'" in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"no option `lm_wieght` that a model carries\. Did you mean `lm_weight`"):
+    with pytest.raises(ValueError, match=r"A packed model has no option `lm_wieght`\. Did you mean `lm_weight`"):
         carried.carry(plain / "m.onnx", tmp_path / "q.onnx", lexicon=plain / "w.lexicon", lm_wieght=1)
 
 
@@ -177,7 +177,7 @@ def test_a_stream_writes_the_words_of_the_whole(listener, plain, monkeypatch):
     phones.search(lexicon=plain / "w.lexicon")
     assert heard(phones, monkeypatch)[0][0] == "dee"
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="searched by a lexicon"):
+    with pytest.raises(ValueError, match="searched only with a lexicon"):
         phones.search(beam=8)
 
 
@@ -187,7 +187,7 @@ def test_stream_takes_a_lexicon(plain, listener, tmp_path, capsys):
     assert cli.main(words) == 0
     assert set(capsys.readouterr().out.split()) <= set(WORDS)
     assert cli.main(["stream", "--model", str(plain / "s.onnx"), "--beam", "8", str(tmp_path / "a.wav")]) == 2
-    assert "searched by a lexicon" in capsys.readouterr().err
+    assert "searched only with a lexicon" in capsys.readouterr().err
 
 
 def test_align_takes_words_by_the_lexicon_that_the_model_carries(plain, packed, tmp_path, capsys):

@@ -235,7 +235,7 @@ def test_align_writes_textgrid_and_ctm_and_shifts(model, audio, tmp_path, capsys
     ends = [float(r[2]) + float(r[3]) + 0.01 for r in ctm]
     np.testing.assert_allclose([word["end"] for word in apart], ends, atol=2.1e-3)
     assert cli.main([*words, "--shift", "1", "2", "3"]) == 2
-    assert "one for starts and one for ends, not 3" in capsys.readouterr().err
+    assert "one for starts and one for ends. Received: 3" in capsys.readouterr().err
 
 
 def test_words_that_are_moved_stay_in_order_and_in_the_recording():
@@ -305,7 +305,10 @@ def test_nothing_recognized_cannot_be_calibrated(model, tmp_path, capsys):
             ["align", "--model", "m", "a.wav", "t", "--format", "srt"],
             '"srt" for --format. Choose from: "json", "ctm", "textgrid"',
         ),
-        (["align", "--model", "m", "a.wav", "t", "--shift", "nan"], "--shift: seconds, which are finite, not nan"),
+        (
+            ["align", "--model", "m", "a.wav", "t", "--shift", "nan"],
+            "--shift must be finite numbers of seconds. Received: nan",
+        ),
     ],
 )
 def test_wrong_usage_is_said(words, said, capsys):

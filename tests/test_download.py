@@ -155,7 +155,7 @@ def test_a_server_without_ranges_begins_anew(server, tmp_path):
 def test_a_server_without_ranges_that_always_breaks_off_is_given_up(server, tmp_path):
     server.manner.ranges = False
     server.manner.drops = [100_000, 200_000] * 20
-    with pytest.raises(OSError, match=r"Gave up when 4 attempts in a row brought nothing new\. Run it again"):
+    with pytest.raises(OSError, match=r"Gave up after 4 attempts in a row without new data\. Run it again"):
         get(server, tmp_path / "a.bin", retries=3)
 
 
@@ -211,7 +211,7 @@ def test_without_a_length_the_end_is_the_end(server, tmp_path):
 
 def test_a_disk_too_small_is_told_before_anything_is_written(server, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(OSError, match=r"No space left: 512,000 bytes are to come, 1,000 are free") as caught:
+    with pytest.raises(OSError, match=r"No space left: 512,000 bytes are missing, 1,000 are free") as caught:
         get(server, tmp_path / "a.bin")
     assert caught.value.errno == errno.ENOSPC and not os.listdir(tmp_path)
 
@@ -345,7 +345,7 @@ def test_download_unpacks_and_says_how_it_was_checked(published, tmp_path):
     assert (done.folder, done.checksum, done.checked) == (str(tmp_path / "c"), digest, False)
     assert "not checked" in str(done)
     assert os.listdir(tmp_path) == ["c"]
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="exists already"):
         download("an4", tmp_path)
     published(digest, first="gone.tar.gz")
     done = download("an4", tmp_path, overwrite=True, keep_archive=True)

@@ -335,7 +335,7 @@ def test_verbs_of_recognizers_take_a_transducer(corpus, file, capsys, monkeypatc
         "evaluate test.jsonl --lexicon cmudict",
         f"calibrate test.jsonl --lm x {out}",
     ):
-        assert "greedily or with `beam`, and by nothing else" in said(verb, code=2)
+        assert "A transducer has no option of the search but `beam`" in said(verb, code=2)
     assert "must be a classifier. Received: a recognizer" in said("spot 0.wav", code=2)
 
 

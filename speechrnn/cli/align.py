@@ -67,9 +67,11 @@ def align(
     from speechrnn.tasks.recognition.transcription import read_whole
 
     if not all(map(math.isfinite, shift)):
-        raise UsageError(f"--shift: seconds, which are finite, not {' '.join(map(str, shift))}.")
+        raise UsageError(f"--shift must be finite numbers of seconds. Received: {' '.join(map(str, shift))}.")
     if not 1 <= len(shift) <= 2:
-        raise UsageError(f"--shift: one number for all times, or one for starts and one for ends, not {len(shift)}.")
+        raise UsageError(
+            f"--shift is one number for all times, or one for starts and one for ends. Received: {len(shift)}."
+        )
     if said.startswith("@"):
         said = read_text(said[1:])
     with terminal.output(out, overwrite=overwrite) as file:

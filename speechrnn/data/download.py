@@ -82,7 +82,7 @@ def download(
         raise ValueError(f"There is no corpus {name!r}.{suggestion(name, known)} Known: {', '.join(known)}.")
     archive = known[name]
     if (folder / archive.folder).exists() and not overwrite:
-        raise FileExistsError(f"{folder / archive.folder}: is there already. Pass overwrite=True (--overwrite).")
+        raise FileExistsError(f"{folder / archive.folder}: exists already. Pass overwrite=True (--overwrite).")
     problems = []
     for url in archive.urls:
         path = folder / url.rsplit("/", 1)[1]
@@ -196,8 +196,8 @@ def _fetch(
         most = max(most, part.size)
         if failures > retries:
             raise OSError(
-                f"{url}: {reason}. Gave up when {failures} attempts in a row brought nothing new. "
-                "Run it again later to go on from there."
+                f"{url}: {reason}. Gave up after {failures} attempts in a row without new data. "
+                "Run it again later to resume."
             )
         time.sleep(min(60.0, pause * 2 ** max(0, failures - 1)))
     if checksum is not None:
@@ -284,7 +284,7 @@ class _Part:
             if total - start > free:
                 raise OSError(
                     errno.ENOSPC,
-                    f"No space left: {total - start:,} bytes are to come, {free:,} are free",
+                    f"No space left: {total - start:,} bytes are missing, {free:,} are free",
                     str(self.path),
                 )
         if not start:

@@ -292,7 +292,9 @@ def _claim(path: Path, shard: Shard) -> Iterator[Any]:
         except (OSError, ValueError, KeyError):
             ours = False
         if not ours:
-            raise ValueError(f"{path}: shard {shard} went to another worker, since this one gave no sign of life.")
+            raise ValueError(
+                f"{path}: shard {shard} was taken over by another worker, since this one gave no sign of life."
+            )
 
     stop = threading.Event()
 

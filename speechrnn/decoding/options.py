@@ -71,7 +71,7 @@ def decoder(
     from speechrnn.decoding.lm import ngram
 
     if words is not None and grammar is not None:
-        raise ValueError("Either words or a grammar say what may be recognized. Received both; add the words to it.")
+        raise ValueError("Words or a grammar say what may be recognized. Received both; add the words to the grammar.")
     if lm_weight is not None and lm is None:
         raise ValueError("`lm_weight` (--lm-weight) is that of a language model. Give one: `lm` (--lm).")
     asked = beam, lexicon, lm, words, grammar

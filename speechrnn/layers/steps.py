@@ -88,7 +88,7 @@ def declaration(operation: Any) -> Declaration:
         raise cannot_stream(operation, operation.not_streamable)
     found = _TABLE.get(type(operation) if isinstance(operation, keras.Layer) else type(operation).__name__)
     if found is None:
-        raise cannot_stream(operation, "whether it looks ahead is not known; a layer of your own says it by `step`")
+        raise cannot_stream(operation, "whether it looks ahead is not known; give a layer of your own a method `step`")
     return found
 
 

@@ -136,7 +136,7 @@ def batches(
             (that of each output frame, from `labels`); None takes the `label` where there is one.
         balance: How much rare classes are repeated, from 0 (not at all) to 1 (until all are equally frequent).
         mixup: Parameter of the Beta distribution that each row's share in a mixture with another row is drawn from;
-            0 mixes none. It is for one class an example, or for several at once.
+            0 mixes none. It is for one class per example, or for several at once.
         share: Which part of the rows of every batch are loaded, counted from 0, and how many parts there are: what one
             of several processes that train together loads.
         cache_gigabytes: Most that the cache may take; what does not fit is decoded again in every epoch.
@@ -212,7 +212,7 @@ def _mixer(
     """What mixes the rows of a batch, given its epoch and step."""
     target = entries[0].target
     if target.ndim and not np.issubdtype(target.dtype, np.floating):
-        raise ValueError(f"`mixup` needs one class an example, or tags. Received: mixup={alpha} with other targets.")
+        raise ValueError(f"`mixup` needs one class per example, or tags. Received: mixup={alpha} with other targets.")
     count = len(classes) if classes is not None else 1 + max(int(entry.target.max()) for entry in entries)
     return lambda batch, epoch, step: mixed(batch, alpha, count, planner.mixing(epoch, step))
 

@@ -190,7 +190,7 @@ def balanced(entries: Sequence[Entry], strength: float, seed: int) -> list[Entry
         return list(entries)
     targets = [entry.target for entry in entries]
     if targets[0].ndim and not np.issubdtype(targets[0].dtype, np.floating):
-        raise ValueError("Balancing needs one class an example, or tags. Received: targets of another kind.")
+        raise ValueError("Balancing needs one class per example, or tags. Received: targets of another kind.")
     if targets[0].ndim:
         counts = np.maximum(np.sum(targets, axis=0), 1)
         rarest = [np.where(target > 0.5, counts, np.inf).argmin() if target.any() else -1 for target in targets]

@@ -142,7 +142,7 @@ class _Front:
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host")
         if origin is not None and urlsplit(origin).netloc != host and origin not in self._service.options.cors:
-            raise Refusal(403, f"Pages of {origin[:100]} may not ask this server; see --cors.", code="foreign_origin")
+            raise Refusal(403, f"Pages of {origin[:100]} may not use this server; see --cors.", code="foreign_origin")
         client = (scope.get("client") or ("?",))[0]
         if (scope["path"] in _OPEN and scope["type"] == "http") or scope["path"].startswith(_FILES):
             return client

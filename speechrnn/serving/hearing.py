@@ -58,7 +58,7 @@ class WholeStream:
         """
         self._held += len(samples)
         if self._held > _WHOLE_SECONDS * self._served.model.sample_rate:
-            raise ValueError(f"An utterance may have {_WHOLE_SECONDS:g} s here. Commit it earlier.")
+            raise ValueError(f"An utterance may last at most {_WHOLE_SECONDS:g} s here. Commit it earlier.")
         self._samples.append(samples)
         return Update("", ())
 

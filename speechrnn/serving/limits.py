@@ -43,7 +43,7 @@ class Gate:
             wait = min(60, max(1, math.ceil(self._inside * self._seconds / self._at_once)))
             raise Refusal(
                 429,
-                f"This server takes {self._most} {self._what} at once. Ask again in {wait} s.",
+                f"This server takes {self._most} {self._what} at once. Try again in {wait} s.",
                 code="server_is_busy",
                 headers={"Retry-After": str(wait)},
             )
@@ -102,7 +102,7 @@ class Rate:
         if wait := math.ceil(self.wait(client)):
             raise Refusal(
                 429,
-                f"Too many requests in a minute. Ask again in {wait} s.",
+                f"Too many requests in a minute. Try again in {wait} s.",
                 code="rate_limit_exceeded",
                 headers={"Retry-After": str(wait)},
             )

@@ -223,7 +223,7 @@ class Models:
         try:
             listener.search(**searching)
         except ValueError as error:
-            _log.info("Streams are read along the best path: %s", error)
+            _log.info("Streams are decoded greedily: %s", error)
 
     def _listen_by(self, recognizer: str) -> None:
         if recognizer == loading.DEFAULT:
@@ -232,7 +232,7 @@ class Models:
         try:
             self._listen(recognizer)
         except ValueError:
-            _log.info("%s cannot stream: what is said is recognized once it has been said.", recognizer)
+            _log.info("%s cannot stream: each utterance is recognized at its end.", recognizer)
 
 
 def _named(source: str) -> str:

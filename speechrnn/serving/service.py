@@ -190,7 +190,7 @@ class Service:
             raise _unreadable(upload, error) from error
         written = served.fitting(hotwords)
         if len(written) < len(hotwords):
-            _log.info("%d of %d hot words cannot be used with %s.", len(hotwords) - len(written), len(hotwords),
+            _log.info("%d of %d hotwords cannot be used with %s.", len(hotwords) - len(written), len(hotwords),
                       served.name)  # fmt: skip
         outcomes = kinds.resolve(served.kind.run)(
             served.shared(job),
@@ -218,7 +218,8 @@ class Service:
         if seconds > 60 * self.options.most_minutes:
             raise Refusal(
                 413,
-                f"A recording may have {self.options.most_minutes:g} minutes. Received: {seconds / 60:.1f}. Cut it.",
+                f"A recording may last at most {self.options.most_minutes:g} minutes. Received: {seconds / 60:.1f}. "
+                "Cut it.",
                 code="audio_too_long",
                 param="file",
             )

@@ -60,7 +60,7 @@ class Line:
             if message["type"] == "websocket.disconnect":
                 return
             if asyncio.get_running_loop().time() > end:
-                raise Refusal(413, f"A stream may have {options.most_minutes:g} minutes. Begin another one.")
+                raise Refusal(413, f"A stream may last at most {options.most_minutes:g} minutes. Start another one.")
             text, data = message.get("text"), message.get("bytes")
             yield text if text is not None else data or b""
 

@@ -139,7 +139,7 @@ def _copy(file: UploadFile, path: Path) -> None:
 
 def _limited(request: Request, most: float) -> Request:
     """The request, whose body ends in a refusal once it is too large."""
-    refusal = Refusal(413, f"A body may have {most / 1e6:g} MB.", code="too_large", param="file")
+    refusal = Refusal(413, f"A body may have at most {most / 1e6:g} MB.", code="too_large", param="file")
     told = request.headers.get("content-length", "")
     if told.isdigit() and int(told) > most:
         raise refusal

@@ -118,7 +118,7 @@ class _Session:
         except ValueError as error:
             raise Refusal(400, str(error)) from error
         if listening.seconds > 60 * self._service.options.most_minutes:
-            raise Refusal(413, f"A stream may have {self._service.options.most_minutes:g} minutes.")
+            raise Refusal(413, f"A stream may last at most {self._service.options.most_minutes:g} minutes.")
         for one in heard:
             await self._chunk([word.word for word in one.words])
 
@@ -183,7 +183,7 @@ class _Session:
             try:
                 line = await self._reader.readline()
             except ValueError as error:
-                raise Refusal(400, f"A header may have {_LINE_BYTES:,} bytes.") from error
+                raise Refusal(400, f"A header may have at most {_LINE_BYTES:,} bytes.") from error
             if not line:
                 return None
             try:
@@ -193,7 +193,7 @@ class _Session:
                 if not isinstance(kind, str) or not isinstance(data, dict) or min(sizes) < 0:
                     raise ValueError("it has no type")
                 if sizes[0] > _DATA_BYTES or sizes[1] > _AUDIO_BYTES:
-                    raise Refusal(413, f"A message may have {_AUDIO_BYTES:,} bytes. Received: {max(sizes):,}.")
+                    raise Refusal(413, f"A message may have at most {_AUDIO_BYTES:,} bytes. Received: {max(sizes):,}.")
                 if sizes[0]:
                     data = {**data, **json.loads(await self._reader.readexactly(sizes[0]))}
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

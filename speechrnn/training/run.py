@@ -177,7 +177,9 @@ def train(
                 save_model(model, out)
     if interrupted:
         console.print(
-            f"stopped in epoch {state.epoch + 1}; {out} is usable, and resume goes on", highlight=False, soft_wrap=True
+            f"stopped in epoch {state.epoch + 1}; {out} is usable, and --resume continues",
+            highlight=False,
+            soft_wrap=True,
         )
     return TrainingRun(
         path=str(out),
@@ -244,11 +246,13 @@ def _read(model: Bundle, examples: Sequence[Any] | str | os.PathLike[str]) -> Se
 def _check_divisible(model: Bundle, task: Task) -> None:
     """Refuse what several processes cannot train together."""
     if not task.divides:
-        raise ValueError(f"Several processes train recognizers and classifiers. Received: a {kinds.of(model).noun}.")
+        raise ValueError(
+            f"Several processes can train only recognizers and classifiers. Received: a {kinds.of(model).noun}."
+        )
     if any(layer.compute_dtype == "float16" for layer in layers_of(model.network)):
         raise ValueError("Several processes cannot scale one float16 loss together. Use mixed_bfloat16 or float32.")
     if task.options.gradient_report:
-        raise ValueError("`gradient_report` is of one process. Leave it out where several train together.")
+        raise ValueError("`gradient_report` needs a single process. Leave it out if several train together.")
 
 
 def _warn_of_shared_subjects(console: Console, examples: Sequence[Any], valid: Sequence[Any]) -> None:

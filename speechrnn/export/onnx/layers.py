@@ -105,7 +105,7 @@ def _dense(graph: Graph, layer: Any, values: Tensor) -> str:
 @writes(layers.Embedding)
 def _embedding(graph: Graph, layer: Any, ids: Tensor) -> str:
     if layer.mask_zero:
-        raise cannot(layer, "mask_zero=True has no ONNX form here; give lengths, and a LengthMask")
+        raise cannot(layer, "mask_zero=True is not supported; give lengths, and a LengthMask")
     return graph.add("Gather", weight(layer.embeddings), ids.name, axis=0)
 
 
@@ -115,7 +115,7 @@ def _layer_normalization(graph: Graph, layer: Any, values: Tensor) -> str:
     if [axis % values.rank for axis in axes] != [values.rank - 1]:
         raise cannot(layer, f"it must normalize the last axis alone. Received: axis={layer.axis}")
     if getattr(layer, "rms_scaling", False):
-        raise cannot(layer, "rms_scaling=True has no ONNX form here")
+        raise cannot(layer, "rms_scaling=True is not supported")
     size = values.shape[-1]
     scale = weight(layer.gamma) if layer.scale else np.ones(size, "float32")
     offset = weight(layer.beta) if layer.center else np.zeros(size, "float32")
@@ -159,7 +159,7 @@ def activate(graph: Graph, layer: keras.Layer, activation: Any, values: str) -> 
     if name in ("silu", "swish"):
         return graph.add("Mul", values, graph.add("Sigmoid", values))
     if name not in _ACTIVATIONS or keras.activations.get(name) is not keras.activations.get(activation):
-        raise cannot(layer, f"its activation has no ONNX form here. Received: {name}")
+        raise cannot(layer, f"its activation is not supported. Received: {name}")
     operator, options = _ACTIVATIONS[name]
     return graph.add(operator, values, **options)
 
@@ -185,7 +185,7 @@ def _leaky_relu(graph: Graph, layer: Any, values: Tensor) -> str:
 @writes(layers.Softmax)
 def _softmax(graph: Graph, layer: Any, values: Tensor, mask: Tensor | None = None) -> str:
     if mask is not None or not isinstance(layer.axis, int):
-        raise cannot(layer, "a mask or several axes have no ONNX form here")
+        raise cannot(layer, "a mask or several axes are not supported")
     return graph.add("Softmax", values.name, axis=layer.axis)
 
 

@@ -147,7 +147,7 @@ def _where(graph: Graph, operation: Any, condition: Tensor, x1: Any, x2: Any) ->
 @writes("Cast")
 def _cast(graph: Graph, operation: Any, x: Tensor) -> str:
     if operation.dtype not in _TYPES:
-        raise cannot(operation, f"{operation.dtype} has no ONNX form here")
+        raise cannot(operation, f"{operation.dtype} is not supported")
     return graph.add("Cast", x.name, to=_TYPES[operation.dtype])
 
 

@@ -119,12 +119,12 @@ def _bidirectional(
     graph: Graph, layer: Any, sequences: Tensor, initial_state: Any = None, mask: Tensor | None = None
 ) -> str:
     if initial_state is not None:
-        raise cannot(layer, "an initial state that another layer gives has no ONNX form here")
+        raise cannot(layer, "an initial state that another layer gives is not supported")
     sides = [layer.forward_layer, layer.backward_layer]
     for side in sides:
         _check_outputs(layer, side)
         if side.return_state:
-            raise cannot(layer, "return_state=True of two directions has no ONNX form here")
+            raise cannot(layer, "return_state=True of two directions is not supported")
     found = recurrent_node(graph, sides, time_first(graph, sequences.name), row_lengths(graph, layer, mask))
     units = sides[0].units
     if sides[0].return_sequences:
@@ -173,7 +173,7 @@ def _check(side: Any, first: Any) -> None:
 
 def _check_outputs(layer: Any, side: Any) -> None:
     if side.stateful:
-        raise cannot(layer, "stateful=True has no ONNX form here")
+        raise cannot(layer, "stateful=True is not supported")
 
 
 def _activations(operator: str, sides: Sequence[Any]) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _activations(operator: str, sides: Sequence[Any]) -> dict[str, Any]:
         for option in wanted:
             name = getattr(getattr(side.cell, option), "__name__", repr(getattr(side.cell, option)))
             if name not in _ACTIVATIONS:
-                raise cannot(side, f"{option}={name} has no ONNX form here")
+                raise cannot(side, f"{option}={name} is not supported")
             chosen.append(_ACTIVATIONS[name])
     if {name for name, _, _ in chosen} <= {"Tanh", "Sigmoid"} and all(_is_default(side) for side in sides):
         return {}

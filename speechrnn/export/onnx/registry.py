@@ -81,7 +81,7 @@ def writer_of(operation: Any) -> Writer:
     else:
         found = _OF_OPERATIONS.get(type(operation).__name__)
     if found is None:
-        raise cannot(operation, "it has no ONNX form here")
+        raise cannot(operation, "no writer is registered for it")
     return found
 
 

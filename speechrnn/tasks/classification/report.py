@@ -208,7 +208,7 @@ def classification_report(
     Args:
         records: What was scored.
         classes: Names of the classes.
-        task: "single" (one class a record), "multi" (any number of them at once) or "frames" (one class a frame).
+        task: "single" (one class per record), "multi" (any number of them at once) or "frames" (one class per frame).
         scheme: "aami" adds j-kappa and the AAMI's table, "cinc2017" the mean F1 of that challenge, "kappa" Cohen's.
         faults: What could not be scored.
         elapsed: Wall time that classification took, in seconds.
@@ -226,7 +226,7 @@ def classification_report(
     """
     records, classes = tuple(records), tuple(classes)
     if scheme is not None and task == "multi":
-        raise ValueError(f"The scheme {scheme!r} needs one class a record or frame. Received: several at once.")
+        raise ValueError(f"The scheme {scheme!r} needs one class per record or frame. Received: several at once.")
 
     def figures(sums: np.ndarray) -> dict[str, Any]:
         return _figures(sums, classes, task, scheme)

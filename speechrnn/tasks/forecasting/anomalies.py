@@ -63,7 +63,7 @@ def refuse_known(model: ForecastModel) -> None:
     if model.columns != model.channels:
         told = ", ".join((*model.known, *model.calendar))
         raise ValueError(
-            f"Anomalies are judged by a forecaster that knows nothing ahead. Received: one that knows {told}. Train "
+            f"Anomalies need a forecaster without columns known ahead. Received: one that knows {told}. Train "
             "another without `known` and `calendar`."
         )
 

@@ -30,7 +30,7 @@ class ForecasterSession(Forecasts, Session):
                      "rise, and lie between 0 and 1")  # fmt: skip
         self.known, self.calendar = (tuple(self.metadata.get(name, ())) for name in ("known", "calendar"))
         self.require(
-            "scale", lambda found: len(found) == self.channels and min(found) > 0, "be positive, one a channel"
+            "scale", lambda found: len(found) == self.channels and min(found) > 0, "be positive, one per channel"
         )
 
     @property

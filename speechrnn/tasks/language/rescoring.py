@@ -45,6 +45,6 @@ def decoder(
         search["beam"] = _WIDTH
     found = options.decoder(vocabulary, **search)
     if not isinstance(found, BeamSearch | LexiconSearch):
-        raise TypeError(f"Only a search has n best. Received: {type(found).__name__}.")
+        raise TypeError(f"Rescoring needs a beam search. Received: {type(found).__name__}.")
     model = load_session(rescore, kind="language model", threads=1)  # each of several processes has its own
     return Rescored(found, model, weight=rescore_weight, bonus=rescore_bonus, best=rescore_best)

@@ -55,11 +55,12 @@ def carry(
     """
     for name in search:
         if name not in _NUMBERS:
-            raise ValueError(f"There is no option `{name}` that a model carries.{suggestion(name, _NUMBERS)}")
+            raise ValueError(f"A packed model has no option `{name}`.{suggestion(name, _NUMBERS)}")
     file = onnxfile.read(model)
     if "joint" in file.metadata:
         raise ValueError(
-            f"{file.name}: must be a recognizer with CTC. Received: a {file.metadata['kind']}, which no lexicon helps."
+            f"{file.name}: must be a recognizer with CTC. Received: a {file.metadata['kind']}, which cannot use a "
+            "lexicon."
         )
     held = lexicons.named(lexicon)
     vocabulary = Vocabulary.from_config(file.metadata["vocabulary"])
@@ -131,5 +132,7 @@ def _json(part: memoryview, name: str) -> dict[str, Any]:
     try:
         found = json.loads(bytes(part))
     except ValueError as error:
-        raise data_error(name, "damaged", f"what it carries is damaged: {error}. Copy it again.") from error
+        raise data_error(
+            name, "damaged", f"its lexicon or language model is damaged: {error}. Copy it again."
+        ) from error
     return found if isinstance(found, dict) else {}

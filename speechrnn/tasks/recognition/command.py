@@ -130,7 +130,7 @@ need --encoding.
         found = super().continued(path, examples)
         if not options.pop("new_vocabulary", False):
             if options:
-                raise ValueError("--subwords: the model brings its own vocabulary. Give --new-vocabulary, too.")
+                raise ValueError("--subwords: the model has its own vocabulary. Give --new-vocabulary, too.")
             return found
         return found.with_vocabulary(vocabulary_of(examples, **options))
 

@@ -61,12 +61,10 @@ def search_of(model: Any, **given: Any) -> TransducerSearch | AttentionSearch:
     """
     beam = given.pop("beam", None)
     if asked := [name for name, value in given.items() if value not in (None, (), [])]:
-        what = (
-            "A transducer is searched greedily or" if transduces(model) else "A recognizer with attention is searched"
-        )
+        what = "A transducer" if transduces(model) else "A recognizer with attention"
         raise ValueError(
-            f"A {what} with `beam`, and by nothing else. Received: {', '.join(asked)}. "
-            "Train a recognizer with CTC to search with language models, lexicons, hot words or grammars."
+            f"{what} has no option of the search but `beam`. Received: {', '.join(asked)}. "
+            "Language models, lexicons, hotwords and grammars need a recognizer with CTC."
         )
     if transduces(model):
         return TransducerSearch(model, beam=beam)

@@ -105,8 +105,8 @@ class StreamingSession(Transcribes, Session):
         decoder = carried.decoder(self, **options)
         if decoder is not greedy and not isinstance(decoder, LexiconSearch | TransducerSearch):
             raise ValueError(
-                "A stream is searched by a lexicon. Received options of another search; give a lexicon as well, or "
-                "transcribe the whole recording."
+                "A stream is searched only with a lexicon. Received options of another search; give a lexicon as well, "
+                "or transcribe the whole recording."
             )
         self._search = decoder if isinstance(decoder, LexiconSearch | TransducerSearch) else None
         self.reset()

@@ -114,7 +114,7 @@ def _said(voice: Voice, text: str, phones: list[str], how: SpeakingOptions) -> S
     longest = float(np.nan_to_num(seconds, nan=np.inf).max())
     if not np.isfinite(foretold).all() or longest > _LONGEST:
         raise data_error(
-            repr(text), "without durations", f"the voice gives the phones of {text!r:.80} no durations that can be: "
+            repr(text), "without durations", f"the voice predicts an impossible duration for a phone of {text!r:.80}: "
             f"{longest:.3g} s. Train it longer, or write the text in another way.",
         )  # fmt: skip
     counts = np.maximum(np.rint(seconds / how.tempo / sound.frame_period), 1).astype(int)
