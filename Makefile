@@ -24,7 +24,7 @@ BASE_READY := $(BASE)/.ready
 .PHONY: help install demo docs coverage test test-base test-packages test-fast test-tfio lint format lock lock-tfio clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY)  ## Make .venv with pinned versions, and speechrnn in it
 
@@ -42,7 +42,7 @@ $(READY): requirements.lock pyproject.toml
 	fi
 	@touch $(READY)
 
-demo: $(READY)  ## Train on the embedded corpus, transcribe, and write demo/index.html
+demo: $(READY)  ## Train on the included corpus, transcribe, and write demo/index.html
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pipelines.demo --out demo
 
 test: $(READY)  ## Run the whole suite: tests, docstring examples, notebooks

@@ -86,7 +86,7 @@ def main(
             mark = "  <- chosen on the validation stream" if threshold == chosen else ""
             print(
                 f"threshold {threshold:.2f}: {found.said - found.found} of {found.said} missed "
-                f"({100 * found.missed:.1f} %), {found.false_per_hour:.1f} false alarms an hour{mark}"
+                f"({100 * found.missed:.1f} %), {found.false_per_hour:.1f} false alarms per hour{mark}"
             )
     return report, test[chosen]
 

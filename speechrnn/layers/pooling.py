@@ -75,7 +75,7 @@ class MaskedPooling(Configured, keras.layers.Layer):
 class AttentionPooling(Configured, keras.layers.Layer):
     """Weighted means of the valid frames of each row, with weights that a frame's own values decide.
 
-    Each head has one score a frame, linear in its values; a softmax over the valid frames makes them weights.
+    Each head has one score per frame, linear in its values; a softmax over the valid frames makes them weights.
 
     Args:
         heads: Number of weighted means.

@@ -1,4 +1,4 @@
-"""Losses of classifiers: one class, one a frame, or several at once; class weights, smoothing and focus."""
+"""Losses of classifiers: one class, one per frame, or several at once; class weights, smoothing and focus."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""One page about a recognizer: how often it is wrong, where, how sure it is, and what its worst moments sound like."""
+"""One page about a recognizer: error rates, the worst utterances with their sound, confusions and confidence."""
 
 import lazy_loader as _lazy
 

@@ -174,7 +174,7 @@ class Bookkeeping(keras.callbacks.Callback):
 class RichProgress(keras.callbacks.Callback):
     """A bar over the whole run with loss, training errors, learning rate, gradient norm and time left.
 
-    On a terminal the bar moves; elsewhere there is one line an epoch. Both go to stderr.
+    On a terminal the bar moves; elsewhere there is one line per epoch. Both go to stderr.
     """
 
     def __init__(self, state: RunState, options: TrainingOptions, task: Task, console: Console | None = None) -> None:

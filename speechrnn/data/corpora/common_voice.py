@@ -16,7 +16,7 @@ from speechrnn.data.corpora import table
 def prepare(
     folder: str | os.PathLike[str], *, options: ValidSplit, splits: Sequence[str] = ("train", "dev", "test")
 ) -> Splits:
-    """Write one manifest a table: `train.jsonl`, `dev.jsonl`, `test.jsonl`.
+    """Write one manifest per table: `train.jsonl`, `dev.jsonl`, `test.jsonl`.
 
     Args:
         folder: The folder of one language, with `train.tsv`, `dev.tsv`, `test.tsv` and `clips/`.

@@ -65,7 +65,7 @@ _NEAR_QRS = slice(PARTS["QRS"].start - 8, PARTS["QRS"].stop + 12)
 
 
 def beat_features(signal: np.ndarray, rate: float, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One row a beat.
+    """One row per beat.
 
     Args:
         signal: float32 `(samples, LEADS)`, in any unit.

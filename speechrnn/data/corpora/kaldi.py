@@ -16,7 +16,7 @@ _HINT = "Give the folder that holds `wav.scp` and `text`, or one with several su
 
 @corpus(ValidSplit)
 def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, root: str | None = None) -> Splits:
-    """Write one manifest a data folder, named as it: `train.jsonl`, `test.jsonl`.
+    """Write one manifest per data folder, named as it: `train.jsonl`, `test.jsonl`.
 
     Args:
         folder: A data folder, or one that has several of them in it.

@@ -36,7 +36,7 @@ _SUFFIXES = (".flac", ".ogg", ".opus", ".wav", ".mp3")
 
 @corpus(ValidSplit)
 def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, subsets: Sequence[str] = ()) -> Splits:
-    """Write one manifest a subset, named as its folder: `train-clean-5.jsonl`, `dev-clean.jsonl`.
+    """Write one manifest per subset, named as its folder: `train-clean-5.jsonl`, `dev-clean.jsonl`.
 
     Args:
         folder: The `LibriSpeech` folder, the one that holds it, or one subset (`speaker/chapter/*.flac` with

@@ -123,7 +123,7 @@ def enough_normal(labels: Sequence[str]) -> bool:
 def vary_majority(
     beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Another patient, made of the beats of one: most of hers are premature, in rhythms of her own.
+    """Another patient, simulated from the beats of one, with mostly premature beats.
 
     Stretches of 60 to 250 beats are bigeminy, couplets, short and long runs, or normal beats with few ectopic ones,
     each as often as this patient has it. Ectopic are the patient's own V beats, if she has five, her own S beats, if

@@ -33,7 +33,7 @@ def prepare(
     encoding: str | None = None,
     normalize: bool = True,
 ) -> Splits:
-    """Write `{table's stem}.jsonl`; `train.jsonl` and `valid.jsonl`; or one manifest a value of the split column.
+    """Write `{table's stem}.jsonl`; `train.jsonl` and `valid.jsonl`; or one manifest per value of the split column.
 
     Args:
         file: A table in UTF-8 whose first line names its columns.

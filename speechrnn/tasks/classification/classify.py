@@ -53,7 +53,7 @@ class Classification(Answer):
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 `(classes,)`, or `(frames, classes)`."""
     task: str = "single"
-    """"single" (one class), "multi" (any number at once) or "frames" (one class a frame)."""
+    """"single" (one class), "multi" (any number at once) or "frames" (one class per frame)."""
     duration: float = 0.0
     """Seconds; of a text, its tokens."""
     frame_period: float = 0.0

@@ -29,8 +29,8 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
         network: Model from `[features (batch, frames, features), frames (batch,)]` to logits, as
             `speechrnn.recurrent_classifier` makes it.
         classes: Names of the classes; the network's outputs must be as many.
-        task: "single" (one class a signal), "multi" (any number of them at once) or "frames" (one class a frame); None
-            takes "frames" for a network without pooling and "single" for one with.
+        task: "single" (one class per signal), "multi" (any number of them at once) or "frames" (one class per frame);
+            None takes "frames" for a network without pooling and "single" for one with.
         card: Anything to know about the model (training data, license, scores), as JSON can hold it.
 
     Call arguments:

@@ -190,7 +190,7 @@ class Spotting:
 
     @property
     def false_per_hour(self) -> float:
-        """False alarms an hour."""
+        """False alarms per hour."""
         return self.false / self.hours
 
     def __add__(self, other: Spotting) -> Spotting:
@@ -251,7 +251,7 @@ def operating_points(
 
 
 def best_threshold(points: Mapping[float, Spotting], false_per_hour: float) -> float:
-    """The threshold of the fewest misses with no more than so many false alarms an hour.
+    """The threshold of the fewest misses with no more than so many false alarms per hour.
 
     If none is so strict, it is the one of the fewest false alarms; of equal ones it is the highest.
     """
