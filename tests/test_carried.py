@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from speechrnn import cli
+from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.lm import kneser_ney
 from speechrnn.export.writing import onnx_bytes
@@ -93,6 +94,17 @@ def test_a_lexicon_that_was_packed_as_text_gives_the_same_words(plain, packed, t
         assert ours == theirs
     held = [lexicons.named(carried.options_of(model)["lexicon"]) for model in (old, new)]
     assert dict(held[0]) == dict(held[1]) == dict(WORDS)
+
+
+def test_a_manifest_is_checked_against_the_words_of_a_packed_model(packed, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(size=16000) * 0.1, 16000)
+    manifest.write(tmp_path / "good.jsonl", [Example(tmp_path / "a.wav", 1.0, text="dee see")])
+    assert cli.main(["check-manifest", str(tmp_path / "good.jsonl"), "--model", str(packed)]) == 0
+    assert cli.main(["doctor", str(tmp_path / "good.jsonl"), "--model", str(packed)]) == 0
+    assert "1 examples, 1 usable" in capsys.readouterr().out
+    manifest.write(tmp_path / "bad.jsonl", [Example(tmp_path / "a.wav", 1.0, text="dee bee")])
+    assert cli.main(["check-manifest", str(tmp_path / "bad.jsonl"), "--model", str(packed)]) == 1
+    assert "has words outside the vocabulary: ['bee']" in capsys.readouterr().out
 
 
 def test_only_numbers_of_the_search_are_taken_from_a_file(plain, tmp_path):

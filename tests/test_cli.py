@@ -650,6 +650,22 @@ def test_download_prints_the_folder_and_says_how_it_was_checked(monkeypatch, cap
     assert asked == {"name": "an4", "folder": "there", "keep_archive": True, "retries": 2, "progress": None}
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "TEXT"], "is no manifest: no line is a JSON object. It begins with b'# Notes'"),
+        (["align", "a.wav", "@nowhere.txt"], "nowhere.txt: there is no such file. Check the path."),
+        (["export", "--model", "english"], "is an included model, which is exported already: "),
+        (["export", "--model", "englsih"], "englsih: no such model file."),
+    ],
+)
+def test_the_wrong_file_is_told_in_one_line(words, said, tmp_path, fake_model, capsys):
+    (tmp_path / "notes.md").write_text("# Notes\nOne.\nTwo.\nThree.\nFour.\n")
+    assert cli.main([str(tmp_path / "notes.md") if word == "TEXT" else word for word in words]) == 2
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
+
+
 # A process of its own
 
 

@@ -105,7 +105,7 @@ def test_files_that_begin_with_the_mark_of_windows_are_read(model, audio, tmp_pa
     [
         (["--hotwords", "xyz"], "boosted phrase must be written with"),
         (["--lm", "gone.arpa"], "no such language model"),
-        (["--words", "gone"], "gone: No such file"),
+        (["--words", "gone"], "gone: there is no such file"),
         (["--beam", "0"], "width=0"),
         (["--words", "w", "--grammar", "g"], "Received both"),
         (["--words", "/dev/null"], "at least one word or sentence"),

@@ -287,6 +287,7 @@ def verb(examples, tmp_path, monkeypatch):
 def test_the_verb_writes_the_page_and_says_the_rates(verb, tmp_path, capsys):
     out = tmp_path / "r.html"
     assert verb("--compare", str(tmp_path / "deaf"), "--out", str(out)) == 0
+    assert "Figures without a name are those of " in out.read_text()
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("good: WER ") and said[1].startswith("deaf: WER ")
     assert re.match(r"difference \+[\d.]+ points of WER \(95 % interval [+-][\d.]+ to \+[\d.]+\)", said[2])

@@ -122,7 +122,7 @@ class Meter:
         import numpy as np
 
         mean, worst = 1000 * np.mean(self._seconds), 1000 * np.percentile(self._seconds, 99)
-        return f"{text}, {mean:.2f} ms a block of {1000 * _BLOCK_SECONDS:.0f} ms (99 % within {worst:.2f})."
+        return f"{text}, {mean:.2f} ms per block of {1000 * _BLOCK_SECONDS:.0f} ms (99 % within {worst:.2f})."
 
 
 def _print_words(words: tuple[Word, ...]) -> None:

@@ -212,9 +212,15 @@ def load_model(path: str | None) -> Any:
 
 def fitting(model: Any) -> dict[str, Any]:
     """What examples must fit to be learned by a recognizer, as checks of manifests take it."""
+    from speechrnn.tasks.recognition import carried
     from speechrnn.tasks.recognition.joint import transduces
+    from speechrnn.tasks.recognition.phones import Words
+    from speechrnn.text import Phones, lexicons
 
-    about = {"vocabulary": model.vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
+    vocabulary = model.vocabulary
+    if isinstance(vocabulary, Phones) and (lexicon := carried.options_of(model).get("lexicon")) is not None:
+        vocabulary = Words(vocabulary, lexicons.named(lexicon))
+    about = {"vocabulary": vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
     return {**about, "frame_count": model.feature_frames, "longer_texts": transduces(model)}
 
 

@@ -183,8 +183,9 @@ def _transcript(example: Example, frames: int, vocabulary: Vocabulary | None, *,
         yield Fault(example.id, "without a transcript", f"{example.id}: its transcript has no characters.")
     lacking = sorted(vocabulary.missing(text)) if vocabulary is not None else []
     if lacking:
+        what = "characters" if all(len(one) == 1 for one in lacking) else "words"
         yield Fault(
-            example.id, "outside the vocabulary", f"{example.id}: has characters outside the vocabulary: {lacking}."
+            example.id, "outside the vocabulary", f"{example.id}: has {what} outside the vocabulary: {lacking}."
         )
     # CTC needs a frame for each symbol, and a blank between two that are alike.
     symbols = text if vocabulary is None or lacking else vocabulary.encode(text)

@@ -36,6 +36,8 @@ _ELSEWHERE = {
 }  # fmt: skip
 """What other programs' manifests call our keys."""
 _MOST_DIGITS = 4000  # Python reads no whole number of more than 4300
+_FEW = 3
+"""Lines of a manifest that may all be wrong, each named; of more without a JSON object, the file is none."""
 _NO_MANIFEST = " A manifest has one JSON object per line; `speechrnn prepare table` makes one from a table."
 
 
@@ -164,9 +166,13 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
         if not line.strip():
             continue
         total += 1
-        if total == 1 and not _is_text(line) and not any(one.lstrip().startswith(b"{") for one in given):
-            message = f"is no text: it begins with {line[:12]!r}.{_NO_MANIFEST}"
-            raise data_error(os.fspath(path), "no manifest", message)
+        if total == 1 and not any(one.lstrip().startswith(b"{") for one in given):
+            if not _is_text(line):
+                message = f"is no text: it begins with {line[:12]!r}.{_NO_MANIFEST}"
+                raise data_error(os.fspath(path), "no manifest", message)
+            if sum(map(bool, map(bytes.strip, given))) > _FEW:
+                message = f"is no manifest: no line is a JSON object. It begins with {line[:40]!r}.{_NO_MANIFEST}"
+                raise data_error(os.fspath(path), "no manifest", message)
         where = f"{os.fspath(path)}:{number}"
         try:
             example = _parse(line, os.path.dirname(path))

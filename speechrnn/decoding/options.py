@@ -134,7 +134,12 @@ def _check_hotwords(hotwords: Sequence[str], pronunciations: Iterable[Pronunciat
 
 
 def _allowed(path: str | os.PathLike[str], made: Callable[[str], Grammar]) -> Grammar:
-    lines = read_lines(path)
+    try:
+        lines = read_lines(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path}: there is no such file. `words` and `grammar` are paths of text files."
+        ) from error
     try:
         return made("\n".join(line for line in lines if line.strip()))
     except ValueError as error:

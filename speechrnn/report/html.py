@@ -65,7 +65,9 @@ def page(measured: Measured, other: Measured | None = None, *, test: str = "the 
         title=html.escape(f"{measured.name}: {pieces.percent(report.wer)} WER on {test}"),
         style=pieces.STYLE,
         heading=html.escape(measured.name if other is None else f"{measured.name} and {other.name}"),
-        subtitle=html.escape(_subtitle(report, test)),
+        subtitle=html.escape(
+            _subtitle(report, test) + (f". Figures without a name are those of {measured.name}" if other else "")
+        ),
         headline=_headline(report),
         contents="".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in sections),
         sections="\n".join(f'<h2 id="{name}">{heading}</h2>\n{content}' for name, heading, content in sections),

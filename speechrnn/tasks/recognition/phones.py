@@ -22,6 +22,31 @@ WORDS = "words"
 """Where in `extra` an example of phones keeps the words that were said."""
 
 
+class Words(Phones):
+    """The words that a model of phones can write: those of its lexicon.
+
+    Args:
+        phones: The model's vocabulary.
+        lexicon: The words.
+    """
+
+    def __init__(self, phones: Phones, lexicon: Lexicon) -> None:
+        super().__init__(phones.symbols)
+        self._lexicon = lexicon
+
+    def missing(self, text: str) -> set[str]:
+        """The words of `text` that the lexicon lacks."""
+        return set(self._lexicon.unknown(text))
+
+    def encode(self, text: str) -> list[int]:
+        """Indices (from 1) of the phones of the words of `text`.
+
+        Raises:
+            ValueError: The lexicon lacks a word.
+        """
+        return [self._indices[phone] for phone in self._lexicon.pronounce(text).split()]
+
+
 def pronounced(
     examples: Iterable[Example], lexicon: Lexicon, *, faults: Faults, model: Recognizer | None = None
 ) -> list[Example]:
