@@ -29,7 +29,7 @@ def pack(
     """Pack a lexicon and a language model into a recognizer, so that it writes words without further options.
 
     Args:
-        model: An .onnx recognizer.
+        model: An .onnx recognizer, or the name of an included model.
         lexicon: `cmudict`, or a file of pronunciations.
         out: The new model, ending in .onnx.
         lm: A binary language model of words, ending in .lm.
@@ -39,10 +39,11 @@ def pack(
         unknown_score: Default score added for each word that the language model does not know.
         overwrite: Replace a file that exists.
     """
+    from speechrnn.models import loading
     from speechrnn.tasks.recognition.carried import carry
 
     search = {"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus, "unknown_score": unknown_score}
     given = {name: value for name, value in search.items() if value is not None}
-    carry(model, out, lexicon=lexicon, lm=lm, overwrite=overwrite, **given)
+    carry(loading.file_of(model), out, lexicon=lexicon, lm=lm, overwrite=overwrite, **given)
     print(f"{out}: {os.path.getsize(out) / 1e6:.1f} MB")
     return 0

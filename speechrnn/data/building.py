@@ -290,7 +290,8 @@ def build(  # noqa: D417 - `takes` adds the options
     options.check()
     for name, examples in made.items():
         if not examples:
-            first = next((fault.message for fault in list(options.found)[before:]), "there is nothing in it.")
+            faults = list(options.found)  # those of reading recordings first, then those of listing them
+            first = next((fault.message for fault in faults[before:] + faults[:before]), "there is nothing in it.")
             there = Path(options.out, f"{name}.jsonl")
             raise ValueError(f"{there}: No example of the split {name!r} can be used. Check the folder. First: {first}")
     for name, fraction in held.items():

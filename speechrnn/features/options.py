@@ -63,7 +63,7 @@ class Augmentation:
     """Share of the examples that get a room, if there is a folder of them."""
     frequency_scale: float = 0.0
     """Largest relative change of the frequency axis: 0.12 draws factors from 0.88 to 1.12."""
-    frequency_axis: str = "mel"
+    frequency_axis: Literal["mel", "hertz"] = "mel"
     """What is scaled: "mel" the position of the bands, "hertz" the frequency as a longer vocal tract would."""
     feature_noise: float = 0.0
     """Standard deviation of Gaussian noise added to the (normalized) features."""

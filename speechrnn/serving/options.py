@@ -57,7 +57,8 @@ class ServeOptions:
         counts = "at_once", "queue", "streams", "streams_together", "connections", "batch_seconds", "most_megabytes"
         limits = "most_minutes", "upload_seconds", "request_seconds", "idle_seconds"
         require(self, "positive", lambda value: value > 0, *counts, *limits)
-        require(self, "0 or more", lambda value: value >= 0, "gather", "requests_per_minute", "grace_seconds", "port")
+        require(self, "0 or more", lambda value: value >= 0, "gather", "requests_per_minute", "grace_seconds")
+        require(self, "from 0 to 65535", lambda port: port is None or 0 <= port <= 65535, "port", "wyoming_port")
         for origin in self.cors:
             if origin == "*" or not origin.startswith(("http://", "https://")) or origin.endswith("/"):
                 raise ValueError(f"`cors` must name origins such as https://example.org. Received: {origin!r}.")

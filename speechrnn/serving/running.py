@@ -100,9 +100,11 @@ def listening(options: ServeOptions) -> socket.socket:
     try:
         return socket.create_server((options.host, options.port), family=family, backlog=2048)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else "unknown host" if number else error
+        option = "--host" if number < 0 else "--port"  # a resolver's numbers are negative
         raise OSError(
-            f"{options.host}:{options.port} cannot be listened to ({reason}). Choose another --port."
+            f"{options.host}:{options.port} cannot be listened to ({reason}). Choose another {option}."
         ) from error
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from speechrnn import text
 from speechrnn.data.archives import Archive
@@ -26,7 +27,9 @@ _MARKUP = re.compile(r"</?s>|<sil>|\+\+\S+?\+\+", re.IGNORECASE)  # sentence end
 
 
 @corpus(ValidSplit)
-def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, byte_order: str = "big") -> Splits:
+def prepare(
+    folder: str | os.PathLike[str], *, options: ValidSplit, byte_order: Literal["big", "little"] = "big"
+) -> Splits:
     """Write `train.jsonl` and `test.jsonl` for the official tree (`etc/` and `wav/`).
 
     Args:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
@@ -21,7 +22,11 @@ _TEST_INDICES = range(5)
 
 @corpus(ValidSplit)
 def prepare(
-    folder: str | os.PathLike[str], *, options: ValidSplit, by: str = "index", held_out: Sequence[str] = ()
+    folder: str | os.PathLike[str],
+    *,
+    options: ValidSplit,
+    by: Literal["index", "speaker"] = "index",
+    held_out: Sequence[str] = (),
 ) -> Splits:
     """Write `train.jsonl` and `test.jsonl` of `{digit}_{speaker}_{index}.wav` or `.flac`.
 

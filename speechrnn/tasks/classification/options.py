@@ -128,7 +128,7 @@ class ClassWriting:
 class ClassifierEvaluation:
     """How the errors of a classifier are measured."""
 
-    scheme: str | None = None
+    scheme: Literal["aami", "cinc2017", "kappa"] | None = None
     """Additional scores: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for sleep stages; by default what
     the model's card says."""
     batch_size: int = 32
