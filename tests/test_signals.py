@@ -637,6 +637,7 @@ def test_bad_arguments(tmp_path, adc):
         ({"offset": -1.0}, "`offset` must be zero or more"),
         ({"duration": 0.0}, "`duration` must be positive"),
         ({"sample_rate": 0}, "`sample_rate` must be positive"),
+        ({"sample_rate": 1e300}, r"`sample_rate` must be positive \(1e-09 to 1e\+09\)"),
     ]:
         with pytest.raises(ValueError, match=message):
             signals.read(header, **options)

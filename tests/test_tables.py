@@ -346,7 +346,7 @@ def test_times_that_give_no_rate_are_refused(tmp_path, times, message):
     assert signals.probe(path, rate=3.0, channels=["x"]).samples == len(times)
 
 
-@pytest.mark.parametrize("rate", ["8k", True, [2], 0, math.inf])
+@pytest.mark.parametrize("rate", ["8k", True, [2], 0, math.inf, 1e300, 1e-12])
 def test_a_rate_that_is_no_positive_number_is_refused(tmp_path, rate):
     with pytest.raises(ValueError, match="its rate must be positive, a number of samples per second"):
         signals.read(table(tmp_path, "x\n1\n2\n"), rate=rate)

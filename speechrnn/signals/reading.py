@@ -38,6 +38,9 @@ _READERS: dict[str, Callable[[str, _Row, TableOptions], Record]] = {
 }
 SUFFIXES = tuple(suffix for suffix in _READERS if suffix)
 """Endings of the files of signals that are not audio."""
+_RATES = 1e-9, 1e9
+"""Samples per second: from one in thirty years to more than any board takes."""
+_RANGE = " ({:g} to {:g})".format(*_RATES)
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,8 @@ def read(
     >>> signal.shape, rate
     ((75, 2), 50.0)
     """
-    if sample_rate is not None and not (np.isfinite(sample_rate) and sample_rate > 0):
-        raise ValueError(f"`sample_rate` must be positive. Received: {sample_rate}.")
+    if sample_rate is not None and not _RATES[0] <= sample_rate <= _RATES[1]:
+        raise ValueError(f"`sample_rate` must be positive{_RANGE}. Received: {sample_rate}.")
     record = _record(path, row, table)
     chosen = _chosen(record, channels)
     rates = [_rate(record, index, rate) for index in chosen]
@@ -355,8 +358,8 @@ def _rate(record: Record, channel: int, given: float | None) -> float:
         advice = "Give it as `rate` (--rate), or as extra `rate` in a manifest"
         told = f"{record.doubt} Or give the rate as `rate` (--rate), which takes the lines in their order."
         raise data_error(record.path, "without a rate", told if record.doubt else f"does not say its rate. {advice}.")
-    if not isinstance(found, Real) or isinstance(found, bool) or not (np.isfinite(found) and found > 0):
-        message = f"its rate must be positive, a number of samples per second. Received: {found!r}."
+    if not isinstance(found, Real) or isinstance(found, bool) or not _RATES[0] <= found <= _RATES[1]:
+        message = f"its rate must be positive, a number of samples per second{_RANGE}. Received: {found!r}."
         raise data_error(record.path, "without a rate", message)
     return float(found)
 
