@@ -2,20 +2,20 @@
 
     python -m pipelines.english --data-dir DIR --out runs/english
     python -m pipelines.english --data-dir DIR --out runs/longer --start runs/english/english.keras --epochs 20
-    python -m pipelines.english --data-dir DIR --out runs/deeper --start runs/english/english.keras --layers 5
+    python -m pipelines.english --data-dir DIR --out runs/deeper --start runs/longer/english.keras --layers 5
 
 DIR has `LibriSpeech`, `speechocean762`, `common_voice/en`, `LJSpeech-1.1`, `an4`, `fsdd` and `lm`, 11.6 hours together;
 missing ones are left out. LibriSpeech's `dev-clean-5` chooses the epoch; the test sets are used once, at the end. Words
 that CMUdict lacks are pronounced like similar ones. The same command resumes an interrupted run. `--start` continues
 from a model of the same phones, and first aligns the texts with it, so that each word is learned as it was pronounced;
-with more `--layers`, the additional ones begin as the identity.
+with more `--layers`, the additional ones begin as the identity. Its features may have had another hop.
 """
 
 from pathlib import Path
 
 import keras
 
-from speechrnn import Augmentation, RecognizerTraining, train
+from speechrnn import Augmentation, LogMel, RecognizerTraining, SpeechRecognizer, train
 from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4, common_voice, fsdd, kaldi, librispeech, ljspeech
 from speechrnn.data.manifest import split_by_subject
@@ -32,7 +32,7 @@ TRAINING, VALID = ("train-clean-5", "train-clean-100-3"), "dev-clean-5"
 TESTS = ("test-other-100",)
 HELD_OUT = ("theo", "yweweler")  # of FSDD
 NETWORK = {"units": 192, "layers": 3, "convolutions": 2, "dropout": 0.2}
-FEATURES = {"hop": 200}  # 12.5 ms, so that four frames are 50 ms
+FEATURES = {"hop": 160}  # 10 ms, so that four frames are 40 ms
 OPTIONS = RecognizerTraining(epochs=11, batch_seconds=96, learning_rate=2e-3, average=0.998)
 AUGMENTATION = Augmentation.speech()
 SPELLED = {"a": [(("EY",), 1.0)]}  # in AN4 the letter, not the article
@@ -65,10 +65,12 @@ def main(data_dir: str, out: str = "runs/english", start: str | None = None, opt
     said = {n: pronounced(es, letters if n == "an4" else lexicon, faults=faults) for n, es in evaluated.items()}
     print(faults.summary(len(learned) + len(faults)))
     keras.utils.set_random_seed(options.seed)
-    fresh = {"vocabulary": lexicon.vocabulary(), "features": FEATURES, **NETWORK, **network}
-    model = begun if begun and not network else for_manifest(learned, **fresh)
-    if begun and network:
-        take_over(model.network, begun.network)
+    if begun and not network:
+        model = SpeechRecognizer(LogMel(16000, **FEATURES), begun.network, begun.vocabulary)
+    else:
+        model = for_manifest(learned, vocabulary=lexicon.vocabulary(), features=FEATURES, **{**NETWORK, **network})
+        if begun:
+            take_over(model.network, begun.network)
     model.card = {**CARD, **({"begun_from": begun.card} if begun else {})}
     path = Path(out, "english.keras")
     run = train(model, learned, valid=said[VALID], options=options, augment=AUGMENTATION, out=path, resume=True)

@@ -118,11 +118,13 @@ def test_english_and_continued_with_the_pronunciations_that_were_said(data_dir, 
     assert {"dev-clean-5", "test-other-100", "common voice", "an4", "fsdd"} == set(reports)
     assert all(report.utterances for report in reports.values())
     model = run.model
-    assert len(model.vocabulary) == 40 and model.stride * model.features.hop == 800
+    assert len(model.vocabulary) == 40 and model.stride * model.features.hop == 640
+    monkeypatch.setattr(english, "FEATURES", {"hop": 200})
     again, _ = english.main(
         str(data_dir), str(tmp_path / "more"), start=str(tmp_path / "english.keras"), options=options
     )
     assert again.model.card["begun_from"]["task"] == model.card["task"]
+    assert again.model.stride * again.model.features.hop == 800 and again.model.network.count_params() < 100_000
 
 
 def test_sentences_to_be_recognized_are_not_in_the_language_model(tmp_path, capsys):
