@@ -112,7 +112,7 @@ PAGES = {
         commands=True,
     ),
     "docs/start/forecast.md": Page(
-        cheaper={"--units 64 --epochs 5 --batch-size 64": "--units 4 --epochs 1 --batch-size 256"}, commands=True
+        cheaper={"--units 64 --epochs 40 --batch-size 32": "--units 4 --epochs 1 --batch-size 256"}, commands=True
     ),
     "docs/start/stream.md": Page(
         commands=True, exempt={"speechrnn stream --mic": "there may be no microphone; test_cli.py has one"}

@@ -197,6 +197,9 @@ def test_evaluate_takes_a_forecaster(saved, tmp_path, capsys):
     assert cli.main([*words, "--json"]) == 0
     bare = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert bare["figures"]["season_mae"] is None
+    manifest.write(tmp_path / "whole.jsonl", [example(folder / "named.npz", 40, 60)])
+    assert cli.main(["evaluate", "--model", str(folder / "m.onnx"), str(tmp_path / "whole.jsonl")]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["a", "b"]
     assert cli.main([*words, "--every", "10"]) == 0
     assert "6 windows of 7 samples" in capsys.readouterr().out
     for option, complaint in (

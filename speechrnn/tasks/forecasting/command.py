@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechrnn.models.commands import Command
@@ -56,7 +57,19 @@ FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model
         """See `Command`."""
         from speechrnn.tasks.forecasting import print_report
 
-        print_report(report, next((e.extra["channels"] for e in examples if "channels" in e.extra), ()), console)
+        print_report(report, _channels(examples, len(report.channel_mae)), console)
+
+
+def _channels(examples: Sequence[Example], count: int) -> Sequence[str]:
+    """Names of the channels that are forecast, by the first example; none if it cannot be read any more."""
+    from speechrnn.data.examples import probe_example
+
+    with suppress(OSError, ValueError, IndexError):
+        first = examples[0]
+        own = first.extra.get("channels") or probe_example(first).channels
+        names = [str(name) for name in own if name not in first.extra.get("known", ())]
+        return names if len(names) == count else ()
+    return ()
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
