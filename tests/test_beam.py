@@ -267,6 +267,12 @@ def test_a_grammar_that_cannot_be_read_says_why(rules, said):
     assert said in str(error.value)
 
 
+def test_a_long_text_that_is_no_grammar_is_not_repeated_whole():
+    with pytest.raises(ValueError, match=r"Received: `a b a b .* \.\.\.`") as told:
+        Grammar.parse(WORDS, "a b " * 1000 + "= a = b")
+    assert len(str(told.value)) < 300
+
+
 def test_a_vocabulary_without_a_space_makes_one_word(rng):
     logits = rng.normal(size=(5, 3), scale=2)
     grammar = Grammar.sentences(AB, ["ab", "ba", "b"])

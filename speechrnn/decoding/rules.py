@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from speechrnn.text import Vocabulary
 _TOKEN = re.compile(r"<[^<>\s]+>|[=;|()\[\]*+]|[^\s=;|()\[\]*+<>]+|[<>]")
 _MARKS = frozenset("=;|()[]*+<>")
 _MOST_WORDS = 100_000
+_MOST_SHOWN = 120
+"""Characters of a rule in an error."""
 _MOST_STATES, _MOST_CELLS = 500_000, 64_000_000
 """Of an automaton: it may have exponentially more states than its grammar has words."""
 _MOST_WORK = 4_000_000
@@ -95,7 +98,7 @@ def parse(text: str) -> Expression:
     for rule in _split(tokens):
         name, body = (rule[0], rule[2:]) if rule[1:2] == ["="] else ("", rule)
         if name in named or "=" in body or (name and name in _MARKS):
-            raise _fault(f"expects `name = expression;` with a new name for each rule. Received: `{' '.join(rule)}`")
+            raise _fault(f"expects `name = expression;` with a new name for each rule. Received: `{_beginning(rule)}`")
         named[name] = body
     if not named:
         raise _fault("holds no rule")
@@ -131,7 +134,7 @@ class _Reader:
         tokens = self._rules[name]
         found, place = self._choice(tokens, 0, (*within, name))
         if place < len(tokens):
-            raise _fault(f"does not expect `{tokens[place]}` in `{' '.join(tokens)}`")
+            raise _fault(f"does not expect `{tokens[place]}` in `{_beginning(tokens)}`")
         return found
 
     def _choice(self, tokens: list[str], place: int, within: tuple[str, ...]) -> tuple[Expression, int]:
@@ -152,7 +155,7 @@ class _Reader:
                 place += 1
             parts.append(part)
         if not parts:
-            raise _fault(f"expects words. Received none at item {place + 1} of `{' '.join(tokens)}`")
+            raise _fault(f"expects words. Received none at item {place + 1} of `{_beginning(tokens)}`")
         return (parts[0] if len(parts) == 1 else Sequence(tuple(parts))), place
 
     def _item(self, tokens: list[str], place: int, within: tuple[str, ...]) -> tuple[Expression, int]:
@@ -160,12 +163,12 @@ class _Reader:
         if token in ("(", "["):
             part, place = self._choice(tokens, place + 1, within)
             if tokens[place : place + 1] != [{"(": ")", "[": "]"}[token]]:
-                raise _fault(f"lacks the end of a group `{token}` in `{' '.join(tokens)}`")
+                raise _fault(f"lacks the end of a group `{token}` in `{_beginning(tokens)}`")
             return (part if token == "(" else Choice((part, Sequence(())))), place + 1
         if token[0] == "<" and len(token) > 1:
             return self.rule(token[1:-1], within), place + 1
         if token in _MARKS:
-            raise _fault(f"does not expect `{token}` in `{' '.join(tokens)}`")
+            raise _fault(f"does not expect `{token}` in `{_beginning(tokens)}`")
         self._words += 1
         if self._words > _MOST_WORDS:
             raise _fault(
@@ -173,6 +176,11 @@ class _Reader:
                 "Use fewer rules that use others several times"
             )
         return Word(token), place + 1
+
+
+def _beginning(tokens: list[str]) -> str:
+    """A rule in an error, which may be a whole file that is no grammar."""
+    return textwrap.shorten(" ".join(tokens), _MOST_SHOWN, placeholder=" ...")
 
 
 def _fault(what: str) -> ValueError:
