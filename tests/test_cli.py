@@ -657,6 +657,7 @@ def test_download_prints_the_folder_and_says_how_it_was_checked(monkeypatch, cap
         (["align", "a.wav", "@nowhere.txt"], "nowhere.txt: there is no such file. Check the path."),
         (["export", "--model", "english"], "is an included model, which is exported already: "),
         (["export", "--model", "englsih"], "englsih: no such model file."),
+        (["doctor", "--model", "english"], "is an included model, which is exported already: "),
         (["serve", "--port", "65536"], "`port` must be from 0 to 65535. Received: port=65536."),
         (["serve", "--host", "nowhere.invalid"], "Choose another --host."),
     ],

@@ -74,7 +74,7 @@ def doctor(
 
 def _model(path: str, options: Mapping[str, Any]) -> ModelReport:
     if not os.path.exists(path):  # reported before TensorFlow, which takes seconds, is started
-        raise FileNotFoundError(f"{path}: no such model file.")
+        raise terminal.missing_model(path)
     terminal.start_tensorflow(f"{path}: a .keras model")
     from speechrnn.models import bundle
     from speechrnn.training.diagnostics import examine

@@ -39,19 +39,9 @@ def export(
         out: The file or folder to write; by default the model's name with another ending.
     """
     if not os.path.exists(model):
-        raise _missing(model)
+        raise terminal.missing_model(model)
     terminal.start_tensorflow("speechrnn export")
     from speechrnn.export.writing import export as write
 
     print(write(model, out, to=format, **options))
     return 0
-
-
-def _missing(model: str) -> FileNotFoundError:
-    """The error for a model that is no file; an included one need not be exported."""
-    from speechrnn.models import loading
-
-    try:
-        return FileNotFoundError(f"{model}: is an included model, which is exported already: {loading.shipped(model)}")
-    except FileNotFoundError:
-        return FileNotFoundError(f"{model}: no such model file.")

@@ -205,6 +205,16 @@ def load_any(path: str | None, kind: str | None = None) -> Any:
     return loading.load_session(path, kind=kind)
 
 
+def missing_model(model: str) -> FileNotFoundError:
+    """The error for a .keras model that is no file; an included model has none."""
+    from speechrnn.models import loading
+
+    try:
+        return FileNotFoundError(f"{model}: is an included model, which is exported already: {loading.shipped(model)}")
+    except FileNotFoundError:
+        return FileNotFoundError(f"{model}: no such model file.")
+
+
 def load_model(path: str | None) -> Any:
     """As `load_any`, for a recognizer."""
     return load_any(path, "recognizer")
