@@ -338,7 +338,7 @@ def test_options_of_another_kind_of_model_are_refused(corpus, tmp_path):
     ):
         with pytest.raises(error, match=message):
             train(make(), corpus[0], options=options, out=tmp_path / "a.keras")
-    with pytest.raises(ValueError, match="`mixup` needs one class an example"):
+    with pytest.raises(ValueError, match="`mixup` needs one class per example"):
         train(
             make("frames"), streams(tmp_path, 2, 9), options=ClassifierTraining(mixup=0.1), out=tmp_path / "b.keras",
             verbose=False,
