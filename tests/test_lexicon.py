@@ -374,3 +374,13 @@ def test_lexicon_build_guesses_what_the_sources_lack(tmp_path, capsys, rng):
     lacking = [word for word in ("baka", "takox") if word not in known]
     assert f"{len(lacking)} of the words guessed, {lacking[0]!r} the first" in capsys.readouterr().out
     assert lexicons.read(tmp_path / "b.lexicon").pronounce("takox") == "T AA K OW K S"
+
+
+def test_words_of_a_lexicon_are_checked_like_a_vocabulary_and_leave_others_alone():
+    from speechrnn.tasks.recognition.phones import Words
+    from speechrnn.text import Lexicon, Phones
+
+    phones = Phones(["AH", "T"])
+    words = Words(phones, Lexicon({"at": [(("AH", "T"), 1.0)]}))
+    assert words.missing("at it") == {"it"} and words.encode("at") == [1, 2]
+    assert Phones.from_config(phones.get_config()).symbols == phones.symbols

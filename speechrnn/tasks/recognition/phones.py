@@ -22,8 +22,8 @@ WORDS = "words"
 """Where in `extra` an example of phones keeps the words that were said."""
 
 
-class Words(Phones):
-    """The words that a model of phones can write: those of its lexicon.
+class Words:
+    """The words that a model of phones can write: those of its lexicon, checked like a vocabulary.
 
     Args:
         phones: The model's vocabulary.
@@ -31,8 +31,7 @@ class Words(Phones):
     """
 
     def __init__(self, phones: Phones, lexicon: Lexicon) -> None:
-        super().__init__(phones.symbols)
-        self._lexicon = lexicon
+        self._phones, self._lexicon = phones, lexicon
 
     def missing(self, text: str) -> set[str]:
         """The words of `text` that the lexicon lacks."""
@@ -44,7 +43,7 @@ class Words(Phones):
         Raises:
             ValueError: The lexicon lacks a word.
         """
-        return [self._indices[phone] for phone in self._lexicon.pronounce(text).split()]
+        return self._phones.encode(self._lexicon.pronounce(text))
 
 
 def pronounced(
