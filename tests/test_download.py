@@ -196,7 +196,7 @@ def test_a_busy_server_is_asked_again_but_not_one_without_the_file(server, tmp_p
 
 
 def test_a_server_that_is_not_there(tmp_path):
-    with pytest.raises(OSError, match="Gave up when 2 attempts"):
+    with pytest.raises(OSError, match="Gave up after 2 attempts"):
         fetch("http://127.0.0.1:9/a.bin", tmp_path / "a.bin", retries=1, pause=0.001)
     with pytest.raises(ValueError, match="must begin with http"):
         fetch("file:///etc/passwd", tmp_path / "a.bin")
