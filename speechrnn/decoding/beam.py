@@ -66,6 +66,21 @@ class Search(Protocol):
         """The same search with other weights."""
 
 
+def check(width: int, beam_threshold: float, **weights: float) -> None:
+    """Refuse numbers that no search can work with.
+
+    Raises:
+        ValueError: The width or the threshold is not positive, or a weight is not finite.
+    """
+    if width < 1 or not beam_threshold > 0:
+        raise ValueError(
+            "`width` (--beam) must be at least 1 and `beam_threshold` positive. "
+            f"Received: width={width}, beam_threshold={beam_threshold}."
+        )
+    if not np.isfinite(list(weights.values())).all():
+        raise ValueError(f"Weights and bonuses must be finite. Received: {weights}.")
+
+
 class BeamSearch:
     """Prefix beam search over CTC logits (Hannun et al. 2014, algorithm 1; Graves 2012, section 7.5.3).
 
@@ -114,14 +129,7 @@ class BeamSearch:
         grammar: Grammar | None = None,
         boost: Boost | None = None,
     ) -> None:
-        if width < 1 or not beam_threshold > 0:
-            raise ValueError(
-                "`width` (--beam) must be at least 1 and `beam_threshold` positive. "
-                f"Received: width={width}, beam_threshold={beam_threshold}."
-            )
-        weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unknown_score": unknown_score}
-        if not np.isfinite(list(weights.values())).all():
-            raise ValueError(f"Weights and bonuses must be finite. Received: {weights}.")
+        check(width, beam_threshold, lm_weight=lm_weight, word_bonus=word_bonus, unknown_score=unknown_score)
         self.vocabulary, self.width = vocabulary, int(width)
         self.token_floor, self.beam_threshold = token_floor, beam_threshold
         self.language_model, self.lm_weight = language_model, lm_weight

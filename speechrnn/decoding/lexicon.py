@@ -14,7 +14,7 @@ import numpy as np
 
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.decoding.automata import Boost, Grammar
-from speechrnn.decoding.beam import Hypothesis, WordHypothesis
+from speechrnn.decoding.beam import Hypothesis, WordHypothesis, check
 from speechrnn.decoding.best_path import WordPath
 from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
 from speechrnn.decoding.word_automata import NO_BOOST, NO_GRAMMAR, Words, boost_tables, grammar_tables
@@ -90,16 +90,8 @@ class LexiconSearch:
         grammar: Grammar | None = None,
         boost: Boost | None = None,
     ) -> None:
-        if width < 1 or not beam_threshold > 0:
-            raise ValueError(
-                "`width` (--beam) must be at least 1 and `beam_threshold` positive. "
-                f"Received: width={width}, beam_threshold={beam_threshold}."
-            )
-        weights = {"lm_weight": lm_weight, "word_bonus": word_bonus}
-        if not np.isfinite(list(weights.values())).all() or np.isnan(unknown_score) or unknown_score == np.inf:
-            raise ValueError(
-                f"Weights and bonuses must be finite. Received: {weights | {'unknown_score': unknown_score}}."
-            )
+        unknown = 0.0 if unknown_score == -np.inf else unknown_score  # minus infinity rules unknown words out
+        check(width, beam_threshold, lm_weight=lm_weight, word_bonus=word_bonus, unknown_score=unknown)
         if separated and separator is None:
             raise ValueError("`separated` needs a `separator`. Received none.")
         self.vocabulary, self.width = vocabulary, int(width)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPadding
+from speechrnn.layers.recurrent import sides
 
 MOMENTUM = 0.9
 """Of batch normalization in classifiers: sets are small, and with Keras's 0.99 the first hundreds of steps would be
@@ -183,8 +184,7 @@ def recurrent_layers(network: keras.Model) -> list[keras.Layer]:
 
 def silence(layer: keras.Layer) -> None:
     """Zero what a recurrent layer makes its candidates of: its outputs are 0 until it is trained."""
-    both = isinstance(layer, keras.layers.Bidirectional)
-    for cell in (layer.forward_layer, layer.backward_layer) if both else (layer,):
+    for cell in sides(layer):
         first = 0 if isinstance(cell, SimpleRNN) else 2 * cell.units  # after two gates, in LSTM and GRU
         for weight in cell.weights:
             values = np.array(weight)

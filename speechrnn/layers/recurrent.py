@@ -78,6 +78,11 @@ class ExecutionPath(NamedTuple):
     reason: str
 
 
+def sides(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, ...]:
+    """Both layers of a `keras.layers.Bidirectional`, the forward one first; of any other layer, itself alone."""
+    return (layer.forward_layer, layer.backward_layer) if isinstance(layer, keras.layers.Bidirectional) else (layer,)
+
+
 def execution_path(layer: keras.layers.Layer) -> ExecutionPath:
     """How a recurrent layer, or both layers of a `keras.layers.Bidirectional`, will run on this machine, and why.
 
@@ -86,8 +91,7 @@ def execution_path(layer: keras.layers.Layer) -> ExecutionPath:
     'recurrent_dropout=0.1; the scan needs recurrent_dropout=0'
     """
     if isinstance(layer, keras.layers.Bidirectional):
-        paths = [execution_path(side) for side in (layer.forward_layer, layer.backward_layer)]
-        return max(paths, key=lambda path: path.name == "keras")
+        return max(map(execution_path, sides(layer)), key=lambda path: path.name == "keras")
     stepped_by = getattr(layer, "stepped_by", None)
     if stepped_by is not None:
         return ExecutionPath("steps", f"{stepped_by} runs its cell: each step needs what came of the last one")

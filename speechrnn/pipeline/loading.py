@@ -60,6 +60,15 @@ class Loaded:
     weight: np.ndarray
     seeds: np.ndarray
 
+    @classmethod
+    def of(
+        cls, values: np.ndarray, lengths: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None
+    ) -> Loaded:
+        """A batch that is not augmented; all rows have weight 1 where no weights are given."""
+        rows = len(values)
+        weight = np.ones(rows, np.float32) if weight is None else weight
+        return cls(values, lengths, target, weight, np.zeros((rows, 2), np.int32))
+
 
 class Source:
     """What a row is made of: a signal, decoded, kept, augmented.

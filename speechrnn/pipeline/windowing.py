@@ -87,13 +87,7 @@ class WindowPlan(EpochCounter):
             future.append(values[origin : origin + self.horizon, : self.channels])
         read = np.stack(past)
         read[:, self.context :, : self.channels] = 0.0  # no network ever sees what it is to forecast
-        return Loaded(
-            values=read,
-            lengths=np.full(self.batch_size, self.length, np.int32),
-            target=np.stack(future),
-            weight=weight,
-            seeds=np.zeros((self.batch_size, 2), np.int32),
-        )
+        return Loaded.of(read, np.full(self.batch_size, self.length, np.int32), np.stack(future), weight)
 
 
 def plan_windows(

@@ -100,13 +100,7 @@ class SentencePlan(Pooled):
         target = ids.copy()
         for row, index in enumerate(chosen):
             ids[row, 1 : lengths[row]] = target[row, : lengths[row] - 1] = self._ids[index]
-        return Loaded(
-            values=ids,
-            lengths=lengths,
-            target=target,
-            weight=np.ones(len(chosen), np.float32),
-            seeds=np.zeros((len(chosen), 2), np.int32),
-        )
+        return Loaded.of(ids, lengths, target)
 
 
 def sentence_batches(plan: SentencePlan) -> tf.data.Dataset:

@@ -142,13 +142,7 @@ class PairPlan(Pooled):
         """The target has two columns: the symbols with their end, and whether the decoder reads its own guess."""
         values, lengths = padded([self.pairs[i][0] for i in chosen])
         target, _ = padded([[*self.pairs[i][1], BOUNDARY] for i in chosen], fill=_NONE)
-        return Loaded(
-            values=values,
-            lengths=lengths,
-            target=np.stack([target, np.zeros_like(target)], axis=-1),
-            weight=self._weights[chosen],
-            seeds=np.zeros((len(chosen), 2), np.int32),
-        )
+        return Loaded.of(values, lengths, np.stack([target, np.zeros_like(target)], axis=-1), self._weights[chosen])
 
 
 def pair_batches(plan: PairPlan) -> tf.data.Dataset:

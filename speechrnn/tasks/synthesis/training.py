@@ -148,10 +148,4 @@ class RecordingPlan(Pooled):
     def _batch(self, chosen: np.ndarray) -> Loaded:
         rows, spectra = [self._values[i] for i in chosen], [self._spectra[i] for i in chosen]
         values, lengths = padded(rows, rows[0].shape[1])
-        return Loaded(
-            values=values,
-            lengths=lengths,
-            target=padded(spectra, spectra[0].shape[1])[0],
-            weight=np.ones(len(rows), np.float32),
-            seeds=np.zeros((len(rows), 2), np.int32),
-        )
+        return Loaded.of(values, lengths, padded(spectra, spectra[0].shape[1])[0])

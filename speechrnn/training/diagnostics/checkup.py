@@ -11,6 +11,7 @@ import tensorflow as tf
 from speechrnn.faults import takes
 from speechrnn.layers import LengthMask
 from speechrnn.layers.graph import layers_of
+from speechrnn.layers.recurrent import sides
 from speechrnn.training.diagnostics.options import TimingOptions
 from speechrnn.training.diagnostics.paths import LayerPath, layer_paths, recurrent_layers
 
@@ -83,7 +84,7 @@ def examine(  # noqa: D417 - `takes` adds the options
         raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size=}.")
     found = recurrent_layers(model)
     layers = tuple(
-        LayerReport(path, _inner(layer).compute_dtype, layer.count_params(), _speed(layer, batch_size, frames))
+        LayerReport(path, sides(layer)[0].compute_dtype, layer.count_params(), _speed(layer, batch_size, frames))
         for path, layer in zip(layer_paths(model), found.values(), strict=True)
     )
     output = _output_dtype(model)
@@ -104,10 +105,6 @@ def examine(  # noqa: D417 - `takes` adds the options
         frames=frames,
         advice=tuple(advice),
     )
-
-
-def _inner(layer: keras.layers.Layer) -> keras.layers.Layer:
-    return layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer
 
 
 def _output_dtype(model: keras.Model) -> str:
@@ -131,7 +128,7 @@ def _masks(model: keras.Model) -> tuple[str, str | None]:
 
 def _speed(layer: keras.layers.Layer, batch_size: int, frames: int) -> float | None:
     """Frames a second through one layer, the best of a few runs; it is timed as a copy, so that no state changes."""
-    inner = _inner(layer)
+    inner = sides(layer)[0]
     kernel = getattr(inner.cell, "kernel", None)
     if kernel is None or getattr(inner, "stepped_by", None):
         return None

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.layers.recurrent import another_loop
+from speechrnn.layers.recurrent import another_loop, sides
 from speechrnn.training.diagnostics.paths import recurrent_layers
 from speechrnn.training.diagnostics.verdicts import LOST, Verdict, of_flow
 
@@ -138,11 +138,9 @@ def _probes(model: keras.Model, name: str | None) -> dict[str, _Probe]:
     found = {}
     for key, layer in layers.items():
         if name in (None, key):
-            if isinstance(layer, keras.layers.Bidirectional):
-                found[f"{key} forward"] = _Probe(layer.forward_layer)
-                found[f"{key} backward"] = _Probe(layer.backward_layer)
-            else:
-                found[key] = _Probe(layer)
+            both = sides(layer)
+            names = [key] if len(both) == 1 else [f"{key} forward", f"{key} backward"]
+            found.update(zip(names, map(_Probe, both), strict=True))
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from speechrnn import layers
+from speechrnn.layers.recurrent import sides
 
 _OURS = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.SimpleRNN}
 _CUDNN = (keras.layers.LSTM, keras.layers.GRU)
@@ -65,8 +66,7 @@ def recurrent_layers(model: keras.layers.Layer) -> dict[str, keras.layers.Layer]
 
 
 def _walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    inner = layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer
-    if isinstance(inner, keras.layers.RNN):
+    if isinstance(sides(layer)[0], keras.layers.RNN):
         yield layer
     else:
         inside = layer.layers if isinstance(layer, keras.Model) else _held(layer)
@@ -88,8 +88,7 @@ def gpu_obstacles(layer: keras.layers.Layer) -> tuple[str, ...]:
     ('recurrent_dropout=0.1, and cuDNN needs 0',)
     """
     if isinstance(layer, keras.layers.Bidirectional):
-        both = (layer.forward_layer, layer.backward_layer)
-        return tuple(dict.fromkeys(obstacle for side in both for obstacle in gpu_obstacles(side)))
+        return tuple(dict.fromkeys(obstacle for side in sides(layer) for obstacle in gpu_obstacles(side)))
     if getattr(layer, "stepped_by", None):
         return (f"{layer.stepped_by} runs its cell, and cuDNN runs whole sequences",)
     if not isinstance(layer, _CUDNN):
@@ -114,7 +113,7 @@ def layer_paths(model: keras.layers.Layer) -> list[LayerPath]:
 
 
 def _of(name: str, layer: keras.layers.Layer) -> LayerPath:
-    inner = layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer
+    inner = sides(layer)[0]
     stock = type(inner).__module__.startswith("keras.")
     kind = f"{'keras.layers.' if stock else ''}{type(inner).__name__}"
     path, obstacles = layers.execution_path(layer), gpu_obstacles(layer)
