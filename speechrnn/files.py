@@ -34,11 +34,11 @@ def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, sync: bool = True) -> Iterator[IO[bytes]]:
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     The bytes go to a hidden neighbor first, so a reader never sees half a file, and a full disk or a killed process
-    leaves what was there before. Missing folders are made. Without `sync` a power cut may leave it cut off.
+    leaves what was there before. Missing folders are made.
 
     Raises:
         FileExistsError: There is a file already and `overwrite` is false.
@@ -52,9 +52,8 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, sync: bo
     try:
         with open(partial, "xb") as file:
             yield file
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
+            file.flush()
+            os.fsync(file.fileno())
         refuse_existing(path, overwrite=overwrite)  # somebody may have written it meanwhile
         os.replace(partial, path)
     except BaseException:

@@ -68,12 +68,12 @@ class _Session:
                 while (event := await self._read()) is not None:
                     await self._answer(event)
         except Refusal as refusal:
-            await self._quietly("error", text=refusal.message, code=refusal.code or "invalid-message")
+            await self._complain(refusal.message, refusal.code or "invalid-message")
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
             pass  # it has left, or is too slow
         except Exception:
             _log.exception("wyoming: the server failed.")
-            await self._quietly("error", text="The server failed.", code="server-failed")
+            await self._complain("The server failed.", "server-failed")
         finally:
             self._over()
             self._writer.close()
@@ -207,8 +207,8 @@ class _Session:
         async with asyncio.timeout(_SEND_SECONDS):
             await self._writer.drain()
 
-    async def _quietly(self, kind: str, **data: Any) -> None:
+    async def _complain(self, text: str, code: str) -> None:
         try:
-            await self._send(kind, **data)
+            await self._send("error", text=text, code=code)
         except (OSError, TimeoutError):
             return

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HOP, _WINDOW = 0.01, 0.025
+_BANDS = 80
 
 
 def plot_signal(
@@ -38,14 +39,13 @@ def plot_signal(
     return figure
 
 
-def draw_spectrogram(axes: Axes, signal: np.ndarray, sample_rate: int, *, bands: int = 80) -> None:
+def draw_spectrogram(axes: Axes, signal: np.ndarray, sample_rate: int) -> None:
     """Log-mel energies over seconds and Hz; a frame is drawn around its middle.
 
     Args:
         axes: Where to.
         signal: float32 `(samples,)`.
         sample_rate: Samples per second.
-        bands: Of the mel scale.
     """
     import librosa
     from librosa.display import specshow
@@ -54,7 +54,7 @@ def draw_spectrogram(axes: Axes, signal: np.ndarray, sample_rate: int, *, bands:
     length = 1 << (2 * window - 1).bit_length()  # long, so that the lowest bands have bins of their own
     padded = librosa.util.fix_length(np.asarray(signal, np.float32), size=max(len(signal), length))
     power = librosa.feature.melspectrogram(
-        y=padded, sr=sample_rate, n_fft=length, win_length=window, hop_length=hop, n_mels=bands
+        y=padded, sr=sample_rate, n_fft=length, win_length=window, hop_length=hop, n_mels=_BANDS
     )
     energies = np.log10(power[:, : len(signal) // hop + 1] + 1e-10)
     low, high = np.quantile(energies, [0.05, 0.998])

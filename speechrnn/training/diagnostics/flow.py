@@ -135,7 +135,7 @@ def _probes(model: keras.Model, name: str | None) -> dict[str, _Probe]:
     if not layers or (name is not None and name not in layers):
         known = ", ".join(layers) or "none"
         raise ValueError(f"`layer` must be a recurrent layer of the model: {known}. Received: layer={name!r}.")
-    found = {}
+    found: dict[str, _Probe] = {}
     for key, layer in layers.items():
         if name in (None, key):
             both = sides(layer)
