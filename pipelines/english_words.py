@@ -33,7 +33,7 @@ from speechrnn.text import Lexicon, lexicons
 ORDER, PRUNING, BITS = 3, 1e-7, 8
 KNOWN, GUESSED = 2, 5
 """How often a word must come in the texts, if CMUdict has it and if it has not."""
-PRIOR = 0.7
+PRIOR = 0.5
 """How much of the phones' priors is taken out of the logits (`speechrnn.tasks.recognition.priors`)."""
 BEAM, TUNED, EVERY = 128, 64, 3
 """Width of the search, of the one that chooses the weights, and which validation clips choose: each third one."""
