@@ -148,9 +148,9 @@ def test_rows_that_lack_what_must_be_known_are_named(driven, tmp_path):
     np.savez(tmp_path / "undated.npz", signal=np.ones((40, 2)), rate=1 / 3600, channels=["wind", "load"])
     with pytest.raises(ValueError, match="has no dates, which a calendar needs"):
         model.forecast(tmp_path / "undated.npz", at=20 * 3600)
-    with pytest.raises(ValueError, match="knows nothing ahead. Received: one that knows wind, day"):
+    with pytest.raises(ValueError, match="without columns known ahead. Received: one that knows wind, day"):
         surprise(model, np.zeros((20, 4)))
-    with pytest.raises(ValueError, match="knows nothing ahead"):
+    with pytest.raises(ValueError, match="without columns known ahead"):
         next(find_anomalies(model, [short]))
 
 

@@ -221,7 +221,7 @@ def test_a_killed_worker_does_not_block_its_shard(made, capsys, left):
 
 def test_a_worker_whose_claim_was_taken_publishes_nothing(tmp_path):
     with (
-        pytest.raises(ValueError, match="went to another worker"),
+        pytest.raises(ValueError, match="was taken over by another worker"),
         shards.claimed(tmp_path / "o", Shard(1, 2), {}) as (_, file),
     ):
         file.write(b"mine")

@@ -118,7 +118,7 @@ def test_every_layer_of_ours_is_here_or_says_why_not():
         (lambda: network_of(K.ZeroPadding1D(1), K.Dense(3, name="d")), "Dense `d`.*Received: 1"),
         (lambda: network_of(layers.LookAhead(1), layers.GRU(3, name="g")), "GRU `g`.*behind a look-ahead"),
         (lambda: network_of(K.Softmax(axis=1, name="n")), "`n`.*along the frames"),
-        (lambda: network_of(K.GlobalAveragePooling1D(name="p")), "`p`.*by `step`"),
+        (lambda: network_of(K.GlobalAveragePooling1D(name="p")), "`p`.*a method `step`"),
         (lambda: functional(lambda v, n: (v + n[:, None, None])[:, 1:]), "GetItem .*takes frames out"),
     ],
 )  # fmt: skip
