@@ -90,8 +90,9 @@ class LexiconSearch:
         grammar: Grammar | None = None,
         boost: Boost | None = None,
     ) -> None:
-        unknown = 0.0 if unknown_score == -np.inf else unknown_score  # minus infinity rules unknown words out
-        check(width, beam_threshold, lm_weight=lm_weight, word_bonus=word_bonus, unknown_score=unknown)
+        # Minus infinity rules unknown words out.
+        unknown = {} if unknown_score == -np.inf else {"unknown_score": unknown_score}
+        check(width, beam_threshold, lm_weight=lm_weight, word_bonus=word_bonus, **unknown)
         if separated and separator is None:
             raise ValueError("`separated` needs a `separator`. Received none.")
         self.vocabulary, self.width = vocabulary, int(width)
