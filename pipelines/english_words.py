@@ -15,7 +15,7 @@ import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.english import HELD_OUT, TESTS, VALID
+from pipelines.english_speech import HELD_OUT, TESTS, VALID
 from speechrnn import text
 from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4, fsdd, librispeech

@@ -47,6 +47,7 @@ def test_options_can_be_listed_without_tensorflow():
         ({"speed": 1.1}, "`speed` must be a low and a high end. Received: speed=1.1"),
         ({"speed": (0.0, 1.0)}, "`speed` must be in 0.25 to 4"),
         ({"noise_snr": (5,)}, "`noise_snr` must be a low and a high end"),
+        ({"reverberation": (0.1, 9)}, "`reverberation` must be in 0.01 to 5. Received: reverberation="),
         ({"noise_probability": 1.5}, "`noise_probability` must be in 0 to 1. Received: noise_probability=1.5"),
         ({"frequency_scale": 0.9}, "`frequency_scale` must be in 0 to 0.5"),
         ({"frequency_axis": "bark"}, "`frequency_axis` must be"),
@@ -111,6 +112,18 @@ def test_reverberation_equals_scipy_and_keeps_time_and_energy(rng):
     np.testing.assert_allclose(perturb.reverberate(signal, impulse), signal, atol=1e-5)
 
 
+def test_a_simulated_room_has_its_reverberation_time_and_its_direct_sound(rng):
+    for seconds, ratio in ((0.2, 0.0), (0.6, 12.0)):
+        room = perturb.simulated_room(RATE, seconds, ratio, rng).astype("float64")
+        assert room[0] == 1.0 and np.abs(room).argmax() == 0
+        assert -10 * np.log10(np.sum(room[1:] ** 2)) == pytest.approx(ratio, abs=1e-4)
+        left = 10 * np.log10(np.cumsum(room[1:][::-1] ** 2)[::-1] / np.sum(room[1:] ** 2))  # Schroeder, 1965
+        times = np.arange(len(left)) / RATE
+        within = (left < -5) & (left > -25)
+        slope = np.polyfit(times[within], left[within], 1)[0]
+        assert -60 / slope == pytest.approx(seconds, rel=0.1)
+
+
 @pytest.fixture
 def folders(tmp_path, rng):
     (tmp_path / "noise" / "deep").mkdir(parents=True)
@@ -149,6 +162,14 @@ def test_noise_and_rooms_come_from_the_folders(rng, folders):
     wet = augment.augment_signal(signal, RATE, reverberant, rng)
     rir = np.r_[0.5, np.zeros(99), 0.2].astype("float32")
     np.testing.assert_allclose(wet, perturb.reverberate(signal, rir), atol=1e-4)
+    simulated = dataclasses.replace(reverberant, rir_folder=None, reverberation=(0.1, 0.6))
+    assert simulated.changes_signal
+    changed = augment.augment_signal(signal, RATE, simulated, rng)
+    assert changed.shape == signal.shape and np.sum(changed**2) == pytest.approx(np.sum(signal**2), rel=1e-4)
+    assert np.abs(changed - signal).max() > 0.01
+    both = dataclasses.replace(simulated, rir_folder=folders.rir_folder)
+    from_folder = [np.allclose(augment.augment_signal(signal, RATE, both, rng), wet, atol=1e-4) for _ in range(16)]
+    assert 0 < sum(from_folder) < 16
     never = dataclasses.replace(noisy, noise_probability=0.0)
     np.testing.assert_array_equal(augment.augment_signal(signal, RATE, never, rng), signal)
 

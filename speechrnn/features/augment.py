@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NUM_WARPS = 33
 """How many frequency scales there are to draw from, evenly spaced and with 1 in the middle."""
 
+_DIRECT = (0.0, 12.0)  # dB, from across a room to an arm's length
 _CLIP_SECONDS = 20.0
 _CLIPS_KEPT = 256  # 330 MB at 16 kHz, if all are so long
 
@@ -62,8 +64,10 @@ def augment_signal(
     """
     if augmentation.speed is not None:
         signal = perturb.change_speed(signal, rng.uniform(*augmentation.speed))
-    if augmentation.rir_folder is not None and rng.random() < augmentation.rir_probability:
-        signal = perturb.reverberate(signal, _draw(augmentation.rir_folder, sample_rate, rng))
+    rooms = _rooms(augmentation, sample_rate)
+    if rooms and rng.random() < augmentation.rir_probability:
+        room = rooms[rng.integers(len(rooms))] if len(rooms) > 1 else rooms[0]
+        signal = perturb.reverberate(signal, room(rng))
     if augmentation.noise_folder is not None and rng.random() < augmentation.noise_probability:
         noise = _draw(augmentation.noise_folder, sample_rate, rng)
         start = int(rng.integers(len(noise)))
@@ -93,6 +97,16 @@ def _augment_sensors(
     if augmentation.flip and rng.random() < augmentation.flip:
         signal = -signal
     return signal
+
+
+def _rooms(augmentation: Augmentation, sample_rate: int) -> list[Callable[[np.random.Generator], np.ndarray]]:
+    """What draws an impulse response: from the folder, and by simulation."""
+    rooms: list[Callable[[np.random.Generator], np.ndarray]] = []
+    if (folder := augmentation.rir_folder) is not None:
+        rooms.append(lambda rng: _draw(folder, sample_rate, rng))
+    if (times := augmentation.reverberation) is not None:
+        rooms.append(lambda rng: perturb.simulated_room(sample_rate, rng.uniform(*times), rng.uniform(*_DIRECT), rng))
+    return rooms
 
 
 def _draw(folder: str, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

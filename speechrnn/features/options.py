@@ -59,8 +59,10 @@ class Augmentation:
     """Share of the examples that get noise, if there is a noise folder."""
     rir_folder: str | None = None
     """Folder of room impulse responses, searched with its subfolders."""
+    reverberation: tuple[float, float] | None = None
+    """Range of reverberation times (RT60) of simulated rooms in seconds, such as 0.1 0.6."""
     rir_probability: float = 0.5
-    """Share of the examples that get a room, if there is a folder of them."""
+    """Share of the examples that get a room, if there is a folder of them or a range of simulated ones."""
     frequency_scale: float = 0.0
     """Largest relative change of the frequency axis: 0.12 draws factors from 0.88 to 1.12."""
     frequency_axis: Literal["mel", "hertz"] = "mel"
@@ -93,7 +95,7 @@ class Augmentation:
     """Probability that the signal is turned upside down, as by an ECG's electrodes in the wrong hands."""
 
     def __post_init__(self) -> None:
-        for name in ("speed", "gain", "noise_snr"):
+        for name in ("speed", "gain", "noise_snr", "reverberation"):
             require(self, "a low and a high end", _is_range, name)
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(map(float, getattr(self, name))))  # JSON gives lists
@@ -101,6 +103,7 @@ class Augmentation:
         for name, most in {**within, "lead_drop": 1, "flip": 1}.items():
             require(self, f"in 0 to {most}", lambda value, most=most: 0 <= value <= most, name)
         require(self, "in 0.25 to 4", lambda value: value is None or 0.25 <= value[0] <= value[1] <= 4, "speed")
+        require(self, "in 0.01 to 5", lambda v: v is None or 0.01 <= v[0] <= v[1] <= 5, "reverberation")
         require(self, '"mel" or "hertz"', ("mel", "hertz").__contains__, "frequency_axis")
         require(self, "in 0 to 1, without 1", lambda value: 0 <= value < 1, "scaling", "time_warp")
         require(self, "in 0 to 1, without 0", lambda value: 0 < value <= 1, "crop")
@@ -133,7 +136,8 @@ class Augmentation:
     @property
     def changes_signal(self) -> bool:
         """Whether `augment_signal` does anything."""
-        given = any(option is not None for option in (self.speed, self.gain, self.noise_folder, self.rir_folder))
+        options = self.speed, self.gain, self.noise_folder, self.rir_folder, self.reverberation
+        given = any(option is not None for option in options)
         changed = any((self.jitter, self.scaling, self.wander, self.time_warp, self.lead_drop, self.flip))
         return given or changed or self.crop < 1
 

@@ -72,6 +72,26 @@ def reverberate(signal: np.ndarray, rir: np.ndarray) -> np.ndarray:
     return (wet * scale).astype("float32")
 
 
+def simulated_room(sample_rate: float, seconds: float, ratio_db: float, rng: np.random.Generator) -> np.ndarray:
+    """The impulse response of a room that need not exist: the direct sound, then noise that dies away exponentially.
+
+    J. D. Polack, "La transmission de l'énergie sonore dans les salles" (1988): what a diffuse field gives.
+
+    Args:
+        sample_rate: Samples per second.
+        seconds: Reverberation time (RT60), in which the energy falls by 60 dB.
+        ratio_db: Energy of the direct sound over that of all else, in dB; a distant talker has less.
+        rng: Of the noise.
+
+    Returns:
+        float32 `(1 + round(seconds * sample_rate),)`; the first value, 1, is the direct sound.
+    """
+    size = max(1, round(seconds * sample_rate))
+    tail = rng.standard_normal(size) * 10.0 ** (-3 * np.arange(1, 1 + size) / size)
+    tail *= 10.0 ** (-ratio_db / 20) / np.sqrt(np.sum(np.square(tail)))
+    return np.concatenate([[1.0], tail]).astype("float32")
+
+
 def crop(signal: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """A stretch of the signal, `share` of its length, from a random place."""
     size = max(1, round(share * len(signal)))
