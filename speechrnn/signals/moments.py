@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.signals.cells import MISSING, is_number, unquoted
-from speechrnn.signals.days import DAY, YEARS, DoubtError, days_since_1970, ordered
+from speechrnn.signals.days import DAY, YEARS, DoubtError, TimeColumn, days_since_1970, ordered
 from speechrnn.signals.options import UNITS, TableOptions, zone
 from speechrnn.signals.record import need
 
@@ -87,16 +87,12 @@ def shape(cell: str) -> str:
     return "clock" if _clock_and_zone(cell) else ""
 
 
-def from_text(
-    cells: Any, options: TableOptions, lines: np.ndarray, what: str, *, clock: Any = None, dated: bool = True
-) -> Moments:
+def from_text(cells: Any, column: TimeColumn, *, clock: Any = None, dated: bool = True) -> Moments:
     """Moments of dates in text, or of dates in one column and times of day in another.
 
     Args:
         cells: pandas series of text, without missing ones.
-        options: What is said of the table.
-        lines: Line of the file of each, for errors.
-        what: Name of the column, for errors.
+        column: Its name, its lines, and the options of the table.
         clock: The times of day, if they stand in a column of their own.
         dated: Whether the cells may be dates; otherwise they are times of day.
 
@@ -106,30 +102,29 @@ def from_text(
     text = cells.astype("str").map(unquoted)
     if clock is not None:
         text = text + " " + clock.astype("str").map(unquoted)
-    if options.date_format is not None:
-        return _by_format(text, options, lines, what)
+    if column.options.date_format is not None:
+        return _by_format(text, column)
     if (
         text.str.fullmatch(f"{_ISO_DATE}({_ISO_CLOCK})?").all()
         or text.str.fullmatch(_ISO_DATE + _ISO_CLOCK + _OFFSET).all()
     ):
-        return _iso(text, options, lines, what)
-    return _parsed(text.tolist(), options, lines, what, dated=dated)
+        return _iso(text, column)
+    return _parsed(text.tolist(), column, dated=dated)
 
 
-def from_numbers(values: np.ndarray, options: TableOptions, what: str, unit: str | None, *, dates: bool) -> Moments:
+def from_numbers(values: np.ndarray, column: TimeColumn, unit: str | None, *, dates: bool) -> Moments:
     """Moments of numbers in a column of times.
 
     Args:
         values: int64 or float64 `(lines,)`, all finite.
-        options: What is said of the table.
-        what: Name of the column, for errors.
+        column: Its name, its lines, and the options of the table.
         unit: Their unit, where the name of the column says it.
         dates: Whether that name promises dates.
 
     Raises:
         DoubtError: The unit is not known.
     """
-    unit = options.time_unit or unit
+    unit, options = column.options.time_unit or unit, column.options
     low, high = float(values.min()), float(values.max())
     steps = np.diff(values)
     step = float(np.median(np.abs(steps))) if len(steps) else 1.0
@@ -140,12 +135,12 @@ def from_numbers(values: np.ndarray, options: TableOptions, what: str, unit: str
         unit = epochs[0]
     counted = next((name for name, (least, most) in _DAY_COUNTS.items() if least <= low <= high <= most), "")
     if unit is None and (dates or not 0 < step < 1 or (counted and _is_part_of_a_day(step))):
-        message = f"its column {what!r} holds numbers such as {values[0]:.12g} and does not say their unit."
+        message = f"holds numbers such as {values[0]:.12g} and does not say their unit."
         message += f" They may be {counted} days." if counted else ""
-        raise DoubtError(f"{message} Say `time_unit`: {', '.join(UNITS)}.")
+        raise column.doubt(f"{message} Say `time_unit`: {', '.join(UNITS)}")
     unit = unit or "s"
     if not (float(high) - float(low)) * (UNITS[unit] * 1e9) < 9e18:
-        raise DoubtError(f"its column {what!r} holds numbers that are no times, from {low:g} to {high:g}.")
+        raise column.doubt(f"holds numbers that are no times, from {low:g} to {high:g}")
     if values.dtype.kind in "iu" and unit in ("s", "ms", "us", "ns"):
         whole = values.astype(np.int64)
         dated = unit in epochs
@@ -166,7 +161,7 @@ def _is_part_of_a_day(step: float) -> bool:
     return seconds > 0.9 and abs(units - round(units)) < 0.01
 
 
-def from_parts(parts: Sequence[np.ndarray], what: str) -> Moments:
+def from_parts(parts: Sequence[np.ndarray], column: TimeColumn) -> Moments:
     """Moments of columns of years, months, days and, if they go on, hours, minutes and seconds.
 
     Raises:
@@ -175,7 +170,7 @@ def from_parts(parts: Sequence[np.ndarray], what: str) -> Moments:
     year, month, day, *clock = parts
     days = days_since_1970(year, month, day)
     if days is None or any((part < 0).any() or (part > 60).any() for part in clock):
-        raise DoubtError(f"its columns {what} hold no dates.")
+        raise DoubtError(f"its columns {column.name} hold no dates.")
     seconds = sum((part * unit for part, unit in zip(clock, (3600, 60, 1), strict=False)), np.zeros_like(days))
     return Moments(days * DAY + seconds * _SECOND, dated=True)
 
@@ -204,23 +199,23 @@ def _compact(values: np.ndarray, *, days: bool) -> np.ndarray | None:
     return None
 
 
-def _by_format(text: Any, options: TableOptions, lines: np.ndarray, what: str) -> Moments:
-    pandas: Any = need("pandas", what)
-    aware = "%z" in str(options.date_format)
+def _by_format(text: Any, column: TimeColumn) -> Moments:
+    pandas: Any = need("pandas", column.name)
+    form = str(column.options.date_format)
+    aware = "%z" in form
     try:
-        found = pandas.to_datetime(text, format=options.date_format, errors="coerce", utc=aware)
+        found = pandas.to_datetime(text, format=form, errors="coerce", utc=aware)
     except ValueError as error:
-        raise DoubtError(f"`date_format` {options.date_format!r} cannot be used: {error}.") from error
+        raise DoubtError(f"`date_format` {form!r} cannot be used: {error}.") from error
     if found.isna().any():
         place = int(np.argmax(found.isna().to_numpy()))
-        told = f"{text.iloc[place]!r} in line {lines[place]:,}, which is not of `date_format`"
-        raise DoubtError(f"its column {what!r} holds {told} {options.date_format!r}.")
-    if not any(code in str(options.date_format) for code in ("%Y", "%y", "%c", "%x", "%G")):
-        return Moments(_over_midnight(nanoseconds(found, what) % DAY), dated=False)
-    return located(nanoseconds(found, what), dt.UTC if aware else None, options, what)
+        raise column.doubt(f"holds {text.iloc[place]!r}", place, f", which is not of `date_format` {form!r}")
+    if not any(code in form for code in ("%Y", "%y", "%c", "%x", "%G")):
+        return Moments(_over_midnight(nanoseconds(found, column) % DAY), dated=False)
+    return located(nanoseconds(found, column), dt.UTC if aware else None, column)
 
 
-def nanoseconds(moments: Any, what: str) -> np.ndarray:
+def nanoseconds(moments: Any, column: TimeColumn) -> np.ndarray:
     """int64 of a series of moments since 1970, in UTC if they have a zone.
 
     Raises:
@@ -228,20 +223,20 @@ def nanoseconds(moments: Any, what: str) -> np.ndarray:
     """
     moments = moments.dt.tz_convert("UTC").dt.tz_localize(None) if moments.dt.tz is not None else moments
     if not moments.dt.year.between(*YEARS).all():
-        raise DoubtError(f"its column {what!r} holds dates before {YEARS[0]} or after {YEARS[1]}.")
+        raise column.doubt(f"holds dates before {YEARS[0]} or after {YEARS[1]}")
     return moments.to_numpy("datetime64[ns]").astype(np.int64)
 
 
-def _iso(text: Any, options: TableOptions, lines: np.ndarray, what: str) -> Moments:
-    pandas: Any = need("pandas", what)
+def _iso(text: Any, column: TimeColumn) -> Moments:
+    pandas: Any = need("pandas", column.name)
     aware = bool(re.search(rf":\d+([.,]\d+)?{_OFFSET}$", text.iloc[0]))
     found = pandas.to_datetime(text.str.replace(",", ".", regex=False), format="ISO8601", errors="coerce", utc=aware)
     if found.isna().any():
         place = int(np.argmax(found.isna().to_numpy()))
-        raise DoubtError(f"its column {what!r} holds {text.iloc[place]!r} in line {lines[place]:,}, which is no date.")
+        raise column.doubt(f"holds {text.iloc[place]!r}", place, ", which is no date")
     if not aware:
-        return located(nanoseconds(found, what), None, options, what)
-    moments = located(nanoseconds(found, what), _offset(text.iloc[-1]), options, what)
+        return located(nanoseconds(found, column), None, column)
+    moments = located(nanoseconds(found, column), _offset(text.iloc[-1]), column)
     shifts = [_offset(cell).utcoffset(None).total_seconds() for cell in text]  # type: ignore[union-attr]
     return or_days(moments.nanoseconds + np.array(shifts, np.int64) * _SECOND, moments)
 
@@ -268,24 +263,24 @@ def _offset(cell: str) -> dt.tzinfo:
     return dt.timezone(sign * dt.timedelta(hours=int(found[3]), minutes=int(found[4] or 0)))
 
 
-def located(moments: np.ndarray, own: dt.tzinfo | None, options: TableOptions, what: str) -> Moments:
+def located(moments: np.ndarray, own: dt.tzinfo | None, column: TimeColumn) -> Moments:
     """Moments, int64 nanoseconds, in the zone that they say, or else in the one that the options say.
 
     Raises:
         DoubtError: That zone does not have them.
     """
-    given = zone(options.time_zone) if options.time_zone else None
+    given = zone(column.options.time_zone) if column.options.time_zone else None
     if own is not None:
         return Moments(moments, True, given or own)
     if given is None:
         return Moments(moments, True)
-    pandas: Any = need("pandas", what)
+    pandas: Any = need("pandas", column.name)
     local = pandas.Series(moments.astype("datetime64[ns]"))
     try:
         there = local.dt.tz_localize(given, ambiguous="infer", nonexistent="raise")
-        return or_days(moments, Moments(nanoseconds(there, what), True, given))
+        return or_days(moments, Moments(nanoseconds(there, column), True, given))
     except ValueError as error:  # what pandas raises for hours that are there twice or not at all is one
-        raise DoubtError(f"its column {what!r} holds times that {options.time_zone} does not have: {error}.") from error
+        raise column.doubt(f"holds times that {column.options.time_zone} does not have: {error}") from error
 
 
 def _clock_and_zone(text: str) -> tuple[re.Match[str], str] | None:
@@ -296,7 +291,7 @@ def _clock_and_zone(text: str) -> tuple[re.Match[str], str] | None:
     return (found, rest) if not rest or _ZONE.fullmatch(rest) else None
 
 
-def _parsed(cells: list[str], options: TableOptions, lines: np.ndarray, what: str, *, dated: bool) -> Moments:
+def _parsed(cells: list[str], column: TimeColumn, *, dated: bool) -> Moments:
     """Moments of dates that are not ISO's, or of times of day alone."""
     dates = np.zeros((len(cells), 3), np.int64)
     named = np.zeros(len(cells), bool)  # year, month and day are known from how they are written
@@ -314,25 +309,25 @@ def _parsed(cells: list[str], options: TableOptions, lines: np.ndarray, what: st
         ):
             if is_number(cell):  # it is among numbers that one that is none stands
                 place, cell = next(((at, one) for at, one in enumerate(cells) if not is_number(one)), (place, cell))
-            raise DoubtError(f"its column {what!r} holds {cell!r} in line {lines[place]:,}, which is no time.")
+            raise column.doubt(f"holds {cell!r}", place, ", which is no time")
         kinds.add(bool(date))
         if date:
             dates[place], named[place], width = _date(date)
             widths.add(width)
             marks.add(date["mark"])
         if clock:
-            clocks[place] = _time_of_day(clock[0], cell, lines[place], what, dated=bool(date))
+            clocks[place] = _time_of_day(clock[0], cell, place, column, dated=bool(date))
         tail = clock[1] if clock else (rest if zoned else "")
         if tail:
             zones += 1
             offsets[place] = round(_offset(tail).utcoffset(None).total_seconds()) * _SECOND  # type: ignore[union-attr]
     if len(kinds) > 1 or zones not in (0, len(cells)):
-        raise DoubtError(f"its column {what!r} says dates or zones in some lines and not in others.")
+        raise column.doubt("says dates or zones in some lines and not in others")
     if not kinds.pop():
         return Moments(_over_midnight(clocks), dated=False)
-    days, certain = ordered(dates, named, widths, marks, clocks, options, what, lines)
+    days, certain = ordered(dates, named, widths, marks, clocks, column)
     own = _offset(cells[-1]) if zones else None
-    found = located(days * DAY + clocks - offsets, own, options, what)
+    found = located(days * DAY + clocks - offsets, own, column)
     return found if certain else Moments(found.nanoseconds, dated=False)
 
 
@@ -350,7 +345,7 @@ def _date(found: re.Match[str]) -> tuple[tuple[int, int, int], bool, tuple[int, 
     return (int(found[f"year{suffix}"]), month, int(found[f"day{suffix}"])), True, (4, 2)
 
 
-def _time_of_day(found: re.Match[str], cell: str, line: int, what: str, *, dated: bool) -> int:
+def _time_of_day(found: re.Match[str], cell: str, place: int, column: TimeColumn, *, dated: bool) -> int:
     """Nanoseconds since midnight, or of a length of time."""
     if found["compact"]:
         text = found["compact"].ljust(6, "0")
@@ -362,16 +357,15 @@ def _time_of_day(found: re.Match[str], cell: str, line: int, what: str, *, dated
             if found["tenths"] and not dated and found["mark"] == ":":  # minutes, seconds and their fraction
                 hour, minute, second, fraction = 0, hour, minute, found["tenths"]
             elif found["tenths"] or (not dated and found["mark"] != "h" and not found["half"]):
-                raise DoubtError(
-                    f"its column {what!r} holds {cell!r} in line {line:,}, which may be hours and minutes or minutes "
-                    "and seconds. Write them as hh:mm:ss, or say `date_format`, such as %H:%M."
-                )
+                why = ", which may be hours and minutes or minutes and seconds"
+                advice = "Write them as hh:mm:ss, or say `date_format`, such as %H:%M"
+                raise column.doubt(f"holds {cell!r}", place, f"{why}. {advice}")
     if found["half"]:
         if not 1 <= hour <= 12:
-            raise DoubtError(f"its column {what!r} holds {cell!r} in line {line:,}, which is no time.")
+            raise column.doubt(f"holds {cell!r}", place, ", which is no time")
         hour = hour % 12 + (12 if found["half"].lower() == "p" else 0)
     if second > 60 or (minute > 59 and found["tenths"] is None) or (dated and hour > 24):
-        raise DoubtError(f"its column {what!r} holds {cell!r} in line {line:,}, which is no time.")
+        raise column.doubt(f"holds {cell!r}", place, ", which is no time")
     days = int(found["days"] or 0)
     return ((days * 24 + hour) * 3600 + minute * 60 + second) * _SECOND + int(fraction.ljust(9, "0") or 0)
 

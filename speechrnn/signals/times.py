@@ -10,7 +10,7 @@ import numpy as np
 from speechrnn.faults import data_error, suggestion
 from speechrnn.signals.cells import Cells
 from speechrnn.signals.columns import Marks, column
-from speechrnn.signals.days import DoubtError
+from speechrnn.signals.days import DoubtError, TimeColumn
 from speechrnn.signals.moments import (
     Moments,
     from_numbers,
@@ -158,29 +158,29 @@ def moments(cells: Cells, found: Found, how: Marks, options: TableOptions) -> Mo
     """
     if not found.columns:
         return None
-    what = " and ".join(cells.name(place) for place in found.columns)
+    told = TimeColumn(" and ".join(cells.name(place) for place in found.columns), cells.lines, options)
     if len(cells.lines) < 2:
         raise DoubtError("has one line, whose time gives no rate.")
     series = [cells.frame.iloc[:, place] for place in found.columns]
     for one in series:
         empty = is_missing(one)
         if empty.any():
-            raise DoubtError(f"its column {what!r} is empty in line {int(cells.lines[int(np.argmax(empty))]):,}.")
+            raise told.doubt("is empty", int(np.argmax(empty)))
     if found.parts:
-        return from_parts([one.to_numpy(np.int64) for one in series], what)
+        return from_parts([one.to_numpy(np.int64) for one in series], told)
     if len(series) == 2:
         written = cells.written(list(found.columns))
         parts = [written.iloc[:, sorted(found.columns).index(place)] for place in found.columns]
-        return from_text(parts[0], options, cells.lines, what, clock=parts[1])
+        return from_text(parts[0], told, clock=parts[1])
     place, own = found.columns[0], series[0]
     if own.dtype.kind == "M":
-        return _of_index(own, options, what)
+        return _of_index(own, told)
     if own.dtype.kind == "m":
         return Moments(own.to_numpy("timedelta64[ns]").astype(np.int64), dated=False)
     says = kind(cells, place, how, options)
     if says != "number" or options.date_format is not None:
         written = cells.written([place]).iloc[:, 0]
-        return from_text(written, options, cells.lines, what, dated=says != "clock")
+        return from_text(written, told, dated=says != "clock")
     base, unit = named(cells.name(place))
     unit = unit or _UNIT_OF.get(cells.units[place].lower())
     if own.dtype.kind in "iu" and not own.isna().any():
@@ -188,12 +188,11 @@ def moments(cells: Cells, found: Found, how: Marks, options: TableOptions) -> Mo
     else:
         numbers = column(cells, place, _as_written(cells, place, how), how, options)
         if numbers.fault or numbers.values is None:
-            raise DoubtError(f"its column {what!r} {numbers.fault or 'holds no times'}.")
+            raise told.doubt(numbers.fault or "holds no times")
         values = numbers.values
         if not np.isfinite(values).all():
-            line = int(cells.lines[int(np.argmax(~np.isfinite(values)))])
-            raise DoubtError(f"its column {what!r} holds no time in line {line:,}.")
-    return from_numbers(values, options, what, unit, dates=base in _DATES)
+            raise told.doubt("holds no time", int(np.argmax(~np.isfinite(values))))
+    return from_numbers(values, told, unit, dates=base in _DATES)
 
 
 def kind(cells: Cells, place: int, how: Marks, options: TableOptions) -> str:
@@ -295,12 +294,12 @@ def _no_change_of_clocks(
             )
 
 
-def _of_index(series: Any, options: TableOptions, what: str) -> Moments:
+def _of_index(series: Any, told: TimeColumn) -> Moments:
     """Moments of a Parquet column that is one of dates."""
     own = series.dt.tz
     if own is None:
-        return located(nanoseconds(series, what), None, options, what)
-    return or_days(nanoseconds(series.dt.tz_localize(None), what), Moments(nanoseconds(series, what), True, own))
+        return located(nanoseconds(series, told), None, told)
+    return or_days(nanoseconds(series.dt.tz_localize(None), told), Moments(nanoseconds(series, told), True, own))
 
 
 def _as_written(cells: Cells, place: int, how: Marks) -> Any:
@@ -319,5 +318,5 @@ def _place(cells: Cells, name: str) -> int:
         for place, other in enumerate(names):
             if same(other.strip()) == same(name.strip()):
                 return place
-    message = f"has no column `{name}`.{suggestion(name, names)} Columns: {', '.join(names)}."
+    message = f"has no column `{name}`.{suggestion(name, names, 'Columns')}"
     raise data_error(cells.path, "lacking the column", message)
