@@ -9,7 +9,7 @@ import os
 import textwrap
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,15 +154,65 @@ def kind_of(error: BaseException) -> str:
     return "unreadable" if isinstance(error, OSError) else "invalid"
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """`" Did you mean `x`?"` for the nearest known name, or nothing.
+def suggestion(name: object, known: Iterable[object], listed: str = "") -> str:
+    """`" Did you mean `x`?"` for the nearest known name, or nothing; and with a word for them, all that are known.
 
     Example:
     >>> suggestion("durtion", ["path", "duration"])
     ' Did you mean `duration`?'
+    >>> suggestion("label", ["path", "duration"], "Columns")
+    ' Columns: path, duration.'
     """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean `{near[0]}`?" if near else ""
+    names = [str(one) for one in known]
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    return f"{hint} {listed}: {', '.join(names) or 'none'}." if listed else hint
+
+
+def not_among(name: str, value: object, known: Iterable[object], *, other: str = "") -> str:
+    r"""What is said of a value that must be one of those that are known; the nearest one is named.
+
+    Args:
+        name: Of the argument, or words for what it is, such as `the ending`.
+        value: What was received.
+        known: What it may be.
+        other: What else it may be, in words.
+
+    Example:
+    >>> not_among("cell", "grr", ["lstm", "gru"], other="a layer")
+    '`cell` must be one of lstm, gru, or a layer. Received: cell=\'grr\'. Did you mean `gru`?'
+    """
+    known = list(known)
+    told = ", ".join(map(str, known)) + (f", or {other}" if other else "")
+    what, received = (f"`{name}`", f"{name}={value!r:.80}") if name.isidentifier() else (name, f"{value!r:.80}")
+    return f"{what} must be one of {told}. Received: {received}.{suggestion(value, known)}"
+
+
+def check_choice(
+    name: str,
+    value: object,
+    known: Collection[object],
+    *,
+    other: str = "",
+    where: object = None,
+    error: type[Exception] = ValueError,
+) -> None:
+    """Refuse a value that is not one of those that are known, in the words of `not_among`.
+
+    Args:
+        name: Of the argument, or words for what it is.
+        value: What was received.
+        known: What it may be.
+        other: What else it may be, in words.
+        where: File or folder that has what is known.
+        error: Class of the error.
+
+    Raises:
+        ValueError: It is none of them, or an error of the class that is asked for.
+    """
+    if value not in list(known):  # which takes values that cannot be hashed
+        place = "" if where is None else f"{where}: "
+        raise error(f"{place}{not_among(name, value, known, other=other)}")
 
 
 def check_options(given: Iterable[str], known: Iterable[str], method: str) -> None:
@@ -174,7 +224,7 @@ def check_options(given: Iterable[str], known: Iterable[str], method: str) -> No
     known = list(known)
     for name in given:
         if name not in known:
-            raise TypeError(f"`{method}` has no option `{name}`.{suggestion(name, known)} Known: {', '.join(known)}.")
+            raise TypeError(f"`{method}` has no option `{name}`.{suggestion(name, known, 'Known')}")
 
 
 def require(options: object, requirement: str, holds: Any, *names: str) -> None:

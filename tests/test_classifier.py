@@ -93,7 +93,7 @@ def test_half_precision_gives_float32_logits(dtype, rng):
     [
         ({"cell": "transformer"}, "`cell` must be one of"),
         ({"units": 0}, "`units` must be at least 1"),
-        ({"over": "bands"}, '`over` must be "time" or "spectrum". Received: over=\'bands\''),
+        ({"over": "bands"}, "`over` must be one of time, spectrum. Received: over='bands'"),
         ({"pooling": "sum"}, "`pooling` must be"),
         ({"frame_shape": (13, 1)}, r"no more than `num_features`. Received: frame_shape=\(13, 1\), num_features=12"),
         ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),

@@ -157,7 +157,7 @@ def test_librispeech(libri_tree, tmp_path):
     assert list(one) == ["dev-clean"] and (tmp_path / "one/dev-clean.jsonl").exists()
     some = librispeech.prepare(tmp_path, tmp_path / "some", subsets=["train-clean-5"], valid_fraction=0.3)
     assert {name: len(examples) for name, examples in some.items()} == {"train-clean-5": 4, "valid": 2}
-    with pytest.raises(ValueError, match=r"no subset 'dev-claen'\. Did you mean `dev-clean`"):
+    with pytest.raises(ValueError, match=r"a subset must be one of .*Received: 'dev-claen'\. Did you mean `dev-clean`"):
         librispeech.prepare(libri_tree, tmp_path / "x", subsets=["dev-claen"])
     with pytest.raises(ValueError, match="Give LibriSpeech's folder"):
         librispeech.prepare(libri_tree / "dev-clean/19/198", tmp_path / "x")
@@ -272,7 +272,7 @@ def test_table(tmp_path):
     (tmp_path / "u.csv").write_text(rows)
     with pytest.raises(ValueError, match="Cannot name a split 'test set'"):
         table.prepare(tmp_path / "u.csv", tmp_path / "u", split_column="set", **names)
-    with pytest.raises(ValueError, match=r"has no column `fiel`. Did you mean `file`\? Columns: `file`, `what`"):
+    with pytest.raises(ValueError, match=r"has no column `fiel`. Did you mean `file`\? Columns: file, what"):
         table.prepare(tmp_path / "t.csv", tmp_path / "u", **{**names, "path_column": "fiel"})
 
 

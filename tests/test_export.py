@@ -251,7 +251,7 @@ def test_export_writes_beside_the_model_and_replaces_nothing_unasked(tmp_path):
         export(tmp_path / "m.keras")
     assert export(tmp_path / "m.keras", int8=True, overwrite=True) == str(tmp_path / "m.onnx")
     assert Session(tmp_path / "m.onnx").metadata["precision"] == "int8"
-    with pytest.raises(ValueError, match="must be one of onnx, .*Received: 'coreml'"):
+    with pytest.raises(ValueError, match="must be one of onnx, .*Received: to='coreml'"):
         export(tmp_path / "m.keras", to="coreml")
 
 

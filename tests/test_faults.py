@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from speechrnn.faults import Fault, Faults, data_error, kind_of, of_file, suggestion
+from speechrnn.faults import Fault, Faults, check_choice, data_error, kind_of, of_file, suggestion
 
 
 def test_summary_counts_kinds_and_names_the_first():
@@ -89,3 +89,20 @@ def test_whatever_a_reader_raises_is_the_fault_of_its_file(raised, kind, message
     assert kind_of(caught.value) == kind and message in str(caught.value)
     with pytest.raises(KeyboardInterrupt), of_file("a.hea"):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "other", "message"),
+    [
+        ("cell", "ltsm", "", "here: `cell` must be one of lstm, gru. Received: cell='ltsm'. Did you mean `lstm`?"),
+        ("cell", ["gru"], "", "here: `cell` must be one of lstm, gru. Received: cell=['gru']. Did you mean `gru`?"),
+        ("cell", None, "a layer", "here: `cell` must be one of lstm, gru, or a layer. Received: cell=None."),
+        ("the cell", "x" * 99, "", f"here: the cell must be one of lstm, gru. Received: '{'x' * 79}."),
+    ],
+)
+def test_a_choice_that_there_is_not_is_named_beside_those_there_are(name, value, other, message):
+    for known in (("lstm", "gru"), {"lstm": 1, "gru": 2}):
+        check_choice(name, "gru", known)
+        with pytest.raises(LookupError) as caught:
+            check_choice(name, value, known, other=other, where="here", error=LookupError)
+        assert str(caught.value) == message

@@ -137,7 +137,7 @@ def test_a_recurrent_decoder_goes_on_from_segment_to_segment(rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decoder": "attention"}, '`decoder` must be "parallel" or "recurrent". Received: decoder=\'attention\''),
+        ({"decoder": "attention"}, "`decoder` must be one of parallel, recurrent. Received: decoder='attention'"),
         ({"dropout": 1.0}, "`dropout` must be in"),
         ({"horizon": 0}, "`horizon` must be"),
         ({"cell": "tcn"}, "`cell` must be"),

@@ -119,7 +119,7 @@ def test_the_first_fault_is_raised_as_what_it_is(tmp_path):
     (tmp_path / "empty.wav").touch()
     with pytest.raises(ValueError, match=r"empty\.wav: is empty"):
         sr.transcribe(tmp_path / "empty.wav")
-    with pytest.raises(ValueError, match='`on_error` must be "raise" or "collect"'):
+    with pytest.raises(ValueError, match="`on_error` must be one of raise, collect. Received: on_error='"):
         model.transcribe(tmp_path / "empty.wav", on_error="ignore")
     with pytest.raises(TypeError, match=r"`transcribe` has no option `hotword`\. Did you mean `hotwords`\?"):
         model.transcribe(tmp_path / "empty.wav", hotword=["a"])

@@ -93,5 +93,5 @@ def test_words_and_top_k_on_the_command_line(tmp_path, capsys):
     assert main(["generate", PAGES[3], "--model", out, "--length", "5", "--top-k", "3"]) == 0
     assert capsys.readouterr().out.startswith(PAGES[3])
     assert main(["generate", "--model", out, "--top-k", "-1"]) == 2
-    with pytest.raises(ValueError, match='`symbols` must be "characters" or "words"'):
+    with pytest.raises(ValueError, match="`symbols` must be one of characters, words"):
         LanguageModel.for_manifest(["a"], symbols="letters")

@@ -86,7 +86,7 @@ def test_saved_network_is_the_same(tmp_path, rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cell": "transformer"}, "`cell` must be one of 'lstm', 'gru', 'rnn'. Received: 'transformer'"),
+        ({"cell": "transformer"}, "`cell` must be one of lstm, gru, rnn. Received: cell='transformer'"),
         ({"units": 0}, "`units` must be at least 1. Received: units=0"),
         ({"convolutions": -1}, "`convolutions` must be zero or positive"),
         ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),

@@ -552,7 +552,7 @@ def test_signals_are_packed_without_loss(values, sixteen_bit):
 def test_options_that_do_not_fit_are_refused(corpus, layer):
     with pytest.raises(ValueError, match=r"Give one of `batch_size` and `batch_seconds`"):
         batches(corpus, layer, batch_size=4, batch_seconds=10.0)
-    with pytest.raises(ValueError, match='`decoder` must be "auto"'):
+    with pytest.raises(ValueError, match="`decoder` must be one of auto, soundfile, tensorflow-io"):
         batches(corpus, layer, decoder="ffmpeg")
     with pytest.raises(ValueError, match="`noise_folder` must be a folder of recordings"):
         batches(corpus, layer, augmentation=Augmentation(noise_folder="/nowhere"))

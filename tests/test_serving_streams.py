@@ -316,6 +316,7 @@ def test_realtime_says_what_is_wrong_and_goes_on(served):
     with realtime(served) as connection:
         for event, param in (
             ({"type": "response.create", "event_id": "mine"}, "type"),
+            ({"type": ["input_audio_buffer.clear"]}, "type"),
             ({"type": "input_audio_buffer.append", "audio": "***"}, "audio"),
             ({"type": "input_audio_buffer.append", "audio": base64.b64encode(b"abc").decode()}, "audio"),
             ({"type": "session.update", "session": {"type": "realtime"}}, "session.type"),

@@ -20,7 +20,7 @@ import soxr
 
 from speechrnn.audio import containers, pipes
 from speechrnn.audio.sections import AudioStream, Joined
-from speechrnn.faults import data_error
+from speechrnn.faults import check_choice, data_error
 from speechrnn.files import replacing
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".raw")
@@ -231,9 +231,8 @@ def write(
         OSError: The folder cannot be written or the disk is full; no partial file stays behind.
         ValueError: The ending is unknown, the format cannot hold this signal, or samples are not finite or too large.
     """
-    container, default = _WRITTEN.get(Path(path).suffix.lower(), (None, None))
-    if container is None:
-        raise ValueError(f"{path}: the ending must be one of {', '.join(_WRITTEN)}. Received: {Path(path).suffix!r}.")
+    check_choice("the ending", ending := Path(path).suffix.lower(), _WRITTEN, where=path)
+    container, default = _WRITTEN[ending]
     signal = np.asarray(signal, np.float32)
     if not signal.size:
         raise data_error(path, "empty", "cannot write a signal without samples.")

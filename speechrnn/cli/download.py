@@ -37,7 +37,7 @@ def download(corpus: str, /, *, out: Annotated[str, "DIR"], options: Mapping[str
         options: Options of the download.
     """
     if corpus not in archives():
-        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(corpus, archives())} Known: {', '.join(archives())}.")
+        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(corpus, archives(), 'Known')}")
     with _progress(corpus) as progress:
         done = fetch(corpus, out, progress=progress, **options)
     print(done.folder)

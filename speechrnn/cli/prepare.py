@@ -59,7 +59,7 @@ def prepare(
     """
     name = corpus.replace("-", "_")
     if name not in CORPORA:
-        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(name, CORPORA)} Known: {', '.join(CORPORA)}.")
+        raise UsageError(f"unknown corpus `{corpus}`.{suggestion(name, CORPORA, 'Known')}")
     if shard is not None:
         return _measured(name, folder, out, options, shard)
     faults = Faults()

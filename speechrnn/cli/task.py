@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from speechrnn.cli.options import Group, peek
 from speechrnn.cli.verb import UsageError
-from speechrnn.faults import suggestion
+from speechrnn.faults import check_choice
 from speechrnn.models import kinds
 from speechrnn.models.commands import Command
 
@@ -30,8 +30,7 @@ def chosen(verb: str, words: Sequence[str]) -> kinds.Kind:
     known = tasks(verb)
     word, model = peek(words, "--task"), peek(words, "--model")
     if word is not None:
-        if word not in known:
-            raise UsageError(f"--task must be one of {', '.join(known)}. Received: {word}.{suggestion(word, known)}")
+        check_choice("--task", word, known, error=UsageError)
         return known[word]
     found = _of_file(model) if model is not None else None
     if found is None:

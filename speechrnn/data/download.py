@@ -79,7 +79,7 @@ def download(
     """
     known, folder = archives(), Path(folder)
     if name not in known:
-        raise ValueError(f"There is no corpus {name!r}.{suggestion(name, known)} Known: {', '.join(known)}.")
+        raise ValueError(f"There is no corpus {name!r}.{suggestion(name, known, 'Known')}")
     archive = known[name]
     if (folder / archive.folder).exists() and not overwrite:
         raise FileExistsError(f"{folder / archive.folder}: exists already. Pass overwrite=True (--overwrite).")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from speechrnn.faults import suggestion
 from speechrnn.text import Vocabulary
 
 _TOKEN = re.compile(r"<[^<>\s]+>|[=;|()\[\]*+]|[^\s=;|()\[\]*+<>]+|[<>]")
@@ -128,7 +129,8 @@ class _Reader:
 
     def rule(self, name: str, within: tuple[str, ...]) -> Expression:
         if name not in self._rules:
-            raise _fault(f"has no rule `{name}`. It has: {', '.join(filter(None, self._rules)) or 'none with a name'}")
+            rules = suggestion(name, filter(None, self._rules), "Rules with a name").removesuffix(".")
+            raise _fault(f"has no rule `{name}`.{rules}")
         if name in within:
             raise _fault(f"has a rule `{name}` that needs itself. Repeat with * or + instead")
         tokens = self._rules[name]

@@ -14,7 +14,7 @@ import onnx
 from speechrnn.export.exporter import Exporter
 from speechrnn.export.options import ExportOptions
 from speechrnn.export.targets import TARGETS
-from speechrnn.faults import suggestion, takes
+from speechrnn.faults import check_choice, takes
 from speechrnn.files import refuse_existing, replacing
 from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
@@ -49,8 +49,7 @@ def export(  # noqa: D417 - `takes` adds the options
         FileExistsError: It exists and `overwrite` is false.
         ValueError: A layer of the network cannot be written; it is named. Or the format is not for this kind of model.
     """
-    if to not in TARGETS:
-        raise ValueError(f"`to` must be one of {', '.join(TARGETS)}. Received: {to!r}.{suggestion(to, TARGETS)}")
+    check_choice("to", to, TARGETS)
     path = _target(model, out, TARGETS[to].ending)
     if not os.path.isdir(path):  # a target may be a folder: whether it replaces one, its writer knows
         refuse_existing(path, overwrite=options.overwrite)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.faults import check_choice
 from speechrnn.features import spectral
 from speechrnn.layers.config import Configured
 from speechrnn.layers.steps import cannot_stream
@@ -42,8 +43,7 @@ class FeatureLayer(Configured, keras.Layer):
             value = getattr(self, name)
             whole = isinstance(value, int) and value > 0
             require(whole, f"`{name}` must be a positive whole number of samples.", f"{name}={value}")
-        known = normalize in ("utterance", "global", None)
-        require(known, '`normalize` must be "utterance", "global" or None.', f"normalize={normalize!r}")
+        check_choice("normalize", normalize, ("utterance", "global", None))
 
     def _finish(self, num_features: int, num_statistics: int) -> None:
         """Creates the statistics; a subclass calls it once it knows its sizes."""

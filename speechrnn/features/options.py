@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from speechrnn.faults import require
+from speechrnn.faults import check_choice, require
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Augmentation:
             require(self, f"in 0 to {most}", lambda value, most=most: 0 <= value <= most, name)
         require(self, "in 0.25 to 4", lambda value: value is None or 0.25 <= value[0] <= value[1] <= 4, "speed")
         require(self, "in 0.01 to 5", lambda v: v is None or 0.01 <= v[0] <= v[1] <= 5, "reverberation")
-        require(self, '"mel" or "hertz"', ("mel", "hertz").__contains__, "frequency_axis")
+        check_choice("frequency_axis", self.frequency_axis, ("mel", "hertz"))
         require(self, "in 0 to 1, without 1", lambda value: 0 <= value < 1, "scaling", "time_warp")
         require(self, "in 0 to 1, without 0", lambda value: 0 < value <= 1, "crop")
         sizes = "feature_noise", "time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bins"

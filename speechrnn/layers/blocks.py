@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from speechrnn.faults import check_choice
 from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPadding
 from speechrnn.layers.recurrent import sides
 
@@ -198,8 +199,7 @@ def check(cell: str, **positive: int) -> None:
     Raises:
         ValueError: Something is out of its range.
     """
-    if cell not in CELLS:
-        raise ValueError(f"`cell` must be one of {', '.join(map(repr, CELLS))}. Received: {cell!r}.")
+    check_choice("cell", cell, CELLS)
     for name, value in positive.items():
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from speechrnn.faults import check_choice
 from speechrnn.layers.config import Configured
 
 
@@ -29,8 +30,7 @@ class MaskedPooling(Configured, keras.layers.Layer):
 
     def __init__(self, kind: Literal["mean", "max", "last"], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if kind not in ("mean", "max", "last"):
-            raise ValueError(f'`kind` must be "mean", "max" or "last". Received: {kind!r}.')
+        check_choice("kind", kind, ("mean", "max", "last"))
         self.kind = kind
         self.supports_masking = True
 

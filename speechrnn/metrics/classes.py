@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from speechrnn.faults import check_choice
 from speechrnn.metrics.intervals import ratio
 
 AAMI = ("N", "S", "V", "F")
@@ -226,6 +227,7 @@ def scheme_scores(scheme: str | None, matrix: np.ndarray, classes: Sequence[str]
     Raises:
         ValueError: There is no such scheme, or the classes lack one that it scores.
     """
+    check_choice("scheme", scheme, ("aami", "cinc2017", "kappa", None))
     if scheme is None:
         return {}
     if scheme == "cinc2017":
@@ -239,9 +241,7 @@ def scheme_scores(scheme: str | None, matrix: np.ndarray, classes: Sequence[str]
             for what, values in (("sensitivity", found), ("predictive_value", right))
         }
         return {"j_kappa": j_kappa(matrix, classes), **both}
-    if scheme == "kappa":
-        return {"kappa": cohen_kappa(matrix)}
-    raise ValueError(f'`scheme` must be "aami", "cinc2017", "kappa" or None. Received: {scheme!r}.')
+    return {"kappa": cohen_kappa(matrix)}
 
 
 def _aami(matrix: np.ndarray, classes: Sequence[str]) -> np.ndarray:

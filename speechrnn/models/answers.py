@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from speechrnn import audio
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault
+from speechrnn.faults import Fault, check_choice
 from speechrnn.models import kinds
 
 __all__ = ["Answer", "OnError", "Usable", "answers", "channels_of", "is_manifest", "is_one"]
@@ -59,8 +59,7 @@ def answers(
         TypeError: A source is none of these.
         OSError, ValueError: With "raise", that of the first source without an answer.
     """
-    if on_error not in ("raise", "collect"):
-        raise ValueError(f'`on_error` must be "raise" or "collect". Received: {on_error!r}.')
+    check_choice("on_error", on_error, ("raise", "collect"))
 
     def found(several: Iterable[Any]) -> Iterator[Any]:
         for outcome in run(_source(one, kind) for one in several):

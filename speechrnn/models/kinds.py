@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from speechrnn.faults import not_among
+
 __all__ = ["KINDS", "Kind", "kinds", "named", "of", "one", "resolve"]
 
 KINDS = (
@@ -86,8 +88,7 @@ def named(name: str) -> Kind:
     for kind in kinds():
         if name == kind.name or name in kind.sessions:
             return kind
-    known = ", ".join(kind.name for kind in kinds())
-    raise ValueError(f"A model must be one of {known}. Received: {name!r}.")
+    raise ValueError(not_among("a model", name, [kind.name for kind in kinds()]))
 
 
 def of(model: Any) -> Kind:

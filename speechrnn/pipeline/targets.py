@@ -10,6 +10,7 @@ import numpy as np
 
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.alignment import required_frames
+from speechrnn.faults import check_choice, not_among
 from speechrnn.pipeline.selection import Entry, Fault, Framing, Targets
 from speechrnn.text import Vocabulary
 
@@ -33,8 +34,7 @@ def targets_of(
         if vocabulary is not None:
             return Texts(vocabulary, longer=longer_texts)
         return Labels(classes) if any(example.label is not None for example in examples) else Texts(None)
-    if task not in TASKS:
-        raise ValueError(f"`task` must be one of {', '.join(map(repr, TASKS))} or None. Received: {task!r}.")
+    check_choice("task", task, TASKS, other="None")
     if vocabulary is not None:
         raise ValueError("A `task` is for classes. Received: a vocabulary as well. Leave one of them out.")
     if task != "single" and classes is None:
@@ -99,10 +99,10 @@ class _Classes:
         return self._places.get(label if isinstance(label, str) else str(label))
 
     def _unknown(self, example: Example, what: str, received: Any) -> Fault:
-        known = "an integer, or give `classes`"
+        told = f"{what} must be an integer, or give `classes`. Received: {received!r}."
         if self._classes is not None:
-            known = f"one of {', '.join(map(str, self._classes))}"
-        return "with an unknown label", f"{example.path}: {what} must be {known}. Received: {received!r}."
+            told = not_among(what, received, self._classes)
+        return "with an unknown label", f"{example.path}: {told}"
 
 
 class Labels(_Classes):

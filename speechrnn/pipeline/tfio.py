@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn import audio
-from speechrnn.faults import data_error
+from speechrnn.faults import check_choice, data_error
 from speechrnn.pipeline.cache import Store
 from speechrnn.pipeline.loading import read
 from speechrnn.pipeline.planning import Planner
@@ -67,8 +67,7 @@ def wanted(decoder: str) -> bool:
     Raises:
         ValueError: It is asked for by name and cannot be used, or the option is unknown.
     """
-    if decoder not in ("auto", "soundfile", "tensorflow-io"):
-        raise ValueError(f'`decoder` must be "auto", "soundfile" or "tensorflow-io". Received: {decoder!r}.')
+    check_choice("decoder", decoder, ("auto", "soundfile", "tensorflow-io"))
     if decoder == "tensorflow-io" and unavailable():
         raise ValueError(f'decoder="tensorflow-io" cannot be used. {unavailable()} Use decoder="auto" or "soundfile".')
     return decoder != "soundfile" and unavailable() is None

@@ -15,6 +15,7 @@ from typing import Any
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from speechrnn.faults import not_among
 from speechrnn.serving.hearing import Ear, Heard, Pauses
 from speechrnn.serving.refusals import Refusal, invalid, of_json
 from speechrnn.serving.service import Service
@@ -67,11 +68,10 @@ class _Session:
                 event: Mapping[str, Any] = {}
                 try:
                     event = of_json(message, "A message")
-                    if event.get("type") not in known:
-                        told = ", ".join(known)
-                        received = str(event.get("type"))[:60]
-                        raise invalid(f"`type` must be one of {told}. Received: {received!r}.", "type")
-                    await known[event["type"]](event)
+                    kind = event.get("type")
+                    if not isinstance(kind, str) or kind not in known:
+                        raise invalid(not_among("type", kind, known), "type")
+                    await known[kind](event)
                 except Refusal as refusal:
                     if refusal.status == 429 or refusal.status == 404:
                         raise

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from speechrnn.faults import suggestion
+from speechrnn.faults import check_choice, suggestion
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class TableOptions:
             object.__setattr__(self, "delimiter", found)
         if self.decimal not in (None, ".", ","):
             raise ValueError(f"`decimal` must be '.' or ','. Received: {self.decimal!r}.")
-        if self.time_unit is not None and self.time_unit not in UNITS:
-            raise ValueError(f"`time_unit` must be one of {', '.join(UNITS)}. Received: {self.time_unit!r}.")
+        if self.time_unit is not None:
+            check_choice("time_unit", self.time_unit, UNITS)
         if len(self.time_columns) > 2:
             raise ValueError(f"`time_columns` must be one or two names. Received: {list(self.time_columns)}.")
         if self.time_zone is not None:
@@ -75,9 +75,7 @@ class TableOptions:
         known = [field.name for field in fields(cls)]
         for name in given or {}:
             if name not in known:
-                raise ValueError(
-                    f"`table` has no option `{name}`.{suggestion(name, known)} Options: {', '.join(known)}."
-                )
+                raise ValueError(f"`table` has no option `{name}`.{suggestion(name, known, 'Options')}")
         return cls(**(given or {}))
 
     def to_dict(self) -> dict[str, Any]:

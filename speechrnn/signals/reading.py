@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from speechrnn import audio
-from speechrnn.faults import data_error, of_file, suggestion
+from speechrnn.faults import data_error, not_among, of_file, suggestion
 from speechrnn.signals import arrays, edf, tables, ts, wfdb_files
 from speechrnn.signals.gaps import fill_gaps
 from speechrnn.signals.options import TableOptions
@@ -284,8 +284,7 @@ def _record(
             return _audio(name)
     reader = _READERS.get(suffix) or (_READERS[""] if os.path.isfile(f"{name}.hea") else None)
     if reader is None:
-        known = ", ".join((*SUFFIXES, *audio.SUFFIXES))
-        raise ValueError(f"{name}: the ending must be one of {known}. Received: {suffix!r}.")
+        raise ValueError(f"{name}: {not_among('the ending', suffix, (*SUFFIXES, *audio.SUFFIXES))}")
     if reader is not wfdb_files.record and not os.path.isfile(name):
         raise FileNotFoundError(f"{name}: there is no such file.")
     if reader is not wfdb_files.record and not os.path.getsize(name):
@@ -345,10 +344,8 @@ def _index(record: Record, channel: str | int) -> int:
                 return matching[0]
     elif 0 <= channel < len(names):
         return channel
-    hint = suggestion(channel, names) if isinstance(channel, str) else ""
-    raise data_error(
-        record.path, "lacking the channel", f"has no channel {channel!r}.{hint} Channels: {', '.join(names)}."
-    )
+    message = f"has no channel {channel!r}.{suggestion(channel, names, 'Channels')}"
+    raise data_error(record.path, "lacking the channel", message)
 
 
 def _rate(record: Record, channel: int, given: float | None) -> float:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from speechrnn.faults import data_error
+from speechrnn.faults import check_choice, data_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,13 +33,10 @@ def cut(text: str, unit: Unit) -> list[str]:
     >>> cut("It's  free!", "words"), cut("ACG", "characters"), cut("/home /cart?id=1", "items")
     (["It's", 'free', '!'], ['A', 'C', 'G'], ['/home', '/cart?id=1'])
     """
+    check_choice("unit", unit, get_args(Unit))
     if unit == "words":
         return _WORD.findall(text)
-    if unit == "characters":
-        return list(text)
-    if unit == "items":
-        return text.split()
-    raise ValueError(f"Texts are cut into one of {', '.join(get_args(Unit))}. Received: {unit!r}.")
+    return list(text) if unit == "characters" else text.split()
 
 
 class Tokens:

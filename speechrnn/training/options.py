@@ -8,7 +8,7 @@ import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
-from speechrnn.faults import require, suggestion
+from speechrnn.faults import check_choice, require, suggestion
 
 _Options = TypeVar("_Options", bound="TrainingOptions")
 
@@ -59,7 +59,7 @@ class TrainingOptions:
         require(self, "zero or positive", lambda value: value >= 0, "weight_decay", "clip_norm", "patience")
         known = get_args(get_type_hints(type(self))["monitor"])
         if known:  # a kind's; what is here for every kind is checked when it is known which one is trained
-            require(self, f"one of {', '.join(known)}", known.__contains__, "monitor")
+            check_choice("monitor", self.monitor, known)
 
     def to_json(self) -> str:
         """The options as JSON text."""
@@ -76,7 +76,7 @@ class TrainingOptions:
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:
-                raise ValueError(f"Unknown training option `{name}`.{suggestion(name, known)}")
+                raise ValueError(f"Unknown training option `{name}`.{suggestion(name, known, 'Known')}")
         return cls(**values)
 
 

@@ -46,7 +46,7 @@ def prepare_function(name: str) -> Callable[..., Any]:
         ValueError: There is no such corpus.
     """
     if name not in CORPORA:
-        raise ValueError(f"There is no corpus {name!r}.{suggestion(name, CORPORA)} Known: {', '.join(CORPORA)}.")
+        raise ValueError(f"There is no corpus {name!r}.{suggestion(name, CORPORA, 'Known')}")
     return _module(name).prepare
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from speechrnn import text
 from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, find_audio, need_folder
-from speechrnn.faults import Faults, read_lines
+from speechrnn.faults import Faults, check_choice, read_lines
 
 _SITE = "http://www.speech.cs.cmu.edu/databases/an4"
 _MIRROR = "https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz"
@@ -40,8 +40,7 @@ def prepare(
     Returns:
         Examples by split; texts in lower case, `subject` is the speaker's folder.
     """
-    if byte_order not in ("big", "little"):
-        raise ValueError(f"`byte_order` must be 'big' or 'little'. Received: {byte_order!r}.")
+    check_choice("byte_order", byte_order, ("big", "little"))
     root = need_folder(folder, "Download AN4 with `speechrnn download an4`.")
     root = root / "an4" if (root / "an4" / "etc").is_dir() else root
     encoding = "s16be@16000" if byte_order == "big" else "s16le@16000"

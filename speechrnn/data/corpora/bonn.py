@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from speechrnn.data.building import Draft, Splits, TestSplit, corpus, need_folder
+from speechrnn.faults import check_choice
 
 RATE = 173.61
 # Z, O: healthy, eyes open and closed. N, F: between seizures, opposite hemisphere and focus. S: seizures.
@@ -30,8 +31,7 @@ def prepare(
     Returns:
         Examples by split.
     """
-    if classes not in ("seizure", "state", "set"):
-        raise ValueError(f"`classes` must be 'seizure', 'state' or 'set'. Received: {classes!r}.")
+    check_choice("classes", classes, ("seizure", "state", "set"))
     root = need_folder(folder, "Download the five sets and unpack them side by side.")
     names: dict[Path, str] = {}
     for path in sorted((*root.glob("*.[tT][xX][tT]"), *root.glob("*/*.[tT][xX][tT]"))):

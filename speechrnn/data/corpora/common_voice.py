@@ -10,6 +10,7 @@ from pathlib import Path
 from speechrnn import text
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
 from speechrnn.data.corpora import table
+from speechrnn.faults import suggestion
 
 
 @corpus(ValidSplit)
@@ -30,8 +31,8 @@ def prepare(
     for split in splits:
         path = root / f"{split}.tsv"
         if not path.is_file():
-            there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
-            raise FileNotFoundError(f"{path}: is missing. Tables there: {there}. Name those you want in `splits`.")
+            there = suggestion(split, sorted(p.stem for p in root.glob("*.tsv")), "Tables there")
+            raise FileNotFoundError(f"{path}: is missing.{there} Name those you want in `splits`.")
         # Quotation marks are part of the sentences, and are not doubled.
         rows = table.rows(path, delimiter="\t", quoted=False, faults=options.found, needed=("path", "sentence"))
         drafts[split] = [_draft(root / "clips", row) for _, row in rows]

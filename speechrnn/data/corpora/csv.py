@@ -91,7 +91,7 @@ def _records(
     names = [*table.channels, *table.words]
     for column in (*apart, *channels):
         if column not in names or not table.header:
-            message = f"has no column `{column}`.{suggestion(column, names)} Columns: {', '.join(names)}."
+            message = f"has no column `{column}`.{suggestion(column, names, 'Columns')}"
             raise data_error(path, "lacking the column", message)
     chosen = [table.channels.index(name) for name in channels] or list(range(len(table.channels)))
     if not chosen:

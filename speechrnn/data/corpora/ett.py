@@ -9,7 +9,7 @@ import os
 
 from speechrnn.data.building import Preparation, Splits, corpus, find_tables
 from speechrnn.data.corpora.series import parts
-from speechrnn.faults import suggestion
+from speechrnn.faults import check_choice
 
 NAMES = ("ETTh1", "ETTh2", "ETTm1", "ETTm2")
 MONTHS = {"train": 12, "valid": 4, "test": 4}
@@ -28,8 +28,7 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation, name: str =
     Returns:
         Examples by split.
     """
-    if name not in NAMES:
-        raise ValueError(f"`name` must be one of {', '.join(NAMES)}. Received: {name!r}.{suggestion(name, NAMES)}")
+    check_choice("name", name, NAMES)
     path = next((path for path in find_tables(folder) if path.stem == name), None)
     if path is None:
         raise FileNotFoundError(f"{folder}: has no {name}.csv. Download it from the repository ETDataset.")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
-from speechrnn.faults import suggestion
+from speechrnn.faults import check_choice
 
 _URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.9.zip"
 ARCHIVES = {"fsdd": Archive((_URL,), "free-spoken-digit-dataset-1.0.9", "CC BY-SA 4.0")}
@@ -39,8 +39,7 @@ def prepare(
     Returns:
         Examples by split; the text is the digit's name, the label its value, the subject its speaker.
     """
-    if by not in ("index", "speaker"):
-        raise ValueError(f"`by` must be 'index' or 'speaker'. Received: {by!r}.")
+    check_choice("by", by, ("index", "speaker"))
     if (by == "speaker") != bool(held_out):
         raise ValueError(
             f"`held_out` names the test speakers of by='speaker', and only of that. Received: {held_out!r}."
@@ -54,10 +53,7 @@ def prepare(
         raise ValueError(f"{root}: has no recording called {{digit}}_{{speaker}}_{{index}}. Give FSDD's `recordings`.")
     speakers = sorted({found["speaker"] for found in names.values()})
     for speaker in held_out:
-        if speaker not in speakers:
-            raise ValueError(
-                f"There is no speaker {speaker!r}.{suggestion(speaker, speakers)} Known: {', '.join(speakers)}."
-            )
+        check_choice("a speaker of `held_out`", speaker, speakers)
     splits: dict[str, list[Draft]] = {"train": [], "test": []}
     for path, found in names.items():
         digit, speaker = int(found["digit"]), found["speaker"]

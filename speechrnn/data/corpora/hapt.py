@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
-from speechrnn.faults import Faults, of_file, read_text
+from speechrnn.faults import Faults, check_choice, of_file, read_text
 from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def prepare(
     Returns:
         Examples by split.
     """
-    if form not in ("stream", "windows", "segments"):
-        raise ValueError(f"`form` must be 'stream', 'windows' or 'segments'. Received: {form!r}.")
+    check_choice("form", form, ("stream", "windows", "segments"))
     if round(chunk * RATE) < 1 or round(window_seconds * RATE) < 2:
         raise ValueError(f"`chunk` and `window_seconds` must hold samples. Received: {chunk} and {window_seconds}.")
     root = need_folder(folder, "Download it from the UCI repository and unpack it.")

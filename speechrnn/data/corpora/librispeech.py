@@ -11,7 +11,7 @@ from pathlib import Path
 from speechrnn import text
 from speechrnn.data.archives import Archive
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, find_audio, need_folder
-from speechrnn.faults import Faults, read_lines, suggestion
+from speechrnn.faults import Faults, check_choice, read_lines
 
 _CHECKSUMS = {
     (31, "train-clean-5"): "md5:5df7d4e78065366204ca6845bb08f490",
@@ -57,8 +57,7 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, subsets: Seq
             f"{root}: has no speaker/chapter/*.trans.txt, in it or one folder down. Give LibriSpeech's folder."
         )
     for name in subsets:
-        if name not in there:
-            raise ValueError(f"{root}: has no subset {name!r}.{suggestion(name, there)} There are: {', '.join(there)}.")
+        check_choice("a subset", name, there, where=root)
     return {name: _drafts(there[name], options.found) for name in subsets or there}
 
 

@@ -51,7 +51,7 @@ def copied(
     """
     kind = name.partition("-")[0]
     if kind not in _KINDS:
-        raise ValueError(f"There is no copy {name!r}.{suggestion(kind, _KINDS)} Known: {', '.join(_KINDS)}.")
+        raise ValueError(f"There is no copy {name!r}.{suggestion(kind, _KINDS, 'Known')}")
     if kind == "short":
         changed, times, found = shorten_normal(beats, seconds, labels)
         if not found:

@@ -61,7 +61,7 @@ def prepare(
     there = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
     for word in (*only, *commands):
         if word not in there:
-            raise ValueError(f"{root}: has no word {word!r}.{suggestion(word, there)} Words: {', '.join(there)}.")
+            raise ValueError(f"{root}: has no word {word!r}.{suggestion(word, there, 'Words')}")
     lists = _lists(root)
     splits: dict[str, list[Draft]] = {}
     for word in only or there:

@@ -142,8 +142,7 @@ def rows(
     for column in needed:
         if names.count(column) != 1:
             problem = "has no column" if column not in names else "has more than one column"
-            there = ", ".join(f"`{name}`" for name in names)
-            raise ValueError(f"{file}: {problem} `{column}`.{suggestion(column, names)} Columns: {there}.")
+            raise ValueError(f"{file}: {problem} `{column}`.{suggestion(column, names, 'Columns')}")
     while True:
         begun = reader.line_num + 1
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
-from speechrnn.faults import suggestion
+from speechrnn.faults import check_choice
 
 SPLITS = ("train", "test")
 _ENDINGS = ("_TRAIN.tsv", "_TRAIN.ts", "_TRAIN.txt")
@@ -45,10 +45,7 @@ def _files(root: Path, name: str | None) -> dict[str, Path]:
     if name is None and len(there) > 1:
         raise ValueError(f"{root}: has {len(there)} data sets. Say which with `name`. There are: {', '.join(there)}.")
     chosen = name or next(iter(there))
-    if chosen not in there:
-        raise ValueError(
-            f"{root}: has no data set {chosen!r}.{suggestion(chosen, there)} There are: {', '.join(there)}."
-        )
+    check_choice("name", chosen, there, where=root)
     return there[chosen]
 
 

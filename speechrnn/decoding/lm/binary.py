@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error
+from speechrnn.faults import check_choice, data_error
 from speechrnn.files import replacing
 
 _MAGIC = b"\x89SpeechRNN language model\r\n"
@@ -67,8 +67,7 @@ def write(
         ValueError: `bits` is none of these.
     """
     bits = real.dtype.itemsize * 8 if bits is None else bits
-    if bits not in _TYPES:
-        raise ValueError(f"`bits` must be one of {', '.join(map(str, _TYPES))}. Received: {bits}.")
+    check_choice("bits", bits, _TYPES)
     parts = [np.frombuffer("\n".join(words).encode(), np.uint8), whole.astype("<i4", copy=False)]
     if bits == 8:
         tables, codes = _quantized(real, _ranges(sizes))

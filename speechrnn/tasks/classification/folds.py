@@ -15,7 +15,7 @@ import numpy as np
 from speechrnn import files
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, suggestion
+from speechrnn.faults import Fault, check_choice
 from speechrnn.tasks.classification.evaluation import evaluate_classifier
 from speechrnn.tasks.classification.report import ClassificationReport, Classified, classification_report
 from speechrnn.tasks.classification.setting import Setting, Varied, varied
@@ -198,9 +198,8 @@ def _best(answers: Mapping[str, Reports], choose_by: str) -> str:
 
 
 def _figure(report: ClassificationReport, name: str) -> float:
-    if name not in (known := report.figures):
-        raise ValueError(f"There is no figure {name!r}.{suggestion(name, known)} Known: {', '.join(known)}.")
-    return known[name]
+    check_choice("the figure", name, report.figures)
+    return report.figures[name]
 
 
 def _pairs(examples: Sequence[Example], folds: Sequence[Fold]) -> list[tuple[list[Example], list[Example]]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.faults import require
+from speechrnn.faults import check_choice, require
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
@@ -76,9 +76,8 @@ class ClassifyingNetwork(RecurrentNetwork):
         sizes = "embedding", "kernel", "stem", "pool", "frame_convolutions", "heads"
         require(self, "at least 1", lambda value: value >= 1, *sizes)
         require(self, "positive", lambda value: value > 0, "widen")
-        require(self, '"time" or "spectrum"', ("time", "spectrum").__contains__, "over")
-        pooled = "attention", "mean", "max", "last", None
-        require(self, '"attention", "mean", "max", "last" or None', pooled.__contains__, "pooling")
+        check_choice("over", self.over, ("time", "spectrum"))
+        check_choice("pooling", self.pooling, ("attention", "mean", "max", "last", None))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from speechrnn.data.corpora.nab import learned
+from speechrnn.faults import check_choice
 from speechrnn.models.protocols import ForecastModel
 
 _LEAST_SPREAD = 0.01
@@ -166,8 +167,7 @@ def nab_score(
     Reference:
         Lavin and Ahmad, ICMLA 2015, section II, and the benchmark's program (version 1.1) where the paper is silent.
     """
-    if profile not in NAB_PROFILES:
-        raise ValueError(f"`profile` must be one of {', '.join(NAB_PROFILES)}. Received: {profile!r}.")
+    check_choice("profile", profile, NAB_PROFILES)
     if len(scores) != len(windows):
         raise ValueError(f"There must be windows for each series. Received: {len(windows)} for {len(scores)}.")
     weights = NAB_PROFILES[profile]

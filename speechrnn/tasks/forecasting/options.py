@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.faults import require
+from speechrnn.faults import check_choice, require
 from speechrnn.training.options import TrainingOptions
 
 
@@ -38,7 +38,7 @@ class ForecastingNetwork:
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "segment", "units")
-        require(self, '"parallel" or "recurrent"', ("parallel", "recurrent").__contains__, "decoder")
+        check_choice("decoder", self.decoder, ("parallel", "recurrent"))
         require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from speechrnn.data.manifest import Example
+from speechrnn.faults import check_choice
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.network import recurrent_lm
 from speechrnn.text import Phones, Vocabulary
@@ -28,7 +29,6 @@ def for_manifest(
         ValueError: There is no text, or an option is out of its range.
     """
     texts = [example if isinstance(example, str) else example.text or "" for example in examples]
-    if symbols not in ("characters", "words"):
-        raise ValueError(f'`symbols` must be "characters" or "words". Received: {symbols!r}.')
+    check_choice("symbols", symbols, ("characters", "words"))
     vocabulary = vocabulary or (Phones if symbols == "words" else Vocabulary).from_texts(texts)
     return LanguageModel(recurrent_lm(vocabulary_size=len(vocabulary), **network), vocabulary)

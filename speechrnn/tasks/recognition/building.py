@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from speechrnn.data.examples import read_whole, readable
 from speechrnn.data.manifest import Example
+from speechrnn.faults import check_choice
 from speechrnn.features import LogMel
 from speechrnn.features.base import FeatureLayer
 from speechrnn.tasks.recognition.attention import AttentionRecognizer
@@ -50,8 +51,7 @@ def for_manifest(
     Raises:
         ValueError: There is no text, or an option is out of its range or of the other criterion.
     """
-    if criterion not in ("ctc", *_ENCODERS):
-        raise ValueError(f'`criterion` must be "ctc", "transducer" or "attention". Received: {criterion!r}.')
+    check_choice("criterion", criterion, ("ctc", *_ENCODERS))
     having = {name: {field.name for field in fields(options)} for name, (_, options) in _ENCODERS.items()}
     own = {name: network.pop(name) for name in sorted(set().union(*having.values())) if name in network}
     if others := [name for name in own if name not in having.get(criterion, ())]:

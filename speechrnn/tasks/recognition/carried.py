@@ -55,7 +55,7 @@ def carry(
     """
     for name in search:
         if name not in _NUMBERS:
-            raise ValueError(f"A packed model has no option `{name}`.{suggestion(name, _NUMBERS)}")
+            raise ValueError(f"A packed model has no option `{name}`.{suggestion(name, _NUMBERS, 'Known')}")
     file = onnxfile.read(model)
     if "joint" in file.metadata:
         raise ValueError(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from speechrnn.faults import check_choice
 from speechrnn.files import as_json
 from speechrnn.tasks.recognition.options import CueOptions
 from speechrnn.tasks.recognition.transcript import Transcript, Word
@@ -56,8 +57,7 @@ def render(transcript: Transcript, format: str, options: CueOptions | None = Non
     a 1 0.200 0.300 hello 0.9000
     a 1 0.600 0.400 there 0.8000
     """
-    if format not in FORMATS:
-        raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: {format!r}.")
+    check_choice("format", format, FORMATS)
     return _WRITERS[format](transcript, options or CueOptions())
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.faults import require
+from speechrnn.faults import check_choice, require
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
@@ -111,8 +111,7 @@ class TransducerNetwork(WrittenSymbols):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "at least 1", lambda value: value >= 1, "context")
-        known = "stateless", "lstm"
-        require(self, f"one of {', '.join(map(repr, known))}", lambda value: value in known, "predictor")
+        check_choice("predictor", self.predictor, ("stateless", "lstm"))
 
 
 @dataclass(frozen=True)

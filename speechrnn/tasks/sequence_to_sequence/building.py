@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from speechrnn.faults import check_choice
 from speechrnn.tasks.sequence_to_sequence.model import SequenceToSequence
 from speechrnn.tasks.sequence_to_sequence.network import attention_network
 from speechrnn.tasks.sequence_to_sequence.pairs import pairs_of
@@ -49,6 +50,5 @@ def for_manifest(
 def _vocabulary(name: str, symbols: Symbols, texts: Sequence[str]) -> Vocabulary:
     if isinstance(symbols, Vocabulary):
         return symbols
-    if symbols not in ("characters", "words"):
-        raise ValueError(f'`{name}` must be "characters", "words" or a vocabulary. Received: {symbols!r}.')
+    check_choice(name, symbols, ("characters", "words"), other="a vocabulary")
     return (Phones if symbols == "words" else Vocabulary).from_texts(texts)

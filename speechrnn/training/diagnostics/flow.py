@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.faults import check_choice
 from speechrnn.layers.recurrent import another_loop, sides
 from speechrnn.training.diagnostics.paths import recurrent_layers
 from speechrnn.training.diagnostics.verdicts import LOST, Verdict, of_flow
@@ -94,8 +95,7 @@ def gradient_flow(
         ValueError: There is no such recurrent layer, "loss" without `y`, or a layer that only the loss runs without it.
     """
     x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
-    if source not in ("last", "loss"):
-        raise ValueError(f'`source` must be "last" or "loss". Received: source={source!r}.')
+    check_choice("source", source, ("last", "loss"))
     if source == "loss" and y is None:
         raise ValueError('`source="loss"` needs a batch with its targets. Received: no targets. Use source="last".')
     probes = _probes(model, layer)
@@ -132,9 +132,10 @@ def gradient_flow(
 
 def _probes(model: keras.Model, name: str | None) -> dict[str, _Probe]:
     layers = recurrent_layers(model)
-    if not layers or (name is not None and name not in layers):
-        known = ", ".join(layers) or "none"
-        raise ValueError(f"`layer` must be a recurrent layer of the model: {known}. Received: layer={name!r}.")
+    if not layers:
+        raise ValueError("The model must have a recurrent layer. Received: one without.")
+    if name is not None:
+        check_choice("layer", name, layers)
     found: dict[str, _Probe] = {}
     for key, layer in layers.items():
         if name in (None, key):
