@@ -47,6 +47,6 @@ def speech(path, rate=16000):
 
 def streamed(samples, rate=16000):
     """What `speechrnn stream` writes of 16-bit samples: the words."""
-    session = loading.load_session("english_letters_numbers_streaming", streaming=True)
+    session = loading.load_session("english", streaming=True)
     signal = audio.resample(samples.astype(np.float32) / 32768, rate, session.sample_rate)
     return [*session.push(signal).words, *session.finish().words]

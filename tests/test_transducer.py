@@ -325,7 +325,7 @@ def test_verbs_of_recognizers_take_a_transducer(corpus, file, capsys, monkeypatc
     assert "WER" in said(f"report test.jsonl --worst 1 --out {tmp_path}/r.html")
     assert "4 usable" in said("doctor test.jsonl")
     if file == "whole.onnx":
-        assert "must hold a streaming model. Received: a transducer" in said("stream 0.wav", code=2)
+        assert "must hold a model that can listen. Received: a transducer" in said("stream 0.wav", code=2)
     else:
         streamed = [said(f"stream 0.wav {beam}").strip() for beam in ("", "--beam 3")]
         assert streamed == searched

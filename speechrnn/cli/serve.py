@@ -38,7 +38,7 @@ def serve(
         search: Options of the search of recognizers.
         model: Recognizers, classifiers and forecasters, .onnx or .keras; by default the recognizer that comes with the
             package.
-        streaming_model: Recognizer for streams; by default the first recognizer, if it can stream.
+        streaming_model: Recognizer for streams; by default the first recognizer, through windows if need be.
         threads: Processor threads of each model; by default those that this process may run on, up to eight.
     """
     from speechrnn.serving.options import ServeOptions

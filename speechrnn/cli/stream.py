@@ -19,7 +19,7 @@ from speechrnn.files import as_json
 if TYPE_CHECKING:
     import numpy as np
 
-    from speechrnn.tasks.recognition.streaming import StreamingSession, Update
+    from speechrnn.tasks.recognition.streaming import Listening, Update
     from speechrnn.tasks.recognition.transcript import Word
 
 _BLOCK_SECONDS = 0.02
@@ -27,8 +27,9 @@ _SHOWN = 400
 """Characters of text shown while it grows."""
 
 _EPILOG = """\
-The model must be one-directional and normalize its features with "global" statistics or not at all: train with
---no-bidirectional --normalize global. `speechrnn export --model MODEL.keras --streaming` writes a .onnx for streaming.
+A model of whole signals, such as the included English one, listens through windows of some seconds and answers within
+two. One that is one-directional and normalizes its features with "global" statistics or not at all answers at once:
+train with --no-bidirectional --normalize global, and write it with `speechrnn export --model MODEL.keras --streaming`.
 
 The words appear on standard error if that is a terminal; the whole text is printed at the end. With --json each word is
 an object on a line of its own, printed as soon as it is final: word, start, end (seconds) and confidence. With
@@ -61,7 +62,7 @@ def stream(
     Args:
         file: An audio file, or - for a pipe.
         options: Options of the search.
-        model: A streaming .onnx or a one-directional .keras; by default the one that comes with the package.
+        model: A .keras or .onnx recognizer, or the name of an included one; by default English.
         mic: Listen to a microphone (needs speechrnn[mic]).
         device: The microphone: a part of its name, or its number.
         realtime: Read the file at the speed at which it was spoken.
@@ -100,7 +101,7 @@ def stream(
 class Meter:
     """Pushes blocks into a session and takes the time of each."""
 
-    def __init__(self, session: StreamingSession) -> None:
+    def __init__(self, session: Listening) -> None:
         self._session = session
         self._seconds: list[float] = []
         self._samples = 0

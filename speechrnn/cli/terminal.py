@@ -18,7 +18,7 @@ from speechrnn.files import as_json as as_json
 from speechrnn.files import replacing
 
 if TYPE_CHECKING:
-    from speechrnn.tasks.recognition.streaming import StreamingSession
+    from speechrnn.tasks.recognition.streaming import Listening
 
 
 def standard_input() -> BinaryIO:
@@ -234,15 +234,15 @@ def fitting(model: Any) -> dict[str, Any]:
     return {**about, "frame_count": model.feature_frames, "longer_texts": transduces(model)}
 
 
-def load_streaming(path: str | None) -> StreamingSession:
-    """A recognizer that runs block by block: the one in a file, or the one that comes with the package.
+def load_streaming(path: str | None) -> Listening:
+    """A recognizer that listens: the one in a file, or the one that comes with the package.
 
     Raises:
         FileNotFoundError: There is no such file.
     """
     from speechrnn.models import loading
 
-    path = "english_letters_numbers_streaming" if path is None else path
+    path = loading.DEFAULT if path is None else path
     start_for(path, streaming=True)
     return loading.load_session(path, streaming=True, threads=1)
 

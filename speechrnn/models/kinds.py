@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from speechrnn.faults import not_among
@@ -58,6 +58,8 @@ class Kind:
     """`read(path)`: the examples in a file."""
     classes: tuple[str, ...] = ()
     """Bundles and layers of its own that its files may hold, beside `model` and those of `speechrnn.layers`."""
+    listening: Mapping[str, str] = field(default_factory=dict)
+    """Sessions that hear a stream through windows, by what a file of whole signals holds."""
     streams: bool = False
     """Whether its sources may also be binary streams of audio, or samples in memory with their rate."""
     command: str = "speechrnn.models.commands:Command"

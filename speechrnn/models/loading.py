@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import zipfile
 from pathlib import Path
@@ -27,6 +28,8 @@ __all__ = [
     "opened",
     "shipped",
 ]
+
+_log = logging.getLogger(__name__)
 
 _PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
@@ -89,7 +92,8 @@ def load_session(
         model: See `load`.
         kind: See `load`.
         threads: See `load`.
-        streaming: Open a recognizer that runs block by block.
+        streaming: Open a recognizer that listens: block by block if the model can stream, and otherwise through
+            windows of some seconds.
     """
     path = file_of(model)
     if is_keras(path):
@@ -100,12 +104,14 @@ def load_session(
         found, held = kinds.named(str(file.metadata.get("kind"))), str(file.metadata.get("kind"))
     if kind is not None and found.name != kind:
         raise _other_kind(path, found, kind)
-    if streaming and not held.startswith("streaming "):
+    if not streaming or held.startswith("streaming "):
+        return kinds.resolve(found.sessions[held])(file, threads=threads)
+    if held not in found.listening:
         raise ValueError(
-            f"{path}: must hold a streaming model. Received: a {held}, which needs whole signals. Export a "
+            f"{path}: must hold a model that can listen. Received: a {held}, which needs whole signals. Export a "
             "one-directional model with `speechrnn export --model MODEL.keras --streaming`."
         )
-    return kinds.resolve(found.sessions[held])(file, threads=threads)
+    return kinds.resolve(found.listening[held])(file, threads=threads)
 
 
 def kind_in(model: str | os.PathLike[str]) -> kinds.Kind | None:
@@ -205,7 +211,14 @@ def _other_kind(where: str | os.PathLike[str], found: kinds.Kind, kind: str) -> 
 
 def _exported(path: str, streaming: bool) -> bytes:
     bundle = load_bundle(path)
-    return _with_tensorflow(path, "speechrnn.export.writing:onnx_bytes")(bundle, streaming=streaming)
+    write = _with_tensorflow(path, "speechrnn.export.writing:onnx_bytes")
+    try:
+        return write(bundle, streaming=streaming)
+    except ValueError as error:
+        if not streaming or bundle.kind not in kinds.of(bundle).listening:
+            raise
+        _log.info("%s: %s It listens through windows.", path, error)
+        return write(bundle)
 
 
 def _with_tensorflow(path: str | os.PathLike[str], reference: str) -> Any:

@@ -19,14 +19,12 @@ from speechrnn.text import Phones
 if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
     from speechrnn.models.commands import Command
-    from speechrnn.tasks.recognition.streaming import StreamingSession
+    from speechrnn.tasks.recognition.streaming import Listening
 
 __all__ = ["Models", "Served"]
 
 _log = logging.getLogger("speechrnn.serving")
 
-STREAMING = "english_letters_numbers_streaming"
-"""The model that listens where none is named and the default one recognizes."""
 _SEARCHES = 16
 """Searches with hot words that are kept."""
 _TRIED = 8
@@ -146,14 +144,14 @@ class Models:
 
     Args:
         models: Paths, or names that ship; without any the one that transcribes where none is given.
-        streaming: What listens; None takes what goes with the first recognizer, if it can stream.
+        streaming: What listens; None takes what goes with the first recognizer, if it can listen.
         threads: Processor threads of each.
         streams_together: Streams whose steps run as one batch, where that changes no answer.
         **options: Of `Served`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A file holds no model that takes signals, or `streaming` cannot stream.
+        ValueError: A file holds no model that takes signals, or `streaming` cannot listen.
     """
 
     def __init__(
@@ -167,7 +165,7 @@ class Models:
     ) -> None:
         self._by_name: dict[str, Served] = {}
         sources = {loading.DEFAULT if model == "default" else model: None for model in models or (loading.DEFAULT,)}
-        self.listener: StreamingSession | None = None
+        self.listener: Listening | None = None
         self.listener_name = ""
         self._stepping: Together | None = None
         for source in sources:
@@ -194,7 +192,7 @@ class Models:
         fitting = [served for served in self if fits(served)]
         return next((served for served in fitting if served.name == name), fitting[0] if fitting else None)
 
-    def stream(self) -> StreamingSession | None:
+    def stream(self) -> Listening | None:
         """A new stream of the model that listens; None where there is none."""
         return None if self.listener is None else self.listener.another()
 
@@ -219,20 +217,17 @@ class Models:
         self._stepping = Together(session, most=most)
         return self._stepping
 
-    def _search_streams(self, listener: StreamingSession, searching: Mapping[str, Any]) -> None:
+    def _search_streams(self, listener: Listening, searching: Mapping[str, Any]) -> None:
         try:
             listener.search(**searching)
         except ValueError as error:
             _log.info("Streams are decoded greedily: %s", error)
 
     def _listen_by(self, recognizer: str) -> None:
-        if recognizer == loading.DEFAULT:
-            self._listen(STREAMING)
-            return
         try:
             self._listen(recognizer)
         except ValueError:
-            _log.info("%s cannot stream: each utterance is recognized at its end.", recognizer)
+            _log.info("%s cannot listen: each utterance is recognized at its end.", recognizer)
 
 
 def _named(source: str) -> str:

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -31,64 +31,48 @@ class Update:
     """Words that have ended since the last update, and stay as they are."""
 
 
-class StreamingSession(Transcribes, Session):
-    """A one-directional recognizer run block by block, with its states kept between the blocks.
+class Listening(Transcribes, Session):
+    """What sessions that listen have in common; a subclass knows how samples become logits.
 
-    The logits are those of the whole signal, however it is split, and so are the words of the best path. A search
-    through a lexicon makes words final once all that it keeps agrees on them. One session is one stream; `reset` begins
-    another one.
-
-    Args:
-        model: An `.onnx` file that `speechrnn export --streaming` wrote, a `.tflite` file of `--format litert`, its
-            bytes, or the file as it was read.
-        threads: Processor threads; a block is so small that more than one seldom help.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no streaming model of ours; see `speechrnn.runtime.session.Session`.
+    One session is one stream; `reset` begins another one.
     """
 
-    holds = "streaming recognizer"
-    noun = "streaming recognizer"
-    hint = " Export a one-directional model with `speechrnn export --model MODEL.keras --streaming`."
-
-    def __init__(self, model: str | os.PathLike[str] | bytes | ModelFile, *, threads: int | None = 1) -> None:
-        super().__init__(model, threads=threads or 1)
+    steps_together: bool = False
+    """Whether steps of several streams may run as one batch: their answers are those of each alone."""
 
     def _prepare(self) -> None:
         self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
-        shapes: dict[str, list[int | None]] = self.metadata["states"]
-        self._shapes = {name: [size or 1 for size in shape] for name, shape in shapes.items()}
-        self._hop, self._window = int(self.metadata["hop"]), int(self.metadata["window"])
-        self._delay = int(self.metadata.get("look_ahead", 0))
-        self._outputs = ["logits", *(f"next_{state}" for state in self._shapes)]
-        # LiteRT's shapes are fixed, and in 8 bits ONNX Runtime takes one scale for all that it is given: one block at
-        # a time there.
-        alone = isinstance(self.file, LiteRtFile) or self.metadata.get("precision") == "int8"
-        self._most_blocks = 1 if alone else None
-        self.steps_together = not alone and all(shape and shape[0] is None for shape in shapes.values())
-        """Whether steps of several streams may run as one batch: their answers are those of each alone."""
         self._search: LexiconSearch | TransducerSearch | None = None
+        self._heard()
         self.reset()
         if carried.carries(self):
             self.search()
 
-    @property
-    def block(self) -> int:
-        """Samples of one frame of logits; the network runs whenever so many have come."""
-        return self.stride * self._hop
+    def _heard(self) -> None:
+        """Reads what only models of this kind say of themselves."""
+
+    def _begin(self) -> None:
+        """Forgets the samples."""
+        raise NotImplementedError
+
+    def advance(self, samples: np.ndarray) -> np.ndarray:
+        """As `push`, giving the logits that can be computed: float32 `(frames, vocabulary)`."""
+        raise NotImplementedError
+
+    def flush(self) -> np.ndarray:
+        """As `finish`, giving the logits of what is left: float32 `(frames, vocabulary)`."""
+        raise NotImplementedError
 
     @property
     def latency(self) -> float:
         """Algorithmic latency: seconds from the beginning of a frame of logits to the last sample that it needs."""
-        return ((1 + self._delay) * self.block + self._window - self._hop) / self.sample_rate
+        raise NotImplementedError
 
     def reset(self) -> None:
         """Forget everything: the next samples begin a stream."""
-        self._states = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
         self._waiting = np.zeros(0, np.float32)
-        self._begun = self._finished = False
-        self._early = self._delay  # logits to come that lie before the first frame
+        self._finished = False
+        self._begin()
         self._speller = self._new_speller()
 
     def search(self, **options: Any) -> None:
@@ -124,7 +108,7 @@ class StreamingSession(Transcribes, Session):
         """
         self._session = runner(self._session)
 
-    def another(self) -> StreamingSession:
+    def another(self) -> Self:
         """A stream of the same model, independent of this one; what they share may be used in several threads."""
         found = copy.copy(self)
         found.reset()
@@ -151,8 +135,28 @@ class StreamingSession(Transcribes, Session):
         words = self._speller.push(self.flush())
         return Update("", (*words, *self._speller.finish()))
 
-    def advance(self, samples: np.ndarray) -> np.ndarray:
-        """As `push`, giving the logits that can be computed: float32 `(frames, vocabulary)`."""
+    def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Logits of whole signals, as a `Recognizer` gives them; each is a stream of its own, and this one is reset.
+
+        Args:
+            signals: float32 `(samples,)` each.
+
+        Returns:
+            For each signal float32 `(ceil(frame_count / stride), vocabulary)`.
+        """
+        found = []
+        for signal in signals:
+            self.reset()
+            found.append(np.concatenate([self.advance(signal), self.flush()]))
+        self.reset()
+        return found
+
+    def _take(self, samples: np.ndarray) -> None:
+        """Adds samples to those that wait.
+
+        Raises:
+            ValueError: The stream was finished, or the samples have another shape, or are not finite.
+        """
         samples = np.asarray(samples)
         if self._finished:
             raise ValueError("The stream was finished. Call `reset` to begin another one.")
@@ -163,6 +167,69 @@ class StreamingSession(Transcribes, Session):
         if not np.isfinite(samples).all():
             raise ValueError("Samples must be finite. Received: NaN or infinity.")
         self._waiting = np.concatenate([self._waiting, samples.astype(np.float32, copy=False)])
+
+    def _nothing(self) -> np.ndarray:
+        return np.zeros((0, self._width), np.float32)
+
+    @property
+    def _width(self) -> int:
+        """Columns of the outputs."""
+        return len(self.vocabulary)
+
+
+class StreamingSession(Listening):
+    """A one-directional recognizer run block by block, with its states kept between the blocks.
+
+    The logits are those of the whole signal, however it is split, and so are the words of the best path. A search
+    through a lexicon makes words final once all that it keeps agrees on them.
+
+    Args:
+        model: An `.onnx` file that `speechrnn export --streaming` wrote, a `.tflite` file of `--format litert`, its
+            bytes, or the file as it was read.
+        threads: Processor threads; a block is so small that more than one seldom help.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no streaming model of ours; see `speechrnn.runtime.session.Session`.
+    """
+
+    holds = "streaming recognizer"
+    noun = "streaming recognizer"
+    hint = " Export a one-directional model with `speechrnn export --model MODEL.keras --streaming`."
+
+    def __init__(self, model: str | os.PathLike[str] | bytes | ModelFile, *, threads: int | None = 1) -> None:
+        super().__init__(model, threads=threads or 1)
+
+    def _heard(self) -> None:
+        shapes: dict[str, list[int | None]] = self.metadata["states"]
+        self._shapes = {name: [size or 1 for size in shape] for name, shape in shapes.items()}
+        self._hop, self._window = int(self.metadata["hop"]), int(self.metadata["window"])
+        self._delay = int(self.metadata.get("look_ahead", 0))
+        self._outputs = ["logits", *(f"next_{state}" for state in self._shapes)]
+        # LiteRT's shapes are fixed, and in 8 bits ONNX Runtime takes one scale for all that it is given: one block at
+        # a time there.
+        alone = isinstance(self.file, LiteRtFile) or self.metadata.get("precision") == "int8"
+        self._most_blocks = 1 if alone else None
+        self.steps_together = not alone and all(shape and shape[0] is None for shape in shapes.values())
+
+    @property
+    def block(self) -> int:
+        """Samples of one frame of logits; the network runs whenever so many have come."""
+        return self.stride * self._hop
+
+    @property
+    def latency(self) -> float:
+        """Algorithmic latency: seconds from the beginning of a frame of logits to the last sample that it needs."""
+        return ((1 + self._delay) * self.block + self._window - self._hop) / self.sample_rate
+
+    def _begin(self) -> None:
+        self._states = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+        self._begun = False
+        self._early = self._delay  # logits to come that lie before the first frame
+
+    def advance(self, samples: np.ndarray) -> np.ndarray:
+        """As `push`, giving the logits that can be computed: float32 `(frames, vocabulary)`."""
+        self._take(samples)
         shared = self._window - self._hop
         if not self._begun and len(self._waiting) >= shared:
             self._begun = True
@@ -189,30 +256,6 @@ class StreamingSession(Transcribes, Session):
         if self._begun and self._delay:  # what the look-ahead still owes, with nothing after the end
             found.append(self._logits(np.zeros(self._delay * self.block, np.float32), 0))
         return np.concatenate(found)
-
-    def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Logits of whole signals, as a `Recognizer` gives them; each is a stream of its own, and this one is reset.
-
-        Args:
-            signals: float32 `(samples,)` each.
-
-        Returns:
-            For each signal float32 `(ceil(frame_count / stride), vocabulary)`.
-        """
-        found = []
-        for signal in signals:
-            self.reset()
-            found.append(np.concatenate([self.advance(signal), self.flush()]))
-        self.reset()
-        return found
-
-    def _nothing(self) -> np.ndarray:
-        return np.zeros((0, self._width), np.float32)
-
-    @property
-    def _width(self) -> int:
-        """Columns of the outputs."""
-        return len(self.vocabulary)
 
     def _logits(self, samples: np.ndarray, frames: int) -> np.ndarray:
         """Logits of whole blocks of which so many frames of features count; 0 for blocks after the end."""
