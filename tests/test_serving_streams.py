@@ -32,7 +32,7 @@ from speechrnn.models import loading
 from speechrnn.serving import running
 from speechrnn.serving.batching import Together
 from speechrnn.serving.hearing import Ear, Pauses
-from speechrnn.tasks.recognition.streaming import Update
+from speechrnn.tasks.recognition.listening import Update
 
 KEY = "a-key-that-nobody-else-has"
 QUIET = np.zeros(16000, "<i2")

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from speechrnn import decoding
 from speechrnn.export.writing import export, onnx_bytes
 from speechrnn.features import MFCC, BandPass, LogMel, LogSpectrogram, RawSignal
+from speechrnn.tasks.recognition.listening import GreedySpeller
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.tasks.recognition.session import RecognizerSession as Session
-from speechrnn.tasks.recognition.streaming import GreedySpeller, StreamingSession
+from speechrnn.tasks.recognition.streaming import StreamingSession
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Vocabulary
 

@@ -15,7 +15,7 @@ from speechrnn.decoding import Boost, Grammar, align, greedy
 from speechrnn.decoding.pieces import joint
 from speechrnn.models.loading import load_bundle
 from speechrnn.models.loading import load_session as load
-from speechrnn.tasks.recognition.streaming import GreedySpeller
+from speechrnn.tasks.recognition.listening import GreedySpeller
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Vocabulary
 from speechrnn.text.subwords import MARK, Subwords

@@ -19,7 +19,7 @@ from speechrnn.files import as_json
 if TYPE_CHECKING:
     import numpy as np
 
-    from speechrnn.tasks.recognition.streaming import Listening, Update
+    from speechrnn.tasks.recognition.listening import Listening, Update
     from speechrnn.tasks.recognition.transcript import Word
 
 _BLOCK_SECONDS = 0.02

@@ -18,7 +18,7 @@ from speechrnn.files import as_json as as_json
 from speechrnn.files import replacing
 
 if TYPE_CHECKING:
-    from speechrnn.tasks.recognition.streaming import Listening
+    from speechrnn.tasks.recognition.listening import Listening
 
 
 def standard_input() -> BinaryIO:

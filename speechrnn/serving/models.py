@@ -19,7 +19,7 @@ from speechrnn.text import Phones
 if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
     from speechrnn.models.commands import Command
-    from speechrnn.tasks.recognition.streaming import Listening
+    from speechrnn.tasks.recognition.listening import Listening
 
 __all__ = ["Models", "Served"]
 

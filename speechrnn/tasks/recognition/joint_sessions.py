@@ -10,8 +10,9 @@ import numpy as np
 from speechrnn.runtime import onnxfile
 from speechrnn.runtime.session import Session, start
 from speechrnn.tasks.recognition.joint import Transduces
+from speechrnn.tasks.recognition.listening import SearchSpeller
 from speechrnn.tasks.recognition.session import RecognizerSession
-from speechrnn.tasks.recognition.streaming import SearchSpeller, StreamingSession
+from speechrnn.tasks.recognition.streaming import StreamingSession
 
 
 class Parts(Session):

@@ -8,8 +8,8 @@ import os
 import numpy as np
 
 from speechrnn.runtime.session import ModelFile
+from speechrnn.tasks.recognition.listening import Listening
 from speechrnn.tasks.recognition.session import RecognizerSession
-from speechrnn.tasks.recognition.streaming import Listening
 
 PAST, STEP, FUTURE = 8.0, 0.96, 0.8
 """Seconds of a window: what is heard again, what is written, and what is heard ahead of it."""
