@@ -212,6 +212,84 @@ def test_wfdb_without_a_length_and_of_differences(tmp_path):
     assert signals.probe(tmp_path / "d.hea").start == dt.datetime(2003, 2, 1, 10)
 
 
+def write_summed(folder, name, values, *, per_frame="", form="16", more=0):
+    """A record of 16-bit numbers, `(samples, channels)`, with the sums of its channels in its header."""
+    folder.mkdir(exist_ok=True)
+    np.asarray(values, "<i2").tofile(folder / f"{name}.dat")
+    sums = (np.asarray(values).reshape(-1, 2).sum(axis=0) + more + 32768) % 65536 - 32768
+    lines = [f"{name}.dat {form}{per_frame} 10(3)/mV 16 0 {values.ravel()[i]} {sums[i]} 0 c{i}" for i in range(2)]
+    frames = len(values) // (int(per_frame[1:]) if per_frame else 1)
+    (folder / f"{name}.hea").write_text("\n".join([f"{name} 2 100 {frames}", *lines]) + "\n")
+    return folder / f"{name}.hea"
+
+
+def spoil_sample(header, place):
+    """A sample changes by one bit, and the file keeps its length."""
+    path = header.with_suffix(".dat")
+    path.write_bytes((data := path.read_bytes())[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+
+
+def test_a_wfdb_signal_is_checked_against_its_checksum(tmp_path, rng):
+    values = rng.integers(-30000, 30000, (3000, 2))
+    header = write_summed(tmp_path, "r", values)
+    np.testing.assert_allclose(signals.read(header)[0], (values - 3) / 10, rtol=1e-6)
+    spoil_sample(header, 4 * 1000)  # in the first channel
+    with pytest.raises(
+        ValueError, match=r"r.hea: the samples of channel 'c0' add up to \d+, and its checksum"
+    ) as caught:
+        signals.read(header)
+    assert kind_of(caught.value) == "damaged"
+    assert signals.read(header, channels=["c1"])[0].shape == (3000, 1)
+    part, _ = signals.read(header, offset=20)
+    np.testing.assert_allclose(part, (values[2000:] - 3) / 10, rtol=1e-6)
+
+
+def test_a_wfdb_checksum_holds_for_several_samples_per_frame_and_for_blocks(tmp_path, rng, monkeypatch):
+    values = rng.integers(-30000, 30000, (3000, 2))
+    frames = values.reshape(1000, 3, 2).transpose(0, 2, 1).reshape(-1, 2)  # three of a channel, then three of the next
+    header = write_summed(tmp_path, "r", values, per_frame="x3")
+    frames.astype("<i2").tofile(header.with_suffix(".dat"))
+    np.testing.assert_allclose(signals.read(header)[0], (values - 3) / 10, rtol=1e-6)
+    monkeypatch.setattr(reading, "_AT_ONCE", 700)
+    signals.read(header, sample_rate=50)
+    spoil_sample(header, 9000)
+    with pytest.raises(ValueError, match="its checksum is"):
+        signals.read(header, sample_rate=50)
+
+
+@pytest.mark.parametrize("sums", ["0 0", ""])
+def test_a_wfdb_header_without_checksums_is_read(tmp_path, sums):
+    np.arange(1, 1001, dtype="<i2").tofile(tmp_path / "r.dat")
+    (tmp_path / "r.hea").write_text(f"r 1 360 1000\nr.dat 16 200 16 0 {sums}\n")
+    assert signals.read(tmp_path / "r.hea")[0].shape == (1000, 1)
+
+
+def test_segments_of_a_wfdb_record_are_checked_too(tmp_path, rng):
+    values = rng.integers(-30000, 30000, (1000, 2))
+    for name, part in (("a", values[:400]), ("b", values[400:])):
+        write_summed(tmp_path, name, part)
+    header = tmp_path / "m.hea"
+    header.write_text("m/3 2 100 1100\na 400\n~ 100\nb 600\n")
+    signal, _ = signals.read(header, max_gap=None)
+    np.testing.assert_allclose(signal[:400], (values[:400] - 3) / 10, rtol=1e-6)
+    np.testing.assert_allclose(signal[500:], (values[400:] - 3) / 10, rtol=1e-6)
+    assert np.isnan(signal[400:500]).all()
+    part, _ = signals.read(header, offset=3, duration=4, max_gap=None)
+    np.testing.assert_array_equal(part, signal[300:700])
+    (tmp_path / "layout.hea").write_text(
+        "layout 3 100 0\n" + "".join(f"~ 0 10/mV 16 0 0 0 0 {n}\n" for n in ("c1", "x", "c0"))
+    )
+    header.with_name("v.hea").write_text("v/3 3 100 1000\nlayout 0\na 400\nb 600\n")
+    varied, _ = signals.read(header.with_name("v.hea"), channels=["c0", "c1"])
+    np.testing.assert_array_equal(varied[:400], signal[:400])
+    spoil_sample(tmp_path / "b.hea", 402)
+    with pytest.raises(ValueError, match=r"m.hea: one of its segments .*b.hea: the samples of channel 'c1' add up"):
+        signals.read(header, max_gap=None)
+    header.with_name("n.hea").write_text("n/2 2 100 1001\na 401\nb 600\n")
+    with pytest.raises(ValueError, match=r"n.hea: one of its segments .*a.hea: should have 401 samples, 400 are there"):
+        signals.read(header.with_name("n.hea"), max_gap=None)
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
@@ -400,7 +478,9 @@ def test_a_word_for_a_number_in_a_wfdb_header_is_no_default(tmp_path, header, sa
 @pytest.mark.parametrize("gain", ["200", "-200(0)/mV", "1.5e3(-4)/uV", ".5/V", "0"])
 def test_gains_of_wfdb_in_all_their_forms_are_read(tmp_path, gain):
     (tmp_path / "r.dat").write_bytes(np.arange(1000, dtype="<i2").tobytes())
-    (tmp_path / "r.hea").write_text(f"r 1 100/50(3) 1000 12:00:00 01/02/2024\nr.dat 16x1:0+0 {gain} 16 0 0 -5 0 a b\n")
+    (tmp_path / "r.hea").write_text(
+        f"r 1 100/50(3) 1000 12:00:00 01/02/2024\nr.dat 16x1:0+0 {gain} 16 0 0 -24788 0 a b\n"
+    )
     assert signals.read(tmp_path / "r.hea")[0].shape == (1000, 1)
 
 

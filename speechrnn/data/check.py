@@ -2,9 +2,9 @@
 
 import itertools
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from speechrnn.text import Vocabulary
 
 SILENCE = 1e-4
 """Peak below which a recording is silent: three steps of 16-bit audio."""
+_WAITING = 1000
+"""Examples that are handed to the threads at once: a million at once would take 2 GB."""
 _TOLERANCE = 0.05
 """Seconds by which a manifest's duration may differ from the recording's."""
 
@@ -110,28 +112,42 @@ def check(  # noqa: D417 - `takes` adds the options
 
     ids: set[str] = set()
     found = list(faults) if faults is not None else []
-    good: list[Example] = []
+    usable, usable_seconds = 0, 0.0
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for example, wrong in zip(examples, pool.map(look, examples), strict=True):
+        for example, wrong in zip(examples, _in_turn(pool, look, examples), strict=True):
             if example.id in ids:
                 wrong = [*wrong, Fault(example.id, "duplicate", f"{example.id}: is the id of an earlier example.")]
             ids.add(example.id)
             found += wrong
             if not wrong:
-                good.append(example)
+                usable += 1
+                usable_seconds += example.duration
             if progress is not None:
                 progress(1)
     return ManifestReport(
         examples=len(examples) + unread,
         hours=sum(example.duration for example in examples) / 3600,
-        usable=len(good),
-        usable_hours=sum(example.duration for example in good) / 3600,
+        usable=usable,
+        usable_hours=usable_seconds / 3600,
         subjects=len({example.subject for example in examples if example.subject is not None}),
         classes=dict(Counter(itertools.chain.from_iterable(map(_labels, examples))).most_common()),
         characters=dict(Counter(itertools.chain.from_iterable(e.text or "" for e in examples)).most_common()),
         counts=dict(Counter(fault.kind for fault in found).most_common()),
         faults=tuple(found),
     )
+
+
+def _in_turn(
+    pool: ThreadPoolExecutor, look: Callable[[Example], list[Fault]], examples: Iterable[Example]
+) -> Iterator[list[Fault]]:
+    """`pool.map`, which takes few examples at a time."""
+    waiting: deque[Future[list[Fault]]] = deque()
+    for example in examples:
+        waiting.append(pool.submit(look, example))
+        if len(waiting) >= _WAITING:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _listen(example: Example, *, segment: bool) -> tuple[float, float, tuple[tuple[str, str], ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error, of_file
+from speechrnn.faults import data_error, kind_of, of_file
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, need
 
@@ -59,16 +59,91 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
     # wfdb adds differences up from wherever it begins, and reads parts only where the header says the length.
     parts = [header] if header.file_name else [part for part in header.segments or () if part is not None]
     whole = counted or any(_DIFFERENCES in (part.fmt or ()) for part in parts)
+    sums: dict[int, _Sum] = {}
+
+    def load(channel: int, start: int, stop: int) -> np.ndarray:
+        if header.file_name is None:
+            return _joined(header, path, channel, start, stop)
+        found, digits = _load(stem, path, per_frame[channel], channel, start, stop, whole)
+        summed = sums.setdefault(channel, _Sum())
+        if summed.takes(start, stop, digits) and stop == frames * per_frame[channel]:
+            _check_sum(path, header, channel, summed.total)
+        return found
+
     return Record(
         path=path,
         channels=tuple(name or str(i) for i, name in enumerate(header.sig_name)),
         units=tuple(unit or "" for unit in header.units),
         rates=tuple(float(header.fs) * n for n in per_frame),
         sizes=tuple(frames * n for n in per_frame),
-        load=lambda channel, start, stop: _load(stem, path, per_frame[channel], channel, start, stop, whole),
+        load=load,
         start=_start(header),
         seeks=not whole,
     )
+
+
+@dataclass
+class _Sum:
+    """The sum of a channel's samples, which are read from the first on in one block or in many."""
+
+    stop: int = 0
+    total: int = 0
+
+    def takes(self, start: int, stop: int, digits: np.ndarray) -> bool:
+        """Add the samples; False where they do not follow those before."""
+        if start not in (0, self.stop):
+            return False
+        before = 0 if start == 0 else self.total
+        self.stop, self.total = stop, before + int(digits.sum(dtype=np.int64))
+        return True
+
+
+def _check_sum(path: str, header: Any, channel: int, total: int) -> None:
+    """Hold the sum of a channel's samples against the one in the header, modulo 65,536.
+
+    Programs that do not add up write 0. A channel that is shifted in time (skew) is not checked, since its samples are
+    not those that were summed.
+
+    Raises:
+        ValueError: They differ.
+    """
+    promised = (header.checksum or [None] * header.n_sig)[channel]
+    skewed = (header.skew or [None] * header.n_sig)[channel]
+    if not promised or skewed or (total - promised) % 65536 == 0:
+        return
+    name = header.sig_name[channel] or str(channel)
+    message = (
+        f"the samples of channel {name!r} add up to {total % 65536}, and its checksum is {promised % 65536}: the "
+        "signal is damaged, or the header belongs to another. Copy or download both again."
+    )
+    raise data_error(path, "damaged", message)
+
+
+def _joined(header: Any, path: str, channel: int, start: int, stop: int) -> np.ndarray:
+    """A part of a channel of a record in segments, NaN where none of them has it."""
+    found = np.full(stop - start, np.nan, np.float32)
+    name, position = header.sig_name[channel], 0
+    for segment, part, size in zip(header.seg_name, header.segments, header.seg_len, strict=True):
+        first, last = max(start, position), min(stop, position + size)
+        if part is not None and first < last and (header.layout == "fixed" or name in part.sig_name):
+            index = channel if header.layout == "fixed" else part.sig_name.index(name)
+            file = os.path.join(os.path.dirname(path), f"{segment}.hea")
+            try:
+                found[first - start : last - start] = _of_segment(file, index, size, first - position, last - position)
+            except ValueError as error:
+                raise data_error(path, kind_of(error), f"one of its segments is at fault. {error}") from error
+        position += size
+    return found
+
+
+def _of_segment(path: str, channel: int, size: int, start: int, stop: int) -> np.ndarray:
+    """A part of a channel of a segment, which should have `size` frames: the mean of each."""
+    own = record(path)
+    per_frame = int((_header(_stem(path))[0].samps_per_frame or [1] * len(own.sizes))[channel])
+    if own.sizes[channel] < size * per_frame:
+        message = f"should have {size:,} samples, {own.sizes[channel] // per_frame:,} are there."
+        raise data_error(path, "truncated", f"{message} Copy or download it again.")
+    return own.load(channel, start * per_frame, stop * per_frame).reshape(-1, per_frame).mean(axis=1)
 
 
 def _start(header: Any) -> dt.datetime | None:
@@ -198,20 +273,26 @@ def _header(stem: str) -> tuple[Any, bool]:
     return _headers(path)
 
 
-def _load(stem: str, path: str, per_frame: int, channel: int, start: int, stop: int, whole: bool) -> np.ndarray:
+def _load(
+    stem: str, path: str, per_frame: int, channel: int, start: int, stop: int, whole: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of a channel in physical units, and as they are stored."""
     wfdb = need("wfdb", path)
     first, last = (0, None) if whole else (start // per_frame, -(-stop // per_frame))
+    single = per_frame == 1
     try:
         found = wfdb.rdrecord(
-            stem, sampfrom=first, sampto=last, channels=[channel], smooth_frames=per_frame == 1, return_res=32
+            stem, sampfrom=first, sampto=last, channels=[channel], physical=False, smooth_frames=single, return_res=32
         )
+        physical = found.dac(expanded=not single, return_res=32)
     except OSError as error:
         raise FileNotFoundError(f"{path}: its signal cannot be read: {error}.") from error
     except MemoryError:
         raise
     except Exception as error:  # wfdb lets through whatever goes wrong inside it
         raise data_error(
-            path, "truncated", f"its signal is damaged or cut off: {error}. Copy or download it again."
+            path, "truncated", f"its signal is damaged or cut off: {str(error).rstrip('.')}. Copy or download it again."
         ) from error
-    samples = found.p_signal[:, 0] if per_frame == 1 else found.e_p_signal[0]
-    return samples[start - first * per_frame : stop - first * per_frame]
+    part = slice(start - first * per_frame, stop - first * per_frame)
+    digits, samples = (found.d_signal[:, 0], physical[:, 0]) if single else (found.e_d_signal[0], physical[0])
+    return samples[part], digits[part]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import gzip
+import math
 import os
 import re
 import zlib
@@ -20,6 +21,10 @@ _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 _SPECIAL = ("<unk>", "<s>", "</s>")
 _LINES = 10_000
 """Lines written at once."""
+_NUMBERS = frozenset("0123456789+-.eEinftyaINFTYA")
+"""Characters of a number; Python reads `1_0` and digits of other scripts too."""
+_HIGHEST = 1e-6
+"""A log10 probability of 1, rounded upwards."""
 _LOWEST = -99.0
 """What files say where a log10 probability is minus infinity."""
 
@@ -122,12 +127,15 @@ def _level(path: str, lines: Iterator[tuple[int, str]], words: dict[str, int], o
         fields = [field for field in line.replace("\t", " ").split(" ") if field]  # words may have other white space
         gram, rest = fields[1 : order + 1], fields[order + 1 :]
         try:
-            if len(gram) != order or len(rest) > 1:
+            if len(gram) != order or len(rest) > 1 or not _NUMBERS.issuperset(fields[0] + "".join(rest)):
                 raise ValueError
-            values.extend((float(fields[0]), float(rest[0]) if rest else 0.0))
+            log, backoff = float(fields[0]), float(rest[0]) if rest else 0.0
         except ValueError:
             promised = f"expects one of {size:,} {order}-grams: log10 probability, {order} words, backoff"
             raise _fault(path, number, promised, line) from None
+        if not (log <= _HIGHEST and backoff < math.inf):  # NaN is neither
+            raise _fault(path, number, "log10 probabilities must be at most 0, and backoffs finite", line)
+        values.extend((_LOWEST if math.isinf(log) else log, _LOWEST if math.isinf(backoff) else backoff))
         if order == 1:
             if words.setdefault(gram[0], row) != row:
                 raise _fault(path, number, "expects each unigram once", line)
@@ -138,15 +146,6 @@ def _level(path: str, lines: Iterator[tuple[int, str]], words: dict[str, int], o
             except KeyError as error:
                 raise _fault(path, number, f"has the word {error} that is no unigram", line) from None
     numbers = np.array(values).reshape(size, 2)
-    numbers[np.isneginf(numbers)] = _LOWEST
-    wrong = ~np.isfinite(numbers).all(axis=1) | (numbers[:, 0] > 1e-6)
-    if wrong.any():
-        raise data_error(
-            path,
-            "invalid",
-            f"{path}: log10 probabilities must be at most 0, and backoffs finite. "
-            f"Received: {numbers[wrong][0].tolist()} in the {order}-gram {int(wrong.argmax()) + 1}.",
-        )
     return Level(np.array(ids, np.int32).reshape(size, order), numbers[:, 0] * LN10, numbers[:, 1] * LN10)
 
 
