@@ -12,7 +12,7 @@ from typing import Any
 
 import soundfile
 
-from speechrnn.audio import headers, mpeg
+from speechrnn.audio import blocks, headers, mpeg
 from speechrnn.audio.sections import ENDLESS, AudioStream, Joined, Section
 from speechrnn.faults import data_error, of_file
 
@@ -59,7 +59,7 @@ def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tup
             file: AudioStream | Joined = AudioStream(os.fsencode(path), **raw_options(encoding, path, len(data)))
         else:
             sources = _sources(path, data)
-            file = _opened(path, sources, data[:64])
+            file = _opened(path, sources, data[:64], [_most(source, data) for source in sources])
     return file, file.frames < ENDLESS
 
 
@@ -72,12 +72,21 @@ def _bytes(path: str | os.PathLike[str]) -> Iterator[mmap.mmap]:
             yield data
 
 
-def _opened(path: str | os.PathLike[str], sources: list[Any], head: bytes) -> AudioStream | Joined:
+def _most(source: Any, data: mmap.mmap) -> int | None:
+    """Samples of a part of a file, where libsndfile might give more."""
+    start, stop = (source.start, source.stop) if isinstance(source, Section) else (0, len(data))
+    return blocks.samples(headers.container(data[start : start + 64]), data, start, stop)
+
+
+def _opened(
+    path: str | os.PathLike[str], sources: list[Any], head: bytes, most: list[int | None]
+) -> AudioStream | Joined:
     """What libsndfile makes of the parts of a file."""
     parts: list[AudioStream] = []
     try:
-        for source in sources:
-            parts.append(AudioStream(source))
+        for source, frames in zip(sources, most, strict=True):
+            parts.append(AudioStream(source, most=frames))
+            blocks.check(path, parts[-1].frames, frames)
         if parts[0].format not in _READ:
             raise undecodable(path, head, f"It is {parts[0].format}, which says too little of its length")
         return parts[0] if len(parts) == 1 else Joined(path, parts)

@@ -11,7 +11,7 @@ from typing import IO
 
 import soundfile
 
-from speechrnn.audio import containers, headers
+from speechrnn.audio import blocks, containers, headers
 from speechrnn.audio.sections import AudioStream, ByteSource, Joined
 from speechrnn.faults import data_error, of_file
 
@@ -118,6 +118,9 @@ def opened(
             if b"RIFF" in source.head[4:]:
                 raise _joined(name) from error
             raise containers.undecodable(name, source.head[:64], error.error_string) from error
+    if not encoding and audio.frames < _LONGEST:
+        audio.most = blocks.samples("WAV", source.head, 0, _LENGTH)
+        blocks.check(name, audio.frames, audio.most)
     source.opened()
     with audio:
         yield audio, not encoding and audio.frames < _LONGEST

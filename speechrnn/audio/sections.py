@@ -69,7 +69,7 @@ class Section(ByteSource):
 
     def __init__(self, path: str | os.PathLike[str], start: int, stop: int, before: bytes = b"") -> None:
         super().__init__()
-        self._path, self._start, self._before = path, start, before
+        self._path, self.start, self.stop, self._before = path, start, stop, before
         self._size = len(before) + stop - start
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -83,7 +83,7 @@ class Section(ByteSource):
         found = self._before[self._position : self._position + wanted]
         if len(found) < wanted:
             with open(self._path, "rb", buffering=0) as file:  # and not kept open: a file may have a thousand sections
-                file.seek(self._start + self._position + len(found) - len(self._before))
+                file.seek(self.start + self._position + len(found) - len(self._before))
                 found += file.read(wanted - len(found))
         buffer[: len(found)] = found
         self._position += len(found)
@@ -96,24 +96,45 @@ class AudioStream(soundfile.SoundFile):
     `soundfile` seeks to where it is after every read of a seekable file, and libsndfile 1.2's seeks in Ogg are not
     exact: Opus loses the last samples that way, and Vorbis lands up to a block off
     (https://github.com/libsndfile/libsndfile/issues/885). A single seek is exact in every other format.
+
+    Args:
+        source: What `soundfile.SoundFile` takes.
+        most: Frames that the file has, where libsndfile would give more.
+        **options: Of `soundfile.SoundFile`.
     """
 
     parts = 1
 
-    def __init__(self, source: Any, **options: Any) -> None:
+    def __init__(self, source: Any, *, most: int | None = None, **options: Any) -> None:
         self._source = source
         self.done = 0
         """Frames that were read."""
+        self.most, self._place = most, 0
         super().__init__(source, **options)
+
+    @property
+    def frames(self) -> int:
+        """Frames of the file; at most so many as its header says where libsndfile would fill up its last block."""
+        found: int = super().frames
+        return found if self.most is None else min(found, self.most)
 
     def seekable(self) -> bool:
         """False, so that reading does not seek."""
         return False
 
-    def read(self, *arguments: Any, **options: Any) -> np.ndarray:
+    def seek(self, frames: int, whence: int = io.SEEK_SET) -> int:
+        """As `soundfile.SoundFile.seek`."""
+        self._place = super().seek(frames, whence)
+        return self._place
+
+    def read(self, frames: int = -1, **options: Any) -> np.ndarray:
         """As `soundfile.SoundFile.read`."""
-        found = super().read(*arguments, **options)
+        if self.most is not None:
+            left = max(0, self.most - self._place)
+            frames = left if frames < 0 else min(frames, left)
+        found = super().read(frames, **options)
         self.done += len(found)
+        self._place += len(found)
         return found
 
     @property
