@@ -1,1 +1,5 @@
-"""Recipes: each is one command, and reads like its line in the README."""
+"""Recipes, run as `python -m pipelines.NAME`; `--help` lists the options of each."""
+
+from speechrnn.cli import lazy
+
+lazy.until_used("pipelines")

@@ -1,6 +1,6 @@
 """HAPT: what a person is doing at every moment, from the sensors of a phone at the waist.
 
-    python pipelines/activity.py --data-dir DIR   # cross-validates over subjects, then trains on all of them
+    python -m pipelines.activity --data-dir DIR   # cross-validates over subjects, then trains on all of them
     speechrnn evaluate --model runs/activity/activity.keras runs/activity/manifests/test.jsonl
 
 DIR is the published tree (`RawData/`, `Train/`, `Test/`), or the folder of `hapt_train.npz`. The network reads 30 s of

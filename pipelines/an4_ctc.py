@@ -1,8 +1,8 @@
 """AN4: spelled letters, numbers, dates and commands, recognized after training on AN4 alone.
 
-    python pipelines/an4_ctc.py --data-dir DIR --validate   # holds out eight training speakers, and reports on them
-    python pipelines/an4_ctc.py --data-dir DIR              # trains on all of them, and reports on the test set
-    python pipelines/an4_ctc.py --data-dir DIR --start runs/librispeech/librispeech.keras --epochs 20
+    python -m pipelines.an4_ctc --data-dir DIR --validate   # holds out eight training speakers, and reports on them
+    python -m pipelines.an4_ctc --data-dir DIR              # trains on all of them, and reports on the test set
+    python -m pipelines.an4_ctc --data-dir DIR --start runs/librispeech/librispeech.keras --epochs 20
 
 DIR is the official tree (`etc/`, `wav/`), or the folder that contains it. Everything was chosen with `--validate`; the
 official test set was used once, at the end. With so little speech (42 minutes) two things matter most: augmentation,

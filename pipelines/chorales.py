@@ -1,6 +1,6 @@
 """Bach's chorales, chord by chord: a recurrent language model of notes compared with n-grams, in nats per time step.
 
-    python pipelines/chorales.py --data-dir DIR     # DIR/jsb-chorales-quarter.json, split as published
+    python -m pipelines.chorales --data-dir DIR     # DIR/jsb-chorales-quarter.json, split as published
 
 A chorale is a sentence whose words are the notes of each quarter, from low to high, followed by a bar. A chord thus has
 only one spelling, the probabilities of all chords sum to 1, and the negative log likelihood of a time step can be

@@ -1,6 +1,6 @@
 """Documents: sentiment of sentences and spam among messages, compared with TF-IDF and logistic regression.
 
-    python pipelines/documents.py --data-dir DIR     # DIR/sentiment/*_labelled.txt, DIR/sms_spam/SMSSpamCollection
+    python -m pipelines.documents --data-dir DIR     # DIR/sentiment/*_labelled.txt, DIR/sms_spam/SMSSpamCollection
 
 Sentiment is three kinds of reviews of 1,000 sentences each (Kotzias et al. 2015), one table of text and class; the SMS
 Spam Collection (Almeida et al. 2011) is one table of class and text. Each is split at random, with equal texts in the

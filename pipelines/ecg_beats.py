@@ -1,6 +1,6 @@
 """MIT-BIH: the AAMI class of every heartbeat of new patients, 64 beats at once.
 
-    python pipelines/ecg_beats.py --data-dir DIR   # cross-validates over patients, then trains on all of them
+    python -m pipelines.ecg_beats --data-dir DIR   # cross-validates over patients, then trains on all of them
     speechrnn evaluate --model runs/ecg_beats/beats.keras runs/ecg_beats/manifests/test.jsonl
 
 DIR has the database's records. Only de Chazal's DS1 is used for training; `test.jsonl` is DS2, if DIR has it. With only

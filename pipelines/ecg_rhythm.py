@@ -1,6 +1,6 @@
 """CinC 2017: sinus rhythm, atrial fibrillation, another rhythm or noise, from one ECG lead of 9 to 61 s.
 
-    python pipelines/ecg_rhythm.py --data-dir DIR    # five models, one per fold, then one trained on all records
+    python -m pipelines.ecg_rhythm --data-dir DIR    # five models, one per fold, then one trained on all records
     speechrnn evaluate --model runs/ecg_rhythm/ecg_rhythm.keras manifests/cinc2017/test.jsonl
 
 DIR is `training2017` with its table of classes, or the folder that contains it. The lead is resampled to 100 Hz, which

@@ -1,7 +1,7 @@
 """Bonn EEG: is a segment of 23.6 s a seizure? Or which of the five sets is it from?
 
-    python pipelines/eeg_seizure.py --data-dir DIR                 # seizures (set S) against the other four sets
-    python pipelines/eeg_seizure.py --data-dir DIR --classes set   # all five sets; `state` for three states
+    python -m pipelines.eeg_seizure --data-dir DIR                 # seizures (set S) against the other four sets
+    python -m pipelines.eeg_seizure --data-dir DIR --classes set   # all five sets; `state` for three states
 
 DIR has the text files of the five sets. READ THIS BEFORE QUOTING A SCORE: it is not published which segments are of
 the same person, so people cannot be kept apart, and segments of one person, or of one seizure, are probably on both

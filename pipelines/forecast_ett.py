@@ -1,7 +1,7 @@
 """ETT: the load and oil temperature of a transformer up to a month ahead, with an interval.
 
-    python pipelines/forecast_ett.py --data-dir DIR       # 96, 192, 336 and 720 hours ahead, on the test months
-    python pipelines/forecast_ett.py --data-dir DIR --horizons 96 --validate   # on the validation months instead
+    python -m pipelines.forecast_ett --data-dir DIR       # 96, 192, 336 and 720 hours ahead, on the test months
+    python -m pipelines.forecast_ett --data-dir DIR --horizons 96 --validate   # on the validation months instead
     speechrnn forecast --model runs/forecast_ett/ETTh1_96.keras NEW.csv
 
 DIR has ETTh1.csv as published. An encoder reads 30 days in segments of two days, and a decoder forecasts segment by

@@ -1,6 +1,6 @@
 """Speech Commands: ten keywords in a stream of other words and noise, with misses and false alarms per hour.
 
-    python pipelines/keyword_spotting.py --data-dir speech_commands_v0.02
+    python -m pipelines.keyword_spotting --data-dir speech_commands_v0.02
     speechrnn spot --model runs/keyword_spotting/spotter.keras --threshold 0.9 RECORDING.wav
 
 DIR is the corpus as published, or any folder with its layout: a folder of recordings for each word and one of noise,

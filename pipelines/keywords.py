@@ -1,7 +1,7 @@
 """Keywords: the ten digits of the Free Spoken Digit Dataset as classes, spoken by people unknown to the model.
 
-    python pipelines/keywords.py --data-dir DIR --validate   # holds out one training speaker, and reports on him
-    python pipelines/keywords.py --data-dir DIR              # trains on four speakers, and reports on two others
+    python -m pipelines.keywords --data-dir DIR --validate   # holds out one training speaker, and reports on him
+    python -m pipelines.keywords --data-dir DIR              # trains on four speakers, and reports on two others
 
 DIR is the repository's folder, or its `recordings`. The corpus's own split tests on the voices of the training data,
 which says little about new speakers; here two of the six speakers are kept for the test. With four training voices,

@@ -1,6 +1,6 @@
 """The included model `english_letters_numbers`, trained on AN4 and the Free Spoken Digit Dataset (FSDD).
 
-    python pipelines/an4_ctc.py --data-dir AN4
+    python -m pipelines.an4_ctc --data-dir AN4
     python -m pipelines.letters_numbers --an4 AN4 --fsdd FSDD --start runs/an4/an4.keras
 
 It continues from the recognizer of the AN4 recipe, with AN4's training set and four of FSDD's six speakers. The test

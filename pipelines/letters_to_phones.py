@@ -1,6 +1,6 @@
 """Letters to phones, as CMUdict pronounces English words: an attention encoder-decoder compared with joint n-grams.
 
-python pipelines/letters_to_phones.py --out runs/letters_to_phones
+python -m pipelines.letters_to_phones --out runs/letters_to_phones
 """
 
 import itertools

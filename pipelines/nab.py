@@ -1,7 +1,7 @@
 """NAB: anomalies in series of servers, traffic, tweets and machines.
 
-    python pipelines/nab.py --data-dir DIR                   # one forecaster for all series, and NAB's scores
-    python pipelines/nab.py --data-dir DIR --without-model   # only what needs no training
+    python -m pipelines.nab --data-dir DIR                   # one forecaster for all series, and NAB's scores
+    python -m pipelines.nab --data-dir DIR --without-model   # only what needs no training
     speechrnn anomalies --model runs/nab/nab.keras SERIES.npz
 
 DIR is NAB's repository, or the folder of its `data` and windows.json. The model is trained on the first 15 % of every

@@ -1,6 +1,6 @@
 """Sleep stages: one of five for every 30 s, each read in the context of the surrounding twenty minutes.
 
-    python pipelines/sleep.py --data-dir DIR      # cross-validates over people, then trains on all of them
+    python -m pipelines.sleep --data-dir DIR      # cross-validates over people, then trains on all of them
     speechrnn classify --model runs/sleep/sleep.keras NIGHT.edf
 
 DIR has Sleep-EDF, or nights in its layout (`NAME-PSG.edf` and `NAME-Hypnogram.edf`). An epoch of 30 s is one frame:

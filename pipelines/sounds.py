@@ -1,6 +1,6 @@
 """ESC-10: ten environmental sounds (rain, a dog, a helicopter), learned from 320 recordings of five seconds.
 
-    python pipelines/sounds.py --data-dir DIR     # five models, one per fold, then one trained on all recordings
+    python -m pipelines.sounds --data-dir DIR     # five models, one per fold, then one trained on all recordings
 
 DIR is ESC-10, or ESC-50's repository, of which ten classes are used. The folds are the authors': clips of one original
 recording are in the same fold. Nothing that a fold holds out is used before it is scored, not even to choose an epoch:

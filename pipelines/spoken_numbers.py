@@ -1,4 +1,4 @@
-"""Numbers and short commands by synthetic voices, with the corpus in `data/`: `python pipelines/spoken_numbers.py`.
+"""Numbers and short commands by synthetic voices, with the corpus in `data/`: `python -m pipelines.spoken_numbers`.
 
 WER on 11 unseen voices: 6.1 % (95 % interval 2.7 to 10.0) with a trigram of the training texts, 19.8 % (13.8 to 25.8)
 greedy. It takes about 200 s of processor time.

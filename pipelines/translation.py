@@ -1,6 +1,6 @@
 """English to French, sentence by sentence: an attention encoder-decoder on Tatoeba's pairs, with BLEU and chrF.
 
-    python pipelines/translation.py --data-dir DIR     # DIR/fra.txt: English, a tab and French on every line
+    python -m pipelines.translation --data-dir DIR     # DIR/fra.txt: English, a tab and French on every line
 
 Many sentences are on several lines. Lines that share a sentence of either language, directly or through others, form a
 group, and each group is in one split, so no test sentence of either language was in training. All translations of a

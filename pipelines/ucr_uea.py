@@ -1,7 +1,7 @@
 """Any data set of the UCR and UEA archives: the official split, and one recipe for all of them.
 
-    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports             # one model each, on the official test
-    python pipelines/ucr_uea.py --data-dir DIR NATOPS RacketSports --validate  # folds of the training set instead
+    python -m pipelines.ucr_uea --data-dir DIR NATOPS RacketSports             # one model each, on the official test
+    python -m pipelines.ucr_uea --data-dir DIR NATOPS RacketSports --validate  # folds of the training set instead
 
 DIR has NAME_TRAIN and NAME_TEST (`.ts`, `.tsv` or `.txt`), or a folder per data set, as both archives are published and
 as the package aeon has some of them in `aeon/datasets/data`. The answers of two kinds of models are averaged: recurrent

@@ -1,8 +1,12 @@
 """Recipes on real recordings, cut short: every step of them runs."""
 
+import builtins
 import dataclasses
 import functools
 import gzip
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,12 +21,14 @@ from pipelines import (
     librispeech_ctc,
     streaming,
 )
+from speechrnn.cli import lazy
 from speechrnn.data import sentences
 from speechrnn.data.manifest import Example
 from speechrnn.models.loading import load
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.text import lexicons
+from tests import recipe_help
 from tests.recordings import thinned
 
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
@@ -169,3 +175,23 @@ def test_gradient_flow(tmp_path, capsys):
 def test_no_recipe_has_more_than_120_lines():
     lengths = {path.name: len(path.read_text().splitlines()) for path in Path(an4_ctc.__file__).parent.glob("*.py")}
     assert {name: length for name, length in lengths.items() if length > 120} == {}
+
+
+def test_the_help_of_recipes_waits_for_nothing_and_says_the_same(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys, "argv", [])
+    command = [sys.executable, "-m", "tests.recipe_help"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["imported"] == []
+    assert len(found["texts"]) >= 26
+    assert found["texts"] == recipe_help.texts()  # here all of it was imported before
+    assert "usage: python -m pipelines.an4_ctc --data-dir DIR" in found["texts"]["an4_ctc"]
+
+
+@pytest.mark.parametrize("argv", [["-m"], ["-m", "a", "--", "--help"], ["a.py", "--help"], ["pytest", "-h"]])
+def test_imports_wait_only_where_help_is_asked_for(argv, monkeypatch):
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(builtins, "__import__", usual := builtins.__import__)
+    lazy.until_used("pipelines")
+    assert builtins.__import__ is usual
