@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -256,6 +257,44 @@ def test_shells_complete_verbs_and_options(shell, capsys):
     told = capsys.readouterr().out
     for word in ("transcribe", "perplexity", "hotwords", "epochs"):
         assert word in told
+
+
+_COMPLETE = """
+source ./speechrnn.bash
+while read -ra COMP_WORDS; do
+  [ "${COMP_WORDS[-1]}" = "''" ] && COMP_WORDS[-1]=""
+  COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+  $(complete -p speechrnn | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+  echo "${COMPREPLY[*]}"
+done
+"""
+
+
+def test_bash_completes_words_files_and_the_options_of_every_task(tmp_path, capsys):
+    """Runs the script in bash, word by word."""
+    cli.main(["completion", "bash"])
+    (tmp_path / "speechrnn.bash").write_text(capsys.readouterr().out)
+    (tmp_path / "talk.wav").touch()
+    expected = {
+        "lm ''": "train tune perplexity", "transcribe --format t": "txt tsv", "transcribe ta": "talk.wav",
+        "export --model ta": "talk.wav", "train --task cl": "classify", "train --task classify --mixu": "--mixup",
+        "prepare an": "an4", "prepare an4 --sh": "--shard",
+    }  # fmt: skip
+    lines = "".join(f"speechrnn {words}\n" for words in expected)
+    done = subprocess.run(["bash", "-c", _COMPLETE], input=lines, capture_output=True, text=True, cwd=tmp_path)
+    assert dict(zip(expected, done.stdout.splitlines(), strict=True)) == expected, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_the_first_time_it_loads_the_script(tmp_path, capsys):
+    """The file is called `_speechrnn`, as zsh wants, and the function within it has another name."""
+    cli.main(["completion", "zsh"])
+    (tmp_path / "_speechrnn").write_text(capsys.readouterr().out)
+    stub = '_arguments() { print -l -- "$@" }; compdef() { print -- "$@" }'
+    loaded = f"{stub}; fpath=($PWD); autoload -U _speechrnn; _speechrnn"
+    for script, told in ((loaded, "*::arg:->args"), (f"{stub}; source ./_speechrnn", " speechrnn")):
+        done = subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, cwd=tmp_path)
+        assert told in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
-from speechrnn.cli import register
+from speechrnn.cli import register, task
+from speechrnn.cli.options import Option
 from speechrnn.cli.verb import Verb
+from speechrnn.data.corpora import CORPORA, archives
+
+_ZSH = """
+
+if [ "$funcstack[1]" = "_speechrnn" ]; then
+  {0} "$@"
+else
+  compdef {0} speechrnn
+fi
+"""
+"""What calls the function that a script for zsh defines, whose name is not that of the file that zsh loads."""
+_PATHS = {"AUDIO", "DIR", "FILE", "LM", "MANIFEST", "MODEL", "OUT", "SOURCE"}
+"""What stands in the help for values that are files and folders."""
 
 _EPILOG = """\
 bash: speechrnn completion bash > ~/.local/share/bash-completion/completions/speechrnn
@@ -26,7 +42,8 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     Args:
         shell: bash, zsh or fish.
     """
-    print(_app().generate_completion(shell=shell))
+    script = _app().generate_completion(shell=shell)
+    print(script.rstrip() + _ZSH.format(script.partition("()")[0].split()[-1]) if shell == "zsh" else script)
     return 0
 
 
@@ -42,5 +59,31 @@ def _app() -> Any:
             if parent not in list(root):
                 root.command(App(name=parent, help_format="plaintext", version_flags=[]))
             at = root[parent]
-        at.command(register.verb(name, []).app(), name=last)
+        at.command(register.verb(name, []).app(_options(name)), name=last)
     return root
+
+
+def _options(name: str) -> list[Option]:
+    """The options of a verb, those of every task, and what their values may be: words that are known, or files.
+
+    A shell's script does not read the rest of the line, which says the task.
+    """
+    words = {"task": task.tasks(name), "corpus": {"prepare": CORPORA, "download": archives()}.get(name, {})}
+    found: dict[str, Option] = {}
+    for given in ([], *(["--task", one] for one in words["task"])):
+        for own, (_, option) in register.verb(name, given).options.items():
+            found.setdefault(own, option)
+    for own, option in found.items():
+        if words.get(own):
+            kind: Any = Literal[tuple(words[own])]  # type: ignore[valid-type]
+            found[own] = dataclasses.replace(option, type=kind)
+        elif _PATHS & {*option.shown.split()}:
+            found[own] = dataclasses.replace(option, type=_paths(option.type))
+    return list(found.values())
+
+
+def _paths(kind: Any) -> Any:
+    """The same type with paths for texts."""
+    if get_origin(kind) is tuple:
+        return tuple[tuple(map(_paths, get_args(kind)))]  # type: ignore[misc]
+    return Path if kind is str else Path | None if kind == str | None else kind

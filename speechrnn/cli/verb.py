@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
@@ -120,8 +120,8 @@ class Verb:
                 raise UsageError(f"{option.flag} is required.")
         return positional, keywords
 
-    def app(self) -> Any:
-        """The verb as cyclopts has it."""
+    def app(self, options: Iterable[Option] | None = None) -> Any:
+        """The verb as cyclopts has it, with its options or others."""
         from cyclopts import App, Parameter
 
         def command(*arguments: Any, **options: Any) -> None:
@@ -129,7 +129,7 @@ class Verb:
 
         kinds = {"one": inspect.Parameter.POSITIONAL_ONLY, "many": inspect.Parameter.VAR_POSITIONAL}
         parameters = []
-        for _, option in self.options.values():
+        for option in options or [option for _, option in self.options.values()]:
             converter = _text if option.type == str | None else None
             about = Parameter(name=option.flag, help=option.help, converter=converter)
             default = inspect.Parameter.empty if option.default is REQUIRED else option.default
