@@ -1,7 +1,7 @@
-"""Filters for signals of sensors, in NumPy: symmetric kernels that shift nothing in time, and robust scaling.
+"""Filters for signals of sensors: symmetric kernels that shift nothing in time, and robust scaling.
 
-The kernels are windowed sincs with a Hamming window, as `scipy.signal.firwin` makes them. A filter holds the first and
-the last value of the signal beyond its ends, so an offset makes no step there. `filter_layers` has the same as layers.
+The kernels are scipy's windowed sincs with a Hamming window. A filter holds the first and the last value of the signal
+beyond its ends, so an offset makes no step there. `filter_layers` has the same as layers.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def pass_kernel(
     Raises:
         ValueError: The edges are not in order within 0 and half the sampling rate, or the width is not positive.
     """
+    from scipy.signal import firwin
+
     nyquist = sample_rate / 2
     edges = [0.0 if low is None else low, nyquist if high is None else high]
     inside = 0 <= edges[0] < edges[1] <= nyquist and (low is None or low > 0) and (high is None or high < nyquist)
@@ -46,11 +48,8 @@ def pass_kernel(
     if width <= 0:
         raise ValueError(f"`width` must be positive. Received: {width}.")
     reach = int(np.ceil(3.3 * sample_rate / width / 2))  # Hamming: 3.3 / N of the sampling rate
-    time = np.arange(-reach, reach + 1)
-    upper, lower = edges[1] / nyquist, edges[0] / nyquist
-    kernel = (upper * np.sinc(upper * time) - lower * np.sinc(lower * time)) * np.hamming(2 * reach + 1)
-    center = 0.0 if low is None else nyquist if high is None else (low + high) / 2
-    return kernel / np.sum(kernel * np.cos(2 * np.pi * center / sample_rate * time))
+    cutoff = [edge for edge in (low, high) if edge is not None]
+    return firwin(2 * reach + 1, cutoff, window="hamming", pass_zero=low is None, fs=sample_rate)
 
 
 def notch_kernel(sample_rate: float, frequency: float, *, width: float = 4.0) -> np.ndarray:
@@ -85,14 +84,14 @@ def apply_kernel(signal: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     Returns:
         float32, the shape of `signal`.
     """
+    from scipy.signal import oaconvolve
+
     if not len(signal):
         return signal.astype("float32")
     reach = len(kernel) // 2
     held = np.pad(np.asarray(signal, np.float64), [(reach, reach), (0, 0)][: signal.ndim], mode="edge")
-    size = 1 << (len(held) + len(kernel) - 2).bit_length()
-    response = np.fft.rfft(kernel, size).reshape(-1, *[1] * (signal.ndim - 1))
-    filtered = np.fft.irfft(np.fft.rfft(held, size, 0) * response, size, 0)
-    return filtered[2 * reach : 2 * reach + len(signal)].astype("float32")
+    shaped = kernel.reshape(-1, *[1] * (signal.ndim - 1))
+    return oaconvolve(held, shaped, mode="valid", axes=0).astype("float32")
 
 
 def band_pass(signal: np.ndarray, sample_rate: float, *, low: float, high: float) -> np.ndarray:
