@@ -13,7 +13,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "accuracy",
             "auroc",
             "balanced_accuracy",
-            "cinc2017_f1",
             "class_scores",
             "cohen_kappa",
             "confusion_matrix",

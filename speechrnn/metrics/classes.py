@@ -216,11 +216,6 @@ def j_kappa(matrix: np.ndarray, classes: Sequence[str] = AAMI) -> Any:
     return (0.5 * cohen_kappa(square) + 0.125 * np.nan_to_num(scores).sum((0, -1)))[()]
 
 
-def cinc2017_f1(matrix: np.ndarray, classes: Sequence[str]) -> Any:
-    """Mean F1 of normal, atrial fibrillation and other rhythms, as the CinC Challenge 2017 ranked (Clifford 2017)."""
-    return f1(matrix)[..., _places(classes, CINC2017, "cinc2017")].mean(-1)
-
-
 def scheme_scores(scheme: str | None, matrix: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """What a field counts besides, by name: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for stages of sleep.
 
