@@ -193,6 +193,16 @@ def silence(layer: keras.Layer) -> None:
             weight.assign(values)
 
 
+def bidirectional_stack(x: Any, mask: Any, *, cell: str, units: int, layers: int, dropout: float, dtype: Any) -> Any:
+    """Bidirectional layers, each behind dropout: `(batch, steps, 2 units)`, zeros in the padding."""
+    for i in range(layers):
+        if dropout:
+            x = keras.layers.Dropout(dropout, dtype=dtype, name=f"dropout_{i}")(x)
+        layer = CELLS[cell](units, return_sequences=True, zero_output_for_mask=True, dtype=dtype)
+        x = keras.layers.Bidirectional(layer, dtype=dtype, name=f"bidirectional_{i}")(x, mask=mask)
+    return x
+
+
 def check(cell: str, **positive: int) -> None:
     """Refuse an unknown cell, and what is not at least 1.
 

@@ -36,16 +36,14 @@ def attention_network(  # noqa: D417 - `takes` adds the options
         Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015.
     """
     blocks.check(options.cell, source_size=source_size, target_size=target_size)
-    dtype, dropout = options.dtype, options.dropout
+    dtype = options.dtype
     ids = keras.Input((None,), dtype="int32", name="ids")
     length = keras.Input((), dtype="int32", name="length")
     mask = LengthMask()(length, ids)
     x = keras.layers.Embedding(source_size, options.embedding, dtype=dtype, name="embedding")(ids)
-    for i in range(options.layers):
-        if dropout:
-            x = keras.layers.Dropout(dropout, dtype=dtype, name=f"dropout_{i}")(x)
-        layer = blocks.CELLS[options.cell](options.units, return_sequences=True, zero_output_for_mask=True, dtype=dtype)
-        x = keras.layers.Bidirectional(layer, dtype=dtype, name=f"bidirectional_{i}")(x, mask=mask)
+    x = blocks.bidirectional_stack(
+        x, mask, cell=options.cell, units=options.units, layers=options.layers, dropout=options.dropout, dtype=dtype
+    )
     encoder = keras.Model([ids, length], x, name="encoder")
     source = keras.Input((None,), dtype="int32", name="source")
     source_length = keras.Input((), dtype="int32", name="source_length")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import time
@@ -219,16 +218,7 @@ def _listener(recognizer: Listener | str | os.PathLike[str] | None) -> Listener 
     if recognizer is None or callable(recognizer):
         return recognizer
     session = opened(recognizer, "recognizer")
-
-    def heard(signal: np.ndarray, sample_rate: int) -> str:
-        import soundfile
-
-        file = io.BytesIO()
-        soundfile.write(file, np.clip(signal, -1, 1), sample_rate, format="WAV")
-        file.seek(0)
-        return session.transcribe(file).text
-
-    return heard
+    return lambda signal, sample_rate: session.transcribe((np.clip(signal, -1, 1), sample_rate)).text
 
 
 def _rate(found: Sequence[Edits | None]) -> float:

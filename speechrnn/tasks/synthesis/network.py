@@ -52,23 +52,13 @@ def voice_network(  # noqa: D417 - `takes` adds the options
     return keras.Model([*given, *told], decoder([read, foretold, given[1], *told])[1], name=name)
 
 
-def _recurrent(options: VoiceNetwork, x: Any, mask: Any, *, units: int, layers: int, dropout: float) -> Any:
-    for i in range(layers):
-        if dropout:
-            x = keras.layers.Dropout(dropout, name=f"dropout_{i}")(x)
-        layer = blocks.CELLS[options.cell](units, return_sequences=True, zero_output_for_mask=True)
-        x = keras.layers.Bidirectional(layer, name=f"bidirectional_{i}")(x, mask=mask)
-    return x
-
-
 def _encoder(options: VoiceNetwork, vocabulary_size: int) -> keras.Model:
     phones = keras.Input((None,), dtype="int32", name="phones")
     count = keras.Input((), dtype="int32", name="count")
     mask = LengthMask()(count, phones)
     x = keras.layers.Embedding(vocabulary_size, options.embedding, name="embedding")(phones)
-    x = _recurrent(
-        options, x, mask, units=options.encoder_units, layers=options.encoder_layers, dropout=options.dropout
-    )
+    shape: Any = {"units": options.encoder_units, "layers": options.encoder_layers, "dropout": options.dropout}
+    x = blocks.bidirectional_stack(x, mask, cell=options.cell, dtype=None, **shape)
     y = keras.layers.Dense(options.encoder_units, activation="relu", name="foretelling")(x)
     if options.dropout:
         y = keras.layers.Dropout(options.dropout, name="foretelling_dropout")(y)
@@ -90,7 +80,8 @@ def _decoder(options: VoiceNetwork, num_features: int, mean: list[float] | None)
     # Padding of the phones would come in by the bias alone, and is left out by shares of zero.
     x = keras.layers.Concatenate()([keras.ops.matmul(shares, ZeroPadding(name="spread")(told, known)), places])
     x = ZeroPadding(name="begun")(x, mask)
-    x = _recurrent(options, x, mask, units=options.units, layers=options.layers, dropout=options.decoder_dropout)
+    shape: Any = {"units": options.units, "layers": options.layers, "dropout": options.decoder_dropout}
+    x = blocks.bidirectional_stack(x, mask, cell=options.cell, dtype=None, **shape)
     frames = keras.layers.Dense(options.step * num_features, name="frames")
     written = ZeroPadding(name="stepped")(frames(x), mask)
     if mean is not None:
