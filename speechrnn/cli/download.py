@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
+from speechrnn.cli import terminal
 from speechrnn.cli.options import Group
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.data.corpora import archives
@@ -51,10 +52,9 @@ def _progress(what: str) -> Iterator[Callable[[int, int | None], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+    with terminal.bars(*columns) as bar:
         task = bar.add_task(what, total=None)
         yield lambda received, total: bar.update(task, completed=received, total=total)

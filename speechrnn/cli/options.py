@@ -13,12 +13,12 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
 from speechrnn.faults import sentences
+from speechrnn.models.kinds import resolve
 
 REQUIRED = dataclasses.MISSING
 """The default of an option that must be given."""
@@ -124,12 +124,6 @@ def declared(source: Any, *, title: str = "options", skip: Sequence[str] = ()) -
         dataclasses.replace(one, name=_TEXTS, key=one.name) if one.name == "normalize" and one.type is bool else one
         for one in found
     ]
-
-
-def resolve(reference: str) -> Any:
-    """What `module:name` stands for; the module is imported."""
-    module, _, name = reference.partition(":")
-    return getattr(import_module(module), name)
 
 
 def peek(words: Sequence[str], flag: str) -> str | None:

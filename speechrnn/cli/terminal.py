@@ -18,6 +18,8 @@ from speechrnn.files import as_json as as_json
 from speechrnn.files import replacing
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from speechrnn.tasks.recognition.listening import Listening
 
 
@@ -100,6 +102,17 @@ def verdict(faults: Faults, total: int, *, noun: str, verb: str = "failed") -> i
     return SOME_FAILED
 
 
+def bars(*columns: ProgressColumn) -> Progress:
+    """Bars on standard error that are gone once they are full.
+
+    Standard output is left alone: rich would send it to standard error.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+
+
 @contextmanager
 def progress(total: int | None, what: str, *, to_terminal: bool = False) -> Iterator[Callable[[object], None]]:
     """A bar on standard error, where that is a terminal.
@@ -114,12 +127,9 @@ def progress(total: int | None, what: str, *, to_terminal: bool = False) -> Iter
     if not sys.stderr.isatty() or (to_terminal and sys.stdout.isatty()):
         yield lambda done: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    # Standard output is left alone: rich would send it to standard error.
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+    with bars(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done if isinstance(done, int) else 1)
 
@@ -132,11 +142,10 @@ def file_progress(
     if not sys.stderr.isatty() or (to_terminal and sys.stdout.isatty()):
         yield lambda done: None, lambda path, done, seconds: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+    with bars(*columns) as bar:
         files = bar.add_task("files", total=total, done=f"0/{total}")
         within = bar.add_task("", visible=False, done="")
 

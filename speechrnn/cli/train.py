@@ -15,7 +15,7 @@ from speechrnn import files
 from speechrnn.cli import task as tasks
 from speechrnn.cli import terminal
 from speechrnn.cli.codes import DONE, INTERRUPTED
-from speechrnn.cli.options import Group, peek, resolve
+from speechrnn.cli.options import Group, peek
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.faults import Faults
 from speechrnn.models import kinds
@@ -112,7 +112,7 @@ def train(
     if not resume:
         files.refuse_existing(out, overwrite=overwrite)
     examples, validation = command.read(manifests, **reading), command.read(valid, **reading)
-    options = resolve(command.training[0])(**training)
+    options = kinds.resolve(command.training[0])(**training)
     if model is not None and options.members > 1:
         raise UsageError("--members begin with new weights. Leave --members out, or --model.")
     terminal.start_tensorflow("speechrnn train")
