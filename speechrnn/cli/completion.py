@@ -68,15 +68,15 @@ def _options(name: str) -> list[Option]:
 
     A shell's script does not read the rest of the line, which says the task.
     """
-    words = {"task": task.tasks(name), "corpus": {"prepare": CORPORA, "download": archives()}.get(name, {})}
+    corpora: dict[str, list[str]] = {"prepare": [*CORPORA], "download": [*archives()]}
+    words = {"task": [*task.tasks(name)], "corpus": corpora.get(name, [])}
     found: dict[str, Option] = {}
     for given in ([], *(["--task", one] for one in words["task"])):
         for own, (_, option) in register.verb(name, given).options.items():
             found.setdefault(own, option)
     for own, option in found.items():
         if words.get(own):
-            kind: Any = Literal[tuple(words[own])]  # type: ignore[valid-type]
-            found[own] = dataclasses.replace(option, type=kind)
+            found[own] = dataclasses.replace(option, type=Literal[tuple(words[own])])
         elif _PATHS & {*option.shown.split()}:
             found[own] = dataclasses.replace(option, type=_paths(option.type))
     return list(found.values())
