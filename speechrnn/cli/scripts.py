@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import docstring_parser
 
-from speechrnn.cli import guarded, lazy
+from speechrnn.cli import guarded
 from speechrnn.cli.codes import DONE
 from speechrnn.cli.options import REQUIRED, Option, declared
 from speechrnn.cli.verb import Verb
@@ -35,7 +35,7 @@ def recipe(main: Callable[..., Any], **flags: str) -> NoReturn:
 def run(main: Callable[..., Any], words: Sequence[str], **flags: str) -> int:
     """As `recipe`, for the words of a command line; gives the exit code."""
     script = inspect.getmodule(main)
-    defaults = {name: lazy.used(one.default) for name, one in inspect.signature(main).parameters.items()}
+    defaults = {name: one.default for name, one in inspect.signature(main).parameters.items()}
     grouped: dict[str, Any] = {name: default for name, default in defaults.items() if dataclasses.is_dataclass(default)}
 
     def function(*listed: Any, **given: Any) -> int:
@@ -78,7 +78,6 @@ class _Script(Verb):
         for option in declared(self.main, skip=skip):
             flag = self.flags.get(option.name, option.name)
             changes: dict[str, Any] = {"name": flag, "key": option.name, "metavar": _METAVARS.get(flag)}
-            changes["default"] = lazy.used(option.default)
             if option.default is REQUIRED and option.type == tuple[str, ...]:
                 changes |= {"type": str, "positional": "many"}
             found[flag] = None, dataclasses.replace(option, **changes)
