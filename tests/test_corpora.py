@@ -276,6 +276,25 @@ def test_table(tmp_path):
         table.prepare(tmp_path / "t.csv", tmp_path / "u", **{**names, "path_column": "fiel"})
 
 
+def test_columns_of_a_table_that_are_called_as_in_a_manifest_are_used(tmp_path):
+    soundfile.write(tmp_path / "call.wav", np.full((8000, 2), 0.1), 8000)
+    (tmp_path / "t.csv").write_text(
+        "path,channel,text,subject,split\ncall.wav,0,one,ann,train\ncall.wav,1,two,bob,test\ncall.wav,2,three,cy,train\n"
+        "call.wav,left,four,di,train\ncall.wav,,five,ed,train\n"
+    )
+    faults = Faults()
+    splits = table.prepare(tmp_path / "t.csv", tmp_path / "out", faults=faults)
+    found = [(name, e.id, e.channel, e.text, e.subject) for name, part in splits.items() for e in part]
+    assert found == [
+        ("train", "call-0", 0, "one", "ann"), ("train", "call", None, "five", "ed"), ("test", "call-1", 1, "two", "bob")
+    ]  # fmt: skip
+    assert faults.counts() == {"bad lines": 1, "lacking the channel": 1}
+    assert "t.csv:5: the column `channel` must hold channels" in str(next(iter(faults)))
+    (tmp_path / "s.csv").write_text("path,start,text\ncall.wav,0_0,one\n")
+    with pytest.raises(ValueError, match="`start` must hold seconds. Received: '0_0'"):
+        table.prepare(tmp_path / "s.csv", tmp_path / "s", offset_column="start")
+
+
 def test_table_of_segments_and_labels(tmp_path):
     record(tmp_path / "long.wav", 3.0)
     (tmp_path / "t.tsv").write_text(

@@ -286,6 +286,18 @@ def test_calibrated_confidences_reach_the_transcript(model, tmp_path, capsys):
     assert word["confidence"] != plain["confidence"]
 
 
+@pytest.mark.parametrize("tunes", [False, True])
+def test_examples_without_a_text_are_counted_as_failed(model, audio, lm, tmp_path, capsys, tunes):
+    lines = [{"path": audio, "duration": 0.9, "text": "bad cab"}, {"path": audio, "duration": 0.9, "id": "b"}]
+    lines.append({"path": "none.wav", "duration": 0.9, "text": "a"})
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "{\n")
+    words = ["lm", "tune", "--lm", lm] if tunes else ["calibrate", "--out", str(tmp_path / "c.json")]
+    assert cli.main([*words, "--model", "x.keras", str(tmp_path / "m.jsonl")]) == 1
+    said = capsys.readouterr().err
+    assert f"{audio}: has no `text` to compare with" in said
+    assert "3 of 4 utterances failed: 1 bad lines, 1 missing, 1 without a text." in said
+
+
 def test_nothing_recognized_cannot_be_calibrated(model, tmp_path, capsys):
     silence = record(tmp_path / "0.wav", "", gap=0.5)
     manifest.write(tmp_path / "m.jsonl", [Example(silence, 0.5, text="bad")])

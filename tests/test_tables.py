@@ -195,10 +195,11 @@ def test_what_can_be_read_in_several_ways_or_in_none_is_refused(tmp_path, text, 
     assert str(path) in str(caught.value)
 
 
-def test_a_sample_that_float32_cannot_hold_is_refused(tmp_path):
+@pytest.mark.parametrize("max_gap", [1.0, None])
+def test_a_sample_that_float32_cannot_hold_is_refused(tmp_path, max_gap):
     path = table(tmp_path, "x,y\n1,2\n3,1e39\n5,6\n")
     with pytest.raises(ValueError, match="t.csv: channel 'y' holds 1e\\+39 at 0.500 s, more than float32 can"):
-        signals.read(path, rate=2.0)
+        signals.read(path, rate=2.0, max_gap=max_gap)
 
 
 def test_a_bad_column_does_no_harm_to_the_others(tmp_path):

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from speechrnn.cli import decoding as decoding_options
 from speechrnn.cli import terminal
 from speechrnn.cli.verb import Verb
-from speechrnn.data import manifest
 from speechrnn.faults import Fault, Faults
 
 _EPILOG = """\
@@ -50,7 +49,7 @@ def calibrate(
 
     refuse_existing(out, overwrite=overwrite)
     faults = Faults()
-    examples = [example for example in manifest.read(path, faults=faults) if example.text is not None]
+    examples, total = terminal.with_text(path, faults)
     session = terminal.load_model(model)
     decoder = decoding_options.chosen(decoding, session)
     sure, right, half = [], [], []
@@ -72,7 +71,7 @@ def calibrate(
     after = calibration_error(_crosswise(p, hits, first), hits)
     Calibration.fit(p, hits).write(out, overwrite=overwrite, words=len(p), ece_before=before)
     print(f"expected calibration error {before:.4f}, calibrated {after:.4f}; {len(p):,} words, {hits.mean():.1%} right")
-    return terminal.verdict(faults, len(examples) + len(faults), noun="utterances")
+    return terminal.verdict(faults, total, noun="utterances")
 
 
 def _crosswise(p: Any, hits: Any, first: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from speechrnn.cli import decoding as decoding_options
 from speechrnn.cli import terminal
 from speechrnn.cli.verb import UsageError, Verb
-from speechrnn.data import manifest
 from speechrnn.faults import Faults
 
 _TUNED = ("lm_weight", "word_bonus", "rescore_weight", "rescore_bonus")
@@ -44,7 +43,7 @@ def tune(
     from speechrnn.tasks.recognition.transcription import logits_of
 
     faults = Faults()
-    examples = [example for example in manifest.read(path, faults=faults) if example.text]
+    examples, total = terminal.with_text(path, faults)
     with terminal.output(out, overwrite=overwrite) as file:
         session = terminal.load_model(model)
         decoder = decoding_options.chosen(decoding, session)
@@ -61,7 +60,7 @@ def tune(
             print(flags, file=file)
             print(f"WER {100 * trials[0].words.rate:.2f} %, CER {100 * trials[0].characters.rate:.2f} %", file=file)
         file.flush()
-    return terminal.verdict(faults, len(examples) + len(faults), noun="utterances")
+    return terminal.verdict(faults, total, noun="utterances")
 
 
 def _tuned(decoder: Any, logits: list[Any], references: list[str], progress: Any) -> tuple[list[Any], str]:

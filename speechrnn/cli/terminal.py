@@ -93,6 +93,19 @@ def note(message: str) -> None:
     print(f"speechrnn: {message}", file=sys.stderr)
 
 
+def with_text(path: str, faults: Faults) -> tuple[list[Any], int]:
+    """The examples of a manifest that have a text to compare with, and how many it lists; the others are faults."""
+    from speechrnn.data import manifest
+
+    examples = manifest.read(path, faults=faults)
+    total = len(examples) + len(faults)
+    for example in examples:
+        if example.text is None:
+            message = f"{example.path}: has no `text` to compare with. Add it to the manifest."
+            faults.add(example.path, "without a text", message)
+    return [example for example in examples if example.text is not None], total
+
+
 def verdict(faults: Faults, total: int, *, noun: str, verb: str = "failed") -> int:
     """Sum faults up on standard error, if there are any; gives the exit code."""
     if not len(faults):

@@ -40,6 +40,8 @@ class Draft:
     offset: float = 0.0
     duration: float | None = None
     """Length of a segment; from `offset` to the end of the file if `None`."""
+    channel: int | None = None
+    """Channel to read; the mean of all if `None`."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -196,7 +198,7 @@ class Lengths:
 def _recording(draft: Draft) -> str:
     """What decides the length of a draft's recording."""
     asked = {name: draft.extra.get(name) for name in ("row", "rate", "channels", "table", "encoding")}
-    return json.dumps([os.fspath(draft.path), asked], default=str)
+    return json.dumps([os.fspath(draft.path), asked | {"channel": draft.channel}], default=str)
 
 
 def _example(draft: Draft, whole: float) -> Example:
@@ -209,7 +211,7 @@ def _example(draft: Draft, whole: float) -> Example:
         )
     return Example(
         path=os.fspath(draft.path), duration=duration, text=draft.text, label=draft.label, labels=draft.labels,
-        subject=draft.subject, offset=draft.offset, id=draft.id or "", extra=dict(draft.extra),
+        subject=draft.subject, offset=draft.offset, channel=draft.channel, id=draft.id or "", extra=dict(draft.extra),
     )  # fmt: skip
 
 
@@ -224,7 +226,11 @@ def _seconds(draft: Draft) -> float:
             channels=extra.get("channels"),
             table=extra.get("table"),
         ).duration
-    return audio.probe(draft.path, encoding=extra.get("encoding")).duration
+    info = audio.probe(draft.path, encoding=extra.get("encoding"))
+    if draft.channel is not None and draft.channel >= info.channels:
+        message = f"has {info.channels} channels. Received: channel {draft.channel}, counted from 0."
+        raise data_error(draft.path, "lacking the channel", message)
+    return info.duration
 
 
 def corpus(

@@ -37,13 +37,8 @@ def fill_gaps(
     array([0., 1., 2.], dtype=float32)
     """
     signal = np.asarray(signal)
+    check_range(signal, rate, where=where, channels=channels, offset=offset)
     missing = ~np.isfinite(signal)
-    large = ~missing & (np.abs(signal) > np.finfo(np.float32).max)
-    if large.any():
-        place, index = (int(at[0]) for at in np.nonzero(large))
-        name = channels[index] if channels else str(index)
-        message = f"channel {name!r} holds {signal[place, index]:g} at {offset + place / rate:.3f} s, more than float32"
-        raise data_error(where, "undecodable", f"{message} can. Mend the sample, or scale the channel.")
     if not missing.any():
         return np.ascontiguousarray(signal, np.float32)
     filled = np.array(signal, np.float64)
@@ -65,6 +60,22 @@ def fill_gaps(
             )
         filled[bad, index] = np.interp(np.flatnonzero(bad), np.flatnonzero(~bad), filled[~bad, index])
     return filled.astype(np.float32)
+
+
+def check_range(
+    signal: np.ndarray, rate: float, *, where: str, channels: Sequence[str] = (), offset: float = 0.0
+) -> None:
+    """Refuse finite samples that float32 cannot hold; see `fill_gaps` for the arguments.
+
+    Raises:
+        ValueError: There is one.
+    """
+    large = np.isfinite(signal) & (np.abs(signal) > np.finfo(np.float32).max)
+    if large.any():
+        place, index = (int(at[0]) for at in np.nonzero(large))
+        name = channels[index] if channels else str(index)
+        message = f"channel {name!r} holds {signal[place, index]:g} at {offset + place / rate:.3f} s, more than float32"
+        raise data_error(where, "undecodable", f"{message} can. Mend the sample, or scale the channel.")
 
 
 def runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

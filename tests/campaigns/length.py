@@ -292,7 +292,7 @@ INPUTS = {
         write_sensor, classify, per_hour=144, flat=None, most=1600, model=("stages.onnx", write_stages)
     ),
     "manifest": Input(write_lines, read_lines, "thousand lines", 100, 1600, flat=None, ending="jsonl"),
-    "check-manifest": Input(write_lines, check_lines, "thousand lines", 100, 2400, flat=None, ending="jsonl"),
+    "check-manifest": Input(write_lines, check_lines, "thousand lines", 100, 1600, flat=None, ending="jsonl"),
     "train": Input(write_lines, train_on_lines, "thousand lines", 100, 2400, flat=None, ending="jsonl"),
 }
 

@@ -28,6 +28,7 @@ def prepare(
     offset_column: str | None = None,
     duration_column: str | None = None,
     split_column: str | None = None,
+    channel_column: str | None = None,
     root: str | os.PathLike[str] | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
@@ -40,11 +41,13 @@ def prepare(
         path_column: Paths of the recordings.
         text_column: Transcripts; `None` for none. With `label_column` the table need not have a column `text`.
         label_column: Classes.
-        subject_column: Speakers or patients.
-        id_column: Names of the utterances; by default made from their paths, and offsets if there are any.
+        subject_column: Speakers or patients; a column `subject` by default, if there is one.
+        id_column: Names of the utterances; by default made from their paths, and from offsets and channels if there are
+            any.
         offset_column: Starts of the segments in seconds; a column `offset` by default, if there is one.
         duration_column: Lengths of the segments in seconds; only with `offset_column`, and `duration` beside `offset`.
-        split_column: Which split a row belongs to.
+        split_column: Which split a row belongs to; a column `split` by default, if there is one.
+        channel_column: Channels of the recordings, counted from 0; a column `channel` by default, if there is one.
         root: Folder that relative paths start from; the table's own by default.
         delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
         encoding: Format of headerless recordings, such as `s16le@16000`.
@@ -57,18 +60,24 @@ def prepare(
         raise ValueError("`duration_column` gives the lengths of segments: name their `offset_column` too.")
     spoken = None if text_column == TEXT and label_column else text_column  # a table of classes has no transcripts
     columns = (path_column, spoken, label_column, subject_column, id_column, offset_column, duration_column)
-    needed = tuple(column for column in (*columns, split_column) if column)
+    needed = tuple(column for column in (*columns, split_column, channel_column) if column)
     splits: dict[str, list[Draft]] = {}
     whole = "train" if options.valid_fraction else Path(file).stem
     folder = Path(file).parent if root is None else Path(root)
     table = list(rows(file, delimiter=delimiter, faults=options.found, needed=needed))
     if table and not offset_column and "offset" in table[0][1]:  # or one transcript of a part would be the whole's
         offset_column, duration_column = "offset", "duration" if "duration" in table[0][1] else None
-    ids = _ids([row for _, row in table], path_column, id_column, offset_column)
+    names = table[0][1] if table else {}
+    subject_column, split_column, channel_column = (
+        given or (usual if usual in names else None)
+        for given, usual in ((subject_column, "subject"), (split_column, "split"), (channel_column, "channel"))
+    )
+    ids = _ids([row for _, row in table], path_column, id_column, offset_column, channel_column)
     for name, (where, row) in zip(ids, table, strict=True):
         try:
             offset = _number(row, offset_column) if offset_column else 0.0
             duration = _number(row, duration_column) if duration_column else None
+            channel = _channel(row, channel_column) if channel_column else None
         except ValueError as error:
             options.found.add(where, "bad lines", f"{where}: {error}")
             continue
@@ -84,6 +93,7 @@ def prepare(
             id=name,
             offset=offset,
             duration=duration,
+            channel=channel,
             extra={"encoding": encoding} if encoding else {},
         )
         splits.setdefault(row[split_column] if split_column else whole, []).append(draft)
@@ -165,14 +175,24 @@ def rows(
         yield where, dict(zip(names, values, strict=True))
 
 
+def _channel(row: dict[str, str], column: str) -> int | None:
+    """The channel of a row; None where the cell is empty."""
+    cell = row[column].strip()
+    if cell and not (cell.isascii() and cell.isdigit()):
+        raise ValueError(f"the column `{column}` must hold channels, counted from 0. Received: {row[column]!r}.")
+    return int(cell) if cell else None
+
+
 def _number(row: dict[str, str], column: str) -> float:
     try:
+        if "_" in row[column] or not row[column].isascii():  # Python reads `1_0` and digits of other scripts too
+            raise ValueError
         return float(row[column])
     except ValueError as error:
         raise ValueError(f"the column `{column}` must hold seconds. Received: {row[column]!r}.") from error
 
 
-def _ids(table: list[dict[str, str]], path: str, name: str | None, offset: str | None) -> list[str]:
+def _ids(table: list[dict[str, str]], path: str, name: str | None, *parts: str | None) -> list[str]:
     """The name of every row: its own, or the stem of its path, or as much of the path as tells rows apart."""
     if name:
         return [row[name] for row in table]
@@ -181,5 +201,5 @@ def _ids(table: list[dict[str, str]], path: str, name: str | None, offset: str |
     names = []
     for row in table:
         stem = stems[row[path]] if repeated[stems[row[path]]] == 1 else os.path.splitext(row[path])[0]
-        names.append(f"{stem}-{row[offset]}" if offset else stem)
+        names.append("-".join([stem, *(row[part] for part in parts if part and row[part])]))
     return names

@@ -37,7 +37,8 @@ def prepare(
         unit: What the texts are split into: "words", "characters", or "items" separated by white space.
         subject_column: Who wrote the text.
         id_column: Names of the texts; by default the lines of the table.
-        split_column: The split that a row belongs to; by default the split is random.
+        split_column: The split that a row belongs to; a column `split` by default, if there is one; otherwise the
+            split is random.
         columns: Names of the columns, for a table without a header.
         delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
         quoted: Whether quotation marks enclose cells; otherwise they are part of the text.
@@ -68,7 +69,8 @@ def prepare(
         except ValueError as error:
             options.found.add_error(where, error)
             continue
-        parts.setdefault(row[split_column] if split_column else "train", []).append(example)
+        chosen = split_column or ("split" if "split" in row else None)
+        parts.setdefault(row[chosen] if chosen else "train", []).append(example)
     options.check()
     if not parts:
         first = next((f" First: {fault.message}" for fault in options.found), "")
