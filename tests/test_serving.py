@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -577,6 +579,30 @@ def test_a_server_that_is_told_to_stop_answers_first(tmp_path):
             assert process.wait(timeout=30) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.skipif(not hasattr(os, "confstr") or "glibc" not in (os.confstr("CS_GNU_LIBC_VERSION") or ""),
+                    reason="the heaps are glibc's")  # fmt: skip
+def test_threads_share_their_heaps_so_that_memory_does_not_grow_for_hours(wav):
+    words = [sys.executable, "-u", "-m", "speechrnn", "serve", "--port", "0", "--model", SMALL]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
+        try:
+            url = next(line for line in process.stderr if "http://" in line).split()[-1]
+            with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client, ThreadPoolExecutor(16) as pool:
+                list(pool.map(lambda _: client.audio.transcriptions.create(file=wav, model="default"), range(64)))
+            maps = [line.split()[:2] for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()]
+            threads = len(os.listdir(f"/proc/{process.pid}/task"))
+        finally:
+            process.kill()
+    # Each heap but the first begins at a multiple of 64 MB; behind it is what it has not used yet.
+    places = [(*(int(edge, 16) for edge in place.split("-")), rights) for place, rights in maps]
+    heaps = [
+        begin
+        for (begin, end, rights), (after, last, none) in itertools.pairwise(places)
+        if (rights, none) == ("rw-p", "---p") and begin % (1 << 26) == last % (1 << 26) == 0 and end == after
+    ]
+    assert threads > 16 and len(heaps) <= running._HEAPS - 1
 
 
 def test_the_image_is_healthy_where_the_canary_answers(monkeypatch):
