@@ -49,8 +49,8 @@ def install(python, *what):
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what)
 
 
-def main(*, whole):
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+def main(*, whole, extras):
+    extras = extras or tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     version = sys.version.split()[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -80,4 +80,5 @@ def main(*, whole):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--whole", action="store_true", help="install the extras with TensorFlow as well")
+    parser.add_argument("--extras", nargs="+", help="only these; by default all")
     main(**vars(parser.parse_args()))

@@ -37,6 +37,7 @@ from speechrnn.serving.refusals import Refusal, Stopped
 from speechrnn.serving.service import Service
 from speechrnn.tasks.recognition import formats
 
+JSON = {"content-type": "application/json"}
 KEY = "a-key-that-nobody-else-has"
 
 
@@ -323,6 +324,8 @@ def test_a_signal_that_is_none_is_refused(server):
             assert error(client.post("/v1/classify", json=given))["param"] == "signal"
         assert client.post("/v1/classify", json={"signal": [[1, 2]], "rate": "x"}).status_code == 400
         assert client.post("/v1/classify", json=[1]).status_code == 400
+        huge = '{"signal": [[1%s, 2]]}' % (400 * "0")
+        assert error(client.post("/v1/classify", content=huge, headers=JSON))["param"] == "signal"
         header = b"a 2 360 10\n../../etc/passwd 16 1 16 0 0 0 0 a\n"
         response = client.post("/v1/classify", files={"file": ("a.hea", header)})
         assert response.status_code == 415 and "a.hea" in error(response)["message"]
@@ -506,6 +509,7 @@ def test_keys_rates_and_origins(wav, tmp_path):
     with small() as (client, _):
         foreign = client.get("/v1/models", headers={"Origin": "https://elsewhere.example"})
         assert foreign.status_code == 403 and "access-control-allow-origin" not in foreign.headers
+        assert client.get("/v1/models", headers={"Origin": "http://["}).status_code == 403
         assert client.get("/v1/models", headers={"Origin": "http://testserver"}).status_code == 200
     with small(cors=("https://elsewhere.example",)) as (client, _):
         allowed = client.get("/v1/models", headers={"Origin": "https://elsewhere.example"})

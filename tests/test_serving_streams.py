@@ -18,6 +18,7 @@ pytest.importorskip("starlette", reason="needs the extra `server`")
 
 import openai
 from servers import CLIPS, FIRST, SMALL, running_server, speech, streamed
+from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
@@ -32,6 +33,7 @@ from speechrnn.models import loading
 from speechrnn.serving import running
 from speechrnn.serving.batching import Together
 from speechrnn.serving.hearing import Ear, Pauses
+from speechrnn.serving.sockets import Line
 from speechrnn.tasks.recognition.listening import Update
 
 KEY = "a-key-that-nobody-else-has"
@@ -176,7 +178,18 @@ def test_vosk_takes_other_rates_and_alternatives(url):
 
 
 @pytest.mark.parametrize(
-    "message", [b"\0", "no json", "[1]", '{"config": 3}', '{"config": {"sample_rate": "x"}}', '{"what": 1}', "[" * 9999]
+    "message",
+    [
+        b"\0",
+        "no json",
+        "[1]",
+        '{"config": 3}',
+        '{"config": {"sample_rate": "x"}}',
+        '{"config": {"sample_rate": 1%s}}' % (400 * "0"),
+        '{"config": {"max_alternatives": 1e999}}',
+        '{"what": 1}',
+        "[" * 9999,
+    ],
 )
 def test_vosk_refuses_what_it_cannot_understand(url, message):
     with connect(url) as websocket:
@@ -329,6 +342,11 @@ def test_realtime_says_what_is_wrong_and_goes_on(served):
                 {"type": "session.update", "session": {"audio": {"input": {"turn_detection": {"threshold": 7}}}}},
                 "session.audio.input.turn_detection",
             ),
+            (
+                {"type": "session.update", "session": {"audio": {"input": {"turn_detection": {"threshold": 10**400}}}}},
+                "session.audio.input.turn_detection",
+            ),
+            ({"type": "input_audio_buffer.append", "audio": "*", "event_id": "\ud800"}, "audio"),
         ):
             connection.send_raw(json.dumps(event))
             answer = connection.recv()
@@ -338,6 +356,25 @@ def test_realtime_says_what_is_wrong_and_goes_on(served):
         assert connection.recv().error.code == "invalid_json"
         connection.input_audio_buffer.clear()
         assert connection.recv().type == "input_audio_buffer.cleared"
+
+
+@AS_THE_CLIENT_DOES
+def test_a_realtime_session_remembers_only_what_it_knows(served):
+    with realtime(served) as connection:
+        for number in range(3):
+            told = {"transcription": {"language": "en", f"other{number}": "a" * 1000}}
+            connection.send_raw(json.dumps({"type": "session.update", "session": {"audio": {"input": told}}}))
+            answer = connection.recv()
+        assert set(answer.to_dict()["session"]["audio"]["input"]["transcription"]) == {"model", "language"}
+
+
+def test_an_answer_to_a_connection_that_was_closed_is_no_failure(served):
+    class Closed:
+        async def send_text(self, text):
+            raise RuntimeError("Unexpected ASGI message 'websocket.send', after sending 'websocket.close'.")
+
+    with pytest.raises(WebSocketDisconnect):
+        asyncio.run(Line(Closed(), served[1]).send("{}"))
 
 
 # Wyoming
@@ -390,7 +427,10 @@ def test_wyoming_transcribes_what_is_streamed(served):
         b'{"data": {}}\n',
         b'{"type": "audio-start", "data": {"rate": 16000, "width": 4, "channels": 1}}\n',
         b'{"type": "audio-start", "data": {"rate": 3, "width": 2, "channels": 1}}\n',
+        b'{"type": "audio-start", "data": {"rate": 1%s, "width": 2, "channels": 1}}\n' % (400 * b"0"),
+        b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1.0}}\n',
         b'{"type": "audio-stop"}\n',
+        b'{"type": "audio-stop", "data_length": 1e999}\n',
         b'{"type": "audio-chunk", "payload_length": 99999999999}\n',
         b'{"type": "audio-chunk", "payload_length": -1}\n',
         b'{"type": "audio-chunk", "data": {"rate": 16000, "width": 2, "channels": 1}, "payload_length": 3}\nabc',
@@ -408,6 +448,17 @@ def test_wyoming_refuses_what_it_cannot_understand(served, sent):
 
     events = asyncio.run(ask())
     assert Error.is_type(events[-1].type) and Error.from_event(events[-1]).text
+    assert Error.from_event(events[-1]).code != "server-failed"
+
+
+def test_wyoming_answers_a_ping_with_what_it_holds(served):
+    async def ask(data):
+        async with AsyncTcpClient("127.0.0.1", served[1].wyoming_port) as client:
+            client._writer.write(b'{"type": "ping", "data": %s}\n' % data)
+            return await asyncio.wait_for(client.read_event(), 30)
+
+    for data in (b'{"kind": 1, "self": 2}', b'{"text": "\\ud800"}'):
+        assert asyncio.run(ask(data)).data == json.loads(data)
 
 
 def test_wyoming_does_not_wait_for_those_who_say_nothing():

@@ -141,7 +141,7 @@ class _Front:
         """
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host")
-        if origin is not None and urlsplit(origin).netloc != host and origin not in self._service.options.cors:
+        if origin is not None and _host(origin) != host and origin not in self._service.options.cors:
             raise Refusal(403, f"Pages of {origin[:100]} may not use this server; see --cors.", code="foreign_origin")
         client = (scope.get("client") or ("?",))[0]
         if (scope["path"] in _OPEN and scope["type"] == "http") or scope["path"].startswith(_FILES):
@@ -168,6 +168,13 @@ class _Front:
         self._service.metrics.seconds.labels(route).observe(seconds)
         if scope["path"] not in ("/healthz", "/readyz", "/metrics"):
             _log.info("%s %s %s %d %.0f ms", number, method, route, status, 1000 * seconds)
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as `http://[`
+        return None
 
 
 def _key(scope: Scope, headers: Headers) -> str | None:

@@ -24,6 +24,8 @@ from speechrnn.serving.sockets import Line, ear, pcm16
 _RATE = 24000
 _SHORTEST = 0.1
 """Seconds that a buffer must have to be committed."""
+_TRANSCRIPTION = ("model", "language", "prompt")
+"""What a session remembers of `transcription`."""
 _VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
 
 
@@ -103,7 +105,7 @@ class _Session:
                     silence=float(self._turns.get("silence_duration_ms") or 500) / 1000,
                     threshold=float(0.5 if self._turns.get("threshold") is None else self._turns["threshold"]),
                 )
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise invalid(str(error), "session.audio.input.turn_detection") from error
         return ear(self._service, _RATE, pauses)
 
@@ -131,7 +133,7 @@ class _Session:
             self._turns = before
             raise
         if isinstance(told := given.get("input_audio_transcription" if beta else "transcription"), dict):
-            self._transcription |= told
+            self._transcription |= {name: told[name] for name in _TRANSCRIPTION if name in told}
         if changed is not None:
             self._ear = changed
         await self._send("transcription_session.updated" if beta else "session.updated", session=self._session())
@@ -212,7 +214,7 @@ class _Session:
 
     async def _send(self, kind: str, **about: Any) -> None:
         event = {"type": kind, "event_id": f"event_{secrets.token_hex(10)}", **about}
-        await self._line.send(json.dumps(event, ensure_ascii=False))
+        await self._line.send(json.dumps(event))  # in ASCII: what a client sent may be no text of Unicode
 
 
 def _new_item() -> str:

@@ -100,7 +100,7 @@ async def _written(given: dict[str, Any], served: Served, folder: str) -> AsyncI
     wanted = "numbers" if channels is None else f"rows of {channels} numbers"
     try:
         signal = np.asarray(given.get("signal"), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         signal = np.zeros(0)
     if channels is not None and signal.ndim == 1 and channels == 1:
         signal = signal[:, None]

@@ -69,9 +69,13 @@ class Line:
 
         Raises:
             TimeoutError: The client does not take it.
+            WebSocketDisconnect: It has left, or did not answer to pings.
         """
         async with asyncio.timeout(_SEND_SECONDS):
-            await self._websocket.send_text(text)
+            try:
+                await self._websocket.send_text(text)
+            except RuntimeError as error:  # of uvicorn, if it has closed the connection
+                raise WebSocketDisconnect from error
 
     async def close(self, code: int = _NORMAL, reason: str = "") -> None:
         """Say why it ends; nothing happens if it has ended."""

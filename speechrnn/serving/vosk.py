@@ -74,7 +74,7 @@ class _Session:
         try:
             self._rate = float(config.get("sample_rate", self._rate))
             self._alternatives = int(config.get("max_alternatives", self._alternatives))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise Refusal(400, "`sample_rate` and `max_alternatives` must be numbers.") from error
         self._words = bool(config.get("words", self._words))
         if config.get("phrase_list"):

@@ -26,6 +26,7 @@ _log = logging.getLogger("speechrnn.serving")
 
 _LINE_BYTES, _DATA_BYTES, _AUDIO_BYTES = 1 << 16, 1 << 20, 1 << 22
 _SEND_SECONDS = 10.0
+_HIGHEST_RATE = 1_000_000
 
 
 async def listen(service: Service, host: str, port: int) -> asyncio.Server:
@@ -97,10 +98,13 @@ class _Session:
             await self._ended()
 
     def _begin(self, data: dict[str, Any]) -> None:
-        rate, width, channels = (data.get(name) for name in ("rate", "width", "channels"))
-        if width != 2 or channels not in (1, 2) or not isinstance(rate, int):
-            raise Refusal(400, "Audio must have 16 bits, one or two channels, and a rate. Received: "
-                          f"rate={rate}, width={width}, channels={channels}.")  # fmt: skip
+        rate: Any = data.get("rate")
+        width: Any = data.get("width")
+        channels: Any = data.get("channels")
+        whole = isinstance(rate, int) and isinstance(channels, int)
+        if not whole or abs(rate) > _HIGHEST_RATE or width != 2 or channels not in (1, 2):
+            received = ", ".join(f"{name}={str(data.get(name))[:20]}" for name in ("rate", "width", "channels"))
+            raise Refusal(400, f"Audio must have 16 bits, one or two channels, and a rate. Received: {received}.")
         try:
             self._over()
             self._ear, self._sent, self._channels = ear(self._service, rate, None), 0, channels
@@ -196,12 +200,12 @@ class _Session:
                     raise Refusal(413, f"A message may have at most {_AUDIO_BYTES:,} bytes. Received: {max(sizes):,}.")
                 if sizes[0]:
                     data = {**data, **json.loads(await self._reader.readexactly(sizes[0]))}
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
                 raise Refusal(400, "A message must be a line of JSON with a `type`.") from error
             return _Event(kind, data, await self._reader.readexactly(sizes[1]) if sizes[1] else b"")
 
-    async def _send(self, kind: str, **data: Any) -> None:
-        body = json.dumps(data, ensure_ascii=False).encode() if data else b""
+    async def _send(self, kind: str, /, **data: Any) -> None:
+        body = json.dumps(data).encode() if data else b""  # in ASCII: what a client sent may be no text of Unicode
         head = {"type": kind, "version": __version__, **({"data_length": len(body)} if data else {})}
         self._writer.write(json.dumps(head).encode() + b"\n" + body)
         async with asyncio.timeout(_SEND_SECONDS):
