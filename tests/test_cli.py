@@ -344,6 +344,7 @@ def test_an_old_or_misplaced_word_is_told_the_new_one(words, said, capsys):
         (["download", "nothing", "--out", "data"], "Known: an4"),
         (["transcribe", "a.wav", "--jsn"], "Did you mean `--json`?"),
         (["transcribe", "a.wav", "--format", "doc"], "doc"),
+        (["export", "--model", "m.keras", "--out", "m.docx"], "the ending of --out must be one of .onnx, .savedmodel,"),
         (["transcribe", "a.wav", "--format", "srt", "vtt"], "need --out-dir"),
         (["transcribe", "a.wav", "b.wav", "--format", "srt"], "needs --out-dir"),
         (["transcribe", "a.wav", "--out", "x", "--out-dir", "y"], "exclude each other"),

@@ -253,6 +253,8 @@ def test_export_writes_beside_the_model_and_replaces_nothing_unasked(tmp_path):
     assert Session(tmp_path / "m.onnx").metadata["precision"] == "int8"
     with pytest.raises(ValueError, match="must be one of onnx, .*Received: to='coreml'"):
         export(tmp_path / "m.keras", to="coreml")
+    with pytest.raises(ValueError, match="m.tflite: has the ending of the format litert. Received: to='onnx'"):
+        export(tmp_path / "m.keras", tmp_path / "m.tflite", to="onnx")
 
 
 # SavedModel

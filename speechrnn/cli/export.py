@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from speechrnn.cli import terminal
 from speechrnn.cli.options import Group
-from speechrnn.cli.verb import Verb
-from speechrnn.export.targets import TARGETS
+from speechrnn.cli.verb import UsageError, Verb
+from speechrnn.export.targets import TARGETS, of_ending
 
 _EPILOG = """\
 The .onnx holds all of the model: features, network, symbols and model card. `speechrnn transcribe --model MODEL.onnx`
@@ -27,7 +27,7 @@ def export(
     *,
     model: Annotated[str, "MODEL"],
     options: Mapping[str, Any],
-    format: Literal[tuple(TARGETS)] = "onnx",  # type: ignore[valid-type]
+    format: Literal[tuple(TARGETS)] | None = None,  # type: ignore[valid-type]
     out: Annotated[str | None, "FILE"] = None,
 ) -> int:
     """Write a model for other programs: ONNX, LiteRT, or a SavedModel.
@@ -35,13 +35,17 @@ def export(
     Args:
         model: A .keras model of any kind.
         options: Options of the export.
-        format: What is written.
+        format: What is written; by default what the ending of --out says, and ONNX without --out.
         out: The file or folder to write; by default the model's name with another ending.
     """
+    to = format or ("onnx" if out is None else of_ending(out))
+    if to is None:
+        endings = ", ".join(target.ending for target in TARGETS.values())
+        raise UsageError(f"the ending of --out must be one of {endings}, or --format must say the format.")
     if not os.path.exists(model):
         raise terminal.missing_model(model)
     terminal.start_tensorflow("speechrnn export")
     from speechrnn.export.writing import export as write
 
-    print(write(model, out, to=format, **options))
+    print(write(model, out, to=to, **options))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -23,3 +24,9 @@ TARGETS = {
     "litert": Target(".tflite", "speechrnn.export.litert:write", needs="streams"),
 }
 """Every target, by its name in `export(to=...)`."""
+
+
+def of_ending(path: str | os.PathLike[str]) -> str | None:
+    """The target whose ending a path has; None if it has none of them."""
+    ending = os.path.splitext(os.fspath(path))[1].lower()
+    return next((name for name, target in TARGETS.items() if target.ending == ending), None)

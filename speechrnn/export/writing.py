@@ -13,7 +13,7 @@ import onnx
 
 from speechrnn.export.exporter import Exporter
 from speechrnn.export.options import ExportOptions
-from speechrnn.export.targets import TARGETS
+from speechrnn.export.targets import TARGETS, of_ending
 from speechrnn.faults import check_choice, takes
 from speechrnn.files import refuse_existing, replacing
 from speechrnn.models import kinds
@@ -47,10 +47,14 @@ def export(  # noqa: D417 - `takes` adds the options
 
     Raises:
         FileExistsError: It exists and `overwrite` is false.
-        ValueError: A layer of the network cannot be written; it is named. Or the format is not for this kind of model.
+        ValueError: A layer of the network cannot be written; it is named. Or the format is not for this kind of model,
+            or `out` has the ending of another one.
     """
     check_choice("to", to, TARGETS)
     path = _target(model, out, TARGETS[to].ending)
+    meant = of_ending(path)
+    if meant not in (None, to):
+        raise ValueError(f"{path}: has the ending of the format {meant}. Received: {to=}.")
     if not os.path.isdir(path):  # a target may be a folder: whether it replaces one, its writer knows
         refuse_existing(path, overwrite=options.overwrite)
     exporter = exporter_of(model if isinstance(model, Bundle) else load_bundle(model))
