@@ -690,6 +690,17 @@ def test_download_prints_the_folder_and_says_how_it_was_checked(monkeypatch, cap
     assert asked == {"name": "an4", "folder": "there", "keep_archive": True, "retries": 2, "progress": None}
 
 
+@pytest.mark.parametrize("words", [["transcribe", "FILE", "b.wav"], ["evaluate", "FILE"], ["report", "FILE"]])
+def test_results_never_replace_what_they_are_made_from(words, tmp_path, fake_model, capsys):
+    file = tmp_path / "a.wav"
+    file.write_bytes(b"the only copy")
+    given = [str(file) if word == "FILE" else word for word in words]
+    (tmp_path / "link").symlink_to(file)
+    assert cli.main([*given, "--out", str(tmp_path / "link"), "--overwrite"]) == 2
+    assert "is one of the inputs. Write the results to another file." in capsys.readouterr().err
+    assert file.read_bytes() == b"the only copy"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 import shutil
 import sys
@@ -90,6 +91,7 @@ class Verb:
             return DONE
         try:
             positional, keywords = self.parse(words)
+            _check_out(positional, keywords.get("out"))
             return self.function(*positional, **keywords, **self.given)
         except UsageError as error:
             return refused(self.called, error)
@@ -205,6 +207,19 @@ class Verb:
             return f"{missing.name} is required."
         told = str(error).replace(_PIPE, "-").strip()
         return re.sub(r'(?:: )?unable to convert ("[^"]*") into (\w+)', _not_a, told)
+
+
+def _check_out(inputs: Iterable[Any], out: Any) -> None:
+    """Refuse to write results over what they are made from, --overwrite or not.
+
+    Raises:
+        UsageError: `out` is the file of one of the inputs.
+    """
+    if not isinstance(out, str) or not os.path.isfile(out):
+        return
+    for value in inputs:
+        if isinstance(value, str) and os.path.isfile(value) and os.path.samefile(value, out):
+            raise UsageError(f"--out {out} is one of the inputs. Write the results to another file.")
 
 
 def refused(called: str, error: UsageError) -> int:
