@@ -58,7 +58,7 @@ def test_tokens_are_numbered_and_unseen_ones_share_the_last_number():
     assert Tokens.from_texts(["AcgT"], unit="characters", lowercase=False).symbols == ("A", "T", "c", "g")
     again = Tokens(**json.loads(json.dumps(tokens.get_config())))
     assert again.encode("b x a") == tokens.encode("b x a")
-    with pytest.raises(ValueError, match=r"one of words, characters, items. Received: 'lines'"):
+    with pytest.raises(ValueError, match=r"one of words, characters, items. Received: unit='lines'"):
         Tokens(["a"], unit="lines")
     with pytest.raises(ValueError, match="'a' twice"):
         Tokens(["a", "a"], unit="items")
