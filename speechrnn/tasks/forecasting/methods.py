@@ -11,6 +11,7 @@ from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.runtime.batches import check_signals
 from speechrnn.tasks.forecasting.options import ForecastOptions
+from speechrnn.tasks.forecasting.quantiles import nearest_half
 
 
 class Forecasts(Usable):
@@ -19,6 +20,7 @@ class Forecasts(Usable):
     channels: int
     context: int
     horizon: int
+    quantiles: tuple[float, ...]
     known: tuple[str, ...]
     """Columns whose values are known ahead, such as forecasts of the weather, prices and holidays."""
     calendar: tuple[str, ...]
@@ -28,6 +30,35 @@ class Forecasts(Usable):
     def columns(self) -> int:
         """Columns of a series: channels, known ones, sine and cosine of each cycle."""
         return self.channels + len(self.known) + 2 * len(self.calendar)
+
+    @property
+    def median(self) -> int:
+        """Index of the quantile that is nearest to one half: the forecast, where one number is wanted."""
+        return nearest_half(self.quantiles)
+
+    def predict_quantiles(self, signals: Sequence[np.ndarray], ahead: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        """Forecasts of series in memory at `sample_rate`.
+
+        Args:
+            signals: float32 `(samples, columns)` each, in the unit of the training series; of longer ones the last
+                `context` samples are read, shorter ones are read whole.
+            ahead: For each series what is known of the samples to forecast, float32 `(horizon, columns - channels)`, if
+                the model has columns known ahead or a calendar.
+
+        Returns:
+            float32 `(signals, horizon, channels, quantiles)`.
+
+        Raises:
+            ValueError: A signal has another number of columns, or no sample; `ahead` is missing or does not fit.
+        """
+        read = self._with_ahead(signals, ahead)
+        if not read:
+            return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)
+        return self._forecasts(read)
+
+    def _forecasts(self, read: Sequence[np.ndarray]) -> np.ndarray:
+        """What the network makes of what it reads of each series, see `_with_ahead`."""
+        raise NotImplementedError
 
     def _with_ahead(self, signals: Sequence[np.ndarray], ahead: Sequence[np.ndarray] | None) -> list[np.ndarray]:
         """What the network reads of series: the last of each, and behind it what is known ahead, beside zeros.

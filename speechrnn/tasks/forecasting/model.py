@@ -12,7 +12,6 @@ from speechrnn.losses import QuantileLoss, check_quantiles
 from speechrnn.models import bundle
 from speechrnn.signals.calendar import checked_cycles
 from speechrnn.tasks.forecasting.methods import Forecasts
-from speechrnn.tasks.forecasting.quantiles import nearest_half
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
@@ -94,11 +93,6 @@ class Forecaster(Forecasts, bundle.SignalBundle):
         return self.network.output_shape[1]
 
     @property
-    def median(self) -> int:
-        """Index of the quantile that is nearest to one half: the forecast, where one number is wanted."""
-        return nearest_half(self.quantiles)
-
-    @property
     def scale(self) -> np.ndarray:
         """Standard deviation that each channel is divided by, float32 `(channels,)`; ones without normalization."""
         return np.asarray(self._spread)
@@ -119,24 +113,7 @@ class Forecaster(Forecasts, bundle.SignalBundle):
     def _loss(self, used: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
         return used(tf.cast(y, tf.float32) / self._spread, y_pred / self._spread[:, None], sample_weight)
 
-    def predict_quantiles(self, signals: Sequence[np.ndarray], ahead: Sequence[np.ndarray] | None = None) -> np.ndarray:
-        """Forecasts of series in memory at `sample_rate`.
-
-        Args:
-            signals: float32 `(samples, columns)` each, in the unit of the training series; of longer ones the last
-                `context` samples are read, shorter ones are read whole.
-            ahead: For each series what is known of the samples to forecast, float32 `(horizon, columns - channels)`, if
-                the model has columns known ahead or a calendar.
-
-        Returns:
-            float32 `(signals, horizon, channels, quantiles)`.
-
-        Raises:
-            ValueError: A signal has another number of columns, or no sample; `ahead` is missing or does not fit.
-        """
-        read = self._with_ahead(signals, ahead)
-        if not read:
-            return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)
+    def _forecasts(self, read: Sequence[np.ndarray]) -> np.ndarray:
         return self._outputs(read)[0]
 
     @property

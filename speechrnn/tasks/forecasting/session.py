@@ -8,7 +8,6 @@ import numpy as np
 
 from speechrnn.runtime.session import Session
 from speechrnn.tasks.forecasting.methods import Forecasts
-from speechrnn.tasks.forecasting.quantiles import nearest_half
 
 
 class ForecasterSession(Forecasts, Session):
@@ -49,23 +48,14 @@ class ForecasterSession(Forecasts, Session):
         return self.metadata["horizon"]
 
     @property
-    def quantiles(self) -> tuple[float, ...]:
+    def quantiles(self) -> tuple[float, ...]:  # type: ignore[override]
         """What is forecast of each sample."""
         return tuple(self.metadata["quantiles"])
-
-    @property
-    def median(self) -> int:
-        """Index of the quantile that is nearest to one half."""
-        return nearest_half(self.quantiles)
 
     @property
     def scale(self) -> np.ndarray:
         """Standard deviation of each channel in the training series, float32 `(channels,)`."""
         return np.array(self.metadata["scale"], np.float32)
 
-    def predict_quantiles(self, signals: Sequence[np.ndarray], ahead: Sequence[np.ndarray] | None = None) -> np.ndarray:
-        """Forecasts of series in memory at `sample_rate`; see `Forecaster.predict_quantiles`."""
-        read = self._with_ahead(signals, ahead)
-        if not read:
-            return np.zeros((0, self.horizon, self.channels, len(self.quantiles)), np.float32)
+    def _forecasts(self, read: Sequence[np.ndarray]) -> np.ndarray:
         return np.asarray(self._run(["forecast"], read)[0])
