@@ -1,10 +1,11 @@
-"""Letters to phones, as CMUdict pronounces English words: an attention encoder-decoder compared with joint n-grams.
+"""Letters to phones as CMUdict has them: an attention encoder-decoder, joint n-grams, and both together.
 
 python -m pipelines.letters_to_phones --out runs/letters_to_phones
 """
 
 import itertools
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from speechrnn.text import Lexicon, lexicons
 
 OPTIONS = SequenceTraining(epochs=10, batch_size=64, learning_rate=3e-3, average=0.998)
 NETWORK = {"cell": "lstm", "units": 160, "layers": 1, "attention": 64, "embedding": 48, "dropout": 0.1}
+BEST = 8  # pronunciations by attention, of which the n-grams choose
 
 
 def split(lexicon, seed=0):
@@ -36,14 +38,23 @@ def pairs(lexicon):
     return [Pair(word, " ".join(phones)) for word, said in lexicon.items() for phones, _ in said]
 
 
-def by_ngrams(train: Lexicon, test: Lexicon):
-    """Joint n-grams learned from the same words, on one line of the table."""
-    guess, found = LettersToPhones(train), []
-    for word, said in test.items():
-        phones = guess(word) or []
-        found.append(min((edits.counts(truth, phones) for truth, _ in said), key=lambda one: one.errors))
+def errors(said: Callable[[str], list[str] | None], test: Lexicon):
+    """Errors of phones and of words of what is said for each word, on one line of the table."""
+    found = []
+    for word, truths in test.items():
+        phones = said(word) or []
+        found.append(min((edits.counts(truth, phones) for truth, _ in truths), key=lambda one: one.errors))
     wrong = [Edits(substitutions=1) if one.errors else Edits(hits=1) for one in found]
     return [(sum(each, Edits()).rate, rate_interval(each)) for each in (found, wrong)]
+
+
+def together(ngrams: LettersToPhones, model: SequenceToSequence, words):
+    """What the n-grams find likeliest among the best that attention finds, weighing both."""
+    found = model.translate(words, beam=BEST, best=BEST, length_penalty=0.0, on_error="collect")
+    said = {}
+    for word, answer in zip(words, found, strict=True):
+        said[word] = ngrams.agreed(word, [(one.symbols, one.score) for one in answer.candidates])
+    return said.get
 
 
 def line(name, phones, words):
@@ -78,7 +89,10 @@ def main(out: str = "runs/letters_to_phones", options=OPTIONS, seed=0, words=Non
     reports = {name: run.model.evaluate(pairs(parts[name])) for name in ("dev", "test")}
     print(f"{'CMUdict, error in % [95 %]':34} {'phones':>22} {'words':>24}")
     if ngrams:
-        print(line("joint 6-grams, test", *by_ngrams(parts["train"], parts["test"])))
+        grams = LettersToPhones(parts["train"])
+        print(line("joint 6-grams, test", *errors(grams, parts["test"])))
+        for name in ("dev", "test"):
+            print(line(f"both, {name}", *errors(together(grams, run.model, parts[name]), parts[name])))
     for name, report in reports.items():
         rates = (report.symbol_error_rate, report.interval), (report.sequence_error_rate, report.sequence_interval)
         print(line(f"attention, beam 4, {name}", *rates))

@@ -16,6 +16,7 @@ from speechrnn.decoding.pronunciations import likeliest
 from speechrnn.faults import Faults
 from speechrnn.tasks.recognition.phones import pronounced, words_of
 from speechrnn.tasks.recognition.transcript import spell
+from speechrnn.tasks.sequence_to_sequence.translation import Candidate, Translation
 from speechrnn.text import Lexicon, Phones, Vocabulary, lexicons
 
 THE, END = [(("DH", "AH"), 1.0), (("DH", "IY"), 0.5)], [(("EH", "N", "D"), 1.0)]
@@ -339,6 +340,46 @@ def segmentations(letters, phones):
                 yield ((letters[:a], phones[:b]), *rest)
 
 
+def irregular():
+    """Words in which c is a K, or in every third word an S."""
+    words = ("".join(word) for word in itertools.product("abc", repeat=4))
+    return Lexicon(
+        {word: [(tuple({"c": "SKK"[i % 3]}.get(a, a.upper()) for a in word), 1.0)] for i, word in enumerate(words)}
+    )
+
+
+def test_letters_to_phones_agree_with_another_model_on_one_of_its_candidates():
+    guess = LettersToPhones(irregular())
+    pairs = {(letters, phones): index for letters, each in guess._pairs.items() for index, phones in each}
+
+    def highest(letters, phones):
+        """Of all ways to cut both, scored by the n-grams."""
+        best = -np.inf
+        for cut in segmentations(letters, phones):
+            if all(pair in pairs for pair in cut):
+                state, total = guess._model.begin, 0.0
+                for index in [*(pairs[pair] for pair in cut), guess._model.indices["</s>"]]:
+                    log, state = guess._model.advance(state, index)
+                    total += log
+                best = max(best, total)
+        return best
+
+    own = guess("abcab")
+    other = [{"K": "S", "S": "K"}.get(phone, phone) for phone in own]
+    for phones in (own, other, own[:-1], [*own, "ZZ"]):
+        assert guess.log_probability("abcab", phones) == pytest.approx(highest("abcab", tuple(phones)))
+    gap = guess.log_probability("abcab", own) - guess.log_probability("abcab", other)
+    assert 0 < gap < np.inf
+    # The other model prefers its first candidate by less, or by more, than the n-grams prefer the second.
+    assert guess.agreed("abcab", [(other, -1.0), (own, -1.0 - 0.9 * gap)], weight=0.5) == own
+    assert guess.agreed("abcab", [(other, -1.0), (own, -1.0 - 1.1 * gap)], weight=0.5) == other
+    assert guess.agreed("abcab", [(other, -1.0), (own, -1.1)], weight=0.0) == other
+    # What no pairs spell is no answer; without candidates the n-grams answer alone.
+    assert guess.agreed("abcab", [(["ZZ"], 0.0), (other, -9.0)]) == other
+    assert guess.agreed("abcab", [(["ZZ"], 0.0)]) == guess.agreed("abcab", []) == own
+    assert guess.agreed("abç", []) is None
+
+
 def test_pairs_of_letters_and_phones_are_those_of_expectation_maximization():
     words = [("abba", ("x", "y")), ("ab", ("x", "y", "x")), ("ba", ("y",))]
     kinds = {(a, b) for a, b in graphones.SIZES}
@@ -374,6 +415,34 @@ def test_lexicon_build_guesses_what_the_sources_lack(tmp_path, capsys, rng):
     lacking = [word for word in ("baka", "takox") if word not in known]
     assert f"{len(lacking)} of the words guessed, {lacking[0]!r} the first" in capsys.readouterr().out
     assert lexicons.read(tmp_path / "b.lexicon").pronounce("takox") == "T AA K OW K S"
+
+
+def test_lexicon_build_guesses_with_the_help_of_a_model(tmp_path, monkeypatch, capsys):
+    """A model that is sure of what n-grams find less likely is followed; where it fails, n-grams answer alone."""
+    known = irregular()
+    known.write(tmp_path / "a.lexicon")
+    (tmp_path / "t.txt").write_text("abcab abba cabba\n")
+    alone = LettersToPhones(known)
+    other = tuple({"K": "S", "S": "K"}.get(phone, phone) for phone in alone("abcab"))
+
+    class Sure:
+        target = Phones(["A", "B", "K", "S"])
+
+        def translate(self, words, *, beam, best, length_penalty, on_error):
+            assert (beam, best, length_penalty, on_error) == (8, 8, 0.0, "collect")
+            for word in words:
+                found = (Candidate(" ".join(other), other, 0.0), Candidate("", tuple(alone(word)), -99.0))
+                failed = Translation.failed(repr(word), "letters that were never seen")
+                yield Translation(word, candidates=found) if word == "abcab" else failed
+
+    monkeypatch.setattr("speechrnn.cli.terminal.load_any", lambda path, holds: Sure())
+    words = ["lexicon", "build", str(tmp_path / "a.lexicon"), "--guess", str(tmp_path / "t.txt"), "--model", "m.onnx"]
+    assert cli.main([*words, "--out", str(tmp_path / "b.lexicon")]) == 0
+    made = lexicons.read(tmp_path / "b.lexicon")
+    assert [made.pronounce(word).split() for word in ("abcab", "cabba")] == [list(other), alone("cabba")]
+    Sure.target = Phones(["A", "B"])
+    assert cli.main([*words, "--out", str(tmp_path / "c.lexicon")]) == 2
+    assert "m.onnx must have all phones of the lexicon. It lacks: K S." in capsys.readouterr().err
 
 
 def test_words_of_a_lexicon_are_checked_like_a_vocabulary_and_leave_others_alone():

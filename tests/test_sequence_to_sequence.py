@@ -556,6 +556,8 @@ def test_letters_to_phones_is_learned_and_measured_beside_ngrams(tmp_path, monke
     assert {one.source for one in report.sequences} <= set(recipe.split(LEXICON, seed=1)["test"])
     out = capsys.readouterr().out
     assert "joint 6-grams, test" in out
+    assert "both, dev" in out
+    assert "both, test" in out
     assert "attention, beam 4, dev" in out
     assert "BSD" in sr.load(tmp_path / "english_pronunciation.onnx").card["license"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,12 @@ import numpy as np
 from speechrnn.decoding.lm import kneser_ney
 from speechrnn.decoding.lm.ngram import END
 from speechrnn.text import Lexicon
+
+WEIGHT = 0.3
+"""Of n-grams beside another model; found on words that neither had learned."""
+
+Candidate = tuple[Sequence[str], float]
+"""A pronunciation and its log probability."""
 
 _ROUNDS = 8
 _BEAM = 24
@@ -69,6 +75,46 @@ class LettersToPhones:
             (score + advance(state, self._model.indices[END])[0], said) for score, state, said in reached[-1] if said
         ]
         return list(max(last)[1]) if last else None
+
+    def log_probability(self, word: str, phones: Sequence[str]) -> float:
+        """Natural logarithm of the probability of the likeliest pairs that spell a word and are these phones.
+
+        Minus infinity if no pairs are both.
+        """
+        said = tuple(phones)
+        reached: list[dict[tuple[int, int], float]] = [{} for _ in range(len(word) + 1)]
+        reached[0] = {(self._model.begin, 0): 0.0}
+        for place, here in enumerate(reached[:-1]):
+            for end in range(place + 1, min(place + 2, len(word)) + 1):
+                for index, part in self._pairs.get(word[place:end], ()):
+                    for (state, count), score in here.items():
+                        if said[count : count + len(part)] == part:
+                            log, after = self._model.advance(state, index)
+                            key = after, count + len(part)
+                            reached[end][key] = max(score + log, reached[end].get(key, -np.inf))
+        close = self._model.indices[END]
+        last = [
+            score + self._model.advance(state, close)[0] for (state, n), score in reached[-1].items() if n == len(said)
+        ]
+        return max(last, default=-np.inf)
+
+    def agreed(self, word: str, candidates: Iterable[Candidate], *, weight: float = WEIGHT) -> list[str] | None:
+        """The candidate of another model that both models together find likeliest.
+
+        Models of different types make different errors, so that both together make fewer than either. Candidates that
+        no pairs spell do not count; if none is left, the answer is that of this model alone.
+
+        Args:
+            word: The word.
+            candidates: Pronunciations and their log probabilities by the other model, such as the best of a beam.
+            weight: Of this model's log probability, between 0 and 1; the other's has the rest.
+        """
+        found = []
+        for phones, log in candidates:
+            own = self.log_probability(word, phones)
+            if own > -np.inf:
+                found.append(((1 - weight) * log + weight * own, list(phones)))
+        return max(found)[1] if found else self(word)
 
 
 def _paired(lexicon: Lexicon) -> list[list[_Pair]]:
