@@ -123,3 +123,10 @@ def test_recordings_in_blocks_one_behind_the_other(tmp_path):
     assert len(both) == len(alone) + 1515
     np.testing.assert_array_equal(both[: len(alone)], alone)
     np.testing.assert_array_equal(audio.read(tmp_path / "b.wav", offset=0.2)[0], both[1600:])
+
+
+def test_blocks_of_unknown_length_do_not_go_on_for_ever_in_a_pipe():
+    whole, place = coded("WAV", "GSM610", 4000)
+    endless = whole[: place - 4] + struct.pack("<I", 0xED00034D) + whole[place:]
+    with pytest.raises(ValueError, match="is GSM610 of unknown length"):
+        list(audio.read_blocks(io.BytesIO(endless)))

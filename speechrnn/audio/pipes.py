@@ -23,6 +23,10 @@ _LONGEST = 1 << 26
 """More samples may be what a program writes that does not know how many: two gigabytes, in up to 32 bytes each."""
 
 
+_BLOCKS = ("IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "G723_24", "G723_40")
+"""Codings that libsndfile goes on decoding when there are no bytes any more."""
+
+
 class Forwards(ByteSource):
     """A stream that cannot go back, except within its first bytes, as libsndfile sees a file.
 
@@ -118,6 +122,9 @@ def opened(
             if b"RIFF" in source.head[4:]:
                 raise _joined(name) from error
             raise containers.undecodable(name, source.head[:64], error.error_string) from error
+    if audio.frames >= _LONGEST and audio.subtype in _BLOCKS:
+        message = f"is {audio.subtype} of unknown length, which cannot be read from a pipe. Save it to a file first."
+        raise data_error(name, "undecodable", message)
     if not encoding and audio.frames < _LONGEST:
         audio.most = blocks.samples("WAV", source.head, 0, _LENGTH)
         blocks.check(name, audio.frames, audio.most)
