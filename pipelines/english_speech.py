@@ -47,10 +47,10 @@ def corpora(folder: Path, out: Path, faults: Faults):
     return list(training.values()), spelled, evaluated
 
 
-def hums(folder: Path, count=60, rate=16000, seconds=4) -> Iterator[Example]:
+def hums(folder: Path, count=60, rate=16000, seconds=4, seed=0) -> Iterator[Example]:
     """Recordings with nothing to write: noise of a random color, or a random chord, at a random level."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng, times = np.random.default_rng(0), np.arange(rate * seconds) / rate
+    rng, times = np.random.default_rng(seed), np.arange(rate * seconds) / rate
     for number in range(count):
         spectrum = np.fft.rfft(rng.standard_normal(len(times))) / np.arange(1, 2 + len(times) // 2) ** rng.uniform(0, 1)
         chord = sum(np.sin(2 * np.pi * hertz * times) for hertz in rng.uniform(50, 2000, rng.integers(1, 5)))

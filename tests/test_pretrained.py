@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from fakes import transcribed
 
+from pipelines import english_speech
 from speechrnn import audio, cli
 from speechrnn.data.corpora import an4, librispeech
 from speechrnn.models import loading
@@ -50,6 +51,19 @@ print(sorted(set(slow) & set(sys.modules)), file=sys.stderr)
     for _ in range(2):  # the first compiles what was not kept
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+def test_noise_alone_is_seldom_heard_as_words(tmp_path):
+    # Colors and chords that it was not trained on, though on others of their kind.
+    paths = [example.path for example in english_speech.hums(tmp_path, count=20, seed=1)]
+    heard = [transcript.text for transcript in transcribed(shipped(), paths)]
+    assert sum(map(bool, heard)) <= 2, heard
+    assert [transcript.text for transcript in transcribed(shipped(), [silence(tmp_path / "0.wav")])] == [""]
+
+
+def silence(path):
+    soundfile.write(path, np.zeros(32000), 16000)
+    return str(path)
 
 
 def test_writes_what_people_said(data_dir):
