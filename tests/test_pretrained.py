@@ -112,4 +112,4 @@ def test_reads_sentences_as_its_card_says(data_dir, tmp_path):
     examples = librispeech.prepare(data_dir / "LibriSpeech", tmp_path, subsets=["dev-clean-5"])["dev-clean-5"][::10]
     session = Session(shipped())
     report = evaluate(session, examples, decoder=carried.decoder(session))
-    assert report.wer == pytest.approx(0.165, abs=0.015)
+    assert report.wer == pytest.approx(0.118, abs=0.015)

@@ -14,6 +14,7 @@ from pipelines import (
     an4_ctc,
     an4_transducer,
     english,
+    english_speech,
     english_words,
     gradient_flow,
     letters_numbers,
@@ -104,12 +105,13 @@ def test_english_words_packs_what_it_chose(data_dir, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_english_and_continued_with_the_pronunciations_that_were_said(data_dir, tmp_path, monkeypatch):
     for corpus in (
-        english.an4,
-        english.common_voice,
-        english.fsdd,
-        english.kaldi,
-        english.librispeech,
-        english.ljspeech,
+        english_speech.an4,
+        english_speech.common_voice,
+        english_speech.esc10,
+        english_speech.fsdd,
+        english_speech.kaldi,
+        english_speech.librispeech,
+        english_speech.ljspeech,
     ):
         monkeypatch.setattr(corpus, "prepare", thinned(corpus.prepare, 100))
     whole = lexicons.cmudict()
@@ -121,7 +123,7 @@ def test_english_and_continued_with_the_pronunciations_that_were_said(data_dir, 
     assert {"dev-clean-5", "test-other-100", "common voice", "an4", "fsdd"} == set(reports)
     assert all(report.utterances for report in reports.values())
     model = run.model
-    assert len(model.vocabulary) == 40 and model.stride * model.features.hop == 640
+    assert len(model.vocabulary) == 40 and model.stride * model.features.hop == 512
     monkeypatch.setattr(english, "FEATURES", {"hop": 200})
     again, _ = english.main(
         str(data_dir), str(tmp_path / "more"), start=str(tmp_path / "english.keras"), options=options

@@ -462,7 +462,7 @@ def test_options_are_checked():
             SearchOptions(**wrong)
     with pytest.raises(ValueError, match="at least one pair"):
         SequenceToSequence.for_manifest([])
-    with pytest.raises(ValueError, match='must be "characters", "words"'):
+    with pytest.raises(ValueError, match="must be one of characters, words, or a vocabulary"):
         SequenceToSequence.for_manifest(PAIRS, target="phones")
 
 
@@ -630,6 +630,6 @@ def test_nothing_outside_the_folder_knows_this_kind():
         if not (path.parent.name == "recognition" and parts.search(line))
     ]
     assert sorted(lines) == [
-        'speechrnn/cli/pronounce.py: session = terminal.load_any(model, "sequence to sequence")',
+        'speechrnn/cli/pronounce.py: return terminal.load_any(model, "sequence to sequence")',
         'speechrnn/models/kinds.py: "speechrnn.tasks.sequence_to_sequence",',
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from speechrnn.cli import terminal
+from speechrnn.cli.pronounce import letters_to_phones
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.data import sentences
 from speechrnn.faults import Faults
@@ -75,7 +76,7 @@ def _guessed(lexicon: Lexicon, texts: Sequence[str], model: str | None) -> Lexic
 
     if model is None:
         return lexicon.guessed(words, LettersToPhones(lexicon))
-    session = terminal.load_any(model, "sequence to sequence")
+    session = letters_to_phones(model)
     if lacking := sorted({*lexicon.phones} - {*session.target.symbols}):
         raise UsageError(f"{model} must have all phones of the lexicon. It lacks: {' '.join(lacking)}.")
     ngrams = LettersToPhones(lexicon)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from speechrnn.cli import terminal
 from speechrnn.cli.verb import UsageError, Verb
@@ -63,12 +63,17 @@ def pronounce(
     return terminal.verdict(faults, len(words), noun="words")
 
 
+def letters_to_phones(model: str) -> Any:
+    """A session of the model in a file, which translates letters to phones."""
+    return terminal.load_any(model, "sequence to sequence")
+
+
 def _pronounced(words: Sequence[str], lexicon: Lexicon, model: str | None, best: int) -> Iterator[Said | Fault]:
     """The pronunciations of each word, in the order given."""
     lacking = [word for word in dict.fromkeys(words) if word not in lexicon]
     guessed: dict[str, Said | Fault] = {}
     if lacking and model is not None:
-        session = terminal.load_any(model, "sequence to sequence")
+        session = letters_to_phones(model)
         options = {"beam": max(4, best), "best": best}
         for word, found in zip(lacking, session.translate(lacking, on_error="collect", **options), strict=True):
             said = [one.text for one in found.candidates]

@@ -88,7 +88,7 @@ def full_disk(folder: Path) -> list[str]:
         (disk / "kept.txt").write_text("kept")
         (disk / "filler").write_bytes(bytes(8192))
         lines = {
-            "transcribe to a file": ("transcribe", *wav * 4, "--json", "--out", disk / "a.json"),
+            "transcribe to a file": ("transcribe", *wav * 16, "--json", "--out", disk / "a.json"),
             "transcribe to a folder": ("transcribe", *wav, "--format", "json", "srt", "--out-dir", disk / "many"),
             "prepare": ("prepare", "table", "t.csv", "--out", disk / "m"),
             "lm train": ("lm", "train", "texts.txt", "--out", disk / "a.arpa", "--order", "5"),

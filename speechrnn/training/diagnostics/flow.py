@@ -135,7 +135,7 @@ def _probes(model: keras.Model, name: str | None) -> dict[str, _Probe]:
     if not layers:
         raise ValueError("The model must have a recurrent layer. Received: one without.")
     if name is not None:
-        check_choice("layer", name, layers)
+        check_choice("the recurrent layer", name, layers)
     found: dict[str, _Probe] = {}
     for key, layer in layers.items():
         if name in (None, key):
