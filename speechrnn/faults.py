@@ -180,7 +180,7 @@ def not_among(name: str, value: object, known: Iterable[object], *, other: str =
 
     Example:
     >>> not_among("cell", "grr", ["lstm", "gru"], other="a layer")
-    '`cell` must be one of lstm, gru, or a layer. Received: cell=\'grr\'. Did you mean `gru`?'
+    "`cell` must be one of lstm, gru, or a layer. Received: cell='grr'. Did you mean `gru`?"
     """
     known = list(known)
     told = ", ".join(map(str, known)) + (f", or {other}" if other else "")

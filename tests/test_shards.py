@@ -74,7 +74,7 @@ def test_shards_take_every_input_once_in_order(count):
     assert max(seconds) - min(seconds) <= 2 * max(e.duration for e in timed)
 
 
-@pytest.mark.parametrize("words", [["--json"], ["--format", "ctm"], []])
+@pytest.mark.parametrize("words", [["--json"], ["--format", "ctm", "--model", "english_letters_numbers"], []])
 def test_merged_transcripts_are_those_of_one_machine(recordings, tmp_path, capsys, words):
     _, paths = recordings
     whole = run(capsys, "transcribe", *paths, *words, "--out", tmp_path / "whole")
