@@ -190,3 +190,15 @@ def test_what_is_no_textgrid_is_refused(tmp_path):
     (tmp_path / "a.TextGrid").write_text("0 1 yes")
     with pytest.raises(ValueError, match="is no TextGrid"):
         textgrid.read(tmp_path / "a.TextGrid")
+
+
+def test_a_penalty_of_the_blank_spreads_symbols_over_frames_where_they_are_likely():
+    logits = np.full((10, 3), -20.0)
+    logits[:, 0] = 0.0
+    logits[2:6, 1], logits[4, 1] = -5.0, 3.0  # a peak, and frames about it
+    logits[6:9, 2], logits[7, 2] = -5.0, 3.0
+    plain, spread = align(logits, [1, 2]), align(logits, [1, 2], blank_penalty=8.0)
+    assert plain.start_frames.tolist() == [4, 7] and plain.end_frames.tolist() == [5, 8]
+    assert spread.start_frames.tolist() == [2, 6] and spread.end_frames.tolist() == [6, 9]
+    np.testing.assert_array_equal(spread.confidences, plain.confidences)
+    assert spread.ids.tolist() == [1, 2]

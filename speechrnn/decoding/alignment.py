@@ -33,12 +33,15 @@ def required_frames(ids: Sequence[int] | np.ndarray) -> int:
     return len(ids) + int((ids[1:] == ids[:-1]).sum())
 
 
-def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
+def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray, *, blank_penalty: float = 0.0) -> Path:
     """The likeliest CTC path of one utterance that spells `ids` (Viterbi; Graves et al. 2006, section 4.1, with max).
 
     Args:
         logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank.
         ids: The symbols, none of them the blank; there may be none.
+        blank_penalty: Nats taken from the blank while the frames of the symbols are found. CTC writes a symbol in few
+            of its frames and the blank in the others (Huang et al., arXiv:2406.02560); with a penalty, symbols spread
+            over frames in which they are likely at all. Confidences are those of the likeliest path.
 
     Returns:
         The symbols with their frames and confidences, as `greedy` gives them.
@@ -74,7 +77,13 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray) -> Path:
             "The text must be possible: each of its symbols needs a frame with a probability above zero. "
             f"Received: logits under which {ids.tolist()!r:.100} has none."
         )
-    return path_of(logs, ids, states)
+    path = path_of(logs, ids, states)
+    if not blank_penalty:
+        return path
+    spread = logs.copy()
+    spread[:, BLANK] -= blank_penalty
+    wide = path_of(logs, ids, viterbi.best_states(spread, ids))
+    return Path(ids, wide.start_frames, wide.end_frames, path.confidences)
 
 
 def path_of(logs: np.ndarray, ids: np.ndarray, states: np.ndarray) -> Path:

@@ -20,6 +20,8 @@ from speechrnn.text import Lexicon, Phones, Vocabulary
 
 WORDS = "words"
 """Where in `extra` an example of phones keeps the words that were said."""
+BLANK_PENALTY = 8.0
+"""Nats, with which the boundaries of words are nearest to those set by hand (`benchmarks/alignment.py`)."""
 
 
 class Words:
@@ -104,7 +106,9 @@ def _ways(logits: np.ndarray, text: str, lexicon: Lexicon, vocabulary: Vocabular
     return [each[place][0] for each, place in zip(ways, chosen, strict=True)]
 
 
-def align_words(logits: np.ndarray, text: str, lexicon: Lexicon, vocabulary: Vocabulary) -> WordPath:
+def align_words(
+    logits: np.ndarray, text: str, lexicon: Lexicon, vocabulary: Vocabulary, *, blank_penalty: float = BLANK_PENALTY
+) -> WordPath:
     """The likeliest CTC path of one utterance that says the words of `text`, each in the pronunciation that fits best.
 
     Args:
@@ -112,6 +116,7 @@ def align_words(logits: np.ndarray, text: str, lexicon: Lexicon, vocabulary: Voc
         text: Words of the lexicon, with spaces between.
         lexicon: Their pronunciations.
         vocabulary: Of the model.
+        blank_penalty: See `speechrnn.decoding.alignment.align`.
 
     Returns:
         The words with the frames and confidences of their phones.
@@ -126,7 +131,8 @@ def align_words(logits: np.ndarray, text: str, lexicon: Lexicon, vocabulary: Voc
             "that has it with --lexicon; `speechrnn lexicon build` guesses pronunciations with --guess."
         )
     ways = _ways(logits, text, lexicon, vocabulary)
-    path = align(logits, vocabulary.encode(" ".join(phone for way in ways for phone in way)))
+    ids = vocabulary.encode(" ".join(phone for way in ways for phone in way))
+    path = align(logits, ids, blank_penalty=blank_penalty)
     lengths = np.array([len(way) for way in ways], np.int32)
     return WordPath(path.ids, path.start_frames, path.end_frames, path.confidences, tuple(text.split()), lengths)
 

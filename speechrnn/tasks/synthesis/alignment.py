@@ -105,7 +105,7 @@ def _begun(example: Example, recognizer: Recognizer, lexicon: Lexicon) -> _Align
         raise data_error(example.id, "with words that the lexicon lacks", f"the lexicon lacks {unknown[0]!r}. Add it.")
     stressed = {word: {plain(way): way for way, _ in reversed(lexicon[word])} for word in text.split()}
     bare = Lexicon({word: [(way, 1.0) for way in ways] for word, ways in stressed.items()})
-    path = align_words(recognizer.logits([signal])[0], text, bare, recognizer.vocabulary)
+    path = align_words(recognizer.logits([signal])[0], text, bare, recognizer.vocabulary, blank_penalty=0.0)
     said = [recognizer.vocabulary.symbols[index - 1] for index in path.ids]
     middles = (path.start_frames + path.end_frames) / 2 * recognizer.frame_period * _RATE / _HOP
     features, level = _features(signal, recognizer.sample_rate)
