@@ -181,7 +181,9 @@ def test_a_stream_writes_the_words_of_the_whole(listener, plain, monkeypatch):
     words, timed, partial = heard(session, monkeypatch)
     assert words == ["dee", "see"] and partial.endswith("see")
     whole = spell(carried.decoder(session)(said("D IY S IY")), session.vocabulary, frame_period=session.frame_period)
-    assert [(w.word, w.start, w.end) for w in timed] == [(w.word, w.start, w.end) for w in whole]
+    assert [w.word for w in timed] == [w.word for w in whole]
+    # Frames about a phone are its own only where what follows is known.
+    assert all(a.start <= b.start and b.end <= a.end for a, b in zip(whole, timed, strict=True))
     monkeypatch.undo()
     phones = StreamingSession(plain / "s.onnx")
     assert heard(phones, monkeypatch)[0] == ["D", "IY", "S", "IY"]

@@ -8,6 +8,9 @@ import numpy as np
 
 from speechrnn.decoding.best_path import BLANK, Path, checked
 
+BLANK_PENALTY = 8.0
+"""Nats with which the boundaries of words made of phones are nearest to those set by hand, see `docs/results.md`."""
+
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """float64 `(frames, vocabulary)`: natural logarithms of the probabilities.
@@ -78,12 +81,17 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray, *, blank_penalty:
             f"Received: logits under which {ids.tolist()!r:.100} has none."
         )
     path = path_of(logs, ids, states)
-    if not blank_penalty:
-        return path
-    spread = logs.copy()
-    spread[:, BLANK] -= blank_penalty
-    wide = path_of(logs, ids, viterbi.best_states(spread, ids))
-    return Path(ids, wide.start_frames, wide.end_frames, path.confidences)
+    return spread(path, logs, blank_penalty) if blank_penalty else path
+
+
+def spread(path: Path, logs: np.ndarray, blank_penalty: float) -> Path:
+    """A path whose symbols take the frames about them, as with `blank_penalty` of `align`; the confidences stay."""
+    from speechrnn.decoding import viterbi
+
+    penalized = logs.copy()
+    penalized[:, BLANK] -= blank_penalty
+    wide = path_of(logs, path.ids, viterbi.best_states(penalized, path.ids))
+    return Path(path.ids, wide.start_frames, wide.end_frames, path.confidences)
 
 
 def path_of(logs: np.ndarray, ids: np.ndarray, states: np.ndarray) -> Path:

@@ -140,7 +140,7 @@ class LexiconSearch:
         """The frames of a text that `n_best` gave for the same logits."""
         if not isinstance(hypothesis, WordHypothesis):
             raise TypeError(f"A hypothesis of this search is needed. Received: {type(hypothesis).__name__}.")
-        return self._space.aligned(log_softmax(logits), hypothesis)
+        return self._space.aligned(log_softmax(logits), hypothesis, whole=True)
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[WordHypothesis]:
         """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.

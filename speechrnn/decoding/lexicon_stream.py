@@ -9,7 +9,7 @@ import numpy as np
 
 from speechrnn.decoding import lexicon_models, viterbi
 from speechrnn.decoding import lexicon_search as kernel
-from speechrnn.decoding.alignment import log_softmax, path_of
+from speechrnn.decoding.alignment import BLANK_PENALTY, log_softmax, path_of, spread
 from speechrnn.decoding.beam import WordHypothesis
 from speechrnn.decoding.best_path import WordPath
 
@@ -49,12 +49,14 @@ class Space:
             size = 1 << max(least.bit_length(), min(_MEMORY_BITS, all_states.bit_length()))
             return lexicon_models.Memory(np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(1, np.int64))
 
-    def aligned(self, logs: np.ndarray, hypothesis: WordHypothesis) -> WordPath:
+    def aligned(self, logs: np.ndarray, hypothesis: WordHypothesis, *, whole: bool = False) -> WordPath:
         """The frames of words.
 
         Args:
             logs: float64 `(frames, columns)`, log probabilities.
             hypothesis: The words; there are frames enough for their symbols.
+            whole: Whether nothing follows. Then phones may take the frames about them, see `BLANK_PENALTY`; before
+                the next word is known they could take its frames as well.
         """
         logs = np.maximum(logs, _LEAST)
         ids, lengths = np.array(hypothesis.ids, np.int32), np.array(hypothesis.lengths, np.int32)
@@ -71,6 +73,8 @@ class Space:
                 inner = np.insert(inner, places, False)
                 between = np.insert(between, places, blank_or_separator)
         path = path_of(logs, spelled, viterbi.best_states(columns, spelled, between))
+        if whole and self.separator is None:
+            path = spread(path, logs, BLANK_PENALTY)
         values: Any = (path.ids, path.start_frames, path.end_frames, path.confidences)
         ids, starts, stops, certain = (part[inner] for part in values)
         return WordPath(ids, starts, stops, certain, hypothesis.words, lengths)

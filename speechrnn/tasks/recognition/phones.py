@@ -10,7 +10,7 @@ import numpy as np
 
 from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
-from speechrnn.decoding.alignment import align
+from speechrnn.decoding.alignment import BLANK_PENALTY, align
 from speechrnn.decoding.best_path import WordPath
 from speechrnn.decoding.pronunciations import likeliest
 from speechrnn.faults import Faults
@@ -20,8 +20,6 @@ from speechrnn.text import Lexicon, Phones, Vocabulary
 
 WORDS = "words"
 """Where in `extra` an example of phones keeps the words that were said."""
-BLANK_PENALTY = 8.0
-"""Nats, with which the boundaries of words are nearest to those set by hand (`benchmarks/alignment.py`)."""
 
 
 class Words:
