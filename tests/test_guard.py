@@ -38,7 +38,7 @@ def weights(make):
 
 
 def layer(name, **more):
-    return json.dumps({"class_name": "Sequential", "config": {"layers": [{"class_name": name, "config": {}, **more}]}})
+    return json.dumps({"class_name": "Sequential", "config": {"layers": [{"class_name": name, "config": {}} | more]}})
 
 
 def test_a_whole_file_passes(path):
@@ -52,6 +52,15 @@ def test_a_whole_file_passes(path):
         ({"config.json": layer("StringLookup", module="keras.layers")}, "reads other files"),
         ({"config.json": layer("system", module="os")}, "is not registered"),
         ({"config.json": "[" * 100_000}, "nested too deeply"),
+        (
+            {"config.json": layer("Dense", config={"units": 800_000_000})},
+            r"800,000,000 units \(Dense\), more than its weights",
+        ),
+        (
+            {"config.json": layer("LSTM", config={"units": 20_000})},
+            r"20,000 units \(LSTM\), more than its weights",
+        ),
+        ({"config.json": layer("Conv1D", config={"filters": 10**9})}, r"1,000,000,000 units \(Conv1D\)"),
         ({"config.json": None}, "lacks config.json"),
         ({"../outside.txt": b"x"}, "outside its folder"),
         ({"/outside.txt": b"x"}, "outside its folder"),

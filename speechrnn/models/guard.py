@@ -26,6 +26,7 @@ _REFUSED = {
     "StringLookup", "IntegerLookup",
 }  # fmt: skip
 """Layers that run code or read other files."""
+_RECURRENT = {"LSTM", "GRU", "SimpleRNN"}
 
 
 def check(path: str) -> None:
@@ -38,10 +39,10 @@ def check(path: str) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
                 _check_entries(archive, os.path.getsize(path))
-                with archive.open(_CONFIG) as file:
-                    _check_config(file)
                 with archive.open(_WEIGHTS) as file:
-                    _check_weights(file, archive.getinfo(_WEIGHTS).file_size)
+                    weights = _check_weights(file, archive.getinfo(_WEIGHTS).file_size)
+                with archive.open(_CONFIG) as file:
+                    _check_config(file, weights)
         except zipfile.BadZipFile as error:
             message = "is not a .keras model, or is cut off. Copy it again, or save it with model.save()."
             raise data_error(path, "undecodable", message) from error
@@ -81,7 +82,7 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError(f"is damaged at {broken}. Copy it again")
 
 
-def _check_config(file: IO[bytes]) -> None:
+def _check_config(file: IO[bytes], weights: int) -> None:
     try:
         config = json.load(file)
     except RecursionError:
@@ -93,6 +94,18 @@ def _check_config(file: IO[bytes]) -> None:
         ours = not module or str(module).partition(".")[0] in _ROOTS
         if not ours and keras.saving.get_registered_object(str(entry.get("registered_name"))) is None:
             raise ValueError(f"needs {name} of {module}, which is not registered: import the module that defines it")
+        if isinstance(entry.get("config"), dict):
+            _check_size(name, entry["config"], weights)
+
+
+def _check_size(name: str, config: dict[str, Any], weights: int) -> None:
+    """A layer may not be larger than its weights: Keras would first fill the memory with new ones."""
+    units = config.get("units", config.get("filters"))
+    if not isinstance(units, int):
+        return
+    squared = name in _RECURRENT and not config.get("projection")  # the weights from state to state
+    if (units * units if squared else units) > weights:  # a byte each at least
+        raise ValueError(f"has a layer of {units:,} units ({name}), more than its weights. Do not trust it")
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
@@ -108,7 +121,8 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
             left += value
 
 
-def _check_weights(file: IO[bytes], size: int) -> None:
+def _check_weights(file: IO[bytes], size: int) -> int:
+    """The bytes of all weights."""
     with h5py.File(file, "r") as weights:
         left, total, seen = [weights], 0, 0
         while left:
@@ -127,3 +141,4 @@ def _check_weights(file: IO[bytes], size: int) -> None:
                 total += value.nbytes
         if total > _UNPACKED * size + _SMALL:
             raise ValueError(f"has weights of {size:,} bytes that would take {total:,}. Do not trust it")
+    return total
