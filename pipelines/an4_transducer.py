@@ -24,7 +24,7 @@ from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 NETWORK = {"units": 224, "layers": 3, "convolutions": 2, "dropout": 0.3, "bidirectional": False}
 OWN = {
     "ctc": {},
-    "transducer": {"joint": 128, "predictor": "stateless", "context": 2, "embedding": 32},
+    "transducer": {"joint": 128, "predictor": "stateless", "predictor_context": 2, "embedding": 32},
     "attention": {"joint": 192, "attention": 96, "location": 10, "embedding": 32},
 }
 OPTIONS = RecognizerTraining(epochs=40, batch_seconds=32, learning_rate=2e-3, average=0.998, validate_every=4)

@@ -222,8 +222,10 @@ def test_what_it_cannot_do_is_refused_by_name(model, session, tmp_path):
         model.with_vocabulary(model.vocabulary)
     with pytest.raises(ValueError, match="`ctc_weight` must be positive for a recognizer with attention"):
         task_of(model, sr.RecognizerTraining(ctc_weight=0.0)).loss(None)
-    with pytest.raises(ValueError, match='context: only with criterion="transducer". Received: criterion="attention"'):
-        made(context=3)
+    with pytest.raises(
+        ValueError, match='predictor_context: only with criterion="transducer". Received: criterion="attention"'
+    ):
+        made(predictor_context=3)
     examples = [sr.Example(path="none.wav", duration=1.0, text="a")]
     with pytest.raises(ValueError, match='location: only with criterion="attention". Received: criterion="transducer"'):
         SpeechRecognizer.for_manifest(examples, criterion="transducer", location=3)

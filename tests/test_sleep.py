@@ -52,7 +52,7 @@ def test_epochs_are_where_the_hypnogram_says(tmp_path):
     (tmp_path / "in").mkdir()
     night(tmp_path / "in", "SC4001E")
     night(tmp_path / "in", "SC4002E", seed=1)
-    splits = sleep_edf.prepare(tmp_path / "in", tmp_path / "out", epochs=50)
+    splits = sleep_edf.prepare(tmp_path / "in", tmp_path / "out", chunk=1500)
     of_first = [e for e in splits["train"] if e.id.startswith("SC4001E0")]
     assert {e.subject for e in splits["train"]} == {"SC400"}  # two nights of one person
     # Half an hour awake is kept on each side of 10 epochs, of which one has no stage.

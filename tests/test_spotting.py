@@ -18,7 +18,7 @@ from speechrnn.tasks.classification.options import SpottingOptions
 from speechrnn.tasks.classification.spotting import Said, Spotted, Spotting
 
 RATE = 100
-OPTIONS = SpottingOptions(window=0.5, hop=0.1, smooth=2, threshold=0.6, pause=0.8, others=("a",))
+OPTIONS = SpottingOptions(window_seconds=0.5, hop_seconds=0.1, smooth=2, threshold=0.6, debounce=0.8, others=("a",))
 
 
 class Listener(Leveller):
@@ -89,11 +89,11 @@ def test_a_spotter_refuses_what_it_cannot_use(change, message):
 def test_a_stream_is_mono_and_options_are_in_range():
     with pytest.raises(ValueError, match=r"mono, `\(samples,\)`. Received: shape \(4, 2\)"):
         Spotter(Listener(), OPTIONS).push(np.zeros((4, 2)))
-    for name in ("window", "hop", "smooth", "threshold"):
+    for name in ("window_seconds", "hop_seconds", "smooth", "threshold"):
         with pytest.raises(ValueError, match=f"`{name}` must be"):
             SpottingOptions(**{name: 0})
-    with pytest.raises(ValueError, match="`pause` must be zero or positive"):
-        SpottingOptions(pause=-1)
+    with pytest.raises(ValueError, match="`debounce` must be zero or positive"):
+        SpottingOptions(debounce=-1)
 
 
 def test_every_word_is_found_once_and_the_rest_are_false_alarms():
@@ -158,7 +158,7 @@ def test_files_are_spotted_and_those_that_cannot_be_read_are_named(tmp_path, mon
     found, fault = spot(Loud(), [path, str(tmp_path / "gone.wav")], **vars(OPTIONS))
     assert found == heard(STREAM)[0] and isinstance(fault, Fault) and fault.kind == "missing"
     stand_in(monkeypatch, Loud())
-    words = ["--window", "0.5", "--smooth", "2", "--threshold", "0.6", "--pause", "0.8", "--others", "a"]
+    words = ["--window-seconds", "0.5", "--smooth", "2", "--threshold", "0.6", "--debounce", "0.8", "--others", "a"]
     assert cli.main(["spot", "--model", "m.onnx", path, "gone.wav", *words]) == 1
     out, err = capsys.readouterr()
     lines = [line.split("\t") for line in out.splitlines()]

@@ -246,8 +246,8 @@ def test_options_of_the_other_criterion_are_refused():
         SpeechRecognizer.for_manifest(examples, joint=8)
     with pytest.raises(ValueError, match="`criterion` must be one of ctc, transducer, attention"):
         SpeechRecognizer.for_manifest(examples, criterion="rnnt")
-    with pytest.raises(ValueError, match="`context` must be at least 1"):
-        SpeechRecognizer.for_manifest(examples, criterion="transducer", context=0)
+    with pytest.raises(ValueError, match="`predictor_context` must be at least 1"):
+        SpeechRecognizer.for_manifest(examples, criterion="transducer", predictor_context=0)
 
 
 def test_a_text_longer_than_its_frames_is_kept_and_an_unknown_symbol_is_not(model, tmp_path):

@@ -21,7 +21,8 @@ code is 1.
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
     groups = {"options": [Group("speechrnn.tasks.classification.options:SpottingOptions", "keywords")]}
-    return Verb("spot", spot, groups, _EPILOG)
+    renamed = {"--window": "--window-seconds", "--hop": "--hop-seconds", "--pause": "--debounce"}
+    return Verb("spot", spot, groups, _EPILOG, {old: f"now called {new}." for old, new in renamed.items()})
 
 
 def spot(

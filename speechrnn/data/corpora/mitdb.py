@@ -42,7 +42,7 @@ _SAME_MAN = {"202": "201"}
 
 
 @corpus(ValidSplit)
-def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, chunk: int = 64) -> Splits:
+def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, beats: int = 64) -> Splits:
     """Write `train.jsonl` (DS1) and/or `test.jsonl` (DS2), and a .npz of each record's beats that they point to.
 
     One "second" of such a .npz is one beat, a row of `heartbeats.NUM_FEATURES` numbers; `beats` and `seconds` hold the
@@ -50,14 +50,14 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, chunk: int =
 
     Args:
         folder: Holds the records as `.hea`, `.dat` and `.atr`, in any WFDB format.
-        chunk: Beats in an example.
+        beats: Beats in an example.
 
     Returns:
         Examples by split; `labels` has the AAMI class of each beat, the subject is the record. Records 201 and 202,
         which the official split puts on both sides, are one man and have one subject.
     """
-    if chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1. Received: {chunk}.")
+    if beats < 1:
+        raise ValueError(f"`beats` must be at least 1. Received: {beats}.")
     root = need_folder(folder, "Download it with `wget -r -N -c -np https://physionet.org/files/mitdb/1.0.0/`.")
     # By their annotations too: a record without a header is one that was lost, and is named.
     parts = (path for kind in (".atr", ".hea") for at in ("*/*", "*") for path in root.glob(at + kind))
@@ -68,7 +68,7 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, chunk: int =
         raise ValueError(f"{root}: has no record of MIT-BIH. Give the folder that holds 100.hea, 101.hea and so on.")
     for split in records:
         refuse_existing(Path(options.out, f"{split}.jsonl"), overwrite=options.overwrite)
-    how = Path(options.out, "beats"), chunk, options.overwrite
+    how = Path(options.out, "beats"), beats, options.overwrite
     splits = {
         split: [draft for name in names for draft in _drafts(there[name], *how, options.found)]
         for split, names in records.items()
@@ -76,7 +76,7 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, chunk: int =
     return splits
 
 
-def _drafts(header: Path, folder: Path, chunk: int, overwrite: bool, faults: Faults) -> Iterator[Draft]:
+def _drafts(header: Path, folder: Path, count: int, overwrite: bool, faults: Faults) -> Iterator[Draft]:
     from speechrnn.data.corpora.heartbeats import beat_features
 
     name = header.stem
@@ -88,8 +88,8 @@ def _drafts(header: Path, folder: Path, chunk: int, overwrite: bool, faults: Fau
         return
     path = folder / f"{name}.npz"
     signals.write(path, rows, 1.0, overwrite=overwrite, beats=beats, seconds=seconds)
-    for start in range(0, len(labels), chunk):
-        part = labels[start : start + chunk]
+    for start in range(0, len(labels), count):
+        part = labels[start : start + count]
         yield Draft(
             path, labels=tuple(part), subject=_SAME_MAN.get(name, name), id=f"{name}-{start:04d}", offset=float(start),
             duration=float(len(part)),

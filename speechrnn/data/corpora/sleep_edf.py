@@ -34,7 +34,7 @@ def prepare(
     *,
     options: TestSplit,
     channels: Sequence[str] = CHANNELS,
-    epochs: int = 40,
+    chunk: float = 1200.0,
     awake: float = 1800.0,
 ) -> Splits:
     """Write `train.jsonl`, and `valid.jsonl` and `test.jsonl` where they are asked for, by whole people.
@@ -42,7 +42,7 @@ def prepare(
     Args:
         folder: Holds the recordings and their hypnograms, in folders or not.
         channels: Names of the channels to read.
-        epochs: Epochs of 30 s in an example: the context in which they are scored.
+        chunk: Seconds of an example, a multiple of 30: the context in which its epochs are scored.
         awake: Seconds awake that are kept before the first sleep and after the last, as in the literature; most of a
             day's recording is awake.
 
@@ -50,13 +50,17 @@ def prepare(
         Examples by split; `labels` has a stretch for each epoch that was scored. The subject is the person, who has two
         nights in the corpus.
     """
-    if epochs < 1:
-        raise ValueError(f"`epochs` must be at least 1. Received: {epochs}.")
+    if chunk < EPOCH or chunk % EPOCH:
+        raise ValueError(f"`chunk` must be a positive multiple of {EPOCH:g} s. Received: {chunk}.")
     root = need_folder(folder, "Download it with `wget -r -N -c -np https://physionet.org/files/sleep-edfx/1.0.0/`.")
     nights = sorted(root.rglob("*-PSG.edf"))
     if not nights:
         raise ValueError(f"{root}: has no recording. Give the folder that holds SC4001E0-PSG.edf and so on.")
-    drafts = [draft for night in nights for draft in _night(night, tuple(channels), epochs, awake, options.found)]
+    drafts = [
+        draft
+        for night in nights
+        for draft in _night(night, tuple(channels), round(chunk / EPOCH), awake, options.found)
+    ]
     return {"train": drafts}
 
 

@@ -140,21 +140,21 @@ class ClassifierEvaluation:
 class SpottingOptions:
     """How keywords are found in a stream."""
 
-    window: float = 1.0
+    window_seconds: float = 1.0
     """Seconds classified at once, as long as the training examples."""
-    hop: float = 0.1
+    hop_seconds: float = 0.1
     """Seconds from the start of one window to the next one's."""
     smooth: int = 3
     """Number of windows over which probabilities are averaged."""
     threshold: float = 0.8
     """Smallest mean probability of a keyword."""
-    pause: float = 0.8
+    debounce: float = 0.8
     """Seconds after a keyword in which no other is reported, since a word is in many windows."""
     others: tuple[str, ...] = ("unknown", "silence")
     """Classes that are not keywords."""
 
     def __post_init__(self) -> None:
-        require(self, "positive", lambda value: value > 0, "window", "hop")
+        require(self, "positive", lambda value: value > 0, "window_seconds", "hop_seconds")
         require(self, "at least 1", lambda value: value >= 1, "smooth")
         require(self, "in (0, 1]", lambda value: 0 < value <= 1, "threshold")
-        require(self, "zero or positive", lambda value: value >= 0, "pause")
+        require(self, "zero or positive", lambda value: value >= 0, "debounce")

@@ -35,8 +35,8 @@ class Spotter:
     """Finds keywords in a stream of mono audio, of which any number of samples is pushed at a time.
 
     A class is found when its mean probability over the last `smooth` windows is the highest and reaches `threshold`,
-    unless a keyword was found less than `pause` seconds before. What is found does not depend on how the stream is cut
-    into blocks.
+    unless a keyword was found less than `debounce` seconds before. What is found does not depend on how the stream is
+    cut into blocks.
 
     Args:
         model: A classifier of sounds that gives one class for each, from `.keras`, `.onnx` or `.tflite`.
@@ -52,7 +52,9 @@ class Spotter:
         self.options = options or SpottingOptions()
         self._model = model
         rate = model.sample_rate
-        self._window, self._hop = (max(1, round(s * rate)) for s in (self.options.window, self.options.hop))
+        self._window, self._hop = (
+            max(1, round(s * rate)) for s in (self.options.window_seconds, self.options.hop_seconds)
+        )
         self._decision = _Decision(model.classes, self.options)
         self._left = np.zeros(0, np.float32)
         self._new = 0
@@ -146,14 +148,14 @@ class _Decision:
 
     def step(self, probabilities: np.ndarray) -> Spotted | None:
         self._last.append(probabilities)
-        start = self._windows * self._options.hop
-        end = start + self._options.window
+        start = self._windows * self._options.hop_seconds
+        end = start + self._options.window_seconds
         self._windows += 1
         mean = np.mean(self._last, axis=0)
         best = int(mean.argmax())
         if best not in self._keywords or mean[best] < self._options.threshold or end < self._quiet_until:
             return None
-        self._quiet_until = end + self._options.pause
+        self._quiet_until = end + self._options.debounce
         return Spotted(self._classes[best], start, end, float(mean[best]))
 
 

@@ -105,12 +105,12 @@ class TransducerNetwork(WrittenSymbols):
 
     predictor: Literal["stateless", "lstm"] = "stateless"
     """How a transducer remembers the text written so far: by its last symbols, or by the state of an LSTM."""
-    context: int = 2
+    predictor_context: int = 2
     """Symbols that a stateless predictor sees."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "at least 1", lambda value: value >= 1, "context")
+        require(self, "at least 1", lambda value: value >= 1, "predictor_context")
         check_choice("predictor", self.predictor, ("stateless", "lstm"))
 
 

@@ -84,7 +84,7 @@ def symbol_predictor(  # noqa: D417 - `takes` adds the options
         x = keras.layers.Dense(options.joint, dtype="float32", name="predictor_dense")(x)
     else:
         x = keras.layers.Conv1D(
-            options.joint, options.context, padding="causal", dtype="float32", name="predictor_context"
+            options.joint, options.predictor_context, padding="causal", dtype="float32", name="predictor_context"
         )(x)
     return keras.Model(previous, x, name="predictor")
 
