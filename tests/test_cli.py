@@ -108,8 +108,8 @@ def test_an_option_has_one_meaning_everywhere():
     assert set(several) <= DIFFERENT, several
 
 
-DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--chunk", "--sample-rate", "--window", "--hop"}
-"""What can be chosen here is not the same for all kinds, or counted in another unit; `serve` takes several models."""
+DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--sample-rate"}
+"""What can be chosen here is not the same for all kinds; `serve` takes several models."""
 
 
 def _meaning(option):
@@ -310,6 +310,7 @@ def test_zsh_completes_the_first_time_it_loads_the_script(tmp_path, capsys):
         (["evaluate", "m.jsonl", "--normalize"], "--normalize: now called --normalize-texts."),
         (["export", "--model", "m.keras", "--to", "onnx"], "--to: now called --format."),
         (["download", "an4", "--to", "d"], "--to: now called --out."),
+        (["spot", "a.wav", "--model", "m.onnx", "--hop", "0.1"], "--hop: now called --hop-seconds."),
         (["lm", "generate", "lm.onnx"], "unknown verb `lm generate`. Did you mean `generate`?"),
         (
             ["train", "m.jsonl", "--out", "x.keras", "--model", "m.keras", "--units", "3"],
@@ -339,6 +340,10 @@ def test_an_old_or_misplaced_word_is_told_the_new_one(words, said, capsys):
         (["train", "m.jsonl", "--out", "a.keras", "--epochs", "many"], '"many" is not a whole number'),
         (["train", "m.jsonl"], "--out"),
         (["transcribe"], "FILE"),
+        (["transcribe", "--hotwords", "a", "a.wav"], "FILE is required. --hotwords takes all words after it: put FILE"),
+        (["evaluate", "--hotwords", "a", "m.jsonl"], "put MANIFEST before it, or `--` between them."),
+        (["transcribe", "--format", "srt", "a.wav"], "--format takes all words after it"),
+        (["transcribe", "a.wav", "--format", "xml"], '"tsv", "ctm".\nSee'),
         (["classify", "a.wav"], "--model is required. `speechrnn train --task classify` makes one."),
         (["speak", "hello", "--out", "a.mp3"], "--out must end in .wav. Received: a.mp3"),
         (["download", "nothing", "--out", "data"], "Known: an4"),

@@ -109,7 +109,7 @@ class Verb:
             tokens = [_PIPE if word == "-" else word for word in words]
             _, bound, _ = self.app().parse_args(tokens, exit_on_error=False, print_error=False)
         except CycloptsError as error:
-            raise UsageError(self._complaint(error)) from error
+            raise UsageError(self._complaint(error) + self._taken(words)) from error
         positional = tuple("-" if value == _PIPE else value for value in bound.args)
         keywords: dict[str, Any] = {argument: {} for argument in self.groups}
         for name, value in bound.kwargs.items():
@@ -119,7 +119,7 @@ class Verb:
             to[option.key or name] = "-" if value == _PIPE else value
         for _, option in self.options.values():
             if option.positional == "many" and not positional and not self.alone:
-                raise UsageError(f"{option.flag} is required.")
+                raise UsageError(f"{option.flag} is required.{self._taken(words)}")
         return positional, keywords
 
     def app(self, options: Iterable[Option] | None = None) -> Any:
@@ -192,6 +192,16 @@ class Verb:
             for before, word in zip(["", *words], words, strict=False):
                 if PurePath(word).suffix in MODELS and not before.startswith("-") and not word.startswith("-"):
                     raise UsageError(f"the model is given with --model, as in `{self.called} --model {word} ...`.")
+
+    def _taken(self, words: Sequence[str]) -> str:
+        """What to do where the last words are values of an option that takes several, and were meant as arguments."""
+        flag = next((word.partition("=")[0] for word in reversed(words) if word.startswith("--")), "")
+        wanted = next((option for _, option in self.options.values() if option.positional), None)
+        taking = next((option for _, option in self.options.values() if option.flag == flag), None)
+        given = not words or not words[0].startswith("--")
+        if given or wanted is None or taking is None or not taking.shown.endswith("..."):
+            return ""
+        return f" {flag} takes all words after it: put {wanted.flag} before it, or `--` between them."
 
     def _complaint(self, error: Any) -> str:
         """What is wrong with a command line, in a sentence or two."""
