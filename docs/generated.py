@@ -1,9 +1,11 @@
-"""Pages that are made from the code when the site is built: the modules' public names and the command line."""
+"""Pages that are made when the site is built: the modules' public names, the command line, a gallery of notebooks."""
 
 from __future__ import annotations
 
+import base64
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import re
@@ -18,6 +20,7 @@ from sphinx.application import Sphinx
 import speechrnn
 
 FOLDER = "reference/generated"
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 MODULES = (
     "speechrnn.data.check",
     "speechrnn.data.examples",
@@ -202,6 +205,25 @@ def _printed(function: Any, words: list[str]) -> list[str]:
     return text.getvalue().rstrip().splitlines()
 
 
+# The notebooks
+
+
+def gallery() -> dict[str, str | bytes]:
+    """A page with the title, the first paragraph and the largest picture of each notebook; and these pictures."""
+    lines = ["# Notebooks", "", "They need `pip install '.[train,signals,notebooks]'`, download nothing, and run in"]
+    lines += ["a few minutes each; the repository has them with all that they print."]
+    pictures: dict[str, str | bytes] = {}
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        title, _, story = "".join(cells[0]["source"]).partition("\n\n")
+        shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", ())]
+        picture = max((data["image/png"] for data in shown if "image/png" in data), key=len)
+        pictures[f"{path.stem}.png"] = base64.b64decode(picture)
+        title = title.removeprefix("# ")
+        lines += ["", f"## {title}", "", f"![{title}]({path.stem}.png)", "", story, "", f"`notebooks/{path.name}`"]
+    return {"notebooks.md": "\n".join([*lines, ""]), **pictures}
+
+
 # Writing them
 
 
@@ -211,14 +233,15 @@ def write(app: Sphinx) -> None:
     folder = Path(app.srcdir, FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
     known = homes()
-    pages = {f"{name}.rst": module_page(name, known) for name in modules()}
+    pages: dict[str, str | bytes] = {f"{name}.rst": module_page(name, known) for name in modules()}
     pages |= {"speechrnn.rst": front_page(known), "modules.rst": modules_page(), "command_line.md": command_line()}
+    pages |= gallery()
     for stale in {path.name for path in folder.iterdir()} - set(pages):
         (folder / stale).unlink()
-    for name, text in pages.items():
-        path = folder / name
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+    for name, page in pages.items():
+        path, content = folder / name, page.encode() if isinstance(page, str) else page
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
