@@ -100,11 +100,11 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix-only .
 
 # Later ones of it say that they are for Python below 3.11: uv would take them all the same, and pip then refuses the lock.
-lock:  ## Pin versions anew (needs uv)
+lock:  ## Pin versions again (needs uv)
 	echo 'backports-strenum<1.3' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev --constraints - pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --constraints requirements.lock pyproject.toml -o requirements-base.lock
 
-lock-tfio:  ## Pin the versions of that environment anew (needs uv)
+lock-tfio:  ## Pin the versions of that environment again (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 requirements-tfio.in -o requirements-tfio.lock
 
 clean:  ## Remove what make made

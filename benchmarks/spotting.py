@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--out", default="runs/spotting", help="folder for the layout and the run")
     parser.add_argument("--recordings", type=int, default=50, help="of each word and speaker, at most 50")
     parser.add_argument("--epochs", type=int, default=keyword_spotting.OPTIONS.epochs, help="epochs of training")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     options = parser.parse_args()
     folder = Path(options.out, "layout")
     if not (options.resume and (folder / NOISE).is_dir()):

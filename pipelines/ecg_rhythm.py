@@ -5,7 +5,7 @@
 
 DIR is `training2017` with its table of classes, or the folder that contains it. The lead is resampled to 100 Hz, which
 keeps every wave that distinguishes rhythms. Some records were made with the electrodes in the wrong hands and are
-upside down, so half of the training records are inverted, drawn anew in every epoch. Folds are stratified by class;
+upside down, so half of the training records are inverted, drawn again in every epoch. Folds are stratified by class;
 the people are not published, so they cannot be kept apart, and intervals are over records. Nothing that a fold holds
 out is used before it is scored, not even to choose an epoch: all models train equally long, and the moving average of
 the weights is used. The settings are the second ones that were tried on the first fold (mean F1 0.807; the first ones,

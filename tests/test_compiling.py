@@ -76,10 +76,13 @@ def test_where_the_package_cannot_be_written_the_users_folder_is_and_else_it_is_
     monkeypatch.setattr(compiling, "_told", set())
     kept[0].touch()  # no folder can be made there
     agrees(rng)
-    assert len(list(kept[1].iterdir())) == 1 and "cannot be kept" not in caplog.text
+    assert len(list(kept[1].iterdir())) == 1 and "cannot be stored" not in caplog.text
     monkeypatch.setenv("SPEECHRNN_CACHE", str(kept[0]))
     agrees(rng)
-    assert "compiled functions cannot be kept, and are compiled anew: set SPEECHRNN_CACHE to a folder" in caplog.text
+    assert (
+        "compiled functions cannot be stored, and are compiled in every process: set SPEECHRNN_CACHE to a folder"
+        in caplog.text
+    )
 
 
 def test_what_cannot_become_machine_code_is_refused(kept):

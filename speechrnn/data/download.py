@@ -117,7 +117,7 @@ def fetch(
     """Download one file; a download that broke off goes on where it was.
 
     What has come lies in `{path}.part` until it is whole and checked. It is taken up again if the server still has the
-    same file, which its ETag or date tells, and knows ranges; otherwise the download begins anew.
+    same file, which its ETag or date tells, and knows ranges; otherwise the download starts over.
 
     Args:
         url: http or https.

@@ -303,5 +303,5 @@ def _numba() -> Any:
 def _tell_unkept(variable: str, reason: str) -> None:
     if "unkept" not in _told:
         _told.add("unkept")
-        told = "compiled functions cannot be kept, and are compiled anew: set %s to a folder. (%s)"
+        told = "compiled functions cannot be stored, and are compiled in every process: set %s to a folder. (%s)"
         _log.info(told, variable, reason)

@@ -97,7 +97,7 @@ def perplexity(model: TextModel, sentences: Iterable[str]) -> TextPerplexity:
 
 
 class Rescored:
-    """A beam search whose n best are ranked anew by a language model that sees whole sentences.
+    """A beam search whose n best are rescored by a language model that sees whole sentences.
 
     A text's score is that of the search, plus `weight log P(text)` and `bonus` for each word. It takes the place of the
     search: called with logits it gives the best text as a `Path`.

@@ -361,7 +361,7 @@ def prefixes(
     tree[0] = [-1, -1, -1, -1, models.whole[BEGIN], NO_WORD, 0, 0]
     added[0], place[0] = 0.0, 0
     beams = np.zeros((2, width), np.int32)
-    # Log probabilities of a prefix's paths: those that end in a blank, those that do not, all; and the first two anew.
+    # Log probabilities of a prefix's paths: those that end in a blank, those that do not, all; and the first two again.
     paths = np.full((2, width, 5), -np.inf)
     paths[0, 0, 0] = 0.0
     candidates, scores = np.empty((width * vocabulary, 2), np.int32), np.empty(width * vocabulary)

@@ -91,7 +91,7 @@ def tune_rescoring(
     *,
     progress: Callable[[Trial], None] | None = None,
 ) -> list[Trial]:
-    """Search for the weight of a language model that ranks the n best anew, and its word bonus: all points of a grid.
+    """Search for the weight of a language model that rescores the n best, and its word bonus: all points of a grid.
 
     The texts are searched and judged once.
 

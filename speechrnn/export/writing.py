@@ -102,7 +102,7 @@ def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Weights use 7 of the 8 bits: processors without VNNI instructions would overflow with all of them. Dense layers
     stay as they are: what they take in time and space is little, and 8 bits cost them words. GRU and RNN have no 8-bit
-    kernels in ONNX Runtime; this is said in the log.
+    kernels in ONNX Runtime; this is logged.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

@@ -105,7 +105,7 @@ class FeatureLayer(Configured, keras.Layer):
         """The samples that the next block shares; a stream begins with so many of its first ones there.
 
         Raises:
-            ValueError: The features cannot be computed block by block; what to do is said.
+            ValueError: The features cannot be computed block by block.
         """
         self._check_stream()
         if self.window < self.hop:

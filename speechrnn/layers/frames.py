@@ -40,7 +40,7 @@ def checked_stride(network: keras.Model) -> int:
     """The stride of a network that gives `ceil(frames / stride)` frames, as those of a bundle must.
 
     Raises:
-        ValueError: It gives another number; which, and what to do, is said.
+        ValueError: It gives another number.
     """
     counts = _frame_counts(network)
     found = _stride(network, counts)

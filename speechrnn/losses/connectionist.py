@@ -178,7 +178,7 @@ def _forwards(emitted: Any, left: Any, can_step: Any, can_skip: Any, scores: Any
 @tf.function(jit_compile=True, autograph=False)
 def _backwards(before: Any, left: Any, can_step: Any, can_skip: Any, occupied: Any) -> Any:
     """CHUNK frames back: the probability, given the target, of being in each state at each frame."""
-    # Outside the loop: inside, XLA would form them anew for each of the three states that a path may come from.
+    # Outside the loop: inside, XLA would compute them again for each of the three states that a path may come from.
     _, shares = _arrivals(before, can_step, can_skip)
 
     def step(count: Any, occupied: Any, written: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The ASGI application: who may ask is checked once, before any route, and what goes wrong is said in one form."""
+"""The ASGI application: who may ask is checked once, before any route, and what goes wrong is reported in one form."""
 
 from __future__ import annotations
 

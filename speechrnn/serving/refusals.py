@@ -1,4 +1,4 @@
-"""What the server refuses, and how that is said; each protocol writes it in a form of its own."""
+"""What the server refuses, and how that is reported; each protocol writes it in a form of its own."""
 
 from __future__ import annotations
 

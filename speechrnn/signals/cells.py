@@ -24,7 +24,7 @@ MISSING = (
     "NaT", "<NA>", "#N/A", "#NA", "#N/A N/A", "?", "-", "--", "---", ".", "..", "*", "1.#QNAN", "-1.#QNAN", "1.#IND",
     "-1.#IND",
 )  # fmt: skip
-"""Words for a missing value, whatever is said to be one beside them."""
+"""Words for a missing value, whatever the options add."""
 _COMMENT = re.compile(r"#(?!N/A|NA\b|VALUE!|REF!|DIV/0!|NUM!|NAME\?|NULL!)|%|//")
 """How a comment begins; Excel's errors do too."""
 _CANDIDATES = ("\t", ";", "|", ",", " ")

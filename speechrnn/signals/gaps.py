@@ -1,4 +1,4 @@
-"""What is missing in a signal: filled up to a limit, or said."""
+"""What is missing in a signal: filled up to a limit, or reported."""
 
 from collections.abc import Iterator, Sequence
 

@@ -58,7 +58,7 @@ class RunState:
             setattr(self, name, type(getattr(self, name))(value))
 
     def weights(self, folder: Path) -> Path:
-        """Where the weights and the optimiser of this epoch are."""
+        """Where the weights and the optimizer of this epoch are."""
         return folder / f"state-{self.epoch:04d}.weights.h5"
 
     def write(self, folder: Path, model: keras.Model) -> None:
@@ -72,7 +72,7 @@ class RunState:
                 old.unlink()
 
     def restore(self, folder: Path, model: keras.Model) -> None:
-        """Give the compiled model the weights, the optimiser and the random generators of this epoch."""
+        """Give the compiled model the weights, the optimizer and the random generators of this epoch."""
         model.load_weights(self.weights(folder))
         for variable, value in zip(_generators(model), self.seeds, strict=True):
             variable.assign(value)
@@ -83,11 +83,11 @@ def _generators(model: keras.Model) -> list[keras.Variable]:
 
 
 def save_model(model: Bundle, path: Path) -> None:
-    """Save the model without its optimiser, whole or not at all."""
-    bare = model.with_parts()
+    """Save the model without its optimizer, whole or not at all."""
+    without_optimizer = model.with_parts()
     partial = path.with_name(f".{path.stem}.part.keras")
     try:
-        bare.save(partial, overwrite=True)
+        without_optimizer.save(partial, overwrite=True)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

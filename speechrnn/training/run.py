@@ -275,7 +275,7 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
         if kept != options:
             raise ValueError(
                 f"{record}: the run to resume was started with other options. Received: {options}. "
-                "Resume with the same ones, or start anew with overwrite=True (--overwrite)."
+                "Resume with the same ones, or start over with overwrite=True (--overwrite)."
             )
     if state is not None:
         return state

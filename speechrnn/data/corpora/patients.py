@@ -175,7 +175,7 @@ def shorten_normal(
     """The same patient without what is normal between the ectopic runs, but for the one beat behind each.
 
     Half of the beats or more are then ectopic, and nothing is invented: each keeps its class, its shape, and the
-    interval before it; all that is measured in comparison is measured anew.
+    interval before it; all that is measured in comparison is measured again.
 
     Args:
         beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.

@@ -98,7 +98,7 @@ def _worth(here: Level, below: Level, total: int) -> np.ndarray:
 
 
 def _drop(levels: Sequence[Level], kept: Sequence[np.ndarray]) -> None:
-    """Take out what is not kept, number the rest anew, and let suffixes be nodes that are there."""
+    """Take out what is not kept, renumber the rest, and let suffixes be nodes that are there."""
     start = 1  # node of the first n-gram of the order
     numbers, nodes = np.zeros(0, np.int32), np.zeros(0, np.int32)  # of the order below, -1 where it is left out
     for level, stays in zip(levels, kept, strict=True):

@@ -28,7 +28,7 @@ def signal_steps(
         streams: Streams that are stepped together; None is any number.
 
     Raises:
-        ValueError: A layer reads the signal backwards, or needs the whole of it; what to do is said.
+        ValueError: A layer reads the signal backwards, or needs the whole of it.
     """
     steps = Steps(batch=streams)
     signal = keras.Input(batch_shape=(streams, samples), name="samples")

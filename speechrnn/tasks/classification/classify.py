@@ -30,7 +30,7 @@ _BATCHES_AT_ONCE = 8
 """Batches that are read at once and sorted by length."""
 
 _LIKELY = 0.5
-"""From this probability on a class is said to be there, where several can be."""
+"""Smallest probability of a class that is reported, where several are possible."""
 
 
 @dataclass(frozen=True)

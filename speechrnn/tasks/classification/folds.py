@@ -83,7 +83,7 @@ def cross_validate(
         final: Train the last model. Without it nothing is written to `out`.
         scheme: As `evaluate_classifier` takes it.
         batch_size: Records classified at once.
-        resume: Pass over folds that are done, and go on within one that is not.
+        resume: Skip folds that are done, and continue one that is not.
         overwrite: Replace what an earlier run left.
         verbose: Show progress on stderr.
 
@@ -278,7 +278,7 @@ def _kept(path: Path, held: Sequence[Example], setting: Setting) -> Classificati
         truth, probabilities = stored["truth"], stored["probabilities"]
     if about["options"] != setting.fingerprint or {row[0] for row in about["records"]} - {e.id for e in held}:
         raise ValueError(
-            f"{path}: the fold to resume had other options or examples. Resume with the same ones, or start anew with "
+            f"{path}: the fold to resume had other options or examples. Resume with the same ones, or start over with "
             "overwrite=True."
         )
     records, task, end = [], about["task"], 0

@@ -41,7 +41,7 @@ class Setting:
 
     @property
     def fingerprint(self) -> str:
-        """What two runs must have in common for one to go on with the other's models."""
+        """What two runs must have in common for one to continue with the other's models."""
         return self.training.to_json()
 
     def learn(

@@ -53,7 +53,7 @@ def tail_likelihood(errors: np.ndarray, *, clean: int, long: int = 8000, tail: f
 
     Above their 95th percentile errors are taken to be distributed exponentially, which suits more series than a normal
     distribution does: errors of any quantity are large more often than that allows. The percentile and the mean excess
-    are those of up to `long` errors before, at first those of the clean stretch, and are taken anew every 100 samples.
+    are those of up to `long` errors before, at first those of the clean stretch, and are updated every 100 samples.
 
     Args:
         errors: float `(samples,)`, finite.

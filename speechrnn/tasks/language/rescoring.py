@@ -1,4 +1,4 @@
-"""How the n best of a search are ranked anew, from options that a command line can say."""
+"""How the n best of a search are rescored, from options that a command line can say."""
 
 from __future__ import annotations
 

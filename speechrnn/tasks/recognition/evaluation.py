@@ -86,7 +86,7 @@ def evaluate(  # noqa: D417 - `takes` adds the options
 def _warn_of_texts(model: Recognizer, examples: Sequence[Example], decoder: Decoder) -> None:
     """Say how many texts could not be written even if every word were understood."""
     texts = [" ".join((example.text or "").split()) for example in examples]
-    search = getattr(decoder, "search", decoder)  # of what ranks the n best anew
+    search = getattr(decoder, "search", decoder)  # of what rescores the n best
     if isinstance(search, LexiconSearch):
         what, known = "words that the lexicon lacks", set(search.words)
         missing = [set(text.split()) - known for text in texts]

@@ -63,7 +63,7 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
         """A copy that writes other symbols, to be trained from where this model stands.
 
         Features and network are copied with what they learned. The outputs of the blank and of symbols that both
-        vocabularies have are kept as well; those of new symbols begin anew.
+        vocabularies have are kept as well; those of new symbols are initialized.
 
         Args:
             vocabulary: What the copy shall write, such as the characters of another corpus or language.

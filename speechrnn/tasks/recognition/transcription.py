@@ -261,7 +261,7 @@ def _pieces(
 def _blocks(
     recording: _Recording, sample_rate: int, seconds: float, rates: set[int], options: Mapping[str, Any]
 ) -> Iterator[np.ndarray]:
-    """Blocks of the source at `sample_rate`; the first source at each other rate is said in the log."""
+    """Blocks of the source at `sample_rate`; the first source at each other rate is logged."""
     source = recording.source
     if isinstance(source, OneChannel):
         options, source = {**options, "channel": source.channel}, source.path
@@ -274,7 +274,7 @@ def _blocks(
         if rate != sample_rate and rate not in rates:
             rates.add(rate)
             _log.info(
-                "%s is at %d Hz, the model at %d Hz: it is resampled, and so are others.",
+                "%s is at %d Hz, the model at %d Hz. It is resampled, as are all other files at that rate.",
                 recording.path, rate, sample_rate,
             )  # fmt: skip
 

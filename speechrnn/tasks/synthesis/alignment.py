@@ -58,7 +58,7 @@ def aligned(
         recognizer: It writes the lexicon's phones, or those without the digits of stress.
         lexicon: Pronunciations; of several the one that was said is taken.
         faults: Collects the examples that cannot be read or aligned, which are left out.
-        rounds: How often the Gaussians are learned anew.
+        rounds: How often the Gaussians are learned again.
         progress: Called with the id of each example once it is read.
     """
     found = []
@@ -104,8 +104,8 @@ def _begun(example: Example, recognizer: Recognizer, lexicon: Lexicon) -> _Align
     if unknown := lexicon.unknown(text):
         raise data_error(example.id, "with words that the lexicon lacks", f"the lexicon lacks {unknown[0]!r}. Add it.")
     stressed = {word: {plain(way): way for way, _ in reversed(lexicon[word])} for word in text.split()}
-    bare = Lexicon({word: [(way, 1.0) for way in ways] for word, ways in stressed.items()})
-    path = align_words(recognizer.logits([signal])[0], text, bare, recognizer.vocabulary, blank_penalty=0.0)
+    unstressed = Lexicon({word: [(way, 1.0) for way in ways] for word, ways in stressed.items()})
+    path = align_words(recognizer.logits([signal])[0], text, unstressed, recognizer.vocabulary, blank_penalty=0.0)
     said = [recognizer.vocabulary.symbols[index - 1] for index in path.ids]
     middles = (path.start_frames + path.end_frames) / 2 * recognizer.frame_period * _RATE / _HOP
     features, level = _features(signal, recognizer.sample_rate)

@@ -63,7 +63,7 @@ class Pronouncer:
 
     def _readable(self, text: str) -> str:
         """The text with letters that the lexicon has; accents go where it does not know them."""
-        found, foreign = [], []
+        found, unreadable = [], []
         for character in spelled_out(text):
             plainer = unicodedata.normalize("NFKD", character.lower())[:1]
             if character.lower() in self._letters or unicodedata.category(character)[0] in "PZC":
@@ -71,9 +71,9 @@ class Pronouncer:
             elif plainer in self._letters:
                 found.append(plainer.upper() if character.isupper() else plainer)
             elif unicodedata.category(character)[0] != "M":
-                foreign.append(character)
-        if foreign:
-            shown = " ".join(map(repr, dict.fromkeys(foreign)))
+                unreadable.append(character)
+        if unreadable:
+            shown = " ".join(map(repr, dict.fromkeys(unreadable)))
             raise data_error(
                 repr(text), "in another script", f"the text {text!r:.80} has characters that this voice cannot read: "
                 f"{shown:.120}. Write them in words of its language, or take a voice and a lexicon that have them.",

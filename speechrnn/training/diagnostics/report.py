@@ -25,7 +25,7 @@ class GradientReport(keras.callbacks.Callback):
     step, so that nothing is computed twice and no batch is left out.
 
     Args:
-        path: CSV file, a row for each layer and interval; none where it is not given. It is begun anew with epoch 0,
+        path: CSV file, a row for each layer and interval; none where it is not given. It is started over at epoch 0,
             and continued when a run is resumed.
         tensorboard: Folder for TensorBoard, one curve for each layer.
         every: Batches in an interval; an epoch by default.
@@ -90,7 +90,7 @@ class GradientReport(keras.callbacks.Callback):
             self._writer.close()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Begin anew, or go on with the file of a run that is resumed."""
+        """Start the file, or continue that of a run that is resumed."""
         if not self.rows and epoch and self.path is not None and os.path.exists(self.path):
             self.rows = [row for row in _read(self.path) if row["epoch"] <= epoch]
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]
