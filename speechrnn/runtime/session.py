@@ -76,6 +76,9 @@ class Session:
             self._rows_at_once, threads = _thread_count(threads), 1
         self._session = start(self.file, threads=threads, providers=providers)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.file.name}>"
+
     def _prepare(self) -> None:
         """Reads what only models of this kind say of themselves."""
 
