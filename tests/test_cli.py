@@ -99,6 +99,18 @@ def test_help_speaks_of_the_command_line_and_tells_files_from_texts(words, said,
     assert "None" not in told
 
 
+def test_the_model_that_a_verb_takes_by_default_is_named():
+    told = {verb: option.help for verb, option in all_options() if option.flag == "--model"}
+    assert {
+        verb: text for verb, text in told.items() if re.search("comes with the package|included (English )?one", text)
+    } == {}
+    assert [
+        verb
+        for verb in ("align", "evaluate", "report", "serve", "stream", "transcribe")
+        if "`english`" not in told[verb]
+    ] == []
+
+
 def test_an_option_has_one_meaning_everywhere():
     found = {}
     for verb, option in all_options():

@@ -261,6 +261,10 @@ def test_files_of_the_first_edition_answer_as_they_did(name, ending):
     if not path.exists():
         pytest.skip("only the streaming model was written as .tflite")
     model = sr.load(path)
-    assert name in repr(model) and model.card["name"] == name and kinds.of(model).name == sr.load(FIRST / f"{name}.keras").kind
+    assert (
+        name in repr(model)
+        and model.card["name"] == name
+        and kinds.of(model).name == sr.load(FIRST / f"{name}.keras").kind
+    )
     found, expected = answers(name, model)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

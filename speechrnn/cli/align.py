@@ -51,7 +51,7 @@ def align(
     Args:
         audio: A recording.
         said: What is said in it; `@FILE` reads it from a file.
-        model: A .onnx or .keras recognizer; by default the one that comes with the package.
+        model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         lexicon: Pronunciations, for a model of phones; by default the lexicon in the model's file.
         format: How the times are written.
         shift: Seconds added to all times; of two numbers the first to starts, the second to ends.

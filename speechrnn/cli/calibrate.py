@@ -37,7 +37,7 @@ def calibrate(
         path: A .jsonl manifest with texts; not the test set.
         out: File for the calibration, as JSON.
         decoding: Options of the decoder.
-        model: A .onnx or .keras recognizer; by default the one that comes with the package.
+        model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         overwrite: Replace a file that exists.
     """
     import numpy as np

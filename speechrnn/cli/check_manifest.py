@@ -43,7 +43,7 @@ def check_manifest(
     Args:
         path: A .jsonl manifest.
         frames: Options of the check.
-        model: Check against the characters and frames of this recognizer; `default` is the included one.
+        model: Check against the characters and frames of this recognizer, or of the included model of this name.
         against: Check against the characters of this manifest's texts.
         json: Print the whole report as one JSON object.
         out: Write the results to this file instead of standard output.

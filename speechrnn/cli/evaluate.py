@@ -60,7 +60,7 @@ def evaluate(
         path: A .jsonl manifest with the correct answers.
         kind: The kind of model.
         options: Options of the kind.
-        model: A .onnx or .keras model; by default the recognizer that comes with the package.
+        model: A .onnx or .keras model, or the name of an included model; by default the task's, such as `english`.
         task: What the model does, such as classify; by default it follows from the model.
         json: Print the whole report as one JSON object.
         details: With --json: every example with its answer.

@@ -33,7 +33,7 @@ def tune(
     Args:
         path: A .jsonl manifest with texts; not the test set.
         decoding: Options of the decoder.
-        model: A .onnx or .keras recognizer; by default the one that comes with the package.
+        model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         json: Print all trials as one JSON object.
         out: Write the results to this file instead of standard output.
         overwrite: Replace a file that exists.

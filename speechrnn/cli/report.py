@@ -22,7 +22,7 @@ reliability diagram, the curves of the training run whose folder lies beside the
 --compare, both models are scored on the same utterances, and the difference has an interval of its own (paired
 bootstrap).
 
-`default` stands for the model that comes with the package.
+--compare, like --model, also takes the name of an included model, such as `english`.
 """
 
 
@@ -50,7 +50,7 @@ def report(
         path: A .jsonl manifest with texts.
         shown: What the page has.
         decoding: Options of the decoder.
-        model: A .onnx or .keras recognizer; by default the one that comes with the package.
+        model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         compare: A second recognizer, decoded in the same way.
         calibration: A calibration of --model made by `speechrnn calibrate`; calibrated and raw confidences are shown.
         out: File for the report.

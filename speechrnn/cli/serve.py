@@ -36,8 +36,8 @@ def serve(
     Args:
         options: What the server listens to, and what it refuses.
         search: Options of the search of recognizers.
-        model: Recognizers, classifiers and forecasters, .onnx or .keras; by default the recognizer that comes with the
-            package.
+        model: Recognizers, classifiers and forecasters, .onnx or .keras, or names of included models; by default
+            `english`.
         streaming_model: Recognizer for streams; by default the first recognizer, through windows if need be.
         threads: Processor threads of each model; by default those that this process may run on, up to eight.
     """

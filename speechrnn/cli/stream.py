@@ -62,7 +62,7 @@ def stream(
     Args:
         file: An audio file, or - for a pipe.
         options: Options of the search.
-        model: A .keras or .onnx recognizer, or the name of an included one; by default English.
+        model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         mic: Listen to a microphone (needs speechrnn[mic]).
         device: The microphone: a part of its name, or its number.
         realtime: Read the file at the speed at which it was spoken.
