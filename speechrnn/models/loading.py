@@ -49,13 +49,17 @@ DEFAULT = "english"
 """The one that transcribes where no model is given; `default` is another name for it."""
 
 
-def load(model: str | os.PathLike[str], *, kind: str | None = None, threads: int | None = None) -> Any:
+def load(
+    model: str | os.PathLike[str], *, kind: str | None = None, threads: int | None = None, streaming: bool = False
+) -> Any:
     """Open a model.
 
     Args:
         model: Path of a `.keras`, `.onnx` or `.tflite` file, or the name of an included model (`SHIPPED`).
         kind: Name of the kind it must be, such as "recognizer"; None for any.
         threads: Processor threads of a session; by default as many as this process may use, up to eight.
+        streaming: Open a recognizer that listens, by `push` and `finish`: block by block if the model can stream, and
+            otherwise through windows of some seconds.
 
     Returns:
         For a `.keras` file the bundle, a Keras model, if TensorFlow is installed; otherwise a session. Both have the
@@ -67,8 +71,12 @@ def load(model: str | os.PathLike[str], *, kind: str | None = None, threads: int
         ValueError: The file is damaged, is not a model of speechrnn, or is one of another kind.
     """
     path = file_of(model)
-    if not is_keras(path) or (importlib.util.find_spec("tensorflow") is None and not needs_tensorflow(path)):
-        return load_session(path, kind=kind, threads=threads)
+    if (
+        streaming
+        or not is_keras(path)
+        or (importlib.util.find_spec("tensorflow") is None and not needs_tensorflow(path))
+    ):
+        return load_session(path, kind=kind, threads=threads, streaming=streaming)
     return load_bundle(path, kind=kind)
 
 
@@ -92,8 +100,7 @@ def load_session(
         model: See `load`.
         kind: See `load`.
         threads: See `load`.
-        streaming: Open a recognizer that listens: block by block if the model can stream, and otherwise through
-            windows of some seconds.
+        streaming: See `load`.
     """
     path = file_of(model)
     if is_keras(path):
