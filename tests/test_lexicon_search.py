@@ -277,9 +277,9 @@ def test_bad_input_says_what_is_wrong(lexicon, options, said):
 
 
 def test_a_word_of_a_grammar_that_has_no_pronunciation_is_named():
-    search = LexiconSearch(SOUNDS, LEXICON, grammar=Grammar.words(LETTERS, ["ab", "bb"]))
+    grammar = Grammar.words(LETTERS, ["ab", "bb"])
     with pytest.raises(ValueError, match="must be in the lexicon. Received: 'bb'"):
-        search(np.zeros((3, 4)))
+        LexiconSearch(SOUNDS, LEXICON, grammar=grammar)  # not only once there is a recording
 
 
 def test_logits_of_another_model_are_refused():
@@ -343,6 +343,15 @@ def test_options_make_a_lexicons_words_of_a_model_of_characters(files):
 def test_what_the_lexicon_lacks_is_named(given, message, files):
     with pytest.raises(ValueError, match=message):
         options.decoder(**{"vocabulary": PHONES, "lexicon": files / "about.lexicon", **given})
+
+
+@pytest.mark.parametrize("given", [{"words": "words.txt"}, {"lm": "about.lm"}, {"hotwords": ["butt"]}])
+def test_words_for_a_model_of_phones_without_a_lexicon_are_told_to_need_one(given, files):
+    placed = {name: value if name == "hotwords" else files / value for name, value in given.items()}
+    with pytest.raises(ValueError, match=r"The model writes phones, and words need a lexicon: `lexicon` \(--lexicon\)"):
+        options.decoder(PHONES, **placed)
+    (files / "phones.txt").write_text("B AH T\n")
+    assert list(options.decoder(PHONES, words=files / "phones.txt")(said(2, 1, 3)).ids) == [2, 1, 3]  # phones are fine
 
 
 def test_weights_are_tuned_with_a_lexicon_as_without(files):

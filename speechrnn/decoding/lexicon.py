@@ -63,7 +63,7 @@ class LexiconSearch:
     Raises:
         ValueError: There are no pronunciations, one is empty or is no list of the vocabulary's symbols without the
             blank and the separator, or has a probability above 1; the language model is over characters, or no word is
-            in both; or a number is out of range.
+            in both; a word of the grammar has no pronunciation; or a number is out of range.
 
     Example:
     >>> vocabulary = Vocabulary("ABR")
@@ -112,6 +112,8 @@ class LexiconSearch:
         if language_model is not None:
             held = _known(held, language_model, keep_others=unknown_score > -np.inf)
         self._held = held
+        # Here, so that a word that the lexicon lacks is an error before any recording is read.
+        self._allowed = NO_GRAMMAR if grammar is None else grammar_tables(grammar, self._dictionary)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -208,7 +210,6 @@ class LexiconSearch:
             known = known[np.argsort(grams[known], kind="stable")]
             starts = np.searchsorted(grams[known], np.arange(len(lm.words) + 1)) + len(lm.words) + 1
             gram_nodes = np.concatenate([starts, tree.nodes[known]]).astype(np.int32)
-        grammar = NO_GRAMMAR if self.grammar is None else grammar_tables(self.grammar, self._dictionary)
         boost = NO_BOOST if self.boost is None else boost_tables(self.boost, self._dictionary)
         trie = np.full((4, len(tree.first)), -1, np.int32)
         trie[lexicon_models.FIRST], trie[lexicon_models.ENDS] = tree.first, tree.ends
@@ -233,9 +234,9 @@ class LexiconSearch:
             entry_logs=held.logs[order],
             gram_nodes=gram_nodes,
             unigrams=unigrams,
-            grammar_words=grammar.words,
-            grammar_nodes=grammar.nodes,
-            grammar_ends=grammar.ends,
+            grammar_words=self._allowed.words,
+            grammar_nodes=self._allowed.nodes,
+            grammar_ends=self._allowed.ends,
             boost_places=boost.places,
             boost_next=boost.next,
             boost_gain=boost.gain,

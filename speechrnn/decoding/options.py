@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from speechrnn.faults import read_lines
@@ -85,10 +86,12 @@ def decoder(
         letters = letters_of(word for word, _, _ in pronunciations)
         _check_hotwords(hotwords, pronunciations)
     allowed = None
-    if words is not None:
-        allowed = _allowed(words, lambda text: Grammar.words(letters, text.splitlines()))
-    elif grammar is not None:
-        allowed = _allowed(grammar, lambda text: Grammar.parse(letters, text))
+    with _of_phones(vocabulary, pronunciations is None):
+        if words is not None:
+            allowed = _allowed(words, lambda text: Grammar.words(letters, text.splitlines()))
+        elif grammar is not None:
+            allowed = _allowed(grammar, lambda text: Grammar.parse(letters, text))
+        boost = Boost.phrases(letters, hotwords, hotword_bonus) if hotwords else None
     weight, bonus = (_LM_WEIGHT, _WORD_BONUS) if pronunciations is None else _WITH_LEXICON
     shared: dict[str, Any] = {
         "width": _WIDTH if beam is None else beam,
@@ -97,13 +100,26 @@ def decoder(
         "word_bonus": (0.0 if lm is None else bonus) if word_bonus is None else word_bonus,
         "unknown_score": unknown_score,
         "grammar": allowed,
-        "boost": Boost.phrases(letters, hotwords, hotword_bonus) if hotwords else None,
+        "boost": boost,
     }
     if pronunciations is None:
-        return BeamSearch(vocabulary, **shared)
+        with _of_phones(vocabulary, lm is not None):
+            return BeamSearch(vocabulary, **shared)
     if " " in vocabulary.symbols:
         shared |= {"separator": vocabulary.encode(" ")[0], "separated": True}
     return LexiconSearch(vocabulary, pronunciations, **shared)
+
+
+@contextmanager
+def _of_phones(vocabulary: Vocabulary, without_lexicon: bool) -> Iterator[None]:
+    """Adds to an error about words that a model of phones writes them with a lexicon alone."""
+    try:
+        yield
+    except ValueError as error:
+        if without_lexicon and isinstance(vocabulary, Phones):
+            told = "The model writes phones, and words need a lexicon: `lexicon` (--lexicon)."
+            raise ValueError(f"{error} {told}") from error
+        raise
 
 
 def _pronunciations(lexicon: str | os.PathLike[str] | Lexicon, vocabulary: Vocabulary) -> Iterable[Pronunciation]:
