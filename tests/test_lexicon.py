@@ -34,6 +34,8 @@ SMALL = Lexicon({"the": THE, "end": END})
         ),
         ("pairs.tsv", "\ufeffthe\t1.0\tDH AH\r\nthe\t.5\tDH IY\r\n\r\nEnd\tEH N D\r\n"),
         ("pairs.csv", 'the,1.0,DH AH\nthe,0.5,DH IY\n"end",EH N D\n'),
+        ("header.csv", "Word,Probability,Phones\nthe,1.0,DH AH\nthe,0.5,DH IY\nend,,EH N D\n"),
+        ("header.tsv", "word\tpronunciation\nthe\t1.0\tDH AH\nthe\t0.5\tDH IY\nend\tEH N D\n"),
     ],
 )
 def test_formats_say_the_same(tmp_path, name, lines):
@@ -290,6 +292,16 @@ def test_training_pronounces_texts_of_words_and_names_what_it_cannot(tmp_path, c
 
 
 # The command line
+
+
+def test_phones_that_only_a_later_source_has_are_told(tmp_path, capsys):
+    for name, line in (("a.txt", "end EH N D"), ("b.txt", "den D EH N"), ("c.txt", "the ð ə\nand EH N D")):
+        (tmp_path / name).write_text(line + "\n", encoding="utf-8")
+    a, b, c = (str(tmp_path / name) for name in ("a.txt", "b.txt", "c.txt"))
+    assert cli.main(["lexicon", "build", a, b, "--out", str(tmp_path / "ab.lexicon")]) == 0
+    assert "phones are in none" not in capsys.readouterr().err
+    assert cli.main(["lexicon", "build", a, c, "--out", str(tmp_path / "ac.lexicon")]) == 0
+    assert "c.txt: 2 of its 5 phones are in none of the sources before it: ð ə." in capsys.readouterr().err
 
 
 def test_lexicon_build_joins_sources_and_names_bad_lines(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -25,6 +26,8 @@ one of their pronunciations, and 6.5 % of the phones were wrong; with --model en
 phones without stress, 77 % and 5.7 %. Without --guess, utterances with such a word are left out of training, and the
 word is never recognized.
 """
+
+_log = logging.getLogger(__name__)
 
 
 def verb(words: Sequence[str]) -> Verb:
@@ -53,7 +56,13 @@ def build(
     refuse_existing(out, overwrite=overwrite)
     faults, made = Faults(), Lexicon({})
     for source in sources:
-        made = made.joined(lexicons.named(source, keep_stress=keep_stress, faults=faults))
+        found = lexicons.named(source, keep_stress=keep_stress, faults=faults)
+        if made and (others := [phone for phone in found.phones if phone not in made.phones]):
+            _log.warning(
+                "%s: %d of its %d phones are in none of the sources before it: %s. Do all use the same phones?",
+                source, len(others), len(found.phones), " ".join(others[:10]),
+            )  # fmt: skip
+        made = made.joined(found)
     guessed = _guessed(made, guess, model)
     made = made.joined(guessed)
     made.write(out, overwrite=overwrite)

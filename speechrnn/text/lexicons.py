@@ -16,6 +16,9 @@ _STRESSED = re.compile(r"([A-Z]+)[012]")
 _VARIANT = re.compile(r"(.+)\(\d+\)")
 _NO_WORD = re.compile(r"[!<\[{].+")
 """What Kaldi and others write for silence, noise and unknown words: `!SIL`, `<unk>`, `[noise]`."""
+_HEADINGS = frozenset({"word", "words", "orthography", "grapheme", "graphemes"})
+_OF_PHONES = frozenset({"probability", "phones", "phonemes", "pronunciation", "pronunciations", "ipa", "arpabet"})
+"""What the columns of a table are called in its first line."""
 _MOST_NUMBERS = 4
 """Of a pronunciation: its probability, and three about silence."""
 _log = logging.getLogger(__name__)
@@ -38,6 +41,7 @@ def read(
     - the Montreal Forced Aligner's: tabs between, and after the word nothing, a probability, or a probability and
       three numbers about silence, which are not used;
     - a table of two columns, the word and its phones with spaces between: tabs between them, or commas in a `.csv`.
+      Its first line may be a header, such as `word,phones`.
 
     But for our own, words are brought to the normal form of texts (`speechrnn.text.normalize`). Entries that are no
     words (`!SIL`, `<unk>`, `[noise]`) or more than one in that form are left out, and the log says how many. A word on
@@ -182,8 +186,14 @@ def _numbered(name: str, lines: list[str], own: bool) -> Iterator[_Line]:
             word, *fields = line.split()
             if " # " in line:  # as CMUdict has remarks
                 fields = fields[: fields.index("#")] if "#" in fields else fields
+        if number == 1 and (commas or "\t" in line) and _is_header(word, fields):
+            continue
         probability, phones = _split(fields)
         yield where, word.strip(), probability, phones
+
+
+def _is_header(word: str, fields: list[str]) -> bool:
+    return bool(fields) and word.strip().lower() in _HEADINGS and _OF_PHONES.issuperset(map(str.lower, fields))
 
 
 def _split(fields: list[str]) -> tuple[str, list[str]]:

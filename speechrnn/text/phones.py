@@ -71,8 +71,8 @@ class Phones(Vocabulary):
         lacking = sorted(self.missing(text))
         if lacking:
             raise ValueError(
-                f"The vocabulary has {len(self.symbols)} phones, and lacks {lacking[:5]}. Received: {text!r:.80}. "
-                "Make phones of words with a lexicon (`Lexicon.pronounce`)."
+                f"The vocabulary has {len(self.symbols)} symbols, and lacks {lacking[:5]}. Received: {text!r:.80}. "
+                "Leave them out. If it has phones, make phones of words with a lexicon (`Lexicon.pronounce`)."
             )
         return [self._indices[phone] for phone in text.split()]
 
