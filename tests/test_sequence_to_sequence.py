@@ -403,6 +403,15 @@ def test_a_report_prints_its_worst_sequences(capsys):
     assert "X Z" in capsys.readouterr().out
 
 
+def test_a_target_that_the_decoder_can_never_write_is_a_fault_and_no_error_of_the_model():
+    from speechrnn.tasks.sequence_to_sequence import evaluate
+
+    report = evaluate(Parrot({"ab": "X Y", "b": "Z"}), [("ab", "X Y"), ("b", "Z Z Z Z Z Z")])
+    assert (len(report.sequences), report.symbol_error_rate) == (1, 0.0)
+    assert [fault.kind for fault in report.faults] == ["too long"] and "max_length=5" in str(report.faults[0])
+    assert len(evaluate(Parrot({"ab": "X Y"}), [("ab", "X Y")], max_length=1).faults) == 1
+
+
 # Bad input
 
 

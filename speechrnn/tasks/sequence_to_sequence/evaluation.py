@@ -147,9 +147,10 @@ def evaluate(  # noqa: D417 - `takes` adds the options
     collected = Faults() if faults is None else faults
     ready: EncoderDecoder = opened(model, "sequence to sequence")
     targets: dict[str, list[tuple[str, list[int]]]] = {}
+    limit = ready.max_length if options.max_length is None else options.max_length
     for pair in pairs_of(examples):
         try:
-            truth = encoded(ready.target, pair.target, what="target", where=pair.id)
+            truth = encoded(ready.target, pair.target, what="target", where=pair.id, limit=limit)
         except ValueError as error:
             collected.add_error(pair.id, error)
         else:

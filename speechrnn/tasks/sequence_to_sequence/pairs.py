@@ -108,7 +108,7 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
     return found
 
 
-def encoded(vocabulary: Vocabulary, text: str, *, what: str, where: str) -> list[int]:
+def encoded(vocabulary: Vocabulary, text: str, *, what: str, where: str, limit: int | None = None) -> list[int]:
     """The indices of a source or a target.
 
     Args:
@@ -116,9 +116,10 @@ def encoded(vocabulary: Vocabulary, text: str, *, what: str, where: str) -> list
         text: The source or the target.
         what: Which of these it is.
         where: Which pair.
+        limit: Most symbols that the decoder writes, for a target.
 
     Raises:
-        ValueError: It is empty, or has symbols that the vocabulary lacks.
+        ValueError: It is empty, has symbols that the vocabulary lacks, or more than the limit.
     """
     if not text.strip():
         raise data_error(where, "empty", f"the {what} is empty. Leave it out.")
@@ -128,7 +129,13 @@ def encoded(vocabulary: Vocabulary, text: str, *, what: str, where: str) -> list
             where, "with unknown symbols", f"the {what} {text!r:.80} has symbols that the model never saw: "
             f"{' '.join(map(repr, lacking[:10]))}. Leave it out, or train with them.",
         )  # fmt: skip
-    return vocabulary.encode(text)
+    ids = vocabulary.encode(text)
+    if limit is not None and len(ids) > limit:
+        raise data_error(
+            where, "too long", f"the {what} has {len(ids)} symbols, more than the decoder's limit "
+            f"max_length={limit}. Leave it out, or build the model with a higher limit.",
+        )  # fmt: skip
+    return ids
 
 
 def padded(sequences: Sequence[Sequence[int]], *, fill: int = 0) -> tuple[np.ndarray, np.ndarray]:

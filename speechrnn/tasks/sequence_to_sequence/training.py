@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.faults import data_error
 from speechrnn.losses import ClassLoss
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
@@ -59,12 +58,8 @@ class Translating(Task):
 
     def _encoded(self, pair: Pair) -> tuple[list[int], list[int]]:
         source = encoded(self.model.source, pair.source, what="source", where=pair.id)
-        target = encoded(self.model.target, pair.target, what="target", where=pair.id)
-        if len(target) > self.model.max_length:
-            raise data_error(
-                pair.id, "too long", f"the target has {len(target)} symbols, more than the decoder's limit "
-                f"max_length={self.model.max_length}. Leave it out, or build the model with a higher limit.",
-            )  # fmt: skip
+        limit = self.model.max_length
+        target = encoded(self.model.target, pair.target, what="target", where=pair.id, limit=limit)
         return source, target
 
     def loss(self, dataset: tf.data.Dataset) -> ClassLoss:
