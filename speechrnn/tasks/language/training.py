@@ -29,7 +29,7 @@ class LanguageModeling(Task):
     options: LanguageTraining
     options_class = LanguageTraining
     monitors: ClassVar = {"perplexity": 1, "loss": 1}
-    of_training = "nats per character"
+    of_training = "nats per symbol"
     of_validation = "perplexity {val_perplexity:.1f} per word"
 
     def batches(self, given: Given) -> tf.data.Dataset:
@@ -37,26 +37,32 @@ class LanguageModeling(Task):
         refuse_augmentation("A language model's sentences", given.augmentation)
         kept = []
         for number, text in enumerate(given.examples, 1):
-            if len(text) <= self.options.max_length:
-                kept.append(text)
-            else:
+            if len(text) > self.options.max_length:
                 message = f"has {len(text):,} characters, more than max_length={self.options.max_length:,}."
                 given.faults.add(f"sentence {number}", "too long", message)
+            elif lacking := sorted(self.model.vocabulary.missing(text)):
+                message = f"has symbols that the model never saw: {' '.join(map(repr, lacking[:10]))}."
+                given.faults.add(f"sentence {number}", "with unknown symbols", message)
+            else:
+                kept.append(text)
         if not kept:
+            first = next(iter(given.faults), "no sentence")
             raise ValueError(
-                f"Training needs sentences of at most max_length={self.options.max_length} characters. "
-                f"Received: none, and {len(given.examples):,} longer ones."
+                f"Training needs sentences of at most max_length={self.options.max_length} characters that the model "
+                f"knows. Received: none of {len(given.examples):,}; the first: {first}"
             )
         plan = SentencePlan(self.model.vocabulary, kept, self.options.batch_size, self.options.seed, given.epoch)
         return sentence_batches(plan)
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], LanguageScore]:
         """See `Task`."""
-        sentences = plan_of(dataset).sentences
+        plan = plan_of(dataset)
+        symbols = int(np.sum(plan.lengths + 1))
 
         def score() -> LanguageScore:
-            found = perplexity(self.model, sentences)
-            return LanguageScore(found.bits_per_character * float(np.log(2.0)), found.perplexity)
+            found = perplexity(self.model, plan.sentences)
+            # Per symbol as in training: of a model of words that is a word, however many characters it has.
+            return LanguageScore(found.words * float(np.log(found.perplexity)) / symbols, found.perplexity)
 
         return score
 
@@ -66,7 +72,7 @@ class LanguageScore(Scores):
     """What a language model is worth on sentences."""
 
     loss: float
-    """Nats per character, the ends of sentences counted."""
+    """Nats per symbol (a character or a word), the ends of sentences counted."""
     perplexity: float
     """Of a word, the ends of sentences counted as words."""
 
