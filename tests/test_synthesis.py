@@ -361,6 +361,9 @@ def test_the_command_line_says_what_is_wrong(session, tmp_path, capsys):
     assert main([*speak, "sea. привет. bee."]) == 1
     out, err = capsys.readouterr()
     assert [json.loads(line)["text"] for line in out.splitlines()] == ["sea.", "bee."] and "'п'" in err
+    out = tmp_path / "none.wav"
+    assert main([*speak[:-1], "привет", "--out", str(out)]) == 1 and "'п'" in capsys.readouterr().err
+    assert not out.exists()  # a head without a sound would only be in the way of the next attempt
     assert main([*speak, "--tempo", "0", "sea"]) == 2 and "tempo" in capsys.readouterr().err
     assert main([*speak[:3], "--lexicon", str(tmp_path / "none"), "sea", "--json"]) == 2
 

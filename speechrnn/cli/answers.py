@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import IO, Annotated, Any, Literal
 
@@ -126,6 +126,10 @@ def _answered(
                 write(index, outcome)
 
 
+class _NothingError(Exception):
+    """There is no answer to write."""
+
+
 class _Output:
     """Where answers go: standard output, a file, or a folder with a file for every input and format."""
 
@@ -162,8 +166,10 @@ class _Output:
             outputs = self._paths(self._out_dir)
             yield lambda model: lambda index, answer: self._write(outputs[index], model, answer)
             return
-        with terminal.output(self._out, overwrite=self._overwrite, part=self._file) as file:
+        whole = self._out is not None and self._file is None
+        with suppress(_NothingError), terminal.output(self._out, overwrite=self._overwrite, part=self._file) as file:
             (format,) = self._formats
+            answers = 0
             if format in self._command.binary and file.isatty():
                 raise UsageError(f"{format} cannot be shown in a terminal. Give --out FILE, or use a pipe.")
 
@@ -176,9 +182,17 @@ class _Output:
 
             def begin(model: Any) -> Callable[[int, Any], None]:
                 put("" if format == "json" or not self._head else self._command.header(model, format))
-                return lambda index, answer: put(self._rendered(answer, format, several=self._several))
+
+                def write(index: int, answer: Any) -> None:
+                    nonlocal answers
+                    answers += 1
+                    put(self._rendered(answer, format, several=self._several))
+
+                return write
 
             yield begin
+            if whole and format in self._command.binary and not answers:
+                raise _NothingError  # before a head alone takes the place of a file
             if self._out is not None and format != "json" and file.seekable():
                 self._command.finish(file.buffer, format)
 
