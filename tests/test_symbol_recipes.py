@@ -24,6 +24,15 @@ def test_a_chord_has_one_spelling_and_a_rest_is_a_step():
     assert chorales.spelled([[64, 60, 60], [], [67]], shift=-2) == "58 62 | | 65 |"
 
 
+def test_a_written_piece_becomes_midi():
+    # As mido 1.3.3 reads it: two notes for a quarter, a quarter of rest, one note; 80 quarters a minute.
+    file = chorales.midi("60 64 |\n| 67 | 55")
+    assert file[:14] == bytes.fromhex("4d54686400000006000000010060")
+    assert file[14:18] == b"MTrk" and int.from_bytes(file[18:22], "big") == len(file) - 22
+    events = "00ff51030b71b000903c400090404060803c000080400060800000009043406080430000ff2f00"
+    assert file[22:] == bytes.fromhex(events)
+
+
 def test_bleu_takes_the_nearest_of_several_references():
     bleu, chrf = translation.scores(["il est parti hier soir"], [["elle est partie", "il est parti hier soir"]])
     assert bleu == pytest.approx(100) and chrf == pytest.approx(100)
@@ -40,6 +49,7 @@ def test_chorales_run(tmp_path, monkeypatch, capsys):
     found = chorales.main(str(tmp_path), str(tmp_path / "out"), options, shift=1)
     # One epoch knows little: about as many nats as three draws among 89 words.
     assert found["3-gram of notes"] < found["recurrent"] < 3 * np.log(89) + 1
+    assert (tmp_path / "out" / "written.mid").read_bytes().startswith(b"MThd")
     assert (tmp_path / "out" / "written.txt").read_text() and "time steps" in capsys.readouterr().out
 
 
