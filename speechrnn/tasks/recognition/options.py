@@ -29,9 +29,12 @@ class RecognizerTraining(SignalTraining):
     """Validation figure that decides which epoch is the best: word error rate (auto) or loss."""
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
+    label_priors: float = 0.0
+    """Share of the symbols' priors that is taken out of the logits before CTC, such as 0.3, so that symbols last longer
+    than one frame."""
     ctc_weight: float = 0.3
     """Weight of the encoder's CTC loss, which is added to the loss of a transducer or of attention. With 0 a transducer
-    uses neither CTC nor `consistency`."""
+    uses neither CTC nor `consistency` nor `label_priors`."""
     label_smoothing: float = 0.1
     """Share of each target that is spread evenly over all symbols, with attention."""
     lexicon: str | None = None
@@ -40,7 +43,7 @@ class RecognizerTraining(SignalTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "zero or positive", lambda value: value >= 0, "consistency", "ctc_weight")
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing")
+        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing", "label_priors")
 
 
 @dataclass(frozen=True)
