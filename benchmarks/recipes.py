@@ -39,10 +39,7 @@ DECODER = {"criterion": "attention", "joint": 256, "attention": 128, "embedding"
 SAMPLE, SUBWORDS, SHARES, BEAM = 96, 200, (0.0, 0.3, 0.5, 0.7), 8
 RECIPES = {
     "CTC": {},
-    "without augmentation": {"augment": False},
-    "without averaged weights": {"options": {"average": 0.0}},
     "two views": {"options": {"consistency": 0.2}},
-    "label priors": {"options": {"label_priors": 0.3}},
     "CTC and attention": {"network": DECODER},
     "five layers": {"network": {"layers": 5}},
     "subwords": {"subwords": SUBWORDS},
@@ -74,7 +71,7 @@ def trained(recipe, examples, valid, vocabulary, out, minutes):
     """The path of the model, its passes and their processor time in seconds."""
     record = out / "recipe.json"
     options = {**OPTIONS, **recipe.get("options", {})}
-    augment = Augmentation.speech() if recipe.get("augment", True) else None
+    augment = Augmentation.speech()
 
     def run(part, judged, folder, epochs, **how):
         keras.utils.set_random_seed(1)

@@ -155,27 +155,6 @@ def test_the_loss_of_two_views_adds_their_disagreement(rng):
         losses.CTC(consistency=-1)
 
 
-def test_label_priors_take_out_what_is_likely_in_the_mean_valid_frame(rng):
-    target, logits = np.array([[1, 2], [3, 0]], "int32"), rng.normal(size=(2, 6, 5)).astype("float32")
-    frames, weight = np.array([6, 4], "int32"), np.array([1, 0], "float32")
-    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    mean = np.concatenate([p[0], p[1, :4]]).mean(0)
-    logits[1, 4:] = np.nan
-    np.testing.assert_allclose(losses.without_priors(logits, frames, 0.3), logits - 0.3 * np.log(mean), rtol=1e-5)
-    # The priors are held fixed: the gradient is that of CTC of what is left.
-    loss = losses.CTC.from_config(losses.CTC(label_priors=0.3).get_config())
-    got, gradient = loss_and_gradient(lambda x: loss(target, x, weight, frames), logits)
-    expected, plain = loss_and_gradient(
-        lambda x: losses.CTC()(target, x, weight, frames), logits - 0.3 * np.log(mean).astype("float32")
-    )
-    np.testing.assert_allclose(got, expected, rtol=1e-6)
-    np.testing.assert_allclose(gradient, plain, atol=1e-6)
-    beside = losses.Attention(ctc=1.0, label_priors=0.3)(target, np.zeros((2, 3, 5), "float32"), weight, frames, logits)
-    np.testing.assert_allclose(beside, got + 3 * np.log(5), rtol=1e-6)
-    with pytest.raises(ValueError, match=r"in \[0, 1\]. Received: label_priors=2"):
-        losses.CTC(label_priors=2)
-
-
 def reference(target, logits, frames):
     """Loss and gradient of one row by the forward and backward variables of Graves et al., in float64."""
     logits = logits[:frames].astype("float64")

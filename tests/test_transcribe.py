@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
-from fakes import HOP, RATE, Speller, record, spoken, transcribed
+from fakes import HOP, RATE, Speller, Unsure, record, spoken, transcribed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,6 +161,36 @@ def test_a_long_recording_is_cut_where_it_is_quiet(speller, tmp_path):
     beginnings = np.cumsum([0] + [len(signal) / RATE for signal in spoken_phrases])
     for phrase, beginning in zip(phrases[:-1], beginnings, strict=False):
         assert starts[phrase.split()[0]] == pytest.approx(beginning + 0.03, abs=HOP / RATE)
+
+
+def test_alternatives_are_the_best_texts_of_the_search_with_their_scores(tmp_path):
+    unsure = Unsure()
+    path = record(tmp_path / "a.wav", "bad cab")
+    search = decoding.BeamSearch(unsure.vocabulary, width=20)
+    (found,) = transcribed(unsure, [path], decoder=search, alternatives=3)
+    (logits,) = unsure.logits([audio.read(path, sample_rate=RATE)[0]])
+    expected = search.n_best(logits, 3)
+    assert [(a.text, a.score) for a in found.alternatives] == [(" ".join(h.text.split()), h.score) for h in expected]
+    assert found.text == found.alternatives[0].text
+    assert found.to_dict()["alternatives"][0] == {"text": found.text, "score": round(expected[0].score, 3)}
+    (plain,) = transcribed(unsure, [path], decoder=search)
+    assert plain.alternatives == ()
+    assert "alternatives" not in plain.to_dict()
+    with pytest.raises(ValueError, match=r"give beam=64 \(--beam 64\) or a lexicon. Received: alternatives=3"):
+        list(transcribed(unsure, [path], alternatives=3))
+
+
+def test_alternatives_of_a_long_recording_are_of_all_its_pieces(tmp_path):
+    unsure = Unsure()
+    phrases = ["bad cab", "jig", "head age"]
+    signal = [np.append(spoken(phrase + " ", gap=0.03), np.zeros(RATE // 2, np.float32)) for phrase in phrases]
+    audio.write(tmp_path / "long.wav", np.concatenate(signal), RATE)
+    search = decoding.BeamSearch(unsure.vocabulary, width=20)
+    (found,) = transcribed(unsure, [tmp_path / "long.wav"], decoder=search, alternatives=4, piece_seconds=1.5)
+    assert sum(map(len, unsure.batches)) > 2  # pieces
+    assert [len(found.alternatives), found.alternatives[0].text] == [4, found.text]
+    assert all(a.score >= b.score for a, b in itertools.pairwise(found.alternatives))
+    assert all(len(a.text) > len("head age jig") for a in found.alternatives)
 
 
 @settings(max_examples=30, deadline=None)

@@ -156,5 +156,3 @@ def test_the_mean_leaves_out_rows_that_weigh_nothing_and_adds_ctc_of_the_encoder
     np.testing.assert_allclose(found, rows[[0, 1, 3]].mean() + 0.5 * beside[1], rtol=1e-5)
     with pytest.raises(ValueError, match="`consistency` is of CTC"):
         losses.Transducer(consistency=0.2)
-    with pytest.raises(ValueError, match="`label_priors` is of CTC"):
-        losses.Transducer(label_priors=0.2)

@@ -128,7 +128,11 @@ class Rescored:
 
     def __call__(self, logits: np.ndarray) -> Path:
         """The best text of one utterance, with its frames."""
-        return self.search.path(logits, self.n_best(logits, 1)[0])
+        return self.path(logits, self.n_best(logits, 1)[0])
+
+    def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> Path:
+        """The frames of a text that `n_best` gave for the same logits."""
+        return self.search.path(logits, hypothesis)
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
         """The best texts of one utterance, the best first; at most `n`, and no more than are judged."""

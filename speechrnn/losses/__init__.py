@@ -2,7 +2,7 @@
 
 from speechrnn.losses.attention import Attention
 from speechrnn.losses.classes import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy
-from speechrnn.losses.connectionist import CTC, consistency, ctc, required_frames, without_priors
+from speechrnn.losses.connectionist import CTC, consistency, ctc, required_frames
 from speechrnn.losses.quantiles import QuantileLoss, check_quantiles, pinball
 from speechrnn.losses.transducer import Transducer, transducer
 
@@ -20,5 +20,4 @@ __all__ = [
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
     "transducer",
-    "without_priors",
 ]

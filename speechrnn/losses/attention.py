@@ -16,7 +16,7 @@ class Attention(BesideCTC):
     Args:
         smoothing: Share of each symbol's target that all symbols get alike.
         name: Name of the loss.
-        **kwargs: `ctc`, `consistency` and `label_priors`, see `BesideCTC`.
+        **kwargs: `ctc` and `consistency`, see `BesideCTC`.
 
     Call arguments:
         y_true: int32 `(batch, labels)`, right-padded with 0.

@@ -90,31 +90,6 @@ def _all_blank(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_sum(tf.where(valid, blank, 0.0), 1)
 
 
-def without_priors(logits: Any, frames: Any, share: float) -> tf.Tensor:
-    """Logits less a share of the logarithm of how likely each symbol is in the mean frame of the batch.
-
-    CTC then gains less from a blank, or any symbol, that is likely everywhere: symbols are given for as long as they
-    last instead of in one frame each. The means are held fixed, and no mean below 1e-4 is believed.
-
-    Args:
-        logits: float `(batch, frames, vocabulary)`. Computed in float32.
-        frames: int32 `(batch,)`, the number of valid frames.
-        share: 0 changes nothing.
-
-    Returns:
-        float32 `(batch, frames, vocabulary)`.
-
-    Reference:
-        Huang et al., "Less peaky and more accurate CTC forced alignment by label priors", ICASSP 2024; the priors are
-        of the batch instead of the last epoch, so that nothing has to be saved with a run.
-    """
-    logits = tf.cast(logits, tf.float32)
-    valid = tf.sequence_mask(frames, tf.shape(logits)[1])[:, :, None]
-    likely = tf.where(valid, tf.nn.softmax(tf.where(valid, logits, 0.0)), 0.0)
-    mean = tf.reduce_sum(likely, [0, 1]) / tf.maximum(tf.reduce_sum(tf.cast(valid, tf.float32)), 1.0)
-    return logits - share * tf.stop_gradient(tf.math.log(tf.maximum(mean, 1e-4)))
-
-
 def consistency(logits: Any, frames: Any) -> tf.Tensor:
     """How far two views of the same utterances disagree: a symmetric Kullback-Leibler divergence, frame by frame.
 
@@ -307,7 +282,6 @@ class CTC(Configured, keras.losses.Loss):
     Args:
         consistency: Weight of `consistency` between the two halves of a batch, which must then hold two views of the
             same utterances; 0 leaves it out.
-        label_priors: Share of `without_priors` that is taken out of the logits before CTC, such as 0.3.
 
     Call arguments:
         y_true: int32 `(batch, labels)`, right-padded with 0.
@@ -319,28 +293,24 @@ class CTC(Configured, keras.losses.Loss):
         float32 scalar, nats per utterance.
     """
 
-    def __init__(
-        self, *, consistency: float = 0.0, label_priors: float = 0.0, name: str = "ctc", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, consistency: float = 0.0, name: str = "ctc", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         if not consistency >= 0:
             raise ValueError(f"`consistency` must be zero or positive. Received: consistency={consistency}.")
-        if not 0 <= label_priors <= 1:
-            raise ValueError(f"`label_priors` must be in [0, 1]. Received: label_priors={label_priors}.")
-        self.consistency, self.label_priors = consistency, label_priors
+        self.consistency = consistency
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None) -> tf.Tensor:
         """See the class."""
-        frames = _all_frames(y_pred) if frames is None else frames
-        learned = without_priors(y_pred, frames, self.label_priors) if self.label_priors else y_pred
-        weight, mean = mean_of_possible(ctc(y_true, learned, frames), sample_weight)
+        losses = self.call(y_true, y_pred) if frames is None else ctc(y_true, y_pred, frames)
+        weight, mean = mean_of_possible(losses, sample_weight)
         if self.consistency:
+            frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
             mean += self.consistency * weighted_mean(tf.split(weight, 2)[0], consistency(y_pred, frames))
         return mean
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each row over all frames: float32 `(batch,)`."""
-        return ctc(y_true, y_pred, _all_frames(y_pred))
+        return ctc(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
 
 
 class BesideCTC(Configured, keras.losses.Loss):
@@ -351,7 +321,6 @@ class BesideCTC(Configured, keras.losses.Loss):
     Args:
         ctc: Weight of CTC, for which the call needs `alone`; 0 leaves it out.
         consistency: Of `CTC`.
-        label_priors: Of `CTC`.
 
     Call arguments:
         y_true: int32 `(batch, labels)`, right-padded with 0.
@@ -364,15 +333,14 @@ class BesideCTC(Configured, keras.losses.Loss):
         float32 scalar, nats per utterance.
     """
 
-    def __init__(self, *, ctc: float = 0.0, consistency: float = 0.0, label_priors: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, *, ctc: float = 0.0, consistency: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not ctc >= 0:
             raise ValueError(f"`ctc` must be zero or positive. Received: ctc={ctc}.")
-        for name, value in (("consistency", consistency), ("label_priors", label_priors)):
-            if value and not ctc:
-                raise ValueError(f"`{name}` is of CTC, whose weight `ctc` is 0. Received: {name}={value}.")
-        self.ctc, self.consistency, self.label_priors = ctc, consistency, label_priors
-        self._beside = CTC(consistency=consistency, label_priors=label_priors)
+        if consistency and not ctc:
+            raise ValueError(f"`consistency` is of CTC, whose weight `ctc` is 0. Received: consistency={consistency}.")
+        self.ctc, self.consistency = ctc, consistency
+        self._beside = CTC(consistency=consistency)
 
     def rows(self, y_true: Any, y_pred: Any, frames: Any) -> tf.Tensor:
         """Loss of each row: float32 `(batch,)`."""
@@ -382,15 +350,10 @@ class BesideCTC(Configured, keras.losses.Loss):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None, alone: Any = None
     ) -> tf.Tensor:
         """See the class."""
-        frames = _all_frames(y_pred) if frames is None else frames
+        frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
         _, mean = mean_of_possible(self.rows(y_true, y_pred, frames), sample_weight)
         return mean + self.ctc * self._beside(y_true, alone, sample_weight, frames) if self.ctc else mean
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each row over all frames: float32 `(batch,)`."""
-        return self.rows(y_true, y_pred, _all_frames(y_pred))
-
-
-def _all_frames(logits: Any) -> tf.Tensor:
-    """int32 `(batch,)`: that every frame is valid."""
-    return tf.fill(tf.shape(logits)[:1], tf.shape(logits)[1])
+        return self.rows(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))

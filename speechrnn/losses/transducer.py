@@ -234,7 +234,7 @@ class Transducer(BesideCTC):
 
     Args:
         name: Name of the loss.
-        **kwargs: `ctc`, `consistency` and `label_priors`, see `BesideCTC`.
+        **kwargs: `ctc` and `consistency`, see `BesideCTC`.
 
     Call arguments:
         y_true: int32 `(batch, labels)`, right-padded with 0.

@@ -29,12 +29,9 @@ class RecognizerTraining(SignalTraining):
     """Validation figure that decides which epoch is the best: word error rate (auto) or loss."""
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
-    label_priors: float = 0.0
-    """Share of the symbols' priors that is taken out of the logits before CTC, such as 0.3, so that symbols last longer
-    than one frame."""
     ctc_weight: float = 0.3
     """Weight of the encoder's CTC loss, which is added to the loss of a transducer or of attention. With 0 a transducer
-    uses neither CTC nor `consistency` nor `label_priors`."""
+    uses neither CTC nor `consistency`."""
     label_smoothing: float = 0.1
     """Share of each target that is spread evenly over all symbols, with attention."""
     lexicon: str | None = None
@@ -43,7 +40,7 @@ class RecognizerTraining(SignalTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "zero or positive", lambda value: value >= 0, "consistency", "ctc_weight")
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing", "label_priors")
+        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -145,9 +142,12 @@ class RecognitionOptions:
     """Channel to transcribe, counted from 0; by default the mean of all."""
     each_channel: bool = False
     """Transcribe every channel separately, such as the two speakers of a phone call."""
+    alternatives: int = 0
+    """Number of likely texts to give with their scores, the best first; needs a beam search or a lexicon."""
 
     def __post_init__(self) -> None:
         require(self, "positive", lambda value: value > 0, "batch_seconds")
+        require(self, "zero or positive", lambda value: value >= 0, "alternatives")
         require(self, "at least 1", lambda value: value >= 1, "piece_seconds")
         if self.channel is not None and self.each_channel:
             raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={self.channel}.")

@@ -71,11 +71,7 @@ class Recognition(Task):
 
     def loss(self, dataset: tf.data.Dataset) -> CTC:
         """See `Task`."""
-        return CTC(**self._of_ctc())
-
-    def _of_ctc(self) -> dict[str, float]:
-        """The options of CTC's loss."""
-        return {"consistency": self.options.consistency, "label_priors": self.options.label_priors}
+        return CTC(consistency=self.options.consistency)
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], Score]:
         """See `Task`; the forward pass is traced once and kept."""
@@ -139,7 +135,7 @@ class Transduction(Encoding):
     def loss(self, dataset: tf.data.Dataset) -> Transducer:
         """See `Task`; the model notes whether it learns CTC."""
         self.model.with_ctc = self.options.ctc_weight > 0
-        return Transducer(ctc=self.options.ctc_weight, **self._of_ctc())
+        return Transducer(ctc=self.options.ctc_weight, consistency=self.options.consistency)
 
 
 class Attending(Encoding):
@@ -160,7 +156,7 @@ class Attending(Encoding):
                 "`ctc_weight` must be positive for a recognizer with attention, whose search asks CTC as well. "
                 f"Received: ctc_weight={options.ctc_weight}."
             )
-        return Attention(smoothing=options.label_smoothing, ctc=options.ctc_weight, **self._of_ctc())
+        return Attention(smoothing=options.label_smoothing, ctc=options.ctc_weight, consistency=options.consistency)
 
 
 def recognition(model: SpeechRecognizer, options: Any) -> Recognition:

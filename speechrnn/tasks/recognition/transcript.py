@@ -31,6 +31,15 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """A text that a recording may have."""
+
+    text: str
+    score: float
+    """What the search ranks by, a natural logarithm; only differences within one recording mean something."""
+
+
+@dataclass(frozen=True)
 class Transcript(Answer):
     """What was said in one recording."""
 
@@ -40,6 +49,8 @@ class Transcript(Answer):
     """Seconds that were transcribed."""
     channel: int | None = None
     """The channel that was transcribed, counted from 0, where each of them was."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The likeliest texts, `text` first, where they were asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """The transcript as JSON can hold it, times in seconds rounded to milliseconds."""
@@ -57,7 +68,31 @@ class Transcript(Answer):
                 }
                 for w in self.words
             ],
+            **(
+                {"alternatives": [{"text": a.text, "score": round(a.score, 3)} for a in self.alternatives]}
+                if self.alternatives
+                else {}
+            ),
         }
+
+
+def joined(first: Sequence[Alternative], then: Sequence[Alternative], most: int) -> list[Alternative]:
+    """The likeliest texts of two parts of a recording together, each of which was searched by itself.
+
+    Args:
+        first: Of the first part, the best first; none before the first part.
+        then: Of the part that follows.
+        most: How many to give.
+
+    Example:
+    >>> a, b = [Alternative("one", -1), Alternative("won", -3)], [Alternative("two", -1), Alternative("to", -1.5)]
+    >>> [(found.text, found.score) for found in joined(a, b, 3)]
+    [('one two', -2), ('one to', -2.5), ('won two', -4)]
+    """
+    if not first:
+        return list(then[:most])
+    pairs = (Alternative(f"{a.text} {b.text}".strip(), a.score + b.score) for a in first for b in then)
+    return sorted(pairs, key=lambda found: -found.score)[:most]
 
 
 def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: float = 0.0) -> list[Word]:

@@ -23,7 +23,7 @@ from speechrnn.runtime.batches import by_length
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.joint import ctc_logits, encodes, transduces
 from speechrnn.tasks.recognition.options import RecognitionOptions
-from speechrnn.tasks.recognition.transcript import Transcript, Word, spell
+from speechrnn.tasks.recognition.transcript import Alternative, Transcript, Word, joined, spell
 from speechrnn.text import Phones
 
 if TYPE_CHECKING:
@@ -82,14 +82,15 @@ def outcomes(  # noqa: D417 - `takes` adds the options
         window_seconds: Audio held at once, and one piece.
 
     Raises:
-        FileNotFoundError, ValueError: There is no such model, or an option is out of its range.
+        FileNotFoundError, ValueError: There is no such model, an option is out of its range, or alternatives are asked
+            of a search that keeps one text only.
     """
     if isinstance(sources, str | os.PathLike | Example | OneChannel):  # whose letters are no paths
         sources = [sources]
     if options.each_channel:
         sources = by_channel(sources, encoding=options.encoding)
     recognizer = opened(model, "recognizer")
-    decode = _WordDecoder(recognizer, decoder or carried.decoder(recognizer), calibration)
+    decode = _WordDecoder(recognizer, decoder or carried.decoder(recognizer), calibration, options.alternatives)
     if isinstance(recognizer.vocabulary, Phones) and decode.decoder is decoding.greedy:
         _log.info("The model writes phones. To write words, it needs a lexicon (--lexicon).")
     waiting: deque[_Recording] = deque()
@@ -183,6 +184,7 @@ class _Recording:
     frames: int = 0
     open_pieces: int = 0
     words: list[Word] = field(default_factory=list)
+    alternatives: list[Alternative] = field(default_factory=list)
 
     @property
     def path(self) -> str:
@@ -197,7 +199,9 @@ class _Recording:
         """Decode what lies between words; logits that are no numbers fail this recording alone."""
         try:
             for start, logits in stretches:
-                self.words += self.decode(logits, start)
+                words, alternatives = self.decode(logits, start)
+                self.words += words
+                self.alternatives = joined(self.alternatives, alternatives, self.decode.alternatives)
         except ValueError as error:
             self.fail(ValueError(f"{self.path}: the model gave no usable output. {error}"))
 
@@ -209,19 +213,29 @@ class _WordDecoder:
     model: Recognizer
     decoder: Decoder
     calibration: Calibration | None
+    alternatives: int = 0
 
-    def __call__(self, logits: np.ndarray, start: int) -> list[Word]:
-        """Words of logits whose first frame stands at sample `start`."""
+    def __post_init__(self) -> None:
+        if self.alternatives and not hasattr(self.decoder, "n_best"):
+            raise ValueError(
+                f"`alternatives` need a search that keeps several texts: give beam=64 (--beam 64) or a lexicon. "
+                f"Received: alternatives={self.alternatives}, and a search that keeps one."
+            )
+
+    def __call__(self, logits: np.ndarray, start: int) -> tuple[list[Word], list[Alternative]]:
+        """Words of logits whose first frame stands at sample `start`, and the likeliest texts if they are wanted."""
+        found: list[Any] = self.decoder.n_best(logits, self.alternatives) if self.alternatives else []  # type: ignore[attr-defined]
+        path = self.decoder.path(logits, found[0]) if found else self.decoder(logits)  # type: ignore[attr-defined]
         words = spell(
-            self.decoder(logits),
+            path,
             self.model.vocabulary,
             frame_period=self.model.frame_period,
             start=start / self.model.sample_rate,
         )
-        if self.calibration is None or not words:
-            return words
-        probabilities = self.calibration(np.array([word.confidence for word in words]))
-        return [replace(word, confidence=float(p)) for word, p in zip(words, probabilities, strict=True)]
+        if self.calibration is not None and words:
+            probabilities = self.calibration(np.array([word.confidence for word in words]))
+            words = [replace(word, confidence=float(p)) for word, p in zip(words, probabilities, strict=True)]
+        return words, [Alternative(" ".join(each.text.split()), each.score) for each in found]
 
 
 def _joiner(model: Recognizer) -> Joiner:
@@ -326,4 +340,5 @@ def _transcript(recording: _Recording, model: Recognizer) -> Transcript | Fault:
         return Fault(recording.path, "shorter than one frame", message)
     words = tuple(Word(w.word, min(w.start, duration), min(w.end, duration), w.confidence) for w in recording.words)
     channel = recording.source.channel if isinstance(recording.source, OneChannel) else None
-    return Transcript(recording.path, " ".join(w.word for w in words), words, duration, channel=channel)
+    text, alternatives = " ".join(w.word for w in words), tuple(recording.alternatives)
+    return Transcript(recording.path, text, words, duration, channel=channel, alternatives=alternatives)
