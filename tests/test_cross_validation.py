@@ -282,3 +282,11 @@ def test_answers_are_read_back_as_they_were(task, rng, tmp_path):
             assert np.shape(one.truth) == np.shape(other.truth)
             np.testing.assert_array_equal(other.probabilities, one.probabilities)
         assert again.faults == (fault,) and again.elapsed == 2.0
+
+
+def test_a_setting_without_a_figure_is_never_chosen():
+    record = Classified("a", np.int32(0), np.array([0.9, 0.1], "float32"))
+    scored, empty = (classification_report(records, ["low", "high"]) for records in ([record], []))
+    assert folds_module._best({"none": [empty], "some": [scored]}, "accuracy") == "some"
+    with pytest.raises(ValueError, match="`accuracy` has no value for any of none, nothing. Choose another figure"):
+        folds_module._best({"none": [empty], "nothing": [empty]}, "accuracy")

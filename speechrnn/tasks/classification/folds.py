@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -192,9 +193,15 @@ def _compared(
 
 
 def _best(answers: Mapping[str, Reports], choose_by: str) -> str:
-    """The setting whose answers, summed up, have the largest figure."""
+    """The setting whose answers, summed up, have the largest figure; one without a figure is never taken."""
     figures = {name: _figure(_pooled(reports, 0), choose_by) for name, reports in answers.items()}
-    return max(figures, key=lambda name: figures[name])
+    known = {name: value for name, value in figures.items() if not math.isnan(value)}
+    if not known:
+        raise ValueError(
+            f"Settings cannot be compared: `{choose_by}` has no value for any of {', '.join(figures)}. Choose another "
+            "figure, or fewer folds, so that each has examples of all classes."
+        )
+    return max(known, key=lambda name: known[name])
 
 
 def _figure(report: ClassificationReport, name: str) -> float:
