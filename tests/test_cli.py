@@ -355,6 +355,8 @@ def test_an_old_or_misplaced_word_is_told_the_new_one(words, said, capsys):
         (["transcribe", "--hotwords", "a", "a.wav"], "FILE is required. --hotwords takes all words after it: put FILE"),
         (["evaluate", "--hotwords", "a", "m.jsonl"], "put MANIFEST before it, or `--` between them."),
         (["transcribe", "--format", "srt", "a.wav"], "--format takes all words after it"),
+        (["train", "--valid", "a.jsonl", "b.jsonl", "--out", "a.keras"], "--valid takes all words after it: put"),
+        (["train", "--valid", "a.jsonl", "--out", "a.keras"], "MANIFEST is required.\nSee"),
         (["transcribe", "a.wav", "--format", "xml"], '"tsv", "ctm".\nSee'),
         (["classify", "a.wav"], "--model is required. `speechrnn train --task classify` makes one."),
         (["speak", "hello", "--out", "a.mp3"], "--out must end in .wav. Received: a.mp3"),

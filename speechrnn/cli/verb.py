@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import os
 import re
 import shutil
@@ -194,14 +195,17 @@ class Verb:
                     raise UsageError(f"the model is given with --model, as in `{self.called} --model {word} ...`.")
 
     def _taken(self, words: Sequence[str]) -> str:
-        """What to do where the last words are values of an option that takes several, and were meant as arguments."""
-        flag = next((word.partition("=")[0] for word in reversed(words) if word.startswith("--")), "")
+        """What to do where values of an option that takes several were meant as arguments."""
         wanted = next((option for _, option in self.options.values() if option.positional), None)
-        taking = next((option for _, option in self.options.values() if option.flag == flag), None)
-        given = not words or not words[0].startswith("--")
-        if given or wanted is None or taking is None or not taking.shown.endswith("..."):
+        if wanted is None or (words and not words[0].startswith("--")):
             return ""
-        return f" {flag} takes all words after it: put {wanted.flag} before it, or `--` between them."
+        several = {option.flag for _, option in self.options.values() if option.shown.endswith("...")}
+        flags = [i for i, word in enumerate(words) if word.startswith("--")]
+        for first, after in itertools.pairwise([*flags, len(words)]):
+            flag, _, value = words[first].partition("=")
+            if flag in several and (after == len(words) or after - first - 1 + bool(value) > 1):
+                return f" {flag} takes all words after it: put {wanted.flag} before it, or `--` between them."
+        return ""
 
     def _complaint(self, error: Any) -> str:
         """What is wrong with a command line, in a sentence or two."""
