@@ -87,6 +87,10 @@ def test_words_outside_the_vocabulary_are_unknown_ones():
     assert closed.sentence(["a", "b", "rare"]) > closed.sentence(["a", "b", "never"])
     with pytest.raises(ValueError, match="must not hold"):
         kneser_ney.train(["a <unk>"], vocabulary=["a"])
+    with pytest.raises(ValueError, match="has no word of the texts. Received: 2 words, and texts that begin with 'A'"):
+        kneser_ney.train(["A B"], vocabulary=["a", "b"])
+    with pytest.raises(ValueError, match="at least one word. Received none"):
+        kneser_ney.train([""], vocabulary=["a"])
 
 
 # Pruning

@@ -28,25 +28,30 @@ def corpus(
     if vocabulary is not None:
         for word in vocabulary:
             indices.setdefault(word, len(indices))
-    tokens, special = array.array("i"), set(_SPECIAL)
+    tokens, special, known = array.array("i"), set(_SPECIAL), False
+    first: str | None = None
     for sentence in sentences:
         parts = sentence.split()
         if characters:
             parts = [SPACE if c == " " else c for c in " ".join(parts)]
         tokens.append(1)
-        if closed:
-            tokens.extend([indices.get(word, 0) for word in parts])
-        else:
-            tokens.extend([indices.setdefault(word, len(indices)) for word in parts])
+        ids = [indices.get(word, 0) if closed else indices.setdefault(word, len(indices)) for word in parts]
+        tokens.extend(ids)
         tokens.append(2)
+        first, known = first or next(iter(parts), None), known or any(ids)
         if not special.isdisjoint(parts):
             raise ValueError(f"A text must not hold {', '.join(_SPECIAL)}. Received: {sentence!r:.100}.")
         if len(tokens) > _BLOCK:
             tokens.tofile(file)
             del tokens[:]
     tokens.tofile(file)
-    if len(indices) == len(_SPECIAL):
+    if first is None:
         raise ValueError("A language model needs a text with at least one word. Received none.")
+    if not known:
+        raise ValueError(
+            f"The vocabulary has no word of the texts. Received: {len(indices) - len(_SPECIAL)} words, and texts that "
+            f"begin with {first!r}. Are both in the same language, case and alphabet?"
+        )
     file.flush()
     return list(indices), np.memmap(file, np.intc, "r")
 
