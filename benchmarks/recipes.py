@@ -41,7 +41,6 @@ RECIPES = {
     "CTC": {},
     "two views": {"options": {"consistency": 0.2}},
     "CTC and attention": {"network": DECODER},
-    "five layers": {"network": {"layers": 5}},
     "subwords": {"subwords": SUBWORDS},
     "subwords, CTC and attention": {"subwords": SUBWORDS, "network": DECODER},
 }
