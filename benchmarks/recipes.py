@@ -5,8 +5,8 @@
 DIR has the corpora, of which LibriSpeech's train-clean-5 is learned from; dev-clean-5 chooses the epoch and the weights
 of the search, so every figure is one of validation. Lexicon and language model are those of `pipelines/english_words`.
 A recipe first trains two passes over a few utterances; from the batches of the second follows how many passes over all
-of them fit. Prefix the command with `taskset -c 1` to give it one core. A recipe that was stopped is continued, and one
-that is done is not trained again.
+of them fit. Prefix the command with `taskset -c 1` to give it one core. A recipe that was stopped is continued, and its
+minutes are then those of the last part; one that is done is not trained again.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from pathlib import Path
 import keras
 
 from benchmarks import measuring
+from pipelines.english import FEATURES, NETWORK
 from pipelines.english_words import chosen, heard
-from speechrnn import Augmentation, LogMel, RecognizerTraining, SpeechRecognizer, train
+from speechrnn import Augmentation, RecognizerTraining, SpeechRecognizer, train
 from speechrnn.data.corpora import librispeech
 from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.faults import Faults
@@ -33,7 +34,6 @@ from speechrnn.text import lexicons
 from speechrnn.text.subwords import Subwords
 
 TRAINING, VALID = "train-clean-5", "dev-clean-5"
-NETWORK = {"units": 192, "layers": 3, "convolutions": 2, "dropout": 0.2}
 OPTIONS = {"batch_seconds": 96, "learning_rate": 2e-3, "average": 0.998, "validate_every": 4}
 DECODER = {"criterion": "attention", "joint": 256, "attention": 128, "embedding": 64}
 SAMPLE, SUBWORDS, SHARES, BEAM = 96, 200, (0.0, 0.3, 0.5, 0.7), 8
@@ -75,7 +75,7 @@ def trained(recipe, examples, valid, vocabulary, out, minutes):
     def run(part, judged, folder, epochs, **how):
         keras.utils.set_random_seed(1)
         network = {**NETWORK, **recipe.get("network", {})}
-        model = for_manifest(part, vocabulary=vocabulary, features=LogMel(16000, hop=128), **network)
+        model = for_manifest(part, vocabulary=vocabulary, features=FEATURES, **network)
         clock, given = Clock(), RecognizerTraining(epochs=epochs, **options)
         train(model, part, valid=judged, out=folder / "model.keras", options=given, augment=augment,
               callbacks=[clock], **how)  # fmt: skip
@@ -114,25 +114,22 @@ def measured(name, path, said, words, out, given):
     """The errors of a trained model: of its symbols by each search it has, and of words with lexicon and trigram."""
     model, rows = load_bundle(path), {}
     ctc = of_ctc(model)
-    phones = "subwords" not in RECIPES[name]
     rows["best path"] = wrong(evaluate(ctc, said))
     if ctc is not model:
         rows[f"CTC and attention, beam of {BEAM}"] = wrong(
             evaluate(model, said, decoder=carried.decoder(model, beam=BEAM))
         )
-    values = priors.log_priors(heard(ctc, said)[0])
-    tried = {}
-    for share in SHARES if phones else ():
+    if "subwords" in RECIPES[name]:
+        return rows
+    values, tried = priors.log_priors(heard(ctc, said)[0]), []
+    for share in SHARES:
         bundle = of_ctc(load_bundle(path))
         priors.take_out(bundle, values, scale=share)
         session = load_session(bundle.export(out / f"prior{share}.onnx", overwrite=True))
         weights = chosen(session, words[::3], {**given, "beam": 64})
         report = evaluate(session, words, decoder=carried.decoder(session, **given, **weights, beam=128))
-        tried[share] = wrong(report) | weights
-    if tried:
-        share = min(tried, key=lambda share: tried[share]["rate"])
-        rows["words"] = tried[share] | {"share": share}
-    return rows
+        tried.append(wrong(report) | weights | {"share": share})
+    return rows | {"words": min(tried, key=lambda row: row["rate"])}
 
 
 def main(data_dir, lexicon, lm, minutes, out, only):
