@@ -4,11 +4,12 @@
     speechrnn evaluate --model runs/ecg_beats/beats.keras runs/ecg_beats/manifests/test.jsonl
 
 DIR has the database's records. Only de Chazal's DS1 is used for training; `test.jsonl` is DS2, if DIR has it. With only
-22 patients a network memorizes their hearts, so the network is small and is also trained on copies of the records: with
+22 patients a network memorizes their hearts, so it reads no samples and is also trained on copies of the records: with
 another rhythm (`vary_rhythm`), with leads placed elsewhere (`vary_leads`), and of simulated patients with mostly
 premature beats (`vary_majority`, or `shorten_normal`, which removes normal stretches), of whom DS1 has none. Which
-copies are made is chosen inside each fold, on held-out patients and patients simulated from them; the figure that is
-printed is of patients who chose nothing. The answers of three models with different seeds are averaged.
+copies are made, and the size of the network, are chosen inside each fold, on held-out patients and patients simulated
+from them; the figure that is printed is of patients who chose nothing. The answers of three models with different seeds
+are averaged.
 """
 
 from dataclasses import replace
@@ -30,9 +31,11 @@ COPIES = {
     "rhythms": tuple(f"rhythm-{i}" for i in range(6)),
     "majority": (*(f"{kind}-{i}" for kind in ("rhythm", "majority") for i in range(3)), "short-0"),
 }
-"""Copies that are learned from besides the records, by the name of the setting."""
+"""Copies that are learned from besides the records."""
 SIMULATED = {"simulated-patients": "majority-0", "shortened-patients": "short-0"}
-NETWORK = {"units": 24, "layers": 1, "dropout": 0.3}
+SETTINGS = {"rhythms": ("rhythms", 24), "majority": ("majority", 24), "large": ("majority", 96)}
+"""What is chosen from: copies and units."""
+NETWORK = {"layers": 1, "dropout": 0.3}
 # Two runs that differ in their seed alone differ by 0.03.
 OPTIONS = ClassifierTraining(
     epochs=1, batch_size=8, learning_rate=2e-3, average=0.99, class_weights=("F=0.5", "Q=0"), members=3
@@ -84,9 +87,9 @@ def main(
     copies = varied(training, Path(out, "varied"), wanted)
     features = RawSignal(1, window=1, hop=1, channels=heartbeats.NUM_FEATURES)
 
-    def build():
+    def build(units):
         sizes = {"num_features": features.num_features, "num_classes": len(mitdb.CLASSES), "pooling": None}
-        net = recurrent_classifier("gru", **{**sizes, **NETWORK, **network})
+        net = recurrent_classifier("gru", **{**sizes, "units": units, **NETWORK, **network})
         return SequenceClassifier(features, net, mitdb.CLASSES, card=CARD)
 
     def copies_of(examples, wanted):
@@ -97,7 +100,10 @@ def main(
         return lambda examples: [*examples, *copies_of(examples, wanted)]
 
     report = cross_validate(
-        {name: Setting(build, vary=with_copies(names)) for name, names in COPIES.items()},
+        {
+            name: Setting(partial(build, units), vary=with_copies(COPIES[kind]))
+            for name, (kind, units) in SETTINGS.items()
+        },
         training,
         folds,
         out=Path(out, "beats.keras"),

@@ -162,6 +162,47 @@ def test_the_same_early_beat_is_remarkable_in_a_steady_rhythm_only(rng):
     assert -2 < fibrillating["before / local in spreads"][99] < 0
 
 
+def test_the_pause_behind_a_ventricular_beat_is_not_the_pace_of_the_sinus(rng):
+    # Ten normal beats, then trigeminy, again and again: every normal beat of the tens comes in time.
+    ectopic = np.tile([False] * 10 + [False, False, True] * 10, 12)
+    gaps = np.where(ectopic, 0.5, np.where(np.roll(ectopic, 1), 1.2, 0.8)) + 0.005 * rng.standard_normal(len(ectopic))
+    found = columns(heartbeats.describe(bumps(np.where(ectopic, 12.0, 4.0)), np.cumsum(gaps)))
+    middle = np.arange(40, len(gaps) - 40)
+    in_time = ~ectopic & ~np.roll(ectopic, 1)
+    in_time, ectopic = middle[in_time[middle]], middle[ectopic[middle]]
+    assert np.abs(found["before / paced"][in_time]).max() < 0.15  # 4 log(0.8 / 1.2) is -1.6
+    np.testing.assert_allclose(found["before / paced"][ectopic], 4 * math.log(0.5 / 0.8), atol=0.15)
+    assert np.median(found["before / slow"][in_time]) < -1  # a fifth of the intervals are pauses
+
+
+def test_what_repeats_itself_is_not_irregular(rng):
+    def irregular(gaps):
+        found = dict(zip(heartbeats.INTERVALS, heartbeats.intervals(np.cumsum(gaps)).T, strict=True))
+        return found["irregular"], found["spread"]
+
+    noise = np.exp(0.01 * rng.standard_normal(240))
+    for pattern in ([0.6, 1.0], [0.8, 0.6, 1.0], [0.8, 0.8, 0.6, 1.0]):
+        repeated, spread = irregular(np.tile(pattern, 240 // len(pattern)) * noise)
+        assert repeated.max() < 0.1 and (len(pattern) > 2 or spread.min() > 1)
+    fibrillating, spread = irregular(0.8 * np.exp(0.2 * rng.standard_normal(240)))
+    assert fibrillating.min() > 1 < spread.min()
+    short, _ = irregular(np.array([0.8, 0.8, 0.8]))
+    np.testing.assert_array_equal(short, 0)
+
+
+def test_beats_the_same_in_qrs_and_t_are_one_cluster():
+    # QRS hardly differs; the T waves of every third point the other way.
+    other = np.tile([False, False, True], 60)
+    beats = bumps(np.where(other, 4.4, 4.0))
+    times = np.arange(heartbeats.WINDOW)
+    beats += np.where(other, -0.5, 0.5)[:, None, None] * np.exp(-(((times - 95) / 10) ** 2))[None, :, None]
+    found = columns(heartbeats.describe(beats, np.cumsum(np.where(other, 0.6, 0.9))))
+    np.testing.assert_allclose(found["alike"], 1, atol=1e-6)  # by QRS all are
+    np.testing.assert_allclose(np.exp(2 * found["same"]), np.where(other, 61, 121) / 180, rtol=1e-4)
+    assert found["those same early"][other].max() < -1 < -0.1 < found["those same early"][~other].min()
+    assert found["those same wide"][other].min() > found["those same wide"][~other].max()
+
+
 def test_atria_that_fibrillate_share_no_p_wave(rng):
     beats = bumps(np.full(200, 4.0))
     times, phase = np.arange(38), rng.uniform(0, 2 * np.pi, (100, 1))

@@ -29,7 +29,9 @@ def test_activity(data_dir, tmp_path, monkeypatch):
 def test_ecg_beats(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(ecg_beats.mitdb, "prepare", thinned(ecg_beats.mitdb.prepare, 16))
     options = dataclasses.replace(ecg_beats.OPTIONS, epochs=1, members=1)
-    monkeypatch.setattr(ecg_beats, "COPIES", {"majority": ("rhythm-0", "majority-0")})  # the choice has its own tests
+    # The choice has its own tests.
+    monkeypatch.setattr(ecg_beats, "COPIES", {"majority": ("rhythm-0", "majority-0")})
+    monkeypatch.setattr(ecg_beats, "SETTINGS", {"small": ("majority", 4)})
     report = ecg_beats.main(str(data_dir / "signals" / "mitdb"), str(tmp_path), options=options, **TINY)
     # Copies with another rhythm are learned from, and never scored.
     assert len({record.id for record in report.records}) == len(report.records)

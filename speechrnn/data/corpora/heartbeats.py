@@ -23,25 +23,33 @@ LEADS = 2
 INTERVALS = (
     "before", "after", "before / usual", "after / usual", "before / local", "after / local", "after / before",
     "local / usual", "before / local in spreads", "before / slow", "after / slow", "before / stable", "spread",
+    "irregular", "before / paced", "after / paced",
 )  # fmt: skip
 """RR intervals: the first two in seconds less 0.8, the ratios as logarithms, all times 4 to vary about as much as the
 leads. Usual is the record's median, local that of the ten beats around. "In spreads" is how early a beat comes for the
 rhythm it is in: that logarithm over its usual size in the 30 beats around, which is ten times larger in atrial
-fibrillation than in a regular rhythm, and halved; the "spread" is that size, as a logarithm and a third. Slow is the
-85th percentile of the 60 beats around, stable the median of the longest stretch in which no interval differs by a tenth
-from the one before: neither needs a majority."""
+fibrillation than in a regular rhythm, and halved; the "spread" is that size, as a logarithm and a third. "Irregular" is
+the usual change of the interval, likewise, from a beat to the first, second, third or fourth behind it, whichever is
+least: bigeminy repeats itself, and fibrillation does not. Slow is the 85th percentile of the 60 beats around, and
+stable the median of the longest stretch in which no interval differs by a tenth from the one before: neither needs a
+majority. Paced is slow among those of the 60 whose QRS is that of the beat before: the pause behind a ventricular beat
+is not the pace of the sinus."""
 PARTS = {"P": slice(0, 38), "QRS": slice(38, 62), "T": slice(62, WINDOW)}
 """Parts of the window."""
 DIFFERENCES = tuple(f"{part} from the {base}" for base in ("reference", "median") for part in PARTS)
 """How much a beat differs in each part from the record's `reference`, and from its median beat, both leads together,
 as the logarithm of that over the record's 30th percentile."""
-SHAPE = ("width", "P / QRS", "T / QRS", "alike", "those alike early", "P kept", "P of those around")
+SHAPE = (
+    "width", "P / QRS", "T / QRS", "alike", "those alike early", "P kept", "P of those around", "same",
+    "those same early", "those same wide",
+)  # fmt: skip
 """What a beat is like by itself, without any reference: the logarithm of the width of its QRS over 25 ms (in which its
 slope is spread around its middle), and of the strength of P and T over that of QRS; then the share of the record's
 beats whose QRS is like this one (correlation above 0.8), and how early those come as a whole, in logarithms of
-"before / slow": the cluster of a beat, of whatever size. Last, whether the 30 beats around have a P wave at one
+"before / slow": the cluster of a beat, of whatever size. Next, whether the 30 beats around have a P wave at one
 place, as the share of their power there that is in their mean, which is none where the atria fibrillate; and how alike
-this beat's is to that mean (correlation)."""
+this beat's is to that mean (correlation). Last, the cluster once more, of beats the same in QRS and T (above 0.9): its
+share, as half a logarithm, how early and how wide it is."""
 RELATIVE = (
     "width / reference", "P alike", "QRS alike", "T alike", "P off in lead 1", "P off in lead 2", "QRS off in lead 1",
     "QRS off in lead 2", "T off in lead 1", "T off in lead 2", "height in lead 1", "height in lead 2",
@@ -58,10 +66,12 @@ _LOCAL, _AROUND, _SLOW = 10, 30, 60  # beats
 _LATE = (0.8, 0.97)  # quantiles of the intervals before beats that do not come early
 _STEADY = 0.03  # no rhythm is steadier than that
 _SCALE = 4.0
-_ALIKE, _COMPARED = 0.8, 600
+_ALIKE, _SAME, _COMPARED = 0.8, 0.9, 600
+_PATTERN = 4  # beats: bigeminy, trigeminy, quadrigeminy
 _USUAL_WIDTH = 0.025  # seconds
 _WAVES = {"P": slice(10, 38), "QRS": slice(34, 70), "T": slice(66, WINDOW)}
 _NEAR_QRS = slice(PARTS["QRS"].start - 8, PARTS["QRS"].stop + 12)
+_QRST = slice(_NEAR_QRS.start, WINDOW)
 
 
 def beat_features(signal: np.ndarray, rate: float, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -106,8 +116,8 @@ def describe(beats: np.ndarray, seconds: np.ndarray, *, least_height: float = 1e
     Returns:
         float32 `(beats, NUM_FEATURES)`.
     """
-    gaps = intervals(seconds)
     beats, base = scaled(beats, seconds, least_height=least_height)
+    gaps = intervals(seconds, _like_the_one_before(beats))
     early = gaps[:, INTERVALS.index("before / slow")] / _SCALE
     parts = [
         gaps,
@@ -144,22 +154,25 @@ def _strengths(shapes: np.ndarray) -> np.ndarray:
 def shape(beats: np.ndarray, early: np.ndarray) -> np.ndarray:
     """`SHAPE` of `(beats, WINDOW, LEADS)`, which come as `early` as `(beats,)` says: `(beats, len(SHAPE))`."""
     p, qrs, t = np.maximum(_strengths(beats), 1e-4).T
-    near = beats[:, _NEAR_QRS]
-    near = near.reshape(len(near), -1) - near.reshape(len(near), -1).mean(1, keepdims=True)
-    near = (near / np.maximum(np.linalg.norm(near, axis=1, keepdims=True), 1e-9)).astype(np.float32)
-    some = np.unique(np.linspace(0, len(near) - 1, min(_COMPARED, len(near))).round().astype(int))
-    alike = near @ near[some].T > _ALIKE
-    count = alike.sum(1)
-    together = (alike @ early[some] + early) / (count + 1)
-    columns = [
-        np.log(_width(beats) / _USUAL_WIDTH),
-        np.log(p / qrs),
-        np.log(t / qrs),
-        count / len(some),
-        _SCALE * together,
-    ]
+    width = np.log(_width(beats) / _USUAL_WIDTH)
+    some = np.unique(np.linspace(0, len(beats) - 1, min(_COMPARED, len(beats))).round().astype(int))
+    alike, same = (_likeness(beats[:, part], some) > least for part, least in ((_NEAR_QRS, _ALIKE), (_QRST, _SAME)))
+
+    def together(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return (group @ values[some] + values) / (group.sum(1) + 1)
+
+    columns = [width, np.log(p / qrs), np.log(t / qrs), alike.sum(1) / len(some), _SCALE * together(alike, early)]
     columns += [2 * column for column in _p_waves(beats)]
+    columns += [np.log((same.sum(1) + 1) / len(some)) / 2, _SCALE * together(same, early), together(same, width)]
     return np.stack(columns, axis=1).clip(-_SCALE, _SCALE)
+
+
+def _likeness(parts: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Correlation of each of `(beats, samples, LEADS)` with `some` of them, both leads together: `(beats, some)`."""
+    flat = parts.reshape(len(parts), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    flat = (flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    return flat @ flat[some].T
 
 
 def relative(beats: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -216,12 +229,21 @@ def baseline(signal: np.ndarray, rate: float) -> np.ndarray:
     return np.stack([np.interp(places, places[::4], column) for column in coarse.T], axis=1).astype(signal.dtype)
 
 
-def intervals(seconds: np.ndarray) -> np.ndarray:
-    """`INTERVALS` of beats at these times, float64 `(beats, len(INTERVALS))`."""
+def intervals(seconds: np.ndarray, alike: np.ndarray | None = None) -> np.ndarray:
+    """`INTERVALS` of beats at these times, of which all are, or some, `alike` the one before.
+
+    Args:
+        seconds: Float64 `(beats,)`.
+        alike: Bool `(beats,)`; by default all are.
+
+    Returns:
+        Float64 `(beats, len(INTERVALS))`.
+    """
     gaps = np.maximum(np.diff(seconds), 0.05)  # two marks on one beat
     before, after = np.concatenate([gaps[:1], gaps]), np.concatenate([gaps, gaps[-1:]])
     usual = np.median(gaps)
     local, slow = _quantile_around(before, _LOCAL, 0.5), _quantile_around(before, _SLOW, 0.85)
+    paced = _quantile_around(before, _SLOW, 0.85, alike)
     early = np.log(before / local)
     spread = np.maximum(_quantile_around(np.abs(early), _AROUND, 0.5), _STEADY)
     ratios = [
@@ -230,8 +252,16 @@ def intervals(seconds: np.ndarray) -> np.ndarray:
     ]  # fmt: skip
     logs = np.log(ratios)
     columns = [before - 0.8, after - 0.8, *logs[:6], early / spread / (2 * _SCALE), *logs[6:]]
-    columns.append(np.log(spread / _STEADY) / 3)
+    columns += [np.log(each / _STEADY) / 3 for each in (spread, _irregularity(before))]
+    columns += [np.log(before / paced), np.log(after / paced)]
     return (_SCALE * np.stack(columns, axis=1)).clip(-_SCALE, _SCALE)
+
+
+def _irregularity(before: np.ndarray) -> np.ndarray:
+    """The usual change from one of `(beats,)` to the next, the second, third or fourth, whichever is least."""
+    steps = [np.abs(np.log(before[lag:] / before[:-lag])) for lag in range(1, min(_PATTERN, len(before) - 1) + 1)]
+    changes = [np.pad(step, (len(before) - len(step), 0), mode="edge") for step in steps]
+    return np.maximum(np.min([_quantile_around(change, _AROUND, 0.5) for change in changes], axis=0), _STEADY)
 
 
 def stable_interval(gaps: np.ndarray) -> float:
@@ -240,10 +270,20 @@ def stable_interval(gaps: np.ndarray) -> float:
     return float(np.median(max(np.split(gaps, breaks), key=len)))
 
 
-def _quantile_around(values: np.ndarray, width: int, q: float) -> np.ndarray:
-    """Of half the `width` on each side."""
+def _quantile_around(values: np.ndarray, width: int, q: float, kept: np.ndarray | None = None) -> np.ndarray:
+    """Of half the `width` on each side; of those `kept` only, where a tenth or more of them are."""
     reach = min(width // 2, len(values) - 1)
-    padded = np.pad(values, reach, mode="reflect")
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    place = round(q * 2 * reach)
-    return np.partition(around, place, axis=1)[:, place]
+    kept = np.ones(len(values), bool) if kept is None else kept
+    around, among = (
+        np.lib.stride_tricks.sliding_window_view(np.pad(each, reach, mode="reflect"), 2 * reach + 1)
+        for each in (values, kept)
+    )
+    among = among | (among.sum(1, keepdims=True) < reach / 5)
+    place = np.rint(q * (among.sum(1) - 1)).astype(int)
+    return np.sort(np.where(among, around, np.inf), axis=1)[np.arange(len(values)), place]
+
+
+def _like_the_one_before(beats: np.ndarray) -> np.ndarray:
+    """Which of `(beats, WINDOW, LEADS)` have the QRS of the beat before: bool `(beats,)`."""
+    near = beats[:, _NEAR_QRS]
+    return np.concatenate([[True], _correlation(near[1:], near[:-1]) > _SAME])
