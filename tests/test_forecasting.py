@@ -251,6 +251,11 @@ def test_the_scorer_and_the_report_agree(waves, trained):
     assert (score.loss, score.mae) == pytest.approx((best["val_loss"], best["val_mae"]), rel=1e-4)
 
 
+def test_windows_that_lie_apart_make_no_empty_blocks(waves, trained):
+    report = evaluate_forecaster(trained.model, waves[2], every=20)  # 95 windows, of 6 samples each
+    assert (report.windows, report.blocks) == (5, 5)
+
+
 def test_few_blocks_have_no_interval_and_no_season_is_no_error(waves, trained, capsys):
     report = evaluate_forecaster(trained.model, [dataclasses.replace(waves[2][0], duration=40 / RATE)])
     assert report.blocks == 6 and all(math.isnan(low) for low, _ in report.intervals.values())

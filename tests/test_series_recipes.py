@@ -114,14 +114,27 @@ def test_ucr_uea_goes_on_where_it_was_killed(small_archive, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_forecast_ett_scores_every_horizon_on_the_test_months(series_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(forecast_ett, "CONTEXT", 96)
-    options = dataclasses.replace(forecast_ett.OPTIONS, epochs=1, members=1)
-    reports = forecast_ett.main(
-        str(series_dir / "ett"), str(tmp_path), horizons=(24, 30), options=options, units=4, segment=24
-    )
+    given = {"context": 96, "units": 4, "segment": 24}
+    given["options"] = dataclasses.replace(forecast_ett.OPTIONS, epochs=1, members=1)
+    reports = forecast_ett.main(str(series_dir / "ett"), str(tmp_path), horizons=(24, 30), **given)
     assert {horizon: report.windows for horizon, report in reports.items()} == {24: 2857, 30: 2851}
     model = load_bundle(tmp_path / "ETTh1_30.keras", kind="forecaster")
     assert (model.context, model.horizon, model.card["channels"][-1]) == (96, 30, "OT")
+
+
+@pytest.mark.slow
+def test_forecast_ett_validates_from_two_origins_before_the_test_months(series_dir, tmp_path, monkeypatch, capsys):
+    scored, evaluate = [], forecast_ett.evaluate_forecaster
+    note = lambda model, examples, **o: scored.extend(examples) or evaluate(model, examples, **o)  # noqa: E731
+    monkeypatch.setattr(forecast_ett, "evaluate_forecaster", note)
+    given = {"context": 96, "units": 4, "segment": 24, "horizons": (24,), "validate": True}
+    given["options"] = dataclasses.replace(forecast_ett.OPTIONS, epochs=1, members=1)
+    reports = forecast_ett.main(str(series_dir / "ett"), str(tmp_path), **given)
+    assert set(reports) == {(24, 8), (24, 12)} and {report.windows for report in reports.values()} == {2857}
+    month = 30 * 24 * 3600.0
+    assert [(example.offset / month, example.duration / month) for example in scored] == [(8, 4), (12, 4)]
+    assert capsys.readouterr().out.count("VALIDATION") == 2
+    assert load_bundle(tmp_path / "ETTh1_24_after_8.keras", kind="forecaster").context == 96
 
 
 @pytest.mark.slow

@@ -213,13 +213,12 @@ def _figures(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _blocks(origins: np.ndarray, horizon: int) -> np.ndarray:
-    """Which block each window belongs to, counted through all series."""
-    block, count = np.zeros(len(origins), np.int64), 0
+    """Which block each window belongs to, counted through all series; none is empty."""
+    starts = origins[:, 1].copy()
     for which in range(int(origins[:, 0].max()) + 1):
         own = origins[:, 0] == which
-        block[own] = count + (origins[own, 1] - origins[own, 1].min()) // horizon
-        count = int(block[own].max()) + 1
-    return block
+        starts[own] = (starts[own] - starts[own].min()) // horizon
+    return np.unique(np.stack([origins[:, 0], starts], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _repeated(past: np.ndarray, season: int | None, horizon: int) -> np.ndarray:
