@@ -1,16 +1,18 @@
 """Our recipe for series beside aeon's classifiers on data sets of the UCR or UEA archives: accuracy, rank, seconds.
 
-    python -m benchmarks.series --data-dir DIR NATOPS ECG200 [--peers MiniRocket MultiRocket LITETime] [--json]
+    python -m benchmarks.series --data-dir DIR NATOPS ECG200 [--peers Rocket MiniRocket InceptionTime] [--json]
 
 All learn from the official training set, in the same run on the same processors, and answer the official test set.
-aeon is measured where it is installed, with its own settings: LITETime is five networks of 1,500 epochs each, whose
-probabilities are averaged; `--networks` takes fewer of them. Series of unequal length aeon's do not take: they are last
-there. DIR may be aeon's own `aeon/datasets/data`.
+aeon is measured where it is installed, with its own settings: LITETime and InceptionTime are five networks of 1,500
+epochs each, whose probabilities are averaged; `--networks` takes fewer of them. Series of unequal length aeon's do not
+take: they are last there. DIR may be aeon's own `aeon/datasets/data`.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -28,17 +30,18 @@ from speechrnn.data.corpora import ucr
 from speechrnn.data.examples import read_example
 
 WAYS = ("kernels", "recurrent", "both")
-PEERS = ("MiniRocket", "MultiRocket", "LITETime")
+PEERS = ("Rocket", "MiniRocket", "MultiRocket", "LITETime", "InceptionTime")
 
 
 def peer(name: str, out: str, networks: int):
     """A classifier of aeon's, not yet fitted."""
     from aeon.classification import convolution_based
 
-    if name == "LITETime":
-        from aeon.classification.deep_learning import LITETimeClassifier
+    if name.endswith("Time"):
+        from aeon.classification import deep_learning
 
-        return LITETimeClassifier(n_classifiers=networks, file_path=f"{out}/", random_state=1)
+        several = getattr(deep_learning, f"{name}Classifier")
+        return several(n_classifiers=networks, file_path=f"{out}/", random_state=1)
     return getattr(convolution_based, f"{name}Classifier")(random_state=1)
 
 
@@ -73,12 +76,13 @@ def main() -> None:
     parser.add_argument("names", nargs="+", help="data sets, such as NATOPS")
     parser.add_argument("--data-dir", required=True, help="folder of the archive, or of some of its data sets")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="of ours")
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS[:2], help="of aeon's")
-    parser.add_argument("--networks", type=int, default=5, help="of LITETime")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS[:3], help="of aeon's")
+    parser.add_argument("--networks", type=int, default=5, help="of LITETime and InceptionTime, each")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     found: dict[str, list[dict]] = {}
-    with tempfile.TemporaryDirectory() as out:
+    # What the recipe and Keras's progress print is no result.
+    with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(sys.stderr):
         for name in args.names:
             found[name] = [ours(args.data_dir, name, out, way) for way in args.ways]
             splits = ucr.prepare(args.data_dir, Path(out, "peer", name), name=name, overwrite=True)
