@@ -118,6 +118,7 @@ def test_an_option_has_one_meaning_everywhere():
             found.setdefault(option.flag, {}).setdefault(_meaning(option), []).append(verb)
     several = {flag: kinds for flag, kinds in found.items() if len(kinds) > 1}
     assert set(several) <= DIFFERENT, several
+    assert {verb.split()[0] for verb, option in all_options() if option.flag == "--name"} == {"prepare"}  # data sets
 
 
 DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--sample-rate"}

@@ -13,7 +13,7 @@ from speechrnn.cli.verb import Verb
 from speechrnn.data import manifest
 from speechrnn.faults import Faults
 
-_SKIP = ("path", "decoder", "calibration", "notes")
+_SKIP = ("path", "name", "decoder", "calibration", "notes")
 
 _EPILOG = """\
 The report is one self-contained HTML file. It has word and character error rates with 95 % bootstrap intervals, the
