@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -44,7 +44,21 @@ class WordHypothesis(Hypothesis):
     """How many of the symbols are each word's."""
 
 
-class Search(Protocol):
+@runtime_checkable
+class Ranking(Protocol):
+    """A decoder that keeps several texts."""
+
+    def __call__(self, logits: np.ndarray, /) -> Path:
+        """The best text of one utterance, with its frames."""
+
+    def n_best(self, logits: np.ndarray, n: int = 10) -> Sequence[Hypothesis]:
+        """The best texts of one utterance, the best first."""
+
+    def path(self, logits: np.ndarray, hypothesis: Any) -> Path:
+        """The frames of a text that `n_best` gave for the same logits."""
+
+
+class Search(Ranking, Protocol):
     """Finds texts in logits; `BeamSearch`, or `speechrnn.decoding.lexicon.LexiconSearch`."""
 
     language_model: NGram | None
@@ -52,15 +66,6 @@ class Search(Protocol):
     @property
     def characters(self) -> str:
         """What texts may be made of."""
-
-    def __call__(self, logits: np.ndarray) -> Path:
-        """The best text of one utterance, with its frames."""
-
-    def n_best(self, logits: np.ndarray, n: int = 10) -> Sequence[Hypothesis]:
-        """The best texts of one utterance, the best first."""
-
-    def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> Path:
-        """The frames of a text that `n_best` gave for the same logits."""
 
     def weighted(self, *, lm_weight: float, word_bonus: float) -> Search:
         """The same search with other weights."""

@@ -16,6 +16,7 @@ import numpy as np
 from speechrnn import audio, decoding
 from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
+from speechrnn.decoding.beam import Ranking
 from speechrnn.decoding.pieces import Joiner, Piece, cut
 from speechrnn.faults import Fault, Faults, kind_of, takes
 from speechrnn.models.loading import opened
@@ -27,6 +28,7 @@ from speechrnn.tasks.recognition.transcript import Alternative, Transcript, Word
 from speechrnn.text import Phones
 
 if TYPE_CHECKING:
+    from speechrnn.decoding.beam import Hypothesis
     from speechrnn.decoding.options import Decoder
     from speechrnn.metrics.calibration import Calibration
     from speechrnn.models.protocols import Recognizer
@@ -216,7 +218,7 @@ class _WordDecoder:
     alternatives: int = 0
 
     def __post_init__(self) -> None:
-        if self.alternatives and not hasattr(self.decoder, "n_best"):
+        if self.alternatives and not isinstance(self.decoder, Ranking):
             raise ValueError(
                 f"`alternatives` need a search that keeps several texts: give beam=64 (--beam 64) or a lexicon. "
                 f"Received: alternatives={self.alternatives}, and a search that keeps one."
@@ -224,8 +226,12 @@ class _WordDecoder:
 
     def __call__(self, logits: np.ndarray, start: int) -> tuple[list[Word], list[Alternative]]:
         """Words of logits whose first frame stands at sample `start`, and the likeliest texts if they are wanted."""
-        found: list[Any] = self.decoder.n_best(logits, self.alternatives) if self.alternatives else []  # type: ignore[attr-defined]
-        path = self.decoder.path(logits, found[0]) if found else self.decoder(logits)  # type: ignore[attr-defined]
+        found: Sequence[Hypothesis] = ()
+        if self.alternatives and isinstance(self.decoder, Ranking):
+            found = self.decoder.n_best(logits, self.alternatives)
+            path = self.decoder.path(logits, found[0])
+        else:
+            path = self.decoder(logits)
         words = spell(
             path,
             self.model.vocabulary,
