@@ -100,10 +100,7 @@ def main(
         return lambda examples: [*examples, *copies_of(examples, wanted)]
 
     report = cross_validate(
-        {
-            name: Setting(partial(build, units), vary=with_copies(COPIES[kind]))
-            for name, (kind, units) in SETTINGS.items()
-        },
+        {name: Setting(partial(build, n), vary=with_copies(COPIES[kind])) for name, (kind, n) in SETTINGS.items()},
         training,
         folds,
         out=Path(out, "beats.keras"),
