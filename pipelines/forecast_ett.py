@@ -70,9 +70,10 @@ def main(
 
 
 def _origin(year, months):
-    """What is learned from and what the epoch is chosen by: the first months, and the four behind them."""
-    learned = replace(year, duration=year.duration * months / 12)
-    return learned, replace(year, offset=learned.duration, duration=year.duration * 4 / 12)
+    """What is learned from and what the epoch is chosen by: the first months, and those behind them."""
+    month = year.duration / ett.MONTHS["train"]
+    learned = replace(year, duration=months * month)
+    return learned, replace(year, offset=year.offset + learned.duration, duration=ett.MONTHS["valid"] * month)
 
 
 def _learned(training, valid, path, horizon, context, options, resume, network):

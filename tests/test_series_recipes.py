@@ -125,8 +125,12 @@ def test_forecast_ett_scores_every_horizon_on_the_test_months(series_dir, tmp_pa
 @pytest.mark.slow
 def test_forecast_ett_validates_from_two_origins_before_the_test_months(series_dir, tmp_path, monkeypatch, capsys):
     scored, evaluate = [], forecast_ett.evaluate_forecaster
-    note = lambda model, examples, **o: scored.extend(examples) or evaluate(model, examples, **o)  # noqa: E731
-    monkeypatch.setattr(forecast_ett, "evaluate_forecaster", note)
+
+    def noted(model, examples, **options):
+        scored.extend(examples)
+        return evaluate(model, examples, **options)
+
+    monkeypatch.setattr(forecast_ett, "evaluate_forecaster", noted)
     given = {"context": 96, "units": 4, "segment": 24, "horizons": (24,), "validate": True}
     given["options"] = dataclasses.replace(forecast_ett.OPTIONS, epochs=1, members=1)
     reports = forecast_ett.main(str(series_dir / "ett"), str(tmp_path), **given)
