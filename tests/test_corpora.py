@@ -322,6 +322,16 @@ def test_table_of_segments_and_labels(tmp_path):
         table.prepare(tmp_path / "t.tsv", tmp_path / "x", text_column=None, duration_column="len")
 
 
+@pytest.mark.parametrize(("name", "mark"), [("tab", "\t"), ("space", " "), ("|", "|")])
+def test_a_separator_is_named_as_in_tables_of_signals(name, mark, tmp_path):
+    record(tmp_path / "a.wav", 0.5)
+    (tmp_path / "t.txt").write_text(f"path{mark}text\na.wav{mark}yes\n")
+    ((example,),) = table.prepare(tmp_path / "t.txt", tmp_path / "out", delimiter=name).values()
+    assert example.text == "yes"
+    with pytest.raises(ValueError, match="`delimiter` must be one character, `tab` or `space`. Received: 'tabs'"):
+        table.prepare(tmp_path / "t.txt", tmp_path / "x", delimiter="tabs")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -45,10 +45,7 @@ class TableOptions:
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if self.delimiter is not None:
-            found = {"tab": "\t", "space": " ", "\\t": "\t"}.get(self.delimiter, self.delimiter)
-            if len(found) != 1 or found in "\"'\n\r":
-                raise ValueError(f"`delimiter` must be one character, `tab` or `space`. Received: {self.delimiter!r}.")
-            object.__setattr__(self, "delimiter", found)
+            object.__setattr__(self, "delimiter", delimiter(self.delimiter))
         if self.decimal not in (None, ".", ","):
             raise ValueError(f"`decimal` must be '.' or ','. Received: {self.decimal!r}.")
         if self.time_unit is not None:
@@ -82,6 +79,18 @@ class TableOptions:
         """Those that were given, as JSON can hold them."""
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {name: value for name, value in plain.items() if value not in (None, [])}
+
+
+def delimiter(name: str) -> str:
+    """The character between cells, of its name or as it is.
+
+    Raises:
+        ValueError: It is not one character.
+    """
+    found = {"tab": "\t", "space": " ", "\\t": "\t"}.get(name, name)
+    if len(found) != 1 or found in "\"'\n\r":
+        raise ValueError(f"`delimiter` must be one character, `tab` or `space`. Received: {name!r}.")
+    return found
 
 
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}

@@ -10,6 +10,7 @@ from pathlib import Path
 from speechrnn import text
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus
 from speechrnn.faults import Faults, read_text, suggestion
+from speechrnn.signals import options as table_options
 
 TEXT = "text"
 """The column of transcripts, where none is named."""
@@ -39,19 +40,19 @@ def prepare(
     Args:
         file: A table in UTF-8 whose first line names its columns.
         path_column: Paths of the recordings.
-        text_column: Transcripts; `None` for none. With `label_column` the table need not have a column `text`.
-        label_column: Classes.
-        subject_column: Speakers or patients; a column `subject` by default, if there is one.
-        id_column: Names of the utterances; by default made from their paths, and from offsets and channels if there are
-            any.
+        text_column: Column of texts; `None` for none. With `label_column` the table need not have a column `text`.
+        label_column: Column of classes.
+        subject_column: Column of subjects; by default a column `subject`, if there is one.
+        id_column: Column of names; by default they are made from paths, and from offsets and channels if there are any.
         offset_column: Starts of the segments in seconds; a column `offset` by default, if there is one.
         duration_column: Lengths of the segments in seconds; only with `offset_column`, and `duration` beside `offset`.
-        split_column: Which split a row belongs to; a column `split` by default, if there is one.
+        split_column: Column of splits; by default a column `split`, if there is one.
         channel_column: Channels of the recordings, counted from 0; a column `channel` by default, if there is one.
-        root: Folder that relative paths start from; the table's own by default.
-        delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
-        encoding: Format of headerless recordings, such as `s16le@16000`.
-        normalize: Convert transcripts to lower case without punctuation.
+        root: Folder that relative paths start from; by default the table's own.
+        delimiter: What separates cells: a character, `tab` or `space`; by default a tab in .tsv files, otherwise what
+            the first line uses of `,`, `;`, `|` and tab.
+        encoding: Format of headerless samples, such as `s16le@16000`: 16 bits, little-endian, mono, 16 kHz.
+        normalize: Convert texts to lower case without punctuation.
 
     Returns:
         Examples by split.
@@ -135,15 +136,13 @@ def rows(
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{file}: there is no such table. Check the path.") from error
     first = content.partition("\n")[0]
-    if delimiter is None:
-        delimiter = "\t" if Path(file).suffix == ".tsv" else max(",;|\t", key=first.count)
-    elif len(delimiter) != 1:
-        raise ValueError(f"`delimiter` must be one character. Received: {delimiter!r}.")
+    guess = "\t" if Path(file).suffix == ".tsv" else max(",;|\t", key=first.count)
+    separator = guess if delimiter is None else table_options.delimiter(delimiter)
     # A long field is not an attack here: transcripts of long recordings are long.
     csv.field_size_limit(max(csv.field_size_limit(), len(content) + 1))
     lines = io.StringIO(content, newline="")
     reader = csv.reader(
-        lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True
+        lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True
     )
     try:
         names = list(columns) or next(reader, [])

@@ -32,15 +32,15 @@ def prepare(
 
     Args:
         file: A table in UTF-8.
-        text_column: Texts.
-        label_column: Classes.
+        text_column: Column of texts.
+        label_column: Column of classes.
         unit: What the texts are split into: "words", "characters", or "items" separated by white space.
-        subject_column: Who wrote the text.
-        id_column: Names of the texts; by default the lines of the table.
-        split_column: The split that a row belongs to; a column `split` by default, if there is one; otherwise the
-            split is random.
+        subject_column: Column of subjects. They are those who wrote the texts.
+        id_column: Column of names; by default they are the lines of the table.
+        split_column: Column of splits; by default a column `split`, if there is one. Otherwise the split is random.
         columns: Names of the columns, for a table without a header.
-        delimiter: Between columns; a tab in .tsv files, otherwise what the first line uses of `,`, `;`, `|` and tab.
+        delimiter: What separates cells: a character, `tab` or `space`; by default a tab in .tsv files, otherwise what
+            the first line uses of `,`, `;`, `|` and tab.
         quoted: Whether quotation marks enclose cells; otherwise they are part of the text.
 
     Returns:
