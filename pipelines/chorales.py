@@ -24,7 +24,7 @@ from speechrnn.tasks.language import LanguageModel, LanguageTraining
 SHIFT, ORDER = 0, 8
 NETWORK = {"cell": "lstm", "units": 128, "embedding": 32, "dropout": 0.4}
 OPTIONS = LanguageTraining(
-    epochs=40, batch_size=8, learning_rate=5e-3, average=0.99, monitor="loss", patience=8, max_length=10**6
+    epochs=40, batch_size=8, learning_rate=5e-3, average=0.99, monitor="loss", patience=8, max_characters=10**6
 )
 
 

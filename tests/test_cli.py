@@ -111,23 +111,75 @@ def test_the_model_that_a_verb_takes_by_default_is_named():
     ] == []
 
 
-def test_an_option_has_one_meaning_everywhere():
+def test_an_option_has_one_type_everywhere():
     found = {}
     for verb, option in all_options():
         if not option.positional:
-            found.setdefault(option.flag, {}).setdefault(_meaning(option), []).append(verb)
+            found.setdefault(option.flag, {}).setdefault(_type(option), []).append(verb)
     several = {flag: kinds for flag, kinds in found.items() if len(kinds) > 1}
-    assert set(several) <= DIFFERENT, several
+    assert set(several) == OTHER_TYPES, several
+
+
+OTHER_TYPES = {"--format", "--monitor", "--cell", "--sample-rate"}
+"""What can be chosen here is not the same for all kinds."""
+
+
+def _type(option):
+    inner = [one for one in get_args(option.type) if one not in (type(None), ...)]  # several models are models
+    return inner[0] if len(inner) == 1 and get_origin(option.type) is not Literal else option.type
+
+
+def test_an_option_has_one_meaning_everywhere():
+    assert several_meanings(all_options()) == {}
     assert {verb.split()[0] for verb, option in all_options() if option.flag == "--name"} == {"prepare"}  # data sets
 
 
-DIFFERENT = {"--format", "--model", "--monitor", "--cell", "--sample-rate"}
-"""What can be chosen here is not the same for all kinds; `serve` takes several models."""
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("beam", "Width of a ray of light."),
+        ("beam", "Number of texts that the beam search forgets. By default decoding is greedy."),
+        ("seed", ""),
+        ("model", "Cars of this make."),
+    ],
+)
+def test_an_option_of_a_known_name_with_another_meaning_is_found(name, words):
+    added = "show", options.Option(name, int | None, words, None)
+    assert set(several_meanings([*all_options(), added])) == {added[1].flag}
 
 
-def _meaning(option):
-    inner = [one for one in get_args(option.type) if one not in (type(None), ...)]  # several models are models
-    return inner[0] if len(inner) == 1 and get_origin(option.type) is not Literal else option.type
+def several_meanings(found):
+    """Options that are not told in the same words everywhere: the words, each with its verbs."""
+    told = {}
+    for verb, option in found:
+        reworded, _ = OTHER_WORDS.get(option.flag, ("", ""))
+        if not option.positional and not (reworded and re.search(reworded, option.help)):
+            told.setdefault(option.flag, {}).setdefault(meaning(option.help), []).append(verb)
+    return {flag: words for flag, words in told.items() if len(words) > 1 or flag in OTHER_WORDS}
+
+
+OTHER_WORDS = {
+    "--model": (
+        r"\b(model|[Rr]ecognizers?|classifier|forecaster|language model|encoder-decoder|voice)\b",
+        "the model that a verb works with: which kinds and which files it takes is not the same for all verbs",
+    ),
+}
+"""Options whose meaning is one and whose words are not: what their words have in common, and why they differ."""
+
+
+def meaning(words):
+    """The first sentence of a help text, without defaults."""
+    (first, *_) = re.split(r"(?<=\.)\s", " ".join(words.split()))
+    first = re.sub(r" \(default: .*?\)", "", first.rstrip("."))
+    return re.sub(r"; (by default|`?None`? is|`?None`? for|0 for|0 turns) .*", "", first)
+
+
+def test_what_verbs_share_is_told_once():
+    told = {name: set() for name in options.SHARED}
+    for _, option in all_options():
+        if option.name in told:
+            told[option.name].add(option.help.startswith(options.SHARED[option.name]))
+    assert set(map(frozenset, told.values())) == {frozenset({True})}
 
 
 def test_the_main_function_of_a_script_is_its_command_line(capsys):
@@ -152,7 +204,7 @@ def test_the_main_function_of_a_script_is_its_command_line(capsys):
     assert scripts.run(main, ["--help"], folder="data") == 0
     out, err = capsys.readouterr()
     assert out.startswith("d ['a', 'b'] runs True 7 0.5\n") and __doc__ in out and "--hidden" not in out
-    assert re.search(r"--epochs N +Passes over the training manifest. \(default: 7\)", out)
+    assert re.search(r"--epochs N +Passes over the training data. \(default: 7\)", out)
     assert (
         "error: out is bad." in err
         and "unknown option --epohcs. Did you mean `--epochs`?" in err
@@ -179,7 +231,7 @@ def test_a_kind_has_its_own_options_and_no_others(capsys):
         ("transcribe", "--consistency", ("--mixup", "--horizon")),
         ("classify", "--mixup", ("--consistency", "--horizon", "--subwords")),
         ("forecast", "--horizon", ("--mixup", "--speed", "--num-mels", "--batch-seconds")),
-        ("generate", "--max-length", ("--speed", "--num-mels", "--bidirectional")),
+        ("generate", "--max-characters", ("--speed", "--num-mels", "--bidirectional")),
     ):
         assert cli.main(["train", "--task", word, "--help"]) == 0
         told = capsys.readouterr().out

@@ -350,8 +350,10 @@ def test_recognizers_and_language_models_are_not_taken_for_each_other(model, tmp
 
 
 def test_texts_that_nothing_can_be_learned_from(model, tmp_path):
-    with pytest.raises(ValueError, match="none of 2; the first: sentence 1: has 2 characters, more than max_length=1"):
-        train(model, ["ab", "ba"], out=tmp_path / "lm.keras", options=LanguageTraining(max_length=1))
+    with pytest.raises(
+        ValueError, match="none of 2; the first: sentence 1: has 2 characters, more than max_characters=1"
+    ):
+        train(model, ["ab", "ba"], out=tmp_path / "lm.keras", options=LanguageTraining(max_characters=1))
     with pytest.raises(ValueError, match=r"must end in \.keras"):
         train(model, ["ab"], out=tmp_path / "lm.arpa")
     with pytest.raises(ValueError, match="at least one sentence"):

@@ -52,12 +52,11 @@ def align(
         audio: A recording.
         said: What is said in it; `@FILE` reads it from a file.
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
-        lexicon: Pronunciations, for a model of phones; by default the lexicon in the model's file.
-        format: How the times are written.
+        lexicon: Lexicon of words and their pronunciations; by default the one in the model's file. A model of phones
+            needs it.
+        format: Format of the results.
         shift: Seconds added to all times; of two numbers the first to starts, the second to ends.
-        calibration: A calibration of confidences, made by `speechrnn calibrate`.
-        out: Write the results to this file instead of standard output.
-        overwrite: Replace a file that exists.
+        out: A file; by default standard output.
     """
     import numpy as np
 

@@ -39,9 +39,8 @@ def anomalies(
         sources: Records of signals.
         model: A .onnx or .keras forecaster, which has learned what is usual.
         options: Options of the search.
-        json: Print one JSON object per line.
-        out: Write the results to this file instead of standard output.
-        overwrite: Replace a file that exists.
+        json: One object per line.
+        out: A file; by default standard output.
     """
     from speechrnn.tasks.forecasting.finding import find_anomalies
 

@@ -71,12 +71,11 @@ def verb(kind: kinds.Kind) -> Verb:
     Args:
         sources: {sentence}
         model: A .onnx or .keras {kind.noun}{default}
-        format: How results are written (default: {next(iter(command.formats))}); several with --out-dir.
-        json: As --format json: one JSON object per line.
-        out: Write the results to this file instead of standard output.
+        format: Format of the results (default: {next(iter(command.formats))}). Several need --out-dir.
+        json: As --format json, one object per line.
+        out: A file; by default standard output.
         out_dir: Write a file for every input and format into this folder.
-        overwrite: Replace files that exist.
-        shard: Do only part I of N of the inputs, with --out; `speechrnn merge OUT` joins all parts.
+        shard: Needs --out or --out-dir.
     """
     groups = {
         "options": [Group(source) for source in command.run_options],

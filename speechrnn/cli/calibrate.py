@@ -35,10 +35,9 @@ def calibrate(
 
     Args:
         path: A .jsonl manifest with texts; not the test set.
-        out: File for the calibration, as JSON.
+        out: A file, as JSON.
         decoding: Options of the decoder.
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
-        overwrite: Replace a file that exists.
     """
     import numpy as np
 

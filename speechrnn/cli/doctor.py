@@ -49,9 +49,8 @@ def doctor(
         planned: Options of the look at a manifest.
         model: A .keras model to check; with a manifest, the recognizer to plan batches for.
         batch_size: Examples in a batch.
-        json: Print the whole report as one JSON object.
-        out: Write the results to this file instead of standard output.
-        overwrite: Replace a file that exists.
+        json: One object, the whole report.
+        out: A file; by default standard output.
     """
     if manifest is None and model is None:
         raise UsageError("give a MANIFEST, or --model MODEL.")

@@ -61,13 +61,12 @@ def evaluate(
         kind: The kind of model.
         options: Options of the kind.
         model: A .onnx or .keras model, or the name of an included model; by default the task's, such as `english`.
-        task: What the model does, such as classify; by default it follows from the model.
-        json: Print the whole report as one JSON object.
-        details: With --json: every example with its answer.
+        task: Task of the model; by default it follows from the model.
+        json: One object, the whole report.
+        details: Every example with its answer.
         per_subject: Add a table of speakers or subjects.
-        out: Write the results to this file instead of standard output.
-        overwrite: Replace a file that exists.
-        shard: Do only part I of N of the examples, with --out; `speechrnn merge OUT` joins all parts.
+        out: A file; by default standard output.
+        shard: Needs --out.
     """
     command = tasks.command(kind)
     model = command.ships if model is None else model

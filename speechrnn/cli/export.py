@@ -35,8 +35,8 @@ def export(
     Args:
         model: A .keras model of any kind.
         options: Options of the export.
-        format: What is written; by default what the ending of --out says, and ONNX without --out.
-        out: The file or folder to write; by default the model's name with another ending.
+        format: Format of the results; by default what the ending of --out says, and ONNX without --out.
+        out: A file or folder; by default the model's name with another ending.
     """
     to = format or ("onnx" if out is None else of_ending(out))
     if to is None:

@@ -27,8 +27,7 @@ def perplexity(
     Args:
         texts: Files with one sentence per line, also compressed (.gz, .xz), or manifests (.jsonl).
         model: A .lm or ARPA file, or a recurrent model (.keras or .onnx).
-        normalize_texts: Convert the texts to lower case without punctuation first.
-        json: Print one JSON object.
+        json: One object.
     """
     from speechrnn.models import loading
 

@@ -44,9 +44,7 @@ def train(
         counted: Options of the n-grams.
         vocabulary: The words that the model knows: a lexicon, or a file with one word per line; by default all words of
             the texts.
-        normalize_texts: Convert the texts to lower case without punctuation first.
         bits: Bits of each probability in a .lm file: 32 by default, or 8 for the nearest of 256 values.
-        overwrite: Replace a file that exists.
     """
     from speechrnn.decoding.lm import kneser_ney
     from speechrnn.text import lexicons

@@ -34,9 +34,8 @@ def tune(
         path: A .jsonl manifest with texts; not the test set.
         decoding: Options of the decoder.
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
-        json: Print all trials as one JSON object.
-        out: Write the results to this file instead of standard output.
-        overwrite: Replace a file that exists.
+        json: One object, a list of all trials.
+        out: A file; by default standard output.
     """
     if not decoding.get("lm") and not decoding.get("rescore"):
         raise UsageError("--lm LM or --rescore LM is needed.")

@@ -26,6 +26,5 @@ def merge(out: Annotated[str, "OUT"], /, *, overwrite: bool = False) -> int:
 
     Args:
         out: The --out or --out-dir of all shards.
-        overwrite: Replace files that exist.
     """
     return sharding.merge(out, overwrite=overwrite)

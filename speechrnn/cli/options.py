@@ -33,6 +33,16 @@ _TEXTS = "normalize_texts"
 _METAVARS = {"root": "DIR", **dict.fromkeys(("calibration", "keys", "lexicon", "reference"), "FILE")}
 """What stands for the values of options that are paths, and plain strings to Python."""
 _LISTS = (list, tuple, Sequence, Iterable)
+SHARED = {
+    "calibration": "A calibration of confidences, made by `speechrnn calibrate`.",
+    "details": "With --json, write details, too.",
+    "json": "Write JSON instead of text.",
+    "normalize_texts": "Convert texts to lower case without punctuation.",
+    "out": "Where the results are written.",
+    "overwrite": "Replace files that exist.",
+    "shard": "Do only part I of N; `speechrnn merge OUT` joins all parts.",
+}
+"""First sentences of options that several verbs have; the docstring of a verb adds what is its own."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,7 @@ def _fields(source: Any, title: str, skip: Sequence[str]) -> Iterator[Option]:
 def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> Iterator[Option]:
     parsed = docstring_parser.parse(inspect.getdoc(source) or "", docstring_parser.DocstringStyle.GOOGLE)
     told = {name.strip(): entry.description or "" for entry in parsed.params for name in entry.arg_name.split(",")}
+    shared = SHARED if source.__module__.startswith("speechrnn.cli.") else {}
     wanted = {name: one for name, one in inspect.signature(source).parameters.items() if name not in skip}
     annotated = types.SimpleNamespace(__annotations__={name: one.annotation for name, one in wanted.items()})
     hints = get_type_hints(annotated, vars(sys.modules[source.__module__]), include_extras=True)
@@ -184,7 +195,8 @@ def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> I
         default = REQUIRED if one.default is one.empty else one.default
         places: dict[Any, str] = {one.POSITIONAL_ONLY: "one", one.VAR_POSITIONAL: "many"}
         positional = places.get(one.kind)
-        yield Option(name, kind, " ".join(told.get(name, "").split()), default, metavar, positional, title)  # type: ignore[arg-type]
+        words = f"{shared.get(name, '')} {told.get(name, '')}".split()
+        yield Option(name, kind, " ".join(words), default, metavar, positional, title)  # type: ignore[arg-type]
 
 
 def _type(hint: Any, what: str) -> tuple[Any, str | None]:

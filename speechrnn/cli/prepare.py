@@ -52,10 +52,9 @@ def prepare(
     Args:
         corpus: Its name; `speechrnn prepare --help` lists all.
         folder: The unpacked corpus; for a corpus that is one table, its file.
-        out: Folder for the manifests.
+        out: A folder for the manifests.
         options: Options of the corpus.
-        shard: Inspect only part I of N of the recordings; `speechrnn merge OUT` makes the manifests when all parts are
-            done.
+        shard: A part looks into its recordings, and the merge makes the manifests.
     """
     name = corpus.replace("-", "_")
     if name not in CORPORA:

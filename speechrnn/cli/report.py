@@ -52,9 +52,8 @@ def report(
         decoding: Options of the decoder.
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         compare: A second recognizer, decoded in the same way.
-        calibration: A calibration of --model made by `speechrnn calibrate`; calibrated and raw confidences are shown.
-        out: File for the report.
-        overwrite: Replace a file that exists.
+        calibration: It is that of --model; calibrated and raw confidences are shown.
+        out: A file.
     """
     from speechrnn.files import refuse_existing, replacing
     from speechrnn.metrics import errors

@@ -39,9 +39,8 @@ def spot(
         sources: Audio files.
         model: A .onnx, .keras or .tflite classifier of single words.
         options: Options of the search.
-        json: Print one JSON object per line.
-        out: Write the results to this file instead of standard output.
-        overwrite: Replace a file that exists.
+        json: One object per line.
+        out: A file; by default standard output.
     """
     from speechrnn.tasks.classification import spotting
 

@@ -56,7 +56,7 @@ class Preparation:
     out: str | os.PathLike[str]
     """Folder for the manifests, and for the records that some of them point to."""
     overwrite: bool = False
-    """Replace existing files."""
+    """Replace files that exist."""
     faults: Faults | None = None
     """Collects what cannot be used; without it the first fault is an error, and no manifest is written."""
     progress: Callable[[int], object] | None = None
@@ -78,10 +78,10 @@ class ValidSplit(Preparation):
     """How a corpus becomes manifests, one of them held out."""
 
     valid_fraction: float = 0.0
-    """Share of the training data, in seconds, that becomes `valid.jsonl`: whole subjects, or a part of each class if no
-    subject is known."""
+    """Share of the data that becomes `valid.jsonl`. It is counted in seconds of the training data, and has whole
+    subjects, or a part of each class if no subject is known."""
     seed: int = 0
-    """Seed for choosing what is held out."""
+    """Seed of random numbers. They choose what is held out."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class TestSplit(ValidSplit):
     """How a corpus that has no test set becomes manifests."""
 
     test_fraction: float = 0.0
-    """Share that becomes `test.jsonl`, in the same way."""
+    """Share of the data that becomes `test.jsonl`. It is chosen in the same way."""
 
 
 def measured(

@@ -8,7 +8,7 @@ class FrameOptions:
     """The frames of features that examples become."""
 
     sample_rate: int = 16000
-    """Samples per second of the features."""
+    """Sample rate of the model in Hz."""
     window: int = 400
     """Frame length in samples."""
     hop: int = 160

@@ -50,9 +50,10 @@ def decoder(
         vocabulary: Of the model.
         beam: Number of texts that the beam search keeps. By default decoding is greedy, or the width is 64 if another
             option needs a search.
-        lexicon: A lexicon made by `speechrnn lexicon build`: a model of phones then writes its words, and a model of
-            characters or subwords only these.
-        lm: A language model (.lm or ARPA), over words or characters; `speechrnn lm train` makes one.
+        lexicon: Lexicon of words and their pronunciations. A model of phones then writes its words, and a model of
+            characters or subwords only these; `speechrnn lexicon build` makes one.
+        lm: Language model of n-grams. It is a .lm or ARPA file, over words or characters; `speechrnn lm train` makes
+            one.
         lm_weight: Weight of the language model; by default 0.5, or 0.8 with a lexicon.
         word_bonus: Score added for each word; with a language model 1.5 by default, or 0 with a lexicon.
         unknown_score: Score added for each word that the language model does not know.

@@ -14,4 +14,4 @@ class ExportOptions:
     """Write the graph of one step, with its states as inputs and outputs, for `speechrnn stream`; the model must be
     one-directional and normalize with "global" statistics or not at all."""
     overwrite: bool = False
-    """Replace existing files."""
+    """Replace files that exist."""

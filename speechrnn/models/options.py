@@ -13,17 +13,17 @@ class RecurrentNetwork:
     """What networks with convolutions and a stack of recurrent layers have."""
 
     units: int = 64
-    """State size of each direction of a recurrent layer."""
+    """State size of a recurrent layer. Each direction has it."""
     layers: int = 1
     """Number of recurrent layers."""
     convolutions: int = 0
-    """Number of convolutional blocks before the recurrent layers."""
+    """Number of convolutions before the recurrent layers. A convolution can be a block of several."""
     filters: int = 32
-    """Channels of the convolutions."""
+    """Filters of the convolutions."""
     bidirectional: bool = True
     """Read in both directions; without it a network can stream."""
     dropout: float = 0.0
-    """Share of activations dropped after each recurrent layer while training."""
+    """Share of activations dropped in training. They are those after each recurrent layer."""
     layer_norm: bool = True
     """Normalize the input of each recurrent layer, and the last output."""
     residual: bool = True

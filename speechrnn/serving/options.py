@@ -34,7 +34,7 @@ class ServeOptions:
     gather: float = 0.01
     """Seconds to wait for signals of other requests, to run them as one batch."""
     batch_seconds: float = 60.0
-    """Audio recognized at once, padding counted."""
+    """Seconds of signal in a batch, padding counted."""
     most_megabytes: float = 100.0
     """Largest upload."""
     most_minutes: float = 120.0

@@ -42,8 +42,8 @@ def prepare(
         group: Column of subjects; a table is cut where it changes. Without it every table is one record without a
             subject.
         rate: Samples per second; by default read from a column of times.
-        channels: Columns to read; by default every other column of numbers.
-        chunk: Cut records into pieces of this many seconds, if stretches are labeled.
+        channels: Names of the channels to read; by default every other column of numbers.
+        chunk: Longest piece of a record in seconds. Records are cut if stretches are labeled.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
 
     Returns:

@@ -56,8 +56,8 @@ def prepare(
             noted; `windows` are pieces of one activity that overlap by half; `segments` are whole stretches of one
             activity.
         transitions: Keep the six transitions as classes.
-        chunk: Longest piece of the stream, in seconds.
-        window_seconds: Length of a window.
+        chunk: Longest piece of a record in seconds.
+        window_seconds: Length of a window in seconds.
 
     Returns:
         Examples by split.

@@ -20,8 +20,8 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, root: str | 
 
     Args:
         folder: A data folder, or one that has several of them in it.
-        root: Folder that the paths in `wav.scp` start from; by default the data folder or one of the two above it,
-            wherever the files are.
+        root: Folder that relative paths start from; by default the data folder or one of the two above it, wherever the
+            files are.
 
     Returns:
         Examples by split; texts in their normal form, `subject` as `utt2spk` says. An entry of `wav.scp` that is a

@@ -30,10 +30,11 @@ def prepare(
 
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
-        valid_fraction: Share of each table, before the test part, that becomes `valid.jsonl`.
-        test_fraction: Share at the end of each table that becomes `test.jsonl`.
+        valid_fraction: Share of the data that becomes `valid.jsonl`. It is that of each table, before the test part.
+        test_fraction: Share of the data that becomes `test.jsonl`. It is the end of each table.
         rate: Samples per second; by default read from a column of times.
-        channels: Columns to forecast; by default every column of numbers that is not known ahead.
+        channels: Names of the channels to read; by default every column of numbers that is not known ahead. They are
+            what is forecast.
         known: Columns whose values are known ahead, such as forecasts of the weather, prices or holidays.
         calendar: Cycles that forecasts may follow by the clock: day, week, year. The table needs dates.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.

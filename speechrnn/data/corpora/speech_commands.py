@@ -46,7 +46,7 @@ def prepare(
         commands: Keywords for a spotter, such as `COMMANDS`, each of which is a class. Other words are drawn for the
             class `unknown`, a tenth as many, and as many seconds of the noise recordings are `silence`; each split has
             its own part of these.
-        seed: Seed for drawing those words and noises.
+        seed: Seed of random numbers. They draw those words and noises.
 
     Returns:
         Examples by split; the word is text and label, the subject its speaker. An unknown word's label is `unknown`;

@@ -22,8 +22,8 @@ def prepare(
 
     Args:
         folder: Holds NAME_TRAIN and NAME_TEST, as .tsv, .ts or .txt, or folders of data sets.
-        name: Name of the data set; optional if there is only one.
-        rate: Samples per second, which the archive does not contain; with 1, seconds count samples.
+        name: Name of the data set. It is optional if there is only one.
+        rate: Samples per second. The archive does not contain them; with 1, seconds count samples.
 
     Returns:
         Examples by split; the label is the class as the file has it.

@@ -14,12 +14,13 @@ class ClassifierTraining(SignalTraining):
     """How to train a classifier."""
 
     monitor: Literal["auto", "macro_f1", "accuracy", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best: mean F1 of the classes (auto), accuracy or loss."""
+    """Validation figure that decides which epoch is the best. It is the mean F1 of the classes (auto),
+    accuracy or loss."""
     class_weights: tuple[str, ...] = ()
     """Weights of the classes in the loss: "balanced" (rare ones count as much as frequent ones), "sqrt" (half way
     there), or NAME=NUMBER for some of them."""
     label_smoothing: float = 0.0
-    """Share of the target that is spread evenly over all classes, such as 0.1."""
+    """Share of each target that is spread evenly over all outputs, such as 0.1."""
     focal: float = 0.0
     """Exponent of the focal loss, such as 2; 0 is plain cross entropy."""
     balance: float = 0.0
@@ -46,7 +47,7 @@ class ClassifyingNetwork(RecurrentNetwork):
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell."""
     embedding: int = 64
-    """Size of a token's vector, for texts."""
+    """Size of a symbol's vector. Only texts need it, whose symbols are their tokens."""
     over: Literal["time", "spectrum"] = "time"
     """What the blocks are: "time" for signals, residual pairs of convolutions over frames, all features at once, then
     the maximum over `pool` frames; "spectrum" for spectra, 3 x 3 convolutions that halve frames and bands."""
@@ -69,7 +70,8 @@ class ClassifyingNetwork(RecurrentNetwork):
     heads: int = 1
     """Weighted means that attention makes."""
     dropout: float = 0.0
-    """Share of activations dropped in training within blocks, after each recurrent layer and before the end."""
+    """Share of activations dropped in training. They are those within blocks, after each recurrent layer and before the
+    end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,9 +99,9 @@ class ClassificationOptions:
     """How records are classified."""
 
     batch_size: int = 32
-    """Records classified at once; records of similar length are put together."""
+    """Examples in a batch. Records of similar length are put together."""
     rate: float | None = None
-    """Samples per second, for files that do not contain their rate."""
+    """Samples per second. Files that do not contain their rate need it."""
     row: int | None = None
     """Which record to read from files with many."""
 
@@ -112,7 +114,7 @@ class TextSources:
     """What files of texts hold."""
 
     lines: bool = False
-    """Every FILE has one text per line, for a classifier of texts; otherwise a file is one text."""
+    """Inputs are files with one text per line. Without it a classifier of texts takes each file for one text."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class ClassWriting:
     """How classes are written."""
 
     details: bool = False
-    """With --json: the probabilities of every frame."""
+    """With --json, write details, too. They are the probabilities of every frame."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,9 @@ class ClassifierEvaluation:
     """Additional scores: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for sleep stages; by default what
     the model's card says."""
     batch_size: int = 32
-    """Records classified at once."""
+    """Examples in a batch."""
     seed: int = 0
-    """Seed of the bootstrap."""
+    """Seed of random numbers. The bootstrap draws with them."""
 
 
 @dataclass(frozen=True)
@@ -141,13 +143,13 @@ class SpottingOptions:
     """How keywords are found in a stream."""
 
     window_seconds: float = 1.0
-    """Seconds classified at once, as long as the training examples."""
+    """Length of a window in seconds. The training examples should be as long."""
     hop_seconds: float = 0.1
     """Seconds from the start of one window to the next one's."""
     smooth: int = 3
     """Number of windows over which probabilities are averaged."""
     threshold: float = 0.8
-    """Smallest mean probability of a keyword."""
+    """Smallest score that is reported. It is the mean probability of a keyword."""
     debounce: float = 0.8
     """Seconds after a keyword in which no other is reported, since a word is in many windows."""
     others: tuple[str, ...] = ("unknown", "silence")

@@ -45,12 +45,13 @@ def find_anomalies(
     Args:
         model: A forecaster of two quantiles or more, which has learned what is usual.
         paths: Records of signals.
-        threshold: Smallest likelihood of an anomaly, in (0, 1]: 0.5 is a chance of 1e-5, 1 of 1e-10.
+        threshold: Smallest score that is reported. It is the likelihood of an anomaly, in (0, 1]: 0.5 is a chance of
+            1e-5, 1 of 1e-10.
         short: Number of samples over which errors are averaged: more of them find lasting anomalies, 1 finds sudden
             ones.
         clean: Seconds at a record's start without anomalies. Then each sample is judged by one score from its
             value, its forecast, level, spread and spectrum, calibrated on these seconds, instead of its forecast alone.
-        rate: Samples per second, for files that do not contain their rate.
+        rate: Samples per second. Files that do not contain their rate need it.
         row: Which record to read from files with many.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.

@@ -12,7 +12,8 @@ class ForecasterTraining(TrainingOptions):
     """How to train a forecaster; its series are kept in memory."""
 
     monitor: Literal["auto", "loss", "mae", "mse"] = "auto"
-    """Validation figure that decides which epoch is the best: loss (auto), absolute error or squared error."""
+    """Validation figure that decides which epoch is the best. It is the loss (auto), absolute error or
+    squared error."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class ForecastingNetwork:
     """What `recurrent_forecaster` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "gru"
-    """Recurrent cell, which the encoder and the decoder share."""
+    """Recurrent cell. The encoder and the decoder share it."""
     segment: int = 24
     """Frames of a segment: a season of the data, or a part of one."""
     units: int = 128
-    """Size of the state, even."""
+    """State size of a recurrent layer. It must be even."""
     decoder: Literal["parallel", "recurrent"] = "parallel"
     """"parallel" forecasts each segment in one step from the state of the encoder, "recurrent" one segment after the
     other, passing its state on."""
@@ -32,7 +33,7 @@ class ForecastingNetwork:
     """Divide each channel of the context by its own standard deviation, and multiply its forecast by it, as RevIN does.
     The last value is subtracted and added again in any case."""
     dropout: float = 0.0
-    """Share of activations dropped in training before the output."""
+    """Share of activations dropped in training. They are those before the output."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy."""
 
@@ -61,7 +62,7 @@ class ForecastOptions:
     at: float | None = None
     """Second of the record at which the forecast begins; later samples are not read. By default its end."""
     rate: float | None = None
-    """Samples per second, for files that do not contain their rate."""
+    """Samples per second. Files that do not contain their rate need it."""
     row: int | None = None
     """Which record to read from files with many."""
 
@@ -75,6 +76,6 @@ class ForecasterEvaluation:
     every: int = 1
     """Samples from one window's start to the next one's."""
     batch_size: int = 64
-    """Windows forecast at once."""
+    """Examples in a batch. They are windows of a series."""
     seed: int = 0
-    """Seed of the bootstrap."""
+    """Seed of random numbers. The bootstrap draws with them."""

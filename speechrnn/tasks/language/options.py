@@ -13,21 +13,17 @@ class LanguageTraining(TrainingOptions):
     """How to train a recurrent language model."""
 
     epochs: int = 8
-    """Passes over the text."""
     batch_size: int = 32
-    """Sentences in a batch."""
     learning_rate: float = 3e-3
-    """Highest learning rate, reached at the end of the warm-up."""
     clip_norm: float = 1.0
-    """Largest global gradient norm; 0 turns clipping off."""
     monitor: Literal["auto", "perplexity", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best: perplexity of a word (auto) or loss."""
-    max_length: int = 1000
+    """Validation figure that decides which epoch is the best. It is the perplexity of a word (auto) or loss."""
+    max_characters: int = 1000
     """Longest sentence, in characters; longer ones are dropped, and counted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "at least 1", lambda value: value >= 1, "max_length")
+        require(self, "at least 1", lambda value: value >= 1, "max_characters")
 
 
 @dataclass(frozen=True)
@@ -39,11 +35,11 @@ class PredictingNetwork:
     units: int = 384
     """State size of a recurrent layer."""
     layers: int = 1
-    """Number of recurrent layers; each but the first is behind layer normalization and within a residual connection."""
+    """Number of recurrent layers. Each but the first is behind layer normalization and within a residual connection."""
     embedding: int = 64
     """Size of a symbol's vector."""
     dropout: float = 0.0
-    """Share of activations dropped after each recurrent layer while training."""
+    """Share of activations dropped in training. They are those after each recurrent layer."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "units", "layers", "embedding")
@@ -69,7 +65,7 @@ class GenerationOptions:
     top_k: int = 0
     """Draw only from this many of the likeliest symbols; 0 draws from all."""
     seed: int = 0
-    """Seed of the draws; the same one writes the same text."""
+    """Seed of random numbers. The same one writes the same text."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "length")
@@ -81,4 +77,4 @@ class TextOptions:
     """How texts are read."""
 
     normalize_texts: bool = True
-    """Convert the texts to lower case without punctuation first."""
+    """Convert texts to lower case without punctuation."""

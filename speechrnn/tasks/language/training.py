@@ -37,8 +37,8 @@ class LanguageModeling(Task):
         refuse_augmentation("A language model's sentences", given.augmentation)
         kept = []
         for number, text in enumerate(given.examples, 1):
-            if len(text) > self.options.max_length:
-                message = f"has {len(text):,} characters, more than max_length={self.options.max_length:,}."
+            if len(text) > self.options.max_characters:
+                message = f"has {len(text):,} characters, more than max_characters={self.options.max_characters:,}."
                 given.faults.add(f"sentence {number}", "too long", message)
             elif lacking := sorted(self.model.vocabulary.missing(text)):
                 message = f"has symbols that the model never saw: {' '.join(map(repr, lacking[:10]))}."
@@ -48,8 +48,8 @@ class LanguageModeling(Task):
         if not kept:
             first = next(iter(given.faults), "no sentence")
             raise ValueError(
-                f"Training needs sentences of at most max_length={self.options.max_length} characters that the model "
-                f"knows. Received: none of {len(given.examples):,}; the first: {first}"
+                f"Training needs sentences of at most max_characters={self.options.max_characters} characters that the "
+                f"model knows. Received: none of {len(given.examples):,}; the first: {first}"
             )
         plan = SentencePlan(self.model.vocabulary, kept, self.options.batch_size, self.options.seed, given.epoch)
         return sentence_batches(plan)

@@ -26,16 +26,17 @@ class RecognizerTraining(SignalTraining):
     """How to train a recognizer."""
 
     monitor: Literal["auto", "wer", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best: word error rate (auto) or loss."""
+    """Validation figure that decides which epoch is the best. It is the word error rate (auto) or loss."""
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
     ctc_weight: float = 0.3
     """Weight of the encoder's CTC loss, which is added to the loss of a transducer or of attention. With 0 a transducer
     uses neither CTC nor `consistency`."""
     label_smoothing: float = 0.1
-    """Share of each target that is spread evenly over all symbols, with attention."""
+    """Share of each target that is spread evenly over all outputs, such as 0.1. Only attention uses it."""
     lexicon: str | None = None
-    """Lexicon that converts words to phones, for a model of phones: `cmudict`, or a file made by `lexicon build`."""
+    """Lexicon of words and their pronunciations. With it the model learns phones. It is `cmudict`, or a file made by
+    `lexicon build`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,14 +51,13 @@ class AcousticNetwork(RecurrentNetwork):
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell."""
     units: int = 256
-    """State size of each direction of a recurrent layer."""
     layers: int = 3
-    """Number of recurrent layers."""
     look_ahead: int = 0
     """Future output frames that each frame sees, in a one-directional network; a stream is delayed by as many
     frames."""
     convolutions: int = 0
-    """Number of 3 x 3 convolutions that halve time and frequency, each with batch normalization."""
+    """Number of convolutions before the recurrent layers. They are 3 x 3, halve time and frequency, and have batch
+    normalization each."""
     stack: int = 1
     """Number of neighboring frames joined into one."""
 
@@ -76,7 +76,7 @@ class WrittenSymbols:
     """What models have that read what they have written."""
 
     embedding: int = 64
-    """Size of a symbol's vector, and of the LSTM of a transducer's predictor."""
+    """Size of a symbol's vector. The LSTM of a transducer's predictor has this size, too."""
     joint: int = 256
     """Size of the encoder's outputs, in a transducer or with attention; with attention also of the decoder's state."""
 
@@ -125,7 +125,7 @@ class RecognizerNetwork(AcousticNetwork, TransducerNetwork, DecoderNetwork):
     sample_rate: int | None = None
     """Sample rate of the model in Hz; by default 16000."""
     subwords: int | None = None
-    """Write this many subwords, learned from the texts, instead of characters; needs the extra `subwords`."""
+    """Write this many subwords, learned from the texts, instead of characters. It needs the extra `subwords`."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,11 @@ class RecognitionOptions:
     """How recordings are recognized."""
 
     batch_seconds: float = 60.0
-    """Audio recognized at once, padding counted."""
+    """Seconds of signal in a batch, padding counted."""
     piece_seconds: float = 30.0
     """Longest stretch recognized in one go."""
     encoding: str | None = None
-    """Format of headerless samples, such as s16le@16000 (16 bits, little-endian, mono, 16 kHz)."""
+    """Format of headerless samples, such as `s16le@16000`: 16 bits, little-endian, mono, 16 kHz."""
     channel: int | None = None
     """Channel to transcribe, counted from 0; by default the mean of all."""
     each_channel: bool = False
@@ -178,11 +178,11 @@ class RecognizerEvaluation:
     """How the errors of a recognizer are measured."""
 
     normalize: bool = False
-    """Normalize both texts first: lower case, no punctuation."""
+    """Convert texts to lower case without punctuation. Both the reference and what was recognized are converted."""
     batch_seconds: float = 120.0
-    """Audio recognized at once, padding counted."""
+    """Seconds of signal in a batch, padding counted."""
     seed: int = 0
-    """Seed of the bootstrap."""
+    """Seed of random numbers. The bootstrap draws with them."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,8 @@ class NewVocabulary:
     new_vocabulary: bool = False
     """Write the characters of these texts; what the model has learned of speech is kept."""
     subwords: int | None = None
-    """With --new-vocabulary: write this many subwords, learned from the texts, instead; needs sentencepiece."""
+    """Write this many subwords, learned from the texts, instead of characters. It needs `new_vocabulary`, and the extra
+    `subwords`."""
 
 
 @dataclass(frozen=True)

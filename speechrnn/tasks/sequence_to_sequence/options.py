@@ -14,18 +14,14 @@ class SequenceTraining(TrainingOptions):
     """How to train an encoder-decoder."""
 
     epochs: int = 20
-    """Passes over the pairs."""
     batch_size: int = 64
-    """Pairs in a batch."""
     learning_rate: float = 2e-3
-    """Highest learning rate, reached at the end of the warm-up."""
     clip_norm: float = 2.0
-    """Largest global gradient norm; 0 turns clipping off."""
     monitor: Literal["auto", "symbol_error", "sequence_error", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best: error rate of symbols (auto) or of whole sequences, or
-    loss."""
+    """Validation figure that decides which epoch is the best. It is the error rate of symbols (auto) or of
+    whole sequences, or loss."""
     label_smoothing: float = 0.0
-    """Share of each target that is spread evenly over all symbols, such as 0.1."""
+    """Share of each target that is spread evenly over all outputs, such as 0.1."""
     scheduled_sampling: float = 0.0
     """Share of the decoder's inputs that are its own last guess instead of the truth in the last epoch, such as 0.2; it
     rises from 0 in the first one."""
@@ -44,17 +40,17 @@ class SearchOptions:
     """
 
     beam: int = 4
-    """Sequences kept at each step; 1 always takes the likeliest symbol."""
+    """Number of texts that the beam search keeps. With 1 it always takes the likeliest symbol."""
     best: int = 1
-    """Number of results, at most the beam's width."""
+    """Number of results for each input. It is at most the beam's width."""
     length_penalty: float = 0.6
     """Exponent of the length that log probabilities are divided by: 0 prefers short sequences, 1 is their mean."""
     coverage_penalty: float = 0.0
     """Weight of the penalty for source symbols that got no attention, such as 0.2."""
     max_length: int | None = None
-    """Most symbols of an answer; by default the model's own limit."""
+    """Most symbols of a target; by default the model's own limit."""
     batch_size: int = 64
-    """Sources searched at once."""
+    """Examples in a batch."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "beam", "best", "batch_size")
@@ -68,21 +64,21 @@ class AttentionNetwork:
     """What `attention_network` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Recurrent cell of encoder and decoder."""
+    """Recurrent cell. Encoder and decoder have the same one."""
     units: int = 256
-    """Size of a recurrent state, of each direction in the encoder."""
+    """State size of a recurrent layer. In the encoder each direction has it."""
     layers: int = 1
-    """Bidirectional layers of the encoder."""
+    """Number of recurrent layers. They are those of the encoder, and bidirectional."""
     attention: int = 128
     """Size of the vectors that attention compares."""
     embedding: int = 64
     """Size of a symbol's vector."""
     location: int = 0
-    """Number of filters that show attention where it was at the last symbol, useful for long sources; 0 for none."""
+    """Number of filters that show attention where it was at the last symbol; 0 for none. Long sources need them."""
     dropout: float = 0.2
-    """Share of activations dropped while training."""
+    """Share of activations dropped in training."""
     dtype: str | None = None
-    """Policy of the encoder, such as "mixed_bfloat16"; by default Keras's global policy."""
+    """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy. It is that of the encoder."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "units", "layers", "attention", "embedding")
@@ -107,7 +103,7 @@ class SequenceEvaluation(SearchOptions):
     """How the errors of an encoder-decoder are measured."""
 
     seed: int = 0
-    """Seed of the bootstrap."""
+    """Seed of random numbers. The bootstrap draws with them."""
 
 
 @dataclass(frozen=True)
@@ -115,4 +111,4 @@ class SourceOptions:
     """What is translated."""
 
     lines: bool = False
-    """Every TEXT is a file with a text on each line."""
+    """Inputs are files with one text per line."""

@@ -15,17 +15,13 @@ class SynthesizerTraining(TrainingOptions):
     """How to train a voice."""
 
     epochs: int = 200
-    """Passes over the recordings."""
     batch_size: int = 8
-    """Recordings in a batch."""
     learning_rate: float = 2e-3
-    """Highest learning rate, reached at the end of the warm-up."""
     weight_decay: float = 1e-4
-    """Decoupled weight decay (AdamW); biases and normalization are left out."""
     clip_norm: float = 1.0
-    """Largest global gradient norm; 0 turns clipping off."""
     monitor: Literal["auto", "spectrum", "duration", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best: distance of spectra (auto) or of durations, or loss."""
+    """Validation figure that decides which epoch is the best. It is the distance of spectra (auto) or of
+    durations, or loss."""
 
 
 @dataclass(frozen=True)
@@ -33,23 +29,23 @@ class VoiceNetwork:
     """What `voice_network` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Recurrent cell of encoder and decoder."""
+    """Recurrent cell. Encoder and decoder have the same one."""
     embedding: int = 96
-    """Size of a phone's vector."""
+    """Size of a symbol's vector. The symbols are phones."""
     encoder_units: int = 96
     """State size of each direction of a layer that reads the phones."""
     encoder_layers: int = 2
     """Layers that read the phones."""
     units: int = 160
-    """State size of each direction of a layer that writes the frames."""
+    """State size of a recurrent layer. It is that of each direction of a layer that writes the frames."""
     layers: int = 2
-    """Layers that write the frames."""
+    """Number of recurrent layers. They are those that write the frames."""
     step: int = 2
     """Frames that are written at once."""
     filters: int = 96
-    """Filters of the convolutions that correct what was written; 0 leaves them out."""
+    """Filters of the convolutions. These correct what was written; 0 leaves them out."""
     dropout: float = 0.3
-    """Share of activations dropped in the encoder while training."""
+    """Share of activations dropped in training. They are those of the encoder."""
     decoder_dropout: float = 0.1
     """The same in the decoder."""
 
@@ -71,8 +67,8 @@ class SpeakingOptions:
     pitch: float = 0.0
     """Semitones higher than the speaker; negative is lower."""
     lexicon: Annotated[str | None, "FILE"] = None
-    """How words are pronounced: `cmudict`, or a file of pronunciations; by default what the voice carries, or
-    CMUdict."""
+    """Lexicon of words and their pronunciations; by default what the voice carries, or CMUdict. It is `cmudict`, or a
+    file of pronunciations."""
     iterations: int = 32
     """Iterations of the Griffin-Lim algorithm, which finds a waveform for the spectrum."""
 
@@ -109,4 +105,4 @@ class VoiceEvaluation:
     """A recognizer to transcribe the voice and the speaker's own recordings; without one there are no word error
     rates."""
     seed: int = 0
-    """Seed of the bootstrap."""
+    """Seed of random numbers. The bootstrap draws with them."""
