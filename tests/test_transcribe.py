@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.an4_ctc import VALID_SPEAKERS
-from speechrnn import audio, decoding
+from speechrnn import audio, cli, decoding
 from speechrnn.audio import containers
 from speechrnn.data.corpora import an4
 from speechrnn.data.manifest import Example
@@ -24,7 +24,8 @@ from speechrnn.decoding.pieces import cut, joint
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.edits import counts
 from speechrnn.models import loading
-from speechrnn.tasks.recognition import parallel
+from speechrnn.tasks.recognition import cluster, parallel
+from speechrnn.tasks.recognition import joint as recognizers
 from speechrnn.tasks.recognition import transcription as transcribe
 
 TEXTS = ["bad cab", "a", "jig", "head age", "deface", "big"]
@@ -176,8 +177,39 @@ def test_alternatives_are_the_best_texts_of_the_search_with_their_scores(tmp_pat
     (plain,) = transcribed(unsure, [path], decoder=search)
     assert plain.alternatives == ()
     assert "alternatives" not in plain.to_dict()
-    with pytest.raises(ValueError, match=r"give beam=64 \(--beam 64\) or a lexicon. Received: alternatives=3"):
+    with pytest.raises(ValueError, match=r"use beam=64 \(--beam 64\) or a lexicon. Received: alternatives=3"):
         list(transcribed(unsure, [path], alternatives=3))
+
+
+@pytest.mark.parametrize("share", [[], ["--jobs", "2"], ["--engine", "ray"]])
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--alternatives", "3"], "use beam=64 (--beam 64) or a lexicon. Received: alternatives=3"),
+        (["--calibration", "gone.json"], "gone.json: there is no such file"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused_before_workers_start(share, wrong, told, files, monkeypatch, capsys):
+    def begun(*arguments, **options):
+        raise AssertionError("work has begun")
+
+    for place in (cluster, parallel, transcribe):
+        monkeypatch.setattr(place, "recognize" if place is not transcribe else "_pieces", begun)
+    words = ["transcribe", *map(str, files), "--model", "english_letters_numbers", "--json", *wrong, *share]
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("error:") == 1 and told in err
+
+
+@pytest.mark.parametrize("beam", [None, 8])
+def test_a_transducer_is_not_told_to_use_a_beam_for_alternatives(beam):
+    class Transducer(recognizers.Transduces):
+        def joined(self, encoded, predicted):
+            """Only asked for whether it is there."""
+
+    search = recognizers.search_of(Transducer(), beam=beam)
+    with pytest.raises(ValueError, match="use a recognizer with CTC, and this one has none. Received: alternatives=2"):
+        transcribe.check_alternatives(2, search, Transducer())
 
 
 def test_alternatives_of_a_long_recording_are_of_all_its_pieces(tmp_path):

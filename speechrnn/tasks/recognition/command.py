@@ -73,7 +73,10 @@ need --encoding.
         own.pop("each_channel", None)  # the sources are single channels
         jobs, calibration = own.pop("jobs", None), own.pop("calibration", None)
         engine, address = own.pop("engine", "local"), own.pop("address", None)
-        decoder = carried.decoder(model, **options)  # with several jobs as well, to refuse what is wrong
+        # With several jobs as well, to refuse what is wrong before any of them starts.
+        decoder = carried.decoder(model, **options)
+        transcription.check_alternatives(own.get("alternatives", 0), decoder, model)
+        calibrated = None if calibration is None else Calibration.read(calibration)
         if engine == "ray" or (jobs or 1) > 1:
             sources = list(sources)
             if any(hasattr(source, "read") for source in sources):
@@ -86,7 +89,6 @@ need --encoding.
             from speechrnn.tasks.recognition import parallel
 
             return parallel.recognize(path, sources, progress=progress, **how, **own)
-        calibrated = None if calibration is None else Calibration.read(calibration)
         how = {"decoder": decoder, "calibration": calibrated, "progress": progress, "on_progress": on_progress}
         return transcription.outcomes(model, sources, **how, **own)
 

@@ -117,6 +117,20 @@ def outcomes(  # noqa: D417 - `takes` adds the options
     yield from _finished(waiting, recognizer, progress)
 
 
+def check_alternatives(count: int, decoder: Decoder, model: Recognizer) -> None:
+    """Refuse to give alternatives with a decoder that keeps one text.
+
+    Raises:
+        ValueError: Some are asked for, and it is such a decoder.
+    """
+    if count and not isinstance(decoder, Ranking):
+        how = "a recognizer with CTC, and this one has none" if encodes(model) else "beam=64 (--beam 64) or a lexicon"
+        raise ValueError(
+            f"`alternatives` (--alternatives) need a search that keeps several texts: use {how}. "
+            f"Received: alternatives={count}, and a search that keeps one."
+        )
+
+
 def by_channel(sources: Iterable[Source], *, encoding: str | None = None) -> Iterator[Source]:
     """Every channel of each file as a source of its own; what is no audio file, or cannot be read, as it is."""
     for source in sources:
@@ -218,11 +232,7 @@ class _WordDecoder:
     alternatives: int = 0
 
     def __post_init__(self) -> None:
-        if self.alternatives and not isinstance(self.decoder, Ranking):
-            raise ValueError(
-                f"`alternatives` need a search that keeps several texts: give beam=64 (--beam 64) or a lexicon. "
-                f"Received: alternatives={self.alternatives}, and a search that keeps one."
-            )
+        check_alternatives(self.alternatives, self.decoder, self.model)
 
     def __call__(self, logits: np.ndarray, start: int) -> tuple[list[Word], list[Alternative]]:
         """Words of logits whose first frame stands at sample `start`, and the likeliest texts if they are wanted."""
