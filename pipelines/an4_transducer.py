@@ -21,7 +21,7 @@ from speechrnn.data.corpora import an4
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 
-NETWORK = {"units": 224, "layers": 3, "convolutions": 2, "dropout": 0.3, "bidirectional": False}
+NETWORK = {"units": 224, "layers": 3, "convolutions": 2, "dropout": 0.3}
 OWN = {
     "ctc": {},
     "transducer": {"joint": 128, "predictor": "stateless", "predictor_context": 2, "embedding": 32},
@@ -35,6 +35,7 @@ def main(
     out: str = "runs/an4_transducer",
     criterion: Literal["transducer", "ctc", "attention"] = "transducer",
     beam: int = 4,
+    bidirectional: bool = False,
     resume: bool = False,
     options: RecognizerTraining = OPTIONS,
     **network,
@@ -46,6 +47,7 @@ def main(
         out: Folder for manifests, models and logs.
         criterion: Type of recognizer.
         beam: Width of the second search.
+        bidirectional: Read in both directions, and no streams; only with attention.
         resume: Resume an interrupted run.
     """
     splits = an4.prepare(data_dir, Path(out, "manifests"), overwrite=True)
@@ -57,6 +59,7 @@ def main(
         vocabulary=Vocabulary.from_texts(example.text for example in splits["train"]),
         features={"normalize": "global"},
         criterion=criterion,
+        bidirectional=bidirectional,
         **{**NETWORK, **OWN[criterion], **network},
     )
     streams = criterion != "attention"

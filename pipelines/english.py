@@ -43,14 +43,25 @@ CARD = {
 }
 
 
-def main(data_dir: str, out: str = "runs/english", start: str | None = None, options=OPTIONS, **network):
+def main(
+    data_dir: str,
+    out: str = "runs/english",
+    start: str | None = None,
+    layers: int | None = None,
+    dropout: float | None = None,
+    options=OPTIONS,
+    **network,
+):
     """Train, and report phone errors on the validation and test sets.
 
     Args:
         data_dir: The folder of corpora.
         out: Folder for manifests, lexicon, model and logs.
         start: A .keras recognizer of these phones to continue from.
+        layers: Number of recurrent layers; by default 3, or those of `start`.
+        dropout: Share of activations dropped in training; by default 0.2, or that of `start`.
     """
+    network |= {name: it for name, it in {"layers": layers, "dropout": dropout}.items() if it is not None}
     faults = Faults()
     training, spelled, evaluated = corpora(Path(data_dir), Path(out, "manifests"), faults)
     lexicon = lexicons.cmudict()
