@@ -168,9 +168,9 @@ OTHER_WORDS = {
 
 
 def meaning(words):
-    """The first sentence of a help text, without defaults."""
-    (first, *_) = re.split(r"(?<=\.)\s", " ".join(words.split()))
-    first = re.sub(r" \(default: .*?\)", "", first.rstrip("."))
+    """The first sentence of a help text as far as its colon, without defaults."""
+    words = re.sub(r" \(default: .*?\)", "", " ".join(words.split()))
+    first = re.split(r"(?<=[.:])\s", words)[0].rstrip(".:")
     return re.sub(r"; (by default|`?None`? is|`?None`? for|0 for|0 turns) .*", "", first)
 
 
@@ -178,7 +178,7 @@ def test_what_verbs_share_is_told_once():
     told = {name: set() for name in options.SHARED}
     for _, option in all_options():
         if option.name in told:
-            told[option.name].add(option.help.startswith(options.SHARED[option.name]))
+            told[option.name].add(option.help.startswith(options.SHARED[option.name].rstrip(".")))
     assert set(map(frozenset, told.values())) == {frozenset({True})}
 
 

@@ -56,7 +56,7 @@ def align(
             needs it.
         format: Format of the results.
         shift: Seconds added to all times; of two numbers the first to starts, the second to ends.
-        out: A file; by default standard output.
+        out: a file; by default standard output.
     """
     import numpy as np
 

@@ -39,8 +39,8 @@ def anomalies(
         sources: Records of signals.
         model: A .onnx or .keras forecaster, which has learned what is usual.
         options: Options of the search.
-        json: One object per line.
-        out: A file; by default standard output.
+        json: one object per line.
+        out: a file; by default standard output.
     """
     from speechrnn.tasks.forecasting.finding import find_anomalies
 

@@ -72,8 +72,8 @@ def verb(kind: kinds.Kind) -> Verb:
         sources: {sentence}
         model: A .onnx or .keras {kind.noun}{default}
         format: Format of the results (default: {next(iter(command.formats))}). Several need --out-dir.
-        json: As --format json, one object per line.
-        out: A file; by default standard output.
+        json: as --format json, one object per line.
+        out: a file; by default standard output.
         out_dir: Write a file for every input and format into this folder.
         shard: Needs --out or --out-dir.
     """

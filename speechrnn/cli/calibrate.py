@@ -35,7 +35,7 @@ def calibrate(
 
     Args:
         path: A .jsonl manifest with texts; not the test set.
-        out: A file, as JSON.
+        out: a file, as JSON.
         decoding: Options of the decoder.
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
     """

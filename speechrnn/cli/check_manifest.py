@@ -45,8 +45,8 @@ def check_manifest(
         frames: Options of the check.
         model: Check against the characters and frames of this recognizer, or of the included model of this name.
         against: Check against the characters of this manifest's texts.
-        json: One object, the whole report.
-        out: A file; by default standard output.
+        json: one object, the whole report.
+        out: a file; by default standard output.
     """
     if model and against:
         raise UsageError("--model and --against exclude each other.")

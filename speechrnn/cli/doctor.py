@@ -49,8 +49,8 @@ def doctor(
         planned: Options of the look at a manifest.
         model: A .keras model to check; with a manifest, the recognizer to plan batches for.
         batch_size: Examples in a batch.
-        json: One object, the whole report.
-        out: A file; by default standard output.
+        json: one object, the whole report.
+        out: a file; by default standard output.
     """
     if manifest is None and model is None:
         raise UsageError("give a MANIFEST, or --model MODEL.")

@@ -34,7 +34,7 @@ def download(corpus: str, /, *, out: Annotated[str, "DIR"], options: Mapping[str
 
     Args:
         corpus: One of those below.
-        out: A folder, in which the corpus is unpacked.
+        out: a folder, in which the corpus is unpacked.
         options: Options of the download.
     """
     if corpus not in archives():

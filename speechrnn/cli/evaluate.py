@@ -62,10 +62,10 @@ def evaluate(
         options: Options of the kind.
         model: A .onnx or .keras model, or the name of an included model; by default the task's, such as `english`.
         task: Task of the model; by default it follows from the model.
-        json: One object, the whole report.
-        details: Every example with its answer.
+        json: one object, the whole report.
+        details: every example with its answer.
         per_subject: Add a table of speakers or subjects.
-        out: A file; by default standard output.
+        out: a file; by default standard output.
         shard: Needs --out.
     """
     command = tasks.command(kind)

@@ -36,7 +36,7 @@ def export(
         model: A .keras model of any kind.
         options: Options of the export.
         format: Format of the results; by default what the ending of --out says, and ONNX without --out.
-        out: A file or folder; by default the model's name with another ending.
+        out: a file or folder; by default the model's name with another ending.
     """
     to = format or ("onnx" if out is None else of_ending(out))
     if to is None:

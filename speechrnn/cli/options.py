@@ -42,7 +42,7 @@ SHARED = {
     "overwrite": "Replace files that exist.",
     "shard": "Do only part I of N; `speechrnn merge OUT` joins all parts.",
 }
-"""First sentences of options that several verbs have; the docstring of a verb adds what is its own."""
+"""What options do that several verbs have; a verb's docstring adds its own, after a colon or as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,16 @@ def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> I
             continue
         kind, metavar = _type(hints[name], f"{source.__name__}: `{name}`")
         default = REQUIRED if one.default is one.empty else one.default
-        places: dict[Any, str] = {one.POSITIONAL_ONLY: "one", one.VAR_POSITIONAL: "many"}
-        positional = places.get(one.kind)
-        words = f"{shared.get(name, '')} {told.get(name, '')}".split()
-        yield Option(name, kind, " ".join(words), default, metavar, positional, title)  # type: ignore[arg-type]
+        places: dict[Any, Literal["one", "many"]] = {one.POSITIONAL_ONLY: "one", one.VAR_POSITIONAL: "many"}
+        words = _joined(shared.get(name, ""), " ".join(told.get(name, "").split()))
+        yield Option(name, kind, words, default, metavar, places.get(one.kind), title)
+
+
+def _joined(first: str, more: str) -> str:
+    """A sentence and what is added to it: another one, or what the sentence is about."""
+    if more and first and not more[0].isupper():
+        return f"{first.removesuffix('.')}: {more}"
+    return f"{first} {more}".strip()
 
 
 def _type(hint: Any, what: str) -> tuple[Any, str | None]:

@@ -52,7 +52,7 @@ def prepare(
     Args:
         corpus: Its name; `speechrnn prepare --help` lists all.
         folder: The unpacked corpus; for a corpus that is one table, its file.
-        out: A folder for the manifests.
+        out: a folder for the manifests.
         options: Options of the corpus.
         shard: A part looks into its recordings, and the merge makes the manifests.
     """

@@ -39,9 +39,9 @@ def pronounce(
         words: What to pronounce.
         model: A .onnx or .keras letters-to-phones model, for words that the lexicon lacks; without a lexicon, by
             default `english_pronunciation`.
-        lexicon: Lexicon of words and their pronunciations. It is `cmudict`, or a file of pronunciations.
+        lexicon: Lexicon of words and their pronunciations: `cmudict`, or a file of pronunciations.
         best: Number of results for each input. There may be fewer.
-        json: One object per line.
+        json: one object per line.
     """
     if best < 1:
         raise UsageError(f"--best must be at least 1. Received: {best}.")

@@ -53,7 +53,7 @@ def report(
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         compare: A second recognizer, decoded in the same way.
         calibration: It is that of --model; calibrated and raw confidences are shown.
-        out: A file.
+        out: a file.
     """
     from speechrnn.files import refuse_existing, replacing
     from speechrnn.metrics import errors

@@ -39,8 +39,8 @@ def spot(
         sources: Audio files.
         model: A .onnx, .keras or .tflite classifier of single words.
         options: Options of the search.
-        json: One object per line.
-        out: A file; by default standard output.
+        json: one object per line.
+        out: a file; by default standard output.
     """
     from speechrnn.tasks.classification import spotting
 

@@ -66,7 +66,7 @@ def stream(
         mic: Listen to a microphone (needs speechrnn[mic]).
         device: The microphone: a part of its name, or its number.
         realtime: Read the file at the speed at which it was spoken.
-        json: One object per word, as soon as it is final.
+        json: one object per word, as soon as it is final.
         encoding: Format of headerless samples, such as `s16le@16000`: 16 bits, little-endian, mono, 16 kHz.
     """
     if mic == (file is not None):

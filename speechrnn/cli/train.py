@@ -87,18 +87,18 @@ def train(
         manifests: .jsonl manifests (or text files, for tasks that train on them); several are combined.
         kind: The kind of model.
         words: The words of the command line.
-        out: A file for the best model, ending in .keras.
+        out: a file for the best model, ending in .keras.
         reading: How the examples are read.
         training: How to train.
         augmentation: How examples are varied.
         features: Of a new model.
         built: How a new model is built, or what changes in one that is trained further.
-        task: Task of the model; by default it follows from the manifest or from --model. It is one of those below.
+        task: Task of the model; by default it follows from the manifest or from --model. One of those below.
         valid: Manifests of other speakers or subjects, used to choose the best epoch.
         model: Train this model further, instead of a new one.
         augment: Vary the examples in a way that suits a small corpus of read speech.
         resume: Continue an interrupted training of --out, if there is one.
-        overwrite: They are --out and its training folder.
+        overwrite: --out and its training folder.
         hosts: Addresses of processes that train together and share each batch; start each of them with the same
             command.
         rank: Which of --hosts this process is, counted from 0; by default what Slurm or Kubernetes says.

@@ -78,10 +78,10 @@ class ValidSplit(Preparation):
     """How a corpus becomes manifests, one of them held out."""
 
     valid_fraction: float = 0.0
-    """Share of the data that becomes `valid.jsonl`. It is counted in seconds of the training data, and has whole
+    """Share of the data that becomes `valid.jsonl`: counted in seconds of the training data, in whole
     subjects, or a part of each class if no subject is known."""
     seed: int = 0
-    """Seed of random numbers. They choose what is held out."""
+    """Seed of random numbers: what is held out."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class TestSplit(ValidSplit):
     """How a corpus that has no test set becomes manifests."""
 
     test_fraction: float = 0.0
-    """Share of the data that becomes `test.jsonl`. It is chosen in the same way."""
+    """Share of the data that becomes `test.jsonl`: chosen in the same way."""
 
 
 def measured(

@@ -52,7 +52,7 @@ def decoder(
             option needs a search.
         lexicon: Lexicon of words and their pronunciations. A model of phones then writes its words, and a model of
             characters or subwords only these; `speechrnn lexicon build` makes one.
-        lm: Language model of n-grams. It is a .lm or ARPA file, over words or characters; `speechrnn lm train` makes
+        lm: Language model of n-grams: a .lm or ARPA file, over words or characters; `speechrnn lm train` makes
             one.
         lm_weight: Weight of the language model; by default 0.5, or 0.8 with a lexicon.
         word_bonus: Score added for each word; with a language model 1.5 by default, or 0 with a lexicon.

@@ -13,7 +13,7 @@ class RecurrentNetwork:
     """What networks with convolutions and a stack of recurrent layers have."""
 
     units: int = 64
-    """State size of a recurrent layer. Each direction has it."""
+    """State size of a recurrent layer: of each direction."""
     layers: int = 1
     """Number of recurrent layers."""
     convolutions: int = 0
@@ -23,7 +23,7 @@ class RecurrentNetwork:
     bidirectional: bool = True
     """Read in both directions; without it a network can stream."""
     dropout: float = 0.0
-    """Share of activations dropped in training. They are those after each recurrent layer."""
+    """Share of activations dropped in training: those after each recurrent layer."""
     layer_norm: bool = True
     """Normalize the input of each recurrent layer, and the last output."""
     residual: bool = True

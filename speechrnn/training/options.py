@@ -47,7 +47,7 @@ class TrainingOptions:
     """Write the gradient norms of every layer to `gradients.csv` in the training folder, and report whether they are
     healthy."""
     seed: int = 1
-    """Seed of random numbers. New weights, order and augmentation follow from it."""
+    """Seed of random numbers: new weights, order and augmentation."""
     members: int = 1
     """Number of models that are trained from new weights, each with the next seed, and averaged to one; for
     classifiers, forecasters and recognizers with CTC."""
@@ -85,7 +85,7 @@ class SignalTraining(TrainingOptions):
     """How to train a model whose examples are whole recordings, each of its own length."""
 
     batch_seconds: float | None = None
-    """Seconds of signal in a batch, padding counted. It replaces `batch_size`."""
+    """Seconds of signal in a batch, padding counted: instead of `batch_size`."""
     cache: str | None = "memory"
     """Where decoded examples are kept between epochs: "memory", a folder, or nothing (`none`)."""
     cache_gigabytes: float | None = None

@@ -23,7 +23,7 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation, name: str =
 
     Args:
         folder: Holds the tables, such as ETTh1.csv.
-        name: Name of the data set. It is ETTh1 or ETTh2 (hourly), ETTm1 or ETTm2 (every quarter of an hour).
+        name: Name of the data set: ETTh1 or ETTh2 (hourly), ETTm1 or ETTm2 (every quarter of an hour).
 
     Returns:
         Examples by split.

@@ -30,8 +30,8 @@ def prepare(
 
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.
-        valid_fraction: Share of the data that becomes `valid.jsonl`. It is that of each table, before the test part.
-        test_fraction: Share of the data that becomes `test.jsonl`. It is the end of each table.
+        valid_fraction: Share of the data that becomes `valid.jsonl`: of each table, before the test part.
+        test_fraction: Share of the data that becomes `test.jsonl`: the end of each table.
         rate: Samples per second; by default read from a column of times.
         channels: Names of the channels to read; by default every column of numbers that is not known ahead. They are
             what is forecast.

@@ -42,7 +42,7 @@ def prepare(
     Args:
         folder: Holds the recordings and their hypnograms, in folders or not.
         channels: Names of the channels to read.
-        chunk: Longest piece of a record in seconds. It is a multiple of 30, the context in which its epochs are scored.
+        chunk: Longest piece of a record in seconds: a multiple of 30, the context in which its epochs are scored.
         awake: Seconds awake that are kept before the first sleep and after the last, as in the literature; most of a
             day's recording is awake.
 

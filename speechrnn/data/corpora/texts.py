@@ -35,7 +35,7 @@ def prepare(
         text_column: Column of texts.
         label_column: Column of classes.
         unit: What the texts are split into: "words", "characters", or "items" separated by white space.
-        subject_column: Column of subjects. They are those who wrote the texts.
+        subject_column: Column of subjects: those who wrote the texts.
         id_column: Column of names; by default they are the lines of the table.
         split_column: Column of splits; by default a column `split`, if there is one. Otherwise the split is random.
         columns: Names of the columns, for a table without a header.

@@ -22,7 +22,7 @@ def prepare(
 
     Args:
         folder: Holds NAME_TRAIN and NAME_TEST, as .tsv, .ts or .txt, or folders of data sets.
-        name: Name of the data set. It is optional if there is only one.
+        name: Name of the data set: optional if there is only one.
         rate: Samples per second. The archive does not contain them; with 1, seconds count samples.
 
     Returns:

@@ -14,7 +14,7 @@ class ClassifierTraining(SignalTraining):
     """How to train a classifier."""
 
     monitor: Literal["auto", "macro_f1", "accuracy", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best. It is the mean F1 of the classes (auto),
+    """Validation figure that decides which epoch is the best: mean F1 of the classes (auto),
     accuracy or loss."""
     class_weights: tuple[str, ...] = ()
     """Weights of the classes in the loss: "balanced" (rare ones count as much as frequent ones), "sqrt" (half way
@@ -70,7 +70,7 @@ class ClassifyingNetwork(RecurrentNetwork):
     heads: int = 1
     """Weighted means that attention makes."""
     dropout: float = 0.0
-    """Share of activations dropped in training. They are those within blocks, after each recurrent layer and before the
+    """Share of activations dropped in training: those within blocks, after each recurrent layer and before the
     end."""
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ class ClassWriting:
     """How classes are written."""
 
     details: bool = False
-    """With --json, write details, too. They are the probabilities of every frame."""
+    """With --json, write details, too: the probabilities of every frame."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class ClassifierEvaluation:
     batch_size: int = 32
     """Examples in a batch."""
     seed: int = 0
-    """Seed of random numbers. The bootstrap draws with them."""
+    """Seed of random numbers: those of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class SpottingOptions:
     smooth: int = 3
     """Number of windows over which probabilities are averaged."""
     threshold: float = 0.8
-    """Smallest score that is reported. It is the mean probability of a keyword."""
+    """Smallest score that is reported: the mean probability of a keyword."""
     debounce: float = 0.8
     """Seconds after a keyword in which no other is reported, since a word is in many windows."""
     others: tuple[str, ...] = ("unknown", "silence")

@@ -45,7 +45,7 @@ def find_anomalies(
     Args:
         model: A forecaster of two quantiles or more, which has learned what is usual.
         paths: Records of signals.
-        threshold: Smallest score that is reported. It is the likelihood of an anomaly, in (0, 1]: 0.5 is a chance of
+        threshold: Smallest score that is reported: the likelihood of an anomaly, in (0, 1]: 0.5 is a chance of
             1e-5, 1 of 1e-10.
         short: Number of samples over which errors are averaged: more of them find lasting anomalies, 1 finds sudden
             ones.

@@ -12,7 +12,7 @@ class ForecasterTraining(TrainingOptions):
     """How to train a forecaster; its series are kept in memory."""
 
     monitor: Literal["auto", "loss", "mae", "mse"] = "auto"
-    """Validation figure that decides which epoch is the best. It is the loss (auto), absolute error or
+    """Validation figure that decides which epoch is the best: loss (auto), absolute error or
     squared error."""
 
 
@@ -33,7 +33,7 @@ class ForecastingNetwork:
     """Divide each channel of the context by its own standard deviation, and multiply its forecast by it, as RevIN does.
     The last value is subtracted and added again in any case."""
     dropout: float = 0.0
-    """Share of activations dropped in training. They are those before the output."""
+    """Share of activations dropped in training: those before the output."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy."""
 
@@ -76,6 +76,6 @@ class ForecasterEvaluation:
     every: int = 1
     """Samples from one window's start to the next one's."""
     batch_size: int = 64
-    """Examples in a batch. They are windows of a series."""
+    """Examples in a batch: windows of a series."""
     seed: int = 0
-    """Seed of random numbers. The bootstrap draws with them."""
+    """Seed of random numbers: those of the bootstrap."""

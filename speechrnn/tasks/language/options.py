@@ -17,7 +17,7 @@ class LanguageTraining(TrainingOptions):
     learning_rate: float = 3e-3
     clip_norm: float = 1.0
     monitor: Literal["auto", "perplexity", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best. It is the perplexity of a word (auto) or loss."""
+    """Validation figure that decides which epoch is the best: perplexity of a word (auto) or loss."""
     max_characters: int = 1000
     """Longest sentence, in characters; longer ones are dropped, and counted."""
 
@@ -39,7 +39,7 @@ class PredictingNetwork:
     embedding: int = 64
     """Size of a symbol's vector."""
     dropout: float = 0.0
-    """Share of activations dropped in training. They are those after each recurrent layer."""
+    """Share of activations dropped in training: those after each recurrent layer."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "units", "layers", "embedding")

@@ -26,7 +26,7 @@ class RecognizerTraining(SignalTraining):
     """How to train a recognizer."""
 
     monitor: Literal["auto", "wer", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best. It is the word error rate (auto) or loss."""
+    """Validation figure that decides which epoch is the best: word error rate (auto) or loss."""
     consistency: float = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
     ctc_weight: float = 0.3
@@ -56,7 +56,7 @@ class AcousticNetwork(RecurrentNetwork):
     """Future output frames that each frame sees, in a one-directional network; a stream is delayed by as many
     frames."""
     convolutions: int = 0
-    """Number of convolutions before the recurrent layers. They are 3 x 3, halve time and frequency, and have batch
+    """Number of convolutions before the recurrent layers: 3 x 3, halving time and frequency, with batch
     normalization each."""
     stack: int = 1
     """Number of neighboring frames joined into one."""
@@ -178,11 +178,11 @@ class RecognizerEvaluation:
     """How the errors of a recognizer are measured."""
 
     normalize: bool = False
-    """Convert texts to lower case without punctuation. Both the reference and what was recognized are converted."""
+    """Convert texts to lower case without punctuation: both the reference and what was recognized."""
     batch_seconds: float = 120.0
     """Seconds of signal in a batch, padding counted."""
     seed: int = 0
-    """Seed of random numbers. The bootstrap draws with them."""
+    """Seed of random numbers: those of the bootstrap."""
 
 
 @dataclass(frozen=True)

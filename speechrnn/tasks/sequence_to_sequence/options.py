@@ -18,7 +18,7 @@ class SequenceTraining(TrainingOptions):
     learning_rate: float = 2e-3
     clip_norm: float = 2.0
     monitor: Literal["auto", "symbol_error", "sequence_error", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best. It is the error rate of symbols (auto) or of
+    """Validation figure that decides which epoch is the best: error rate of symbols (auto) or of
     whole sequences, or loss."""
     label_smoothing: float = 0.0
     """Share of each target that is spread evenly over all outputs, such as 0.1."""
@@ -42,7 +42,7 @@ class SearchOptions:
     beam: int = 4
     """Number of texts that the beam search keeps. With 1 it always takes the likeliest symbol."""
     best: int = 1
-    """Number of results for each input. It is at most the beam's width."""
+    """Number of results for each input: at most the beam's width."""
     length_penalty: float = 0.6
     """Exponent of the length that log probabilities are divided by: 0 prefers short sequences, 1 is their mean."""
     coverage_penalty: float = 0.0
@@ -64,11 +64,11 @@ class AttentionNetwork:
     """What `attention_network` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Recurrent cell. Encoder and decoder have the same one."""
+    """Recurrent cell: of encoder and decoder."""
     units: int = 256
     """State size of a recurrent layer. In the encoder each direction has it."""
     layers: int = 1
-    """Number of recurrent layers. They are those of the encoder, and bidirectional."""
+    """Number of recurrent layers: the encoder's, which are bidirectional."""
     attention: int = 128
     """Size of the vectors that attention compares."""
     embedding: int = 64
@@ -78,7 +78,7 @@ class AttentionNetwork:
     dropout: float = 0.2
     """Share of activations dropped in training."""
     dtype: str | None = None
-    """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy. It is that of the encoder."""
+    """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy. Only the encoder has it."""
 
     def __post_init__(self) -> None:
         require(self, "at least 1", lambda value: value >= 1, "units", "layers", "attention", "embedding")
@@ -103,7 +103,7 @@ class SequenceEvaluation(SearchOptions):
     """How the errors of an encoder-decoder are measured."""
 
     seed: int = 0
-    """Seed of random numbers. The bootstrap draws with them."""
+    """Seed of random numbers: those of the bootstrap."""
 
 
 @dataclass(frozen=True)

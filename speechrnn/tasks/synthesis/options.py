@@ -20,7 +20,7 @@ class SynthesizerTraining(TrainingOptions):
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     monitor: Literal["auto", "spectrum", "duration", "loss"] = "auto"
-    """Validation figure that decides which epoch is the best. It is the distance of spectra (auto) or of
+    """Validation figure that decides which epoch is the best: distance of spectra (auto) or of
     durations, or loss."""
 
 
@@ -29,23 +29,23 @@ class VoiceNetwork:
     """What `voice_network` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Recurrent cell. Encoder and decoder have the same one."""
+    """Recurrent cell: of encoder and decoder."""
     embedding: int = 96
-    """Size of a symbol's vector. The symbols are phones."""
+    """Size of a symbol's vector: a phone's."""
     encoder_units: int = 96
     """State size of each direction of a layer that reads the phones."""
     encoder_layers: int = 2
     """Layers that read the phones."""
     units: int = 160
-    """State size of a recurrent layer. It is that of each direction of a layer that writes the frames."""
+    """State size of a recurrent layer: of each direction of those that write the frames."""
     layers: int = 2
-    """Number of recurrent layers. They are those that write the frames."""
+    """Number of recurrent layers: those that write the frames."""
     step: int = 2
     """Frames that are written at once."""
     filters: int = 96
-    """Filters of the convolutions. These correct what was written; 0 leaves them out."""
+    """Filters of the convolutions: those that correct what was written; 0 leaves them out."""
     dropout: float = 0.3
-    """Share of activations dropped in training. They are those of the encoder."""
+    """Share of activations dropped in training: those of the encoder."""
     decoder_dropout: float = 0.1
     """The same in the decoder."""
 
@@ -67,7 +67,7 @@ class SpeakingOptions:
     pitch: float = 0.0
     """Semitones higher than the speaker; negative is lower."""
     lexicon: Annotated[str | None, "FILE"] = None
-    """Lexicon of words and their pronunciations; by default what the voice carries, or CMUdict. It is `cmudict`, or a
+    """Lexicon of words and their pronunciations; by default what the voice carries, or CMUdict. Give `cmudict`, or a
     file of pronunciations."""
     iterations: int = 32
     """Iterations of the Griffin-Lim algorithm, which finds a waveform for the spectrum."""
@@ -105,4 +105,4 @@ class VoiceEvaluation:
     """A recognizer to transcribe the voice and the speaker's own recordings; without one there are no word error
     rates."""
     seed: int = 0
-    """Seed of random numbers. The bootstrap draws with them."""
+    """Seed of random numbers: those of the bootstrap."""

@@ -22,7 +22,7 @@ class BatchingOptions(FrameOptions):
     """How a manifest is batched."""
 
     batch_seconds: float | None = None
-    """Seconds of signal in a batch, padding counted. It replaces `batch_size`."""
+    """Seconds of signal in a batch, padding counted: instead of `batch_size`."""
     buckets: int = 8
     """Largest number of batch shapes."""
     max_duration: float | None = None
