@@ -322,6 +322,31 @@ def test_table_of_segments_and_labels(tmp_path):
         table.prepare(tmp_path / "t.tsv", tmp_path / "x", text_column=None, duration_column="len")
 
 
+def test_a_table_has_a_test_split_and_says_which_option_is_wrong(tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    names = [f"{word}_{who}" for word in ("yes", "no") for who in "abcd"]
+    for name in names:
+        record(clips / f"{name}.wav", 0.2)
+    rows = "".join(f"{name}.wav,{name[:-2]},{name[-1]}\n" for name in names)
+    (tmp_path / "t.csv").write_text(f"file,word,who\n{rows}")
+    columns = {"path_column": "file", "label_column": "word", "subject_column": "who"}
+    fractions = {"valid_fraction": 0.25, "test_fraction": 0.25}
+    splits = table.prepare(tmp_path / "t.csv", tmp_path / "out", root=clips, **columns, **fractions)
+    people = {name: {example.subject for example in examples} for name, examples in splits.items()}
+    assert {name: len(found) for name, found in people.items()} == {"train": 2, "valid": 1, "test": 1}
+    assert set.union(*people.values()) == set("abcd")
+    assert set(table.prepare(tmp_path / "t.csv", tmp_path / "two", root=clips, **columns, test_fraction=0.5)) == {
+        "train", "test",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="no column `path`. Columns: file, word, who. Name another with `path_column`"):
+        table.prepare(tmp_path / "t.csv", tmp_path / "x", label_column="word")
+    with pytest.raises(
+        FileNotFoundError, match=r"none of its 8 recordings is there: no such file as .*or from another `root`"
+    ):
+        table.prepare(tmp_path / "t.csv", tmp_path / "x", faults=Faults(), **columns)
+
+
 @pytest.mark.parametrize(("name", "mark"), [("tab", "\t"), ("space", " "), ("|", "|")])
 def test_a_separator_is_named_as_in_tables_of_signals(name, mark, tmp_path):
     record(tmp_path / "a.wav", 0.5)

@@ -135,6 +135,12 @@ def _compiled_loop(step: Any, state: Any, reads: Any, length: Any, dtype: Any, w
 
 
 @functools.cache
+def _announce(name: str, rows: int | str, units: int) -> None:
+    """Log once what several layers and both directions wait for."""
+    _log.info("compiling the %s scan for %s rows of %d units", name, rows, units)
+
+
+@functools.cache
 def _kernels(name: str, reverse: bool) -> Any:
     """The two compiled kernels of a cell and direction, shared by every layer of the process."""
     cell = CELLS[name]
@@ -144,9 +150,7 @@ def _kernels(name: str, reverse: bool) -> Any:
         projected: Any, valid: Any, length: Any, state: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any
     ) -> Any:
         batch, units = state[0].shape
-        _log.info(
-            "compiling the %s scan for %s rows of %d units", name, "any number of" if batch is None else batch, units
-        )
+        _announce(name, "any number of" if batch is None else batch, units)
 
         def step(rows: Any, state: Any) -> Any:
             new, saved = cell.forward(rows[0] + bias, state, recurrent_kernel, recurrent_bias)

@@ -4,11 +4,11 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from speechrnn import text
-from speechrnn.data.building import Draft, Splits, ValidSplit, corpus
+from speechrnn.data.building import Draft, Splits, TestSplit, corpus
 from speechrnn.faults import Faults, read_text, suggestion
 from speechrnn.signals import options as table_options
 
@@ -16,11 +16,11 @@ TEXT = "text"
 """The column of transcripts, where none is named."""
 
 
-@corpus(ValidSplit)
+@corpus(TestSplit)
 def prepare(
     file: str | os.PathLike[str],
     *,
-    options: ValidSplit,
+    options: TestSplit,
     path_column: str = "path",
     text_column: str | None = TEXT,
     label_column: str | None = None,
@@ -35,7 +35,7 @@ def prepare(
     encoding: str | None = None,
     normalize: bool = True,
 ) -> Splits:
-    """Write `{table's stem}.jsonl`; `train.jsonl` and `valid.jsonl`; or one manifest per value of the split column.
+    """Write `{table's stem}.jsonl`; `train.jsonl` and what is held out; or one manifest per value of the split column.
 
     Args:
         file: A table in UTF-8 whose first line names its columns.
@@ -60,10 +60,14 @@ def prepare(
     if duration_column and not offset_column:
         raise ValueError("`duration_column` gives the lengths of segments: name their `offset_column` too.")
     spoken = None if text_column == TEXT and label_column else text_column  # a table of classes has no transcripts
-    columns = (path_column, spoken, label_column, subject_column, id_column, offset_column, duration_column)
-    needed = tuple(column for column in (*columns, split_column, channel_column) if column)
+    named = {
+        "path_column": path_column, "text_column": spoken, "label_column": label_column,
+        "subject_column": subject_column, "id_column": id_column, "offset_column": offset_column,
+        "duration_column": duration_column, "split_column": split_column, "channel_column": channel_column,
+    }  # fmt: skip
+    needed = {column: option for option, column in named.items() if column}
     splits: dict[str, list[Draft]] = {}
-    whole = "train" if options.valid_fraction else Path(file).stem
+    whole = "train" if options.valid_fraction or options.test_fraction else Path(file).stem
     folder = Path(file).parent if root is None else Path(root)
     table = list(rows(file, delimiter=delimiter, faults=options.found, needed=needed))
     if table and not offset_column and "offset" in table[0][1]:  # or one transcript of a part would be the whole's
@@ -102,6 +106,12 @@ def prepare(
     if not splits:
         first = next((f" First: {fault.message}" for fault in options.found), "")
         raise ValueError(f"{file}: has no row that can be used.{first}")
+    recordings = [draft.path for drafts in splits.values() for draft in drafts]
+    if not any(map(os.path.lexists, recordings)):
+        raise FileNotFoundError(
+            f"{file}: none of its {len(recordings):,} recordings is there, such as {recordings[0]}. Relative paths "
+            "start from the table's folder, or from another `root`."
+        )
     return splits
 
 
@@ -109,7 +119,7 @@ def rows(
     file: str | os.PathLike[str],
     *,
     faults: Faults,
-    needed: Sequence[str],
+    needed: Iterable[str],
     delimiter: str | None = None,
     quoted: bool = True,
     columns: Sequence[str] = (),
@@ -119,7 +129,7 @@ def rows(
     Args:
         file: A table in UTF-8 whose first line names its columns.
         faults: Collects rows with another number of columns.
-        needed: Columns that there have to be.
+        needed: Columns that there have to be; as a mapping each with the option that names another one.
         delimiter: See `prepare`.
         quoted: Whether quotation marks enclose cells; otherwise they are part of the text.
         columns: Names of the columns, where the first line does not have them.
@@ -151,7 +161,8 @@ def rows(
     for column in needed:
         if names.count(column) != 1:
             problem = "has no column" if column not in names else "has more than one column"
-            raise ValueError(f"{file}: {problem} `{column}`.{suggestion(column, names, 'Columns')}")
+            how = f" Name another with `{needed[column]}`." if isinstance(needed, Mapping) else ""
+            raise ValueError(f"{file}: {problem} `{column}`.{suggestion(column, names, 'Columns')}{how}")
     while True:
         begun = reader.line_num + 1
         try:

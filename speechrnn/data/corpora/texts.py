@@ -50,7 +50,11 @@ def prepare(
         FileNotFoundError: There is no such table.
         ValueError: A column is missing, a fraction is out of range, or no row can be used.
     """
-    needed = tuple(c for c in (text_column, label_column, subject_column, id_column, split_column) if c)
+    named = {
+        "text_column": text_column, "label_column": label_column, "subject_column": subject_column,
+        "id_column": id_column, "split_column": split_column,
+    }  # fmt: skip
+    needed = {column: option for option, column in named.items() if column}
     parts: dict[str, list[Example]] = {}
     for where, row in rows(
         file, delimiter=delimiter, faults=options.found, needed=needed, quoted=quoted, columns=columns
