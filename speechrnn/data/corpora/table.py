@@ -109,8 +109,8 @@ def prepare(
     recordings = [draft.path for drafts in splits.values() for draft in drafts]
     if not any(map(os.path.lexists, recordings)):
         raise FileNotFoundError(
-            f"{file}: none of its {len(recordings):,} recordings is there, such as {recordings[0]}. Relative paths "
-            "start from the table's folder, or from another `root`."
+            f"{file}: none of its {len(recordings):,} recordings is there: no such file as {recordings[0]}. Relative "
+            "paths start from the table's folder, or from another `root`."
         )
     return splits
 
