@@ -342,7 +342,7 @@ def test_a_table_has_a_test_split_and_says_which_option_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="no column `path`. Columns: file, word, who. Name another with `path_column`"):
         table.prepare(tmp_path / "t.csv", tmp_path / "x", label_column="word")
     with pytest.raises(
-        FileNotFoundError, match=r"none of its 8 recordings is there: no such file as .*or from another `root`"
+        ValueError, match=r"none of its 8 recordings is there: no such file as .*or from another `root`"
     ):
         table.prepare(tmp_path / "t.csv", tmp_path / "x", faults=Faults(), **columns)
 

@@ -108,7 +108,7 @@ def prepare(
         raise ValueError(f"{file}: has no row that can be used.{first}")
     recordings = [draft.path for drafts in splits.values() for draft in drafts]
     if not any(map(os.path.lexists, recordings)):
-        raise FileNotFoundError(
+        raise ValueError(
             f"{file}: none of its {len(recordings):,} recordings is there: no such file as {recordings[0]}. Relative "
             "paths start from the table's folder, or from another `root`."
         )
