@@ -127,6 +127,12 @@ def test_words_that_the_lexicon_lacks_are_any_symbols_at_the_price_of_unknown_on
     check(search, logits, wanted)
 
 
+def test_without_a_language_model_other_weights_leave_the_price_of_unknown_words(rng):
+    search = exact([LEXICON[2]], unknown_word="?")
+    logits = rng.normal(size=(3, 4))
+    assert search.weighted(lm_weight=0.25, word_bonus=0.0).n_best(logits, 5) == search.n_best(logits, 5)
+
+
 @pytest.mark.parametrize("rules", ["a+ [b]", "ab | ba a | b", "(a | b b)*"])
 def test_under_a_grammar_the_allowed_texts_alone(rules):
     logits, letters = random_logits(1), LETTERS

@@ -6,19 +6,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speechrnn.decoding import viterbi
 from speechrnn.decoding.best_path import BLANK, Path, checked
 
 BLANK_PENALTY = 8.0
 """Nats with which the boundaries of words made of phones are nearest to those set by hand, see `docs/results.md`."""
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
+def log_softmax(logits: np.ndarray, columns: int | None = None) -> np.ndarray:
     """float64 `(frames, vocabulary)`: natural logarithms of the probabilities.
 
     Raises:
-        ValueError: `logits` is not two-dimensional, has no vocabulary, or holds NaN.
+        ValueError: `logits` is not two-dimensional, has no vocabulary or another number of `columns`, or holds NaN.
     """
     logits = checked(logits)
+    if columns is not None and logits.shape[1] != columns:
+        raise ValueError(
+            f"Logits must have {columns} columns, one for each symbol and the blank. Received: {logits.shape[1]}."
+        )
     shifted = logits.astype(np.float64, order="C") - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
@@ -70,8 +75,6 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray, *, blank_penalty:
             f"The text must fit the audio: its {len(ids)} symbols need {needed} frames. Received: {frames} frames. "
             "Is it the text of another recording?"
         )
-    from speechrnn.decoding import viterbi  # numba is slow to import
-
     states = viterbi.best_states(logs, ids)
     spelled = np.where(states % 2, np.append(ids, BLANK)[states // 2], BLANK)
     whole = len(np.unique(states[states % 2 == 1])) == len(ids)  # among impossible paths the first is taken, whatever
@@ -86,8 +89,6 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray, *, blank_penalty:
 
 def spread(path: Path, logs: np.ndarray, blank_penalty: float) -> Path:
     """A path whose symbols take the frames about them, as with `blank_penalty` of `align`; the confidences stay."""
-    from speechrnn.decoding import viterbi
-
     penalized = logs.copy()
     penalized[:, BLANK] -= blank_penalty
     wide = path_of(logs, path.ids, viterbi.best_states(penalized, path.ids))

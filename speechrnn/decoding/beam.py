@@ -11,11 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from speechrnn.decoding import search, viterbi
 from speechrnn.decoding.alignment import log_softmax, path_of
 from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.best_path import Path
 from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
-from speechrnn.text import Vocabulary
+from speechrnn.text import Vocabulary, prefix_tree
 
 _log = logging.getLogger(__name__)
 _LEAST = -1e6
@@ -49,7 +50,12 @@ class Ranking(Protocol):
     """A decoder that keeps several texts."""
 
     def __call__(self, logits: np.ndarray, /) -> Path:
-        """The best text of one utterance, with its frames."""
+        """The best text of one utterance, with its frames.
+
+        Args:
+            logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank. There may be no frames.
+        """
+        return self.path(logits, self.n_best(logits, 1)[0])
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> Sequence[Hypothesis]:
         """The best texts of one utterance, the best first."""
@@ -86,7 +92,7 @@ def check(width: int, beam_threshold: float, **weights: float) -> None:
         raise ValueError(f"Weights and bonuses must be finite. Received: {weights}.")
 
 
-class BeamSearch:
+class BeamSearch(Search):
     """Prefix beam search over CTC logits (Hannun et al. 2014, algorithm 1; Graves 2012, section 7.5.3).
 
     A text's score is `log P_ctc(text) + lm_weight log P_lm(text)`, `word_bonus` for each word, `unknown_score` for each
@@ -142,15 +148,6 @@ class BeamSearch:
         self.grammar, self.boost = grammar, boost
         self._lexicon = _lexicon(language_model, vocabulary.letters)
 
-    def __call__(self, logits: np.ndarray) -> Path:
-        """The best text of one utterance, with its frames.
-
-        Args:
-            logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank. There may be no frames.
-        """
-        (best,) = self.n_best(logits, 1)
-        return self.path(logits, best)
-
     @property
     def characters(self) -> str:
         """What texts are made of."""
@@ -158,8 +155,6 @@ class BeamSearch:
 
     def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> Path:
         """The frames of a text that `n_best` gave for the same logits."""
-        from speechrnn.decoding import viterbi
-
         # A beginning of a text, all that a grammar left, may be ruled out; what is finite has a path nevertheless.
         logs, symbols = np.maximum(log_softmax(logits), _LEAST), np.array(hypothesis.ids, np.int32)
         return path_of(logs, symbols, viterbi.best_states(logs, symbols))
@@ -172,14 +167,7 @@ class BeamSearch:
         """
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n}.")
-        logs = log_softmax(logits)
-        if logs.shape[1] != len(self.vocabulary):
-            raise ValueError(
-                f"Logits must have {len(self.vocabulary)} columns, one for each symbol and the blank. "
-                f"Received: {logs.shape[1]}."
-            )
-        from speechrnn.decoding import search  # numba is slow to import
-
+        logs = log_softmax(logits, len(self.vocabulary))
         floor = -np.inf if self.grammar else float(self.token_floor)
         tree, nodes, paths, added = search.prefixes(logs, self.width, floor, float(self.beam_threshold), self._models)
         scores = paths + added
@@ -196,17 +184,18 @@ class BeamSearch:
         """The same search with other weights."""
         other = copy.copy(self)
         other.lm_weight, other.word_bonus = lm_weight, word_bonus
-        real = np.array([lm_weight, word_bonus, *self._models.real[2:]])
-        other.__dict__["_models"] = self._models._replace(real=real)
+        other.__dict__["_models"] = self._models._replace(real=other._weights())
         return other
+
+    def _weights(self) -> np.ndarray:
+        unknown_log = self.language_model.unknown_log_probability if self.language_model else 0.0
+        return np.array([self.lm_weight, self.word_bonus, self.unknown_score, unknown_log])
 
     def _hypothesis(self, ids: tuple[int, ...], score: float, ctc: float) -> Hypothesis:
         return Hypothesis(ids, self.vocabulary.decode(ids), float(score), float(ctc))
 
     def _allowed_beginning(self, tree: np.ndarray, node: int) -> Hypothesis:
         """The longest beginning of a prefix that is an allowed text."""
-        from speechrnn.decoding import search
-
         ends = self.grammar.ends if self.grammar else np.ones(1, np.bool_)
         while node and not ends[tree[node, search.GRAMMAR]]:
             node = int(tree[node, search.PARENT])
@@ -214,8 +203,6 @@ class BeamSearch:
 
     @cached_property
     def _models(self) -> Any:
-        from speechrnn.decoding import search
-
         characters = self.vocabulary.letters
         size = len(characters)
         space = characters.encode(" ")[0] if not characters.missing(" ") else -1
@@ -229,18 +216,13 @@ class BeamSearch:
         if lm is not None and lm.characters:
             names = [lm.space if symbol == " " else symbol for symbol in characters.symbols]
             symbols[1:] = [lm.indices.get(name, -1) for name in names]
-        first, letters, spelled = self._lexicon
-        lexicon = np.full((3, len(first)), -1, np.int32)
-        lexicon[search.FIRST], lexicon[search.LETTER, :-1], lexicon[search.SPELLED, :-1] = first, letters, spelled
         return search.Models(
             whole=np.array([kind, *_places(lm), space, characters is not self.vocabulary, *_sizes(lm)]),
-            real=np.array(
-                [self.lm_weight, self.word_bonus, self.unknown_score, lm.unknown_log_probability if lm else 0]
-            ),
+            real=self._weights(),
             gram_whole=lm.whole if lm else np.zeros(0, np.int32),
             gram_real=lm.real if lm else np.zeros(0),
             letters=letters_of,
-            lexicon=lexicon,
+            lexicon=self._lexicon,
             symbol_words=symbols,
             grammar=_with_first_column(grammar.next, grammar.ends) if grammar else np.zeros((0, size), np.int32),
             boost_next=boost.next if boost else np.zeros((0, size), np.int32),
@@ -272,12 +254,9 @@ def _symbols(tree: np.ndarray, node: int) -> tuple[int, ...]:
     return tuple(reversed(found))
 
 
-def _lexicon(model: NGram | None, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The model's words as a trie over the vocabulary: first child, symbol, and word of each node.
-
-    The children of a node are neighbors, and those of `node` end where those of `node + 1` begin.
-    """
-    empty = np.zeros(2, np.int32), np.zeros(1, np.int32), np.full(1, -1, np.int32)
+def _lexicon(model: NGram | None, vocabulary: Vocabulary) -> np.ndarray:
+    """The model's words as a tree over the vocabulary, see `search.Models.lexicon`."""
+    empty = np.array([[0, 0], [0, -1], [-1, -1]], np.int32)
     if model is None:
         return empty
     if model.characters:
@@ -296,29 +275,16 @@ def _lexicon(model: NGram | None, vocabulary: Vocabulary) -> tuple[np.ndarray, n
             words,
             _some(lacking),
         )
-    first, symbols, words_of = [0], [0], [-1]
-    waiting = [(0, len(spelled), 0)]  # words that share a node's prefix, and its length; breadth first
-    for low, high, depth in waiting:
-        first[len(first) - 1] = len(symbols)
-        first.append(0)
-        node = len(first) - 2
-        if depth and len(spelled[low][0]) == depth:
-            words_of[node] = spelled[low][1]
-            low += 1
-        while low < high:
-            end, symbol = low + 1, spelled[low][0][depth]
-            while end < high and spelled[end][0][depth] == symbol:
-                end += 1
-            symbols.append(symbol)
-            words_of.append(-1)
-            waiting.append((low, end, depth + 1))
-            low = end
-    first[-1] = len(symbols)
-    return np.array(first, np.int32), np.array(symbols, np.int32), np.array(words_of, np.int32)
+    ids, indices = zip(*spelled, strict=True)
+    tree = prefix_tree.build(ids)
+    table = np.full((3, len(tree.first)), -1, np.int32)
+    table[search.FIRST], table[search.LETTER, :-1] = tree.first, tree.symbols
+    table[search.SPELLED, tree.nodes] = indices
+    return table
 
 
 def _spelled(model: NGram, vocabulary: Vocabulary) -> tuple[list[tuple[list[int], int]], set[str]]:
-    """The words that can be written, as indices, sorted; and the characters that others would need."""
+    """The words that can be written, as indices; and the characters that others would need."""
     spelled, lacking = [], set()
     for index, word in enumerate(model.words):
         if word not in (UNKNOWN, BEGIN, END):
@@ -326,7 +292,7 @@ def _spelled(model: NGram, vocabulary: Vocabulary) -> tuple[list[tuple[list[int]
             lacking |= missing
             if not missing:
                 spelled.append((vocabulary.encode(word), index))
-    return sorted(spelled), lacking
+    return spelled, lacking
 
 
 def _check_characters(model: NGram, vocabulary: Vocabulary) -> None:

@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise, repeat
-from typing import Any
 
 import numpy as np
 
+from speechrnn.decoding import lexicon_models
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.decoding.automata import Boost, Grammar
-from speechrnn.decoding.beam import Hypothesis, WordHypothesis, check
+from speechrnn.decoding.beam import Hypothesis, Search, WordHypothesis, check
 from speechrnn.decoding.best_path import WordPath
+from speechrnn.decoding.lexicon_stream import LexiconStream, Space
 from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
 from speechrnn.decoding.word_automata import NO_BOOST, NO_GRAMMAR, Words, boost_tables, grammar_tables
 from speechrnn.text import Vocabulary
@@ -29,7 +30,7 @@ def letters_of(words: Iterable[str]) -> Vocabulary:
     return Vocabulary.from_texts([" ", *words])
 
 
-class LexiconSearch:
+class LexiconSearch(Search):
     """Prefix beam search over CTC logits into the words of a lexicon.
 
     The score of words pronounced in one way is `log P_ctc(symbols)`, all its paths summed, plus `lm_weight log
@@ -130,14 +131,6 @@ class LexiconSearch:
         """What texts may be made of."""
         return "".join({*self.letters.symbols, *(self.unknown_word or "")})
 
-    def __call__(self, logits: np.ndarray) -> WordPath:
-        """The best text of one utterance, with its frames.
-
-        Args:
-            logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank. There may be no frames.
-        """
-        return self.path(logits, self.n_best(logits, 1)[0])
-
     def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> WordPath:
         """The frames of a text that `n_best` gave for the same logits."""
         if not isinstance(hypothesis, WordHypothesis):
@@ -154,34 +147,32 @@ class LexiconSearch:
         """
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n}.")
-        from speechrnn.decoding import lexicon_stream
-
-        stream = lexicon_stream.LexiconStream(self._space, recombine=n == 1)
+        stream = LexiconStream(self._space, recombine=n == 1)
         stream.search_through(logits)
         return stream.n_best(n)
 
-    def stream(self) -> Any:
-        """A search through logits that come piece by piece: `speechrnn.decoding.lexicon_stream.LexiconStream`."""
-        from speechrnn.decoding import lexicon_stream
-
-        return lexicon_stream.LexiconStream(self._space)
+    def stream(self) -> LexiconStream:
+        """A search through logits that come piece by piece."""
+        return LexiconStream(self._space)
 
     def weighted(self, *, lm_weight: float, word_bonus: float) -> LexiconSearch:
         """The same search with other weights."""
         other = copy.copy(self)
         other.lm_weight, other.word_bonus = lm_weight, word_bonus
-        real = self._space.models.real.copy()
-        real[:2] = lm_weight, word_bonus
-        real[4] = -lm_weight * np.log(len(self.vocabulary) - 1)
-        other.__dict__["_space"] = replace(self._space, models=self._space.models._replace(real=real))
+        other.__dict__["_space"] = replace(self._space, models=self._space.models._replace(real=other._weights()))
         return other
 
-    @cached_property
-    def _space(self) -> Any:
-        from speechrnn.decoding import lexicon_stream
+    def _weights(self) -> np.ndarray:
+        lm = self.language_model
+        spelling = -(self.lm_weight if lm else 1.0) * np.log(len(self.vocabulary) - 1)
+        unknown = self.unknown_score if lm or self.unknown_score > -np.inf else 0.0
+        unknown_log = lm.unknown_log_probability if lm else 0.0
+        return np.array([self.lm_weight, self.word_bonus, unknown, unknown_log, spelling], np.float64)
 
+    @cached_property
+    def _space(self) -> Space:
         floor = -np.inf if self.grammar else float(self.token_floor)
-        return lexicon_stream.Space(
+        return Space(
             self._models(), len(self.vocabulary), self.words, self.unknown_word, self.separator, self.separated,
             self.width, floor, float(self.beam_threshold),
         )  # fmt: skip
@@ -195,9 +186,7 @@ class LexiconSearch:
         indices = {word: i for i, word in enumerate(held.words)}
         return Words(indices, self.letters, held.tree, [ends[a:b] for a, b in edges])
 
-    def _models(self) -> Any:
-        from speechrnn.decoding import lexicon_models
-
+    def _models(self) -> lexicon_models.Models:
         lm, held, tree, order = self.language_model, self._held, self._held.tree, self._held.tree.order
         indices = {} if lm is None else lm.indices
         known_as = map(indices.get, held.words, repeat(-1))
@@ -221,12 +210,9 @@ class LexiconSearch:
             -1 if self.separator is None else self.separator, self.separated, fills, self.grammar is not None,
             self.boost is not None, len(self.words), 3 + int(np.diff(tree.ends).max()),
         ]  # fmt: skip
-        spelling = -(self.lm_weight if lm else 1.0) * np.log(len(self.vocabulary) - 1)
-        unknown = self.unknown_score if lm or self.unknown_score > -np.inf else 0.0
-        real = [self.lm_weight, self.word_bonus, unknown, lm.unknown_log_probability if lm else 0.0, spelling]
         return lexicon_models.Models(
             whole=np.array(whole, np.int64),
-            real=np.array(real, np.float64),
+            real=self._weights(),
             gram_whole=lm.whole if lm else np.zeros(0, np.int32),
             gram_real=lm.real.astype(np.float32, copy=False) if lm else np.zeros(0, np.float32),
             trie=trie,

@@ -171,12 +171,7 @@ class LexiconStream:
         """As `advance`, without anything becoming final; gives the log probabilities of the symbols."""
         if self._finished:
             raise ValueError("The stream was finished. Begin another one.")
-        logs = log_softmax(logits)
-        if logs.shape[1] != self._space.columns:
-            raise ValueError(
-                f"Logits must have {self._space.columns} columns, one for each symbol and the blank. "
-                f"Received: {logs.shape[1]}."
-            )
+        logs = log_softmax(logits, self._space.columns)
         self._make_room(len(logs) * self._space.width)
         memory = self._space.memory()
         floor, threshold = self._space.token_floor, self._space.beam_threshold

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from speechrnn.decoding.beam import Hypothesis, Search
+from speechrnn.decoding.beam import Hypothesis, Ranking, Search
 from speechrnn.decoding.best_path import Path
 from speechrnn.decoding.lm.ngram import Perplexity
 from speechrnn.text import Vocabulary
@@ -96,7 +96,7 @@ def perplexity(model: TextModel, sentences: Iterable[str]) -> TextPerplexity:
     return TextPerplexity(found, found, words, 0, -total / characters / math.log(2.0))
 
 
-class Rescored:
+class Rescored(Ranking):
     """A beam search whose n best are rescored by a language model that sees whole sentences.
 
     A text's score is that of the search, plus `weight log P(text)` and `bonus` for each word. It takes the place of the
@@ -125,10 +125,6 @@ class Rescored:
         if best < 1:
             raise ValueError(f"`best` must be at least 1. Received: best={best}.")
         self.search, self.model, self.weight, self.bonus, self.best = search, model, weight, bonus, best
-
-    def __call__(self, logits: np.ndarray) -> Path:
-        """The best text of one utterance, with its frames."""
-        return self.path(logits, self.n_best(logits, 1)[0])
 
     def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> Path:
         """The frames of a text that `n_best` gave for the same logits."""
