@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.decoding.lm import arpa, binary
+from speechrnn.decoding.lm import arpa, binary, stepping
 
 BEGIN, END, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
 _SPACES = (SPACE, "|", "▁")
@@ -78,7 +78,10 @@ class NGram:
     def _set_arrays(self, words: tuple[str, ...], sizes: Sequence[int], whole: np.ndarray, real: np.ndarray) -> None:
         self.words, self.sizes, self.order = words, tuple(map(int, sizes)), len(sizes)
         self.whole, self.real = whole, real
-        nodes, contexts = self.nodes, self.contexts
+        self.nodes = nodes = 1 + sum(self.sizes)
+        """Number of nodes, the empty context counted."""
+        self.contexts = contexts = 1 + sum(self.sizes[:-1])
+        """Number of nodes that can be contexts: all but those of the highest order. They are the first ones."""
         self.last_words, self.first_children = whole[:nodes], whole[nodes : nodes + contexts + 1]
         self.suffixes = whole[nodes + contexts + 1 :]
         self.log_probabilities, self.backoffs = real[:nodes], real[nodes:]
@@ -93,16 +96,6 @@ class NGram:
     def indices(self) -> dict[str, int]:
         """The index of each word."""
         return {word: i for i, word in enumerate(self.words)}
-
-    @property
-    def nodes(self) -> int:
-        """Number of nodes, the empty context counted."""
-        return 1 + sum(self.sizes)
-
-    @property
-    def contexts(self) -> int:
-        """Number of nodes that can be contexts: all but those of the highest order. They are the first ones."""
-        return 1 + sum(self.sizes[:-1])
 
     @property
     def begin(self) -> int:
@@ -130,29 +123,8 @@ class NGram:
             if UNKNOWN not in self.indices:
                 return self.unknown_log_probability, 0
             word = self.indices[UNKNOWN]
-        total = 0.0
-        while True:
-            node = self._child(state, word)
-            if node >= 0:
-                return total + float(self.log_probabilities[node]), self._state_at(node, state, word)
-            total += float(self.backoffs[state])
-            state = int(self.suffixes[state])
-
-    def _state_at(self, node: int, state: int, word: int) -> int:
-        """The longest context that ends at `node`, which is the child `word` of `state`."""
-        while node >= self.contexts or node < 0:  # n-grams of the highest order are no contexts
-            if state == 0:
-                return 0
-            state = int(self.suffixes[state])
-            node = self._child(state, word)
-        return node
-
-    def _child(self, state: int, word: int) -> int:
-        if state == 0:
-            return 1 + word
-        low, high = self.first_children[state], self.first_children[state + 1]
-        place = int(low + np.searchsorted(self.last_words[low:high], word))
-        return place if place < high and self.last_words[place] == word else -1
+        log, after = stepping.advance(self.whole, self.real, self.nodes, self.contexts, state, word)
+        return float(log), int(after)
 
     def log_probability(self, word: str, *, context: Sequence[str] = ()) -> float:
         """Natural logarithm of the probability of a word after others."""

@@ -33,7 +33,7 @@ def child(whole: np.ndarray, nodes: int, state: int, word: int) -> int:
 @inner
 def advance(whole: np.ndarray, real: np.ndarray, nodes: int, contexts: int, state: int, word: int) -> Any:
     """Logarithm of the probability of a word (not -1) after a state, and the state after it."""
-    total = 0.0
+    total = np.float64(0.0)
     while True:
         node = child(whole, nodes, state, word)
         if node >= 0:
