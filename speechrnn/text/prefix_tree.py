@@ -116,16 +116,5 @@ def build(pronunciations: Sequence[Sequence[int]]) -> PrefixTree:
         at = np.where(reached, count + np.cumsum(new) - 1, at)
         ends[lengths == depth + 1] = at[lengths == depth + 1]
         count += int(new.sum())
-    above = np.concatenate(parents)
-    first = 1 + np.searchsorted(above[1:], np.arange(count + 1))
-    order = np.argsort(ends, kind="stable")
-    nodes = np.empty(len(ends), np.int32)
-    nodes[ascending] = ends
-    return PrefixTree(
-        first.astype(np.int32),
-        np.concatenate(symbols),
-        above.astype(np.int32),
-        np.searchsorted(ends[order], np.arange(count + 1)).astype(np.int32),
-        ascending[order],
-        nodes,
-    )
+    children, endings = (np.bincount(of, minlength=count) for of in (np.concatenate(parents[1:]), ends))
+    return joined(children, np.concatenate(symbols), endings, ascending[np.argsort(ends, kind="stable")])
