@@ -83,9 +83,7 @@ def _numbered(path: str) -> Iterator[tuple[int, str]]:
                 if text:
                     yield number, text
     except UnicodeDecodeError as error:
-        raise data_error(
-            path, "not text", f"{path}: is no ARPA file: it is not UTF-8 text ({error.reason})."
-        ) from error
+        raise data_error(path, "not text", f"is no ARPA file: it is not UTF-8 text ({error.reason}).") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _cut_off(path, f"the end of its gzip data ({error})") from error
 
@@ -96,7 +94,7 @@ def _header(path: str, lines: Iterator[tuple[int, str]]) -> list[int]:
         if line == "\\data\\":
             break
     else:
-        raise data_error(path, "no ARPA file", f"{path}: has no \\data\\ line, so it is no ARPA file.")
+        raise data_error(path, "no ARPA file", "has no \\data\\ line, so it is no ARPA file.")
     sizes: list[int] = []
     for number, line in lines:
         found = _COUNT.fullmatch(line)
@@ -204,4 +202,4 @@ def _fault(path: str, number: int, what: str, line: str) -> ValueError:
 
 
 def _cut_off(path: str, missing: str) -> ValueError:
-    return data_error(path, "cut off", f"{path}: is cut off: it ends before {missing}. Copy or write it again.")
+    return data_error(path, "cut off", f"is cut off: it ends before {missing}. Copy or write it again.")

@@ -114,7 +114,7 @@ def parsed(content: np.ndarray, path: str | os.PathLike[str], *, mark: str = "")
     """
     header, start = _header(path, content)
     if header["mark"] != mark:
-        raise data_error(path, "invalid", f"{path}: was made from another file. Expected the mark {mark!r}.")
+        raise data_error(path, "invalid", f"was made from another file. Expected the mark {mark!r}.")
     parts = list(_parts(path, content, header, start))
     words = tuple(parts[0].tobytes().decode().split("\n"))
     sizes = tuple(header["sizes"])
@@ -124,7 +124,7 @@ def parsed(content: np.ndarray, path: str | os.PathLike[str], *, mark: str = "")
     )
     nodes, contexts = 1 + sum(sizes), 1 + sum(sizes[:-1])
     if len(words) != header["words"] or len(whole) != nodes + 2 * contexts + 1 or len(real) != nodes + contexts:
-        raise data_error(path, "damaged", f"{path}: {_DAMAGED} Its parts do not have the lengths it says.")
+        raise data_error(path, "damaged", f"{_DAMAGED} Its parts do not have the lengths it says.")
     if header["bits"] == 8:
         tables = parts[2].view("<f4").reshape(-1, 256)
         codes, real = real, np.empty(len(real), np.float32)
@@ -140,7 +140,7 @@ def _header(path: str | os.PathLike[str], content: np.ndarray) -> tuple[dict[str
     """The header, and where the parts begin."""
     leading = content[: _LEADING.size].tobytes()
     if leading[: len(_MAGIC)] != _MAGIC[: len(leading)]:
-        raise data_error(path, "no language model", f"{path}: is no binary language model.")
+        raise data_error(path, "no language model", "is no binary language model.")
     if len(leading) < _LEADING.size:
         raise _cut_off(path, len(content), _LEADING.size)
     _, version, length = _LEADING.unpack(leading)
@@ -148,7 +148,7 @@ def _header(path: str | os.PathLike[str], content: np.ndarray) -> tuple[dict[str
         raise data_error(
             path,
             "unsupported",
-            f"{path}: must be a binary language model of version {_VERSION}. Received: version {version}. "
+            f"must be a binary language model of version {_VERSION}. Received: version {version}. "
             "Make it again from its text or ARPA file.",
         )
     end = _LEADING.size + length
@@ -156,7 +156,7 @@ def _header(path: str | os.PathLike[str], content: np.ndarray) -> tuple[dict[str
         raise _cut_off(path, len(content), end)
     text = content[_LEADING.size : end].tobytes()
     if len(text) < 4 or zlib.crc32(text[:-4]) != struct.unpack("<I", text[-4:])[0]:
-        raise data_error(path, "damaged", f"{path}: {_DAMAGED} Its header is not what was written.")
+        raise data_error(path, "damaged", f"{_DAMAGED} Its header is not what was written.")
     return json.loads(text[:-4]), end
 
 
@@ -169,17 +169,17 @@ def _parts(
         if len(part) < length:
             raise _cut_off(path, len(content), start + length)
         if zlib.crc32(part.data) != crc:
-            raise data_error(path, "damaged", f"{path}: {_DAMAGED} Bytes {start:,} to {start + length:,} differ.")
+            raise data_error(path, "damaged", f"{_DAMAGED} Bytes {start:,} to {start + length:,} differ.")
         start += length
         yield part
     if start != len(content):
-        message = f"{path}: {_DAMAGED} It must have {start:,} bytes. Received: {len(content):,}."
+        message = f"{_DAMAGED} It must have {start:,} bytes. Received: {len(content):,}."
         raise data_error(path, "damaged", message)
 
 
 def _cut_off(path: str | os.PathLike[str], length: int, least: int) -> ValueError:
     return data_error(
-        path, "cut off", f"{path}: is cut off: it has {length:,} bytes and needs {least:,}. Copy or write it again."
+        path, "cut off", f"is cut off: it has {length:,} bytes and needs {least:,}. Copy or write it again."
     )
 
 
