@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import functools
 import inspect
+import math
 import os
 import textwrap
 import threading
@@ -12,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _Result = TypeVar("_Result")
 
@@ -239,6 +241,60 @@ def require(options: object, requirement: str, holds: Any, *names: str) -> None:
             raise ValueError(f"`{name}` must be {requirement}. Received: {name}={value!r}.")
 
 
+@dataclass(frozen=True)
+class Range:
+    """What the numbers of an option must be; it stands in the option's type."""
+
+    requirement: str
+    """That in words."""
+    holds: Callable[[Any], bool]
+
+
+Count = Annotated[int, Range("at least 1", lambda value: value >= 1)]
+Whole = Annotated[int, Range("zero or positive", lambda value: value >= 0)]
+NotNegative = Annotated[float, Range("zero or positive", lambda value: value >= 0)]
+Positive = Annotated[float, Range("positive", lambda value: value > 0)]
+Finite = Annotated[float, Range("positive", lambda value: 0 < value < math.inf)]
+Share = Annotated[float, Range("in [0, 1)", lambda value: 0 <= value < 1)]
+
+
+class Checked:
+    """A dataclass of options that refuses numbers out of the ranges, and words not among those, that its types name.
+
+    Example:
+    >>> @dataclass(frozen=True)
+    ... class Cooking(Checked):
+    ...     eggs: Count = 2
+    ...     heat: Literal["low", "high"] = "low"
+    >>> Cooking(eggs=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: `eggs` must be at least 1. Received: eggs=0.
+    """
+
+    def __post_init__(self) -> None:
+        kind: type = type(self)
+        for name, optional, limit in _limits(kind):
+            if isinstance(limit, Range):
+                if not (optional and getattr(self, name) is None):
+                    require(self, limit.requirement, limit.holds, name)
+            else:
+                check_choice(name, getattr(self, name), (*limit, None) if optional else limit)
+
+
+@functools.cache
+def _limits(kind: type) -> list[tuple[str, bool, Any]]:
+    """The ranges and choices of a dataclass: the field of each, and whether that may be None."""
+    found = []
+    hints = get_type_hints(kind, include_extras=True)
+    for name in (field.name for field in fields(kind)):
+        parts = get_args(hints[name]) if get_origin(hints[name]) in (Union, UnionType) else (hints[name],)
+        for part in parts:
+            limits = [get_args(part)] if get_origin(part) is Literal else getattr(part, "__metadata__", ())
+            found += [(name, type(None) in parts, each) for each in limits if isinstance(each, Range | tuple)]
+    return found
+
+
 def takes(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Let a function be called with the fields of a dataclass as keywords, which its argument `options` holds together.
 
@@ -253,7 +309,8 @@ def takes(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Ca
         declared = inspect.signature(function)
         own = [one for one in declared.parameters.values() if one.name != "options"]
         first = [one.name for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
-        taken = [_parameter(field, positional) for field in fields(kind)]
+        hints = get_type_hints(kind)
+        taken = [_parameter(field, hints[field.name], positional) for field in fields(kind)]
         shown = sorted((*own, *taken), key=lambda one: one.kind)
         open_ended = any(one.kind is one.VAR_KEYWORD for one in own)
         order = (*first, *positional)
@@ -276,10 +333,10 @@ def takes(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Ca
     return decorated
 
 
-def _parameter(field: Any, positional: tuple[str, ...]) -> inspect.Parameter:
+def _parameter(field: Any, annotation: Any, positional: tuple[str, ...]) -> inspect.Parameter:
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     kinds = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Parameter(field.name, kinds[field.name in positional], default=default, annotation=field.type)
+    return inspect.Parameter(field.name, kinds[field.name in positional], default=default, annotation=annotation)
 
 
 def _documented(doc: str, kind: type) -> str:

@@ -1,8 +1,21 @@
 import threading
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
-from speechrnn.faults import Fault, Faults, check_choice, data_error, kind_of, of_file, suggestion
+from speechrnn.faults import (
+    Checked,
+    Count,
+    Fault,
+    Faults,
+    Share,
+    check_choice,
+    data_error,
+    kind_of,
+    of_file,
+    suggestion,
+)
 
 
 def test_summary_counts_kinds_and_names_the_first():
@@ -106,3 +119,37 @@ def test_a_choice_that_there_is_not_is_named_beside_those_there_are(name, value,
         with pytest.raises(LookupError) as caught:
             check_choice(name, value, known, other=other, where="here", error=LookupError)
         assert str(caught.value) == message
+
+
+@dataclass(frozen=True)
+class _Kitchen(Checked):
+    eggs: Count | None = None
+    salt: Share = 0.0
+    heat: Literal["low", "high"] | None = "low"
+
+
+@dataclass(frozen=True)
+class _Cellar(Checked):
+    bottles: Count = 1
+
+
+@dataclass(frozen=True)
+class _House(_Kitchen, _Cellar):
+    """What one base has is no less checked than what the other one has."""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"eggs": 0}, "`eggs` must be at least 1. Received: eggs=0."),
+        ({"salt": 1.0}, "`salt` must be in [0, 1). Received: salt=1.0."),
+        ({"salt": float("nan")}, "`salt` must be in [0, 1). Received: salt=nan."),
+        ({"heat": "hihg"}, "`heat` must be one of low, high, None. Received: heat='hihg'. Did you mean `high`?"),
+        ({"bottles": 0}, "`bottles` must be at least 1. Received: bottles=0."),
+    ],
+)
+def test_options_are_checked_by_their_types(given, message):
+    assert _House(eggs=1, heat=None).heat is None
+    with pytest.raises(ValueError) as caught:
+        _House(**given)
+    assert str(caught.value) == message

@@ -209,7 +209,8 @@ def _type(hint: Any, what: str) -> tuple[Any, str | None]:
     """A type that words can be turned into, and the metavar that comes with it."""
     metavar = None
     if get_origin(hint) is Annotated:
-        hint, metavar = get_args(hint)
+        hint, *more = get_args(hint)
+        metavar = next((one for one in more if isinstance(one, str)), None)
     origin, inner = get_origin(hint), get_args(hint)
     if hint in (str, int, float, bool) or origin is Literal:
         return hint, metavar

@@ -4,40 +4,39 @@
 """
 
 import json
-import math
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Self, TypeVar, get_args, get_type_hints
+from typing import Any, Self, TypeVar
 
-from speechrnn.faults import check_choice, require, suggestion
+from speechrnn.faults import Checked, Count, Finite, NotNegative, Positive, Share, Whole, suggestion
 
 _Options = TypeVar("_Options", bound="TrainingOptions")
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(Checked):
     """How to train a model of any kind. Saved beside it as `training.json`."""
 
-    epochs: int = 60
+    epochs: Count = 60
     """Passes over the training data."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Examples in a batch."""
-    learning_rate: float = 1.5e-3
+    learning_rate: Finite = 1.5e-3
     """Highest learning rate, reached at the end of the warm-up."""
-    warmup: float = 0.1
+    warmup: Share = 0.1
     """Share of all steps in which the learning rate rises; then it falls along a cosine."""
-    final_learning_rate: float = 1e-6
+    final_learning_rate: Finite = 1e-6
     """Learning rate of the last step."""
-    weight_decay: float = 1e-2
+    weight_decay: NotNegative = 1e-2
     """Decoupled weight decay (AdamW); biases and normalization are left out."""
-    clip_norm: float = 5.0
+    clip_norm: NotNegative = 5.0
     """Largest global gradient norm; 0 turns clipping off."""
-    average: float = 0.0
+    average: Share = 0.0
     """Momentum of a moving average of the weights, which is validated and saved, such as 0.998; 0 turns it off."""
     monitor: str = "auto"
     """Validation figure that decides which epoch is the best; by default the one that suits the kind of model."""
-    patience: int = 0
+    patience: Whole = 0
     """Epochs without improvement after which training stops; 0 trains all epochs."""
-    validate_every: int = 1
+    validate_every: Count = 1
     """Epochs from one validation to the next; the last epoch is always validated."""
     tensorboard: bool = False
     """Write logs for TensorBoard next to the model."""
@@ -48,18 +47,9 @@ class TrainingOptions:
     healthy."""
     seed: int = 1
     """Seed of random numbers: new weights, order and augmentation."""
-    members: int = 1
+    members: Count = 1
     """Number of models that are trained from new weights, each with the next seed, and averaged to one; for
     classifiers, forecasters and recognizers with CTC."""
-
-    def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "epochs", "batch_size", "validate_every", "members")
-        require(self, "positive", lambda value: 0 < value < math.inf, "learning_rate", "final_learning_rate")
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "warmup", "average")
-        require(self, "zero or positive", lambda value: value >= 0, "weight_decay", "clip_norm", "patience")
-        known = get_args(get_type_hints(type(self))["monitor"])
-        if known:  # a kind's; what is here for every kind is checked when it is known which one is trained
-            check_choice("monitor", self.monitor, known)
 
     def to_json(self) -> str:
         """The options as JSON text."""
@@ -84,20 +74,15 @@ class TrainingOptions:
 class SignalTraining(TrainingOptions):
     """How to train a model whose examples are whole recordings, each of its own length."""
 
-    batch_seconds: float | None = None
+    batch_seconds: Positive | None = None
     """Seconds of signal in a batch, padding counted: instead of `batch_size`."""
     cache: str | None = "memory"
     """Where decoded examples are kept between epochs: "memory", a folder, or nothing (`none`)."""
-    cache_gigabytes: float | None = None
+    cache_gigabytes: Positive | None = None
     """Largest size of the cache; what does not fit is decoded again in every epoch. By default half of the free memory,
     or all of the disk's free space."""
-    max_duration: float | None = None
+    max_duration: Positive | None = None
     """Longest example, in seconds; longer ones are dropped, and counted."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        names = "batch_seconds", "cache_gigabytes", "max_duration"
-        require(self, "positive", lambda value: value is None or value > 0, *names)
 
 
 def promoted(options: TrainingOptions | None, kind: type[_Options], *, noun: str) -> _Options:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from speechrnn.faults import check_choice, require
+from speechrnn.faults import Checked, Count, NotNegative, Positive, Range, Share
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
@@ -19,13 +19,13 @@ class ClassifierTraining(SignalTraining):
     class_weights: tuple[str, ...] = ()
     """Weights of the classes in the loss: "balanced" (rare ones count as much as frequent ones), "sqrt" (half way
     there), or NAME=NUMBER for some of them."""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     """Share of each target that is spread evenly over all outputs, such as 0.1."""
-    focal: float = 0.0
+    focal: NotNegative = 0.0
     """Exponent of the focal loss, such as 2; 0 is plain cross entropy."""
-    balance: float = 0.0
+    balance: Annotated[float, Range("in [0, 1]", lambda value: 0 <= value <= 1)] = 0.0
     """How much rare classes are repeated: 1 until all are equally frequent, 0 not at all."""
-    mixup: float = 0.0
+    mixup: NotNegative = 0.0
     """Parameter of the Beta distribution of mixup, such as 0.2, if a whole signal has one class; 0 turns it off."""
 
     def __post_init__(self) -> None:
@@ -35,9 +35,6 @@ class ClassifierTraining(SignalTraining):
         else:
             given = (self.class_weights,) if isinstance(self.class_weights, str) else tuple(self.class_weights)
         object.__setattr__(self, "class_weights", given)  # JSON gives lists
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing")
-        require(self, "in [0, 1]", lambda value: 0 <= value <= 1, "balance")
-        require(self, "zero or positive", lambda value: value >= 0, "focal", "mixup")
 
 
 @dataclass(frozen=True)
@@ -46,40 +43,32 @@ class ClassifyingNetwork(RecurrentNetwork):
 
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell."""
-    embedding: int = 64
+    embedding: Count = 64
     """Size of a symbol's vector. Only texts need it, whose symbols are their tokens."""
     over: Literal["time", "spectrum"] = "time"
     """What the blocks are: "time" for signals, residual pairs of convolutions over frames, all features at once, then
     the maximum over `pool` frames; "spectrum" for spectra, 3 x 3 convolutions that halve frames and bands."""
-    widen: float = 1.0
+    widen: Positive = 1.0
     """Factor by which channels grow from block to block, over time."""
-    kernel: int = 7
+    kernel: Count = 7
     """Frames that a convolution over time sees (samples, within frames)."""
-    stem: int = 1
+    stem: Count = 1
     """Stride of one more convolution at the start, over time; 1 leaves it out."""
-    pool: int = 2
+    pool: Count = 2
     """Frames that become one behind each block over time; 1 keeps them all."""
     frame_shape: tuple[int, int] | None = None
     """`(samples, channels)` of a piece of signal that the first columns of each frame hold, channels innermost;
     convolutions within the frame turn it into features, and the other columns stay beside them."""
-    frame_convolutions: int = 3
+    frame_convolutions: Count = 3
     """Number of convolutions within frames, each of which halves the samples."""
     pooling: Literal["attention", "mean", "max", "last"] | None = "attention"
     """How frames become one vector: "attention" (learned weights), "mean", "max" or "last"; None gives logits for every
     frame."""
-    heads: int = 1
+    heads: Count = 1
     """Weighted means that attention makes."""
-    dropout: float = 0.0
+    dropout: Share = 0.0
     """Share of activations dropped in training: those within blocks, after each recurrent layer and before the
     end."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        sizes = "embedding", "kernel", "stem", "pool", "frame_convolutions", "heads"
-        require(self, "at least 1", lambda value: value >= 1, *sizes)
-        require(self, "positive", lambda value: value > 0, "widen")
-        check_choice("over", self.over, ("time", "spectrum"))
-        check_choice("pooling", self.pooling, ("attention", "mean", "max", "last", None))
 
 
 @dataclass(frozen=True)
@@ -95,18 +84,15 @@ class ClassifierNetwork(ClassifyingNetwork):
 
 
 @dataclass(frozen=True)
-class ClassificationOptions:
+class ClassificationOptions(Checked):
     """How records are classified."""
 
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples in a batch. Records of similar length are put together."""
     rate: float | None = None
     """Samples per second. Files that do not contain their rate need it."""
     row: int | None = None
     """Which record to read from files with many."""
-
-    def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "batch_size")
 
 
 @dataclass(frozen=True)
@@ -126,37 +112,31 @@ class ClassWriting:
 
 
 @dataclass(frozen=True)
-class ClassifierEvaluation:
+class ClassifierEvaluation(Checked):
     """How the errors of a classifier are measured."""
 
     scheme: Literal["aami", "cinc2017", "kappa"] | None = None
     """Additional scores: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for sleep stages; by default what
     the model's card says."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples in a batch."""
     seed: int = 0
     """Seed of random numbers: those of the bootstrap."""
 
 
 @dataclass(frozen=True)
-class SpottingOptions:
+class SpottingOptions(Checked):
     """How keywords are found in a stream."""
 
-    window_seconds: float = 1.0
+    window_seconds: Positive = 1.0
     """Length of a window in seconds. The training examples should be as long."""
-    hop_seconds: float = 0.1
+    hop_seconds: Positive = 0.1
     """Seconds from the start of one window to the next one's."""
-    smooth: int = 3
+    smooth: Count = 3
     """Number of windows over which probabilities are averaged."""
-    threshold: float = 0.8
+    threshold: Annotated[float, Range("in (0, 1]", lambda value: 0 < value <= 1)] = 0.8
     """Smallest score that is reported: the mean probability of a keyword."""
-    debounce: float = 0.8
+    debounce: NotNegative = 0.8
     """Seconds after a keyword in which no other is reported, since a word is in many windows."""
     others: tuple[str, ...] = ("unknown", "silence")
     """Classes that are not keywords."""
-
-    def __post_init__(self) -> None:
-        require(self, "positive", lambda value: value > 0, "window_seconds", "hop_seconds")
-        require(self, "at least 1", lambda value: value >= 1, "smooth")
-        require(self, "in (0, 1]", lambda value: 0 < value <= 1, "threshold")
-        require(self, "zero or positive", lambda value: value >= 0, "debounce")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.faults import check_choice, require
+from speechrnn.faults import Checked, Count, Share
 from speechrnn.training.options import TrainingOptions
 
 
@@ -17,14 +17,14 @@ class ForecasterTraining(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class ForecastingNetwork:
+class ForecastingNetwork(Checked):
     """What `recurrent_forecaster` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell. The encoder and the decoder share it."""
-    segment: int = 24
+    segment: Count = 24
     """Frames of a segment: a season of the data, or a part of one."""
-    units: int = 128
+    units: Count = 128
     """State size of a recurrent layer. It must be even."""
     decoder: Literal["parallel", "recurrent"] = "parallel"
     """"parallel" forecasts each segment in one step from the state of the encoder, "recurrent" one segment after the
@@ -32,24 +32,19 @@ class ForecastingNetwork:
     instance_scale: bool = False
     """Divide each channel of the context by its own standard deviation, and multiply its forecast by it, as RevIN does.
     The last value is subtracted and added again in any case."""
-    dropout: float = 0.0
+    dropout: Share = 0.0
     """Share of activations dropped in training: those before the output."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy."""
-
-    def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "segment", "units")
-        check_choice("decoder", self.decoder, ("parallel", "recurrent"))
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecasterNetwork(ForecastingNetwork):
     """How a new forecaster is built."""
 
-    context: int
+    context: Count
     """Samples to forecast from."""
-    horizon: int
+    horizon: Count
     """Samples to forecast."""
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     """Which quantiles of each value are forecast."""
@@ -68,14 +63,14 @@ class ForecastOptions:
 
 
 @dataclass(frozen=True)
-class ForecasterEvaluation:
+class ForecasterEvaluation(Checked):
     """How the errors of a forecaster are measured."""
 
-    season: int | None = None
+    season: Count | None = None
     """Samples of a season, such as 24 of hourly values, for the error of repeating it; at most the model's context."""
-    every: int = 1
+    every: Count = 1
     """Samples from one window's start to the next one's."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Examples in a batch: windows of a series."""
     seed: int = 0
     """Seed of random numbers: those of the bootstrap."""

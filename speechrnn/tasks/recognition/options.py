@@ -1,9 +1,9 @@
 """Options of recognizers, in a module without TensorFlow."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from speechrnn.faults import check_choice, require
+from speechrnn.faults import Checked, Count, NotNegative, Positive, Range, Share, Whole
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
@@ -27,21 +27,16 @@ class RecognizerTraining(SignalTraining):
 
     monitor: Literal["auto", "wer", "loss"] = "auto"
     """Validation figure that decides which epoch is the best: word error rate (auto) or loss."""
-    consistency: float = 0.0
+    consistency: NotNegative = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
-    ctc_weight: float = 0.3
+    ctc_weight: NotNegative = 0.3
     """Weight of the encoder's CTC loss, which is added to the loss of a transducer or of attention. With 0 a transducer
     uses neither CTC nor `consistency`."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """Share of each target that is spread evenly over all outputs, such as 0.1. Only attention uses it."""
     lexicon: str | None = None
     """Lexicon of words and their pronunciations. With it the model learns phones. It is `cmudict`, or a file made by
     `lexicon build`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "zero or positive", lambda value: value >= 0, "consistency", "ctc_weight")
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -50,20 +45,19 @@ class AcousticNetwork(RecurrentNetwork):
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell."""
-    units: int = 256
-    layers: int = 3
+    units: Count = 256
+    layers: Count = 3
     look_ahead: int = 0
     """Future output frames that each frame sees, in a one-directional network; a stream is delayed by as many
     frames."""
-    convolutions: int = 0
+    convolutions: Whole = 0
     """Number of convolutions before the recurrent layers: 3 x 3, halving time and frequency, with batch
     normalization each."""
-    stack: int = 1
+    stack: Count = 1
     """Number of neighboring frames joined into one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "at least 1", lambda value: value >= 1, "stack")
         if self.look_ahead < 0 or (self.look_ahead and self.bidirectional):
             raise ValueError(
                 "`look_ahead` must be >= 0, and 0 for a bidirectional network, which sees the whole future. "
@@ -72,31 +66,23 @@ class AcousticNetwork(RecurrentNetwork):
 
 
 @dataclass(frozen=True)
-class WrittenSymbols:
+class WrittenSymbols(Checked):
     """What models have that read what they have written."""
 
-    embedding: int = 64
+    embedding: Count = 64
     """Size of a symbol's vector. The LSTM of a transducer's predictor has this size, too."""
-    joint: int = 256
+    joint: Count = 256
     """Size of the encoder's outputs, in a transducer or with attention; with attention also of the decoder's state."""
-
-    def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "embedding", "joint")
 
 
 @dataclass(frozen=True)
 class DecoderNetwork(WrittenSymbols):
     """What the decoder of a recognizer with attention takes."""
 
-    attention: int = 128
+    attention: Count = 128
     """Size of the vectors that attention compares."""
-    location: int = 10
+    location: Whole = 10
     """Number of filters that show attention where it was at the last symbol; 0 for none."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "at least 1", lambda value: value >= 1, "attention")
-        require(self, "zero or positive", lambda value: value >= 0, "location")
 
 
 @dataclass(frozen=True)
@@ -105,13 +91,8 @@ class TransducerNetwork(WrittenSymbols):
 
     predictor: Literal["stateless", "lstm"] = "stateless"
     """How a transducer remembers the text written so far: by its last symbols, or by the state of an LSTM."""
-    predictor_context: int = 2
+    predictor_context: Count = 2
     """Symbols that a stateless predictor sees."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "at least 1", lambda value: value >= 1, "predictor_context")
-        check_choice("predictor", self.predictor, ("stateless", "lstm"))
 
 
 @dataclass(frozen=True)
@@ -129,12 +110,12 @@ class RecognizerNetwork(AcousticNetwork, TransducerNetwork, DecoderNetwork):
 
 
 @dataclass(frozen=True)
-class RecognitionOptions:
+class RecognitionOptions(Checked):
     """How recordings are recognized."""
 
-    batch_seconds: float = 60.0
+    batch_seconds: Positive = 60.0
     """Seconds of signal in a batch, padding counted."""
-    piece_seconds: float = 30.0
+    piece_seconds: Annotated[float, Range("at least 1", lambda value: value >= 1)] = 30.0
     """Longest stretch recognized in one go."""
     encoding: str | None = None
     """Format of headerless samples, such as `s16le@16000`: 16 bits, little-endian, mono, 16 kHz."""
@@ -142,13 +123,11 @@ class RecognitionOptions:
     """Channel to transcribe, counted from 0; by default the mean of all."""
     each_channel: bool = False
     """Transcribe every channel separately, such as the two speakers of a phone call."""
-    alternatives: int = 0
+    alternatives: Whole = 0
     """Number of likely texts to give with their scores, the best first; needs a beam search or a lexicon."""
 
     def __post_init__(self) -> None:
-        require(self, "positive", lambda value: value > 0, "batch_seconds")
-        require(self, "zero or positive", lambda value: value >= 0, "alternatives")
-        require(self, "at least 1", lambda value: value >= 1, "piece_seconds")
+        super().__post_init__()
         if self.channel is not None and self.each_channel:
             raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={self.channel}.")
 
@@ -159,7 +138,7 @@ class TranscriptionOptions(RecognitionOptions):
 
     calibration: str | None = None
     """A calibration of confidences, made by `speechrnn calibrate`."""
-    jobs: int | None = None
+    jobs: Count | None = None
     """Processes that share the files; by default one, with Ray as many as the cluster has processors."""
     engine: Literal["local", "ray"] = "local"
     """Where to run: on this machine, or on a Ray cluster, whose machines must see the files under the same names."""
@@ -168,18 +147,17 @@ class TranscriptionOptions(RecognitionOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "at least 1", lambda value: value is None or value >= 1, "jobs")
         if self.address is not None and self.engine != "ray":
             raise ValueError(f"`address` is of a Ray cluster: give engine='ray' (--engine ray), too. Received: {self}.")
 
 
 @dataclass(frozen=True)
-class RecognizerEvaluation:
+class RecognizerEvaluation(Checked):
     """How the errors of a recognizer are measured."""
 
     normalize: bool = False
     """Convert texts to lower case without punctuation: both the reference and what was recognized."""
-    batch_seconds: float = 120.0
+    batch_seconds: Positive = 120.0
     """Seconds of signal in a batch, padding counted."""
     seed: int = 0
     """Seed of random numbers: those of the bootstrap."""
@@ -197,21 +175,16 @@ class NewVocabulary:
 
 
 @dataclass(frozen=True)
-class CueOptions:
+class CueOptions(Checked):
     """How words are grouped into subtitles."""
 
-    line_characters: int = 42
+    line_characters: Count = 42
     """Longest line of a subtitle; a longer word has its own line, and is divided in scripts without spaces."""
-    cue_lines: int = 2
+    cue_lines: Count = 2
     """Most lines of a subtitle."""
-    cue_seconds: float = 7.0
+    cue_seconds: Positive = 7.0
     """Longest subtitle."""
-    cue_gap: float = 1.0
+    cue_gap: Positive = 1.0
     """Pause in seconds that ends a subtitle."""
-    cue_hold: float = 1.0
+    cue_hold: NotNegative = 1.0
     """Shortest time in seconds that a subtitle stays, unless the next one begins."""
-
-    def __post_init__(self) -> None:
-        positive = "line_characters", "cue_lines", "cue_seconds", "cue_gap"
-        require(self, "positive", lambda value: value > 0, *positive)
-        require(self, "zero or positive", lambda value: value >= 0, "cue_hold")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.faults import require
+from speechrnn.faults import Checked, Count, Finite, NotNegative, Share, Whole, require
 from speechrnn.training.options import TrainingOptions
 
 
@@ -13,77 +13,66 @@ from speechrnn.training.options import TrainingOptions
 class SequenceTraining(TrainingOptions):
     """How to train an encoder-decoder."""
 
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    clip_norm: float = 2.0
+    epochs: Count = 20
+    batch_size: Count = 64
+    learning_rate: Finite = 2e-3
+    clip_norm: NotNegative = 2.0
     monitor: Literal["auto", "symbol_error", "sequence_error", "loss"] = "auto"
     """Validation figure that decides which epoch is the best: error rate of symbols (auto) or of
     whole sequences, or loss."""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     """Share of each target that is spread evenly over all outputs, such as 0.1."""
-    scheduled_sampling: float = 0.0
+    scheduled_sampling: Share = 0.0
     """Share of the decoder's inputs that are its own last guess instead of the truth in the last epoch, such as 0.2; it
     rises from 0 in the first one."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "label_smoothing", "scheduled_sampling")
-
 
 @dataclass(frozen=True)
-class SearchOptions:
+class SearchOptions(Checked):
     """How the likeliest sequence is searched for.
 
     Reference:
         Wu et al., "Google's neural machine translation system", arXiv:1609.08144, 2016, section 7.
     """
 
-    beam: int = 4
+    beam: Count = 4
     """Number of texts that the beam search keeps. With 1 it always takes the likeliest symbol."""
-    best: int = 1
+    best: Count = 1
     """Number of results for each input: at most the beam's width."""
-    length_penalty: float = 0.6
+    length_penalty: NotNegative = 0.6
     """Exponent of the length that log probabilities are divided by: 0 prefers short sequences, 1 is their mean."""
-    coverage_penalty: float = 0.0
+    coverage_penalty: NotNegative = 0.0
     """Weight of the penalty for source symbols that got no attention, such as 0.2."""
-    max_length: int | None = None
+    max_length: Count | None = None
     """Most symbols of a target; by default the model's own limit."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Examples in a batch."""
 
     def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "beam", "best", "batch_size")
-        require(self, "zero or positive", lambda value: value >= 0, "length_penalty", "coverage_penalty")
-        require(self, "at least 1", lambda value: value is None or value >= 1, "max_length")
+        super().__post_init__()
         require(self, f"at most the beam's {self.beam}", lambda value: value <= self.beam, "best")
 
 
 @dataclass(frozen=True)
-class AttentionNetwork:
+class AttentionNetwork(Checked):
     """What `attention_network` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell: of encoder and decoder."""
-    units: int = 256
+    units: Count = 256
     """State size of a recurrent layer. In the encoder each direction has it."""
-    layers: int = 1
+    layers: Count = 1
     """Number of recurrent layers: the encoder's, which are bidirectional."""
-    attention: int = 128
+    attention: Count = 128
     """Size of the vectors that attention compares."""
-    embedding: int = 64
+    embedding: Count = 64
     """Size of a symbol's vector."""
-    location: int = 0
+    location: Whole = 0
     """Number of filters that show attention where it was at the last symbol; 0 for none. Long sources need them."""
-    dropout: float = 0.2
+    dropout: Share = 0.2
     """Share of activations dropped in training."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy. Only the encoder has it."""
-
-    def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "units", "layers", "attention", "embedding")
-        require(self, "zero or positive", lambda value: value >= 0, "location")
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout")
 
 
 @dataclass(frozen=True)
@@ -94,7 +83,7 @@ class SequenceNetwork(AttentionNetwork):
     """What the sources are made of; words are anything separated by spaces, such as phones."""
     target: Literal["characters", "words"] = "characters"
     """What the targets are made of."""
-    max_length: int | None = None
+    max_length: Count | None = None
     """Most symbols of a target; by default as many as the longest one has."""
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from speechrnn.faults import require
+from speechrnn.faults import Checked, Count, Finite, NotNegative, Range, Share, Whole
 from speechrnn.training.options import TrainingOptions
 
 
@@ -14,68 +13,55 @@ from speechrnn.training.options import TrainingOptions
 class SynthesizerTraining(TrainingOptions):
     """How to train a voice."""
 
-    epochs: int = 200
-    batch_size: int = 8
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
+    epochs: Count = 200
+    batch_size: Count = 8
+    learning_rate: Finite = 2e-3
+    weight_decay: NotNegative = 1e-4
+    clip_norm: NotNegative = 1.0
     monitor: Literal["auto", "spectrum", "duration", "loss"] = "auto"
     """Validation figure that decides which epoch is the best: distance of spectra (auto) or of
     durations, or loss."""
 
 
 @dataclass(frozen=True)
-class VoiceNetwork:
+class VoiceNetwork(Checked):
     """What `voice_network` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell: of encoder and decoder."""
-    embedding: int = 96
+    embedding: Count = 96
     """Size of a symbol's vector: a phone's."""
-    encoder_units: int = 96
+    encoder_units: Count = 96
     """State size of each direction of a layer that reads the phones."""
-    encoder_layers: int = 2
+    encoder_layers: Count = 2
     """Layers that read the phones."""
-    units: int = 160
+    units: Count = 160
     """State size of a recurrent layer: of each direction of those that write the frames."""
-    layers: int = 2
+    layers: Count = 2
     """Number of recurrent layers: those that write the frames."""
-    step: int = 2
+    step: Count = 2
     """Frames that are written at once."""
-    filters: int = 96
+    filters: Whole = 96
     """Filters of the convolutions: those that correct what was written; 0 leaves them out."""
-    dropout: float = 0.3
+    dropout: Share = 0.3
     """Share of activations dropped in training: those of the encoder."""
-    decoder_dropout: float = 0.1
+    decoder_dropout: Share = 0.1
     """The same in the decoder."""
-
-    def __post_init__(self) -> None:
-        require(
-            self, "at least 1", lambda value: value >= 1,
-            "embedding", "encoder_units", "encoder_layers", "units", "layers", "step",
-        )  # fmt: skip
-        require(self, "zero or positive", lambda value: value >= 0, "filters")
-        require(self, "in [0, 1)", lambda value: 0 <= value < 1, "dropout", "decoder_dropout")
 
 
 @dataclass(frozen=True)
-class SpeakingOptions:
+class SpeakingOptions(Checked):
     """How a text is spoken."""
 
-    tempo: float = 1.0
+    tempo: Finite = 1.0
     """Times as fast as the speaker, such as 0.8 for slower."""
-    pitch: float = 0.0
+    pitch: Annotated[float, Range("in [-24, 24]", lambda value: -24 <= value <= 24)] = 0.0
     """Semitones higher than the speaker; negative is lower."""
     lexicon: Annotated[str | None, "FILE"] = None
     """Lexicon of words and their pronunciations; by default what the voice carries, or CMUdict. Give `cmudict`, or a
     file of pronunciations."""
-    iterations: int = 32
+    iterations: Count = 32
     """Iterations of the Griffin-Lim algorithm, which finds a waveform for the spectrum."""
-
-    def __post_init__(self) -> None:
-        require(self, "positive", lambda value: 0 < value < math.inf, "tempo")
-        require(self, "in [-24, 24]", lambda value: -24 <= value <= 24, "pitch")
-        require(self, "at least 1", lambda value: value >= 1, "iterations")
 
 
 @dataclass(frozen=True)
@@ -87,14 +73,11 @@ class TextOptions:
 
 
 @dataclass(frozen=True)
-class PauseOptions:
+class PauseOptions(Checked):
     """What is between sentences."""
 
-    pause: float = 0.25
+    pause: Annotated[float, Range("in [0, 60]", lambda value: 0 <= value <= 60)] = 0.25
     """Seconds of silence after each sentence."""
-
-    def __post_init__(self) -> None:
-        require(self, "in [0, 60]", lambda value: 0 <= value <= 60, "pause")
 
 
 @dataclass(frozen=True)

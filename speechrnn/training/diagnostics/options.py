@@ -3,27 +3,24 @@
 from dataclasses import dataclass
 
 from speechrnn.data.options import FrameOptions
-from speechrnn.faults import require
+from speechrnn.faults import Checked, Count, Positive
 
 
 @dataclass(frozen=True)
-class TimingOptions:
+class TimingOptions(Checked):
     """How the layers of a model are timed."""
 
-    frames: int = 400
+    frames: Count = 400
     """Frames of each row."""
-
-    def __post_init__(self) -> None:
-        require(self, "at least 1", lambda value: value >= 1, "frames")
 
 
 @dataclass(frozen=True)
-class BatchingOptions(FrameOptions):
+class BatchingOptions(FrameOptions, Checked):
     """How a manifest is batched."""
 
-    batch_seconds: float | None = None
+    batch_seconds: Positive | None = None
     """Seconds of signal in a batch, padding counted: instead of `batch_size`."""
-    buckets: int = 8
+    buckets: Count = 8
     """Largest number of batch shapes."""
-    max_duration: float | None = None
+    max_duration: Positive | None = None
     """Longest example, in seconds; longer ones are dropped, and counted."""
