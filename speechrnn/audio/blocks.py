@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+from speechrnn.audio import headers
 from speechrnn.audio.sections import Bytes
 from speechrnn.faults import data_error
 
-_MOST_CHUNKS = 10_000
 _AU = {23: 4, 25: 3, 26: 5}
 """Bits of a sample by the coding of an AU file: G.721, and G.723 at 24 and 40 kbit/s."""
 _G72X = 120
@@ -24,34 +24,40 @@ _Rest = Callable[[int], int]
 """Samples in so many bytes that are less than a block."""
 
 
-def samples(kind: str, data: Bytes, start: int, stop: int) -> int | None:
+def samples(path: str, kind: str, data: Bytes, start: int, stop: int) -> int | None:
     """Samples of a channel; None where the coding has no blocks, or the header does not say enough.
 
     Args:
+        path: For messages.
         kind: Of container.
         data: The file's bytes.
         start: Where the recording begins.
         stop: Where it ends.
+
+    Raises:
+        ValueError: Its header is damaged.
     """
     if kind == "AU":
         order = "<" if data[start : start + 4] == b"dns." else ">"
         offset, size, coding, _, channels = struct.unpack(f"{order}5I", data[start + 4 : start + 24].ljust(20, b"\0"))
         size = min(size, stop - start - offset)
         return size * 8 // (_AU[coding] * channels) if coding in _AU and channels and size > 0 else None
-    order = ">" if data[start : start + 4] == b"RIFX" else "<"
+    if kind not in ("WAV", "W64"):
+        return None
+    order = headers.byte_order(data, start)
     block, promised = None, None
-    for name, place, size in _chunks(kind, order, data, start, stop):
-        if name == b"fmt ":
+    for name, place, size in headers.wave_chunks(path, kind, data, start):
+        if name[:4] == b"fmt ":
             block = _block(data[place : place + min(size, 20)], order)
-        elif name == b"fact":
+        elif name[:4] == b"fact":
             (promised,) = struct.unpack(f"{order}I", data[place : place + 4].ljust(4, b"\0"))
-        elif block is not None:
+        elif name[:4] == b"data":
+            if block is None:
+                return None
             width, each, rest = block
             size = min(size, stop - place)
             total = size // width * each + rest(size % width)
             return promised if promised is not None and max(0, total - each) < promised < total else total
-        else:
-            return None
     return None
 
 
@@ -72,27 +78,6 @@ def check(path: str | os.PathLike[str], found: int, expected: int | None) -> Non
             "convert it, as in `ffmpeg -i in.wav out.flac`."
         )
         raise data_error(path, "truncated", message)
-
-
-def _chunks(kind: str, order: str, data: Bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first byte and size of `fmt `, `fact` and `data`, which is the last."""
-    head, inside, unit, numbers = (24, 40, 8, "<Q") if kind == "W64" else (8, 12, 2, f"{order}I")
-    if kind not in ("WAV", "W64"):
-        return
-    position = start + inside
-    for _ in range(_MOST_CHUNKS):
-        words = data[position : position + head]
-        if position + head > stop or len(words) < head:
-            return
-        name, (size,) = words[:4], struct.unpack(numbers, words[head - struct.calcsize(numbers) :])
-        size -= head if kind == "W64" else 0
-        if size < 0:
-            return
-        if name in (b"fmt ", b"fact", b"data"):
-            yield name, position + head, size
-        if name == b"data":
-            return
-        position += head + size + -size % unit
 
 
 def _block(form: bytes, order: str) -> tuple[int, int, _Rest] | None:

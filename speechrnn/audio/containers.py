@@ -59,7 +59,7 @@ def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tup
             file: AudioStream | Joined = AudioStream(os.fsencode(path), **raw_options(encoding, path, len(data)))
         else:
             sources = _sources(path, data)
-            file = _opened(path, sources, data[:64], [_most(source, data) for source in sources])
+            file = _opened(path, sources, data[:64], [_most(path, source, data) for source in sources])
     return file, file.frames < ENDLESS
 
 
@@ -72,10 +72,10 @@ def _bytes(path: str | os.PathLike[str]) -> Iterator[mmap.mmap]:
             yield data
 
 
-def _most(source: Any, data: mmap.mmap) -> int | None:
+def _most(path: str | os.PathLike[str], source: Any, data: mmap.mmap) -> int | None:
     """Samples of a part of a file, where libsndfile might give more."""
     start, stop = (source.start, source.stop) if isinstance(source, Section) else (0, len(data))
-    return blocks.samples(headers.container(data[start : start + 64]), data, start, stop)
+    return blocks.samples(os.fspath(path), headers.container(data[start : start + 64]), data, start, stop)
 
 
 def _opened(

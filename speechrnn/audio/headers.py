@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from speechrnn.audio import flac
 from speechrnn.audio.sections import Bytes, release
@@ -62,34 +62,66 @@ def end(path: str, name: str, data: Bytes, start: int) -> int:
     return stop
 
 
-def _wav(path: str, data: Bytes, start: int) -> int:
-    order = ">" if data[start : start + 4] == b"RIFX" else "<"
-    size = _number(data, start + 4, f"{order}I")
-    bytes_per_second, long_size, long_riff = 0, None, None
-    position, odd = start + 12, False
+def chunks(
+    path: str, data: Bytes, position: int, name: int, length: str, unit: int, counted: int = 0
+) -> Iterator[tuple[bytes, int, int]]:
+    """The chunks of a file: name, place and size of the content of each.
+
+    Args:
+        path: The file.
+        data: Its bytes; where too few are left for another chunk, there is none.
+        position: Where the first one begins.
+        name: Bytes of a name, which are letters where they are four.
+        length: The number behind it, as `struct` has it; -1 is that of a chunk `data` up to the end of the file.
+        unit: Chunks are padded to a multiple of so many bytes.
+        counted: Bytes of the name and the number that the number counts.
+
+    Raises:
+        ValueError: Something else stands where a chunk should begin.
+    """
+    size = name + struct.calcsize(length)
     for _ in range(_MOST_CHUNKS):
-        head = data[position : position + 8]
-        if odd and not _is_name(head) and _is_name(data[position - 1 : position + 7]):
-            position, head = position - 1, data[position - 1 : position + 7]  # written without the byte that pads
-        if len(head) < 8:
-            return len(data)  # no data chunk where there should be one: libsndfile will say so
-        if not _is_name(head):
+        head = data[position : position + size]
+        if len(head) < size:
+            return
+        content = struct.unpack(length, head[name:])[0] - counted
+        endless = content == -1 and head[:name] == b"data"
+        if (name == 4 and not _is_name(head)) or (content < 0 and not endless):
             raise _no_chunk(path, position, head)
-        chunk, length = head[:4], _number(head, 4, f"{order}I")
+        yield head[:name], position + size, content
+        position += size + content + -content % unit
+    raise _no_chunk(path, position, head)
+
+
+def wave_chunks(path: str, kind: str, data: Bytes, start: int) -> Iterator[tuple[bytes, int, int]]:
+    """`chunks` of a WAV or Wave64 file that begins at `start`."""
+    if kind == "W64":
+        return chunks(path, data, start + 40, 16, "<Q", 8, counted=24)
+    return chunks(path, data, start + 12, 4, f"{byte_order(data, start)}I", 2)
+
+
+def byte_order(data: Bytes, start: int) -> str:
+    """That of the WAV file that begins at `start`, `<` or `>`."""
+    return ">" if data[start : start + 4] == b"RIFX" else "<"
+
+
+def _wav(path: str, data: Bytes, start: int) -> int:
+    order = byte_order(data, start)
+    size = _number(data, start + 4, f"{order}I")
+    bytes_per_second, long_size, long_riff = 0, None, 0
+    for chunk, place, content in wave_chunks(path, "WAV", data, start):
         if chunk == b"data":
+            found, length = len(data) - place, content
             break
         if chunk == b"ds64":
-            long_riff, long_size = _number(data, position + 8, "<Q"), _number(data, position + 16, "<Q")
+            long_riff, long_size = _number(data, place, "<Q"), _number(data, place + 8, "<Q")
         elif chunk == b"fmt ":
-            bytes_per_second = _number(data, position + 16, f"{order}I")
-            _check_frames(path, data, position + 8, order)
-        odd = bool(length % 2)
-        position += 8 + length + odd
+            bytes_per_second = _number(data, place + 8, f"{order}I")
+            _check_frames(path, data, place, order)
     else:
-        raise _no_chunk(path, position, head)
-    found = len(data) - position - 8
+        return len(data)  # no data chunk where there should be one: libsndfile will say so
     if long_size is not None and length == 0xFFFFFFFF:
-        length, size = long_size, long_riff or 0
+        length, size = long_size, long_riff
     elif length == 0 and found > 0:
         raise data_error(
             path,
@@ -101,7 +133,7 @@ def _wav(path: str, data: Bytes, start: int) -> int:
         return len(data)  # written to a pipe: libsndfile goes by the size of the file
     if found < length:
         raise truncated(path, length, found, bytes_per_second)
-    return _behind(data, position + 8 + length + length % 2, start + 8 + size)
+    return _behind(data, place + length + length % 2, start + 8 + size)
 
 
 def _check_frames(path: str, data: Bytes, position: int, order: str) -> None:
@@ -144,24 +176,16 @@ def _behind(data: Bytes, samples: int, promised: int) -> int:
 
 def _aiff(path: str, data: Bytes, start: int) -> int:
     size, rate, width = _number(data, start + 4, ">I"), 0, 0
-    position = start + 12
-    for _ in range(_MOST_CHUNKS):
-        head = data[position : position + 8]
-        if len(head) < 8:
-            return len(data)
-        if not _is_name(head):
-            raise _no_chunk(path, position, head)
-        chunk, length = head[:4], _number(head, 4, ">I")
+    for chunk, place, length in chunks(path, data, start + 12, 4, ">I", 2):
         if chunk == b"COMM":
-            channels, _, bits = struct.unpack(">hIh", data[position + 8 : position + 16].ljust(8, b"\0"))
-            width, rate = channels * -(-bits // 8), _extended(data[position + 16 : position + 26])
+            channels, _, bits = struct.unpack(">hIh", data[place : place + 8].ljust(8, b"\0"))
+            width, rate = channels * -(-bits // 8), _extended(data[place + 8 : place + 18])
         elif chunk == b"SSND":
-            found = len(data) - position - 8
+            found = len(data) - place
             if found < length:
                 raise truncated(path, length, found, rate * width)
-            return _behind(data, position + 8 + length + length % 2, start + 8 + size)
-        position += 8 + length + length % 2
-    raise _no_chunk(path, position, head)
+            return _behind(data, place + length + length % 2, start + 8 + size)
+    return len(data)
 
 
 def _extended(number: bytes) -> int:
@@ -184,46 +208,30 @@ def _au(path: str, data: Bytes, start: int) -> int:
 
 
 def _w64(path: str, data: Bytes, start: int) -> int:
-    position, bytes_per_second = start + 40, 0
-    for _ in range(_MOST_CHUNKS):
-        head = data[position : position + 24]
-        if len(head) < 24:
-            return len(data)
-        chunk, length = head[:16], _number(head, 16, "<Q")
-        if length < 24:
-            raise _no_chunk(path, position, head)
+    bytes_per_second = 0
+    for chunk, place, length in wave_chunks(path, "W64", data, start):
         if chunk == _W64_FMT:
-            bytes_per_second = _number(data, position + 32, "<I")
-            _check_frames(path, data, position + 24, "<")
+            bytes_per_second = _number(data, place + 8, "<I")
+            _check_frames(path, data, place, "<")
         elif chunk == _W64_DATA:
-            found = len(data) - position
+            found = len(data) - place
             if found < length:
-                raise truncated(path, length - 24, found - 24, bytes_per_second)
-            return _behind(data, position + length, start + _number(data, start + 16, "<Q"))
-        position += length + -length % 8
-    raise _no_chunk(path, position, head)
+                raise truncated(path, length, found, bytes_per_second)
+            return _behind(data, place + length, start + _number(data, start + 16, "<Q"))
+    return len(data)
 
 
 def _caf(path: str, data: Bytes, start: int) -> int:
-    position, sampled = start + 8, False
-    for _ in range(_MOST_CHUNKS):
-        head = data[position : position + 12]
-        if len(head) < 12:
-            return len(data)
-        if not _is_name(head):
-            raise _no_chunk(path, position, head)
-        chunk, length = head[:4], _number(head, 4, ">q")
-        if length < 0:
-            if chunk == b"data" and length == -1:
-                return len(data)  # up to the end of the file
-            raise _no_chunk(path, position, head)
-        if chunk == b"data" and len(data) - position - 12 < length:
-            raise truncated(path, length, len(data) - position - 12, 0)
-        position += 12 + length
-        sampled = sampled or chunk == b"data"
-        if sampled and (not _is_name(data[position : position + 12]) or data[position : position + 4] == b"caff"):
-            return position
-    raise _no_chunk(path, position, head)
+    sampled = False
+    for chunk, place, length in chunks(path, data, start + 8, 4, ">q", 1):
+        if length == -1:
+            return len(data)  # up to the end of the file
+        if chunk == b"data" and len(data) - place < length:
+            raise truncated(path, length, len(data) - place, 0)
+        sampled, stop = sampled or chunk == b"data", place + length
+        if sampled and (not _is_name(data[stop : stop + 12]) or data[stop : stop + 4] == b"caff"):
+            return stop
+    return len(data)
 
 
 def _sphere(path: str, data: Bytes, start: int) -> int:

@@ -126,7 +126,7 @@ def opened(
         message = f"is {audio.subtype} of unknown length, which cannot be read from a pipe. Save it to a file first."
         raise data_error(name, "undecodable", message)
     if not encoding and audio.frames < _LONGEST:
-        audio.most = blocks.samples("WAV", source.head, 0, _LENGTH)
+        audio.most = blocks.samples(name, headers.container(source.head[:64]), source.head, 0, _LENGTH)
         blocks.check(name, audio.frames, audio.most)
     source.opened()
     with audio:
