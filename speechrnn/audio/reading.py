@@ -336,7 +336,8 @@ def _segment(
     rate = file.samplerate
     if sample_rate is not None and sample_rate <= 0:
         raise ValueError(f"`sample_rate` must be positive. Received: {sample_rate}.")
-    start, count = _bounds(file, path, exact, offset, duration)
+    empty = exact and not file.frames  # which is said of it once nothing was read
+    start, count = (0, 0) if empty else bounds(path, file.frames if exact else None, rate, offset, duration)
     if channel is not None and not 0 <= channel < file.channels:
         raise data_error(path, "lacking the channel", f"has {file.channels} channels. Received: channel={channel}.")
     slack = 0 if exact and file.format != "MP3" else max(_MP3_ROUNDING * file.parts, round(_ROUNDING * rate))
@@ -352,25 +353,33 @@ def _segment(
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _bounds(
-    file: AudioStream | Joined, path: str, exact: bool, offset: float, duration: float | None
-) -> tuple[int, int | None]:
-    """First frame of the segment and its number of frames; `None` to read until the decoder has no more."""
+def bounds(path: str, size: int | None, rate: float, offset: float, duration: float | None) -> tuple[int, int | None]:
+    """The first sample of a segment, and how many it has.
+
+    Args:
+        path: For messages.
+        size: Samples that there are; where that is not known, a segment without a `duration` has no known number.
+        rate: Samples per second.
+        offset: Start of the segment in seconds.
+        duration: Its length in seconds; to the end if `None`.
+
+    Raises:
+        ValueError: Offset or duration are out of range, or there are fewer samples.
+    """
     if not (np.isfinite(offset) and offset >= 0):
         raise ValueError(f"{path}: `offset` must be zero or more. Received: {offset}.")
     if duration is not None and not (np.isfinite(duration) and duration > 0):
         raise ValueError(f"{path}: `duration` must be positive. Received: {duration}.")
-    rate = file.samplerate
     start, count = round(offset * rate), None if duration is None else max(1, round(duration * rate))
-    if not exact:
+    if size is None:
         return start, count
-    available = file.frames - start
-    if file.frames and (available <= 0 or (count is not None and count > available + _ROUNDING * rate)):
+    left = size - start
+    if left <= 0 or (count is not None and count > left + max(1, _ROUNDING * rate)):
         wanted = f"{offset:.3f} s to " + ("its end" if duration is None else f"{offset + duration:.3f} s")
         raise data_error(
-            path, "shorter than their segment", f"lasts {file.frames / rate:.3f} s. Received a segment from {wanted}."
+            path, "shorter than their segment", f"lasts {size / rate:.3f} s. Received a segment from {wanted}."
         )
-    return start, available if count is None else min(count, available)
+    return start, left if count is None else min(count, left)
 
 
 def _blocks(

@@ -12,13 +12,13 @@ import numpy as np
 import soxr
 
 from speechrnn import audio
+from speechrnn.audio.reading import bounds
 from speechrnn.faults import data_error, not_among, of_file, suggestion
 from speechrnn.signals import arrays, edf, tables, ts, wfdb_files
 from speechrnn.signals.gaps import check_range, fill_gaps
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record
 
-_ROUNDING = 0.01  # seconds by which a segment may overshoot the record: manifests round their times
 _AT_ONCE = 1 << 22
 """Samples of a channel that are resampled at once."""
 
@@ -153,7 +153,8 @@ def read(
     wanted = rates[0] if sample_rate is None else float(sample_rate)
     found: np.ndarray | None = None
     for place, (index, own) in enumerate(zip(chosen, rates, strict=True)):
-        start, stop = _bounds(record, record.sizes[index], own, offset, duration)
+        start, count = bounds(record.path, record.sizes[index], own, offset, duration)
+        stop = start + (count or 0)
         with of_file(record.path, extra="signals"):
             part = _in_blocks(record, index, start, stop, own, wanted)
             if part is None:
@@ -363,20 +364,3 @@ def _rate(record: Record, channel: int, given: float | None) -> float:
         message = f"its rate must be positive, a number of samples per second{_RANGE}. Received: {found!r}."
         raise data_error(record.path, "without a rate", message)
     return float(found)
-
-
-def _bounds(record: Record, size: int, rate: float, offset: float, duration: float | None) -> tuple[int, int]:
-    if not (np.isfinite(offset) and offset >= 0):
-        raise ValueError(f"{record.path}: `offset` must be zero or more. Received: {offset}.")
-    if duration is not None and not (np.isfinite(duration) and duration > 0):
-        raise ValueError(f"{record.path}: `duration` must be positive. Received: {duration}.")
-    start = round(offset * rate)
-    stop = size if duration is None else start + max(1, round(duration * rate))
-    if start >= size or stop > size + max(1, _ROUNDING * rate):
-        wanted = f"{offset:.3f} s to " + ("its end" if duration is None else f"{offset + duration:.3f} s")
-        raise data_error(
-            record.path,
-            "shorter than their segment",
-            f"lasts {size / rate:.3f} s. Received a segment from {wanted}.",
-        )
-    return start, min(stop, size)
