@@ -381,14 +381,23 @@ def packing(data: bytes) -> str:
     return next((said for mark, said in _PACKINGS.items() if data.startswith(mark)), "")
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], *, missing: str = "") -> str:
     """The content of a text file in UTF-8, with a byte order mark or without; its lines end in line feeds alone.
+
+    Args:
+        path: The file.
+        missing: What is said of it if it is not there.
 
     Raises:
         OSError: The file cannot be read.
         ValueError: It is not UTF-8; the message names the file and the line.
     """
-    data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    try:
+        data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    except FileNotFoundError as error:
+        if not missing:
+            raise
+        raise FileNotFoundError(f"{os.fspath(path)}: {missing}") from error
     if packed := packing(data):
         raise data_error(path, "not text", f"must be text in UTF-8, it is {packed}.")
     try:
@@ -400,10 +409,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_lines(path: str | os.PathLike[str]) -> list[str]:
+def read_lines(path: str | os.PathLike[str], *, missing: str = "") -> list[str]:
     """The lines of a text file, as `read_text` reads it.
 
     Unlike those of `str.splitlines`, which takes characters within texts, such as U+2028, for ends of lines.
     """
-    text = read_text(path)
+    text = read_text(path, missing=missing)
     return text.removesuffix("\n").split("\n") if text else []

@@ -6,11 +6,11 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,21 @@ class Preparation:
         """Raise the first fault, where no collector was given."""
         if self.faults is None:
             self.found.raise_first()
+
+    def refuse_existing(self, *splits: str) -> None:
+        """Raise if the manifest of a split is there and must not be replaced: before records are written, not after.
+
+        Raises:
+            FileExistsError: It is.
+        """
+        for split in splits:
+            refuse_existing(Path(self.out, f"{split}.jsonl"), overwrite=self.overwrite)
+
+    def write_record(self, name: str, signal: Any, rate: float, *, folder: str = "records", **more: Any) -> Path:
+        """Write a record that manifests point to, with the arguments of `signals.write`; gives its path."""
+        path = Path(self.out, folder, f"{name}.npz")
+        signals.write(path, signal, rate, overwrite=self.overwrite, **more)
+        return path
 
 
 @dataclass(frozen=True)
@@ -209,24 +224,15 @@ def _example(draft: Draft, whole: float) -> Example:
             "shorter than their segment",
             f"lasts {whole:.3f} s. Received a segment of {duration:.3f} s from {draft.offset:.3f} s.",
         )
-    return Example(
-        path=os.fspath(draft.path), duration=duration, text=draft.text, label=draft.label, labels=draft.labels,
-        subject=draft.subject, offset=draft.offset, channel=draft.channel, id=draft.id or "", extra=dict(draft.extra),
-    )  # fmt: skip
+    return Example(**{**vars(draft), "duration": duration, "extra": dict(draft.extra)})
 
 
 def _seconds(draft: Draft) -> float:
     """Length of the recording; a signal's channels have to be there too."""
-    extra = draft.extra
     if signals.is_signal(draft.path):
-        return signals.probe(
-            draft.path,
-            row=extra.get("row"),
-            rate=extra.get("rate"),
-            channels=extra.get("channels"),
-            table=extra.get("table"),
-        ).duration
-    info = audio.probe(draft.path, encoding=extra.get("encoding"))
+        how = {name: draft.extra.get(name) for name in ("row", "rate", "channels", "table")}
+        return signals.probe(draft.path, **how).duration
+    info = audio.probe(draft.path, encoding=draft.extra.get("encoding"))
     if draft.channel is not None and draft.channel >= info.channels:
         message = f"has {info.channels} channels. Received: channel {draft.channel}, counted from 0."
         raise data_error(draft.path, "lacking the channel", message)
@@ -285,7 +291,7 @@ def build(  # noqa: D417 - `takes` adds the options
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or names.count(name) > 1:
             raise ValueError(f"Cannot name a split {name!r}: it must be new, of letters, digits, `.`, `_` and `-`.")
-        refuse_existing(Path(options.out, f"{name}.jsonl"), overwrite=options.overwrite)
+        options.refuse_existing(name)
     known = _lengths.get()
     if known is not None and known.listed is not None:
         drafts = [draft for part in splits.values() for draft in part if isinstance(draft, Draft)]
@@ -373,8 +379,48 @@ def find_tables(folder: str | os.PathLike[str]) -> list[Path]:
     return paths
 
 
-def need_folder(folder: str | os.PathLike[str], hint: str) -> Path:
-    """The folder as a path.
+def in_chunks(
+    record: Draft, stretches: Sequence[tuple[int, int, str]], samples: range, chunk: int, rate: float, *, digits: int
+) -> Iterator[Draft]:
+    """Chunks of a record in which something has a class; times of labels count from the start of their chunk.
+
+    Args:
+        record: What they have in common.
+        stretches: First sample, the one behind the last, and class of each.
+        samples: Those of the record that are cut.
+        chunk: Samples in a chunk, the last one apart.
+        rate: Samples per second.
+        digits: Of the first sample's number, which follows the record's name in theirs.
+    """
+    for begin in range(samples.start, samples.stop, chunk):
+        end = min(begin + chunk, samples.stop)
+        inside = [(max(a, begin) - begin, min(b, end) - begin, c) for a, b, c in stretches if a < end and b > begin]
+        if inside:
+            yield replace(
+                record,
+                labels=tuple((start / rate, stop / rate, name) for start, stop, name in inside),
+                id=f"{record.id}-{begin:0{digits}}",
+                offset=begin / rate,
+                duration=(end - begin) / rate,
+            )
+
+
+def folders_with(folder: Path, pattern: str, message: str) -> dict[str, Path]:
+    """A folder that has files of a pattern, or the folders in it that do, by name.
+
+    Raises:
+        ValueError: There is none; the message says so.
+    """
+    if any(folder.glob(pattern)):
+        return {folder.resolve().name: folder}
+    there = {path.name: path for path in sorted(folder.iterdir()) if any(path.glob(pattern))}
+    if not there:
+        raise ValueError(f"{folder}: {message}")
+    return there
+
+
+def need_folder(folder: str | os.PathLike[str], hint: str, within: str = "") -> Path:
+    """The folder as a path; or the folder of the name `within` in it, if there is one.
 
     Raises:
         FileNotFoundError: It does not exist.
@@ -385,4 +431,4 @@ def need_folder(folder: str | os.PathLike[str], hint: str) -> Path:
         raise FileNotFoundError(f"{path}: there is no such folder. {hint}")
     if not path.is_dir():
         raise NotADirectoryError(f"{path}: is not a folder. {hint}")
-    return path
+    return path / within if (path / within).is_dir() else path

@@ -5,7 +5,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from speechrnn import audio, data, signals
@@ -52,8 +52,7 @@ class ManifestReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
-        rows = [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults]
-        return {**vars(self), "ok": self.ok, "faults": rows}
+        return {**asdict(self), "ok": self.ok}
 
     def __str__(self) -> str:
         head = (

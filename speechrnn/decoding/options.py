@@ -151,12 +151,7 @@ def _check_hotwords(hotwords: Sequence[str], pronunciations: Iterable[Pronunciat
 
 
 def _allowed(path: str | os.PathLike[str], made: Callable[[str], Grammar]) -> Grammar:
-    try:
-        lines = read_lines(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{path}: there is no such file. `words` and `grammar` are paths of text files."
-        ) from error
+    lines = read_lines(path, missing="there is no such file. `words` and `grammar` are paths of text files.")
     try:
         return made("\n".join(line for line in lines if line.strip()))
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from speechrnn.faults import Fault
@@ -151,7 +151,7 @@ class ErrorReport:
             "deleted": [{"word": word, "times": n} for word, n in self.deleted()],
             "inserted": [{"word": word, "times": n} for word, n in self.inserted()],
             "speakers": {name: {"wer": finite(found.rate), **_counts(found)} for name, found in self.speakers.items()},
-            "faults": [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults],
+            "faults": [asdict(fault) for fault in self.faults],
         }
         if utterances:
             report["details"] = [

@@ -41,8 +41,7 @@ def prepare(
         Examples by split; texts in lower case, `subject` is the speaker's folder.
     """
     check_choice("byte_order", byte_order, ("big", "little"))
-    root = need_folder(folder, "Download AN4 with `speechrnn download an4`.")
-    root = root / "an4" if (root / "an4" / "etc").is_dir() else root
+    root = need_folder(folder, "Download AN4 with `speechrnn download an4`.", "an4")
     encoding = "s16be@16000" if byte_order == "big" else "s16le@16000"
     return {split: _drafts(root, split, encoding, options.found) for split in SPLITS}
 
@@ -73,7 +72,5 @@ def _transcripts(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return [line for line in read_lines(path) if line.strip()]
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: is missing. Give the folder that holds AN4's `etc` and `wav`.") from error
+    missing = "is missing. Give the folder that holds AN4's `etc` and `wav`."
+    return [line for line in read_lines(path, missing=missing) if line.strip()]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, Splits, TestSplit, corpus, find_tables
+from speechrnn.data.building import Draft, Splits, TestSplit, corpus, find_tables, in_chunks
 from speechrnn.faults import data_error, suggestion
-from speechrnn.files import refuse_existing
 from speechrnn.signals.options import TableOptions
 
 if TYPE_CHECKING:
@@ -51,15 +50,13 @@ def prepare(
     """
     if chunk is not None and not chunk > 0:
         raise ValueError(f"`chunk` must be positive. Received: {chunk}.")
-    refuse_existing(Path(options.out, "train.jsonl"), overwrite=options.overwrite)
+    options.refuse_existing("train")
     reading = TableOptions.of(table)
     records: list[_Labeled] = []
     for path in find_tables(folder):
         try:
             for record in _records(path, label_column, group, rate, channels, reading):
-                there = Path(options.out, "records", f"{record.name}.npz")
-                about = {"channels": record.channels, "overwrite": options.overwrite}
-                signals.write(there, record.signal, record.rate, **about)
+                there = options.write_record(record.name, record.signal, record.rate, channels=record.channels)
                 labels = record.labels
                 records.append(_Labeled(there, _runs(labels), len(labels), record.rate, record.subject))
         except FileExistsError:
@@ -179,21 +176,7 @@ def _whole(record: _Labeled) -> Draft:
 
 def _stretches(record: _Labeled, chunk: float | None) -> Iterator[Draft]:
     """The record, or its pieces, with start, end in seconds and class of every stretch."""
-    rate, name = record.rate, record.path.stem
-    size = record.size if chunk is None else max(1, round(chunk * rate))
-    for begin in range(0, record.size, size):
-        end = min(begin + size, record.size)
-        labels = tuple(
-            ((max(start, begin) - begin) / rate, (min(stop, end) - begin) / rate, label)
-            for start, stop, label in record.runs
-            if start < end and stop > begin
-        )
-        if labels:
-            yield Draft(
-                record.path,
-                labels=labels,
-                subject=record.subject,
-                id=name if chunk is None else f"{name}-{begin:06d}",
-                offset=begin / rate,
-                duration=(end - begin) / rate,
-            )
+    size = record.size if chunk is None else max(1, round(chunk * record.rate))
+    whole = Draft(record.path, subject=record.subject, id=record.path.stem)
+    pieces = in_chunks(whole, record.runs, range(record.size), size, record.rate, digits=6)
+    return pieces if chunk is not None else (replace(piece, id=whole.id) for piece in pieces)

@@ -39,7 +39,7 @@ def prepare(
         if fold not in FOLDS or (fold in test_folds and fold in valid_folds):
             raise ValueError(f"Folds are 1 to 5, each for one split. Received: {test_folds} and {valid_folds}.")
     root = need_folder(folder, "Clone ESC-50's repository, or unpack ESC-10.")
-    splits: dict[str, list[Draft]] = {}
+    splits: dict[str, list[Draft]] = {"train": [], "valid": [], "test": []}
     for path, label in sorted(_clips(root, options.found)):
         name = _NAME.fullmatch(path.stem)
         if name is None:
@@ -48,12 +48,12 @@ def prepare(
         fold = int(name[1])
         split = "test" if fold in test_folds else "valid" if fold in valid_folds else "train"
         draft = Draft(path, label=label, subject=name[2], id=path.stem, extra={"fold": fold})
-        splits.setdefault(split, []).append(draft)
+        splits[split].append(draft)
     options.check()
+    splits = {split: drafts for split, drafts in splits.items() if drafts}
     if not splits:
         raise ValueError(f"{root}: has no recording. Give ESC-10's folder of classes, or ESC-50's repository.")
-    order = [split for split in ("train", "valid", "test") if split in splits]
-    return {s: splits[s] for s in order}
+    return splits
 
 
 def _clips(root: Path, faults: Faults) -> Iterator[tuple[Path, str]]:

@@ -44,8 +44,7 @@ def prepare(
         raise ValueError(
             f"`held_out` names the test speakers of by='speaker', and only of that. Received: {held_out!r}."
         )
-    root = need_folder(folder, "Download it with `speechrnn download fsdd`.")
-    root = root / "recordings" if (root / "recordings").is_dir() else root
+    root = need_folder(folder, "Download it with `speechrnn download fsdd`.", "recordings")
     names = {
         path: found for path in sorted(root.iterdir()) if (found := _NAME.fullmatch(path.stem)) and _is_audio(path)
     }

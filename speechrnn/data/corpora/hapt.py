@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, in_chunks, need_folder
 from speechrnn.faults import Faults, check_choice, of_file, read_text
-from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,17 +65,16 @@ def prepare(
     if round(chunk * RATE) < 1 or round(window_seconds * RATE) < 2:
         raise ValueError(f"`chunk` and `window_seconds` must hold samples. Received: {chunk} and {window_seconds}.")
     root = need_folder(folder, "Download it from the UCI repository and unpack it.")
-    for split in ("train", "test"):
-        refuse_existing(Path(options.out, f"{split}.jsonl"), overwrite=options.overwrite)
+    options.refuse_existing("train", "test")
     testers = _testers(root)
     splits: dict[str, list[Draft]] = {}
     for experiment in _experiments(root, options.found):
         user = experiment.name.rpartition("_user")[2]
-        path = Path(options.out, "records", f"{experiment.name}.npz")
         stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), options.found))
-        signals.write(path, experiment.signal, RATE, channels=CHANNELS, units=UNITS, overwrite=options.overwrite)
+        path = options.write_record(experiment.name, experiment.signal, RATE, channels=CHANNELS, units=UNITS)
         if form == "stream":
-            drafts = list(_stream(path, stretches, len(experiment.signal), round(chunk * RATE), user))
+            whole, samples = Draft(path, subject=user, id=path.stem), range(len(experiment.signal))
+            drafts = list(in_chunks(whole, stretches, samples, round(chunk * RATE), RATE, digits=5))
         else:
             drafts = list(_pieces(path, stretches, round(window_seconds * RATE) if form == "windows" else 0, user))
         splits.setdefault("test" if int(user) in testers else "train", []).extend(drafts)
@@ -142,19 +140,6 @@ def _stretches(experiment: _Experiment, classes: int, faults: Faults) -> Iterato
             )
         elif activity <= classes:
             yield int(first) - 1, int(last), _NAMES[activity - 1]
-
-
-def _stream(path: Path, stretches: list[tuple[int, int, str]], samples: int, chunk: int, user: str) -> Iterator[Draft]:
-    """Chunks in which an activity was noted; times of labels count from the start of their chunk."""
-    for begin in range(0, samples, chunk):
-        end = min(begin + chunk, samples)
-        inside = [(max(a, begin) - begin, min(b, end) - begin, c) for a, b, c in stretches if a < end and b > begin]
-        if inside:
-            labels = tuple((start / RATE, stop / RATE, name) for start, stop, name in inside)
-            yield Draft(
-                path, labels=labels, subject=user, id=f"{path.stem}-{begin:05d}", offset=begin / RATE,
-                duration=(end - begin) / RATE,
-            )  # fmt: skip
 
 
 def _pieces(path: Path, stretches: list[tuple[int, int, str]], window: int, user: str) -> Iterator[Draft]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechrnn import text
-from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, folders_with, need_folder
 from speechrnn.faults import Faults, read_lines
 
 _HINT = "Give the folder that holds `wav.scp` and `text`, or one with several such folders."
@@ -27,13 +27,8 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, root: str | 
         Examples by split; texts in their normal form, `subject` as `utt2spk` says. An entry of `wav.scp` that is a
         command (a pipe) is a fault and never run, and so is an archive's offset (`file.ark:123`).
     """
-    base = need_folder(folder, _HINT)
-    if (base / "wav.scp").is_file():
-        there = {base.resolve().name: base}
-    else:
-        there = {path.name: path for path in sorted(base.iterdir()) if (path / "wav.scp").is_file()}
-    if not there:
-        raise ValueError(f"{base}: has no `wav.scp`, in it or one folder down. {_HINT}")
+    message = f"has no `wav.scp`, in it or one folder down. {_HINT}"
+    there = folders_with(need_folder(folder, _HINT), "wav.scp", message)
     return {name: _drafts(path, root, options.found) for name, path in there.items()}
 
 
@@ -87,12 +82,8 @@ def _times(folder: Path, name: str, times: list[str]) -> tuple[float, float | No
 
 def _table(path: Path, faults: Faults, *, empty: bool = False) -> dict[str, str]:
     """The first field of each line with the rest of it."""
-    try:
-        lines = read_lines(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: is missing. {_HINT}") from error
     made: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path, missing=f"is missing. {_HINT}"), start=1):
         name, *rest = line.strip().split(maxsplit=1)[:2] or [""]
         if not name:
             continue

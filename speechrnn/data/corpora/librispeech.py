@@ -10,7 +10,7 @@ from pathlib import Path
 
 from speechrnn import text
 from speechrnn.data.archives import Archive
-from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, find_audio, need_folder
+from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, find_audio, folders_with, need_folder
 from speechrnn.faults import Faults, check_choice, read_lines
 
 _CHECKSUMS = {
@@ -46,16 +46,9 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, subsets: Seq
     Returns:
         Examples by subset; texts in lower case, `subject` is the speaker's number.
     """
-    root = need_folder(folder, "Download it with `speechrnn download`.")
-    root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
-    if any(root.glob("*/*/*.trans.txt")):
-        there = {root.resolve().name: root}
-    else:
-        there = {path.name: path for path in sorted(root.iterdir()) if any(path.glob("*/*/*.trans.txt"))}
-    if not there:
-        raise ValueError(
-            f"{root}: has no speaker/chapter/*.trans.txt, in it or one folder down. Give LibriSpeech's folder."
-        )
+    root = need_folder(folder, "Download it with `speechrnn download`.", "LibriSpeech")
+    message = "has no speaker/chapter/*.trans.txt, in it or one folder down. Give LibriSpeech's folder."
+    there = folders_with(root, "*/*/*.trans.txt", message)
     for name in subsets:
         check_choice("a subset", name, there, where=root)
     return {name: _drafts(there[name], options.found) for name in subsets or there}

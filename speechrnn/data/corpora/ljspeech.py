@@ -34,18 +34,14 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit) -> Splits:
         Examples by split; the texts are those with numbers and abbreviations written out, and `extra["written"]` are
         these with their punctuation.
     """
-    root = need_folder(folder, "Download it with `speechrnn download ljspeech`.")
-    root = root / "LJSpeech-1.1" if (root / "LJSpeech-1.1").is_dir() else root
+    root = need_folder(folder, "Download it with `speechrnn download ljspeech`.", "LJSpeech-1.1")
     return {"train": _drafts(root, options.found)}
 
 
 def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:
     table = root / "metadata.csv"
-    if not table.is_file():
-        raise FileNotFoundError(
-            f"{table}: is missing. Give the folder that holds LJ Speech's `metadata.csv` and `wavs`."
-        )
-    for number, line in enumerate(read_lines(table), start=1):
+    missing = "is missing. Give the folder that holds LJ Speech's `metadata.csv` and `wavs`."
+    for number, line in enumerate(read_lines(table, missing=missing), start=1):
         if not line.strip():
             continue
         # Quotation marks are part of the texts: this is no CSV as Python's module knows it.

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from speechrnn import signals
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, need_folder
 from speechrnn.faults import Faults
-from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,28 +65,24 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, beats: int =
     records = {split: names for split, names in records.items() if names}
     if not records:
         raise ValueError(f"{root}: has no record of MIT-BIH. Give the folder that holds 100.hea, 101.hea and so on.")
-    for split in records:
-        refuse_existing(Path(options.out, f"{split}.jsonl"), overwrite=options.overwrite)
-    how = Path(options.out, "beats"), beats, options.overwrite
-    splits = {
-        split: [draft for name in names for draft in _drafts(there[name], *how, options.found)]
+    options.refuse_existing(*records)
+    return {
+        split: [draft for name in names for draft in _drafts(there[name], beats, options)]
         for split, names in records.items()
     }
-    return splits
 
 
-def _drafts(header: Path, folder: Path, count: int, overwrite: bool, faults: Faults) -> Iterator[Draft]:
+def _drafts(header: Path, count: int, options: ValidSplit) -> Iterator[Draft]:
     from speechrnn.data.corpora.heartbeats import beat_features
 
     name = header.stem
     try:
-        positions, labels = _beats(header, faults)
+        positions, labels = _beats(header, options.found)
         rows, beats, seconds = beat_features(*_leads(header), positions)
     except (ValueError, OSError) as error:
-        faults.add_error(name, error)
+        options.found.add_error(name, error)
         return
-    path = folder / f"{name}.npz"
-    signals.write(path, rows, 1.0, overwrite=overwrite, beats=beats, seconds=seconds)
+    path = options.write_record(name, rows, 1.0, folder="beats", beats=beats, seconds=seconds)
     for start in range(0, len(labels), count):
         part = labels[start : start + count]
         yield Draft(

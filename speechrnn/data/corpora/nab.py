@@ -12,10 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechrnn import signals
 from speechrnn.data.building import Draft, Preparation, Splits, corpus, need_folder
 from speechrnn.faults import data_error, of_file, read_lines, read_text
-from speechrnn.files import refuse_existing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,8 +42,7 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation) -> Splits:
     listed = next((root / name for name in _WINDOWS if (root / name).is_file()), None)
     if listed is None:
         raise FileNotFoundError(f"{root}: has neither {' nor '.join(_WINDOWS)}. Give the folder of the repository.")
-    for split in ("train", "test"):
-        refuse_existing(Path(options.out, f"{split}.jsonl"), overwrite=options.overwrite)
+    options.refuse_existing("train", "test")
     splits: dict[str, list[Draft]] = {"train": [], "test": []}
     with of_file(listed):
         windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(listed)).items()}
@@ -62,9 +59,7 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation) -> Splits:
         count = learned(len(values))
         spread = float(values[:count].std())
         values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
-        there = Path(options.out, "records", f"{path.parent.name}-{path.stem}.npz")
-        signal = values[:, None].astype("float32")
-        signals.write(there, signal, RATE, channels=["value"], overwrite=options.overwrite)
+        there = options.write_record(f"{path.parent.name}-{path.stem}", values[:, None], RATE, channels=["value"])
         seconds = tuple((first / RATE, last / RATE, "anomaly") for first, last in labels)
         splits["train"].append(Draft(there, duration=count / RATE))
         splits["test"].append(Draft(there, labels=seconds))

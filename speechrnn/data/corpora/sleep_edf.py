@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechrnn import signals
-from speechrnn.data.building import Draft, Splits, TestSplit, corpus, need_folder
+from speechrnn.data.building import Draft, Splits, TestSplit, corpus, in_chunks, need_folder
 from speechrnn.faults import Faults
 
 CLASSES = ("W", "N1", "N2", "N3", "R")
@@ -81,18 +81,9 @@ def _night(path: Path, channels: tuple[str, ...], epochs: int, awake: float, fau
         return
     first = max(0, min(asleep) - round(awake / EPOCH))
     last = min(max(stages), max(asleep) + round(awake / EPOCH))
-    for begin in range(first, last + 1, epochs):
-        end = min(begin + epochs, last + 1)
-        inside = tuple(
-            ((place - begin) * EPOCH, (place - begin + 1) * EPOCH, stages[place])
-            for place in range(begin, end)
-            if place in stages
-        )
-        if inside:
-            yield Draft(
-                path, labels=inside, subject=name[:5], id=f"{name}-{begin:04d}", offset=begin * EPOCH,
-                duration=(end - begin) * EPOCH, extra={"channels": list(channels)},
-            )  # fmt: skip
+    stretches = [(place, place + 1, stage) for place, stage in sorted(stages.items())]
+    whole = Draft(path, subject=name[:5], id=name, extra={"channels": list(channels)})
+    yield from in_chunks(whole, stretches, range(first, last + 1), epochs, 1 / EPOCH, digits=4)
 
 
 def _stages(events: Sequence[signals.Event], seconds: float) -> dict[int, str]:

@@ -141,10 +141,7 @@ def rows(
         FileNotFoundError: There is no such file.
         ValueError: A column is missing or named twice, the file is not UTF-8, or a quotation mark is not closed.
     """
-    try:
-        content = read_text(file)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{file}: there is no such table. Check the path.") from error
+    content = read_text(file, missing="there is no such table. Check the path.")
     first = content.partition("\n")[0]
     guess = "\t" if Path(file).suffix == ".tsv" else max(",;|\t", key=first.count)
     separator = guess if delimiter is None else table_options.delimiter(delimiter)

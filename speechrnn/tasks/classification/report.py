@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -160,7 +160,7 @@ class ClassificationReport:
             "role": self.role,
             "chosen": list(self.chosen),
             "folds": [{name: finite(value) for name, value in fold.items()} for fold in self.folds],
-            "faults": [{"where": f.where, "kind": f.kind, "message": f.message} for f in self.faults],
+            "faults": [asdict(fault) for fault in self.faults],
         }
         if records:
             report["details"] = [self._detail(record) for record in self.records]
