@@ -5,13 +5,15 @@ import io
 import mmap
 import shutil
 import sys
+import warnings
 import zipfile
 
 import h5py
 import numpy as np
 import pytest
 import scipy.io
-from recordings import write_edf, write_wfdb
+import scipy.sparse
+from recordings import write_edf, write_hypnogram, write_wfdb
 
 from speechrnn import audio, signals
 from speechrnn.data.examples import read_example
@@ -45,6 +47,26 @@ def test_annotations(tmp_path, adc):
     marks = signals.annotations(header)
     assert marks.samples.tolist() == [5, 18, 370, 5000, 200_000]
     assert marks.symbols == ("+", "N", "V", "A", "/")
+
+
+def test_annotations_count_samples_of_the_record_and_keep_symbols_of_their_own(tmp_path, adc, monkeypatch):
+    wfdb = pytest.importorskip("wfdb")
+    header = write_wfdb(tmp_path / "100", adc)
+    monkeypatch.chdir(tmp_path)
+    given = {"symbol": ["N", "y"], "custom_labels": [("y", "a mark of one's own")]}
+    with warnings.catch_warnings():  # of what wfdb asks of pandas where it writes
+        warnings.simplefilter("ignore")
+        wfdb.wrann("100", "atr", np.array([10, 250]), fs=180, **given)  # half the record's rate
+    marks = signals.annotations(header)
+    assert (marks.samples.tolist(), marks.symbols) == ([20, 500], ("N", "y"))
+
+
+@pytest.mark.parametrize("moment", ["2006", "10:00:00 2006", "25:61:00 01/02/2006"])
+def test_a_wfdb_header_with_half_a_date_says_how_it_is_written(tmp_path, adc, moment):
+    header = write_wfdb(tmp_path / "100", adc)
+    header.write_text(header.read_text().replace(" 1001\n", f" 1001 {moment}\n"))
+    with pytest.raises(ValueError, match="is no WFDB header: .*if known, `HH:MM:SS DD/MM/YYYY`. Mend it"):
+        signals.read(header)
 
 
 def test_mat_of_the_challenge(tmp_path, rng):
@@ -136,6 +158,7 @@ def test_an_edf_of_years_is_read_in_segments(tmp_path):
 
 
 ODD = {
+    "an accent in the version": (0, b"0\xa0"),
     "an accent in the patient's name": (8, "Hélène".encode("latin-1")),
     "zeros for spaces": (8, b"X\0\0\0\0\0"),
     "a date with slashes": (168, b"01/01/24"),
@@ -168,7 +191,8 @@ def test_an_edf_is_read_whatever_its_header_says_beside_what_is_needed(tmp_path,
 @pytest.mark.parametrize(
     ("place", "field", "message"),
     [
-        (244, b"0       ", "its length of a block is '0', which must be positive"),
+        (244, b"0       ", "has signals in blocks of 0 s, which give no rate"),
+        (244, b"-1      ", "its length of a block is '-1', which must be zero or more"),
         (236, b"0       ", "has no block of samples"),
         (236, b"2       ", "should have 912 bytes by its header, has 1,512"),
         (252, b"1_0 ", "its number of channels is '1_0'"),
@@ -194,6 +218,22 @@ def test_an_edf_says_when_it_begins(tmp_path):
     assert signals.probe(path).start == dt.datetime(2000, 1, 1)
     path = write_edf(tmp_path / "b.edf", [np.arange(30)], [10], ["EEG"], kind="EDF+D", onsets=["+0.5", "+2", "+3"])
     assert signals.probe(path).start == dt.datetime(2000, 1, 1, 0, 0, 0, 500_000)
+
+
+def test_an_edf_that_begins_within_a_second_says_so(tmp_path):
+    onsets = ["+0.75", "+1.75"]
+    path = write_edf(tmp_path / "a.edf", [np.arange(20)], [10], ["EEG"], kind="EDF+C", onsets=onsets)
+    assert signals.probe(path).start == dt.datetime(2000, 1, 1, 0, 0, 0, 750_000)
+    assert [event.start for event in signals.events(path)] == [0, 0, 1, 1]  # seconds of the signal
+
+
+def test_annotations_without_signals_are_read_to_the_last(tmp_path):
+    path = write_hypnogram(tmp_path / "a.edf", [(10, 15, "Apnea"), (90, 5, "Hypopnea")])
+    whole = bytearray(path.read_bytes())
+    whole[244:252] = b"0       "  # what the specification says of files without signals
+    whole[-11:] = b"Hypopneas!\x14"  # fills the block, where a zero should stand
+    path.write_bytes(whole)
+    assert signals.events(path) == (signals.Event(10, 15, "Apnea"), signals.Event(90, 5, "Hypopneas!"))
 
 
 def test_wfdb_without_a_length_and_of_differences(tmp_path):
@@ -346,6 +386,35 @@ def test_mat_with_its_rate_beside_and_of_every_version(tmp_path, rng):
         scipy.io.savemat(path, there)
         with pytest.raises(ValueError, match=message):
             signals.read(path)
+
+
+@pytest.mark.parametrize("version", [5, 7.3])
+def test_labels_are_not_the_signal_where_that_lies_in_cells(tmp_path, version):
+    first, second, path = np.arange(40.0).reshape(20, 2), np.arange(15.0).reshape(15, 1), tmp_path / "a.mat"
+    if version == 5:
+        cells = np.empty((1, 2), object)
+        cells[0] = [first, second]
+        scipy.io.savemat(path, {"data": cells, "y": np.arange(9.0), "fs": 10})
+    else:
+        with h5py.File(path, "w") as file:
+            for name, array in (("#refs#/a", first.T), ("#refs#/b", second.T), ("y", np.arange(9.0)[None])):
+                file[name] = array
+            file["fs"] = np.array([[10.0]])
+            cells = np.array([[file["#refs#/a"].ref], [file["#refs#/b"].ref]], h5py.ref_dtype)
+            file.create_dataset("data", data=cells, dtype=h5py.ref_dtype)
+    with pytest.raises(ValueError, match="holds 3 records: data.0, data.1, y. Say which with `row`"):
+        signals.read(path)
+    for row, wanted in (("data.0", first), ("data.1", second)):
+        np.testing.assert_array_equal(signals.read(path, row=row)[0], wanted)
+
+
+def test_labels_are_not_the_signal_where_that_is_sparse(tmp_path):
+    sparse = scipy.sparse.csc_matrix(np.eye(20, 2))
+    scipy.io.savemat(tmp_path / "a.mat", {"data": sparse, "y": np.arange(9.0), "fs": 10})
+    with pytest.raises(ValueError, match="holds 2 records: data, y. Say which with `row`"):
+        signals.read(tmp_path / "a.mat")
+    with pytest.raises(ValueError, match="'data' must hold real numbers in one or two axes. Received: .*sparse"):
+        signals.read(tmp_path / "a.mat", row="data")
 
 
 def test_an_npz_that_promises_more_than_it_has_asks_for_no_memory(tmp_path):
@@ -756,3 +825,5 @@ def test_channels_of_one_name_are_told_apart(tmp_path):
     path = write_edf(tmp_path / "b.edf", [rise, -rise], [10, 10], ["EcG", "eCG"])
     with pytest.raises(ValueError, match="has several channels 'ecg': EcG, eCG. Name one of them"):
         signals.read(path, channels=["ecg"])
+    path = write_edf(tmp_path / "c.edf", [rise, 2 * rise, 3 * rise], [10, 10, 10], ["ECG", "ECG", "ECG.1"])
+    assert signals.probe(path).channels == ("ECG", "ECG.2", "ECG.1")  # a name that the file has is not given away

@@ -107,13 +107,13 @@ def _one(path: str, there: Mapping[str, np.ndarray], row: int | str | None) -> R
     about = [_words(there[key]) if key in there else () for key in ("channels", "units")]
     if "signal" in there and row in (None, "signal"):
         return of_array(path, there["signal"], rate, *about)
-    names = [name for name, array in there.items() if array.size > 1 and array.dtype.kind in "fiubc" and
+    names = [name for name, array in there.items() if array.size > 1 and array.dtype.kind in "fiubcV" and
              name not in _ABOUT and not name.startswith("__") and not _is_rate(name, array)]  # fmt: skip
     if not names:
         raise data_error(path, "empty", f"has no array that could be a signal. Received: {', '.join(there) or 'none'}.")
     name = names[pick(path, row, names)]
     array = there[name]
-    if array.ndim not in (1, 2) or array.dtype.kind == "c":
+    if array.ndim not in (1, 2) or array.dtype.kind in "cV":
         message = (
             f"its array {name!r} must hold real numbers in one or two axes. Received: {array.dtype} {array.shape}."
         )
@@ -198,7 +198,8 @@ def _parse_mat(path: str) -> dict[str, np.ndarray]:
             data = file.read()
         if all(data[:4]):  # version 4 has a zero there, and is read from memory, which asks for no more than there is
             _check_sizes(data[128:], "<" if data[126:128] == b"IM" else ">")
-        return dict(_flat("", loader.loadmat(io.BytesIO(data), chars_as_strings=True)))
+        found = loader.loadmat(io.BytesIO(data), chars_as_strings=True)
+        return dict(pair for name, value in found.items() if name[:2] != "__" for pair in _flat(name, value))
 
 
 def _check_sizes(data: bytes, order: str) -> None:
@@ -223,15 +224,22 @@ def _check_sizes(data: bytes, order: str) -> None:
         place += 8 + size + (0 if kind == _COMPRESSED else -size % 8)
 
 
-def _flat(prefix: str, found: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """Arrays by name; those within a structure, such as EEGLAB's, as `EEG.data`."""
-    for name, value in found.items():
-        if not isinstance(value, np.ndarray) or name.startswith("__"):
-            continue
-        if value.dtype.names and value.size == 1:
-            yield from _flat(f"{prefix}{name}.", {key: value[key].ravel()[0] for key in value.dtype.names})
-        elif not value.dtype.names:
-            yield f"{prefix}{name}", value
+def _flat(name: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Arrays by name; those within a structure, such as EEGLAB's, as `EEG.data`, those within cells as `data.0`."""
+    if hasattr(value, "tocsc"):  # sparse: is no signal, and keeps what lies beside it from being taken for the only one
+        yield name, np.broadcast_to(np.zeros((), [("sparse", value.dtype)]), value.shape)
+    if not isinstance(value, np.ndarray):
+        return
+    if value.dtype.names:
+        for place, item in enumerate(value.ravel()):
+            for key in value.dtype.names:
+                yield from _flat(f"{name}.{key}" if value.size == 1 else f"{name}.{place}.{key}", item[key])
+        return
+    yield name, value
+    if value.dtype == object:
+        for place, item in enumerate(value.ravel()):
+            if getattr(item, "dtype", np.dtype(str)).kind not in "US":  # names of channels stay together
+                yield from _flat(f"{name}.{place}", item)
 
 
 def _parse_hdf5(path: str) -> dict[str, np.ndarray]:
@@ -239,7 +247,17 @@ def _parse_hdf5(path: str) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
 
     def add(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset) or name.startswith("#") or item.dtype.kind not in "fiub":
+        if not isinstance(item, h5py.Dataset) or name.startswith("#"):
+            return
+        if h5py.check_ref_dtype(item.dtype) is h5py.Reference:  # cells
+            for place, cell in enumerate(item[()].T.ravel()):
+                if cell and file[cell].attrs.get("MATLAB_class", b"") not in (b"char", "char"):
+                    read(f"{name}.{place}", file[cell])
+            return
+        read(name, item)
+
+    def read(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
             return
         if item.attrs.get("MATLAB_empty", 0):
             return

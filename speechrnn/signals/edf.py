@@ -33,9 +33,10 @@ _FIELDS = (
 )
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 _ONSET = re.compile(rb"([+-]\d+(?:\.\d*)?)\x14\x14")
-_EVENT = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\0]*)\x14\0")
+_EVENT = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\0]*)\x14(?:\0|\Z)")
 _WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_OTHERS = "choose other channels (`channels`)"
 _ADVICE = "Export it as EDF+C, or each stretch as a file of its own."
 _SPREAD, _SPARE = 20, 10_000_000
 """How far samples may lie apart to be read at once: so many times their number, and so many more."""
@@ -54,7 +55,7 @@ class Header:
     blocks: int
     """Number of blocks of samples."""
     seconds: float
-    """Length of a block."""
+    """Length of a block; 0 in a file of annotations alone."""
     wide: int
     """Bytes of a sample: 2 in an EDF, 3 in a BDF."""
     fields: dict[str, list[str]]
@@ -93,7 +94,7 @@ class Event:
     """What an EDF+ file notes beside its signals."""
 
     start: float
-    """Seconds from the file's start."""
+    """Seconds from the file's first sample."""
     seconds: float
     """How long it lasts; 0 where the file does not say it."""
     text: str
@@ -115,11 +116,12 @@ def events(path: str | os.PathLike[str]) -> tuple[Event, ...]:
     marked = [i for i, label in enumerate(found.fields["label"]) if label in _ANNOTATIONS]
     if not marked:
         raise data_error(path, "without labels", "has no channel of annotations. Give the file that holds them.")
-    made = []
+    made, begun = [], _begun(path, found, marked[0])
     for channel in marked:
         for block in _bytes(path, found, channel, 0, found.blocks):
             for start, seconds, texts in _EVENT.findall(block.tobytes()):
-                made += [Event(float(start), float(seconds or 0), _text(text)) for text in texts.split(b"\x14") if text]
+                about = float(start) - begun, float(seconds or 0)
+                made += [Event(*about, _text(text)) for text in texts.split(b"\x14") if text]
     return tuple(sorted(made, key=lambda event: event.start))
 
 
@@ -152,7 +154,7 @@ def header(path: str) -> Header:
     """
     with open(path, "rb") as file:
         fixed = file.read(256)
-        if fixed[:8] != b"\xffBIOSEMI" and fixed[:8].strip(b" \0") != b"0":
+        if not fixed.lstrip(b" \0").startswith((b"\xffBIOSEMI", b"0")):
             raise data_error(path, "undecodable", "is no EDF or BDF that can be read: it does not begin like one.")
         channels = _whole(path, fixed[252:256], "number of channels", least=1)
         about = file.read(256 * channels)
@@ -197,8 +199,8 @@ def _whole(path: str, cell: bytes, what: str, *, least: int | None = None) -> in
 
 def _number(path: str, cell: bytes, what: str) -> float:
     value = _float(_text(cell))
-    if value is None or not value > 0:
-        message = f"is no EDF or BDF that can be read: its {what} is {_text(cell)!r}, which must be positive."
+    if value is None or value < 0:
+        message = f"is no EDF or BDF that can be read: its {what} is {_text(cell)!r}, which must be zero or more."
         raise data_error(path, "undecodable", message)
     return value
 
@@ -256,19 +258,28 @@ def _parse(path: str) -> _Blocks:
     signals = tuple(i for i in range(len(found.counts)) if i not in marked)
     if not signals:
         raise data_error(path, "empty", "has annotations and no signal.")
-    onsets = None
+    if not found.seconds:
+        raise data_error(path, "undecodable", "has signals in blocks of 0 s, which give no rate. Export it again.")
+    onsets, begun = None, 0.0
+    if marked:
+        begun = _begun(path, found, min(marked))
     if marked and found.kind[4:] != "C":
         onsets = _onsets(path, found, min(marked))
     elif found.kind[4:] == "D":
         message = f"is {found.kind} without a channel `EDF Annotations` that says when each block begins. {_ADVICE}"
         raise data_error(path, "discontinuous", message)
-    if onsets is not None and found.start is not None:
-        begun = found.start + dt.timedelta(seconds=float(onsets[0]))
-        found = Header(**{**vars(found), "start": begun})
+    if found.start is not None:
+        found = Header(**{**vars(found), "start": found.start + dt.timedelta(seconds=begun)})
     return _Blocks(found, signals, None if onsets is None else onsets - onsets[0])
 
 
 _blocks = cached(_parse, 32)
+
+
+def _begun(path: str, found: Header, channel: int) -> float:
+    """Seconds from the time in the header, which is in whole ones, to the first block; 0 where it does not say so."""
+    mark = _ONSET.match(_bytes(path, found, channel, 0, 1)[0].tobytes())
+    return float(mark[1]) if mark and abs(float(mark[1])) < 2**31 else 0.0
 
 
 def _onsets(path: str, found: Header, channel: int) -> np.ndarray | None:
@@ -332,16 +343,13 @@ def _scale(found: Header, channel: int) -> tuple[float, float, str]:
     told = [found.fields[name][channel] for name in names]
     numbers = [_float(text) for text in told]
     if not found.counts[channel]:
-        return 0.0, 0.0, "has no samples"
+        return 0.0, 0.0, f"has no samples: {_OTHERS}"
     if any(number is None for number in numbers):
-        return 0.0, 0.0, f"does not say its range: {', '.join(told)}"
+        return 0.0, 0.0, f"does not say its range: {', '.join(told)}; {_OTHERS}"
     low, high, least, most = (float(number) for number in numbers if number is not None)
     if not most > least or high == low or not np.isfinite([low, high]).all():
-        return (
-            0.0,
-            0.0,
-            f"has the range {low:g} to {high:g}, stored as {least:g} to {most:g}: nothing can be read by it",
-        )
+        ranges = f"{low:g} to {high:g}, stored as {least:g} to {most:g}"
+        return 0.0, 0.0, f"has the range {ranges}, by which nothing can be read: {_OTHERS}"
     gain = (high - low) / (most - least)
     return gain, low - gain * least, ""
 

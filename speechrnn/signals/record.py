@@ -46,16 +46,17 @@ class Record:
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of which none comes twice; empty ones stay.
+    """Names of which none comes twice; empty ones stay, and so do those that come once.
 
     Example:
-    >>> distinct(["ECG", "ECG", "", ""])
-    ('ECG', 'ECG.1', '', '')
+    >>> distinct(["ECG", "ECG", "ECG.1", "", ""])
+    ('ECG', 'ECG.2', 'ECG.1', '', '')
     """
     found: dict[str, None] = {}
+    own = {*names}
     for place, name in enumerate(names):
         number, told = 0, name or f"\0{place}"
-        while told in found:
+        while told in found or (number and told in own):
             number += 1
             told = f"{name}.{number}"
         found[told] = None

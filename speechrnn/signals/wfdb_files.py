@@ -43,7 +43,7 @@ class Annotations:
     """Marks that experts or programs put on a record."""
 
     samples: np.ndarray
-    """int64 `(marks,)`: where, counted in samples."""
+    """int64 `(marks,)`: where, counted in samples of the record."""
     symbols: tuple[str, ...]
     """What each is: `N`, `V`, `+` and so on."""
     notes: tuple[str, ...]
@@ -174,10 +174,12 @@ def annotations(path: str | os.PathLike[str], *, extension: str = "atr") -> Anno
         found = wfdb.rdann(stem, extension, return_label_elements=["label_store"])
         table = wfdb.io.annotation.ann_label_table
         symbols = dict(zip(table["label_store"], table["symbol"], strict=True))
+        symbols |= {code: symbol for code, symbol, _ in found.custom_labels or ()}
+        samples = np.asarray(found.sample, np.int64)
+        if found.fs and os.path.isfile(f"{stem}.hea"):  # the marks may have a time resolution of their own
+            samples = np.rint(samples * (wfdb.rdheader(stem).fs / found.fs)).astype(np.int64)
     notes = tuple(note.strip("\0").strip() for note in found.aux_note or [""] * len(found.sample))
-    return Annotations(
-        np.asarray(found.sample, np.int64), tuple(symbols.get(int(label), " ") for label in found.label_store), notes
-    )
+    return Annotations(samples, tuple(symbols.get(int(label), " ") for label in found.label_store), notes)
 
 
 def _stem(path: str) -> str:
@@ -200,7 +202,8 @@ def _parse_header(path: str) -> tuple[Any, bool]:
     except MemoryError:
         raise
     except Exception as error:  # wfdb lets through whatever goes wrong inside it
-        raise data_error(path, "undecodable", f"is no WFDB header: {error}.") from error
+        advice = "It begins with `NAME SIGNALS RATE SAMPLES` and, if known, `HH:MM:SS DD/MM/YYYY`. Mend it."
+        raise data_error(path, "undecodable", f"is no WFDB header: {str(error).rstrip('.')}. {advice}") from error
     if not header.n_sig:
         raise data_error(path, "empty", "lists no signal. Give the header of a record with signals.")
     described = len(header.sig_name or ())
