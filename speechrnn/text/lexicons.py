@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from speechrnn.faults import Faults, data_error, read_lines, read_text, suggestion
-from speechrnn.text.lexicon import FORMAT, HEADER, Lexicon, Pronunciation
+from speechrnn.text.lexicon import FORMAT, HEADER, Lexicon
 from speechrnn.text.vocabulary import normalize
 
 _STRESSED = re.compile(r"([A-Z]+)[012]")
@@ -94,30 +94,9 @@ def parsed(
         form, *phones = lines[0].removeprefix(HEADER).split() or [""]
         if form != FORMAT:
             raise data_error(name, "of another version", f"has format {form!r}; this version reads {FORMAT!r}.")
-        try:
-            return _sound(lines[1:], phones)
-        except ValueError:  # read again, to name the line
-            pass
     return _gathered(
         _numbered(name, lines, own), phones=phones, keep_stress=keep_stress or own, own=own, faults=faults, name=name
     )
-
-
-def _sound(lines: list[str], phones: Collection[str]) -> Lexicon:
-    """What is in a file of ours, if all of it is sound; in half the time.
-
-    Raises:
-        ValueError: Something is not.
-    """
-    entries: dict[str, list[Pronunciation]] = {}
-    for line in lines:
-        if line and not line.isspace():
-            word, probability, sounds = line.split("\t")
-            entries.setdefault(word, []).append((tuple(sounds.split()), float(probability)))
-    made = Lexicon(entries)
-    if not entries or not set(made.phones) <= set(phones):
-        raise ValueError("A line has no phones, or others than the first names.")
-    return made
 
 
 def named(

@@ -28,13 +28,10 @@ class Phones(Vocabulary):
     CONFIG_KEY: ClassVar[str] = "phones"
 
     def __init__(self, phones: Sequence[str]) -> None:
-        self.symbols = tuple(phones)
-        self._indices = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
-        wrong = [symbol for symbol in self.symbols if symbol.split() != [symbol]]
-        repeated = sorted({symbol for symbol in self.symbols if self.symbols.count(symbol) > 1})
-        if wrong or repeated or not self.symbols:
-            received = f"{(wrong or repeated)[0]!r}{'' if wrong else ' twice'}" if self.symbols else "none"
-            raise ValueError(f"Phones must be different names without white space. Received: {received}.")
+        requirement = "Phones must be different names without white space"
+        self._take(phones, requirement, lambda symbol: symbol.split() == [symbol])
+        if not self.symbols:
+            raise ValueError(f"{requirement}. Received: none.")
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "Phones":
@@ -75,14 +72,6 @@ class Phones(Vocabulary):
                 "Leave them out. If it has phones, make phones of words with a lexicon (`Lexicon.pronounce`)."
             )
         return [self._indices[phone] for phone in text.split()]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of indices from 1, a space between phones; blanks (0) are skipped.
-
-        Raises:
-            ValueError: An index is outside the vocabulary.
-        """
-        return super().decode(ids).removeprefix(" ")
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""

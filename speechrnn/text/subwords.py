@@ -36,15 +36,9 @@ class Subwords(Vocabulary):
     CONFIG_KEY = "scores"
 
     def __init__(self, symbols: Sequence[str], scores: Sequence[float]) -> None:
-        self.symbols, self.scores = tuple(symbols), tuple(map(float, scores))
-        self._indices = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
-        wrong = [s for s in self.symbols if not s or MARK in s[1:] or any(map(str.isspace, s))]
-        if wrong or len(self._indices) != len(self.symbols):
-            repeated = sorted({s for s in self.symbols if self.symbols.count(s) > 1})
-            raise ValueError(
-                f"Subwords must differ, and have no white space and no {MARK} but at their beginning. "
-                f"Received: {(wrong or repeated)[0]!r}{'' if wrong else ' twice'}."
-            )
+        requirement = f"Subwords must differ, and have no white space and no {MARK} but at their beginning"
+        self._take(symbols, requirement, lambda s: s.split() == [s] and MARK not in s[1:])
+        self.scores = tuple(map(float, scores))
         if len(self.scores) != len(self.symbols) or not all(map(math.isfinite, self.scores)):
             raise ValueError(
                 f"`scores` must be a number for each of {len(self.symbols)} subwords. "
@@ -116,14 +110,6 @@ class Subwords(Vocabulary):
         if self.missing(text):
             self.letters.encode("".join(text.split()))  # says what is missing
         return [index for word in text.split() for index in self._pieces(word)]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of indices from 1, without the space before its first word; blanks (0) are skipped.
-
-        Raises:
-            ValueError: An index is outside the vocabulary.
-        """
-        return super().decode(ids).removeprefix(" ")
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""

@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘‛ʼ`´′＇｀՚", "'"))
@@ -86,14 +87,16 @@ class Vocabulary:
     """What a configuration of this class has and those of others lack."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
+        self._take(symbols, "A vocabulary's symbols must be different single characters", lambda s: len(s) == 1)
+
+    def _take(self, symbols: Sequence[str], requirement: str, holds: Callable[[str], bool]) -> None:
+        """Set the symbols, which must be as required, each once."""
         self.symbols = tuple(symbols)
-        for symbol in self.symbols:
-            if len(symbol) != 1:
-                raise ValueError(f"A vocabulary's symbols must be single characters. Received: {symbol!r}.")
         self._indices = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
-        if len(self._indices) != len(self.symbols):
-            repeated = sorted({s for s in self.symbols if self.symbols.count(s) > 1})
-            raise ValueError(f"A vocabulary's symbols must differ. Repeated: {repeated}.")
+        wrong = [repr(symbol) for symbol in self.symbols if not holds(symbol)]
+        twice = [f"{symbol!r} twice" for symbol, times in Counter(self.symbols).items() if times > 1]
+        if wrong or twice:
+            raise ValueError(f"{requirement}. Received: {[*wrong, *twice][0]}.")
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "Vocabulary":
@@ -149,7 +152,9 @@ class Vocabulary:
         return [self._indices[c] for c in text]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of indices from 1; blanks (0) are skipped.
+        """The text of indices from 1, without the space before its first word; blanks (0) are skipped.
+
+        Where the space is a symbol of its own it stays.
 
         Raises:
             ValueError: An index is outside the vocabulary.
@@ -159,7 +164,8 @@ class Vocabulary:
         if outside:
             raise ValueError(f"Indices must lie in [0, {len(self)}). Received: {outside[0]}.")
         spellings = self.spellings
-        return "".join(spellings[i] for i in ids)
+        text = "".join(spellings[i] for i in ids)
+        return text if self.letters is self else text.removeprefix(" ")
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""
