@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,9 @@ def tune(
 
     def attempt(weight: float, bonus: float) -> Trial:
         if (weight, bonus) not in tried:
-            tried[weight, bonus] = trial = _trial(search, logits, references, weight, bonus)
+            weighted = search.weighted(lm_weight=weight, word_bonus=bonus)
+            texts = [weighted.n_best(values, 1)[0].text for values in logits]
+            tried[weight, bonus] = trial = _trial(weight, bonus, texts, references)
             if progress:
                 progress(trial)
         return tried[weight, bonus]
@@ -111,35 +114,25 @@ def tune_rescoring(
         raise ValueError("Tuning needs utterances with texts. Received none.")
     found = [rescored.search.n_best(values, rescored.best) for values in logits]
     judged = [rescored.model.scores(spoken(hypotheses)) for hypotheses in found]
-    errors: dict[tuple[int, int], tuple[Edits, Edits]] = {}
     trials = []
     for weight in _RESCORING_WEIGHTS:
         for bonus in _RESCORING_BONUSES:
             weighted = Rescored(rescored.search, rescored.model, weight=weight, bonus=bonus)
-            words = characters = Edits()
-            for i, (hypotheses, scores) in enumerate(zip(found, judged, strict=True)):
-                best = int(weighted.ranked(hypotheses, scores).argmax())
-                if (i, best) not in errors:
-                    errors[i, best] = _errors(hypotheses[best].text, references[i])
-                words, characters = words + errors[i, best][0], characters + errors[i, best][1]
-            trials.append(Trial(weight, bonus, words, characters))
+            pairs = zip(found, judged, strict=True)
+            texts = [hypotheses[int(weighted.ranked(hypotheses, scores).argmax())].text for hypotheses, scores in pairs]
+            trials.append(_trial(weight, bonus, texts, references))
             if progress:
                 progress(trials[-1])
     return sorted(trials, key=lambda t: t.rank)
 
 
+@functools.lru_cache(maxsize=1 << 16)  # most weights give most utterances the same text
 def _errors(hypothesis: str, reference: str) -> tuple[Edits, Edits]:
     """Of words and of characters."""
     hypothesis, reference = " ".join(hypothesis.split()), " ".join(reference.split())
     return edits.counts(reference.split(), hypothesis.split()), edits.counts(reference, hypothesis)
 
 
-def _trial(
-    search: Search, logits: Sequence[np.ndarray], references: Sequence[str], weight: float, bonus: float
-) -> Trial:
-    weighted = search.weighted(lm_weight=weight, word_bonus=bonus)
-    words = characters = Edits()
-    for values, reference in zip(logits, references, strict=True):
-        of_words, of_characters = _errors(weighted.n_best(values, 1)[0].text, reference)
-        words, characters = words + of_words, characters + of_characters
-    return Trial(weight, bonus, words, characters)
+def _trial(weight: float, bonus: float, texts: Sequence[str], references: Sequence[str]) -> Trial:
+    found = [_errors(text, reference) for text, reference in zip(texts, references, strict=True)]
+    return Trial(weight, bonus, sum((words for words, _ in found), Edits()), sum((c for _, c in found), Edits()))
