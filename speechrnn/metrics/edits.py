@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Edits:
     insertions: int = 0
     """Hypothesis tokens that stand for no reference token."""
     pairs: tuple[Pair, ...] = ()
-    """`(reference, hypothesis)` tokens in order, None on the side that lacks one; empty from `counts`."""
+    """`(reference, hypothesis)` tokens in order, None on the side that lacks one; empty from `counts` and in sums."""
 
     @property
     def errors(self) -> int:
@@ -50,16 +51,19 @@ class Edits:
         return self.errors / self.reference_length
 
     def __add__(self, other: Edits) -> Edits:
-        """The edits of both, counts summed."""
+        """The counts of both, summed; their pairs are left out."""
         if not isinstance(other, Edits):
             return NotImplemented
-        return Edits(
-            self.hits + other.hits,
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-            self.pairs + other.pairs,
-        )
+        return Edits(*map(operator.add, self._counts, other._counts))
+
+    @property
+    def _counts(self) -> tuple[int, int, int, int]:
+        return self.hits, self.substitutions, self.deletions, self.insertions
+
+    def to_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        names = ("reference", "hits", "substitutions", "deletions", "insertions")
+        return dict(zip(names, (self.reference_length, *self._counts), strict=True))
 
 
 def align(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Edits:

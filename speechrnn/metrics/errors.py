@@ -141,8 +141,8 @@ class ErrorReport:
             "cer": finite(self.cer),
             "cer_interval": [finite(bound) for bound in self.character_interval],
             "sentence_error_rate": finite(self.sentence_error_rate),
-            "words": _counts(self.words),
-            "characters": _counts(self.characters),
+            "words": self.words.to_dict(),
+            "characters": self.characters.to_dict(),
             "utterances": len(self.utterances),
             "failed": len(self.faults),
             "hours": self.seconds / 3600,
@@ -150,7 +150,7 @@ class ErrorReport:
             "confusions": [{"said": a, "recognized": b, "times": n} for a, b, n in self.confusions()],
             "deleted": [{"word": word, "times": n} for word, n in self.deleted()],
             "inserted": [{"word": word, "times": n} for word, n in self.inserted()],
-            "speakers": {name: {"wer": finite(found.rate), **_counts(found)} for name, found in self.speakers.items()},
+            "speakers": {name: {"wer": finite(found.rate), **found.to_dict()} for name, found in self.speakers.items()},
             "faults": [asdict(fault) for fault in self.faults],
         }
         if utterances:
@@ -160,8 +160,8 @@ class ErrorReport:
                     "subject": u.subject,
                     "reference": u.reference,
                     "hypothesis": u.hypothesis,
-                    "words": _counts(u.words),
-                    "characters": _counts(u.characters),
+                    "words": u.words.to_dict(),
+                    "characters": u.characters.to_dict(),
                 }
                 for u in self.utterances
             ]
@@ -206,7 +206,7 @@ def error_report(
     speakers = _by_speaker(utterances)
     return ErrorReport(
         utterances,
-        sum((_without_pairs(u.words) for u in utterances), Edits()),
+        sum((u.words for u in utterances), Edits()),
         sum((u.characters for u in utterances), Edits()),
         rate_interval([u.words for u in utterances], resamples=resamples, seed=seed),
         dict(sorted(speakers.items())),
@@ -241,7 +241,7 @@ def _by_speaker(utterances: Iterable[Utterance]) -> dict[str, Edits]:
     speakers: dict[str, Edits] = {}
     for utterance in utterances:
         if utterance.subject is not None:
-            speakers[utterance.subject] = speakers.get(utterance.subject, Edits()) + _without_pairs(utterance.words)
+            speakers[utterance.subject] = speakers.get(utterance.subject, Edits()) + utterance.words
     return speakers
 
 
@@ -279,20 +279,6 @@ def compare(first: ErrorReport, second: ErrorReport, *, resamples: int = 10_000,
         paired_bootstrap([a.characters for a, _ in pairs], [b.characters for _, b in pairs], **options),
         paired_bootstrap(*(list(side.values()) for side in by_speaker), **options) if len(by_speaker[0]) > 1 else None,
     )
-
-
-def _without_pairs(found: Edits) -> Edits:
-    return Edits(found.hits, found.substitutions, found.deletions, found.insertions)
-
-
-def _counts(found: Edits) -> dict[str, int]:
-    return {
-        "reference": found.reference_length,
-        "hits": found.hits,
-        "substitutions": found.substitutions,
-        "deletions": found.deletions,
-        "insertions": found.insertions,
-    }
 
 
 def _most_frequent(items: Iterable[Any], most: int) -> list[tuple[Any, int]]:

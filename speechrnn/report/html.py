@@ -270,7 +270,7 @@ def _rates(what: str, groups: Sequence[tuple[str, list[Edits]]]) -> str:
         return ""
     rows = []
     for name, counts in groups:
-        total = sum((Edits(c.hits, c.substitutions, c.deletions, c.insertions) for c in counts), Edits())
+        total = sum(counts, Edits())
         bounds = pieces.interval(rate_interval(counts, resamples=2000)) if len(counts) > 1 else ""
         rows.append((name, len(counts), total.reference_length, total.errors, total.rate, bounds, total.rate))
     headings = (what, "utterances", "words", "errors", "WER", "95 % interval")
