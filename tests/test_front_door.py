@@ -193,7 +193,7 @@ def test_unknown_options_are_refused_by_name(table, tmp_path):
         sr.prepare("table", table / "all.csv", out=tmp_path, text_colum="sentence")
     with pytest.raises(ValueError, match="There is no corpus 'an5'. Did you mean `an4`"):
         sr.prepare("an5", table, out=tmp_path)
-    with pytest.raises(ValueError, match="`augment` must be an Augmentation or one of speech, sensor"):
+    with pytest.raises(ValueError, match="`augment` must be one of speech, sensor, or an Augmentation"):
         sr.train(sr.load(FIRST / "recognizer.keras"), [], out=tmp_path / "m.keras", augment="spech")
 
 

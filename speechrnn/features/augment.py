@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechrnn import audio
-from speechrnn.faults import suggestion
+from speechrnn.faults import check_choice
 from speechrnn.features import mel, perturb
 from speechrnn.features.options import Augmentation
 
@@ -264,9 +264,5 @@ def chosen(augment: Augmentation | str | None) -> Augmentation | None:
     if not isinstance(augment, str):
         return augment
     ready = {"speech": Augmentation.speech, "sensor": Augmentation.sensor}
-    if augment not in ready:
-        raise ValueError(
-            f"`augment` must be an Augmentation or one of {', '.join(ready)}. Received: {augment!r}."
-            f"{suggestion(augment, ready)}"
-        )
+    check_choice("augment", augment, ready, other="an Augmentation")
     return ready[augment]()
