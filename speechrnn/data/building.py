@@ -1,7 +1,6 @@
 """What every corpus has in common: recordings are measured, and the splits written as manifests."""
 
 import functools
-import hashlib
 import inspect
 import json
 import os
@@ -17,7 +16,7 @@ from typing import Any
 
 from speechrnn import audio, signals
 from speechrnn.data import manifest
-from speechrnn.data.manifest import Example, split_by_subject
+from speechrnn.data.manifest import Example, shuffled, split_by_subject
 from speechrnn.faults import Faults, data_error, kind_of, takes
 from speechrnn.files import refuse_existing
 
@@ -338,12 +337,11 @@ def _with_held_out(
 
 def _of_each_class(examples: list[Example], fraction: float, seed: int) -> list[Example]:
     """The same part of every class, at least one example and never all: a class with one keeps it in training."""
-    if not 0 < fraction < 1:
-        raise ValueError(f"`fraction` must lie between 0 and 1. Received: {fraction}.")
-    ranked = sorted(examples, key=lambda e: hashlib.sha256(f"{seed}\0{e.id}".encode(errors="replace")).digest())
+    labels = {example.id: example.label for example in examples}
+    ranked = shuffled(labels, fraction, seed)
     chosen: set[str] = set()
-    for label in {example.label for example in examples}:
-        same = [example.id for example in ranked if example.label == label]
+    for label in set(labels.values()):
+        same = [id for id in ranked if labels[id] == label]
         chosen.update(same[: min(max(1, round(fraction * len(same))), len(same) - 1)])
     if not chosen:
         raise ValueError(f"No class has two examples, so none can be held out. Received: {len(examples)} examples.")

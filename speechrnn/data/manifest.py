@@ -335,8 +335,6 @@ def split_by_subject(
     >>> len(left), len({e.subject for e in held})
     (6, 1)
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"`fraction` must lie between 0 and 1. Received: {fraction}.")
     of = key or (lambda example: example.subject)
     seconds: dict[Hashable, float] = {}
     for example in examples:
@@ -346,7 +344,7 @@ def split_by_subject(
         seconds[subject] = seconds.get(subject, 0.0) + example.duration
     if len(seconds) < 2:
         raise ValueError(f"A split by subject needs at least two subjects. Received: {sorted(map(str, seconds))}.")
-    ranked = sorted(seconds, key=lambda subject: hashlib.sha256(f"{seed}\0{subject}".encode(errors="replace")).digest())
+    ranked = shuffled(seconds, fraction, seed)
     wanted, total = fraction * sum(seconds.values()), 0.0
     held: set[Hashable] = set()
     for subject in ranked[:-1]:
@@ -354,6 +352,17 @@ def split_by_subject(
             held.add(subject)
             total += seconds[subject]
     return [e for e in examples if of(e) not in held], [e for e in examples if of(e) in held]
+
+
+def shuffled(names: Iterable[Hashable], fraction: float, seed: int) -> list[Any]:
+    """Names in an order that only they and the seed decide, of which a fraction is to be held out.
+
+    Raises:
+        ValueError: `fraction` is out of range.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must lie between 0 and 1. Received: {fraction}.")
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode(errors="replace")).digest())
 
 
 def check_disjoint(splits: Mapping[str, Sequence[Example]]) -> None:
