@@ -42,24 +42,6 @@ _PLAIN: dict[type, str] = {bool: "i", int: "i", np.int32: "i", np.int64: "i", np
 """Numbers that are no arrays, as machine code takes them: `i` int64, `f` float64."""
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator as `numba.njit(**options)`, without the interpreter's lock and kept by numba for the next process.
-
-    In a read-only installation of a user without a home there is no place to keep anything: functions are compiled
-    by every process, which the log says once.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        numba = _numba()
-        try:
-            return numba.njit(cache=True, nogil=True, **options)(function)
-        except RuntimeError as error:  # numba finds no folder that it may write into
-            _tell_unkept("NUMBA_CACHE_DIR", str(error))
-            return numba.njit(nogil=True, **options)(function)
-
-    return decorate
-
-
 class Inner:
     """A decorator: a function that is compiled as a part of those that call it; Python runs it as it is written.
 
@@ -236,7 +218,10 @@ def _loaded(name: str, make: Callable[[], bytes]) -> tuple[int, Any]:
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
     else:
-        _tell_unkept(CACHE_VARIABLE, "; ".join(reasons))
+        if "unkept" not in _told:
+            _told.add("unkept")
+            told = "compiled functions cannot be stored, and are compiled in every process: set %s to a folder. (%s)"
+            _log.info(told, CACHE_VARIABLE, "; ".join(reasons))
     return _linked(code)
 
 
@@ -298,10 +283,3 @@ def _numba() -> Any:
     event.register("numba:compile", Compiling())
     typeof_impl.register(Inner)(lambda function, context: typeof_impl(function.dispatcher, context))
     return numba
-
-
-def _tell_unkept(variable: str, reason: str) -> None:
-    if "unkept" not in _told:
-        _told.add("unkept")
-        told = "compiled functions cannot be stored, and are compiled in every process: set %s to a folder. (%s)"
-        _log.info(told, variable, reason)

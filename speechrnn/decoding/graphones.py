@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from speechrnn.decoding.compiling import compiled
+from speechrnn.decoding.compiling import inner, outer
 
 SIZES = ((1, 0), (1, 1), (1, 2), (2, 1))
 """Letters and phones of a pair of each kind."""
 _SIZES = np.array(SIZES)
 
 
-@compiled()
+@inner
 def _index(kind: int, letters: np.ndarray, i: int, phones: np.ndarray, j: int, many: np.ndarray) -> int:
     """Place in the table of the pair that begins at letter `i` and phone `j`; `many`: how many letters and phones."""
     count, sounds = many
@@ -29,71 +29,67 @@ def _index(kind: int, letters: np.ndarray, i: int, phones: np.ndarray, j: int, m
     return place + count * sounds * sounds + (letters[i] * count + letters[i + 1]) * sounds + phones[j]
 
 
-@compiled()
+@outer
 def _add_expected(
-    letters: np.ndarray, phones: np.ndarray, table: np.ndarray, many: np.ndarray, sums: np.ndarray
-) -> float:
-    """Adds to `sums` how often each pair is expected in one word; gives the word's probability."""
-    n, m = len(letters), len(phones)
-    forward, backward = np.zeros((n + 1, m + 1)), np.zeros((n + 1, m + 1))
-    forward[0, 0] = backward[n, m] = 1.0
-    for i in range(n + 1):
-        for j in range(m + 1):
-            if forward[i, j] > 0:
-                for kind in range(4):
-                    a, b = i + _SIZES[kind, 0], j + _SIZES[kind, 1]
-                    if a <= n and b <= m:
-                        forward[a, b] += forward[i, j] * table[_index(kind, letters, i, phones, j, many)]
-    whole = forward[n, m]
-    if whole <= 0:
-        return 0.0
-    for i in range(n, -1, -1):
-        for j in range(m, -1, -1):
-            for kind in range(4):
-                a, b = i + _SIZES[kind, 0], j + _SIZES[kind, 1]
-                if a <= n and b <= m:
-                    place = _index(kind, letters, i, phones, j, many)
-                    part = table[place] * backward[a, b]
-                    backward[i, j] += part
-                    sums[place] += forward[i, j] * part / whole
-    return whole
-
-
-@compiled()
-def _expected(
-    letters: np.ndarray, phones: np.ndarray, ends: np.ndarray, table: np.ndarray, many: np.ndarray
-) -> np.ndarray:
-    """float64 `(pairs,)`: how often each pair is expected in all words."""
-    sums = np.zeros(len(table))
+    letters: np.ndarray, phones: np.ndarray, ends: np.ndarray, table: np.ndarray, many: np.ndarray, sizes: np.ndarray,
+    forward: np.ndarray, backward: np.ndarray, sums: np.ndarray,
+) -> None:  # fmt: skip
+    """Add to `sums` how often each pair is expected in all words; `forward` and `backward` are room for one word."""
     for word in range(len(ends) - 1):
-        said = letters[ends[word, 0] : ends[word + 1, 0]], phones[ends[word, 1] : ends[word + 1, 1]]
-        _add_expected(said[0], said[1], table, many, sums)
-    return sums
+        first, last = ends[word, 0], ends[word, 1]
+        n, m = ends[word + 1, 0] - first, ends[word + 1, 1] - last
+        for i in range(n + 1):
+            for j in range(m + 1):
+                forward[i, j], backward[i, j] = 0.0, 0.0
+        forward[0, 0] = backward[n, m] = 1.0
+        for i in range(n + 1):
+            for j in range(m + 1):
+                for kind in range(4):
+                    a, b = i + sizes[kind, 0], j + sizes[kind, 1]
+                    if forward[i, j] > 0 and a <= n and b <= m:
+                        place = _index(kind, letters, first + i, phones, last + j, many)
+                        forward[a, b] += forward[i, j] * table[place]
+        if forward[n, m] <= 0:
+            continue
+        for i in range(n, -1, -1):
+            for j in range(m, -1, -1):
+                for kind in range(4):
+                    a, b = i + sizes[kind, 0], j + sizes[kind, 1]
+                    if a <= n and b <= m:
+                        place = _index(kind, letters, first + i, phones, last + j, many)
+                        part = table[place] * backward[a, b]
+                        backward[i, j] += part
+                        sums[place] += forward[i, j] * part / forward[n, m]
 
 
-@compiled()
-def best_kinds(letters: np.ndarray, phones: np.ndarray, table: np.ndarray, many: np.ndarray) -> np.ndarray:
-    """The kinds of the pairs of a word on its likeliest segmentation, int64; empty where there is none."""
-    n, m = len(letters), len(phones)
-    score, kinds = np.zeros((n + 1, m + 1)), np.full((n + 1, m + 1), -1)
+@outer
+def _best(
+    letters: np.ndarray, phones: np.ndarray, table: np.ndarray, many: np.ndarray, sizes: np.ndarray,
+    score: np.ndarray, kinds: np.ndarray, found: np.ndarray,
+) -> int:  # fmt: skip
+    """Fill in `found` from its end; gives where it begins. `score`, zeros, and `kinds` are room."""
+    n, m, used = len(letters), len(phones), len(found)
     score[0, 0] = 1.0
     for i in range(n + 1):
         for j in range(m + 1):
-            if score[i, j] > 0:
-                for kind in range(4):
-                    a, b = i + _SIZES[kind, 0], j + _SIZES[kind, 1]
-                    if a <= n and b <= m:
-                        value = score[i, j] * table[_index(kind, letters, i, phones, j, many)]
-                        if value > score[a, b]:
-                            score[a, b], kinds[a, b] = value, kind
-    found = np.zeros(n if score[n, m] > 0 else 0, np.int64)
-    i, j, used = n, m, len(found)
-    while used and i > 0:
-        kind = kinds[i, j]
+            for kind in range(4):
+                a, b = i + sizes[kind, 0], j + sizes[kind, 1]
+                if score[i, j] > 0 and a <= n and b <= m:
+                    value = score[i, j] * table[_index(kind, letters, i, phones, j, many)]
+                    if value > score[a, b]:
+                        score[a, b], kinds[a, b] = value, kind
+    i, j = n, m
+    while score[n, m] > 0 and i > 0:
         used -= 1
-        found[used] = kind
-        i, j = i - _SIZES[kind, 0], j - _SIZES[kind, 1]
-    return found[used:]
+        kind = found[used] = kinds[i, j]
+        i, j = i - sizes[kind, 0], j - sizes[kind, 1]
+    return used
+
+
+def best_kinds(letters: np.ndarray, phones: np.ndarray, table: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """The kinds of the pairs of a word on its likeliest segmentation, int64; empty where there is none."""
+    shape, found = (len(letters) + 1, len(phones) + 1), np.zeros(len(letters), np.int64)
+    return found[_best(letters, phones, table, many, _SIZES, np.zeros(shape), np.zeros(shape, np.int64), found) :]
 
 
 def learned(letters: np.ndarray, phones: np.ndarray, ends: np.ndarray, many: np.ndarray, rounds: int) -> np.ndarray:
@@ -109,7 +105,9 @@ def learned(letters: np.ndarray, phones: np.ndarray, ends: np.ndarray, many: np.
     count, sounds = map(int, many)
     table = np.ones(count + count * sounds + count * sounds**2 + count**2 * sounds)
     table /= len(table)
+    room = np.diff(ends, axis=0).max(axis=0) + 1
     for _ in range(rounds):
-        sums = _expected(letters, phones, ends, table, many)
+        sums = np.zeros(len(table))
+        _add_expected(letters, phones, ends, table, many, _SIZES, np.empty(room), np.empty(room), sums)
         table = sums / max(float(sums.sum()), 1e-300)
     return table
