@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -133,51 +134,53 @@ class _Reader:
             raise _fault(f"has no rule `{name}`.{rules}")
         if name in within:
             raise _fault(f"has a rule `{name}` that needs itself. Repeat with * or + instead")
-        tokens = self._rules[name]
-        found, place = self._choice(tokens, 0, (*within, name))
-        if place < len(tokens):
-            raise _fault(f"does not expect `{tokens[place]}` in `{_beginning(tokens)}`")
+        tokens = deque(self._rules[name])
+        found = self._choice(tokens, (*within, name))
+        if tokens:
+            raise self._unexpected(tokens[0], (name,))
         return found
 
-    def _choice(self, tokens: list[str], place: int, within: tuple[str, ...]) -> tuple[Expression, int]:
-        parts = []
-        while True:
-            part, place = self._sequence(tokens, place, within)
-            parts.append(part)
-            if tokens[place : place + 1] != ["|"]:
-                return (parts[0] if len(parts) == 1 else Choice(tuple(parts))), place
-            place += 1
+    def _unexpected(self, token: str, within: tuple[str, ...]) -> ValueError:
+        return _fault(f"does not expect `{token}` in `{_beginning(self._rules[within[-1]])}`")
 
-    def _sequence(self, tokens: list[str], place: int, within: tuple[str, ...]) -> tuple[Expression, int]:
+    def _choice(self, tokens: deque[str], within: tuple[str, ...]) -> Expression:
+        """Take a choice from the tokens of the rule that stands last in `within`."""
+        parts = [self._sequence(tokens, within)]
+        while tokens and tokens[0] == "|":
+            tokens.popleft()
+            parts.append(self._sequence(tokens, within))
+        return parts[0] if len(parts) == 1 else Choice(tuple(parts))
+
+    def _sequence(self, tokens: deque[str], within: tuple[str, ...]) -> Expression:
         parts: list[Expression] = []
-        while place < len(tokens) and tokens[place] not in ("|", ")", "]"):
-            part, place = self._item(tokens, place, within)
-            while tokens[place : place + 1] in (["*"], ["+"]):
-                part = Repeat(part, least=int(tokens[place] == "+"))
-                place += 1
+        while tokens and tokens[0] not in ("|", ")", "]"):
+            part = self._item(tokens, within)
+            while tokens and tokens[0] in ("*", "+"):
+                part = Repeat(part, least=int(tokens.popleft() == "+"))
             parts.append(part)
         if not parts:
-            raise _fault(f"expects words. Received none at item {place + 1} of `{_beginning(tokens)}`")
-        return (parts[0] if len(parts) == 1 else Sequence(tuple(parts))), place
+            rule = self._rules[within[-1]]
+            raise _fault(f"expects words. Received none at item {len(rule) - len(tokens) + 1} of `{_beginning(rule)}`")
+        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
 
-    def _item(self, tokens: list[str], place: int, within: tuple[str, ...]) -> tuple[Expression, int]:
-        token = tokens[place]
+    def _item(self, tokens: deque[str], within: tuple[str, ...]) -> Expression:
+        token = tokens.popleft()
         if token in ("(", "["):
-            part, place = self._choice(tokens, place + 1, within)
-            if tokens[place : place + 1] != [{"(": ")", "[": "]"}[token]]:
-                raise _fault(f"lacks the end of a group `{token}` in `{_beginning(tokens)}`")
-            return (part if token == "(" else Choice((part, Sequence(())))), place + 1
+            part = self._choice(tokens, within)
+            if not tokens or tokens.popleft() != {"(": ")", "[": "]"}[token]:
+                raise _fault(f"lacks the end of a group `{token}` in `{_beginning(self._rules[within[-1]])}`")
+            return part if token == "(" else Choice((part, Sequence(())))
         if token[0] == "<" and len(token) > 1:
-            return self.rule(token[1:-1], within), place + 1
+            return self.rule(token[1:-1], within)
         if token in _MARKS:
-            raise _fault(f"does not expect `{token}` in `{_beginning(tokens)}`")
+            raise self._unexpected(token, within)
         self._words += 1
         if self._words > _MOST_WORDS:
             raise _fault(
                 f"has over {_MOST_WORDS:,} words once each rule stands where it is used. "
                 "Use fewer rules that use others several times"
             )
-        return Word(token), place + 1
+        return Word(token)
 
 
 def _beginning(tokens: list[str]) -> str:
