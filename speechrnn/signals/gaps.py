@@ -11,7 +11,7 @@ def fill_gaps(
     signal: np.ndarray,
     rate: float,
     *,
-    max_gap: float = 1.0,
+    max_gap: float | None = 1.0,
     where: str = "signal",
     channels: Sequence[str] = (),
     offset: float = 0.0,
@@ -21,7 +21,8 @@ def fill_gaps(
     Args:
         signal: Floating point `(samples, channels)`; at its ends the nearest sample is held.
         rate: Samples per second.
-        max_gap: Longest gap in seconds that is filled; one sample always is, where this is not 0.
+        max_gap: Longest gap in seconds that is filled; one sample always is, where this is not 0. None leaves gaps as
+            they are.
         where: Starts the message of an error.
         channels: Names for that message.
         offset: Seconds of the record before this signal, for that message.
@@ -37,15 +38,20 @@ def fill_gaps(
     array([0., 1., 2.], dtype=float32)
     """
     signal = np.asarray(signal)
-    check_range(signal, rate, where=where, channels=channels, offset=offset)
+    names = channels or [str(index) for index in range(signal.shape[1])]
+    large = np.isfinite(signal) & (np.abs(signal) > np.finfo(np.float32).max)
+    if large.any():
+        place, index = (int(at[0]) for at in np.nonzero(large))
+        told = f"channel {names[index]!r} holds {signal[place, index]:g} at {offset + place / rate:.3f} s"
+        message = f"{told}, more than float32 can. Mend the sample, or scale the channel."
+        raise data_error(where, "undecodable", message)
     missing = ~np.isfinite(signal)
-    if not missing.any():
+    if max_gap is None or not missing.any():
         return np.ascontiguousarray(signal, np.float32)
     filled = np.array(signal, np.float64)
     longest = max(round(max_gap * rate), 1) if max_gap > 0 else 0
     for index in np.flatnonzero(missing.any(axis=0)).tolist():
-        name = channels[index] if channels else str(index)
-        bad = missing[:, index]
+        name, bad = names[index], missing[:, index]
         if bad.all():
             raise data_error(where, "without values", f"channel {name!r} has no finite sample. Leave the channel out.")
         starts, stops = runs(bad)
@@ -60,22 +66,6 @@ def fill_gaps(
             )
         filled[bad, index] = np.interp(np.flatnonzero(bad), np.flatnonzero(~bad), filled[~bad, index])
     return filled.astype(np.float32)
-
-
-def check_range(
-    signal: np.ndarray, rate: float, *, where: str, channels: Sequence[str] = (), offset: float = 0.0
-) -> None:
-    """Refuse finite samples that float32 cannot hold; see `fill_gaps` for the arguments.
-
-    Raises:
-        ValueError: There is one.
-    """
-    large = np.isfinite(signal) & (np.abs(signal) > np.finfo(np.float32).max)
-    if large.any():
-        place, index = (int(at[0]) for at in np.nonzero(large))
-        name = channels[index] if channels else str(index)
-        message = f"channel {name!r} holds {signal[place, index]:g} at {offset + place / rate:.3f} s, more than float32"
-        raise data_error(where, "undecodable", f"{message} can. Mend the sample, or scale the channel.")
 
 
 def runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from speechrnn import audio
 from speechrnn.audio.reading import bounds
 from speechrnn.faults import data_error, not_among, of_file, suggestion
 from speechrnn.signals import arrays, edf, tables, ts, wfdb_files
-from speechrnn.signals.gaps import check_range, fill_gaps
+from speechrnn.signals.gaps import fill_gaps
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record
 
@@ -159,15 +159,8 @@ def read(
             part = _in_blocks(record, index, start, stop, own, wanted)
             if part is None:
                 part = _loaded(record, index, start, stop)
-                where: dict[str, Any] = {
-                    "where": record.path,
-                    "channels": [record.channels[index]],
-                    "offset": start / own,
-                }
-                if max_gap is None:
-                    check_range(part, own, **where)
-                else:
-                    part = fill_gaps(part, own, max_gap=max_gap, **where)
+                name = record.channels[index]
+                part = fill_gaps(part, own, max_gap=max_gap, where=record.path, channels=[name], offset=start / own)
                 part = resample(part, own, wanted)
         if found is None:
             found = np.empty((len(part), len(chosen)), np.float32)
