@@ -57,10 +57,8 @@ def read_example(
         duration=example.duration,
         channels=channels if own is None else own,
         sample_rate=sample_rate,
-        row=example.extra.get("row"),
-        rate=example.extra.get("rate"),
         max_gap=max_gap,
-        table=example.extra.get("table"),
+        **_how(example),
     )
 
 
@@ -125,14 +123,12 @@ def probe_example(example: Example) -> signals.SignalInfo:
     Raises:
         OSError, ValueError: It cannot be read; see `speechrnn.signals.probe`.
     """
-    extra = example.extra
-    return signals.probe(
-        example.path,
-        row=extra.get("row"),
-        rate=extra.get("rate"),
-        channels=chosen_channels(example),
-        table=extra.get("table"),
-    )
+    return signals.probe(example.path, channels=chosen_channels(example), **_how(example))
+
+
+def _how(example: Example) -> dict[str, Any]:
+    """How the file is to be read, as a line of a manifest says."""
+    return {name: example.extra.get(name) for name in ("row", "rate", "table")}
 
 
 def readable(examples: Iterable[Example], read: Callable[[Example], np.ndarray]) -> Iterator[np.ndarray]:

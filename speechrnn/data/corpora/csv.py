@@ -55,10 +55,7 @@ def prepare(
     records: list[_Labeled] = []
     for path in find_tables(folder):
         try:
-            for record in _records(path, label_column, group, rate, channels, reading):
-                there = options.write_record(record.name, record.signal, record.rate, channels=record.channels)
-                labels = record.labels
-                records.append(_Labeled(there, _runs(labels), len(labels), record.rate, record.subject))
+            records += _records(path, label_column, group, rate, channels, reading, options)
         except FileExistsError:
             raise
         except (ValueError, OSError) as error:
@@ -69,22 +66,32 @@ def prepare(
 
 
 @dataclass(frozen=True)
-class _Record:
-    name: str
-    signal: np.ndarray
-    channels: list[str]
+class _Labeled:
+    path: Path
+    runs: list[tuple[int, int, str]]  # first line, line after the last, and class of each stretch
+    size: int
     rate: float
-    labels: list[str | None]  # class of each line
     subject: str | None
+
+    @property
+    def constant(self) -> bool:
+        return len(self.runs) == 1 and self.runs[0][:2] == (0, self.size)
 
 
 def _records(
-    path: Path, label_column: str, group: str | None, rate: float | None, channels: Sequence[str], options: TableOptions
-) -> Iterator[_Record]:
+    path: Path,
+    label_column: str,
+    group: str | None,
+    rate: float | None,
+    channels: Sequence[str],
+    reading: TableOptions,
+    options: TestSplit,
+) -> Iterator[_Labeled]:
+    """Write the records of a table."""
     apart = (label_column, *((group,) if group else ()))
     import numpy as np
 
-    table = signals.tables.tables(str(path), options, apart)
+    table = signals.tables.tables(str(path), reading, apart)
     names = [*table.channels, *table.words]
     for column in (*apart, *channels):
         if column not in names or not table.header:
@@ -111,14 +118,10 @@ def _records(
             raise data_error(
                 path, "without a rate", f"{doubt} Or give `rate`." if doubt else f"has no column of times. {advice}"
             )
-        yield _Record(
-            name=path.stem if len(cuts) == 2 else f"{path.stem}-{number}",
-            signal=values[:, chosen].astype("float32"),
-            channels=[table.channels[index] for index in chosen],
-            rate=found,
-            labels=labels,
-            subject=str(subjects[start]) if group else None,
-        )
+        name = path.stem if len(cuts) == 2 else f"{path.stem}-{number}"
+        kept = [table.channels[index] for index in chosen]
+        there = options.write_record(name, values[:, chosen], found, channels=kept)
+        yield _Labeled(there, _runs(labels), len(labels), found, str(subjects[start]) if group else None)
 
 
 def _word(cell: object) -> str:
@@ -144,19 +147,6 @@ def _on_grid(
     for (place, label), (after, following) in itertools.pairwise([*places, (len(values), None)]):
         labels[place:after] = [label] + [label if label == following else None] * (after - place - 1)
     return rate, values, doubt, labels
-
-
-@dataclass(frozen=True)
-class _Labeled:
-    path: Path
-    runs: list[tuple[int, int, str]]  # first line, line after the last, and class of each stretch
-    size: int
-    rate: float
-    subject: str | None
-
-    @property
-    def constant(self) -> bool:
-        return len(self.runs) == 1 and self.runs[0][:2] == (0, self.size)
 
 
 def _runs(labels: list[str | None]) -> list[tuple[int, int, str]]:
