@@ -100,18 +100,14 @@ def _aho_corasick(
                 paid[child] += paid[other]
                 lent[child] = max(lent[child], lent[other], key=abs)
                 waiting.append(child)
-    order = _start_first(table, int(table[0, space]))
+    start = int(table[0, space])
+    order = np.concatenate([[start], np.delete(np.arange(len(table)), start)])  # the state after a space first
     worth, given = np.array(lent), np.array(paid)
     gain = given[table] + worth[table] - worth[:, None]
     final = gain[:, space] - worth[table[:, space]]
     renamed = np.empty(len(order), np.int32)
     renamed[order] = np.arange(len(order))
     return renamed[table[order][:, :size]], gain[order][:, :size], final[order]
-
-
-def _start_first(table: np.ndarray, start: int) -> np.ndarray:
-    """All states, that after a space first."""
-    return np.array([start, *(state for state in range(len(table)) if state != start)])
 
 
 def _choice(texts: Sequence[str]) -> rules.Choice:

@@ -15,7 +15,7 @@ from speechrnn.decoding import search, viterbi
 from speechrnn.decoding.alignment import log_softmax, path_of
 from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.best_path import Path
-from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
+from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram, constants
 from speechrnn.text import Vocabulary, prefix_tree
 
 _log = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ class BeamSearch(Search):
             names = [lm.space if symbol == " " else symbol for symbol in characters.symbols]
             symbols[1:] = [lm.indices.get(name, -1) for name in names]
         return search.Models(
-            whole=np.array([kind, *_places(lm), space, characters is not self.vocabulary, *_sizes(lm)]),
+            whole=np.array([kind, *constants(lm), space, characters is not self.vocabulary]),
             real=self._weights(),
             gram_whole=lm.whole if lm else np.zeros(0, np.int32),
             gram_real=lm.real if lm else np.zeros(0),
@@ -228,16 +228,6 @@ class BeamSearch(Search):
             boost_next=boost.next if boost else np.zeros((0, size), np.int32),
             boost_gain=_with_first_column(boost.gain, boost.final) if boost else np.zeros((0, size)),
         )
-
-
-def _places(model: NGram | None) -> tuple[int, int, int]:
-    """State at the start, and the indices of `<unk>` and `</s>`."""
-    return (model.begin, model.indices.get(UNKNOWN, -1), model.indices.get(END, -1)) if model else (0, -1, -1)
-
-
-def _sizes(model: NGram | None) -> tuple[int, int]:
-    """Numbers of nodes and of contexts."""
-    return (model.nodes, model.contexts) if model else (0, 0)
 
 
 def _with_first_column(table: np.ndarray, column: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from speechrnn.decoding.automata import Boost, Grammar
 from speechrnn.decoding.beam import Hypothesis, Search, WordHypothesis, check
 from speechrnn.decoding.best_path import WordPath
 from speechrnn.decoding.lexicon_stream import LexiconStream, Space
-from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram
+from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram, constants
 from speechrnn.decoding.word_automata import NO_BOOST, NO_GRAMMAR, Words, boost_tables, grammar_tables
 from speechrnn.text import Vocabulary
 from speechrnn.text.packed import Pronunciation, Pronunciations
@@ -205,10 +205,8 @@ class LexiconSearch(Search):
         trie[lexicon_models.LETTER, :-1], trie[lexicon_models.UPWARDS, :-1] = tree.symbols, tree.parents
         fills = self.unknown_word is not None and self.grammar is None
         whole = [
-            lm is not None, lm.begin if lm else 0, lm.indices.get(UNKNOWN, -1) if lm else -1,
-            lm.indices.get(END, -1) if lm else -1, lm.nodes if lm else 0, lm.contexts if lm else 0,
-            -1 if self.separator is None else self.separator, self.separated, fills, self.grammar is not None,
-            self.boost is not None, len(self.words), 3 + int(np.diff(tree.ends).max()),
+            lm is not None, *constants(lm), -1 if self.separator is None else self.separator, self.separated, fills,
+            self.grammar is not None, self.boost is not None, len(self.words), 3 + int(np.diff(tree.ends).max()),
         ]  # fmt: skip
         return lexicon_models.Models(
             whole=np.array(whole, np.int64),

@@ -27,10 +27,9 @@ class Models(NamedTuple):
     """Everything beside the logits that scores a prefix."""
 
     whole: np.ndarray
-    """int64: whether there is a language model, its state at the start, its indices of `<unk>` and `</s>` (-1: none),
-    its nodes and contexts, the symbol between words (-1: none) and whether it must be there, and whether there are
-    unknown words, a grammar, and boosted phrases, the number of words, and how many prefixes one symbol can make of one
-    at most."""
+    """int64: whether there is a language model, its `constants`, the symbol between words (-1: none), whether it must
+    be there, and whether there are unknown words, a grammar, and boosted phrases, the number of words, and how many
+    prefixes one symbol can make of one at most."""
     real: np.ndarray
     """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's,
     and the score of each of its symbols."""

@@ -18,7 +18,7 @@ NONE, WORDS, CHARACTERS = range(3)
 """What the language model is over."""
 
 
-KIND, BEGIN, UNKNOWN, END, SPACE, MARKED, NODES, CONTEXTS = range(8)
+KIND, BEGIN, UNKNOWN, END, NODES, CONTEXTS, SPACE, MARKED = range(8)
 """Places in `Models.whole`."""
 WEIGHT, WORD_BONUS, UNKNOWN_SCORE, UNKNOWN_LOG = range(4)
 """Places in `Models.real`."""
@@ -30,9 +30,8 @@ class Models(NamedTuple):
     """Everything beside the logits that scores a prefix."""
 
     whole: np.ndarray
-    """int64: what the language model is over, its state at the start, the indices of `<unk>` and `</s>` (-1: none), and
-    the character between words (-1: none), whether it stands before the first word too, where it does not count, and
-    the language model's numbers of nodes and of contexts."""
+    """int64: what the language model is over, its `constants`, the character between words (-1: none), and whether it
+    stands before the first word too, where it does not count."""
     real: np.ndarray
     """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's."""
     gram_whole: np.ndarray

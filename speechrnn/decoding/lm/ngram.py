@@ -206,6 +206,15 @@ class NGram:
             first, start = start, end
 
 
+def constants(model: NGram | None) -> tuple[int, int, int, int, int]:
+    """What compiled searches take of a model: its state at the start, the indices of `<unk>` and `</s>` (-1: none), and
+    how many nodes and contexts there are.
+    """
+    if model is None:
+        return 0, -1, -1, 0, 0
+    return model.begin, model.indices.get(UNKNOWN, -1), model.indices.get(END, -1), model.nodes, model.contexts
+
+
 def _trie(words: Sequence[str], levels: Sequence[arpa.Level]) -> tuple[np.ndarray, np.ndarray]:
     """The arrays of `NGram.of_arrays`."""
     width = len(words)
