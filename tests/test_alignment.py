@@ -170,8 +170,8 @@ def test_what_cannot_be_calibrated_is_refused(p, right, said):
 
 def test_a_textgrid_is_read_as_written(tmp_path):
     words = [(0.25, 0.5, 'say "hi"'), (0.5, 0.75, "two"), (1.0, 1.5, "three")]
-    (tmp_path / "a.TextGrid").write_text(textgrid.write({"words": words, "none": []}, 1.75))
-    assert textgrid.read(tmp_path / "a.TextGrid") == {"words": words, "none": []}
+    (tmp_path / "a.TextGrid").write_text(textgrid.write({"words": words, 'the "other" tier': []}, 1.75))
+    assert textgrid.read(tmp_path / "a.TextGrid") == {"words": words, 'the "other" tier': []}
 
 
 def test_the_intervals_of_a_tier_leave_no_gap():

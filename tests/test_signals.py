@@ -573,6 +573,8 @@ def test_npz(tmp_path, rng):
     assert signals.probe(tmp_path / "a.npz", channels=["z"]).units == ("g",)
     with pytest.raises(FileExistsError, match="exists already"):
         signals.write(tmp_path / "a.npz", signal, 50.0)
+    with pytest.raises(ValueError, match="3 names of channels and 1 units"):
+        signals.write(tmp_path / "c.npz", signal, 50.0, channels=["x", "y", "z"], units=["g"])
     np.savez(tmp_path / "b.npz", one=signal.T, two=signal[:10], labels=np.zeros((4, 5)))
     np.testing.assert_array_equal(signals.read(tmp_path / "b.npz", row="one", rate=50)[0], signal)
     np.testing.assert_array_equal(signals.read(tmp_path / "b.npz", row=1, rate=50)[0], signal[:10])

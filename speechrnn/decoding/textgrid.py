@@ -79,5 +79,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, list[Interval]]:
     for head, after in zip(heads, [*heads[1:], None], strict=True):
         body = text[head.end() : after.start() if after else len(text)]
         rows = _LONG.findall(body) or _SHORT.findall(body)
-        found[head[1]] = [(float(a), float(b), t.replace('""', '"')) for a, b, t in rows if t.strip()]
+        found[_unquoted(head[1])] = [(float(a), float(b), _unquoted(label)) for a, b, label in rows if label.strip()]
     return found
+
+
+def _unquoted(text: str) -> str:
+    return text.replace('""', '"')

@@ -86,14 +86,16 @@ def write(
 
     Raises:
         FileExistsError: There is a file already and `overwrite` is false.
-        ValueError: The ending is another one, or the signal has another shape.
+        ValueError: The ending is another one, or the signal has another shape, or another number of channels than
+            there are names or units.
     """
     signal = np.asarray(signal, np.float32)
     if not os.fspath(path).endswith(".npz"):
         raise ValueError(f"{path}: the ending must be .npz.")
-    if signal.ndim != 2 or not signal.size or (channels and len(channels) != signal.shape[1]):
+    if signal.ndim != 2 or not signal.size or not {len(channels), len(units)} <= {0, signal.shape[1]}:
         raise ValueError(
-            f"A signal has shape (samples, channels). Received: {signal.shape} and {len(channels)} names of channels."
+            f"A signal has shape (samples, channels). Received: {signal.shape}, {len(channels)} names of channels and "
+            f"{len(units)} units."
         )
     named = {"channels": np.array(channels), "units": np.array(units)}
     stored: dict[str, Any] = {"signal": signal, "rate": float(rate), **arrays}

@@ -186,7 +186,7 @@ class NGram:
         """
         if Path(path).suffix == ".lm":
             real = self.real.astype(np.float32)
-            binary.write(path, self.words, self.sizes, self.whole, real, bits=bits or 32, overwrite=overwrite)
+            binary.write(path, self.words, self.sizes, self.whole, real, bits=bits, overwrite=overwrite)
         elif bits is not None:
             raise ValueError(f"`bits` is for binary files, whose names end in .lm. Received: bits={bits} for {path}.")
         else:
