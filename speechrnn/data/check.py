@@ -202,11 +202,10 @@ def _transcript(example: Example, frames: int, vocabulary: Vocabulary | None, *,
         yield Fault(
             example.id, "outside the vocabulary", f"{example.id}: has {what} outside the vocabulary: {lacking}."
         )
-    # CTC needs a frame for each symbol, and a blank between two that are alike.
-    symbols = text if vocabulary is None or lacking else vocabulary.encode(text)
-    needed = len(symbols) + sum(a == b for a, b in itertools.pairwise(symbols))
-    if longer:
-        needed = min(needed, 1)
+    from speechrnn.decoding.alignment import required_frames  # not above: a help text needs no NumPy
+
+    symbols = [*text] if vocabulary is None or lacking else vocabulary.encode(text)
+    needed = min(len(symbols), 1) if longer else required_frames(symbols)
     if frames < needed:
         yield Fault(
             example.id,

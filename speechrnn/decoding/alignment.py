@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def log_softmax(logits: np.ndarray, columns: int | None = None) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def required_frames(ids: Sequence[int] | np.ndarray) -> int:
+def required_frames(ids: Sequence[Any] | np.ndarray) -> int:
     """The fewest frames in which CTC can write `ids`: their number, and one blank for each repeat.
 
     `speechrnn.losses.required_frames` is the same for a batch of tensors.

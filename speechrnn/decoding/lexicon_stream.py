@@ -9,7 +9,7 @@ import numpy as np
 
 from speechrnn.decoding import lexicon_models, viterbi
 from speechrnn.decoding import lexicon_search as kernel
-from speechrnn.decoding.alignment import BLANK_PENALTY, log_softmax, path_of, spread
+from speechrnn.decoding.alignment import BLANK_PENALTY, log_softmax, path_of, required_frames, spread
 from speechrnn.decoding.beam import WordHypothesis
 from speechrnn.decoding.best_path import WordPath
 
@@ -257,8 +257,7 @@ class LexiconStream:
     def _placed(self, hypothesis: WordHypothesis) -> WordPath:
         """Words with their frames in all of the utterance."""
         logs = np.concatenate([*self._logs, np.zeros((0, self._space.columns))])
-        ids = np.array(hypothesis.ids)
-        least = len(ids) + int((ids[1:] == ids[:-1]).sum()) + (len(hypothesis.words) if self._space.separated else 0)
+        least = required_frames(hypothesis.ids) + (len(hypothesis.words) if self._space.separated else 0)
         begin = max(self._first, min(self._begin, self._frames - least))
         path = self._space.aligned(logs[begin - self._first :], hypothesis)
         frames = path.start_frames + np.int32(begin), path.end_frames + np.int32(begin)
