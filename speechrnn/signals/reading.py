@@ -17,23 +17,17 @@ from speechrnn.faults import data_error, not_among, of_file, suggestion
 from speechrnn.signals import arrays, edf, tables, ts, wfdb_files
 from speechrnn.signals.gaps import fill_gaps
 from speechrnn.signals.options import TableOptions
-from speechrnn.signals.record import Record
+from speechrnn.signals.record import Record, called
 
 _AT_ONCE = 1 << 22
 """Samples of a channel that are resampled at once."""
 
 _Row = int | str | None
 _READERS: dict[str, Callable[[str, _Row, TableOptions], Record]] = {
-    "": wfdb_files.record,
-    ".hea": wfdb_files.record,
-    ".edf": edf.record,
-    ".bdf": edf.record,
-    ".csv": tables.record,
-    ".tsv": tables.record,
-    ".txt": tables.record,
-    ".parquet": tables.record,
-    ".npz": arrays.record,
-    ".mat": arrays.record,
+    **dict.fromkeys(("", ".hea"), wfdb_files.record),
+    **dict.fromkeys((".edf", ".bdf"), edf.record),
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".parquet"), tables.record),
+    **dict.fromkeys((".npz", ".mat"), arrays.record),
     ".ts": ts.record,
 }
 SUFFIXES = tuple(suffix for suffix in _READERS if suffix)
@@ -331,15 +325,12 @@ def _sound(record: Record, chosen: list[int]) -> list[int]:
 def _index(record: Record, channel: str | int) -> int:
     names = record.channels
     if isinstance(channel, str):
-        for same in (str, str.lower):
-            matching = [i for i, name in enumerate(names) if same(name.strip()) == same(channel.strip())]
-            if len(matching) > 1:
-                told = ", ".join(names[i] for i in matching)
-                raise data_error(
-                    record.path, "ambiguous", f"has several channels {channel!r}: {told}. Name one of them."
-                )
-            if matching:
-                return matching[0]
+        matching = called(names, channel)
+        if len(matching) > 1:
+            told = ", ".join(names[i] for i in matching)
+            raise data_error(record.path, "ambiguous", f"has several channels {channel!r}: {told}. Name one of them.")
+        if matching:
+            return matching[0]
     elif 0 <= channel < len(names):
         return channel
     message = f"has no channel {channel!r}.{suggestion(channel, names, 'Channels')}"

@@ -63,6 +63,17 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple("" if told.startswith("\0") else told for told in found)
 
 
+def called(names: Sequence[str], wanted: str) -> list[int]:
+    """Places of what is called so; where nothing is, of what is but for the size of its letters.
+
+    Example:
+    >>> called(["ECG", "ecg", "Resp"], "ecg"), called(["ECG", "Resp"], "resp")
+    ([1], [1])
+    """
+    same = [place for place, name in enumerate(names) if name.strip() == wanted.strip()]
+    return same or [place for place, name in enumerate(names) if name.strip().lower() == wanted.strip().lower()]
+
+
 def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = (), units: Any = ()) -> Record:
     """A record that is in memory, as `(samples,)` or `(samples, channels)`."""
     signal = np.asarray(signal)

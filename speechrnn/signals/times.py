@@ -23,6 +23,7 @@ from speechrnn.signals.moments import (
     shape,
 )
 from speechrnn.signals.options import TableOptions
+from speechrnn.signals.record import called
 
 NAMES = (
     "time", "times", "timestamp", "timestamps", "date", "dates", "datetime", "dateandtime", "seconds", "secs", "sec",
@@ -314,9 +315,7 @@ def _rises(cells: Cells, place: int, how: Marks, options: TableOptions) -> bool:
 
 def _place(cells: Cells, name: str) -> int:
     names = [cells.name(place) for place in range(cells.frame.shape[1])]
-    for same in (str, str.lower):
-        for place, other in enumerate(names):
-            if same(other.strip()) == same(name.strip()):
-                return place
+    if matching := called(names, name):
+        return matching[0]
     message = f"has no column `{name}`.{suggestion(name, names, 'Columns')}"
     raise data_error(cells.path, "lacking the column", message)
