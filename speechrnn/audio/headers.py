@@ -24,14 +24,9 @@ _AT_ONCE = 1 << 22
 _FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 _UNCOMPRESSED, _COMPANDED = (1, 3, 0xFFFE), (6, 7)
 """Format codes of WAV: integers, floats and those of an extension; A-law and mu-law."""
-_W64_RIFF, _W64_WAVE, _W64_FMT, _W64_DATA = (
-    name + tail
-    for name, tail in (
-        (b"riff", b"\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"),
-        (b"wave", b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"),
-        (b"fmt ", b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"),
-        (b"data", b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"),
-    )
+_W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
+_W64_WAVE, _W64_FMT, _W64_DATA = (
+    name + b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a" for name in (b"wave", b"fmt ", b"data")
 )
 
 

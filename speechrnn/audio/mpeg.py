@@ -33,11 +33,6 @@ class Recording:
     """The last frame breaks off."""
 
 
-def is_frame(header: bytes) -> bool:
-    """Whether bytes begin as a frame of layer III does."""
-    return frame_size(header[:4]) > 0
-
-
 def frame_size(header: bytes) -> int:
     """Bytes in a layer III frame; 0 if that is no such frame."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2 or header[1] & 0x18 == 0x08:
@@ -123,8 +118,8 @@ def _promised(frame: bytes) -> int | None:
 def _follows(data: Bytes, position: int, length: int) -> bool:
     """Whether what follows a frame is a frame of its kind and rate, a tag or the end of the file."""
     first, head = data[position : position + 3], data[position + length : position + length + 12]
-    alike = is_frame(head) and first[1] == head[1] and first[2] & 0x0C == head[2] & 0x0C
-    return alike or position + length == len(data) or head.startswith((*_TAG_MARKS, b"ID3", b"LYRICSBEGIN"))
+    alike = frame_size(head) and first[1] == head[1] and first[2] & 0x0C == head[2] & 0x0C
+    return bool(alike) or position + length == len(data) or head.startswith((*_TAG_MARKS, b"ID3", b"LYRICSBEGIN"))
 
 
 def _skipped(data: Bytes, position: int) -> int:

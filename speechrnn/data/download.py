@@ -95,8 +95,7 @@ def download(
             problems.append(str(error))
     else:
         raise OSError(f"{name}: no address answers. " + " ".join(problems))
-    kind = (archive.checksum or "sha256:").partition(":")[0]
-    digest = archive.checksum or f"{kind}:{_digest(path, kind)}"
+    digest = archive.checksum or f"sha256:{_digest(path, 'sha256')}"
     extract(path, folder, overwrite=overwrite)
     if not keep_archive:
         path.unlink()
@@ -295,18 +294,13 @@ class _Part:
     def _append(self, response: Any, start: int, total: int | None, progress: Progress | None) -> bool:
         size = start
         with open(self.path, "ab" if start else "wb") as file:
-            for block in _blocks(response):
+            while block := response.read1(_BLOCK):
                 file.write(block)
                 size += len(block)
                 if progress is not None:
                     progress(size, total)
         # http.client returns what it has when a connection breaks off: only the count tells.
         return total is None or size >= total
-
-
-def _blocks(response: Any) -> Iterator[bytes]:
-    while block := response.read1(_BLOCK):
-        yield block
 
 
 def _verify(file: Path, name: Path, checksum: str, advice: str) -> None:

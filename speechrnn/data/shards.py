@@ -183,7 +183,7 @@ def parts(out: str | os.PathLike[str]) -> list[Part]:
                 for part in found[1:] if (d := _difference(part.about, found[0].about))]  # fmt: skip
     problems += [f"shard {part.shard} is damaged" for part in found if not part.sound]
     missing = sorted(set(range(1, count + 1)) - {part.shard.index for part in found})
-    at_work = {index: worker for index in missing if (worker := _worker(folder, Shard(index, count)))}
+    at_work = {index: worker for index in missing if (worker := _holder(folder / f"{Shard(index, count).name}.claim"))}
     problems += [f"shard {index}/{count} is still in the hands of {worker}" for index, worker in at_work.items()]
     if idle := [index for index in missing if index not in at_work]:
         which = f"shard {idle[0]}/{count} is" if len(idle) == 1 else f"shards {_listed(idle)} of {count} are"
@@ -313,10 +313,6 @@ def _claim(path: Path, shard: Shard) -> Iterator[Any]:
         with contextlib.suppress(ValueError, OSError):
             still_ours()
             path.unlink()
-
-
-def _worker(folder: Path, shard: Shard) -> str:
-    return _holder(folder / f"{shard.name}.claim")
 
 
 def _holder(path: Path) -> str:

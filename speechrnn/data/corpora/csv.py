@@ -151,12 +151,11 @@ def _on_grid(
 
 def _runs(labels: list[str | None]) -> list[tuple[int, int, str]]:
     runs, start = [], 0
-    for stop in range(1, len(labels) + 1):
-        label = labels[start]
-        if stop == len(labels) or labels[stop] != label:
-            if label is not None:
-                runs.append((start, stop, label))
-            start = stop
+    for label, same in itertools.groupby(labels):
+        stop = start + len(list(same))
+        if label is not None:
+            runs.append((start, stop, label))
+        start = stop
     return runs
 
 
