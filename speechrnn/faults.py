@@ -7,10 +7,11 @@ import functools
 import inspect
 import math
 import os
+import re
 import textwrap
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import UnionType
@@ -229,6 +230,23 @@ def check_options(given: Iterable[str], known: Iterable[str], method: str) -> No
             raise TypeError(f"`{method}` has no option `{name}`.{suggestion(name, known, 'Known')}")
 
 
+def check_lists(given: Mapping[str, Any], declared: Mapping[str, inspect.Parameter]) -> None:
+    """Refuse a text where several are wanted: it would be taken for its characters.
+
+    Args:
+        given: Values by the names of their parameters.
+        declared: The parameters, whose annotations say where several texts are wanted.
+
+    Raises:
+        TypeError: There is such a text.
+    """
+    for name, value in given.items():
+        wanted = str(declared[name].annotation) if name in declared else ""
+        several = re.search(r"(Sequence|Iterable|Collection|list|tuple)\[str\b", wanted)
+        if isinstance(value, str) and several and not re.search(r"\bstr\b", re.sub(r"\[[^\[\]]*\]", "", wanted)):
+            raise TypeError(f"`{name}` must be a list of texts. Received: {value!r:.80}. Write {name}=[{value!r:.80}].")
+
+
 def require(options: object, requirement: str, holds: Any, *names: str) -> None:
     """Refuse options out of their range.
 
@@ -323,6 +341,7 @@ def takes(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Ca
             given = {**placed, **given}
             if not open_ended:
                 check_options(given, [one.name for one in shown], function.__name__)
+            check_lists(given, {one.name: one for one in shown})
             options = kind(**{one.name: given.pop(one.name) for one in taken if one.name in given})
             return function(options=options, **given)
 

@@ -60,6 +60,25 @@ def test_hotwords_are_heard(model, audio, capsys):
     assert out_of(capsys, ["transcribe", audio, "--hotwords", "bad", "--hotword-bonus", "0"]) == unmoved != "bad cab"
 
 
+def test_one_hotword_is_not_taken_for_its_letters(model):
+    with pytest.raises(
+        TypeError, match=r"`hotwords` must be a list of texts. Received: 'bad'. Write hotwords=\['bad'\]"
+    ):
+        decoder(model.vocabulary, hotwords="bad")
+
+
+def test_words_of_recordings_of_one_name_are_told_apart(model, tmp_path, capsys):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    paths = [record(tmp_path / folder / "one.wav", "bad") for folder in "ab"]
+    rows = out_of(capsys, ["transcribe", *paths, "--format", "ctm"]).splitlines()
+    assert [row.split(" ")[0] for row in rows] == ["a_one.wav", "b_one.wav"]
+    parts = [Example(paths[0], 0.3, offset=at, id=name) for name, at in (("first", 0.0), ("second", 0.1))]
+    manifest.write(tmp_path / "parts.jsonl", parts)
+    rows = out_of(capsys, ["transcribe", str(tmp_path / "parts.jsonl"), "--format", "ctm"]).splitlines()
+    assert sorted({row.split(" ")[0] for row in rows}) == ["first", "second"]
+
+
 def test_a_word_list_or_a_grammar_closes_the_vocabulary(model, audio, tmp_path, capsys):
     (tmp_path / "words").write_text("bad\n\ncab\njig\n")
     assert out_of(capsys, ["transcribe", audio, "--words", str(tmp_path / "words")]) == "bad cab"

@@ -341,7 +341,8 @@ def test_options_make_a_lexicons_words_of_a_model_of_characters(files):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"hotwords": ["a tube"]}, "Hotwords must be in the lexicon. Received: 'tube'"),
+        ({"hotwords": ["a tube"]}, "Hotwords must be in the lexicon. Received: 'tube'.*Add its pronunciation"),
+        ({"hotwords": ["A Butt"]}, r"Hotwords must be in the lexicon. Received: 'A'.* Did you mean 'a'\?"),
         ({"vocabulary": Phones(["AH", "T"])}, "phones that the model cannot write"),
         ({"vocabulary": Vocabulary("xyz")}, "written with the model's characters.* 'a'"),
     ],

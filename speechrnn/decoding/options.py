@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from speechrnn.faults import read_lines
-from speechrnn.text import Lexicon, Phones, Vocabulary, lexicons
+from speechrnn.faults import check_lists, read_lines
+from speechrnn.text import Lexicon, Phones, Vocabulary, lexicons, normalize
 
 if TYPE_CHECKING:  # the searches are imported by the functions that make them, so that a help text needs no NumPy
     import numpy as np
@@ -28,6 +29,7 @@ class Decoder(Protocol):
 _WIDTH = 64
 _LM_WEIGHT, _WORD_BONUS = 0.5, 1.5
 _WITH_LEXICON = 0.8, 0.0
+_ADD = "Add its pronunciation, as `speechrnn lexicon build` does with --guess."
 
 
 def decoder(
@@ -65,7 +67,9 @@ def decoder(
     Raises:
         ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; there are words and a grammar;
             or an option has nothing to act on.
+        TypeError: The hotwords are a single text.
     """
+    check_lists({"hotwords": hotwords}, inspect.signature(decoder).parameters)
     from speechrnn.decoding.automata import Boost, Grammar
     from speechrnn.decoding.beam import BeamSearch
     from speechrnn.decoding.best_path import greedy
@@ -144,10 +148,9 @@ def _check_hotwords(hotwords: Sequence[str], pronunciations: Iterable[Pronunciat
     known = {word for word, _, _ in pronunciations}
     lacking = [word for phrase in hotwords for word in phrase.split() if word not in known]
     if lacking:
-        raise ValueError(
-            f"Hotwords must be in the lexicon. Received: {lacking[0]!r}, which it lacks. Add its pronunciation, as "
-            "`speechrnn lexicon build` does with --guess."
-        )
+        meant = normalize(lacking[0])
+        advice = f"Did you mean {meant!r}?" if meant in known else _ADD
+        raise ValueError(f"Hotwords must be in the lexicon. Received: {lacking[0]!r}, which it lacks. {advice}")
 
 
 def _allowed(path: str | os.PathLike[str], made: Callable[[str], Grammar]) -> Grammar:
