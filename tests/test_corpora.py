@@ -258,6 +258,28 @@ def test_kaldi_segments_of_long_recordings(tmp_path):
         kaldi.prepare(tmp_path / "data", tmp_path / "out")
 
 
+def test_kaldi_channels_of_a_recording(tmp_path):
+    soundfile.write(tmp_path / "call.wav", np.full((24000, 2), 0.1), 8000)
+    kaldi_folder(
+        tmp_path / "cut",
+        wav_scp="call ../call.wav\n",
+        text="u1 one\nu2 two\nu3 three\n",
+        segments="u1 call 0 1 0\nu2 call 0 1 1\nu3 call 0 1 left\n",
+    )
+    faults = Faults()
+    (examples,) = kaldi.prepare(tmp_path / "cut", tmp_path / "out", faults=faults).values()
+    assert [(e.id, e.channel) for e in examples] == [("u1", 0), ("u2", 1)]
+    assert "the channel of u3 must be a number from 0. Received: 'left'" in str(next(iter(faults)))
+    kaldi_folder(tmp_path / "sides", wav_scp="c-A ../call.wav\nc-B ../call.wav\n", text="c-A one\nc-B two\n")
+    (tmp_path / "sides" / "reco2file_and_channel").write_text("c-A call A\nc-B call B\n")
+    (examples,) = kaldi.prepare(tmp_path / "sides", tmp_path / "out").values()
+    assert [(e.id, e.channel) for e in examples] == [("c-A", 0), ("c-B", 1)]
+    kaldi_folder(tmp_path / "apart", wav_scp="c-B ../call.wav\n", text="c-B two\n")  # a file that is one side
+    (tmp_path / "apart" / "reco2file_and_channel").write_text("c-B call B\n")
+    (examples,) = kaldi.prepare(tmp_path / "apart", tmp_path / "out").values()
+    assert [(e.id, e.channel) for e in examples] == [("c-B", None)]
+
+
 def test_table(tmp_path):
     for name in ("a/1.wav", "b/1.wav", "b/2.wav"):
         record(tmp_path / name)
@@ -320,6 +342,32 @@ def test_table_of_segments_and_labels(tmp_path):
     assert [(e.offset, e.duration, e.text) for e in examples] == [(0.5, 1.0, "one"), (2.0, 0.5, "two")]
     with pytest.raises(ValueError, match="name their `offset_column`"):
         table.prepare(tmp_path / "t.tsv", tmp_path / "x", text_column=None, duration_column="len")
+
+
+def test_segments_of_a_table_by_their_ends(tmp_path):
+    record(tmp_path / "long.wav", 3.0)
+    (tmp_path / "t.csv").write_text("path,text,start,end\nlong.wav,one,0.5,1.5\nlong.wav,two,2,2.5\nlong.wav,no,2,1\n")
+    faults = Faults()
+    (examples,) = table.prepare(tmp_path / "t.csv", tmp_path / "out", faults=faults).values()
+    assert [(e.offset, e.duration, e.text) for e in examples] == [(0.5, 1.0, "one"), (2.0, 0.5, "two")]
+    assert faults.counts() == {"shorter than their segment": 1}
+    (tmp_path / "u.csv").write_text("path,text,from,end,till\nlong.wav,one,0.5,1.5,2\n")
+    for columns, seconds in (({}, 1.0), ({"end_column": "till"}, 1.5), ({"duration_column": "end"}, 1.5)):
+        (examples,) = table.prepare(
+            tmp_path / "u.csv", tmp_path / "out", offset_column="from", overwrite=True, **columns
+        ).values()
+        assert [(e.offset, e.duration) for e in examples] == [(0.5, seconds)]
+    with pytest.raises(ValueError, match="say the same of segments"):
+        table.prepare(
+            tmp_path / "u.csv", tmp_path / "x", offset_column="from", end_column="end", duration_column="till"
+        )
+
+
+def test_a_list_of_texts_is_not_one_text(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"`splits` must be a list of texts. Received: 'train'. Write splits=\['train'\]"
+    ):
+        common_voice.prepare(tmp_path, tmp_path / "out", splits="train")
 
 
 def test_a_table_has_a_test_split_and_says_which_option_is_wrong(tmp_path):

@@ -143,7 +143,8 @@ def measured(
                 continue
             first = examples.setdefault(example.id, example)
             if first is not example:
-                faults.add(example.id, "duplicate", f"{example.path}: its id {example.id!r} is that of {first.path}.")
+                message = f"{example.path}: its id {example.id!r} is that of {first.path}. Give each its own `id`."
+                faults.add(example.id, "duplicate", message)
     return list(examples.values())
 
 

@@ -4,6 +4,7 @@ https://kaldi-asr.org/doc/data_prep.html. speechocean762 (Zhang et al. 2021, htt
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:
     segmented = (folder / "segments").is_file()
     where = _root(folder, root, recordings.values())
     segments = _table(folder / "segments", faults) if segmented else {name: name for name in recordings}
+    sides = _sides(folder, recordings, faults)
     for name, segment in segments.items():
         recording, *times = segment.split()
         entry = recordings.get(recording)
@@ -52,12 +54,13 @@ def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:
         else:
             try:
                 start, end = _times(folder, name, times) if segmented else (0.0, None)
+                channel = _channel(folder, name, times[2]) if len(times) > 2 else sides.get(recording)
             except ValueError as error:
                 faults.add(name, "bad lines", str(error))
                 continue
             yield Draft(
                 where / entry, text.normalize(said[name]), subject=speakers.get(name), id=name, offset=start,
-                duration=None if end is None else end - start,
+                duration=None if end is None else end - start, channel=channel,
             )  # fmt: skip
 
     for name in said.keys() - segments.keys():
@@ -78,6 +81,22 @@ def _times(folder: Path, name: str, times: list[str]) -> tuple[float, float | No
     if not 0 <= start < (end if end != -1 else float("inf")):
         raise ValueError(f"{folder}/segments: {name} should read `segment recording start end`. Received: {times}.")
     return start, None if end == -1 else end
+
+
+def _channel(folder: Path, name: str, written: str) -> int:
+    if not written.isdecimal():
+        raise ValueError(f"{folder}/segments: the channel of {name} must be a number from 0. Received: {written!r}.")
+    return int(written)
+
+
+def _sides(folder: Path, recordings: dict[str, str], faults: Faults) -> dict[str, int]:
+    """Channels of the recordings that share a file with others; other files hold one side alone, whatever its name."""
+    if not (folder / "reco2file_and_channel").is_file():
+        return {}
+    shared = Counter(recordings.values())
+    told = _table(folder / "reco2file_and_channel", faults)
+    names = {name: entry.split()[-1] for name, entry in told.items() if shared[recordings.get(name, "")] > 1}
+    return {name: "AB".index(side) for name, side in names.items() if side in ("A", "B")}
 
 
 def _table(path: Path, faults: Faults, *, empty: bool = False) -> dict[str, str]:

@@ -28,6 +28,7 @@ def prepare(
     id_column: str | None = None,
     offset_column: str | None = None,
     duration_column: str | None = None,
+    end_column: str | None = None,
     split_column: str | None = None,
     channel_column: str | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -44,8 +45,9 @@ def prepare(
         label_column: Column of classes.
         subject_column: Column of subjects; by default a column `subject`, if there is one.
         id_column: Column of names; by default they are made from paths, and from offsets and channels if there are any.
-        offset_column: Starts of the segments in seconds; a column `offset` by default, if there is one.
+        offset_column: Starts of the segments in seconds; a column `offset` by default, or `start` beside `end`.
         duration_column: Lengths of the segments in seconds; only with `offset_column`, and `duration` beside `offset`.
+        end_column: Ends of the segments in seconds, instead of their lengths; a column `end` by default.
         split_column: Column of splits; by default a column `split`, if there is one.
         channel_column: Channels of the recordings, counted from 0; a column `channel` by default, if there is one.
         root: Folder that relative paths start from; by default the table's own.
@@ -57,22 +59,29 @@ def prepare(
     Returns:
         Examples by split.
     """
-    if duration_column and not offset_column:
-        raise ValueError("`duration_column` gives the lengths of segments: name their `offset_column` too.")
+    if (duration_column or end_column) and not offset_column:
+        raise ValueError("`duration_column` and `end_column` are of segments: name their `offset_column` too.")
+    if duration_column and end_column:
+        raise ValueError("`duration_column` and `end_column` say the same of segments. Name one of them.")
     spoken = None if text_column == TEXT and label_column else text_column  # a table of classes has no transcripts
     named = {
         "path_column": path_column, "text_column": spoken, "label_column": label_column,
         "subject_column": subject_column, "id_column": id_column, "offset_column": offset_column,
-        "duration_column": duration_column, "split_column": split_column, "channel_column": channel_column,
+        "duration_column": duration_column, "end_column": end_column, "split_column": split_column,
+        "channel_column": channel_column,
     }  # fmt: skip
     needed = {column: option for option, column in named.items() if column}
     splits: dict[str, list[Draft]] = {}
     whole = "train" if options.valid_fraction or options.test_fraction else Path(file).stem
     folder = Path(file).parent if root is None else Path(root)
     table = list(rows(file, delimiter=delimiter, faults=options.found, needed=needed))
-    if table and not offset_column and "offset" in table[0][1]:  # or one transcript of a part would be the whole's
-        offset_column, duration_column = "offset", "duration" if "duration" in table[0][1] else None
     names = table[0][1] if table else {}
+    if not offset_column and "offset" in names:  # or one transcript of a part would be the whole's
+        offset_column, duration_column = "offset", "duration" if "duration" in names else None
+    elif not offset_column and "start" in names and "end" in names:
+        offset_column = "start"
+    if offset_column and not (duration_column or end_column) and "end" in names:
+        end_column = "end"
     subject_column, split_column, channel_column = (
         given or (usual if usual in names else None)
         for given, usual in ((subject_column, "subject"), (split_column, "split"), (channel_column, "channel"))
@@ -82,6 +91,7 @@ def prepare(
         try:
             offset = _number(row, offset_column) if offset_column else 0.0
             duration = _number(row, duration_column) if duration_column else None
+            duration = _number(row, end_column) - offset if end_column else duration
             channel = _channel(row, channel_column) if channel_column else None
         except ValueError as error:
             options.found.add(where, "bad lines", f"{where}: {error}")
