@@ -1,6 +1,7 @@
 """The front door: what a user types first, in a fresh process, and files of the first edition."""
 
 import importlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,24 @@ def scores(transcript):
 def test_kinds_without_streams_say_what_takes_signals_in_memory():
     with pytest.raises(TypeError, match="a path or an `Example`.*Received: tuple. What is in memory.*`probabilities`"):
         sr.load(FIRST / "classifier.onnx").classify((np.zeros(9), 8000))
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [{"array": np.zeros(9), "sampling_rate": 8000}, (8000, np.zeros(9)), ([0.0] * 9, 8000), io.StringIO("RIFF")],
+    ids=["mapping", "rate first", "list", "text"],
+)
+def test_what_looks_like_samples_is_refused_at_once(sources):
+    with pytest.raises(TypeError, match=r"Samples need their rate: `\(samples, sample_rate\)`|open for reading bytes"):
+        sr.load(SHIPPED).transcribe(sources)
+
+
+def test_samples_that_cannot_be_read_end_no_batch(rng):
+    good = rng.normal(0, 0.1, 16000).clip(-1, 1)
+    given = [(good[None], 16000), (good * 32768, 16000), (good, "16000"), (good, 16000)]
+    found = list(sr.load(SHIPPED).transcribe(given, on_error="collect"))
+    assert [one.ok for one in found] == [False, False, False, True]
+    assert "transpose" in found[0].error and "Divide samples that were 16-bit integers by 32768" in found[1].error
 
 
 @pytest.mark.parametrize("sources", [None, 5, b"a.wav", np.zeros(9)], ids=["nothing", "number", "bytes", "samples"])

@@ -101,6 +101,12 @@ def test_samples_one_by_one_come_out_as_soon_as_the_latency_says(stream, spoken)
     assert np.flatnonzero(counts).tolist() == [needed - 1, needed + stream.block - 1]
 
 
+def test_samples_at_the_scale_of_integers_are_refused(stream, spoken):
+    stream.reset()
+    with pytest.raises(ValueError, match="full scale at 1. Received: a peak of .*Divide samples"):
+        stream.push(spoken * 32768)
+
+
 def test_a_streaming_model_is_a_recognizer_too(model, stream, spoken):
     signals = [spoken[:4000], spoken[:0], spoken[100:3000]]
     for found, expected in zip(stream.logits(signals), Session(onnx_bytes(model)).logits(signals), strict=True):

@@ -101,7 +101,8 @@ def opened(
     """
     source = Forwards(stream)
     if not source.head:
-        raise data_error(name, "empty", "the pipe is empty (0 bytes). See whether the program before it failed.")
+        told = "See whether the program before it failed, or the stream was read to its end before."
+        raise data_error(name, "empty", f"the pipe is empty (0 bytes). {told}")
     if encoding is None and source.head[:4] not in (b"RIFF", b"fLaC"):
         with tempfile.NamedTemporaryFile(suffix=".audio") as file:
             source.opened()

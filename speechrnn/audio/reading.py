@@ -32,6 +32,8 @@ _RESAMPLED = 1000
 """Times that a rate may be changed; more, and a header is damaged."""
 _CANCELLED = 1e-4
 """Power of the mean of channels, relative to their own, below which they cancel each other."""
+_UNSCALED = 10.0
+"""A peak of samples in memory that no floating point recording has."""
 _ROUNDING = 0.01  # seconds by which a segment may overshoot the file: manifests round their times
 _WRITTEN = {
     ".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS"),
@@ -257,7 +259,8 @@ def in_memory(signal: np.ndarray, sample_rate: int) -> BinaryIO:
         sample_rate: Samples per second.
 
     Raises:
-        ValueError: Another shape or dtype, channels before samples, or a rate that is not a positive integer.
+        ValueError: Another shape or dtype, channels before samples, a scale of integers, or a rate that is not a
+            positive integer.
     """
     signal = np.asarray(signal)
     if signal.dtype == np.int16:
@@ -269,11 +272,26 @@ def in_memory(signal: np.ndarray, sample_rate: int) -> BinaryIO:
         )
     if signal.ndim == 2 and signal.shape[1] > signal.shape[0]:
         raise ValueError(f"Samples must come before channels. Received: shape {signal.shape}; transpose it.")
+    check_scale(signal)
     if not isinstance(sample_rate, numbers.Integral) or sample_rate < 1:
         raise ValueError(f"The sample rate must be a positive integer, in Hz. Received: {sample_rate!r}.")
     stream = _encoded("samples in memory", signal.astype(np.float32), int(sample_rate), "WAV", "FLOAT")
     stream.seek(0)
     return stream
+
+
+def check_scale(samples: np.ndarray) -> None:
+    """Refuse floating point samples that were integers and have not been divided by their full scale.
+
+    Raises:
+        ValueError: They are more than 20 dB above full scale.
+    """
+    peak = float(np.abs(samples).max(initial=0.0))
+    if _UNSCALED < peak < np.inf:
+        raise ValueError(
+            f"Samples must have their full scale at 1. Received: a peak of {peak:,.0f}. Divide samples that were "
+            "16-bit integers by 32768."
+        )
 
 
 def _encoded(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from functools import cached_property
+from typing import Any, BinaryIO, Literal, Self
 
 from speechrnn import audio
 from speechrnn.data.manifest import Example
@@ -72,7 +75,7 @@ def answers(
 
     if is_one(sources):
         return next(found([sources]))
-    if isinstance(sources, bytes | bytearray) or hasattr(sources, "__array__") or not isinstance(sources, Iterable):
+    if not _are_several(sources):
         _source(sources, kind)
     return found(sources)
 
@@ -88,11 +91,41 @@ def _are_samples(one: Any) -> bool:
     return pair and hasattr(one[0], "__array__") and one[0].ndim > 0 and not getattr(one[1], "ndim", 0)
 
 
+def _are_several(sources: Any) -> bool:
+    """Whether these can be sources: neither samples, nor bytes, nor a mapping, nor a rate and what belongs to it."""
+    if isinstance(sources, bytes | bytearray | Mapping) or hasattr(sources, "__array__"):
+        return False
+    pair = isinstance(sources, list | tuple) and len(sources) == 2
+    return isinstance(sources, Iterable) and not (pair and any(isinstance(one, numbers.Number) for one in sources))
+
+
+class _Samples:
+    """Samples as a stream that begins when it is read: what is wrong with them is the fault of this source alone.
+
+    Args:
+        signal: See `speechrnn.audio.in_memory`.
+        sample_rate: Samples per second.
+    """
+
+    def __init__(self, signal: Any, sample_rate: Any) -> None:
+        self._given = signal, sample_rate
+
+    @cached_property
+    def _stream(self) -> BinaryIO:
+        return audio.in_memory(*self._given)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes of a WAV file."""
+        return self._stream.read(size)
+
+
 def _source(one: Any, kind: kinds.Kind) -> Any:
+    if isinstance(one, io.TextIOBase):
+        raise TypeError("A stream must be open for reading bytes, as of `open(path, 'rb')`. Received: one of text.")
     samples = _are_samples(one)
     streamed = samples or hasattr(one, "read")
     if is_one(one) and (kind.streams or not streamed):
-        return audio.in_memory(*one) if samples else one
+        return _Samples(*one) if samples else one
     if kind.streams:
         advice = " Samples need their rate: `(samples, sample_rate)`."
         wanted = "a path, an `Example`, a binary stream or `(samples, sample_rate)`"
@@ -101,7 +134,7 @@ def _source(one: Any, kind: kinds.Kind) -> Any:
         wanted = "a path or an `Example`"
     raise TypeError(
         f"A source must be {wanted}, and several stand in a list. Received: {type(one).__name__}."
-        f"{advice if streamed or hasattr(one, '__array__') else ''}"
+        f"{advice if streamed or hasattr(one, '__array__') or isinstance(one, list | tuple | Mapping) else ''}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from speechrnn.audio.reading import check_scale
 from speechrnn.decoding.best_path import BLANK, greedy
 from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.decoding.transducer import TransducerSearch
@@ -153,7 +154,7 @@ class Listening(Transcribes, Session):
         """Adds samples to those that wait.
 
         Raises:
-            ValueError: The stream was finished, or the samples have another shape, or are not finite.
+            ValueError: The stream was finished, or the samples have another shape or scale, or are not finite.
         """
         samples = np.asarray(samples)
         if self._finished:
@@ -164,6 +165,7 @@ class Listening(Transcribes, Session):
             )
         if not np.isfinite(samples).all():
             raise ValueError("Samples must be finite. Received: NaN or infinity.")
+        check_scale(samples)
         self._waiting = np.concatenate([self._waiting, samples.astype(np.float32, copy=False)])
 
     def _nothing(self) -> np.ndarray:
