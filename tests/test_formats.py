@@ -60,6 +60,17 @@ def test_ctm_has_a_word_a_line_and_a_name_without_spaces():
     assert rows[1] == ["my_talk", "1", "0.500", "0.400", "this", "0.5000"]
 
 
+def test_ctm_can_call_a_recording_by_another_name():
+    assert render(TALK, "ctm", name="b talk").startswith("b_talk 1 ")
+
+
+@pytest.mark.parametrize("text", ["\uff76\uff80\uff76\uff85", "\U00020bb7\U00020b9f"], ids=["halfwidth", "rare"])
+def test_all_of_a_script_without_spaces_is_divided(text):
+    made = cues([Word(text * 30, 0.0, 30.0, 1.0)], duration=30.0)
+    assert "".join(line for cue in made for line in cue.lines) == text * 30
+    assert all(cue.end - cue.start <= 7.0 and max(map(len, cue.lines)) <= 42 for cue in made)
+
+
 def test_txt_and_json():
     assert render(TALK, "txt") == TALK.text + "\n"
     assert json.loads(render(TALK, "json")) == TALK.to_dict()

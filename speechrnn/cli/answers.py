@@ -185,7 +185,7 @@ class _Output:
                 def write(index: int, answer: Any) -> None:
                     nonlocal answers
                     answers += 1
-                    put(self._rendered(answer, format, several=self._several))
+                    put(self._rendered(answer, format, name=self._names[index] if self._several else None))
 
                 return write
 
@@ -206,14 +206,14 @@ class _Output:
     def _write(self, paths: Sequence[Path], model: Any, answer: Any) -> None:
         for path, format in zip(paths, self._formats, strict=True):
             parts = [] if format == "json" else [self._command.header(model, format)]
-            parts.append(self._rendered(answer, format, several=False, indent=1))
+            parts.append(self._rendered(answer, format, name=None, indent=1))
             with files.replacing(path, overwrite=self._overwrite) as file:
                 for part in parts:
                     file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
                 if format != "json":
                     self._command.finish(file, format)
 
-    def _rendered(self, answer: Any, format: str, *, several: bool, indent: int | None = None) -> str | bytes:
+    def _rendered(self, answer: Any, format: str, *, name: str | None, indent: int | None = None) -> str | bytes:
         if format == "json":
             return files.as_json(self._command.to_dict(answer, **self._writing), indent=indent) + "\n"
-        return self._command.render(answer, format, several=several, **self._writing)
+        return self._command.render(answer, format, name=name, **self._writing)

@@ -117,13 +117,13 @@ class Command:
     def finish(self, file: IO[bytes], format: str) -> None:
         """What is done with a file whose answers are written, unless it is a pipe; not for JSON."""
 
-    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str | bytes:
+    def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str | bytes:
         """An answer in a format that is not JSON: text, or bytes of a format that is none.
 
         Args:
             answer: The answer.
             format: One of `formats`.
-            several: Whether answers of other sources stand in the same file.
+            name: What its file would be called, if answers of other sources stand in the same file; else None.
             **options: Of `write_options`.
         """
         raise NotImplementedError

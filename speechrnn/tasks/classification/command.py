@@ -70,7 +70,7 @@ a text in UTF-8, or with --lines a text on each line.
             sources = (Path(source) if isinstance(source, str) else source for source in sources)
         return super().outcomes(model, sources, **options)
 
-    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+    def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:
         """See `Command`."""
         if options.get("details"):
             raise ValueError("--details needs --json.")

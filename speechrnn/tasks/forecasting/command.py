@@ -44,7 +44,7 @@ FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model
         """The names of the columns."""
         return _csv([["path", "seconds", "time", "channel", *map(str, model.quantiles)]])
 
-    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+    def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:
         """See `Command`."""
         dates = [date.isoformat() for date in answer.dates] or [""] * len(answer.times)
         return _csv(

@@ -42,6 +42,6 @@ Each sentence is on its own line. Without a PROMPT the model starts by itself.
         """See `Command`; a prompt is no path, and without one the model begins by itself."""
         return [(prompt, f"text{number}") for number, prompt in enumerate(sources or [""], start=1)]
 
-    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+    def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:
         """See `Command`."""
         return answer.text + "\n"

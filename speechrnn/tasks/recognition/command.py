@@ -105,15 +105,16 @@ need --encoding.
                 found.append((one, name if isinstance(one, str) else f"{name}.channel{getattr(one, 'channel', 0)}"))
         return found
 
-    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+    def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:
         """See `Command`."""
         from speechrnn.tasks.recognition import formats
         from speechrnn.tasks.recognition.options import CueOptions
 
-        if format == "txt" and several:
+        if format == "txt" and name:
             channel = "" if answer.channel is None else f"\t{answer.channel}"
             return f"{os.fspath(answer.path)}{channel}\t{answer.text}\n"
-        return formats.render(answer, format, CueOptions(**options))
+        recording = name and name.removesuffix(f".channel{answer.channel}")
+        return formats.render(answer, format, CueOptions(**options), name=recording)
 
     def begun(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
         """See `Command`; with a lexicon it writes phones."""

@@ -23,7 +23,10 @@ from speechrnn.tasks.recognition.transcript import Transcript, Word
 FORMATS = ("txt", "json", "srt", "vtt", "tsv", "ctm")
 """The formats there are; each is also the ending of its files."""
 
-_SPACELESS = re.compile("[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    "\U00020000-\U0003ffff]"
+)
 """Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
 
 
@@ -36,13 +39,14 @@ class Cue:
     lines: tuple[str, ...]
 
 
-def render(transcript: Transcript, format: str, options: CueOptions | None = None) -> str:
+def render(transcript: Transcript, format: str, options: CueOptions | None = None, *, name: str | None = None) -> str:
     """A transcript in one of `FORMATS`, ending with a line break.
 
     Args:
         transcript: What was said.
         format: One of `FORMATS`.
         options: How subtitles (srt, vtt, tsv) are split.
+        name: What CTM calls the recording; by default the stem of its path.
 
     Raises:
         ValueError: The format is unknown.
@@ -58,6 +62,8 @@ def render(transcript: Transcript, format: str, options: CueOptions | None = Non
     a 1 0.600 0.400 there 0.8000
     """
     check_choice("format", format, FORMATS)
+    if format == "ctm":
+        return _ctm(transcript, name)
     return _WRITERS[format](transcript, options or CueOptions())
 
 
@@ -205,8 +211,8 @@ def _tsv(transcript: Transcript, options: CueOptions) -> str:
     return "start\tend\ttext\n" + "".join(rows)
 
 
-def _ctm(transcript: Transcript, options: CueOptions) -> str:
-    name = "_".join(Path(transcript.path).stem.split()) or "-"
+def _ctm(transcript: Transcript, name: str | None) -> str:
+    name = "_".join((name or Path(transcript.path).stem).split()) or "-"
     channel = 1 if transcript.channel is None else transcript.channel + 1
     return "".join(
         f"{name} {channel} {word.start:.3f} {word.end - word.start:.3f} {word.word} {word.confidence:.4f}\n"
@@ -215,5 +221,5 @@ def _ctm(transcript: Transcript, options: CueOptions) -> str:
 
 
 _WRITERS: dict[str, Callable[[Transcript, CueOptions], str]] = {
-    "txt": _txt, "json": _json, "srt": _srt, "vtt": _vtt, "tsv": _tsv, "ctm": _ctm,
+    "txt": _txt, "json": _json, "srt": _srt, "vtt": _vtt, "tsv": _tsv,
 }  # fmt: skip

@@ -42,12 +42,12 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
         """See `Command`; the lines of files have been read by now."""
         return super().outcomes(model, sources, **{key: value for key, value in options.items() if key != "lines"})
 
-    def render(self, answer: Any, format: str, *, several: bool, **options: Any) -> str:
+    def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:
         """See `Command`."""
         scored = [(one.text, f"\t{one.score:.4f}") for one in answer.candidates]
         if len(scored) == 1:
             scored = [(answer.text, "")]
-        return "".join(f"{answer.path}\t{text}{score}\n" if several else f"{text}{score}\n" for text, score in scored)
+        return "".join(f"{answer.path}\t{text}{score}\n" if name else f"{text}{score}\n" for text, score in scored)
 
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
         """See `Command`."""

@@ -58,7 +58,7 @@ each sentence has its own file. With --json each line has the phones of a senten
         rate, size = model.sample_rate, _UNKNOWN - 36
         return _HEADER.pack(b"RIFF", size + 36, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)
 
-    def render(self, answer: Any, format: str, *, several: bool, pause: float = 0.0, **options: Any) -> bytes:
+    def render(self, answer: Any, format: str, *, name: str | None, pause: float = 0.0, **options: Any) -> bytes:
         """Samples of 16 bits, and the silence that follows a sentence."""
         import numpy as np  # which a help text does not need
 
