@@ -177,6 +177,25 @@ def test_vosk_takes_other_rates_and_alternatives(url):
         assert words_of(best["text"]) == [word.word for word in streamed(samples, 8000)]
 
 
+def test_vosk_keeps_an_utterance_where_a_client_changes_the_answers(url):
+    samples = speech(CLIPS[0])
+    with connect(url) as websocket:
+        answers = []
+        for start in range(0, len(samples), 3200):
+            websocket.send('{"config": {"words": false, "sample_rate": 16000}}')
+            websocket.send(samples[start : start + 3200].tobytes())
+            answers.append(json.loads(websocket.recv()))
+        websocket.send('{"eof": 1}')
+        answers.append(json.loads(websocket.recv()))
+    assert words_of(" ".join(answer.get("text", "") for answer in answers)) == [w.word for w in streamed(samples)]
+    with connect(url) as websocket:
+        websocket.send(samples[:3200].tobytes())
+        websocket.recv()
+        websocket.send('{"config": {"sample_rate": 8000}}')
+        with pytest.raises(ConnectionClosed, match="rate of an utterance cannot change"):
+            websocket.recv()
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -72,14 +72,18 @@ class _Session:
         if not isinstance(config, dict):
             raise Refusal(400, f"`config` must be an object. Received: {str(config)[:60]!r}.")
         try:
-            self._rate = float(config.get("sample_rate", self._rate))
+            rate = float(config.get("sample_rate", self._rate))
             self._alternatives = int(config.get("max_alternatives", self._alternatives))
         except (TypeError, ValueError, OverflowError) as error:
             raise Refusal(400, "`sample_rate` and `max_alternatives` must be numbers.") from error
         self._words = bool(config.get("words", self._words))
         if config.get("phrase_list"):
             _log.info("A phrase list of Vosk's is ignored: a stream recognizes all that its model knows.")
-        self._ear = None
+        if rate != self._rate and self._ear is not None:
+            if self._ear.held:
+                raise Refusal(400, "The sample rate of an utterance cannot change. End it before, by `reset` or `eof`.")
+            self._ear = None
+        self._rate = rate
 
     def _listening(self) -> Ear:
         if self._ear is None:
