@@ -288,6 +288,8 @@ def test_missing_directory_device_and_unreadable(tmp_path):
         ("a.ogg", b"OggS\0", "truncated", "breaks off"),
         ("a.flac", b"fLaC" + bytes(100), "undecodable", "cannot be decoded as audio"),
         ("a.flac", b"version https://git-lfs.github.com/spec/v1\n", "undecodable", "run `git lfs pull`"),
+        ("a.wav.gz", b"\x1f\x8b\x08" + bytes(100), "undecodable", "It is packed by gzip: unpack it."),
+        ("a.wav", b"\n<!DOCTYPE html><html>" + bytes(100), "undecodable", "It is a web page"),
         ("a.m4a", b"\0\0\0\x20ftypM4A ", "undecodable", "ffmpeg -i in.m4a out.wav"),
         ("a.raw", bytes(1000), "undecodable", "encoding='s16le@16000'"),
         ("a.sph", an4_sphere(b"", 9, "10", sample_coding="pcm,embedded-shorten-v2.00"), "undecodable", "sph2pipe"),

@@ -312,6 +312,23 @@ def test_the_cache_gives_the_same_model_until_the_file_changes(written, monkeypa
     assert ngram.load(written).sentence(["a", "b"]) < first.sentence(["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(99),
+            "KenLM's binary form: give the ARPA file",
+        ),
+        (b"\xfd7zXZ\0" + bytes(99), "packed by xz: unpack it"),
+    ],
+    ids=["kenlm", "xz"],
+)
+def test_what_is_no_arpa_file_is_called_what_it_is(data, said, tmp_path):
+    (tmp_path / "lm.bin").write_bytes(data)
+    with pytest.raises(ValueError, match=f"lm.bin: is no ARPA file but {said}"):
+        ngram.load(tmp_path / "lm.bin")
+
+
 def test_a_damaged_cache_is_made_anew(written):
     first = ngram.load(written)
     kept = written.with_name("lm.arpa.cache.lm")

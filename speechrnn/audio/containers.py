@@ -14,7 +14,7 @@ import soundfile
 
 from speechrnn.audio import blocks, headers, mpeg
 from speechrnn.audio.sections import ENDLESS, AudioStream, Joined, Section
-from speechrnn.faults import data_error, of_file
+from speechrnn.faults import data_error, of_file, packing
 
 _ENCODING = re.compile(
     r"(?P<coding>[us]8|ulaw|alaw|(?:s16|s24|s32|f32|f64)(?P<order>le|be))@(?P<rate>[1-9]\d{0,6})(?:x(?P<channels>[1-9]\d?))?"
@@ -205,6 +205,10 @@ def undecodable(path: str | os.PathLike[str], head: bytes, reason: str) -> Value
     name = os.fspath(path)
     if head.startswith(b"version https://git-lfs"):
         advice = "It is a Git LFS pointer: run `git lfs pull`."
+    elif packed := packing(head):
+        advice = f"It is {packed}."
+    elif head.lstrip()[:5].lower() in (b"<!doc", b"<html"):
+        advice = "It is a web page, which a server sent instead of the recording: download it again."
     elif name.lower().endswith((".raw", ".pcm")):
         advice = "For headerless samples give their encoding, as in encoding='s16le@16000'."
     else:

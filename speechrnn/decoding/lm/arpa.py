@@ -13,12 +13,13 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from speechrnn.faults import data_error
+from speechrnn.faults import data_error, packing
 from speechrnn.files import replacing
 
 LN10 = float(np.log(10.0))
 _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 _SPECIAL = ("<unk>", "<s>", "</s>")
+_KENLM = b"mmap lm http://kheafield.com/code"
 _LINES = 10_000
 """Lines written at once."""
 _NUMBERS = frozenset("0123456789+-.eEinftyaINFTYA")
@@ -75,7 +76,11 @@ def _named(words: list[str]) -> list[str]:
 def _numbered(path: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers; white lines are skipped."""
     with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
+        head = file.read(64)
+    zipped = head.startswith(b"\x1f\x8b")
+    told = "KenLM's binary form: give the ARPA file that it was made from" if head.startswith(_KENLM) else packing(head)
+    if told and not zipped:
+        raise data_error(path, "no ARPA file", f"is no ARPA file but {told}.")
     try:
         with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
