@@ -122,6 +122,11 @@ def recorded(folder, rng, said=SAID, pause=0.0):
         ("$1.50, £2 & €1", "one dollar fifty, two pounds and one euro"),
         ("No. 7, no.", "number seven, no."),
         ("100%", "one hundred percent"),
+        ("5kg of H2O at 7pm", "five kg of H two O at seven pm"),
+        ("the 1990s and MP3", "the nineteen ninetys and MP three"),
+        ("$3.2 million, £5bn and €1k", "three point two million dollars, five billion pounds and one thousand euros"),
+        ("10:30, 9:05 and 10:00 AM", "ten thirty, nine oh five and ten AM"),
+        ("16:9 is no time, nor is 1:02:03", "sixteen:nine is no time, nor is one:zero two:zero three"),
     ],
 )
 def test_numbers_and_signs_are_read(written, read):

@@ -29,9 +29,15 @@ _ABBREVIATED = re.compile(
     r"\b(" + "|".join(re.escape(short) for short in sorted(_ABBREVIATIONS, key=len, reverse=True) if short != "no")
     + r")\.(?!\w)|\b(no)\.(?=\s*\d)", re.IGNORECASE,
 )  # fmt: skip
-_PAID = re.compile(rf"([$£€])\s?({_NUMBER})")
+_MULTIPLES = {"k": "thousand", "m": "million", "bn": "billion", "tn": "trillion"}
+_PAID = re.compile(
+    rf"([$£€])\s?({_NUMBER})(?:\s?(thousand|million|billion|trillion|{'|'.join(_MULTIPLES)})\b)?", re.IGNORECASE
+)
 _NTH = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
 _COUNTED = re.compile(_NUMBER)
+_CLOCK = re.compile(r"(?<![\w:.,])([01]?\d|2[0-3]):([0-5]\d)(?![\w:])")
+_APART = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])(?!s\b)")
+"""Between a number and letters, as in 5kg and H2O, but not in the 1990s."""
 _MINUS = re.compile(r"(?<![\w.])[-−](?=\d)")
 _ENDS = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=\S)|\n\s*\n")
 
@@ -45,9 +51,10 @@ def spelled_out(text: str) -> str:
     """
     text = unicodedata.normalize("NFKC", text)
     text = _ABBREVIATED.sub(lambda found: _ABBREVIATIONS[(found[1] or found[2]).lower()], text)
-    text = _PAID.sub(lambda found: _money(found[1], found[2]), text)
+    text = _PAID.sub(lambda found: _money(*found.groups()), text)
     text = _NTH.sub(lambda found: ordinal(int(found[1])), text)
-    text = _COUNTED.sub(lambda found: _read(found[0]), _MINUS.sub("minus ", text))
+    text = _CLOCK.sub(lambda found: _time(found[1], found[2]), text)
+    text = _COUNTED.sub(lambda found: _read(found[0]), _APART.sub(" ", _MINUS.sub("minus ", text)))
     for sign, word in _SIGNS.items():
         text = text.replace(sign, f" {word} ")
     return re.sub(r"[^\S\n]+", " ", re.sub(r" +(?=[,.;:!?)])", "", text)).strip()
@@ -113,8 +120,16 @@ def _whole(digits: str) -> str:
     return number(int(digits))
 
 
-def _money(sign: str, written: str) -> str:
+def _time(hours: str, minutes: str) -> str:
+    """A time of day, as `ten thirty`, `ten oh five` and `ten`."""
+    spoken = number(int(minutes)) if int(minutes) > 9 else f"oh {number(int(minutes))}"
+    return number(int(hours)) + (f" {spoken}" if int(minutes) else "")
+
+
+def _money(sign: str, written: str, multiple: str | None) -> str:
     whole, _, cents = written.replace(",", "").partition(".")
+    if multiple:
+        return f"{_read(written)} {_MULTIPLES.get(multiple.lower(), multiple)} {_MONEY[sign]}s"
     if cents and len(cents) != 2:
         return f"{_read(written)} {_MONEY[sign]}s"
     name = _MONEY[sign] + ("" if int(whole) == 1 else "s")
