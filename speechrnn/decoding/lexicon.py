@@ -199,7 +199,6 @@ class LexiconSearch(Search):
             known = known[np.argsort(grams[known], kind="stable")]
             starts = np.searchsorted(grams[known], np.arange(len(lm.words) + 1)) + len(lm.words) + 1
             gram_nodes = np.concatenate([starts, tree.nodes[known]]).astype(np.int32)
-        boost = NO_BOOST if self.boost is None else boost_tables(self.boost, self._dictionary)
         trie = np.full((4, len(tree.first)), -1, np.int32)
         trie[lexicon_models.FIRST], trie[lexicon_models.ENDS] = tree.first, tree.ends
         trie[lexicon_models.LETTER, :-1], trie[lexicon_models.UPWARDS, :-1] = tree.symbols, tree.parents
@@ -218,13 +217,8 @@ class LexiconSearch(Search):
             entry_logs=held.logs[order],
             gram_nodes=gram_nodes,
             unigrams=unigrams,
-            grammar_words=self._allowed.words,
-            grammar_nodes=self._allowed.nodes,
-            grammar_ends=self._allowed.ends,
-            boost_places=boost.places,
-            boost_next=boost.next,
-            boost_gain=boost.gain,
-            boost_ahead=boost.ahead,
+            grammar=self._allowed,
+            boost=NO_BOOST if self.boost is None else boost_tables(self.boost, self._dictionary),
         )
 
 

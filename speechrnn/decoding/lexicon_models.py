@@ -23,6 +23,30 @@ WORD, GRAM = range(2)
 """Rows of `Models.entries`."""
 
 
+class GrammarTables(NamedTuple):
+    """A grammar over words."""
+
+    words: np.ndarray
+    """int64 `(2, arcs)`, sorted: state times words plus word, and the state after it."""
+    nodes: np.ndarray
+    """int64, sorted: state times nodes plus node, where a word that is allowed goes through it."""
+    ends: np.ndarray
+    """bool `(states,)`: where a text may end."""
+
+
+class BoostTables(NamedTuple):
+    """Boosted phrases over words."""
+
+    places: np.ndarray
+    """int32 `(2, most)`: the column of each word and of each node in the tables, the last column for all others."""
+    next: np.ndarray
+    """int32 `(states, words + 1)`: the state after each word."""
+    gain: np.ndarray
+    """float64 `(states, words + 2)`: what each word adds; the last column is for the end of the text."""
+    ahead: np.ndarray
+    """float64 `(states, nodes + 1)`: the most that a word through a node adds."""
+
+
 class Models(NamedTuple):
     """Everything beside the logits that scores a prefix."""
 
@@ -48,20 +72,8 @@ class Models(NamedTuple):
     """int32: for each of the language model's words where its nodes stand in this array, one more, then the nodes."""
     unigrams: np.ndarray
     """float64 `(nodes,)`: the highest of the words' log probabilities without a context, -inf: it knows none."""
-    grammar_words: np.ndarray
-    """int64 `(2, arcs)`, sorted: state times words plus word, and the state after it."""
-    grammar_nodes: np.ndarray
-    """int64, sorted: state times nodes plus node, where a word that is allowed goes through it."""
-    grammar_ends: np.ndarray
-    """bool `(states,)`."""
-    boost_places: np.ndarray
-    """int32 `(2, most)`: the column of each word and of each node in the tables, the last column for all others."""
-    boost_next: np.ndarray
-    """int32 `(states, words + 1)`: the state after each word."""
-    boost_gain: np.ndarray
-    """float64 `(states, words + 2)`: what each word adds; the last column is for the end of the text."""
-    boost_ahead: np.ndarray
-    """float64 `(states, nodes + 1)`: the most that a word through a node adds."""
+    grammar: GrammarTables
+    boost: BoostTables
 
 
 class Memory(NamedTuple):
@@ -159,7 +171,7 @@ def ahead(models: Any, memory: Any, language: int, boost: int, node: int) -> flo
         log = likeliest(models, memory, language, node)
         score += models.real[WEIGHT] * log if log > -np.inf else word_score(models, language, -1)[0]
     if models.whole[BOOSTS] != 0:
-        score += models.boost_ahead[boost, models.boost_places[1, node]]
+        score += models.boost.ahead[boost, models.boost.places[1, node]]
     return score
 
 

@@ -97,8 +97,8 @@ def begins(models: Any, memory: Any, row: np.ndarray) -> float:
         score += max(log, word_score(models, language, np.int64(-1))[0])
     if models.whole[BOOSTS] != 0:
         most = -np.inf
-        for column in range(models.boost_ahead.shape[1]):
-            most = max(most, models.boost_ahead[boost, column])
+        for column in range(models.boost.ahead.shape[1]):
+            most = max(most, models.boost.ahead[boost, column])
         score += most
     return score
 
@@ -219,15 +219,15 @@ def _close(
         base += score + models.entry_logs[entry]
     if models.whole[GRAMMARS] != 0:
         arc = -1 if word < 0 else found_in(
-            models.grammar_words[0], np.int64(grammar) * models.whole[WORDS] + word, 0, models.grammar_words.shape[1]
+            models.grammar.words[0], np.int64(grammar) * models.whole[WORDS] + word, 0, models.grammar.words.shape[1]
         )  # fmt: skip
         if arc < 0:
             return found
-        grammar = models.grammar_words[1, arc]
+        grammar = models.grammar.words[1, arc]
     if models.whole[BOOSTS] != 0:
-        column = models.boost_places[0, word] if word >= 0 else models.boost_next.shape[1] - 1
-        base += models.boost_gain[boost, column]
-        boost = np.int64(models.boost_next[boost, column])
+        column = models.boost.places[0, word] if word >= 0 else models.boost.next.shape[1] - 1
+        base += models.boost.gain[boost, column]
+        boost = np.int64(models.boost.next[boost, column])
     node = ENDED if models.whole[REQUIRED] != 0 else ROOT
     return _offer(beam, found, floor, path, base, base, i, symbol, entry, node, after, grammar, boost)
 
@@ -260,7 +260,7 @@ def _extend(models: Any, memory: Any, beam: Any, found: int, floor: float, path:
     if child < 0:
         return found
     if models.whole[GRAMMARS] != 0 and (
-        found_in(models.grammar_nodes, np.int64(grammar) * models.trie.shape[1] + child, 0, len(models.grammar_nodes))
+        found_in(models.grammar.nodes, np.int64(grammar) * models.trie.shape[1] + child, 0, len(models.grammar.nodes))
         < 0
     ):
         return found
@@ -413,7 +413,7 @@ def finish(models: Any, beam: Any, scores: np.ndarray) -> None:
             if models.whole[LANGUAGE_MODEL] != 0 and models.whole[END] >= 0:
                 scores[i, 1] += word_score(models, np.int64(beam.tree[prefix, LANGUAGE]), models.whole[END])[0]
             if models.whole[BOOSTS] != 0:
-                scores[i, 1] += models.boost_gain[beam.tree[prefix, BOOST], models.boost_gain.shape[1] - 1]
+                scores[i, 1] += models.boost.gain[beam.tree[prefix, BOOST], models.boost.gain.shape[1] - 1]
 
 
 @outer
@@ -421,7 +421,7 @@ def may_end(models: Any, row: np.ndarray) -> bool:
     """Whether a text may end at a prefix."""
     if row[NODE] != ROOT and row[NODE] != ENDED:
         return False
-    return models.whole[GRAMMARS] == 0 or models.grammar_ends[row[GRAMMAR]]
+    return models.whole[GRAMMARS] == 0 or models.grammar.ends[row[GRAMMAR]]
 
 
 @outer

@@ -11,6 +11,7 @@ import numpy as np
 
 from speechrnn.decoding.alignment import log_softmax
 from speechrnn.decoding.best_path import BLANK, Path, checked
+from speechrnn.faults import require
 from speechrnn.text import Vocabulary
 
 __all__ = ["SYMBOLS_PER_FRAME", "Joint", "TransducerSearch", "TransducerStream"]
@@ -66,10 +67,8 @@ class TransducerSearch:
     """
 
     def __init__(self, model: Joint, *, beam: int | None = None, symbols_per_frame: int = SYMBOLS_PER_FRAME) -> None:
-        for name, value in (("beam", beam), ("symbols_per_frame", symbols_per_frame)):
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
         self.model, self.beam, self.symbols_per_frame = model, beam, symbols_per_frame
+        require(self, "at least 1", lambda value: value is None or value >= 1, "beam", "symbols_per_frame")
 
     def __call__(self, encoded: np.ndarray) -> Path:
         """The symbols of one utterance, each at the frame that wrote it.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from speechrnn.decoding.automata import Boost, Grammar
+from speechrnn.decoding.lexicon_models import BoostTables, GrammarTables
 from speechrnn.text import Vocabulary
 from speechrnn.text.prefix_tree import PrefixTree
 
@@ -24,23 +25,6 @@ class Words(NamedTuple):
     """Of their pronunciations."""
     nodes: Sequence[np.ndarray]
     """Where the pronunciations of each word end."""
-
-
-class GrammarTables(NamedTuple):
-    """See `speechrnn.decoding.lexicon_models.Models`."""
-
-    words: np.ndarray
-    nodes: np.ndarray
-    ends: np.ndarray
-
-
-class BoostTables(NamedTuple):
-    """See `speechrnn.decoding.lexicon_models.Models`."""
-
-    places: np.ndarray
-    next: np.ndarray
-    gain: np.ndarray
-    ahead: np.ndarray
 
 
 NO_GRAMMAR = GrammarTables(np.zeros((2, 0), np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
