@@ -152,6 +152,7 @@ def test_phones_are_a_vocabulary():
     assert phones.decode(phones.encode("HH AH  L OW\n")) == "HH AH L OW"
     again = Vocabulary.from_config(phones.get_config())
     assert again == phones and isinstance(again, Phones) and phones != Vocabulary("AHLO")
+    assert Phones(["A", "B"]) != Vocabulary("AB") == Vocabulary("AB")
     assert phones.missing("HH hello") == {"hello"}
     with pytest.raises(ValueError, match=r"lacks \['hello'\].*Lexicon.pronounce"):
         phones.encode("hello")

@@ -42,9 +42,6 @@ class Phones(Vocabulary):
         """
         return cls(sorted({phone for text in texts for phone in text.split()}))
 
-    def __repr__(self) -> str:
-        return f"Phones({len(self.symbols)}: {' '.join(self.symbols[:10])}{' ...' if len(self.symbols) > 10 else ''})"
-
     @cached_property
     def spellings(self) -> tuple[str, ...]:
         """As of any vocabulary; each phone begins with a space, so each counts as a word where none is known."""

@@ -78,15 +78,6 @@ class Subwords(Vocabulary):
         pieces = range(1, len(learned))  # 0 is <unk>, which nothing needs here
         return cls([learned.id_to_piece(i) for i in pieces], [learned.get_score(i) for i in pieces])
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Subwords) and (self.symbols, self.scores) == (other.symbols, other.scores)
-
-    def __hash__(self) -> int:
-        return hash((self.symbols, self.scores))
-
-    def __repr__(self) -> str:
-        return f"Subwords({len(self.symbols)}: {' '.join(self.symbols[:10])}{' ...' if len(self.symbols) > 10 else ''})"
-
     @cached_property
     def spellings(self) -> tuple[str, ...]:
         """As of any vocabulary; a piece that begins a word begins with a space."""

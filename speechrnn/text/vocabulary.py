@@ -115,13 +115,16 @@ class Vocabulary:
         return len(self.symbols) + 1
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self.symbols == other.symbols
+        return isinstance(other, Vocabulary) and type(self) is type(other) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
         return hash(self.symbols)
 
     def __repr__(self) -> str:
-        return f"Vocabulary({''.join(self.symbols)!r})"
+        if self.letters is self:
+            return f"Vocabulary({''.join(self.symbols)!r})"
+        listed = " ".join(self.symbols[:10]) + (" ..." if len(self.symbols) > 10 else "")
+        return f"{type(self).__name__}({len(self.symbols)}: {listed})"
 
     @property
     def spellings(self) -> tuple[str, ...]:
