@@ -633,7 +633,7 @@ def test_a_large_array_stays_in_its_file_until_it_is_wanted(tmp_path, rng, monke
     monkeypatch.setattr(arrays, "_LARGE", 1 << 12)
     values = rng.normal(size=(9000, 3)).astype("float32")
     np.savez(tmp_path / "a.npz", signal=np.asarray(values, order=order), rate=1000.0)
-    stored = arrays._parse_npz(str(tmp_path / "a.npz"))["signal"]
+    stored = arrays._npzs(str(tmp_path / "a.npz"))["signal"]
     assert isinstance(stored.base, mmap.mmap)
     for start, stop in ((0, 9000), (100, 5200)):
         found, _ = signals.read(

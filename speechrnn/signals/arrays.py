@@ -149,7 +149,8 @@ def _words(array: np.ndarray) -> tuple[str, ...]:
     return tuple(word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word).rstrip() for word in words)
 
 
-def _parse_npz(path: str) -> dict[str, np.ndarray]:
+@cached(32)
+def _npzs(path: str) -> dict[str, np.ndarray]:
     with of_file(path, said="is no NPZ that can be read"), zipfile.ZipFile(path) as archive:
         arrays = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
         return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in arrays}
@@ -189,7 +190,8 @@ def _mapped(
     return np.ndarray(shape, kind, whole, begin, order=order)
 
 
-def _parse_mat(path: str) -> dict[str, np.ndarray]:
+@cached(8)
+def _mats(path: str) -> dict[str, np.ndarray]:
     with open(path, "rb") as file:
         start = file.read(1024)
     if start[:8] == _HDF5 or start[512:520] == _HDF5:
@@ -272,6 +274,3 @@ def _parse_hdf5(path: str) -> dict[str, np.ndarray]:
     with of_file(path, said=_NO_MAT), h5py.File(path, "r") as file:
         file.visititems(add)
     return found
-
-
-_npzs, _mats = cached(_parse_npz, 32), cached(_parse_mat, 8)

@@ -250,7 +250,8 @@ def _of_right_size(path: str, found: Header) -> Header:
     return found
 
 
-def _parse(path: str) -> _Blocks:
+@cached(32)
+def _blocks(path: str) -> _Blocks:
     found = header(path)
     marked = {i for i, label in enumerate(found.fields["label"]) if label in _ANNOTATIONS}
     if not marked and found.kind:  # its label may be damaged
@@ -271,9 +272,6 @@ def _parse(path: str) -> _Blocks:
     if found.start is not None:
         found = Header(**{**vars(found), "start": found.start + dt.timedelta(seconds=begun)})
     return _Blocks(found, signals, None if onsets is None else onsets - onsets[0])
-
-
-_blocks = cached(_parse, 32)
 
 
 def _begun(path: str, found: Header, channel: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from speechrnn.faults import data_error
+from speechrnn.faults import data_error, of_file
 
 _Made = TypeVar("_Made")
 
@@ -109,24 +109,28 @@ def forget() -> None:
         clear()
 
 
-def cached(parse: Callable[..., _Made], size: int) -> Callable[..., _Made]:
-    """The parser of a file, remembering what it gave for the last `size` files until they change.
+def cached(size: int) -> Callable[[Callable[..., _Made]], Callable[..., _Made]]:
+    """Let the parser of a file remember what it gave for the last `size` files until they change.
 
-    Further arguments of the parser must be hashable.
+    What it raises becomes the fault of the file. Further arguments of the parser must be hashable.
     """
 
-    @functools.lru_cache(maxsize=size)
-    def remembered(path: str, _modified: int, _bytes: int, *args: Any) -> _Made:
-        return parse(path, *args)
+    def decorated(parse: Callable[..., _Made]) -> Callable[..., _Made]:
+        @functools.lru_cache(maxsize=size)
+        def remembered(path: str, _modified: int, _bytes: int, *args: Any) -> _Made:
+            return parse(path, *args)
 
-    _remembered.append(remembered.cache_clear)
+        _remembered.append(remembered.cache_clear)
 
-    @functools.wraps(parse)
-    def parsed(path: str, *args: Any) -> _Made:
-        state = os.stat(path)
-        return remembered(path, state.st_mtime_ns, state.st_size, *args)
+        @functools.wraps(parse)
+        def parsed(path: str, *args: Any) -> _Made:
+            with of_file(path, extra="signals"):
+                state = os.stat(path)
+                return remembered(path, state.st_mtime_ns, state.st_size, *args)
 
-    return parsed
+        return parsed
+
+    return decorated
 
 
 def need(module: str, path: str) -> ModuleType:

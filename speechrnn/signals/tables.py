@@ -8,7 +8,6 @@ say when they were taken.
 
 import datetime as dt
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -161,7 +160,18 @@ def numbers(path: str) -> np.ndarray:
     return table.values
 
 
-def _parse(path: str, options: TableOptions, without: tuple[str, ...] = ()) -> Table:
+@cached(8)
+def tables(path: str, options: TableOptions = _DEFAULT, without: tuple[str, ...] = ()) -> Table:
+    """A table; those of the last eight files are remembered.
+
+    Args:
+        path: The file.
+        options: What is said of it.
+        without: Columns that are no channels, such as classes, and are among the table's `words`.
+
+    Raises:
+        ValueError: It cannot be read, or in more than one way.
+    """
     cells = _parquet(path) if path.lower().endswith(".parquet") else read(path, options)
     how = marks(cells, options)
     found = times.find(cells, how, options)
@@ -206,24 +216,6 @@ def _parse(path: str, options: TableOptions, without: tuple[str, ...] = ()) -> T
         moments=moments,
         doubt=doubt,
     )
-
-
-_tables = cached(_parse, 8)
-
-
-def tables(path: str, options: TableOptions = _DEFAULT, without: Sequence[str] = ()) -> Table:
-    """A table; those of the last eight files are remembered.
-
-    Args:
-        path: The file.
-        options: What is said of it.
-        without: Columns that are no channels, such as classes, and are among the table's `words`.
-
-    Raises:
-        ValueError: It cannot be read, or in more than one way.
-    """
-    with of_file(path, extra="signals"):
-        return _tables(path, options, tuple(without))
 
 
 def _parquet(path: str) -> Cells:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechrnn.faults import data_error, of_file
+from speechrnn.faults import data_error
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, of_array, pick
 
@@ -32,17 +32,13 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
     return of_array(path, found[pick(path, row, [str(i) for i in range(len(found))])], None)
 
 
+@cached(8)
 def cases(path: str, encoding: str | None = None) -> Cases:
     """The cases of a file; those of the last eight files are remembered.
 
     Raises:
         ValueError: It is damaged, or not in UTF-8 and its `encoding` is not given.
     """
-    with of_file(path, extra="signals"):
-        return _cases(path, encoding)
-
-
-def _parse(path: str, encoding: str | None = None) -> Cases:
     signals: list[np.ndarray] = []
     labels: list[str | None] = []
     labeled, data, classes, dimensions = True, False, None, None
@@ -133,6 +129,3 @@ def _without_padding(signal: np.ndarray) -> np.ndarray:
     """The case without the NaN that bring shorter ones to one length."""
     there = np.flatnonzero(~np.isnan(signal).all(axis=1))
     return signal[: there[-1] + 1] if len(there) else signal
-
-
-_cases = cached(_parse, 8)

@@ -186,7 +186,8 @@ def _stem(path: str) -> str:
     return path.removesuffix(".hea").removesuffix(".HEA")
 
 
-def _parse_header(path: str) -> tuple[Any, bool]:
+@cached(256)
+def _headers(path: str) -> tuple[Any, bool]:
     """The header, and whether its length had to be counted."""
     wfdb = need("wfdb", path)
     stem = _stem(path)
@@ -264,9 +265,6 @@ def _lengths(path: str, header: Any) -> Iterator[int]:
         if form in _BYTES:
             size = os.path.getsize(os.path.join(folder, name)) - (header.byte_offset[own[0]] or 0)
             yield max(0, int(size / _BYTES[form] + 1e-6)) // sum(counts[i] for i in own)
-
-
-_headers = cached(_parse_header, 256)
 
 
 def _header(stem: str) -> tuple[Any, bool]:
