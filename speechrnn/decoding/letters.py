@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from speechrnn.decoding import graphones
 from speechrnn.decoding.lm import kneser_ney
 from speechrnn.decoding.lm.ngram import END
 from speechrnn.text import Lexicon
@@ -135,8 +136,6 @@ class LettersToPhones:
 
 def _paired(lexicon: Lexicon) -> list[list[_Pair]]:
     """The words as pairs on their likeliest segmentations; words that cannot be paired are left out."""
-    from speechrnn.decoding import graphones
-
     words = [(word, pronunciations[0][0]) for word, pronunciations in lexicon.items()]
     alphabet = sorted({letter for word, _ in words for letter in word})
     letter, phone = ({name: i for i, name in enumerate(names)} for names in (alphabet, lexicon.phones))
@@ -154,11 +153,9 @@ def _paired(lexicon: Lexicon) -> list[list[_Pair]]:
 
 
 def _cut(word: str, phones: Sequence[str], kinds: np.ndarray) -> list[_Pair]:
-    from speechrnn.decoding.graphones import SIZES
-
     pairs, i, j = [], 0, 0
     for kind in kinds:
-        a, b = SIZES[kind]
+        a, b = graphones.SIZES[kind]
         pairs.append(_Pair(word[i : i + a], tuple(phones[j : j + b])))
         i, j = i + a, j + b
     return pairs

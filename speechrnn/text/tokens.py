@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from speechrnn.faults import check_choice, data_error
 
@@ -16,7 +16,9 @@ Unit = Literal["words", "characters", "items"]
 """What a text is cut into: words and marks of punctuation; its characters; or whatever has white space around it, such
 as the names of pages that somebody visited."""
 
-_WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
+_CUT: dict[str, Callable[[str], list[str]]] = {
+    "words": re.compile(r"\w+(?:'\w+)*|[^\w\s]").findall, "characters": list, "items": str.split,
+}  # fmt: skip
 
 
 def cut(text: str, unit: Unit) -> list[str]:
@@ -33,10 +35,8 @@ def cut(text: str, unit: Unit) -> list[str]:
     >>> cut("It's  free!", "words"), cut("ACG", "characters"), cut("/home /cart?id=1", "items")
     (["It's", 'free', '!'], ['A', 'C', 'G'], ['/home', '/cart?id=1'])
     """
-    check_choice("unit", unit, get_args(Unit))
-    if unit == "words":
-        return _WORD.findall(text)
-    return list(text) if unit == "characters" else text.split()
+    check_choice("unit", unit, _CUT)
+    return _CUT[unit](text)
 
 
 class Tokens:

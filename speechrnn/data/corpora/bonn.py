@@ -6,7 +6,6 @@ split by subject, and scores near 1 say little about a new patient.
 
 import os
 import re
-from pathlib import Path
 from typing import Literal
 
 from speechrnn.data.building import Draft, Splits, TestSplit, corpus, need_folder
@@ -33,10 +32,8 @@ def prepare(
     """
     check_choice("classes", classes, ("seizure", "state", "set"))
     root = need_folder(folder, "Download the five sets and unpack them side by side.")
-    names: dict[Path, str] = {}
-    for path in sorted((*root.glob("*.[tT][xX][tT]"), *root.glob("*/*.[tT][xX][tT]"))):
-        if _NAME.fullmatch(path.stem):
-            names[path] = path.stem[0].upper()
+    paths = sorted((*root.glob("*.[tT][xX][tT]"), *root.glob("*/*.[tT][xX][tT]")))
+    names = {path: path.stem[0].upper() for path in paths if _NAME.fullmatch(path.stem)}
     if not names:
         raise ValueError(f"{root}: has no file called Z001.txt or the like. Give the folder of the five sets.")
     drafts = [
