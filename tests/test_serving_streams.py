@@ -470,6 +470,26 @@ def test_wyoming_refuses_what_it_cannot_understand(served, sent):
     assert Error.from_event(events[-1]).code != "server-failed"
 
 
+def test_wyoming_hears_a_chunk_in_the_format_that_the_chunk_tells(served):
+    samples = speech(CLIPS[0])
+    both = np.repeat(samples, 2).tobytes()
+
+    async def said(*events):
+        async with AsyncTcpClient("127.0.0.1", served[1].wyoming_port) as client:
+            for event in events:
+                await client.write_event(event.event())
+            while (event := await client.read_event()) is not None:
+                if Transcript.is_type(event.type) or Error.is_type(event.type):
+                    return event
+        return None
+
+    start, stop = AudioStart(16000, 2, 1), AudioStop()
+    found = asyncio.run(said(start, AudioChunk(16000, 2, 2, both), stop))
+    assert words_of(Transcript.from_event(found).text) == [word.word for word in streamed(samples)]
+    changed = asyncio.run(said(start, AudioChunk(16000, 2, 1, samples.tobytes()), AudioChunk(16000, 2, 2, both), stop))
+    assert "cannot change before `audio-stop`" in Error.from_event(changed).text
+
+
 def test_wyoming_answers_a_ping_with_what_it_holds(served):
     async def ask(data):
         async with AsyncTcpClient("127.0.0.1", served[1].wyoming_port) as client:

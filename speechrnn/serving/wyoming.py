@@ -48,6 +48,11 @@ class _Event(NamedTuple):
     payload: bytes
 
 
+def _format(data: dict[str, Any]) -> dict[str, Any]:
+    """What is said of the format of audio: its rate, its width in bytes and its channels."""
+    return {name: data[name] for name in ("rate", "width", "channels") if data.get(name) is not None}
+
+
 class _Session:
     """One client.
 
@@ -60,6 +65,7 @@ class _Session:
     def __init__(self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._service, self._reader, self._writer = service, reader, writer
         self._ear: Ear | None = None
+        self._format: dict[str, Any] = {}
         self._channels = self._sent = 0
 
     async def run(self) -> None:
@@ -93,6 +99,10 @@ class _Session:
             if self._ear is None:
                 self._begin(event.data)
                 await self._send("transcript-start", language=self._language())
+            elif (told := {**self._format, **_format(event.data)}) != self._format:  # each chunk tells its own
+                if self._ear.held:
+                    raise Refusal(400, "The rate, width and channels of audio cannot change before `audio-stop`.")
+                self._begin(told)
             await self._heard(event)
         elif event.type == "audio-stop":
             await self._ended()
@@ -108,6 +118,7 @@ class _Session:
         try:
             self._over()
             self._ear, self._sent, self._channels = ear(self._service, rate, None), 0, channels
+            self._format = _format(data)
         except ValueError as error:
             raise Refusal(400, str(error)) from error
 
