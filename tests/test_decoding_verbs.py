@@ -79,6 +79,24 @@ def test_words_of_recordings_of_one_name_are_told_apart(model, tmp_path, capsys)
     assert sorted({row.split(" ")[0] for row in rows}) == ["first", "second"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["transcribe", "a.wav", "--format", "srt", "--cue-seconds", "0"], "`cue_seconds` must be positive"),
+        (["speak", "hello", "--pause", "-1"], "`pause` must be in [0, 60]"),
+    ],
+)
+def test_how_answers_are_written_is_checked_before_there_is_one(words, said, monkeypatch, capsys):
+    monkeypatch.setattr(cli.terminal, "load_any", lambda *_: pytest.fail("the model was loaded"))
+    assert cli.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_beam_wider_than_memory_is_an_error_without_a_traceback(model, audio, capsys):
+    assert cli.main(["transcribe", audio, "--beam", "100000000000"]) == 2
+    assert "there is too little memory" in capsys.readouterr().err
+
+
 def test_a_word_list_or_a_grammar_closes_the_vocabulary(model, audio, tmp_path, capsys):
     (tmp_path / "words").write_text("bad\n\ncab\njig\n")
     assert out_of(capsys, ["transcribe", audio, "--words", str(tmp_path / "words")]) == "bad cab"

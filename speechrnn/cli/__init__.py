@@ -49,7 +49,7 @@ def guarded(run: Callable[[], int]) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return BROKEN_PIPE
-    except (OSError, ValueError, ModuleNotFoundError) as error:
+    except (OSError, ValueError, ModuleNotFoundError, MemoryError) as error:
         if os.environ.get("SPEECHRNN_TRACEBACK"):
             raise
         message = _message(error)
@@ -136,6 +136,9 @@ def _message(error: Exception) -> str:
         return f"{error.filename}: there is no such file. Check the path."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    if isinstance(error, MemoryError):
+        told = str(error).rstrip(".") or "it cannot be had"
+        return f"there is too little memory: {told}. Give smaller numbers, such as of --beam."
     return str(error)
 
 

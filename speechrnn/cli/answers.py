@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import IO, Annotated, Any, Literal
 
@@ -43,6 +44,8 @@ def verb(kind: kinds.Kind) -> Verb:
         if model is None:
             raise UsageError(f"--model is required. `speechrnn train --task {kind.method}` makes one.")
         formats = tuple(dict.fromkeys([*format, *(["json"] if json else [])])) or (next(iter(command.formats)),)
+        for made in map(kinds.resolve, command.write_options):  # which refuse a number before the work begins
+            made(**{one.name: writing[one.name] for one in fields(made) if one.name in writing})
         named = command.expanded(sources, **options)
         _check(command, sources, len(named), formats, out, out_dir)
         to = _Output(command, formats, dict(writing), [name for _, name in named], out, out_dir, overwrite)
