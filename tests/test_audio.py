@@ -200,6 +200,11 @@ def test_resample_checks_its_arguments():
         audio.resample(np.zeros(3), 0, 16000)
     with pytest.raises(ValueError, match="has shape"):
         audio.resample(np.zeros((1, 2, 3)), 8000, 16000)
+    for function in (audio.resample, lambda signal, *_: audio.write("a.wav", signal, 8000)):
+        with pytest.raises(
+            ValueError, match=r"Samples must come before channels. Received: shape \(2, 10\); transpose"
+        ):
+            function(np.zeros((2, 10)), 8000, 16000)
 
 
 @pytest.mark.parametrize(("name", "container", "subtype"), LOSSY)

@@ -202,8 +202,7 @@ def resample(signal: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     signal = np.asarray(signal, np.float32)
     if from_rate <= 0 or to_rate <= 0:
         raise ValueError(f"Rates must be positive. Received: from_rate={from_rate}, to_rate={to_rate}.")
-    if signal.ndim not in (1, 2):
-        raise ValueError(f"A signal has shape (samples,) or (samples, channels). Received: {signal.shape}.")
+    _check_shape(signal)
     if from_rate == to_rate or not len(signal):
         return signal
     return soxr.resample(signal, from_rate, to_rate)
@@ -243,7 +242,7 @@ def write(
     coding = subtype or default or ""
     if coding not in ("FLOAT", "DOUBLE") and np.abs(signal).max() > 1.0:
         raise ValueError(
-            f"{path}: samples must lie in [-1, 1]. Received a peak of {np.abs(signal).max():.3f}. Scale the signal, or "
+            f"{path}: samples must lie in [-1, 1]. Received a peak of {np.abs(signal).max():.6f}. Scale the signal, or "
             "write floating point with subtype='FLOAT'."
         )
     encoded = _encoded(path, signal, sample_rate, container, coding)
@@ -265,19 +264,26 @@ def in_memory(signal: np.ndarray, sample_rate: int) -> BinaryIO:
     signal = np.asarray(signal)
     if signal.dtype == np.int16:
         signal = signal / np.float32(1 << 15)
-    if signal.ndim not in (1, 2) or not np.issubdtype(signal.dtype, np.floating):
+    if not np.issubdtype(signal.dtype, np.floating):
         raise ValueError(
             "Samples must be floating point, full scale at 1, or int16, of shape (samples,) or (samples, channels). "
             f"Received: {signal.dtype}, {signal.shape}."
         )
-    if signal.ndim == 2 and signal.shape[1] > signal.shape[0]:
-        raise ValueError(f"Samples must come before channels. Received: shape {signal.shape}; transpose it.")
+    _check_shape(signal)
     check_scale(signal)
     if not isinstance(sample_rate, numbers.Integral) or sample_rate < 1:
         raise ValueError(f"The sample rate must be a positive integer, in Hz. Received: {sample_rate!r}.")
     stream = _encoded("samples in memory", signal.astype(np.float32), int(sample_rate), "WAV", "FLOAT")
     stream.seek(0)
     return stream
+
+
+def _check_shape(signal: np.ndarray) -> None:
+    """Refuse what is not `(samples,)` or `(samples, channels)`, such as what librosa has, channels before samples."""
+    if signal.ndim not in (1, 2):
+        raise ValueError(f"A signal has shape (samples,) or (samples, channels). Received: {signal.shape}.")
+    if signal.ndim == 2 and signal.shape[1] > signal.shape[0] > 0:
+        raise ValueError(f"Samples must come before channels. Received: shape {signal.shape}; transpose it.")
 
 
 def check_scale(samples: np.ndarray) -> None:
@@ -299,6 +305,7 @@ def _encoded(
 ) -> io.BytesIO:
     encoded = io.BytesIO()  # and not straight to disk: libsndfile would not say that the disk is full
     try:
+        _check_shape(signal)
         channels = 1 if signal.ndim == 1 else signal.shape[1]
         with soundfile.SoundFile(encoded, "w", sample_rate, channels, subtype, format=container) as file:
             for start in range(0, len(signal), 1 << 16):  # one long write overflows the Vorbis encoder's stack
