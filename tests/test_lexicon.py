@@ -35,6 +35,7 @@ SMALL = Lexicon({"the": THE, "end": END})
         ("pairs.tsv", "\ufeffthe\t1.0\tDH AH\r\nthe\t.5\tDH IY\r\n\r\nEnd\tEH N D\r\n"),
         ("pairs.csv", 'the,1.0,DH AH\nthe,0.5,DH IY\n"end",EH N D\n'),
         ("header.csv", "Word,Probability,Phones\nthe,1.0,DH AH\nthe,0.5,DH IY\nend,,EH N D\n"),
+        ("short.csv", "word,pron\nthe,1.0 DH AH\nthe,0.5 DH IY\nend,EH N D\n"),
         ("header.tsv", "word\tpronunciation\nthe\t1.0\tDH AH\nthe\t0.5\tDH IY\nend\tEH N D\n"),
     ],
 )

@@ -17,7 +17,9 @@ _VARIANT = re.compile(r"(.+)\(\d+\)")
 _NO_WORD = re.compile(r"[!<\[{].+")
 """What Kaldi and others write for silence, noise and unknown words: `!SIL`, `<unk>`, `[noise]`."""
 _HEADINGS = frozenset({"word", "words", "orthography", "grapheme", "graphemes"})
-_OF_PHONES = frozenset({"probability", "phones", "phonemes", "pronunciation", "pronunciations", "ipa", "arpabet"})
+_OF_PHONES = frozenset(
+    {"probability", "phones", "phonemes", "pron", "pronunciation", "pronunciations", "ipa", "arpabet"}
+)
 """What the columns of a table are called in its first line."""
 _MOST_NUMBERS = 4
 """Of a pronunciation: its probability, and three about silence."""
