@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.faults import check_choice
+from speechrnn.faults import check_choice, takes
 from speechrnn.features import mel, spectral
 from speechrnn.features.base import FeatureLayer, require
 from speechrnn.features.channels import ChannelLayer
@@ -59,44 +59,22 @@ class LogMel(FeatureLayer):
     TensorShape([2, 98, 80])
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        *,
-        window: int | None = None,
-        hop: int | None = None,
-        fft_length: int | None = None,
-        num_mels: int = LogMelOptions.num_mels,
-        f_min: float = LogMelOptions.f_min,
-        f_max: float | None = None,
-        mel_scale: str = LogMelOptions.mel_scale,
-        mel_norm: str | None = LogMelOptions.mel_norm,
-        floor: float = LogMelOptions.floor,
-        preemphasis: float = LogMelOptions.preemphasis,
-        dither: float = LogMelOptions.dither,
-        deltas: int = LogMelOptions.deltas,
-        delta_width: int = LogMelOptions.delta_width,
-        normalize: str | None = LogMelOptions.normalize,
-        seed: int = 0,
-        **kwargs: Any,
-    ):
-        super().__init__(sample_rate, window=window, hop=hop, normalize=normalize, **kwargs)
-        self.fft_length = spectral.fft_length_for(self.window) if fft_length is None else fft_length
-        self.num_mels = num_mels
-        self.f_min = f_min
-        self.f_max = sample_rate / 2 if f_max is None else f_max
-        self.mel_scale = mel_scale
-        self.mel_norm = mel_norm
-        self.floor = floor
-        self.preemphasis = preemphasis
-        self.dither = dither
-        self.deltas = deltas
-        self.delta_width = delta_width
+    @takes(LogMelOptions)
+    def __init__(self, sample_rate: int, *, options: LogMelOptions, seed: int = 0, **kwargs: Any):
+        given = {**vars(options)}
+        framing = {name: given.pop(name) for name in ("window", "hop", "normalize")}
+        super().__init__(sample_rate, **framing, **kwargs)
+        for name, value in given.items():
+            setattr(self, name, value)
+        if options.fft_length is None:
+            self.fft_length = spectral.fft_length_for(self.window)
+        if options.f_max is None:
+            self.f_max = sample_rate / 2
         self.seed = seed
         self._check()
-        if dither > 0:
+        if self.dither > 0:
             self._random = keras.random.SeedGenerator(seed)
-        columns = self._num_columns() * (1 + deltas)
+        columns = self._num_columns() * (1 + self.deltas)
         self._finish(columns, columns)
 
     def _num_columns(self) -> int:
