@@ -309,7 +309,7 @@ def test_frequency_warp_of_one_changes_nothing_and_covers_deltas_and_cepstra(rng
         ({"normalize": "batch"}, "`normalize` must be one of utterance, global, None. Received: normalize='batch'."),
         ({"floor": 0.0}, "`floor` must be positive"),
         ({"preemphasis": 1.0}, "`preemphasis` must be in"),
-        ({"dither": -1.0}, "`dither` must not be negative"),
+        ({"dither": -1.0}, "`dither` must be zero or positive"),
         ({"deltas": 3}, "`deltas` must be one of 0, 1, 2. Received: deltas=3."),
         ({"delta_width": 4}, "`delta_width` must be odd"),
     ],

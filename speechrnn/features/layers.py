@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.faults import check_choice, takes
+from speechrnn.faults import takes
 from speechrnn.features import mel, spectral
 from speechrnn.features.base import FeatureLayer, require
 from speechrnn.features.channels import ChannelLayer
@@ -93,15 +93,6 @@ class LogMel(FeatureLayer):
             f"Need 0 <= f_min < f_max <= sample_rate / 2 = {nyquist:g}.",
             f"f_min={self.f_min}, f_max={self.f_max}",
         )
-        check_choice("mel_scale", self.mel_scale, ("slaney", "htk"))
-        check_choice("mel_norm", self.mel_norm, ("slaney", None))
-        require(self.num_mels > 0, "`num_mels` must be positive.", f"num_mels={self.num_mels}")
-        require(self.floor > 0, "`floor` must be positive.", f"floor={self.floor}")
-        require(0 <= self.preemphasis < 1, "`preemphasis` must be in [0, 1).", f"preemphasis={self.preemphasis}")
-        require(self.dither >= 0, "`dither` must not be negative.", f"dither={self.dither}")
-        check_choice("deltas", self.deltas, (0, 1, 2))
-        odd = self.delta_width >= 3 and self.delta_width % 2 == 1
-        require(odd, "`delta_width` must be odd and at least 3.", f"delta_width={self.delta_width}")
         empty = int(np.sum(self._filterbank().max(axis=0) <= 0))
         require(
             not empty,

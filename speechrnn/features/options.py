@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from speechrnn.faults import check_choice, require
+from speechrnn.faults import Checked, Count, NotNegative, Positive, Range, Share, check_choice, require
 
 
 @dataclass(frozen=True)
-class LogMelOptions:
+class LogMelOptions(Checked):
     """Log-mel energies of a signal; see `LogMel`."""
 
     window: int | None = None
@@ -18,7 +18,7 @@ class LogMelOptions:
     """Step between frames in samples; None is 10 ms."""
     fft_length: int | None = None
     """Length of the Fourier transform; None is the next power of two."""
-    num_mels: int = 80
+    num_mels: Count = 80
     """Number of mel bands."""
     f_min: float = 20.0
     """Lower edge of the first band, Hz."""
@@ -28,15 +28,15 @@ class LogMelOptions:
     """Which mel scale."""
     mel_norm: Literal["slaney"] | None = "slaney"
     """Height of the bands: "slaney" gives all the same area, None lets all peak at 1."""
-    floor: float = 1e-10
+    floor: Positive = 1e-10
     """Smallest band power."""
-    preemphasis: float = 0.0
+    preemphasis: Share = 0.0
     """Coefficient of the high-pass filter; 0 is off, since normalization undoes what it would do."""
-    dither: float = 0.0
+    dither: NotNegative = 0.0
     """Standard deviation of Gaussian noise added to the signal in training; full scale is 1."""
-    deltas: int = 0
-    """Orders of slopes over time to append: 0, 1 or 2."""
-    delta_width: int = 9
+    deltas: Literal[0, 1, 2] = 0
+    """Orders of slopes over time to append."""
+    delta_width: Annotated[int, Range("odd and at least 3", lambda width: width >= 3 and width % 2 == 1)] = 9
     """Frames in the regression behind a slope, odd."""
     normalize: Literal["utterance", "global"] | None = "utterance"
     """How features are normalized: "utterance" (zero mean, unit variance over each row's valid frames), "global" (the
