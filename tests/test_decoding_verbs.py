@@ -77,6 +77,9 @@ def test_words_of_recordings_of_one_name_are_told_apart(model, tmp_path, capsys)
     manifest.write(tmp_path / "parts.jsonl", parts)
     rows = out_of(capsys, ["transcribe", str(tmp_path / "parts.jsonl"), "--format", "ctm"]).splitlines()
     assert sorted({row.split(" ")[0] for row in rows}) == ["first", "second"]
+    rows = out_of(capsys, ["transcribe", str(tmp_path / "parts.jsonl"), "--json"]).splitlines()
+    assert [json.loads(row)["id"] for row in rows] == ["first", "second"]
+    assert "id" not in json.loads(out_of(capsys, ["transcribe", paths[0], "--json"]))
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def verb(kind: kinds.Kind) -> Verb:
             made(**{one.name: writing[one.name] for one in fields(made) if one.name in writing})
         named = command.expanded(sources, **options)
         _check(command, sources, len(named), formats, out, out_dir)
-        to = _Output(command, formats, dict(writing), [name for _, name in named], out, out_dir, overwrite)
+        to = _Output(command, formats, dict(writing), named, out, out_dir, overwrite)
         given = [source for source, _ in named]
         if shard is None:
             faults = Faults()
@@ -140,20 +140,20 @@ class _Output:
         command: Command,
         formats: Sequence[str],
         writing: dict[str, Any],
-        names: Sequence[str],
+        named: Sequence[tuple[Any, str]],
         out: str | None,
         out_dir: str | None,
         overwrite: bool,
     ) -> None:
-        self._command, self._formats, self._writing, self._names = command, formats, writing, names
+        self._command, self._formats, self._writing, self._named = command, formats, writing, named
         self._out, self._out_dir, self._overwrite = out, out_dir, overwrite
-        self._several, self._head = len(names) > 1, True
+        self._several, self._head = len(named) > 1, True
         self._file: IO[bytes] | None = None
 
     def of(self, chosen: slice, file: IO[bytes], *, head: bool) -> "_Output":
         """Where the answers for some of the inputs go; what stands in one file with others goes to that of a part."""
         found = copy.copy(self)
-        found._names, found._file, found._head = self._names[chosen], file, head
+        found._named, found._file, found._head = self._named[chosen], file, head
         return found
 
     @property
@@ -166,7 +166,7 @@ class _Output:
         """What begins the output, given the model, and gives a function for each answer and its place."""
         if self._out_dir is not None:
             outputs = self._paths(self._out_dir)
-            yield lambda model: lambda index, answer: self._write(outputs[index], model, answer)
+            yield lambda model: lambda index, answer: self._write(index, outputs[index], model, answer)
             return
         whole = self._out is not None and self._file is None
         with suppress(_NothingError), terminal.output(self._out, overwrite=self._overwrite, part=self._file) as file:
@@ -188,7 +188,7 @@ class _Output:
                 def write(index: int, answer: Any) -> None:
                     nonlocal answers
                     answers += 1
-                    put(self._rendered(answer, format, name=self._names[index] if self._several else None))
+                    put(self._rendered(index, answer, format, alone=not self._several))
 
                 return write
 
@@ -200,23 +200,28 @@ class _Output:
 
     def _paths(self, folder: str) -> list[list[Path]]:
         """The files of each input; one that is there already is refused before the work begins."""
-        outputs = [[Path(folder, f"{name}.{format}") for format in self._formats] for name in self._names]
+        outputs = [[Path(folder, f"{name}.{format}") for format in self._formats] for _, name in self._named]
         for path in (path for paths in outputs for path in paths):
             files.refuse_existing(path, overwrite=self._overwrite)
         Path(folder).mkdir(parents=True, exist_ok=True)
         return outputs
 
-    def _write(self, paths: Sequence[Path], model: Any, answer: Any) -> None:
+    def _write(self, index: int, paths: Sequence[Path], model: Any, answer: Any) -> None:
         for path, format in zip(paths, self._formats, strict=True):
             parts = [] if format == "json" else [self._command.header(model, format)]
-            parts.append(self._rendered(answer, format, name=None, indent=1))
+            parts.append(self._rendered(index, answer, format, alone=True, indent=1))
             with files.replacing(path, overwrite=self._overwrite) as file:
                 for part in parts:
                     file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
                 if format != "json":
                     self._command.finish(file, format)
 
-    def _rendered(self, answer: Any, format: str, *, name: str | None, indent: int | None = None) -> str | bytes:
+    def _rendered(self, index: int, answer: Any, format: str, *, alone: bool, indent: int | None = None) -> str | bytes:
+        source, name = self._named[index]
         if format == "json":
-            return files.as_json(self._command.to_dict(answer, **self._writing), indent=indent) + "\n"
-        return self._command.render(answer, format, name=name, **self._writing)
+            found = self._command.to_dict(answer, **self._writing)
+            told = getattr(source, "id", "")  # of a manifest's line, such as a part of a recording
+            if told and told != Path(answer.path).stem:
+                found = {"id": told, **found}
+            return files.as_json(found, indent=indent) + "\n"
+        return self._command.render(answer, format, name=None if alone else name, **self._writing)
