@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,9 @@ def test_evaluation_says_which_words_cannot_be_right(plain, packed, tmp_path, ca
     examples = [Example(str(tmp_path / "a.wav"), 0.5, text=text, id=text) for text in ("see dee", "see it")]
     assert len(evaluate(load(packed), examples).utterances) == 2
     assert "1 of 2 texts have words that the lexicon lacks ('it'); they count as errors." in caplog.text
+    assert "normalize" not in caplog.text
+    evaluate(load(packed), [replace(examples[0], text="SEE, Dee!")])
+    assert "('Dee!' 'SEE,'); they count as errors. With `normalize` (--normalize-texts) 0 have." in caplog.text
     caplog.clear()
     evaluate(load(plain / "m.onnx"), examples)
     assert "2 of 2 texts have words, where the model writes phones, since it has no lexicon" in caplog.text

@@ -87,19 +87,20 @@ def _warn_of_texts(model: Recognizer, examples: Sequence[Example], decoder: Deco
     """Say how many texts could not be written even if every word were understood."""
     texts = [" ".join((example.text or "").split()) for example in examples]
     search = getattr(decoder, "search", decoder)  # of what rescores the n best
-    if isinstance(search, LexiconSearch):
-        what, known = "words that the lexicon lacks", set(search.words)
-        missing = [set(text.split()) - known for text in texts]
-    else:
-        what = "characters that the model cannot write"
-        if isinstance(model.vocabulary, Phones):
-            what = "words, where the model writes phones, since it has no lexicon"
-        missing = [model.vocabulary.missing(text) for text in texts]
+    words = set(search.words) if isinstance(search, LexiconSearch) else None
+    what = "characters that the model cannot write" if words is None else "words that the lexicon lacks"
+    if words is None and isinstance(model.vocabulary, Phones):
+        what = "words, where the model writes phones, since it has no lexicon"
+
+    def lacking(said: str) -> set[str]:
+        return model.vocabulary.missing(said) if words is None else set(said.split()) - words
+
+    missing = [lacking(said) for said in texts]
     if any(missing):
+        count, plain = sum(map(bool, missing)), sum(bool(lacking(text.normalize(said))) for said in texts)
         shown = " ".join(map(repr, sorted(set().union(*missing))[:20]))
-        _log.warning(
-            "%d of %d texts have %s (%s); they count as errors.", sum(map(bool, missing)), len(texts), what, shown
-        )
+        advice = f" With `normalize` (--normalize-texts) {plain} have." if plain < count else ""
+        _log.warning("%d of %d texts have %s (%s); they count as errors.%s", count, len(texts), what, shown, advice)
 
 
 def print_report(report: ErrorReport, console: Console | None = None, *, per_speaker: bool = False) -> None:
