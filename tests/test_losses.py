@@ -220,6 +220,51 @@ def test_logits_that_are_no_numbers_show_in_their_own_row_only(ragged):
     assert np.isnan(gradient[1]).any() and np.isfinite(np.delete(gradient, 1, 0)).all()
 
 
+def test_a_mean_hides_no_logits_that_are_no_numbers(ragged):
+    target, logits, frames = ragged
+    broken = logits.copy()
+    broken[1, 3, 2] = np.nan
+    assert np.isnan(float(losses.CTC()(target, broken, frames=frames)))
+    weight = np.ones(len(target), "float32")
+    weight[1] = 0
+    expected = float(losses.CTC()(target, logits, weight, frames=frames))
+    assert float(losses.CTC()(target, broken, weight, frames=frames)) == pytest.approx(expected)
+    assert float(losses.CTC()(target, broken, weight[:, None], frames=frames)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_rows_without_a_frame_have_a_gradient(frames):
+    loss, gradient = loss_and_gradient(
+        lambda x: losses.ctc(np.zeros((2, 0), "int32"), x, [0, 0]), np.zeros((2, frames, 3), "float32")
+    )
+    assert not loss.any() and gradient.shape == (2, frames, 3) and not gradient.any()
+
+
+@pytest.mark.parametrize(
+    ("target", "frames", "error", "said"),
+    [
+        ([[1, 2]], [6, 6], ValueError, r"targets of shape \(1, 2\)"),
+        ([1, 2], [6, 6], ValueError, r"targets of shape \(2,\)"),
+        ([[1], [2]], [6], ValueError, r"frames of shape \(1,\)"),
+        ([[1], [2]], [[6], [6]], ValueError, r"frames of shape \(2, 1\)"),
+        (tf.sparse.from_dense([[1], [2]]), [6, 6], TypeError, "must be dense.*a SparseTensor"),
+        (tf.ragged.constant([[1, 2], [1]]), [6, 6], TypeError, r"must be dense.*to_tensor\(\)"),
+    ],
+)
+@pytest.mark.parametrize("loss", [losses.ctc, losses.transducer])
+def test_other_rows_than_the_logits_are_refused(loss, target, frames, error, said):
+    shape = (2, 6, 5) if loss is losses.ctc else (2, 6, 2, 5)
+    with pytest.raises(error, match=said):
+        loss(target, tf.zeros(shape), frames)
+
+
+@pytest.mark.parametrize("loss", [losses.CTC, losses.ClassLoss, losses.Transducer, losses.Attention])
+def test_another_reduction_than_the_mean_is_refused(loss):
+    with pytest.raises(ValueError, match=f"{loss.__name__} is the mean over a batch.*Received: reduction='sum'"):
+        loss(reduction="sum")
+    assert loss.from_config(loss().get_config()).get_config() == loss().get_config()
+
+
 def test_the_kernels_of_a_gpu_and_of_a_cpu_agree(ragged):
     target, logits, frames = ragged
     expected = loss_and_gradient(lambda x: connectionist._ctc_eager(target, x, frames), logits)

@@ -6,8 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from speechrnn.layers.config import Configured
-from speechrnn.losses.reduction import weighted_mean
+from speechrnn.losses.reduction import MeanLoss, weighted_mean
 from speechrnn.losses.targets import refuse
 
 
@@ -93,7 +92,7 @@ def sigmoid_cross_entropy(
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class ClassLoss(Configured, keras.losses.Loss):
+class ClassLoss(MeanLoss):
     """Mean classification loss of a batch: over its rows, or over all its frames that have a class.
 
     Args:

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from speechrnn.layers.config import Configured
 from speechrnn.layers.derivatives import opaque, twice_differentiable
 from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, shifted, walk_backwards, walk_forwards
-from speechrnn.losses.reduction import mean_of_possible, weighted_mean
-from speechrnn.losses.targets import refused_labels
+from speechrnn.losses.reduction import MeanLoss, mean_of_possible, weighted_mean
+from speechrnn.losses.targets import check_shapes, refused_labels
 
 
 def required_frames(target: Any) -> tf.Tensor:
@@ -47,14 +46,17 @@ def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
         infinite and its gradient zero.
 
     Raises:
-        ValueError: A label is no symbol of the vocabulary, or stands behind the padding; or there are fewer frames than
-            `frames` says. In a graph it is a `tf.errors.InvalidArgumentError`.
+        TypeError: The target is sparse or ragged.
+        ValueError: A label is no symbol of the vocabulary, or stands behind the padding; there are fewer frames than
+            `frames` says; or the rows are not those of the logits. In a graph some of it is a
+            `tf.errors.InvalidArgumentError`.
 
     Reference:
         Graves et al., "Connectionist temporal classification", ICML 2006.
     """
     target, frames = tf.cast(target, tf.int32), tf.cast(frames, tf.int32)
     logits = tf.cast(logits, tf.float32)
+    check_shapes(target, logits, frames)
     with tf.control_dependencies(refused_labels(target, logits, frames)):
         target = tf.identity(target)
     if tf.config.list_logical_devices("GPU"):
@@ -205,7 +207,7 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
     cell = tf.maximum(states.row, 0) * vocabulary + states.symbol
     left = tf.where(states.row < 0, 0, tf.gather(frames, tf.maximum(states.row, 0)))
     ways = states.can_step, states.can_skip
-    num_chunks = (steps + CHUNK - 1) // CHUNK
+    num_chunks = tf.maximum((steps + CHUNK - 1) // CHUNK, 1)  # a walk has one chunk at least
 
     # Rows of the transpose are gathered, and transposed back: single numbers would take four times as long.
     log_probabilities = tf.nn.log_softmax(logits)
@@ -274,7 +276,7 @@ _ctc_eager = tf.function(_ctc_compiled, autograph=False, reduce_retracing=True)
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class CTC(Configured, keras.losses.Loss):
+class CTC(MeanLoss):
     """Mean CTC loss of a batch.
 
     Rows that are impossible (see `ctc`) or have weight 0 are left out of the mean.
@@ -313,7 +315,7 @@ class CTC(Configured, keras.losses.Loss):
         return ctc(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
 
 
-class BesideCTC(Configured, keras.losses.Loss):
+class BesideCTC(MeanLoss):
     """Mean loss of a batch of texts, and beside it CTC of the encoder alone; a subclass gives the loss of each row.
 
     Rows that are impossible or have weight 0 are left out of the mean.

@@ -6,8 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from speechrnn.layers.config import Configured
-from speechrnn.losses.reduction import weighted_mean
+from speechrnn.losses.reduction import MeanLoss, weighted_mean
 
 
 def check_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:
@@ -54,7 +53,7 @@ def pinball(target: Any, forecast: Any, quantiles: Sequence[float]) -> tf.Tensor
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class QuantileLoss(Configured, keras.losses.Loss):
+class QuantileLoss(MeanLoss):
     """Mean pinball loss of a batch, over all values that are known.
 
     Args:

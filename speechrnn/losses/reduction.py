@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-__all__ = ["mean_of_possible", "summed", "summed_by", "weighted_mean"]
+from speechrnn.layers.config import Configured
+
+__all__ = ["MeanLoss", "mean_of_possible", "summed", "summed_by", "weighted_mean"]
 
 Sum = Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]]
 """Gives the sums, over all processes, of tensors that each of them has."""
@@ -48,17 +51,33 @@ def weighted_mean(weight: Any, values: Any) -> tf.Tensor:
     return part + tf.stop_gradient(tf.math.divide_no_nan(sums[0], sums[1]) - part)
 
 
+class MeanLoss(Configured, keras.losses.Loss):
+    """A loss whose value is the mean over what counts in a batch; a subclass says what that is.
+
+    Raises:
+        ValueError: Another reduction than the mean is asked for.
+    """
+
+    def __init__(self, *, reduction: str = "sum_over_batch_size", **kwargs: Any) -> None:
+        super().__init__(reduction=reduction, **kwargs)
+        if reduction != "sum_over_batch_size":
+            raise ValueError(
+                f"`reduction` must be left out: {type(self).__name__} is the mean over a batch, and its method `call` "
+                f"gives the loss of each row. Received: {reduction=}."
+            )
+
+
 def mean_of_possible(losses: Any, sample_weight: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """The weighted mean of the losses that are finite.
+    """The weighted mean of the losses that are not infinite; it is NaN where one of them is.
 
     Args:
         losses: float32 `(batch,)`; infinite for a row that is impossible.
-        sample_weight: float `(batch,)`, or None.
+        sample_weight: float `(batch,)` or `(batch, 1)`, or None.
 
     Returns:
         float32 `(batch,)` weights, 0 for what is impossible; and the mean.
     """
-    weight = tf.ones_like(losses) if sample_weight is None else tf.cast(sample_weight, tf.float32)
-    possible = tf.math.is_finite(losses)
-    weight = tf.where(possible, weight, 0.0)
-    return weight, weighted_mean(weight, tf.where(possible, losses, 0.0))
+    weight = tf.where(tf.math.is_inf(losses), 0.0, 1.0)
+    if sample_weight is not None:
+        weight *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
+    return weight, weighted_mean(weight, tf.where(weight == 0, 0.0, losses))

@@ -29,6 +29,26 @@ def refuse(wrong: Any, values: Any, requirement: str) -> list[tf.Operation]:
     return []
 
 
+def check_shapes(target: Any, logits: tf.Tensor, frames: tf.Tensor) -> None:
+    """Refuse targets and frames of other rows than the logits.
+
+    Raises:
+        TypeError: The target is sparse or ragged.
+        ValueError: There is not one row of labels, and one number of frames, for each row of logits.
+    """
+    if not isinstance(target, tf.Tensor):
+        raise TypeError(
+            f"Targets must be dense, padded with 0 on the right. Received: a {type(target).__name__}. Convert it with "
+            "`tf.sparse.to_dense`, or with `to_tensor()` where it is ragged."
+        )
+    rows = logits.shape[:1]
+    if not (target.shape.is_compatible_with([*rows, None]) and frames.shape.is_compatible_with(rows)):
+        raise ValueError(
+            "Targets must be `(batch, labels)` and `frames` `(batch,)`, with the rows of the logits. Received: targets "
+            f"of shape {target.shape}, frames of shape {frames.shape} and logits of shape {logits.shape}."
+        )
+
+
 def refused_labels(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> list[tf.Operation]:
     """Refuse labels that no row of symbols can have, and more frames than there are; see `refuse`.
 

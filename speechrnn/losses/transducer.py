@@ -8,7 +8,7 @@ import tensorflow as tf
 from speechrnn.layers.derivatives import opaque, twice_differentiable
 from speechrnn.losses.connectionist import BesideCTC
 from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, shifted, walk_backwards, walk_forwards
-from speechrnn.losses.targets import refused_labels
+from speechrnn.losses.targets import check_shapes, refused_labels
 
 
 def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
@@ -30,9 +30,10 @@ def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
         and no frame: its loss is infinite and its gradient zero.
 
     Raises:
+        TypeError: The target is sparse or ragged.
         ValueError: A label is no symbol of the vocabulary, or stands behind the padding; there are fewer frames than
-            `frames` says; or the logits are not of `labels + 1` places. In a graph some of it is a
-            `tf.errors.InvalidArgumentError`.
+            `frames` says; the rows are not those of the logits; or the logits are not of `labels + 1` places. In a
+            graph some of it is a `tf.errors.InvalidArgumentError`.
 
     Reference:
         Graves, "Sequence transduction with recurrent neural networks", arXiv:1211.3711, 2012, section 2.4.
@@ -45,6 +46,7 @@ def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
     """
     target, frames = tf.cast(target, tf.int32), tf.cast(frames, tf.int32)
     logits = tf.cast(logits, tf.float32)
+    check_shapes(target, logits, frames)
     places = target.shape[-1]
     if logits.shape.rank != 4 or (places is not None and logits.shape[2] not in (None, places + 1)):
         raise ValueError(

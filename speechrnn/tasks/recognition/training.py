@@ -93,7 +93,7 @@ class Recognition(Task):
                     words += edits.counts(reference.split(), hypothesis.split())
                     tokens += edits.counts(reference, hypothesis)
                     losses.append(float(loss[row]))
-            possible = [value for value in losses if np.isfinite(value)]
+            possible = [value for value in losses if not np.isinf(value)]
             return Score(float(np.mean(possible)) if possible else float("nan"), words, tokens)
 
         return score
