@@ -176,6 +176,32 @@ def test_other_dtypes_are_close_to_float32(cell, policy, multiplies, x, mask, rn
     assert_equal([tf.cast(g, tf.float32) for g in gradients], expected, 1e-5 if policy == "float64" else 0.05)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_does_not_fit_the_sequences_is_refused(cell, activation, x):
+    layer = getattr(layers, cell)(3, activation=activation)
+    layer(x)
+    batch, steps, features = x.shape
+    count = 2 if cell == "LSTM" else 1
+
+    def refused(said, values=x, **call):
+        with pytest.raises(ValueError, match=said):
+            layer(values, **call)
+
+    refused(rf"axis -1 .* value {features}", x[:, :, 1:])
+    for shape in ((batch, steps + 1), (batch, steps - 1), (batch - 1, steps)):
+        refused(rf"a mask of shape \({shape[0]}, {shape[1]}\)", mask=np.ones(shape, bool))
+    for shape in ((batch + 1, 3), (batch, 4)):
+        refused(rf"`initial_state` must be {count} of shape", initial_state=[np.zeros(shape, "float32")] * count)
+    refused(rf"`initial_state` must be {count} of shape", initial_state=[np.zeros((batch, 3), "float32")] * 3)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_mask_may_have_an_axis_for_the_features_as_in_keras(cell, x, mask, rng):
+    stock, ours = pair(cell, rng, zero_output_for_mask=False)
+    np.testing.assert_allclose(ours(x, mask=mask[:, :, None]), stock(x, mask=mask[:, :, None]), atol=1e-5)
+
+
 def test_a_stateful_layer_carries_its_state_over(x, rng):
     _, whole = pair("LSTM", rng)
     part = layers.LSTM(UNITS, return_sequences=True, stateful=True)

@@ -65,6 +65,25 @@ def _mask(mask: Any) -> Any:
     return None if mask is None else tf.cast(keras.tree.flatten(mask)[0], tf.bool)
 
 
+def _fitting_mask(mask: Any, sequences: Any) -> Any:
+    """The mask, of one number for each step.
+
+    Raises:
+        ValueError: It is not.
+    """
+    mask = _mask(mask)
+    if mask is None:
+        return None
+    if mask.shape.rank == 3:  # Keras's loop takes that too
+        mask = tf.squeeze(mask, -1)
+    if not mask.shape.is_compatible_with(sequences.shape[:2]):
+        raise ValueError(
+            f"`mask` must be `(batch, steps)`, as the sequences of shape {tuple(sequences.shape)} are. Received: a "
+            f"mask of shape {tuple(mask.shape)}."
+        )
+    return mask
+
+
 def _zeros_in_padding(sequences: Any, mask: Any) -> Any:
     return tf.where(mask[:, :, None], sequences, tf.zeros((), sequences.dtype))
 
@@ -139,6 +158,11 @@ class _Scanned(keras.layers.RNN):
         # every product for every length.
         self.supports_jit = False
 
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Make the weights, and note how many features a step has, so that Keras refuses others."""
+        super().build(sequences_shape, initial_state_shape)
+        self.input_spec = keras.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
+
     @property
     def execution_path(self) -> ExecutionPath:
         """How this layer runs on this machine, and why."""
@@ -159,10 +183,21 @@ class _Scanned(keras.layers.RNN):
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
         """The last output, all outputs and the last states, by the path of `execution_path`."""
-        mask = _mask(mask)
+        mask = _fitting_mask(mask, sequences)
+        self._check_states(sequences, initial_state)
         if self.execution_path.name == "scan":
             return self._scan(sequences, initial_state, mask, training)
         return self._stock(sequences, initial_state, mask, training)
+
+    def _check_states(self, sequences: Any, states: Any) -> None:
+        wanted = tf.TensorShape([sequences.shape[0], self.units])
+        states = keras.tree.flatten(states)
+        count = len(keras.tree.flatten(self.cell.state_size))
+        if len(states) != count or not all(wanted.is_compatible_with(state.shape) for state in states):
+            raise ValueError(
+                f"`initial_state` must be {count} of shape {tuple(wanted)}. Received: shapes "
+                f"{[tuple(state.shape) for state in states]}."
+            )
 
     def _stock(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple[Any, Any, Any]:
         # Past Keras's LSTM and GRU, which look for a GPU themselves.
