@@ -193,6 +193,12 @@ def test_a_network_within_a_network_and_a_shared_layer(rng):
     check_network(functional(inner), rng)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def hard_sigmoid(values):
+    """That of Keras 2."""
+    return keras.ops.clip(0.2 * values + 0.5, 0, 1)
+
+
 class Strange(keras.Layer):
     def call(self, values):
         return values
@@ -203,6 +209,12 @@ class Strange(keras.Layer):
     [
         (lambda: Strange(name="odd"), "Strange `odd` cannot be exported: no writer is registered for it"),
         (lambda: layers.LSTM(4, stateful=False, return_state=False, name="x", activation="gelu"), "activation=gelu"),
+        (
+            lambda: layers.LSTM(4, recurrent_activation=hard_sigmoid),
+            "recurrent_activation=hard_sigmoid of .*test_export",
+        ),
+        (lambda: K.Bidirectional(layers.GRU(4, activation=hard_sigmoid)), "activation=hard_sigmoid of .*test_export"),
+        (lambda: layers.SimpleRNN(4, activation="softplus"), "activation=softplus"),
         (lambda: K.Conv1D(4, 3, strides=2, padding="same", name="c"), "Conv1D `c`.*depends on the length"),
         (lambda: K.MaxPooling1D(2, padding="same", name="n"), "MaxPooling1D `n`.*must be .valid"),
         (lambda: layers.GRU(4, go_backwards=True, return_sequences=True, name="g"), "GRU `g`.*Bidirectional"),

@@ -6,6 +6,7 @@ removes what cancels.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -153,15 +154,27 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def activate(graph: Graph, layer: keras.Layer, activation: Any, values: str) -> str:
     """The values through one of Keras's activation functions."""
-    name = activation if isinstance(activation, str) else getattr(activation, "__name__", repr(activation))
+    name = activation_name(layer, activation, ("linear", "silu", *_ACTIVATIONS))
     if name == "linear":
         return values
-    if name in ("silu", "swish"):
+    if name == "silu":
         return graph.add("Mul", values, graph.add("Sigmoid", values))
-    if name not in _ACTIVATIONS or keras.activations.get(name) is not keras.activations.get(activation):
-        raise cannot(layer, f"its activation is not supported. Received: {name}")
     operator, options = _ACTIVATIONS[name]
     return graph.add(operator, values, **options)
+
+
+def activation_name(layer: keras.Layer, activation: Any, known: Collection[str], option: str = "activation") -> str:
+    """Which of Keras's functions an activation is; a function of a user may have the name of one.
+
+    Raises:
+        ValueError: It is none of the `known`.
+    """
+    function = keras.activations.get(activation)
+    name = getattr(function, "__name__", repr(function))
+    if name not in known or keras.activations.get(name) is not function:
+        found = f"{option}={name} of {getattr(function, '__module__', 'a layer')}"
+        raise cannot(layer, f"{found} is not supported, only {', '.join(known)} of keras.activations")
+    return name
 
 
 @writes(layers.Activation)

@@ -14,7 +14,7 @@ import numpy as np
 
 from speechrnn import layers as ours
 from speechrnn.export.onnx.graph import Graph
-from speechrnn.export.onnx.layers import weight
+from speechrnn.export.onnx.layers import activation_name, weight
 from speechrnn.export.onnx.registry import Tensor, cannot, writes
 
 _OPERATORS = {keras.layers.LSTMCell: "LSTM", keras.layers.GRUCell: "GRU", keras.layers.SimpleRNNCell: "RNN"}
@@ -27,11 +27,11 @@ _ACTIVATIONS: dict[str, tuple[str, list[float], list[float]]] = {
     "relu": ("Relu", [], []),
     "linear": ("Affine", [1.0], [0.0]),
     "softsign": ("Softsign", [], []),
-    "softplus": ("Softplus", [], []),
     "elu": ("Elu", [1.0], []),
     "hard_sigmoid": ("HardSigmoid", [1.0 / 6.0], [0.5]),
 }
-"""ONNX's function, its alpha and its beta; a function without them takes none from the node's lists."""
+"""ONNX's function, its alpha and its beta; a function without them takes none from the node's lists. Softplus is left
+out: ONNX Runtime's recurrent nodes give infinity above 88."""
 
 
 class Recurrent(NamedTuple):
@@ -183,10 +183,7 @@ def _activations(operator: str, sides: Sequence[Any]) -> dict[str, Any]:
     chosen = []
     for side in sides:
         for option in wanted:
-            name = getattr(getattr(side.cell, option), "__name__", repr(getattr(side.cell, option)))
-            if name not in _ACTIVATIONS:
-                raise cannot(side, f"{option}={name} is not supported")
-            chosen.append(_ACTIVATIONS[name])
+            chosen.append(_ACTIVATIONS[activation_name(side, getattr(side.cell, option), _ACTIVATIONS, option)])
     if {name for name, _, _ in chosen} <= {"Tanh", "Sigmoid"} and all(_is_default(side) for side in sides):
         return {}
     alphas, betas = ([value for entry in chosen for value in entry[i]] for i in (1, 2))
