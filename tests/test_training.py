@@ -316,6 +316,78 @@ def test_resuming_with_other_options_is_refused(corpus, tmp_path):
         train(small_model(), corpus[0][:8], options=options, out=out, resume=True, verbose=False)
 
 
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory):
+    """A run of one epoch, to resume."""
+    out = tmp_path_factory.mktemp("finished") / "a.keras"
+    train(small_model(), corpus[0][:8], options=TrainingOptions(epochs=1, batch_size=4), out=out, verbose=False)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("count", "how", "said"),
+    [
+        (4, {}, "was given batches: 2. Received: batches: 1. Resume with the same examples"),
+        (8, {"augment": "speech"}, r"was given augmentation: None. Received: augmentation: Augmentation\("),
+        (8, {"valid": True}, "was given validation batches: 0. Received: validation batches: 3"),
+    ],
+)
+def test_resuming_on_other_examples_is_refused(corpus, finished, count, how, said):
+    if "valid" in how:
+        how = {"valid": corpus[1]}
+    options = TrainingOptions(epochs=1, batch_size=4)
+    with pytest.raises(ValueError, match=said):
+        train(small_model(), corpus[0][:count], options=options, out=finished, resume=True, verbose=False, **how)
+
+
+def test_resuming_another_model_is_refused(corpus, finished):
+    vocabulary = Vocabulary("abc")
+    network = recurrent_ctc("gru", num_features=16, vocabulary_size=len(vocabulary), units=17, layers=1, stack=2)
+    model = SpeechRecognizer(LogMel(RATE, num_mels=16, f_min=100), network, vocabulary)
+    options = TrainingOptions(epochs=1, batch_size=4)
+    with pytest.raises(ValueError, match=r"state-0001.weights.h5: .* do not fit this model. Build the model with"):
+        train(model, corpus[0][:8], options=options, out=finished, resume=True, verbose=False)
+
+
+class Spoilt(keras.callbacks.Callback):
+    """Makes every output NaN from an epoch on."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.first = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.first:
+            for variable in self.model.trainable_variables:
+                variable.assign(np.nan * variable.numpy())
+
+
+def test_a_run_that_diverged_ends_with_the_reason_and_keeps_its_last_state(corpus, tmp_path, capsys):
+    options = TrainingOptions(epochs=3, batch_size=4)
+    with pytest.raises(ValueError, match="Training has diverged: in epoch 2 no step had a finite loss.*learning_rate"):
+        train(small_model(), corpus[0][:8], options=options, out=tmp_path / "a.keras", callbacks=[Spoilt(1)])
+    assert not (tmp_path / "a.keras").exists()
+    assert json.loads((tmp_path / "a.training" / "state.json").read_text())["epoch"] == 1
+
+
+def test_steps_that_were_skipped_are_reported(corpus, tmp_path, capsys):
+    class Once(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            variable = self.model.trainable_variables[0]
+            if batch == 1:
+                self.kept = variable.numpy()
+                variable.assign(np.nan * self.kept)
+
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                self.model.trainable_variables[0].assign(self.kept)
+
+    options = TrainingOptions(epochs=1, batch_size=4)
+    run = train(small_model(), corpus[0][:12], options=options, out=tmp_path / "a.keras", callbacks=[Once()])
+    assert run.history[0]["skipped_steps"] == 1
+    assert "skipped steps 1 (gradient not finite)" in capsys.readouterr().err
+
+
 def test_the_models_file_must_be_a_keras_file(corpus, tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.keras"):
         train(small_model(), corpus[0], out=tmp_path / "model.h5")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ class RunState:
     """Whether it ended since nothing had got better for `patience` epochs."""
     seeds: list[list[int]] = field(default_factory=list)
     """State of each random generator of the model, which Keras leaves out of its weights."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """What was trained on: numbers of batches, and the augmentation."""
 
     @classmethod
     def read(cls, folder: Path) -> "RunState | None":
@@ -50,6 +53,22 @@ class RunState:
             return None
         with of_file(path):
             return cls(**json.loads(read_text(path)))
+
+    def continues(self, folder: Path, given: dict[str, Any]) -> None:
+        """Refuse to continue on other examples: the learning rate and the order of the batches would not fit.
+
+        Raises:
+            ValueError: The run was given something else.
+        """
+        changed = {name: value for name, value in given.items() if self.given.get(name, value) != value}
+        if changed:
+            before = {name: self.given[name] for name in changed}
+            raise ValueError(
+                f"{folder / 'state.json'}: the run to resume was given {_listed(before)}. Received: "
+                f"{_listed(changed)}. Resume with the same examples and augmentation, or start over with "
+                "overwrite=True (--overwrite)."
+            )
+        self.given = given
 
     def take(self, hosts: Hosts) -> None:
         """Take what decides how a run goes on from the first of several processes."""
@@ -73,9 +92,22 @@ class RunState:
 
     def restore(self, folder: Path, model: keras.Model) -> None:
         """Give the compiled model the weights, the optimizer and the random generators of this epoch."""
-        model.load_weights(self.weights(folder))
+        path = self.weights(folder)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # Keras warns of weights that it leaves as they were
+                model.load_weights(path)
+        except (ValueError, UserWarning) as error:
+            raise ValueError(
+                f"{path}: the weights of the run to resume do not fit this model. Build the model with the options and "
+                "examples that the run was started with, or start over with overwrite=True (--overwrite)."
+            ) from error
         for variable, value in zip(_generators(model), self.seeds, strict=True):
             variable.assign(value)
+
+
+def _listed(given: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in given.items())
 
 
 def _generators(model: keras.Model) -> list[keras.Variable]:
@@ -134,7 +166,7 @@ class Bookkeeping(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the epoch's clock."""
-        self._started = time.perf_counter()
+        self._started, self._updates = time.perf_counter(), int(inner(self.model.optimizer).iterations)
         self._norms: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -146,6 +178,10 @@ class Bookkeeping(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         logs["learning_rate"] = float(inner(self.model.optimizer).learning_rate)
         logs["gradient_norm"] = float(np.median(self._norms)) if self._norms else float("nan")
+        skipped = len(self._norms) - (int(inner(self.model.optimizer).iterations) - self._updates)
+        if skipped:
+            logs["skipped_steps"] = skipped
+            self._check_progress(epoch + 1, skipped, logs)
         state, last = self.state, epoch + 1 >= self.options.epochs
         state.epoch = epoch + 1
         if self.scorer and ((epoch + 1) % self.options.validate_every == 0 or last):
@@ -160,6 +196,16 @@ class Bookkeeping(keras.callbacks.Callback):
         if self._writes:
             write_log(self.folder, state.history)
             state.write(self.folder, self.model)
+
+    def _check_progress(self, epoch: int, skipped: int, logs: Mapping[str, float]) -> None:
+        # A loss scaler skips steps until it has found its scale, with a finite loss.
+        if skipped < len(self._norms) or np.isfinite(logs["loss"]):
+            return
+        best = f" {self.out} holds the model of epoch {self.state.best_epoch}." if self.state.best_epoch else ""
+        raise ValueError(
+            f"Training has diverged: in epoch {epoch} no step had a finite loss and gradient, so none was made. Lower "
+            f"`learning_rate` ({self.options.learning_rate}), or look for extreme values in the examples.{best}"
+        )
 
     def _keep_if_best(self, value: float) -> None:
         state = self.state
@@ -229,6 +275,8 @@ class RichProgress(keras.callbacks.Callback):
             best = "  best" if self.state.best_epoch == epoch + 1 else ""
             parts.append(f"validation loss {row['val_loss']:.4g} {self.task.validated(row)}{best}")
         parts.append(f"gradient {row['gradient_norm']:.1f}")
+        if "skipped_steps" in row:
+            parts.append(f"skipped steps {row['skipped_steps']:.0f} (gradient not finite)")
         parts.append(f"rate {row['learning_rate']:.1e}")
         parts.append(f"{row['seconds']:.0f} s")
         self.console.print("  ".join(parts), highlight=False, soft_wrap=True)

@@ -106,8 +106,8 @@ def train(
     Raises:
         FileExistsError: `out` exists and is not of a run to resume, and `overwrite` is not set.
         TypeError: The options are for models of another kind.
-        ValueError: No example can be used, the state beside `out` belongs to other options, or the model is of a kind
-            that cannot be averaged and `members` is above 1.
+        ValueError: No example can be used, the state beside `out` belongs to other options, examples or another model,
+            training has diverged, or the model is of a kind that cannot be averaged and `members` is above 1.
     """
     out = Path(out)
     if out.suffix != ".keras":
@@ -135,7 +135,14 @@ def train(
         state.take(hosts)
     collected = Faults() if faults is None else faults
     batches = task.batches(Given(examples, True, state.epoch, chosen(augment), collected))
-    scorer = task.scorer(task.batches(Given(valid, faults=collected))) if valid else None
+    held_out = task.batches(Given(valid, faults=collected)) if valid else None
+    scorer = None if held_out is None else task.scorer(held_out)
+    given = {
+        "batches": len(batches),
+        "validation batches": 0 if held_out is None else len(held_out),
+        "augmentation": str(chosen(augment)),
+    }
+    state.continues(folder, given)
     if task.of_strangers:
         _warn_of_shared_subjects(console, examples, valid)
     if len(collected):
