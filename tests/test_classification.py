@@ -151,6 +151,14 @@ def test_the_printed_report_says_figures_classes_and_failures(task, rng):
     assert "s7" in text
 
 
+def test_a_class_in_square_brackets_is_printed(rng):
+    out = io.StringIO()
+    names = ("[unknown]", "a[/b]", "c")
+    print_report(classification_report(records(rng, 40, "single"), names), Console(file=out, width=200))
+    for name in names[:2]:
+        assert out.getvalue().count(name) == 3  # its row and, of the confusions, its row and its column
+
+
 # Classifying, with a model that needs no TensorFlow
 
 

@@ -89,22 +89,13 @@ a text in UTF-8, or with --lines a text on each line.
 
     def records(self, report: Any) -> Any:
         """See `Command`."""
-        rows = [[r.id, r.truth.tolist(), r.probabilities.tolist(), r.subject, r.seconds] for r in report.records]
-        return {"classes": report.classes, "task": report.task, "scheme": report.scheme, "rows": rows}
+        return report.stored()
 
     def report_of(self, records: Sequence[Any], *, faults: Sequence[Fault], elapsed: float, **options: Any) -> Any:
         """See `Command`."""
-        import numpy as np
+        from speechrnn.tasks.classification.report import restored
 
-        from speechrnn.tasks.classification.report import Classified, classification_report
-
-        scored = [
-            Classified(id, np.asarray(truth, "int32"), np.asarray(probabilities, "float32"), subject, seconds)
-            for part in records
-            for id, truth, probabilities, subject, seconds in part["rows"]
-        ]
-        of = {name: records[0][name] for name in ("classes", "task", "scheme")}
-        return classification_report(scored, faults=faults, elapsed=elapsed, seed=options.get("seed", 0), **of)
+        return restored(records, faults=faults, elapsed=elapsed, seed=options.get("seed", 0))
 
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
         """See `Command`."""

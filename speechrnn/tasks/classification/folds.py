@@ -18,7 +18,7 @@ from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, check_choice
 from speechrnn.tasks.classification.evaluation import evaluate_classifier
-from speechrnn.tasks.classification.report import ClassificationReport, Classified, classification_report
+from speechrnn.tasks.classification.report import ClassificationReport, classification_report, restored
 from speechrnn.tasks.classification.setting import Setting, Varied, varied
 from speechrnn.training.options import TrainingOptions
 
@@ -132,9 +132,9 @@ def cross_validate(
     for number, (left, held) in enumerate(pairs):
         of_others = {name: answers[number] for name, answers in compared.items()}
         name = _best(of_others, choose_by) if nested else first
-        path = folder / f"fold_{number + 1}{f'_{name}' * nested}.npz"
+        path = folder / f"fold_{number + 1}{f'_{name}' * nested}.json"
         others_of = {kind: part for kind, vary in (also_on or {}).items() if (part := varied(vary, held))}
-        paths = [path, *(path.with_name(f"{path.stem}_on_{kind}.npz") for kind in others_of)]
+        paths = [path, *(path.with_name(f"{path.stem}_on_{kind}.json") for kind in others_of)]
         report, *others = scored(name, left, [held, *others_of.values()], paths)
         reports.append(report)
         chosen.append(name)
@@ -184,7 +184,7 @@ def _compared(
         if not left:
             raise ValueError(f"To choose from settings there must be three folds or more. Received: {len(parts)}.")
         for name in names:
-            paths = [folder / f"without_{i + 1}_{j + 1}_{name}_on_{k + 1}.npz" for k in (i, j)]
+            paths = [folder / f"without_{i + 1}_{j + 1}_{name}_on_{k + 1}.json" for k in (i, j)]
             on_first, on_second = scored(name, left, [judged[i], judged[j]], paths)
             _figure(on_first, choose_by)  # an unknown one is an error after the first model, not after the last
             found[name][j].append(on_first)
@@ -259,43 +259,18 @@ def _figures(report: ClassificationReport) -> dict[str, object]:
 
 def _keep(path: Path, report: ClassificationReport, setting: Setting) -> None:
     """Write the answers of a fold."""
-    about = {
-        "classes": report.classes,
-        "task": report.task,
-        "scheme": report.scheme,
-        "elapsed": report.elapsed,
-        "options": setting.fingerprint,
-        "records": [(record.id, record.subject, record.seconds) for record in report.records],
-        "faults": [(fault.where, fault.kind, fault.message) for fault in report.faults],
-    }
-    frames = [len(np.atleast_2d(record.probabilities)) for record in report.records]
-    truth = np.concatenate([np.ravel(record.truth) for record in report.records] or [np.zeros(0)])
-    answers = [np.atleast_2d(record.probabilities) for record in report.records]
-    probabilities = np.concatenate(answers or [np.zeros((0, len(report.classes)))])
+    faults = [(fault.where, fault.kind, fault.message) for fault in report.faults]
+    about = {"options": setting.fingerprint, "elapsed": report.elapsed, "faults": faults, **report.stored()}
     with files.replacing(path, overwrite=True) as file:
-        np.savez_compressed(
-            file, about=np.array(json.dumps(about)), frames=frames, truth=truth, probabilities=probabilities
-        )
+        file.write(json.dumps(about).encode())
 
 
 def _kept(path: Path, held: Sequence[Example], setting: Setting) -> ClassificationReport:
     """Read the answers of a fold back."""
-    with np.load(path) as stored:
-        about, frames = json.loads(str(stored["about"])), stored["frames"]
-        truth, probabilities = stored["truth"], stored["probabilities"]
-    if about["options"] != setting.fingerprint or {row[0] for row in about["records"]} - {e.id for e in held}:
+    about = json.loads(path.read_bytes())
+    if about["options"] != setting.fingerprint or {row[0] for row in about["rows"]} - {e.id for e in held}:
         raise ValueError(
             f"{path}: the fold to resume had other options or examples. Resume with the same ones, or start over with "
             "overwrite=True."
         )
-    records, task, end = [], about["task"], 0
-    for (name, subject, seconds), count in zip(about["records"], frames, strict=True):
-        start, end = end, end + int(count)
-        whole = slice(start, end) if task == "frames" else start
-        wide = len(about["classes"]) if task == "multi" else 1
-        one = truth[start * wide : end * wide] if task != "single" else truth[start]
-        records.append(Classified(name, one, probabilities[whole], subject, seconds))
-    faults = [Fault(*row) for row in about["faults"]]
-    return classification_report(
-        records, about["classes"], task=about["task"], scheme=about["scheme"], faults=faults, elapsed=about["elapsed"]
-    )
+    return restored([about], faults=[Fault(*row) for row in about["faults"]], elapsed=about["elapsed"])

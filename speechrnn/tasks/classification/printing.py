@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechrnn import metrics
+from speechrnn.models import reports
 from speechrnn.tasks.classification.report import ClassificationReport
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _MOST_COLUMNS = 12
 """Classes up to which a confusion matrix is printed."""
@@ -17,10 +19,7 @@ _MOST_COLUMNS = 12
 
 def print_report(report: ClassificationReport, console: Console | None = None, *, per_subject: bool = False) -> None:
     """Print a report as tables; to standard output unless a console is given."""
-    from rich.console import Console
-
-    console = console or Console(highlight=False)
-    console.print(str(report), style="bold", markup=False, soft_wrap=True)
+    console = reports.begun(report, console)
     if not report.records:
         return
     console.print(f"Calibration error {100 * report.calibration_error:.1f} %.", markup=False)
@@ -48,37 +47,23 @@ def print_report(report: ClassificationReport, console: Console | None = None, *
         print_report(other, console, per_subject=per_subject)
 
 
-def _class_table(report: ClassificationReport) -> Any:
-    from rich.table import Table
-
-    table = Table("Class", box=None)
-    for heading in ("True", "Predicted", "Sensitivity %", "+P %", "F1 %", "AUROC %"):
-        table.add_column(heading, justify="right")
+def _class_table(report: ClassificationReport) -> Table:
+    headings = ("Class", "True", "Predicted", "Sensitivity %", "+P %", "F1 %", "AUROC %")
+    rows = []
     for score in report.scores:
         shares = (score.sensitivity, score.predictive_value, score.f1, score.auroc)
-        table.add_row(score.name, f"{score.support:,}", f"{score.predicted:,}", *map(_percent, shares))
-    return table
+        rows.append((score.name, f"{score.support:,}", f"{score.predicted:,}", *map(_percent, shares)))
+    return reports.table(headings, rows)
 
 
-def _confusion_table(report: ClassificationReport) -> Any:
-    from rich.table import Table
-
-    table = Table("True \\ predicted", box=None)
-    for name in report.classes:
-        table.add_column(name, justify="right")
-    for name, row in zip(report.classes, report.matrix, strict=True):
-        table.add_row(name, *(f"{count:,}" for count in row))
-    return table
+def _confusion_table(report: ClassificationReport) -> Table:
+    rows = [(name, *(f"{count:,}" for count in row)) for name, row in zip(report.classes, report.matrix, strict=True)]
+    return reports.table(("True \\ predicted", *report.classes), rows)
 
 
-def _subject_table(report: ClassificationReport) -> Any:
-    from rich.table import Table
-
-    table = Table("Subject", box=None)
-    table.add_column("Accuracy %", justify="right")
-    for name, value in sorted(report.subjects.items(), key=lambda item: item[1]):
-        table.add_row(name, _percent(value))
-    return table
+def _subject_table(report: ClassificationReport) -> Table:
+    rows = sorted(report.subjects.items(), key=lambda item: item[1])
+    return reports.table(("Subject", "Accuracy %"), [(name, _percent(value)) for name, value in rows])
 
 
 def _percent(value: float) -> str:

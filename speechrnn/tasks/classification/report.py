@@ -134,6 +134,11 @@ class ClassificationReport:
         ]
         return sorted(pairs, key=lambda pair: (-pair[2], pair))[:most]
 
+    def stored(self) -> dict[str, Any]:
+        """What the report is made of, as JSON can hold it; `restored` reads it back."""
+        rows = [[r.id, r.truth.tolist(), r.probabilities.tolist(), r.subject, r.seconds] for r in self.records]
+        return {"classes": self.classes, "task": self.task, "scheme": self.scheme, "rows": rows}
+
     def to_dict(self, *, records: bool = False) -> dict[str, Any]:
         """The report as JSON can hold it; a figure that is not finite is None.
 
@@ -255,6 +260,22 @@ def classification_report(
         tuple(faults),
         elapsed,
     )
+
+
+def restored(parts: Sequence[Mapping[str, Any]], **about: Any) -> ClassificationReport:
+    """The report of everything that `stored` reports are made of.
+
+    Args:
+        parts: What `ClassificationReport.stored` gave.
+        **about: Of `classification_report`: `faults`, `elapsed` and `seed`.
+    """
+    records = [
+        Classified(id, np.asarray(truth, np.int32), np.asarray(probabilities, np.float32), subject, seconds)
+        for part in parts
+        for id, truth, probabilities, subject, seconds in part["rows"]
+    ]
+    first = parts[0]
+    return classification_report(records, first["classes"], task=first["task"], scheme=first["scheme"], **about)
 
 
 def _tally(record: Classified, classes: int, task: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from speechrnn import metrics, pipeline
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults, takes
 from speechrnn.metrics.intervals import Interval, finite
+from speechrnn.models import reports
 from speechrnn.models.loading import opened
 from speechrnn.tasks.forecasting.options import ForecasterEvaluation
 
@@ -179,22 +180,15 @@ def print_report(report: ForecastReport, channels: Sequence[str] = (), console: 
         channels: Names of the channels.
         console: Where to.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    console = console or Console(highlight=False)
-    console.print(str(report), style="bold", markup=False, soft_wrap=True)
-    ahead = Table("Samples ahead", box=None)
-    ahead.add_column("MAE", justify="right")
+    console = reports.begun(report, console)
+    ahead = []
     for first, last in _stretches(report.horizon):
         name = f"{first + 1:,}" if last == first + 1 else f"{first + 1:,} to {last:,}"
-        ahead.add_row(name, f"{report.step_mae[first:last].mean():.3f}")
-    console.print(ahead)
-    own = Table("Channel", box=None)
-    own.add_column("MAE in its unit", justify="right")
-    for index, value in enumerate(report.channel_mae):
-        own.add_row(channels[index] if channels else str(index), f"{value:.4g}")
-    console.print(own)
+        ahead.append((name, f"{report.step_mae[first:last].mean():.3f}"))
+    console.print(reports.table(("Samples ahead", "MAE"), ahead))
+    names = channels or [str(index) for index in range(len(report.channel_mae))]
+    own = [(name, f"{value:.4g}") for name, value in zip(names, report.channel_mae, strict=False)]
+    console.print(reports.table(("Channel", "MAE in its unit"), own))
 
 
 def _figures(sums: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.faults import Fault, Faults, takes
 from speechrnn.metrics.errors import ErrorReport, error_report, score
+from speechrnn.models import reports
 from speechrnn.models.loading import opened
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.options import RecognizerEvaluation
@@ -21,6 +22,7 @@ from speechrnn.text import Phones
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from speechrnn.decoding.options import Decoder
     from speechrnn.models.protocols import Recognizer
@@ -105,10 +107,7 @@ def _warn_of_texts(model: Recognizer, examples: Sequence[Example], decoder: Deco
 
 def print_report(report: ErrorReport, console: Console | None = None, *, per_speaker: bool = False) -> None:
     """Print a report as tables; to standard output unless a console is given."""
-    from rich.console import Console
-
-    console = console or Console(highlight=False)
-    console.print(str(report), style="bold", markup=False, soft_wrap=True)
+    console = reports.begun(report, console)
     if not report.utterances:
         return
     console.print(_summary(report), markup=False, soft_wrap=True)
@@ -135,13 +134,9 @@ def _summary(report: ErrorReport) -> str:
     return said + "."
 
 
-def _speaker_table(report: ErrorReport) -> Any:
-    from rich.table import Table
-
-    table = Table("Speaker", box=None)
-    for heading in ("WER %", "Words", "Substituted", "Deleted", "Inserted"):
-        table.add_column(heading, justify="right")
+def _speaker_table(report: ErrorReport) -> Table:
+    rows = []
     for name, found in sorted(report.speakers.items(), key=lambda item: -item[1].rate):
         numbers = (found.reference_length, found.substitutions, found.deletions, found.insertions)
-        table.add_row(name, f"{100 * found.rate:.2f}", *map(str, numbers))
-    return table
+        rows.append((name, f"{100 * found.rate:.2f}", *map(str, numbers)))
+    return reports.table(("Speaker", "WER %", "Words", "Substituted", "Deleted", "Inserted"), rows)

@@ -13,6 +13,7 @@ from speechrnn.faults import Fault, Faults, takes
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.intervals import Interval, finite, rate_interval
+from speechrnn.models import reports
 from speechrnn.models.loading import opened
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions, SequenceEvaluation
 from speechrnn.tasks.sequence_to_sequence.pairs import encoded, pairs_of
@@ -69,7 +70,8 @@ class SequenceReport:
     def __str__(self) -> str:
         if not self.sequences:
             return f"No sequence was scored; {len(self.faults)} failed."
-        (low, high), (least, most) = ([100 * bound for bound in pair] for pair in self._intervals)
+        intervals = self.interval, self.sequence_interval
+        (low, high), (least, most) = ([100 * bound for bound in pair] for pair in intervals)
         told = (
             f"symbol error {100 * self.symbol_error_rate:.2f} % (95 % interval {low:.2f} to {high:.2f}), "
             f"sequence error {100 * self.sequence_error_rate:.2f} % ({least:.2f} to {most:.2f}): "
@@ -78,10 +80,6 @@ class SequenceReport:
             f"{len(self.sequences):,} sequences"
         )
         return told + (f"; {len(self.faults)} more FAILED and are in none of these rates." if self.faults else ".")
-
-    @property
-    def _intervals(self) -> tuple[Interval, Interval]:
-        return self.interval, self.sequence_interval
 
     def to_dict(self, *, details: bool = False) -> dict[str, Any]:
         """As JSON can hold it, with every source where `details` are wanted."""
@@ -109,17 +107,9 @@ class SequenceReport:
 
     def print(self, console: Console | None = None) -> None:
         """Print the report and its worst sequences; to standard output unless a console is given."""
-        from rich.console import Console
-        from rich.table import Table
-
-        console = console or Console(highlight=False)
-        console.print(str(self), style="bold", markup=False, soft_wrap=True)
-        table = Table("Source", "Reference", "Found", box=None)
-        table.add_column("Errors", justify="right")
-        for one in self.worst():
-            table.add_row(*map(_plain, (one.source, one.reference, one.found)), str(one.symbols.errors))
-        if table.rows:
-            console.print(table)
+        console = reports.begun(self, console)
+        if rows := [(one.source, one.reference, one.found, str(one.symbols.errors)) for one in self.worst()]:
+            console.print(reports.table(("Source", "Reference", "Found", "Errors"), rows, names=3))
 
 
 @takes(SequenceEvaluation)
@@ -177,7 +167,3 @@ def evaluate(  # noqa: D417 - `takes` adds the options
         tuple(collected),
         elapsed,
     )
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
