@@ -17,7 +17,7 @@ from speechrnn.export.writing import onnx_bytes
 from speechrnn.models import loading
 from speechrnn.tasks.recognition import SpeechRecognizer, carried
 from speechrnn.tasks.recognition.attention_search import AttentionSearch
-from speechrnn.tasks.recognition.attention_session import AttentionSession
+from speechrnn.tasks.recognition.joint_sessions import AttentionSession
 from speechrnn.tasks.sequence_to_sequence import AttentionDecoder
 from speechrnn.training.diagnostics import gradient_flow, layer_paths
 from speechrnn.training.task import task_of

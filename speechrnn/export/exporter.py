@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import speechrnn
 from speechrnn.export.onnx import features, network
 from speechrnn.export.onnx.graph import Graph
+from speechrnn.layers.config import written
 from speechrnn.models.bundle import Bundle, SignalBundle
 from speechrnn.runtime import onnxfile
 
@@ -23,6 +24,8 @@ class Exporter:
     """Whether the inputs are signals and their lengths."""
     streams: ClassVar[bool] = False
     """Whether models of this kind can be written as one step."""
+    tells: ClassVar[tuple[str, ...]] = ()
+    """Attributes of models of this kind that stand in their metadata."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -37,7 +40,7 @@ class Exporter:
 
     def about(self) -> dict[str, Any]:
         """What only models of this kind have in their metadata."""
-        raise NotImplementedError
+        return {name: written(getattr(self.model, name)) for name in self.tells}
 
     def step(self) -> tuple[Graph, dict[str, Any]]:
         """One step of a model that streams as an ONNX graph, and what its metadata say of it.

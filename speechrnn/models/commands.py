@@ -43,6 +43,8 @@ class Command:
     """Formats that are no text, and no terminal can show."""
     run_options: ClassVar[tuple[str, ...]] = ()
     """What `outcomes` takes."""
+    of_sources: ClassVar[frozenset[str]] = frozenset()
+    """Those of `run_options` that say what the sources are, which only `expanded` needs."""
     write_options: ClassVar[tuple[str, ...]] = ()
     """What `render` takes."""
     verbs: ClassVar[frozenset[str]] = frozenset({"train", "evaluate"})
@@ -65,6 +67,8 @@ class Command:
     """What `evaluate` takes."""
     details: ClassVar[bool] = False
     """Whether its reports tell of single examples and of people."""
+    example_noun: ClassVar[str] = "details"
+    """What `to_dict` of these calls the examples."""
     divides: ClassVar[bool] = False
     """Whether an evaluation can be divided: it has `records` and `report_of`."""
     manifests: ClassVar[bool] = False
@@ -94,7 +98,8 @@ class Command:
             on_progress: Called with a path, the seconds done and the seconds there are.
             **options: Of `run_options`.
         """
-        return resolve(self.kind.run)(model, sources, progress=progress, **options)
+        how = {name: value for name, value in options.items() if name not in self.of_sources}
+        return resolve(self.kind.run)(model, sources, progress=progress, **how)
 
     def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """What `outcomes` takes for the words of a command line, each with the name of its files in a folder.
@@ -162,7 +167,7 @@ class Command:
 
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
         """A report as JSON can hold it, with every example where details are wanted."""
-        return report.to_dict()
+        return report.to_dict(**{self.example_noun: details}) if self.details else report.to_dict()
 
     def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
         """Print a report, with a table of the people where it is wanted."""

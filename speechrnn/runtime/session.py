@@ -14,6 +14,7 @@ from speechrnn.faults import of_file
 from speechrnn.files import replacing
 from speechrnn.runtime import litert, onnxfile
 from speechrnn.runtime.batches import padded
+from speechrnn.text import Vocabulary
 
 __all__ = ["Session", "start"]
 
@@ -47,6 +48,8 @@ class Session:
     """Whether the model has a rate, frames and a stride."""
     hint: ClassVar[str] = ""
     """What to do with a file that holds something else."""
+    vocabularies: ClassVar[tuple[str, ...]] = ()
+    """Names of attributes that are vocabularies; the metadata describe them."""
 
     def __init__(
         self,
@@ -68,6 +71,8 @@ class Session:
                 self._check()
             self.require("card", lambda card: isinstance(card, dict), "be an object")
             self.card: dict[str, Any] = self.metadata["card"]
+            for name in self.vocabularies:
+                setattr(self, name, Vocabulary.from_config(self.metadata[name]))
             self._prepare()
         # In 8 bits ONNX Runtime takes one scale for a whole batch, padding counted, so that an answer would depend on
         # its neighbors. There rows run apart, as many at once as there are threads: it takes no longer.
@@ -87,8 +92,8 @@ class Session:
         for name in ("sample_rate", "frame_period", "stride", "window", "hop"):
             self.require(name, lambda n: isinstance(n, int | float) and 0 < n < float("inf"), "be positive")
 
-    def require(self, name: str, holds: Callable[[Any], bool], requirement: str) -> None:
-        """Check what the file says of itself.
+    def require(self, name: str, holds: Callable[[Any], bool], requirement: str) -> Any:
+        """What the file says of itself under a name.
 
         Raises:
             ValueError, KeyError: `holds` is false of the value of a name, or there is none.
@@ -96,6 +101,7 @@ class Session:
         value = self.metadata[name]
         if not holds(value):
             raise ValueError(f"its `{name}` must {requirement}. Received: {value!r:.80}")
+        return value
 
     @property
     def sample_rate(self) -> Any:

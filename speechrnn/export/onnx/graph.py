@@ -47,15 +47,16 @@ class Graph:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
 
-    def input(self, name: str, dtype: str, shape: Sequence[int | str | None], *, default: Any = None) -> str:
+    def input(self, name: str, dtype: str, shape: Sequence[int | str | None], *, optional: bool = False) -> str:
         """Declare an input; a word in its shape names a dimension that may be of any size.
 
-        One with a `default` need not be given.
+        An optional one need not be given; it is ones then.
         """
         self._names.add(name)
         self._inputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], shape))
-        if default is not None:
-            self._initializers.append(numpy_helper.from_array(np.asarray(default, dtype), name))
+        if optional:
+            ones = np.ones([size if isinstance(size, int) else 1 for size in shape], dtype)
+            self._initializers.append(numpy_helper.from_array(ones, name))
         return name
 
     def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str | None]) -> None:

@@ -32,12 +32,14 @@ a text in UTF-8, or with --lines a text on each line.
 """
     source = ("FILE", "Records of signals, audio, or texts.")
     augments = details = divides = manifests = True
+    example_noun = "records"
     formats: ClassVar[Mapping[str, bool]] = {"tsv": True, "json": True}
     run_options = (
         f"{_OPTIONS}:ClassificationOptions",
         f"{_OPTIONS}:TextSources",
         "table=speechrnn.signals.options:TableOptions",
     )
+    of_sources = frozenset({"lines"})
     write_options = (f"{_OPTIONS}:ClassWriting",)
     learns = "labels, one class each (`label`), one class per frame (`labels`) or several at once (`tags`)"
     training = (f"{_OPTIONS}:ClassifierTraining",)
@@ -63,8 +65,7 @@ a text in UTF-8, or with --lines a text on each line.
 
     def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:
         """See `Command`."""
-        lines = options.pop("lines", False)
-        if lines and model.tokens is None:
+        if options.get("lines") and model.tokens is None:
             raise ValueError("--lines is for classifiers of texts. This model classifies signals.")
         if model.tokens is not None:
             sources = (Path(source) if isinstance(source, str) else source for source in sources)
@@ -96,10 +97,6 @@ a text in UTF-8, or with --lines a text on each line.
         from speechrnn.tasks.classification.report import restored
 
         return restored(records, faults=faults, elapsed=elapsed, seed=options.get("seed", 0))
-
-    def report(self, report: Any, *, details: bool) -> dict[str, Any]:
-        """See `Command`."""
-        return report.to_dict(records=details)
 
     def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
         """See `Command`."""

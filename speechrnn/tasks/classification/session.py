@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,36 +29,25 @@ class ClassifierSession(Classifies, Session):
         def names(found: Any) -> bool:
             return isinstance(found, list) and all(isinstance(name, str) for name in found) and len({*found}) > 1
 
-        self.require("classes", lambda found: names(found) and len({*found}) == len(found), "be two names or more")
-        self.require("task", lambda task: task in ("single", "multi", "frames"), "be single, multi or frames")
-        self.require("per_frame", lambda found: found is (self.task == "frames"), f"fit the task {self.task!r}")
-        self.require("channels", lambda n: n is None or (isinstance(n, int) and n > 0), "be positive or null")
-
-    @property
-    def channels(self) -> int | None:
-        """Channels of a signal `(samples, channels)`; None for a mono signal `(samples,)`."""
-        return self.metadata["channels"]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
+        distinct = self.require(
+            "classes", lambda found: names(found) and len({*found}) == len(found), "be two names or more"
+        )
+        self.classes: tuple[str, ...] = tuple(distinct)
         """Names of the classes, in the order of the probabilities."""
-        return tuple(self.metadata["classes"])
-
-    @property
-    def task(self) -> str:
+        self.task: str = self.require(
+            "task", lambda task: task in ("single", "multi", "frames"), "be single, multi or frames"
+        )
         """Kind of answer: "single" (one class per signal), "multi" (any number) or "frames" (one class per frame)."""
-        return self.metadata["task"]
-
-    @cached_property
-    def tokens(self) -> Tokens | None:
-        """What texts are made of; None where signals are classified."""
-        held = self.metadata.get("tokens")
-        return None if held is None else Tokens(**held)
-
-    @property
-    def per_frame(self) -> bool:
+        frames = self.task == "frames"
+        self.per_frame: bool = self.require("per_frame", lambda found: found is frames, f"fit the task {self.task!r}")
         """Whether there is an answer for each frame, and not one for the whole signal."""
-        return self.metadata["per_frame"]
+        self.channels: int | None = self.require(
+            "channels", lambda n: n is None or (isinstance(n, int) and n > 0), "be positive or null"
+        )
+        """Channels of a signal `(samples, channels)`; None for a mono signal `(samples,)`."""
+        tokens = self.metadata.get("tokens")
+        self.tokens = None if tokens is None else Tokens(**tokens)
+        """What texts are made of; None where signals are classified."""
 
     def probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Probabilities of the classes for a batch of signals at `sample_rate`.

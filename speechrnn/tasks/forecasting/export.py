@@ -13,6 +13,8 @@ from speechrnn.export.onnx.graph import Graph
 class ForecasterExporter(SignalExporter):
     """The output is `forecast` float32 `(batch, horizon, channels, quantiles)`, in the series' units."""
 
+    tells = ("channels", "context", "horizon", "quantiles", "known", "calendar")
+
     def give(self, graph: Graph, outputs: str, frames: str) -> None:
         """See `SignalExporter.give`."""
         model = self.model
@@ -25,12 +27,4 @@ class ForecasterExporter(SignalExporter):
 
     def about(self) -> dict[str, Any]:
         """See `Exporter.about`."""
-        model = self.model
-        return {
-            "channels": model.channels,
-            "context": model.context,
-            "horizon": model.horizon,
-            "quantiles": list(model.quantiles),
-            "scale": model.scale.tolist(),
-            **{name: list(getattr(model, name)) for name in ("known", "calendar") if getattr(model, name)},
-        }
+        return {**super().about(), "scale": self.model.scale.tolist()}

@@ -16,6 +16,8 @@ class LanguageExporter(Exporter):
     the states after each row's last step, named `next_` and the state's name.
     """
 
+    tells = ("vocabulary",)
+
     def graph(self) -> Graph:
         """See `Exporter.graph`.
 
@@ -31,7 +33,3 @@ class LanguageExporter(Exporter):
     def of_graph(self) -> dict[str, Any]:
         """See `Exporter.of_graph`."""
         return {"states": {name: shape[1:] for name, shape in self._states.items()}}
-
-    def about(self) -> dict[str, Any]:
-        """See `Exporter.about`."""
-        return {"vocabulary": self.model.vocabulary.get_config()}

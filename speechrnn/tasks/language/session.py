@@ -22,9 +22,8 @@ class LanguageSession(Generates, Session):
     noun = "language model"
     takes_signals = False
     hint = " Make one with `speechrnn train --task generate`."
-
-    def _prepare(self) -> None:
-        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
+    vocabulary: Vocabulary
+    vocabularies = ("vocabulary",)
 
     def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `Generates`."""

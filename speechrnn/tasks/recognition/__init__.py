@@ -14,7 +14,7 @@ KIND = Kind(
         "recognizer": "speechrnn.tasks.recognition.session:RecognizerSession",
         "streaming recognizer": "speechrnn.tasks.recognition.streaming:StreamingSession",
         "transducer": "speechrnn.tasks.recognition.joint_sessions:TransducerSession",
-        "recognizer with attention": "speechrnn.tasks.recognition.attention_session:AttentionSession",
+        "recognizer with attention": "speechrnn.tasks.recognition.joint_sessions:AttentionSession",
         "streaming transducer": "speechrnn.tasks.recognition.joint_sessions:StreamingTransducerSession",
     },
     listening={"recognizer": "speechrnn.tasks.recognition.windows:WindowedSession"},

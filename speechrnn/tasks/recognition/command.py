@@ -37,6 +37,7 @@ need --encoding.
     source = ("FILE", "WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, a .jsonl manifest, or - for a pipe.")
     ships = "english"
     pipes = augments = details = divides = manifests = True
+    example_noun = "utterances"
     formats: ClassVar[Mapping[str, bool]] = {
         "txt": True,
         "json": True,
@@ -162,10 +163,6 @@ need --encoding.
             for id, reference, hypothesis, subject, seconds, confidences in part
         ]
         return error_report(scored, faults=faults, elapsed=elapsed, seed=options.get("seed", 0))
-
-    def report(self, report: Any, *, details: bool) -> dict[str, Any]:
-        """See `Command`."""
-        return report.to_dict(utterances=details)
 
     def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
         """See `Command`."""

@@ -18,15 +18,12 @@ class RecognizerExporter(SignalExporter):
     """Outputs are `logits` float32 `(batch, frames, vocabulary)` and `frames` int32 `(batch,)`, the valid ones."""
 
     streams = True
+    tells = ("vocabulary",)
 
     def give(self, graph: Graph, outputs: str, frames: str) -> None:
         """See `SignalExporter.give`."""
         graph.output(outputs, "logits", "float32", ("batch", "frames", self.model.network.output_shape[-1]))
         graph.output(self.valid_frames(graph, frames), "frames", "int32", ("batch",))
-
-    def about(self) -> dict[str, Any]:
-        """See `Exporter.about`."""
-        return {"vocabulary": self.model.vocabulary.get_config()}
 
     def step(self) -> tuple[Graph, dict[str, Any]]:
         """See `Exporter.step` and `speechrnn.export.onnx.steps`."""

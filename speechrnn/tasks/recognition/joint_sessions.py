@@ -1,18 +1,18 @@
-"""Exported recognizers of several models in one file, as transducers are; no TensorFlow is started."""
+"""Exported recognizers of several models in one file, of which words come; no TensorFlow is started."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from speechrnn.runtime import onnxfile
 from speechrnn.runtime.session import Session, start
 from speechrnn.tasks.recognition.joint import Transduces
-from speechrnn.tasks.recognition.listening import SearchSpeller
 from speechrnn.tasks.recognition.session import RecognizerSession
 from speechrnn.tasks.recognition.streaming import StreamingSession
+from speechrnn.tasks.sequence_to_sequence.search import begun
 
 
 class Parts(Session):
@@ -22,12 +22,12 @@ class Parts(Session):
     """Their names."""
 
     def _prepare(self) -> None:
-        super()._prepare()
         found = onnxfile.attachments(self.file.content)
         self._parts = {
             name: start(onnxfile.read(bytes(found[name]))._replace(name=self.file.name), threads=1)
             for name in self.parts
         }
+        super()._prepare()
 
     @property
     def _width(self) -> int:
@@ -88,14 +88,38 @@ class StreamingTransducerSession(_Joint, StreamingSession):
     `search(beam=...)`, once all that the beam keeps agrees on them.
     """
 
-    holds = "streaming transducer"
-    noun = "streaming transducer"
+    holds = noun = "streaming transducer"
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        self.search()
 
-    def _new_speller(self) -> Any:
-        if self._search is None:  # `_prepare` is still at work
-            return super()._new_speller()
-        return SearchSpeller(self._search, self.vocabulary, frame_period=self.frame_period)
+class AttentionSession(Parts, RecognizerSession):
+    """A recognizer with attention that `speechrnn export` wrote, ready to run.
+
+    Its `logits` are the encoder's outputs, which a `speechrnn.tasks.recognition.attention_search.AttentionSearch`
+    takes.
+
+    Args and errors: see `speechrnn.runtime.session.Session`.
+    """
+
+    holds = noun = "recognizer with attention"
+    parts = ("ctc", "begin", "step")
+
+    def alone(self, encoded: np.ndarray) -> np.ndarray:
+        """See `Attends`."""
+        return self._part("ctc", ["logits"], {"encoded": encoded})[0]
+
+    def begin(self, encoded: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """See `Attends`."""
+        length = np.array([len(encoded)], np.int32)
+        values, keys, first = self._part(
+            "begin", ["values", "keys", "first_output"], {"encoded": encoded[None], "length": length}
+        )
+        return {"values": values, "keys": keys, "length": length}, begun(self.metadata["decoder"], first, len(encoded))
+
+    def step(
+        self, previous: np.ndarray, memory: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """See `speechrnn.tasks.sequence_to_sequence.search.Step`."""
+        names = self.metadata["decoder"]
+        outputs = ["logits", "attention", *(f"next_{name}" for name in names)]
+        logits, attention, *after = self._part("step", outputs, {"previous": previous, **memory, **states})
+        return logits, attention, dict(zip(names, after, strict=True))

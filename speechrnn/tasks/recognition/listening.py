@@ -15,6 +15,7 @@ from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.decoding.transducer import TransducerSearch
 from speechrnn.runtime.session import Session
 from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition.joint import encodes
 from speechrnn.tasks.recognition.methods import Transcribes
 from speechrnn.tasks.recognition.transcript import Word, spell
 from speechrnn.text import Vocabulary
@@ -39,12 +40,14 @@ class Listening(Transcribes, Session):
     steps_together: bool = False
     """Whether steps of several streams may run as one batch: their answers are those of each alone."""
 
+    vocabulary: Vocabulary
+    vocabularies = ("vocabulary",)
+
     def _prepare(self) -> None:
-        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
         self._search: LexiconSearch | TransducerSearch | None = None
         self._heard()
         self.reset()
-        if carried.carries(self):
+        if carried.carries(self) or encodes(self):
             self.search()
 
     def _heard(self) -> None:

@@ -27,9 +27,8 @@ class RecognizerSession(Transcribes, Session):
 
     holds = "recognizer"
     noun = "recognizer of whole signals"
-
-    def _prepare(self) -> None:
-        self.vocabulary = Vocabulary.from_config(self.metadata["vocabulary"])
+    vocabulary: Vocabulary
+    vocabularies = ("vocabulary",)
 
     @property
     def _width(self) -> int:

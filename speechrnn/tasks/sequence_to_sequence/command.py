@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechrnn.faults import read_lines
@@ -25,6 +25,7 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
     source = ("TEXT", "A text to translate.")
     formats: ClassVar[Mapping[str, bool]] = {"txt": True, "json": True}
     run_options = (f"{_OPTIONS}:SearchOptions", f"{_OPTIONS}:SourceOptions")
+    of_sources = frozenset({"lines"})
     learns = "pairs of texts: files with a source, a tab and its target on every line"
     training = (f"{_OPTIONS}:SequenceTraining",)
     network = (f"{_OPTIONS}:SequenceNetwork",)
@@ -38,20 +39,12 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
             texts = [line for path in sources for line in read_lines(path)]
         return [(text, f"text{number}") for number, text in enumerate(texts, start=1)]
 
-    def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """See `Command`; the lines of files have been read by now."""
-        return super().outcomes(model, sources, **{key: value for key, value in options.items() if key != "lines"})
-
     def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:
         """See `Command`."""
         scored = [(one.text, f"\t{one.score:.4f}") for one in answer.candidates]
         if len(scored) == 1:
             scored = [(answer.text, "")]
         return "".join(f"{answer.path}\t{text}{score}\n" if name else f"{text}{score}\n" for text, score in scored)
-
-    def report(self, report: Any, *, details: bool) -> dict[str, Any]:
-        """See `Command`."""
-        return report.to_dict(details=details)
 
     def print_report(self, report: Any, console: Console, examples: Sequence[Any], *, per_subject: bool) -> None:
         """See `Command`."""

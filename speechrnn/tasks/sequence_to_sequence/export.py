@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 
 from speechrnn.export.exporter import Exporter
 from speechrnn.export.onnx.graph import Graph
@@ -25,6 +24,8 @@ class SequenceExporter(Exporter):
     if its run options say `only_execute_path_to_fetches`.
     """
 
+    tells = ("source", "target", "max_length")
+
     def graph(self) -> Graph:
         """See `Exporter.graph`.
 
@@ -34,8 +35,8 @@ class SequenceExporter(Exporter):
         decoder: AttentionDecoder = self.model.decoder
         graph = Graph(self.model.name)
         features = self.model.encoder.output_shape[-1]
-        source = graph.input("source", "int32", ("batch", "source"), default=np.zeros((1, 1)))
-        source_length = graph.input("source_length", "int32", ("batch",), default=np.ones(1))
+        source = graph.input("source", "int32", ("batch", "source"), optional=True)
+        source_length = graph.input("source_length", "int32", ("batch",), optional=True)
         begin, step = decoder.networks(features)
         encoded = write_network(graph, self.model.encoder, [source, source_length])
         first = write_network(graph, begin, [*encoded, source_length])
@@ -47,13 +48,7 @@ class SequenceExporter(Exporter):
 
     def about(self) -> dict[str, Any]:
         """See `Exporter.about`."""
-        model = self.model
-        return {
-            "source": model.source.get_config(),
-            "target": model.target.get_config(),
-            "max_length": model.max_length,
-            "states": list(model.decoder.state_names),
-        }
+        return {**super().about(), "states": list(self.model.decoder.state_names)}
 
 
 def write_step(graph: Graph, decoder: AttentionDecoder, step: keras.Model) -> None:
@@ -66,17 +61,13 @@ def write_step(graph: Graph, decoder: AttentionDecoder, step: keras.Model) -> No
     """
     features = step.inputs[1].shape[-1]
     # Dimensions of names of its own: equal ones would let ONNX Runtime put one half into the other's memory.
-    previous = graph.input("previous", "int32", ("rows",), default=np.zeros(1))
-    length = graph.input("length", "int32", ("rows",), default=np.ones(1))
+    previous, length = (graph.input(name, "int32", ("rows",), optional=True) for name in ("previous", "length"))
     values, keys = (
-        graph.input(name, "float32", ("rows", "shown", size), default=np.zeros((1, 1, size)))
+        graph.input(name, "float32", ("rows", "shown", size), optional=True)
         for name, size in (("values", features), ("keys", decoder.attention))
     )
     shapes = {name: ("rows", *(size or "shown" for size in decoder.state_shape(name))) for name in decoder.state_names}
-    states = [
-        graph.input(name, "float32", shape, default=np.zeros((1, 1 if shape[1] == "shown" else decoder.units)))
-        for name, shape in shapes.items()
-    ]
+    states = [graph.input(name, "float32", shape, optional=True) for name, shape in shapes.items()]
     logits, attention, *after = write_network(graph, step, [previous, values, keys, length, *states])
     graph.output(logits, "logits", "float32", ("rows", decoder.vocabulary_size))
     graph.output(attention, "attention", "float32", ("rows", "shown"))

@@ -22,9 +22,11 @@ class SequenceSession(Translates, Session):
     holds = "sequence to sequence"
     noun = "encoder-decoder"
     takes_signals = False
+    source: Vocabulary
+    target: Vocabulary
+    vocabularies = ("source", "target")
 
     def _prepare(self) -> None:
-        self.source, self.target = (Vocabulary.from_config(self.metadata[name]) for name in ("source", "target"))
         self.max_length = int(self.metadata["max_length"])
         self._states = tuple(self.metadata["states"])
 

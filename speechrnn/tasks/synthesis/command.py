@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any, ClassVar
 
 from speechrnn.faults import read_text
@@ -28,6 +28,7 @@ each sentence has its own file. With --json each line has the phones of a senten
     formats: ClassVar[Mapping[str, bool]] = {"wav": True, "json": True}
     binary = frozenset({"wav"})
     run_options = (f"{_OPTIONS}:SpeakingOptions", f"{_OPTIONS}:TextOptions")
+    of_sources = frozenset({"from_files"})
     write_options = (f"{_OPTIONS}:PauseOptions",)
     learns = "recordings of one speaker: manifests that `speechrnn.tasks.synthesis.aligned` made"
     training = (f"{_OPTIONS}:SynthesizerTraining",)
@@ -48,11 +49,6 @@ each sentence has its own file. With --json each line has the phones of a senten
         parts = [part for text in texts for part in sentences(text) or [text]]
         return [(part, f"sentence{number}") for number, part in enumerate(parts, start=1)]
 
-    def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """See `Command`; the files have been read by now."""
-        given = {key: value for key, value in options.items() if key != "from_files"}
-        return super().outcomes(model, sources, **given)
-
     def header(self, model: Any, format: str) -> bytes:
         """The head of a WAV file."""
         rate, size = model.sample_rate, _UNKNOWN - 36
@@ -71,7 +67,3 @@ each sentence has its own file. With --json each line has the phones of a senten
         for place, value in ((4, size + 36), (_HEADER.size - 4, size)):
             file.seek(place)
             file.write(struct.pack("<I", min(value, _UNKNOWN)))
-
-    def report(self, report: Any, *, details: bool) -> dict[str, Any]:
-        """See `Command`."""
-        return report.to_dict(details=details)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from speechrnn.export.exporter import Exporter
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
@@ -24,6 +22,8 @@ class SynthesizerExporter(Exporter):
     if its run options say `only_execute_path_to_fetches`.
     """
 
+    tells = ("vocabulary", "levels", "frames_per_step")
+
     def graph(self) -> Graph:
         """See `Exporter.graph`.
 
@@ -32,8 +32,8 @@ class SynthesizerExporter(Exporter):
         """
         graph = Graph(self.model.name)
         features = self.model.encoder.output_shape[0][-1]
-        phones = graph.input("phones", "int32", ("batch", "phones"), default=np.zeros((1, 1)))
-        phone_count = graph.input("phone_count", "int32", ("batch",), default=np.ones(1))
+        phones = graph.input("phones", "int32", ("batch", "phones"), optional=True)
+        phone_count = graph.input("phone_count", "int32", ("batch",), optional=True)
         # Dimensions of other names: equal ones would let ONNX Runtime put one half into the other's memory.
         shapes: dict[str, tuple[int | str, ...]] = {
             "read": ("rows", "known", features),
@@ -44,12 +44,7 @@ class SynthesizerExporter(Exporter):
             "steps": ("rows",),
         }
         given = [
-            graph.input(
-                name,
-                "float32" if len(shape) > 1 else "int32",
-                shape,
-                default=np.ones([size if isinstance(size, int) else 1 for size in shape]),
-            )
+            graph.input(name, "float32" if len(shape) > 1 else "int32", shape, optional=True)
             for name, shape in shapes.items()
         ]
         encoded, foretold = write_network(graph, self.model.encoder, [phones, phone_count])
@@ -61,10 +56,4 @@ class SynthesizerExporter(Exporter):
 
     def about(self) -> dict[str, Any]:
         """See `Exporter.about`."""
-        model = self.model
-        return {
-            "vocabulary": model.vocabulary.get_config(),
-            "sound": asdict(model.sound),
-            "levels": model.levels,
-            "frames_per_step": model.frames_per_step,
-        }
+        return {**super().about(), "sound": asdict(self.model.sound)}

@@ -22,9 +22,10 @@ class SynthesizerSession(Speaks, Session):
     noun = "voice"
     takes_signals = False
     hint = " Make one with `speechrnn train --task speak`."
+    vocabulary: Phones
+    vocabularies = ("vocabulary",)
 
     def _prepare(self) -> None:
-        self.vocabulary = Phones.from_config(self.metadata["vocabulary"])
         self.sound = Sound.from_metadata(self.metadata["sound"])
         self.levels: dict[str, Sequence[float]] = self.metadata["levels"]
         self.frames_per_step = int(self.metadata["frames_per_step"])
