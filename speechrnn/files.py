@@ -1,14 +1,16 @@
 """Files written whole or not at all, and where what can be rebuilt is kept."""
 
 import contextlib
+import csv
 import ctypes
+import io
 import json
 import os
 import secrets
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -128,6 +130,16 @@ def cache_folder() -> Path:
     if not folder.is_absolute():  # a `~` that stayed one, and would become a folder of that name
         raise OSError(f"{folder}: cannot be used as the folder for exported models. Set {CACHE_VARIABLE} to one.")
     return folder
+
+
+def write_csv(path: str | os.PathLike[str], names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a table, in the place of an earlier one; a row may lack some of the columns."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path, overwrite=True) as file:
+        file.write(text.getvalue().encode())
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:

@@ -31,21 +31,6 @@ class Store(Protocol):
         """Whether it seems to hold an entry, without reading it."""
 
 
-class Nothing:
-    """A store that keeps nothing."""
-
-    def get(self, entry: Entry) -> np.ndarray | None:
-        """None."""
-        return None
-
-    def put(self, entry: Entry, values: np.ndarray) -> None:
-        """Does nothing."""
-
-    def holds(self, entry: Entry) -> bool:
-        """False."""
-        return False
-
-
 class Memory:
     """Keeps arrays for as long as the dataset lives; 16-bit signals take two bytes a sample.
 
@@ -117,8 +102,10 @@ def unpack(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32) / _SCALE if values.dtype == np.int16 else values
 
 
-def through(store: Store, entry: Entry, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """What `store` holds for `entry`; or what `make` gives, which is then kept."""
+def through(store: Store | None, entry: Entry, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `store` holds for `entry`; or what `make` gives, which is then kept if there is a store."""
+    if store is None:
+        return make()
     values = store.get(entry)
     if values is None:
         values = make()

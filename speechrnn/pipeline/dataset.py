@@ -15,7 +15,7 @@ import tensorflow as tf
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
-from speechrnn.pipeline.cache import Memory, Nothing, Store
+from speechrnn.pipeline.cache import Memory, Store
 from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, passes, warp_of
 from speechrnn.pipeline.loading import FeatureSource, Loaded, Loader, Source
 from speechrnn.pipeline.mixing import mixed
@@ -291,10 +291,10 @@ def _framing(features: keras.Layer | None, sample_rate: float | None, stride: in
     return Framing(features.sample_rate, features.frame_count, stride, features.window, features.hop, channels)
 
 
-def _store(cache: str | os.PathLike | None, kept: keras.Layer | Framing, gigabytes: float | None) -> Store:
+def _store(cache: str | os.PathLike | None, kept: keras.Layer | Framing, gigabytes: float | None) -> Store | None:
     most = None if gigabytes is None else int(1e9 * gigabytes)
     if cache is None:
-        return Nothing()
+        return None
     if cache == "memory":
         return Memory(most)
     if isinstance(kept, Framing):

@@ -75,7 +75,7 @@ class Source:
 
     Args:
         framing: How samples become frames.
-        store: Keeps decoded signals.
+        store: Keeps decoded signals, or None.
         augmentation: How the signals are changed, or None.
         decode: The samples of an entry, from those that a decoder in the graph gave, or from the file if it gave None.
     """
@@ -83,7 +83,7 @@ class Source:
     def __init__(
         self,
         framing: Framing,
-        store: Store,
+        store: Store | None,
         augmentation: Augmentation | None = None,
         decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None,
     ) -> None:
@@ -160,7 +160,7 @@ class FeatureSource(Source):
         compute: Features `(frames, features)` of one signal.
         width: Features in a frame.
         framing: How samples become frames.
-        store: Keeps the features.
+        store: Keeps the features, or None.
         decode: As for `Source`.
     """
 
@@ -169,7 +169,7 @@ class FeatureSource(Source):
         compute: Callable[[np.ndarray], np.ndarray],
         width: int,
         framing: Framing,
-        store: Store,
+        store: Store | None,
         decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None,
     ) -> None:
         super().__init__(framing, store, decode=decode)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -93,20 +92,34 @@ def decode(path: tf.Tensor, form: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(tf.switch_case(form, branches), [None, None])
 
 
+def _probed(path: str, encoding: str | None) -> audio.AudioInfo | None:
+    try:
+        return audio.probe(path, encoding=encoding)
+    except (OSError, ValueError):
+        return None  # decoding will say what is wrong with it
+
+
 class GraphDecoder:
     """Decodes the rows of a batch in the graph, those it can; the loader sees to the others.
 
     Args:
         entries: The examples that were kept.
         planner: Their batches by epoch.
-        store: Rows that it holds are not decoded again.
+        store: Rows that it holds are not decoded again; or None.
         sample_rate: Samples per second of the signals.
         forced: Whether a file that cannot be decoded in the graph is a fault, instead of soundfile's to try.
         workers: Files decoded at a time.
     """
 
     def __init__(
-        self, entries: Sequence[Entry], planner: Planner, store: Store, sample_rate: int, *, forced: bool, workers: int
+        self,
+        entries: Sequence[Entry],
+        planner: Planner,
+        store: Store | None,
+        sample_rate: int,
+        *,
+        forced: bool,
+        workers: int,
     ) -> None:
         self._entries = entries
         self._planner = planner
@@ -114,8 +127,7 @@ class GraphDecoder:
         self._sample_rate = sample_rate
         self._forced = forced
         self._workers = workers
-        self._probed: dict[str, audio.AudioInfo | None] = {}
-        self._lock = threading.Lock()
+        self._probed = functools.cache(_probed)
 
     def apply(self, steps: tf.data.Dataset) -> tf.data.Dataset:
         """From `(epoch, step)` to `(epoch, step, rows, signals, lengths)`; a row of -1 is none."""
@@ -148,7 +160,7 @@ class GraphDecoder:
         for row, place in enumerate(batch.indices[: len(batch.indices) - batch.filled]):
             entry = self._entries[place]
             form = self._form(entry)
-            if form is not None and not self._store.holds(entry):
+            if form is not None and not (self._store and self._store.holds(entry)):
                 channel = -1 if entry.example.channel is None else entry.example.channel
                 asked.append((row, entry.example.path, form, channel))
         rows, paths, forms, channels = zip(*asked, strict=True) if asked else ((), (), (), ())
@@ -160,17 +172,7 @@ class GraphDecoder:
         )
 
     def _info(self, entry: Entry) -> audio.AudioInfo | None:
-        path = entry.example.path
-        with self._lock:
-            if path in self._probed:
-                return self._probed[path]
-        try:
-            info = audio.probe(path, encoding=entry.example.encoding)
-        except (OSError, ValueError):
-            info = None  # decoding will say what is wrong with it
-        with self._lock:
-            self._probed[path] = info
-        return info
+        return self._probed(entry.example.path, entry.example.encoding)
 
     def _form(self, entry: Entry) -> int | None:
         """Index into `FORMATS` of a file to decode in the graph; None for one to leave to soundfile."""

@@ -6,12 +6,13 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
+from typing import Any
 
 import numpy as np
 
 from speechrnn.data.examples import read_series
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, data_error
+from speechrnn.faults import Checked, Count, Faults, data_error, takes
 from speechrnn.pipeline.loading import Loaded
 from speechrnn.pipeline.planning import EpochCounter
 
@@ -21,38 +22,52 @@ MAX_GAP = 6
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class WindowPlan(EpochCounter):
-    """What a dataset made by `windows` will do; `plan_of(dataset)` gives it.
+@dataclass(kw_only=True)
+class Windowing(Checked):
+    """How series are cut into windows."""
 
-    Attributes:
-        series: The samples of each example that was kept, float32 `(samples, channels)`, from the first that a window
-            reads; what is known ahead stands in columns behind the channels.
-        examples: These examples.
-        origins: int64 `(windows, 2)`: which series, and the place in it of the first sample to forecast.
-        context: Samples before it.
-        horizon: Samples to forecast.
-        batch_size: Windows in every batch.
-        channels: Columns to forecast, which come first.
-        faults: What was dropped.
-        shuffle: Whether each epoch has an order of its own.
-        seed: Of that order.
-    """
+    rate: float
+    """Samples per second that every series must have: `1 / 3600` for hourly ones."""
+    channels: Count
+    """Channels of a series."""
+    context: Count
+    """Samples that are read."""
+    horizon: Count
+    """Samples to forecast."""
+    every: Count = 1
+    """Samples from one window's start to the next one's."""
+    batch_size: Count = 16
+    """Windows in every batch."""
+    shuffle: bool = False
+    """Another order every epoch; otherwise in the order of time."""
+    seed: int = 0
+    """Seed of the order."""
+    max_gap: int = MAX_GAP
+    """Longest run of missing samples that is filled by a straight line; a series with a longer one is dropped."""
+    known: Sequence[str] = ()
+    """Columns whose values are known ahead. With these or a calendar, `signal` is `(batch, context + horizon,
+    columns)`: channels, known columns, sine and cosine of each cycle; the channels are zeros in the horizon."""
+    calendar: Sequence[str] = ()
+    """Cycles of `speechrnn.signals.calendar`."""
+
+
+@dataclass(kw_only=True)
+class WindowPlan(Windowing, EpochCounter):
+    """What a dataset made by `windows` will do; `plan_of(dataset)` gives it."""
 
     series: list[np.ndarray]
+    """The samples of each example that was kept, float32 `(samples, channels)`, from the first that a window reads;
+    what is known ahead stands in columns behind the channels."""
     examples: list[Example]
+    """These examples."""
     origins: np.ndarray
-    context: int
-    horizon: int
-    batch_size: int
-    channels: int
+    """int64 `(windows, 2)`: which series, and the place in it of the first sample to forecast."""
     faults: Faults
-    shuffle: bool = False
-    seed: int = 0
+    """What was dropped."""
     initial_epoch: InitVar[int] = 0
 
     def __post_init__(self, initial_epoch: int) -> None:
-        super().__init__(initial_epoch)
+        EpochCounter.__init__(self, initial_epoch)
         self._order: tuple[int, np.ndarray] | None = None
 
     @property
@@ -90,39 +105,31 @@ class WindowPlan(EpochCounter):
         return Loaded.of(read, np.full(self.batch_size, self.length, np.int32), np.stack(future), weight)
 
 
-def plan_windows(
-    examples: Sequence[Example],
-    *,
-    rate: float,
-    channels: int,
-    context: int,
-    horizon: int,
-    every: int = 1,
-    batch_size: int = 16,
-    shuffle: bool = False,
-    seed: int = 0,
-    max_gap: int = MAX_GAP,
-    known: Sequence[str] = (),
-    calendar: Sequence[str] = (),
-    faults: Faults | None = None,
-    initial_epoch: int = 0,
+@takes(Windowing)
+def plan_windows(  # noqa: D417 - `takes` adds the options
+    examples: Sequence[Example], *, options: Windowing, faults: Faults | None = None, initial_epoch: int = 0
 ) -> WindowPlan:
-    """Reads the series, and says where their windows are; see `windows` for the arguments and what is raised."""
-    sizes = {"context": context, "horizon": horizon, "every": every, "batch_size": batch_size, "channels": channels}
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
+    """Read series, and say where their windows are.
+
+    Args:
+        examples: See `windows`.
+        faults: Collects what was dropped; None logs a summary.
+        initial_epoch: Number of the first pass.
+
+    Raises:
+        ValueError: No window can be made, or an option is out of its range.
+    """
     collected = Faults() if faults is None else faults
     series: list[np.ndarray] = []
     kept: list[Example] = []
     origins: list[np.ndarray] = []
     for example in examples:
         try:
-            values, first, last = _read(example, rate, channels, context, horizon, max_gap, known, calendar)
+            values, first, last = _read(example, options)
         except (OSError, ValueError) as error:
             collected.add_error(example.id, error)
             continue
-        starts = np.arange(first, last + 1, every)
+        starts = np.arange(first, last + 1, options.every)
         origins.append(np.stack([np.full_like(starts, len(series)), starts], axis=1))
         series.append(values)
         kept.append(example)
@@ -130,23 +137,13 @@ def plan_windows(
         raise ValueError(f"No series is left to make windows of. {collected.summary(len(examples), noun='series')}")
     if faults is None and len(collected):
         _log.warning("%s", collected.summary(len(examples), noun="series"))
-    return WindowPlan(
-        series, kept, np.concatenate(origins), context, horizon, batch_size, channels, collected, shuffle, seed,
-        initial_epoch,
-    )  # fmt: skip
+    found: Any = {"series": series, "examples": kept, "origins": np.concatenate(origins), "faults": collected}
+    return WindowPlan(**vars(options), **found, initial_epoch=initial_epoch)
 
 
-def _read(
-    example: Example,
-    rate: float,
-    channels: int,
-    context: int,
-    horizon: int,
-    max_gap: int,
-    known: Sequence[str],
-    calendar: Sequence[str],
-) -> tuple[np.ndarray, int, int]:
+def _read(example: Example, options: Windowing) -> tuple[np.ndarray, int, int]:
     """A series from the first sample that a window reads, and the places of the first and the last origin in it."""
+    rate, context, horizon = options.rate, options.context, options.horizon
     first = round(example.offset * rate)
     before = min(context, first)
     offset = (first - before) / rate
@@ -157,7 +154,8 @@ def _read(
         channel=example.channel,
         extra=example.extra,
     )
-    values, found = read_series(segment, channels=channels, known=known, calendar=calendar, max_gap=max_gap / rate)
+    columns: Any = {"channels": options.channels, "known": options.known, "calendar": options.calendar}
+    values, found = read_series(segment, max_gap=options.max_gap / rate, **columns)
     check_rate(example.path, found, rate)
     last = len(values) - horizon
     if last < context:

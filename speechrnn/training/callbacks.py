@@ -1,7 +1,5 @@
 """What happens around an epoch: validation, the best model, the state to resume from, and progress."""
 
-import csv
-import io
 import json
 import time
 import warnings
@@ -128,12 +126,7 @@ def save_model(model: Bundle, path: Path) -> None:
 def write_log(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write the history of a run to `log.csv`."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with files.replacing(folder / "log.csv", overwrite=True) as file:
-        file.write(text.getvalue().encode())
+    files.write_csv(folder / "log.csv", names, rows)
 
 
 class Bookkeeping(keras.callbacks.Callback):
@@ -226,14 +219,7 @@ class RichProgress(keras.callbacks.Callback):
     def __init__(self, state: RunState, options: TrainingOptions, task: Task, console: Console | None = None) -> None:
         super().__init__()
         self.state, self.options, self.task = state, options, task
-        self.console = console or Console(stderr=True)
-        self._progress: Progress | None = None
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Show the bar, where there is a terminal."""
-        self._steps = self.params.get("steps") or 1
-        if not self.console.is_terminal:
-            return
+        self.console = console or Console(stderr=True, highlight=False, markup=False)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -242,19 +228,21 @@ class RichProgress(keras.callbacks.Callback):
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.console,
+            disable=not self.console.is_terminal,
         )
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Show the bar, where there is a terminal."""
+        steps, done = self.params.get("steps") or 1, self.state.epoch
+        shown: Any = {"epoch": done + 1, "text": "compiling"}
         self._task = self._progress.add_task(
-            "train",
-            total=self.options.epochs * self._steps,
-            completed=self.state.epoch * self._steps,
-            epoch=self.state.epoch + 1,
-            text="compiling",
+            "train", total=self.options.epochs * steps, completed=done * steps, **shown
         )
         self._progress.start()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar."""
-        if self._progress is None:
+        if self._progress.disable:
             return
         logs, optimizer = logs or {}, inner(self.model.optimizer)
         text = (
@@ -279,10 +267,8 @@ class RichProgress(keras.callbacks.Callback):
             parts.append(f"skipped steps {row['skipped_steps']:.0f} (gradient not finite)")
         parts.append(f"rate {row['learning_rate']:.1e}")
         parts.append(f"{row['seconds']:.0f} s")
-        self.console.print("  ".join(parts), highlight=False, soft_wrap=True)
+        self.console.print("  ".join(parts), soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away, however training ended."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        self._progress.stop()

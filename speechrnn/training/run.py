@@ -115,7 +115,7 @@ def train(
     examples, valid = _read(model, examples), _read(model, valid or ())
     folder = out.with_suffix(".training")
     first = hosts is None or hosts.first
-    console = Console(stderr=True, quiet=not (verbose and first))
+    console = Console(stderr=True, quiet=not (verbose and first), highlight=False, markup=False)
     task = task_of(model, options)
     options = task.options
     if options.members > 1:
@@ -146,7 +146,7 @@ def train(
     if task.of_strangers:
         _warn_of_shared_subjects(console, examples, valid)
     if len(collected):
-        console.print(collected.summary(len(examples) + len(valid)), highlight=False, soft_wrap=True)
+        console.print(collected.summary(len(examples) + len(valid)), soft_wrap=True)
     steps = len(batches)
     model.compile(
         optimizer=make_optimizer(options, model, steps * options.epochs),
@@ -156,9 +156,9 @@ def train(
     if state.epoch:
         if first:
             state.restore(folder, model)
-        console.print(f"resuming after epoch {state.epoch}", highlight=False, soft_wrap=True)
+        console.print(f"resuming after epoch {state.epoch}", soft_wrap=True)
     for line in diagnostics.paths.describe(model):
-        console.print(f"recurrent layers: {line}", highlight=False, soft_wrap=True)
+        console.print(f"recurrent layers: {line}", soft_wrap=True)
     if hosts is not None:
         hosts.equalize([*model.variables, *model.optimizer.variables])
     progress = RichProgress(state, options, task, console)
@@ -176,18 +176,14 @@ def train(
     finally:
         progress.close()
     for line in (str(verdict) for one in report for verdict in one.verdicts() if not verdict.healthy):
-        console.print(f"gradients: {line}", highlight=False, soft_wrap=True)
+        console.print(f"gradients: {line}", soft_wrap=True)
     if first:
         with averaged_weights(model):
             save_model(model, folder / "last.keras")
             if not state.best_epoch:
                 save_model(model, out)
     if interrupted:
-        console.print(
-            f"stopped in epoch {state.epoch + 1}; {out} is usable, and --resume continues",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.print(f"stopped in epoch {state.epoch + 1}; {out} is usable, and --resume continues", soft_wrap=True)
     return TrainingRun(
         path=str(out),
         folder=str(folder),
@@ -221,7 +217,7 @@ def _train_members(
     rows: list[dict[str, float]] = []
     for number, path in enumerate(paths, start=1):
         own = replace(options, members=1, seed=options.seed + number - 1)
-        console.print(f"member {number} of {options.members}, seed {own.seed}", highlight=False, soft_wrap=True)
+        console.print(f"member {number} of {options.members}, seed {own.seed}", soft_wrap=True)
         keras.utils.set_random_seed(own.seed)
         member = reinitialized(model)
         found = faults if number == 1 else None  # every member drops the same examples
@@ -238,7 +234,7 @@ def _train_members(
     if valid:
         task = task_of(mean, options)
         rows.append({"member": 0, **task.scorer(task.batches(Given(valid)))().logs()})
-        console.print(f"average of {options.members}: {task.validated(rows[-1])}", highlight=False, soft_wrap=True)
+        console.print(f"average of {options.members}: {task.validated(rows[-1])}", soft_wrap=True)
     write_log(folder, rows)
     save_model(mean, out)
     return TrainingRun(path=str(out), history=tuple(rows), best_epoch=0, interrupted=False, **whole)
@@ -269,7 +265,7 @@ def _warn_of_shared_subjects(console: Console, examples: Sequence[Any], valid: S
     try:
         check_disjoint({"training": examples, "validation": valid})
     except ValueError as error:
-        console.print(f"warning: {error}", highlight=False, soft_wrap=True)
+        console.print(f"warning: {error}", soft_wrap=True)
 
 
 def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume: bool, overwrite: bool) -> RunState:

@@ -12,6 +12,7 @@ from speechrnn.data.examples import read_example
 from speechrnn.data.manifest import Example
 from speechrnn.features import RawSignal
 from speechrnn.layers.kernels import RandomKernels
+from speechrnn.runtime.batches import padded
 from speechrnn.tasks.classification.building import classes_of
 from speechrnn.tasks.classification.model import SequenceClassifier
 
@@ -53,7 +54,7 @@ def kernel_classifier(
     standard = [(signal - raw.mean) / np.maximum(raw.std, raw.min_std) for signal, _ in records]
     kernels = RandomKernels(int(np.median([len(signal) for signal in standard])), features=features, seed=seed)
     kernels.adapt(standard)
-    batches = [_shares(kernels, standard[i : i + _BATCH]) for i in range(0, len(standard), _BATCH)]
+    batches = [kernels(*padded(standard[i : i + _BATCH], channels)) for i in range(0, len(standard), _BATCH)]
     shares = np.concatenate(batches).astype("float64")  # small penalties leave nothing of float32's residuals
     mean, spread = shares.mean(0), shares.std(0)
     spread = np.where(spread > 0, spread, 1.0)
@@ -90,11 +91,3 @@ def _scale(outputs: np.ndarray, truth: list[int]) -> float:
     logits = _SCALES[:, None, None] * outputs
     lost = np.logaddexp.reduce(logits, axis=-1) - (target * logits).sum(-1)
     return float(_SCALES[lost.mean(-1).argmin()])
-
-
-def _shares(kernels: RandomKernels, signals: Sequence[np.ndarray]) -> np.ndarray:
-    lengths = np.array([len(signal) for signal in signals], np.int32)
-    values = np.zeros((len(signals), lengths.max(), signals[0].shape[1]), np.float32)
-    for row, signal in zip(values, signals, strict=True):
-        row[: len(signal)] = signal
-    return np.asarray(kernels(values, lengths))

@@ -62,9 +62,13 @@ def render(transcript: Transcript, format: str, options: CueOptions | None = Non
     a 1 0.600 0.400 there 0.8000
     """
     check_choice("format", format, FORMATS)
+    if format == "txt":
+        return f"{transcript.text}\n"
+    if format == "json":
+        return as_json(transcript.to_dict(), indent=1) + "\n"
     if format == "ctm":
         return _ctm(transcript, name)
-    return _WRITERS[format](transcript, options or CueOptions())
+    return _SUBTITLES[format](cues(transcript.words, options, duration=transcript.duration))
 
 
 def cues(words: Sequence[Word], options: CueOptions | None = None, *, duration: float | None = None) -> list[Cue]:
@@ -179,35 +183,23 @@ def clock(seconds: float, separator: str = ",") -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{separator}{rest % 1000:03}"
 
 
-def _txt(transcript: Transcript, options: CueOptions) -> str:
-    return f"{transcript.text}\n"
-
-
-def _json(transcript: Transcript, options: CueOptions) -> str:
-    return as_json(transcript.to_dict(), indent=1) + "\n"
-
-
-def _srt(transcript: Transcript, options: CueOptions) -> str:
-    blocks = [
+def _srt(found: Sequence[Cue]) -> str:
+    return "\n".join(
         f"{number}\n{clock(cue.start)} --> {clock(cue.end)}\n" + "\n".join(cue.lines) + "\n"
-        for number, cue in enumerate(cues(transcript.words, options, duration=transcript.duration), 1)
-    ]
-    return "\n".join(blocks)
+        for number, cue in enumerate(found, 1)
+    )
 
 
-def _vtt(transcript: Transcript, options: CueOptions) -> str:
+def _vtt(found: Sequence[Cue]) -> str:
     blocks = ["WEBVTT\n"]
-    for cue in cues(transcript.words, options, duration=transcript.duration):
+    for cue in found:
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         blocks.append(f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n")
     return "\n".join(blocks)
 
 
-def _tsv(transcript: Transcript, options: CueOptions) -> str:
-    rows = [
-        f"{round(1000 * cue.start)}\t{round(1000 * cue.end)}\t{' '.join(cue.lines)}\n"
-        for cue in cues(transcript.words, options, duration=transcript.duration)
-    ]
+def _tsv(found: Sequence[Cue]) -> str:
+    rows = [f"{round(1000 * cue.start)}\t{round(1000 * cue.end)}\t{' '.join(cue.lines)}\n" for cue in found]
     return "start\tend\ttext\n" + "".join(rows)
 
 
@@ -220,6 +212,4 @@ def _ctm(transcript: Transcript, name: str | None) -> str:
     )
 
 
-_WRITERS: dict[str, Callable[[Transcript, CueOptions], str]] = {
-    "txt": _txt, "json": _json, "srt": _srt, "vtt": _vtt, "tsv": _tsv,
-}  # fmt: skip
+_SUBTITLES: dict[str, Callable[[Sequence[Cue]], str]] = {"srt": _srt, "vtt": _vtt, "tsv": _tsv}

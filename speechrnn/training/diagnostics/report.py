@@ -2,7 +2,6 @@
 
 import csv
 import importlib.util
-import io
 import os
 from pathlib import Path
 from typing import Any
@@ -106,7 +105,7 @@ class GradientReport(keras.callbacks.Callback):
         """Note what is left of the epoch, and write it down."""
         self._note()
         if self.path is not None:
-            _write(self.path, self.rows)
+            files.write_csv(self.path, _COLUMNS, self.rows)
 
     def verdicts(self) -> list[Verdict]:
         """What the gradients of each layer were like over the whole training."""
@@ -182,15 +181,6 @@ def layer_of(path: str, model: str = "") -> str:
 
 def _weights(variables: list[Any], names: list[str], layer: str) -> int:
     return int(sum(np.prod(v.shape) for v, name in zip(variables, names, strict=True) if name == layer))
-
-
-def _write(path: str | os.PathLike[str], rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with files.replacing(path, overwrite=True) as file:
-        file.write(text.getvalue().encode())
 
 
 def _read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
