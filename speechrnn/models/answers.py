@@ -8,14 +8,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal, Self, TypeVar
 
 from speechrnn import audio
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, check_choice
+from speechrnn.faults import Fault, check_choice, kind_of
 from speechrnn.models import kinds
 
-__all__ = ["Answer", "OnError", "Usable", "answers", "channels_of", "is_manifest", "is_one"]
+__all__ = ["Answer", "OnError", "Usable", "answers", "channels_of", "in_turn", "is_manifest", "is_one"]
+
+Source = TypeVar("Source")
+Found = TypeVar("Found")
 
 OnError = Literal["raise", "collect"]
 """What happens to a source that has no answer: it is raised, or it is an answer with `ok` false and `error` set."""
@@ -78,6 +81,32 @@ def answers(
     if not _are_several(sources):
         _source(sources, kind)
     return found(sources)
+
+
+def in_turn(
+    sources: Iterable[Source],
+    answer: Callable[[Source], Found],
+    progress: Callable[[Source], object] | None,
+    *,
+    where: Callable[[Source], str] = str,
+) -> Iterator[Found | Fault]:
+    """What there is to say of each source, lazily and in the order given; or why nothing can be said.
+
+    Args:
+        sources: Paths, texts or others.
+        answer: Gives what there is to say of one.
+        progress: Called with each once it is done.
+        where: What a fault calls a source.
+    """
+    for source in sources:
+        outcome: Found | Fault
+        try:
+            outcome = answer(source)
+        except (OSError, ValueError) as error:
+            outcome = Fault(where(source), kind_of(error), str(error))
+        if progress is not None:
+            progress(source)
+        yield outcome
 
 
 def is_one(sources: Any) -> bool:

@@ -21,7 +21,7 @@ from speechrnn.models.answers import Usable, is_manifest
 from speechrnn.runtime.batches import padded
 from speechrnn.text import Vocabulary
 
-__all__ = ["FORMAT_VERSION", "Bundle", "SignalBundle", "read"]
+__all__ = ["FORMAT_VERSION", "Bundle", "SignalBundle", "TwoPartBundle", "read"]
 
 FORMAT_VERSION = 1
 """Layout of the saved file; a reader refuses one that is newer than itself."""
@@ -158,6 +158,50 @@ class Bundle(Usable, keras.Model):
             elif name != "card" and isinstance(part, dict) and "class_name" in part:
                 config[name] = keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)
         return cls(**config)
+
+
+class TwoPartBundle(Bundle):
+    """A network of two parts: an encoder, which begins with an embedding of symbols, and a decoder.
+
+    Args:
+        network: It holds a model `encoder`, with a layer `embedding`, and a `decoder`.
+        card: See `Bundle`.
+        symbols: How many the encoder must embed.
+        **kwargs: Of `Bundle`.
+
+    Raises:
+        ValueError: The parts do not fit each other.
+    """
+
+    decoder_class: ClassVar[type[keras.Layer]] = keras.Model
+    made_by: ClassVar[str]
+    """Function that makes such networks."""
+
+    def __init__(self, network: keras.Model, card: dict[str, Any] | None, *, symbols: int, **kwargs: Any) -> None:
+        super().__init__(network, card, **kwargs)
+        parts = {layer.name: layer for layer in network.layers}
+        wanted = {"encoder": keras.Model, "decoder": self.decoder_class}
+        if not all(isinstance(parts.get(name), kind) for name, kind in wanted.items()):
+            raise ValueError(
+                f"The network must have a {keras.Model.__name__} `encoder` and a {self.decoder_class.__name__} "
+                f"`decoder`, as {self.made_by} makes it. Received: layers {', '.join(parts)}."
+            )
+        rows = self.encoder.get_layer("embedding").input_dim
+        if rows != symbols:
+            raise ValueError(
+                f"The encoder must have {symbols} symbols, one for each of the vocabulary and one for the padding. "
+                f"Received: {rows}."
+            )
+
+    @property
+    def encoder(self) -> keras.Model:
+        """Reads the symbols."""
+        return self.network.get_layer("encoder")
+
+    @property
+    def decoder(self) -> Any:
+        """Writes what they become."""
+        return self.network.get_layer("decoder")
 
 
 class SignalBundle(Bundle):

@@ -69,6 +69,10 @@ class Pooled(EpochCounter):
             self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
         return self._order[1]
 
+    def load(self, epoch: int, step: int) -> Any:
+        """Batch `step` of an epoch."""
+        return self._batch(self.order(epoch)[step])
+
     def in_order(self, size: int | None = None) -> Iterator[Any]:
         """All rows in batches, the short ones first; a subclass loads them by its `_batch`."""
         order, size = np.argsort(self.lengths, kind="stable"), size or self.batch_size

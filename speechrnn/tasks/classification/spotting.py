@@ -10,7 +10,8 @@ from typing import IO
 import numpy as np
 
 from speechrnn import audio
-from speechrnn.faults import Fault, kind_of, takes
+from speechrnn.faults import Fault, takes
+from speechrnn.models.answers import in_turn
 from speechrnn.models.protocols import Classifier
 from speechrnn.tasks.classification.options import SpottingOptions
 
@@ -116,16 +117,13 @@ def spot(  # noqa: D417 - `takes` adds the options
         sources: Audio files, or pipes; they are read in blocks.
         progress: Called with each source once it is done.
     """
-    for source in sources:
-        spotter, name = Spotter(model, options), source if isinstance(source, str) else "-"
-        try:
-            blocks = audio.read_blocks(source, sample_rate=int(model.sample_rate))
-            found: list[Spotted] | Fault = [one for block in blocks for one in spotter.push(block)] + spotter.finish()
-        except (OSError, ValueError) as error:
-            found = Fault(name, kind_of(error), str(error))
-        if progress:
-            progress(source)
-        yield found
+    Spotter(model, options)  # which refuses a model that cannot
+
+    def of(source: str | IO[bytes]) -> list[Spotted]:
+        spotter, blocks = Spotter(model, options), audio.read_blocks(source, sample_rate=int(model.sample_rate))
+        return [one for block in blocks for one in spotter.push(block)] + spotter.finish()
+
+    yield from in_turn(sources, of, progress, where=lambda source: source if isinstance(source, str) else "-")
 
 
 def decided(probabilities: Iterable[np.ndarray], classes: Sequence[str], options: SpottingOptions) -> list[Spotted]:

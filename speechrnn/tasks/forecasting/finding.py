@@ -56,9 +56,10 @@ def find_anomalies(
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.
     """
+    from speechrnn.models.answers import in_turn
     from speechrnn.tasks.forecasting.anomalies import anomaly_likelihood, refuse_known, stretches, surprise
     from speechrnn.tasks.forecasting.detection import anomaly_score
-    from speechrnn.tasks.forecasting.forecast import outcomes, read_record
+    from speechrnn.tasks.forecasting.forecast import read_record
 
     if not 0 < threshold <= 1:
         raise ValueError(f"`threshold` must be in (0, 1]. Received: threshold={threshold}.")
@@ -77,4 +78,4 @@ def find_anomalies(
             for first, last in stretches(found >= threshold)
         ]
 
-    yield from outcomes(paths, of, progress)
+    yield from in_turn(map(os.fspath, paths), of, progress)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from speechrnn import signals
 from speechrnn.data.examples import dates_of
-from speechrnn.faults import Fault, data_error, kind_of, takes
-from speechrnn.models.answers import Answer, channels_of
+from speechrnn.faults import Fault, data_error, takes
+from speechrnn.models.answers import Answer, channels_of, in_turn
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.pipeline.windowing import MAX_GAP, check_rate
 from speechrnn.signals import TableOptions
@@ -21,9 +22,7 @@ from speechrnn.signals.calendar import calendar_columns
 from speechrnn.tasks.forecasting.options import ForecastOptions
 from speechrnn.tasks.forecasting.quantiles import nearest_half
 
-__all__ = ["Forecast", "SeriesRecord", "forecasts", "outcomes", "read_record"]
-
-Found = TypeVar("Found")
+__all__ = ["Forecast", "SeriesRecord", "forecasts", "read_record"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,29 +75,8 @@ def forecasts(  # noqa: D417 - `takes` adds the options
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.
     """
-    yield from outcomes(paths, lambda path: _forecast(model, path, table=table, **vars(options)), progress)
-
-
-def outcomes(
-    paths: Iterable[str | os.PathLike[str]], of: Callable[[str], Found], progress: Callable[[str], object] | None
-) -> Iterator[Found | Fault]:
-    """What there is to say of each record, lazily and in the order given; or why nothing can be said.
-
-    Args:
-        paths: Records of signals.
-        of: Gives what there is to say of one.
-        progress: Called with the path of each record once it is done.
-    """
-    for given in paths:
-        path = os.fspath(given)
-        outcome: Found | Fault
-        try:
-            outcome = of(path)
-        except (OSError, ValueError) as error:
-            outcome = Fault(path, kind_of(error), str(error))
-        if progress is not None:
-            progress(path)
-        yield outcome
+    of = functools.partial(_forecast, model, table=table, **vars(options))
+    yield from in_turn(map(os.fspath, paths), of, progress)
 
 
 def _forecast(model: ForecastModel, path: str, **how: Any) -> Forecast:

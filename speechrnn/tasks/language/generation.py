@@ -11,7 +11,7 @@ import numpy as np
 
 from speechrnn.decoding.rescoring import BOUNDARY
 from speechrnn.faults import Fault, takes
-from speechrnn.models.answers import Answer
+from speechrnn.models.answers import Answer, in_turn
 from speechrnn.tasks.language.options import GenerationOptions
 
 
@@ -37,15 +37,13 @@ def outcomes(
 ) -> Iterator[Generated | Fault]:
     """The text after each prompt, or why there is none; see `Generates.generate`."""
     stepping = model.stepping()
-    for prompt in prompts:
-        try:
-            rng = np.random.default_rng(options.seed)
-            drawn = partial(_drawn, temperature=options.temperature, top_k=options.top_k, rng=rng)
-            yield Generated(prompt, _text(stepping, prompt, options.length, drawn))
-        except ValueError as error:
-            yield Fault(prompt, "invalid", str(error))
-        if progress is not None:
-            progress(prompt)
+
+    def written(prompt: str) -> Generated:
+        rng = np.random.default_rng(options.seed)
+        drawn = partial(_drawn, temperature=options.temperature, top_k=options.top_k, rng=rng)
+        return Generated(prompt, _text(stepping, prompt, options.length, drawn))
+
+    yield from in_turn(prompts, written, progress)
 
 
 def _text(model: Any, prompt: str, length: int, drawn: Callable[[np.ndarray], int]) -> str:

@@ -98,9 +98,8 @@ class SentencePlan(Pooled):
         self._ids = [np.array(vocabulary.encode(text), np.int32) for text in self.sentences]
         super().__init__([len(ids) for ids in self._ids], batch_size, _POOL, seed, initial_epoch)
 
-    def load(self, epoch: int, step: int) -> Loaded:
-        """Batch `step` of an epoch: each row begins with a boundary, and so does what follows its last character."""
-        chosen = self.order(epoch)[step]
+    def _batch(self, chosen: np.ndarray) -> Loaded:
+        """Each row begins with a boundary, and so does what follows its last character."""
         lengths = (self.lengths[chosen] + 1).astype(np.int32)
         ids = np.full((len(chosen), lengths.max()), BOUNDARY, np.int32)
         target = ids.copy()

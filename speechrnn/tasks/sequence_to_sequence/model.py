@@ -16,7 +16,7 @@ from speechrnn.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SequenceToSequence(Translates, Steps, bundle.Bundle):
+class SequenceToSequence(Translates, Steps, bundle.TwoPartBundle):
     """An encoder-decoder and its symbols: a text goes in, another text comes out.
 
     Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`; trained by
@@ -44,6 +44,8 @@ class SequenceToSequence(Translates, Steps, bundle.Bundle):
     kind = "sequence to sequence"
     vocabularies = ("source", "target")
     is_example = staticmethod(is_pair)
+    decoder_class = AttentionDecoder
+    made_by = "attention_network"
 
     def __init__(
         self,
@@ -58,35 +60,14 @@ class SequenceToSequence(Translates, Steps, bundle.Bundle):
         super().__init__(
             network,
             card,
+            symbols=len(source),
             outputs=len(target),
             outputs_are="one for each target symbol and one for the end",
             **kwargs,
         )
-        parts = {layer.name: layer for layer in network.layers}
-        if not isinstance(parts.get("decoder"), AttentionDecoder) or not isinstance(parts.get("encoder"), keras.Model):
-            raise ValueError(
-                "The network must have a model `encoder` and an AttentionDecoder `decoder`, as attention_network makes "
-                f"it. Received: layers {', '.join(parts)}."
-            )
-        rows = parts["encoder"].get_layer("embedding").input_dim
-        if rows != len(source):
-            raise ValueError(
-                f"The encoder must have {len(source)} symbols, one for each source symbol and one for the padding. "
-                f"Received: {rows}."
-            )
         if max_length < 1:
             raise ValueError(f"`max_length` must be at least 1. Received: {max_length}.")
         self.source, self.target, self.max_length = source, target, max_length
-
-    @property
-    def encoder(self) -> keras.Model:
-        """From `[source, source_length]` to float `(batch, source symbols, features)`."""
-        return self.network.get_layer("encoder")
-
-    @property
-    def decoder(self) -> AttentionDecoder:  # type: ignore[override]
-        """Says one symbol after the other."""
-        return self.network.get_layer("decoder")
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """See the class."""

@@ -126,7 +126,7 @@ class PairPlan(Pooled):
 
     def load(self, epoch: int, step: int) -> Loaded:
         """Batch `step` of an epoch."""
-        batch = self._batch(self.order(epoch)[step])
+        batch = super().load(epoch, step)
         last = max(self.options.epochs - 1, 1)
         share = self.options.scheduled_sampling * min(epoch / last, 1.0)
         rng = np.random.default_rng([self.options.seed, epoch, step])

@@ -20,6 +20,7 @@ from speechrnn.faults import Faults, data_error
 from speechrnn.models.protocols import Recognizer
 from speechrnn.tasks.recognition.phones import align_words
 from speechrnn.tasks.synthesis.phones import SILENCE, plain
+from speechrnn.tasks.synthesis.sound import spaced
 from speechrnn.text import Lexicon
 
 _RATE, _HOP = 16000, 160
@@ -126,18 +127,11 @@ def _begun(example: Example, recognizer: Recognizer, lexicon: Lexicon) -> _Align
     phones.append(SILENCE)
     inner = [(a[1] + b[0]) / 2 for a, b in itertools.pairwise(spans)]
     first, last = _longest(quiet, 0, int(spans[0][0]) + 1)[1], _longest(quiet, int(spans[-1][1]), len(level))[0]
-    ends = np.array([first, *inner, last, len(level)])
-    return _Aligned(example, phones, _spread(np.rint(ends).astype(int), len(level), example.id), features)
-
-
-def _spread(ends: np.ndarray, frames: int, where: str) -> np.ndarray:
-    """The ends, each far enough from its neighbors for every phone to have a frame for each state."""
-    count = len(ends)
-    if count * _STATES > frames:
-        raise data_error(where, "too short for their text", f"has {frames} frames of 10 ms for {count} phones.")
-    steps = _STATES * np.arange(1, count + 1)
-    low = np.maximum.accumulate(np.maximum(ends, steps) - steps) + steps
-    return np.minimum(low, frames - steps[-1] + steps)
+    ends, frames = np.rint([first, *inner, last, len(level)]).astype(int), len(level)
+    if len(ends) * _STATES > frames:
+        message = f"has {frames} frames of 10 ms for {len(ends)} phones."
+        raise data_error(example.id, "too short for their text", message)
+    return _Aligned(example, phones, spaced(ends, _STATES, frames), features)
 
 
 def _longest(quiet: np.ndarray, start: int, stop: int) -> tuple[int, int]:

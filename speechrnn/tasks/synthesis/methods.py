@@ -60,8 +60,9 @@ class Speaks(Usable):
     def _decoder_inputs(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
         """What the decoder takes, a batch of one, by name and in its order."""
         shares, places = spread(counts, self.frames_per_step)
-        given: dict[str, Any] = {"read": read, "variances": variances, "shares": shares, "places": places}
-        given = {name: np.asarray(value, np.float32)[None] for name, value in given.items()}
-        numbers = {"count": len(counts), "steps": len(shares)}
-        given |= {name: np.array([value], np.int32) for name, value in numbers.items()}
-        return {name: given[name] for name in ("read", "variances", "count", "shares", "places", "steps")}
+        given = {"read": read, "variances": variances, "count": len(counts)}
+        given |= {"shares": shares, "places": places, "steps": len(shares)}
+        return {
+            name: np.asarray(value, np.int32 if isinstance(value, int) else np.float32)[None]
+            for name, value in given.items()
+        }

@@ -16,7 +16,7 @@ from speechrnn.text import Phones
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SpeechSynthesizer(Speaks, bundle.Bundle):
+class SpeechSynthesizer(Speaks, bundle.TwoPartBundle):
     """A voice: phones go in, the spectrum of speech comes out; texts are spoken by `speak`.
 
     Written by plain `model.save("voice.keras")`, read by `speechrnn.load`; `speechrnn.train` trains it on recordings of
@@ -44,6 +44,7 @@ class SpeechSynthesizer(Speaks, bundle.Bundle):
     """
 
     kind = "synthesizer"
+    made_by = "voice_network"
 
     def __init__(
         self,
@@ -58,19 +59,11 @@ class SpeechSynthesizer(Speaks, bundle.Bundle):
         super().__init__(
             network,
             card,
+            symbols=len(vocabulary),
             outputs=features.num_features,
             outputs_are="one for each mel band",
             **kwargs,
         )
-        parts = {layer.name: layer for layer in network.layers}
-        if not all(isinstance(parts.get(name), keras.Model) for name in ("encoder", "decoder")):
-            raise ValueError(
-                "The network must have models `encoder` and `decoder`, as voice_network makes it. "
-                f"Received: layers {', '.join(parts)}."
-            )
-        rows = parts["encoder"].get_layer("embedding").input_dim
-        if rows != len(vocabulary):
-            raise ValueError(f"The encoder must have {len(vocabulary)} symbols, one for padding. Received: {rows}.")
         if features.normalize is not None or features.deltas:
             raise ValueError(
                 "A voice writes plain log-mel energies: normalize=None and deltas=0. "
@@ -90,16 +83,6 @@ class SpeechSynthesizer(Speaks, bundle.Bundle):
     def sample_rate(self) -> int:
         """Samples per second of what it says."""
         return self.features.sample_rate
-
-    @property
-    def encoder(self) -> keras.Model:
-        """Reads the phones."""
-        return self.network.get_layer("encoder")
-
-    @property
-    def decoder(self) -> keras.Model:
-        """Writes the frames."""
-        return self.network.get_layer("decoder")
 
     @property
     def frames_per_step(self) -> int:  # type: ignore[override]

@@ -103,11 +103,21 @@ def frame_counts(ends: np.ndarray, frames: int, sound: Sound) -> np.ndarray:
     if frames < count:
         raise ValueError(f"{count} phones need as many frames. Received: {frames}.")
     after = np.ceil((np.asarray(ends) * sound.sample_rate - sound.window / 2) / sound.hop).astype(int)
-    order = np.arange(1, count + 1)
-    after = np.maximum.accumulate(np.maximum(after, order) - order) + order
-    after = np.minimum(after, frames - count + order)
+    after = spaced(after, 1, frames)
     after[-1] = frames
     return np.diff(after, prepend=0)
+
+
+def spaced(ends: np.ndarray, least: int, frames: int) -> np.ndarray:
+    """Ends moved as little as needed for each to be `least` frames behind the one before, and the last within `frames`.
+
+    Example:
+    >>> spaced(np.array([0, 1, 9, 9]), 2, 10).tolist()
+    [2, 4, 8, 10]
+    """
+    steps = least * np.arange(1, len(ends) + 1)
+    low = np.maximum.accumulate(np.maximum(ends, steps) - steps) + steps
+    return np.minimum(low, frames - steps[-1] + steps)
 
 
 def spread(counts: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:

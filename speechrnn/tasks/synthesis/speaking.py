@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from speechrnn import audio
-from speechrnn.faults import Fault, data_error, kind_of
-from speechrnn.models.answers import Answer
+from speechrnn.faults import Fault, data_error
+from speechrnn.models.answers import Answer, in_turn
 from speechrnn.tasks.synthesis.options import SpeakingOptions
 from speechrnn.tasks.synthesis.phones import Pronouncer, lexicon_of
 from speechrnn.tasks.synthesis.sound import Sound, waveform
@@ -93,18 +93,14 @@ def outcomes(
         **options: Of `SpeakingOptions`.
     """
     how = SpeakingOptions(**options)
-    pronounce: Pronouncer | None = None
-    for text in texts:
-        try:
-            if not isinstance(text, str):
-                raise ValueError(f"a text must be a string. Received: {text!r:.80}.")
-            if pronounce is None:
-                pronounce = Pronouncer(voice.vocabulary, lexicon_of(voice, how.lexicon))
-            yield _joined(text, [_said(voice, part, pronounce(part), how) for part in sentences(text) or [text]])
-        except ValueError as error:
-            yield Fault(repr(text), kind_of(error), str(error))
-        if progress is not None:
-            progress(text)
+    pronounce = Pronouncer(voice.vocabulary, lexicon_of(voice, how.lexicon))
+
+    def spoken(text: str) -> Speech:
+        if not isinstance(text, str):
+            raise ValueError(f"a text must be a string. Received: {text!r:.80}.")
+        return _joined(text, [_said(voice, part, pronounce(part), how) for part in sentences(text) or [text]])
+
+    yield from in_turn(texts, spoken, progress, where=repr)
 
 
 def _said(voice: Voice, text: str, phones: list[str], how: SpeakingOptions) -> Speech:

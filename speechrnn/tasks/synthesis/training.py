@@ -124,10 +124,6 @@ class RecordingPlan(Pooled):
             phones = np.array(model.vocabulary.encode(" ".join(one.phones)), np.float32)
             self._values.append(np.column_stack([phones, one.variances(model.levels)]))
 
-    def load(self, epoch: int, step: int) -> Loaded:
-        """Batch `step` of an epoch."""
-        return self._batch(self.order(epoch)[step])
-
     def inputs(self, x: dict[str, Any], target: Any, weight: Any) -> tuple[dict[str, Any], Any, Any]:
         """What `SpeechSynthesizer` takes, and `frames` int32 `(batch,)`, those of the recordings."""
         values, count = tf.convert_to_tensor(x["values"]), tf.convert_to_tensor(x["count"])
