@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
@@ -19,7 +19,7 @@ from speechrnn.pipeline.cache import Memory, Store
 from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, passes, warp_of
 from speechrnn.pipeline.loading import FeatureSource, Loaded, Loader, Source
 from speechrnn.pipeline.mixing import mixed
-from speechrnn.pipeline.planning import EpochCounter, Planner
+from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.records import Records
 from speechrnn.pipeline.selection import Entry, Framing, Targets, select
 from speechrnn.pipeline.targets import balanced, targets_of
@@ -33,24 +33,19 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Plan(EpochCounter):
-    """What a dataset made by `batches` will do; `plan_of(dataset)` gives it.
-
-    Attributes:
-        planner: Batches, buckets and padding of any epoch.
-        entries: The examples that were kept.
-        faults: What was dropped, and what failed since.
-        total: Examples given.
-    """
+class Plan:
+    """What a dataset made by `batches` will do; `plan_of(dataset)` gives it."""
 
     planner: Planner
+    """Batches, buckets and padding of any epoch."""
     entries: list[Entry]
+    """The examples that were kept."""
     faults: Faults
+    """What was dropped, and what failed since."""
     total: int
-    initial_epoch: InitVar[int] = 0
-
-    def __post_init__(self, initial_epoch: int) -> None:
-        super().__init__(initial_epoch)
+    """Examples given."""
+    epoch: int = 0
+    """Number of the epoch that the next pass over the dataset will be."""
 
     @property
     def steps(self) -> int:
@@ -170,7 +165,7 @@ def batches(
     if balance:
         entries = balanced(entries, balance, seed)
     planner = Planner(
-        entries, framing, shuffle=shuffle, seed=seed, buckets=buckets,
+        entries=entries, framing=framing, shuffle=shuffle, seed=seed, most_buckets=buckets,
         batch_size=None if batch_seconds is not None else batch_size or 16,
         batch_samples=None if batch_seconds is None else round(batch_seconds * framing.sample_rate),
         speed=(augmentation.speed if augmentation else None) or (1.0, 1.0),
@@ -184,17 +179,16 @@ def batches(
     in_graph = None
     texts = getattr(features, "tokens", None)
     if framing.channels is None and texts is None and share[1] == 1 and wanted(decoder):
-        in_graph = GraphDecoder(
-            entries, planner, store, int(framing.sample_rate), forced=decoder == "tensorflow-io", workers=workers
-        )
+        in_graph = GraphDecoder(entries, planner, store, int(framing.sample_rate), decoder == "tensorflow-io", workers)
     decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None if in_graph is None else in_graph.finish
     if texts is not None:
         decode = _reader(texts)
+    about: Any = {"framing": framing, "store": store, "decode": decode}
     source: Source
     if features is not None and keeps:
-        source = FeatureSource(one_by_one(features), features.num_features, framing, store, decode)
+        source = FeatureSource(compute=one_by_one(features), width=features.num_features, **about)
     else:
-        source = Source(framing, store, augmentation if changes else None, decode)
+        source = Source(augmentation=augmentation if changes else None, **about)
     mix = _mixer(planner, mixup, entries, classes) if mixup else None
     loader = Loader(entries, planner, source, targets, collected, mix, share)
     rows = {bucket.batch_size // share[1] for bucket in planner.buckets}

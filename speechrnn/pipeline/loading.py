@@ -70,52 +70,40 @@ class Loaded:
         return cls(values, lengths, target, weight, np.zeros((rows, 2), np.int32))
 
 
+@dataclass(kw_only=True)
 class Source:
-    """What a row is made of: a signal, decoded, kept, augmented.
+    """What a row is made of: a signal, decoded, kept, augmented."""
 
-    Args:
-        framing: How samples become frames.
-        store: Keeps decoded signals, or None.
-        augmentation: How the signals are changed, or None.
-        decode: The samples of an entry, from those that a decoder in the graph gave, or from the file if it gave None.
-    """
-
-    def __init__(
-        self,
-        framing: Framing,
-        store: Store | None,
-        augmentation: Augmentation | None = None,
-        decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None,
-    ) -> None:
-        self._framing = framing
-        self._decode = decode
-        self._store = store
-        self._augmentation = augmentation
-
-    @property
-    def width(self) -> int | None:
-        """Features in a frame; None for signals."""
-        return None
+    framing: Framing
+    """How samples become frames."""
+    store: Store | None
+    """Keeps decoded signals, or the features of a `FeatureSource`."""
+    decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None
+    """The samples of an entry, from those that a decoder in the graph gave, or from the file if it gave None."""
+    augmentation: Augmentation | None = None
+    """How the signals are changed."""
+    width: int | None = None
+    """Features in a frame; None for signals."""
 
     def padded(self, limit: int) -> tuple[int, ...]:
         """Shape of a row padded to `limit` samples."""
-        return self._framing.shape(limit)
+        return self.framing.shape(limit)
 
     def logit_frames(self, row: np.ndarray) -> int:
         """Frames of the network's output for a row."""
-        return self._framing.logit_frames(len(row))
+        return self.framing.logit_frames(len(row))
 
     def placeholder(self) -> np.ndarray:
         """A row for a batch in which every row failed: the shortest silence that has a frame."""
         length = 1
-        while self._framing.frame_count(length) < 1:
+        while self.framing.frame_count(length) < 1:
             length *= 2
-        return np.zeros(self._framing.shape(length), np.float32)
+        return np.zeros(self.framing.shape(length), np.float32)
 
     def decoded(self, entry: Entry, given: np.ndarray | None) -> np.ndarray:
         """The whole signal of an entry, checked against what the manifest promised."""
-        rate = self._framing.sample_rate
-        signal = read(entry, rate, self._framing.channels) if self._decode is None else self._decode(entry, given)
+        rate = self.framing.sample_rate
+        signal = read(entry, rate, self.framing.channels) if self.decode is None else self.decode(entry, given)
         excess = len(signal) - entry.length
         if excess > _ROUNDING * rate:
             raise data_error(
@@ -126,7 +114,7 @@ class Source:
                     f"The manifest says {entry.example.duration:.3f} s; prepare it again."
                 ),
             )
-        frames = self._framing.logit_frames(len(signal))
+        frames = self.framing.logit_frames(len(signal))
         if frames < max(1, entry.required):
             raise data_error(
                 entry.example.path,
@@ -142,106 +130,78 @@ class Source:
         self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], given: np.ndarray | None
     ) -> np.ndarray | None:
         """The row's signal, at most `limit` samples; None if augmentation left too little of it for its text."""
-        signal = through(self._store, entry, lambda: self.decoded(entry, given))
-        if self._augmentation is not None:
-            drawn = self._augmentation  # but for the speed, which the plan has drawn: lengths follow from it
+        signal = through(self.store, entry, lambda: self.decoded(entry, given))
+        if self.augmentation is not None:
+            drawn = self.augmentation  # but for the speed, which the plan has drawn: lengths follow from it
             if drawn.speed is not None:
                 drawn = dataclasses.replace(drawn, speed=(speed, speed))
-            signal = augment_signal(signal, int(self._framing.sample_rate), drawn, rng())[:limit]
-            if self._framing.logit_frames(len(signal)) < max(1, entry.required):
+            signal = augment_signal(signal, int(self.framing.sample_rate), drawn, rng())[:limit]
+            if self.framing.logit_frames(len(signal)) < max(1, entry.required):
                 return None
         return signal
 
 
+@dataclass(kw_only=True)
 class FeatureSource(Source):
-    """Features that are kept instead of the signals they come from.
+    """Features that are kept instead of the signals they come from."""
 
-    Args:
-        compute: Features `(frames, features)` of one signal.
-        width: Features in a frame.
-        framing: How samples become frames.
-        store: Keeps the features, or None.
-        decode: As for `Source`.
-    """
-
-    def __init__(
-        self,
-        compute: Callable[[np.ndarray], np.ndarray],
-        width: int,
-        framing: Framing,
-        store: Store | None,
-        decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None,
-    ) -> None:
-        super().__init__(framing, store, decode=decode)
-        self._compute, self._width = compute, width
-
-    @property
-    def width(self) -> int | None:
-        """Features in a frame."""
-        return self._width
+    compute: Callable[[np.ndarray], np.ndarray]
+    """Features `(frames, features)` of one signal."""
+    width: int
 
     def padded(self, limit: int) -> tuple[int, ...]:
         """Shape of a row padded to `limit` samples."""
-        return (int(self._framing.frame_count(limit)), self._width)
+        return (int(self.framing.frame_count(limit)), self.width)
 
     def placeholder(self) -> np.ndarray:
         """One frame of zeros."""
-        return np.zeros((1, self._width), np.float32)
+        return np.zeros((1, self.width), np.float32)
 
     def logit_frames(self, row: np.ndarray) -> int:
         """Frames of the network's output for a row."""
-        return -(-len(row) // self._framing.stride)
+        return -(-len(row) // self.framing.stride)
 
     def row(
         self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], given: np.ndarray | None
     ) -> np.ndarray | None:
         """The row's features."""
-        return through(self._store, entry, lambda: self._compute(self.decoded(entry, given)))
+        return through(self.store, entry, lambda: self.compute(self.decoded(entry, given)))
 
 
+@dataclass
 class Loader:
-    """Loads the batches of a plan.
+    """Loads the batches of a plan."""
 
-    Args:
-        entries: The examples that were kept.
-        planner: Their batches by epoch.
-        source: What the rows are made of.
-        targets: What they are to be learned as.
-        faults: Collects what fails, each example once.
-        mix: Changes a whole batch, given its epoch and step; or None.
-        share: Which part of the rows are loaded, and how many parts there are.
-    """
+    entries: Sequence[Entry]
+    """The examples that were kept."""
+    planner: Planner
+    """Their batches by epoch."""
+    source: Source
+    """What the rows are made of."""
+    targets: Targets
+    """What they are to be learned as."""
+    faults: Faults
+    """Collects what fails, each example once."""
+    mix: Callable[[Loaded, int, int], Loaded] | None = None
+    """Changes a whole batch, given its epoch and step."""
+    share: tuple[int, int] = (0, 1)
+    """Which part of the rows are loaded, and how many parts there are."""
 
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        planner: Planner,
-        source: Source,
-        targets: Targets,
-        faults: Faults,
-        mix: Callable[[Loaded, int, int], Loaded] | None = None,
-        share: tuple[int, int] = (0, 1),
-    ) -> None:
-        self._entries = entries
-        self._planner = planner
-        self.source = source
-        self._targets = targets
-        self._apart = 1 + max(entry.index for entry in entries)
-        self.mix, self._share = mix, share
-        self._faults = faults
+    def __post_init__(self) -> None:
+        self._apart = 1 + max(entry.index for entry in self.entries)
         self._failed: set[int] = set()
         self._lock = threading.Lock()
 
     def load(self, epoch: int, step: int, *decoded: np.ndarray) -> Loaded:
         """Batch `step` of an epoch; `decoded` are rows, signals and lengths from a decoder in the graph."""
         given = {row: signal[:length] for row, signal, length in zip(*decoded, strict=True)} if decoded else {}
-        planned = self._planner.epoch(epoch)
+        planned = self.planner.epoch(epoch)
         batch = planned.batches[step]
-        part, parts = self._share
+        part, parts = self.share
         indices = batch.indices[part::parts]
         distinct = len(batch.indices[: len(batch.indices) - batch.filled][part::parts])
         rows = [
-            self._row(self._entries[place], epoch, planned.speeds[place], batch.length, given.get(position))
+            self._row(self.entries[place], epoch, planned.speeds[place], batch.length, given.get(position))
             for position, place in enumerate(indices[:distinct])
         ]
         good = [position for position, row in enumerate(rows) if row is not None]
@@ -250,13 +210,13 @@ class Loader:
         weight[good] = 1.0
         values = [rows[p] if p >= 0 else None for p in chosen]
         filled = [self.source.placeholder() if row is None else row for row in values]
-        entries = [self._entries[indices[p]] if p >= 0 else None for p in chosen]
+        entries = [self.entries[indices[p]] if p >= 0 else None for p in chosen]
         loaded = Loaded(
             values=_padded(filled, self.source.padded(batch.length)),
             lengths=np.array([len(row) for row in filled], np.int32),
             target=self._target(entries, filled, batch.length),
             weight=weight,
-            seeds=self._planner.seeds(epoch, [0 if entry is None else self._number(entry) for entry in entries]),
+            seeds=self.planner.seeds(epoch, [0 if entry is None else self._number(entry) for entry in entries]),
         )
         return loaded if self.mix is None else self.mix(loaded, epoch, step)
 
@@ -267,26 +227,26 @@ class Loader:
     def _row(self, entry: Entry, epoch: int, speed: float, limit: int, given: np.ndarray | None) -> np.ndarray | None:
         try:
             return self.source.row(
-                entry, speed, limit, lambda: self._planner.generator(epoch, entry.index, entry.copy), given
+                entry, speed, limit, lambda: self.planner.generator(epoch, entry.index, entry.copy), given
             )
         except (OSError, ValueError) as error:
             with self._lock:
                 told = entry.index in self._failed
                 self._failed.add(entry.index)
             if not told:
-                self._faults.add_error(name(entry.example), error)
+                self.faults.add_error(name(entry.example), error)
             return None
 
     def _target(self, entries: Sequence[Entry | None], rows: Sequence[np.ndarray], length: int) -> np.ndarray:
-        first = self._entries[0].target
+        first = self.entries[0].target
         if first.ndim == 0 or first.dtype != np.int32:  # of one size
             return np.array([np.zeros_like(first) if entry is None else entry.target for entry in entries])
-        per_frame = self._targets.per_frame
-        width = self._planner.label_length(length, per_frame=per_frame)
+        per_frame = self.targets.per_frame
+        width = self.planner.label_length(length, per_frame=per_frame)
         target = np.full((len(entries), width), -1 if per_frame else 0, np.int32)
         for into, entry, row in zip(target, entries, rows, strict=True):
             if entry is not None:
-                found = self._targets.resized(entry.target, self.source.logit_frames(row))
+                found = self.targets.resized(entry.target, self.source.logit_frames(row))
                 into[: len(found)] = found
         return target
 

@@ -17,29 +17,7 @@ from speechrnn.pipeline import bucketing
 from speechrnn.pipeline.selection import Entry, Framing
 
 
-class EpochCounter:
-    """Counts the passes over a dataset, which one thread begins and another ends.
-
-    Args:
-        epoch: Number of the first pass.
-    """
-
-    def __init__(self, epoch: int = 0) -> None:
-        self._epoch, self._lock = epoch, threading.Lock()
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch that the next pass over the dataset will be."""
-        with self._lock:
-            return self._epoch
-
-    @epoch.setter
-    def epoch(self, number: int) -> None:
-        with self._lock:
-            self._epoch = int(number)
-
-
-class Pooled(EpochCounter):
+class Pooled:
     """Which rows are in which batch of an epoch, where all batches are of one size and a batch holds little padding.
 
     Of one size, for which the layers are compiled once: the few rows that are left over are other ones in every epoch.
@@ -53,7 +31,7 @@ class Pooled(EpochCounter):
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, pool: int, seed: int, initial_epoch: int) -> None:
-        super().__init__(initial_epoch)
+        self.epoch = initial_epoch
         self.lengths, self.seed, self._pool = np.array(lengths), seed, pool
         self.batch_size = min(batch_size, len(lengths))
         self.steps = len(lengths) // self.batch_size
@@ -61,13 +39,14 @@ class Pooled(EpochCounter):
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the rows of each batch of an epoch, int `(steps, batch)`."""
-        if self._order is None or self._order[0] != epoch:
+        known = self._order  # which another thread may replace
+        if known is None or known[0] != epoch:
             size, rng = self.batch_size, np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.lengths))[: self.steps * size]
             pools = [order[i : i + self._pool * size] for i in range(0, len(order), self._pool * size)]
             order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
-            self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
-        return self._order[1]
+            known = self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
+        return known[1]
 
     def load(self, epoch: int, step: int) -> Any:
         """Batch `step` of an epoch."""
@@ -98,52 +77,43 @@ class Epoch:
     lengths: np.ndarray
 
 
+@dataclass(kw_only=True)
 class Planner:
-    """Plans any epoch from its number.
+    """Plans any epoch from its number."""
 
-    Args:
-        entries: The examples that were kept.
-        framing: How samples become frames.
-        batch_size: Rows in a batch, or
-        batch_samples: padded samples in a batch.
-        shuffle: Whether rows and batches come in another order each epoch.
-        seed: Seed of orders, speeds and augmentation.
-        speed: Lowest and highest speed of the signals.
-        buckets: Largest number of batch shapes.
-        unit: Padded lengths are multiples of it, in samples.
-        shares: Processes that share each batch.
-    """
+    entries: Sequence[Entry]
+    """The examples that were kept."""
+    framing: Framing
+    """How samples become frames."""
+    batch_size: int | None
+    """Rows in a batch; or else"""
+    batch_samples: int | None
+    """padded samples in a batch."""
+    shuffle: bool = False
+    """Whether rows and batches come in another order each epoch."""
+    seed: int = 0
+    """Seed of orders, speeds and augmentation."""
+    speed: tuple[float, float] = (1.0, 1.0)
+    """Lowest and highest speed of the signals."""
+    most_buckets: int = bucketing.MAX_BUCKETS
+    """Largest number of batch shapes."""
+    unit: int = 1
+    """Padded lengths are multiples of it, in samples."""
+    shares: int = 1
+    """Processes that share each batch."""
 
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        framing: Framing,
-        *,
-        batch_size: int | None,
-        batch_samples: int | None,
-        shuffle: bool = False,
-        seed: int = 0,
-        speed: tuple[float, float] = (1.0, 1.0),
-        buckets: int = bucketing.MAX_BUCKETS,
-        unit: int = 1,
-        shares: int = 1,
-    ) -> None:
-        self._entries = entries
-        self._framing = framing
-        self._seed = seed
-        self._shuffle = shuffle
-        self._speed = speed
-        self._lengths = np.array([entry.length for entry in entries], np.int64)
-        self._required = np.array([entry.required for entry in entries], np.int64)
-        self._labels = max((entry.target.size for entry in entries), default=0)
-        self._longer = any(entry.target.size > entry.required for entry in entries)
+    def __post_init__(self) -> None:
+        self._lengths = np.array([entry.length for entry in self.entries], np.int64)
+        self._required = np.array([entry.required for entry in self.entries], np.int64)
+        self._labels = max((entry.target.size for entry in self.entries), default=0)
+        self._longer = any(entry.target.size > entry.required for entry in self.entries)
         self.buckets = bucketing.make_buckets(
             self._envelope(),
-            batch_size=batch_size,
-            batch_budget=batch_samples,
-            buckets=buckets,
-            unit=unit,
-            shares=shares,
+            batch_size=self.batch_size,
+            batch_budget=self.batch_samples,
+            buckets=self.most_buckets,
+            unit=self.unit,
+            shares=self.shares,
         )
         self._planned: dict[int, Epoch] = {}
         self._lock = threading.Lock()
@@ -169,29 +139,29 @@ class Planner:
 
     def label_length(self, length: int, *, per_frame: bool = False) -> int:
         """Labels that rows padded to `length` samples are padded to: few shapes, and none without its labels."""
-        frames = self._framing.logit_frames(length)
+        frames = self.framing.logit_frames(length)
         return frames if per_frame else self._labels if self._longer else min(self._labels, frames)
 
     def generator(self, epoch: int, index: int, copy: int = 0) -> np.random.Generator:
         """Source of the augmentation of one example's signal in one epoch, of its first appearance or of a copy."""
-        return np.random.default_rng([self._seed, epoch, _SIGNAL, index, *([copy] if copy else [])])
+        return np.random.default_rng([self.seed, epoch, _SIGNAL, index, *([copy] if copy else [])])
 
     def mixing(self, epoch: int, step: int) -> np.random.Generator:
         """Source of what mixes the rows of one batch."""
-        return np.random.default_rng([self._seed, epoch, _MIXING, step])
+        return np.random.default_rng([self.seed, epoch, _MIXING, step])
 
     def seeds(self, epoch: int, indices: Sequence[int]) -> np.ndarray:
         """Seeds int32 `(rows, 2)` of the augmentation of features; two rows differ if their indices do."""
-        state = np.random.SeedSequence([self._seed, epoch, _FEATURES]).generate_state(1).view(np.int32)
+        state = np.random.SeedSequence([self.seed, epoch, _FEATURES]).generate_state(1).view(np.int32)
         return np.array([(state[0], index) for index in indices], np.int32).reshape(-1, 2)
 
     def _speeds(self, epoch: int) -> np.ndarray:
-        low, high = self._speed
+        low, high = self.speed
         if low == high == 1.0:
             return np.ones(len(self._lengths))
-        speeds = np.random.default_rng([self._seed, epoch, _SPEED]).uniform(low, high, len(self._lengths))
+        speeds = np.random.default_rng([self.seed, epoch, _SPEED]).uniform(low, high, len(self._lengths))
         # A text that does not fit into the faster signal is left at its own speed, where it does.
-        frames = np.array([self._framing.logit_frames(n) for n in self._stretched(speeds)])
+        frames = np.array([self.framing.logit_frames(n) for n in self._stretched(speeds)])
         return np.where(frames < np.maximum(self._required, 1), np.minimum(speeds, 1.0), speeds)
 
     def _stretched(self, speeds: np.ndarray) -> np.ndarray:
@@ -199,13 +169,13 @@ class Planner:
 
     def _envelope(self) -> np.ndarray:
         """For every rank, the longest that the example of this rank is likely to be in any epoch."""
-        if self._speed == (1.0, 1.0):
+        if self.speed == (1.0, 1.0):
             return np.sort(self._lengths)
         epochs = [np.sort(self._stretched(self._speeds(epoch))) for epoch in range(_SIMULATED_EPOCHS)]
         return np.max(epochs, axis=0)
 
     def _plan(self, number: int) -> Epoch:
-        rng = np.random.default_rng([self._seed, number, _ORDER]) if self._shuffle else None
+        rng = np.random.default_rng([self.seed, number, _ORDER]) if self.shuffle else None
         speeds = self._speeds(number)
         batches = bucketing.plan(self._stretched(speeds), self.buckets, rng=rng)
         for batch in batches:

@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -99,34 +100,24 @@ def _probed(path: str, encoding: str | None) -> audio.AudioInfo | None:
         return None  # decoding will say what is wrong with it
 
 
+@dataclass
 class GraphDecoder:
-    """Decodes the rows of a batch in the graph, those it can; the loader sees to the others.
+    """Decodes the rows of a batch in the graph, those it can; the loader sees to the others."""
 
-    Args:
-        entries: The examples that were kept.
-        planner: Their batches by epoch.
-        store: Rows that it holds are not decoded again; or None.
-        sample_rate: Samples per second of the signals.
-        forced: Whether a file that cannot be decoded in the graph is a fault, instead of soundfile's to try.
-        workers: Files decoded at a time.
-    """
+    entries: Sequence[Entry]
+    """The examples that were kept."""
+    planner: Planner
+    """Their batches by epoch."""
+    store: Store | None
+    """Rows that it holds are not decoded again."""
+    sample_rate: int
+    """Samples per second of the signals."""
+    forced: bool
+    """Whether a file that cannot be decoded in the graph is a fault, instead of soundfile's to try."""
+    workers: int
+    """Files decoded at a time."""
 
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        planner: Planner,
-        store: Store | None,
-        sample_rate: int,
-        *,
-        forced: bool,
-        workers: int,
-    ) -> None:
-        self._entries = entries
-        self._planner = planner
-        self._store = store
-        self._sample_rate = sample_rate
-        self._forced = forced
-        self._workers = workers
+    def __post_init__(self) -> None:
         self._probed = functools.cache(_probed)
 
     def apply(self, steps: tf.data.Dataset) -> tf.data.Dataset:
@@ -145,7 +136,7 @@ class GraphDecoder:
             for column in asked:
                 column.set_shape([None])
             files = tf.data.Dataset.from_tensor_slices(tuple(asked))
-            rows = files.map(decoded, num_parallel_calls=self._workers).ignore_errors()
+            rows = files.map(decoded, num_parallel_calls=self.workers).ignore_errors()
             # A row that failed is missing from here on; `finish` finds out why. One row more keeps a batch of none.
             none = tf.data.Dataset.from_tensors((tf.constant(-1), tf.zeros([0]), tf.constant(0)))
             most = tf.size(asked[0], out_type=tf.int64) + 1
@@ -155,12 +146,12 @@ class GraphDecoder:
         return steps.flat_map(one)
 
     def _requests(self, epoch: int, step: int) -> tuple[np.ndarray, ...]:
-        batch = self._planner.epoch(epoch).batches[step]
+        batch = self.planner.epoch(epoch).batches[step]
         asked = []
         for row, place in enumerate(batch.indices[: len(batch.indices) - batch.filled]):
-            entry = self._entries[place]
+            entry = self.entries[place]
             form = self._form(entry)
-            if form is not None and not (self._store and self._store.holds(entry)):
+            if form is not None and not (self.store and self.store.holds(entry)):
                 channel = -1 if entry.example.channel is None else entry.example.channel
                 asked.append((row, entry.example.path, form, channel))
         rows, paths, forms, channels = zip(*asked, strict=True) if asked else ((), (), (), ())
@@ -181,7 +172,7 @@ class GraphDecoder:
             return None
         # The graph decodes whole files, which is wasted on a short segment of a long one.
         whole = entry.example.offset == 0 and info.duration <= entry.example.duration + _SLACK
-        return FORMATS.index(info.format) if whole or self._forced else None
+        return FORMATS.index(info.format) if whole or self.forced else None
 
     def finish(self, entry: Entry, given: np.ndarray | None) -> np.ndarray:
         """The example's samples at the pipeline's rate: what the graph gave, or else soundfile's.
@@ -192,8 +183,8 @@ class GraphDecoder:
         signal = None if given is None else self._cut(entry, given)
         if signal is not None:
             return signal
-        signal = read(entry, self._sample_rate)  # says what is wrong with a broken file
-        if self._forced:
+        signal = read(entry, self.sample_rate)  # says what is wrong with a broken file
+        if self.forced:
             info = self._info(entry)
             raise data_error(
                 entry.example.path,
@@ -214,4 +205,4 @@ class GraphDecoder:
         signal = whole[start : start + count]
         if len(signal) < count - _SLACK * info.sample_rate or not len(signal) or not np.isfinite(signal).all():
             return None
-        return audio.resample(signal, info.sample_rate, self._sample_rate)
+        return audio.resample(signal, info.sample_rate, self.sample_rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from speechrnn.data.examples import read_series
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Checked, Count, Faults, data_error, takes
 from speechrnn.pipeline.loading import Loaded
-from speechrnn.pipeline.planning import EpochCounter
 
 _SAME_RATE = 1e-3
 MAX_GAP = 6
@@ -52,7 +51,7 @@ class Windowing(Checked):
 
 
 @dataclass(kw_only=True)
-class WindowPlan(Windowing, EpochCounter):
+class WindowPlan(Windowing):
     """What a dataset made by `windows` will do; `plan_of(dataset)` gives it."""
 
     series: list[np.ndarray]
@@ -64,11 +63,9 @@ class WindowPlan(Windowing, EpochCounter):
     """int64 `(windows, 2)`: which series, and the place in it of the first sample to forecast."""
     faults: Faults
     """What was dropped."""
-    initial_epoch: InitVar[int] = 0
-
-    def __post_init__(self, initial_epoch: int) -> None:
-        EpochCounter.__init__(self, initial_epoch)
-        self._order: tuple[int, np.ndarray] | None = None
+    epoch: int = 0
+    """Number of the epoch that the next pass over the dataset will be."""
+    _order: tuple[int, np.ndarray] | None = None
 
     @property
     def length(self) -> int:
@@ -82,12 +79,12 @@ class WindowPlan(Windowing, EpochCounter):
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the windows as they come in an epoch."""
-        with self._lock:
-            if self._order is None or self._order[0] != epoch:
-                count = len(self.origins)
-                generator = np.random.default_rng([self.seed, epoch])
-                self._order = epoch, generator.permutation(count) if self.shuffle else np.arange(count)
-            return self._order[1]
+        known = self._order  # which another thread may replace
+        if known is None or known[0] != epoch:
+            count = len(self.origins)
+            generator = np.random.default_rng([self.seed, epoch])
+            known = self._order = epoch, generator.permutation(count) if self.shuffle else np.arange(count)
+        return known[1]
 
     def load(self, epoch: int, step: int) -> Loaded:
         """Batch `step` of an epoch; what fills the last one up are copies of its first row at weight 0."""
@@ -138,7 +135,7 @@ def plan_windows(  # noqa: D417 - `takes` adds the options
     if faults is None and len(collected):
         _log.warning("%s", collected.summary(len(examples), noun="series"))
     found: Any = {"series": series, "examples": kept, "origins": np.concatenate(origins), "faults": collected}
-    return WindowPlan(**vars(options), **found, initial_epoch=initial_epoch)
+    return WindowPlan(**vars(options), **found, epoch=initial_epoch)
 
 
 def _read(example: Example, options: Windowing) -> tuple[np.ndarray, int, int]:

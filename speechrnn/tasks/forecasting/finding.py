@@ -78,4 +78,4 @@ def find_anomalies(
             for first, last in stretches(found >= threshold)
         ]
 
-    yield from in_turn(map(os.fspath, paths), of, progress)
+    yield from in_turn((os.fspath(path) for path in paths), of, progress)

@@ -76,7 +76,7 @@ def forecasts(  # noqa: D417 - `takes` adds the options
         progress: Called with the path of each record once it is done.
     """
     of = functools.partial(_forecast, model, table=table, **vars(options))
-    yield from in_turn(map(os.fspath, paths), of, progress)
+    yield from in_turn((os.fspath(path) for path in paths), of, progress)
 
 
 def _forecast(model: ForecastModel, path: str, **how: Any) -> Forecast:

@@ -123,11 +123,11 @@ def examine_batches(  # noqa: D417 - `takes` adds the options
     def planned(**sizes: Any) -> Plan:
         size, budget = sizes.get("batch_size"), sizes.get("batch_seconds")
         planner = Planner(
-            entries,
-            framing,
+            entries=entries,
+            framing=framing,
             batch_size=size,
             batch_samples=None if budget is None else round(budget * sample_rate),
-            buckets=sizes["buckets"],
+            most_buckets=sizes["buckets"],
             unit=max(1, round(_UNIT * sample_rate)),
         )
         shapes = tuple((b.batch_size, b.length / sample_rate, b.batches) for b in planner.buckets)
