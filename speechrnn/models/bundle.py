@@ -182,9 +182,9 @@ class TwoPartBundle(Bundle):
         parts = {layer.name: layer for layer in network.layers}
         wanted = {"encoder": keras.Model, "decoder": self.decoder_class}
         if not all(isinstance(parts.get(name), kind) for name, kind in wanted.items()):
+            there = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in parts.items())
             raise ValueError(
-                f"The network must have a {keras.Model.__name__} `encoder` and a {self.decoder_class.__name__} "
-                f"`decoder`, as {self.made_by} makes it. Received: layers {', '.join(parts)}."
+                f"The network must have models `encoder` and `decoder`, as {self.made_by} makes it. Received: {there}."
             )
         rows = self.encoder.get_layer("embedding").input_dim
         if rows != symbols:

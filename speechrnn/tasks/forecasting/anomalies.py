@@ -17,7 +17,7 @@ _LEAST_SPREAD = 0.01
 _LEAST_OF_USUAL = 0.5
 """Of its mean spread until then: quantiles that meet by chance are no certainty."""
 _LEAST_DEVIATION = 0.05
-_LOG_OF_SURE = math.log(1e-10)
+LOG_OF_SURE = math.log(1e-10)
 
 NAB_PROFILES = {"standard": (1.0, 0.11, 1.0), "reward_low_fp": (1.0, 0.22, 1.0), "reward_low_fn": (1.0, 0.11, 2.0)}
 """Weights of a detection, of a false one, and of a missed window, by the name of the application profile."""
@@ -94,25 +94,27 @@ def anomaly_likelihood(errors: np.ndarray, *, short: int = 10, long: int = 8000,
     if not 1 <= short < long:
         raise ValueError(f"`short` must be at least 1, and less than `long`. Received: {short=}, {long=}.")
     errors = np.asarray(errors, np.float64)
-    known = np.isfinite(errors)
-    sums = [np.concatenate([[0.0], np.cumsum(np.where(known, power, 0.0))]) for power in (known, errors, errors**2)]
     ends = np.arange(1, len(errors) + 1)
-    before = np.maximum(ends - short, 0)
-
-    def between(total: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        return total[last] - total[np.maximum(first, 0)]
-
-    usual, recent = (
-        np.array([between(total, *of) for total in sums]) for of in ((before - long, before), (before, ends))
-    )
-    count = usual[0]
-    mean = usual[1] / np.maximum(count, 1)
-    deviation = np.sqrt(np.maximum(usual[2] / np.maximum(count, 1) - mean**2, 0.0))
-    now = recent[1] / np.maximum(recent[0], 1)
-    score = (now - mean) / np.maximum(deviation, _LEAST_DEVIATION)
+    _, now, _ = moments(errors, ends, short)
+    count, mean, variance = moments(errors, np.maximum(ends - short, 0), long)
+    score = (now - mean) / np.maximum(np.sqrt(variance), _LEAST_DEVIATION)
     tail = np.array([0.5 * math.erfc(value / math.sqrt(2)) for value in score])
-    found = np.clip(np.log(tail + 1e-10) / _LOG_OF_SURE, 0.0, 1.0)
-    return np.where((count >= fewest) & known, found, 0.0)
+    found = np.clip(np.log(tail + 1e-10) / LOG_OF_SURE, 0.0, 1.0)
+    return np.where((count >= fewest) & np.isfinite(errors), found, 0.0)
+
+
+def moments(values: np.ndarray, ends: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many of up to `most` values before each of `ends` are finite, their mean, and their variance; zeros for none.
+
+    Example:
+    >>> [found.tolist() for found in moments(np.array([1.0, 3.0, np.nan, 5.0]), np.array([2, 4]), 2)]
+    [[2.0, 1.0], [2.0, 5.0], [1.0, 0.0]]
+    """
+    known, first = np.isfinite(values), np.maximum(ends - most, 0)
+    sums = [np.concatenate([[0.0], np.cumsum(np.where(known, power, 0.0))]) for power in (known, values, values**2)]
+    count, total, squares = (each[ends] - each[first] for each in sums)
+    mean = total / np.maximum(count, 1)
+    return count, mean, np.maximum(squares / np.maximum(count, 1) - mean**2, 0.0)
 
 
 def stretches(where: np.ndarray) -> list[tuple[int, int]]:

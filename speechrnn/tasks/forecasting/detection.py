@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-_LOG_OF_SURE = math.log(1e-10)
+from speechrnn.tasks.forecasting.anomalies import LOG_OF_SURE, moments
+
 _MOST = 3.0  # of a tail likelihood in a sum: what is beyond 1e-30 is no surer
 _LEAST = 0.05  # of the series' spread: no stretch is steadier than that
 _BANDS = (0, 1, 2, 4, 8, 16)
@@ -76,7 +77,7 @@ def tail_likelihood(errors: np.ndarray, *, clean: int, long: int = 8000, tail: f
         beyond = past[past > least] - least
         size = max(float(beyond.mean()) if len(beyond) else 0.0, _LEAST * float(past.std()) + 1e-3)
         over = errors[now] - least
-        found[now] = np.where(over > 0, (math.log(tail) - over / size) / _LOG_OF_SURE, 0.0)
+        found[now] = np.where(over > 0, (math.log(tail) - over / size) / LOG_OF_SURE, 0.0)
     return found
 
 
@@ -120,21 +121,9 @@ def _first_alarms(score: np.ndarray, hold: int) -> np.ndarray:
     return np.where(score > np.concatenate([[0.0], last[:-1]]), score, 0.0)
 
 
-def _sums(values: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0.0], np.cumsum(values)])
-
-
-def _moments(values: np.ndarray, ends: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of up to `count` values before each of `ends`; zeros where there are none."""
-    first = np.maximum(ends - count, 0)
-    size = np.maximum(ends - first, 1)
-    mean, square = ((total[ends] - total[first]) / size for total in (_sums(values), _sums(values**2)))
-    return mean, np.maximum(square - mean**2, 0.0)
-
-
-def _now_and_before(values: np.ndarray, short: int, long: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+def _now_and_before(values: np.ndarray) -> tuple[tuple[np.ndarray, ...], ...]:
     ends = np.arange(1, len(values) + 1)
-    return _moments(values, ends, short), _moments(values, np.maximum(ends - short, 0), long)
+    return moments(values, ends, _SHORT), moments(values, np.maximum(ends - _SHORT, 0), _LONG)
 
 
 def _off_forecast(values: np.ndarray, clean: int, season: int | None) -> np.ndarray:
@@ -149,12 +138,12 @@ def _off_forecast(values: np.ndarray, clean: int, season: int | None) -> np.ndar
 
 
 def _level(values: np.ndarray) -> np.ndarray:
-    (now, _), (mean, variance) = _now_and_before(values, _SHORT, _LONG)
+    (_, now, _), (_, mean, variance) = _now_and_before(values)
     return np.abs(now - mean) / np.sqrt(variance + _LEAST**2)
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    (_, now), (_, before) = _now_and_before(values, _SHORT, _LONG)
+    (*_, now), (*_, before) = _now_and_before(values)
     return np.abs(np.log((now + _LEAST**2) / (before + _LEAST**2)))
 
 
@@ -165,6 +154,6 @@ def _spectrum(values: np.ndarray) -> np.ndarray:
     bands = [np.log(power[:, a:b] + 1e-2).mean(1) for a, b in itertools.pairwise(_BANDS)]
     off = []
     for band in bands:
-        mean, variance = _moments(band, np.maximum(np.arange(1, len(band) + 1) - _WAVE, 0), 2000)
+        _, mean, variance = moments(band, np.maximum(np.arange(1, len(band) + 1) - _WAVE, 0), 2000)
         off.append(np.square(band - mean) / (variance + 0.1))
     return np.sqrt(np.mean(off, axis=0))

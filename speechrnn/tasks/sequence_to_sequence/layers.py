@@ -233,14 +233,6 @@ class AttentionDecoder(Configured, keras.Layer):
         logits = self.logits(tf.transpose(vectors, (1, 0, 2)))
         return zero_padding(logits, tf.sequence_mask(target_length, steps))
 
-    def compute_output_spec(
-        self,
-        previous: Any,
-        memory: Any,
-        source_length: Any,
-        target_length: Any,
-        guessed: Any = None,
-        training: bool | None = None,
-    ) -> keras.KerasTensor:
+    def compute_output_spec(self, previous: Any, *others: Any, **more: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""
         return keras.KerasTensor((*previous.shape, self.vocabulary_size), "float32")
