@@ -280,9 +280,9 @@ def test_what_cannot_be_averaged_refuses_members_before_training(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_examples_that_cannot_be_used_are_counted_and_named(corpus, tmp_path):
+def test_examples_that_cannot_be_used_are_counted_and_named(corpus, tmp_path, capsys):
     bad = [
-        Example(path=str(tmp_path / "gone.wav"), duration=1.0, text="a", id="gone"),
+        Example(path=str(tmp_path / "gone.wav"), duration=1.0, text="a", id="[gone]"),
         Example(path=corpus[0][0].path, duration=corpus[0][0].duration, text="aXa", id="letters"),
         Example(path=corpus[0][1].path, duration=corpus[0][1].duration, text="ab" * 200, id="long"),
     ]
@@ -293,9 +293,9 @@ def test_examples_that_cannot_be_used_are_counted_and_named(corpus, tmp_path):
         options=TrainingOptions(epochs=1, batch_size=8),
         out=tmp_path / "a.keras",
         faults=faults,
-        verbose=False,
     )
-    assert {fault.where for fault in faults} == {"gone", "letters", "long"}
+    assert {fault.where for fault in faults} == {"[gone]", "letters", "long"}
+    assert "3 of 19 examples dropped" in (said := capsys.readouterr().err) and "First: [gone]." in said
 
 
 @pytest.mark.parametrize("resume", [False, True])
