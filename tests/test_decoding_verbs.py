@@ -67,6 +67,11 @@ def test_one_hotword_is_not_taken_for_its_letters(model):
         decoder(model.vocabulary, hotwords="bad")
 
 
+def test_words_are_the_path_of_a_file(model):
+    with pytest.raises(TypeError, match=r"`words` and `grammar` are paths of text files. Received: \['bad'\]"):
+        decoder(model.vocabulary, words=["bad"])
+
+
 def test_words_of_recordings_of_one_name_are_told_apart(model, tmp_path, capsys):
     for folder in "ab":
         (tmp_path / folder).mkdir()

@@ -113,6 +113,19 @@ def test_what_looks_like_samples_is_refused_at_once(sources):
         sr.load(SHIPPED).transcribe(sources)
 
 
+def test_a_calibration_may_be_its_file(tmp_path, rng):
+    (tmp_path / "c.json").write_text('{"slope": 0.0, "offset": 0.0}')
+    noise = rng.normal(0, 0.1, 32000).clip(-1, 1), 16000
+    found = sr.load(SHIPPED).transcribe(noise, calibration=tmp_path / "c.json")
+    assert {word.confidence for word in found.words} <= {0.5}
+
+
+@pytest.mark.parametrize("given", ["a.wav", {"path": "a.wav", "duration": 1.0, "text": "a"}], ids=["path", "mapping"])
+def test_what_is_no_example_is_not_evaluated(given):
+    with pytest.raises(TypeError, match=f"`examples` must be objects of `Example`. Received: {type(given).__name__}"):
+        sr.load(SHIPPED).evaluate([given])
+
+
 def test_samples_that_cannot_be_read_end_no_batch(rng):
     good = rng.normal(0, 0.1, 16000).clip(-1, 1)
     given = [(good[None], 16000), (good * 32768, 16000), (good, "16000"), (good, 16000)]

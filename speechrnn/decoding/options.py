@@ -154,6 +154,8 @@ def _check_hotwords(hotwords: Sequence[str], pronunciations: Iterable[Pronunciat
 
 
 def _allowed(path: str | os.PathLike[str], made: Callable[[str], Grammar]) -> Grammar:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"`words` and `grammar` are paths of text files. Received: {path!r:.80}.")
     lines = read_lines(path, missing="there is no such file. `words` and `grammar` are paths of text files.")
     try:
         return made("\n".join(line for line in lines if line.strip()))

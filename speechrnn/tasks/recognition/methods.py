@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,8 @@ class Transcribes(Usable):
             on_error: "raise" raises what is wrong with a recording; "collect" gives a transcript whose `ok` is false
                 and whose `error` says why.
             decoder: A search that is made already, such as a `speechrnn.decoding.BeamSearch`, instead of its options.
-            calibration: Turns the words' confidences into probabilities of their being right.
+            calibration: Turns the words' confidences into probabilities of their being right: a
+                `speechrnn.metrics.calibration.Calibration`, or its file.
             progress: Called with the path of each recording once it is done.
             **decoding: Options of the search: `beam`, `lm`, `hotwords` and others; see
                 `speechrnn.tasks.language.rescoring.decoder`.
@@ -53,6 +55,7 @@ class Transcribes(Usable):
         (False, 'no.wav: there is no such file. Check the path.')
         """
         from speechrnn.decoding.options import decoder as search
+        from speechrnn.metrics.calibration import Calibration
         from speechrnn.tasks.language.rescoring import decoder as rescored
         from speechrnn.tasks.recognition import carried
 
@@ -61,6 +64,8 @@ class Transcribes(Usable):
         if decoder is not None and decoding:
             raise ValueError(f"`decoder` is made already, so that {', '.join(decoding)} cannot be given beside it.")
         searching = carried.decoder(self, **decoding) if decoder is None else decoder
+        if isinstance(calibration, str | os.PathLike):
+            calibration = Calibration.read(calibration)
         if options.each_channel and is_one(sources):
             sources = [sources]
         how = {"decoder": searching, "calibration": calibration, "progress": progress, **vars(options)}
