@@ -100,6 +100,11 @@ def test_how_answers_are_written_is_checked_before_there_is_one(words, said, mon
     assert said in capsys.readouterr().err
 
 
+def test_a_wrong_encoding_is_refused_once(model, audio, capsys):
+    assert cli.main(["transcribe", audio, audio, "--encoding", "pcm16"]) == 2
+    assert capsys.readouterr().err.count("an encoding is written like 's16be@16000'") == 1
+
+
 def test_a_beam_wider_than_memory_is_an_error_without_a_traceback(model, audio, capsys):
     assert cli.main(["transcribe", audio, "--beam", "100000000000"]) == 2
     assert "there is too little memory" in capsys.readouterr().err

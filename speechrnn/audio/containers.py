@@ -181,10 +181,8 @@ def raw_options(encoding: str, path: str | os.PathLike[str], size: int = 0) -> d
     """
     found = _ENCODING.fullmatch(encoding)
     if found is None:
-        raise ValueError(
-            f"{path}: an encoding is written like 's16be@16000', 'ulaw@8000' or 's16le@44100x2'. "
-            f"Received: {encoding!r}."
-        )
+        message = "an encoding is written like 's16be@16000', 'ulaw@8000' or 's16le@44100x2'."
+        raise data_error(path, "undecodable", f"{message} Received: {encoding!r}.")
     order = found["order"]
     subtype, width = _CODINGS[found["coding"].removesuffix(order or "")]
     channels = int(found["channels"] or 1)

@@ -130,6 +130,10 @@ class RecognitionOptions(Checked):
         super().__post_init__()
         if self.channel is not None and self.each_channel:
             raise ValueError(f"`channel` and `each_channel` exclude each other. Received: channel={self.channel}.")
+        if self.encoding is not None:
+            from speechrnn.audio import containers  # which needs NumPy; a help text does not
+
+            containers.raw_options(self.encoding, "`encoding` (--encoding)")
 
 
 @dataclass(frozen=True)
