@@ -21,6 +21,7 @@ from speechrnn.data.corpora import (
     heartbeats,
     mitdb,
     prepare_function,
+    series,
     speech_commands,
     ucr,
 )
@@ -318,6 +319,45 @@ def test_csv_whose_classes_never_change_labels_whole_records(tmp_path):
         ("a-1", 2, "A", None),
         ("a-2", 2, "B", None),
     ]
+
+
+def test_csv_tables_of_one_name_in_several_folders_stay_apart(tmp_path):
+    for folder, label in (("s1", "A"), ("s2", "B")):
+        sensors(tmp_path / f"in/{folder}/walk.csv", "p", [label])
+        with (tmp_path / f"in/{folder}/walk.csv").open("a") as file:
+            file.write(f"p,{folder[1]},0,{label}\n")
+    options = {"label_column": "state", "rate": 10, "overwrite": True}
+    found = csv.prepare(tmp_path / "in", tmp_path / "out", **options)["train"]
+    assert [(e.label, read_example(e)[0][-1, 0]) for e in found] == [("A", 1), ("B", 2)]
+    parts = series.prepare(tmp_path / "in", tmp_path / "parts", rate=10, test_fraction=0.2)
+    assert [len({e.id for e in parts[name]}) for name in ("train", "test")] == [2, 2]
+    sensors(tmp_path / "in/a-1.csv", "q", ["A"])
+    sensors(tmp_path / "in/a.csv", "rs", ["A", "B"])
+    faults = Faults()
+    found = csv.prepare(tmp_path / "in", tmp_path / "out", group="subject", faults=faults, **options)["train"]
+    assert faults.counts() == {"duplicate": 1} and len(found) == 4
+
+
+def test_csv_keeps_the_other_subjects_of_a_table_where_one_cannot_be_used(tmp_path):
+    sensors(tmp_path / "in/a.csv", "pqr", ["A", " ", "B"])
+    faults = Faults()
+    found = csv.prepare(
+        tmp_path / "in", tmp_path / "out", label_column="state", rate=10, group="subject", faults=faults
+    )
+    assert [(e.id, e.label) for e in found["train"]] == [("a-1", "A"), ("a-3", "B")]
+    assert [str(fault) for fault in faults] == [
+        f"a-2: {tmp_path / 'in/a.csv'}: its column `state` is empty in lines 22 to 41."
+    ]
+
+
+def test_csv_has_the_classes_that_are_written(tmp_path):
+    for name in ("None", "NA", "ERR"):
+        sensors(tmp_path / f"in/{name}.csv", "p", ["C"])
+        (tmp_path / f"in/{name}.csv").write_text((tmp_path / f"in/{name}.csv").read_text().replace("C", name))
+    options = {"label_column": "state", "rate": 10, "faults": (faults := Faults())}
+    found = csv.prepare(tmp_path / "in", tmp_path / "out", table={"missing": "ERR"}, **options)
+    assert [e.label for e in found["train"]] == ["NA", "None"]
+    assert faults.counts() == {"without labels": 1}
 
 
 def test_csv_with_times_chunks_and_faults(tmp_path):

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from speechrnn import signals
 from speechrnn.data.building import Draft, Splits, TestSplit, corpus, find_tables, in_chunks
 from speechrnn.faults import data_error, suggestion
+from speechrnn.files import output_names
 from speechrnn.signals.options import TableOptions
 
 if TYPE_CHECKING:
     import numpy as np
 
-_NO_CLASS = ("", "nan", "NaN", "None", "<NA>")
+_NO_CLASS = ("", "nan", "NaN", "<NA>")
 
 
 @corpus(TestSplit)
@@ -53,9 +54,11 @@ def prepare(
     options.refuse_existing("train")
     reading = TableOptions.of(table)
     records: list[_Labeled] = []
-    for path in find_tables(folder):
+    taken: set[str] = set()
+    paths = find_tables(folder)
+    for path, name in zip(paths, output_names(list(map(str, paths))), strict=True):
         try:
-            records += _records(path, label_column, group, rate, channels, reading, options)
+            records += _records(path, name, label_column, group, rate, channels, reading, options, taken)
         except FileExistsError:
             raise
         except (ValueError, OSError) as error:
@@ -80,12 +83,14 @@ class _Labeled:
 
 def _records(
     path: Path,
+    name: str,
     label_column: str,
     group: str | None,
     rate: float | None,
     channels: Sequence[str],
     reading: TableOptions,
     options: TestSplit,
+    taken: set[str],
 ) -> Iterator[_Labeled]:
     """Write the records of a table."""
     apart = (label_column, *((group,) if group else ()))
@@ -103,24 +108,29 @@ def _records(
     for index in chosen:
         if table.faults[index]:
             raise data_error(path, "undecodable", f"column `{table.channels[index]}` {table.faults[index]}.")
-    classes = [None if word in _NO_CLASS else word for word in map(_word, table.words[label_column])]
+    if rate is None and table.moments is None:
+        message = f"{table.doubt} Or give `rate`." if table.doubt else "has no column of times. Give `rate` (--rate)."
+        raise data_error(path, "without a rate", message)
+    unlabeled = {*_NO_CLASS, *reading.missing}
+    written = table.words[label_column]
+    classes = [
+        None if missing or word in unlabeled else word
+        for word, missing in zip(map(_word, written), written.isna(), strict=True)
+    ]
     subjects = np.array([_word(word) for word in table.words[group]] if group else [""] * len(classes))
     cuts = [0, *(np.flatnonzero(subjects[1:] != subjects[:-1]) + 1).tolist(), len(classes)]
     for number, (start, stop) in enumerate(itertools.pairwise(cuts), start=1):
-        if not any(classes[start:stop]):
-            first, last = table.lines[start], table.lines[stop - 1]
-            message = f"its column `{label_column}` is empty in lines {first} to {last}."
-            raise data_error(path, "without labels", message)
-        own, values, doubt, labels = _on_grid(table.part(start, stop), classes[start:stop])
-        found = rate or own
-        if found is None:
-            advice = "Give `rate` (--rate)."
-            raise data_error(
-                path, "without a rate", f"{doubt} Or give `rate`." if doubt else f"has no column of times. {advice}"
-            )
-        name = path.stem if len(cuts) == 2 else f"{path.stem}-{number}"
+        own = name if len(cuts) == 2 else f"{name}-{number}"
+        try:
+            if own in taken:  # a.csv, cut at its subjects, beside a-1.csv
+                raise data_error(path, "duplicate", f"has a record {own} as another table. Rename one.")
+            found, values, labels = _on_grid(path, table.part(start, stop), classes[start:stop], label_column, rate)
+        except ValueError as error:  # of one subject; the others of the table may be whole
+            options.found.add_error(own, error)
+            continue
+        taken.add(own)
         kept = [table.channels[index] for index in chosen]
-        there = options.write_record(name, values[:, chosen], found, channels=kept)
+        there = options.write_record(own, values[:, chosen], found, channels=kept)
         yield _Labeled(there, _runs(labels), len(labels), found, str(subjects[start]) if group else None)
 
 
@@ -129,24 +139,28 @@ def _word(cell: object) -> str:
 
 
 def _on_grid(
-    part: signals.tables.Table, classes: list[str | None]
-) -> tuple[float | None, np.ndarray, str, list[str | None]]:
+    path: Path, part: signals.tables.Table, classes: list[str | None], label_column: str, rate: float | None
+) -> tuple[float, np.ndarray, list[str | None]]:
     """Rate, values and classes where they belong in time; lines that were left out have the class of their neighbors.
 
     A line that is missing between two of one class has that class, and none between two of different ones.
     """
-    rate, values, doubt, _ = signals.tables.on_grid(part)
-    if rate is None or len(values) == len(classes):
-        falling = (
-            rate is not None and part.moments is not None and part.moments.nanoseconds[0] > part.moments.nanoseconds[-1]
-        )
-        return rate, values, doubt, classes[::-1] if falling else classes
+    if not any(classes):
+        message = f"its column `{label_column}` is empty in lines {part.lines[0]} to {part.lines[-1]}."
+        raise data_error(path, "without labels", message)
+    own, values, doubt, _ = signals.tables.on_grid(part)
+    found = rate or own
+    if found is None:
+        raise data_error(path, "without a rate", f"{doubt} Or give `rate`.")
+    if own is None or len(values) == len(classes):
+        falling = own and part.moments and part.moments.nanoseconds[0] > part.moments.nanoseconds[-1]
+        return found, values, classes[::-1] if falling else classes
     grid = part.grid()
     labels: list[str | None] = [None] * len(values)
     places = sorted(zip(grid.places.tolist() if grid else [], classes, strict=True))
     for (place, label), (after, following) in itertools.pairwise([*places, (len(values), None)]):
         labels[place:after] = [label] + [label if label == following else None] * (after - place - 1)
-    return rate, values, doubt, labels
+    return found, values, labels
 
 
 def _runs(labels: list[str | None]) -> list[tuple[int, int, str]]:

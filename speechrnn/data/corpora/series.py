@@ -8,6 +8,7 @@ from typing import Any
 from speechrnn import signals
 from speechrnn.data.building import Draft, Preparation, Splits, corpus, find_tables
 from speechrnn.faults import data_error
+from speechrnn.files import output_names
 from speechrnn.signals.options import TableOptions
 
 
@@ -59,7 +60,8 @@ def prepare(
     extra |= {"table": reading} if reading else {}
     shares = {"train": 1 - valid_fraction - test_fraction, "valid": valid_fraction, "test": test_fraction}
     splits: dict[str, list[Draft]] = {split: [] for split, share in shares.items() if share}
-    for path in find_tables(folder):
+    paths = find_tables(folder)
+    for path, name in zip(paths, output_names(list(map(str, paths))), strict=True):
         try:
             info = signals.probe(path, rate=rate, channels=[*channels, *known] if channels else None, table=table)
             own = list(channels) or [name for name in info.channels if name not in known]
@@ -73,13 +75,18 @@ def prepare(
         counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
         counts = {"train": info.samples - sum(counts.values()), **counts}
         chosen = {"channels": own} if channels or known else {}
-        for split, draft in parts(path, counts, info.rate, chosen | extra).items():
+        for split, draft in parts(path, counts, info.rate, chosen | extra, name=name).items():
             splits[split].append(draft)
     return splits
 
 
 def parts(
-    path: str | os.PathLike[str], samples: Mapping[str, int], rate: float, extra: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str],
+    samples: Mapping[str, int],
+    rate: float,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    name: str | None = None,
 ) -> dict[str, Draft]:
     """Parts of one table that follow each other in time.
 
@@ -88,15 +95,16 @@ def parts(
         samples: Length of each part, by name.
         rate: Samples per second.
         extra: What an example's `extra` shall hold, such as `channels`.
+        name: Begins the ids of the parts; the table's stem by default.
 
     Example:
     >>> {name: (part.offset, part.duration) for name, part in parts("a.csv", {"train": 6, "test": 2}, 0.5).items()}
     {'train': (0.0, 12.0), 'test': (12.0, 4.0)}
     """
-    made, start = {}, 0
-    for name, count in samples.items():
-        made[name] = Draft(
-            path, id=f"{Path(path).stem}-{name}", offset=start / rate, duration=count / rate, extra=dict(extra or {})
+    made, start, stem = {}, 0, name or Path(path).stem
+    for part, count in samples.items():
+        made[part] = Draft(
+            path, id=f"{stem}-{part}", offset=start / rate, duration=count / rate, extra=dict(extra or {})
         )
         start += count
     return made
