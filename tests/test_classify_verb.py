@@ -57,6 +57,16 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_classified(model, fi
     assert "1 of 3 files failed: 1 missing." in err
 
 
+def test_a_manifest_that_cannot_be_read_does_not_end_the_run(model, files, tmp_path, capsys):
+    path = tmp_path / "m.jsonl"
+    path.write_text(f'{{"path": "{files[0]}", "duration": 0.5}}\n{{"path": 1}}\n')
+    given = [str(tmp_path / "gone.jsonl"), str(path), files[1]]
+    assert cli.main(["classify", "--model", "any.onnx", *given]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split("\t")[1] for line in out.splitlines()] == ["a", "b"]
+    assert "gone.jsonl: there is no such" in err and f"{path}:2" in err and "2 of 4 files failed" in err
+
+
 def test_a_record_of_many_and_a_rate_that_the_file_lacks(model, tmp_path, capsys):
     model.channels = 1
     path = tmp_path / "set.tsv"

@@ -387,6 +387,10 @@ def test_a_table_has_a_test_split_and_says_which_option_is_wrong(tmp_path):
     assert set(table.prepare(tmp_path / "t.csv", tmp_path / "two", root=clips, **columns, test_fraction=0.5)) == {
         "train", "test",
     }  # fmt: skip
+    (tmp_path / "odd.csv").write_text("file,word,who\nyes_a.wav,yes ,a \nno_a.wav, ,a\n")
+    faults = Faults()
+    ((example,),) = table.prepare(tmp_path / "odd.csv", tmp_path / "odd", root=clips, faults=faults, **columns).values()
+    assert (example.label, example.subject) == ("yes", "a") and faults.counts() == {"without a class": 1}
     with pytest.raises(ValueError, match="no column `path`. Columns: file, word, who. Name another with `path_column`"):
         table.prepare(tmp_path / "t.csv", tmp_path / "x", label_column="word")
     with pytest.raises(

@@ -120,6 +120,20 @@ def test_sessions_are_found_by_what_the_file_holds(saved):
         export(model, folder / "m.tflite", to="litert")
 
 
+def test_a_forecast_begins_behind_the_last_value(saved, tmp_path):
+    _, model, values = saved
+    for size in (100, 1500):  # more than are looked at at once
+        rows = np.full((size + 1100, 2), np.nan)
+        rows[:size] = np.resize(values, (size, 2))
+        np.savez(tmp_path / "ahead.npz", signal=rows, rate=RATE, channels=["b", "a"])
+        (found,) = forecasts(model, [tmp_path / "ahead.npz"])
+        np.testing.assert_allclose(found.times, (size + np.arange(7)) / RATE)
+        np.testing.assert_allclose(found.values, model.predict_quantiles([rows[:size].astype("float32")])[0], rtol=1e-4)
+    np.savez(tmp_path / "nothing.npz", signal=np.full((20, 2), np.nan), rate=RATE, channels=["b", "a"])
+    (found,) = forecasts(model, [tmp_path / "nothing.npz"])
+    assert "nothing.npz: has no value of b, a" in str(found)
+
+
 def test_a_forecast_reads_the_channels_that_the_card_names(saved):
     folder, model, values = saved
     (found,) = forecasts(model, [folder / "named.npz"])

@@ -511,10 +511,13 @@ def test_the_verbs_come_from_the_registry(session, model, tmp_path, capsys):
     assert cli.main(["translate", known[0], "--model", str(path)]) == 0
     assert capsys.readouterr().out == f"{model.translate(known[0]).text}\n"
     lines.write_text("\n".join([*known, "q"]), encoding="utf-8")
-    assert cli.main(["translate", "--lines", str(lines), "--model", str(path)]) == 1
+    (tmp_path / "latin.txt").write_bytes(b"a\n\xe9\n")
+    files = [str(tmp_path / name) for name in ("gone.txt", "latin.txt", "texts.txt")]
+    assert cli.main(["translate", "--lines", *files, "--model", str(path)]) == 1
     out, err = capsys.readouterr()
     assert out == "".join(f"{text}\t{model.translate(text).text}\n" for text in known)
-    assert "never saw: 'q'" in err
+    assert f"texts.txt:{len(known) + 1}: 'q'" in err and "never saw: 'q'" in err
+    assert f"{files[0]}: there is no such file" in err and f"{files[1]}:2: must be text in UTF-8" in err
     assert cli.main(["translate", known[0], "--model", str(path), "--best", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     pairs.write_text(f"{known[0]}\tX Y\n{known[0]}\n", encoding="utf-8")

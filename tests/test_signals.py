@@ -614,6 +614,15 @@ def test_resampling_keeps_what_both_rates_hold_and_nothing_else(rate, wanted):
     np.testing.assert_allclose(resampled[200:-200], expected[200:-200], atol=2e-3)
 
 
+def test_an_hourly_table_does_not_become_millions_of_samples(tmp_path):
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(f"2024-01-01 {hour:02}:00,{hour}\n" for hour in range(24)))
+    with pytest.raises(
+        ValueError, match="a.csv: has 0.000277778 samples per second, 50 are wanted: over 10,000 for ea"
+    ):
+        signals.read(tmp_path / "a.csv", sample_rate=50)
+    assert len(signals.read(tmp_path / "a.csv", sample_rate=1 / 60)[0]) == 24 * 60
+
+
 @pytest.mark.parametrize("gap", [False, True])
 def test_a_long_channel_is_resampled_in_blocks_to_the_same_values(tmp_path, rng, monkeypatch, gap):
     values = rng.normal(size=(30_000, 2)).astype("float32").cumsum(0)

@@ -435,6 +435,42 @@ def test_clocks_that_are_put_forward_and_back(tmp_path):
         signals.probe(path, table={"time_zone": "Berlin"})
 
 
+def test_an_hour_that_clocks_skip_or_show_twice_says_what_to_do(tmp_path):
+    def hourly(day, hours):
+        return table(tmp_path, "time,x\n" + "".join(f"{day} {hour:02}:00,{hour}\n" for hour in hours))
+
+    friday = hourly("2024-03-29", (0, 1, 3, 4, 5))  # as in Israel, and in no zone on Thursday
+    with pytest.raises(ValueError, match="leave out the hour before line 4, on Friday 2024-03-29.*`time_zone`"):
+        signals.probe(friday)
+    assert signals.probe(friday, table={"time_zone": "Asia/Jerusalem"}).samples == 5
+    assert signals.probe(hourly("2024-03-28", (0, 1, 3, 4, 5))).samples == 6
+    berlin = {"time_zone": "Europe/Berlin"}
+    with pytest.raises(
+        ValueError, match="holds 2024-03-31 02:00:00 in line 3, an hour that the clocks of Europe/Berlin"
+    ):
+        signals.probe(hourly("2024-03-31", (1, 2, 3)), table=berlin)
+    once = hourly("2024-10-27", range(6))
+    with pytest.raises(ValueError, match="02:00:00 in line 4, an hour that .* showed twice.*Leave the hour out"):
+        signals.probe(once, table=berlin)
+    assert signals.probe(hourly("2024-10-27", (0, 1, 3, 4, 5)), table=berlin).samples == 7
+    with pytest.raises(ValueError, match="Remove the lines that are there twice.*say `time_zone`"):
+        signals.probe(hourly("2024-10-27", (0, 1, 2, 2, 3)))
+    days = table(tmp_path, "date,x\n" + "".join(f"2018-11-0{day},{day}\n" for day in range(1, 9)))
+    info = signals.probe(days, table={"time_zone": "America/Sao_Paulo"})  # one of them began at one o'clock
+    assert (info.rate, info.samples) == (pytest.approx(1 / 86400), 8)
+
+
+@pytest.mark.parametrize("name", ["ds", "date", "when"])
+@pytest.mark.parametrize("moment", ["2024-05-{:02} 01:00 DST", "{:02}-05-2024 01:00 CET"])
+def test_a_date_that_cannot_be_read_says_so_whatever_its_column_is_called(tmp_path, name, moment):
+    path = table(tmp_path, f"{name},x\n" + "".join(f"{moment.format(day)},{day}\n" for day in range(1, 9)))
+    with pytest.raises(
+        ValueError, match=f"its column '{name}' holds .*, which is no time that can be read.*date_format"
+    ):
+        signals.probe(path)
+    assert signals.probe(path, rate=1.0).channels == ("x",)
+
+
 def test_parquet_says_when_in_its_index_or_a_column(tmp_path):
     path = tmp_path / "t.parquet"
     hours = pandas.date_range("2024-01-01", periods=24, freq="h", tz="Europe/Berlin")

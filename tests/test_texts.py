@@ -202,8 +202,11 @@ def test_from_a_table_to_classes_on_the_command_line(tmp_path, capsys):
     assert main(["train", "--task", "classify", *manifests, "--out", out, *made]) == 0
     capsys.readouterr()
     lines = table(tmp_path, "lines.txt", "i love it\n\nthe phone was broken\n")
-    assert main(["classify", "--model", out, "--lines", str(lines)]) == 1  # one line is empty
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    files = [str(tmp_path / "latin.txt"), str(lines), str(tmp_path / "gone.txt")]
+    assert main(["classify", "--model", out, "--lines", *files]) == 1  # one line is empty
     printed = capsys.readouterr()
+    assert f"{files[0]}:1: must be text in UTF-8" in printed.err and f"{files[2]}" in printed.err
     told = [line.split("\t") for line in printed.out.splitlines()]
     assert [row[0] for row in told] == [f"{lines}:1", f"{lines}:3"] and told[0][1] in ("good", "bad")
     assert f"{lines}:2" in printed.err and "has no words" in printed.err

@@ -1,6 +1,7 @@
 """The verb of a kind of model: `transcribe`, `classify`, `forecast`, `generate` and what is added to the registry."""
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -115,12 +116,15 @@ def _answered(
     faults: Faults,
 ) -> None:
     opened = [terminal.standard_input() if command.pipes and source == "-" else source for source in sources]
+    places = [place for place, source in enumerate(opened) if not isinstance(source, Fault)]
     with to.opened() as begin, terminal.file_progress(len(sources), to_terminal=to.to_terminal) as (done, within):
         session = terminal.load_any(model, kind.name)
         terminal.start_for(options.get("rescore"))
         write = begin(session)
-        found = command.outcomes(session, opened, path=model, progress=done, on_progress=within, **options)
-        for index, outcome in enumerate(found):
+        there = [opened[place] for place in places]
+        found = command.outcomes(session, there, path=model, progress=done, on_progress=within, **options)
+        unread = ((-1, source) for source in opened if isinstance(source, Fault))
+        for index, outcome in itertools.chain(unread, zip(places, found, strict=True)):
             if isinstance(outcome, Fault):
                 faults.add(outcome.where, outcome.kind, outcome.message)
                 terminal.name_fault(outcome)

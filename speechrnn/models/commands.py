@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from speechrnn import files
-from speechrnn.faults import Fault, Faults
+from speechrnn.faults import Fault, Faults, kind_of
 from speechrnn.models.kinds import Kind, resolve
 
 if TYPE_CHECKING:
@@ -104,16 +104,29 @@ class Command:
     def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """What `outcomes` takes for the words of a command line, each with the name of its files in a folder.
 
-        A manifest stands for its examples, where the kind has that; their files are called by their ids.
+        A manifest stands for its examples, where the kind has that; their files are called by their ids. A `Fault`
+        stands for what could not be read, and is not given to `outcomes`.
         """
         if self.manifests and any(source.endswith(".jsonl") for source in sources):
             from speechrnn.data import manifest
 
-            lists = [manifest.read(source) if source.endswith(".jsonl") else [source] for source in sources]
-            given: list[Any] = [one for found in lists for one in found]
-            names = [one if isinstance(one, str) else f"{one.id}.id" for one in given]  # of which the stem is the id
+            faults = Faults()
+
+            def examples(path: str) -> list[Any]:
+                return manifest.read(path, faults=faults)
+
+            lists = [self.parts_of(path, examples) if path.endswith(".jsonl") else [path] for path in sources]
+            given: list[Any] = [*(one for found in lists for one in found), *faults]
+            names = [f"{one.id}.id" if hasattr(one, "id") else str(one) for one in given]  # of which the stem is the id
             return list(zip(given, files.output_names(names), strict=True))
         return list(zip(sources, files.output_names(sources), strict=True))
+
+    def parts_of(self, path: str, read: Callable[[str], list[Any]]) -> list[Any]:
+        """What a file holds, or its fault: the other inputs are worked on without it."""
+        try:
+            return read(path)
+        except (OSError, ValueError) as error:
+            return [Fault(path, kind_of(error), str(error))]
 
     def header(self, model: Any, format: str) -> str | bytes:
         """What comes before the answers of a file."""

@@ -41,6 +41,8 @@ _ISO_DATE, _ISO_CLOCK = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,
 _OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
 EPOCHS = {"s": (9e8, 4e9), "ms": (9e11, 4e12), "us": (9e14, 4e15), "ns": (9e17, 4e18)}
 """Numbers that are moments between 1998 and 2096, by unit."""
+UNREAD = " that can be read. Write it as 2024-01-31 23:59:59, or say `date_format`"
+"""What to do with a cell that says a time in a way that is not known."""
 _DAY_COUNTS = {"Excel's": (32874, 51136), "MATLAB's": (726834, 745096), "Julian": (2447892.5, 2466154.5),
                "modified Julian": (47892, 66154)}  # fmt: skip
 """Numbers that are days between 1990 and 2040, by how they are counted."""
@@ -85,6 +87,11 @@ def shape(cell: str) -> str:
             return "date"
         return "full" if _clock_and_zone(rest) else ""
     return "clock" if _clock_and_zone(cell) else ""
+
+
+def begins_as_date(cell: str) -> bool:
+    """Whether a cell begins as a date, whatever follows it."""
+    return _DATE.match(unquoted(cell)) is not None
 
 
 def from_text(cells: Any, column: TimeColumn, *, clock: Any = None, dated: bool = True) -> Moments:
@@ -274,13 +281,42 @@ def located(moments: np.ndarray, own: dt.tzinfo | None, column: TimeColumn) -> M
         return Moments(moments, True, given or own)
     if given is None:
         return Moments(moments, True)
-    pandas: Any = need("pandas", column.name)
-    local = pandas.Series(moments.astype("datetime64[ns]"))
     try:
-        there = local.dt.tz_localize(given, ambiguous="infer", nonexistent="raise")
-        return or_days(moments, Moments(nanoseconds(there, column), True, given))
-    except ValueError as error:  # what pandas raises for hours that are there twice or not at all is one
-        raise column.doubt(f"holds times that {column.options.time_zone} does not have: {error}") from error
+        return or_days(moments, Moments(_at(moments, given, column), True, given))
+    except DoubtError:
+        if (np.diff(moments) % DAY).any():
+            raise
+        return Moments(moments, True)  # days, of which clocks tell no more, whatever is done to midnight
+
+
+def _at(local: np.ndarray, place: dt.tzinfo, column: TimeColumn) -> np.ndarray:
+    """int64 nanoseconds in UTC of what the clocks of a zone show.
+
+    Raises:
+        DoubtError: They never show it, or twice.
+    """
+    pandas: Any = need("pandas", column.name)
+    cells = pandas.Series(local.astype("datetime64[ns]"))
+    skipped = cells.dt.tz_localize(place, ambiguous=np.zeros(len(cells), bool), nonexistent="NaT").isna().to_numpy()
+    zone_name = column.options.time_zone
+    if skipped.any():
+        line = int(np.argmax(skipped))
+        told, why = (
+            f"holds {cells[line]}",
+            f", an hour that the clocks of {zone_name} skipped. Say the zone of its times",
+        )
+        raise column.doubt(told, line, f"{why}, such as UTC, or mend the line")
+    try:
+        return nanoseconds(cells.dt.tz_localize(place, ambiguous="infer"), column)
+    except ValueError as error:  # what pandas raises for hours that are there twice is one
+        twice = cells.dt.tz_localize(place, ambiguous="NaT").isna().to_numpy()
+        line = int(np.argmax(twice))
+        told, why = (
+            f"holds {cells[line]}",
+            f", an hour that the clocks of {zone_name} showed twice and the table does not",
+        )
+        advice = "Leave the hour out if it is not known which it was, or write times with their offset from UTC"
+        raise column.doubt(told, line, f"{why}. {advice}") from error
 
 
 def _clock_and_zone(text: str) -> tuple[re.Match[str], str] | None:
@@ -309,7 +345,8 @@ def _parsed(cells: list[str], column: TimeColumn, *, dated: bool) -> Moments:
         ):
             if is_number(cell):  # it is among numbers that one that is none stands
                 place, cell = next(((at, one) for at, one in enumerate(cells) if not is_number(one)), (place, cell))
-            raise column.doubt(f"holds {cell!r}", place, ", which is no time")
+                raise column.doubt(f"holds {cell!r}", place, ", which is no time")
+            raise column.doubt(f"holds {cell!r}", place, f", which is no time{UNREAD}")
         kinds.add(bool(date))
         if date:
             dates[place], named[place], width = _date(date)

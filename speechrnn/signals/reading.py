@@ -32,6 +32,8 @@ _READERS: dict[str, Callable[[str, _Row, TableOptions], Record]] = {
 }
 SUFFIXES = tuple(suffix for suffix in _READERS if suffix)
 """Endings of the files of signals that are not audio."""
+_FINEST = 10_000
+"""Samples that one sample becomes at another rate, at most."""
 _RATES = 1e-9, 1e9
 """Samples per second: from one in thirty years to more than any board takes."""
 _RANGE = " ({:g} to {:g})".format(*_RATES)
@@ -145,6 +147,11 @@ def read(
             f"its channels have several rates: {told}. Give `sample_rate`, or `channels`.",
         )
     wanted = rates[0] if sample_rate is None else float(sample_rate)
+    if wanted > _FINEST * min(rates):
+        message = (
+            f"has {min(rates):g} samples per second, {wanted:g} are wanted: over {_FINEST:,} for each that is there."
+        )
+        raise data_error(record.path, "of another rate", f"{message} Check the unit of its times, or its rate.")
     found: np.ndarray | None = None
     for place, (index, own) in enumerate(zip(chosen, rates, strict=True)):
         start, count = bounds(record.path, record.sizes[index], own, offset, duration)

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import re
+import zoneinfo
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,9 @@ from speechrnn.signals.cells import Cells
 from speechrnn.signals.columns import Marks, column
 from speechrnn.signals.days import DoubtError, TimeColumn
 from speechrnn.signals.moments import (
+    UNREAD,
     Moments,
+    begins_as_date,
     from_numbers,
     from_parts,
     from_text,
@@ -130,6 +134,8 @@ def find(cells: Cells, how: Marks, options: TableOptions) -> Found:
     others = frozenset(likely)
     if not likely and (parts := _parts(cells)):
         return Found(parts, frozenset(parts), parts=True)
+    if not likely:
+        return Found((), doubt=_unread(cells, [place for place in range(count) if not kinds[place]]))
     if len(likely) < 2:
         return Found(tuple(likely), others)
     by_kind = {one: [place for place in likely if kinds[place] == one] for one in ("full", "date", "clock")}
@@ -137,6 +143,16 @@ def find(cells: Cells, how: Marks, options: TableOptions) -> Found:
         return Found((by_kind["date"][0], by_kind["clock"][0]), others)
     told = ", ".join(f"`{cells.name(place)}`" for place in likely)
     return Found((), others, f"has several columns that may say the time: {told}. Say which with `time_columns`.")
+
+
+def _unread(cells: Cells, places: Sequence[int]) -> str:
+    """What is wrong with a column of text whose first cell begins as a date, and cannot be read as one."""
+    for place in places:
+        series = cells.frame.iloc[:, place]
+        told = series[~is_missing(series)].iloc[:1].astype("str").tolist()
+        if told and begins_as_date(told[0]):
+            return f"its column {cells.name(place)!r} holds {told[0]!r}, which is no time{UNREAD}."
+    return ""
 
 
 def _parts(cells: Cells) -> tuple[int, ...]:
@@ -275,7 +291,8 @@ def _rising(steps: np.ndarray, lines: np.ndarray) -> None:
     if -3600 <= steps[place] <= 0 and steps[place] <= -1800:
         advice = " If clocks were put back there, say `time_zone`."
     elif steps[place] == 0:
-        advice = " Remove the lines that are there twice, or give times a finer unit."
+        advice = " Remove the lines that are there twice, or give times a finer unit"
+        advice += "; if clocks were put back there, say `time_zone`." if np.median(steps) == 3600 else "."
     raise DoubtError(f"{told}.{advice}")
 
 
@@ -285,14 +302,25 @@ def _no_change_of_clocks(
     """Refuse a gap of one hour on a night in which clocks are put forward, unless the zone is known."""
     if not times.dated or times.zone is not None:
         return
-    for place in np.flatnonzero(np.abs(steps - step - 3600) < 0.01 * step):
-        moment = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=int(nanoseconds[place]) // 1000)
-        behind = moment + dt.timedelta(seconds=step)
-        if behind.weekday() == 6 and behind.hour <= 3 and behind.month in (3, 4, 9, 10, 11):
-            raise DoubtError(
-                f"its times leave out the hour before line {int(lines[place + 1]):,}, on Sunday {behind:%Y-%m-%d}, as "
-                "clocks that are put forward do. Say `time_zone`; if the hour is missing, say UTC."
-            )
+    for hidden in (3600, 1800):
+        for place in np.flatnonzero(np.abs(steps - step - hidden) < 0.01 * step):
+            moment = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=int(nanoseconds[place]) // 1000)
+            behind = moment + dt.timedelta(seconds=step + hidden)
+            if behind.hour <= 3 and _skipped(moment + dt.timedelta(seconds=step), dt.timedelta(seconds=hidden)):
+                hour = "hour" if hidden == 3600 else "half-hour"
+                raise DoubtError(
+                    f"its times leave out the {hour} before line {int(lines[place + 1]):,}, on {behind:%A %Y-%m-%d}, "
+                    f"as clocks that are put forward do. Say `time_zone`; if the {hour} is missing, say UTC."
+                )
+
+
+def _skipped(local: dt.datetime, hidden: dt.timedelta) -> bool:
+    """Whether clocks showed `hidden` more instead of a time, wherever that was."""
+    local = local.replace(microsecond=0)
+    return any(
+        local.replace(tzinfo=place).astimezone(dt.UTC).astimezone(place).replace(tzinfo=None) == local + hidden
+        for place in map(zoneinfo.ZoneInfo, sorted(zoneinfo.available_timezones()))
+    )
 
 
 def _of_index(series: Any, told: TimeColumn) -> Moments:

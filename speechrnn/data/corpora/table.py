@@ -99,12 +99,15 @@ def prepare(
         if not row[path_column]:
             options.found.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
             continue
+        if label_column and not row[label_column].strip():
+            options.found.add(where, "without a class", f"{where}: the column `{label_column}` is empty.")
+            continue
         transcript = row.get(text_column) if text_column else None
         draft = Draft(
             folder / row[path_column],
             text.normalize(transcript) if normalize and transcript is not None else transcript,
-            label=row[label_column] if label_column else None,
-            subject=(row[subject_column] or None) if subject_column else None,
+            label=row[label_column].strip() if label_column else None,
+            subject=(row[subject_column].strip() or None) if subject_column else None,
             id=name,
             offset=offset,
             duration=duration,

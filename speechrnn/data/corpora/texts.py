@@ -68,7 +68,7 @@ def prepare(
                 unit=unit,
                 path=os.fspath(file),
                 id=row[id_column] if id_column else f"{Path(file).stem}:{where.rpartition(':')[2]}",
-                subject=(row[subject_column] or None) if subject_column else None,
+                subject=(row[subject_column].strip() or None) if subject_column else None,
             )
         except ValueError as error:
             options.found.add_error(where, error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechrnn import files
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault
+from speechrnn.faults import Fault, read_lines
 from speechrnn.models.commands import Command
 
 if TYPE_CHECKING:
@@ -56,12 +56,14 @@ a text in UTF-8, or with --lines a text on each line.
         """See `Command`; each line of a file of texts is a source of its own."""
         if not options.get("lines"):
             return super().expanded(sources, **options)
-        found = [
-            Example(f"{path}:{number}", max(len(line), 1), text=line)
-            for path in sources
-            for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), start=1)
-        ]
-        return list(zip(found, files.output_names([example.path for example in found]), strict=True))
+
+        def texts(path: str) -> list[Example]:
+            lines = enumerate(read_lines(path), start=1)
+            return [Example(f"{path}:{number}", max(len(line), 1), text=line) for number, line in lines]
+
+        found = [one for path in sources for one in self.parts_of(path, texts)]
+        names = [one.where if isinstance(one, Fault) else one.path for one in found]
+        return list(zip(found, files.output_names(names), strict=True))
 
     def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:
         """See `Command`."""

@@ -114,8 +114,7 @@ def read_record(
 ) -> SeriesRecord:
     """A record, its channels being those that the model's card names, or else the first ones.
 
-    If the model has columns known ahead or a calendar, the series ends with the last value of a channel; rows behind it
-    hold what is known.
+    The series ends with the last value of a channel; rows behind it may hold what is known ahead.
 
     Args:
         model: A forecaster.
@@ -134,8 +133,7 @@ def read_record(
     info = signals.probe(path, channels=chosen, **how)
     check_rate(path, info.rate, model.sample_rate)
     foresees = model.columns != model.channels
-    last = _last_value(path, info, **how) if foresees and at is None else info.samples
-    end = last if at is None else round(at * info.rate)
+    end = _last_value(path, info, **how) if at is None else round(at * info.rate)
     if not 1 <= end <= info.samples:
         raise data_error(
             path, "shorter than asked for", f"lasts {info.duration:g} s. Received: at={at:g}, which is outside of it."
@@ -159,11 +157,16 @@ def read_record(
 
 def _last_value(path: str, info: signals.SignalInfo, **how: Any) -> int:
     """Place behind the last row in which a channel has a value."""
-    values, _ = signals.read(path, channels=list(info.channels), max_gap=None, **how)
-    there = np.flatnonzero(np.isfinite(values).any(axis=1))
-    if not len(there):
-        raise data_error(path, "without values", f"has no value of {', '.join(info.channels)}.")
-    return int(there[-1]) + 1
+    stop, size = info.samples, 1024
+    while stop:
+        start = max(0, stop - size)
+        part = {"offset": start / info.rate, "duration": (stop - start) / info.rate}
+        values, _ = signals.read(path, channels=list(info.channels), max_gap=None, **part, **how)
+        there = np.flatnonzero(np.isfinite(values).any(axis=1))
+        if len(there):
+            return start + int(there[-1]) + 1
+        stop, size = start, 8 * size
+    raise data_error(path, "without values", f"has no value of {', '.join(info.channels)}.")
 
 
 def _known(path: str, info: signals.SignalInfo, model: ForecastModel, end: int, **how: Any) -> np.ndarray:

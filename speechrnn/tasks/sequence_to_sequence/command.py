@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from speechrnn.faults import read_lines
+from speechrnn.faults import Fault, read_lines
 from speechrnn.models.commands import Command
 
 if TYPE_CHECKING:
@@ -34,10 +34,25 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
 
     def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """See `Command`; a text is no path."""
-        texts = list(sources)
+        texts: list[Any] = list(sources)
         if options.get("lines"):
-            texts = [line for path in sources for line in read_lines(path)]
+
+            def lines(path: str) -> list[Any]:
+                return [(text, f"{path}:{number}") for number, text in enumerate(read_lines(path), start=1)]
+
+            texts = [one for path in sources for one in self.parts_of(path, lines)]
         return [(text, f"text{number}") for number, text in enumerate(texts, start=1)]
+
+    def outcomes(self, model: Any, sources: Iterable[Any], *, lines: bool = False, **options: Any) -> Iterator[Any]:
+        """See `Command`; the lines of files, with where they stand, have been read by now."""
+        if not lines:
+            return super().outcomes(model, sources, **options)
+        given = list(sources)
+        found = super().outcomes(model, [text for text, _ in given], **options)
+        return (
+            Fault(where, one.kind, f"{where}: {one.message}") if isinstance(one, Fault) else one
+            for (_, where), one in zip(given, found, strict=True)
+        )
 
     def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:
         """See `Command`."""

@@ -45,8 +45,10 @@ each sentence has its own file. With --json each line has the phones of a senten
         """See `Command`; a text is no path, and its sentences are spoken one after the other."""
         from speechrnn.tasks.synthesis.wording import sentences
 
-        texts = [read_text(path) for path in sources] if options.get("from_files") else list(sources)
-        parts = [part for text in texts for part in sentences(text) or [text]]
+        texts: list[Any] = list(sources)
+        if options.get("from_files"):
+            texts = [one for path in sources for one in self.parts_of(path, lambda path: [read_text(path)])]
+        parts = [part for text in texts for part in (isinstance(text, str) and sentences(text)) or [text]]
         return [(part, f"sentence{number}") for number, part in enumerate(parts, start=1)]
 
     def header(self, model: Any, format: str) -> bytes:
