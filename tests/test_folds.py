@@ -47,6 +47,14 @@ def test_without_subjects_each_example_is_its_own():
         assert Counter(e.label for e in held) == {0: 2, 1: 2}
 
 
+def test_each_subject_can_be_a_fold_however_few_examples_a_class_has():
+    examples = [Example(f"{i}.npz", 1.0, label=i % 4, subject=f"s{i // 2}") for i in range(10)]
+    folds = manifest.stratified_group_folds(examples, 5)
+    assert [{e.subject for e in held} for _, held in folds] == [{f"s{i}"} for i in range(5)]
+    with pytest.raises(ValueError, match="`folds` must be at most 3, the examples of the most frequent class"):
+        manifest.stratified_group_folds(examples, 4)
+
+
 def test_segments_and_tags_have_a_class_too():
     rows = ((0, 1, "x"), (1, 9, "y"), (9, 10, "x"))
     examples = [Example(f"{i}.npz", 10.0, labels=rows if i % 2 else ("x", "x", "y")) for i in range(8)]

@@ -435,6 +435,11 @@ def test_clocks_that_are_put_forward_and_back(tmp_path):
         signals.probe(path, table={"time_zone": "Berlin"})
 
 
+def test_a_long_note_is_a_cell_like_others(tmp_path):
+    path = table(tmp_path, f'time,x,note\n0,1,"{"long, " * 40_000}"\n0.1,2,\n0.2,3,short\n')
+    assert signals.read(path)[0].ravel().tolist() == [1, 2, 3]
+
+
 def test_an_hour_that_clocks_skip_or_show_twice_says_what_to_do(tmp_path):
     def hourly(day, hours):
         return table(tmp_path, "time,x\n" + "".join(f"{day} {hour:02}:00,{hour}\n" for hour in hours))
@@ -492,6 +497,12 @@ def test_parquet_says_when_in_its_index_or_a_column(tmp_path):
     assert signals.probe(path).start == hours[0].to_pydatetime()
     pandas.DataFrame({"x": [1.0, 2, 3]}, index=[5, 6, 7]).to_parquet(path)
     assert cells(path) == (("x",), [[1], [2], [3]])
+    levels = pandas.MultiIndex.from_tuples([(1, "p"), (2, "p"), (3, "q")])
+    for names in ([None, None], ["who", "x"]):
+        pandas.DataFrame({"x": [1.0, 2, 3]}, index=levels.rename(names)).to_parquet(path)
+        assert signals.read(path, rate=1.0, channels=["x" if names == [None, None] else "x.1"])[0].ravel().tolist() == [
+            1, 2, 3,
+        ]  # fmt: skip
     pandas.DataFrame({"x": [1.0, 2], "l": [[1, 2], [3]]}).to_parquet(path)
     with pytest.raises(ValueError, match="channel 'l' holds lists"):
         signals.read(path, rate=1.0)

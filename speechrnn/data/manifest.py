@@ -395,8 +395,8 @@ def stratified_group_folds(
 ) -> list[tuple[list[Example], list[Example]]]:
     """Cut examples into folds that no subject shares and whose classes are about as frequent as in the whole.
 
-    By scikit-learn's `StratifiedGroupKFold`. Where no example has a subject each is its own. An example with several
-    classes counts as the most frequent of its own.
+    By scikit-learn's `StratifiedGroupKFold`; with as many folds as subjects each fold is one of them. Where no example
+    has a subject each is its own. An example with several classes counts as the most frequent of its own.
 
     Args:
         examples: With a label each.
@@ -409,7 +409,8 @@ def stratified_group_folds(
 
     Raises:
         ModuleNotFoundError: scikit-learn is not installed; it comes with the extra `speechrnn[signals]`.
-        ValueError: An example has no class, only some have a subject, or there are fewer subjects than folds.
+        ValueError: An example has no class, only some have a subject, or there are fewer subjects than folds, or no
+            class has an example for each of fewer folds.
     """
     of = key or (lambda example: example.subject)
     groups = [of(example) for example in examples]
@@ -425,12 +426,19 @@ def stratified_group_folds(
     for name, count in Counter(name for name, _ in set(zip(classes, names, strict=True))).items():
         if count < folds:
             _log.warning("Class %s has %d subjects for %d folds: some folds hold none.", name, count, folds)
-    from sklearn.model_selection import StratifiedGroupKFold
+    if folds == len(set(names)):  # nothing to choose, and scikit-learn may leave a fold empty
+        cut = [{place for place, name in enumerate(names) if name == subject} for subject in sorted(set(names))]
+    else:
+        if folds > (most := max(Counter(classes).values())):
+            raise ValueError(
+                f"`folds` must be at most {most}, the examples of the most frequent class, or all subjects."
+            )
+        from sklearn.model_selection import StratifiedGroupKFold
 
-    maker = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of rare classes, which the log has named by now
-        cut = [set(held.tolist()) for _, held in maker.split(names, _numbered(classes), names)]
+        maker = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of rare classes, which the log has named by now
+            cut = [set(held.tolist()) for _, held in maker.split(names, _numbered(classes), names)]
     everything = list(enumerate(examples))
     return [([e for i, e in everything if i not in held], [e for i, e in everything if i in held]) for held in cut]
 

@@ -85,6 +85,7 @@ def read(path: str, options: TableOptions) -> Cells:
         ValueError: It cannot be read, or in more than one way.
     """
     text = _decoded(path, options.encoding).replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a\n")
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))  # notes may be long
     if "\0" in text:
         number = text.count("\n", 0, text.index("\0")) + 1
         raise data_error(path, "undecodable", f"has zero bytes in line {number:,}. Copy or download it again.")

@@ -20,7 +20,7 @@ from speechrnn.signals.columns import column, marks
 from speechrnn.signals.days import DoubtError
 from speechrnn.signals.moments import EPOCHS, Moments
 from speechrnn.signals.options import TableOptions
-from speechrnn.signals.record import Record, cached, need, of_array, pick
+from speechrnn.signals.record import Record, cached, distinct, need, of_array, pick
 
 _ROW_NAMES = (
     "", "index", "level_0", "#", "row", "rownames", "row_names", "no", "no.", "nr", "nr.", "sample", "sample #",
@@ -224,8 +224,9 @@ def _parquet(path: str) -> Cells:
     with of_file(path, said="is no table that can be read"):
         frame = pandas.read_parquet(path)
     if not isinstance(frame.index, pandas.RangeIndex):
-        frame = frame.reset_index(names=["" if name is None else name for name in frame.index.names])
-    names = tuple(str(name).strip() for name in frame.columns)
+        levels = ["" if name is None else name for name in frame.index.names]
+        frame = frame.reset_index(names=levels, allow_duplicates=True)
+    names = distinct([str(name).strip() for name in frame.columns])
     if not len(frame):
         raise data_error(path, "empty", "has no line of samples. Leave it out, or record it again.")
     frame.columns = range(len(names))
