@@ -126,7 +126,8 @@ class Command:
         try:
             return read(path)
         except (OSError, ValueError) as error:
-            return [Fault(path, kind_of(error), str(error))]
+            missing = isinstance(error, FileNotFoundError) and error.filename
+            return [Fault(path, kind_of(error), f"{path}: there is no such file." if missing else str(error))]
 
     def header(self, model: Any, format: str) -> str | bytes:
         """What comes before the answers of a file."""
