@@ -27,8 +27,6 @@ from speechrnn.pipeline.tfio import GraphDecoder, wanted
 from speechrnn.text import Vocabulary
 from speechrnn.text.tokens import Tokens
 
-_UNIT = 0.1
-"""Seconds that padded lengths are multiples of."""
 _log = logging.getLogger(__name__)
 
 
@@ -166,10 +164,8 @@ def batches(
         entries = balanced(entries, balance, seed)
     planner = Planner(
         entries=entries, framing=framing, shuffle=shuffle, seed=seed, most_buckets=buckets,
-        batch_size=None if batch_seconds is not None else batch_size or 16,
-        batch_samples=None if batch_seconds is None else round(batch_seconds * framing.sample_rate),
+        batch_size=None if batch_seconds is not None else batch_size or 16, batch_seconds=batch_seconds,
         speed=(augmentation.speed if augmentation else None) or (1.0, 1.0),
-        unit=max(1, round(_UNIT * framing.sample_rate)),
         shares=share[1],
     )  # fmt: skip
     plan = Plan(planner, entries, collected, len(examples), initial_epoch)

@@ -63,6 +63,8 @@ class Pooled:
         raise NotImplementedError
 
 
+_UNIT = 0.1
+"""Seconds that padded lengths are multiples of."""
 _SIMULATED_EPOCHS = 8
 _ORDER, _SPEED, _SIGNAL, _FEATURES, _MIXING = range(5)
 """What a random stream is for; the last number of its seed."""
@@ -87,8 +89,8 @@ class Planner:
     """How samples become frames."""
     batch_size: int | None
     """Rows in a batch; or else"""
-    batch_samples: int | None
-    """padded samples in a batch."""
+    batch_seconds: float | None
+    """seconds in a batch, padding counted."""
     shuffle: bool = False
     """Whether rows and batches come in another order each epoch."""
     seed: int = 0
@@ -97,8 +99,6 @@ class Planner:
     """Lowest and highest speed of the signals."""
     most_buckets: int = bucketing.MAX_BUCKETS
     """Largest number of batch shapes."""
-    unit: int = 1
-    """Padded lengths are multiples of it, in samples."""
     shares: int = 1
     """Processes that share each batch."""
 
@@ -107,12 +107,13 @@ class Planner:
         self._required = np.array([entry.required for entry in self.entries], np.int64)
         self._labels = max((entry.target.size for entry in self.entries), default=0)
         self._longer = any(entry.target.size > entry.required for entry in self.entries)
+        rate, seconds = self.framing.sample_rate, self.batch_seconds
         self.buckets = bucketing.make_buckets(
             self._envelope(),
             batch_size=self.batch_size,
-            batch_budget=self.batch_samples,
+            batch_budget=None if seconds is None else round(seconds * rate),
             buckets=self.most_buckets,
-            unit=self.unit,
+            unit=max(1, round(_UNIT * rate)),
             shares=self.shares,
         )
         self._planned: dict[int, Epoch] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -53,20 +52,23 @@ Fault = tuple[str, str]
 """Kind and message of a fault, as `Faults.add` takes them."""
 
 
-class Targets(Protocol):
+class Targets:
     """What examples are to be learned as; see `speechrnn.pipeline.targets`."""
 
-    per_frame: bool
+    per_frame = False
     """Whether there is one number for each output frame; those in the padding are -1."""
 
     def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
         """The target of an example of `length` samples, or why it has none."""
+        raise NotImplementedError
 
     def required_frames(self, target: np.ndarray) -> int:
-        """The fewest output frames that the target needs."""
+        """The fewest output frames that the target needs; 0 where one is enough."""
+        return 0
 
     def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
         """The target of a row that has `frames` output frames, since its speed was changed."""
+        return target
 
 
 @dataclass(frozen=True)

@@ -43,15 +43,13 @@ def targets_of(
     return kinds[task](classes)
 
 
-class Texts:
+class Texts(Targets):
     """The text in the symbols of a vocabulary, int32 `(labels,)`; empty without a vocabulary.
 
     Args:
         vocabulary: The symbols.
         longer: Whether one frame is enough for any text; otherwise it needs those of CTC.
     """
-
-    per_frame = False
 
     def __init__(self, vocabulary: Vocabulary | None, *, longer: bool = False) -> None:
         self._vocabulary, self._longer = vocabulary, longer
@@ -70,27 +68,13 @@ class Texts:
         """See `Targets`."""
         return min(len(target), 1) if self._longer else required_frames(target)
 
-    def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
-        """The target itself."""
-        return target
 
-
-class _Classes:
+class _Classes(Targets):
     """What the kinds of classes share."""
-
-    per_frame = False
 
     def __init__(self, classes: Sequence[str] | None) -> None:
         self._classes = classes
         self._places = {name: place for place, name in enumerate(classes or ())}
-
-    def required_frames(self, target: np.ndarray) -> int:
-        """0: one frame is enough."""
-        return 0
-
-    def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
-        """The target itself."""
-        return target
 
     def _place(self, label: Any) -> int | None:
         """Number of a class; None if it is unknown."""

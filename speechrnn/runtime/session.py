@@ -16,7 +16,7 @@ from speechrnn.runtime import litert, onnxfile
 from speechrnn.runtime.batches import padded
 from speechrnn.text import Vocabulary
 
-__all__ = ["Session", "start"]
+__all__ = ["Session", "cores", "start"]
 
 _MOST_THREADS = 8
 """More threads than this cost a small network more than they bring."""
@@ -269,5 +269,10 @@ def _thread_count(wanted: int | None) -> int:
     """The threads that are asked for, or one for each core that this process may run on."""
     if wanted is not None and wanted < 1:
         raise ValueError(f"`threads` must be at least 1. Received: {wanted}.")
+    return wanted or min(_MOST_THREADS, cores())
+
+
+def cores() -> int:
+    """Processor cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return wanted or min(_MOST_THREADS, len(affinity(0)) if affinity else os.cpu_count() or 1)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -7,19 +7,6 @@ from speechrnn.faults import Checked, Count, NotNegative, Positive, Range, Share
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
-__all__ = [
-    "AcousticNetwork",
-    "CueOptions",
-    "DecoderNetwork",
-    "NewVocabulary",
-    "RecognitionOptions",
-    "RecognizerEvaluation",
-    "RecognizerNetwork",
-    "RecognizerTraining",
-    "TranscriptionOptions",
-    "TransducerNetwork",
-]
-
 
 @dataclass(frozen=True)
 class RecognizerTraining(SignalTraining):

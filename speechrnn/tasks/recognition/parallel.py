@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 from speechrnn.faults import Fault
 from speechrnn.metrics.calibration import Calibration
 from speechrnn.models.loading import DEFAULT, load_session
+from speechrnn.runtime.session import cores
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.transcript import Transcript
@@ -56,7 +56,7 @@ def recognize(
     chunks = deque(divided(paths, jobs))
     # Spawned and not forked: a fork would copy locks that other threads hold.
     context = multiprocessing.get_context("spawn")
-    threads = max(1, _cores() // jobs)
+    threads = max(1, cores() // jobs)
     with ProcessPoolExecutor(jobs, context, start, (model, threads, decoding or {}, calibration)) as pool:
         waiting: deque[Future[list[Transcript | Fault]]] = deque()
         try:
@@ -90,9 +90,3 @@ def start(model: str | None, threads: int, decoding: dict[str, Any], calibration
 def work(paths: Sequence[Any], options: dict[str, Any]) -> list[Transcript | Fault]:
     """The outcomes of some recordings, in a process that has been started."""
     return list(transcribe.outcomes(_model, paths, **options, **_decoding))
-
-
-def _cores() -> int:
-    """Processor cores that this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -14,8 +14,6 @@ from speechrnn.pipeline.targets import Texts
 from speechrnn.text import Vocabulary
 from speechrnn.training.diagnostics.options import BatchingOptions
 
-_UNIT = 0.1
-"""Seconds that the pipeline's padded lengths are multiples of."""
 _EFFICIENT = 0.85
 """Share of signal below which another plan is looked for; eight buckets give more on AN4 and LibriSpeech."""
 _GAIN = 0.02
@@ -121,15 +119,8 @@ def examine_batches(  # noqa: D417 - `takes` adds the options
     seconds = np.array([entry.example.duration for entry in entries])
 
     def planned(**sizes: Any) -> Plan:
-        size, budget = sizes.get("batch_size"), sizes.get("batch_seconds")
-        planner = Planner(
-            entries=entries,
-            framing=framing,
-            batch_size=size,
-            batch_samples=None if budget is None else round(budget * sample_rate),
-            most_buckets=sizes["buckets"],
-            unit=max(1, round(_UNIT * sample_rate)),
-        )
+        chosen: Any = {name: sizes.get(name) for name in ("batch_size", "batch_seconds")}
+        planner = Planner(entries=entries, framing=framing, most_buckets=sizes["buckets"], **chosen)
         shapes = tuple((b.batch_size, b.length / sample_rate, b.batches) for b in planner.buckets)
         return Plan(sizes, planner.padding_efficiency(), planner.steps, shapes)
 
