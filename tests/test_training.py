@@ -453,6 +453,16 @@ def test_a_gradient_with_nan_changes_nothing_and_is_counted(rng):
     assert int(optimizer.iterations) == 1
 
 
+def test_weights_without_a_gradient_stay_as_they_are_with_kerass_warning(rng):
+    used, unused = (keras.Variable(np.ones((3, 2), "float32")) for _ in range(2))
+    optimizer, gradient = GuardedAdamW(1e-2, decay=0.1, max_norm=1.0, average=0.9), rng.normal(size=(3, 2)).astype("f")
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([None, tf.constant(gradient)], [unused, used])
+    np.testing.assert_array_equal(unused, np.ones((3, 2)))
+    assert float(optimizer.gradient_norm) == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+    assert (np.asarray(used) != 1).all()
+
+
 def test_averaged_weights_are_the_running_mean_and_only_lent(rng):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
     model.compile(optimizer=GuardedAdamW(0.1, average=0.5), loss="mse")

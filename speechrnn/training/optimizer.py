@@ -67,20 +67,22 @@ class GuardedAdamW(keras.optimizers.Optimizer):
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         """Clip or pass over, then update as every Keras optimizer does."""
-        grads = summed([tf.convert_to_tensor(g) for g in grads])
+        grads = list(grads)
+        known = [index for index, gradient in enumerate(grads) if gradient is not None]  # Keras warns of the others
+        sums = summed([tf.convert_to_tensor(grads[index]) for index in known])
         if trainable_variables is not None and not self.built:
             self.build(list(trainable_variables))
-        norm = tf.linalg.global_norm([tf.cast(g, tf.float32) for g in grads])
+        norm = tf.linalg.global_norm([tf.cast(g, tf.float32) for g in sums])
         finite = tf.math.is_finite(norm)
         self.gradient_norm.assign(norm)
         self.skipped.assign_add(1.0 - tf.cast(finite, tf.float32))
-        if self.max_norm:
-            scale = tf.minimum(1.0, self.max_norm / norm)
-            grads = [g * tf.cast(scale, g.dtype) for g in grads]
+        scale = tf.minimum(1.0, self.max_norm / norm) if self.max_norm else 1.0
+        for index, gradient in zip(known, sums, strict=True):
+            grads[index] = gradient * tf.cast(scale, gradient.dtype)
         tf.cond(finite, lambda: self._apply(grads, trainable_variables), lambda: False)
         return self.iterations
 
-    def _apply(self, grads: list[tf.Tensor], trainable_variables: Any) -> bool:
+    def _apply(self, grads: list[tf.Tensor | None], trainable_variables: Any) -> bool:
         super().apply(grads, trainable_variables)
         return True
 
