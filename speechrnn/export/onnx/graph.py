@@ -114,6 +114,12 @@ class Graph:
         """A range of one axis; bounds are ints or the names of int64 `(1,)` tensors."""
         return self.add("Slice", tensor, start, stop, np.array([axis], "int64"), np.array([step], "int64"))
 
+    def reduce(self, operator: str, tensor: str, *axes: int, keep: bool = False) -> str:
+        """What an operator such as "ReduceMean" makes of whole axes, which stay as axes of size 1 if they are kept."""
+        if operator == "ReduceSum":  # the only one of them whose axes are an input in this operator set
+            return self.add(operator, tensor, np.array(axes, "int64"), keepdims=int(keep))
+        return self.add(operator, tensor, axes=list(axes), keepdims=int(keep))
+
     def floor_divide(self, tensor: Input, divisor: Input) -> str:
         """Whole-number division that rounds down; ONNX's own rounds towards zero."""
         rest = self.add("Mod", tensor, divisor)

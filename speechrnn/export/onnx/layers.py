@@ -254,20 +254,17 @@ def _pooling(graph: Graph, layer: Any, values: Tensor) -> str:
 @writes(layers.GlobalAveragePooling1D)
 def _mean_over_time(graph: Graph, layer: Any, values: Tensor, mask: Tensor | None = None) -> str:
     _channels_last(layer)
-    keep = int(layer.keepdims)
     if mask is None:
-        return graph.add("ReduceMean", values.name, axes=[1], keepdims=keep)
-    axis = np.array([1])
-    count = graph.add("ReduceSum", graph.add("Cast", mask.name, to=TensorProto.FLOAT), axis, keepdims=1)
-    shown = graph.zero_padding(values.name, mask.name, 3)
-    total = graph.add("ReduceSum", shown, axis, keepdims=keep)
-    return graph.add("Div", total, graph.unsqueeze(count, 2) if keep else count)
+        return graph.reduce("ReduceMean", values.name, 1, keep=layer.keepdims)
+    count = graph.reduce("ReduceSum", graph.add("Cast", mask.name, to=TensorProto.FLOAT), 1, keep=True)
+    total = graph.reduce("ReduceSum", graph.zero_padding(values.name, mask.name, 3), 1, keep=layer.keepdims)
+    return graph.add("Div", total, graph.unsqueeze(count, 2) if layer.keepdims else count)
 
 
 @writes(layers.GlobalMaxPooling1D)
 def _maximum_over_time(graph: Graph, layer: Any, values: Tensor) -> str:
     _channels_last(layer)
-    return graph.add("ReduceMax", values.name, axes=[1], keepdims=int(layer.keepdims))
+    return graph.reduce("ReduceMax", values.name, 1, keep=layer.keepdims)
 
 
 def _channels_last(layer: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,38 +48,21 @@ _UNARY = {
 _REDUCTIONS = {"Sum": "ReduceSum", "Mean": "ReduceMean", "Max": "ReduceMax", "Min": "ReduceMin"}
 
 
-def _binary(operator: str) -> Callable[..., str]:
-    def write(graph: Graph, operation: Any, x1: Any, x2: Any) -> str:
-        return graph.add(operator, *_pair(x1, x2))
-
-    return write
+@writes(*_BINARY)
+def _binary(graph: Graph, operation: Any, x1: Any, x2: Any) -> str:
+    return graph.add(_BINARY[type(operation).__name__], *_pair(x1, x2))
 
 
-def _unary(operator: str) -> Callable[..., str]:
-    def write(graph: Graph, operation: Any, x: Tensor) -> str:
-        return graph.add(operator, x.name)
-
-    return write
+@writes(*_UNARY)
+def _unary(graph: Graph, operation: Any, x: Tensor) -> str:
+    return graph.add(_UNARY[type(operation).__name__], x.name)
 
 
-def _reduction(operator: str) -> Callable[..., str]:
-    def write(graph: Graph, operation: Any, x: Tensor) -> str:
-        axes = list(range(x.rank)) if operation.axis is None else [operation.axis]
-        axes = [axis for entry in axes for axis in (entry if isinstance(entry, list | tuple) else [entry])]
-        keep = int(operation.keepdims)
-        if operator == "ReduceSum":  # the only one of them whose axes are an input in this operator set
-            return graph.add(operator, x.name, np.array(axes), keepdims=keep)
-        return graph.add(operator, x.name, axes=axes, keepdims=keep)
-
-    return write
-
-
-for _name, _operator in _BINARY.items():
-    writes(_name)(_binary(_operator))
-for _name, _operator in _UNARY.items():
-    writes(_name)(_unary(_operator))
-for _name, _operator in _REDUCTIONS.items():
-    writes(_name)(_reduction(_operator))
+@writes(*_REDUCTIONS)
+def _reduction(graph: Graph, operation: Any, x: Tensor) -> str:
+    axes = list(range(x.rank)) if operation.axis is None else [operation.axis]
+    axes = [axis for entry in axes for axis in (entry if isinstance(entry, list | tuple) else [entry])]
+    return graph.reduce(_REDUCTIONS[type(operation).__name__], x.name, *axes, keep=operation.keepdims)
 
 
 @writes("FloorDivide")

@@ -10,18 +10,16 @@ from speechrnn.export.onnx.layers import weight
 from speechrnn.export.onnx.registry import Tensor, writes
 from speechrnn.layers import AttentionPooling, MaskedPooling, RandomKernels
 
-_TIME = np.array([1])
-
 
 @writes(MaskedPooling)
 def _masked_pooling(graph: Graph, layer: MaskedPooling, values: Tensor, mask: Tensor) -> str:
     shown = graph.unsqueeze(mask.name, 2)
-    count = graph.add("ReduceSum", graph.add("Cast", mask.name, to=TensorProto.INT64), _TIME, keepdims=1)
+    count = graph.reduce("ReduceSum", graph.add("Cast", mask.name, to=TensorProto.INT64), 1, keep=True)
     if layer.kind == "mean":
-        total = graph.add("ReduceSum", graph.zero_padding(values.name, mask.name, 3), _TIME, keepdims=0)
+        total = graph.reduce("ReduceSum", graph.zero_padding(values.name, mask.name, 3), 1)
         return graph.add("Div", total, graph.add("Cast", graph.add("Max", count, np.int64(1)), to=TensorProto.FLOAT))
     if layer.kind == "max":
-        pooled = graph.add("ReduceMax", graph.add("Where", shown, values.name, np.float32(-3e4)), axes=[1], keepdims=0)
+        pooled = graph.reduce("ReduceMax", graph.add("Where", shown, values.name, np.float32(-3e4)), 1)
     else:
         last = graph.add("Max", graph.add("Sub", count, np.int64(1)), np.int64(0))
         pooled = graph.add("GatherND", values.name, last, batch_dims=1)
@@ -34,9 +32,9 @@ def _attention_pooling(graph: Graph, layer: AttentionPooling, values: Tensor, ma
     kept = graph.zero_padding(values.name, mask.name, 3)
     scores = graph.add("MatMul", kept, weight(layer.kernel))
     scores = graph.add("Where", shown, scores, np.float32(-1e30))
-    raised = graph.add("Exp", graph.add("Sub", scores, graph.add("ReduceMax", scores, axes=[1], keepdims=1)))
+    raised = graph.add("Exp", graph.add("Sub", scores, graph.reduce("ReduceMax", scores, 1, keep=True)))
     raised = graph.add("Where", shown, raised, np.float32(0))
-    total = graph.add("Max", graph.add("ReduceSum", raised, _TIME, keepdims=1), np.float32(1e-9))
+    total = graph.add("Max", graph.reduce("ReduceSum", raised, 1, keep=True), np.float32(1e-9))
     weights = graph.add("Transpose", graph.add("Div", raised, total), perm=[0, 2, 1])
     return graph.add("Reshape", graph.add("MatMul", weights, kept), np.array([0, layer.heads * values.shape[-1]]))
 
@@ -54,6 +52,6 @@ def _random_kernels(graph: Graph, layer: RandomKernels, values: Tensor, frames: 
         least = np.asarray(thresholds)
         over = graph.add("Greater", graph.unsqueeze(seen, 3), least[:, None])
         over = graph.add("Mul", graph.add("Cast", over, to=TensorProto.FLOAT), there)
-        count = graph.add("ReduceSum", over, np.array([2]), keepdims=0)
+        count = graph.reduce("ReduceSum", over, 2)
         shares.append(graph.add("Reshape", count, np.array([0, least.size])))
     return graph.add("Div", graph.add("Concat", *shares, axis=1), graph.unsqueeze(number, 1))

@@ -21,6 +21,8 @@ _OPERATORS = {keras.layers.LSTMCell: "LSTM", keras.layers.GRUCell: "GRU", keras.
 _LAYERS = (ours.LSTM, ours.GRU, ours.SimpleRNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
 """ONNX's order of the gates (LSTM: input, output, forget, cell) in numbers of Keras's (input, forget, cell, output)."""
+_MERGED = {"sum": "ReduceSum", "ave": "ReduceMean", "mul": "ReduceProd"}
+"""What makes one output of those of two directions."""
 _ACTIVATIONS: dict[str, tuple[str, list[float], list[float]]] = {
     "tanh": ("Tanh", [], []),
     "sigmoid": ("Sigmoid", [], []),
@@ -134,13 +136,9 @@ def _bidirectional(
         joined, axis, shape = graph.add("Transpose", found.states[0], perm=[1, 0, 2]), 1, [0, 2 * units]
     if layer.merge_mode == "concat":
         return graph.add("Reshape", joined, np.array(shape))
-    if layer.merge_mode == "sum":
-        return graph.add("ReduceSum", joined, np.array([axis]), keepdims=0)
-    if layer.merge_mode == "ave":
-        return graph.add("ReduceMean", joined, axes=[axis], keepdims=0)
-    if layer.merge_mode == "mul":
-        return graph.add("ReduceProd", joined, axes=[axis], keepdims=0)
-    raise cannot(layer, f"merge_mode must be concat, sum, ave or mul. Received: {layer.merge_mode!r}")
+    if layer.merge_mode not in _MERGED:
+        raise cannot(layer, f"merge_mode must be concat, sum, ave or mul. Received: {layer.merge_mode!r}")
+    return graph.reduce(_MERGED[layer.merge_mode], joined, axis)
 
 
 def _edge(graph: Graph, mask: Tensor, step: int) -> str:
