@@ -64,7 +64,7 @@ def test_it_is_exported_loaded_and_listens_like_the_others(tmp_path, spoken):
     path = export(made(layers=1), tmp_path / "a.tflite", to="litert")
     for session in (loading.load_session(path), loading.load_session(path, streaming=True)):
         assert isinstance(session, StreamingSession)
-        assert session.sample_rate == RATE
+        assert session.sample_rate == RATE and session.providers == []
         session.push(spoken)
         session.finish()
     with pytest.raises(FileExistsError):

@@ -19,6 +19,7 @@ from speechrnn.layers.frames import checked_stride
 from speechrnn.models import guard, kinds
 from speechrnn.models.answers import Usable, is_manifest
 from speechrnn.runtime.batches import padded
+from speechrnn.runtime.onnxfile import check_path
 from speechrnn.text import Vocabulary
 
 __all__ = ["FORMAT_VERSION", "Bundle", "SignalBundle", "TwoPartBundle", "read"]
@@ -116,11 +117,9 @@ class Bundle(Usable, keras.Model):
         Returns:
             The path of what was written.
         """
-        targets = kinds.resolve("speechrnn.export.targets:TARGETS")
-        ending = os.path.splitext(os.fspath(filepath))[1]
-        to = format or next((name for name, target in targets.items() if target.ending == ending), "savedmodel")
+        to = format or kinds.resolve("speechrnn.export.targets:of_ending")(filepath) or "savedmodel"
         own = {field.name for field in fields(kinds.resolve("speechrnn.export.options:ExportOptions"))}
-        if to not in targets or options.keys() - own:
+        if to not in kinds.resolve("speechrnn.export.targets:TARGETS") or options.keys() - own:
             chosen = {} if format is None else {"format": format}
             return keras.Model.export(self, os.fspath(filepath), **chosen, **options)
         return kinds.resolve("speechrnn.export.writing:export")(self, filepath, to=to, **options)
@@ -313,10 +312,7 @@ def read(path: str | os.PathLike[str]) -> keras.Model:
         ValueError: The file is not whole, or holds what only another program can read.
     """
     path = os.fspath(path)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such model file.")
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path}: is a folder. A model is one .keras file.")
+    check_path(path)
     guard.check(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from speechrnn.faults import of_file, suggestion
 from speechrnn.models import kinds
-from speechrnn.runtime import cache, litert, onnxfile
+from speechrnn.runtime import cache, onnxfile, session
 
 __all__ = [
     "DEFAULT",
@@ -106,7 +106,7 @@ def load_session(
     if is_keras(path):
         file: Any = cache.through(path, lambda: _exported(path, streaming), streaming=streaming)
     else:
-        file = litert.read(path) if litert.is_litert(path) else onnxfile.read(path)
+        file = session.read(path)
     with of_file(path):
         found, held = kinds.named(str(file.metadata.get("kind"))), str(file.metadata.get("kind"))
     if kind is not None and found.name != kind:
@@ -126,8 +126,7 @@ def kind_in(model: str | os.PathLike[str]) -> kinds.Kind | None:
     try:
         path = file_of(model)
         if not is_keras(path):
-            file = litert.read(path) if litert.is_litert(path) else onnxfile.read(path)
-            return kinds.named(str(file.metadata.get("kind")))
+            return kinds.named(str(session.read(path).metadata.get("kind")))
         with zipfile.ZipFile(path) as archive:
             name = json.loads(archive.read("config.json")).get("class_name")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
@@ -168,10 +167,7 @@ def is_keras(path: str | os.PathLike[str]) -> bool:
         FileNotFoundError: There is no such file.
         IsADirectoryError: It is a folder.
     """
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{os.fspath(path)}: no such model file.")
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{os.fspath(path)}: is a folder. A model is one .keras or .onnx file.")
+    onnxfile.check_path(path)
     with open(path, "rb") as file:
         start = file.read(4)
     return start == b"PK\x03\x04" or os.fspath(path).endswith(".keras")

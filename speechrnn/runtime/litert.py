@@ -41,13 +41,10 @@ def read(model: str | os.PathLike[str] | bytes) -> LiteRtFile:
     """Read a file that `speechrnn export --format litert` wrote.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
         ValueError: It is cut off, another program's, or of another format version.
     """
-    name = "The model" if isinstance(model, bytes) else os.fspath(model)
-    if not isinstance(model, bytes) and not os.path.exists(model):
-        raise FileNotFoundError(f"{name}: no such model file.")
-    content = model if isinstance(model, bytes) else Path(model).read_bytes()
+    content, name = (model, "The model") if isinstance(model, bytes) else (Path(model).read_bytes(), os.fspath(model))
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entry = archive.getinfo(METADATA)
@@ -94,6 +91,10 @@ class Runner:
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"{file.name}: LiteRT cannot run it: {reason}") from error
+
+    def get_providers(self) -> list[str]:
+        """None of ONNX Runtime's."""
+        return []
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs by their names."""

@@ -91,6 +91,19 @@ def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
     return OnnxFile(content, metadata, name)
 
 
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a path where no model can be.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        IsADirectoryError: It is a folder.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{os.fspath(path)}: no such model file.")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{os.fspath(path)}: is a folder. A model is one file.")
+
+
 def sealed(model: Any) -> bytes:
     """The content of a file of ours, with a digest by which `read` knows that its graph is whole.
 
@@ -150,10 +163,7 @@ def looks_like_onnx(content: bytes) -> bool:
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{os.fspath(path)}: no such model file.")
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{os.fspath(path)}: is a folder. A model is one file.")
+    check_path(path)
     if os.path.getsize(path) > _LARGEST:
         raise ValueError(f"{os.fspath(path)}: is no ONNX model, which has at most {_LARGEST:,} bytes.")
     return Path(path).read_bytes()

@@ -16,7 +16,7 @@ from speechrnn.runtime import litert, onnxfile
 from speechrnn.runtime.batches import padded
 from speechrnn.text import Vocabulary
 
-__all__ = ["Session", "cores", "start"]
+__all__ = ["Session", "cores", "read", "start"]
 
 _MOST_THREADS = 8
 """More threads than this cost a small network more than they bring."""
@@ -60,7 +60,7 @@ class Session:
     ) -> None:
         if type(self) is Session:
             raise TypeError("Session is what the sessions of all kinds have in common. Use speechrnn.load(path).")
-        self.file = _read(model) if isinstance(model, str | os.PathLike | bytes) else model
+        self.file = read(model) if isinstance(model, str | os.PathLike | bytes) else model
         self.metadata = self.file.metadata
         """What the file says of itself."""
         self.kind = self.metadata.get("kind")
@@ -185,10 +185,17 @@ class Session:
         return found
 
 
-def _read(model: str | os.PathLike[str] | bytes) -> ModelFile:
-    if isinstance(model, bytes) or os.path.isfile(model):
-        return litert.read(model) if litert.is_litert(model) else onnxfile.read(model)
-    return onnxfile.read(model)  # which says what is wrong with the path
+def read(model: str | os.PathLike[str] | bytes) -> ModelFile:
+    """Read and check a file that `speechrnn export` wrote, of either format; see their modules.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        IsADirectoryError: It is a folder.
+        ValueError: It is no model of ours, or damaged.
+    """
+    if not isinstance(model, bytes):
+        onnxfile.check_path(model)
+    return litert.read(model) if litert.is_litert(model) else onnxfile.read(model)
 
 
 def start(file: ModelFile, *, threads: int | None = None, providers: Sequence[str] | None = None) -> Any:
