@@ -63,6 +63,11 @@ class Faults:
         """Record an exception, under the kind that `kind_of` gives it."""
         self.add(where, kind_of(error), str(error))
 
+    def extend(self, faults: Iterable[Fault]) -> None:
+        """Record faults that were found elsewhere."""
+        with self._lock:
+            self._faults.extend(faults)
+
     def __len__(self) -> int:
         return len(self._faults)
 

@@ -126,7 +126,7 @@ def _answered(
         unread = ((-1, source) for source in opened if isinstance(source, Fault))
         for index, outcome in itertools.chain(unread, zip(places, found, strict=True)):
             if isinstance(outcome, Fault):
-                faults.add(outcome.where, outcome.kind, outcome.message)
+                faults.extend([outcome])
                 terminal.name_fault(outcome)
             else:
                 write(index, outcome)

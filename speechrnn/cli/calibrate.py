@@ -56,7 +56,7 @@ def calibrate(
         outcomes = transcription.outcomes(session, examples, decoder=decoder, progress=progress)
         for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True)):
             if isinstance(outcome, Fault):
-                faults.add(outcome.where, outcome.kind, outcome.message)
+                faults.extend([outcome])
                 continue
             judged = score(
                 example.text or "", outcome.text, confidences=[word.confidence for word in outcome.words]

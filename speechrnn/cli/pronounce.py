@@ -52,7 +52,7 @@ def pronounce(
     known, faults = Lexicon({}) if lexicon is None else lexicons.named(lexicon), Faults()
     for outcome in _pronounced([normalize(word) or word for word in words], known, model, best):
         if isinstance(outcome, Fault):
-            faults.add(outcome.where, outcome.kind, outcome.message)
+            faults.extend([outcome])
             terminal.name_fault(outcome)
             continue
         word, said = outcome

@@ -66,8 +66,7 @@ def run(
         return DONE
     faults = Faults()
     with shards.claimed(out, mine, whole) as (part, file):
-        for fault in unread if mine.index == 1 else ():
-            faults.add(fault.where, fault.kind, fault.message)
+        faults.extend(unread if mine.index == 1 else ())
         total = len(faults)
         chosen = mine.of_inputs(inputs)
         work(chosen, file, part, faults)
@@ -87,8 +86,7 @@ def merge(out: str, *, overwrite: bool) -> int:
     """
     found = shards.parts(out)
     about, faults = found[0].about, Faults()
-    for fault in (fault for part in found for fault in part.faults):
-        faults.add(fault.where, fault.kind, fault.message)
+    faults.extend(fault for part in found for fault in part.faults)
     total = (resolve(_MERGES[about["verb"]]) if about["verb"] in _MERGES else joined)(out, found, faults, overwrite)
     return terminal.verdict(faults, total, noun=about["noun"])
 

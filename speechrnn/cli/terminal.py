@@ -196,7 +196,7 @@ def print_found(
     ):
         for source, outcome in zip(sources, find(load_any(*model), progress=done), strict=True):
             if isinstance(outcome, Fault):
-                faults.add(outcome.where, outcome.kind, outcome.message)
+                faults.extend([outcome])
                 name_fault(outcome)
                 continue
             for one in outcome:

@@ -51,7 +51,7 @@ def evaluate_classifier(  # noqa: D417 - `takes` adds the options
     found = outcomes(model, given, batch_size=options.batch_size, progress=progress)
     for example, outcome in zip(given, found, strict=True):
         if isinstance(outcome, Fault):
-            faults.add(outcome.where, outcome.kind, outcome.message)
+            faults.extend([outcome])
             continue
         truth, fault = targets.of(example, round(outcome.duration * model.sample_rate), _framing(model, outcome))
         if truth is None or fault is not None:

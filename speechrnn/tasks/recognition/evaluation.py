@@ -76,7 +76,7 @@ def evaluate(  # noqa: D417 - `takes` adds the options
             continue
         outcome = next(found)
         if isinstance(outcome, Fault):
-            faults.add(outcome.where, outcome.kind, outcome.message)
+            faults.extend([outcome])
         else:
             scored.append(
                 score(
