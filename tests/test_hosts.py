@@ -121,3 +121,19 @@ def test_wrong_hosts_are_refused(corpus, tmp_path, capsys, monkeypatch, more, to
     words = [str(word) for word in words_of(corpus, tmp_path / "a.keras", *more)]
     assert cli.main(words) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("codes", "told"), [([0, 0], 0), ([0, -9], 2), ([-15, 1], 1)])
+def test_a_process_of_a_device_that_was_killed_is_no_success(corpus, tmp_path, monkeypatch, codes, told):
+    class Ended:
+        def __init__(self, code):
+            self.returncode = code
+
+        def poll(self):
+            return self.returncode
+
+        wait = poll
+
+    left = list(codes)
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, **how: Ended(left.pop(0)))
+    assert cli.main([str(word) for word in words_of(corpus, tmp_path / "a.keras", "--devices", "2")]) == told

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from speechrnn import files
 from speechrnn.cli import task as tasks
 from speechrnn.cli import terminal
-from speechrnn.cli.codes import DONE, INTERRUPTED
+from speechrnn.cli.codes import DONE, INTERRUPTED, NOTHING_DONE
 from speechrnn.cli.options import Group, peek
 from speechrnn.cli.verb import UsageError, Verb
 from speechrnn.faults import Faults
@@ -159,7 +159,7 @@ def train(
 
 
 def _on_devices(count: int, words: Sequence[str]) -> int:
-    """Run the command line in a process for each device of this machine; gives the first one's exit code."""
+    """Run the command line in a process for each device of this machine; gives the exit code of one that failed."""
     with ExitStack() as stack:  # ports that are free now
         free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in free]
@@ -177,7 +177,8 @@ def _on_devices(count: int, words: Sequence[str]) -> int:
         for process in processes:
             if process.poll() is None:
                 process.terminate()
-    return next((code for process in processes if (code := process.wait()) > 0), processes[0].returncode)
+    codes = [process.wait() for process in processes]
+    return next((code for code in codes if code > 0), NOTHING_DONE if any(codes) else DONE)
 
 
 def _device(index: int) -> str:
