@@ -7,6 +7,8 @@ import pytest
 
 from speechrnn.decoding import align, textgrid
 from speechrnn.metrics.calibration import Calibration, calibration_error, reliability
+from speechrnn.tasks.recognition.transcript import spell
+from speechrnn.text import Vocabulary
 
 
 def best_of_all_paths(logits, ids):
@@ -18,6 +20,13 @@ def best_of_all_paths(logits, ids):
             found[path] = sum(logs[t, s] for t, s in enumerate(path))
     best = max(found, key=found.get)
     return best, found[best]
+
+
+def test_the_confidence_of_an_impossible_word_is_above_zero():
+    path = align(np.float32([[0, 500, 0], [0, 500, 0]]), [2])
+    assert path.confidences.tolist() == [0.0]
+    (word,) = spell(path, Vocabulary("ab"), frame_period=1.0)
+    assert word.word == "b" and 0 < word.confidence < 1e-30
 
 
 @pytest.mark.parametrize("ids", [[], [1], [1, 1], [1, 2], [2, 1, 2], [1, 1, 2]])

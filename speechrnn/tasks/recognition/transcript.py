@@ -122,7 +122,8 @@ def _word(text: str, path: Path, first: int, after: int, frame_period: float, st
     """A word of some symbols of a path."""
     begin = start + float(path.start_frames[first]) * frame_period
     end = start + float(path.end_frames[after - 1]) * frame_period
-    return Word(text, begin, end, float(np.exp(np.log(path.confidences[first:after]).mean())))
+    sure = np.maximum(path.confidences[first:after], np.finfo("float32").tiny)  # which may have underflown
+    return Word(text, begin, end, float(np.exp(np.log(sure).mean())))
 
 
 def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: float = 0.0) -> list[Word]:
