@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="needs the extra `server`")
 
+import onnx
 import openai
 from servers import CLIPS, FIRST, SMALL, running_server, speech, streamed
 from starlette.websockets import WebSocketDisconnect
@@ -424,6 +425,23 @@ def test_wyoming_describes_itself(served):
     (program,) = info.asr
     assert program.supports_transcript_streaming and program.models[0].name == "english"
     assert program.models[0].languages == ["en"] and program.installed
+
+
+def test_wyoming_tells_the_language_of_each_model(tmp_path):
+    model = onnx.load(SMALL)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    card = {**json.loads(properties["speechrnn.card"]), "language": "de"}
+    onnx.helper.set_model_props(model, {**properties, "speechrnn.card": json.dumps(card)})
+    onnx.save(model, tmp_path / "german.onnx")
+    with running_server([SMALL, str(tmp_path / "german.onnx")], wyoming_port=0) as (_, service):
+
+        async def ask():
+            async with AsyncTcpClient("127.0.0.1", service.wyoming_port) as client:
+                await client.write_event(Describe().event())
+                return Info.from_event(await asyncio.wait_for(client.read_event(), 30))
+
+        (program,) = asyncio.run(ask()).asr
+    assert [model.languages for model in program.models] == [["en"], ["de"]]
 
 
 def test_wyoming_transcribes_what_is_streamed(served):

@@ -17,6 +17,7 @@ import numpy as np
 
 from speechrnn import __version__
 from speechrnn.serving.hearing import Ear
+from speechrnn.serving.models import Served
 from speechrnn.serving.openai import language
 from speechrnn.serving.refusals import Refusal
 from speechrnn.serving.service import Service
@@ -158,8 +159,9 @@ class _Session:
             self._service.metrics.audio.labels("wyoming").inc(self._ear.seconds)
         self._ear = None
 
-    def _language(self) -> str:
-        spoken = language(self._service.recognizer())
+    def _language(self, served: Served | None = None) -> str:
+        """The language of a recognizer, or of the first one."""
+        spoken = language(served or self._service.recognizer())
         return "en" if spoken == "english" else spoken
 
     def _info(self) -> dict[str, Any]:
@@ -168,7 +170,7 @@ class _Session:
         models = [
             {
                 "name": served.name,
-                "languages": [self._language()],
+                "languages": [self._language(served)],
                 "attribution": by,
                 "installed": True,
                 "description": str(served.model.card.get("description", served.name)),
