@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
@@ -42,6 +43,30 @@ class Job:
             raise Stopped
 
 
+class _Worker(ABC):
+    """A thread that works on what is put into its queue, until it is closed.
+
+    Args:
+        name: Of the thread.
+        on_batch: Called with the size of each batch.
+    """
+
+    def __init__(self, name: str, on_batch: Callable[[int], object] | None) -> None:
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._on_batch = on_batch or (lambda size: None)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answer what waits, and end."""
+        self._queue.put(None)
+        self._thread.join(timeout=30)
+
+    @abstractmethod
+    def _work(self) -> None:
+        """Works until the queue gives None."""
+
+
 class _Waiting(NamedTuple):
     parts: tuple[np.ndarray, ...]
     """The signal, and what else the model must know of it."""
@@ -52,7 +77,7 @@ class _Waiting(NamedTuple):
         return len(self.parts[0])
 
 
-class Batcher:
+class Batcher(_Worker):
     """Runs signals of many threads in batches, in a thread of its own.
 
     Each signal gets the answer that it would get alone, and a signal that the model refuses spoils no other's answer.
@@ -73,10 +98,8 @@ class Batcher:
         most_samples: float,
         on_batch: Callable[[int], object] | None = None,
     ) -> None:
-        self._run, self._gather, self._most, self._on_batch = run, gather, most_samples, on_batch
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="speechrnn-batches", daemon=True)
-        self._thread.start()
+        self._run, self._gather, self._most = run, gather, most_samples
+        super().__init__("speechrnn-batches", on_batch)
 
     def __call__(self, *parts: Sequence[np.ndarray], job: Job | None = None) -> list[Any]:
         """The answers for signals, and for what else `run` takes; waits until they are there.
@@ -93,11 +116,6 @@ class Batcher:
         finally:
             for one in waiting:  # those that are not run yet will not be
                 one.answer.cancel()
-
-    def close(self) -> None:
-        """Answer what waits, and end."""
-        self._queue.put(None)
-        self._thread.join(timeout=30)
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -126,8 +144,7 @@ class Batcher:
     def _answer(self, batch: list[_Waiting]) -> None:
         if not batch:
             return
-        if self._on_batch:
-            self._on_batch(len(batch))
+        self._on_batch(len(batch))
         try:
             answers = self._run(*map(list, zip(*(one.parts for one in batch), strict=True)))
             for one, answer in zip(batch, answers, strict=True):
@@ -158,7 +175,7 @@ class _Step(NamedTuple):
     answer: Future[list[np.ndarray]]
 
 
-class Together:
+class Together(_Worker):
     """Runs steps of many streams, those that wait at the same time as one batch; nobody waits for others to come.
 
     All inputs and outputs have a row for each stream. Steps of equal shapes share a batch.
@@ -170,10 +187,8 @@ class Together:
     """
 
     def __init__(self, session: Any, *, most: int, on_batch: Callable[[int], object] | None = None) -> None:
-        self._session, self._most, self._on_batch = session, most, on_batch
-        self._queue: queue.SimpleQueue[_Step | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="speechrnn-steps", daemon=True)
-        self._thread.start()
+        self._session, self._most = session, most
+        super().__init__("speechrnn-steps", on_batch)
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs by their names; waits until they are there.
@@ -184,11 +199,6 @@ class Together:
         step = _Step(outputs, inputs, Future())
         self._queue.put(step)
         return step.answer.result()
-
-    def close(self) -> None:
-        """Answer what waits, and end."""
-        self._queue.put(None)
-        self._thread.join(timeout=30)
 
     def _work(self) -> None:
         more = True
@@ -208,8 +218,7 @@ class Together:
                     self._answer(steps[start : start + self._most])
 
     def _answer(self, steps: list[_Step]) -> None:
-        if self._on_batch:
-            self._on_batch(len(steps))
+        self._on_batch(len(steps))
         try:
             inputs = {name: np.concatenate([step.inputs[name] for step in steps]) for name in steps[0].inputs}
             found = self._session.run(steps[0].outputs, inputs)

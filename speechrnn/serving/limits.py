@@ -41,12 +41,7 @@ class Gate:
         """
         if self._inside >= self._most:
             wait = min(60, max(1, math.ceil(self._inside * self._seconds / self._at_once)))
-            raise Refusal(
-                429,
-                f"This server takes {self._most} {self._what} at once. Try again in {wait} s.",
-                code="server_is_busy",
-                headers={"Retry-After": str(wait)},
-            )
+            raise _later(wait, f"This server takes {self._most} {self._what} at once", "server_is_busy")
         self._count(1)
         start = time.monotonic()
         try:
@@ -100,12 +95,7 @@ class Rate:
             Refusal: 429, there were too many.
         """
         if wait := math.ceil(self.wait(client)):
-            raise Refusal(
-                429,
-                f"Too many requests in a minute. Try again in {wait} s.",
-                code="rate_limit_exceeded",
-                headers={"Retry-After": str(wait)},
-            )
+            raise _later(wait, "Too many requests in a minute", "rate_limit_exceeded")
 
 
 class Keys:
@@ -150,3 +140,9 @@ class Keys:
         digest = hashlib.sha256((key or "").encode("utf-8", "replace")).digest()
         found = [hmac.compare_digest(digest, known) for known in self._digests]  # all of them: time tells nothing
         return f"key {found.index(True) + 1}" if any(found) else None
+
+
+def _later(seconds: int, why: str, code: str) -> Refusal:
+    """What is said of a request that may be made again after some seconds."""
+    told = f"{why}. Try again in {seconds} s."
+    return Refusal(429, told, code=code, headers={"Retry-After": str(seconds)})
