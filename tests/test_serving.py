@@ -189,7 +189,7 @@ def test_files_that_were_read_are_forgotten(tmp_path):
 
     calls, path = [], tmp_path / "a"
     path.write_bytes(b"a")
-    parsed = cached(calls.append, 4)
+    parsed = cached(4)(calls.append)
     parsed(str(path))
     parsed(str(path))
     assert len(calls) == 1
