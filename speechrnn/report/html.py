@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import string
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -246,11 +247,9 @@ def _speakers(report: ErrorReport) -> str:
 def _lengths(report: ErrorReport) -> str:
     words = [(u.words.reference_length, u.words) for u in report.utterances]
     seconds = [(u.seconds, u.words) for u in report.utterances if u.seconds]
-    tables = (
-        ("words said", _bins(words, (1, 2, 3, 5, 9, 17, 33), lambda a, b: f"{a}" if b == a + 1 else f"{a} to {b - 1}")),
-        ("duration", _bins(seconds, (1, 2, 4, 8, 16, 32), lambda a, b: f"{a} to {b} s")),
-    )
-    return "".join(_rates(*table) for table in tables)
+    by_words = _bins(words, (1, 2, 3, 5, 9, 17, 33), lambda a, b: f"{a}" if b == a + 1 else f"{a} to {b - 1}")
+    by_duration = _bins(seconds, (1, 2, 4, 8, 16, 32), lambda a, b: f"{a} to {b} s")
+    return _rates("words said", by_words) + _rates("duration", by_duration)
 
 
 def _bins(
@@ -285,16 +284,13 @@ def _folded(table: Callable[..., str], rows: Sequence[Sequence[pieces.Cell]]) ->
 
 
 def _confusions(report: ErrorReport) -> str:
-    said: dict[str, int] = {}
-    for utterance in report.utterances:
-        for word in utterance.reference.split():
-            said[word] = said.get(word, 0) + 1
+    said = Counter(word for utterance in report.utterances for word in utterance.reference.split())
     tables = (
-        ("said", ("said", "recognized", "times", "of"), [(*c, said[c[0]]) for c in report.confusions(_ROWS)]),
-        ("left out", ("left out", "times", "of"), [(word, n, said[word]) for word, n in report.deleted(_ROWS)]),
-        ("inserted", ("nobody said", "times"), report.inserted(_ROWS)),
+        (("said", "recognized", "times", "of"), [(*c, said[c[0]]) for c in report.confusions(_ROWS)]),
+        (("left out", "times", "of"), [(word, n, said[word]) for word, n in report.deleted(_ROWS)]),
+        (("nobody said", "times"), report.inserted(_ROWS)),
     )
-    cards = [f'<div class="card wide">{pieces.table(headings, rows)}</div>' for _, headings, rows in tables if rows]
+    cards = [f'<div class="card wide">{pieces.table(headings, rows)}</div>' for headings, rows in tables if rows]
     return f'<div class="grid">{"".join(cards)}</div>' if cards else "<p>There are none.</p>"
 
 

@@ -42,11 +42,8 @@ def sound(signal: np.ndarray, sample_rate: int) -> str:
     """
     opus = "OPUS" in soundfile.available_subtypes("OGG")
     if opus and sample_rate not in _OPUS_RATES:
-        higher = [rate for rate in _OPUS_RATES if rate > sample_rate]
-        signal, sample_rate = (
-            audio.resample(signal, sample_rate, higher[0] if higher else 48000),
-            (higher or [48000])[0],
-        )
+        nearest = next((rate for rate in _OPUS_RATES if rate > sample_rate), _OPUS_RATES[-1])
+        signal, sample_rate = audio.resample(signal, sample_rate, nearest), nearest
     file = io.BytesIO()
     container, subtype = ("OGG", "OPUS") if opus else ("FLAC", "PCM_16")
     soundfile.write(file, np.clip(signal, -1, 1), sample_rate, format=container, subtype=subtype)
