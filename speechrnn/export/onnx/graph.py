@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ OPSET = 17
 """The oldest operator set that has LayerNormalization, so that old runtimes read the file too."""
 
 _IR_VERSION = 8
-_TYPES = {
+TYPES = {
     "float32": TensorProto.FLOAT,
     "int32": TensorProto.INT32,
     "int64": TensorProto.INT64,
     "bool": TensorProto.BOOL,
 }
+"""ONNX's numbers of the types of tensors."""
 
 Input = str | np.ndarray | np.generic
 """The name of a tensor, or a value that becomes a constant; an empty name leaves an optional input out."""
@@ -53,7 +55,7 @@ class Graph:
         An optional one need not be given; it is ones then.
         """
         self._names.add(name)
-        self._inputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], shape))
+        self._inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], shape))
         if optional:
             ones = np.ones([size if isinstance(size, int) else 1 for size in shape], dtype)
             self._initializers.append(numpy_helper.from_array(ones, name))
@@ -63,7 +65,7 @@ class Graph:
         """Give a tensor out under a name."""
         self._names.add(name)
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=self._unique(f"give_{name}")))
-        self._outputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], shape))
+        self._outputs.append(helper.make_tensor_value_info(name, TYPES[dtype], shape))
 
     def constant(self, value: Any, dtype: str | None = None) -> str:
         """The name of a constant; equal ones are kept once."""
@@ -88,9 +90,14 @@ class Graph:
         self._nodes.append(helper.make_node(operator, named, produced, name=name, domain=domain, **attributes))
         return produced
 
-    def scope(self, name: str) -> Scope:
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
         """A context in which the names of nodes begin with `name`."""
-        return Scope(self._scope, name)
+        self._scope.append(name)
+        try:
+            yield
+        finally:
+            self._scope.pop()
 
     def _unique(self, name: str) -> str:
         name = "/".join([*self._scope, name])
@@ -156,16 +163,3 @@ class Graph:
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)
         return model
-
-
-class Scope:
-    """What `Graph.scope` gives."""
-
-    def __init__(self, names: list[str], name: str) -> None:
-        self._names, self._name = names, name
-
-    def __enter__(self) -> None:
-        self._names.append(self._name)
-
-    def __exit__(self, *_: Any) -> None:
-        self._names.pop()

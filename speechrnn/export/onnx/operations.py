@@ -7,17 +7,11 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from speechrnn.export.onnx.graph import Graph, Input
+from speechrnn.export.onnx.graph import TYPES, Graph, Input
 from speechrnn.export.onnx.registry import Tensor, cannot, writes
 
-_TYPES = {
-    "float32": TensorProto.FLOAT,
-    "float16": TensorProto.FLOAT,  # the mixed policies of training are for training
-    "bfloat16": TensorProto.FLOAT,
-    "int32": TensorProto.INT32,
-    "int64": TensorProto.INT64,
-    "bool": TensorProto.BOOL,
-}
+_TYPES = {**TYPES, **dict.fromkeys(("float16", "bfloat16"), TensorProto.FLOAT)}
+"""The mixed policies of training are for training."""
 
 _BINARY = {
     "Add": "Add",

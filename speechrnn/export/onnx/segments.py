@@ -19,11 +19,9 @@ def _last_segments(graph: Graph, layer: LastSegments, values: Tensor, frames: Te
     ends = graph.unsqueeze(frames.name, 1)
     starts = graph.add("Sub", ends, graph.add("Mul", graph.unsqueeze(counts, 1), np.int32(size)))
     places = graph.add("Add", starts, np.arange(count * size, dtype=np.int32)[None])
-    newest = graph.add("Max", graph.add("Sub", ends, np.int32(1)), np.int32(0))
-    clipped = graph.add("Min", graph.add("Max", places, np.int32(0)), newest)
-    last = _gathered(graph, values.name, newest)
+    last = _gathered(graph, values.name, ends, ends)
     last = graph.add("Where", graph.unsqueeze(graph.add("Greater", ends, np.int32(0)), 2), last, np.float32(0))
-    moved = graph.add("Sub", _gathered(graph, values.name, clipped), last)
+    moved = graph.add("Sub", _gathered(graph, values.name, places, ends), last)
     there = graph.unsqueeze(graph.add("Less", places, ends), 2)
     found = graph.add("Transpose", graph.add("Where", there, moved, np.float32(0)), perm=[0, 2, 1])
     each = graph.add("Tile", graph.unsqueeze(counts, 1), np.array([1, channels]))
@@ -44,16 +42,11 @@ def _known_segments(graph: Graph, layer: KnownSegments, values: Tensor, frames: 
     starts = graph.add("Sub", now, graph.add("Mul", counts, np.int32(size)))
     before = graph.add("Add", starts, np.arange(layer.past * size, dtype=np.int32)[None])
     after = graph.add("Add", now, np.arange(layer.ahead * size, dtype=np.int32)[None])
-
-    def found(places: str, behind: str) -> str:
-        newest = graph.add("Max", graph.add("Sub", behind, np.int32(1)), np.int32(0))
-        return _gathered(graph, values.name, graph.add("Min", graph.add("Max", places, np.int32(0)), newest))
-
     there = graph.unsqueeze(graph.add("Less", before, now), 2)
-    past = graph.add("Where", there, found(before, now), np.float32(0))
+    past = graph.add("Where", there, _gathered(graph, values.name, before, now), np.float32(0))
     return (
         graph.add("Reshape", past, np.array([-1, layer.past, width])),
-        graph.add("Reshape", found(after, ends), np.array([-1, layer.ahead, width])),
+        graph.add("Reshape", _gathered(graph, values.name, after, ends), np.array([-1, layer.ahead, width])),
     )
 
 
@@ -66,8 +59,13 @@ def _future_segments(graph: Graph, layer: FutureSegments, like: Tensor) -> str:
     return graph.add("Tile", told, graph.add("Concat", graph.unsqueeze(rows, 0), np.ones(2, "int64"), axis=0))
 
 
-def _gathered(graph: Graph, values: str, places: str) -> str:
-    """The frames at int32 `(batch, n)` of `(batch, frames, channels)`: `(batch, n, channels)`."""
+def _gathered(graph: Graph, values: str, places: str, ends: str) -> str:
+    """The frames at int32 `(batch, n)` of `(batch, frames, channels)`: `(batch, n, channels)`.
+
+    A place before the first frame gives the first one, a place at the ends `(batch, 1)` or behind them the last one.
+    """
+    newest = graph.add("Max", graph.add("Sub", ends, np.int32(1)), np.int32(0))
+    places = graph.add("Min", graph.add("Max", places, np.int32(0)), newest)
     return graph.add(
         "GatherND", values, graph.unsqueeze(graph.add("Cast", places, to=TensorProto.INT64), 2), batch_dims=1
     )
