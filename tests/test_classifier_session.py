@@ -49,6 +49,11 @@ def test_networks_equal_keras(options, task, rng, tmp_path):
     session = check_equals_keras(model, tmp_path / "a.onnx", signals)
     with pytest.raises(ValueError, match=r"must be \(samples, 2\)"):
         session.probabilities([signals[0][:, 0]])
+    holed = signals[0].copy()
+    holed[7, 1] = np.nan
+    for one in (session, model):
+        with pytest.raises(ValueError, match=r"must be finite.*nan\] at place 7 \(signal 1\)"):
+            one.probabilities([signals[1], holed])
     if task == "single":
         with pytest.raises(ValueError, match="must have 6 samples or more. Received: 5"):
             session.probabilities([signals[0][:5]])

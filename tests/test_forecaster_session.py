@@ -55,6 +55,8 @@ def test_the_session_equals_keras(variant, rng, tmp_path):
         assert getattr(session, name) == getattr(model, name), name
     np.testing.assert_array_equal(session.scale, model.scale)
     assert session.predict_quantiles([]).shape == (0, 7, model.channels, len(quantiles))
+    with pytest.raises(ValueError, match=r"A signal must be finite.*inf.* at place 0 \(signal 0\)"):
+        session.predict_quantiles([np.full((20, model.channels), np.inf, "float32")])
     with pytest.raises(ValueError, match="A signal must be"):
         session.predict_quantiles([series[0][:, 0]])
 

@@ -70,3 +70,8 @@ def check_signals(signals: Sequence[np.ndarray], channels: int | None, shortest:
             raise ValueError(f"A signal must be {wanted}. Received: shape {shape} (signal {index}).")
         if shortest is not None and shape[0] < shortest:
             raise ValueError(f"A signal must have {shortest} samples or more. Received: {shape[0]} (signal {index}).")
+        values = np.asarray(signal)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            place = int(np.argmax(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+            told = f"a sample {values[place].tolist()} at place {place:,} (signal {index})"
+            raise ValueError(f"A signal must be finite: fill its gaps, see `signals.fill_gaps`. Received: {told}.")
