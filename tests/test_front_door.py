@@ -1,7 +1,9 @@
 """The front door: what a user types first, in a fresh process, and files of the first edition."""
 
+import ast
 import importlib
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,16 @@ def test_importing_the_package_imports_neither_tensorflow_nor_keras():
 def test_every_name_that_a_package_offers_is_there(package):
     module = importlib.import_module(package)
     assert [name for name in module.__all__ if getattr(module, name, None) is None] == []
+
+
+def test_what_is_named_by_a_string_is_there():
+    named = set()
+    for path in Path(sr.__file__).parent.rglob("*.py"):
+        texts = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+        named |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"speechrnn(\.\w+)+:\w+", text)}
+    assert len(named) > 60
+    for reference in sorted(named):
+        assert kinds.resolve(reference) is not None
 
 
 def test_the_shipped_model_transcribes_without_tensorflow(tmp_path):
@@ -122,7 +134,7 @@ def test_a_calibration_may_be_its_file(tmp_path, rng):
 
 @pytest.mark.parametrize("given", ["a.wav", {"path": "a.wav", "duration": 1.0, "text": "a"}], ids=["path", "mapping"])
 def test_what_is_no_example_is_not_evaluated(given):
-    with pytest.raises(TypeError, match=f"`examples` must be objects of `Example`. Received: {type(given).__name__}"):
+    with pytest.raises(TypeError, match=f"measured on examples, or on the manifest at a path.* {type(given).__name__}"):
         sr.load(SHIPPED).evaluate([given])
 
 
@@ -140,6 +152,16 @@ def test_what_is_no_source_is_refused_by_its_type(sources):
     for given in (sources, [sources]):
         with pytest.raises(TypeError, match=f"must be a path, .*Received: {type(sources).__name__}"):
             next(iter(model.transcribe(given)))
+
+
+def test_what_is_no_option_is_refused_with_what_is_meant():
+    model = sr.load(SHIPPED)
+    with pytest.raises(TypeError, match=r"no option `sample_rate`. Samples are given with it: `\(samples, sample_rate"):
+        model.transcribe(np.zeros(16000, "float32"), sample_rate=16000)
+    with pytest.raises(
+        TypeError, match=r"no option `alternative`. Did you mean `alternatives`\? Known: alternatives, batch_seconds"
+    ):
+        model.transcribe("a.wav", alternative=3)
 
 
 def test_the_first_fault_is_raised_as_what_it_is(tmp_path):

@@ -349,6 +349,25 @@ def test_recognizers_and_language_models_are_not_taken_for_each_other(model, tmp
         export(tmp_path / "lm.keras", to="litert")
 
 
+@pytest.mark.parametrize("which", ["model", "session"])
+def test_evaluate_gives_the_perplexity_of_all_sentences_with_an_interval(which, request, tmp_path):
+    asked = request.getfixturevalue(which)
+    examples = [*PATTERN[:20], Example("x.wav", 1.0, text="ab b", id="named"), "", "abc"]
+    report = asked.evaluate(examples)
+    usual = rescoring.perplexity(asked, [*PATTERN[:20], "ab b"])
+    assert report.perplexity == pytest.approx(usual.perplexity)
+    assert report.bits_per_character == pytest.approx(usual.bits_per_character)
+    assert (report.sentences, report.words) == (21, usual.words)
+    assert report.interval[0] < report.perplexity < report.interval[1]
+    assert [fault.where for fault in report.faults] == ["sentence 22", "sentence 23"]
+    assert "'c'" in report.faults[1].message and "2 more FAILED" in str(report)
+    assert json.loads(json.dumps(report.to_dict()))["failed"] == 2
+    (tmp_path / "texts.txt").write_text("Ab, b!\n\nA\n")
+    assert asked.evaluate(tmp_path / "texts.txt").sentences == 2
+    empty = asked.evaluate([""])
+    assert np.isnan(empty.perplexity) and empty.to_dict()["perplexity"] is None and "No sentence" in str(empty)
+
+
 def test_texts_that_nothing_can_be_learned_from(model, tmp_path):
     with pytest.raises(
         ValueError, match="none of 2; the first: sentence 1: has 2 characters, more than max_characters=1"

@@ -183,6 +183,11 @@ def is_manifest(examples: Any, is_example: Callable[[Any], bool]) -> bool:
 class Usable:
     """Methods that bundles and sessions of every kind have."""
 
+    @staticmethod
+    def is_example(value: Any) -> bool:
+        """Whether the model can be measured on something."""
+        return isinstance(value, Example)
+
     def _answered(self, answer: type[Answer], sources: Any, on_error: OnError, **options: Any) -> Any:
         """What the kind's method gives: `answers`, by the function that runs the kind, which takes the options."""
         kind = kinds.of(self)
@@ -194,6 +199,12 @@ class Usable:
         kind = kinds.of(self)
         if isinstance(examples, str | os.PathLike):
             examples = kinds.resolve(kind.read)(examples)
+        examples = list(examples)
+        if wrong := [one for one in examples if not self.is_example(one)]:
+            raise TypeError(
+                f"{kinds.one(kind.noun).capitalize()} is measured on examples, or on the manifest at a path. "
+                f"Received: {wrong[0]!r:.80}, of {type(wrong[0]).__name__}."
+            )
         return kinds.resolve(kind.evaluate)(self, examples, **options)
 
     def evaluate(self, examples: Any, **options: Any) -> Any:

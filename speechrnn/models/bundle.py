@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.data.manifest import Example
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn.features import symbols as _symbols  # noqa: F401
 from speechrnn.layers.config import arguments, written
@@ -45,11 +44,6 @@ class Bundle(Usable, keras.Model):
     """Name of its kind in `speechrnn.models.kinds`."""
     vocabularies: ClassVar[tuple[str, ...]] = ("vocabulary",)
     """Arguments of its constructor that are vocabularies, if it has them."""
-
-    @staticmethod
-    def is_example(value: Any) -> bool:
-        """Whether the model can be measured on something, in contrast to what Keras's `evaluate` takes."""
-        return isinstance(value, Example)
 
     def __init__(
         self, network: keras.Model, card: dict[str, Any] | None, *, outputs: int, outputs_are: str, **kwargs: Any

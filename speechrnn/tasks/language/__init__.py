@@ -14,6 +14,7 @@ KIND = Kind(
     run="speechrnn.tasks.language.generation:outcomes",
     training="speechrnn.tasks.language.training:LanguageModeling",
     evaluate="speechrnn.tasks.language.evaluation:evaluate",
+    read="speechrnn.tasks.language.evaluation:read",
     export="speechrnn.tasks.language.export:LanguageExporter",
     command="speechrnn.tasks.language.command:LanguageCommand",
     build="speechrnn.tasks.language.building:for_manifest",

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from speechrnn.data.manifest import Example
 from speechrnn.decoding import rescoring
 from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable
@@ -16,6 +17,11 @@ from speechrnn.tasks.language.options import GenerationOptions
 
 class Generates(Usable):
     """The methods of language models."""
+
+    @staticmethod
+    def is_example(value: Any) -> bool:
+        """Sentences, or examples with texts."""
+        return isinstance(value, str | Example)
 
     def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """float32 `(batch, steps, vocabulary)`: what follows each of the symbols int32 `(batch, steps)`."""

@@ -51,16 +51,9 @@ def evaluate(  # noqa: D417 - `takes` adds the options
         decoder: Turns logits into a path; by default the search that the model's file carries, or the best path.
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.
-
-    Raises:
-        TypeError: There is something else than examples.
     """
     faults = Faults() if faults is None else faults
     written = text.normalize if options.normalize else str
-    examples = list(examples)
-    if other := [one for one in examples if not isinstance(one, Example)]:
-        advice = "Read a manifest with `speechrnn.data.manifest.read`, or give its path to the model's `evaluate`."
-        raise TypeError(f"`examples` must be objects of `Example`. Received: {type(other[0]).__name__}. {advice}")
     listed = [e if e.text is None else replace(e, text=written(e.text)) for e in examples]
     given = [example for example in listed if example.text is not None]
     model = opened(model, "recognizer")

@@ -60,7 +60,12 @@ class Transcribes(Usable):
         from speechrnn.tasks.recognition import carried
 
         declared = {**inspect.signature(rescored).parameters, **inspect.signature(search).parameters}
-        check_options(decoding, declared.keys() - {"vocabulary", "search"}, "transcribe")
+        if "sample_rate" in decoding:
+            raise TypeError(
+                "`transcribe` has no option `sample_rate`. Samples are given with it: `(samples, sample_rate)`."
+            )
+        own = inspect.signature(Transcribes.transcribe).parameters.keys() - {"self", "sources", "decoding"}
+        check_options(decoding, sorted(own | declared.keys() - {"vocabulary", "search"}), "transcribe")
         if decoder is not None and decoding:
             raise ValueError(f"`decoder` is made already, so that {', '.join(decoding)} cannot be given beside it.")
         searching = carried.decoder(self, **decoding) if decoder is None else decoder

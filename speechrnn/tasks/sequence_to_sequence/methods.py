@@ -8,11 +8,14 @@ from typing import Any
 from speechrnn.faults import takes
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
+from speechrnn.tasks.sequence_to_sequence.pairs import is_pair
 from speechrnn.tasks.sequence_to_sequence.translation import Translation
 
 
 class Translates(Usable):
     """The methods of encoder-decoders."""
+
+    is_example = staticmethod(is_pair)
 
     @takes(SearchOptions)
     def translate(  # noqa: D417 - `takes` adds the options

@@ -10,7 +10,7 @@ import tensorflow as tf
 from speechrnn.models import bundle
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
 from speechrnn.tasks.sequence_to_sequence.methods import Translates
-from speechrnn.tasks.sequence_to_sequence.pairs import is_pair, padded
+from speechrnn.tasks.sequence_to_sequence.pairs import padded
 from speechrnn.tasks.sequence_to_sequence.stepping import Steps, arrays, begun_by
 from speechrnn.text import Vocabulary
 
@@ -43,7 +43,6 @@ class SequenceToSequence(Translates, Steps, bundle.TwoPartBundle):
 
     kind = "sequence to sequence"
     vocabularies = ("source", "target")
-    is_example = staticmethod(is_pair)
     decoder_class = AttentionDecoder
     made_by = "attention_network"
 
