@@ -399,6 +399,21 @@ def test_a_table_has_a_test_split_and_says_which_option_is_wrong(tmp_path):
         table.prepare(tmp_path / "t.csv", tmp_path / "x", faults=Faults(), **columns)
 
 
+def test_parts_of_one_recording_are_never_in_two_splits(tmp_path):
+    rows = ["path,label,offset,duration"]
+    for number in range(6):
+        record(tmp_path / f"{number}.wav", 2.0)
+        rows += [f"{number}.wav,{'ab'[part % 2]},{part * 0.5},0.5" for part in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    splits = table.prepare(tmp_path / "t.csv", tmp_path / "out", label_column="label", valid_fraction=0.34)
+    train, valid = ({example.path for example in splits[name]} for name in ("train", "valid"))
+    assert (len(train), len(valid), train & valid) == (4, 2, set())
+    assert {example.label for example in splits["valid"]} == {"a", "b"}
+    (tmp_path / "one.csv").write_text("\n".join(rows[:5]) + "\n")
+    with pytest.raises(ValueError, match=r"No class has two recordings, .* Received: recordings: 1, examples: 4"):
+        table.prepare(tmp_path / "one.csv", tmp_path / "x", label_column="label", valid_fraction=0.34)
+
+
 @pytest.mark.parametrize(("name", "mark"), [("tab", "\t"), ("space", " "), ("|", "|")])
 def test_a_separator_is_named_as_in_tables_of_signals(name, mark, tmp_path):
     record(tmp_path / "a.wav", 0.5)

@@ -337,16 +337,26 @@ def _with_held_out(
 
 
 def _of_each_class(examples: list[Example], fraction: float, seed: int) -> list[Example]:
-    """The same part of every class, at least one example and never all: a class with one keeps it in training."""
-    labels = {example.id: example.label for example in examples}
-    ranked = shuffled(labels, fraction, seed)
+    """The same part of every class, at least one recording and never all: a class with one keeps it in training.
+
+    Parts of one recording stay together; where they have several classes, so do recordings with the same ones.
+    """
+    parts: dict[Hashable, list[Example]] = {}
+    for example in examples:
+        parts.setdefault((example.path, example.extra.get("row")), []).append(example)
+    found = {same[0].id: frozenset(example.label for example in same) for same in parts.values()}
+    ranked = shuffled(found, fraction, seed)
     chosen: set[str] = set()
-    for label in set(labels.values()):
-        same = [id for id in ranked if labels[id] == label]
+    for labels in set(found.values()):
+        same = [name for name in ranked if found[name] == labels]
         chosen.update(same[: min(max(1, round(fraction * len(same))), len(same) - 1)])
     if not chosen:
-        raise ValueError(f"No class has two examples, so none can be held out. Received: {len(examples)} examples.")
-    return [example for example in examples if example.id in chosen]
+        raise ValueError(
+            "No class has two recordings, so none can be held out. Say yourself what belongs to which split. Received: "
+            f"recordings: {len(parts)}, examples: {len(examples)}."
+        )
+    held = {example.id for same in parts.values() if same[0].id in chosen for example in same}
+    return [example for example in examples if example.id in held]
 
 
 def find_audio(stem: str | os.PathLike[str], suffixes: Iterable[str], faults: Faults) -> Path | None:
