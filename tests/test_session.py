@@ -284,7 +284,8 @@ sys.exit(max(codes))
     done = without_tensorflow(code, cache)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[0])["duration"] == 1.125
-    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [
+    told = [line for line in done.stderr.splitlines() if not line.startswith("compiling the search")]  # once
+    assert [line.split(": ")[1] for line in told] == [
         "a.wav is at 8000 Hz, the model at 16000 Hz. It is resampled, as are all other files at that rate."
     ]
 
