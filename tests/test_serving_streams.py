@@ -508,6 +508,18 @@ def test_wyoming_hears_a_chunk_in_the_format_that_the_chunk_tells(served):
     assert "cannot change before `audio-stop`" in Error.from_event(changed).text
 
 
+def test_wyoming_tells_a_client_that_is_still_sending_what_is_wrong(served):
+    async def said():
+        async with AsyncTcpClient("127.0.0.1", served[1].wyoming_port) as client:
+            await client.write_event(AudioStart(16000, 4, 1).event())  # 32 bits are refused
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+                await client.write_event(AudioChunk(16000, 4, 1, bytes(4096)).event())
+            return await asyncio.wait_for(client.read_event(), 30)
+
+    assert "Audio must have 16 bits" in Error.from_event(asyncio.run(said())).text
+
+
 def test_wyoming_answers_a_ping_with_what_it_holds(served):
     async def ask(data):
         async with AsyncTcpClient("127.0.0.1", served[1].wyoming_port) as client:

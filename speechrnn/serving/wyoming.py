@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from speechrnn.serving.sockets import ear, pcm16
 _log = logging.getLogger("speechrnn.serving")
 
 _LINE_BYTES, _DATA_BYTES, _AUDIO_BYTES = 1 << 16, 1 << 20, 1 << 22
-_SEND_SECONDS = 10.0
+_SEND_SECONDS, _LINGER_SECONDS = 10.0, 2.0
 _HIGHEST_RATE = 1_000_000
 
 
@@ -225,7 +226,10 @@ class _Session:
             await self._writer.drain()
 
     async def _complain(self, text: str, code: str) -> None:
-        try:
+        """Say what is wrong, and take what is still coming: closed before that, the connection loses the message."""
+        with suppress(OSError, TimeoutError):
             await self._send("error", text=text, code=code)
-        except (OSError, TimeoutError):
-            return
+            self._writer.write_eof()
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while await self._reader.read(_LINE_BYTES):
+                    pass
