@@ -81,6 +81,23 @@ class TextPerplexity(Perplexity):
     """The ends of sentences and the spaces counted as characters."""
 
 
+def tallies(model: TextModel, texts: Sequence[str]) -> np.ndarray:
+    """Of each text the log probability, the words and the characters, its end counted: float64 `(texts, 3)`.
+
+    Raises:
+        ValueError: A text has characters that the model lacks.
+    """
+    counts = [(1 + len(text.split()), 1 + len(text)) for text in texts]
+    return np.column_stack([model.scores(texts), np.reshape(counts, (-1, 2))])
+
+
+def foretold(counted: np.ndarray) -> TextPerplexity:
+    """The perplexity of texts from their `tallies`; there must be one at least."""
+    total, words, characters = counted.sum(0).tolist()
+    found = math.exp(-total / words)
+    return TextPerplexity(found, found, int(words), 0, -total / characters / math.log(2.0))
+
+
 def perplexity(model: TextModel, sentences: Iterable[str]) -> TextPerplexity:
     """Perplexity of a word, to be set beside `NGram.perplexity`: each sentence's end is counted as a word.
 
@@ -90,10 +107,7 @@ def perplexity(model: TextModel, sentences: Iterable[str]) -> TextPerplexity:
     texts = [" ".join(sentence.split()) for sentence in sentences]
     if not texts:
         raise ValueError("Perplexity needs a text with at least one sentence. Received none.")
-    total = float(model.scores(texts).sum())
-    words, characters = sum(1 + len(text.split()) for text in texts), sum(1 + len(text) for text in texts)
-    found = math.exp(-total / words)
-    return TextPerplexity(found, found, words, 0, -total / characters / math.log(2.0))
+    return foretold(tallies(model, texts))
 
 
 class Rescored(Ranking):

@@ -12,8 +12,11 @@ import numpy as np
 
 from speechrnn.data import sentences
 from speechrnn.data.manifest import Example
+from speechrnn.decoding import rescoring
+from speechrnn.decoding.rescoring import TextPerplexity
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.intervals import Interval, bootstrap, finite
+from speechrnn.models import reports
 from speechrnn.models.loading import opened
 
 if TYPE_CHECKING:
@@ -55,9 +58,7 @@ class LanguageReport:
 
     def print(self, console: Console | None = None) -> None:
         """Print the report; to standard output unless a console is given."""
-        from rich.console import Console
-
-        (console or Console(highlight=False)).print(str(self), style="bold", markup=False, soft_wrap=True)
+        reports.begun(self, console)
 
 
 def read(path: str | os.PathLike[str]) -> list[str]:
@@ -97,19 +98,12 @@ def evaluate(
             collected.add(name, "unknown symbols", f"{name}: has symbols that the model never saw: {shown}.")
         else:
             named[name] = said
-    told = list(named.values())
-    counts = [(1 + len(said.split()), 1 + len(said)) for said in told]
-    tallies = np.column_stack([ready.scores(told), np.reshape(counts, (-1, 2))])
+    counted = rescoring.tallies(ready, list(named.values()))
     if progress is not None:
         for name in named:
             progress(name)
-    total, words, characters = tallies.sum(0)
-    found = bootstrap(tallies, lambda sums: {"": np.exp(-sums[:, 0] / sums[:, 1])}, resamples=resamples, seed=seed)
+    found = bootstrap(counted, lambda sums: {"": np.exp(-sums[:, 0] / sums[:, 1])}, resamples=resamples, seed=seed)
+    whole = rescoring.foretold(counted) if named else TextPerplexity(math.nan, math.nan, 0, 0, math.nan)
     return LanguageReport(
-        math.exp(-total / words) if words else math.nan,
-        found[""],
-        -total / characters / math.log(2.0) if characters else math.nan,
-        len(told),
-        int(words),
-        tuple(collected),
+        whole.perplexity, found[""], whole.bits_per_character, len(named), whole.words, tuple(collected)
     )
