@@ -69,6 +69,7 @@ def main():
         assert importlib.util.find_spec(name) is None, f"{name} is installed here: this is no base install"
     folder = Path(tempfile.mkdtemp(prefix="base-"))
     os.chdir(folder)
+    os.environ["SPEECHRNN_CACHE"] = str(folder / "cache")  # what the user's cache holds of these models opens them
     from speechrnn import audio
 
     rng = np.random.default_rng(0)
