@@ -364,6 +364,7 @@ def test_evaluate_gives_the_perplexity_of_all_sentences_with_an_interval(which, 
     assert json.loads(json.dumps(report.to_dict()))["failed"] == 2
     (tmp_path / "texts.txt").write_text("Ab, b!\n\nA\n")
     assert asked.evaluate(tmp_path / "texts.txt").sentences == 2
+    assert asked.evaluate([Example(f"{folder}/1.wav", 1.0, text="ab") for folder in "ab"]).sentences == 2  # one id
     empty = asked.evaluate([""])
     assert np.isnan(empty.perplexity) and empty.to_dict()["perplexity"] is None and "No sentence" in str(empty)
 

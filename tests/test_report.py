@@ -299,6 +299,20 @@ def test_the_verb_writes_the_page_and_says_the_rates(verb, tmp_path, capsys):
     assert "beam 4" in out.read_text(encoding="utf-8")
 
 
+def test_two_files_of_the_same_name_are_told_apart_by_their_paths(verb, tmp_path, capsys):
+    (tmp_path / "later").mkdir()
+    other = tmp_path / "later" / "good"
+    other.write_bytes(b"model")
+    assert verb("--compare", str(other), "--out", str(tmp_path / "r.html")) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"{tmp_path / 'good'}: WER ") and said[1].startswith(f"{other}: WER ")
+
+
+def test_examples_of_one_id_are_refused_since_a_page_would_mix_their_sounds(examples):
+    with pytest.raises(ValueError, match=r"unique ids. Received: '\w+' twice"):
+        measure(Speller(), [examples[0], examples[0]])
+
+
 def test_what_cannot_be_read_is_named_and_on_the_page(verb, tmp_path, examples, capsys):
     manifest.write(
         tmp_path / "test.jsonl", [*examples, Example(str(tmp_path / "gone.wav"), 1.0, text="a")], overwrite=True

@@ -69,10 +69,12 @@ def report(
     for one in models:  # known before the first one has been measured for minutes
         if not os.path.isfile(one):
             raise FileNotFoundError(f"{one}: no such model file.")
+    names = models if len({os.path.basename(one) for one in models}) < len(models) else [None, None]
     with terminal.progress(len(examples) * len(models), "utterances") as progress:
         about: dict[str, Any] = {"progress": progress, "calibration": calibrated, "faults": faults}
-        found = [_measured(models[0], examples, decoding, **about, **shown)]
-        found += [_measured(other, examples, decoding, progress=progress, **shown) for other in models[1:]]
+        found = [_measured(models[0], examples, decoding, name=names[0], **about, **shown)]
+        for other in models[1:]:
+            found.append(_measured(other, examples, decoding, name=names[1], progress=progress, **shown))
     terminal.name_fault(*faults)
     with replacing(out, overwrite=overwrite) as file:
         text = page(*found, test=os.path.basename(path))

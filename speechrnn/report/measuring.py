@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,7 @@ def measure(  # noqa: D417 - `takes` adds the options
 
     Raises:
         ModuleNotFoundError: matplotlib, which the page needs, is not installed.
+        ValueError: Several examples have one id.
     """
     from speechrnn.models.loading import DEFAULT, opened
     from speechrnn.report.plots.style import blank
@@ -109,8 +111,13 @@ def measure(  # noqa: D417 - `takes` adds the options
     if path is None and (model is None or isinstance(model, str | os.PathLike)):
         path = model or DEFAULT
     recognizer, examples = opened(model, "recognizer"), list(examples)
-    report = evaluate(recognizer, examples, decoder=decoder, faults=faults, progress=progress, **vars(options))
     by_id = {example.id: example for example in examples}
+    if len(by_id) < len(examples):
+        repeated = next(name for name, count in Counter(example.id for example in examples).items() if count > 1)
+        raise ValueError(
+            f"A report needs examples with unique ids. Received: {repeated!r} twice. Give each its own `id`."
+        )
+    report = evaluate(recognizer, examples, decoder=decoder, faults=faults, progress=progress, **vars(options))
     shown = [(utterance, by_id[utterance.id]) for utterance in report.worst(worst)]
     return Measured(
         name or (Path(path).name if path else type(recognizer).__name__),

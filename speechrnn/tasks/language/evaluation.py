@@ -22,6 +22,9 @@ from speechrnn.models.loading import opened
 if TYPE_CHECKING:
     from rich.console import Console
 
+_PART = 1024
+"""Sentences after which progress is reported."""
+
 
 @dataclass(frozen=True)
 class LanguageReport:
@@ -87,7 +90,7 @@ def evaluate(
     """
     collected = Faults() if faults is None else faults
     ready = opened(model, "language model")
-    named: dict[str, str] = {}
+    names, texts = [], []
     for number, example in enumerate(examples, 1):
         name, said = (example.id, example.text) if isinstance(example, Example) else (f"sentence {number}", example)
         said = " ".join((said or "").split())
@@ -97,13 +100,17 @@ def evaluate(
             shown = " ".join(map(repr, lacking[:10]))
             collected.add(name, "unknown symbols", f"{name}: has symbols that the model never saw: {shown}.")
         else:
-            named[name] = said
-    counted = rescoring.tallies(ready, list(named.values()))
-    if progress is not None:
-        for name in named:
-            progress(name)
+            names.append(name)
+            texts.append(said)
+    counted = np.zeros((0, 3))
+    for start in range(0, len(texts), _PART):
+        part = slice(start, start + _PART)
+        counted = np.concatenate([counted, rescoring.tallies(ready, texts[part])])
+        if progress is not None:
+            for name in names[part]:
+                progress(name)
     found = bootstrap(counted, lambda sums: {"": np.exp(-sums[:, 0] / sums[:, 1])}, resamples=resamples, seed=seed)
-    whole = rescoring.foretold(counted) if named else TextPerplexity(math.nan, math.nan, 0, 0, math.nan)
+    whole = rescoring.foretold(counted) if names else TextPerplexity(math.nan, math.nan, 0, 0, math.nan)
     return LanguageReport(
-        whole.perplexity, found[""], whole.bits_per_character, len(named), whole.words, tuple(collected)
+        whole.perplexity, found[""], whole.bits_per_character, len(names), whole.words, tuple(collected)
     )
