@@ -37,11 +37,28 @@ SMALL = Lexicon({"the": THE, "end": END})
         ("header.csv", "Word,Probability,Phones\nthe,1.0,DH AH\nthe,0.5,DH IY\nend,,EH N D\n"),
         ("short.csv", "word,pron\nthe,1.0 DH AH\nthe,0.5 DH IY\nend,EH N D\n"),
         ("header.tsv", "word\tpronunciation\nthe\t1.0\tDH AH\nthe\t0.5\tDH IY\nend\tEH N D\n"),
+        ("prepared_by_kaldi.txt", "the 0.8\tDH AH\nthe 0.4\tDH IY\nend 1.0\tEH N D\n"),
+        ("spaces.txt", "word phones\nthe 1.0 DH AH\nthe 0.5 DH IY\nend EH N D\n"),
+        ("whole_numbers.txt", "the\t1\tDH AH\nthe 0.5 DH IY\nend EH N D\n"),
     ],
 )
 def test_formats_say_the_same(tmp_path, name, lines):
     (tmp_path / name).write_text(lines, encoding="utf-8", newline="")
     assert lexicons.read(tmp_path / name) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("lines", "word", "phones"),
+    [
+        ("irene 1 r E n\nrene r E n\n", "irene", "1 r E n"),
+        ("eux 2\ndeux d 2\n", "eux", "2"),
+        ("oeuf\t9 f\nneuf\tn 9 f\n", "oeuf", "9 f"),
+        ("irene 0.5 1 r E n\nrene 1.0 r E n\n", "irene", "1 r E n"),
+    ],
+)
+def test_digits_that_are_phones_of_sampa(tmp_path, lines, word, phones):
+    (tmp_path / "l.txt").write_text(lines)
+    assert lexicons.read(tmp_path / "l.txt")[word] == ((tuple(phones.split()), 1.0),)
 
 
 def test_cmudict_lines_variants_remarks_and_stress(tmp_path):
@@ -78,6 +95,7 @@ def test_a_lexicon_survives_its_file_with_any_word(tmp_path):
         ("the 1.5 DH AH\n", r"l\.txt:1: a probability must be above 0 and at most 1\. Received: 1\.5"),
         ("the 0 DH AH\n", r"Received: 0\."),
         ("", "has no pronunciation"),
+        ("new_york N UW\n", r"has no pronunciation.*1 entries are no single words: 'new_york' \(.*l\.txt:1\)"),
         (
             "#speechrnn-lexicon 1 DH AH IY\nthe\t1\tDH AX\n",
             r"l\.txt:2: 'the' has the phone 'AX', which is none of the 3",

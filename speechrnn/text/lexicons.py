@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+import itertools
 import logging
 import os
 import re
@@ -39,7 +40,8 @@ def read(
 
     - our own, which `Lexicon.write` writes and which is read as it stands;
     - CMUdict's: `WORD  P1 P2`, other pronunciations as `WORD(2)`, comments after `;;;` or ` #`;
-    - Kaldi's `lexicon.txt` (`word P1 P2`) and `lexiconp.txt` (`word 0.8 P1 P2`);
+    - Kaldi's `lexicon.txt` (`word P1 P2`) and `lexiconp.txt` (`word 0.8 P1 P2`); digits may be phones, as in SAMPA's
+      `eux 2`, unless every line begins with a number;
     - the Montreal Forced Aligner's: tabs between, and after the word nothing, a probability, or a probability and
       three numbers about silence, which are not used;
     - a table of two columns, the word and its phones with spaces between: tabs between them, or commas in a `.csv`.
@@ -148,6 +150,7 @@ _Line = tuple[str, str, str, list[str]]
 
 def _numbered(name: str, lines: list[str], own: bool) -> Iterator[_Line]:
     commas = name.lower().endswith(".csv")
+    rows: list[tuple[str, str, list[list[str]]]] = []
     for number, line in enumerate(lines, start=1):
         line = line.rstrip("\r")
         if not line.strip() or line.startswith(";;;") or (own and number == 1):
@@ -157,32 +160,48 @@ def _numbered(name: str, lines: list[str], own: bool) -> Iterator[_Line]:
             word, number_given, said = [*line.split("\t"), "", ""][:3]
             yield where, word, number_given, said.split()
             continue
-        if commas:
-            word, *rest = next(csv.reader(io.StringIO(line)))
-            fields = " ".join(rest).split()
-        elif "\t" in line:
-            word, *rest = line.split("\t")
-            fields = " ".join(rest).split()
-        else:
-            word, *fields = line.split()
-            if " # " in line:  # as CMUdict has remarks
-                fields = fields[: fields.index("#")] if "#" in fields else fields
-        if number == 1 and (commas or "\t" in line) and _is_header(word, fields):
+        word, columns = _columns(line, commas)
+        if number == 1 and _is_header(word, list(itertools.chain(*columns))):
             continue
-        probability, phones = _split(fields)
-        yield where, word.strip(), probability, phones
+        rows.append((where, word, columns))
+    numbered = all(_is_number(fields[0]) for *_, columns in rows if (fields := list(itertools.chain(*columns))))
+    for where, word, columns in rows:
+        yield where, word, *_split(columns, numbered)
+
+
+def _columns(line: str, commas: bool) -> tuple[str, list[list[str]]]:
+    """The word of a line, and the fields of each of its other columns; where spaces divide it, of its only one."""
+    if commas:
+        first, *rest = next(csv.reader(io.StringIO(line)))
+    elif "\t" in line:
+        first, *rest = line.split("\t")
+    else:
+        first, *fields = line.split()
+        if " # " in line:  # as CMUdict has remarks
+            fields = fields[: fields.index("#")] if "#" in fields else fields
+        return first, [fields]
+    words = first.split()
+    if len(words) == 2 and _is_number(words[1]):  # Kaldi divides word and probability by a space
+        first, rest = words[0], [words[1], *rest]
+    return first.strip(), [fields for each in rest if (fields := each.split())]
 
 
 def _is_header(word: str, fields: list[str]) -> bool:
     return bool(fields) and word.strip().lower() in _HEADINGS and _OF_PHONES.issuperset(map(str.lower, fields))
 
 
-def _split(fields: list[str]) -> tuple[str, list[str]]:
-    """The probability, if numbers come first, and the phones."""
-    count = 0
-    while count < min(len(fields), _MOST_NUMBERS) and _is_number(fields[count]):
-        count += 1
-    return (fields[0] if count else ""), fields[count:]
+def _split(columns: list[list[str]], numbered: bool) -> tuple[str, list[str]]:
+    """The probability, if there is one, and the phones.
+
+    Digits are phones in SAMPA and others, as in `eux 2`. They are numbers where every line begins with one
+    (`numbered`), or where they are columns of their own.
+    """
+    fields = list(itertools.chain(*columns))
+    leading = sum(1 for _ in itertools.takewhile(_is_number, fields[:_MOST_NUMBERS]))
+    alone = len(columns) - 1 if all(len(column) == 1 for column in columns[:-1]) else 0
+    if leading and (numbered or not fields[0].isdecimal() or (alone in (1, _MOST_NUMBERS) and leading >= alone)):
+        return fields[0], fields[_MOST_NUMBERS if leading == _MOST_NUMBERS else 1 :]
+    return "", fields
 
 
 def _is_number(field: str) -> bool:
@@ -232,7 +251,8 @@ def _gathered(
         if listed:
             _log.info("%s: %d entries %s; %s is the first.", name, len(listed), what, listed[0])
     if not entries:
-        raise data_error(name, "empty", "has no pronunciation. A line should read `word P1 P2 P3`.")
+        others = f" {len(left_out)} entries are no single words: {left_out[0]}." if left_out else ""
+        raise data_error(name, "empty", f"has no pronunciation. A line should read `word P1 P2 P3`.{others}")
     return Lexicon({word: known.items() for word, known in entries.items()})
 
 
