@@ -1,4 +1,4 @@
-"""Faults: what was wrong with the data, collected and counted while the rest of the work goes on; and with options."""
+"""Faults in data, which are collected and counted while the rest is processed, and checks of options."""
 
 import codecs
 import contextlib
@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with one piece of data."""
+    """A problem with one piece of data."""
 
     where: str
     """Path, utterance or `file:line`."""
@@ -35,9 +35,9 @@ class Fault:
         return self.message if self.message.startswith(self.where) else f"{self.where}: {self.message}"
 
     def exception(self) -> Exception:
-        """The fault as an exception: `FileNotFoundError`, `IsADirectoryError`, or a `ValueError` of its kind."""
-        plain = {"missing": FileNotFoundError, "not a file": IsADirectoryError}.get(self.kind)
-        return plain(str(self)) if plain else data_error(self.where, self.kind, self.message)
+        """Convert to `FileNotFoundError`, `IsADirectoryError`, or a `ValueError` with the fault's `kind`."""
+        os_error = {"missing": FileNotFoundError, "not a file": IsADirectoryError}.get(self.kind)
+        return os_error(str(self)) if os_error else data_error(self.where, self.kind, self.message)
 
 
 class Faults:
@@ -60,11 +60,11 @@ class Faults:
             self._faults.append(Fault(str(where), kind, message))
 
     def add_error(self, where: str, error: BaseException) -> None:
-        """Record an exception, under the kind that `kind_of` gives it."""
+        """Record an exception as a fault of the kind `kind_of(error)`."""
         self.add(where, kind_of(error), str(error))
 
     def extend(self, faults: Iterable[Fault]) -> None:
-        """Record faults that were found elsewhere."""
+        """Record several faults."""
         with self._lock:
             self._faults.extend(faults)
 
@@ -76,12 +76,12 @@ class Faults:
             return iter(list(self._faults))
 
     def counts(self) -> dict[str, int]:
-        """Number of faults of each kind: the most frequent first, and by name where as many were found."""
+        """Number of faults of each kind, by descending number, then by name."""
         counted = Counter(fault.kind for fault in self)
         return dict(sorted(counted.items(), key=lambda entry: (-entry[1], entry[0])))
 
     def summary(self, total: int, *, noun: str = "examples") -> str:
-        """One sentence: how many of `total` were dropped, why, and the first of them."""
+        """One sentence: how many of `total` were dropped, why, and which was the first."""
         faults = list(self)
         if not faults:
             return f"0 of {total:,} {noun} dropped."
@@ -89,7 +89,7 @@ class Faults:
         return f"{len(faults):,} of {total:,} {noun} dropped: {kinds}. First: {faults[0].where}."
 
     def raise_first(self) -> None:
-        """Raise the first fault as a `ValueError` that says how many follow; nothing if there is none."""
+        """Raise a `ValueError` with the first fault and the number of others; do nothing if there are no faults."""
         faults = list(self)
         if faults:
             more = f" (and {len(faults) - 1:,} more)" if len(faults) > 1 else ""
@@ -97,34 +97,34 @@ class Faults:
 
 
 def data_error(where: object, kind: str, message: str) -> ValueError:
-    """A `ValueError` about data at `where`, carrying its `kind` for a collector.
+    """Create a `ValueError` about data at `where`; `kind_of` returns its `kind`.
 
     Example:
     >>> error = data_error("a.wav", "empty", "is empty (0 bytes).")
     >>> str(error), kind_of(error)
     ('a.wav: is empty (0 bytes).', 'empty')
     """
-    place = str(where)
-    error = ValueError(message if message.startswith(place) else f"{place}: {message}")
+    prefix = str(where)
+    error = ValueError(message if message.startswith(prefix) else f"{prefix}: {message}")
     error.kind = kind  # type: ignore[attr-defined]
     return error
 
 
 @contextlib.contextmanager
-def of_file(path: str | os.PathLike[str], *, extra: str = "", said: str = "cannot be read") -> Iterator[None]:
-    """The boundary around a reader: whatever it raises becomes the fault of the file that it reads.
+def file_faults(path: str | os.PathLike[str], *, extra: str = "", problem: str = "cannot be read") -> Iterator[None]:
+    """Context manager around a reader: every exception becomes a fault of the file that is read.
 
-    What names a file already passes as it is, as most of what the operating system says does. A library that is
-    missing, a file that asks for more memory than there is, and anything else that a library raises inside itself
-    become a `ValueError` that carries its kind.
+    Exceptions that name a file already, as most of the operating system's do, pass unchanged. A missing library,
+    a file that needs more memory than there is, and any other exception of a library become a `ValueError` with a
+    `kind`.
 
     Args:
         path: The file.
-        extra: Of this package, such as `signals`: what to install where a library is missing.
-        said: What is said of the file where a library does not tell more than what went wrong inside it.
+        extra: Extra of this package, such as `signals`, to recommend where a library is missing.
+        problem: Start of the message where the exception does not name the file.
 
     Example:
-    >>> with of_file("a.hea"):
+    >>> with file_faults("a.hea"):
     ...     {}["17"]
     Traceback (most recent call last):
     ...
@@ -142,16 +142,16 @@ def of_file(path: str | os.PathLike[str], *, extra: str = "", said: str = "canno
     except OSError as error:
         if error.filename is not None or name in str(error):
             raise
-        raise data_error(name, "undecodable", f"{said}: {error}.") from error
+        raise data_error(name, "undecodable", f"{problem}: {error}.") from error
     except Exception as error:
         if isinstance(error, ValueError) and hasattr(error, "kind") and name in str(error):
             raise
-        told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise data_error(name, "undecodable", f"{said}: {told.rstrip('.')}.") from error
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise data_error(name, "undecodable", f"{problem}: {reason.rstrip('.')}.") from error
 
 
 def kind_of(error: BaseException) -> str:
-    """The kind of fault an exception stands for."""
+    """The kind of fault that an exception reports."""
     kind = getattr(error, "kind", None)
     if isinstance(kind, str):
         return kind
@@ -162,8 +162,8 @@ def kind_of(error: BaseException) -> str:
     return "unreadable" if isinstance(error, OSError) else "invalid"
 
 
-def suggestion(name: object, known: Iterable[object], listed: str = "") -> str:
-    """`" Did you mean `x`?"` for the nearest known name, or nothing; and with a word for them, all that are known.
+def suggestion(name: object, known: Iterable[object], list_title: str = "") -> str:
+    """`" Did you mean `x`?"` for the most similar known name, or nothing; with a `list_title`, all known names follow.
 
     Example:
     >>> suggestion("durtion", ["path", "duration"])
@@ -174,26 +174,26 @@ def suggestion(name: object, known: Iterable[object], listed: str = "") -> str:
     names = [str(one) for one in known]
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f" Did you mean `{near[0]}`?" if near else ""
-    return f"{hint} {listed}: {', '.join(names) or 'none'}." if listed else hint
+    return f"{hint} {list_title}: {', '.join(names) or 'none'}." if list_title else hint
 
 
-def not_among(name: str, value: object, known: Iterable[object], *, other: str = "") -> str:
-    r"""What is said of a value that must be one of those that are known; the nearest one is named.
+def choice_message(name: str, value: object, known: Iterable[object], *, other: str = "") -> str:
+    r"""Message about a value that is not one of the known ones, with a suggestion.
 
     Args:
-        name: Of the argument, or words for what it is, such as `the ending`.
-        value: What was received.
-        known: What it may be.
-        other: What else it may be, in words.
+        name: Name of the argument, or a phrase such as `the ending`.
+        value: The value received.
+        known: The values allowed.
+        other: What else is allowed, in words.
 
     Example:
-    >>> not_among("cell", "grr", ["lstm", "gru"], other="a layer")
+    >>> choice_message("cell", "grr", ["lstm", "gru"], other="a layer")
     "`cell` must be one of lstm, gru, or a layer. Received: cell='grr'. Did you mean `gru`?"
     """
     known = list(known)
-    told = ", ".join(map(str, known)) + (f", or {other}" if other else "")
-    what, received = (f"`{name}`", f"{name}={value!r:.80}") if name.isidentifier() else (name, f"{value!r:.80}")
-    return f"{what} must be one of {told}. Received: {received}.{suggestion(value, known)}"
+    allowed = ", ".join(map(str, known)) + (f", or {other}" if other else "")
+    subject, received = (f"`{name}`", f"{name}={value!r:.80}") if name.isidentifier() else (name, f"{value!r:.80}")
+    return f"{subject} must be one of {allowed}. Received: {received}.{suggestion(value, known)}"
 
 
 def check_choice(
@@ -205,55 +205,55 @@ def check_choice(
     where: object = None,
     error: type[Exception] = ValueError,
 ) -> None:
-    """Refuse a value that is not one of those that are known, in the words of `not_among`.
+    """Raise an error with `choice_message` unless a value is one of the known ones.
 
     Args:
-        name: Of the argument, or words for what it is.
-        value: What was received.
-        known: What it may be.
-        other: What else it may be, in words.
-        where: File or folder that has what is known.
+        name: Name of the argument, or a phrase.
+        value: The value received.
+        known: The values allowed.
+        other: What else is allowed, in words.
+        where: File or folder that the known values come from.
         error: Class of the error.
 
     Raises:
-        ValueError: It is none of them, or an error of the class that is asked for.
+        ValueError: The value is not known; `error` names another class.
     """
-    if value not in list(known):  # which takes values that cannot be hashed
-        place = "" if where is None else f"{where}: "
-        raise error(f"{place}{not_among(name, value, known, other=other)}")
+    if value not in list(known):  # a list, since the value may not be hashable
+        prefix = "" if where is None else f"{where}: "
+        raise error(f"{prefix}{choice_message(name, value, known, other=other)}")
 
 
-def check_options(given: Iterable[str], known: Iterable[str], method: str) -> None:
-    """Refuse options that a method lacks.
+def check_options(names: Iterable[str], known: Iterable[str], method: str) -> None:
+    """Refuse options that a method does not have.
 
     Raises:
-        TypeError: One is unknown; the nearest known one is named.
+        TypeError: An option is unknown; the message suggests a known one.
     """
     known = list(known)
-    for name in given:
+    for name in names:
         if name not in known:
             raise TypeError(f"`{method}` has no option `{name}`.{suggestion(name, known, 'Known')}")
 
 
-def check_lists(given: Mapping[str, Any], declared: Mapping[str, inspect.Parameter]) -> None:
-    """Refuse a text where several are wanted: it would be taken for its characters.
+def check_lists(arguments: Mapping[str, Any], declared: Mapping[str, inspect.Parameter]) -> None:
+    """Refuse a string where a list of strings is expected: it would be taken as a list of its characters.
 
     Args:
-        given: Values by the names of their parameters.
-        declared: The parameters, whose annotations say where several texts are wanted.
+        arguments: Values by the names of their parameters.
+        declared: The parameters, whose annotations say which are lists of strings.
 
     Raises:
-        TypeError: There is such a text.
+        TypeError: A string was given for a list.
     """
-    for name, value in given.items():
-        wanted = str(declared[name].annotation) if name in declared else ""
-        several = re.search(r"(Sequence|Iterable|Collection|list|tuple)\[str\b", wanted)
-        if isinstance(value, str) and several and not re.search(r"\bstr\b", re.sub(r"\[[^\[\]]*\]", "", wanted)):
+    for name, value in arguments.items():
+        annotation = str(declared[name].annotation) if name in declared else ""
+        is_list = re.search(r"(Sequence|Iterable|Collection|list|tuple)\[str\b", annotation)
+        if isinstance(value, str) and is_list and not re.search(r"\bstr\b", re.sub(r"\[[^\[\]]*\]", "", annotation)):
             raise TypeError(f"`{name}` must be a list of texts. Received: {value!r:.80}. Write {name}=[{value!r:.80}].")
 
 
 def require(options: object, requirement: str, holds: Any, *names: str) -> None:
-    """Refuse options out of their range.
+    """Refuse options that are out of range.
 
     Raises:
         ValueError: `holds` is false for the value of one of the names.
@@ -266,27 +266,27 @@ def require(options: object, requirement: str, holds: Any, *names: str) -> None:
 
 @dataclass(frozen=True)
 class Range:
-    """What the numbers of an option must be; it stands in the option's type."""
+    """Range of a numeric option, put into the option's type with `Annotated`."""
 
     requirement: str
-    """That in words."""
+    """The range in words, as in "`x` must be positive"."""
     holds: Callable[[Any], bool]
 
 
 Count = Annotated[int, Range("at least 1", lambda value: value >= 1)]
-Whole = Annotated[int, Range("zero or positive", lambda value: value >= 0)]
-NotNegative = Annotated[float, Range("zero or positive", lambda value: value >= 0)]
+NonNegativeInt = Annotated[int, Range("zero or positive", lambda value: value >= 0)]
+NonNegative = Annotated[float, Range("zero or positive", lambda value: value >= 0)]
 Positive = Annotated[float, Range("positive", lambda value: value > 0)]
-Finite = Annotated[float, Range("positive", lambda value: 0 < value < math.inf)]
-Share = Annotated[float, Range("in [0, 1)", lambda value: 0 <= value < 1)]
+PositiveFinite = Annotated[float, Range("positive", lambda value: 0 < value < math.inf)]
+Fraction = Annotated[float, Range("in [0, 1)", lambda value: 0 <= value < 1)]
 
 
-class Checked:
-    """A dataclass of options that refuses numbers out of the ranges, and words not among those, that its types name.
+class CheckedOptions:
+    """Base of option dataclasses: checks each value against the `Range` or `Literal` in its field's type.
 
     Example:
     >>> @dataclass(frozen=True)
-    ... class Cooking(Checked):
+    ... class Cooking(CheckedOptions):
     ...     eggs: Count = 2
     ...     heat: Literal["low", "high"] = "low"
     >>> Cooking(eggs=0)
@@ -307,50 +307,49 @@ class Checked:
 
 @functools.cache
 def _limits(kind: type) -> list[tuple[str, bool, Any]]:
-    """The ranges and choices of a dataclass: the field of each, and whether that may be None."""
-    found = []
+    """The ranges and choices of a dataclass as `(field, may be None, limit)`."""
+    limits: list[tuple[str, bool, Any]] = []
     hints = get_type_hints(kind, include_extras=True)
     for name in (field.name for field in fields(kind)):
         parts = get_args(hints[name]) if get_origin(hints[name]) in (Union, UnionType) else (hints[name],)
         for part in parts:
-            limits = [get_args(part)] if get_origin(part) is Literal else getattr(part, "__metadata__", ())
-            found += [(name, type(None) in parts, each) for each in limits if isinstance(each, Range | tuple)]
-    return found
+            declared = [get_args(part)] if get_origin(part) is Literal else getattr(part, "__metadata__", ())
+            limits += [(name, type(None) in parts, limit) for limit in declared if isinstance(limit, Range | tuple)]
+    return limits
 
 
-def takes(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
-    """Let a function be called with the fields of a dataclass as keywords, which its argument `options` holds together.
+def options_as_keywords(kind: type, *positional: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """Decorator: callers pass the fields of a dataclass as keywords; the function receives them as its `options`.
 
-    Its signature and its docstring have the fields as well, so that `help` shows them.
+    The signature and the docstring get the fields too, so that `help` shows them.
 
     Args:
         kind: The dataclass.
-        *positional: Fields that may be given by position as well, behind the function's own arguments.
+        *positional: Fields that may be passed by position too, after the function's own arguments.
     """
 
     def decorated(function: Callable[..., _Result]) -> Callable[..., _Result]:
-        declared = inspect.signature(function)
-        own = [one for one in declared.parameters.values() if one.name != "options"]
-        first = [one.name for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
+        signature = inspect.signature(function)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "options"]
         hints = get_type_hints(kind)
-        taken = [_parameter(field, hints[field.name], positional) for field in fields(kind)]
-        shown = sorted((*own, *taken), key=lambda one: one.kind)
-        open_ended = any(one.kind is one.VAR_KEYWORD for one in own)
-        order = (*first, *positional)
+        added = [_parameter(field, hints[field.name], positional) for field in fields(kind)]
+        parameters = {p.name: p for p in sorted((*own, *added), key=lambda parameter: parameter.kind)}
+        any_keyword = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own)
+        order = (*(p.name for p in own if p.kind is p.POSITIONAL_OR_KEYWORD), *positional)
 
         @functools.wraps(function)
-        def call(*arguments: Any, **given: Any) -> _Result:
-            placed = dict(zip(order, arguments, strict=False))
-            if len(placed) < len(arguments) or placed.keys() & given.keys():
+        def call(*args: Any, **kwargs: Any) -> _Result:
+            by_position = dict(zip(order, args, strict=False))
+            if len(by_position) < len(args) or by_position.keys() & kwargs.keys():
                 raise TypeError(f"`{function.__name__}` takes by position {', '.join(order) or 'nothing'}, once.")
-            given = {**placed, **given}
-            if not open_ended:
-                check_options(given, [one.name for one in shown], function.__name__)
-            check_lists(given, {one.name: one for one in shown})
-            options = kind(**{one.name: given.pop(one.name) for one in taken if one.name in given})
-            return function(options=options, **given)
+            kwargs = {**by_position, **kwargs}
+            if not any_keyword:
+                check_options(kwargs, parameters, function.__name__)
+            check_lists(kwargs, parameters)
+            options = kind(**{field.name: kwargs.pop(field.name) for field in added if field.name in kwargs})
+            return function(options=options, **kwargs)
 
-        call.__signature__ = declared.replace(parameters=shown)  # type: ignore[attr-defined]
+        call.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
         call.__doc__ = _documented(inspect.getdoc(function) or "", kind)
         return call
 
@@ -364,10 +363,10 @@ def _parameter(field: Any, annotation: Any, positional: tuple[str, ...]) -> insp
 
 
 def _documented(doc: str, kind: type) -> str:
-    """The docstring with the sentences of the fields among its arguments."""
+    """The docstring with the fields added to its arguments."""
     wrapped = (
-        textwrap.fill(f"{name}: {words}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
-        for name, words in sentences(kind).items()
+        textwrap.fill(f"{name}: {text}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
+        for name, text in field_docs(kind).items()
     )
     before, heading, after = doc.partition("\nArgs:\n")
     own, gap, rest = after.partition("\n\n")
@@ -375,19 +374,19 @@ def _documented(doc: str, kind: type) -> str:
 
 
 @functools.cache
-def sentences(kind: type) -> dict[str, str]:
-    """What stands under each field of a dataclass, those of its bases first; a field declared again has its own."""
+def field_docs(kind: type) -> dict[str, str]:
+    """The docstring of each field of a dataclass, inherited fields first; a redefined field has the new one."""
     import docstring_parser
 
-    told = [sentences(base) for base in reversed(kind.__bases__) if base is not object]
+    inherited = [field_docs(base) for base in reversed(kind.__bases__) if base is not object]
     own = {
-        one.arg_name: " ".join((one.description or "").split())
-        for one in docstring_parser.parse_from_object(kind).params
+        field.arg_name: " ".join((field.description or "").split())
+        for field in docstring_parser.parse_from_object(kind).params
     }
-    return {name: words for found in (*told, own) for name, words in found.items()}
+    return {name: text for docs in (*inherited, own) for name, text in docs.items()}
 
 
-_PACKINGS = {
+_PACKED_FORMATS = {
     b"\x1f\x8b\x08": "packed by gzip: unpack it", b"BZh": "packed by bzip2: unpack it",
     b"\xfd7zXZ\0": "packed by xz: unpack it", b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it",
     b"PK\x03\x04": "a ZIP archive, as workbooks (.xlsx) are: unpack it, or save its table as CSV",
@@ -395,22 +394,22 @@ _PACKINGS = {
 }  # fmt: skip
 
 
-def packing(data: bytes) -> str:
-    r"""What bytes that should be text are instead and what to do, if they begin as packed files do.
+def packed_format(data: bytes) -> str:
+    r"""Name the format of packed data by its first bytes, with advice on how to unpack it; "" for other data.
 
     Example:
-    >>> packing(b"PK\x03\x04...")[:13], packing(b"time,x")
+    >>> packed_format(b"PK\x03\x04...")[:13], packed_format(b"time,x")
     ('a ZIP archive', '')
     """
-    return next((said for mark, said in _PACKINGS.items() if data.startswith(mark)), "")
+    return next((message for magic, message in _PACKED_FORMATS.items() if data.startswith(magic)), "")
 
 
 def read_text(path: str | os.PathLike[str], *, missing: str = "") -> str:
-    """The content of a text file in UTF-8, with a byte order mark or without; its lines end in line feeds alone.
+    """Read a text file in UTF-8, with or without a byte order mark; all line ends become line feeds.
 
     Args:
         path: The file.
-        missing: What is said of it if it is not there.
+        missing: Message if it does not exist.
 
     Raises:
         OSError: The file cannot be read.
@@ -422,7 +421,7 @@ def read_text(path: str | os.PathLike[str], *, missing: str = "") -> str:
         if not missing:
             raise
         raise FileNotFoundError(f"{os.fspath(path)}: {missing}") from error
-    if packed := packing(data):
+    if packed := packed_format(data):
         raise data_error(path, "not text", f"must be text in UTF-8, it is {packed}.")
     try:
         text = data.decode()
@@ -434,9 +433,9 @@ def read_text(path: str | os.PathLike[str], *, missing: str = "") -> str:
 
 
 def read_lines(path: str | os.PathLike[str], *, missing: str = "") -> list[str]:
-    """The lines of a text file, as `read_text` reads it.
+    """Split a text file into lines, as `read_text` reads it.
 
-    Unlike those of `str.splitlines`, which takes characters within texts, such as U+2028, for ends of lines.
+    Unlike `str.splitlines`, characters within texts such as U+2028 do not end a line.
     """
     text = read_text(path, missing=missing)
     return text.removesuffix("\n").split("\n") if text else []

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and where what can be rebuilt is kept."""
+"""Atomic writes of files and folders, the cache folder, CSV, JSON, and names for outputs."""
 
 import contextlib
 import csv
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import IO, Any
 
 CACHE_VARIABLE = "SPEECHRNN_CACHE"
-"""Environment variable that names another folder for what can be rebuilt."""
+"""Environment variable that names another cache folder."""
 
 
 def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Raise if `path` cannot become a new file.
 
     Raises:
-        FileExistsError: There is a file already and `overwrite` is false.
-        IsADirectoryError: There is a folder of that name.
-        ValueError: There is a device or a pipe.
+        FileExistsError: The file exists and `overwrite` is false.
+        FileExistsError: The file exists and `overwrite` is false.
+        ValueError: It is a device or a pipe.
     """
     path = Path(path)
     if path.is_dir():
@@ -37,13 +37,13 @@ def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not.
+    """Open a temporary binary file that replaces `path` if the block succeeds, and is deleted if it raises.
 
-    The bytes go to a hidden neighbor first, so a reader never sees half a file, and a full disk or a killed process
-    leaves what was there before. Missing folders are made.
+    The temporary file is a hidden one in the same folder, so a reader never sees half a file, and a full disk or a
+    killed process leaves the old file as it was. Missing folders are made.
 
     Raises:
-        FileExistsError: There is a file already and `overwrite` is false.
+        FileExistsError: The file exists and `overwrite` is false.
         OSError: The folder cannot be written, or the disk is full; no partial file stays behind.
     """
     path = Path(path)
@@ -56,7 +56,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
             yield file
             file.flush()
             os.fsync(file.fileno())
-        refuse_existing(path, overwrite=overwrite)  # somebody may have written it meanwhile
+        refuse_existing(path, overwrite=overwrite)  # another process may have written it
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -66,56 +66,56 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
 
 @contextlib.contextmanager
 def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new folder that takes the place of `path` when the block ends well, and vanishes when it does not.
+    """Create a temporary folder that replaces `path` if the block succeeds, and is deleted if it raises.
 
-    What was there changes places with the new folder in one step, and is deleted then: a reader sees the old one or
-    the new one. Where the system cannot do that (Windows, and some file systems), there is none for a moment. Missing
+    The old folder and the new one are exchanged in one step, then the old one is deleted: a reader sees one or the
+    other. Where the system cannot do that (Windows, and some file systems), there is no folder for a moment. Missing
     parents are made.
 
     Raises:
-        OSError: The folder cannot be written; what was there stays.
+        OSError: The folder cannot be written; the old one stays.
     """
     path, token = Path(path), secrets.token_hex(4)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile: its folders are private to their owner, and would stay so after the rename.
-    made, old = (path.with_name(f".{path.name[:100]}.{token}.{kind}") for kind in ("part", "old"))
-    made.mkdir()
+    new, old = (path.with_name(f".{path.name[:100]}.{token}.{kind}") for kind in ("part", "old"))
+    new.mkdir()
     try:
-        yield made
+        yield new
         if not path.exists():
-            os.replace(made, path)
-        elif not _exchanged(made, path):
+            os.replace(new, path)
+        elif not _exchanged(new, path):
             os.replace(path, old)
             try:
-                os.replace(made, path)
+                os.replace(new, path)
             except BaseException:
                 os.replace(old, path)
                 raise
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
         raise
-    for replaced in (made, old):
+    for replaced in (new, old):
         shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _exchanged(first: Path, second: Path) -> bool:
-    """Exchange two names in one step, as Linux and macOS can on most file systems; gives whether it was done."""
+    """Exchange two paths in one step, which Linux and macOS can on most file systems; returns whether it worked."""
     names = os.fsencode(first), os.fsencode(second)
     try:
         system = ctypes.CDLL(None)
         if sys.platform == "darwin":
             return system.renamex_np(*names, 2) == 0  # RENAME_SWAP
-        here = -100  # AT_FDCWD
-        return system.renameat2(here, names[0], here, names[1], 2) == 0  # RENAME_EXCHANGE
+        current_folder = -100  # AT_FDCWD
+        return system.renameat2(current_folder, names[0], current_folder, names[1], 2) == 0  # RENAME_EXCHANGE
     except (OSError, AttributeError, TypeError):  # no such library, or no such function in it
         return False
 
 
 def cache_folder() -> Path:
-    """The user's folder for exported models, as the operating system wants it; `CACHE_VARIABLE` names another.
+    """The user's cache folder for exported models on this operating system, unless `CACHE_VARIABLE` names another.
 
     Raises:
-        OSError: The user has no home.
+        OSError: The user has no home folder.
     """
     if os.environ.get(CACHE_VARIABLE):
         return Path(os.environ[CACHE_VARIABLE])
@@ -127,13 +127,13 @@ def cache_folder() -> Path:
         raise OSError(
             f"There is no home folder for the cache of exported models. Set {CACHE_VARIABLE} to a folder."
         ) from error
-    if not folder.is_absolute():  # a `~` that stayed one, and would become a folder of that name
+    if not folder.is_absolute():  # a `~` that was not expanded would become a folder of that name
         raise OSError(f"{folder}: cannot be used as the folder for exported models. Set {CACHE_VARIABLE} to one.")
     return folder
 
 
 def write_csv(path: str | os.PathLike[str], names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a table, in the place of an earlier one; a row may lack some of the columns."""
+    """Write a CSV table, replacing an existing file; columns missing in a row are left empty."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
@@ -143,7 +143,7 @@ def write_csv(path: str | os.PathLike[str], names: Sequence[str], rows: Iterable
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON in readable UTF-8; a file name that is not UTF-8 is escaped, since JSON could not hold its bytes."""
+    """Convert to JSON in readable UTF-8; a file name that is not UTF-8 is escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     try:
         text.encode()
@@ -153,7 +153,7 @@ def as_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def output_names(paths: Sequence[str]) -> list[str]:
-    """A name for the outputs of each input, all different: its stem, and more of its path where stems are equal.
+    """A unique name for the outputs of each input: its stem, with more of its path where stems are equal.
 
     Example:
     >>> output_names(["a/one.wav", "a/two.wav", "a/two.flac", "b/six.wav", "c/six.wav", "-"])
@@ -163,10 +163,10 @@ def output_names(paths: Sequence[str]) -> list[str]:
     names = ["stdin" if path == "-" else Path(path).stem or path for path in paths]
     for depth in range(1, max(map(len, parts), default=0) + 1):
         clashing = _repeated(names)
-        longer = ["_".join(part.strip("/\\:") for part in whole[-depth:]) for whole in parts]
+        longer = ["_".join(part.strip("/\\:") for part in path[-depth:]) for path in parts]
         names = [new if old.casefold() in clashing else old for old, new in zip(names, longer, strict=True)]
     taken: set[str] = set()
-    for index, name in enumerate(names):  # what is left is one file given twice
+    for index, name in enumerate(names):  # names that are still equal are one file given twice
         number = 1
         while names[index].casefold() in taken:
             number += 1
@@ -176,5 +176,5 @@ def output_names(paths: Sequence[str]) -> list[str]:
 
 
 def _repeated(names: Sequence[str]) -> set[str]:
-    """Names that occur twice, also on a disk that does not tell upper from lower case."""
+    """Names that occur twice, ignoring case, as some file systems do."""
     return {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}

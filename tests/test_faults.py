@@ -5,15 +5,15 @@ from typing import Literal
 import pytest
 
 from speechrnn.faults import (
-    Checked,
+    CheckedOptions,
     Count,
     Fault,
     Faults,
-    Share,
+    Fraction,
     check_choice,
     data_error,
+    file_faults,
     kind_of,
-    of_file,
     suggestion,
 )
 
@@ -97,10 +97,10 @@ def test_suggestion():
     ],
 )
 def test_whatever_a_reader_raises_is_the_fault_of_its_file(raised, kind, message):
-    with pytest.raises((ValueError, OSError)) as caught, of_file("a.hea", extra="signals"):
+    with pytest.raises((ValueError, OSError)) as caught, file_faults("a.hea", extra="signals"):
         raise raised
     assert kind_of(caught.value) == kind and message in str(caught.value)
-    with pytest.raises(KeyboardInterrupt), of_file("a.hea"):
+    with pytest.raises(KeyboardInterrupt), file_faults("a.hea"):
         raise KeyboardInterrupt
 
 
@@ -122,14 +122,14 @@ def test_a_choice_that_there_is_not_is_named_beside_those_there_are(name, value,
 
 
 @dataclass(frozen=True)
-class _Kitchen(Checked):
+class _Kitchen(CheckedOptions):
     eggs: Count | None = None
-    salt: Share = 0.0
+    salt: Fraction = 0.0
     heat: Literal["low", "high"] | None = "low"
 
 
 @dataclass(frozen=True)
-class _Cellar(Checked):
+class _Cellar(CheckedOptions):
     bottles: Count = 1
 
 

@@ -14,7 +14,7 @@ import soundfile
 
 from speechrnn.audio import blocks, headers, mpeg
 from speechrnn.audio.sections import ENDLESS, AudioStream, Joined, Section
-from speechrnn.faults import data_error, of_file, packing
+from speechrnn.faults import data_error, file_faults, packed_format
 
 _ENCODING = re.compile(
     r"(?P<coding>[us]8|ulaw|alaw|(?:s16|s24|s32|f32|f64)(?P<order>le|be))@(?P<rate>[1-9]\d{0,6})(?:x(?P<channels>[1-9]\d?))?"
@@ -54,7 +54,7 @@ def open_audio(path: str | os.PathLike[str], encoding: str | None = None) -> tup
         raise IsADirectoryError(f"{os.fspath(path)}: is a folder. Give the path of an audio file.")
     if not stat.S_ISREG(mode):
         raise data_error(os.fspath(path), "not a file", "is not a regular file. Save the audio to a file first.")
-    with of_file(path), _bytes(path) as data:
+    with file_faults(path), _bytes(path) as data:
         if encoding:
             file: AudioStream | Joined = AudioStream(os.fsencode(path), **raw_options(encoding, path, len(data)))
         else:
@@ -203,7 +203,7 @@ def undecodable(path: str | os.PathLike[str], head: bytes, reason: str) -> Value
     name = os.fspath(path)
     if head.startswith(b"version https://git-lfs"):
         advice = "It is a Git LFS pointer: run `git lfs pull`."
-    elif packed := packing(head):
+    elif packed := packed_format(head):
         advice = f"It is {packed}."
     elif head.lstrip()[:5].lower() in (b"<!doc", b"<html"):
         advice = "It is a web page, which a server sent instead of the recording: download it again."

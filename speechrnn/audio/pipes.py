@@ -13,7 +13,7 @@ import soundfile
 
 from speechrnn.audio import blocks, containers, headers
 from speechrnn.audio.sections import AudioStream, ByteSource, Joined
-from speechrnn.faults import data_error, of_file
+from speechrnn.faults import data_error, file_faults
 
 _HEAD = 1 << 20
 """Bytes in which a header must lie. No more are read than are asked for: a live pipe brings them slowly."""
@@ -116,7 +116,7 @@ def opened(
                 yield spooled, exact
         return
     options = containers.raw_options(encoding, name) if encoding else {}
-    with of_file(name):
+    with file_faults(name):
         try:
             audio = AudioStream(source, **options)
         except soundfile.LibsndfileError as error:

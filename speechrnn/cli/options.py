@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import docstring_parser
 
-from speechrnn.faults import sentences
+from speechrnn.faults import field_docs
 from speechrnn.models.kinds import resolve
 
 REQUIRED = dataclasses.MISSING
@@ -174,7 +174,7 @@ def _fields(source: Any, title: str, skip: Sequence[str]) -> Iterator[Option]:
         made = field.default_factory
         default = field.default if made is dataclasses.MISSING else made()
         kind, metavar = _type(hints[field.name], f"{source.__name__}.{field.name}")
-        yield Option(field.name, kind, sentences(source).get(field.name, ""), default, metavar, title=title)
+        yield Option(field.name, kind, field_docs(source).get(field.name, ""), default, metavar, title=title)
 
 
 def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> Iterator[Option]:

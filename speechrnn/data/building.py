@@ -17,7 +17,7 @@ from typing import Any
 from speechrnn import audio, signals
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example, shuffled, split_by_subject
-from speechrnn.faults import Faults, data_error, kind_of, takes
+from speechrnn.faults import Faults, data_error, kind_of, options_as_keywords
 from speechrnn.files import refuse_existing
 
 _WORKERS = 8
@@ -262,12 +262,12 @@ def corpus(
 
         made = inspect.signature(function).replace(return_annotation=dict[str, list[Example]])
         prepare.__signature__ = made  # type: ignore[attr-defined]
-        return takes(kind, "out")(prepare)
+        return options_as_keywords(kind, "out")(prepare)
 
     return decorated
 
 
-@takes(TestSplit, "out")
+@options_as_keywords(TestSplit, "out")
 def build(  # noqa: D417 - `takes` adds the options
     splits: Splits, *, options: TestSplit, key: Callable[[Example], Hashable] | None = None
 ) -> dict[str, list[Example]]:

@@ -11,7 +11,7 @@ from typing import Any
 from speechrnn import audio, data, signals
 from speechrnn.data.manifest import Example
 from speechrnn.data.options import FrameOptions
-from speechrnn.faults import Fault, Faults, kind_of, takes
+from speechrnn.faults import Fault, Faults, kind_of, options_as_keywords
 from speechrnn.text import Vocabulary
 
 SILENCE = 1e-4
@@ -63,7 +63,7 @@ class ManifestReport:
         return "\n".join([head, *kinds])
 
 
-@takes(FrameOptions)
+@options_as_keywords(FrameOptions)
 def check(  # noqa: D417 - `takes` adds the options
     examples: Iterable[Example],
     *,

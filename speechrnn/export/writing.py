@@ -14,7 +14,7 @@ import onnx
 from speechrnn.export.exporter import Exporter
 from speechrnn.export.options import ExportOptions
 from speechrnn.export.targets import TARGETS, of_ending
-from speechrnn.faults import check_choice, takes
+from speechrnn.faults import check_choice, options_as_keywords
 from speechrnn.files import refuse_existing, replacing
 from speechrnn.models import kinds
 from speechrnn.models.bundle import Bundle
@@ -26,7 +26,7 @@ __all__ = ["export", "exporter_of", "onnx_bytes", "quantized"]
 _log = logging.getLogger(__name__)
 
 
-@takes(ExportOptions)
+@options_as_keywords(ExportOptions)
 def export(  # noqa: D417 - `takes` adds the options
     model: Bundle | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,

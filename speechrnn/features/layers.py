@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.features import mel, spectral
 from speechrnn.features.base import FeatureLayer, require
 from speechrnn.features.channels import ChannelLayer
@@ -59,7 +59,7 @@ class LogMel(FeatureLayer):
     TensorShape([2, 98, 80])
     """
 
-    @takes(LogMelOptions)
+    @options_as_keywords(LogMelOptions)
     def __init__(self, sample_rate: int, *, options: LogMelOptions, seed: int = 0, **kwargs: Any):
         given = {**vars(options)}
         framing = {name: given.pop(name) for name in ("window", "hop", "normalize")}

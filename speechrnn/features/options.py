@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from speechrnn.faults import Checked, Count, NotNegative, Positive, Range, Share, check_choice, require
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, Positive, Range, check_choice, require
 
 
 @dataclass(frozen=True)
-class LogMelOptions(Checked):
+class LogMelOptions(CheckedOptions):
     """Log-mel energies of a signal; see `LogMel`."""
 
     window: int | None = None
@@ -30,9 +30,9 @@ class LogMelOptions(Checked):
     """Height of the bands: "slaney" gives all the same area, None lets all peak at 1."""
     floor: Positive = 1e-10
     """Smallest band power."""
-    preemphasis: Share = 0.0
+    preemphasis: Fraction = 0.0
     """Coefficient of the high-pass filter; 0 is off, since normalization undoes what it would do."""
-    dither: NotNegative = 0.0
+    dither: NonNegative = 0.0
     """Standard deviation of Gaussian noise added to the signal in training; full scale is 1."""
     deltas: Literal[0, 1, 2] = 0
     """Orders of slopes over time to append."""

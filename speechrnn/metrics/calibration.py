@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speechrnn.faults import data_error, of_file, read_text
+from speechrnn.faults import data_error, file_faults, read_text
 from speechrnn.files import replacing
 
 _EDGE = 1e-6
@@ -139,7 +139,7 @@ class Calibration:
             FileNotFoundError: There is no such file.
             ValueError: The file holds no calibration.
         """
-        with of_file(path):
+        with file_faults(path):
             found = json.loads(read_text(path))
             numbers = [found.get(name) for name in ("slope", "offset")] if isinstance(found, dict) else [None, None]
             slope, offset = (

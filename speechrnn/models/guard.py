@@ -13,7 +13,7 @@ from typing import IO, Any
 import h5py
 import keras
 
-from speechrnn.faults import data_error, of_file
+from speechrnn.faults import data_error, file_faults
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _UNPACKED = 20
@@ -35,7 +35,7 @@ def check(path: str) -> None:
     Raises:
         ValueError: It is no archive, lacks a part, is damaged, names code or other files, or unpacks to too much.
     """
-    with of_file(path):
+    with file_faults(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 _check_entries(archive, os.path.getsize(path))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from speechrnn.faults import not_among
+from speechrnn.faults import choice_message
 
 __all__ = ["KINDS", "Kind", "kinds", "named", "of", "one", "resolve"]
 
@@ -90,7 +90,7 @@ def named(name: str) -> Kind:
     for kind in kinds():
         if name == kind.name or name in kind.sessions:
             return kind
-    raise ValueError(not_among("a model", name, [kind.name for kind in kinds()]))
+    raise ValueError(choice_message("a model", name, [kind.name for kind in kinds()]))
 
 
 def of(model: Any) -> Kind:

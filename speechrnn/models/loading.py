@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from speechrnn.faults import of_file, suggestion
+from speechrnn.faults import file_faults, suggestion
 from speechrnn.models import kinds
 from speechrnn.runtime import cache, onnxfile, session
 
@@ -107,7 +107,7 @@ def load_session(
         file: Any = cache.through(path, lambda: _exported(path, streaming), streaming=streaming)
     else:
         file = session.read(path)
-    with of_file(path):
+    with file_faults(path):
         found, held = kinds.named(str(file.metadata.get("kind"))), str(file.metadata.get("kind"))
     if kind is not None and found.name != kind:
         raise _other_kind(path, found, kind)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from speechrnn.faults import Checked, Count, Share, Whole
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegativeInt
 
 
 @dataclass(frozen=True)
-class RecurrentNetwork(Checked):
+class RecurrentNetwork(CheckedOptions):
     """What networks with convolutions and a stack of recurrent layers have."""
 
     units: Count = 64
     """State size of a recurrent layer: of each direction."""
     layers: Count = 1
     """Number of recurrent layers."""
-    convolutions: Whole = 0
+    convolutions: NonNegativeInt = 0
     """Number of convolutions before the recurrent layers. A convolution can be a block of several."""
     filters: Count = 32
     """Filters of the convolutions."""
     bidirectional: bool = True
     """Read in both directions; without it a network can stream."""
-    dropout: Share = 0.0
+    dropout: Fraction = 0.0
     """Share of activations dropped in training: those after each recurrent layer."""
     layer_norm: bool = True
     """Normalize the input of each recurrent layer, and the last output."""

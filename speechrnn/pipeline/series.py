@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, takes
+from speechrnn.faults import Faults, options_as_keywords
 from speechrnn.pipeline.graph import passes
 from speechrnn.pipeline.windowing import Windowing, plan_windows
 
 
-@takes(Windowing)
+@options_as_keywords(Windowing)
 def windows(  # noqa: D417 - `takes` adds the options
     examples: Sequence[Example],
     *,

@@ -10,7 +10,7 @@ import numpy as np
 
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.alignment import required_frames
-from speechrnn.faults import check_choice, not_among
+from speechrnn.faults import check_choice, choice_message
 from speechrnn.pipeline.selection import Entry, Fault, Framing, Targets
 from speechrnn.text import Vocabulary
 
@@ -85,7 +85,7 @@ class _Classes(Targets):
     def _unknown(self, example: Example, what: str, received: Any) -> Fault:
         told = f"{what} must be an integer, or give `classes`. Received: {received!r}."
         if self._classes is not None:
-            told = not_among(what, received, self._classes)
+            told = choice_message(what, received, self._classes)
         return "with an unknown label", f"{example.path}: {told}"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from speechrnn.data.examples import read_series
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Checked, Count, Faults, data_error, takes
+from speechrnn.faults import CheckedOptions, Count, Faults, data_error, options_as_keywords
 from speechrnn.pipeline.loading import Loaded
 
 _SAME_RATE = 1e-3
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Windowing(Checked):
+class Windowing(CheckedOptions):
     """How series are cut into windows."""
 
     rate: float
@@ -102,7 +102,7 @@ class WindowPlan(Windowing):
         return Loaded.of(read, np.full(self.batch_size, self.length, np.int32), np.stack(future), weight)
 
 
-@takes(Windowing)
+@options_as_keywords(Windowing)
 def plan_windows(  # noqa: D417 - `takes` adds the options
     examples: Sequence[Example], *, options: Windowing, faults: Faults | None = None, initial_epoch: int = 0
 ) -> WindowPlan:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechrnn import __version__
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, takes
+from speechrnn.faults import Faults, options_as_keywords
 from speechrnn.tasks.recognition.options import RecognizerEvaluation
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Measured:
     """Turns confidences into probabilities, if there is one."""
 
 
-@takes(RecognizerEvaluation)
+@options_as_keywords(RecognizerEvaluation)
 def measure(  # noqa: D417 - `takes` adds the options
     model: Recognizer | str | os.PathLike[str] | None,
     examples: Iterable[Example],

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from speechrnn.faults import of_file
+from speechrnn.faults import file_faults
 from speechrnn.files import replacing
 from speechrnn.runtime import litert, onnxfile
 from speechrnn.runtime.batches import padded
@@ -66,7 +66,7 @@ class Session:
         self.kind = self.metadata.get("kind")
         if self.kind != self.holds:
             raise ValueError(f"{self.file.name}: must hold a {self.noun}. Received: {self.kind!r}.{self.hint}")
-        with of_file(self.file.name):
+        with file_faults(self.file.name):
             if self.takes_signals:
                 self._check()
             self.require("card", lambda card: isinstance(card, dict), "be an object")

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from speechrnn.faults import not_among
+from speechrnn.faults import choice_message
 from speechrnn.serving import uploads
 from speechrnn.serving.batching import Job
 from speechrnn.serving.refusals import Refusal, invalid
@@ -111,7 +111,7 @@ def _text(form: FormData, name: str) -> str:
 
 def _choice(value: str, known: Sequence[str], name: str) -> str:
     if value not in known:
-        raise invalid(not_among(name, value, known), name)
+        raise invalid(choice_message(name, value, known), name)
     return value
 
 

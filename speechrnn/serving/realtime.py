@@ -15,7 +15,7 @@ from typing import Any
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from speechrnn.faults import not_among
+from speechrnn.faults import choice_message
 from speechrnn.serving.hearing import Ear, Heard, Pauses
 from speechrnn.serving.refusals import Refusal, invalid, of_json
 from speechrnn.serving.service import Service
@@ -72,7 +72,7 @@ class _Session:
                     event = of_json(message, "A message")
                     kind = event.get("type")
                     if not isinstance(kind, str) or kind not in known:
-                        raise invalid(not_among("type", kind, known), "type")
+                        raise invalid(choice_message("type", kind, known), "type")
                     await known[kind](event)
                 except Refusal as refusal:
                     if refusal.status == 429 or refusal.status == 404:

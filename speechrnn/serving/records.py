@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from speechrnn import audio, signals
-from speechrnn.faults import not_among
+from speechrnn.faults import choice_message
 from speechrnn.models import kinds
 from speechrnn.models.answers import channels_of
 from speechrnn.serving import uploads
@@ -122,7 +122,7 @@ async def _written(given: dict[str, Any], served: Served, folder: str) -> AsyncI
 def _ending(name: str) -> str:
     ending = os.path.splitext(name)[1].lower()
     if ending and ending not in _ENDINGS:
-        message = f"{name:.200}: {not_among('the ending', ending, _ENDINGS)}"
+        message = f"{name:.200}: {choice_message('the ending', ending, _ENDINGS)}"
         raise Refusal(415, message, code="unsupported_media_type", param="file")
     return ending or ".audio"
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error, of_file
+from speechrnn.faults import data_error, file_faults
 from speechrnn.files import replacing
 from speechrnn.signals import wfdb_files
 from speechrnn.signals.options import TableOptions
@@ -151,7 +151,7 @@ def _words(array: np.ndarray) -> tuple[str, ...]:
 
 @cached(32)
 def _npzs(path: str) -> dict[str, np.ndarray]:
-    with of_file(path, said="is no NPZ that can be read"), zipfile.ZipFile(path) as archive:
+    with file_faults(path, problem="is no NPZ that can be read"), zipfile.ZipFile(path) as archive:
         arrays = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
         return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in arrays}
 
@@ -197,7 +197,7 @@ def _mats(path: str) -> dict[str, np.ndarray]:
     if start[:8] == _HDF5 or start[512:520] == _HDF5:
         return _parse_hdf5(path)
     loader: Any = need("scipy.io", path)
-    with of_file(path, said=_NO_MAT):
+    with file_faults(path, problem=_NO_MAT):
         with open(path, "rb") as file:
             data = file.read()
         if all(data[:4]):  # version 4 has a zero there, and is read from memory, which asks for no more than there is
@@ -271,6 +271,6 @@ def _parse_hdf5(path: str) -> dict[str, np.ndarray]:
         text = item.attrs.get("MATLAB_class", b"") in (b"char", "char")
         found[name.replace("/", ".")] = np.array("".join(map(chr, array.ravel().tolist()))) if text else array
 
-    with of_file(path, said=_NO_MAT), h5py.File(path, "r") as file:
+    with file_faults(path, problem=_NO_MAT), h5py.File(path, "r") as file:
         file.visititems(add)
     return found

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error, packing
+from speechrnn.faults import data_error, packed_format
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import distinct, need
 
@@ -162,7 +162,7 @@ def is_moment(cell: str) -> bool:
 def _decoded(path: str, encoding: str | None) -> str:
     with open(path, "rb") as file:
         data = file.read()
-    if packed := packing(data):
+    if packed := packed_format(data):
         raise data_error(path, "undecodable", f"is no text, it is {packed}.")
     if encoding is None:
         for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):

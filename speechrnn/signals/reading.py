@@ -13,7 +13,7 @@ import soxr
 
 from speechrnn import audio
 from speechrnn.audio.reading import bounds
-from speechrnn.faults import data_error, not_among, of_file, suggestion
+from speechrnn.faults import choice_message, data_error, file_faults, suggestion
 from speechrnn.signals import arrays, edf, tables, ts, wfdb_files
 from speechrnn.signals.gaps import fill_gaps
 from speechrnn.signals.options import TableOptions
@@ -156,7 +156,7 @@ def read(
     for place, (index, own) in enumerate(zip(chosen, rates, strict=True)):
         start, count = bounds(record.path, record.sizes[index], own, offset, duration)
         stop = start + (count or 0)
-        with of_file(record.path, extra="signals"):
+        with file_faults(record.path, extra="signals"):
             part = _in_blocks(record, index, start, stop, own, wanted)
             if part is None:
                 part = _loaded(record, index, start, stop)
@@ -279,16 +279,16 @@ def _record(
         raise IsADirectoryError(f"{name}: is a folder. Give the path of one record.")
     suffix = Path(name).suffix.lower()
     if suffix in audio.SUFFIXES:
-        with of_file(name):
+        with file_faults(name):
             return _audio(name)
     reader = _READERS.get(suffix) or (_READERS[""] if os.path.isfile(f"{name}.hea") else None)
     if reader is None:
-        raise ValueError(f"{name}: {not_among('the ending', suffix, (*SUFFIXES, *audio.SUFFIXES))}")
+        raise ValueError(f"{name}: {choice_message('the ending', suffix, (*SUFFIXES, *audio.SUFFIXES))}")
     if reader is not wfdb_files.record and not os.path.isfile(name):
         raise FileNotFoundError(f"{name}: there is no such file.")
     if reader is not wfdb_files.record and not os.path.getsize(name):
         raise data_error(name, "empty", "is empty (0 bytes). Copy or download it again.")
-    with of_file(name, extra="signals"):
+    with file_faults(name, extra="signals"):
         record = reader(name, row, options)
     if not record.channels or not max(record.sizes):
         raise data_error(name, "empty", "has no samples. Leave it out, or record it again.")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from speechrnn.faults import data_error, of_file
+from speechrnn.faults import data_error, file_faults
 
 _Made = TypeVar("_Made")
 
@@ -124,7 +124,7 @@ def cached(size: int) -> Callable[[Callable[..., _Made]], Callable[..., _Made]]:
 
         @functools.wraps(parse)
         def parsed(path: str, *args: Any) -> _Made:
-            with of_file(path, extra="signals"):
+            with file_faults(path, extra="signals"):
                 state = os.stat(path)
                 return remembered(path, state.st_mtime_ns, state.st_size, *args)
 
@@ -137,7 +137,7 @@ def need(module: str, path: str) -> ModuleType:
     """A library that reads a format.
 
     Raises:
-        ModuleNotFoundError: It is not installed; `faults.of_file` makes it the file's fault.
+        ModuleNotFoundError: It is not installed; `faults.file_faults` makes it the file's fault.
     """
     try:
         with warnings.catch_warnings():  # pandas warns of what wfdb's own modules do on import

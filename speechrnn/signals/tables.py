@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error, of_file
+from speechrnn.faults import data_error, file_faults
 from speechrnn.signals import times
 from speechrnn.signals.cells import Cells, read
 from speechrnn.signals.columns import column, marks
@@ -221,7 +221,7 @@ def tables(path: str, options: TableOptions = _DEFAULT, without: tuple[str, ...]
 def _parquet(path: str) -> Cells:
     pandas: Any = need("pandas", path)
     need("pyarrow", path)
-    with of_file(path, said="is no table that can be read"):
+    with file_faults(path, problem="is no table that can be read"):
         frame = pandas.read_parquet(path)
     if not isinstance(frame.index, pandas.RangeIndex):
         levels = ["" if name is None else name for name in frame.index.names]

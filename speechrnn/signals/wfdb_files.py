@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import data_error, kind_of, of_file
+from speechrnn.faults import data_error, file_faults, kind_of
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, need
 
@@ -168,7 +168,7 @@ def annotations(path: str | os.PathLike[str], *, extension: str = "atr") -> Anno
     marks = f"{stem}.{extension}"
     if not os.path.isfile(marks):
         raise FileNotFoundError(f"{marks}: is missing. Copy it beside the record's header.")
-    with of_file(marks, extra="signals", said="holds no annotations"):
+    with file_faults(marks, extra="signals", problem="holds no annotations"):
         wfdb = need("wfdb", marks)
         # Not symbols: wfdb's own way to them warns, and warnings cannot be silenced in one thread alone.
         found = wfdb.rdann(stem, extension, return_label_elements=["label_store"])

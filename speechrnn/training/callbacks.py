@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from speechrnn import files
-from speechrnn.faults import of_file, read_text
+from speechrnn.faults import file_faults, read_text
 from speechrnn.models.bundle import Bundle
 from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, inner
@@ -49,7 +49,7 @@ class RunState:
         path = folder / "state.json"
         if not path.exists():
             return None
-        with of_file(path):
+        with file_faults(path):
             return cls(**json.loads(read_text(path)))
 
     def continues(self, folder: Path, given: dict[str, Any]) -> None:

@@ -7,34 +7,43 @@ import json
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self, TypeVar
 
-from speechrnn.faults import Checked, Count, Finite, NotNegative, Positive, Share, Whole, suggestion
+from speechrnn.faults import (
+    CheckedOptions,
+    Count,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveFinite,
+    suggestion,
+)
 
 _Options = TypeVar("_Options", bound="TrainingOptions")
 
 
 @dataclass(frozen=True)
-class TrainingOptions(Checked):
+class TrainingOptions(CheckedOptions):
     """How to train a model of any kind. Saved beside it as `training.json`."""
 
     epochs: Count = 60
     """Passes over the training data."""
     batch_size: Count = 16
     """Examples in a batch."""
-    learning_rate: Finite = 1.5e-3
+    learning_rate: PositiveFinite = 1.5e-3
     """Highest learning rate, reached at the end of the warm-up."""
-    warmup: Share = 0.1
+    warmup: Fraction = 0.1
     """Share of all steps in which the learning rate rises; then it falls along a cosine."""
-    final_learning_rate: Finite = 1e-6
+    final_learning_rate: PositiveFinite = 1e-6
     """Learning rate of the last step."""
-    weight_decay: NotNegative = 1e-2
+    weight_decay: NonNegative = 1e-2
     """Decoupled weight decay (AdamW); biases and normalization are left out."""
-    clip_norm: NotNegative = 5.0
+    clip_norm: NonNegative = 5.0
     """Largest global gradient norm; 0 turns clipping off."""
-    average: Share = 0.0
+    average: Fraction = 0.0
     """Momentum of a moving average of the weights, which is validated and saved, such as 0.998; 0 turns it off."""
     monitor: str = "auto"
     """Validation figure that decides which epoch is the best; by default the one that suits the kind of model."""
-    patience: Whole = 0
+    patience: NonNegativeInt = 0
     """Epochs without improvement after which training stops; 0 trains all epochs."""
     validate_every: Count = 1
     """Epochs from one validation to the next; the last epoch is always validated."""

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from speechrnn import files
 from speechrnn.data.manifest import Example, check_disjoint
-from speechrnn.faults import Faults, of_file, read_text
+from speechrnn.faults import Faults, file_faults, read_text
 from speechrnn.features.augment import Augmentation, chosen
 from speechrnn.layers.graph import layers_of
 from speechrnn.models import kinds
@@ -273,7 +273,7 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
     state = RunState.read(folder) if resume else None
     record = folder / "training.json"
     if resume and record.exists():
-        with of_file(record):
+        with file_faults(record):
             kept = type(options).from_json(read_text(record))
         if kept != options:
             raise ValueError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from speechrnn import signals
 from speechrnn.data.building import Draft, Splits, ValidSplit, corpus, in_chunks, need_folder
-from speechrnn.faults import Faults, check_choice, of_file, read_text
+from speechrnn.faults import Faults, check_choice, file_faults, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ def prepare(
 def _testers(root: Path) -> set[int]:
     for path in (root / "Test" / "subject_id_test.txt", root.parent / "Test" / "subject_id_test.txt"):
         if path.is_file():
-            with of_file(path):
+            with file_faults(path):
                 return {int(word) for word in read_text(path).split()}
     return {2, 4, 9, 10, 12, 13, 18, 20, 24}  # what that file says
 
@@ -97,14 +97,14 @@ def _experiments(root: Path, faults: Faults) -> Iterator[_Experiment]:
     if not packed and not (raw / "labels.txt").is_file():
         raise FileNotFoundError(f"{raw / 'labels.txt'}: is missing. Give the folder that holds `RawData`.")
     for path in packed:
-        with of_file(path), np.load(path) as file:
+        with file_faults(path), np.load(path) as file:
             found = {name: file[name] for name in file.files if name == "labels" or _RECORD.fullmatch(name)}
             labels = found.pop("labels")
         for name, values in found.items():
             yield from _experiment(name, values.T, labels, faults)
     if packed:
         return
-    with of_file(raw / "labels.txt"):
+    with file_faults(raw / "labels.txt"):
         labels = np.loadtxt(raw / "labels.txt", dtype=np.int64, ndmin=2)
     for path in sorted(raw.glob("acc_exp*_user*.txt")):
         name = path.stem.removeprefix("acc_")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechrnn.data.building import Draft, Preparation, Splits, corpus, need_folder
-from speechrnn.faults import data_error, of_file, read_lines, read_text
+from speechrnn.faults import data_error, file_faults, read_lines, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation) -> Splits:
         raise FileNotFoundError(f"{root}: has neither {' nor '.join(_WINDOWS)}. Give the folder of the repository.")
     options.refuse_existing("train", "test")
     splits: dict[str, list[Draft]] = {"train": [], "test": []}
-    with of_file(listed):
+    with file_faults(listed):
         windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(listed)).items()}
     for name, windows in sorted(windows_of.items()):
         path = root / "data" / name
@@ -75,7 +75,7 @@ def _series(path: Path, windows: list[list[str]]) -> tuple[np.ndarray, list[tupl
     """float64 `(samples,)`, and the windows as places of the first sample and behind the last."""
     import numpy as np
 
-    with of_file(path):
+    with file_faults(path):
         rows = list(csv.DictReader(read_lines(path)))
     try:
         values = np.array([float(row["value"]) for row in rows])

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from speechrnn.faults import data_error, packing
+from speechrnn.faults import data_error, packed_format
 from speechrnn.files import replacing
 
 LN10 = float(np.log(10.0))
@@ -78,9 +78,10 @@ def _numbered(path: str) -> Iterator[tuple[int, str]]:
     with open(path, "rb") as file:
         head = file.read(64)
     zipped = head.startswith(b"\x1f\x8b")
-    told = "KenLM's binary form: give the ARPA file that it was made from" if head.startswith(_KENLM) else packing(head)
-    if told and not zipped:
-        raise data_error(path, "no ARPA file", f"is no ARPA file but {told}.")
+    kenlm = "KenLM's binary form: give the ARPA file that it was made from" if head.startswith(_KENLM) else ""
+    other_format = kenlm or packed_format(head)
+    if other_format and not zipped:
+        raise data_error(path, "no ARPA file", f"is no ARPA file but {other_format}.")
     try:
         with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
             for number, line in enumerate(file, start=1):

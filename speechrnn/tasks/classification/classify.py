@@ -14,7 +14,7 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.examples import read_example, read_whole
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, data_error, kind_of, takes
+from speechrnn.faults import Fault, data_error, kind_of, options_as_keywords
 from speechrnn.models.answers import Answer, channels_of
 from speechrnn.tasks.classification.options import ClassificationOptions
 
@@ -111,7 +111,7 @@ class Classification(Answer):
         }
 
 
-@takes(ClassificationOptions)
+@options_as_keywords(ClassificationOptions)
 def outcomes(  # noqa: D417 - `takes` adds the options
     model: Classifier,
     sources: Iterable[Source],

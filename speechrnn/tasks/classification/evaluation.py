@@ -10,7 +10,7 @@ import numpy as np
 
 from speechrnn import metrics
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, Faults, takes
+from speechrnn.faults import Fault, Faults, options_as_keywords
 from speechrnn.models.loading import opened
 from speechrnn.pipeline.selection import Framing
 from speechrnn.pipeline.targets import targets_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from speechrnn.models.protocols import Classifier
 
 
-@takes(ClassifierEvaluation)
+@options_as_keywords(ClassifierEvaluation)
 def evaluate_classifier(  # noqa: D417 - `takes` adds the options
     model: Any,
     examples: Iterable[Example],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.classification.options import ClassificationOptions
 
@@ -13,7 +13,7 @@ from speechrnn.tasks.classification.options import ClassificationOptions
 class Classifies(Usable):
     """The methods of classifiers."""
 
-    @takes(ClassificationOptions)
+    @options_as_keywords(ClassificationOptions)
     def classify(  # noqa: D417 - `takes` adds the options
         self,
         sources: Any,

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.layers import AttentionPooling, LengthMask, MaskedPooling, ZeroPadding, blocks
 from speechrnn.tasks.classification.options import ClassifyingNetwork
 
 
-@takes(ClassifyingNetwork, "cell")
+@options_as_keywords(ClassifyingNetwork, "cell")
 def recurrent_classifier(  # noqa: D417 - `takes` adds the options
     options: ClassifyingNetwork,
     *,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from speechrnn.faults import Checked, Count, NotNegative, Positive, Range, Share
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, Positive, Range
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
@@ -19,13 +19,13 @@ class ClassifierTraining(SignalTraining):
     class_weights: tuple[str, ...] = ()
     """Weights of the classes in the loss: "balanced" (rare ones count as much as frequent ones), "sqrt" (half way
     there), or NAME=NUMBER for some of them."""
-    label_smoothing: Share = 0.0
+    label_smoothing: Fraction = 0.0
     """Share of each target that is spread evenly over all outputs, such as 0.1."""
-    focal: NotNegative = 0.0
+    focal: NonNegative = 0.0
     """Exponent of the focal loss, such as 2; 0 is plain cross entropy."""
     balance: Annotated[float, Range("in [0, 1]", lambda value: 0 <= value <= 1)] = 0.0
     """How much rare classes are repeated: 1 until all are equally frequent, 0 not at all."""
-    mixup: NotNegative = 0.0
+    mixup: NonNegative = 0.0
     """Parameter of the Beta distribution of mixup, such as 0.2, if a whole signal has one class; 0 turns it off."""
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class ClassifyingNetwork(RecurrentNetwork):
     frame."""
     heads: Count = 1
     """Weighted means that attention makes."""
-    dropout: Share = 0.0
+    dropout: Fraction = 0.0
     """Share of activations dropped in training: those within blocks, after each recurrent layer and before the
     end."""
 
@@ -84,7 +84,7 @@ class ClassifierNetwork(ClassifyingNetwork):
 
 
 @dataclass(frozen=True)
-class ClassificationOptions(Checked):
+class ClassificationOptions(CheckedOptions):
     """How records are classified."""
 
     batch_size: Count = 32
@@ -112,7 +112,7 @@ class ClassWriting:
 
 
 @dataclass(frozen=True)
-class ClassifierEvaluation(Checked):
+class ClassifierEvaluation(CheckedOptions):
     """How the errors of a classifier are measured."""
 
     scheme: Literal["aami", "cinc2017", "kappa"] | None = None
@@ -125,7 +125,7 @@ class ClassifierEvaluation(Checked):
 
 
 @dataclass(frozen=True)
-class SpottingOptions(Checked):
+class SpottingOptions(CheckedOptions):
     """How keywords are found in a stream."""
 
     window_seconds: Positive = 1.0
@@ -136,7 +136,7 @@ class SpottingOptions(Checked):
     """Number of windows over which probabilities are averaged."""
     threshold: Annotated[float, Range("in (0, 1]", lambda value: 0 < value <= 1)] = 0.8
     """Smallest score that is reported: the mean probability of a keyword."""
-    debounce: NotNegative = 0.8
+    debounce: NonNegative = 0.8
     """Seconds after a keyword in which no other is reported, since a word is in many windows."""
     others: tuple[str, ...] = ("unknown", "silence")
     """Classes that are not keywords."""

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from speechrnn import audio
-from speechrnn.faults import Fault, takes
+from speechrnn.faults import Fault, options_as_keywords
 from speechrnn.models.answers import in_turn
 from speechrnn.models.protocols import Classifier
 from speechrnn.tasks.classification.options import SpottingOptions
@@ -102,7 +102,7 @@ class Spotter:
         return found
 
 
-@takes(SpottingOptions)
+@options_as_keywords(SpottingOptions)
 def spot(  # noqa: D417 - `takes` adds the options
     model: Classifier,
     sources: Iterable[str | IO[bytes]],

@@ -13,7 +13,7 @@ import numpy as np
 
 from speechrnn import metrics, pipeline
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, Faults, takes
+from speechrnn.faults import Fault, Faults, options_as_keywords
 from speechrnn.metrics.intervals import Interval, finite
 from speechrnn.models import reports
 from speechrnn.models.loading import opened
@@ -92,7 +92,7 @@ class ForecastReport:
         return f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) else ""
 
 
-@takes(ForecasterEvaluation)
+@options_as_keywords(ForecasterEvaluation)
 def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
     model: Any,
     examples: Sequence[Example],

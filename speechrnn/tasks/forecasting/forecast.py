@@ -13,7 +13,7 @@ import numpy as np
 
 from speechrnn import signals
 from speechrnn.data.examples import dates_of
-from speechrnn.faults import Fault, data_error, takes
+from speechrnn.faults import Fault, data_error, options_as_keywords
 from speechrnn.models.answers import Answer, channels_of, in_turn
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.pipeline.windowing import MAX_GAP, check_rate
@@ -58,7 +58,7 @@ class Forecast(Answer):
         }
 
 
-@takes(ForecastOptions)
+@options_as_keywords(ForecastOptions)
 def forecasts(  # noqa: D417 - `takes` adds the options
     model: ForecastModel,
     paths: Iterable[str | os.PathLike[str]],

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.runtime.batches import check_signals
 from speechrnn.tasks.forecasting.options import ForecastOptions
@@ -88,7 +88,7 @@ class Forecasts(Usable):
             for values, known in zip(past, ahead, strict=True)
         ]
 
-    @takes(ForecastOptions)
+    @options_as_keywords(ForecastOptions)
     def forecast(  # noqa: D417 - `takes` adds the options
         self,
         sources: Any,

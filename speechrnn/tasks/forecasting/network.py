@@ -2,7 +2,7 @@
 
 import keras
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.layers import FutureSegments, KnownSegments, LastSegments, LengthMask, blocks
 from speechrnn.tasks.forecasting.options import ForecastingNetwork
 
@@ -10,7 +10,7 @@ _LEAST_SPREAD = 0.01
 """Of what a channel is divided by, so that a channel that stands still is not divided by nothing."""
 
 
-@takes(ForecastingNetwork, "cell")
+@options_as_keywords(ForecastingNetwork, "cell")
 def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
     options: ForecastingNetwork,
     *,

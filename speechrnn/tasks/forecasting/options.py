@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.faults import Checked, Count, Share
+from speechrnn.faults import CheckedOptions, Count, Fraction
 from speechrnn.training.options import TrainingOptions
 
 
@@ -17,7 +17,7 @@ class ForecasterTraining(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class ForecastingNetwork(Checked):
+class ForecastingNetwork(CheckedOptions):
     """What `recurrent_forecaster` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "gru"
@@ -32,7 +32,7 @@ class ForecastingNetwork(Checked):
     instance_scale: bool = False
     """Divide each channel of the context by its own standard deviation, and multiply its forecast by it, as RevIN does.
     The last value is subtracted and added again in any case."""
-    dropout: Share = 0.0
+    dropout: Fraction = 0.0
     """Share of activations dropped in training: those before the output."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy."""
@@ -63,7 +63,7 @@ class ForecastOptions:
 
 
 @dataclass(frozen=True)
-class ForecasterEvaluation(Checked):
+class ForecasterEvaluation(CheckedOptions):
     """How the errors of a forecaster are measured."""
 
     season: Count | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.decoding.rescoring import BOUNDARY
-from speechrnn.faults import Fault, takes
+from speechrnn.faults import Fault, options_as_keywords
 from speechrnn.models.answers import Answer, in_turn
 from speechrnn.tasks.language.options import GenerationOptions
 
@@ -27,7 +27,7 @@ class Generated(Answer):
         return {"prompt": self.path, "text": self.text}
 
 
-@takes(GenerationOptions)
+@options_as_keywords(GenerationOptions)
 def outcomes(
     model: Any,
     prompts: Iterable[str],

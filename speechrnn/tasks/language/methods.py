@@ -9,7 +9,7 @@ import numpy as np
 
 from speechrnn.data.manifest import Example
 from speechrnn.decoding import rescoring
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.language.generation import Generated
 from speechrnn.tasks.language.options import GenerationOptions
@@ -38,7 +38,7 @@ class Generates(Usable):
             found[places] = rescoring.log_probabilities(self.logits(ids, lengths), ids, lengths)
         return found
 
-    @takes(GenerationOptions)
+    @options_as_keywords(GenerationOptions)
     def generate(  # noqa: D417 - `takes` adds the options
         self,
         prompts: Any = "",

@@ -2,12 +2,12 @@
 
 import keras
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.tasks.language.options import PredictingNetwork
 
 
-@takes(PredictingNetwork, "cell")
+@options_as_keywords(PredictingNetwork, "cell")
 def recurrent_lm(  # noqa: D417 - `takes` adds the options
     options: PredictingNetwork,
     *,

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from speechrnn.faults import Checked, Count, Finite, NotNegative, Range, Share, Whole
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, NonNegativeInt, PositiveFinite, Range
 from speechrnn.training.options import TrainingOptions
 
 
@@ -14,8 +14,8 @@ class LanguageTraining(TrainingOptions):
 
     epochs: Count = 8
     batch_size: Count = 32
-    learning_rate: Finite = 3e-3
-    clip_norm: NotNegative = 1.0
+    learning_rate: PositiveFinite = 3e-3
+    clip_norm: NonNegative = 1.0
     monitor: Literal["auto", "perplexity", "loss"] = "auto"
     """Validation figure that decides which epoch is the best: perplexity of a word (auto) or loss."""
     max_characters: Count = 1000
@@ -23,7 +23,7 @@ class LanguageTraining(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class PredictingNetwork(Checked):
+class PredictingNetwork(CheckedOptions):
     """What `recurrent_lm` takes."""
 
     cell: Literal["lstm", "gru"] = "lstm"
@@ -34,7 +34,7 @@ class PredictingNetwork(Checked):
     """Number of recurrent layers. Each but the first is behind layer normalization and within a residual connection."""
     embedding: Count = 64
     """Size of a symbol's vector."""
-    dropout: Share = 0.0
+    dropout: Fraction = 0.0
     """Share of activations dropped in training: those after each recurrent layer."""
 
 
@@ -47,16 +47,16 @@ class LanguageNetwork(PredictingNetwork):
 
 
 @dataclass(frozen=True)
-class GenerationOptions(Checked):
+class GenerationOptions(CheckedOptions):
     """How texts are written."""
 
     length: Count = 200
     """Number of symbols to write after the prompt, including ends of sentences."""
     temperature: Annotated[float, Range("zero or positive", lambda value: 0 <= value < math.inf)] = 0.8
     """1 draws with the model's probabilities, less is more predictable, 0 always takes the likeliest symbol."""
-    top_k: Whole = 0
+    top_k: NonNegativeInt = 0
     """Draw only from this many of the likeliest symbols; 0 draws from all."""
-    seed: Whole = 0
+    seed: NonNegativeInt = 0
     """Seed of random numbers. The same one writes the same text."""
 
 

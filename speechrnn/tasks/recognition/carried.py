@@ -16,7 +16,7 @@ import numpy as np
 
 from speechrnn.decoding.lm import binary, ngram
 from speechrnn.decoding.options import Decoder
-from speechrnn.faults import data_error, of_file, suggestion
+from speechrnn.faults import data_error, file_faults, suggestion
 from speechrnn.files import replacing
 from speechrnn.runtime import onnxfile
 from speechrnn.tasks.language import rescoring
@@ -91,7 +91,7 @@ def options_of(model: Any) -> dict[str, Any]:
         found = {name: value for name, value in _json(parts[_SEARCH], model.file.name).items() if name in _NUMBERS}
     if _LEXICON in parts:
         text = packed.inflated(parts[_LEXICON], model.file.name)
-        with of_file(model.file.name):
+        with file_faults(model.file.name):
             found["lexicon"] = lexicons.parsed(text.decode(), model.file.name)
     if _TREE in parts:
         found["lexicon"] = packed.PackedLexicon(parts[_TREE], model.file.name)

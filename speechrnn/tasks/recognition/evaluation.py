@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from speechrnn import text
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.lexicon import LexiconSearch
-from speechrnn.faults import Fault, Faults, takes
+from speechrnn.faults import Fault, Faults, options_as_keywords
 from speechrnn.metrics.errors import ErrorReport, error_report, score
 from speechrnn.models import reports
 from speechrnn.models.loading import opened
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@takes(RecognizerEvaluation)
+@options_as_keywords(RecognizerEvaluation)
 def evaluate(  # noqa: D417 - `takes` adds the options
     model: Any,
     examples: Iterable[Example],

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from speechrnn.faults import check_options, takes
+from speechrnn.faults import check_options, options_as_keywords
 from speechrnn.models.answers import OnError, Usable, is_one
 from speechrnn.tasks.recognition.options import RecognitionOptions
 from speechrnn.tasks.recognition.transcript import Transcript
@@ -16,7 +16,7 @@ from speechrnn.tasks.recognition.transcript import Transcript
 class Transcribes(Usable):
     """The methods of recognizers."""
 
-    @takes(RecognitionOptions)
+    @options_as_keywords(RecognitionOptions)
     def transcribe(  # noqa: D417 - `takes` adds the options
         self,
         sources: Any,

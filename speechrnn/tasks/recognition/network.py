@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.layers.subsampling import StackFrames
 from speechrnn.tasks.recognition.options import AcousticNetwork
 
 
-@takes(AcousticNetwork, "cell")
+@options_as_keywords(AcousticNetwork, "cell")
 def recurrent_ctc(  # noqa: D417 - `takes` adds the options
     options: AcousticNetwork,
     *,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from speechrnn.faults import Checked, Count, NotNegative, Positive, Range, Share, Whole
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, NonNegativeInt, Positive, Range
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
@@ -14,12 +14,12 @@ class RecognizerTraining(SignalTraining):
 
     monitor: Literal["auto", "wer", "loss"] = "auto"
     """Validation figure that decides which epoch is the best: word error rate (auto) or loss."""
-    consistency: NotNegative = 0.0
+    consistency: NonNegative = 0.0
     """Weight of the agreement between two augmentations of each utterance, such as 0.2; twice the work per step."""
-    ctc_weight: NotNegative = 0.3
+    ctc_weight: NonNegative = 0.3
     """Weight of the encoder's CTC loss, which is added to the loss of a transducer or of attention. With 0 a transducer
     uses neither CTC nor `consistency`."""
-    label_smoothing: Share = 0.1
+    label_smoothing: Fraction = 0.1
     """Share of each target that is spread evenly over all outputs, such as 0.1. Only attention uses it."""
     lexicon: str | None = None
     """Lexicon of words and their pronunciations. With it the model learns phones. It is `cmudict`, or a file made by
@@ -37,7 +37,7 @@ class AcousticNetwork(RecurrentNetwork):
     look_ahead: int = 0
     """Future output frames that each frame sees, in a one-directional network; a stream is delayed by as many
     frames."""
-    convolutions: Whole = 0
+    convolutions: NonNegativeInt = 0
     """Number of convolutions before the recurrent layers: 3 x 3, halving time and frequency, with batch
     normalization each."""
     stack: Count = 1
@@ -53,7 +53,7 @@ class AcousticNetwork(RecurrentNetwork):
 
 
 @dataclass(frozen=True)
-class WrittenSymbols(Checked):
+class WrittenSymbols(CheckedOptions):
     """What models have that read what they have written."""
 
     embedding: Count = 64
@@ -68,7 +68,7 @@ class DecoderNetwork(WrittenSymbols):
 
     attention: Count = 128
     """Size of the vectors that attention compares."""
-    location: Whole = 10
+    location: NonNegativeInt = 10
     """Number of filters that show attention where it was at the last symbol; 0 for none."""
 
 
@@ -97,7 +97,7 @@ class RecognizerNetwork(AcousticNetwork, TransducerNetwork, DecoderNetwork):
 
 
 @dataclass(frozen=True)
-class RecognitionOptions(Checked):
+class RecognitionOptions(CheckedOptions):
     """How recordings are recognized."""
 
     batch_seconds: Positive = 60.0
@@ -110,7 +110,7 @@ class RecognitionOptions(Checked):
     """Channel to transcribe, counted from 0; by default the mean of all."""
     each_channel: bool = False
     """Transcribe every channel separately, such as the two speakers of a phone call."""
-    alternatives: Whole = 0
+    alternatives: NonNegativeInt = 0
     """Number of likely texts to give with their scores, the best first; needs a beam search or a lexicon."""
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class TranscriptionOptions(RecognitionOptions):
 
 
 @dataclass(frozen=True)
-class RecognizerEvaluation(Checked):
+class RecognizerEvaluation(CheckedOptions):
     """How the errors of a recognizer are measured."""
 
     normalize: bool = False
@@ -166,7 +166,7 @@ class NewVocabulary:
 
 
 @dataclass(frozen=True)
-class CueOptions(Checked):
+class CueOptions(CheckedOptions):
     """How words are grouped into subtitles."""
 
     line_characters: Count = 42
@@ -177,5 +177,5 @@ class CueOptions(Checked):
     """Longest subtitle."""
     cue_gap: Positive = 1.0
     """Pause in seconds that ends a subtitle."""
-    cue_hold: NotNegative = 1.0
+    cue_hold: NonNegative = 1.0
     """Shortest time in seconds that a subtitle stays, unless the next one begins."""

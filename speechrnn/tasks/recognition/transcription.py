@@ -18,7 +18,7 @@ from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.beam import Ranking
 from speechrnn.decoding.pieces import Joiner, Piece, cut
-from speechrnn.faults import Fault, Faults, kind_of, takes
+from speechrnn.faults import Fault, Faults, kind_of, options_as_keywords
 from speechrnn.models.loading import opened
 from speechrnn.runtime.batches import by_length
 from speechrnn.tasks.recognition import carried
@@ -51,7 +51,7 @@ Source = str | os.PathLike[str] | Example | OneChannel | IO[bytes]
 """An audio file or a channel of it, an example of a manifest, or a pipe open for reading bytes."""
 
 
-@takes(RecognitionOptions)
+@options_as_keywords(RecognitionOptions)
 def outcomes(  # noqa: D417 - `takes` adds the options
     model: Recognizer | str | os.PathLike[str] | None,
     sources: Iterable[Source],

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.layers import blocks
 from speechrnn.layers.config import Configured
 from speechrnn.layers.steps import StepNetwork, step_network
@@ -54,7 +54,7 @@ class Joiner(Configured, keras.Layer):
         return self.dense(ops.tanh(encoded + predicted))
 
 
-@takes(TransducerNetwork)
+@options_as_keywords(TransducerNetwork)
 def symbol_predictor(  # noqa: D417 - `takes` adds the options
     options: TransducerNetwork, *, vocabulary_size: int, dropout: float = 0.0
 ) -> keras.Model:

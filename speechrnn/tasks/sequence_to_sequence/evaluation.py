@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from speechrnn.faults import Fault, Faults, takes
+from speechrnn.faults import Fault, Faults, options_as_keywords
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.intervals import Interval, finite, rate_interval
@@ -112,7 +112,7 @@ class SequenceReport:
             console.print(reports.table(("Source", "Reference", "Found", "Errors"), rows, names=3))
 
 
-@takes(SequenceEvaluation)
+@options_as_keywords(SequenceEvaluation)
 def evaluate(  # noqa: D417 - `takes` adds the options
     model: EncoderDecoder | str | os.PathLike[str],
     examples: Iterable[Any],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 from speechrnn.tasks.sequence_to_sequence.pairs import is_pair
@@ -17,7 +17,7 @@ class Translates(Usable):
 
     is_example = staticmethod(is_pair)
 
-    @takes(SearchOptions)
+    @options_as_keywords(SearchOptions)
     def translate(  # noqa: D417 - `takes` adds the options
         self,
         sources: Any,

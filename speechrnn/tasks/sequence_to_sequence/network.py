@@ -2,13 +2,13 @@
 
 import keras
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.layers import LengthMask, blocks
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
 from speechrnn.tasks.sequence_to_sequence.options import AttentionNetwork
 
 
-@takes(AttentionNetwork, "cell")
+@options_as_keywords(AttentionNetwork, "cell")
 def attention_network(  # noqa: D417 - `takes` adds the options
     options: AttentionNetwork,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.faults import Checked, Count, Finite, NotNegative, Share, Whole, require
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, NonNegativeInt, PositiveFinite, require
 from speechrnn.training.options import TrainingOptions
 
 
@@ -15,20 +15,20 @@ class SequenceTraining(TrainingOptions):
 
     epochs: Count = 20
     batch_size: Count = 64
-    learning_rate: Finite = 2e-3
-    clip_norm: NotNegative = 2.0
+    learning_rate: PositiveFinite = 2e-3
+    clip_norm: NonNegative = 2.0
     monitor: Literal["auto", "symbol_error", "sequence_error", "loss"] = "auto"
     """Validation figure that decides which epoch is the best: error rate of symbols (auto) or of
     whole sequences, or loss."""
-    label_smoothing: Share = 0.0
+    label_smoothing: Fraction = 0.0
     """Share of each target that is spread evenly over all outputs, such as 0.1."""
-    scheduled_sampling: Share = 0.0
+    scheduled_sampling: Fraction = 0.0
     """Share of the decoder's inputs that are its own last guess instead of the truth in the last epoch, such as 0.2; it
     rises from 0 in the first one."""
 
 
 @dataclass(frozen=True)
-class SearchOptions(Checked):
+class SearchOptions(CheckedOptions):
     """How the likeliest sequence is searched for.
 
     Reference:
@@ -39,9 +39,9 @@ class SearchOptions(Checked):
     """Number of texts that the beam search keeps. With 1 it always takes the likeliest symbol."""
     best: Count = 1
     """Number of results for each input: at most the beam's width."""
-    length_penalty: NotNegative = 0.6
+    length_penalty: NonNegative = 0.6
     """Exponent of the length that log probabilities are divided by: 0 prefers short sequences, 1 is their mean."""
-    coverage_penalty: NotNegative = 0.0
+    coverage_penalty: NonNegative = 0.0
     """Weight of the penalty for source symbols that got no attention, such as 0.2."""
     max_length: Count | None = None
     """Most symbols of a target; by default the model's own limit."""
@@ -54,7 +54,7 @@ class SearchOptions(Checked):
 
 
 @dataclass(frozen=True)
-class AttentionNetwork(Checked):
+class AttentionNetwork(CheckedOptions):
     """What `attention_network` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
@@ -67,9 +67,9 @@ class AttentionNetwork(Checked):
     """Size of the vectors that attention compares."""
     embedding: Count = 64
     """Size of a symbol's vector."""
-    location: Whole = 0
+    location: NonNegativeInt = 0
     """Number of filters that show attention where it was at the last symbol; 0 for none. Long sources need them."""
-    dropout: Share = 0.2
+    dropout: Fraction = 0.2
     """Share of activations dropped in training."""
     dtype: str | None = None
     """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy. Only the encoder has it."""

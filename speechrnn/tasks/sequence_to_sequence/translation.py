@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from speechrnn.faults import Fault, kind_of, takes
+from speechrnn.faults import Fault, kind_of, options_as_keywords
 from speechrnn.models.answers import Answer
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 from speechrnn.tasks.sequence_to_sequence.pairs import encoded
@@ -77,7 +77,7 @@ class Translation(Answer):
         return found
 
 
-@takes(SearchOptions)
+@options_as_keywords(SearchOptions)
 def outcomes(  # noqa: D417 - `takes` adds the options
     model: EncoderDecoder,
     sources: Iterable[str],

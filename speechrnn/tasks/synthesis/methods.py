@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.models.answers import OnError, Usable
 from speechrnn.tasks.synthesis.options import SpeakingOptions
 from speechrnn.tasks.synthesis.sound import spread
@@ -27,7 +27,7 @@ class Speaks(Usable):
 
     frames_per_step: int
 
-    @takes(SpeakingOptions)
+    @options_as_keywords(SpeakingOptions)
     def speak(  # noqa: D417 - `takes` adds the options
         self,
         sources: Any,

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.tasks.synthesis.options import VoiceNetwork
 
@@ -12,7 +12,7 @@ VARIANCES = 3
 """What is told of each phone: the logarithm of its frames, its pitch and its level."""
 
 
-@takes(VoiceNetwork, "cell")
+@options_as_keywords(VoiceNetwork, "cell")
 def voice_network(  # noqa: D417 - `takes` adds the options
     options: VoiceNetwork,
     *,

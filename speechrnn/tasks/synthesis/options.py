@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from speechrnn.faults import Checked, Count, Finite, NotNegative, Range, Share, Whole
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, NonNegativeInt, PositiveFinite, Range
 from speechrnn.training.options import TrainingOptions
 
 
@@ -15,16 +15,16 @@ class SynthesizerTraining(TrainingOptions):
 
     epochs: Count = 200
     batch_size: Count = 8
-    learning_rate: Finite = 2e-3
-    weight_decay: NotNegative = 1e-4
-    clip_norm: NotNegative = 1.0
+    learning_rate: PositiveFinite = 2e-3
+    weight_decay: NonNegative = 1e-4
+    clip_norm: NonNegative = 1.0
     monitor: Literal["auto", "spectrum", "duration", "loss"] = "auto"
     """Validation figure that decides which epoch is the best: distance of spectra (auto) or of
     durations, or loss."""
 
 
 @dataclass(frozen=True)
-class VoiceNetwork(Checked):
+class VoiceNetwork(CheckedOptions):
     """What `voice_network` takes."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
@@ -41,19 +41,19 @@ class VoiceNetwork(Checked):
     """Number of recurrent layers: those that write the frames."""
     step: Count = 2
     """Frames that are written at once."""
-    filters: Whole = 96
+    filters: NonNegativeInt = 96
     """Filters of the convolutions: those that correct what was written; 0 leaves them out."""
-    dropout: Share = 0.3
+    dropout: Fraction = 0.3
     """Share of activations dropped in training: those of the encoder."""
-    decoder_dropout: Share = 0.1
+    decoder_dropout: Fraction = 0.1
     """The same in the decoder."""
 
 
 @dataclass(frozen=True)
-class SpeakingOptions(Checked):
+class SpeakingOptions(CheckedOptions):
     """How a text is spoken."""
 
-    tempo: Finite = 1.0
+    tempo: PositiveFinite = 1.0
     """Times as fast as the speaker, such as 0.8 for slower."""
     pitch: Annotated[float, Range("in [-24, 24]", lambda value: -24 <= value <= 24)] = 0.0
     """Semitones higher than the speaker; negative is lower."""
@@ -73,7 +73,7 @@ class TextOptions:
 
 
 @dataclass(frozen=True)
-class PauseOptions(Checked):
+class PauseOptions(CheckedOptions):
     """What is between sentences."""
 
     pause: Annotated[float, Range("in [0, 60]", lambda value: 0 <= value <= 60)] = 0.25

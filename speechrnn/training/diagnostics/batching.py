@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Faults, takes
+from speechrnn.faults import Faults, options_as_keywords
 from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.selection import Framing, select
 from speechrnn.pipeline.targets import Texts
@@ -89,7 +89,7 @@ def _plan_dict(plan: Plan) -> dict[str, Any]:
     return {**vars(plan), "sizes": plan.sizes, "largest": plan.largest}
 
 
-@takes(BatchingOptions)
+@options_as_keywords(BatchingOptions)
 def examine_batches(  # noqa: D417 - `takes` adds the options
     examples: Sequence[Example],
     *,

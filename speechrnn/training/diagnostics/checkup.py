@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from speechrnn.faults import takes
+from speechrnn.faults import options_as_keywords
 from speechrnn.layers import LengthMask
 from speechrnn.layers.graph import layers_of
 from speechrnn.layers.recurrent import sides
@@ -69,7 +69,7 @@ class ModelReport:
         return {**vars(self), "ok": self.ok, "layers": rows}
 
 
-@takes(TimingOptions)
+@options_as_keywords(TimingOptions)
 def examine(  # noqa: D417 - `takes` adds the options
     model: keras.Model, *, options: TimingOptions, batch_size: int = 16
 ) -> ModelReport:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from speechrnn.data.options import FrameOptions
-from speechrnn.faults import Checked, Count, Positive
+from speechrnn.faults import CheckedOptions, Count, Positive
 
 
 @dataclass(frozen=True)
-class TimingOptions(Checked):
+class TimingOptions(CheckedOptions):
     """How the layers of a model are timed."""
 
     frames: Count = 400
@@ -15,7 +15,7 @@ class TimingOptions(Checked):
 
 
 @dataclass(frozen=True)
-class BatchingOptions(FrameOptions, Checked):
+class BatchingOptions(FrameOptions, CheckedOptions):
     """How a manifest is batched."""
 
     batch_seconds: Positive | None = None
