@@ -126,6 +126,10 @@ def recorded(folder, rng, said=SAID, pause=0.0):
         ("the 1990s and MP3", "the nineteen ninetys and MP three"),
         ("$3.2 million, £5bn and €1k", "three point two million dollars, five billion pounds and one thousand euros"),
         ("10:30, 9:05 and 10:00 AM", "ten thirty, nine oh five and ten AM"),
+        ("2½ cups, 2 ½ or ¾", "two and one half cups, two and one half or three quarters"),
+        ("10², 10⁻³ and 5 m²", "ten squared, ten to the power of minus three and five m squared"),
+        ("-.5, -$5 and .22", "minus point five, minus five dollars and point two two"),
+        ("US$.50", "US zero dollars fifty"),
         ("16:9 is no time, nor is 1:02:03", "sixteen:nine is no time, nor is one:zero two:zero three"),
     ],
 )
@@ -151,6 +155,13 @@ def test_letters_are_named_and_possessives_and_accents_read(model):
     pronounce = Pronouncer(model.vocabulary, LEXICON)
     assert pronounce("BSA")[1:-1] == ["B", "IY1", "EH1", "S", "EY1"]
     assert pronounce("Sëé")[1:-1] == ["S", "IY1"]
+
+
+def test_the_end_of_a_possessive_follows_the_phone_before_it():
+    lexicon = Lexicon({"sea": [(("S", "IY1"), 1.0)], "ax": [(("AE1", "K", "S"), 1.0)], "cat": [(("K", "T"), 1.0)]})
+    pronounce = Pronouncer(Phones(["AE1", "IH0", "IY1", "K", "S", "T", "Z", "sil"]), lexicon)
+    said = [" ".join(pronounce(word)[1:-1]) for word in ("sea's", "ax's", "cat's")]
+    assert said == ["S IY1 Z", "AE1 K S IH0 Z", "K T S"]
 
 
 def test_words_that_the_lexicon_lacks_are_guessed(model):

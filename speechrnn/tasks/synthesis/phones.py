@@ -22,6 +22,8 @@ SILENCE = "sil"
 _STRESS = "012"
 _NEAREST = {"0": ("0", "2", "1", ""), "1": ("1", "2", "0", ""), "2": ("2", "1", "0", ""), "": ("", "1", "2", "0")}
 """Stresses in the order in which they take the place of one that a voice lacks."""
+_POSSESSIVE = ((("S", "Z", "SH", "ZH", "CH", "JH"), ("IH0", "Z")), (("P", "T", "K", "F", "TH"), ("S",)))
+"""What 's is after which phones; a Z after all others."""
 _LEARNED = 30_000
 """Words, evenly drawn, that letters to phones are learned from: enough, and it takes a few seconds."""
 _PIECE = re.compile(r"[^\s,;:.!?…\"“”()\[\]{}«»—–]+|[,;:.!?…\"“”()\[\]{}«»—–]")
@@ -86,7 +88,9 @@ class Pronouncer:
         if word in self.lexicon:
             return self.lexicon[word][0][0]
         if word.endswith("'s") and word[:-2] in self.lexicon and "Z" in self.vocabulary.symbols:
-            return (*self.lexicon[word[:-2]][0][0], "Z")
+            said, sayable = self.lexicon[word[:-2]][0][0], frozenset(self.vocabulary.symbols)
+            fits = (end for last, end in _POSSESSIVE if plain(said[-1:])[0] in last and sayable.issuperset(end))
+            return (*said, *next(fits, ("Z",)))
         return self._guessed(word)
 
     def _letter(self, letter: str) -> Iterable[str]:

@@ -24,7 +24,7 @@ _ABBREVIATIONS = {
 _SIGNS = {"&": "and", "%": "percent", "+": "plus", "=": "equals", "@": "at", "°": "degrees"}
 _MONEY = {"$": "dollar", "£": "pound", "€": "euro"}
 
-_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\w.])\.\d+"
 _ABBREVIATED = re.compile(
     r"\b(" + "|".join(re.escape(short) for short in sorted(_ABBREVIATIONS, key=len, reverse=True) if short != "no")
     + r")\.(?!\w)|\b(no)\.(?=\s*\d)", re.IGNORECASE,
@@ -38,7 +38,10 @@ _COUNTED = re.compile(_NUMBER)
 _CLOCK = re.compile(r"(?<![\w:.,])([01]?\d|2[0-3]):([0-5]\d)(?![\w:])")
 _APART = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])(?!s\b)")
 """Between a number and letters, as in 5kg and H2O, but not in the 1990s."""
-_MINUS = re.compile(r"(?<![\w.])[-−](?=\d)")
+_MINUS = re.compile(r"(?<![\w.])[-−](?=[$£€]?\.?\d)")
+_FRACTION = re.compile(r"(\d ?)?([¼-¾⅐-⅞↉])")
+_RAISED = re.compile(r"(?<=\d)⁻?[⁰¹²³⁴-⁹]+|(?<=[^\W\d_])[²³](?![⁰¹²³⁴-⁹])")
+_POWERS = {"²": "squared", "³": "cubed"}
 _ENDS = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=\S)|\n\s*\n")
 
 
@@ -49,12 +52,14 @@ def spelled_out(text: str) -> str:
     >>> spelled_out("Mr. Fox paid $3.50 for 21 eggs on the 2nd of May, 1987.")
     'mister Fox paid three dollars fifty for twenty one eggs on the second of May, nineteen eighty seven.'
     """
+    text = _RAISED.sub(_power, _FRACTION.sub(_fraction, text))  # of which NFKC makes plain digits
     text = unicodedata.normalize("NFKC", text)
+    text = re.sub(r"(?<=\w)(?=[$£€])", " ", _MINUS.sub("minus ", text))
     text = _ABBREVIATED.sub(lambda found: _ABBREVIATIONS[(found[1] or found[2]).lower()], text)
     text = _PAID.sub(lambda found: _money(*found.groups()), text)
     text = _NTH.sub(lambda found: ordinal(int(found[1])), text)
     text = _CLOCK.sub(lambda found: _time(found[1], found[2]), text)
-    text = _COUNTED.sub(lambda found: _read(found[0]), _APART.sub(" ", _MINUS.sub("minus ", text)))
+    text = _COUNTED.sub(lambda found: _read(found[0]), _APART.sub(" ", text))
     for sign, word in _SIGNS.items():
         text = text.replace(sign, f" {word} ")
     return re.sub(r"[^\S\n]+", " ", re.sub(r" +(?=[,.;:!?)])", "", text)).strip()
@@ -104,7 +109,7 @@ def ordinal(value: int) -> str:
 def _read(written: str) -> str:
     whole, _, fraction = written.replace(",", "").partition(".")
     if fraction:
-        return " ".join([_whole(whole), "point", *(_ONES[int(digit)] for digit in fraction)])
+        return " ".join([*([_whole(whole)] if whole else []), "point", *(_ONES[int(digit)] for digit in fraction)])
     if "," not in written and len(whole) == 4 and (1100 <= int(whole) <= 1999 or 2010 <= int(whole) <= 2099):
         century, years = divmod(int(whole), 100)  # as years are read
         return f"{number(century)} " + (
@@ -120,6 +125,16 @@ def _whole(digits: str) -> str:
     return number(int(digits))
 
 
+def _fraction(found: re.Match[str]) -> str:
+    """A fraction that is one character, as `2 and one half`."""
+    spoken = unicodedata.name(found[2]).removeprefix("VULGAR FRACTION ").lower()
+    return f"{found[1].strip()} and {spoken} " if found[1] else f" {spoken} "
+
+
+def _power(found: re.Match[str]) -> str:
+    return " " + (_POWERS.get(found[0]) or f"to the power of {found[0]}")
+
+
 def _time(hours: str, minutes: str) -> str:
     """A time of day, as `ten thirty`, `ten oh five` and `ten`."""
     spoken = number(int(minutes)) if int(minutes) > 9 else f"oh {number(int(minutes))}"
@@ -132,5 +147,6 @@ def _money(sign: str, written: str, multiple: str | None) -> str:
         return f"{_read(written)} {_MULTIPLES.get(multiple.lower(), multiple)} {_MONEY[sign]}s"
     if cents and len(cents) != 2:
         return f"{_read(written)} {_MONEY[sign]}s"
-    name = _MONEY[sign] + ("" if int(whole) == 1 else "s")
-    return f"{number(int(whole))} {name}" + (f" {number(int(cents))}" if cents and int(cents) else "")
+    amount = int(whole or 0)
+    name = _MONEY[sign] + ("" if amount == 1 else "s")
+    return f"{number(amount)} {name}" + (f" {number(int(cents))}" if cents and int(cents) else "")
