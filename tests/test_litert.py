@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -69,6 +70,17 @@ def test_it_is_exported_loaded_and_listens_like_the_others(tmp_path, spoken):
         session.finish()
     with pytest.raises(FileExistsError):
         export(made(layers=1), path, to="litert")
+
+
+def test_threads_take_turns(content, spoken):
+    session = StreamingSession(content)
+    signals = [spoken[: 900 * count] for count in range(1, 7)]
+    expected = session.logits(signals)
+    with ThreadPoolExecutor(6) as pool:
+        for found, one in zip(
+            pool.map(lambda signal: session.logits([signal])[0], signals * 8), expected * 8, strict=True
+        ):
+            np.testing.assert_array_equal(found, one)
 
 
 def test_two_directions_are_refused(tmp_path):

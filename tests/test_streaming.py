@@ -101,6 +101,31 @@ def test_samples_one_by_one_come_out_as_soon_as_the_latency_says(stream, spoken)
     assert np.flatnonzero(counts).tolist() == [needed - 1, needed + stream.block - 1]
 
 
+def test_whole_signals_neither_disturb_the_stream_nor_each_other(stream, spoken):
+    whole = in_parts(stream, spoken, [])
+    session, told = stream.another(), []
+
+    class Between:
+        """Runs the steps, and before the first one another signal, as another thread may."""
+
+        def __init__(self, runner):
+            self.runner = runner
+
+        def run(self, *given):
+            if not told:
+                told.append(None)
+                told[:] = session.logits([spoken[:3000]])
+            return self.runner.run(*given)
+
+    session.run_by(Between)
+    first = session.advance(spoken[:5000])
+    np.testing.assert_allclose(told[0], in_parts(stream, spoken[:3000], []), rtol=0, atol=1e-5)
+    found = np.concatenate([first, session.advance(spoken[5000:]), session.flush()])
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5)
+    told.clear()
+    np.testing.assert_allclose(session.logits([spoken])[0], whole, rtol=0, atol=1e-5)
+
+
 def test_samples_at_the_scale_of_integers_are_refused(stream, spoken):
     stream.reset()
     with pytest.raises(ValueError, match="full scale at 1. Received: a peak of .*Divide samples"):

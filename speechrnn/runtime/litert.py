@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,8 @@ def read(model: str | os.PathLike[str] | bytes) -> LiteRtFile:
 class Runner:
     """An interpreter with the `run` of an `onnxruntime.InferenceSession`; needs `speechrnn[litert]`.
 
+    Several threads may run it: an interpreter holds its inputs and outputs, so that one waits for another.
+
     Args:
         file: The model.
         threads: Processor threads.
@@ -91,6 +94,7 @@ class Runner:
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"{file.name}: LiteRT cannot run it: {reason}") from error
+        self._alone = threading.Lock()
 
     def get_providers(self) -> list[str]:
         """None of ONNX Runtime's."""
@@ -98,5 +102,6 @@ class Runner:
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs by their names."""
-        found = self._signature(**feed)
+        with self._alone:
+            found = self._signature(**feed)
         return [found[name] for name in outputs]

@@ -138,7 +138,7 @@ class Listening(Transcribes, Session):
         return Update("", (*words, *self._speller.finish()))
 
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Logits of whole signals, as a `Recognizer` gives them; each is a stream of its own, and this one is reset.
+        """Logits of whole signals, as a `Recognizer` gives them; each is a stream of its own, and this one goes on.
 
         Args:
             signals: float32 `(samples,)` each.
@@ -146,11 +146,10 @@ class Listening(Transcribes, Session):
         Returns:
             For each signal float32 `(ceil(frame_count / stride), vocabulary)`.
         """
-        found = []
+        stream, found = self.another(), []
         for signal in signals:
-            self.reset()
-            found.append(np.concatenate([self.advance(signal), self.flush()]))
-        self.reset()
+            stream.reset()
+            found.append(np.concatenate([stream.advance(signal), stream.flush()]))
         return found
 
     def _take(self, samples: np.ndarray) -> None:
