@@ -128,7 +128,7 @@ def test_more_recordings_in_a_file_than_are_read_are_refused_and_not_left_out(tm
     soundfile.write(path, np.zeros(4000), 16000, format="MP3", subtype="MPEG_LAYER_III")
     path.write_bytes(path.read_bytes() * 4)
     assert len(audio.read(path)[0]) >= 16000
-    monkeypatch.setattr("speechrnn.audio.containers._MOST_PARTS", 3)
+    monkeypatch.setattr("speechrnn.audio.containers._MAX_PARTS", 3)
     with pytest.raises(ValueError, match="more than 3 recordings"):
         audio.read(path)
 

@@ -1,4 +1,4 @@
-"""Audio from a pipe: read forwards as it comes where its format allows that, and by way of a temporary file if not."""
+"""Reads audio from a pipe: as a stream where its format allows that, else through a temporary file."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from speechrnn.audio.sections import AudioStream, ByteSource, Joined
 from speechrnn.faults import data_error, file_faults
 
 _HEAD = 1 << 20
-"""Bytes in which a header must lie. No more are read than are asked for: a live pipe brings them slowly."""
-_LENGTH = 1 << 60
-"""Bytes that libsndfile is told there are: it asks, and a pipe cannot tell."""
-_LONGEST = 1 << 26
-"""More samples may be what a program writes that does not know how many: two gigabytes, in up to 32 bytes each."""
+"""Maximum size of a header. Only as many bytes are read as are asked for, since a live pipe may be slow."""
+_ASSUMED_SIZE = 1 << 60
+"""The size reported to libsndfile, since that of a pipe is unknown."""
+_MAX_FRAMES = 1 << 26
+"""A larger number in a header may mean that it is unknown: two gigabytes in frames of 32 bytes."""
 
 
-_BLOCKS = ("IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "G723_24", "G723_40")
-"""Codings that libsndfile goes on decoding when there are no bytes any more."""
+_BLOCK_CODINGS = ("IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32", "G723_24", "G723_40")
+"""Codings that libsndfile continues to decode after the last byte."""
 
 
-class Forwards(ByteSource):
-    """A stream that cannot go back, except within its first bytes, as libsndfile sees a file.
+class ForwardStream(ByteSource):
+    """Presents a stream to libsndfile as a file that can seek only within its first bytes.
 
-    libsndfile seeks only while it opens a WAV or FLAC file. What it looks for beyond the first bytes then is not there.
+    That is enough, since libsndfile seeks only while it opens a WAV or FLAC file.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -39,43 +39,43 @@ class Forwards(ByteSource):
         self._head: bytes | None = stream.read(4)
         self._rest = self._last = b""
         self.joined = False
-        """Whether the beginning of a FLAC stream went by, behind the first one."""
+        """Whether the beginning of a second FLAC stream was read."""
 
     @property
     def head(self) -> bytes:
-        """The first bytes, while they are kept."""
+        """The first bytes, up to the call of `opened`."""
         return self._head or b""
 
     def opened(self) -> None:
-        """The header has been read: from now on bytes are passed on in order."""
+        """Mark the header as read: from now on bytes are passed on in order."""
         self.joined = headers.begins_flac(self.head[4:])
         self._rest, self._head = self.head[self._position :], None
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; only before `opened` does that change what is read."""
-        self._position = offset + (0, self._position, _LENGTH)[whence]
+        """Go to a position; this changes what is read only before `opened`."""
+        self._position = offset + (0, self._position, _ASSUMED_SIZE)[whence]
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer as far as there is something."""
+        """Fill a buffer with the bytes that there are, and return their number."""
         if self._head is not None:
-            lacking = self._position + len(buffer) - len(self._head)
-            if 0 < lacking <= _HEAD:
-                self._head += self._stream.read(lacking) or b""
-            found = self._head[self._position : self._position + len(buffer)]
+            missing = self._position + len(buffer) - len(self._head)
+            if 0 < missing <= _HEAD:
+                self._head += self._stream.read(missing) or b""
+            data = self._head[self._position : self._position + len(buffer)]
         else:
-            found, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
-            if len(found) < len(buffer):
-                found += self._stream.read(len(buffer) - len(found)) or b""
-        buffer[: len(found)] = found
+            data, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+            if len(data) < len(buffer):
+                data += self._stream.read(len(buffer) - len(data)) or b""
+        buffer[: len(data)] = data
         if self._head is None:
-            self.joined = self.joined or headers.begins_flac(self._last + found)
-            self._last = found[-8:]
-        self._position += len(found)
-        return len(found)
+            self.joined = self.joined or headers.begins_flac(self._last + data)
+            self._last = data[-8:]
+        self._position += len(data)
+        return len(data)
 
     def rest(self) -> bytes:
-        """What follows what was read, some of it."""
+        """Some of the bytes that follow those that were read."""
         return self._rest + (self._stream.read(_HEAD) or b"")
 
 
@@ -85,24 +85,24 @@ def opened(
 ) -> Iterator[tuple[AudioStream | Joined, bool]]:
     """Open a pipe as audio.
 
-    WAV, FLAC and headerless samples are decoded as they arrive, in memory for a block; other formats go through a
-    temporary file, and begin when the pipe has ended.
+    WAV, FLAC and headerless samples are decoded as they arrive, in memory for one block; other formats are saved to a
+    temporary file first, until the pipe ends.
 
     Args:
-        stream: Open for reading bytes.
-        encoding: What headerless samples are; see `audio.probe`.
+        stream: The pipe, open for reading bytes.
+        encoding: Coding, rate and channels of headerless samples; see `audio.probe`.
         name: For messages.
 
     Yields:
-        The open audio, and whether its number of frames can be relied on.
+        The open audio, and whether its number of frames is reliable.
 
     Raises:
-        ValueError: There is nothing, or no audio.
+        ValueError: The pipe is empty, or not audio.
     """
-    source = Forwards(stream)
+    source = ForwardStream(stream)
     if not source.head:
-        told = "See whether the program before it failed, or the stream was read to its end before."
-        raise data_error(name, "empty", f"the pipe is empty (0 bytes). {told}")
+        hint = "See whether the program before it failed, or the stream was read to its end before."
+        raise data_error(name, "empty", f"the pipe is empty (0 bytes). {hint}")
     if encoding is None and source.head[:4] not in (b"RIFF", b"fLaC"):
         with tempfile.NamedTemporaryFile(suffix=".audio") as file:
             source.opened()
@@ -123,15 +123,15 @@ def opened(
             if b"RIFF" in source.head[4:]:
                 raise _joined(name) from error
             raise containers.undecodable(name, source.head[:64], error.error_string) from error
-    if audio.frames >= _LONGEST and audio.subtype in _BLOCKS:
+    if audio.frames >= _MAX_FRAMES and audio.subtype in _BLOCK_CODINGS:
         message = f"is {audio.subtype} of unknown length, which cannot be read from a pipe. Save it to a file first."
         raise data_error(name, "undecodable", message)
-    if not encoding and audio.frames < _LONGEST:
-        audio.most = blocks.samples(name, headers.container(source.head[:64]), source.head, 0, _LENGTH)
-        blocks.check(name, audio.frames, audio.most)
+    if not encoding and audio.frames < _MAX_FRAMES:
+        audio.max_frames = blocks.samples(name, headers.container(source.head[:64]), source.head, 0, _ASSUMED_SIZE)
+        blocks.check(name, audio.frames, audio.max_frames)
     source.opened()
     with audio:
-        yield audio, not encoding and audio.frames < _LONGEST
+        yield audio, not encoding and audio.frames < _MAX_FRAMES
         if not encoding and audio.done >= audio.frames and (source.joined or headers.begins_wav(source.rest())):
             raise _joined(name)
 

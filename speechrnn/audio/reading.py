@@ -1,7 +1,7 @@
 """Audio: probe, read, resample and write recordings of any common format, rate and number of channels.
 
-A signal is float32 `(samples,)` in [-1, 1] at one known rate. Reading is strict: a file that is missing, empty, cut
-off, not audio, or not finite is an error that starts with its path. Silence is audio.
+A signal is float32 `(samples,)` in [-1, 1] at one known rate. Reading is strict: a file that is missing, empty,
+truncated, not audio, or not finite raises an error that starts with its path. Silence is audio.
 """
 
 import contextlib
@@ -24,30 +24,30 @@ from speechrnn.faults import check_choice, data_error
 from speechrnn.files import replacing
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".raw")
-"""Endings of the files that a folder of recordings is searched for."""
+"""File name extensions by which recordings are found in a folder."""
 
 _BLOCK = 1 << 18
 _MP3_ROUNDING = 2304  # two frames: encoders disagree on whether padding counts
-_RESAMPLED = 1000
-"""Times that a rate may be changed; more, and a header is damaged."""
+_MAX_RESAMPLING = 1000
+"""Largest ratio of two rates; a larger one means that a header is damaged."""
 _CANCELLED = 1e-4
-"""Power of the mean of channels, relative to their own, below which they cancel each other."""
+"""Power of the mean of the channels, relative to their mean power, below which they cancel each other."""
 _UNSCALED = 10.0
-"""A peak of samples in memory that no floating point recording has."""
+"""Peak of samples in memory above which they must be unscaled integers."""
 _ROUNDING = 0.01  # seconds by which a segment may overshoot the file: manifests round their times
-_WRITTEN = {
+_WRITERS = {
     ".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"), ".sph": ("NIST", "PCM_16"),
 }  # fmt: skip
 
 
-_LARGEST = 1e10
-"""Magnitude of a sample: 32-bit integers that were not scaled are below it, powers of larger ones overflow."""
+_MAX_SAMPLE = 1e10
+"""Largest magnitude of a sample: above unscaled 32-bit integers, below numbers whose powers overflow."""
 
 
 @dataclasses.dataclass(frozen=True)
 class AudioInfo:
-    """What a recording's header says."""
+    """Properties of a recording, from its header."""
 
     path: str
     sample_rate: int
@@ -64,20 +64,21 @@ class AudioInfo:
 
 
 def probe(path: str | os.PathLike[str], *, encoding: str | None = None) -> AudioInfo:
-    """Rate, length and channels of a recording.
+    """Get the rate, length and channels of a recording.
 
     Nothing is decoded, except where the headers do not tell the length, as in FLAC that was written to a pipe.
 
     Args:
         path: A WAV, RF64, Wave64, AIFF, AU, CAF, FLAC, Ogg Vorbis, Ogg Opus, MP3 or NIST SPHERE file, or headerless
-            samples. Recordings that stand one behind the other in it are one recording.
-        encoding: What headerless samples are, as `{coding}@{rate}` with coding one of s8, u8, s16le, s16be, s24le,
-            s24be, s32le, s32be, f32le, f32be, f64le, f64be, ulaw, alaw; more channels as in `s16le@44100x2`.
+            samples. Recordings concatenated in one file are one recording.
+        encoding: Coding, rate and channels of headerless samples, as `{coding}@{rate}` with coding one of s8, u8,
+            s16le, s16be, s24le, s24be, s32le, s32be, f32le, f32be, f64le, f64be, ulaw, alaw; more channels as in
+            `s16le@44100x2`.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         IsADirectoryError: It is a folder.
-        ValueError: It is empty, cut off, has no samples, or is no audio that can be read.
+        ValueError: It is empty, truncated, has no samples, or is not readable as audio.
     """
     with _opened(path, encoding) as (file, exact):
         frames = file.frames
@@ -97,25 +98,25 @@ def read(
     channel: int | None = None,
     encoding: str | None = None,
 ) -> tuple[np.ndarray, int]:
-    """A recording, or a segment of it, as one mono signal.
+    """Read a recording, or a segment of it, as one mono signal.
 
     Args:
         path: See `probe`.
         sample_rate: Resample to this rate; the file's own if `None`.
         offset: Start of the segment in seconds.
         duration: Length of the segment in seconds; to the end if `None`.
-        channel: Read this channel, counted from 0; the mean of all if `None`, which is refused where the channels
-            cancel each other.
-        encoding: What headerless samples are; see `probe`.
+        channel: Read this channel, counted from 0; the mean of all if `None`, an error where channels cancel each
+            other.
+        encoding: Coding of headerless samples; see `probe`.
 
     Returns:
-        float32 `(samples,)` and its rate. Integer formats lie in [-1, 1]; floating point is passed on as it is.
+        float32 `(samples,)` and its rate. Integer formats lie in [-1, 1]; floating point is not scaled.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         IsADirectoryError: It is a folder.
-        ValueError: It is empty, cut off, undecodable, shorter than the segment, or has samples that are not finite, or
-            channels whose mean is silence though they are not.
+        ValueError: It is empty, truncated, undecodable, shorter than the segment, or has samples that are not finite,
+            or channels that cancel each other.
 
     Example:
     >>> import tempfile
@@ -145,26 +146,26 @@ def read_blocks(
     encoding: str | None = None,
     opened: Callable[[int, float], object] | None = None,
 ) -> Iterator[np.ndarray]:
-    """A recording of any length in blocks, in bounded memory.
+    """Read a recording of any length in blocks, in bounded memory.
 
-    The blocks joined are exactly what `read` returns, also when resampled: the filter's state goes from block to block.
+    Joined, the blocks equal what `read` returns, also when resampled: the filter's state is kept between blocks.
 
     Args:
-        path: See `probe`; or a pipe, its name or open for reading bytes, which is read as it comes.
+        path: See `probe`; or a pipe, by name or open for reading bytes, which is read as its data arrive.
         block: Seconds in a block; every block but the last has `round(block * rate)` samples.
         sample_rate: See `read`.
         offset: See `read`.
         duration: See `read`.
         channel: See `read`.
         encoding: See `probe`.
-        opened: Called once, before the first block, with the recording's own rate and its length in seconds, 0 where
-            the header does not tell.
+        opened: Called once, before the first block, with the recording's own rate and its length in seconds, 0 if
+            unknown.
 
     Yields:
         float32 `(samples,)`.
 
     Raises:
-        ValueError: As `read`; what comes to light late (a cut-off file) is raised after the last good block.
+        ValueError: As `read`; an error within the file is raised after the last good block.
     """
     with _opened(path, encoding) as (file, exact):
         if opened:
@@ -172,26 +173,26 @@ def read_blocks(
         size = round(block * (sample_rate or file.samplerate))
         if size < 1:
             raise ValueError(f"`block` must hold at least one sample. Received: block={block}.")
-        waiting: list[np.ndarray] = []
+        pending: list[np.ndarray] = []
         for part in _segment(file, _name(path), exact, sample_rate, offset, duration, channel, min(_BLOCK, size)):
-            waiting.append(part)
-            if sum(map(len, waiting)) >= size:
-                joined = np.concatenate(waiting)
-                whole = len(joined) - len(joined) % size
-                yield from np.split(joined[:whole], whole // size)
-                waiting = [joined[whole:]]
-        rest = np.concatenate(waiting) if waiting else np.zeros(0, np.float32)
+            pending.append(part)
+            if sum(map(len, pending)) >= size:
+                joined = np.concatenate(pending)
+                complete = len(joined) - len(joined) % size
+                yield from np.split(joined[:complete], complete // size)
+                pending = [joined[complete:]]
+        rest = np.concatenate(pending) if pending else np.zeros(0, np.float32)
         if len(rest):
             yield rest
 
 
 def resample(signal: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """A signal at another rate (soxr, high quality).
+    """Resample a signal (soxr, high quality).
 
     Args:
         signal: Floating point `(samples,)` or `(samples, channels)`.
         from_rate: Its rate in Hz.
-        to_rate: The wanted rate in Hz.
+        to_rate: The new rate in Hz.
 
     Returns:
         float32, `floor(samples * to_rate / from_rate + 0.5)` samples.
@@ -216,24 +217,24 @@ def write(
     overwrite: bool = False,
     subtype: str | None = None,
 ) -> None:
-    """Write a signal; the ending of `path` names the format.
+    """Write a signal in the format that the extension of `path` names.
 
-    The file appears whole or not at all.
+    The file is written atomically.
 
     Args:
         path: Ends in .wav, .flac, .ogg (Vorbis), .opus, .mp3 or .sph.
         signal: Floating point `(samples,)` or `(samples, channels)`, in [-1, 1] unless `subtype` is floating point.
         sample_rate: Samples per second.
-        overwrite: Replace a file that is there.
+        overwrite: Replace an existing file.
         subtype: libsndfile's name of the coding, for example `PCM_24` or `FLOAT`; 16-bit integers by default.
 
     Raises:
-        FileExistsError: There is a file already and `overwrite` is false.
+        FileExistsError: The file exists and `overwrite` is false.
         OSError: The folder cannot be written or the disk is full; no partial file stays behind.
-        ValueError: The ending is unknown, the format cannot hold this signal, or samples are not finite or too large.
+        ValueError: The extension is unknown, the format cannot hold the signal, or samples are too large or not finite.
     """
-    check_choice("the ending", ending := Path(path).suffix.lower(), _WRITTEN, where=path)
-    container, default = _WRITTEN[ending]
+    check_choice("the ending", ending := Path(path).suffix.lower(), _WRITERS, where=path)
+    container, default = _WRITERS[ending]
     signal = np.asarray(signal, np.float32)
     if not signal.size:
         raise data_error(path, "empty", "cannot write a signal without samples.")
@@ -251,15 +252,15 @@ def write(
 
 
 def in_memory(signal: np.ndarray, sample_rate: int) -> BinaryIO:
-    """Samples as a stream that can be read wherever a file can: a WAV file of 32-bit floating point.
+    """Convert samples to a file in memory, 32-bit floating point WAV, to read where a file is expected.
 
     Args:
         signal: `(samples,)` or `(samples, channels)`: floating point, full scale at 1, or int16.
         sample_rate: Samples per second.
 
     Raises:
-        ValueError: Another shape or dtype, channels before samples, a scale of integers, or a rate that is not a
-            positive integer.
+        ValueError: The shape or dtype is another, channels come before samples, floating point has the scale of
+            integers, or the rate is not a positive integer.
     """
     signal = np.asarray(signal)
     if signal.dtype == np.int16:
@@ -279,7 +280,7 @@ def in_memory(signal: np.ndarray, sample_rate: int) -> BinaryIO:
 
 
 def _check_shape(signal: np.ndarray) -> None:
-    """Refuse what is not `(samples,)` or `(samples, channels)`, such as what librosa has, channels before samples."""
+    """Refuse a shape other than `(samples,)` or `(samples, channels)`, such as librosa's `(channels, samples)`."""
     if signal.ndim not in (1, 2):
         raise ValueError(f"A signal has shape (samples,) or (samples, channels). Received: {signal.shape}.")
     if signal.ndim == 2 and signal.shape[1] > signal.shape[0] > 0:
@@ -287,7 +288,7 @@ def _check_shape(signal: np.ndarray) -> None:
 
 
 def check_scale(samples: np.ndarray) -> None:
-    """Refuse floating point samples that were integers and have not been divided by their full scale.
+    """Refuse floating point samples that still have the scale of integers.
 
     Raises:
         ValueError: They are more than 20 dB above full scale.
@@ -321,7 +322,7 @@ def _encoded(
 def _opened(
     path: str | os.PathLike[str] | IO[bytes], encoding: str | None
 ) -> Iterator[tuple[AudioStream | Joined, bool]]:
-    """The file open in libsndfile, and whether its number of frames can be relied on."""
+    """Open a file in libsndfile; also yields whether its number of frames is reliable."""
     if not isinstance(path, str | os.PathLike):
         with pipes.opened(path, encoding) as opened:
             yield opened
@@ -335,7 +336,7 @@ def _opened(
 
 
 def is_pipe(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a pipe, such as /dev/stdin or what a shell makes of `<(...)`: it can be read once."""
+    """Whether a path is a pipe, such as /dev/stdin or a shell's `<(...)`, which can be read only once."""
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except OSError:
@@ -343,7 +344,7 @@ def is_pipe(path: str | os.PathLike[str]) -> bool:
 
 
 def _name(path: str | os.PathLike[str] | IO[bytes]) -> str:
-    """For messages; a pipe is called as on the command line."""
+    """Name for messages; a pipe is "-", as on the command line."""
     return str(path) if isinstance(path, str | os.PathLike) else "-"
 
 
@@ -357,17 +358,17 @@ def _segment(
     channel: int | None,
     block: int,
 ) -> Iterator[np.ndarray]:
-    """Mono parts of the segment, resampled."""
+    """Yield the segment as mono blocks, resampled."""
     rate = file.samplerate
     if sample_rate is not None and sample_rate <= 0:
         raise ValueError(f"`sample_rate` must be positive. Received: {sample_rate}.")
-    empty = exact and not file.frames  # which is said of it once nothing was read
+    empty = exact and not file.frames  # the caller reports it
     start, count = (0, 0) if empty else bounds(path, file.frames if exact else None, rate, offset, duration)
     if channel is not None and not 0 <= channel < file.channels:
         raise data_error(path, "lacking the channel", f"has {file.channels} channels. Received: channel={channel}.")
     slack = 0 if exact and file.format != "MP3" else max(_MP3_ROUNDING * file.parts, round(_ROUNDING * rate))
     blocks = _mono(_blocks(file, path, start, count, max(1, block // file.channels), slack), path, channel)
-    if sample_rate is not None and not 1 / _RESAMPLED < sample_rate / rate < _RESAMPLED:
+    if sample_rate is not None and not 1 / _MAX_RESAMPLING < sample_rate / rate < _MAX_RESAMPLING:
         raise data_error(path, "undecodable", f"its header says {rate:,} Hz, which is no rate of audio. Repair it.")
     if sample_rate is None or sample_rate == rate:
         yield from blocks
@@ -379,17 +380,17 @@ def _segment(
 
 
 def bounds(path: str, size: int | None, rate: float, offset: float, duration: float | None) -> tuple[int, int | None]:
-    """The first sample of a segment, and how many it has.
+    """First sample of a segment, and its number of samples.
 
     Args:
         path: For messages.
-        size: Samples that there are; where that is not known, a segment without a `duration` has no known number.
+        size: Samples in the recording; if unknown, so is the number for a segment without a `duration`.
         rate: Samples per second.
         offset: Start of the segment in seconds.
-        duration: Its length in seconds; to the end if `None`.
+        duration: Length of the segment in seconds; to the end if `None`.
 
     Raises:
-        ValueError: Offset or duration are out of range, or there are fewer samples.
+        ValueError: Offset or duration is out of range, or there are fewer samples.
     """
     if not (np.isfinite(offset) and offset >= 0):
         raise ValueError(f"{path}: `offset` must be zero or more. Received: {offset}.")
@@ -400,9 +401,9 @@ def bounds(path: str, size: int | None, rate: float, offset: float, duration: fl
         return start, count
     left = size - start
     if left <= 0 or (count is not None and count > left + max(1, _ROUNDING * rate)):
-        wanted = f"{offset:.3f} s to " + ("its end" if duration is None else f"{offset + duration:.3f} s")
+        segment = f"{offset:.3f} s to " + ("its end" if duration is None else f"{offset + duration:.3f} s")
         raise data_error(
-            path, "shorter than their segment", f"lasts {size / rate:.3f} s. Received a segment from {wanted}."
+            path, "shorter than their segment", f"lasts {size / rate:.3f} s. Received a segment from {segment}."
         )
     return start, left if count is None else min(count, left)
 
@@ -415,12 +416,12 @@ def _blocks(
     block: int = _BLOCK,
     slack: int = 0,
 ) -> Iterator[np.ndarray]:
-    """float32 `(frames, channels)` blocks: `count` frames in all, at most `slack` less; all there are if `None`."""
+    """Yield float32 `(frames, channels)`: `count` frames in all, or up to `slack` fewer; to the end if `None`."""
     done = 0
     try:
-        if start and file.sought:
+        if start and file.seeks_exactly:
             file.seek(start)
-        while not file.sought and start > done:  # decoded and thrown away
+        while not file.seeks_exactly and start > done:  # decoded and discarded
             skipped = len(file.read(min(max(1, _BLOCK // file.channels), start - done), dtype="float32"))
             if not skipped:
                 break
@@ -441,27 +442,29 @@ def _blocks(
             f"({reason.rstrip('.')}). Copy or download it again.",
         ) from error
     if count is not None and done < count - slack:
-        wanted, found = (f"{n:,} samples ({n / file.samplerate:.2f} s)" for n in (start + count, start + done))
+        expected, decoded = (f"{n:,} samples ({n / file.samplerate:.2f} s)" for n in (start + count, start + done))
         raise data_error(
-            path, "truncated", f"should have at least {wanted}, {found} could be decoded. Copy or download it again."
+            path,
+            "truncated",
+            f"should have at least {expected}, {decoded} could be decoded. Copy or download it again.",
         )
 
 
 def _mono(blocks: Iterator[np.ndarray], path: str, channel: int | None) -> Iterator[np.ndarray]:
-    own = mixed = 0.0
+    power = mixed_power = 0.0
     for part in blocks:
         if channel is None and part.shape[1] > 1:
             mono = part.mean(axis=1)
-            own += float(np.vdot(part, part)) / part.shape[1]
-            mixed += float(np.vdot(mono, mono))
+            power += float(np.vdot(part, part)) / part.shape[1]
+            mixed_power += float(np.vdot(mono, mono))
         else:
             mono = part[:, channel or 0]
         if not np.isfinite(mono).all():
             raise data_error(path, "not finite", "has samples that are NaN or infinite. Export the recording again.")
-        if len(mono) and (peak := np.abs(mono).max()) > _LARGEST:
+        if len(mono) and (peak := np.abs(mono).max()) > _MAX_SAMPLE:
             raise data_error(path, "out of range", f"has a sample of {peak:.3g}, and full scale is 1. Scale it.")
         yield np.ascontiguousarray(mono)
-    if mixed < _CANCELLED * own:
+    if mixed_power < _CANCELLED * power:
         raise data_error(
             path,
             "cancelling channels",

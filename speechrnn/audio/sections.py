@@ -1,4 +1,4 @@
-"""Parts of a file that libsndfile reads as if each were a file, and several of them as one recording."""
+"""Sections of a file for libsndfile to read as files, and concatenated recordings read as one."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ import soundfile
 from speechrnn.faults import data_error
 
 ENDLESS = 1 << 48
-"""libsndfile gives FLAC of unknown length the largest 64-bit number of frames."""
+"""More frames mean an unknown length: libsndfile reports the largest 64-bit number for such FLAC."""
 
 
 Bytes = bytes | mmap.mmap
-"""What a file holds, in memory or mapped."""
-_MAPPED = 1 << 25
+"""A file's bytes, in memory or mapped."""
+_MAX_MAPPED = 1 << 25
 
 
 def release(data: Bytes, position: int, released: int = 0) -> int:
-    """Give back the memory that a mapped file took, once it was read so far beyond where that was done last.
+    """Release the memory of a mapped file after each further `_MAX_MAPPED` bytes.
 
     Args:
         data: The file.
-        position: How far it was read.
-        released: How far it had been read when that was done last.
+        position: Bytes read so far.
+        released: Bytes read at the last release.
 
     Returns:
-        The same of this time.
+        The new value of `released`.
     """
-    if position - released < _MAPPED or not isinstance(data, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+    if position - released < _MAX_MAPPED or not isinstance(data, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
         return released
     data.madvise(mmap.MADV_DONTNEED)
     return position
 
 
 class ByteSource(io.RawIOBase):
-    """Bytes that libsndfile reads as a file; a subclass has `seek` and `readinto`."""
+    """Base of the files that libsndfile reads through Python; a subclass adds `seek` and `readinto`."""
 
     _position = 0
 
@@ -53,18 +53,18 @@ class ByteSource(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next byte is read."""
+        """Position of the next byte."""
         return self._position
 
 
 class Section(ByteSource):
-    """The bytes from `start` to `stop` of a file, behind some others.
+    """The bytes from `start` to `stop` of a file, with a prefix.
 
     Args:
         path: The file.
-        start: First byte of it.
-        stop: The byte behind the last one.
-        before: Bytes that stand in front of them.
+        start: Its first byte.
+        stop: The byte after its last one.
+        before: Bytes of the prefix.
     """
 
     def __init__(self, path: str | os.PathLike[str], start: int, stop: int, before: bytes = b"") -> None:
@@ -73,50 +73,50 @@ class Section(ByteSource):
         self._size = len(before) + stop - start
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place within the section."""
+        """Go to a position within the section."""
         self._position = max(0, offset + (0, self._position, self._size)[whence])
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer as far as there is something."""
+        """Fill a buffer with the bytes that there are, and return their number."""
         wanted = max(0, min(len(buffer), self._size - self._position))
-        found = self._before[self._position : self._position + wanted]
-        if len(found) < wanted:
-            with open(self._path, "rb", buffering=0) as file:  # and not kept open: a file may have a thousand sections
-                file.seek(self.start + self._position + len(found) - len(self._before))
-                found += file.read(wanted - len(found))
-        buffer[: len(found)] = found
-        self._position += len(found)
-        return len(found)
+        data = self._before[self._position : self._position + wanted]
+        if len(data) < wanted:
+            with open(self._path, "rb", buffering=0) as file:  # closed again: a file may have a thousand sections
+                file.seek(self.start + self._position + len(data) - len(self._before))
+                data += file.read(wanted - len(data))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
 
 class AudioStream(soundfile.SoundFile):
-    """A file read forwards, with at most one seek before the first read.
+    """A file that is read sequentially, with at most one seek before the first read.
 
-    `soundfile` seeks to where it is after every read of a seekable file, and libsndfile 1.2's seeks in Ogg are not
+    `soundfile` seeks to its position after every read of a seekable file, and libsndfile 1.2's seeks in Ogg are not
     exact: Opus loses the last samples that way, and Vorbis lands up to a block off
     (https://github.com/libsndfile/libsndfile/issues/885). A single seek is exact in every other format.
 
     Args:
         source: What `soundfile.SoundFile` takes.
-        most: Frames that the file has, where libsndfile would give more.
+        max_frames: Frames in the file, where libsndfile would return more.
         **options: Of `soundfile.SoundFile`.
     """
 
     parts = 1
 
-    def __init__(self, source: Any, *, most: int | None = None, **options: Any) -> None:
+    def __init__(self, source: Any, *, max_frames: int | None = None, **options: Any) -> None:
         self._source = source
         self.done = 0
-        """Frames that were read."""
-        self.most, self._place = most, 0
+        """Frames read so far."""
+        self.max_frames, self._position = max_frames, 0
         super().__init__(source, **options)
 
     @property
     def frames(self) -> int:
-        """Frames of the file; at most so many as its header says where libsndfile would fill up its last block."""
-        found: int = super().frames
-        return found if self.most is None else min(found, self.most)
+        """Frames in the file, at most `max_frames`."""
+        frames: int = super().frames
+        return frames if self.max_frames is None else min(frames, self.max_frames)
 
     def seekable(self) -> bool:
         """False, so that reading does not seek."""
@@ -124,22 +124,22 @@ class AudioStream(soundfile.SoundFile):
 
     def seek(self, frames: int, whence: int = io.SEEK_SET) -> int:
         """As `soundfile.SoundFile.seek`."""
-        self._place = super().seek(frames, whence)
-        return self._place
+        self._position = super().seek(frames, whence)
+        return self._position
 
     def read(self, frames: int = -1, **options: Any) -> np.ndarray:
         """As `soundfile.SoundFile.read`."""
-        if self.most is not None:
-            left = max(0, self.most - self._place)
+        if self.max_frames is not None:
+            left = max(0, self.max_frames - self._position)
             frames = left if frames < 0 else min(frames, left)
-        found = super().read(frames, **options)
-        self.done += len(found)
-        self._place += len(found)
-        return found
+        samples = super().read(frames, **options)
+        self.done += len(samples)
+        self._position += len(samples)
+        return samples
 
     @property
-    def sought(self) -> bool:
-        """Whether a seek lands where it should; if not, read and throw away."""
+    def seeks_exactly(self) -> bool:
+        """Whether a seek is exact; if not, read and discard instead."""
         return self.subtype != "VORBIS" and self.frames < ENDLESS
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class AudioStream(soundfile.SoundFile):
 
 
 class Joined:
-    """Recordings that stand one behind the other in a file, read as one.
+    """Concatenated recordings in one file, read as one.
 
     Args:
         path: For messages.
@@ -185,9 +185,9 @@ class Joined:
         return sum(part.frames for part in self._parts)
 
     @property
-    def sought(self) -> bool:
-        """Whether `seek` lands where it should."""
-        return all(part.sought for part in self._parts)
+    def seeks_exactly(self) -> bool:
+        """Whether `seek` is exact."""
+        return all(part.seeks_exactly for part in self._parts)
 
     def seek(self, frame: int) -> None:
         """Go to a frame, before the first read."""
@@ -197,12 +197,12 @@ class Joined:
         self._parts[self._current].seek(min(frame, self._parts[self._current].frames))
 
     def read(self, frames: int, **options: Any) -> np.ndarray:
-        """At most so many frames, none at the end of the last recording; a recording that breaks off raises."""
+        """Read up to `frames` frames, none at the end of the last recording; a truncated recording raises."""
         while True:
             part = self._parts[self._current]
-            found = part.read(frames, **options)
-            if len(found) or self._current == len(self._parts) - 1:
-                return found
+            samples = part.read(frames, **options)
+            if len(samples) or self._current == len(self._parts) - 1:
+                return samples
             self._current += 1
 
     def __enter__(self) -> Self:
