@@ -79,9 +79,9 @@ def _made(name: str, folder: str, out: str, options: Mapping[str, Any], faults: 
 
 def _measured(name: str, folder: str, out: str, options: Mapping[str, Any], shard: str) -> int:
     """Look into the recordings of a shard."""
-    from speechrnn.data.building import Lengths
+    from speechrnn.data.building import RecordingLengths
 
-    lengths = Lengths()
+    lengths = RecordingLengths()
     with lengths.listing():
         prepare_function(name)(folder, out, faults=Faults(), **options)
     recordings = list(lengths.listed or ())
@@ -89,10 +89,10 @@ def _measured(name: str, folder: str, out: str, options: Mapping[str, Any], shar
     def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:
         with terminal.progress(len(recordings[chosen]), "recordings") as progress:
             lengths.measure(chosen, progress)
-        for found in lengths.found.values():
+        for found in lengths.measured.values():
             if isinstance(found, list):  # a fault, which the merge counts
                 terminal.note(" ".join(found[1].split()))
-        file.write(files.as_json(lengths.found).encode("utf-8", "surrogateescape"))
+        file.write(files.as_json(lengths.measured).encode("utf-8", "surrogateescape"))
 
     how = {key: value for key, value in options.items() if key != "overwrite"}
     return sharding.run(
@@ -103,10 +103,10 @@ def _measured(name: str, folder: str, out: str, options: Mapping[str, Any], shar
 
 def merged(out: str, parts: Sequence[Part], faults: Faults, overwrite: bool) -> int:
     """Write the manifests with the lengths that the shards have found; gives the number of recordings."""
-    from speechrnn.data.building import Lengths
+    from speechrnn.data.building import RecordingLengths
 
     about = parts[0].about
     found = {name: length for part in parts for name, length in json.loads(part.read()).items()}
     options = {**about["options"], **({"overwrite": True} if overwrite else {})}
-    with Lengths(found).used():
+    with RecordingLengths(found).applied():
         return _made(about["corpus"], about["folder"], out, options, faults)

@@ -1,7 +1,7 @@
-"""Published archives of corpora, and how to unpack one from strangers: nothing leaves the folder or replaces a file.
+"""Published archives of corpora, and safe unpacking: no entry may leave the folder or replace a file.
 
-`tarfile` with `filter="data"` and `zipfile` do the unpacking. Checked here besides is what they let pass or repair
-without a word: links inside the folder, absolute names (which lose their slash), `..` in a .zip, Windows' separators.
+`tarfile` with `filter="data"` and `zipfile` unpack. Entries that they accept or silently repair are refused here:
+links inside the folder, absolute names (which lose their slash), `..` in a .zip, Windows' separators.
 """
 
 import filecmp
@@ -19,23 +19,23 @@ from pathlib import Path
 from speechrnn.faults import data_error
 
 Progress = Callable[[int, int | None], object]
-"""Called with the number done so far, and the total if it is known."""
+"""Called with the number done so far, and the total if known."""
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError)
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A published archive of a corpus; the module of a corpus names its own in `ARCHIVES`."""
+    """A published archive of a corpus; each corpus module lists its archives in `ARCHIVES`."""
 
     urls: tuple[str, ...]
-    """Addresses in the order in which they are tried."""
+    """Addresses, in the order in which they are tried."""
     folder: str
-    """What it unpacks to, relative to the folder it is unpacked in."""
+    """The folder that it unpacks to, relative to the target folder."""
     license: str
-    """Terms its authors publish it under."""
+    """License under which its authors publish it."""
     checksum: str | None = None
-    """`md5:...` or `sha256:...` as published; `None` where there is none to rely on."""
+    """`md5:...` or `sha256:...` as published; `None` if no reliable one is published."""
 
 
 def extract(
@@ -47,15 +47,15 @@ def extract(
 ) -> list[Path]:
     """Unpack a .tar, .tar.gz, .tar.bz2, .tar.xz or .zip archive.
 
-    Everything is unpacked beside its place first and moved there when the whole archive proved sound, so a bad or
-    damaged archive, or a full disk, leaves the folder as it was. Only plain files and folders are made, with ordinary
+    Everything is unpacked to a temporary folder first and moved when the whole archive was read, so a bad or damaged
+    archive, or a full disk, leaves the target folder unchanged. Only regular files and folders are made, with default
     permissions.
 
     Args:
         archive: The archive.
-        folder: Where its contents go; made if missing.
-        overwrite: Replace files that are there and differ.
-        progress: Called with the number of files unpacked, and the number there are if it is known.
+        folder: Target folder; made if missing.
+        overwrite: Replace existing files that differ.
+        progress: Called with the number of files unpacked, and the total if known.
 
     Returns:
         The files, in the order of the archive.
@@ -63,12 +63,12 @@ def extract(
     Raises:
         ValueError: The archive is damaged or of another kind, or an entry is a link or a device, has an absolute path
             or one that leads out of the folder.
-        FileExistsError: A file is there already, differs, and `overwrite` is false.
+        FileExistsError: A file exists already, differs, and `overwrite` is false.
         OSError: The disk is full or the folder cannot be written.
     """
     archive, folder = Path(archive), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # Inside the folder, so that moving is renaming.
+    # Inside the target folder, so that moving is renaming.
     with tempfile.TemporaryDirectory(prefix=".extracting-", dir=folder) as scratch:
         unpack = _unpack_zip if zipfile.is_zipfile(archive) else _unpack_tar
         names = []
@@ -84,23 +84,23 @@ def extract(
 
 
 def _unpack_tar(archive: Path, folder: str) -> Iterator[tuple[str, None]]:
-    """Unpacks into a folder; yields the name of each file."""
+    """Unpack into a folder; yields the name of each file."""
     with tarfile.open(archive, "r|*") as tar:
         for member in tar:
             plain = member.isreg() or member.isdir()
             name = _safe(archive, member.name, plain=plain, link=member.issym() or member.islnk())
-            member.mode = 0o644  # the filter would leave a program one
+            member.mode = 0o644  # the filter would keep an executable bit
             tar.extract(member, folder, filter="data")
             if member.isreg():
                 yield name, None
 
 
 def _unpack_zip(archive: Path, folder: str) -> Iterator[tuple[str, int]]:
-    """Unpacks into a folder; yields the name of each file, and how many entries there are."""
+    """Unpack into a folder; yields the name of each file, and the number of entries."""
     with zipfile.ZipFile(archive) as packed:
         members = packed.infolist()
         for member in members:
-            # The name as stored: zipfile has already taken a NUL and what follows it away.
+            # The name as stored: in `filename` zipfile has removed a NUL and what follows it.
             kind = stat.S_IFMT(member.external_attr >> 16)
             plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
             name = _safe(archive, member.orig_filename, plain=plain, link=kind == stat.S_IFLNK)
@@ -112,7 +112,7 @@ def _unpack_zip(archive: Path, folder: str) -> Iterator[tuple[str, int]]:
 
 
 def _safe(archive: Path, name: str, *, plain: bool, link: bool) -> str:
-    """The name of an entry, if it is a plain file or folder and stays inside."""
+    """Return the name of an entry if it is a regular file or folder inside the target folder, else raise."""
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or parts[0][1:2] == ":" or "\0" in name:
         problem = "leads out of the folder. It was not unpacked. Do not trust this file."

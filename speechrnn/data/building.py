@@ -1,4 +1,4 @@
-"""What every corpus has in common: recordings are measured, and the splits written as manifests."""
+"""Builds manifests from corpora: measures the recordings and writes one manifest per split."""
 
 import functools
 import inspect
@@ -22,13 +22,13 @@ from speechrnn.files import refuse_existing
 
 _WORKERS = 8
 
-_lengths: ContextVar["Lengths | None"] = ContextVar("lengths", default=None)
-"""What knows the lengths of recordings, or learns what there are, within its blocks."""
+_lengths: ContextVar["RecordingLengths | None"] = ContextVar("lengths", default=None)
+"""The `RecordingLengths` that is active in the current context."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """An example before its recording was looked at: all that an `Example` has but the duration."""
+    """An example whose recording has not been measured: the fields of an `Example`, with `duration` optional."""
 
     path: str | os.PathLike[str]
     text: str | None = None
@@ -45,43 +45,43 @@ class Draft:
 
 
 Splits = Mapping[str, Iterable[Draft | Example]]
-"""What a corpus has, by the name of the split."""
+"""Examples of a corpus by the name of the split."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a corpus becomes manifests."""
+    """Options for preparing a corpus."""
 
     out: str | os.PathLike[str]
     """Folder for the manifests, and for the records that some of them point to."""
     overwrite: bool = False
     """Replace files that exist."""
     faults: Faults | None = None
-    """Collects what cannot be used; without it the first fault is an error, and no manifest is written."""
+    """Collects examples that cannot be used; if `None`, the first fault is an error, and no manifest is written."""
     progress: Callable[[int], object] | None = None
     """Called with the number of recordings done since the last call."""
 
     @cached_property
-    def found(self) -> Faults:
-        """The collector, its own where none was given."""
+    def collector(self) -> Faults:
+        """`faults`, or a new collector if that is `None`."""
         return Faults() if self.faults is None else self.faults
 
     def check(self) -> None:
-        """Raise the first fault, where no collector was given."""
+        """Raise the first fault, unless the caller collects them in `faults`."""
         if self.faults is None:
-            self.found.raise_first()
+            self.collector.raise_first()
 
     def refuse_existing(self, *splits: str) -> None:
-        """Raise if the manifest of a split is there and must not be replaced: before records are written, not after.
+        """Raise if the manifest of a split exists and may not be replaced; to be called before records are written.
 
         Raises:
-            FileExistsError: It is.
+            FileExistsError: A manifest exists.
         """
         for split in splits:
             refuse_existing(Path(self.out, f"{split}.jsonl"), overwrite=self.overwrite)
 
     def write_record(self, name: str, signal: Any, rate: float, *, folder: str = "records", **more: Any) -> Path:
-        """Write a record that manifests point to, with the arguments of `signals.write`; gives its path."""
+        """Write a record that a manifest refers to, with the arguments of `signals.write`; returns its path."""
         path = Path(self.out, folder, f"{name}.npz")
         signals.write(path, signal, rate, overwrite=self.overwrite, **more)
         return path
@@ -89,7 +89,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class ValidSplit(Preparation):
-    """How a corpus becomes manifests, one of them held out."""
+    """Options for preparing a corpus with a validation split."""
 
     valid_fraction: float = 0.0
     """Share of the data that becomes `valid.jsonl`: counted in seconds of the training data, in whole
@@ -100,7 +100,7 @@ class ValidSplit(Preparation):
 
 @dataclass(frozen=True)
 class TestSplit(ValidSplit):
-    """How a corpus that has no test set becomes manifests."""
+    """Options for preparing a corpus without a test set of its own."""
 
     test_fraction: float = 0.0
     """Share of the data that becomes `test.jsonl`: chosen in the same way."""
@@ -109,18 +109,18 @@ class TestSplit(ValidSplit):
 def measured(
     drafts: Iterable[Draft | Example], faults: Faults, *, progress: Callable[[int], object] | None = None
 ) -> list[Example]:
-    """Examples with the durations that the headers of their recordings give.
+    """Measure recordings by their headers, to get examples with durations.
 
     Args:
-        drafts: What to measure; examples, whose lengths are known, stay as they are.
-        faults: Collects missing, empty and undecodable recordings, transcripts without characters and ids that
-            occurred before; the rest is returned.
+        drafts: Examples to measure; those of class `Example`, whose durations are known, are returned unchanged.
+        faults: Collects missing, empty and undecodable recordings, transcripts without characters and duplicate ids;
+            the other examples are returned.
         progress: Called with the number of recordings done since the last call.
 
     Returns:
         The examples in the order of the drafts.
     """
-    known = _lengths.get()
+    lengths = _lengths.get()
 
     def measure(draft: Draft | Example) -> Example | None:
         if isinstance(draft, Example):
@@ -129,7 +129,7 @@ def measured(
         try:
             if draft.text is not None and not draft.text.strip():
                 raise data_error(draft.path, "without a transcript", f"the transcript of {name} has no characters.")
-            return _example(draft, _seconds(draft) if known is None else known.of(draft))
+            return _example(draft, _seconds(draft) if lengths is None else lengths.of(draft))
         except (ValueError, OSError) as error:
             faults.add_error(name, error)
             return None
@@ -148,30 +148,30 @@ def measured(
     return list(examples.values())
 
 
-class Lengths:
-    """Lengths of recordings by what is read: measured in parts, and then used as if they were measured now.
+class RecordingLengths:
+    """Lengths of a corpus's recordings, which several processes measure before one writes the manifests.
 
-    Looking into recordings is most of the work with a large corpus; listing them is not.
+    Opening recordings is most of the work with a large corpus; listing them is not.
 
     Args:
-        found: Seconds by recording; where it cannot be read, the kind of its fault and the message.
+        measured: Seconds by recording; where it cannot be read, the kind of its fault and the message.
     """
 
-    def __init__(self, found: Mapping[str, float | list[str]] | None = None) -> None:
-        self.found = dict(found or {})
+    def __init__(self, measured: Mapping[str, float | list[str]] | None = None) -> None:
+        self.measured = dict(measured or {})
         self.listed: dict[str, Draft] | None = None
-        """Every recording that `build` was given in a block of `listing`, in order, each once."""
+        """The recordings that `build` received in a block of `listing`, in order, without duplicates."""
 
     @contextmanager
     def listing(self) -> Iterator[None]:
-        """Within the block `build` lists recordings, and makes nothing."""
+        """Context in which `build` only lists the recordings, in `listed`."""
         self.listed = {}
-        with self.used():
+        with self.applied():
             yield
 
     @contextmanager
-    def used(self) -> Iterator[None]:
-        """Within the block `build` takes the lengths that are found here."""
+    def applied(self) -> Iterator[None]:
+        """Context in which `build` uses these lengths instead of opening recordings."""
         token = _lengths.set(self)
         try:
             yield
@@ -179,7 +179,7 @@ class Lengths:
             _lengths.reset(token)
 
     def measure(self, chosen: slice, progress: Callable[[int], object] | None = None) -> None:
-        """Find the lengths of some of the listed recordings."""
+        """Measure some of the listed recordings."""
         recordings = list((self.listed or {}).items())[chosen]
 
         def length(recording: tuple[str, Draft]) -> float | list[str]:
@@ -189,8 +189,8 @@ class Lengths:
                 return [kind_of(error), str(error)]
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            for (name, _), found in zip(recordings, pool.map(length, recordings), strict=True):
-                self.found[name] = found
+            for (name, _), measured in zip(recordings, pool.map(length, recordings), strict=True):
+                self.measured[name] = measured
                 if progress is not None:
                     progress(1)
 
@@ -200,38 +200,38 @@ class Lengths:
         Raises:
             ValueError: It could not be read.
         """
-        found = self.found.get(_recording(draft))
-        if found is None:
+        length = self.measured.get(_recording_key(draft))
+        if length is None:
             raise data_error(draft.path, "new", "was not there when the shards measured the corpus. Measure it again.")
-        if isinstance(found, list):
-            error = ValueError(found[1])
-            error.kind = found[0]  # type: ignore[attr-defined]
+        if isinstance(length, list):
+            error = ValueError(length[1])
+            error.kind = length[0]  # type: ignore[attr-defined]
             raise error
-        return found
+        return length
 
 
-def _recording(draft: Draft) -> str:
-    """What decides the length of a draft's recording."""
-    asked = {name: draft.extra.get(name) for name in ("row", "rate", "channels", "table", "encoding")}
-    return json.dumps([os.fspath(draft.path), asked | {"channel": draft.channel}], default=str)
+def _recording_key(draft: Draft) -> str:
+    """JSON of the fields that determine the length of a draft's recording."""
+    options = {name: draft.extra.get(name) for name in ("row", "rate", "channels", "table", "encoding")}
+    return json.dumps([os.fspath(draft.path), options | {"channel": draft.channel}], default=str)
 
 
-def _example(draft: Draft, whole: float) -> Example:
-    duration = whole - draft.offset if draft.duration is None else draft.duration
-    if duration <= 0 or draft.offset + duration > whole + 0.01:
+def _example(draft: Draft, total: float) -> Example:
+    duration = total - draft.offset if draft.duration is None else draft.duration
+    if duration <= 0 or draft.offset + duration > total + 0.01:
         raise data_error(
             draft.path,
             "shorter than their segment",
-            f"lasts {whole:.3f} s. Received a segment of {duration:.3f} s from {draft.offset:.3f} s.",
+            f"lasts {total:.3f} s. Received a segment of {duration:.3f} s from {draft.offset:.3f} s.",
         )
     return Example(**{**vars(draft), "duration": duration, "extra": dict(draft.extra)})
 
 
 def _seconds(draft: Draft) -> float:
-    """Length of the recording; a signal's channels have to be there too."""
+    """Length of a draft's recording in seconds; raises if a chosen channel is missing."""
     if signals.is_signal(draft.path):
-        how = {name: draft.extra.get(name) for name in ("row", "rate", "channels", "table")}
-        return signals.probe(draft.path, **how).duration
+        options = {name: draft.extra.get(name) for name in ("row", "rate", "channels", "table")}
+        return signals.probe(draft.path, **options).duration
     info = audio.probe(draft.path, encoding=draft.extra.get("encoding"))
     if draft.channel is not None and draft.channel >= info.channels:
         message = f"has {info.channels} channels. Received: channel {draft.channel}, counted from 0."
@@ -242,75 +242,75 @@ def _seconds(draft: Draft) -> float:
 def corpus(
     kind: type[Preparation], *, key: Callable[[Example], Hashable] | None = None
 ) -> Callable[[Callable[..., Splits]], Callable[..., dict[str, list[Example]]]]:
-    """Make a function that lists what a corpus has one that writes its manifests and gives their examples.
+    """Decorator: turns a function that lists the examples of a corpus into one that writes manifests.
 
-    It is called with the corpus, `out`, and the other fields of `kind` as keywords; the function gets these as
-    `options`, and adds to `options.found` what cannot be used.
+    Callers pass the corpus, `out`, and the other fields of `kind` as keywords. The decorated function receives these
+    as `options`, and adds faults to `options.collector`.
 
     Args:
-        kind: What can be said of the manifests.
-        key: What training and validation must not share; the subject by default.
+        kind: Class of the options.
+        key: Key that training and validation examples must not share; the subject by default.
     """
 
     def decorated(function: Callable[..., Splits]) -> Callable[..., dict[str, list[Example]]]:
         @functools.wraps(function)
-        def prepare(*, options: Preparation, **given: Any) -> dict[str, list[Example]]:
-            listed = function(options=options, **given)
-            splits = {name: list(drafts) for name, drafts in listed.items()}
+        def prepare(*, options: Preparation, **arguments: Any) -> dict[str, list[Example]]:
+            drafts_by_split = function(options=options, **arguments)
+            splits = {name: list(drafts) for name, drafts in drafts_by_split.items()}
             options.check()
             return build(splits, key=key, **{one.name: getattr(options, one.name) for one in fields(options)})
 
-        made = inspect.signature(function).replace(return_annotation=dict[str, list[Example]])
-        prepare.__signature__ = made  # type: ignore[attr-defined]
+        signature = inspect.signature(function).replace(return_annotation=dict[str, list[Example]])
+        prepare.__signature__ = signature  # type: ignore[attr-defined]
         return options_as_keywords(kind, "out")(prepare)
 
     return decorated
 
 
 @options_as_keywords(TestSplit, "out")
-def build(  # noqa: D417 - `takes` adds the options
+def build(  # noqa: D417 - the decorator adds the options
     splits: Splits, *, options: TestSplit, key: Callable[[Example], Hashable] | None = None
 ) -> dict[str, list[Example]]:
     """Measure the recordings of every split and write `out/{split}.jsonl`.
 
     Args:
-        splits: Drafts, or examples, by the name of their split.
-        key: What training and validation must not share; the subject by default.
+        splits: Drafts or examples by the name of their split.
+        key: Key that training and validation examples must not share; the subject by default.
 
     Returns:
-        The examples by split, as written; none where `Lengths` only list the recordings.
+        The examples by split, as written; empty while `RecordingLengths.listing` is active.
 
     Raises:
-        FileExistsError: There is such a manifest and `overwrite` is false.
-        ValueError: Something is wrong with the data and `faults` is not given, a split has nothing left, or no
-            validation split can be made.
+        FileExistsError: A manifest exists and `overwrite` is false.
+        ValueError: The data have a fault and `faults` is not given, a split has no usable examples, or no validation
+            split can be made.
     """
     fractions = {"test": options.test_fraction, "valid": options.valid_fraction}
-    held = {name: part for name, part in fractions.items() if part}
-    names = [*splits, *held]
+    held_out = {name: part for name, part in fractions.items() if part}
+    names = [*splits, *held_out]
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or names.count(name) > 1:
             raise ValueError(f"Cannot name a split {name!r}: it must be new, of letters, digits, `.`, `_` and `-`.")
         options.refuse_existing(name)
-    known = _lengths.get()
-    if known is not None and known.listed is not None:
+    lengths = _lengths.get()
+    if lengths is not None and lengths.listed is not None:
         drafts = [draft for part in splits.values() for draft in part if isinstance(draft, Draft)]
-        known.listed |= {_recording(draft): draft for draft in drafts}
+        lengths.listed |= {_recording_key(draft): draft for draft in drafts}
         return {}
-    before = len(options.found)
-    made = {name: measured(drafts, options.found, progress=options.progress) for name, drafts in splits.items()}
+    before = len(options.collector)
+    written = {name: measured(drafts, options.collector, progress=options.progress) for name, drafts in splits.items()}
     options.check()
-    for name, examples in made.items():
+    for name, examples in written.items():
         if not examples:
-            faults = list(options.found)  # those of reading recordings first, then those of listing them
+            faults = list(options.collector)  # first those of recordings, then those of listing
             first = next((fault.message for fault in faults[before:] + faults[:before]), "there is nothing in it.")
-            there = Path(options.out, f"{name}.jsonl")
-            raise ValueError(f"{there}: No example of the split {name!r} can be used. Check the folder. First: {first}")
-    for name, fraction in held.items():
-        made = _with_held_out(made, name, fraction, options.seed, key)
-    for name, examples in made.items():
+            path = Path(options.out, f"{name}.jsonl")
+            raise ValueError(f"{path}: No example of the split {name!r} can be used. Check the folder. First: {first}")
+    for name, fraction in held_out.items():
+        written = _with_held_out(written, name, fraction, options.seed, key)
+    for name, examples in written.items():
         manifest.write(Path(options.out, f"{name}.jsonl"), examples, overwrite=options.overwrite)
-    return made
+    return written
 
 
 def _with_held_out(
@@ -323,44 +323,44 @@ def _with_held_out(
     training = [split for split in splits if split.startswith("train")]
     if not training:
         raise ValueError(f"A split is taken from one called train, to make {name!r}. Received: {', '.join(splits)}.")
-    together = [example for split in training for example in splits[split]]
-    if key is None and all(e.subject is None and e.label is not None for e in together):
-        held = _of_each_class(together, fraction, seed)
+    pooled = [example for split in training for example in splits[split]]
+    if key is None and all(e.subject is None and e.label is not None for e in pooled):
+        held_out = _of_each_class(pooled, fraction, seed)
     else:
-        _, held = split_by_subject(together, fraction=fraction, seed=seed, key=key)
-    chosen = {example.id for example in held}
-    left = {split: [e for e in splits[split] if e.id not in chosen] for split in training}
-    for split, examples in left.items():
+        _, held_out = split_by_subject(pooled, fraction=fraction, seed=seed, key=key)
+    chosen = {example.id for example in held_out}
+    remaining = {split: [e for e in splits[split] if e.id not in chosen] for split in training}
+    for split, examples in remaining.items():
         if not examples:
             raise ValueError(f"All speakers of {split!r} would be held out for {name!r}. Lower the fraction.")
-    return {**splits, **left, name: held}
+    return {**splits, **remaining, name: held_out}
 
 
 def _of_each_class(examples: list[Example], fraction: float, seed: int) -> list[Example]:
-    """The same part of every class, at least one recording and never all: a class with one keeps it in training.
+    """Choose the same fraction of each class, at least one recording but never all of them.
 
-    Parts of one recording stay together; where they have several classes, so do recordings with the same ones.
+    Parts of one recording stay together; recordings with several classes are grouped by their set of classes.
     """
     parts: dict[Hashable, list[Example]] = {}
     for example in examples:
         parts.setdefault((example.path, example.extra.get("row")), []).append(example)
-    found = {same[0].id: frozenset(example.label for example in same) for same in parts.values()}
-    ranked = shuffled(found, fraction, seed)
+    labels_of = {group[0].id: frozenset(example.label for example in group) for group in parts.values()}
+    ranked = shuffled(labels_of, fraction, seed)
     chosen: set[str] = set()
-    for labels in set(found.values()):
-        same = [name for name in ranked if found[name] == labels]
-        chosen.update(same[: min(max(1, round(fraction * len(same))), len(same) - 1)])
+    for labels in set(labels_of.values()):
+        group = [name for name in ranked if labels_of[name] == labels]
+        chosen.update(group[: min(max(1, round(fraction * len(group))), len(group) - 1)])
     if not chosen:
         raise ValueError(
             "No class has two recordings, so none can be held out. Say yourself what belongs to which split. Received: "
             f"recordings: {len(parts)}, examples: {len(examples)}."
         )
-    held = {example.id for same in parts.values() if same[0].id in chosen for example in same}
-    return [example for example in examples if example.id in held]
+    held_out = {example.id for group in parts.values() if group[0].id in chosen for example in group}
+    return [example for example in examples if example.id in held_out]
 
 
 def find_audio(stem: str | os.PathLike[str], suffixes: Iterable[str], faults: Faults) -> Path | None:
-    """The file of this stem with the first ending that is there; where there is none, that is a fault."""
+    """Find the file with this stem and the first of the suffixes that exists; if none does, add a fault."""
     suffixes = tuple(suffixes)
     for suffix in suffixes:
         if (path := Path(f"{os.fspath(stem)}{suffix}")).is_file():
@@ -371,7 +371,7 @@ def find_audio(stem: str | os.PathLike[str], suffixes: Iterable[str], faults: Fa
 
 
 def find_tables(folder: str | os.PathLike[str]) -> list[Path]:
-    """The tables in a folder and its folders, by name; or the one table that was named.
+    """Find the tables in a folder and its subfolders, sorted by path; a path of one table is returned as it is.
 
     Raises:
         FileNotFoundError: There is neither.
@@ -391,15 +391,15 @@ def find_tables(folder: str | os.PathLike[str]) -> list[Path]:
 def in_chunks(
     record: Draft, stretches: Sequence[tuple[int, int, str]], samples: range, chunk: int, rate: float, *, digits: int
 ) -> Iterator[Draft]:
-    """Chunks of a record in which something has a class; times of labels count from the start of their chunk.
+    """Cut a record into chunks, and yield those with labels; times of labels count from the start of their chunk.
 
     Args:
-        record: What they have in common.
-        stretches: First sample, the one behind the last, and class of each.
-        samples: Those of the record that are cut.
-        chunk: Samples in a chunk, the last one apart.
+        record: Draft of the whole record.
+        stretches: First sample, end sample (exclusive) and class of each labeled stretch.
+        samples: The samples of the record to cut.
+        chunk: Samples in a chunk; the last one may be shorter.
         rate: Samples per second.
-        digits: Of the first sample's number, which follows the record's name in theirs.
+        digits: Minimum digits of the first sample's number in a chunk's id.
     """
     for begin in range(samples.start, samples.stop, chunk):
         end = min(begin + chunk, samples.stop)
@@ -415,21 +415,21 @@ def in_chunks(
 
 
 def folders_with(folder: Path, pattern: str, message: str) -> dict[str, Path]:
-    """A folder that has files of a pattern, or the folders in it that do, by name.
+    """The folder if it has files that match a pattern, else its subfolders that do, by name.
 
     Raises:
-        ValueError: There is none; the message says so.
+        ValueError: There is none; with this message.
     """
     if any(folder.glob(pattern)):
         return {folder.resolve().name: folder}
-    there = {path.name: path for path in sorted(folder.iterdir()) if any(path.glob(pattern))}
-    if not there:
+    folders = {path.name: path for path in sorted(folder.iterdir()) if any(path.glob(pattern))}
+    if not folders:
         raise ValueError(f"{folder}: {message}")
-    return there
+    return folders
 
 
 def need_folder(folder: str | os.PathLike[str], hint: str, within: str = "") -> Path:
-    """The folder as a path; or the folder of the name `within` in it, if there is one.
+    """Check that a folder exists and return its path, or that of its subfolder `within` if there is one.
 
     Raises:
         FileNotFoundError: It does not exist.

@@ -1,4 +1,4 @@
-"""Look over a manifest before training on it: every recording is decoded, every transcript checked against it."""
+"""Checks a manifest before training: decodes every recording, and compares it with its transcript."""
 
 import itertools
 import os
@@ -16,30 +16,30 @@ from speechrnn.text import Vocabulary
 
 SILENCE = 1e-4
 """Peak below which a recording is silent: three steps of 16-bit audio."""
-_WAITING = 1000
-"""Examples that are handed to the threads at once: a million at once would take 2 GB."""
+_MAX_PENDING = 1000
+"""Examples queued for the threads at once: a million would take 2 GB."""
 _TOLERANCE = 0.05
 """Seconds by which a manifest's duration may differ from the recording's."""
 
 
 @dataclass(frozen=True)
 class ManifestReport:
-    """What `check` found."""
+    """Result of `check`."""
 
     examples: int
-    """Examples listed, unreadable lines counted."""
+    """Examples listed, including unreadable lines."""
     hours: float
-    """Hours that the manifest claims."""
+    """Hours according to the manifest."""
     usable: int
-    """Examples with nothing wrong."""
+    """Examples without faults."""
     usable_hours: float
-    """Hours of those."""
+    """Hours of the usable examples."""
     subjects: int
-    """Speakers or patients named."""
+    """Number of different subjects: speakers or patients."""
     classes: dict[str, int]
-    """Examples, or stretches and frames of them, of each class, the most frequent first."""
+    """Number of examples, stretches or frames of each class, the most frequent first."""
     characters: dict[str, int]
-    """How often each character occurs in the transcripts, the most frequent first."""
+    """Number of occurrences of each character in the transcripts, the most frequent first."""
     counts: dict[str, int]
     """Number of faults of each kind."""
     faults: tuple[Fault, ...]
@@ -47,11 +47,11 @@ class ManifestReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no faults."""
         return not self.faults
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
+        """Convert to a dictionary for JSON."""
         return {**asdict(self), "ok": self.ok}
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class ManifestReport:
 
 
 @options_as_keywords(FrameOptions)
-def check(  # noqa: D417 - `takes` adds the options
+def check(  # noqa: D417 - the decorator adds the options
     examples: Iterable[Example],
     *,
     options: FrameOptions,
@@ -74,7 +74,7 @@ def check(  # noqa: D417 - `takes` adds the options
     workers: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> ManifestReport:
-    """Decode every recording and hold every transcript against it.
+    """Decode every recording and check it against its transcript and labels.
 
     Kinds of fault: missing, empty, undecodable, truncated, not finite, silent, a flat line, with gaps, without values,
     lacking the channel, shorter than their segment, of another duration, annotated past their end, without a
@@ -82,9 +82,9 @@ def check(  # noqa: D417 - `takes` adds the options
 
     Args:
         examples: From `manifest.read`.
-        vocabulary: Characters the recognizer can write; not looked at if `None`.
-        frame_count: Frames of features for a number of samples; those of `window` and `hop` by default.
-        faults: Those of reading the manifest, to be part of the report.
+        vocabulary: Vocabulary of the recognizer; texts are not checked against one if `None`.
+        frame_count: Function from number of samples to number of feature frames; by default from `window` and `hop`.
+        faults: Faults from reading the manifest, to include in the report.
         workers: Threads; by default one per core.
         progress: Called with the number of examples done since the last call.
 
@@ -96,29 +96,32 @@ def check(  # noqa: D417 - `takes` adds the options
     paths = Counter(example.path for example in examples)
     frames_of = frame_count or options.frame_count
 
-    def look(example: Example) -> list[Fault]:
+    def check_one(example: Example) -> list[Fault]:
         try:
-            seconds, peak, complaints = _listen(example, segment=paths[example.path] > 1)
+            seconds, peak, complaints = _decode(example, segment=paths[example.path] > 1)
         except (ValueError, OSError) as error:
             return [Fault(example.id, kind_of(error), str(error))]
-        found = [Fault(example.id, kind, f"{example.path}: {message}") for kind, message in complaints]
-        found += [*_sound(example, seconds, peak), *_classes(example)]
+        faults_of_example = [Fault(example.id, kind, f"{example.path}: {message}") for kind, message in complaints]
+        faults_of_example += [*_duration_faults(example, seconds, peak), *_label_faults(example)]
         if example.text is not None:
             samples = round(min(example.duration, seconds) * options.sample_rate)
             frames = -(-frames_of(samples) // options.stride)
-            found += _transcript(example, frames, vocabulary, longer=options.longer_texts)
-        return found
+            faults_of_example += _transcript_faults(example, frames, vocabulary, longer=options.longer_texts)
+        return faults_of_example
 
     ids: set[str] = set()
-    found = list(faults) if faults is not None else []
+    all_faults = list(faults) if faults is not None else []
     usable, usable_seconds = 0, 0.0
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for example, wrong in zip(examples, _in_turn(pool, look, examples), strict=True):
+        for example, new_faults in zip(examples, _bounded_map(pool, check_one, examples), strict=True):
             if example.id in ids:
-                wrong = [*wrong, Fault(example.id, "duplicate", f"{example.id}: is the id of an earlier example.")]
+                new_faults = [
+                    *new_faults,
+                    Fault(example.id, "duplicate", f"{example.id}: is the id of an earlier example."),
+                ]
             ids.add(example.id)
-            found += wrong
-            if not wrong:
+            all_faults += new_faults
+            if not new_faults:
                 usable += 1
                 usable_seconds += example.duration
             if progress is not None:
@@ -131,31 +134,31 @@ def check(  # noqa: D417 - `takes` adds the options
         subjects=len({example.subject for example in examples if example.subject is not None}),
         classes=dict(Counter(itertools.chain.from_iterable(map(_labels, examples))).most_common()),
         characters=dict(Counter(itertools.chain.from_iterable(e.text or "" for e in examples)).most_common()),
-        counts=dict(Counter(fault.kind for fault in found).most_common()),
-        faults=tuple(found),
+        counts=dict(Counter(fault.kind for fault in all_faults).most_common()),
+        faults=tuple(all_faults),
     )
 
 
-def _in_turn(
-    pool: ThreadPoolExecutor, look: Callable[[Example], list[Fault]], examples: Iterable[Example]
+def _bounded_map(
+    pool: ThreadPoolExecutor, check_one: Callable[[Example], list[Fault]], examples: Iterable[Example]
 ) -> Iterator[list[Fault]]:
-    """`pool.map`, which takes few examples at a time."""
-    waiting: deque[Future[list[Fault]]] = deque()
+    """Like `pool.map`, with at most `_MAX_PENDING` examples in the queue."""
+    pending: deque[Future[list[Fault]]] = deque()
     for example in examples:
-        waiting.append(pool.submit(look, example))
-        if len(waiting) >= _WAITING:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+        pending.append(pool.submit(check_one, example))
+        if len(pending) >= _MAX_PENDING:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
-def _listen(example: Example, *, segment: bool) -> tuple[float, float, tuple[tuple[str, str], ...]]:
-    """Seconds, peak and complaints of a recording; audio is decoded in bounded memory."""
+def _decode(example: Example, *, segment: bool) -> tuple[float, float, tuple[tuple[str, str], ...]]:
+    """Decode a recording in bounded memory; returns seconds, peak, and problems as (kind, message)."""
     if signals.is_signal(example.path):
         signal, rate = data.read_example(example)
         return len(signal) / rate, float(abs(signal).max()), tuple(signals.complaints(signal))
     info = audio.probe(example.path, encoding=example.encoding)
-    # A lone example that starts at 0 stands for the whole file, so the whole file has to be sound.
+    # The only example of a file, if it starts at 0, means the whole file, which must be readable then.
     duration = example.duration if segment or example.offset else None
     blocks = audio.read_blocks(
         example.path, offset=example.offset, duration=duration, channel=example.channel, encoding=example.encoding
@@ -173,7 +176,7 @@ def _labels(example: Example) -> list[str]:
     return [str(label) for label in (*single, *several, *example.extra.get("tags", ()))]
 
 
-def _sound(example: Example, seconds: float, peak: float) -> Iterable[Fault]:
+def _duration_faults(example: Example, seconds: float, peak: float) -> Iterable[Fault]:
     if peak < SILENCE and not signals.is_signal(example.path):
         yield Fault(example.id, "silent", f"{example.path}: is silent (its peak is {peak:.1g} of full scale).")
     if abs(seconds - example.duration) > _TOLERANCE:
@@ -184,27 +187,29 @@ def _sound(example: Example, seconds: float, peak: float) -> Iterable[Fault]:
         )
 
 
-def _classes(example: Example) -> Iterable[Fault]:
-    """Stretches with a class have to lie inside the example."""
+def _label_faults(example: Example) -> Iterable[Fault]:
+    """Labeled stretches must lie within the example."""
     for entry in example.labels or ():
         if isinstance(entry, tuple) and not 0 <= entry[0] < entry[1] <= example.duration + _TOLERANCE:
             message = f"{example.id}: has a class from {entry[0]} to {entry[1]} s of {example.duration:.3f} s."
             yield Fault(example.id, "annotated past their end", message)
 
 
-def _transcript(example: Example, frames: int, vocabulary: Vocabulary | None, *, longer: bool) -> Iterable[Fault]:
+def _transcript_faults(
+    example: Example, frames: int, vocabulary: Vocabulary | None, *, longer: bool
+) -> Iterable[Fault]:
     text = example.text or ""
     if not text.strip():
         yield Fault(example.id, "without a transcript", f"{example.id}: its transcript has no characters.")
-    lacking = sorted(vocabulary.missing(text)) if vocabulary is not None else []
-    if lacking:
-        what = "characters" if all(len(one) == 1 for one in lacking) else "words"
+    missing = sorted(vocabulary.missing(text)) if vocabulary is not None else []
+    if missing:
+        unit = "characters" if all(len(one) == 1 for one in missing) else "words"
         yield Fault(
-            example.id, "outside the vocabulary", f"{example.id}: has {what} outside the vocabulary: {lacking}."
+            example.id, "outside the vocabulary", f"{example.id}: has {unit} outside the vocabulary: {missing}."
         )
-    from speechrnn.decoding.alignment import required_frames  # not above: a help text needs no NumPy
+    from speechrnn.decoding.alignment import required_frames  # not at the top: --help must not import NumPy
 
-    symbols = [*text] if vocabulary is None or lacking else vocabulary.encode(text)
+    symbols = [*text] if vocabulary is None or missing else vocabulary.encode(text)
     needed = min(len(symbols), 1) if longer else required_frames(symbols)
     if frames < needed:
         yield Fault(

@@ -1,9 +1,9 @@
-"""Download corpora: resumed where it broke off, checked, and unpacked safely.
+"""Downloads corpora: resumes interrupted downloads, verifies checksums, unpacks safely.
 
-Not by pooch 1.9, which begins again at the first byte whenever a connection drops (four requests for the whole file
-where this one asks for what is missing), removes what a killed process had received, and needs seventeen times as long
-for 200 MB from a local server, since it writes and flushes 1024 bytes at a time. `requests`, on which it is built, asks
-for no ranges either.
+Not by pooch 1.9, which starts over whenever a connection drops (four requests for the whole file, where this module
+requests the missing part), deletes what a killed process had received, and takes seventeen times as long for 200 MB
+from a local server, since it writes and flushes 1024 bytes at a time. `requests`, on which it is built, does not
+request ranges either.
 """
 
 import contextlib
@@ -27,21 +27,21 @@ from speechrnn.data.corpora import archives
 from speechrnn.faults import data_error, suggestion
 
 _BLOCK = 1 << 17
-_AGAIN = (408, 425, 429, 500, 502, 503, 504)
-_BROKEN = (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError, ssl.SSLError)
+_RETRY_STATUS = (408, 425, 429, 500, 502, 503, 504)
+_CONNECTION_ERRORS = (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError, ssl.SSLError)
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A corpus on the disk."""
+    """A downloaded corpus."""
 
     folder: str
-    """What to give to `speechrnn prepare`."""
+    """Folder to pass to `speechrnn prepare`."""
     license: str
     checksum: str
-    """Of the archive, `sha256:...` or `md5:...`."""
+    """Checksum of the archive, `sha256:...` or `md5:...`."""
     checked: bool
-    """Whether that is what the authors published."""
+    """Whether it was compared with a published checksum."""
 
     def __str__(self) -> str:
         how = "as published" if self.checked else "not checked: there is no published checksum to rely on"
@@ -62,19 +62,19 @@ def download(
 
     Args:
         name: One of `speechrnn.data.corpora.archives()`.
-        folder: Where it is unpacked; what broke off earlier is resumed there.
-        overwrite: Replace files that exist: those of the corpus.
+        folder: Where it is unpacked; an interrupted download is resumed there.
+        overwrite: Replace existing files of the corpus.
         keep_archive: Keep the archive after unpacking.
-        progress: Called with the number of bytes received and the total if it is known.
+        progress: Called with the number of bytes received and the total if known.
         timeout: Seconds without an answer after which a connection is given up.
         retries: Attempts without any progress after which an address is given up.
 
     Returns:
-        Where it is, and how it was checked.
+        The folder, and how it was verified.
 
     Raises:
-        ValueError: There is no such corpus, its checksum differs, or the archive is damaged or unsafe.
-        FileExistsError: The corpus is there already and `overwrite` is false.
+        ValueError: The corpus is unknown, its checksum differs, or the archive is damaged or unsafe.
+        FileExistsError: The corpus exists and `overwrite` is false.
         OSError: No address answers, or the disk is full.
     """
     known, folder = archives(), Path(folder)
@@ -113,27 +113,27 @@ def fetch(
     retries: int = 5,
     pause: float = 1.0,
 ) -> Path:
-    """Download one file; a download that broke off goes on where it was.
+    """Download one file, resuming an interrupted download.
 
-    What has come lies in `{path}.part` until it is whole and checked. It is taken up again if the server still has the
-    same file, which its ETag or date tells, and knows ranges; otherwise the download starts over.
+    Received bytes are in `{path}.part` until the file is complete and verified. The download is resumed if the server
+    supports ranges and still has the same file by its ETag or date; otherwise it starts over.
 
     Args:
         url: http or https.
-        path: Where the file goes. If it is there it is not downloaded, only checked.
+        path: Where the file goes. An existing file is not downloaded, only verified.
         checksum: `md5:...` or `sha256:...`.
-        overwrite: Download it even if it is there.
-        progress: Called with the number of bytes received and the total if it is known.
+        overwrite: Download it even if it exists.
+        progress: Called with the number of bytes received and the total if known.
         timeout: Seconds without an answer after which a connection is given up.
         retries: Attempts without any progress after which the download is given up.
-        pause: Seconds before the first new attempt; each further pause is twice as long, up to a minute.
+        pause: Seconds before the first retry, doubled for each further one, up to a minute.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: The checksum differs (what was received is deleted), or the address is no http address.
-        OSError: The server does not answer or has no such file, or the disk is full.
+        ValueError: The checksum differs (the received file is deleted), or the address is not an http address.
+        OSError: The server does not answer or does not have the file, or the disk is full.
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"An address must begin with http:// or https://. Received: {url!r}.")
@@ -143,20 +143,20 @@ def fetch(
             _verify(path, path, checksum, "Pass overwrite=True, or remove it.")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
+    with _locked(path):
         return _fetch(url, path, checksum, progress, timeout, retries, pause)
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Only one process receives a file: two would write their bytes behind each other's.
+def _locked(path: Path) -> Iterator[None]:
+    """Lock a download, since two processes would append their bytes to one file.
 
     Raises:
-        OSError: Another one does.
+        OSError: Another process has the lock.
     """
     try:
         import fcntl
-    except ImportError:  # Windows, which does not let two processes write a file
+    except ImportError:  # Windows does not let two processes write one file
         yield
         return
     lock = path.with_name(f"{path.name}.part.lock")
@@ -164,7 +164,7 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
-                raise BlockingIOError  # the one who had it has just taken it away
+                raise BlockingIOError  # its owner has just deleted it
         except (BlockingIOError, FileNotFoundError) as error:
             message = f"{path}: another process is downloading it. Wait for that one, or give another folder."
             raise OSError(message) from error
@@ -178,7 +178,7 @@ def _fetch(
     url: str, path: Path, checksum: str | None, progress: Progress | None, timeout: float, retries: int, pause: float
 ) -> Path:
     part = _Part(path, url, resumable_anyway=checksum is not None)
-    failures, most = 0, part.size
+    failures, received = 0, part.size
     while True:
         try:
             if part.receive(timeout, progress):
@@ -186,13 +186,13 @@ def _fetch(
             reason = f"the connection broke off after {part.size:,} bytes"
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code not in _AGAIN:
+            if error.code not in _RETRY_STATUS:
                 raise OSError(f"{url}: the server answers {error.code} {error.reason}. Check the address.") from error
             reason = f"the server answers {error.code} {error.reason}"
-        except _BROKEN as error:
+        except _CONNECTION_ERRORS as error:
             reason = str(error) or type(error).__name__
-        failures = 0 if part.size > most else failures + 1
-        most = max(most, part.size)
+        failures = 0 if part.size > received else failures + 1
+        received = max(received, part.size)
         if failures > retries:
             raise OSError(
                 f"{url}: {reason}. Gave up after {failures} attempts in a row without new data. "
@@ -211,7 +211,7 @@ def _fetch(
 
 
 class _Part:
-    """What has come of a file, and which version of the file it is part of."""
+    """The received part of a file, and the version of the file that it belongs to."""
 
     def __init__(self, path: Path, url: str, *, resumable_anyway: bool) -> None:
         self.path = path.with_name(f"{path.name}.part")
@@ -234,18 +234,18 @@ class _Part:
 
     @property
     def validator(self) -> str | None:
-        """What tells versions of the file apart, in a form that `If-Range` takes: no weak ETag."""
+        """Version of the file for `If-Range`: its ETag unless that is weak, else its date."""
         etag = self._state.get("etag")
         return etag if etag and not etag.startswith("W/") else self._state.get("modified")
 
     def discard(self) -> None:
-        """Forget what has come."""
+        """Delete the received part."""
         self.path.unlink(missing_ok=True)
         self.notes.unlink(missing_ok=True)
         self._state = {}
 
     def receive(self, timeout: float, progress: Progress | None) -> bool:
-        """One attempt; whether the file is whole now."""
+        """Make one request; returns whether the file is complete now."""
         headers = {"User-Agent": "speechrnn", "Accept-Encoding": "identity"}
         if self.size:
             headers["Range"] = f"bytes={self.size}-"
@@ -259,7 +259,7 @@ class _Part:
                 raise
             error.close()
             if self.size and error.headers.get("Content-Range", "") == f"bytes */{self.size}":
-                return True  # it was whole already
+                return True  # it was complete already
             self.discard()
             return False
         with response:
@@ -299,7 +299,7 @@ class _Part:
                 size += len(block)
                 if progress is not None:
                     progress(size, total)
-        # http.client returns what it has when a connection breaks off: only the count tells.
+        # http.client raises nothing when a connection breaks off: only the count shows it.
         return total is None or size >= total
 
 

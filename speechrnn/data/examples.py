@@ -1,4 +1,4 @@
-"""The signal that a line of a manifest means: audio or a record of sensors, its segment and its channels."""
+"""Reads the signal of a manifest's example: a segment of audio or of a sensor record, and its channels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["chosen_channels", "dates_of", "probe_example", "read_example", "read
 
 
 def read_whole(source: str | os.PathLike[str] | Example, sample_rate: int) -> np.ndarray:
-    """float32 `(samples,)`: all of a recording, or of an example's segment, at `sample_rate`.
+    """Read a recording, or an example's segment, at `sample_rate`; returns float32 `(samples,)`.
 
     Raises:
         OSError, ValueError: It cannot be read; see `speechrnn.audio.read`.
@@ -34,11 +34,11 @@ def read_whole(source: str | os.PathLike[str] | Example, sample_rate: int) -> np
 def read_example(
     example: Example, *, channels: int | None = None, sample_rate: float | None = None, max_gap: float = 1.0
 ) -> tuple[np.ndarray, float]:
-    """The signal that a line of a manifest means, with the `channels`, `row`, `rate` and `table` of its `extra`.
+    """Read the signal of an example, by the `channels`, `row`, `rate` and `table` in its `extra`.
 
     Args:
         example: From a manifest.
-        channels: How many are wanted, checked against the example's; the first ones where it does not choose.
+        channels: Number of channels, checked against the example's; the first ones where it chooses none.
         sample_rate: See `speechrnn.signals.read`.
         max_gap: See `speechrnn.signals.read`.
 
@@ -48,17 +48,17 @@ def read_example(
     Raises:
         ValueError: As `speechrnn.signals.read`, or the example chooses another number of channels.
     """
-    own = chosen_channels(example)
-    if own is not None and channels is not None and len(own) != channels:
-        raise data_error(example.path, "lacking the channel", f"needs {channels} channels. Received: {own}.")
+    chosen = chosen_channels(example)
+    if chosen is not None and channels is not None and len(chosen) != channels:
+        raise data_error(example.path, "lacking the channel", f"needs {channels} channels. Received: {chosen}.")
     return signals.read(
         example.path,
         offset=example.offset,
         duration=example.duration,
-        channels=channels if own is None else own,
+        channels=channels if chosen is None else chosen,
         sample_rate=sample_rate,
         max_gap=max_gap,
-        **_how(example),
+        **_read_options(example),
     )
 
 
@@ -70,27 +70,27 @@ def read_series(
     calendar: Sequence[str] = (),
     max_gap: float = 1.0,
 ) -> tuple[np.ndarray, float]:
-    """A series with what is known ahead of it.
+    """Read a series with its covariates that are known ahead.
 
     Args:
         example: From a manifest.
-        channels: How many are to be forecast; see `read_example`.
+        channels: Number of channels to forecast; see `read_example`.
         known: Columns whose values are known ahead.
-        calendar: Cycles of `speechrnn.signals.calendar`, for which the record must have dates.
+        calendar: Cycles of `speechrnn.signals.calendar`; they need a record with dates.
         max_gap: See `speechrnn.signals.read`.
 
     Returns:
         float32 `(samples, channels + known + 2 * calendar)`, and its rate.
 
     Raises:
-        OSError, ValueError: As `read_example`; or the record has no dates, and a calendar is wanted.
+        OSError, ValueError: As `read_example`; or a calendar needs dates that the record does not have.
     """
     if known:
-        own = chosen_channels(example)
-        if own is None:
-            own = [name for name in probe_example(example).channels if name not in known][:channels]
-        example = replace(example, channel=None, extra={**example.extra, "channels": [*own, *known]})
-        channels = (len(own) if channels is None else channels) + len(known)
+        targets = chosen_channels(example)
+        if targets is None:
+            targets = [name for name in probe_example(example).channels if name not in known][:channels]
+        example = replace(example, channel=None, extra={**example.extra, "channels": [*targets, *known]})
+        channels = (len(targets) if channels is None else channels) + len(known)
     values, rate = read_example(example, channels=channels, max_gap=max_gap)
     if calendar:
         dates = dates_of(example.path, probe_example(example).start, example.offset, len(values), rate)
@@ -99,17 +99,17 @@ def read_series(
 
 
 def dates_of(path: str, start: dt.datetime | None, offset: float, count: int, rate: float) -> tuple[dt.datetime, ...]:
-    """When samples of a record were taken.
+    """Dates of the samples of a record.
 
     Args:
         path: The record.
-        start: When its first sample was taken.
-        offset: Seconds from then to the first of these.
-        count: How many there are.
+        start: Date of its first sample.
+        offset: Seconds from `start` to the first date.
+        count: Number of samples.
         rate: Samples per second.
 
     Raises:
-        ValueError: The record does not say when it begins.
+        ValueError: `start` is None.
     """
     if start is None:
         message = "has no dates, which a calendar needs. Read it with its column of times, or do without a calendar."
@@ -118,28 +118,28 @@ def dates_of(path: str, start: dt.datetime | None, offset: float, count: int, ra
 
 
 def probe_example(example: Example) -> signals.SignalInfo:
-    """Rate, length and channels of the signal that a line of a manifest means.
+    """Get the rate, length and channels of an example's signal.
 
     Raises:
         OSError, ValueError: It cannot be read; see `speechrnn.signals.probe`.
     """
-    return signals.probe(example.path, channels=chosen_channels(example), **_how(example))
+    return signals.probe(example.path, channels=chosen_channels(example), **_read_options(example))
 
 
-def _how(example: Example) -> dict[str, Any]:
-    """How the file is to be read, as a line of a manifest says."""
+def _read_options(example: Example) -> dict[str, Any]:
+    """Options for reading the file of an example."""
     return {name: example.extra.get(name) for name in ("row", "rate", "table")}
 
 
 def readable(examples: Iterable[Example], read: Callable[[Example], np.ndarray]) -> Iterator[np.ndarray]:
-    """What `read` gives for each example that can be read; whoever uses the examples later names the others."""
+    """Yield `read(example)` for each readable example; the others are reported when they are used later."""
     for example in examples:
         with suppress(OSError, ValueError):
             yield read(example)
 
 
 def chosen_channels(example: Example) -> list[str | int] | None:
-    """Channels that a line of a manifest chooses; `None` if it does not."""
+    """Channels that an example chooses; `None` if it chooses none."""
     if example.channel is not None:
         return [example.channel]
     chosen = example.extra.get("channels")

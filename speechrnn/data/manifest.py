@@ -1,9 +1,9 @@
-"""Manifests: one JSON object per line, one recording or segment of a recording an object.
+"""Manifests: one JSON object per line for each recording or segment of a recording.
 
 ```
 {"path": "wav/an251.flac", "duration": 1.23, "text": "yes", "subject": "fash", "id": "an251-fash-b"}
 ```
-A relative path is relative to the manifest's own folder, so a folder with its manifest can be moved.
+A relative path is relative to the manifest's own folder, so a folder can be moved with its manifest.
 """
 
 import hashlib
@@ -27,23 +27,23 @@ from speechrnn.files import replacing
 _log = logging.getLogger(__name__)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_HALF = re.compile("[\ud800-\udfff]")
-_ELSEWHERE = {
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_OTHER_NAMES = {
     "speaker": "subject", "speaker_id": "subject", "client_id": "subject", "patient": "subject",
     "audio": "path", "audio_filepath": "path", "audio_path": "path", "file": "path", "filename": "path", "wav": "path",
     "transcript": "text", "transcription": "text", "sentence": "text", "class": "label", "target": "label",
     "length": "duration", "start": "offset", "begin": "offset", "utterance": "id", "utt_id": "id", "name": "id",
 }  # fmt: skip
-"""What other programs' manifests call our keys."""
-_MOST_DIGITS = 4000  # Python reads no whole number of more than 4300
-_FEW = 3
-"""Lines of a manifest that may all be wrong, each named; of more without a JSON object, the file is none."""
+"""Keys of other programs' manifests, and ours for them."""
+_MAX_DIGITS = 4000  # Python's limit for integers is 4300
+_MAX_BAD_LINES = 3
+"""Up to this many lines without a JSON object are reported line by line; a file of more is not a manifest."""
 _NO_MANIFEST = " A manifest has one JSON object per line; `speechrnn prepare table` makes one from a table."
 
 
 @dataclass(frozen=True)
 class Example:
-    """One recording, or a segment of one, with what is known about it.
+    """One recording, or a segment of one, with its transcript or labels.
 
     Raises:
         ValueError: A field's value is of the wrong type or out of range.
@@ -54,15 +54,15 @@ class Example:
     """
 
     path: str
-    """Audio file, as it can be opened from the current folder."""
+    """Path of the file, valid in the current folder."""
     duration: float
-    """Length in seconds of the file, or of the segment of it that is meant."""
+    """Length in seconds of the file or segment."""
     text: str | None = None
     """Transcript."""
     label: str | int | None = None
     """Class of the whole recording."""
     labels: tuple[Any, ...] | None = None
-    """Classes of its segments, as (start, end, class) or one for each frame."""
+    """Classes of its stretches, as (start, end, class), or one class per frame."""
     offset: float = 0.0
     """Start of the segment in seconds."""
     channel: int | None = None
@@ -72,7 +72,7 @@ class Example:
     id: str = ""
     """Name of the utterance; the stem of the path if absent."""
     extra: dict[str, Any] = field(default_factory=dict, hash=False)
-    """Anything else. `encoding` says what headerless samples are, as in `s16be@16000`."""
+    """Anything else, such as `encoding` of headerless samples, as in `s16be@16000`."""
 
     def __post_init__(self) -> None:
         values = {f.name: _valid(f.name, getattr(self, f.name)) for f in fields(self)}
@@ -82,12 +82,12 @@ class Example:
 
     @property
     def encoding(self) -> str | None:
-        """What headerless samples are; `None` for a file with a header."""
+        """Coding, rate and channels of headerless samples; `None` for a file with a header."""
         return self.extra.get("encoding")
 
 
 def _valid(name: str, value: Any) -> Any:
-    """The value of a field as it is stored; `ValueError` if it cannot be."""
+    """Check the value of a field and convert it to its stored type."""
     if name == "path":
         value = os.fspath(value) if isinstance(value, os.PathLike) else value
         if not isinstance(value, str) or not value or "\0" in value:
@@ -97,7 +97,7 @@ def _valid(name: str, value: Any) -> Any:
     elif name in ("duration", "offset"):
         try:
             number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-        except OverflowError:  # a whole number of hundreds of digits
+        except OverflowError:  # an integer of hundreds of digits
             number = math.inf
         if not math.isfinite(number) or number < 0 or (name == "duration" and number == 0):
             raise _field_error(name, "must be positive" if name == "duration" else "must be zero or more", value)
@@ -107,7 +107,7 @@ def _valid(name: str, value: Any) -> Any:
     elif name in ("text", "subject", "id"):
         if not isinstance(value, str):
             raise _field_error(name, "must be a string", value)
-        if name == "text" and not value.isascii() and _HALF.search(value):
+        if name == "text" and not value.isascii() and _SURROGATE.search(value):
             raise _field_error(name, "must be whole characters, without half of a pair", value)
         if name == "text" and "\0" in value:
             raise _field_error(name, "must be text without zeros", value)
@@ -132,7 +132,7 @@ def _valid(name: str, value: Any) -> Any:
 
 
 def _is_stretch(row: Sequence[Any]) -> bool:
-    """Whether it is a start and an end in seconds, and a class."""
+    """Whether a row is a start and an end in seconds, and a class."""
     if len(row) != 3 or not isinstance(row[2], str | numbers.Integral):
         return False
     return all(isinstance(at, numbers.Real) and not isinstance(at, bool) and math.isfinite(at) for at in row[:2])
@@ -146,31 +146,31 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
     """Read a manifest.
 
     Args:
-        path: A JSONL file in UTF-8. White lines are skipped.
-        faults: Collects bad lines, which are then left out. Without it the first bad line is an error.
+        path: A JSONL file in UTF-8. Blank lines are skipped.
+        faults: Collects bad lines, which are skipped. If `None`, the first bad line is an error.
 
     Returns:
         The examples in order, their paths joined to the manifest's folder.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         IsADirectoryError: It is a folder.
-        ValueError: A line is broken, lacks a key, has an unknown key, a value out of range, a path outside the
-            manifest's folder or the id of an earlier line, or there is no line at all; unless `faults` is given.
+        ValueError: `faults` is not given, and a line is not valid JSON, lacks a key, has an unknown key, a value out
+            of range, a path outside the manifest's folder or the id of an earlier line, or the file has no lines.
     """
-    found = Faults() if faults is None else faults
+    collected = Faults() if faults is None else faults
     examples: list[Example] = []
     lines: dict[str, int] = {}
     total = 0
-    for number, line in enumerate(given := _lines(path), start=1):
+    for number, line in enumerate(file_lines := _lines(path), start=1):
         if not line.strip():
             continue
         total += 1
-        if total == 1 and not any(one.lstrip().startswith(b"{") for one in given):
+        if total == 1 and not any(one.lstrip().startswith(b"{") for one in file_lines):
             if not _is_text(line):
                 message = f"is no text: it begins with {line[:12]!r}.{_NO_MANIFEST}"
                 raise data_error(os.fspath(path), "no manifest", message)
-            if sum(map(bool, map(bytes.strip, given))) > _FEW:
+            if sum(map(bool, map(bytes.strip, file_lines))) > _MAX_BAD_LINES:
                 message = f"is no manifest: no line is a JSON object. It begins with {line[:40]!r}.{_NO_MANIFEST}"
                 raise data_error(os.fspath(path), "no manifest", message)
         where = f"{os.fspath(path)}:{number}"
@@ -184,13 +184,17 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
         except (ValueError, RecursionError) as error:
             kind = kind_of(error)
             hint = "" if total > 1 or os.fspath(path).endswith(".jsonl") else _NO_MANIFEST
-            found.add(where, "bad lines" if kind == "invalid" else kind, str(data_error(where, kind, f"{error}{hint}")))
+            collected.add(
+                where, "bad lines" if kind == "invalid" else kind, str(data_error(where, kind, f"{error}{hint}"))
+            )
             continue
         examples.append(example)
     if not total:
-        found.add(os.fspath(path), "empty", f"{os.fspath(path)}: has no examples. Make it with `speechrnn prepare`.")
+        collected.add(
+            os.fspath(path), "empty", f"{os.fspath(path)}: has no examples. Make it with `speechrnn prepare`."
+        )
     if faults is None:
-        found.raise_first()
+        collected.raise_first()
     return examples
 
 
@@ -228,8 +232,8 @@ def _parse(line: bytes, folder: str) -> Example:
     known = [f.name for f in fields(Example)]
     for key in entry:
         if key not in known:
-            meant = _ELSEWHERE.get(key.lower())
-            hint = f" Did you mean `{meant}`?" if meant else suggestion(key, known)
+            field_name = _OTHER_NAMES.get(key.lower())
+            hint = f" Did you mean `{field_name}`?" if field_name else suggestion(key, known)
             raise ValueError(f"unknown key `{key}`.{hint} Anything else belongs under `extra`.")
     for key in ("path", "duration"):
         if key not in entry:
@@ -247,8 +251,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"has a number of {len(digits):,} digits, at most {_MOST_DIGITS:,} are read: {digits[:20]}...")
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"has a number of {len(digits):,} digits, at most {_MAX_DIGITS:,} are read: {digits[:20]}...")
     return int(digits)
 
 
@@ -266,15 +270,15 @@ def _join(folder: str, path: str) -> str:
 
 
 def write(path: str | os.PathLike[str], examples: Iterable[Example], *, overwrite: bool = False) -> None:
-    """Write a manifest; it appears whole or not at all.
+    """Write a manifest atomically.
 
     Args:
-        path: A file, by custom ending in .jsonl.
-        examples: What to write. Files under the manifest's folder are written relative to it, others absolute.
-        overwrite: Replace a manifest that is there.
+        path: The file, by convention ending in .jsonl.
+        examples: The examples. Paths under the manifest's folder are written relative to it, others absolute.
+        overwrite: Replace an existing manifest.
 
     Raises:
-        FileExistsError: There is a file already and `overwrite` is false.
+        FileExistsError: The file exists and `overwrite` is false.
         OSError: The folder cannot be written, or the disk is full; no partial file stays behind.
         ValueError: Two examples have the same id, or `extra` cannot be written as JSON.
     """
@@ -301,7 +305,7 @@ def _line(example: Example, folder: str) -> bytes:
         raise ValueError(f"{example.id}: cannot be written as JSON: {error}.") from error
     try:
         return text.encode() + b"\n"
-    except UnicodeEncodeError:  # a file name that is not UTF-8, which Python holds as lone surrogates
+    except UnicodeEncodeError:  # a file name that is not UTF-8, which Python decodes to surrogates
         return json.dumps(entry, allow_nan=False).encode() + b"\n"
 
 
@@ -312,50 +316,50 @@ def split_by_subject(
     seed: int = 0,
     key: Callable[[Example], Hashable] | None = None,
 ) -> tuple[list[Example], list[Example]]:
-    """Hold whole subjects out, so that no speaker or patient is on both sides.
+    """Hold out all examples of some subjects, so that no speaker or patient is in both parts.
 
-    Subjects are ranked by a hash of their name and the seed, and taken in that order while the part held out comes
-    nearer to `fraction` of the seconds. The choice hardly moves when recordings are added.
+    Subjects are ranked by a hash of their name and the seed, and held out in that order if this brings the held-out
+    part closer to `fraction` of the seconds. The choice changes little when recordings are added.
 
     Args:
-        examples: What to split; their order is kept.
-        fraction: Part of the seconds to hold out, between 0 and 1.
+        examples: The examples to split; their order is kept.
+        fraction: Fraction of the seconds to hold out, between 0 and 1.
         seed: Chooses the subjects.
-        key: What must not be shared; `subject` by default.
+        key: Key that the parts must not share; `subject` by default.
 
     Returns:
-        What is left, and what is held out; neither is empty.
+        The remaining examples, and those held out; neither is empty.
 
     Raises:
         ValueError: `fraction` is out of range, an example has no subject, or there are fewer than two subjects.
 
     Example:
     >>> examples = [Example(f"{s}{i}.wav", 1, subject=s) for s in "abcd" for i in "12"]
-    >>> left, held = split_by_subject(examples, fraction=0.25)
-    >>> len(left), len({e.subject for e in held})
+    >>> remaining, held_out = split_by_subject(examples, fraction=0.25)
+    >>> len(remaining), len({e.subject for e in held_out})
     (6, 1)
     """
-    of = key or (lambda example: example.subject)
+    subject_of = key or (lambda example: example.subject)
     seconds: dict[Hashable, float] = {}
     for example in examples:
-        subject = of(example)
+        subject = subject_of(example)
         if subject is None:
             raise ValueError(f"{example.id}: has no subject, so a split by subject cannot place it. Name its speaker.")
         seconds[subject] = seconds.get(subject, 0.0) + example.duration
     if len(seconds) < 2:
         raise ValueError(f"A split by subject needs at least two subjects. Received: {sorted(map(str, seconds))}.")
     ranked = shuffled(seconds, fraction, seed)
-    wanted, total = fraction * sum(seconds.values()), 0.0
-    held: set[Hashable] = set()
+    target, total = fraction * sum(seconds.values()), 0.0
+    held_out: set[Hashable] = set()
     for subject in ranked[:-1]:
-        if not held or abs(total + seconds[subject] - wanted) < abs(total - wanted):
-            held.add(subject)
+        if not held_out or abs(total + seconds[subject] - target) < abs(total - target):
+            held_out.add(subject)
             total += seconds[subject]
-    return [e for e in examples if of(e) not in held], [e for e in examples if of(e) in held]
+    return [e for e in examples if subject_of(e) not in held_out], [e for e in examples if subject_of(e) in held_out]
 
 
 def shuffled(names: Iterable[Hashable], fraction: float, seed: int) -> list[Any]:
-    """Names in an order that only they and the seed decide, of which a fraction is to be held out.
+    """Shuffle names in an order that depends only on the names and the seed, to hold out a `fraction` of them.
 
     Raises:
         ValueError: `fraction` is out of range.
@@ -366,7 +370,7 @@ def shuffled(names: Iterable[Hashable], fraction: float, seed: int) -> list[Any]
 
 
 def check_disjoint(splits: Mapping[str, Sequence[Example]]) -> None:
-    """Make sure that no subject is in two splits: what is learned of a person must not be scored on that person.
+    """Check that no subject is in two splits, since a model must not be tested on subjects of its training data.
 
     Args:
         splits: Examples by the name of their split; those without a subject are skipped.
@@ -379,9 +383,9 @@ def check_disjoint(splits: Mapping[str, Sequence[Example]]) -> None:
     Traceback (most recent call last):
     ValueError: The splits 'train' and 'test' share 1 subject: x. Split by subject, or what is scored has been learned.
     """
-    known = {name: {example.subject for example in examples} - {None} for name, examples in splits.items()}
-    for first, second in itertools.combinations(known, 2):
-        shared = sorted(map(str, known[first] & known[second]))
+    subjects = {name: {example.subject for example in examples} - {None} for name, examples in splits.items()}
+    for first, second in itertools.combinations(subjects, 2):
+        shared = sorted(map(str, subjects[first] & subjects[second]))
         if shared:
             names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
             share = (
@@ -393,63 +397,63 @@ def check_disjoint(splits: Mapping[str, Sequence[Example]]) -> None:
 def stratified_group_folds(
     examples: Sequence[Example], folds: int, *, seed: int = 0, key: Callable[[Example], Hashable] | None = None
 ) -> list[tuple[list[Example], list[Example]]]:
-    """Cut examples into folds that no subject shares and whose classes are about as frequent as in the whole.
+    """Divide examples into folds without common subjects and with about the same class frequencies as all examples.
 
-    By scikit-learn's `StratifiedGroupKFold`; with as many folds as subjects each fold is one of them. Where no example
-    has a subject each is its own. An example with several classes counts as the most frequent of its own.
+    By scikit-learn's `StratifiedGroupKFold`; with as many folds as subjects, each fold is one subject. If no example
+    has a subject, each is a subject of its own. An example with several classes counts as its most frequent one.
 
     Args:
-        examples: With a label each.
-        folds: How many, 2 or more.
-        seed: Of the order in which subjects are placed.
-        key: What must not be shared; `subject` by default.
+        examples: Examples with labels.
+        folds: Number of folds, 2 or more.
+        seed: Seed of the order of subjects.
+        key: Key that the parts must not share; `subject` by default.
 
     Returns:
-        For each fold what is left and what is held out, in the order given; every example is held out once.
+        The remaining and the held-out examples of each fold, in their order; every example is held out once.
 
     Raises:
         ModuleNotFoundError: scikit-learn is not installed; it comes with the extra `speechrnn[signals]`.
-        ValueError: An example has no class, only some have a subject, or there are fewer subjects than folds, or no
-            class has an example for each of fewer folds.
+        ValueError: An example has no class, only some have a subject, there are fewer subjects than folds, or no class
+            has an example for each fold where there are more subjects than folds.
     """
-    of = key or (lambda example: example.subject)
-    groups = [of(example) for example in examples]
-    without = [example.id for example, group in zip(examples, groups, strict=True) if group is None]
-    if 0 < len(without) < len(examples):
+    subject_of = key or (lambda example: example.subject)
+    groups = [subject_of(example) for example in examples]
+    unnamed = [example.id for example, group in zip(examples, groups, strict=True) if group is None]
+    if 0 < len(unnamed) < len(examples):
         raise ValueError(
-            f"{len(without)} of {len(examples)} examples have no subject, {without[0]} the first. Name all."
+            f"{len(unnamed)} of {len(examples)} examples have no subject, {unnamed[0]} the first. Name all."
         )
-    names = list(range(len(examples))) if without else _numbered(groups)
-    if not 2 <= folds <= len(set(names)):
-        raise ValueError(f"`folds` must be from 2 to the {len(set(names))} subjects. Received: {folds}.")
+    subjects = list(range(len(examples))) if unnamed else _numbered(groups)
+    if not 2 <= folds <= len(set(subjects)):
+        raise ValueError(f"`folds` must be from 2 to the {len(set(subjects))} subjects. Received: {folds}.")
     classes = [_main_class(example) for example in examples]
-    for name, count in Counter(name for name, _ in set(zip(classes, names, strict=True))).items():
+    for name, count in Counter(name for name, _ in set(zip(classes, subjects, strict=True))).items():
         if count < folds:
             _log.warning("Class %s has %d subjects for %d folds: some folds hold none.", name, count, folds)
-    if folds == len(set(names)):  # nothing to choose, and scikit-learn may leave a fold empty
-        cut = [{place for place, name in enumerate(names) if name == subject} for subject in sorted(set(names))]
+    if folds == len(set(subjects)):  # nothing to choose, and scikit-learn may leave a fold empty
+        held = [{index for index, name in enumerate(subjects) if name == subject} for subject in sorted(set(subjects))]
     else:
-        if folds > (most := max(Counter(classes).values())):
+        if folds > (largest := max(Counter(classes).values())):
             raise ValueError(
-                f"`folds` must be at most {most}, the examples of the most frequent class, or all subjects."
+                f"`folds` must be at most {largest}, the examples of the most frequent class, or all subjects."
             )
         from sklearn.model_selection import StratifiedGroupKFold
 
-        maker = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of rare classes, which the log has named by now
-            cut = [set(held.tolist()) for _, held in maker.split(names, _numbered(classes), names)]
+            warnings.simplefilter("ignore")  # about rare classes, which are logged above
+            held = [set(fold.tolist()) for _, fold in splitter.split(subjects, _numbered(classes), subjects)]
     everything = list(enumerate(examples))
-    return [([e for i, e in everything if i not in held], [e for i, e in everything if i in held]) for held in cut]
+    return [([e for i, e in everything if i not in fold], [e for i, e in everything if i in fold]) for fold in held]
 
 
 def _numbered(values: Sequence[Hashable]) -> list[int]:
-    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
-    return [places[value] for value in values]
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return [numbers[value] for value in values]
 
 
 def _main_class(example: Example) -> str:
-    """The class of an example, or the most frequent of its frames', or its first tags together."""
+    """The label of an example, or the most frequent one of its stretches or frames, or its tags joined."""
     if example.label is not None:
         return str(example.label)
     if example.labels:

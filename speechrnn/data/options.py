@@ -1,11 +1,11 @@
-"""Options of looks at a manifest, in a module without NumPy."""
+"""Options of manifest checks, in a module that does not import NumPy."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class FrameOptions:
-    """The frames of features that examples become."""
+    """Options that determine the number of feature frames of an example."""
 
     sample_rate: int = 16000
     """Sample rate of the model in Hz."""
@@ -19,5 +19,5 @@ class FrameOptions:
     """Texts may have more symbols than the output has frames, as for a transducer."""
 
     def frame_count(self, samples: int) -> int:
-        """Whole frames of so many samples."""
+        """Number of complete frames in a number of samples."""
         return max(0, 1 + (samples - self.window) // self.hop)

@@ -1,4 +1,4 @@
-"""Sentences: the lines of text files, and the texts of manifests."""
+"""Reads sentences from text files and manifests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from speechrnn.data import manifest
 
 
 def read(paths: Iterable[str | os.PathLike[str]], *, normalize: bool = True) -> Iterator[str]:
-    """The sentences of text files and manifests, one after the other; white lines are skipped.
+    """Yield the sentences of text files and manifests; blank lines are skipped.
 
     Args:
         paths: Files in UTF-8 with one sentence per line, also compressed (.gz, .xz), or manifests (.jsonl).
-        normalize: Bring each to its normal form: lower case, no punctuation.
+        normalize: Convert to lower case and remove punctuation, by `text.normalize`.
 
     Raises:
         OSError, ValueError: A file cannot be read.
@@ -32,7 +32,7 @@ def read(paths: Iterable[str | os.PathLike[str]], *, normalize: bool = True) -> 
 
 def _opened(path: str) -> IO[str]:
     opens: Any = {".gz": gzip.open, ".xz": lzma.open}.get(os.path.splitext(path)[1], open)
-    return opens(path, "rt", encoding="utf-8-sig")  # editors of Windows begin a file with a mark
+    return opens(path, "rt", encoding="utf-8-sig")  # Windows editors write a byte order mark
 
 
 def _lines(path: str) -> Iterator[str]:

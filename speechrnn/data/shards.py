@@ -1,8 +1,8 @@
-"""Work in shards: each of many machines does a part of the inputs, and the parts become what one machine had made.
+"""Shards: many machines process a part of the inputs each, and the merged parts equal the output of one machine.
 
-Beside the output `OUT` a folder `OUT.shards/` holds, for shard 2 of 8, `2-of-8.part` (what was made), `2-of-8.done` (a
-marker that says of what, and how) and, while it is being made, `2-of-8.claim`. A part and its marker appear whole or
-not at all. All that is needed is a folder that every machine sees, where of two that make the same new file one fails.
+Next to the output `OUT`, a folder `OUT.shards/` has, for shard 2 of 8, `2-of-8.part` (its output), `2-of-8.done` (a
+marker with its inputs and options) and, while it is processed, `2-of-8.claim`. A part and its marker are written
+atomically. The machines need only a shared folder in which exclusive creation of files works.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import IO, Any
 from speechrnn.faults import Fault
 from speechrnn.files import as_json, replacing
 
-_BEAT, _SILENT = 20.0, 120.0
-"""Seconds from one sign of life of a worker to the next, and those after which it counts as dead."""
-_OURS: set[str] = set()
-"""Claims of this process; a container that was started again may have the number of the one before."""
+_HEARTBEAT, _TIMEOUT = 20.0, 120.0
+"""Seconds between heartbeats of a worker, and seconds without one after which it counts as dead."""
+_OWN_TOKENS: set[str] = set()
+"""Tokens of this process's claims; a restarted container may have the same process number as before."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` parts of some work, `index` counted from 1.
+    """Shard `index` of `count`, counted from 1.
 
     Example:
     >>> Shard.of("2/3").of_inputs(["a", "b", "c", "d", "e", "f", "g"])
@@ -44,90 +44,90 @@ class Shard:
 
     @classmethod
     def of(cls, text: str) -> Shard:
-        """The shard that a text such as `2/8` means.
+        """Parse a text such as `2/8`.
 
         Raises:
-            ValueError: It means none.
+            ValueError: It is not a shard.
         """
-        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-        if not found or not 1 <= int(found[1]) <= int(found[2]):
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
             raise ValueError(f"A shard is I/N with I from 1 to N, such as 2/8. Received: {text!r}.")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """Stem of its files."""
         return f"{self.index:0{len(str(self.count))}}-of-{self.count}"
 
     def of_inputs(self, inputs: Sequence[Any]) -> slice:
-        """The inputs of this shard: neighbors, about as long together as those of every other shard.
+        """The inputs of this shard: a contiguous slice, about as long in total as that of every other shard.
 
-        An input is as long as its `duration`, where all have one; otherwise all count the same.
+        The length of an input is its `duration` if all inputs have one, else 1.
         """
-        lengths = [getattr(one, "duration", None) for one in inputs]
+        lengths = [getattr(item, "duration", None) for item in inputs]
         if not all(lengths):
             return slice(*(len(inputs) * edge // self.count for edge in (self.index - 1, self.index)))
-        total, begun, edges = sum(lengths), 0.0, [0] * (self.count + 1)  # type: ignore[arg-type]
-        for length in lengths:  # whose middle decides where it belongs
-            edges[min(self.count, 1 + int((begun + length / 2) / total * self.count))] += 1  # type: ignore[operator]
-            begun += length  # type: ignore[operator]
+        total, start, edges = sum(lengths), 0.0, [0] * (self.count + 1)  # type: ignore[arg-type]
+        for length in lengths:  # an input belongs to the shard in which its middle lies
+            edges[min(self.count, 1 + int((start + length / 2) / total * self.count))] += 1  # type: ignore[operator]
+            start += length  # type: ignore[operator]
         return slice(sum(edges[: self.index]), sum(edges[: self.index + 1]))
 
 
 @dataclass
 class Part:
-    """What a worker has made of a shard."""
+    """Output of a worker for one shard."""
 
     shard: Shard
     about: Mapping[str, Any]
-    """What was to be done, of all shards alike: verb, inputs, options."""
+    """Description of the work, the same for all shards: verb, inputs, options."""
     count: int = 0
-    """Inputs of this shard."""
+    """Number of inputs of this shard."""
     faults: list[Fault] = field(default_factory=list)
-    """What could not be done, in the order of the inputs."""
+    """Inputs that could not be processed, in their order."""
     more: dict[str, Any] = field(default_factory=dict)
-    """Whatever else the merge needs."""
+    """Other data that the merge needs."""
     path: Path | None = None
-    """Where it is."""
+    """Path of the `.part` file."""
     written: Mapping[str, Any] = field(default_factory=dict)
-    """Size and hash that the marker gives."""
+    """Size and hash by the marker."""
 
     @property
-    def sound(self) -> bool:
-        """Whether what is there is what the marker speaks of."""
+    def intact(self) -> bool:
+        """Whether the `.part` file has the size and hash of its marker."""
         try:
             return self.written == _size(self.read())
         except OSError:
             return False
 
     def read(self) -> bytes:
-        """What was made."""
+        """The content of the `.part` file."""
         return b"" if self.path is None else self.path.read_bytes()
 
 
 def digest(inputs: Iterable[Any]) -> dict[str, Any]:
-    """Number and hash of inputs, by which two machines find out whether theirs are the same."""
-    count, found = 0, hashlib.sha256()
+    """Number and hash of inputs, to compare those of two machines."""
+    count, sha256 = 0, hashlib.sha256()
     for one in inputs:
         count += 1
-        found.update(repr(one).encode() + b"\0")
-    return {"count": count, "sha256": found.hexdigest()}
+        sha256.update(repr(one).encode() + b"\0")
+    return {"count": count, "sha256": sha256.hexdigest()}
 
 
 def folder_of(out: str | os.PathLike[str]) -> Path:
-    """Where the parts of an output are."""
+    """Folder with the parts of an output."""
     out = Path(out)
     return out.with_name(f"{out.name}.shards")
 
 
 def done(out: str | os.PathLike[str], shard: Shard, about: Mapping[str, Any]) -> Part | None:
-    """The part of a shard that was made before; None if there is none.
+    """Return the part of a shard that is done already, else None.
 
     Raises:
-        ValueError: It was made of other inputs, or in another way.
+        ValueError: It was made from other inputs or with other options.
     """
     path = _marker(out, shard)
     if not path.exists():
@@ -143,31 +143,31 @@ def done(out: str | os.PathLike[str], shard: Shard, about: Mapping[str, Any]) ->
 
 @contextlib.contextmanager
 def claimed(out: str | os.PathLike[str], shard: Shard, about: Mapping[str, Any]) -> Iterator[tuple[Part, IO[bytes]]]:
-    """A part to fill in, and the file to write it to; both are published when the block ends well.
+    """Yield a part to fill in, and the file to write it to; both are published if the block succeeds.
 
     Raises:
-        ValueError: Another worker is at this shard.
+        ValueError: Another worker is processing this shard.
     """
     folder = folder_of(out)
     folder.mkdir(parents=True, exist_ok=True)
     part = Part(shard, about)
     with _claim(folder / f"{shard.name}.claim", shard) as still_ours:
         marker = _marker(out, shard)
-        marker.unlink(missing_ok=True)  # from here on the part is not the one that it speaks of
+        marker.unlink(missing_ok=True)  # the old marker does not describe the new part
         part.path = marker.with_suffix(".part")
         with replacing(part.path, overwrite=True) as file:
             yield part, file
             still_ours()
         with replacing(marker, overwrite=True) as file:
-            file.write((as_json(_told(part), indent=1) + "\n").encode("utf-8", "surrogateescape"))
+            file.write((as_json(_marker_content(part), indent=1) + "\n").encode("utf-8", "surrogateescape"))
 
 
 def parts(out: str | os.PathLike[str]) -> list[Part]:
-    """All parts of an output, in the order of the inputs.
+    """Read all parts of an output, in the order of the inputs.
 
     Raises:
-        FileNotFoundError: There are none.
-        ValueError: Some are missing, damaged, or of other work than the others; all of those are named.
+        FileNotFoundError: There are no parts.
+        ValueError: Parts are missing, damaged, or of different work; the message names them.
     """
     folder = folder_of(out)
     found = [_part(path) for path in sorted(folder.glob("*-of-*.done"))] if folder.is_dir() else []
@@ -181,7 +181,7 @@ def parts(out: str | os.PathLike[str]) -> list[Part]:
     (count,) = counts
     problems = [f"shard {part.shard} was made with another {d} than shard {found[0].shard}"
                 for part in found[1:] if (d := _difference(part.about, found[0].about))]  # fmt: skip
-    problems += [f"shard {part.shard} is damaged" for part in found if not part.sound]
+    problems += [f"shard {part.shard} is damaged" for part in found if not part.intact]
     missing = sorted(set(range(1, count + 1)) - {part.shard.index for part in found})
     at_work = {index: worker for index in missing if (worker := _holder(folder / f"{Shard(index, count).name}.claim"))}
     problems += [f"shard {index}/{count} is still in the hands of {worker}" for index, worker in at_work.items()]
@@ -199,8 +199,8 @@ def _marker(out: str | os.PathLike[str], shard: Shard) -> Path:
     return folder_of(out) / f"{shard.name}.done"
 
 
-def _told(part: Part) -> dict[str, Any]:
-    """What a marker says."""
+def _marker_content(part: Part) -> dict[str, Any]:
+    """Content of a part's marker."""
     return {
         "shard": str(part.shard),
         "about": part.about,
@@ -217,12 +217,12 @@ def _size(data: bytes) -> dict[str, Any]:
 
 def _part(marker: Path) -> Part:
     try:
-        told = json.loads(marker.read_bytes())
-        shard, faults = Shard.of(told["shard"]), [Fault(*fault) for fault in told["faults"]]
+        stored = json.loads(marker.read_bytes())
+        shard, faults = Shard.of(stored["shard"]), [Fault(*fault) for fault in stored["faults"]]
         if shard.name != marker.stem:
             raise ValueError(f"it speaks of shard {shard}")
         path = marker.with_suffix(".part")
-        return Part(shard, told["about"], told["count"], faults, told["more"], path, told["part"])
+        return Part(shard, stored["about"], stored["count"], faults, stored["more"], path, stored["part"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{marker}: is no marker of a shard ({error}). Remove it, and run that shard again."
@@ -230,8 +230,11 @@ def _part(marker: Path) -> Part:
 
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """What differs between two pieces of work, in words; nothing where they are the same."""
-    one, other = json.loads(as_json(one)), json.loads(as_json(other))  # as both have been read: no tuples
+    """Describe the first difference between two descriptions of work; "" if they are equal."""
+    one, other = (
+        json.loads(as_json(one)),
+        json.loads(as_json(other)),
+    )  # tuples become lists
     for name in dict.fromkeys((*one, *other)):
         a, b = one.get(name), other.get(name)
         if a == b:
@@ -255,14 +258,14 @@ def _listed(numbers: Iterable[int]) -> str:
 
 @contextlib.contextmanager
 def _claim(path: Path, shard: Shard) -> Iterator[Any]:
-    """Hold the claim to a shard; gives a function that raises once it is somebody else's.
+    """Hold the claim to a shard; yields a function that raises if another worker has taken it over.
 
-    A file that only one can make is the one lock that all file systems have. A worker that was killed leaves it behind:
-    it counts as dead when its process is gone, on this machine, or has given no sign of life for two minutes.
+    The claim is a file created exclusively, the one lock that works on all file systems. A killed worker leaves it
+    behind; the worker counts as dead if its process on this machine is gone, or its heartbeat stopped two minutes ago.
     """
     token = secrets.token_hex(8)
-    _OURS.add(token)
-    told = {
+    _OWN_TOKENS.add(token)
+    claim = {
         "host": socket.gethostname(),
         "process": os.getpid(),
         "begun": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -271,7 +274,7 @@ def _claim(path: Path, shard: Shard) -> Iterator[Any]:
     for _ in range(3):
         try:
             with open(path, "x", encoding="utf-8") as file:
-                json.dump(told, file)
+                json.dump(claim, file)
             break
         except FileExistsError:
             if worker := _holder(path):
@@ -280,7 +283,7 @@ def _claim(path: Path, shard: Shard) -> Iterator[Any]:
                     "dead, remove this file."
                 ) from None
             stale = path.with_name(f".{path.name}.{token}")
-            with contextlib.suppress(FileNotFoundError):  # of several that find it, one moves it away
+            with contextlib.suppress(FileNotFoundError):  # only one of several workers can move it
                 os.replace(path, stale)
                 stale.unlink()
     else:
@@ -299,7 +302,7 @@ def _claim(path: Path, shard: Shard) -> Iterator[Any]:
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(_BEAT):
+        while not stop.wait(_HEARTBEAT):
             with contextlib.suppress(OSError):
                 os.utime(path)
 
@@ -316,21 +319,21 @@ def _claim(path: Path, shard: Shard) -> Iterator[Any]:
 
 
 def _holder(path: Path) -> str:
-    """Who holds a claim, in words; nothing where nobody does, or who did is dead."""
+    """Describe the worker that holds a claim; "" if none does, or it is dead."""
     try:
         age = _now(path) - path.stat().st_mtime
-        held = json.loads(path.read_bytes())
-        host, process, begun, token = held["host"], int(held["process"]), held["begun"], held["token"]
+        claim = json.loads(path.read_bytes())
+        host, process, started, token = claim["host"], int(claim["process"]), claim["begun"], claim["token"]
     except FileNotFoundError:
         return ""
-    except (ValueError, KeyError, TypeError):  # being written, or cut off by a full disk
-        return "" if age > _SILENT else "another worker"
-    gone = host == socket.gethostname() and not (token in _OURS if process == os.getpid() else _alive(process))
-    return "" if gone or age > _SILENT else f"process {process} on {host} since {begun}"
+    except (ValueError, KeyError, TypeError):  # being written, or truncated by a full disk
+        return "" if age > _TIMEOUT else "another worker"
+    gone = host == socket.gethostname() and not (token in _OWN_TOKENS if process == os.getpid() else _alive(process))
+    return "" if gone or age > _TIMEOUT else f"process {process} on {host} since {started}"
 
 
 def _now(path: Path) -> float:
-    """The time by the clock of the machine whose disk it is: workers' clocks may differ by minutes."""
+    """The time by the file server's clock, since workers' clocks may differ by minutes."""
     probe = path.with_name(f".{secrets.token_hex(8)}.now")
     try:
         probe.touch()
@@ -340,12 +343,12 @@ def _now(path: Path) -> float:
 
 
 def _alive(process: int) -> bool:
-    if os.name == "nt":  # where asking would end it
+    if os.name == "nt":  # where `os.kill` would end the process
         return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # another user's process
         pass
     return True

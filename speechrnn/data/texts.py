@@ -1,4 +1,4 @@
-"""Examples that are texts: documents, strings of symbols, streams of clicks, with a class each."""
+"""Examples that are texts: documents, strings of symbols, click streams, with a class each."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from speechrnn.text.tokens import Unit, cut
 def text_example(
     text: str, label: str | int | None = None, *, unit: Unit, path: str = "", id: str = "", **more: Any
 ) -> Example:
-    """An example that is a text; its duration is its number of tokens, since texts have a rate of 1.
+    """Create an example of a text; its duration is its number of tokens, since texts have a rate of 1.
 
     Args:
         text: The text.
         label: Its class.
-        unit: What it is cut into, see `speechrnn.text.tokens.Unit`; it stands in `extra` of the example.
-        path: The file it comes from.
-        id: Its name; the text's beginning where there is none.
+        unit: Unit of the tokens, see `speechrnn.text.tokens.Unit`; stored in the example's `extra`.
+        path: The file that it comes from.
+        id: Its name; by default the beginning of the text.
         **more: Other fields of `Example`, such as `subject`.
 
     Raises:
@@ -38,5 +38,5 @@ def text_example(
 
 
 def unit_of(example: Example) -> Unit | None:
-    """What the text of an example is cut into; None for recordings."""
+    """Unit of the tokens of an example that is a text; None for recordings."""
     return example.extra.get("unit")

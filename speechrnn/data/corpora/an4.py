@@ -43,7 +43,7 @@ def prepare(
     check_choice("byte_order", byte_order, ("big", "little"))
     root = need_folder(folder, "Download AN4 with `speechrnn download an4`.", "an4")
     encoding = "s16be@16000" if byte_order == "big" else "s16le@16000"
-    return {split: _drafts(root, split, encoding, options.found) for split in SPLITS}
+    return {split: _drafts(root, split, encoding, options.collector) for split in SPLITS}
 
 
 def _drafts(root: Path, split: str, encoding: str, faults: Faults) -> Iterator[Draft]:

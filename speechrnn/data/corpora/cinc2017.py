@@ -31,7 +31,7 @@ def prepare(
         Examples by split; the label is N, A, O or ~.
     """
     root = need_folder(folder, "Download training2017.zip from PhysioNet and unpack it.")
-    return {split: _drafts(root, Path(reference) if reference else _reference(root), options.found)}
+    return {split: _drafts(root, Path(reference) if reference else _reference(root), options.collector)}
 
 
 def _reference(root: Path) -> Path:

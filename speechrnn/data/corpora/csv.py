@@ -62,7 +62,7 @@ def prepare(
         except FileExistsError:
             raise
         except (ValueError, OSError) as error:
-            options.found.add_error(str(path), error)
+            options.collector.add_error(str(path), error)
     changing = any(not record.constant for record in records)  # one kind of label in a corpus: a model learns one task
     drafts = [draft for record in records for draft in (_stretches(record, chunk) if changing else [_whole(record)])]
     return {"train": drafts}
@@ -126,7 +126,7 @@ def _records(
                 raise data_error(path, "duplicate", f"has a record {own} as another table. Rename one.")
             found, values, labels = _on_grid(path, table.part(start, stop), classes[start:stop], label_column, rate)
         except ValueError as error:  # of one subject; the others of the table may be whole
-            options.found.add_error(own, error)
+            options.collector.add_error(own, error)
             continue
         taken.add(own)
         kept = [table.channels[index] for index in chosen]

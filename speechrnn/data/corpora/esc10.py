@@ -40,10 +40,10 @@ def prepare(
             raise ValueError(f"Folds are 1 to 5, each for one split. Received: {test_folds} and {valid_folds}.")
     root = need_folder(folder, "Clone ESC-50's repository, or unpack ESC-10.")
     splits: dict[str, list[Draft]] = {"train": [], "valid": [], "test": []}
-    for path, label in sorted(_clips(root, options.found)):
+    for path, label in sorted(_clips(root, options.collector)):
         name = _NAME.fullmatch(path.stem)
         if name is None:
-            options.found.add(str(path), "bad names", f"{path}: should be called {{fold}}-{{recording}}-{{take}}.")
+            options.collector.add(str(path), "bad names", f"{path}: should be called {{fold}}-{{recording}}-{{take}}.")
             continue
         fold = int(name[1])
         split = "test" if fold in test_folds else "valid" if fold in valid_folds else "train"

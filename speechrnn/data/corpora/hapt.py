@@ -68,9 +68,9 @@ def prepare(
     options.refuse_existing("train", "test")
     testers = _testers(root)
     splits: dict[str, list[Draft]] = {}
-    for experiment in _experiments(root, options.found):
+    for experiment in _experiments(root, options.collector):
         user = experiment.name.rpartition("_user")[2]
-        stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), options.found))
+        stretches = list(_stretches(experiment, len(_NAMES if transitions else ACTIVITIES), options.collector))
         path = options.write_record(experiment.name, experiment.signal, RATE, channels=CHANNELS, units=UNITS)
         if form == "stream":
             whole, samples = Draft(path, subject=user, id=path.stem), range(len(experiment.signal))

@@ -30,7 +30,7 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, root: str | 
     """
     message = f"has no `wav.scp`, in it or one folder down. {_HINT}"
     there = folders_with(need_folder(folder, _HINT), "wav.scp", message)
-    return {name: _drafts(path, root, options.found) for name, path in there.items()}
+    return {name: _drafts(path, root, options.collector) for name, path in there.items()}
 
 
 def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:

@@ -51,7 +51,7 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, subsets: Seq
     there = folders_with(root, "*/*/*.trans.txt", message)
     for name in subsets:
         check_choice("a subset", name, there, where=root)
-    return {name: _drafts(there[name], options.found) for name in subsets or there}
+    return {name: _drafts(there[name], options.collector) for name in subsets or there}
 
 
 def _drafts(subset: Path, faults: Faults) -> Iterator[Draft]:

@@ -35,7 +35,7 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit) -> Splits:
         these with their punctuation.
     """
     root = need_folder(folder, "Download it with `speechrnn download ljspeech`.", "LJSpeech-1.1")
-    return {"train": _drafts(root, options.found)}
+    return {"train": _drafts(root, options.collector)}
 
 
 def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:

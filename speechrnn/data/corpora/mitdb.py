@@ -77,10 +77,10 @@ def _drafts(header: Path, count: int, options: ValidSplit) -> Iterator[Draft]:
 
     name = header.stem
     try:
-        positions, labels = _beats(header, options.found)
+        positions, labels = _beats(header, options.collector)
         rows, beats, seconds = beat_features(*_leads(header), positions)
     except (ValueError, OSError) as error:
-        options.found.add_error(name, error)
+        options.collector.add_error(name, error)
         return
     path = options.write_record(name, rows, 1.0, folder="beats", beats=beats, seconds=seconds)
     for start in range(0, len(labels), count):

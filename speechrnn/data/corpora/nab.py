@@ -49,12 +49,12 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation) -> Splits:
     for name, windows in sorted(windows_of.items()):
         path = root / "data" / name
         if not path.is_file():
-            options.found.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
+            options.collector.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
             continue
         try:
             values, labels = _series(path, windows)
         except (OSError, ValueError) as error:
-            options.found.add_error(name, error)
+            options.collector.add_error(name, error)
             continue
         count = learned(len(values))
         spread = float(values[:count].std())

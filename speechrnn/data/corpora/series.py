@@ -70,7 +70,7 @@ def prepare(
             if calendar:
                 dates_of(str(path), info.start, 0.0, 1, info.rate)
         except (OSError, ValueError) as error:
-            options.found.add_error(str(path), error)
+            options.collector.add_error(str(path), error)
             continue
         counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
         counts = {"train": info.samples - sum(counts.values()), **counts}

@@ -59,7 +59,7 @@ def prepare(
     drafts = [
         draft
         for night in nights
-        for draft in _night(night, tuple(channels), round(chunk / EPOCH), awake, options.found)
+        for draft in _night(night, tuple(channels), round(chunk / EPOCH), awake, options.collector)
     ]
     return {"train": drafts}
 

@@ -74,7 +74,7 @@ def prepare(
     splits: dict[str, list[Draft]] = {}
     whole = "train" if options.valid_fraction or options.test_fraction else Path(file).stem
     folder = Path(file).parent if root is None else Path(root)
-    table = list(rows(file, delimiter=delimiter, faults=options.found, needed=needed))
+    table = list(rows(file, delimiter=delimiter, faults=options.collector, needed=needed))
     names = table[0][1] if table else {}
     if not offset_column and "offset" in names:  # or one transcript of a part would be the whole's
         offset_column, duration_column = "offset", "duration" if "duration" in names else None
@@ -94,13 +94,13 @@ def prepare(
             duration = _number(row, end_column) - offset if end_column else duration
             channel = _channel(row, channel_column) if channel_column else None
         except ValueError as error:
-            options.found.add(where, "bad lines", f"{where}: {error}")
+            options.collector.add(where, "bad lines", f"{where}: {error}")
             continue
         if not row[path_column]:
-            options.found.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
+            options.collector.add(where, "bad lines", f"{where}: the column `{path_column}` is empty.")
             continue
         if label_column and not row[label_column].strip():
-            options.found.add(where, "without a class", f"{where}: the column `{label_column}` is empty.")
+            options.collector.add(where, "without a class", f"{where}: the column `{label_column}` is empty.")
             continue
         transcript = row.get(text_column) if text_column else None
         draft = Draft(
@@ -117,7 +117,7 @@ def prepare(
         splits.setdefault(row[split_column] if split_column else whole, []).append(draft)
     options.check()
     if not splits:
-        first = next((f" First: {fault.message}" for fault in options.found), "")
+        first = next((f" First: {fault.message}" for fault in options.collector), "")
         raise ValueError(f"{file}: has no row that can be used.{first}")
     recordings = [draft.path for drafts in splits.values() for draft in drafts]
     if not any(map(os.path.lexists, recordings)):

@@ -57,7 +57,7 @@ def prepare(
     needed = {column: option for option, column in named.items() if column}
     parts: dict[str, list[Example]] = {}
     for where, row in rows(
-        file, delimiter=delimiter, faults=options.found, needed=needed, quoted=quoted, columns=columns
+        file, delimiter=delimiter, faults=options.collector, needed=needed, quoted=quoted, columns=columns
     ):
         try:
             if not row[label_column].strip():
@@ -71,12 +71,12 @@ def prepare(
                 subject=(row[subject_column].strip() or None) if subject_column else None,
             )
         except ValueError as error:
-            options.found.add_error(where, error)
+            options.collector.add_error(where, error)
             continue
         chosen = split_column or ("split" if "split" in row else None)
         parts.setdefault(row[chosen] if chosen else "train", []).append(example)
     options.check()
     if not parts:
-        first = next((f" First: {fault.message}" for fault in options.found), "")
+        first = next((f" First: {fault.message}" for fault in options.collector), "")
         raise ValueError(f"{file}: has no row that can be used.{first}")
     return parts
