@@ -152,7 +152,7 @@ def resident():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux says what is in memory")
 @pytest.mark.parametrize("ending", ["flac", "ogg", "mp3"])
 def test_looking_for_the_end_of_a_long_file_keeps_little_of_it_in_memory(path, ending, monkeypatch):
-    monkeypatch.setattr(sections, "_MAPPED", 1 << 18)
+    monkeypatch.setattr(sections, "_MAX_MAPPED", 1 << 18)
     monkeypatch.setattr(headers, "_AT_ONCE", 1 << 17)
     one = recorded(path, ending, seconds=60)
     count = (6 << 20) // len(one)

@@ -1,6 +1,6 @@
-"""Corpora: a folder as its authors publish it becomes manifests; one module per corpus, with everything about it.
+"""Corpora: converts published folders to manifests; one module per corpus, with everything about it.
 
-A module has a function `prepare`, and `ARCHIVES` by name where there is something to download. To add a corpus, add its
+A module has a function `prepare`, and `ARCHIVES` by name if the corpus can be downloaded. To add a corpus, add its
 module and a line in `CORPORA`.
 """
 
@@ -36,7 +36,7 @@ CORPORA = {
     "ucr": "a data set of the UCR archive: _TRAIN.tsv and _TEST.tsv",
     "uea": "a data set of the UEA archive: _TRAIN.ts and _TEST.ts",
 }
-"""Name of each corpus that can be prepared, which is also that of its module here, and what it is."""
+"""Name of each corpus, which is also the name of its module, and a description."""
 
 
 def prepare_function(name: str) -> Callable[..., Any]:
@@ -57,14 +57,14 @@ def prepare(corpus: str, folder: str | os.PathLike[str], *, out: str | os.PathLi
         corpus: Name of the corpus, see `CORPORA`.
         folder: The corpus.
         out: Folder for the manifests, one `.jsonl` file for each split.
-        **options: Of the corpus's own `prepare` function, such as `valid_fraction`.
+        **options: Options of the corpus's own `prepare` function, such as `valid_fraction`.
 
     Returns:
         The examples of each split, by its name.
 
     Raises:
         TypeError: The corpus has no such option.
-        ValueError: There is no such corpus, or nothing of it can be read.
+        ValueError: The corpus is unknown, or none of it can be read.
     """
     function = prepare_function(corpus)
     check_options(options, list(inspect.signature(function).parameters)[2:], corpus)
@@ -72,7 +72,7 @@ def prepare(corpus: str, folder: str | os.PathLike[str], *, out: str | os.PathLi
 
 
 def archives() -> dict[str, Archive]:
-    """What can be downloaded, by name: the `ARCHIVES` of all corpora."""
+    """All archives that can be downloaded, by name: the `ARCHIVES` of all corpora."""
     return {name: archive for corpus in CORPORA for name, archive in getattr(_module(corpus), "ARCHIVES", {}).items()}
 
 

@@ -62,9 +62,9 @@ def _drafts(root: Path, split: str, encoding: str, faults: Faults) -> Iterator[D
 
 def _transcripts(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(_lines(path), start=1):
-        found = _LINE.fullmatch(line)
-        if found:
-            yield found["id"], text.normalize(_MARKUP.sub(" ", found["text"]))
+        match = _LINE.fullmatch(line)
+        if match:
+            yield match["id"], text.normalize(_MARKUP.sub(" ", match["text"]))
         else:
             faults.add(
                 f"{path}:{number}", "bad lines", f"{path}:{number}: should read `TEXT (id)`. Received: {line!r}."

@@ -1,7 +1,7 @@
 """Bonn EEG: 100 segments of 23.6 s in each of five sets, one channel, 173.61 Hz.
 
-Andrzejak et al., Phys. Rev. E 64, 061907 (2001). Which segments come from one person is not published, so nobody can
-split by subject, and scores near 1 say little about a new patient.
+Andrzejak et al., Phys. Rev. E 64, 061907 (2001). The subject of each segment is not published, so a split by subject is
+impossible, and scores near 1 say little about new patients.
 """
 
 import os

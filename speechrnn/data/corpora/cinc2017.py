@@ -12,7 +12,7 @@ from speechrnn.data.building import Draft, Splits, TestSplit, corpus, need_folde
 from speechrnn.faults import Faults, read_lines
 
 CLASSES = ("N", "A", "O", "~")
-"""Normal, atrial fibrillation, another rhythm, too noisy to tell."""
+"""Normal, atrial fibrillation, other rhythm, too noisy to classify."""
 _REFERENCES = ("REFERENCE-v3.csv", "REFERENCE.csv", "REFERENCE-v2.csv", "REFERENCE-v1.csv", "REFERENCE-v0.csv")
 
 
@@ -43,7 +43,7 @@ def _reference(root: Path) -> Path:
 
 
 def _drafts(root: Path, reference: Path, faults: Faults) -> Iterator[Draft]:
-    there = {path.stem: path for path in sorted((*root.glob("*/*.hea"), *root.glob("*.hea")))}
+    headers = {path.stem: path for path in sorted((*root.glob("*/*.hea"), *root.glob("*.hea")))}
     listed = set()
     for number, line in enumerate(read_lines(reference), start=1):
         if not line.strip():
@@ -53,9 +53,9 @@ def _drafts(root: Path, reference: Path, faults: Faults) -> Iterator[Draft]:
         where = f"{reference}:{number}"
         if label not in CLASSES:
             faults.add(where, "without a label", f"{where}: should read `record,N`. Received: {line!r:.80}.")
-        elif name not in there:
+        elif name not in headers:
             faults.add(name, "missing", f"{root / name}.hea: there is no such record.")
         else:
-            yield Draft(there[name], label=label, id=name)
-    for name in sorted(there.keys() - listed):
-        faults.add(name, "without a label", f"{there[name]}: is not in {reference.name}.")
+            yield Draft(headers[name], label=label, id=name)
+    for name in sorted(headers.keys() - listed):
+        faults.add(name, "without a label", f"{headers[name]}: is not in {reference.name}.")

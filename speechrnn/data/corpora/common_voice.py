@@ -31,8 +31,8 @@ def prepare(
     for split in splits:
         path = root / f"{split}.tsv"
         if not path.is_file():
-            there = suggestion(split, sorted(p.stem for p in root.glob("*.tsv")), "Tables there")
-            raise FileNotFoundError(f"{path}: is missing.{there} Name those you want in `splits`.")
+            hint = suggestion(split, sorted(p.stem for p in root.glob("*.tsv")), "Tables there")
+            raise FileNotFoundError(f"{path}: is missing.{hint} Name those you want in `splits`.")
         # Quotation marks are part of the sentences, and are not doubled.
         rows = table.rows(path, delimiter="\t", quoted=False, faults=options.collector, needed=("path", "sentence"))
         drafts[split] = [_draft(root / "clips", row) for _, row in rows]

@@ -1,4 +1,4 @@
-"""Any sensor: CSV tables whose columns are channels and whose lines are samples, with classes in one of the columns."""
+"""Any sensor data in CSV tables: columns are channels, rows are samples, and one column has the classes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def prepare(
             raise
         except (ValueError, OSError) as error:
             options.collector.add_error(str(path), error)
-    changing = any(not record.constant for record in records)  # one kind of label in a corpus: a model learns one task
+    changing = any(not record.constant for record in records)  # all records need the same kind of label
     drafts = [draft for record in records for draft in (_stretches(record, chunk) if changing else [_whole(record)])]
     return {"train": drafts}
 
@@ -93,45 +93,45 @@ def _records(
     taken: set[str],
 ) -> Iterator[_Labeled]:
     """Write the records of a table."""
-    apart = (label_column, *((group,) if group else ()))
+    non_channels = (label_column, *((group,) if group else ()))
     import numpy as np
 
-    table = signals.tables.tables(str(path), reading, apart)
+    table = signals.tables.tables(str(path), reading, non_channels)
     names = [*table.channels, *table.words]
-    for column in (*apart, *channels):
+    for column in (*non_channels, *channels):
         if column not in names or not table.header:
             message = f"has no column `{column}`.{suggestion(column, names, 'Columns')}"
             raise data_error(path, "lacking the column", message)
-    chosen = [table.channels.index(name) for name in channels] or list(range(len(table.channels)))
-    if not chosen:
+    selected = [table.channels.index(name) for name in channels] or list(range(len(table.channels)))
+    if not selected:
         raise data_error(path, "without values", f"has no column of numbers. Columns: {', '.join(names)}.")
-    for index in chosen:
+    for index in selected:
         if table.faults[index]:
             raise data_error(path, "undecodable", f"column `{table.channels[index]}` {table.faults[index]}.")
     if rate is None and table.moments is None:
         message = f"{table.doubt} Or give `rate`." if table.doubt else "has no column of times. Give `rate` (--rate)."
         raise data_error(path, "without a rate", message)
     unlabeled = {*_NO_CLASS, *reading.missing}
-    written = table.words[label_column]
+    label_cells = table.words[label_column]
     classes = [
         None if missing or word in unlabeled else word
-        for word, missing in zip(map(_word, written), written.isna(), strict=True)
+        for word, missing in zip(map(_word, label_cells), label_cells.isna(), strict=True)
     ]
     subjects = np.array([_word(word) for word in table.words[group]] if group else [""] * len(classes))
     cuts = [0, *(np.flatnonzero(subjects[1:] != subjects[:-1]) + 1).tolist(), len(classes)]
     for number, (start, stop) in enumerate(itertools.pairwise(cuts), start=1):
-        own = name if len(cuts) == 2 else f"{name}-{number}"
+        record_id = name if len(cuts) == 2 else f"{name}-{number}"
         try:
-            if own in taken:  # a.csv, cut at its subjects, beside a-1.csv
-                raise data_error(path, "duplicate", f"has a record {own} as another table. Rename one.")
-            found, values, labels = _on_grid(path, table.part(start, stop), classes[start:stop], label_column, rate)
-        except ValueError as error:  # of one subject; the others of the table may be whole
-            options.collector.add_error(own, error)
+            if record_id in taken:  # parts of a.csv are called a-1, as is a-1.csv
+                raise data_error(path, "duplicate", f"has a record {record_id} as another table. Rename one.")
+            own_rate, values, labels = _on_grid(path, table.part(start, stop), classes[start:stop], label_column, rate)
+        except ValueError as error:  # of one subject; others in the table may be fine
+            options.collector.add_error(record_id, error)
             continue
-        taken.add(own)
-        kept = [table.channels[index] for index in chosen]
-        there = options.write_record(own, values[:, chosen], found, channels=kept)
-        yield _Labeled(there, _runs(labels), len(labels), found, str(subjects[start]) if group else None)
+        taken.add(record_id)
+        names_selected = [table.channels[index] for index in selected]
+        record_path = options.write_record(record_id, values[:, selected], own_rate, channels=names_selected)
+        yield _Labeled(record_path, _runs(labels), len(labels), own_rate, str(subjects[start]) if group else None)
 
 
 def _word(cell: object) -> str:
@@ -141,26 +141,26 @@ def _word(cell: object) -> str:
 def _on_grid(
     path: Path, part: signals.tables.Table, classes: list[str | None], label_column: str, rate: float | None
 ) -> tuple[float, np.ndarray, list[str | None]]:
-    """Rate, values and classes where they belong in time; lines that were left out have the class of their neighbors.
+    """Rate, values and classes on a regular grid of times.
 
-    A line that is missing between two of one class has that class, and none between two of different ones.
+    A missing line gets the class of the lines before and after it if they agree, else none.
     """
     if not any(classes):
         message = f"its column `{label_column}` is empty in lines {part.lines[0]} to {part.lines[-1]}."
         raise data_error(path, "without labels", message)
-    own, values, doubt, _ = signals.tables.on_grid(part)
-    found = rate or own
-    if found is None:
+    measured_rate, values, doubt, _ = signals.tables.on_grid(part)
+    record_rate = rate or measured_rate
+    if record_rate is None:
         raise data_error(path, "without a rate", f"{doubt} Or give `rate`.")
-    if own is None or len(values) == len(classes):
-        falling = own and part.moments and part.moments.nanoseconds[0] > part.moments.nanoseconds[-1]
-        return found, values, classes[::-1] if falling else classes
+    if measured_rate is None or len(values) == len(classes):
+        descending = measured_rate and part.moments and part.moments.nanoseconds[0] > part.moments.nanoseconds[-1]
+        return record_rate, values, classes[::-1] if descending else classes
     grid = part.grid()
     labels: list[str | None] = [None] * len(values)
-    places = sorted(zip(grid.places.tolist() if grid else [], classes, strict=True))
-    for (place, label), (after, following) in itertools.pairwise([*places, (len(values), None)]):
-        labels[place:after] = [label] + [label if label == following else None] * (after - place - 1)
-    return found, values, labels
+    positions = sorted(zip(grid.places.tolist() if grid else [], classes, strict=True))
+    for (position, label), (after, following) in itertools.pairwise([*positions, (len(values), None)]):
+        labels[position:after] = [label] + [label if label == following else None] * (after - position - 1)
+    return record_rate, values, labels
 
 
 def _runs(labels: list[str | None]) -> list[tuple[int, int, str]]:
@@ -178,7 +178,7 @@ def _whole(record: _Labeled) -> Draft:
 
 
 def _stretches(record: _Labeled, chunk: float | None) -> Iterator[Draft]:
-    """The record, or its pieces, with start, end in seconds and class of every stretch."""
+    """Yield the record, or its chunks, with start and end in seconds and class of each stretch."""
     size = record.size if chunk is None else max(1, round(chunk * record.rate))
     whole = Draft(record.path, subject=record.subject, id=record.path.stem)
     pieces = in_chunks(whole, record.runs, range(record.size), size, record.rate, digits=6)

@@ -1,8 +1,8 @@
-"""ETT: load and oil temperature of two transformers over two years, hourly or every quarter of an hour, to be forecast.
+"""ETT: load and oil temperature of two transformers over two years, hourly or every 15 minutes, for forecasting.
 
 https://github.com/zhouhaoyi/ETDataset. Zhou et al., "Informer: Beyond efficient transformer for long sequence
-time-series forecasting", AAAI 2021. What is scored is the split that all later papers took over: 12, 4 and 4 months of
-30 days to learn from, to choose by, and to test on; the rest is not used.
+time-series forecasting", AAAI 2021. The split is that of later papers: 12, 4 and 4 months of 30 days for training,
+validation and test; the rest is not used.
 """
 
 import os
@@ -32,7 +32,7 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation, name: str =
     path = next((path for path in find_tables(folder) if path.stem == name), None)
     if path is None:
         raise FileNotFoundError(f"{folder}: has no {name}.csv. Download it from the repository ETDataset.")
-    an_hour = 1 if name[3] == "h" else 4
-    samples = {split: months * 30 * 24 * an_hour for split, months in MONTHS.items()}
-    splits = parts(path, samples, an_hour / 3600, {"channels": list(CHANNELS)})
+    per_hour = 1 if name[3] == "h" else 4
+    samples = {split: months * 30 * 24 * per_hour for split, months in MONTHS.items()}
+    splits = parts(path, samples, per_hour / 3600, {"channels": list(CHANNELS)})
     return {split: [draft] for split, draft in splits.items()}

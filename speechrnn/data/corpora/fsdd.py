@@ -46,17 +46,17 @@ def prepare(
         )
     root = need_folder(folder, "Download it with `speechrnn download fsdd`.", "recordings")
     names = {
-        path: found for path in sorted(root.iterdir()) if (found := _NAME.fullmatch(path.stem)) and _is_audio(path)
+        path: match for path in sorted(root.iterdir()) if (match := _NAME.fullmatch(path.stem)) and _is_audio(path)
     }
     if not names:
         raise ValueError(f"{root}: has no recording called {{digit}}_{{speaker}}_{{index}}. Give FSDD's `recordings`.")
-    speakers = sorted({found["speaker"] for found in names.values()})
+    speakers = sorted({match["speaker"] for match in names.values()})
     for speaker in held_out:
         check_choice("a speaker of `held_out`", speaker, speakers)
     splits: dict[str, list[Draft]] = {"train": [], "test": []}
-    for path, found in names.items():
-        digit, speaker = int(found["digit"]), found["speaker"]
-        test = speaker in held_out if by == "speaker" else int(found["index"]) in _TEST_INDICES
+    for path, match in names.items():
+        digit, speaker = int(match["digit"]), match["speaker"]
+        test = speaker in held_out if by == "speaker" else int(match["index"]) in _TEST_INDICES
         splits["test" if test else "train"].append(Draft(path, DIGITS[digit], label=digit, subject=speaker))
     return splits
 

@@ -86,7 +86,7 @@ def _testers(root: Path) -> set[int]:
         if path.is_file():
             with file_faults(path):
                 return {int(word) for word in read_text(path).split()}
-    return {2, 4, 9, 10, 12, 13, 18, 20, 24}  # what that file says
+    return {2, 4, 9, 10, 12, 13, 18, 20, 24}  # the content of that file
 
 
 def _experiments(root: Path, faults: Faults) -> Iterator[_Experiment]:
@@ -98,9 +98,9 @@ def _experiments(root: Path, faults: Faults) -> Iterator[_Experiment]:
         raise FileNotFoundError(f"{raw / 'labels.txt'}: is missing. Give the folder that holds `RawData`.")
     for path in packed:
         with file_faults(path), np.load(path) as file:
-            found = {name: file[name] for name in file.files if name == "labels" or _RECORD.fullmatch(name)}
-            labels = found.pop("labels")
-        for name, values in found.items():
+            arrays = {name: file[name] for name in file.files if name == "labels" or _RECORD.fullmatch(name)}
+            labels = arrays.pop("labels")
+        for name, values in arrays.items():
             yield from _experiment(name, values.T, labels, faults)
     if packed:
         return
@@ -130,7 +130,7 @@ def _experiment(name: str, signal: np.ndarray, labels: np.ndarray, faults: Fault
 
 
 def _stretches(experiment: _Experiment, classes: int, faults: Faults) -> Iterator[tuple[int, int, str]]:
-    """Start, stop (exclusive) in samples from 0, and name of every activity that is a class."""
+    """Yield start and stop (exclusive) in samples, and name of each activity that is a class."""
     for activity, first, last in experiment.segments:
         if not (1 <= first <= last <= len(experiment.signal) and 1 <= activity <= len(_NAMES)):
             faults.add(
@@ -143,7 +143,7 @@ def _stretches(experiment: _Experiment, classes: int, faults: Faults) -> Iterato
 
 
 def _pieces(path: Path, stretches: list[tuple[int, int, str]], window: int, user: str) -> Iterator[Draft]:
-    """Windows that overlap by half, or whole stretches if `window` is 0."""
+    """Yield windows that overlap by half, or whole stretches if `window` is 0."""
     for start, stop, name in stretches:
         size = window or stop - start
         for begin in range(start, stop - size + 1, max(1, size // 2) if window else size):

@@ -1,12 +1,12 @@
-"""Heartbeats as rows of numbers: what `mitdb` writes.
+"""Features of heartbeats, one row of numbers per beat, for the corpus `mitdb`.
 
-A row describes a beat in its record: the intervals around it, how its waves differ from those of a beat of the record
-that does not come early, and what it is like by itself. Nothing in it needs a label, so an unseen patient's record is
-treated the same. And no reference takes for granted that most beats are normal: in some patients the premature beat is
-the usual one, and whatever is measured from the usual beat alone points the wrong way.
+A row describes a beat in its record: the intervals around it, how its waves differ from those of a beat that is not
+premature, and its own shape. No feature needs a label, so the record of an unseen patient is treated the same. Nor does
+any assume that most beats are normal: in some patients most beats are premature, and features relative to the most
+frequent beat alone would have the opposite meaning.
 
-A row has the `INTERVALS`, the `DIFFERENCES`, the `SHAPE` and what is `RELATIVE` to the reference, in this order. The
-samples of the beats are not in it: with them a network learns the hearts of its few patients by heart.
+A row has the `INTERVALS`, `DIFFERENCES`, `SHAPE` and `RELATIVE` features, in this order. It does not have the samples
+of the beat, with which a network overfits to its few patients.
 """
 
 import numpy as np
@@ -25,39 +25,39 @@ INTERVALS = (
     "local / usual", "before / local in spreads", "before / slow", "after / slow", "before / stable", "spread",
     "irregular", "before / paced", "after / paced",
 )  # fmt: skip
-"""RR intervals: the first two in seconds less 0.8, the ratios as logarithms, all times 4 to vary about as much as the
-leads. Usual is the record's median, local that of the ten beats around. "In spreads" is how early a beat comes for the
-rhythm it is in: that logarithm over its usual size in the 30 beats around, which is ten times larger in atrial
-fibrillation than in a regular rhythm, and halved; the "spread" is that size, as a logarithm and a third. "Irregular" is
-the usual change of the interval, likewise, from a beat to the first, second, third or fourth behind it, whichever is
-least: bigeminy repeats itself, and fibrillation does not. Slow is the 85th percentile of the 60 beats around, and
-stable the median of the longest stretch in which no interval differs by a tenth from the one before: neither needs a
-majority. Paced is slow among those of the 60 whose QRS is that of the beat before: the pause behind a ventricular beat
-is not the pace of the sinus."""
+"""RR intervals: the first two in seconds minus 0.8, the ratios as logarithms, all times 4 so that they vary about as
+much as the leads. "Usual" is the record's median, "local" that of the ten beats around. "In spreads" is how early a
+beat is for its rhythm: the logarithm of before / local over twice its median magnitude in the 30 beats around, which is
+ten times larger in atrial fibrillation than in a regular rhythm. "Spread" is a third of the logarithm of that
+magnitude. "Irregular" is the same for the median change of the interval to the first, second, third or fourth next
+beat, whichever is smallest: bigeminy repeats itself, and fibrillation does not. "Slow" is the 85th percentile of the 60
+beats around, and "stable" the median of the longest stretch in which no interval differs by a tenth from the one
+before: neither assumes a majority. "Paced" is "slow" for those of the 60 whose QRS is like that of the beat before: the
+pause after a ventricular beat is not the sinus rate."""
 PARTS = {"P": slice(0, 38), "QRS": slice(38, 62), "T": slice(62, WINDOW)}
 """Parts of the window."""
 DIFFERENCES = tuple(f"{part} from the {base}" for base in ("reference", "median") for part in PARTS)
-"""How much a beat differs in each part from the record's `reference`, and from its median beat, both leads together,
-as the logarithm of that over the record's 30th percentile."""
+"""Difference of a beat from the record's `reference` and from its median beat in each part, both leads together, as the
+logarithm of its ratio to the record's 30th percentile."""
 SHAPE = (
     "width", "P / QRS", "T / QRS", "alike", "those alike early", "P kept", "P of those around", "same",
     "those same early", "those same wide",
 )  # fmt: skip
-"""What a beat is like by itself, without any reference: the logarithm of the width of its QRS over 25 ms (in which its
-slope is spread around its middle), and of the strength of P and T over that of QRS; then the share of the record's
-beats whose QRS is like this one (correlation above 0.8), and how early those come as a whole, in logarithms of
-"before / slow": the cluster of a beat, of whatever size. Next, whether the 30 beats around have a P wave at one
-place, as the share of their power there that is in their mean, which is none where the atria fibrillate; and how alike
-this beat's is to that mean (correlation). Last, the cluster once more, of beats the same in QRS and T (above 0.9): its
-share, as half a logarithm, how early and how wide it is."""
+"""The shape of a beat, without a reference: the logarithm of the width of its QRS (standard deviation of its slope in
+time) over 25 ms, and of the amplitudes of P and T over that of QRS; then the fraction of the record's beats whose QRS
+is like this one (correlation above 0.8), the beat's cluster, and how early its beats are on average, as logarithms of
+"before / slow". Next, whether the 30 beats around have P waves in phase, as the fraction of their power that is in
+their mean, which is near zero in atrial fibrillation; and the correlation of this beat's P wave with that mean. Last,
+the cluster of beats alike in QRS and T (above 0.9): half the logarithm of its fraction, how early and how wide it
+is."""
 RELATIVE = (
     "width / reference", "P alike", "QRS alike", "T alike", "P off in lead 1", "P off in lead 2", "QRS off in lead 1",
     "QRS off in lead 2", "T off in lead 1", "T off in lead 2", "height in lead 1", "height in lead 2",
     "direction in lead 1", "direction in lead 2",
 )  # fmt: skip
-"""A beat beside the record's `reference`, in heights of it: the logarithm of the ratio of their widths; for each wave
-the correlation, both leads together, doubled; the logarithm of the root mean square of the difference over a tenth, in
-each lead; the logarithm of the height of QRS, and the sum of its highest and lowest sample."""
+"""A beat compared with the record's `reference`, in units of the reference's height: the logarithm of the ratio of
+their widths; for each wave twice the correlation, both leads together; the logarithm of the root mean square
+difference over 0.1, in each lead; the logarithm of the height of QRS, and the sum of its highest and lowest sample."""
 RHYTHM = slice(0, len(INTERVALS))
 """Columns of the `INTERVALS`."""
 NUM_FEATURES = len(INTERVALS) + len(DIFFERENCES) + len(SHAPE) + len(RELATIVE)
@@ -75,7 +75,7 @@ _QRST = slice(_NEAR_QRS.start, WINDOW)
 
 
 def beat_features(signal: np.ndarray, rate: float, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One row per beat.
+    """Compute one row of features per beat.
 
     Args:
         signal: float32 `(samples, LEADS)`, in any unit.
@@ -96,9 +96,9 @@ def beat_features(signal: np.ndarray, rate: float, positions: np.ndarray) -> tup
 
 
 def scaled(beats: np.ndarray, seconds: np.ndarray, *, least_height: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
-    """Beats `(beats, WINDOW, LEADS)` in heights of their `reference`, at most 8, and the reference, likewise.
+    """Scale beats `(beats, WINDOW, LEADS)` by the height of their `reference`, clipped to 8; also the reference.
 
-    A reference that is lower than `least_height`, in the unit of the beats, has this height.
+    The height, in the unit of the beats, is at least `least_height`.
     """
     base = reference(beats, seconds)
     height = np.maximum(np.ptp(base, axis=0), least_height)
@@ -106,12 +106,12 @@ def scaled(beats: np.ndarray, seconds: np.ndarray, *, least_height: float = 1e-6
 
 
 def describe(beats: np.ndarray, seconds: np.ndarray, *, least_height: float = 1e-6) -> np.ndarray:
-    """The rows of a record, one per beat.
+    """Compute the features of a record's beats.
 
     Args:
         beats: float `(beats, WINDOW, LEADS)`, in any unit.
         seconds: Their times, float64 `(beats,)`.
-        least_height: As `scaled` takes it.
+        least_height: See `scaled`.
 
     Returns:
         float32 `(beats, NUM_FEATURES)`.
@@ -130,10 +130,10 @@ def describe(beats: np.ndarray, seconds: np.ndarray, *, least_height: float = 1e
 
 
 def reference(beats: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """The median `(WINDOW, LEADS)` of the beats that come late, which are not premature even if most are.
+    """The median `(WINDOW, LEADS)` of the late beats, which are not premature even if most beats are.
 
-    Late are those whose interval lies from the record's 80th to its 97th percentile: a fifth of the beats need not be
-    ectopic for it to be a normal beat.
+    Late beats have intervals from the record's 80th to its 97th percentile: the result is a normal beat if a fifth of
+    the beats are.
     """
     gaps = np.diff(seconds, prepend=seconds[0] - np.median(np.diff(seconds)))
     low, high = np.quantile(gaps, _LATE)
@@ -141,7 +141,7 @@ def reference(beats: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 
 
 def differences(shapes: np.ndarray) -> np.ndarray:
-    """Size of `(beats, WINDOW, LEADS)` in each of the `PARTS`, float `(beats, len(PARTS))`, as `DIFFERENCES` says."""
+    """Magnitude of `(beats, WINDOW, LEADS)` in each of the `PARTS`, see `DIFFERENCES`: `(beats, len(PARTS))`."""
     sizes = np.maximum(_strengths(shapes), 1e-4)
     return np.log(sizes / np.quantile(sizes, 0.3, axis=0)).clip(-_SCALE, _SCALE)
 
@@ -152,31 +152,31 @@ def _strengths(shapes: np.ndarray) -> np.ndarray:
 
 
 def shape(beats: np.ndarray, early: np.ndarray) -> np.ndarray:
-    """`SHAPE` of `(beats, WINDOW, LEADS)`, which come as `early` as `(beats,)` says: `(beats, len(SHAPE))`."""
+    """`SHAPE` features of `(beats, WINDOW, LEADS)`: `(beats, len(SHAPE))`; `early` is `(beats,)`."""
     p, qrs, t = np.maximum(_strengths(beats), 1e-4).T
     width = np.log(_width(beats) / _USUAL_WIDTH)
-    some = np.unique(np.linspace(0, len(beats) - 1, min(_COMPARED, len(beats))).round().astype(int))
-    alike, same = (_likeness(beats[:, part], some) > least for part, least in ((_NEAR_QRS, _ALIKE), (_QRST, _SAME)))
+    sampled = np.unique(np.linspace(0, len(beats) - 1, min(_COMPARED, len(beats))).round().astype(int))
+    alike, same = (_likeness(beats[:, part], sampled) > least for part, least in ((_NEAR_QRS, _ALIKE), (_QRST, _SAME)))
 
     def together(group: np.ndarray, values: np.ndarray) -> np.ndarray:
-        return (group @ values[some] + values) / (group.sum(1) + 1)
+        return (group @ values[sampled] + values) / (group.sum(1) + 1)
 
-    columns = [width, np.log(p / qrs), np.log(t / qrs), alike.sum(1) / len(some), _SCALE * together(alike, early)]
+    columns = [width, np.log(p / qrs), np.log(t / qrs), alike.sum(1) / len(sampled), _SCALE * together(alike, early)]
     columns += [2 * column for column in _p_waves(beats)]
-    columns += [np.log((same.sum(1) + 1) / len(some)) / 2, _SCALE * together(same, early), together(same, width)]
+    columns += [np.log((same.sum(1) + 1) / len(sampled)) / 2, _SCALE * together(same, early), together(same, width)]
     return np.stack(columns, axis=1).clip(-_SCALE, _SCALE)
 
 
-def _likeness(parts: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """Correlation of each of `(beats, samples, LEADS)` with `some` of them, both leads together: `(beats, some)`."""
+def _likeness(parts: np.ndarray, sampled: np.ndarray) -> np.ndarray:
+    """Correlation of each of `(beats, samples, LEADS)` with the `sampled` ones over both leads: `(beats, sampled)`."""
     flat = parts.reshape(len(parts), -1)
     flat = flat - flat.mean(1, keepdims=True)
     flat = (flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)).astype(np.float32)
-    return flat @ flat[some].T
+    return flat @ flat[sampled].T
 
 
 def relative(beats: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """`RELATIVE` of `(beats, WINDOW, LEADS)` to a reference `(WINDOW, LEADS)`: `(beats, len(RELATIVE))`."""
+    """`RELATIVE` features of `(beats, WINDOW, LEADS)` for a reference `(WINDOW, LEADS)`: `(beats, len(RELATIVE))`."""
     columns = [np.log(_width(beats) / _width(base[None]))]
     columns += [2 * _correlation(beats[:, wave], base[None, wave]) for wave in _WAVES.values()]
     for wave in _WAVES.values():
@@ -188,22 +188,22 @@ def relative(beats: np.ndarray, base: np.ndarray) -> np.ndarray:
 
 
 def _width(beats: np.ndarray) -> np.ndarray:
-    """Seconds `(beats,)` in which the slope of QRS is spread around its middle."""
+    """Width of QRS in seconds `(beats,)`: the standard deviation of its squared slope in time."""
     slope = np.square(np.diff(beats[:, _NEAR_QRS], axis=1)).sum(2) + 1e-12
     slope /= slope.sum(1, keepdims=True)
-    place = np.arange(slope.shape[1]) / RATE
-    return np.sqrt(np.maximum(slope @ place**2 - (slope @ place) ** 2, (0.5 / RATE) ** 2))
+    position = np.arange(slope.shape[1]) / RATE
+    return np.sqrt(np.maximum(slope @ position**2 - (slope @ position) ** 2, (0.5 / RATE) ** 2))
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of `(beats, samples, LEADS)` each, or one of either: `(beats,)`; the mean of each lead counts for nothing."""
+    """Correlation of two `(beats, samples, LEADS)`, or of one beat with many, without the leads' means: `(beats,)`."""
     first, second = (each - each.mean(1, keepdims=True) for each in (first, second))
     power = np.square(first).sum((1, 2)) * np.square(second).sum((1, 2))
     return (first * second).sum((1, 2)) / np.maximum(np.sqrt(power), 1e-9)
 
 
 def _p_waves(beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each of `(beats, WINDOW, LEADS)`: how much of a P wave those around share, and how alike this beat's is."""
+    """For each beat: how much of a common P wave the beats around have, and its correlation with that wave."""
     from scipy.ndimage import uniform_filter1d
 
     waves = beats[:, _WAVES["P"]].astype(np.float64)
@@ -214,10 +214,10 @@ def _p_waves(beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def baseline(signal: np.ndarray, rate: float) -> np.ndarray:
-    """Wander of the baseline: a median over 0.2 s takes the beats out, one over 0.6 s the T waves (de Chazal 2004).
+    """Estimate baseline wander: a median over 0.2 s removes the beats, one over 0.6 s the T waves (de Chazal 2004).
 
-    A mean over 0.6 s then smooths the steps that medians leave on a slope. All are taken of every fourth sample, which
-    a wander of less than 1 Hz does not notice.
+    A mean over 0.6 s then smooths the steps of the medians. All are computed on every fourth sample, enough for a
+    wander of less than 1 Hz.
     """
     from scipy.ndimage import median_filter, uniform_filter1d
 
@@ -225,16 +225,16 @@ def baseline(signal: np.ndarray, rate: float) -> np.ndarray:
     for width in (0.2, 0.6):
         coarse = median_filter(coarse, size=(2 * round(width * rate / 8) + 1, 1), mode="nearest")
     coarse = uniform_filter1d(coarse, 2 * round(0.6 * rate / 8) + 1, axis=0, mode="nearest")
-    places = np.arange(len(signal))
-    return np.stack([np.interp(places, places[::4], column) for column in coarse.T], axis=1).astype(signal.dtype)
+    positions = np.arange(len(signal))
+    return np.stack([np.interp(positions, positions[::4], column) for column in coarse.T], axis=1).astype(signal.dtype)
 
 
 def intervals(seconds: np.ndarray, alike: np.ndarray | None = None) -> np.ndarray:
-    """`INTERVALS` of beats at these times, of which all are, or some, `alike` the one before.
+    """`INTERVALS` features of beats at these times.
 
     Args:
         seconds: Float64 `(beats,)`.
-        alike: Bool `(beats,)`; by default all are.
+        alike: Bool `(beats,)`: whether a beat has the QRS of the one before; by default all have.
 
     Returns:
         Float64 `(beats, len(INTERVALS))`.
@@ -258,20 +258,20 @@ def intervals(seconds: np.ndarray, alike: np.ndarray | None = None) -> np.ndarra
 
 
 def _irregularity(before: np.ndarray) -> np.ndarray:
-    """The usual change from one of `(beats,)` to the next, the second, third or fourth, whichever is least."""
+    """Median change from one of `(beats,)` to the next, second, third or fourth next, whichever is smallest."""
     steps = [np.abs(np.log(before[lag:] / before[:-lag])) for lag in range(1, min(_PATTERN, len(before) - 1) + 1)]
     changes = [np.pad(step, (len(before) - len(step), 0), mode="edge") for step in steps]
     return np.maximum(np.min([_quantile_around(change, _AROUND, 0.5) for change in changes], axis=0), _STEADY)
 
 
 def stable_interval(gaps: np.ndarray) -> float:
-    """The median of the longest stretch of `(gaps,)` none of which differs by a tenth or more from the one before."""
+    """Median of the longest stretch of `(gaps,)` in which none differs by a tenth or more from the one before."""
     breaks = np.flatnonzero(np.abs(np.diff(np.log(gaps))) > 0.1) + 1
     return float(np.median(max(np.split(gaps, breaks), key=len)))
 
 
 def _quantile_around(values: np.ndarray, width: int, q: float, kept: np.ndarray | None = None) -> np.ndarray:
-    """Of half the `width` on each side; of those `kept` only, where a tenth or more of them are."""
+    """Quantile of half the `width` on each side; only of those `kept` if these are a tenth or more."""
     reach = min(width // 2, len(values) - 1)
     kept = np.ones(len(values), bool) if kept is None else kept
     around, among = (
@@ -279,11 +279,11 @@ def _quantile_around(values: np.ndarray, width: int, q: float, kept: np.ndarray 
         for each in (values, kept)
     )
     among = among | (among.sum(1, keepdims=True) < reach / 5)
-    place = np.rint(q * (among.sum(1) - 1)).astype(int)
-    return np.sort(np.where(among, around, np.inf), axis=1)[np.arange(len(values)), place]
+    position = np.rint(q * (among.sum(1) - 1)).astype(int)
+    return np.sort(np.where(among, around, np.inf), axis=1)[np.arange(len(values)), position]
 
 
 def _like_the_one_before(beats: np.ndarray) -> np.ndarray:
-    """Which of `(beats, WINDOW, LEADS)` have the QRS of the beat before: bool `(beats,)`."""
+    """Whether each of `(beats, WINDOW, LEADS)` has the QRS of the beat before: bool `(beats,)`."""
     near = beats[:, _NEAR_QRS]
     return np.concatenate([[True], _correlation(near[1:], near[:-1]) > _SAME])

@@ -1,6 +1,6 @@
-"""Kaldi's data folders: `wav.scp`, `text`, `utt2spk` and `segments`, as recipes of Kaldi, ESPnet and icefall have them.
+"""Data folders of Kaldi, ESPnet and icefall recipes: `wav.scp`, `text`, `utt2spk` and `segments`.
 
-https://kaldi-asr.org/doc/data_prep.html. speechocean762 (Zhang et al. 2021, https://www.openslr.org/101/) comes so.
+https://kaldi-asr.org/doc/data_prep.html. speechocean762 (Zhang et al. 2021, https://www.openslr.org/101/) is one.
 """
 
 import os
@@ -29,16 +29,16 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, root: str | 
         command (a pipe) is a fault and never run, and so is an archive's offset (`file.ark:123`).
     """
     message = f"has no `wav.scp`, in it or one folder down. {_HINT}"
-    there = folders_with(need_folder(folder, _HINT), "wav.scp", message)
-    return {name: _drafts(path, root, options.collector) for name, path in there.items()}
+    folders = folders_with(need_folder(folder, _HINT), "wav.scp", message)
+    return {name: _drafts(path, root, options.collector) for name, path in folders.items()}
 
 
 def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:
     recordings = _table(folder / "wav.scp", faults)
-    said = _table(folder / "text", faults, empty=True)
+    transcripts = _table(folder / "text", faults, empty=True)
     speakers = _table(folder / "utt2spk", faults) if (folder / "utt2spk").is_file() else {}
     segmented = (folder / "segments").is_file()
-    where = _root(folder, root, recordings.values())
+    root_folder = _root(folder, root, recordings.values())
     segments = _table(folder / "segments", faults) if segmented else {name: name for name in recordings}
     sides = _sides(folder, recordings, faults)
     for name, segment in segments.items():
@@ -46,7 +46,7 @@ def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:
         entry = recordings.get(recording)
         if entry is None:
             faults.add(name, "missing", f"{folder}/segments: {name} is of {recording!r}, which wav.scp does not have.")
-        elif name not in said:
+        elif name not in transcripts:
             faults.add(name, "without a transcript", f"{folder}/text: has no line for {name}.")
         elif _is_command(entry):
             message = f"{recording} is a command, which is not run: {entry!r:.80}. Write its output to a file."
@@ -59,13 +59,13 @@ def _drafts(folder: Path, root: str | None, faults: Faults) -> Iterator[Draft]:
                 faults.add(name, "bad lines", str(error))
                 continue
             yield Draft(
-                where / entry, text.normalize(said[name]), subject=speakers.get(name), id=name, offset=start,
-                duration=None if end is None else end - start, channel=channel,
+                root_folder / entry, text.normalize(transcripts[name]), subject=speakers.get(name), id=name,
+                offset=start, duration=None if end is None else end - start, channel=channel,
             )  # fmt: skip
 
-    for name in said.keys() - segments.keys():
-        listed = f"{folder}/{'segments' if segmented else 'wav.scp'}"
-        faults.add(name, "missing", f"{listed}: has no line for {name}, of which {folder}/text has a transcript.")
+    for name in transcripts.keys() - segments.keys():
+        file = f"{folder}/{'segments' if segmented else 'wav.scp'}"
+        faults.add(name, "missing", f"{file}: has no line for {name}, of which {folder}/text has a transcript.")
 
 
 def _is_command(entry: str) -> bool:
@@ -73,7 +73,7 @@ def _is_command(entry: str) -> bool:
 
 
 def _times(folder: Path, name: str, times: list[str]) -> tuple[float, float | None]:
-    """Start and end in seconds; an end of -1 is that of the recording."""
+    """Parse start and end in seconds; an end of -1 is the recording's end."""
     try:
         start, end = map(float, times[:2])
     except ValueError:
@@ -90,32 +90,32 @@ def _channel(folder: Path, name: str, written: str) -> int:
 
 
 def _sides(folder: Path, recordings: dict[str, str], faults: Faults) -> dict[str, int]:
-    """Channels of the recordings that share a file with others; other files hold one side alone, whatever its name."""
+    """Channels of the recordings that share a file with others; other files have one side only."""
     if not (folder / "reco2file_and_channel").is_file():
         return {}
     shared = Counter(recordings.values())
-    told = _table(folder / "reco2file_and_channel", faults)
-    names = {name: entry.split()[-1] for name, entry in told.items() if shared[recordings.get(name, "")] > 1}
+    entries = _table(folder / "reco2file_and_channel", faults)
+    names = {name: entry.split()[-1] for name, entry in entries.items() if shared[recordings.get(name, "")] > 1}
     return {name: "AB".index(side) for name, side in names.items() if side in ("A", "B")}
 
 
 def _table(path: Path, faults: Faults, *, empty: bool = False) -> dict[str, str]:
-    """The first field of each line with the rest of it."""
-    made: dict[str, str] = {}
+    """Parse a table to a dictionary from the first field of each line to the rest of the line."""
+    table: dict[str, str] = {}
     for number, line in enumerate(read_lines(path, missing=f"is missing. {_HINT}"), start=1):
         name, *rest = line.strip().split(maxsplit=1)[:2] or [""]
         if not name:
             continue
-        if name in made or not (rest or empty):
-            reason = f"has {name!r} twice" if name in made else f"has nothing after {name!r}"
+        if name in table or not (rest or empty):
+            reason = f"has {name!r} twice" if name in table else f"has nothing after {name!r}"
             faults.add(f"{path}:{number}", "bad lines", f"{path}:{number}: {reason}. Sort and mend the folder.")
             continue
-        made[name] = rest[0] if rest else ""
-    return made
+        table[name] = rest[0] if rest else ""
+    return table
 
 
 def _root(folder: Path, root: str | None, entries: object) -> Path:
-    """What relative paths begin at: the first folder under which the first relative one is there."""
+    """Folder that relative paths start from: the first one in which the first relative path exists."""
     if root is not None:
         return need_folder(root, "Give the folder that the paths in `wav.scp` begin at.")
     relative = next((e for e in entries if not _is_command(e) and not os.path.isabs(e)), None)  # type: ignore[attr-defined]

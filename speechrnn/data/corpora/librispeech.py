@@ -1,4 +1,4 @@
-"""LibriSpeech (2015): read English from audio books, 16 kHz; also its mini version and any part of either.
+"""LibriSpeech (2015): read English from audio books, 16 kHz; also mini LibriSpeech and any subset of either.
 
 https://www.openslr.org/12/ and https://www.openslr.org/31/, CC BY 4.0. Panayotov, Chen, Povey and Khudanpur,
 "LibriSpeech: an ASR corpus based on public domain audio books", ICASSP 2015.
@@ -24,7 +24,7 @@ _CHECKSUMS = {
     (12, "train-clean-360"): "sha256:146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
     (12, "train-other-500"): "sha256:ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
 }
-"""As published, by OpenSLR's number of the corpus (31 is mini LibriSpeech) and subset."""
+"""Published checksums by OpenSLR's number of the corpus (31 is mini LibriSpeech) and subset."""
 ARCHIVES = {
     f"{'mini-' if number == 31 else ''}librispeech-{subset}": Archive(
         (f"https://www.openslr.org/resources/{number}/{subset}.tar.gz",), f"LibriSpeech/{subset}", "CC BY 4.0", checksum
@@ -48,10 +48,10 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, subsets: Seq
     """
     root = need_folder(folder, "Download it with `speechrnn download`.", "LibriSpeech")
     message = "has no speaker/chapter/*.trans.txt, in it or one folder down. Give LibriSpeech's folder."
-    there = folders_with(root, "*/*/*.trans.txt", message)
+    folders = folders_with(root, "*/*/*.trans.txt", message)
     for name in subsets:
-        check_choice("a subset", name, there, where=root)
-    return {name: _drafts(there[name], options.collector) for name in subsets or there}
+        check_choice("a subset", name, folders, where=root)
+    return {name: _drafts(folders[name], options.collector) for name in subsets or folders}
 
 
 def _drafts(subset: Path, faults: Faults) -> Iterator[Draft]:

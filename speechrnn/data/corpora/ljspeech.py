@@ -44,7 +44,7 @@ def _drafts(root: Path, faults: Faults) -> Iterator[Draft]:
     for number, line in enumerate(read_lines(table, missing=missing), start=1):
         if not line.strip():
             continue
-        # Quotation marks are part of the texts: this is no CSV as Python's module knows it.
+        # Quotation marks are part of the texts, so Python's csv module cannot read this.
         name, *texts = line.rstrip("\r").split("|")
         if not 1 <= len(texts) <= 2:
             where = f"{table}:{number}"

@@ -1,4 +1,4 @@
-"""MIT-BIH Arrhythmia: heartbeats in their context, AAMI classes, de Chazal's split into patients.
+"""MIT-BIH Arrhythmia: heartbeats in context, AAMI classes, de Chazal's split by patient.
 
 https://physionet.org/content/mitdb/, ODC-By 1.0. Moody and Mark, IEEE EMB 20 (2001); de Chazal et al., IEEE TBME 51
 (2004); ANSI/AAMI EC57.
@@ -29,15 +29,15 @@ DS2 = (
     "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210", "212", "213", "214", "219", "221",
     "222", "228", "231", "232", "233", "234",
 )  # fmt: skip
-"""Records to test on. The four records of paced hearts are in neither."""
+"""Records to test on. The four records with pacemakers are in neither."""
 CLASSES = ("N", "S", "V", "F", "Q")
 """Normal or bundle branch block, supraventricular ectopic, ventricular ectopic, fusion, unknown."""
 AAMI = {
     **dict.fromkeys("NLRej", "N"), **dict.fromkeys("AaJS", "S"), **dict.fromkeys("VE", "V"), "F": "F",
     **dict.fromkeys("/fQ", "Q"),
 }  # fmt: skip
-"""Class of each of the database's symbols for beats; flutter waves (`!`) are no beats."""
-_SAME_MAN = {"202": "201"}
+"""Class of each beat annotation symbol; flutter waves (`!`) are not beats."""
+_SAME_SUBJECT = {"202": "201"}
 
 
 @corpus(ValidSplit)
@@ -58,16 +58,16 @@ def prepare(folder: str | os.PathLike[str], *, options: ValidSplit, beats: int =
     if beats < 1:
         raise ValueError(f"`beats` must be at least 1. Received: {beats}.")
     root = need_folder(folder, "Download it with `wget -r -N -c -np https://physionet.org/files/mitdb/1.0.0/`.")
-    # By their annotations too: a record without a header is one that was lost, and is named.
+    # Also by annotation files, so that a missing header is reported.
     parts = (path for kind in (".atr", ".hea") for at in ("*/*", "*") for path in root.glob(at + kind))
-    there = {path.stem: path.with_suffix(".hea") for path in sorted(parts)}
-    records = {"train": [r for r in DS1 if r in there], "test": [r for r in DS2 if r in there]}
+    headers = {path.stem: path.with_suffix(".hea") for path in sorted(parts)}
+    records = {"train": [r for r in DS1 if r in headers], "test": [r for r in DS2 if r in headers]}
     records = {split: names for split, names in records.items() if names}
     if not records:
         raise ValueError(f"{root}: has no record of MIT-BIH. Give the folder that holds 100.hea, 101.hea and so on.")
     options.refuse_existing(*records)
     return {
-        split: [draft for name in names for draft in _drafts(there[name], beats, options)]
+        split: [draft for name in names for draft in _drafts(headers[name], beats, options)]
         for split, names in records.items()
     }
 
@@ -86,8 +86,8 @@ def _drafts(header: Path, count: int, options: ValidSplit) -> Iterator[Draft]:
     for start in range(0, len(labels), count):
         part = labels[start : start + count]
         yield Draft(
-            path, labels=tuple(part), subject=_SAME_MAN.get(name, name), id=f"{name}-{start:04d}", offset=float(start),
-            duration=float(len(part)),
+            path, labels=tuple(part), subject=_SAME_SUBJECT.get(name, name), id=f"{name}-{start:04d}",
+            offset=float(start), duration=float(len(part)),
         )  # fmt: skip
 
 
@@ -95,13 +95,13 @@ def _beats(header: Path, faults: Faults) -> tuple[np.ndarray, list[str]]:
     """Positions of the beats in samples, and their classes."""
     marks = signals.annotations(header)
     samples = signals.probe(header).samples
-    kept = [i for i, symbol in enumerate(marks.symbols) if symbol in AAMI]
-    inside = [i for i in kept if 0 <= marks.samples[i] < samples]
-    if len(inside) < len(kept):
+    beats = [i for i, symbol in enumerate(marks.symbols) if symbol in AAMI]
+    inside = [i for i in beats if 0 <= marks.samples[i] < samples]
+    if len(inside) < len(beats):
         faults.add(
             header.stem,
             "annotated past their end",
-            f"{header}: {len(kept) - len(inside)} of {len(kept)} beats lie past its end, and are left out.",
+            f"{header}: {len(beats) - len(inside)} of {len(beats)} beats lie past its end, and are left out.",
         )
     if len(inside) < 3:
         raise ValueError(f"{header}: needs three beats for their intervals. Received: {len(inside)}.")
@@ -109,7 +109,7 @@ def _beats(header: Path, faults: Faults) -> tuple[np.ndarray, list[str]]:
 
 
 def _leads(header: Path) -> tuple[np.ndarray, float]:
-    """Two leads, the limb lead first: a record or two have them the other way round."""
+    """Read two leads, the limb lead first, which is second in some records."""
     names = signals.probe(header).channels
     order = sorted(range(len(names)), key=lambda i: names[i] != "MLII")[:2]
     if len(order) < 2:

@@ -1,4 +1,4 @@
-"""NAB: 58 series of servers, traffic, tweets and machines, with windows in which something was out of order.
+"""NAB: 58 series of servers, traffic, tweets and machines, with labeled windows of anomalies.
 
 https://github.com/numenta/NAB. Lavin and Ahmad, "Evaluating real-time anomaly detection algorithms: the Numenta Anomaly
 Benchmark", ICMLA 2015.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 RATE = 1 / 300
-"""Samples per second: most series have one every five minutes. The others are read as if they had, in their order."""
+"""Samples per second: one every five minutes, as most series have. The others are read as if they had this rate."""
 _WINDOWS = ("windows.json", "labels/combined_windows.json")
 
 
@@ -39,17 +39,17 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation) -> Splits:
         Examples by split.
     """
     root = need_folder(folder, "Clone the repository NAB.")
-    listed = next((root / name for name in _WINDOWS if (root / name).is_file()), None)
-    if listed is None:
+    windows_file = next((root / name for name in _WINDOWS if (root / name).is_file()), None)
+    if windows_file is None:
         raise FileNotFoundError(f"{root}: has neither {' nor '.join(_WINDOWS)}. Give the folder of the repository.")
     options.refuse_existing("train", "test")
     splits: dict[str, list[Draft]] = {"train": [], "test": []}
-    with file_faults(listed):
-        windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(listed)).items()}
+    with file_faults(windows_file):
+        windows_of = {str(name): list(windows) for name, windows in json.loads(read_text(windows_file)).items()}
     for name, windows in sorted(windows_of.items()):
         path = root / "data" / name
         if not path.is_file():
-            options.collector.add(name, "missing", f"{path}: there is no such file, which {listed.name} lists.")
+            options.collector.add(name, "missing", f"{path}: there is no such file, which {windows_file.name} lists.")
             continue
         try:
             values, labels = _series(path, windows)
@@ -59,29 +59,29 @@ def prepare(folder: str | os.PathLike[str], *, options: Preparation) -> Splits:
         count = learned(len(values))
         spread = float(values[:count].std())
         values = (values - values[:count].mean()) / (spread if spread > 0 else 1.0)
-        there = options.write_record(f"{path.parent.name}-{path.stem}", values[:, None], RATE, channels=["value"])
+        record_path = options.write_record(f"{path.parent.name}-{path.stem}", values[:, None], RATE, channels=["value"])
         seconds = tuple((first / RATE, last / RATE, "anomaly") for first, last in labels)
-        splits["train"].append(Draft(there, duration=count / RATE))
-        splits["test"].append(Draft(there, labels=seconds))
+        splits["train"].append(Draft(record_path, duration=count / RATE))
+        splits["test"].append(Draft(record_path, labels=seconds))
     return splits
 
 
 def learned(samples: int) -> int:
-    """First samples of a series that are not scored, so that a detector may learn from them: 15 %, 750 at most."""
+    """Number of first samples of a series that a detector may train on and that are not scored: 15 %, at most 750."""
     return min(samples * 15 // 100, 750)
 
 
 def _series(path: Path, windows: list[list[str]]) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """float64 `(samples,)`, and the windows as places of the first sample and behind the last."""
+    """Read float64 `(samples,)`, and the windows as index of the first sample and of the one after the last."""
     import numpy as np
 
     with file_faults(path):
         rows = list(csv.DictReader(read_lines(path)))
     try:
         values = np.array([float(row["value"]) for row in rows])
-        places: dict[str, int] = {}
-        for place, row in enumerate(rows):
-            places.setdefault(row["timestamp"][:19], place)
+        positions: dict[str, int] = {}
+        for position, row in enumerate(rows):
+            positions.setdefault(row["timestamp"][:19], position)
     except (KeyError, TypeError, ValueError) as error:
         raise data_error(
             path, "undecodable", f"must have the columns timestamp and value. Received: {error}."
@@ -90,7 +90,7 @@ def _series(path: Path, windows: list[list[str]]) -> tuple[np.ndarray, list[tupl
         raise data_error(path, "empty", "has no values, or some that are no numbers.")
     labels = []
     for start, end in windows:
-        if start[:19] not in places or end[:19] not in places:
+        if start[:19] not in positions or end[:19] not in positions:
             raise data_error(path, "annotated past their end", f"has no lines of the window {start} to {end}.")
-        labels.append((places[start[:19]], places[end[:19]] + 1))
+        labels.append((positions[start[:19]], positions[end[:19]] + 1))
     return values, labels

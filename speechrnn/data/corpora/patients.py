@@ -1,7 +1,7 @@
-"""Patients who never were, made of the heartbeats of one who was: what a recipe of few patients learns from besides.
+"""Data augmentation for recipes with few patients: simulates patients from the heartbeats of a real one.
 
-Records are the beats that `speechrnn.data.corpora.heartbeats.beat_features` gives, with their times and AAMI classes. A
-copy has beats of its record, at other times, in another order or seen from other places.
+Records are the beats that `speechrnn.data.corpora.heartbeats.beat_features` returns, with their times and AAMI classes.
+A copy has beats of its record at other times, in another order, or with leads at other positions.
 """
 
 from collections.abc import Sequence
@@ -33,44 +33,44 @@ _KINDS = ("rhythm", "majority", "short")
 def copied(
     name: str, beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """A copy of a record by name, seen by leads placed elsewhere.
+    """Create a copy of a record by the copy's name, with leads at other positions.
 
     Args:
-        name: "rhythm" is `vary_rhythm`, "majority" `vary_majority` (or, where too few beats are normal for it,
-            `vary_rhythm`: most are ectopic already), "short" `shorten_normal`; anything may follow behind a hyphen.
+        name: "rhythm" is `vary_rhythm`, "majority" `vary_majority` (or `vary_rhythm` where too few beats are normal,
+            since most are ectopic already), "short" `shorten_normal`; a hyphen and any suffix may follow.
         beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
         seconds: Their times `(beats,)`.
         labels: AAMI class of each.
         rng: Random numbers.
 
     Returns:
-        Rows, float32 `(beats, NUM_FEATURES)`, times and classes; none where "short" finds too few ectopic beats.
+        Rows, float32 `(beats, NUM_FEATURES)`, times and classes; empty if "short" finds too few ectopic beats.
 
     Raises:
-        ValueError: There is no such kind of copy.
+        ValueError: The kind of copy is unknown.
     """
     kind = name.partition("-")[0]
     if kind not in _KINDS:
         raise ValueError(f"There is no copy {name!r}.{suggestion(kind, _KINDS, 'Known')}")
     if kind == "short":
-        changed, times, found = shorten_normal(beats, seconds, labels)
-        if not found:
-            return np.zeros((0, NUM_FEATURES), np.float32), times, found
+        changed, times, classes = shorten_normal(beats, seconds, labels)
+        if not classes:
+            return np.zeros((0, NUM_FEATURES), np.float32), times, classes
     else:
         vary = vary_majority if kind == "majority" and enough_normal(labels) else vary_rhythm
-        changed, times, found = vary(beats, seconds, labels, rng)
-    return describe(vary_leads(changed, rng), times, least_height=_FLAT), times, found
+        changed, times, classes = vary(beats, seconds, labels, rng)
+    return describe(vary_leads(changed, rng), times, least_height=_FLAT), times, classes
 
 
 def vary_rhythm(
     beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The same beats at other times, to learn rhythms from that few patients have.
+    """Change the times of the beats, to simulate rhythms that few patients have.
 
-    The rate drifts by a tenth to a fifth over minutes, as that of any heart, which changes no class. Of the stretches
-    of 100 to 400 beats without an S a third fibrillate, in one copy of three all: they become irregular and lose their
-    P waves, which changes no class either. In the others one of 30 beats among N comes early, and so is S; a quarter of
-    these begin a run of up to 120 beats, at once a third faster or more, if only N are in its way.
+    The rate drifts by a tenth to a fifth over minutes, as in any heart, which changes no class. Of the stretches of 100
+    to 400 beats without an S, a third fibrillate (in a third of the copies all of them): they become irregular and
+    lose their P waves, which changes no class either. In the other stretches, one of 30 beats among N is premature, and
+    becomes S; a quarter of these begin a run of up to 120 beats, a third faster or more, if it has only N.
 
     Args:
         beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
@@ -101,12 +101,12 @@ def vary_rhythm(
 
 @dataclass(frozen=True)
 class _Rhythm:
-    """What a stretch of a patient's rhythm is like: mean lengths of its runs of normal beats and of ectopic ones."""
+    """Rhythm of a stretch: mean lengths of its runs of normal beats and of ectopic beats."""
 
     normal: float
     ectopic: float
     share: float
-    """Of the stretches of all patients."""
+    """Fraction of the stretches of all patients."""
 
 
 _RHYTHMS = (
@@ -116,21 +116,20 @@ _RHYTHMS = (
 
 
 def enough_normal(labels: Sequence[str]) -> bool:
-    """Whether `vary_majority` can make a patient of one with these classes: one beat in ten, at least, is N."""
+    """Whether `vary_majority` can simulate a patient from these classes: at least a tenth must be N."""
     return int((np.asarray(labels) == "N").sum()) >= max(1, len(labels) / 10)
 
 
 def vary_majority(
     beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Another patient, simulated from the beats of one, with mostly premature beats.
+    """Simulate a patient with mostly premature beats from the beats of a real one.
 
     Stretches of 60 to 250 beats are bigeminy, couplets, short and long runs, or normal beats with few ectopic ones,
-    each as often as this patient has it. Ectopic are the patient's own V beats, if she has five, her own S beats, if
-    she has ten that are conducted as her normal ones are, or normal beats with another P wave, which are S. A run
-    begins early and is followed by a pause, which in some patients is short and in others lasts for seconds, as in a
-    sick sinus. One in three of those with V fibrillates besides; with S none does, since what fibrillates has no P
-    wave.
+    with probabilities drawn for each simulated patient. The ectopic beats are the patient's own V beats, if there are
+    five, own S beats, if there are ten with normal conduction, or normal beats with another P wave, which are S. A run
+    begins early and is followed by a pause, short in some patients and of seconds in others, as in sick sinus
+    syndrome. A third of the patients with V also fibrillate; those with S do not, since there would be no P waves.
 
     Args:
         beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
@@ -139,7 +138,7 @@ def vary_majority(
         rng: Random numbers.
 
     Returns:
-        Beats, times, and classes, as many as were given.
+        Beats, times, and classes, as many as before.
 
     Raises:
         ValueError: Too few beats are N.
@@ -154,28 +153,28 @@ def vary_majority(
     kind = str(rng.choice(kinds))
     fibrillates = kind == "V" and rng.random() < 1 / 3
     ectopic, gaps = _ectopic_rhythm(count, seconds, rng)
-    normal, strange = pools["N"], pools["N" if kind == "P" else kind]
-    # In the order of the record, so that what changes slowly still does.
+    normal, early = pools["N"], pools["N" if kind == "P" else kind]
+    # In the order of the record, to keep its slow changes.
     order = np.arange(count) / count
-    source = np.where(ectopic, strange[(order * len(strange)).astype(int)], normal[(order * len(normal)).astype(int)])
-    made = beats[source].copy()
+    source = np.where(ectopic, early[(order * len(early)).astype(int)], normal[(order * len(normal)).astype(int)])
+    simulated = beats[source].copy()
     if kind == "P":
-        made[ectopic] = _other_p_wave(made[ectopic], rng)
+        simulated[ectopic] = _other_p_wave(simulated[ectopic], rng)
     elif fibrillates:
-        made[~ectopic] = _without_p_wave(made[~ectopic], rng)
+        simulated[~ectopic] = _without_p_wave(simulated[~ectopic], rng)
         gaps = np.maximum(gaps * np.exp(rng.uniform(0.1, 0.3) * rng.standard_normal(count)), 0.25)
     times = seconds[0] + np.concatenate([[0.0], np.cumsum(gaps[1:])])
-    found = np.where(ectopic, "V" if kind == "V" else "S", "N").tolist()
-    return made, times, found
+    simulated_classes = np.where(ectopic, "V" if kind == "V" else "S", "N").tolist()
+    return simulated, times, simulated_classes
 
 
 def shorten_normal(
     beats: np.ndarray, seconds: np.ndarray, labels: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The same patient without what is normal between the ectopic runs, but for the one beat behind each.
+    """Remove the normal beats between ectopic runs, except the first one after each run.
 
-    Half of the beats or more are then ectopic, and nothing is invented: each keeps its class, its shape, and the
-    interval before it; all that is measured in comparison is measured again.
+    Half of the beats or more are then ectopic, and nothing is simulated: each keeps its class, its shape, and the
+    interval before it; features relative to other beats have to be computed again.
 
     Args:
         beats: float `(beats, WINDOW, LEADS)`, in heights of the record's reference.
@@ -183,20 +182,20 @@ def shorten_normal(
         labels: AAMI class of each.
 
     Returns:
-        What is left of beats, times and classes; none if fewer than `LEAST_ECTOPIC` are S or V.
+        The remaining beats, times and classes; empty if fewer than `LEAST_ECTOPIC` are S or V.
     """
     classes = np.array(labels, "U1")
     ectopic = np.isin(classes, ["S", "V"])
     if int(ectopic.sum()) < LEAST_ECTOPIC:
         return beats[:0], seconds[:0], []
-    left = np.flatnonzero(ectopic | np.concatenate([[False], ectopic[:-1]]))
-    gaps = np.diff(seconds, prepend=seconds[0] - np.median(np.diff(seconds)))[left]
+    kept = np.flatnonzero(ectopic | np.concatenate([[False], ectopic[:-1]]))
+    gaps = np.diff(seconds, prepend=seconds[0] - np.median(np.diff(seconds)))[kept]
     times = seconds[0] + np.cumsum(gaps)
-    return beats[left], times, classes[left].tolist()
+    return beats[kept], times, classes[kept].tolist()
 
 
 def _ectopic_rhythm(count: int, seconds: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `count` beats are ectopic, and the interval before each, in seconds."""
+    """Draw which of `count` beats are ectopic, and the interval before each in seconds."""
     knots = np.arange(0, count + _DRIFT, _DRIFT)
     rate = np.exp(np.interp(np.arange(count), knots, 0.1 * rng.standard_normal(len(knots))))
     gaps = rng.uniform(0.8, 1.5) * float(np.median(np.diff(seconds))) * rate
@@ -220,15 +219,15 @@ def _ectopic_rhythm(count: int, seconds: np.ndarray, rng: np.random.Generator) -
 
 
 def _other_p_wave(beats: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Beats `(beats, WINDOW, LEADS)` that begin elsewhere in the atria: the P wave is another one, in all the same."""
-    places = np.arange(PARTS["P"].stop)
+    """Beats `(beats, WINDOW, LEADS)` with another origin in the atria: all get the same new P wave."""
+    positions = np.arange(PARTS["P"].stop)
     center, width = rng.uniform(12, 34), rng.uniform(3, 7)
-    bump = np.exp(-0.5 * ((places - center) / width) ** 2)[:, None] * rng.uniform(-0.15, 0.15, LEADS)
+    bump = np.exp(-0.5 * ((positions - center) / width) ** 2)[:, None] * rng.uniform(-0.15, 0.15, LEADS)
     return _p_wave_changed(beats, bump, kept=rng.uniform(0.0, 0.7))
 
 
 def _without_p_wave(beats: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Beats `(beats, WINDOW, LEADS)` of atria that fibrillate: in place of a P wave a trembling, at 4 to 9 Hz."""
+    """Beats `(beats, WINDOW, LEADS)` with fibrillation waves of 4 to 9 Hz instead of P waves."""
     seconds = np.arange(PARTS["P"].stop) / RATE
     phase = rng.uniform(0, 2 * np.pi, (len(beats), 1)) + 2 * np.pi * rng.uniform(4, 9) * seconds
     trembling = np.sin(phase)[:, :, None] * rng.uniform(0, 0.08, LEADS)
@@ -236,23 +235,23 @@ def _without_p_wave(beats: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _p_wave_changed(beats: np.ndarray, added: np.ndarray, *, kept: float) -> np.ndarray:
-    """Beats with a part of their usual P wave, and something added to it that fades towards the QRS complex."""
-    found, part = beats.copy(), PARTS["P"]
+    """Keep a part of the beats' median P wave, and add a signal that fades towards the QRS complex."""
+    changed, part = beats.copy(), PARTS["P"]
     if len(beats):
         fade = np.clip((part.stop - np.arange(part.stop)) / 8.0, 0, 1)[:, None]
-        found[:, part] += fade * (added - (1 - kept) * np.median(beats[:, part], axis=0))
-    return found
+        changed[:, part] += fade * (added - (1 - kept) * np.median(beats[:, part], axis=0))
+    return changed
 
 
 def vary_leads(beats: np.ndarray, rng: np.random.Generator, *, angle: float = 0.8, stretch: float = 0.15) -> np.ndarray:
-    """The same heart seen from other places: each lead takes some of the other, and all beats are wider or narrower.
+    """Simulate other lead positions: mixes the leads, and stretches or compresses all beats.
 
-    A lead is a projection of the heart's dipole, so that another place on the chest sees a weighted sum.
+    A lead is a projection of the heart's dipole, so another position measures a weighted sum of the leads.
 
     Args:
         beats: float `(beats, WINDOW, LEADS)` of one record.
         rng: Random numbers: one draw of each lead's angle and of the width, for all beats.
-        angle: Largest angle between a lead and what replaces it, in radians; 0 keeps the leads.
+        angle: Largest angle between an old and a new lead, in radians; 0 keeps the leads.
         stretch: Largest relative change of the time around the mark; 0 keeps it.
 
     Returns:
@@ -261,15 +260,15 @@ def vary_leads(beats: np.ndarray, rng: np.random.Generator, *, angle: float = 0.
     turns = rng.uniform(-angle, angle, LEADS)
     mixture = np.diag(np.cos(turns)) + np.diag(np.sin(turns))[:, ::-1]
     beats = beats @ mixture.T.astype(np.float32)
-    places = BEFORE + (np.arange(WINDOW) - BEFORE) * (1 + rng.uniform(-stretch, stretch))
-    places = places.clip(0, WINDOW - 1)
-    left = np.minimum(places.astype(np.int64), WINDOW - 2)
-    share = (places - left).astype(np.float32)[:, None]
-    return beats[:, left] * (1 - share) + beats[:, left + 1] * share
+    positions = BEFORE + (np.arange(WINDOW) - BEFORE) * (1 + rng.uniform(-stretch, stretch))
+    positions = positions.clip(0, WINDOW - 1)
+    lower = np.minimum(positions.astype(np.int64), WINDOW - 2)
+    fraction = (positions - lower).astype(np.float32)[:, None]
+    return beats[:, lower] * (1 - fraction) + beats[:, lower + 1] * fraction
 
 
 def _hasten(gaps: np.ndarray, classes: np.ndarray, first: int, last: int, rng: np.random.Generator) -> None:
-    """Let some of the beats from `first` to `last` come early, in place."""
+    """Make some of the beats from `first` to `last` premature, in place."""
     for beat in (first + np.flatnonzero(rng.random(max(0, last - first)) < 1 / 30)).tolist():
         length = round(float(np.exp(rng.uniform(0.7, 4.8)))) if rng.random() < 0.25 else 1
         end = min(beat + length, last)

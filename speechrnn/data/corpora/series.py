@@ -1,4 +1,4 @@
-"""Any series to be forecast: CSV tables whose columns are channels and whose lines are samples, split by time."""
+"""Any series for forecasting in CSV tables: columns are channels, rows are samples; split by time."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def prepare(
     Returns:
         Examples by split.
     """
-    from speechrnn.data.examples import dates_of  # not above: a help text needs no NumPy
+    from speechrnn.data.examples import dates_of  # not at the top: --help must not import NumPy
     from speechrnn.signals.calendar import checked_cycles
 
     if not (valid_fraction >= 0 and test_fraction >= 0 and valid_fraction + test_fraction < 1):
@@ -64,9 +64,9 @@ def prepare(
     for path, name in zip(paths, output_names(list(map(str, paths))), strict=True):
         try:
             info = signals.probe(path, rate=rate, channels=[*channels, *known] if channels else None, table=table)
-            own = list(channels) or [name for name in info.channels if name not in known]
-            if lacking := [name for name in known if name not in info.channels]:
-                raise data_error(path, "lacking the channel", f"has no column {lacking[0]!r}; it has {info.channels}.")
+            targets = list(channels) or [name for name in info.channels if name not in known]
+            if missing := [name for name in known if name not in info.channels]:
+                raise data_error(path, "lacking the channel", f"has no column {missing[0]!r}; it has {info.channels}.")
             if calendar:
                 dates_of(str(path), info.start, 0.0, 1, info.rate)
         except (OSError, ValueError) as error:
@@ -74,7 +74,7 @@ def prepare(
             continue
         counts = {split: round(shares[split] * info.samples) for split in splits if split != "train"}
         counts = {"train": info.samples - sum(counts.values()), **counts}
-        chosen = {"channels": own} if channels or known else {}
+        chosen = {"channels": targets} if channels or known else {}
         for split, draft in parts(path, counts, info.rate, chosen | extra, name=name).items():
             splits[split].append(draft)
     return splits
@@ -88,23 +88,23 @@ def parts(
     *,
     name: str | None = None,
 ) -> dict[str, Draft]:
-    """Parts of one table that follow each other in time.
+    """Split one table into consecutive parts.
 
     Args:
         path: The table.
         samples: Length of each part, by name.
         rate: Samples per second.
-        extra: What an example's `extra` shall hold, such as `channels`.
-        name: Begins the ids of the parts; the table's stem by default.
+        extra: Content of each example's `extra`, such as `channels`.
+        name: Prefix of the parts' ids; by default the table's stem.
 
     Example:
     >>> {name: (part.offset, part.duration) for name, part in parts("a.csv", {"train": 6, "test": 2}, 0.5).items()}
     {'train': (0.0, 12.0), 'test': (12.0, 4.0)}
     """
-    made, start, stem = {}, 0, name or Path(path).stem
+    drafts, start, stem = {}, 0, name or Path(path).stem
     for part, count in samples.items():
-        made[part] = Draft(
+        drafts[part] = Draft(
             path, id=f"{stem}-{part}", offset=start / rate, duration=count / rate, extra=dict(extra or {})
         )
         start += count
-    return made
+    return drafts

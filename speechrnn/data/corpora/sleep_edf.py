@@ -1,4 +1,4 @@
-"""Sleep-EDF: nights of EEG and EOG with a stage for every 30 s, as EDF files with hypnograms beside them.
+"""Sleep-EDF: nights of EEG and EOG with a sleep stage per 30 s, as EDF files and hypnograms.
 
 https://physionet.org/content/sleep-edfx/, ODC-By 1.0. Kemp et al., IEEE TBME 47 (2000). Any other folder in its layout
 can be read: `NAME-PSG.edf`, and an EDF+ of annotations `NAME-Hypnogram.edf` whose name begins with the same six
@@ -16,16 +16,16 @@ from speechrnn.data.building import Draft, Splits, TestSplit, corpus, in_chunks,
 from speechrnn.faults import Faults
 
 CLASSES = ("W", "N1", "N2", "N3", "R")
-"""Stages of the AASM: awake, light to deep sleep, sleep of dreams."""
+"""AASM sleep stages: wake, light to deep sleep, REM sleep."""
 STAGES = {
     **{f"Sleep stage {name}": name for name in ("W", "N1", "N2", "N3", "R")},
     "Sleep stage 1": "N1", "Sleep stage 2": "N2", "Sleep stage 3": "N3", "Sleep stage 4": "N3",
 }  # fmt: skip
-"""Class of each annotation; stages 3 and 4 of Rechtschaffen and Kales are one in the AASM's manual. What is not listed
-(movement, not scored) has no class."""
+"""Class of each annotation; stages 3 and 4 of Rechtschaffen and Kales are one in the AASM's manual. Other annotations
+(movement, not scored) have no class."""
 CHANNELS = ("EEG Fpz-Cz", "EOG horizontal")
 EPOCH = 30.0
-"""Seconds that are scored at once."""
+"""Seconds per epoch, the unit of sleep scoring."""
 
 
 @corpus(TestSplit)
@@ -66,32 +66,34 @@ def prepare(
 
 def _night(path: Path, channels: tuple[str, ...], epochs: int, awake: float, faults: Faults) -> Iterator[Draft]:
     name = path.stem.removesuffix("-PSG")
-    beside = sorted(path.parent.glob(f"{name[:6]}*-Hypnogram.edf"))
+    hypnograms = sorted(path.parent.glob(f"{name[:6]}*-Hypnogram.edf"))
     try:
-        if len(beside) != 1:
-            raise FileNotFoundError(f"{path}: needs one hypnogram, {name[:6]}*-Hypnogram.edf. Received: {len(beside)}.")
+        if len(hypnograms) != 1:
+            raise FileNotFoundError(
+                f"{path}: needs one hypnogram, {name[:6]}*-Hypnogram.edf. Received: {len(hypnograms)}."
+            )
         info = signals.probe(path, channels=channels)
-        stages = _stages(signals.events(beside[0]), info.duration)
+        stages = _stages(signals.events(hypnograms[0]), info.duration)
     except (ValueError, OSError) as error:
         faults.add_error(name, error)
         return
-    asleep = [place for place, stage in stages.items() if stage != "W"]
+    asleep = [epoch for epoch, stage in stages.items() if stage != "W"]
     if not asleep:
         faults.add(name, "without labels", f"{path}: has no epoch of sleep in its hypnogram.")
         return
     first = max(0, min(asleep) - round(awake / EPOCH))
     last = min(max(stages), max(asleep) + round(awake / EPOCH))
-    stretches = [(place, place + 1, stage) for place, stage in sorted(stages.items())]
+    stretches = [(epoch, epoch + 1, stage) for epoch, stage in sorted(stages.items())]
     whole = Draft(path, subject=name[:5], id=name, extra={"channels": list(channels)})
     yield from in_chunks(whole, stretches, range(first, last + 1), epochs, 1 / EPOCH, digits=4)
 
 
 def _stages(events: Sequence[signals.Event], seconds: float) -> dict[int, str]:
-    """The class of each whole epoch within a recording, by its number."""
-    found = {}
+    """The class of each complete epoch of a recording, by the epoch's number."""
+    stages = {}
     for event in events:
         if stage := STAGES.get(event.text):
             end = min(event.start + event.seconds, seconds)
-            for place in range(round(event.start / EPOCH), int(end / EPOCH + 1e-6)):
-                found[place] = stage
-    return found
+            for epoch in range(round(event.start / EPOCH), int(end / EPOCH + 1e-6)):
+                stages[epoch] = stage
+    return stages

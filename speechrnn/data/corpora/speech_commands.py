@@ -1,4 +1,4 @@
-"""Speech Commands (versions 1 and 2): single words of a second, one folder per word, 16 kHz; for keyword spotting, too.
+"""Speech Commands (versions 1 and 2): single words of 1 s, one folder per word, 16 kHz; also for keyword spotting.
 
 Warden, arXiv:1804.03209 (2018), CC BY 4.0.
 """
@@ -20,12 +20,12 @@ _PART = 2**27 - 1
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 """The keywords of the published task."""
 UNKNOWN, SILENCE = "unknown", "silence"
-"""Classes of other words, and of no word."""
+"""Classes of other words and of silence."""
 NOISE = "_background_noise_"
 """Folder of recordings of noise."""
-_SHARE = 10  # percent of the keywords' recordings, for either class
+_SHARE = 10  # percent of the keywords' recordings, for each of these classes
 _PARTS = {"train": (0.0, 0.7), "valid": (0.7, 0.85), "test": (0.85, 1.0)}
-"""Of each recording of noise, by time."""
+"""Fractions of each noise recording, by time."""
 
 
 @corpus(Preparation)
@@ -58,13 +58,13 @@ def prepare(
     if only and commands:
         raise ValueError("Give `only` or `commands`: with commands all other words are wanted, as unknown ones.")
     root = need_folder(folder, "Download speech_commands_v0.02.tar.gz and unpack it.")
-    there = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+    words = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
     for word in (*only, *commands):
-        if word not in there:
-            raise ValueError(f"{root}: has no word {word!r}.{suggestion(word, there, 'Words')}")
+        if word not in words:
+            raise ValueError(f"{root}: has no word {word!r}.{suggestion(word, words, 'Words')}")
     lists = _lists(root)
     splits: dict[str, list[Draft]] = {}
-    for word in only or there:
+    for word in only or words:
         for path in sorted((root / word).glob("*.wav")):
             speaker = path.stem.partition("_nohash_")[0]
             split = _split(speaker) if lists is None else lists.get(f"{word}/{path.name}", "train")
@@ -80,7 +80,7 @@ def prepare(
 
 
 def _spotting(drafts: list[Draft], commands: Sequence[str], noise: Path, split: str, rng: random.Random) -> list[Draft]:
-    """The keywords of a split, some of its other words, and some of the noise."""
+    """Combine the keywords of a split with a sample of its other words and of the noise."""
     known = [draft for draft in drafts if draft.text in commands]
     others = [draft for draft in drafts if draft.text not in commands]
     count = math.ceil(len(known) * _SHARE / 100)
@@ -89,7 +89,7 @@ def _spotting(drafts: list[Draft], commands: Sequence[str], noise: Path, split: 
 
 
 def _silence(noise: Path, split: str, count: int, rng: random.Random) -> list[Draft]:
-    """Seconds of the recordings of noise, from the split's part of each."""
+    """Draw segments of 1 s from the split's part of each noise recording."""
     lengths = {path: audio.probe(path).duration for path in sorted(noise.glob("*.wav"))}
     parts = {path: [share * length for share in _PARTS[split]] for path, length in lengths.items()}
     ends = {path: (first, last - 1.0) for path, (first, last) in parts.items() if last - first >= 1.0}
@@ -99,13 +99,15 @@ def _silence(noise: Path, split: str, count: int, rng: random.Random) -> list[Dr
             f"{len(lengths)} recordings. Take them from the corpus, or put others there."
         )
     paths = list(ends)
-    found = []
+    drafts = []
     for number in range(count):
         path = paths[number % len(paths)]
-        of = f"{path.stem}-{split}"
+        subject = f"{path.stem}-{split}"
         start = round(rng.uniform(*ends[path]), 3)
-        found.append(Draft(path, label=SILENCE, subject=of, id=f"{of}-{number:05d}", offset=start, duration=1.0))
-    return found
+        drafts.append(
+            Draft(path, label=SILENCE, subject=subject, id=f"{subject}-{number:05d}", offset=start, duration=1.0)
+        )
+    return drafts
 
 
 def _lists(root: Path) -> dict[str, str] | None:
@@ -115,7 +117,7 @@ def _lists(root: Path) -> dict[str, str] | None:
 
 
 def _split(speaker: str) -> str:
-    """The rule in the data set's README: a hash of the speaker, so that more recordings never move between splits."""
+    """Split by the rule in the data set's README, a hash of the speaker: new recordings never change a split."""
     value = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16)
     percent = value % (_PART + 1) * (100 / _PART)
     return "valid" if percent < 10 else "test" if percent < 20 else "train"

@@ -13,7 +13,7 @@ from speechrnn.faults import Faults, read_text, suggestion
 from speechrnn.signals import options as table_options
 
 TEXT = "text"
-"""The column of transcripts, where none is named."""
+"""Default name of the column of transcripts."""
 
 
 @corpus(TestSplit)
@@ -63,9 +63,11 @@ def prepare(
         raise ValueError("`duration_column` and `end_column` are of segments: name their `offset_column` too.")
     if duration_column and end_column:
         raise ValueError("`duration_column` and `end_column` say the same of segments. Name one of them.")
-    spoken = None if text_column == TEXT and label_column else text_column  # a table of classes has no transcripts
+    transcript_column = (
+        None if text_column == TEXT and label_column else text_column
+    )  # with classes, transcripts are optional
     named = {
-        "path_column": path_column, "text_column": spoken, "label_column": label_column,
+        "path_column": path_column, "text_column": transcript_column, "label_column": label_column,
         "subject_column": subject_column, "id_column": id_column, "offset_column": offset_column,
         "duration_column": duration_column, "end_column": end_column, "split_column": split_column,
         "channel_column": channel_column,
@@ -76,15 +78,15 @@ def prepare(
     folder = Path(file).parent if root is None else Path(root)
     table = list(rows(file, delimiter=delimiter, faults=options.collector, needed=needed))
     names = table[0][1] if table else {}
-    if not offset_column and "offset" in names:  # or one transcript of a part would be the whole's
+    if not offset_column and "offset" in names:  # else the transcript of a segment would be taken for that of the file
         offset_column, duration_column = "offset", "duration" if "duration" in names else None
     elif not offset_column and "start" in names and "end" in names:
         offset_column = "start"
     if offset_column and not (duration_column or end_column) and "end" in names:
         end_column = "end"
     subject_column, split_column, channel_column = (
-        given or (usual if usual in names else None)
-        for given, usual in ((subject_column, "subject"), (split_column, "split"), (channel_column, "channel"))
+        named_column or (default if default in names else None)
+        for named_column, default in ((subject_column, "subject"), (split_column, "split"), (channel_column, "channel"))
     )
     ids = _ids([row for _, row in table], path_column, id_column, offset_column, channel_column)
     for name, (where, row) in zip(ids, table, strict=True):
@@ -137,28 +139,28 @@ def rows(
     quoted: bool = True,
     columns: Sequence[str] = (),
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a table, each with its `file:line`.
+    """Read the rows of a table.
 
     Args:
         file: A table in UTF-8 whose first line names its columns.
         faults: Collects rows with another number of columns.
-        needed: Columns that there have to be; as a mapping each with the option that names another one.
+        needed: Required columns; a mapping has the option that names each column, for messages.
         delimiter: See `prepare`.
         quoted: Whether quotation marks enclose cells; otherwise they are part of the text.
-        columns: Names of the columns, where the first line does not have them.
+        columns: Names of the columns of a table without a header.
 
     Yields:
         `file:line` and the row as column name to text.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: A column is missing or named twice, the file is not UTF-8, or a quotation mark is not closed.
     """
     content = read_text(file, missing="there is no such table. Check the path.")
     first = content.partition("\n")[0]
     guess = "\t" if Path(file).suffix == ".tsv" else max(",;|\t", key=first.count)
     separator = guess if delimiter is None else table_options.delimiter(delimiter)
-    # A long field is not an attack here: transcripts of long recordings are long.
+    # Transcripts of long recordings exceed the csv module's limit, which is against attacks.
     csv.field_size_limit(max(csv.field_size_limit(), len(content) + 1))
     lines = io.StringIO(content, newline="")
     reader = csv.reader(
@@ -174,16 +176,16 @@ def rows(
             how = f" Name another with `{needed[column]}`." if isinstance(needed, Mapping) else ""
             raise ValueError(f"{file}: {problem} `{column}`.{suggestion(column, names, 'Columns')}{how}")
     while True:
-        begun = reader.line_num + 1
+        first_line = reader.line_num + 1
         try:
             values = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            if "end of data" in str(error):  # all that follows stands in one cell
-                message = f"{file}:{begun}: has a quotation mark that none closes. Mend the line."
+            if "end of data" in str(error):  # all the rest is one cell
+                message = f"{file}:{first_line}: has a quotation mark that none closes. Mend the line."
                 raise ValueError(message) from error
-            faults.add(f"{file}:{begun}", "bad lines", f"{file}:{begun}: {error}. Check its quotation marks.")
+            faults.add(f"{file}:{first_line}", "bad lines", f"{file}:{first_line}: {error}. Check its quotation marks.")
             continue
         if not values:
             continue
@@ -196,7 +198,7 @@ def rows(
 
 
 def _channel(row: dict[str, str], column: str) -> int | None:
-    """The channel of a row; None where the cell is empty."""
+    """Parse the channel of a row; None if the cell is empty."""
     cell = row[column].strip()
     if cell and not (cell.isascii() and cell.isdigit()):
         raise ValueError(f"the column `{column}` must hold channels, counted from 0. Received: {row[column]!r}.")
@@ -213,7 +215,7 @@ def _number(row: dict[str, str], column: str) -> float:
 
 
 def _ids(table: list[dict[str, str]], path: str, name: str | None, *parts: str | None) -> list[str]:
-    """The name of every row: its own, or the stem of its path, or as much of the path as tells rows apart."""
+    """The id of each row: from its own column, else its path's stem, else more of its path if stems are equal."""
     if name:
         return [row[name] for row in table]
     stems = {p: Path(p).stem for p in (row[path] for row in table)}

@@ -1,4 +1,4 @@
-"""Any table with a column of texts and one of classes: documents, strings of symbols, streams of clicks."""
+"""Any table with a column of texts and one of classes: documents, strings of symbols, click streams."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def prepare(
     delimiter: str | None = None,
     quoted: bool = True,
 ) -> Splits:
-    """Write `train.jsonl`, and `valid.jsonl` and `test.jsonl` where wanted, or one manifest per value of a column.
+    """Write `train.jsonl`, and if asked for `valid.jsonl` and `test.jsonl`, or one manifest per value of a column.
 
     Equal texts, and texts of one subject, are all in one part.
 

@@ -18,7 +18,7 @@ _ENDINGS = ("_TRAIN.tsv", "_TRAIN.ts", "_TRAIN.txt")
 def prepare(
     folder: str | os.PathLike[str], *, options: ValidSplit, name: str | None = None, rate: float = 1.0
 ) -> Splits:
-    """Write `train.jsonl` and `test.jsonl`, or the one whose file is there.
+    """Write `train.jsonl` and `test.jsonl`, or only the one whose file exists.
 
     Args:
         folder: Holds NAME_TRAIN and NAME_TEST, as .tsv, .ts or .txt, or folders of data sets.
@@ -34,19 +34,20 @@ def prepare(
 
 
 def _files(root: Path, name: str | None) -> dict[str, Path]:
-    there: dict[str, dict[str, Path]] = {}
+    data_sets: dict[str, dict[str, Path]] = {}
     for ending in _ENDINGS:
         for split in SPLITS:
             part = ending.replace("TRAIN", split.upper())
             for path in sorted((*root.glob(f"*{part}"), *root.glob(f"*/*{part}"))):
-                there.setdefault(path.name.removesuffix(part), {}).setdefault(split, path)
-    if not there:
+                data_sets.setdefault(path.name.removesuffix(part), {}).setdefault(split, path)
+    if not data_sets:
         raise ValueError(f"{root}: has no file whose name ends in {', '.join(_ENDINGS)}.")
-    if name is None and len(there) > 1:
-        raise ValueError(f"{root}: has {len(there)} data sets. Say which with `name`. There are: {', '.join(there)}.")
-    chosen = name or next(iter(there))
-    check_choice("name", chosen, there, where=root)
-    return there[chosen]
+    if name is None and len(data_sets) > 1:
+        known = ", ".join(data_sets)
+        raise ValueError(f"{root}: has {len(data_sets)} data sets. Say which with `name`. There are: {known}.")
+    chosen = name or next(iter(data_sets))
+    check_choice("name", chosen, data_sets, where=root)
+    return data_sets[chosen]
 
 
 def _drafts(path: Path, rate: float) -> list[Draft]:
