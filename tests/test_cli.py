@@ -746,7 +746,7 @@ def test_each_corpus_explains_its_own_options(corpus, capsys):
     ]
     own = inspect.signature(prepare_function(corpus)).parameters
     assert own.keys() - {"folder", "file", "faults", "progress"} <= found
-    assert all(option.shown in told for _, option in register.verb("prepare", [corpus]).options.values())
+    assert all(option.usage in told for _, option in register.verb("prepare", [corpus]).options.values())
 
 
 def test_download_prints_the_folder_and_says_how_it_was_checked(monkeypatch, capsys):

@@ -153,7 +153,7 @@ def resident():
 @pytest.mark.parametrize("ending", ["flac", "ogg", "mp3"])
 def test_looking_for_the_end_of_a_long_file_keeps_little_of_it_in_memory(path, ending, monkeypatch):
     monkeypatch.setattr(sections, "_MAX_MAPPED", 1 << 18)
-    monkeypatch.setattr(headers, "_AT_ONCE", 1 << 17)
+    monkeypatch.setattr(headers, "_SEARCH_BLOCK", 1 << 17)
     one = recorded(path, ending, seconds=60)
     count = (6 << 20) // len(one)
     with open(path, "wb") as file:

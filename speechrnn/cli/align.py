@@ -35,7 +35,7 @@ def verb(words: Sequence[str]) -> Verb:
 
 def align(
     audio: str,
-    said: Annotated[str, "TEXT"],
+    spoken: Annotated[str, "TEXT"],
     /,
     *,
     model: Annotated[str | None, "MODEL"] = None,
@@ -50,7 +50,7 @@ def align(
 
     Args:
         audio: A recording.
-        said: What is said in it; `@FILE` reads it from a file.
+        spoken: The text that is spoken in it; `@FILE` reads it from a file.
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         lexicon: Lexicon of words and their pronunciations; by default the one in the model's file. A model of phones
             needs it.
@@ -71,38 +71,38 @@ def align(
         raise UsageError(
             f"--shift is one number for all times, or one for starts and one for ends. Received: {len(shift)}."
         )
-    if said.startswith("@"):
-        said = read_text(said[1:])
+    if spoken.startswith("@"):
+        spoken = read_text(spoken[1:])
     with terminal.output(out, overwrite=overwrite) as file:
         session = terminal.load_model(model)
         signal = read_whole(audio, session.sample_rate)
-        said, logits = " ".join(said.split()), ctc_logits(session, session.logits([signal])[0])
+        spoken, logits = " ".join(spoken.split()), ctc_logits(session, session.logits([signal])[0])
         lexicon = lexicon or carried.options_of(session).get("lexicon")
-        if lexicon or session.vocabulary.missing(said):
-            said = text.normalize(said)
+        if lexicon or session.vocabulary.missing(spoken):
+            spoken = text.normalize(spoken)
         try:
             if lexicon:
-                path = phones.align_words(logits, said, lexicons.named(lexicon), session.vocabulary)
+                path = phones.align_words(logits, spoken, lexicons.named(lexicon), session.vocabulary)
             else:
-                path = decoding.align(logits, session.vocabulary.encode(said))
+                path = decoding.align(logits, session.vocabulary.encode(spoken))
         except ValueError as error:
             raise ValueError(f"{audio}: {error}") from error
         duration = len(signal) / session.sample_rate
-        found = spell(path, session.vocabulary, frame_period=session.frame_period)
-        found = moved(found, duration, start=shift[0], end=shift[-1])
+        aligned = spell(path, session.vocabulary, frame_period=session.frame_period)
+        aligned = moved(aligned, duration, start=shift[0], end=shift[-1])
         calibrated = calibration_of(calibration)
         if calibrated:
-            sure = calibrated(np.array([word.confidence for word in found]))
-            found = [replace(word, confidence=float(value)) for word, value in zip(found, sure, strict=True)]
-        transcript = Transcript(audio, said, tuple(found), duration)
-        print(_written(transcript, format), file=file, flush=True)
+            confidences = calibrated(np.array([word.confidence for word in aligned]))
+            aligned = [replace(word, confidence=float(value)) for word, value in zip(aligned, confidences, strict=True)]
+        transcript = Transcript(audio, spoken, tuple(aligned), duration)
+        print(_render(transcript, format), file=file, flush=True)
     return 0
 
 
-def _written(transcript: Transcript, form: str) -> str:
-    if form == "json":
+def _render(transcript: Transcript, format: str) -> str:
+    if format == "json":
         return terminal.as_json(transcript.to_dict(), indent=1)
-    if form == "ctm":
+    if format == "ctm":
         from speechrnn.tasks.recognition import formats
 
         return formats.render(transcript, "ctm").rstrip("\n")

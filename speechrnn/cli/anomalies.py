@@ -46,4 +46,4 @@ def anomalies(
 
     find = partial(find_anomalies, paths=sources, **options)
     line = "{0.start:.10g}\t{0.end:.10g}\t{0.likelihood:.3f}".format
-    return terminal.print_found(find, (model, "forecaster"), sources, line, json=json, out=out, overwrite=overwrite)
+    return terminal.print_results(find, (model, "forecaster"), sources, line, json=json, out=out, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""The verb of a kind of model: `transcribe`, `classify`, `forecast`, `generate` and what is added to the registry."""
+"""Verbs of the kinds of models: `transcribe`, `classify`, `forecast`, `generate` and others in the registry."""
 
 import copy
 import itertools
@@ -23,12 +23,12 @@ Inputs that cannot be read are named on standard error, the rest is done, and th
 
 
 def verb(kind: kinds.Kind) -> Verb:
-    """The verb of a kind."""
+    """Create the verb of a kind."""
     command: Command = kinds.resolve(kind.command)(kind)
     word, sentence = command.source
     default = f", or the name of an included model; by default `{command.ships}`." if command.ships else ". (required)"
 
-    # No postponed annotations here: these are made of what the kind declares.
+    # This module has no postponed annotations, since these depend on the kind.
     def answer(
         *sources: Annotated[str, word],
         options: Mapping[str, Any],
@@ -45,29 +45,37 @@ def verb(kind: kinds.Kind) -> Verb:
         if model is None:
             raise UsageError(f"--model is required. `speechrnn train --task {kind.method}` makes one.")
         formats = tuple(dict.fromkeys([*format, *(["json"] if json else [])])) or (next(iter(command.formats)),)
-        for made in map(kinds.resolve, command.write_options):  # which refuse a number before the work begins
-            made(**{one.name: writing[one.name] for one in fields(made) if one.name in writing})
-        named = command.expanded(sources, **options)
-        _check(command, sources, len(named), formats, out, out_dir)
-        to = _Output(command, formats, dict(writing), named, out, out_dir, overwrite)
-        given = [source for source, _ in named]
+        for options_class in map(kinds.resolve, command.write_options):  # check the values before the work begins
+            options_class(**{one.name: writing[one.name] for one in fields(options_class) if one.name in writing})
+        named_inputs = command.expanded(sources, **options)
+        _check(command, sources, len(named_inputs), formats, out, out_dir)
+        output = _Output(command, formats, dict(writing), named_inputs, out, out_dir, overwrite)
+        inputs = [source for source, _ in named_inputs]
         if shard is None:
             faults = Faults()
-            _answered(kind, command, model, given, dict(options), to, faults)
-            return terminal.verdict(faults, len(given), noun="files")
+            _run(kind, command, model, inputs, dict(options), output, faults)
+            return terminal.print_summary(faults, len(inputs), noun="files")
         if command.pipes and "-" in sources:
             raise UsageError("`-` cannot be divided into shards.")
-        from speechrnn.models import loading  # which needs NumPy; a help text does not
+        from speechrnn.models import loading  # not at the top: --help must not import NumPy
 
         def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:
-            mine = to.of(chosen, file, head=part.shard.index == 1)
-            _answered(kind, command, model, given[chosen], dict(options), mine, faults)
+            part_output = output.for_shard(chosen, file, head=part.shard.index == 1)
+            _run(kind, command, model, inputs[chosen], dict(options), part_output, faults)
 
-        how = {**options, **writing, "format": formats, "out_dir": out_dir is not None}
+        settings = {**options, **writing, "format": formats, "out_dir": out_dir is not None}
         path = loading.file_of(model)
-        whole = sharding.folder(out or out_dir)
+        out_path = sharding.folder(out or out_dir)
         return sharding.run(
-            shard, whole, given, work, verb=kind.method, options=how, model=path, overwrite=overwrite, noun="files"
+            shard,
+            out_path,
+            inputs,
+            work,
+            verb=kind.method,
+            options=settings,
+            model=path,
+            overwrite=overwrite,
+            noun="files",
         )
 
     answer.__doc__ = f"""{command.summary}
@@ -86,13 +94,13 @@ def verb(kind: kinds.Kind) -> Verb:
         "writing": [Group(source) for source in command.write_options],
     }
     elsewhere = {"--rate": "is given as --encoding s16le@HZ."} if command.pipes else {}
-    return Verb(kind.method, answer, groups, command.epilog + _EPILOG, elsewhere, alone=command.alone)
+    return Verb(kind.method, answer, groups, command.epilog + _EPILOG, elsewhere, without_arguments=command.alone)
 
 
 def _check(
     command: Command, sources: Sequence[str], count: int, formats: Sequence[str], out: str | None, out_dir: str | None
 ) -> None:
-    """Refuse what cannot go together."""
+    """Refuse combinations of options that exclude each other."""
     if out_dir is not None:
         if out is not None:
             raise UsageError("--out and --out-dir exclude each other.")
@@ -106,7 +114,7 @@ def _check(
         raise UsageError("`-` can be read once only.")
 
 
-def _answered(
+def _run(
     kind: kinds.Kind,
     command: Command,
     model: str,
@@ -116,28 +124,28 @@ def _answered(
     faults: Faults,
 ) -> None:
     opened = [terminal.standard_input() if command.pipes and source == "-" else source for source in sources]
-    places = [place for place, source in enumerate(opened) if not isinstance(source, Fault)]
+    positions = [position for position, source in enumerate(opened) if not isinstance(source, Fault)]
     with to.opened() as begin, terminal.file_progress(len(sources), to_terminal=to.to_terminal) as (done, within):
         session = terminal.load_any(model, kind.name)
-        terminal.start_for(options.get("rescore"))
+        terminal.start_tensorflow_for(options.get("rescore"))
         write = begin(session)
-        there = [opened[place] for place in places]
-        found = command.outcomes(session, there, path=model, progress=done, on_progress=within, **options)
+        readable = [opened[position] for position in positions]
+        outcomes = command.outcomes(session, readable, path=model, progress=done, on_progress=within, **options)
         unread = ((-1, source) for source in opened if isinstance(source, Fault))
-        for index, outcome in itertools.chain(unread, zip(places, found, strict=True)):
+        for index, outcome in itertools.chain(unread, zip(positions, outcomes, strict=True)):
             if isinstance(outcome, Fault):
                 faults.extend([outcome])
-                terminal.name_fault(outcome)
+                terminal.print_faults(outcome)
             else:
                 write(index, outcome)
 
 
 class _NothingError(Exception):
-    """There is no answer to write."""
+    """There are no results to write."""
 
 
 class _Output:
-    """Where answers go: standard output, a file, or a folder with a file for every input and format."""
+    """Writes answers to standard output, a file, or a folder with one file per input and format."""
 
     def __init__(
         self,
@@ -154,25 +162,25 @@ class _Output:
         self._several, self._head = len(named) > 1, True
         self._file: IO[bytes] | None = None
 
-    def of(self, chosen: slice, file: IO[bytes], *, head: bool) -> "_Output":
-        """Where the answers for some of the inputs go; what stands in one file with others goes to that of a part."""
-        found = copy.copy(self)
-        found._named, found._file, found._head = self._named[chosen], file, head
-        return found
+    def for_shard(self, chosen: slice, file: IO[bytes], *, head: bool) -> "_Output":
+        """The output of some of the inputs; without a folder it goes to the file of a shard's part."""
+        part = copy.copy(self)
+        part._named, part._file, part._head = self._named[chosen], file, head
+        return part
 
     @property
     def to_terminal(self) -> bool:
-        """Whether answers may be shown where the progress is."""
+        """Whether answers may be printed where the progress bar is."""
         return self._out is None and self._out_dir is None
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[Any], Callable[[int, Any], None]]]:
-        """What begins the output, given the model, and gives a function for each answer and its place."""
+        """Yield a function that starts the output for a model and returns one that writes an answer by its index."""
         if self._out_dir is not None:
             outputs = self._paths(self._out_dir)
             yield lambda model: lambda index, answer: self._write(index, outputs[index], model, answer)
             return
-        whole = self._out is not None and self._file is None
+        to_whole_file = self._out is not None and self._file is None
         with suppress(_NothingError), terminal.output(self._out, overwrite=self._overwrite, part=self._file) as file:
             (format,) = self._formats
             answers = 0
@@ -192,18 +200,18 @@ class _Output:
                 def write(index: int, answer: Any) -> None:
                     nonlocal answers
                     answers += 1
-                    put(self._rendered(index, answer, format, alone=not self._several))
+                    put(self._render(index, answer, format, alone=not self._several))
 
                 return write
 
             yield begin
-            if whole and format in self._command.binary and not answers:
-                raise _NothingError  # before a head alone takes the place of a file
+            if to_whole_file and format in self._command.binary and not answers:
+                raise _NothingError  # else a header alone would replace the file
             if self._out is not None and format != "json" and file.seekable():
                 self._command.finish(file.buffer, format)
 
     def _paths(self, folder: str) -> list[list[Path]]:
-        """The files of each input; one that is there already is refused before the work begins."""
+        """The output files of each input; existing ones are refused before the work begins."""
         outputs = [[Path(folder, f"{name}.{format}") for format in self._formats] for _, name in self._named]
         for path in (path for paths in outputs for path in paths):
             files.refuse_existing(path, overwrite=self._overwrite)
@@ -213,19 +221,19 @@ class _Output:
     def _write(self, index: int, paths: Sequence[Path], model: Any, answer: Any) -> None:
         for path, format in zip(paths, self._formats, strict=True):
             parts = [] if format == "json" else [self._command.header(model, format)]
-            parts.append(self._rendered(index, answer, format, alone=True, indent=1))
+            parts.append(self._render(index, answer, format, alone=True, indent=1))
             with files.replacing(path, overwrite=self._overwrite) as file:
                 for part in parts:
                     file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
                 if format != "json":
                     self._command.finish(file, format)
 
-    def _rendered(self, index: int, answer: Any, format: str, *, alone: bool, indent: int | None = None) -> str | bytes:
+    def _render(self, index: int, answer: Any, format: str, *, alone: bool, indent: int | None = None) -> str | bytes:
         source, name = self._named[index]
         if format == "json":
-            found = self._command.to_dict(answer, **self._writing)
-            told = getattr(source, "id", "")  # of a manifest's line, such as a part of a recording
-            if told and told != Path(answer.path).stem:
-                found = {"id": told, **found}
-            return files.as_json(found, indent=indent) + "\n"
+            entry = self._command.to_dict(answer, **self._writing)
+            example_id = getattr(source, "id", "")  # of a manifest's line, such as a part of a recording
+            if example_id and example_id != Path(answer.path).stem:
+                entry = {"id": example_id, **entry}
+            return files.as_json(entry, indent=indent) + "\n"
         return self._command.render(answer, format, name=None if alone else name, **self._writing)

@@ -12,7 +12,7 @@ from speechrnn.faults import Fault, Faults
 
 _EPILOG = """\
 Writes the calibration as JSON, for `speechrnn transcribe --calibration FILE`, and prints the expected calibration error
-before and after; the latter is measured on each half of the recordings with what the other half gave. Use the same
+before and after; the latter is measured on each half of the recordings after fitting on the other half. Use the same
 decoding options as later with `transcribe`.
 """
 
@@ -48,36 +48,39 @@ def calibrate(
 
     refuse_existing(out, overwrite=overwrite)
     faults = Faults()
-    examples, total = terminal.with_text(path, faults)
+    examples, total = terminal.examples_with_text(path, faults)
     session = terminal.load_model(model)
-    decoder = decoding_options.chosen(decoding, session)
-    sure, right, half = [], [], []
+    decoder = decoding_options.build_decoder(decoding, session)
+    confidences, correct, in_first_half = [], [], []
     with terminal.progress(len(examples), "utterances") as progress:
         outcomes = transcription.outcomes(session, examples, decoder=decoder, progress=progress)
         for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True)):
             if isinstance(outcome, Fault):
                 faults.extend([outcome])
                 continue
-            judged = score(
+            scored = score(
                 example.text or "", outcome.text, confidences=[word.confidence for word in outcome.words]
             ).judged
-            sure += [confidence for confidence, _ in judged]
-            right += [hit for _, hit in judged]
-            half += [number % 2 == 0] * len(judged)
-    terminal.name_fault(*faults)
-    p, hits, first = np.array(sure), np.array(right, bool), np.array(half, bool)
-    before = calibration_error(p, hits)
-    after = calibration_error(_crosswise(p, hits, first), hits)
-    Calibration.fit(p, hits).write(out, overwrite=overwrite, words=len(p), ece_before=before)
-    print(f"expected calibration error {before:.4f}, calibrated {after:.4f}; {len(p):,} words, {hits.mean():.1%} right")
-    return terminal.verdict(faults, total, noun="utterances")
+            confidences += [confidence for confidence, _ in scored]
+            correct += [hit for _, hit in scored]
+            in_first_half += [number % 2 == 0] * len(scored)
+    terminal.print_faults(*faults)
+    probabilities, hits, first = np.array(confidences), np.array(correct, bool), np.array(in_first_half, bool)
+    before = calibration_error(probabilities, hits)
+    after = calibration_error(_crosswise(probabilities, hits, first), hits)
+    Calibration.fit(probabilities, hits).write(out, overwrite=overwrite, words=len(probabilities), ece_before=before)
+    print(
+        f"expected calibration error {before:.4f}, calibrated {after:.4f}; {len(hits):,} words, {hits.mean():.1%} right"
+    )
+    return terminal.print_summary(faults, total, noun="utterances")
 
 
 def _crosswise(p: Any, hits: Any, first: Any) -> Any:
+    """Calibrate each half of the words by the other half."""
     from speechrnn.metrics.calibration import Calibration
 
-    found = p.copy()
+    calibrated = p.copy()
     for half in (first, ~first):
         if half.any() and (~half).any():
-            found[half] = Calibration.fit(p[~half], hits[~half])(p[half])
-    return found
+            calibrated[half] = Calibration.fit(p[~half], hits[~half])(p[half])
+    return calibrated

@@ -65,7 +65,7 @@ def check_manifest(
 
 
 def _checked_against(model: str | None, against: str | None) -> dict[str, Any]:
-    """What the examples must fit: the characters of another manifest, or a model."""
+    """Options of the check: the characters of another manifest, or the limits of a model."""
     if against:
         return {"vocabulary": Vocabulary.from_texts([example.text or "" for example in manifest.read(against)])}
-    return terminal.fitting(terminal.load_model(model)) if model else {}
+    return terminal.model_limits(terminal.load_model(model)) if model else {}

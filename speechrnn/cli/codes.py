@@ -9,4 +9,4 @@ NOTHING_DONE = 2
 INTERRUPTED = 130
 """Ctrl-C."""
 BROKEN_PIPE = 141
-"""Nobody reads standard output any more."""
+"""Standard output was closed by its reader."""

@@ -20,9 +20,9 @@ else
   compdef {0} speechrnn
 fi
 """
-"""What calls the function that a script for zsh defines, whose name is not that of the file that zsh loads."""
+"""Code that calls the function of a zsh script, whose name differs from that of the file that zsh loads."""
 _PATHS = {"AUDIO", "DIR", "FILE", "LM", "MANIFEST", "MODEL", "OUT", "SOURCE"}
-"""What stands in the help for values that are files and folders."""
+"""Placeholders in the help for values that are files and folders."""
 
 _EPILOG = """\
 bash: speechrnn completion bash > ~/.local/share/bash-completion/completions/speechrnn
@@ -48,42 +48,42 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
 
 
 def _app() -> Any:
-    """All verbs as one program."""
+    """The cyclopts app of all verbs."""
     from cyclopts import App
 
     root = App(name="speechrnn", help_format="plaintext", version_flags=[])
     for name in register.names():
         parent, _, last = name.rpartition(" ")
-        at = root
+        group = root
         if parent:
             if parent not in list(root):
                 root.command(App(name=parent, help_format="plaintext", version_flags=[]))
-            at = root[parent]
-        at.command(register.verb(name, []).app(_options(name)), name=last)
+            group = root[parent]
+        group.command(register.verb(name, []).app(_options(name)), name=last)
     return root
 
 
 def _options(name: str) -> list[Option]:
-    """The options of a verb, those of every task, and what their values may be: words that are known, or files.
+    """The options of a verb for all tasks, with the known words or files that their values may be.
 
-    A shell's script does not read the rest of the line, which says the task.
+    A completion script does not read the rest of the command line, which determines the task.
     """
     corpora: dict[str, list[str]] = {"prepare": [*CORPORA], "download": [*archives()]}
-    words = {"task": [*task.tasks(name)], "corpus": corpora.get(name, [])}
-    found: dict[str, Option] = {}
-    for given in ([], *(["--task", one] for one in words["task"])):
-        for own, (_, option) in register.verb(name, given).options.items():
-            found.setdefault(own, option)
-    for own, option in found.items():
-        if words.get(own):
-            found[own] = dataclasses.replace(option, type=Literal[tuple(words[own])])
-        elif _PATHS & {*option.shown.split()}:
-            found[own] = dataclasses.replace(option, type=_paths(option.type))
-    return list(found.values())
+    choices = {"task": [*task.tasks(name)], "corpus": corpora.get(name, [])}
+    options: dict[str, Option] = {}
+    for given in ([], *(["--task", one] for one in choices["task"])):
+        for option_name, (_, option) in register.verb(name, given).options.items():
+            options.setdefault(option_name, option)
+    for option_name, option in options.items():
+        if choices.get(option_name):
+            options[option_name] = dataclasses.replace(option, type=Literal[tuple(choices[option_name])])
+        elif _PATHS & {*option.usage.split()}:
+            options[option_name] = dataclasses.replace(option, type=_paths(option.type))
+    return list(options.values())
 
 
 def _paths(kind: Any) -> Any:
-    """The same type with paths for texts."""
+    """The same type with `Path` instead of `str`."""
     if get_origin(kind) is tuple:
         return tuple[tuple(map(_paths, get_args(kind)))]  # type: ignore[misc]
     return Path if kind is str else Path | None if kind == str | None else kind

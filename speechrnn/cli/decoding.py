@@ -1,4 +1,4 @@
-"""The options of decoding, which several verbs share."""
+"""Options of decoding, shared by several verbs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from speechrnn.cli.options import Group
 
 
 def groups(*, skip: tuple[str, ...] = ()) -> tuple[Group, ...]:
-    """`--beam`, `--lm`, `--rescore` and their like."""
+    """Groups of the decoding options, such as `--beam`, `--lm` and `--rescore`."""
     return (
         Group("speechrnn.decoding.options:decoder", skip=skip),
         Group("speechrnn.tasks.language.rescoring:decoder", skip=skip),
     )
 
 
-def chosen(given: Mapping[str, Any], model: Any) -> Any:
-    """The decoder that the given options ask for, or that the model's file carries."""
+def build_decoder(options: Mapping[str, Any], model: Any) -> Any:
+    """Build the decoder for the given options, or the one stored in the model's file."""
     from speechrnn.tasks.recognition import carried
 
-    terminal.start_for(given.get("rescore"))
-    return carried.decoder(model, **given)
+    terminal.start_tensorflow_for(options.get("rescore"))
+    return carried.decoder(model, **options)
 
 
 def calibration(path: str | None) -> Any:
-    """The calibration in a file, if one was named."""
+    """Read a calibration, if a file is given."""
     if path is None:
         return None
     from speechrnn.metrics.calibration import Calibration

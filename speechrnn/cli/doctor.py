@@ -26,15 +26,15 @@ def verb(words: Sequence[str]) -> Verb:
     """The verb."""
     of_model = Group("speechrnn.training.diagnostics.options:TimingOptions", "of a model")
     of_manifest = Group("speechrnn.training.diagnostics.options:BatchingOptions", "of a manifest")
-    return Verb("doctor", doctor, {"timed": (of_model,), "planned": (of_manifest,)}, _EPILOG)
+    return Verb("doctor", doctor, {"timing": (of_model,), "batching": (of_manifest,)}, _EPILOG)
 
 
 def doctor(
     manifest: str | None = None,
     /,
     *,
-    timed: Mapping[str, Any],
-    planned: Mapping[str, Any],
+    timing: Mapping[str, Any],
+    batching: Mapping[str, Any],
     model: Annotated[str | None, "MODEL"] = None,
     batch_size: int = 16,
     json: bool = False,
@@ -45,8 +45,8 @@ def doctor(
 
     Args:
         manifest: A .jsonl manifest.
-        timed: Options of the look at a model.
-        planned: Options of the look at a manifest.
+        timing: Options for checking a model.
+        batching: Options for checking a manifest.
         model: A .keras model to check; with a manifest, the recognizer to plan batches for.
         batch_size: Examples in a batch.
         json: one object, the whole report.
@@ -54,14 +54,14 @@ def doctor(
     """
     if manifest is None and model is None:
         raise UsageError("give a MANIFEST, or --model MODEL.")
-    if wrong := (planned if manifest is None else timed):
-        what = "manifest, and none is given" if manifest is None else "model alone, and a manifest is given"
-        raise UsageError(f"--{min(wrong).replace('_', '-')} is an option of a {what}.")
+    if misplaced := (batching if manifest is None else timing):
+        expected = "manifest, and none is given" if manifest is None else "model alone, and a manifest is given"
+        raise UsageError(f"--{min(misplaced).replace('_', '-')} is an option of a {expected}.")
     report: Any
     if manifest is None:
-        report = _model(str(model), {**timed, "batch_size": batch_size})
+        report = _model(str(model), {**timing, "batch_size": batch_size})
     else:
-        report = _manifest(manifest, model, {**planned, "batch_size": batch_size})
+        report = _manifest(manifest, model, {**batching, "batch_size": batch_size})
     with terminal.output(out, overwrite=overwrite) as file:
         if json:
             print(terminal.as_json(report.to_dict(), indent=1), file=file)
@@ -86,8 +86,8 @@ def _manifest(path: str, model: str | None, options: Mapping[str, Any]) -> Batch
 
     faults = Faults()
     examples = manifests.read(path, faults=faults)
-    fitting = terminal.fitting(terminal.load_model(model)) if model else {}
-    return examine_batches(examples, faults=faults, **{**options, **fitting})
+    limits = terminal.model_limits(terminal.load_model(model)) if model else {}
+    return examine_batches(examples, faults=faults, **{**options, **limits})
 
 
 def _print_model(report: ModelReport, out: IO[str]) -> None:
@@ -132,7 +132,7 @@ def _print_manifest(report: BatchingReport, out: IO[str]) -> None:
 def _print(out: IO[str], head: Any, table: Any, advice: tuple[str, ...]) -> None:
     from rich.console import Console
 
-    # Cut off, a reason would be of no use: where there is no terminal, lines are as long as they need to be.
+    # Truncated reasons would be useless, so lines are long where there is no terminal.
     console = Console(file=out, highlight=False, markup=False, width=None if out.isatty() else 240)
     for line in head:
         console.print(line, soft_wrap=True)

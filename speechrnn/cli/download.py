@@ -24,9 +24,9 @@ corpora, and their licenses:
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    listed = "\n".join(f"  {name:32} {archive.license}" for name, archive in archives().items())
+    corpora = "\n".join(f"  {name:32} {archive.license}" for name, archive in archives().items())
     group = Group("speechrnn.data.download:download", "download")
-    return Verb("download", download, {"options": (group,)}, _EPILOG + listed, {"--to": "now called --out."})
+    return Verb("download", download, {"options": (group,)}, _EPILOG + corpora, {"--to": "now called --out."})
 
 
 def download(corpus: str, /, *, out: Annotated[str, "DIR"], options: Mapping[str, Any]) -> int:
@@ -55,6 +55,6 @@ def _progress(what: str) -> Iterator[Callable[[int, int | None], None] | None]:
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    with terminal.bars(*columns) as bar:
+    with terminal.progress_bars(*columns) as bar:
         task = bar.add_task(what, total=None)
         yield lambda received, total: bar.update(task, completed=received, total=total)

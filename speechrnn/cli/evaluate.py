@@ -27,16 +27,16 @@ model.
 
 
 def verb(words: Sequence[str]) -> Verb:
-    """The verb, with the options of the kind of model."""
+    """Create the verb, with the options of the kind of model."""
     kind = tasks.chosen("evaluate", words)
     groups = {"options": [Group(source) for source in tasks.command(kind).evaluation]}
-    return Verb("evaluate", evaluate, groups, _EPILOG, lambda: _elsewhere(kind), given={"kind": kind})
+    return Verb("evaluate", evaluate, groups, _EPILOG, lambda: _hints(kind), bound={"kind": kind})
 
 
-def _elsewhere(kind: kinds.Kind) -> dict[str, str]:
-    """Sentences about options that the verb has for another kind, or that were called otherwise."""
+def _hints(kind: kinds.Kind) -> dict[str, str]:
+    """Messages about options of other kinds, and about renamed ones."""
     renamed = {"--normalize": "now called --normalize-texts.", "--per-speaker": "now called --per-subject."}
-    return {**tasks.elsewhere("evaluate", kind, "evaluation"), **renamed}
+    return {**tasks.hints("evaluate", kind, "evaluation"), **renamed}
 
 
 def evaluate(
@@ -72,52 +72,52 @@ def evaluate(
     model = command.ships if model is None else model
     if model is None:
         raise UsageError(f"--model is required. `speechrnn train --task {kind.method}` makes one.")
-    for name, given in (("details", details), ("per-subject", per_subject)):
-        if given and not command.details:
+    for name, value in (("details", details), ("per-subject", per_subject)):
+        if value and not command.details:
             raise UsageError(f"--{name} is not for {kinds.one(kind.noun)}.")
     faults = Faults()
     examples = command.read([path], faults=faults)
     printing = {"json": json, "details": details, "per_subject": per_subject}
 
-    def measured(chosen: Sequence[Any], faults: Faults) -> Any:
+    def measure(chosen: Sequence[Any], faults: Faults) -> Any:
         with terminal.progress(len(chosen), "examples") as progress:
             session = terminal.load_any(model, kind.name)
-            terminal.start_for(options.get("rescore"))
+            terminal.start_tensorflow_for(options.get("rescore"))
             return command.evaluate(session, chosen, faults=faults, progress=progress, **options)
 
     if shard is not None:
         if not command.divides:
             raise UsageError(f"--shard is not for {kinds.one(kind.noun)}.")
-        from speechrnn.models import loading  # which needs NumPy; a help text does not
+        from speechrnn.models import loading  # not at the top: --help must not import NumPy
 
         def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:
-            report = measured(examples[chosen], faults)
-            terminal.name_fault(*faults)
+            report = measure(examples[chosen], faults)
+            terminal.print_faults(*faults)
             part.more["elapsed"] = report.elapsed
             file.write(files.as_json(command.records(report)).encode("utf-8", "surrogateescape"))
 
         about = {"kind": kind.name, "printing": printing}
-        how: dict[str, Any] = {"verb": "evaluate", "options": options, "about": about, "overwrite": overwrite}
+        shard_options: dict[str, Any] = {"verb": "evaluate", "options": options, "about": about, "overwrite": overwrite}
         unread = list(faults)
-        how |= {"model": loading.file_of(model), "noun": "examples", "unread": unread}
-        return sharding.run(shard, out, examples, work, **how)
+        shard_options |= {"model": loading.file_of(model), "noun": "examples", "unread": unread}
+        return sharding.run(shard, out, examples, work, **shard_options)
     total = len(examples) + len(faults)
     with terminal.output(out, overwrite=overwrite) as file:
-        report = measured(examples, faults)
-        terminal.name_fault(*faults)
+        report = measure(examples, faults)
+        terminal.print_faults(*faults)
         _print(command, report, file, examples, **printing)
-    return terminal.verdict(faults, total, noun="examples")
+    return terminal.print_summary(faults, total, noun="examples")
 
 
-def merged(out: str, parts: Sequence[Part], faults: Faults, overwrite: bool) -> int:
-    """Write the report of all parts, of their records together; gives the number of examples."""
+def merge_parts(out: str, parts: Sequence[Part], faults: Faults, overwrite: bool) -> int:
+    """Write the report of all parts' records; returns the number of examples."""
     about = parts[0].about
     command = tasks.command(kinds.named(about["kind"]))
     elapsed = sum(part.more["elapsed"] for part in parts)
     records = [loads(part.read()) for part in parts]
     report = command.report_of(records, faults=tuple(faults), elapsed=elapsed, **about["options"])
     with terminal.output(out, overwrite=overwrite) as file:
-        terminal.name_fault(*faults)
+        terminal.print_faults(*faults)
         _print(command, report, file, (), **about["printing"])
     return sum(part.more["total"] for part in parts)
 

@@ -53,27 +53,27 @@ def build(
         keep_stress: Keep the digits of ARPAbet's vowels, as in AH0.
     """
     refuse_existing(out, overwrite=overwrite)
-    faults, made = Faults(), Lexicon({})
+    faults, lexicon = Faults(), Lexicon({})
     for source in sources:
-        found = lexicons.named(source, keep_stress=keep_stress, faults=faults)
-        if made and (others := [phone for phone in found.phones if phone not in made.phones]):
+        source_lexicon = lexicons.named(source, keep_stress=keep_stress, faults=faults)
+        if lexicon and (new_phones := [phone for phone in source_lexicon.phones if phone not in lexicon.phones]):
             _log.warning(
                 "%s: %d of its %d phones are in none of the sources before it: %s. Do all use the same phones?",
-                source, len(others), len(found.phones), " ".join(others[:10]),
+                source, len(new_phones), len(source_lexicon.phones), " ".join(new_phones[:10]),
             )  # fmt: skip
-        made = made.joined(found)
-    guessed = _guessed(made, guess, model)
-    made = made.joined(guessed)
-    made.write(out, overwrite=overwrite)
-    terminal.name_fault(*faults)
-    count = sum(len(made[word]) for word in made)
-    said = f", {len(guessed):,} of the words guessed, {next(iter(guessed))!r} the first" if guessed else ""
-    print(f"{out}: {len(made):,} words, {count:,} pronunciations of {len(made.phones)} phones{said}")
-    return terminal.verdict(faults, count + len(faults), noun="lines")
+        lexicon = lexicon.joined(source_lexicon)
+    guessed = _guessed(lexicon, guess, model)
+    lexicon = lexicon.joined(guessed)
+    lexicon.write(out, overwrite=overwrite)
+    terminal.print_faults(*faults)
+    count = sum(len(lexicon[word]) for word in lexicon)
+    note = f", {len(guessed):,} of the words guessed, {next(iter(guessed))!r} the first" if guessed else ""
+    print(f"{out}: {len(lexicon):,} words, {count:,} pronunciations of {len(lexicon.phones)} phones{note}")
+    return terminal.print_summary(faults, count + len(faults), noun="lines")
 
 
 def _guessed(lexicon: Lexicon, texts: Sequence[str], model: str | None) -> Lexicon:
-    """The words of texts that a lexicon lacks, pronounced as similar ones are."""
+    """Predict pronunciations for the words of texts that a lexicon lacks."""
     words = sorted({word for sentence in sentences.read(texts) for word in lexicon.unknown(sentence)})
     if not words:
         return Lexicon({})
@@ -82,6 +82,6 @@ def _guessed(lexicon: Lexicon, texts: Sequence[str], model: str | None) -> Lexic
     if model is None:
         return lexicon.guessed(words, LettersToPhones(lexicon))
     session = letters_to_phones(model)
-    if lacking := sorted({*lexicon.phones} - {*session.target.symbols}):
-        raise UsageError(f"{model} must have all phones of the lexicon. It lacks: {' '.join(lacking)}.")
+    if missing := sorted({*lexicon.phones} - {*session.target.symbols}):
+        raise UsageError(f"{model} must have all phones of the lexicon. It lacks: {' '.join(missing)}.")
     return lexicon.guessed(words, LettersToPhones(lexicon).together(session, words).get)

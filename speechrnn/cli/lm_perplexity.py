@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    return Verb("lm perplexity", perplexity, elsewhere={"--no-normalize": "now called --no-normalize-texts."})
+    return Verb("lm perplexity", perplexity, hints={"--no-normalize": "now called --no-normalize-texts."})
 
 
 def perplexity(
@@ -31,28 +31,28 @@ def perplexity(
     """
     from speechrnn.models import loading
 
-    read = sentences.read(texts, normalize=normalize_texts)
+    sentence_iterator = sentences.read(texts, normalize=normalize_texts)
     recurrent = model.endswith(".onnx") or loading.is_keras(model)
-    found: Perplexity
+    result: Perplexity
     if recurrent:
         from speechrnn.decoding import rescoring
 
-        found = rescoring.perplexity(terminal.load_any(model, "language model"), read)
+        result = rescoring.perplexity(terminal.load_any(model, "language model"), sentence_iterator)
     else:
         from speechrnn.decoding.lm import ngram
 
-        found = ngram.load(model).perplexity(read)
+        result = ngram.load(model).perplexity(sentence_iterator)
     if json:
-        print(terminal.as_json(asdict(found)))
+        print(terminal.as_json(asdict(result)))
     elif recurrent:
-        bits = asdict(found)["bits_per_character"]
+        bits = asdict(result)["bits_per_character"]
         print(
-            f"perplexity {found.perplexity:.2f} per word, {bits:.3f} bits per character; "
-            f"{found.words:,} words, all spelled"
+            f"perplexity {result.perplexity:.2f} per word, {bits:.3f} bits per character; "
+            f"{result.words:,} words, all spelled"
         )
     else:
         print(
-            f"perplexity {found.perplexity:.2f}, {found.known:.2f} without unknown words; "
-            f"{found.unknown:,} of {found.words:,} words are unknown"
+            f"perplexity {result.perplexity:.2f}, {result.known:.2f} without unknown words; "
+            f"{result.unknown:,} of {result.words:,} words are unknown"
         )
     return 0

@@ -19,18 +19,18 @@ generate TEXT` trains a recurrent model instead.
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    groups = {"counted": [Group("speechrnn.decoding.lm.kneser_ney:train", "n-grams", ("vocabulary",))]}
-    known = {
+    groups = {"ngrams": [Group("speechrnn.decoding.lm.kneser_ney:train", "n-grams", ("vocabulary",))]}
+    hints = {
         "--kind": "`speechrnn train --task generate` trains recurrent models.",
         "--no-normalize": "now called --no-normalize-texts.",
     }
-    return Verb("lm train", train, groups, _EPILOG, known)
+    return Verb("lm train", train, groups, _EPILOG, hints)
 
 
 def train(
     *texts: Annotated[str, "TEXT"],
     out: Annotated[str, "FILE"],
-    counted: Mapping[str, Any],
+    ngrams: Mapping[str, Any],
     vocabulary: Annotated[str | None, "FILE"] = None,
     normalize_texts: bool = True,
     bits: Literal[8, 32] | None = None,
@@ -41,7 +41,7 @@ def train(
     Args:
         texts: Text files or manifests.
         out: a .lm file, which loads at once, or an ARPA file, gzipped if its name ends in .gz.
-        counted: Options of the n-grams.
+        ngrams: Options of the n-grams.
         vocabulary: The words that the model knows: a lexicon, or a file with one word per line; by default all words of
             the texts.
         bits: Bits of each probability in a .lm file: 32 by default, or 8 for the nearest of 256 values.
@@ -50,11 +50,11 @@ def train(
     from speechrnn.text import lexicons
 
     refuse_existing(out, overwrite=overwrite)
-    known = None if vocabulary is None else lexicons.words(vocabulary)
-    read = itertools.count()
-    found = (sentence for sentence in sentences.read(texts, normalize=normalize_texts) if next(read) >= 0)
-    model = kneser_ney.train(found, vocabulary=known, **counted)
+    words = None if vocabulary is None else lexicons.words(vocabulary)
+    counter = itertools.count()
+    read = (sentence for sentence in sentences.read(texts, normalize=normalize_texts) if next(counter) >= 0)
+    model = kneser_ney.train(read, vocabulary=words, **ngrams)
     model.write(out, bits=bits, overwrite=overwrite)
     sizes = ", ".join(f"{size:,} {n}-grams" for n, size in enumerate(model.sizes, start=1))
-    print(f"{out}: {sizes} from {next(read):,} sentences", flush=True)
+    print(f"{out}: {sizes} from {next(counter):,} sentences", flush=True)
     return 0

@@ -42,28 +42,28 @@ def tune(
     from speechrnn.tasks.recognition.transcription import logits_of
 
     faults = Faults()
-    examples, total = terminal.with_text(path, faults)
+    examples, total = terminal.examples_with_text(path, faults)
     with terminal.output(out, overwrite=overwrite) as file:
         session = terminal.load_model(model)
-        decoder = decoding_options.chosen(decoding, session)
+        decoder = decoding_options.build_decoder(decoding, session)
         with terminal.progress(len(examples), "utterances") as progress:
-            found = list(logits_of(session, examples, faults=faults, progress=progress))
-        logits, references = [values for _, values in found], [example.text or "" for example, _ in found]
+            pairs = list(logits_of(session, examples, faults=faults, progress=progress))
+        logits, references = [values for _, values in pairs], [example.text or "" for example, _ in pairs]
         with terminal.progress(None, "weights") as progress:
-            trials, flags = _tuned(decoder, logits, references, progress)
-        terminal.name_fault(*faults)
+            trials, flags = _tune(decoder, logits, references, progress)
+        terminal.print_faults(*faults)
         if json:
-            shown = [_shown(trial, rescored=bool(decoding.get("rescore"))) for trial in trials]
-            print(terminal.as_json(shown, indent=1), file=file)
+            entries = [_trial_entry(trial, rescored=bool(decoding.get("rescore"))) for trial in trials]
+            print(terminal.as_json(entries, indent=1), file=file)
         else:
             print(flags, file=file)
             print(f"WER {100 * trials[0].words.rate:.2f} %, CER {100 * trials[0].characters.rate:.2f} %", file=file)
         file.flush()
-    return terminal.verdict(faults, total, noun="utterances")
+    return terminal.print_summary(faults, total, noun="utterances")
 
 
-def _tuned(decoder: Any, logits: list[Any], references: list[str], progress: Any) -> tuple[list[Any], str]:
-    """All trials of what was tuned last, the best first; and the options that say the best weights."""
+def _tune(decoder: Any, logits: list[Any], references: list[str], progress: Any) -> tuple[list[Any], str]:
+    """Tune the weights; returns all trials of the last stage, the best first, and the best weights as options."""
     from speechrnn.decoding import tuning
     from speechrnn.decoding.rescoring import Rescored
 
@@ -82,7 +82,7 @@ def _tuned(decoder: Any, logits: list[Any], references: list[str], progress: Any
     return trials, " ".join(flags)
 
 
-def _shown(trial: Any, *, rescored: bool) -> dict[str, float]:
+def _trial_entry(trial: Any, *, rescored: bool) -> dict[str, float]:
     weight, bonus = ("rescore_weight", "rescore_bonus") if rescored else ("lm_weight", "word_bonus")
     return {
         weight: trial.lm_weight,

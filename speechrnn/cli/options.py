@@ -1,7 +1,7 @@
-"""Options of the command line, as dataclasses and functions declare them.
+"""Options of the command line, from dataclasses and functions.
 
-Of a dataclass, the string under a field is its help; of a function, the entry in the docstring's `Args:`. Names, types,
-defaults and sentences stand in one place, where the option is declared; docstring_parser reads the sentences.
+The help is the string under a dataclass's field, or the entry in a function's `Args:`. So names, types, defaults and
+help texts are in one place, where the option is declared; docstring_parser reads the texts.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from speechrnn.faults import field_docs
 from speechrnn.models.kinds import resolve
 
 REQUIRED = dataclasses.MISSING
-"""The default of an option that must be given."""
+"""Default of a required option."""
 
-PLUMBING = ("faults", "progress", "on_progress", "on_error")
-"""Arguments of functions that are for callers in Python."""
+PYTHON_ONLY = ("faults", "progress", "on_progress", "on_error")
+"""Arguments of functions that are not options of the command line."""
 
 _RENAMED = {("table", "encoding"): "table_encoding"}
-"""Options within an argument whose names mean something else elsewhere."""
-_TEXTS = "normalize_texts"
-"""What the command line calls the `normalize` of texts; that of features is another thing."""
+"""New names of options in a dictionary argument whose names would be ambiguous."""
+_RENAMED_TEXTS = "normalize_texts"
+"""Name of the option `normalize` of texts, which differs from that of features."""
 _METAVARS = {"root": "DIR", **dict.fromkeys(("calibration", "keys", "lexicon", "reference"), "FILE")}
-"""What stands for the values of options that are paths, and plain strings to Python."""
+"""Placeholders in the help for the values of options that are paths in plain strings."""
 _LISTS = (list, tuple, Sequence, Iterable)
+_POSITIONAL: dict[Any, Literal["one", "many"]] = {
+    inspect.Parameter.POSITIONAL_ONLY: "one", inspect.Parameter.VAR_POSITIONAL: "many",
+}  # fmt: skip
 SHARED = {
     "calibration": "A calibration of confidences, made by `speechrnn calibrate`.",
     "details": "With --json, write details, too.",
@@ -42,7 +45,7 @@ SHARED = {
     "overwrite": "Replace files that exist.",
     "shard": "Do only part I of N; `speechrnn merge OUT` joins all parts.",
 }
-"""What options do that several verbs have; a verb's docstring adds its own, after a colon or as a sentence."""
+"""Help of options that several verbs have; a verb's docstring adds to it, after a colon or as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +53,22 @@ class Group:
     """Options that a dataclass or a function declares."""
 
     source: str
-    """Module and name, such as `speechrnn.training.options:TrainingOptions`; with `table=` before it, they are given on
-    as one argument `table`."""
+    """Module and name, such as `speechrnn.training.options:TrainingOptions`; with the prefix `table=`, the options are
+    passed as one argument `table`."""
     title: str = ""
     """Heading in the help; the first line of the source's docstring by default."""
     skip: tuple[str, ...] = ()
-    """Names that are no options of the command line; positional arguments of a function never are."""
+    """Names that are not options of the command line, as positional arguments of a function never are."""
 
     @property
     def options(self) -> list[Option]:
-        """In the order of their declaration."""
+        """The options in the order of their declaration."""
         argument, _, reference = self.source.rpartition("=")
         source = resolve(reference)
         title = self.title or _heading(source)
         positional = () if dataclasses.is_dataclass(source) else _positional(source)
-        found = declared(source, title=title, skip=(*self.skip, *PLUMBING, *positional))
-        return [_nested(argument, option) for option in found] if argument else found
+        options = declared(source, title=title, skip=(*self.skip, *PYTHON_ONLY, *positional))
+        return [_nested(argument, option) for option in options] if argument else options
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,27 @@ class Option:
 
     name: str
     type: Any
-    """str, int, float, bool, a Literal, a tuple of one of these, or one of all these and None."""
+    """str, int, float, bool, a Literal, a tuple of one of these, or a union of one of these and None."""
     help: str
     default: Any = REQUIRED
     metavar: str | None = None
-    """What stands for the value in the help, where it is not told by the type."""
+    """Placeholder of the value in the help; by default from the type."""
     positional: Literal["one", "many"] | None = None
     title: str = "options"
     """Heading in the help."""
     within: str | None = None
-    """The argument that gets it together with others, as a dictionary."""
+    """The dictionary argument that receives it, if any."""
     key: str = ""
-    """Its name there, if it is another one."""
+    """Its key in that dictionary, if that is not its name."""
 
     @property
     def flag(self) -> str:
-        """As it is written on the command line."""
+        """The option as it is written on the command line."""
         return (self.metavar or self.name.upper()) if self.positional else "--" + self.name.replace("_", "-")
 
     @property
-    def shown(self) -> str:
-        """As the help has it, with what stands for the value."""
+    def usage(self) -> str:
+        """The option in the help, with a placeholder for its value."""
         if self.positional:
             return f"{self.flag} ..." if self.positional == "many" else self.flag
         if self.type is bool and not self.default:
@@ -102,14 +105,14 @@ class Option:
         if self.type is bool or bool in get_args(self.type):
             return f"--[no-]{self.flag[2:]}"
         folder = "DIR" if self.name.endswith(("_dir", "_folder")) else None
-        value = _shown(self.type, folder or _METAVARS.get(self.name) or self.metavar)
+        value = _placeholder(self.type, folder or _METAVARS.get(self.name) or self.metavar)
         if value.endswith("}") and self.default is not None and type(None) in get_args(self.type):
             value = f"{value[:-1]},none}}"
         return f"{self.flag} {value}"
 
     @property
-    def default_words(self) -> str:
-        """The default as it would be written, or nothing where there is none to tell."""
+    def default_text(self) -> str:
+        """The default as it would be written; "" if there is none to show."""
         if self.default is REQUIRED or self.default is None or self.default is False:
             return ""
         if self.default is True:
@@ -119,43 +122,45 @@ class Option:
 
 
 def declared(source: Any, *, title: str = "options", skip: Sequence[str] = ()) -> list[Option]:
-    """The options of a dataclass, or the arguments of a function.
+    """Read the options of a dataclass or function.
 
     Args:
-        source: The dataclass or the function.
+        source: The dataclass or function.
         title: Heading of the options in the help.
-        skip: Names that are no options.
+        skip: Names that are not options.
 
     Raises:
-        TypeError: The type of an option cannot be said on a command line.
+        TypeError: The type of an option is not supported.
     """
-    found = (_fields if dataclasses.is_dataclass(source) else _arguments)(source, title, skip)
+    options = (_fields if dataclasses.is_dataclass(source) else _arguments)(source, title, skip)
     return [
-        dataclasses.replace(one, name=_TEXTS, key=one.name) if one.name == "normalize" and one.type is bool else one
-        for one in found
+        dataclasses.replace(one, name=_RENAMED_TEXTS, key=one.name)
+        if one.name == "normalize" and one.type is bool
+        else one
+        for one in options
     ]
 
 
 def peek(words: Sequence[str], flag: str) -> str | None:
-    """The value of an option in words that have not been parsed yet; the last one, if there are several."""
-    found = None
+    """Find the value of an option before the words are parsed; the last one if there are several."""
+    value = None
     for index, word in enumerate(words):
         if word == "--":
             break
         if word.startswith(f"{flag}="):
-            found = word.partition("=")[2]
+            value = word.partition("=")[2]
         elif word == flag and index + 1 < len(words):
-            found = words[index + 1]
-    return found
+            value = words[index + 1]
+    return value
 
 
 def _heading(source: Any) -> str:
-    """The first line of its docstring."""
+    """First line of a docstring."""
     return (inspect.getdoc(source) or "options").partition("\n")[0].rstrip(".")
 
 
 def _nested(argument: str, option: Option) -> Option:
-    """An option that is given on within an argument."""
+    """The option as part of a dictionary argument."""
     name = _RENAMED.get((argument, option.name), option.name)
     return dataclasses.replace(option, name=name, within=argument, key=option.name)
 
@@ -171,42 +176,41 @@ def _fields(source: Any, title: str, skip: Sequence[str]) -> Iterator[Option]:
     for field in dataclasses.fields(source):
         if field.name in skip:
             continue
-        made = field.default_factory
-        default = field.default if made is dataclasses.MISSING else made()
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
         kind, metavar = _type(hints[field.name], f"{source.__name__}.{field.name}")
         yield Option(field.name, kind, field_docs(source).get(field.name, ""), default, metavar, title=title)
 
 
 def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> Iterator[Option]:
-    parsed = docstring_parser.parse(inspect.getdoc(source) or "", docstring_parser.DocstringStyle.GOOGLE)
-    told = {name.strip(): entry.description or "" for entry in parsed.params for name in entry.arg_name.split(",")}
+    doc = docstring_parser.parse(inspect.getdoc(source) or "", docstring_parser.DocstringStyle.GOOGLE)
+    descriptions = {name.strip(): entry.description or "" for entry in doc.params for name in entry.arg_name.split(",")}
     shared = SHARED if source.__module__.startswith("speechrnn.cli.") else {}
-    wanted = {name: one for name, one in inspect.signature(source).parameters.items() if name not in skip}
-    annotated = types.SimpleNamespace(__annotations__={name: one.annotation for name, one in wanted.items()})
+    arguments = {name: argument for name, argument in inspect.signature(source).parameters.items() if name not in skip}
+    annotated = types.SimpleNamespace(__annotations__={name: each.annotation for name, each in arguments.items()})
     hints = get_type_hints(annotated, vars(sys.modules[source.__module__]), include_extras=True)
-    for name, one in wanted.items():
-        if one.kind is one.VAR_KEYWORD:
+    for name, argument in arguments.items():
+        if argument.kind is argument.VAR_KEYWORD:
             continue
-        within = next((part for part in get_args(hints[name]) if dataclasses.is_dataclass(part)), None)
-        if within is not None:
-            yield from (_nested(name, option) for option in _fields(within, _heading(within), ()))
+        nested = next((part for part in get_args(hints[name]) if dataclasses.is_dataclass(part)), None)
+        if nested is not None:
+            yield from (_nested(name, option) for option in _fields(nested, _heading(nested), ()))
             continue
         kind, metavar = _type(hints[name], f"{source.__name__}: `{name}`")
-        default = REQUIRED if one.default is one.empty else one.default
-        places: dict[Any, Literal["one", "many"]] = {one.POSITIONAL_ONLY: "one", one.VAR_POSITIONAL: "many"}
-        words = _joined(shared.get(name, ""), " ".join(told.get(name, "").split()))
-        yield Option(name, kind, words, default, metavar, places.get(one.kind), title)
+        default = REQUIRED if argument.default is argument.empty else argument.default
+        help_text = _joined(shared.get(name, ""), " ".join(descriptions.get(name, "").split()))
+        yield Option(name, kind, help_text, default, metavar, _POSITIONAL.get(argument.kind), title)
 
 
 def _joined(first: str, more: str) -> str:
-    """A sentence and what is added to it: another one, or what the sentence is about."""
+    """Join a sentence with another one, or with a phrase after a colon."""
     if more and first and not more[0].isupper():
         return f"{first.removesuffix('.')}: {more}"
     return f"{first} {more}".strip()
 
 
 def _type(hint: Any, what: str) -> tuple[Any, str | None]:
-    """A type that words can be turned into, and the metavar that comes with it."""
+    """Convert a type hint to a type for cyclopts; also returns its metavar."""
     metavar = None
     if get_origin(hint) is Annotated:
         hint, *more = get_args(hint)
@@ -222,7 +226,7 @@ def _type(hint: Any, what: str) -> tuple[Any, str | None]:
         return tuple[_type(inner[0], what)[0], ...], metavar  # type: ignore[misc]
     if origin in (Union, types.UnionType):
         parts = [_type(one, what) for one in inner if one is not type(None)]
-        metavar = next((told for told in (metavar, *(part[1] for part in parts)) if told), None)
+        metavar = next((candidate for candidate in (metavar, *(part[1] for part in parts)) if candidate), None)
         found = {part[0] for part in parts}
         if found == {int, float}:
             found = {float}
@@ -232,12 +236,12 @@ def _type(hint: Any, what: str) -> tuple[Any, str | None]:
     raise TypeError(f"{what} cannot be said on a command line, since it is {hint}. Skip it, or annotate it.")
 
 
-def _shown(kind: Any, metavar: str | None) -> str:
+def _placeholder(kind: Any, metavar: str | None) -> str:
     origin, inner = get_origin(kind), [one for one in get_args(kind) if one is not type(None)]
     if origin is Literal:
         return "{" + (" or " if "," in inner else ",").join(map(str, inner)) + "}"
     if origin is tuple:
-        return " ".join("..." if one is ... else _shown(one, metavar) for one in inner)
+        return " ".join("..." if one is ... else _placeholder(one, metavar) for one in inner)
     if origin is not None:  # a union with None
-        return _shown(inner[0], metavar)
+        return _placeholder(inner[0], metavar)
     return metavar or {int: "N", float: "X", str: "TEXT"}[kind]

@@ -27,15 +27,15 @@ corpora:
 
 
 def verb(words: Sequence[str]) -> Verb:
-    """The verb, with the options of the corpus that the words name."""
+    """Create the verb, with the options of the corpus on the command line."""
     names = [word.replace("-", "_") for word in words]
     corpus = next((name for name in names if name in CORPORA), None)
     if corpus:
         group = Group(f"speechrnn.data.corpora.{corpus}:prepare", f"options of {corpus}")
         about = f"Turn a corpus folder into manifests.\n\nCorpus: {CORPORA[corpus]}."
         return Verb("prepare", prepare, {"options": (group,)}, _EPILOG, about=about)
-    listed = "\n".join(f"  {name:15} {what}" for name, what in CORPORA.items())
-    return Verb("prepare", prepare, {"options": ()}, _EPILOG + _CORPORA + listed)
+    corpora = "\n".join(f"  {name:15} {what}" for name, what in CORPORA.items())
+    return Verb("prepare", prepare, {"options": ()}, _EPILOG + _CORPORA + corpora)
 
 
 def prepare(
@@ -60,25 +60,25 @@ def prepare(
     if name not in CORPORA:
         raise UsageError(f"unknown corpus `{corpus}`.{suggestion(name, CORPORA, 'Known')}")
     if shard is not None:
-        return _measured(name, folder, out, options, shard)
+        return _measure_shard(name, folder, out, options, shard)
     faults = Faults()
-    total = _made(name, folder, out, options, faults)
-    return terminal.verdict(faults, total, noun="recordings")
+    total = _write_manifests(name, folder, out, options, faults)
+    return terminal.print_summary(faults, total, noun="recordings")
 
 
-def _made(name: str, folder: str, out: str, options: Mapping[str, Any], faults: Faults) -> int:
-    """Write the manifests; gives the number of recordings."""
+def _write_manifests(name: str, folder: str, out: str, options: Mapping[str, Any], faults: Faults) -> int:
+    """Write the manifests; returns the number of recordings."""
     with terminal.progress(None, "recordings") as progress:
         splits = prepare_function(name)(folder, out, faults=faults, progress=progress, **options)
-    terminal.name_fault(*faults)
+    terminal.print_faults(*faults)
     for split, examples in splits.items():
         hours = sum(example.duration for example in examples) / 3600
         print(f"{Path(out) / split}.jsonl: {len(examples):,} examples, {hours:.2f} h", flush=True)
     return sum(map(len, splits.values())) + len(faults)
 
 
-def _measured(name: str, folder: str, out: str, options: Mapping[str, Any], shard: str) -> int:
-    """Look into the recordings of a shard."""
+def _measure_shard(name: str, folder: str, out: str, options: Mapping[str, Any], shard: str) -> int:
+    """Measure the recordings of a shard."""
     from speechrnn.data.building import RecordingLengths
 
     lengths = RecordingLengths()
@@ -89,24 +89,24 @@ def _measured(name: str, folder: str, out: str, options: Mapping[str, Any], shar
     def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:
         with terminal.progress(len(recordings[chosen]), "recordings") as progress:
             lengths.measure(chosen, progress)
-        for found in lengths.measured.values():
-            if isinstance(found, list):  # a fault, which the merge counts
-                terminal.note(" ".join(found[1].split()))
+        for length in lengths.measured.values():
+            if isinstance(length, list):  # a fault, which is counted by the merge
+                terminal.print_note(" ".join(length[1].split()))
         file.write(files.as_json(lengths.measured).encode("utf-8", "surrogateescape"))
 
-    how = {key: value for key, value in options.items() if key != "overwrite"}
+    shard_options = {key: value for key, value in options.items() if key != "overwrite"}
     return sharding.run(
-        shard, sharding.folder(out), recordings, work, verb="prepare", options=how, noun="recordings",
+        shard, sharding.folder(out), recordings, work, verb="prepare", options=shard_options, noun="recordings",
         about={"corpus": name, "folder": folder}, overwrite=bool(options.get("overwrite")),
     )  # fmt: skip
 
 
-def merged(out: str, parts: Sequence[Part], faults: Faults, overwrite: bool) -> int:
-    """Write the manifests with the lengths that the shards have found; gives the number of recordings."""
+def merge_parts(out: str, parts: Sequence[Part], faults: Faults, overwrite: bool) -> int:
+    """Write the manifests with the lengths that the shards measured; returns the number of recordings."""
     from speechrnn.data.building import RecordingLengths
 
     about = parts[0].about
-    found = {name: length for part in parts for name, length in json.loads(part.read()).items()}
+    measured = {name: length for part in parts for name, length in json.loads(part.read()).items()}
     options = {**about["options"], **({"overwrite": True} if overwrite else {})}
-    with RecordingLengths(found).applied():
-        return _made(about["corpus"], about["folder"], out, options, faults)
+    with RecordingLengths(measured).applied():
+        return _write_manifests(about["corpus"], about["folder"], out, options, faults)

@@ -1,4 +1,4 @@
-"""Print the phones of words: those of a lexicon, or else what a model of letters to phones makes of them."""
+"""Print the phones of words, from a lexicon or a letters-to-phones model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ the model's; with neither, or with letters that the model never saw, it is named
 phones, without stress.
 """
 
-Said = tuple[str, list[str]]
-"""A word and its pronunciations, the likeliest first."""
+Pronounced = tuple[str, list[str]]
+"""A word and its pronunciations, the most likely first."""
 
 
 def verb(words: Sequence[str]) -> Verb:
@@ -50,34 +50,34 @@ def pronounce(
 
         model = PRONUNCIATION
     known, faults = Lexicon({}) if lexicon is None else lexicons.named(lexicon), Faults()
-    for outcome in _pronounced([normalize(word) or word for word in words], known, model, best):
+    for outcome in _pronounce([normalize(word) or word for word in words], known, model, best):
         if isinstance(outcome, Fault):
             faults.extend([outcome])
-            terminal.name_fault(outcome)
+            terminal.print_faults(outcome)
             continue
-        word, said = outcome
+        word, pronunciations = outcome
         if json:
-            print(terminal.as_json({"word": word, "pronunciations": said}))
+            print(terminal.as_json({"word": word, "pronunciations": pronunciations}))
         else:
-            print("".join(f"{word}\t{phones}\n" for phones in said), end="")
-    return terminal.verdict(faults, len(words), noun="words")
+            print("".join(f"{word}\t{phones}\n" for phones in pronunciations), end="")
+    return terminal.print_summary(faults, len(words), noun="words")
 
 
 def letters_to_phones(model: str) -> Any:
-    """A session of the model in a file, which translates letters to phones."""
+    """Open a session of a letters-to-phones model."""
     return terminal.load_any(model, "sequence to sequence")
 
 
-def _pronounced(words: Sequence[str], lexicon: Lexicon, model: str | None, best: int) -> Iterator[Said | Fault]:
-    """The pronunciations of each word, in the order given."""
-    lacking = [word for word in dict.fromkeys(words) if word not in lexicon]
-    guessed: dict[str, Said | Fault] = {}
-    if lacking and model is not None:
+def _pronounce(words: Sequence[str], lexicon: Lexicon, model: str | None, best: int) -> Iterator[Pronounced | Fault]:
+    """Yield the pronunciations of each word, in order."""
+    missing = [word for word in dict.fromkeys(words) if word not in lexicon]
+    guessed: dict[str, Pronounced | Fault] = {}
+    if missing and model is not None:
         session = letters_to_phones(model)
         options = {"beam": max(4, best), "best": best}
-        for word, found in zip(lacking, session.translate(lacking, on_error="collect", **options), strict=True):
-            said = [one.text for one in found.candidates]
-            guessed[word] = (word, said) if found.ok else Fault(word, "without phones", found.error)
+        for word, answer in zip(missing, session.translate(missing, on_error="collect", **options), strict=True):
+            pronunciations = [candidate.text for candidate in answer.candidates]
+            guessed[word] = (word, pronunciations) if answer.ok else Fault(word, "without phones", answer.error)
     for word in words:
         if word in lexicon:
             yield word, [" ".join(phones) for phones, _ in lexicon[word][:best]]

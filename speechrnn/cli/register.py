@@ -1,4 +1,4 @@
-"""The verbs there are, and where they are: one module each, and those of the kinds of models."""
+"""Registry of the verbs: one module per verb, and one verb per kind of model."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ VERBS = {
     "lexicon pack": (_LANGUAGE, "Pack a lexicon and a language model into a recognizer."),
     "completion": (_REST, "Print the shell completion for bash, zsh or fish."),
 }
-"""The heading under which the help lists a verb, and what it does. A verb is the module of its name, with `_` for `-`
-and for a space. Those that run the kinds of models stand before them: they come from `speechrnn.models.kinds`."""
+"""Heading and description of each verb in the help. A verb's module has its name, with `_` for `-` and for a space. The
+verbs of the kinds of models come first; they are in `speechrnn.models.kinds`."""
 
 
 def listed() -> dict[str, dict[str, str]]:
-    """What each verb does, by heading."""
-    found = {_USE: {kind.method: str(kinds.resolve(kind.command).summary) for kind in kinds.kinds()}}
+    """Descriptions of the verbs by heading."""
+    by_heading = {_USE: {kind.method: str(kinds.resolve(kind.command).summary) for kind in kinds.kinds()}}
     for name, (heading, sentence) in VERBS.items():
-        found.setdefault(heading, {})[name] = sentence
-    return found
+        by_heading.setdefault(heading, {})[name] = sentence
+    return by_heading
 
 
 def names() -> list[str]:
-    """All verbs; some have two words."""
+    """Names of all verbs; some have two words."""
     return [name for verbs in listed().values() for name in verbs]
 
 
 def verb(name: str, words: Sequence[str]) -> Verb:
-    """A verb, with the options that the rest of the command line determines."""
+    """Create a verb, with the options that depend on the rest of the command line."""
     for kind in kinds.kinds():
         if kind.method == name:
             from speechrnn.cli import answers

@@ -28,7 +28,7 @@ bootstrap).
 
 def verb(words: Sequence[str]) -> Verb:
     """The verb."""
-    groups = {"shown": [Group("speechrnn.report.measuring:measure", "report", _SKIP)]}
+    groups = {"page_options": [Group("speechrnn.report.measuring:measure", "report", _SKIP)]}
     return Verb("report", report, {**groups, "decoding": decoding_options.groups()}, _EPILOG)
 
 
@@ -36,7 +36,7 @@ def report(
     path: Annotated[str, "MANIFEST"],
     /,
     *,
-    shown: Mapping[str, Any],
+    page_options: Mapping[str, Any],
     decoding: Mapping[str, Any],
     model: Annotated[str | None, "MODEL"] = None,
     compare: Annotated[str | None, "MODEL"] = None,
@@ -48,7 +48,7 @@ def report(
 
     Args:
         path: A .jsonl manifest with texts.
-        shown: What the page has.
+        page_options: Options of the page.
         decoding: Options of the decoder.
         model: A .onnx or .keras recognizer, or the name of an included model; by default `english`.
         compare: A second recognizer, decoded in the same way.
@@ -65,31 +65,31 @@ def report(
     examples = manifest.read(path, faults=faults)
     total = len(examples) + len(faults)
     calibrated = decoding_options.calibration(calibration)
-    models = [loading.file_of(one) for one in (model, *([compare] if compare else []))]
-    for one in models:  # known before the first one has been measured for minutes
-        if not os.path.isfile(one):
-            raise FileNotFoundError(f"{one}: no such model file.")
-    names = models if len({os.path.basename(one) for one in models}) < len(models) else [None, None]
+    models = [loading.file_of(path_or_name) for path_or_name in (model, *([compare] if compare else []))]
+    for path_or_name in models:  # checked before the first one is measured, which takes minutes
+        if not os.path.isfile(path_or_name):
+            raise FileNotFoundError(f"{path_or_name}: no such model file.")
+    names = models if len({os.path.basename(path_or_name) for path_or_name in models}) < len(models) else [None, None]
     with terminal.progress(len(examples) * len(models), "utterances") as progress:
         about: dict[str, Any] = {"progress": progress, "calibration": calibrated, "faults": faults}
-        found = [_measured(models[0], examples, decoding, name=names[0], **about, **shown)]
-        for other in models[1:]:
-            found.append(_measured(other, examples, decoding, name=names[1], progress=progress, **shown))
-    terminal.name_fault(*faults)
+        measurements = [_measure(models[0], examples, decoding, name=names[0], **about, **page_options)]
+        for second in models[1:]:
+            measurements.append(_measure(second, examples, decoding, name=names[1], progress=progress, **page_options))
+    terminal.print_faults(*faults)
     with replacing(out, overwrite=overwrite) as file:
-        text = page(*found, test=os.path.basename(path))
+        text = page(*measurements, test=os.path.basename(path))
         file.write(text.encode("utf-8", "replace"))
-    for measured in found:
-        print(f"{measured.name}: {measured.report}")
-    if len(found) == 2:
-        difference = errors.compare(found[0].report, found[1].report).words
+    for measurement in measurements:
+        print(f"{measurement.name}: {measurement.report}")
+    if len(measurements) == 2:
+        difference = errors.compare(measurements[0].report, measurements[1].report).words
         low, high = (100 * bound for bound in difference.interval)
         print(f"difference {100 * difference.difference:+.2f} points of WER (95 % interval {low:+.2f} to {high:+.2f})")
     print(f"{out}: {len(text) / 1e6:.1f} MB")
-    return terminal.verdict(faults, total, noun="utterances")
+    return terminal.print_summary(faults, total, noun="utterances")
 
 
-def _measured(path: str, examples: Any, decoding: Mapping[str, Any], **options: Any) -> Any:
+def _measure(path: str, examples: Any, decoding: Mapping[str, Any], **options: Any) -> Any:
     from speechrnn.report import measure
 
     model = terminal.load_model(path)
@@ -97,7 +97,7 @@ def _measured(path: str, examples: Any, decoding: Mapping[str, Any], **options: 
         model,
         examples,
         path=path,
-        decoder=decoding_options.chosen(decoding, model),
+        decoder=decoding_options.build_decoder(decoding, model),
         notes={"decoding": ", ".join(f"{name} {value}" for name, value in decoding.items()) or "greedy"},
         **options,
     )

@@ -34,7 +34,7 @@ def serve(
     """Serve models over HTTP, WebSockets and Wyoming, with a page for the browser.
 
     Args:
-        options: What the server listens to, and what it refuses.
+        options: Options of the server.
         search: Options of the search of recognizers.
         model: Recognizers, classifiers and forecasters, .onnx or .keras, or names of included models; by default
             `english`.
@@ -52,12 +52,12 @@ def serve(
         raise ModuleNotFoundError(
             f"The server needs {error.name}. Install it: pip install 'speechrnn[server]'", name=error.name
         ) from error
-    sock = running.listening(chosen)  # before models are opened, which takes a while
+    sock = running.listening(chosen)  # before the models are opened, which takes seconds
 
-    def made() -> service.Service:
+    def create() -> service.Service:
         for source in (*model, search.get("rescore")):
-            terminal.start_for(source)
+            terminal.start_tensorflow_for(source)
         return service.Service(model, streaming=streaming_model, options=chosen, threads=threads, decoding=dict(search))
 
-    running.run(sock, made)
+    running.run(sock, create)
     return 0

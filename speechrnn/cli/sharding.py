@@ -1,4 +1,4 @@
-"""One shard of the work of a verb, and what makes the whole of all shards."""
+"""Runs one shard of a verb's work, and merges the shards."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from speechrnn.faults import Fault, Faults
 from speechrnn.models.kinds import resolve
 
 Work = Callable[[slice, IO[bytes], shards.Part, Faults], None]
-"""Does the inputs of a slice, writes what comes of them to a file, collects faults; it may note more in the part."""
+"""Processes a slice of the inputs, writes results to a file and collects faults; may store more in the part."""
 
-_MERGES = {"evaluate": "speechrnn.cli.evaluate:merged", "prepare": "speechrnn.cli.prepare:merged"}
-"""What makes the whole of the parts of a verb, where they are not just joined end to end."""
+_MERGES = {"evaluate": "speechrnn.cli.evaluate:merge_parts", "prepare": "speechrnn.cli.prepare:merge_parts"}
+"""Functions that merge the parts of a verb; by default parts are concatenated."""
 
 
 def run(
@@ -37,68 +37,72 @@ def run(
     noun: str = "inputs",
     unread: Sequence[Fault] = (),
 ) -> int:
-    """Do one shard of some work; gives the exit code.
+    """Process one shard; returns the exit code.
 
     Args:
-        shard: Such as "2/8".
-        out: What all shards together will be.
-        inputs: Those of all shards.
+        shard: The shard, such as "2/8".
+        out: Output of all shards together.
+        inputs: The inputs of all shards.
         work: See `Work`.
-        verb: Whose work it is.
-        options: What decides how it is done; it must be the same for all shards.
-        about: What else must be the same, and the merge needs to know.
+        verb: Name of the verb.
+        options: Options that affect the results, which must be the same for all shards.
+        about: Other properties that must be the same, for the merge.
         model: The file of the model.
-        overwrite: Do it again where it is done.
-        noun: What the inputs are.
-        unread: What could not be read of the list of inputs, which every shard finds and the first one tells.
+        overwrite: Process a finished shard again.
+        noun: Name of the inputs in messages.
+        unread: Faults in the list of inputs, which are reported by the first shard only.
     """
     try:
-        mine = shards.Shard.of(shard)
+        own = shards.Shard.of(shard)
     except ValueError as error:
         raise UsageError(f"--shard: {error}") from error
     if out is None:
         raise UsageError("--shard needs --out, beside which the parts are kept.")
-    whole = {"verb": verb, "version": __version__, "inputs": shards.digest(inputs), "options": dict(options)}
-    whole |= {"noun": noun, **(about or {}), **({} if model is None else {"model": _hash(model)})}
-    before = None if overwrite else shards.done(out, mine, whole)
-    if before is not None:
-        terminal.note(f"shard {mine} of {out} is done: {before.count:,} {noun}, {len(before.faults):,} failed.")
+    description = {"verb": verb, "version": __version__, "inputs": shards.digest(inputs), "options": dict(options)}
+    description |= {"noun": noun, **(about or {}), **({} if model is None else {"model": _hash(model)})}
+    finished = None if overwrite else shards.done(out, own, description)
+    if finished is not None:
+        terminal.print_note(
+            f"shard {own} of {out} is done: {finished.count:,} {noun}, {len(finished.faults):,} failed."
+        )
         return DONE
     faults = Faults()
-    with shards.claimed(out, mine, whole) as (part, file):
-        faults.extend(unread if mine.index == 1 else ())
+    with shards.claimed(out, own, description) as (part, file):
+        faults.extend(unread if own.index == 1 else ())
         total = len(faults)
-        chosen = mine.of_inputs(inputs)
+        chosen = own.of_inputs(inputs)
         work(chosen, file, part, faults)
         part.count, part.faults = chosen.stop - chosen.start, list(faults)
         part.more["total"] = total = total + part.count
-    terminal.note(
-        f"shard {mine} of {out}: {part.count:,} of {len(inputs):,} {noun}. When all are done: speechrnn merge {out}"
+    terminal.print_note(
+        f"shard {own} of {out}: {part.count:,} of {len(inputs):,} {noun}. When all are done: speechrnn merge {out}"
     )
-    return terminal.verdict(faults, total, noun=noun)
+    return terminal.print_summary(faults, total, noun=noun)
 
 
 def merge(out: str, *, overwrite: bool) -> int:
-    """Make the whole of all shards of an output; gives the exit code.
+    """Merge all shards of an output; returns the exit code.
 
     Raises:
-        ValueError: A part is missing, or is not of the same work as the others.
+        ValueError: A part is missing, or belongs to different work.
     """
-    found = shards.parts(out)
-    about, faults = found[0].about, Faults()
-    faults.extend(fault for part in found for fault in part.faults)
-    total = (resolve(_MERGES[about["verb"]]) if about["verb"] in _MERGES else joined)(out, found, faults, overwrite)
-    return terminal.verdict(faults, total, noun=about["noun"])
+    parts = shards.parts(out)
+    about, faults = parts[0].about, Faults()
+    faults.extend(fault for part in parts for fault in part.faults)
+    total = (resolve(_MERGES[about["verb"]]) if about["verb"] in _MERGES else concatenate)(
+        out, parts, faults, overwrite
+    )
+    return terminal.print_summary(faults, total, noun=about["noun"])
 
 
-def joined(out: str, found: Sequence[shards.Part], faults: Faults, overwrite: bool) -> int:
-    """Put parts together end to end, where inputs have no files of their own; gives the number of inputs."""
-    if not found[0].about["options"].get("out_dir"):
+def concatenate(out: str, parts: Sequence[shards.Part], faults: Faults, overwrite: bool) -> int:
+    """Concatenate the parts, unless each input has a file of its own; returns the number of inputs."""
+    if not parts[0].about["options"].get("out_dir"):
         with terminal.output(out, overwrite=overwrite) as file:
-            for part in found:
+            for part in parts:
                 file.write(part.read().decode("utf-8", "surrogateescape"))
-    terminal.name_fault(*faults)
-    return sum(part.more["total"] for part in found)
+    terminal.print_faults(*faults)
+    return sum(part.more["total"] for part in parts)
 
 
 def _hash(path: str) -> str:
@@ -107,5 +111,5 @@ def _hash(path: str) -> str:
 
 
 def folder(out: str | None) -> str | None:
-    """A folder without the stroke at its end, beside which its parts are kept."""
+    """The path of a folder without a slash at its end, since the name of its parts is derived from it."""
     return None if out is None else os.fspath(Path(out))

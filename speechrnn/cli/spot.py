@@ -49,4 +49,4 @@ def spot(
         return spotting.spot(session, streams, progress=progress, **options)
 
     line = "{0.start:.2f}\t{0.end:.2f}\t{0.label}\t{0.probability:.3f}".format
-    return terminal.print_found(find, (model, "classifier"), sources, line, json=json, out=out, overwrite=overwrite)
+    return terminal.print_results(find, (model, "classifier"), sources, line, json=json, out=out, overwrite=overwrite)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from speechrnn.tasks.recognition.transcript import Word
 
 _BLOCK_SECONDS = 0.02
-_SHOWN = 400
-"""Characters of text shown while it grows."""
+_MAX_SHOWN = 400
+"""Maximum number of characters shown during recognition."""
 
 _EPILOG = """\
 A model of whole signals, such as the included English one, listens through windows of some seconds and answers within
@@ -77,29 +77,29 @@ def stream(
     rate = session.sample_rate
     blocks = _microphone(device, rate) if file is None else _file(file, rate, encoding)
     meter = Meter(session)
-    said: list[Word] = []
+    final_words: list[Word] = []
     interrupted = False
-    with _shown() as show:
+    with _live_text() as show:
         try:
             for block in _in_real_time(blocks, rate) if realtime and not mic else blocks:
                 update = meter.push(block)
-                said += update.words
+                final_words += update.words
                 if json:
                     _print_words(update.words)
-                show(" ".join(word.word for word in said[-_SHOWN // 2 :]), update.partial)
+                show(" ".join(word.word for word in final_words[-_MAX_SHOWN // 2 :]), update.partial)
         except KeyboardInterrupt:
             interrupted = not mic
         last = session.finish().words
     if json:
         _print_words(last)
     else:
-        print(" ".join(word.word for word in [*said, *last]), flush=True)
+        print(" ".join(word.word for word in [*final_words, *last]), flush=True)
     print(meter.summary(), file=sys.stderr)
     return INTERRUPTED if interrupted else 0
 
 
 class Meter:
-    """Pushes blocks into a session and takes the time of each."""
+    """Pushes blocks into a session and measures the time of each."""
 
     def __init__(self, session: Listening) -> None:
         self._session = session
@@ -107,7 +107,7 @@ class Meter:
         self._samples = 0
 
     def push(self, block: np.ndarray) -> Update:
-        """What `session.push` gives."""
+        """Push a block into the session."""
         start = time.perf_counter()
         update = self._session.push(block)
         self._seconds.append(time.perf_counter() - start)
@@ -115,9 +115,9 @@ class Meter:
         return update
 
     def summary(self) -> str:
-        """One line: how much was heard, and what it took."""
-        heard = self._samples / self._session.sample_rate
-        text = f"speechrnn: {heard:.2f} s heard, algorithmic latency {1000 * self._session.latency:.0f} ms"
+        """One line with the seconds of audio, the latency and the processing times."""
+        seconds = self._samples / self._session.sample_rate
+        text = f"speechrnn: {seconds:.2f} s heard, algorithmic latency {1000 * self._session.latency:.0f} ms"
         if not self._seconds:
             return text + "."
         import numpy as np
@@ -134,8 +134,8 @@ def _print_words(words: tuple[Word, ...]) -> None:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[str, str], None]]:
-    """A function that shows the text and its uncertain end, where standard error is a terminal."""
+def _live_text() -> Iterator[Callable[[str, str], None]]:
+    """Yield a function that shows the text and its uncertain end, if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda text, partial: None
         return
@@ -144,7 +144,7 @@ def _shown() -> Iterator[Callable[[str, str], None]]:
     from rich.text import Text
 
     with Live(console=Console(stderr=True), transient=True, redirect_stdout=False, refresh_per_second=12) as live:
-        yield lambda text, partial: live.update(Text.assemble(text[-_SHOWN:], " ", (partial, "dim italic")))
+        yield lambda text, partial: live.update(Text.assemble(text[-_MAX_SHOWN:], " ", (partial, "dim italic")))
 
 
 def _file(path: str, sample_rate: int, encoding: str | None) -> Iterator[np.ndarray]:
@@ -158,7 +158,7 @@ def _file(path: str, sample_rate: int, encoding: str | None) -> Iterator[np.ndar
 
 
 def _in_real_time(blocks: Iterator[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-    """Each block when its last sample would have been spoken."""
+    """Yield each block at the time when its last sample would have been spoken."""
     start, samples = time.monotonic(), 0
     for block in blocks:
         samples += len(block)
@@ -167,7 +167,7 @@ def _in_real_time(blocks: Iterator[np.ndarray], sample_rate: int) -> Iterator[np
 
 
 def _microphone(device: str | None, sample_rate: int) -> Iterator[np.ndarray]:
-    """Blocks of a microphone until Ctrl-C.
+    """Yield blocks from a microphone until Ctrl-C.
 
     Raises:
         ModuleNotFoundError: sounddevice, or the PortAudio library that it needs, is not installed.
@@ -175,25 +175,25 @@ def _microphone(device: str | None, sample_rate: int) -> Iterator[np.ndarray]:
     """
     try:
         import sounddevice
-    except (ModuleNotFoundError, OSError) as error:  # OSError: the library is not there
+    except (ModuleNotFoundError, OSError) as error:  # OSError: PortAudio is missing
         raise ModuleNotFoundError(
             f"--mic needs sounddevice and PortAudio ({error}). Install them: pip install 'speechrnn[mic]', and on "
             "Linux the system's libportaudio2."
         ) from error
-    heard: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-    chosen = int(device) if device is not None and device.isdigit() else device
+    recorded: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+    device_id = int(device) if device is not None and device.isdigit() else device
     try:
         stream = sounddevice.InputStream(
             samplerate=sample_rate,
             blocksize=round(_BLOCK_SECONDS * sample_rate),
-            device=chosen,
+            device=device_id,
             channels=1,
             dtype="float32",
-            callback=lambda samples, *_: heard.put(samples[:, 0].copy()),
+            callback=lambda samples, *_: recorded.put(samples[:, 0].copy()),
         )
         with stream:
             print("speechrnn: listening; Ctrl-C ends.", file=sys.stderr)
             while True:
-                yield heard.get()
+                yield recorded.get()
     except (sounddevice.PortAudioError, ValueError) as error:
         raise ValueError(f"The microphone cannot be opened at {sample_rate} Hz: {error}") from error

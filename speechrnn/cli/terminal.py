@@ -1,4 +1,4 @@
-"""What the verbs share: where results go, which faults are named, and when a bar is shown."""
+"""Shared by the verbs: output files, messages about faults, progress bars, and loading of models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def standard_input() -> BinaryIO:
-    """The bytes of standard input.
+    """Get standard input as bytes.
 
     Raises:
         ValueError: It is closed.
@@ -36,10 +36,10 @@ def standard_input() -> BinaryIO:
 
 @contextmanager
 def output(path: str | None, *, overwrite: bool, part: IO[bytes] | None = None) -> Iterator[TextIO]:
-    """Standard output, or a file that is there whole when the block is done, or the part of one that is given.
+    """Open the output: a file written atomically at the end of the block, or standard output, or a given `part`.
 
-    The file is opened at once, so an output that cannot be written is known before the work begins. After Ctrl-C the
-    file keeps the results there are.
+    The file is opened at once, so an output that cannot be written is an error before the work begins. After Ctrl-C
+    the file is written with the results so far.
     """
     if part is not None:
         text = io.TextIOWrapper(part, encoding="utf-8", errors="surrogateescape", write_through=True)
@@ -61,7 +61,7 @@ def output(path: str | None, *, overwrite: bool, part: IO[bytes] | None = None) 
             text.detach()
     except OSError as error:
         if error.errno is None or error.filename is not None:
-            raise  # not of this file
+            raise  # about another file
         raise _unwritable(path, error) from error
     if interrupted:
         raise KeyboardInterrupt
@@ -69,11 +69,11 @@ def output(path: str | None, *, overwrite: bool, part: IO[bytes] | None = None) 
 
 def _opened(path: str, overwrite: bool, stack: ExitStack) -> IO[bytes]:
     try:
-        # A pipe or a device is written to; a file must not take its place.
+        # A pipe or a device is written to, and must not be replaced by a file.
         special = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
         return stack.enter_context(open(path, "wb") if special else replacing(path, overwrite=overwrite))
     except OSError as error:
-        if error.errno is None:  # our own: it says what to do
+        if error.errno is None:  # from `replacing`, with advice
             raise
         raise _unwritable(path, error) from error
 
@@ -82,19 +82,19 @@ def _unwritable(path: str, error: OSError) -> ValueError:
     return ValueError(f"{path}: cannot be written ({error.strerror}). Make room, or choose another --out.")
 
 
-def name_fault(*faults: Fault) -> None:
-    """A line on standard error for each."""
+def print_faults(*faults: Fault) -> None:
+    """Print one line per fault on standard error."""
     for fault in faults:
-        note(" ".join(str(fault).split()))
+        print_note(" ".join(str(fault).split()))
 
 
-def note(message: str) -> None:
-    """One line on standard error that is about no file."""
+def print_note(message: str) -> None:
+    """Print one line on standard error."""
     print(f"speechrnn: {message}", file=sys.stderr)
 
 
-def with_text(path: str, faults: Faults) -> tuple[list[Any], int]:
-    """The examples of a manifest that have a text to compare with, and how many it lists; the others are faults."""
+def examples_with_text(path: str, faults: Faults) -> tuple[list[Any], int]:
+    """Read the examples of a manifest that have a text, and the number of all examples; the others become faults."""
     from speechrnn.data import manifest
 
     examples = manifest.read(path, faults=faults)
@@ -106,8 +106,8 @@ def with_text(path: str, faults: Faults) -> tuple[list[Any], int]:
     return [example for example in examples if example.text is not None], total
 
 
-def verdict(faults: Faults, total: int, *, noun: str, verb: str = "failed") -> int:
-    """Sum faults up on standard error, if there are any; gives the exit code."""
+def print_summary(faults: Faults, total: int, *, noun: str, verb: str = "failed") -> int:
+    """Print a summary of the faults, if any, on standard error; returns the exit code."""
     if not len(faults):
         return DONE
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in faults.counts().items())
@@ -115,10 +115,10 @@ def verdict(faults: Faults, total: int, *, noun: str, verb: str = "failed") -> i
     return SOME_FAILED
 
 
-def bars(*columns: ProgressColumn) -> Progress:
-    """Bars on standard error that are gone once they are full.
+def progress_bars(*columns: ProgressColumn) -> Progress:
+    """Progress bars on standard error, removed when they are done.
 
-    Standard output is left alone: rich would send it to standard error.
+    Standard output is not redirected, since rich would print it on standard error.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -128,21 +128,21 @@ def bars(*columns: ProgressColumn) -> Progress:
 
 @contextmanager
 def progress(total: int | None, what: str, *, to_terminal: bool = False) -> Iterator[Callable[[object], None]]:
-    """A bar on standard error, where that is a terminal.
+    """Show a progress bar on standard error, if that is a terminal.
 
-    The function it gives is called with the number of things done since the last call, or with the one thing done.
+    The yielded function is called with the number of items done since the last call, or with one item that is done.
 
     Args:
-        total: Number of things; None where it is not known.
-        what: Said beside the bar.
-        to_terminal: Results go to the terminal meanwhile, so a bar would run into them.
+        total: Number of items; None if unknown.
+        what: Label of the bar.
+        to_terminal: Results are printed to the terminal meanwhile, so there is no bar.
     """
     if not sys.stderr.isatty() or (to_terminal and sys.stdout.isatty()):
         yield lambda done: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    with bars(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+    with progress_bars(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done if isinstance(done, int) else 1)
 
@@ -151,14 +151,14 @@ def progress(total: int | None, what: str, *, to_terminal: bool = False) -> Iter
 def file_progress(
     total: int, *, to_terminal: bool = False
 ) -> Iterator[tuple[Callable[[object], None], Callable[[str, float, float], None]]]:
-    """As `progress` over files, and a second function for the place within a long one: path, seconds done, seconds."""
+    """Like `progress`, with a second function for progress within a file: path, seconds done, seconds in total."""
     if not sys.stderr.isatty() or (to_terminal and sys.stdout.isatty()):
         yield lambda done: None, lambda path, done, seconds: None
         return
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn()
-    with bars(*columns) as bar:
+    with progress_bars(*columns) as bar:
         files = bar.add_task("files", total=total, done=f"0/{total}")
         within = bar.add_task("", visible=False, done="")
 
@@ -167,15 +167,15 @@ def file_progress(
             bar.update(files, done=f"{round(bar.tasks[0].completed)}/{total}")
             bar.update(within, visible=False)
 
-        def heard(path: str, done: float, seconds: float) -> None:
-            place = f"{_clock(done)}/{_clock(seconds)}" if seconds else _clock(done)
+        def advance_within(path: str, done: float, seconds: float) -> None:
+            position = f"{_clock(done)}/{_clock(seconds)}" if seconds else _clock(done)
             name = os.path.basename(path)
-            bar.update(within, description=name, total=seconds or None, completed=done, done=place, visible=True)
+            bar.update(within, description=name, total=seconds or None, completed=done, done=position, visible=True)
 
-        yield advance, heard
+        yield advance, advance_within
 
 
-def print_found(
+def print_results(
     find: Callable[..., Iterable[Any]],
     model: tuple[str, str],
     sources: Sequence[str],
@@ -185,9 +185,9 @@ def print_found(
     out: str | None,
     overwrite: bool,
 ) -> int:
-    """Print all that is found in files, each behind its file's name or as a JSON object; gives the exit code.
+    """Print all results found in files, each after its file's name or as a JSON object; returns the exit code.
 
-    `find` gets the model, of which there are file and kind, and `progress`; it gives a list or a `Fault` for each file.
+    `find` gets the session of `model`, a file and kind, and `progress`; it yields a list or a `Fault` for each file.
     """
     faults = Faults()
     with (
@@ -197,12 +197,12 @@ def print_found(
         for source, outcome in zip(sources, find(load_any(*model), progress=done), strict=True):
             if isinstance(outcome, Fault):
                 faults.extend([outcome])
-                name_fault(outcome)
+                print_faults(outcome)
                 continue
-            for one in outcome:
-                print(as_json({"path": source, **asdict(one)}) if json else f"{source}\t{line(one)}", file=file)
+            for result in outcome:
+                print(as_json({"path": source, **asdict(result)}) if json else f"{source}\t{line(result)}", file=file)
             file.flush()
-    return verdict(faults, len(sources), noun="files")
+    return print_summary(faults, len(sources), noun="files")
 
 
 def _clock(seconds: float) -> str:
@@ -210,25 +210,25 @@ def _clock(seconds: float) -> str:
 
 
 def load_any(path: str | None, kind: str | None = None) -> Any:
-    """A session of the model in a file, or of the one that comes with the package.
+    """Open a session of a model in a file, or of the default included model.
 
     Args:
-        path: The file, or a name that ships.
-        kind: What kind of model it must be.
+        path: The file, or the name of an included model.
+        kind: Required kind of the model.
 
     Raises:
-        FileNotFoundError: There is no such file; this is known before TensorFlow, which takes seconds, is started.
-        ValueError: It is of another kind.
+        FileNotFoundError: The file does not exist; raised before TensorFlow is started, which takes seconds.
+        ValueError: It has another kind.
     """
     from speechrnn.models import loading
 
     path = loading.DEFAULT if path is None else path
-    start_for(path)
+    start_tensorflow_for(path)
     return loading.load_session(path, kind=kind)
 
 
 def missing_model(model: str) -> FileNotFoundError:
-    """The error for a .keras model that is no file; an included model has none."""
+    """Create the error for a .keras model that does not exist; an included model has no .keras file."""
     from speechrnn.models import loading
 
     try:
@@ -238,12 +238,12 @@ def missing_model(model: str) -> FileNotFoundError:
 
 
 def load_model(path: str | None) -> Any:
-    """As `load_any`, for a recognizer."""
+    """Open a session of a recognizer, as `load_any`."""
     return load_any(path, "recognizer")
 
 
-def fitting(model: Any) -> dict[str, Any]:
-    """What examples must fit to be learned by a recognizer, as checks of manifests take it."""
+def model_limits(model: Any) -> dict[str, Any]:
+    """Options of manifest checks for the training of a recognizer: vocabulary and number of frames."""
     from speechrnn.tasks.recognition import carried
     from speechrnn.tasks.recognition.joint import transduces
     from speechrnn.tasks.recognition.phones import Words
@@ -257,7 +257,7 @@ def fitting(model: Any) -> dict[str, Any]:
 
 
 def load_streaming(path: str | None) -> Listening:
-    """A recognizer that listens: the one in a file, or the one that comes with the package.
+    """Open a streaming session of a recognizer in a file, or of the default included model.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -265,15 +265,15 @@ def load_streaming(path: str | None) -> Listening:
     from speechrnn.models import loading
 
     path = loading.DEFAULT if path is None else path
-    start_for(path, streaming=True)
+    start_tensorflow_for(path, streaming=True)
     return loading.load_session(path, streaming=True, threads=1)
 
 
-def start_for(path: str | None, *, streaming: bool = False) -> None:
+def start_tensorflow_for(path: str | None, *, streaming: bool = False) -> None:
     """Start TensorFlow if the model in a file has to be exported first.
 
     Raises:
-        FileNotFoundError: There is no such file; said before TensorFlow, which takes seconds, is started.
+        FileNotFoundError: The file does not exist; raised before TensorFlow is started, which takes seconds.
     """
     from speechrnn.models import loading
 
@@ -282,9 +282,9 @@ def start_for(path: str | None, *, streaming: bool = False) -> None:
 
 
 def start_tensorflow(what: str = "This") -> None:
-    """Import TensorFlow without the notes that it writes to standard error; a failure shows them.
+    """Import TensorFlow without its messages on standard error, which are shown only if it fails.
 
-    Someone who sets TF_CPP_MIN_LOG_LEVEL gets what they ask for.
+    If TF_CPP_MIN_LOG_LEVEL is set, it decides instead.
 
     Args:
         what: What needs it, for the error.
@@ -307,15 +307,15 @@ def _import_tensorflow() -> None:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as notes:  # its first notes heed no level, so the descriptor is turned away
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notes:  # its first messages ignore the level, so the descriptor is redirected
         os.dup2(notes.fileno(), 2)
         try:
             import tensorflow  # noqa: F401
         except BaseException:
             notes.seek(0)
-            os.write(kept, notes.read())
+            os.write(stderr, notes.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

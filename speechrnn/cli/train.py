@@ -31,7 +31,7 @@ tasks, and what their manifests must contain:
 
 
 def verb(words: Sequence[str]) -> Verb:
-    """The verb, with the options of the kind of model; those of a new model only where none is given."""
+    """Create the verb, with the options of the kind of model; those of a new model only without --model."""
     kind = tasks.chosen("train", words)
     command = tasks.command(kind)
     new = peek(words, "--model") is None
@@ -40,25 +40,21 @@ def verb(words: Sequence[str]) -> Verb:
         "training": [Group(source) for source in command.training],
         "augmentation": [Group(_AUGMENTATION)] if command.augments else [],
         "features": [Group(source) for source in command.features if new],
-        "built": [Group(source) for source in (command.network if new else command.further)],
+        "network": [Group(source) for source in (command.network if new else command.further)],
     }
-    listed = "\n".join(f"  {name:12}{tasks.command(one).learns}" for name, one in tasks.tasks("train").items())
-    return Verb(
-        "train", train, groups, _EPILOG + listed, lambda: _elsewhere(kind), given={"kind": kind, "words": words}
-    )
+    task_list = "\n".join(f"  {name:12}{tasks.command(one).learns}" for name, one in tasks.tasks("train").items())
+    return Verb("train", train, groups, _EPILOG + task_list, lambda: _hints(kind), bound={"kind": kind, "words": words})
 
 
-def _elsewhere(kind: kinds.Kind) -> dict[str, str]:
-    """Sentences about options that the verb has for another kind, or only with or without --model."""
+def _hints(kind: kinds.Kind) -> dict[str, str]:
+    """Messages about options of other kinds, and about those that need or exclude --model."""
     command = tasks.command(kind)
-    elsewhere = tasks.elsewhere("train", kind, "training", "features", "network", "further")
+    hints = tasks.hints("train", kind, "training", "features", "network", "further")
     for group in (Group(source) for source in (*command.features, *command.network)):
-        elsewhere |= {option.flag: "--model brings its own features and network." for option in group.options}
+        hints |= {option.flag: "--model brings its own features and network." for option in group.options}
     for group in (Group(source) for source in command.further):
-        elsewhere |= {
-            option.flag: "only with --model; a new model has what the texts have." for option in group.options
-        }
-    return elsewhere
+        hints |= {option.flag: "only with --model; a new model has what the texts have." for option in group.options}
+    return hints
 
 
 def train(
@@ -70,7 +66,7 @@ def train(
     training: Mapping[str, Any],
     augmentation: Mapping[str, Any],
     features: Mapping[str, Any],
-    built: Mapping[str, Any],
+    network: Mapping[str, Any],
     task: Annotated[str | None, "TASK"] = None,
     valid: Annotated[tuple[str, ...], "MANIFEST"] = (),
     model: Annotated[str | None, "MODEL"] = None,
@@ -90,9 +86,9 @@ def train(
         out: a file for the best model, ending in .keras.
         reading: How the examples are read.
         training: How to train.
-        augmentation: How examples are varied.
-        features: Of a new model.
-        built: How a new model is built, or what changes in one that is trained further.
+        augmentation: How examples are augmented.
+        features: Features of a new model.
+        network: Network of a new model, or changes to a model that is trained further.
         task: Task of the model; by default it follows from the manifest or from --model. One of those below.
         valid: Manifests of other speakers or subjects, used to choose the best epoch.
         model: Train this model further, instead of a new one.
@@ -118,28 +114,30 @@ def train(
     terminal.start_tensorflow("speechrnn train")
     import keras
 
-    from speechrnn.training import hosts as together
+    from speechrnn.training import hosts as training_hosts
 
-    shared = together.Hosts(hosts, together.this_host(rank)) if hosts else None
+    shared = training_hosts.Hosts(hosts, training_hosts.this_host(rank)) if hosts else None
 
     from speechrnn import training as trainer
     from speechrnn.features import Augmentation
     from speechrnn.training.task import task_of
 
-    varied = Augmentation.speech(**augmentation) if augment else Augmentation(**augmentation) if augmentation else None
+    augmented = (
+        Augmentation.speech(**augmentation) if augment else Augmentation(**augmentation) if augmentation else None
+    )
     keras.utils.set_random_seed(options.seed)
     if model is None:
-        chosen = {"features": features} if command.features else {}
-        begun = command.begun(examples, options, **chosen, **built)
+        feature_options = {"features": features} if command.features else {}
+        bundle = command.begun(examples, options, **feature_options, **network)
     else:
-        begun = command.continued(model, examples, **built)
+        bundle = command.continued(model, examples, **network)
     faults = Faults()
-    done = trainer.train(
-        begun,
+    run = trainer.train(
+        bundle,
         examples,
         valid=validation or None,
         options=options,
-        augment=varied,
+        augment=augmented,
         out=out,
         resume=resume,
         overwrite=overwrite,
@@ -147,29 +145,31 @@ def train(
         hosts=shared,
     )
     if shared is not None and not shared.first:
-        return INTERRUPTED if done.interrupted else DONE
-    terminal.name_fault(*faults)
-    best = [row for row in done.history if row.get("epoch", 0) == done.best_epoch and "val_loss" in row]
-    score = f", validation {task_of(begun, options).validated(best[-1])}" if best else ""
-    epochs = len((done.members[-1] if done.members else done).history)
-    what = f"epoch {done.best_epoch} of {epochs}" if done.best_epoch else f"average of {len(done.members)} members"
-    print(f"{done.path}: {what}{score}, {done.seconds:.0f} s")
-    code = terminal.verdict(faults, len(examples) + len(validation), noun="examples", verb="were dropped")
-    return INTERRUPTED if done.interrupted else code
+        return INTERRUPTED if run.interrupted else DONE
+    terminal.print_faults(*faults)
+    best_rows = [row for row in run.history if row.get("epoch", 0) == run.best_epoch and "val_loss" in row]
+    score = f", validation {task_of(bundle, options).validated(best_rows[-1])}" if best_rows else ""
+    epochs = len((run.members[-1] if run.members else run).history)
+    chosen = f"epoch {run.best_epoch} of {epochs}" if run.best_epoch else f"average of {len(run.members)} members"
+    print(f"{run.path}: {chosen}{score}, {run.seconds:.0f} s")
+    code = terminal.print_summary(faults, len(examples) + len(validation), noun="examples", verb="were dropped")
+    return INTERRUPTED if run.interrupted else code
 
 
 def _on_devices(count: int, words: Sequence[str]) -> int:
-    """Run the command line in a process for each device of this machine; gives the exit code of one that failed."""
-    with ExitStack() as stack:  # ports that are free now
-        free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in free]
+    """Run the command line in one process per device of this machine; returns the exit code of one that failed."""
+    with ExitStack() as stack:  # to find free ports
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
     processes = []
     for index in range(count):
-        own = ["--devices", "1", "--rank", str(index), "--hosts", *addresses]
+        flags = ["--devices", "1", "--rank", str(index), "--hosts", *addresses]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": _device(index)}
-        processes.append(subprocess.Popen([sys.executable, "-m", "speechrnn", "train", *words, *own], env=environment))
+        processes.append(
+            subprocess.Popen([sys.executable, "-m", "speechrnn", "train", *words, *flags], env=environment)
+        )
     try:
-        while not any(process.poll() for process in processes):  # one that fails takes the others with it
+        while not any(process.poll() for process in processes):  # if one fails, the others are ended
             if all(process.poll() is not None for process in processes):
                 break
             time.sleep(0.1)
@@ -182,7 +182,7 @@ def _on_devices(count: int, words: Sequence[str]) -> int:
 
 
 def _device(index: int) -> str:
-    """The GPU of a process, of those that this one may use."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    visible = given.split(",") if given else []
-    return visible[index] if index < len(visible) else "" if given == "" else str(index)
+    """The GPU for a process, one of those that this process may use."""
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = setting.split(",") if setting else []
+    return visible[index] if index < len(visible) else "" if setting == "" else str(index)
