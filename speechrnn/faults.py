@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 import math
+import numbers
 import os
 import re
 import textwrap
@@ -235,21 +236,62 @@ def check_options(names: Iterable[str], known: Iterable[str], method: str) -> No
             raise TypeError(f"`{method}` has no option `{name}`.{suggestion(name, known, 'Known')}")
 
 
-def check_lists(arguments: Mapping[str, Any], declared: Mapping[str, inspect.Parameter]) -> None:
-    """Refuse a string where a list of strings is expected: it would be taken as a list of its characters.
+def check_types(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
+    """Refuse what is no number where a number is expected, and what is no list of texts where one is.
+
+    A string would be taken as a list of its characters, and a dictionary as a list of its keys. Other types are left to
+    whoever uses the value.
 
     Args:
-        arguments: Values by the names of their parameters.
-        declared: The parameters, whose annotations say which are lists of strings.
+        arguments: Values by their names.
+        annotations: Types, or their names.
 
     Raises:
-        TypeError: A string was given for a list.
+        TypeError: A value is of another type.
+
+    Example:
+    >>> check_types({"beam": 2.5}, {"beam": "int | None"})
+    Traceback (most recent call last):
+    ...
+    TypeError: `beam` must be a whole number. Received: 2.5.
     """
     for name, value in arguments.items():
-        annotation = str(declared[name].annotation) if name in declared else ""
-        is_list = re.search(r"(Sequence|Iterable|Collection|list|tuple)\[str\b", annotation)
-        if isinstance(value, str) and is_list and not re.search(r"\bstr\b", re.sub(r"\[[^\[\]]*\]", "", annotation)):
-            raise TypeError(f"`{name}` must be a list of texts. Received: {value!r:.80}. Write {name}=[{value!r:.80}].")
+        written = _written(annotations.get(name, ""))
+        types = frozenset(written.split(" | "))
+        if types <= _NUMBERS.keys() and types & {"int", "float"}:
+            known = isinstance(value, tuple(_NUMBERS[each] for each in types))
+            if not known or (isinstance(value, bool) and "bool" not in types):
+                wanted = "a number" if "float" in types else "a whole number"
+                raise TypeError(f"`{name}` must be {wanted}. Received: {value!r:.80}.")
+        elif re.search(r"(Sequence|Iterable|Collection|list|tuple)\[str\b", written):
+            if isinstance(value, str) and not re.search(r"\bstr\b", re.sub(r"\[[^\[\]]*\]", "", written)):
+                advice = f" Write {name}=[{value!r:.80}]."
+            elif _TEXTS.fullmatch(written) and not _may_be_texts(value):
+                advice = ""
+            else:
+                continue
+            raise TypeError(f"`{name}` must be a list of texts. Received: {value!r:.80}.{advice}")
+
+
+def _written(annotation: Any) -> str:
+    """A type as it is written in a signature, such as `int | None`."""
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(map(_written, get_args(annotation)))
+    return annotation.__name__ if type(annotation) is type else str(annotation)
+
+
+_TEXTS = re.compile(r"([\w.]*\bSequence|list|tuple)\[str(, \.\.\.)?\]( \| None)?")
+
+
+def _may_be_texts(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(each, str | os.PathLike) for each in value)
+    return not isinstance(value, bytes | Mapping)
+
+
+_NUMBERS: dict[str, type] = {
+    "int": numbers.Integral, "float": numbers.Real, "bool": bool, "None": type(None), "NoneType": type(None),
+}  # fmt: skip
 
 
 def require(options: object, requirement: str, holds: Any, *names: str) -> None:
@@ -297,12 +339,20 @@ class CheckedOptions:
 
     def __post_init__(self) -> None:
         kind: type = type(self)
+        check_types({name: getattr(self, name) for name in _types(kind)}, _types(kind))
         for name, optional, limit in _limits(kind):
             if isinstance(limit, Range):
                 if not (optional and getattr(self, name) is None):
                     require(self, limit.requirement, limit.holds, name)
             else:
                 check_choice(name, getattr(self, name), (*limit, None) if optional else limit)
+
+
+@functools.cache
+def _types(kind: type) -> dict[str, Any]:
+    """The type of each field of a dataclass."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
 @functools.cache
@@ -345,7 +395,7 @@ def options_as_keywords(kind: type, *positional: str) -> Callable[[Callable[...,
             kwargs = {**by_position, **kwargs}
             if not any_keyword:
                 check_options(kwargs, parameters, function.__name__)
-            check_lists(kwargs, parameters)
+            check_types(kwargs, {name: parameter.annotation for name, parameter in parameters.items()})
             options = kind(**{field.name: kwargs.pop(field.name) for field in added if field.name in kwargs})
             return function(options=options, **kwargs)
 

@@ -183,6 +183,12 @@ def test_a_textgrid_is_read_as_written(tmp_path):
     assert textgrid.read(tmp_path / "a.TextGrid") == {"words": words, 'the "other" tier': []}
 
 
+def test_a_textgrid_of_hours_has_milliseconds(tmp_path):
+    words = [(36000.04, 36000.08, "a"), (36000.08, 36000.123, "b")]
+    (tmp_path / "a.TextGrid").write_text(textgrid.write({"words": words}, 36001.5))
+    assert textgrid.read(tmp_path / "a.TextGrid") == {"words": words}
+
+
 def test_the_intervals_of_a_tier_leave_no_gap():
     text = textgrid.write({"words": [(0.5, 1.0, "yes")]}, 2.0)
     assert "intervals: size = 3" in text

@@ -1,5 +1,6 @@
 """Beam search, language models, alignment and calibration from the command line, with a model that spells."""
 
+import itertools
 import json
 
 import numpy as np
@@ -65,6 +66,23 @@ def test_one_hotword_is_not_taken_for_its_letters(model):
         TypeError, match=r"`hotwords` must be a list of texts. Received: 'bad'. Write hotwords=\['bad'\]"
     ):
         decoder(model.vocabulary, hotwords="bad")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"hotwords": {"bad": 3.0}}, r"`hotwords` must be a list of texts\. Received: \{'bad': 3\.0\}"),
+        ({"hotwords": b"bad"}, "must be a list of texts"),
+        ({"hotwords": ["bad", 1]}, "must be a list of texts"),
+        ({"beam": 2.5}, r"`beam` must be a whole number\. Received: 2\.5"),
+        ({"beam": "8"}, "must be a whole number. Received: '8'"),
+        ({"beam": True}, "must be a whole number. Received: True"),
+        ({"beam": 8, "word_bonus": "2"}, "`word_bonus` must be a number. Received: '2'"),
+    ],
+)
+def test_options_of_other_types_are_refused(model, given, said):
+    with pytest.raises(TypeError, match=said):
+        decoder(model.vocabulary, **given)
 
 
 def test_words_are_the_path_of_a_file(model):
@@ -294,7 +312,18 @@ def test_words_that_are_moved_stay_in_order_and_in_the_recording():
     assert [(round(w.start, 3), round(w.end, 3)) for w in found] == [(0, 0.13), (0.13, 0.32), (0.32, 0.95)]
     assert [w.word for w in found] == ["a", "b", "c"] and found[0].confidence == 0.5
     backwards = moved(words[:1], 1.0, start=0.2)
-    assert backwards[0].start == backwards[0].end == pytest.approx(0.22)
+    assert (backwards[0].start, backwards[0].end) == pytest.approx((0.22, 0.23))
+
+
+@pytest.mark.parametrize("shift", [{"start": 0.5, "end": -0.5}, {"start": -2, "end": -2}, {"start": 3, "end": 3}])
+def test_no_word_that_is_moved_is_left_without_time(shift):
+    words = [Word(name, 0.1 * i, 0.1 * i + 0.04, 0.5) for i, name in enumerate("abcdef")]
+    found = moved(words, 0.56, **shift)
+    tier = textgrid.write({"words": [(w.start, w.end, w.word) for w in found]}, 0.56)
+    assert [line.strip()[8:-1] for line in tier.splitlines() if 'text = "' in line and '""' not in line] == list(
+        "abcdef"
+    )
+    assert all(0 <= a.start < a.end <= b.start + 1e-9 for a, b in itertools.pairwise(found)) and found[-1].end <= 0.56
 
 
 @pytest.mark.parametrize(

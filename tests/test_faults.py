@@ -2,6 +2,7 @@ import threading
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from speechrnn.faults import (
@@ -148,8 +149,17 @@ class _House(_Kitchen, _Cellar):
         ({"bottles": 0}, "`bottles` must be at least 1. Received: bottles=0."),
     ],
 )
-def test_options_are_checked_by_their_types(given, message):
+def test_options_are_checked_by_their_ranges(given, message):
     assert _House(eggs=1, heat=None).heat is None
     with pytest.raises(ValueError) as caught:
         _House(**given)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("eggs", "1"), ("eggs", 1.5), ("salt", "0"), ("salt", None), ("eggs", True)]
+)
+def test_options_are_checked_by_their_types(name, value):
+    assert _House(eggs=np.int64(1), salt=np.float32(0)).eggs == 1
+    with pytest.raises(TypeError, match=rf"`{name}` must be a .*number\. Received: {value!r}"):
+        _House(**{name: value})

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from speechrnn.faults import check_lists, read_lines
+from speechrnn.faults import check_types, read_lines
 from speechrnn.text import Lexicon, Phones, Vocabulary, lexicons, normalize
 
 if TYPE_CHECKING:  # the searches are imported by the functions that make them, so that a help text needs no NumPy
@@ -67,9 +67,16 @@ def decoder(
     Raises:
         ValueError: A file cannot be read, or does not fit the vocabulary or the lexicon; there are words and a grammar;
             or an option has nothing to act on.
-        TypeError: The hotwords are a single text.
+        TypeError: A value is of another type.
     """
-    check_lists({"hotwords": hotwords}, inspect.signature(decoder).parameters)
+    given: dict[str, Any] = {
+        "beam": beam,
+        "lm_weight": lm_weight,
+        "word_bonus": word_bonus,
+        "unknown_score": unknown_score,
+    }
+    given |= {"hotwords": hotwords, "hotword_bonus": hotword_bonus}
+    check_types(given, inspect.get_annotations(decoder))
     from speechrnn.decoding.automata import Boost, Grammar
     from speechrnn.decoding.beam import BeamSearch
     from speechrnn.decoding.best_path import greedy

@@ -27,14 +27,14 @@ def write(tiers: dict[str, Sequence[Interval]], duration: float) -> str:
     >>> write({"words": [(0.5, 1.0, "yes")]}, 1.0).splitlines()[-1].strip()
     'text = "yes"'
     """
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {duration:.6g}"]
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {duration:.10g}"]
     lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
     for number, (name, intervals) in enumerate(tiers.items(), start=1):
         filled = _filled(intervals, duration)
         lines += [f"    item [{number}]:", '        class = "IntervalTier"', f"        name = {_quoted(name)}"]
-        lines += ["        xmin = 0", f"        xmax = {duration:.6g}", f"        intervals: size = {len(filled)}"]
+        lines += ["        xmin = 0", f"        xmax = {duration:.10g}", f"        intervals: size = {len(filled)}"]
         for i, (start, end, label) in enumerate(filled, start=1):
-            lines += [f"        intervals [{i}]:", f"            xmin = {start:.6g}", f"            xmax = {end:.6g}"]
+            lines += [f"        intervals [{i}]:", f"            xmin = {start:.10g}", f"            xmax = {end:.10g}"]
             lines.append(f"            text = {_quoted(label)}")
     return "\n".join([*lines, ""])
 

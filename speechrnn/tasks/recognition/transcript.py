@@ -126,6 +126,10 @@ def _word(text: str, path: Path, first: int, after: int, frame_period: float, st
     return Word(text, begin, end, float(np.exp(np.log(sure).mean())))
 
 
+_LEAST = 0.01
+"""Seconds that a moved word lasts at least."""
+
+
 def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: float = 0.0) -> list[Word]:
     """Words with the times at which a recognizer is late or early taken back.
 
@@ -133,7 +137,7 @@ def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: fl
         words: In order.
         duration: Seconds of the recording, within which all times stay.
         start: Seconds added to where words begin.
-        end: Seconds added to where they end. Words that would then overlap meet half way.
+        end: Seconds added to where they end. Words that would then overlap meet half way; none is left without time.
     """
     times = [[min(max(w.start + start, 0.0), duration), min(max(w.end + end, 0.0), duration)] for w in words]
     for pair in times:
@@ -142,4 +146,11 @@ def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: fl
         if before[1] > after[0]:
             middle = min(max((before[1] + after[0]) / 2, before[0]), after[1])
             before[1] = after[0] = middle
+    least, now = min([_LEAST, *(word.end - word.start for word in words)]), 0.0
+    for pair in times:
+        pair[0] = max(pair[0], now)
+        now = pair[1] = max(pair[1], pair[0] + least)
+    for pair in reversed(times):
+        pair[1] = min(pair[1], duration)
+        duration = pair[0] = min(pair[0], pair[1] - least)
     return [replace(word, start=a, end=b) for word, (a, b) in zip(words, times, strict=True)]
