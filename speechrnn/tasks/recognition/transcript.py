@@ -152,5 +152,5 @@ def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: fl
         now = pair[1] = max(pair[1], pair[0] + least)
     for pair in reversed(times):
         pair[1] = min(pair[1], duration)
-        duration = pair[0] = min(pair[0], pair[1] - least)
+        duration = pair[0] = max(0.0, min(pair[0], pair[1] - least))
     return [replace(word, start=a, end=b) for word, (a, b) in zip(words, times, strict=True)]
