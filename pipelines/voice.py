@@ -24,7 +24,7 @@ from speechrnn.faults import Faults
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.intervals import rate_interval
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.synthesis import SpeechSynthesizer, SynthesizerTraining, aligned
 from speechrnn.tasks.synthesis.phones import fitted
@@ -46,7 +46,7 @@ def parts(data_dir, out, lexicon, recognizer="english"):
     if not path.exists():
         faults = Faults()
         prepared = ljspeech.prepare(data_dir, Path(out, "manifests"), overwrite=True, faults=faults)["train"]
-        session = opened(recognizer, "recognizer")
+        session = open_model(recognizer, "recognizer")
         words = (word for example in prepared for word in example.text.split())
         known = lexicon.joined(lexicon.guessed(words, LettersToPhones(lexicon)))
         found = aligned(prepared, session, known, faults=faults)

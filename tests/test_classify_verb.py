@@ -12,7 +12,7 @@ from speechrnn import cli
 from speechrnn.cli import terminal
 from speechrnn.data import manifest
 from speechrnn.data.manifest import Example
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_how_a_table_is_written_is_said_by_options(model, tmp_path, capsys):
     ],
 )
 def test_a_recognizer_does_not_classify_nor_the_other_way(words, model, said, monkeypatch, files, capsys):
-    monkeypatch.setattr("speechrnn.models.loading.load_session", lambda path, kind=None: opened(model(), kind))
+    monkeypatch.setattr("speechrnn.models.loading.load_session", lambda path, kind=None: open_model(model(), kind))
     monkeypatch.setattr("speechrnn.models.loading.needs_tensorflow", lambda path, **options: False)
     assert cli.main([*words, *files]) == 2
     assert said in capsys.readouterr().err

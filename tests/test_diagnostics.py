@@ -310,7 +310,7 @@ def test_a_resumed_report_goes_on_with_its_file(rng, tmp_path):
 )
 def test_norms_in_training_are_judged_by_cliffs_and_by_what_other_layers_get(means, largest, share, state):
     batches = [10] * len(means)
-    assert verdicts.of_norms("a", means, largest, batches, non_finite=0, share=share).state == state
+    assert verdicts.judge_norms("a", means, largest, batches, non_finite=0, share=share).state == state
 
 
 def flow(norms):

@@ -21,7 +21,7 @@ from speechrnn.export.onnx.network import write_network
 from speechrnn.export.writing import export
 from speechrnn.faults import Fault
 from speechrnn.layers import GRU, LSTM
-from speechrnn.models.loading import load_session, opened
+from speechrnn.models.loading import load_session, open_model
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster
 from speechrnn.tasks.forecasting.forecast import forecasts
 from speechrnn.tasks.forecasting.session import ForecasterSession
@@ -234,7 +234,7 @@ def test_other_verbs_say_what_it_is(saved, capsys):
     with pytest.raises(
         ValueError, match="The model: must be a forecaster. Received: a classifier, see `speechrnn classify`"
     ):
-        opened(reader, "forecaster")
+        open_model(reader, "forecaster")
 
 
 def test_train_makes_a_forecaster_from_a_manifest(tmp_path, capsys):

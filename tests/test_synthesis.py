@@ -36,7 +36,7 @@ from speechrnn.tasks.synthesis.evaluation import log_mel
 from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.tasks.synthesis.training import Speaking
 from speechrnn.text import Lexicon, Phones
-from speechrnn.training.task import Given
+from speechrnn.training.task import Split
 
 SOUND = Sound(sample_rate=8000, window=256, hop=80, fft_length=256, num_mels=20, f_max=4000.0)
 SMALL = {"embedding": 4, "encoder_units": 6, "encoder_layers": 1, "units": 7, "layers": 1, "filters": 5}
@@ -462,7 +462,7 @@ def test_a_voice_learns_and_names_what_it_cannot(tmp_path, rng):
     assert last["loss"] < 0.5 * first["loss"]
     assert 0 < last["val_spectrum"] < last["val_loss"] < 0.7 * first["loss"] and last["val_duration"] > 0
     with pytest.raises(ValueError, match="Received none"):
-        Speaking(model, options).batches(Given(broken))
+        Speaking(model, options).batches(Split(broken))
     with pytest.raises(ValueError, match="one speaker's"):
         SpeechSynthesizer.for_manifest([*examples, dataclasses.replace(examples[0], subject="two")])
     # How it is measured, by a listener that understands `sea` whatever is said.

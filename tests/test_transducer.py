@@ -21,7 +21,7 @@ from speechrnn.runtime import onnxfile
 from speechrnn.tasks.recognition import SpeechRecognizer, carried
 from speechrnn.tasks.recognition.joint_sessions import StreamingTransducerSession, TransducerSession
 from speechrnn.training.diagnostics import gradient_flow, layer_paths
-from speechrnn.training.task import Given, task_of
+from speechrnn.training.task import Split, task_of
 
 RATE = 8000
 TEXTS = ("ab b", "a", "bb ab", "b a a")
@@ -229,7 +229,7 @@ def test_it_transcribes_is_measured_and_says_what_it_cannot(model, tmp_path):
 def test_a_file_without_its_other_models_or_with_damaged_ones_is_refused(model):
     exporter, damaged = exporter_of(model), bytearray(onnx_bytes(model))
     damaged[damaged.rindex(model.joiner.dense.kernel.numpy().tobytes())] ^= 1
-    for broken in (onnxfile.sealed(exporter.graph().model(exporter.metadata())), bytes(damaged)):
+    for broken in (onnxfile.with_digest(exporter.graph().model(exporter.metadata())), bytes(damaged)):
         with pytest.raises(ValueError, match="The model"):
             TransducerSession(broken)
 
@@ -256,7 +256,7 @@ def test_a_text_longer_than_its_frames_is_kept_and_an_unknown_symbol_is_not(mode
     texts = ("ab ba", "", "abc")
     examples = [sr.Example(path=str(tmp_path / "short.wav"), duration=0.05, text=text, id=text) for text in texts]
     faults = sr.Faults()
-    batches = task_of(model, None).batches(Given(examples, faults=faults))
+    batches = task_of(model, None).batches(Split(examples, faults=faults))
     ((x, target, weight),) = list(batches)
     assert int(model.logit_frames(x)[0]) < 5 and sorted(np.count_nonzero(target, 1)[np.asarray(weight) > 0]) == [0, 5]
     assert [(fault.where, fault.kind) for fault in faults] == [("abc", "with characters outside the vocabulary")]

@@ -26,7 +26,11 @@ def verb(kind: kinds.Kind) -> Verb:
     """Create the verb of a kind."""
     command: Command = kinds.resolve(kind.command)(kind)
     word, sentence = command.source
-    default = f", or the name of an included model; by default `{command.ships}`." if command.ships else ". (required)"
+    default = (
+        f", or the name of an included model; by default `{command.default_model}`."
+        if command.default_model
+        else ". (required)"
+    )
 
     # This module has no postponed annotations, since these depend on the kind.
     def answer(
@@ -41,13 +45,13 @@ def verb(kind: kinds.Kind) -> Verb:
         overwrite: bool = False,
         shard: Annotated[str | None, "I/N"] = None,
     ) -> int:
-        model = command.ships if model is None else model
+        model = command.default_model if model is None else model
         if model is None:
             raise UsageError(f"--model is required. `speechrnn train --task {kind.method}` makes one.")
         formats = tuple(dict.fromkeys([*format, *(["json"] if json else [])])) or (next(iter(command.formats)),)
         for options_class in map(kinds.resolve, command.write_options):  # check the values before the work begins
             options_class(**{one.name: writing[one.name] for one in fields(options_class) if one.name in writing})
-        named_inputs = command.expanded(sources, **options)
+        named_inputs = command.expand_sources(sources, **options)
         _check(command, sources, len(named_inputs), formats, out, out_dir)
         output = _Output(command, formats, dict(writing), named_inputs, out, out_dir, overwrite)
         inputs = [source for source, _ in named_inputs]
@@ -55,7 +59,7 @@ def verb(kind: kinds.Kind) -> Verb:
             faults = Faults()
             _run(kind, command, model, inputs, dict(options), output, faults)
             return terminal.print_summary(faults, len(inputs), noun="files")
-        if command.pipes and "-" in sources:
+        if command.accepts_stdin and "-" in sources:
             raise UsageError("`-` cannot be divided into shards.")
         from speechrnn.models import loading  # not at the top: --help must not import NumPy
 
@@ -93,8 +97,8 @@ def verb(kind: kinds.Kind) -> Verb:
         "options": [Group(source) for source in command.run_options],
         "writing": [Group(source) for source in command.write_options],
     }
-    elsewhere = {"--rate": "is given as --encoding s16le@HZ."} if command.pipes else {}
-    return Verb(kind.method, answer, groups, command.epilog + _EPILOG, elsewhere, without_arguments=command.alone)
+    elsewhere = {"--rate": "is given as --encoding s16le@HZ."} if command.accepts_stdin else {}
+    return Verb(kind.method, answer, groups, command.epilog + _EPILOG, elsewhere, without_arguments=command.source_optional)
 
 
 def _check(
@@ -110,7 +114,7 @@ def _check(
         raise UsageError(f"{formats[0]} of several files needs --out-dir DIR.")
     if out and formats[0] in command.binary and PurePath(out).suffix not in ("", f".{formats[0]}"):
         raise UsageError(f"--out must end in .{formats[0]}. Received: {out}.")
-    if command.pipes and sources.count("-") > 1:
+    if command.accepts_stdin and sources.count("-") > 1:
         raise UsageError("`-` can be read once only.")
 
 
@@ -123,7 +127,7 @@ def _run(
     to: "_Output",
     faults: Faults,
 ) -> None:
-    opened = [terminal.standard_input() if command.pipes and source == "-" else source for source in sources]
+    opened = [terminal.standard_input() if command.accepts_stdin and source == "-" else source for source in sources]
     positions = [position for position, source in enumerate(opened) if not isinstance(source, Fault)]
     with to.opened() as begin, terminal.file_progress(len(sources), to_terminal=to.to_terminal) as (done, within):
         session = terminal.load_any(model, kind.name)

@@ -29,14 +29,14 @@ model.
 def verb(words: Sequence[str]) -> Verb:
     """Create the verb, with the options of the kind of model."""
     kind = tasks.chosen("evaluate", words)
-    groups = {"options": [Group(source) for source in tasks.command(kind).evaluation]}
+    groups = {"options": [Group(source) for source in tasks.command(kind).evaluation_options]}
     return Verb("evaluate", evaluate, groups, _EPILOG, lambda: _hints(kind), bound={"kind": kind})
 
 
 def _hints(kind: kinds.Kind) -> dict[str, str]:
     """Messages about options of other kinds, and about renamed ones."""
     renamed = {"--normalize": "now called --normalize-texts.", "--per-speaker": "now called --per-subject."}
-    return {**tasks.hints("evaluate", kind, "evaluation"), **renamed}
+    return {**tasks.hints("evaluate", kind, "evaluation_options"), **renamed}
 
 
 def evaluate(
@@ -69,12 +69,12 @@ def evaluate(
         shard: Needs --out.
     """
     command = tasks.command(kind)
-    model = command.ships if model is None else model
+    model = command.default_model if model is None else model
     if model is None:
         raise UsageError(f"--model is required. `speechrnn train --task {kind.method}` makes one.")
     for name, value in (("details", details), ("per-subject", per_subject)):
         if value and not command.details:
-            raise UsageError(f"--{name} is not for {kinds.one(kind.noun)}.")
+            raise UsageError(f"--{name} is not for {kinds.with_article(kind.noun)}.")
     faults = Faults()
     examples = command.read([path], faults=faults)
     printing = {"json": json, "details": details, "per_subject": per_subject}
@@ -86,8 +86,8 @@ def evaluate(
             return command.evaluate(session, chosen, faults=faults, progress=progress, **options)
 
     if shard is not None:
-        if not command.divides:
-            raise UsageError(f"--shard is not for {kinds.one(kind.noun)}.")
+        if not command.can_shard:
+            raise UsageError(f"--shard is not for {kinds.with_article(kind.noun)}.")
         from speechrnn.models import loading  # not at the top: --help must not import NumPy
 
         def work(chosen: slice, file: IO[bytes], part: Part, faults: Faults) -> None:

@@ -36,23 +36,23 @@ def verb(words: Sequence[str]) -> Verb:
     command = tasks.command(kind)
     new = peek(words, "--model") is None
     groups = {
-        "reading": [Group(source) for source in command.reading],
-        "training": [Group(source) for source in command.training],
-        "augmentation": [Group(_AUGMENTATION)] if command.augments else [],
-        "features": [Group(source) for source in command.features if new],
-        "network": [Group(source) for source in (command.network if new else command.further)],
+        "reading": [Group(source) for source in command.read_options],
+        "training": [Group(source) for source in command.training_options],
+        "augmentation": [Group(_AUGMENTATION)] if command.can_augment else [],
+        "features": [Group(source) for source in command.feature_options if new],
+        "network": [Group(source) for source in (command.network_options if new else command.finetune_options)],
     }
-    task_list = "\n".join(f"  {name:12}{tasks.command(one).learns}" for name, one in tasks.tasks("train").items())
+    task_list = "\n".join(f"  {name:12}{tasks.command(one).trained_on}" for name, one in tasks.tasks("train").items())
     return Verb("train", train, groups, _EPILOG + task_list, lambda: _hints(kind), bound={"kind": kind, "words": words})
 
 
 def _hints(kind: kinds.Kind) -> dict[str, str]:
     """Messages about options of other kinds, and about those that need or exclude --model."""
     command = tasks.command(kind)
-    hints = tasks.hints("train", kind, "training", "features", "network", "further")
-    for group in (Group(source) for source in (*command.features, *command.network)):
+    hints = tasks.hints("train", kind, "training_options", "feature_options", "network_options", "finetune_options")
+    for group in (Group(source) for source in (*command.feature_options, *command.network_options)):
         hints |= {option.flag: "--model brings its own features and network." for option in group.options}
-    for group in (Group(source) for source in command.further):
+    for group in (Group(source) for source in command.finetune_options):
         hints |= {option.flag: "only with --model; a new model has what the texts have." for option in group.options}
     return hints
 
@@ -108,7 +108,7 @@ def train(
     if not resume:
         files.refuse_existing(out, overwrite=overwrite)
     examples, validation = command.read(manifests, **reading), command.read(valid, **reading)
-    options = kinds.resolve(command.training[0])(**training)
+    options = kinds.resolve(command.training_options[0])(**training)
     if model is not None and options.members > 1:
         raise UsageError("--members begin with new weights. Leave --members out, or --model.")
     terminal.start_tensorflow("speechrnn train")
@@ -127,10 +127,10 @@ def train(
     )
     keras.utils.set_random_seed(options.seed)
     if model is None:
-        feature_options = {"features": features} if command.features else {}
-        bundle = command.begun(examples, options, **feature_options, **network)
+        feature_options = {"features": features} if command.feature_options else {}
+        bundle = command.new_model(examples, options, **feature_options, **network)
     else:
-        bundle = command.continued(model, examples, **network)
+        bundle = command.model_to_finetune(model, examples, **network)
     faults = Faults()
     run = trainer.train(
         bundle,
@@ -148,7 +148,7 @@ def train(
         return INTERRUPTED if run.interrupted else DONE
     terminal.print_faults(*faults)
     best_rows = [row for row in run.history if row.get("epoch", 0) == run.best_epoch and "val_loss" in row]
-    score = f", validation {task_of(bundle, options).validated(best_rows[-1])}" if best_rows else ""
+    score = f", validation {task_of(bundle, options).describe_validation(best_rows[-1])}" if best_rows else ""
     epochs = len((run.members[-1] if run.members else run).history)
     chosen = f"epoch {run.best_epoch} of {epochs}" if run.best_epoch else f"average of {len(run.members)} members"
     print(f"{run.path}: {chosen}{score}, {run.seconds:.0f} s")

@@ -1,1 +1,1 @@
-"""Models written for other programs: ONNX, LiteRT and SavedModel."""
+"""Export models to other formats: ONNX, LiteRT and SavedModel."""

@@ -1,4 +1,4 @@
-"""What an exporter of a kind of model has to say: its graph, its metadata and the formats it can become."""
+"""Base classes of exporters: a model's ONNX graphs, its metadata and the formats that it supports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechrnn.runtime import onnxfile
 
 
 class Exporter:
-    """Writes bundles of one kind; a subclass says what comes out.
+    """Exports bundles of one kind; a subclass defines the outputs.
 
     Args:
         model: The bundle.
@@ -23,9 +23,9 @@ class Exporter:
     takes_signals: ClassVar[bool] = False
     """Whether the inputs are signals and their lengths."""
     streams: ClassVar[bool] = False
-    """Whether models of this kind can be written as one step."""
-    tells: ClassVar[tuple[str, ...]] = ()
-    """Attributes of models of this kind that stand in their metadata."""
+    """Whether models of this kind can be exported as one step, for streams."""
+    stored_attributes: ClassVar[tuple[str, ...]] = ()
+    """Attributes of the model that are stored in the metadata."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -34,52 +34,52 @@ class Exporter:
         """The whole model as an ONNX graph."""
         raise NotImplementedError
 
-    def of_graph(self) -> dict[str, Any]:
-        """What the metadata say of the graph that `graph` made last."""
+    def graph_metadata(self) -> dict[str, Any]:
+        """Metadata of the graph that `graph` made last."""
         return {}
 
-    def about(self) -> dict[str, Any]:
-        """What only models of this kind have in their metadata."""
-        return {name: written(getattr(self.model, name)) for name in self.tells}
+    def kind_metadata(self) -> dict[str, Any]:
+        """Metadata that only models of this kind have."""
+        return {name: written(getattr(self.model, name)) for name in self.stored_attributes}
 
     def step(self) -> tuple[Graph, dict[str, Any]]:
-        """One step of a model that streams as an ONNX graph, and what its metadata say of it.
+        """One step of a streaming model as an ONNX graph, and the metadata of the step.
 
         Raises:
             ValueError: Models of this kind cannot stream, or this one cannot.
         """
         raise ValueError(f"A {type(self.model).__name__} cannot be written as one step. Received: streaming=True.")
 
-    def beside(self) -> dict[str, Graph]:
-        """Graphs that stand beside the model's own in an ONNX file, each a whole model, by name."""
+    def attached_graphs(self) -> dict[str, Graph]:
+        """Further graphs that are attached to the ONNX file, each a complete model, by name."""
         return {}
 
     def metadata(self, **more: Any) -> dict[str, str]:
-        """What a runtime must know of the model, as an ONNX file keeps it: names with a prefix, and JSON."""
+        """The model's metadata, as stored in an ONNX file: names with a prefix, and JSON values."""
         model: Bundle = self.model
-        known = {
+        values = {
             "format_version": onnxfile.FORMAT_VERSION,
             "version": speechrnn.__version__,
             "kind": model.kind,
-            **self.about(),
+            **self.kind_metadata(),
             "card": model.card,
             "precision": "float32",
             **more,
         }
-        return {onnxfile.PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in known.items()}
+        return {onnxfile.PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
 
 class SignalExporter(Exporter):
-    """Writes bundles that take signals.
+    """Exports bundles that take signals.
 
-    Inputs are `signal` float32 `(batch, samples)`, or `(batch, samples, channels)` of a model of channels, and `length`
-    int32 `(batch,)`. What stands in the padding of `signal` has no influence, and the padding of the outputs is zeros.
+    Inputs are `signal` float32 `(batch, samples)`, or `(batch, samples, channels)` for models with channels, and
+    `length` int32 `(batch,)`. The padding of `signal` has no influence, and the padding of the outputs is zeros.
     """
 
     takes_signals = True
 
-    def give(self, graph: Graph, outputs: str, frames: str) -> None:
-        """Declares what the network's outputs amount to as the graph's outputs."""
+    def write_outputs(self, graph: Graph, outputs: str, frames: str) -> None:
+        """Write the nodes that turn the network's outputs into the graph's outputs, and declare these."""
         raise NotImplementedError
 
     def graph(self) -> Graph:
@@ -91,7 +91,7 @@ class SignalExporter(Exporter):
         length = graph.input("length", "int32", ("batch",))
         values, frames = features.write_features(graph, model.features, signal, length)
         (outputs,) = network.write_network(graph, model.network, [values, frames])
-        self.give(graph, outputs, frames)
+        self.write_outputs(graph, outputs, frames)
         return graph
 
     def metadata(self, **more: Any) -> dict[str, str]:
@@ -107,7 +107,7 @@ class SignalExporter(Exporter):
         return super().metadata(**about, **more)
 
     def valid_frames(self, graph: Graph, frames: str) -> str:
-        """Valid frames of the outputs, int32 `(batch,)`, from those of the features."""
+        """Number of valid frames of the outputs, int32 `(batch,)`, from that of the features."""
         stride = self.model.stride
         with graph.scope("frames"):
             rounded = graph.add("Add", frames, graph.constant(stride - 1, "int32"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is written."""
+    """How a model is exported."""
 
     int8: bool = False
     """Keep the weights of LSTM layers in 8 bits: a quarter of their size, and faster on a CPU. Other layers stay in

@@ -1,4 +1,4 @@
-"""A model as a SavedModel for TensorFlow Serving: TensorFlow's built-in operations only."""
+"""Export a model to a SavedModel for TensorFlow Serving, with TensorFlow's built-in operations only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(exporter: Exporter, path: str, *, int8: bool, streaming: bool, overwri
     """Write the folder of an exporter's model; see `write_savedmodel`.
 
     Raises:
-        ValueError: 8 bits or a step are asked for.
+        ValueError: `int8` or `streaming` is set.
     """
     if int8 or streaming:
         raise ValueError(f"`int8` and `streaming` are not for savedmodel. Received: {int8=}, {streaming=}.")
@@ -32,27 +32,27 @@ def write_savedmodel(model: SignalBundle, folder: str, *, overwrite: bool = Fals
     """Write a folder that TensorFlow Serving loads.
 
     Its signature `serving_default` takes `signal` float32 `(batch, samples[, channels])` and `length` int32 `(batch,)`,
-    and gives `logits` float32 `(batch, frames, vocabulary)`, or over the classes of a classifier, and `frames` int32
-    `(batch,)`; of a forecaster `forecast` float32 `(batch, horizon, channels, quantiles)`. Recurrent layers are
-    TensorFlow's plain loops: no cuDNN operation is baked in, even on a machine with a GPU, and nothing needs XLA.
+    and returns `logits` float32 `(batch, frames, vocabulary)`, or over the classes of a classifier, and `frames` int32
+    `(batch,)`; for a forecaster `forecast` float32 `(batch, horizon, channels, quantiles)`. Recurrent layers are
+    TensorFlow's plain loops: the graph contains no cuDNN operation, even on a machine with a GPU, and needs no XLA.
 
-    A model must be traced where no GPU is seen, and one that was hidden stays hidden: where there is one, another
-    process does it.
+    The model must be traced without a visible GPU, and hiding one lasts for the process: if there is a GPU, another
+    process traces the model.
 
     Raises:
-        FileExistsError: The folder is there and `overwrite` is false.
-        ValueError: It is there and no SavedModel, so that it is not replaced.
+        FileExistsError: The folder exists and `overwrite` is false.
+        ValueError: The folder exists and is not a SavedModel, so that it is not replaced.
     """
     target = Path(folder)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{folder}: exists already. Pass overwrite=True (--overwrite) to replace it.")
     if target.exists() and not (target / "saved_model.pb").exists():
         raise ValueError(f"{folder}: is there and is no SavedModel, so it is not replaced. Give another name.")
-    with replacing_folder(target) as made:
+    with replacing_folder(target) as new:
         if tf.config.list_physical_devices("GPU"):
-            _write_elsewhere(model, made)
+            _write_without_gpu(model, new)
         else:
-            _write(model, made)
+            _write(model, new)
     return folder
 
 
@@ -66,7 +66,7 @@ def _write(bundle: SignalBundle, folder: Path) -> None:
         ]
     )
     def serve(signal: tf.Tensor, length: tf.Tensor) -> dict[str, tf.Tensor]:
-        return bundle.served({"signal": signal, "length": length})
+        return bundle.serving_outputs({"signal": signal, "length": length})
 
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in bundle.variables]
@@ -75,8 +75,8 @@ def _write(bundle: SignalBundle, folder: Path) -> None:
         tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
 
 
-def _write_elsewhere(bundle: SignalBundle, folder: Path) -> None:
-    """`_write` in a process that sees no GPU."""
+def _write_without_gpu(bundle: SignalBundle, folder: Path) -> None:
+    """Call `_write` in a process without a visible GPU."""
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary, "model.keras")
         bundle.save(file)
@@ -88,12 +88,12 @@ def _write_elsewhere(bundle: SignalBundle, folder: Path) -> None:
             check=False,
         )
     if done.returncode:
-        told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ValueError(f"{folder}: the process that writes it failed: {told[-1][:300]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ValueError(f"{folder}: the process that writes it failed: {lines[-1][:300]}")
 
 
 if __name__ == "__main__":
     from speechrnn.models.loading import load_bundle
 
-    importlib.import_module(sys.argv[3])  # which registers the model's class with Keras
+    importlib.import_module(sys.argv[3])  # registers the model's class with Keras
     _write(load_bundle(sys.argv[1]), Path(sys.argv[2]))

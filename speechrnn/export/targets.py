@@ -1,4 +1,4 @@
-"""What models can be written to: one line for each target, and a function in a module of its own."""
+"""Formats to which models can be exported: one line for each, and a function in a module of its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """A format of other programs."""
+    """An export format."""
 
     ending: str
-    """Of its files, or folders."""
+    """Ending of its files, or folders."""
     write: str
     """`write(exporter, path, *, int8, streaming, overwrite)`, as `"module:function"`."""
     needs: str | None = None
-    """What an exporter must have for it, a flag of `speechrnn.export.exporter.Exporter`."""
+    """Attribute of `speechrnn.export.exporter.Exporter` that must be true for it."""
 
 
 TARGETS = {
@@ -23,10 +23,10 @@ TARGETS = {
     "savedmodel": Target(".savedmodel", "speechrnn.export.savedmodel:write", needs="takes_signals"),
     "litert": Target(".tflite", "speechrnn.export.litert:write", needs="streams"),
 }
-"""Every target, by its name in `export(to=...)`."""
+"""All formats, by name in `export(to=...)`."""
 
 
 def of_ending(path: str | os.PathLike[str]) -> str | None:
-    """The target whose ending a path has; None if it has none of them."""
+    """Name of the format that a path's ending stands for; None if for none."""
     ending = os.path.splitext(os.fspath(path))[1].lower()
     return next((name for name, target in TARGETS.items() if target.ending == ending), None)

@@ -1,4 +1,4 @@
-"""A model written for other programs: one `.onnx` or `.tflite` file, or a SavedModel for TensorFlow Serving."""
+"""Export a model to an `.onnx` or `.tflite` file, or to a SavedModel for TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def export(  # noqa: D417 - `takes` adds the options
     options: ExportOptions,
     to: str = "onnx",
 ) -> str:
-    """Write a model for other programs.
+    """Export a model.
 
     Args:
         model: The model, or the path of its .keras file.
@@ -43,25 +43,25 @@ def export(  # noqa: D417 - `takes` adds the options
             .tflite of one step for small devices, of models that can stream).
 
     Returns:
-        What was written.
+        The path of the file or folder.
 
     Raises:
         FileExistsError: It exists and `overwrite` is false.
-        ValueError: A layer of the network cannot be written; it is named. Or the format is not for this kind of model,
-            or `out` has the ending of another one.
+        ValueError: A layer of the network cannot be exported (the message names it), the format does not support this
+            kind of model, or `out` has the ending of another format.
     """
     check_choice("to", to, TARGETS)
     path = _target(model, out, TARGETS[to].ending)
-    meant = of_ending(path)
-    if meant not in (None, to):
-        raise ValueError(f"{path}: has the ending of the format {meant}. Received: {to=}.")
-    if not os.path.isdir(path):  # a target may be a folder: whether it replaces one, its writer knows
+    path_format = of_ending(path)
+    if path_format not in (None, to):
+        raise ValueError(f"{path}: has the ending of the format {path_format}. Received: {to=}.")
+    if not os.path.isdir(path):  # a format that writes folders checks for itself whether it may replace one
         refuse_existing(path, overwrite=options.overwrite)
     exporter = exporter_of(model if isinstance(model, Bundle) else load_bundle(model))
-    able = [name for name, target in TARGETS.items() if target.needs is None or getattr(exporter, target.needs)]
-    if to not in able:
+    supported = [name for name, target in TARGETS.items() if target.needs is None or getattr(exporter, target.needs)]
+    if to not in supported:
         noun = type(exporter.model).__name__
-        raise ValueError(f"A {noun} can be written to {' or '.join(able)} only. Received: {to=}.")
+        raise ValueError(f"A {noun} can be written to {' or '.join(supported)} only. Received: {to=}.")
     kinds.resolve(TARGETS[to].write)(exporter, path, **vars(options))
     return path
 
@@ -79,7 +79,7 @@ def exporter_of(model: Bundle) -> Exporter:
 
 
 def onnx_bytes(model: Bundle, *, int8: bool = False, streaming: bool = False) -> bytes:
-    """A model as the content of an `.onnx` file; see the exporter of its kind for inputs and outputs.
+    """Export a model to the content of an `.onnx` file; the exporter of its kind documents inputs and outputs.
 
     Args:
         model: The model.
@@ -90,44 +90,46 @@ def onnx_bytes(model: Bundle, *, int8: bool = False, streaming: bool = False) ->
 
 
 def _onnx(exporter: Exporter, *, int8: bool, streaming: bool) -> bytes:
-    graph, about = exporter.step() if streaming else (exporter.graph(), exporter.of_graph())
-    written = graph.model(exporter.metadata(**about))
-    content = onnxfile.sealed(quantized(written) if int8 else written)
-    beside = {name: onnxfile.sealed(part.model(exporter.metadata())) for name, part in exporter.beside().items()}
-    return onnxfile.with_attachments(content, beside) if beside else content
+    graph, metadata = exporter.step() if streaming else (exporter.graph(), exporter.graph_metadata())
+    model = graph.model(exporter.metadata(**metadata))
+    content = onnxfile.with_digest(quantized(model) if int8 else model)
+    attached = {
+        name: onnxfile.with_digest(part.model(exporter.metadata())) for name, part in exporter.attached_graphs().items()
+    }
+    return onnxfile.with_attachments(content, attached) if attached else content
 
 
 def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with 8-bit weights in its LSTM layers, whose inputs are brought to 8 bits as it runs.
+    """The model with 8-bit weights in its LSTM layers, whose inputs are quantized as it runs.
 
-    Weights use 7 of the 8 bits: processors without VNNI instructions would overflow with all of them. Dense layers
-    stay as they are: what they take in time and space is little, and 8 bits cost them words. GRU and RNN have no 8-bit
-    kernels in ONNX Runtime; this is logged.
+    Weights use 7 of the 8 bits, since processors without VNNI instructions would overflow with all 8. Dense layers stay
+    in float32: they need little time and space, and 8 bits make transcripts worse. GRU and RNN have no 8-bit kernels in
+    ONNX Runtime; this is logged.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     operators = {node.op_type for node in model.graph.node}
-    for without in sorted(operators & {"GRU", "RNN"}):
-        _log.info("ONNX Runtime has no int8 kernel for %s: these layers stay in float32.", without)
+    for operator in sorted(operators & {"GRU", "RNN"}):
+        _log.info("ONNX Runtime has no int8 kernel for %s: these layers stay in float32.", operator)
     if "LSTM" not in operators:
         return model
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    ready = onnx.ModelProto.FromString(model.SerializeToString())
-    # The mark of ONNX Runtime's optimizer, which would do nothing here; without it there is a warning.
-    onnx.helper.set_model_props(ready, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    prepared = onnx.ModelProto.FromString(model.SerializeToString())
+    # Marks the model as processed by ONNX Runtime's optimizer, which would do nothing; without it there is a warning.
+    onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "int8.onnx")
         quantize_dynamic(
-            ready,
+            prepared,
             target,
             op_types_to_quantize=["LSTM"],
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
         )
-        found = onnx.load(target)
-    onnx.helper.set_model_props(found, {**properties, onnxfile.PREFIX + "precision": json.dumps("int8")})
-    return found
+        result = onnx.load(target)
+    onnx.helper.set_model_props(result, {**properties, onnxfile.PREFIX + "precision": json.dumps("int8")})
+    return result
 
 
 def _target(model: Any, out: str | os.PathLike[str] | None, ending: str) -> str:

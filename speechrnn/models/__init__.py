@@ -1,1 +1,1 @@
-"""Models: what all kinds have in common, and the one way to load them."""
+"""Models: what all kinds have in common, and how they are loaded."""

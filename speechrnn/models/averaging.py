@@ -1,4 +1,4 @@
-"""Several models as one, which errs less than most of them where each was trained from another seed."""
+"""Average several models into one, whose error is lower than most of theirs if each was trained from another seed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from speechrnn.models.bundle import SignalBundle
 __all__ = ["averaged", "check_averages", "reinitialized"]
 
 _Model = TypeVar("_Model", bound=SignalBundle)
-_OWN = ("network", "features", "card")
-"""What averaged models may differ in, or what is compared otherwise."""
+_NOT_COMPARED = ("network", "features", "card")
+"""Constructor arguments in which averaged models may differ, or which are compared in another way."""
 
 
 def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) -> _Model:
-    """One model whose network gives the mean of what those of several give, so that it takes as long as all of them.
+    """One model whose outputs are the mean of several models' outputs; it takes as long as all of them together.
 
     Args:
         models: Classifiers, forecasters or recognizers by CTC, all of one kind, with the same classes, quantiles or
             vocabulary and equal features. They are copied.
-        card: Anything to know about the model; the first one's card if not given.
+        card: Information about the model; the first one's card if not given.
 
     Returns:
-        A model like any other of its kind: it is saved, exported and measured as one.
+        A model of the same kind, which is saved, exported and evaluated like any other.
 
     Raises:
-        ValueError: There is no model, or two do not fit each other.
+        ValueError: The list is empty, or two models do not fit each other.
 
     Example:
     >>> from speechrnn import RawSignal, SequenceClassifier, recurrent_classifier
@@ -50,19 +50,18 @@ def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) ->
             raise ValueError(
                 f"Models must be of one kind. Received: a {first.kind}, and as number {number} a {model.kind}."
             )
-        theirs = _parts(model)
-        if wrong := [name for name in parts if parts[name] != theirs[name]]:
-            was = {name: (parts[name], theirs[name]) for name in sorted(wrong)}
-            raise ValueError(f"Models must be equal but for their weights. Received, with number {number}: {was}.")
+        others_parts = _parts(model)
+        if different := {n: (parts[n], others_parts[n]) for n in sorted(parts) if parts[n] != others_parts[n]}:
+            raise ValueError(
+                f"Models must be equal but for their weights. Received, with number {number}: {different}."
+            )
         if not _equal(model.features, first.features):
             raise ValueError(f"Models must have equal features. Received: others in number {number}.")
         if first.network.output_shape[1] is None and model.stride != first.stride:
             raise ValueError(
                 f"Models must have equal strides. Received: {first.stride}, and {model.stride} in {number}."
             )
-    features, frames = (
-        keras.Input(given.shape[1:], dtype=given.dtype, name=given.name) for given in first.network.inputs
-    )
+    features, frames = (keras.Input(each.shape[1:], dtype=each.dtype, name=each.name) for each in first.network.inputs)
     members = [_copied(model.network, f"member_{number}") for number, model in enumerate(models, start=1)]
     outputs = [member([features, frames]) for member in members]
     mean = keras.layers.Average(dtype="float32", name="mean")(outputs) if len(outputs) > 1 else outputs[0]
@@ -71,12 +70,12 @@ def averaged(models: Sequence[_Model], *, card: dict[str, Any] | None = None) ->
 
 
 def check_averages(model: Any) -> None:
-    """Refuse a model of which `averaged` cannot make one of several.
+    """Refuse a model that `averaged` does not support.
 
     Raises:
-        ValueError: It has other networks besides its own, or takes no signals.
+        ValueError: It has further networks besides `network`, or takes no signals.
     """
-    others = (name for name in arguments(type(model)) if name not in _OWN)
+    others = (name for name in arguments(type(model)) if name not in _NOT_COMPARED)
     if not isinstance(model, SignalBundle) or any(isinstance(getattr(model, name), keras.Layer) for name in others):
         raise ValueError(
             f"Only classifiers, forecasters and recognizers by CTC can be averaged. Received: a {type(model).__name__}."
@@ -84,23 +83,23 @@ def check_averages(model: Any) -> None:
 
 
 def reinitialized(model: _Model) -> _Model:
-    """A model with new random weights, drawn from Keras's generator, which `keras.utils.set_random_seed` seeds.
+    """A copy of a model with new random weights, drawn from the generator that `keras.utils.set_random_seed` seeds.
 
-    What is not learned, such as adapted statistics and frozen layers, is that of the model.
+    Weights that are not trained, such as adapted statistics and frozen layers, are copied.
     """
     network = type(model.network).from_config(model.network.get_config())
-    for fresh, old in zip(network.non_trainable_weights, model.network.non_trainable_weights, strict=True):
-        fresh.assign(old)
+    for new, old in zip(network.non_trainable_weights, model.network.non_trainable_weights, strict=True):
+        new.assign(old)
     return model.with_parts(network=network)
 
 
 def _parts(model: SignalBundle) -> dict[str, Any]:
-    """What models must have in common, by name, as JSON can hold it."""
-    return {name: written(getattr(model, name)) for name in arguments(type(model)) if name not in _OWN}
+    """The constructor arguments that must be equal, as JSON values."""
+    return {name: written(getattr(model, name)) for name in arguments(type(model)) if name not in _NOT_COMPARED}
 
 
 def _equal(one: keras.Layer, other: keras.Layer) -> bool:
-    """Whether features have the same class, options and, but for rounding, statistics."""
+    """Whether two feature layers have the same class, the same options and, up to rounding, the same statistics."""
     options = [{**features.get_config(), "name": ""} for features in (one, other)]
     weights = zip(one.get_weights(), other.get_weights(), strict=False)
     return type(one) is type(other) and options[0] == options[1] and all(np.allclose(a, b) for a, b in weights)

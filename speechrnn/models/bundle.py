@@ -1,4 +1,4 @@
-"""What every bundle has: a network and what its outputs mean in one `.keras` file, with methods to use it."""
+"""Base classes of bundles: a network and the meaning of its outputs in one `.keras` file, with methods to use it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speechrnn.features import symbols as _symbols  # noqa: F401
 from speechrnn.layers.config import arguments, written
 from speechrnn.layers.frames import checked_stride
 from speechrnn.models import guard, kinds
-from speechrnn.models.answers import Usable, is_manifest
+from speechrnn.models.answers import ModelMethods, is_manifest
 from speechrnn.runtime.batches import padded
 from speechrnn.runtime.onnxfile import check_path
 from speechrnn.text import Vocabulary
@@ -24,17 +24,17 @@ from speechrnn.text import Vocabulary
 __all__ = ["FORMAT_VERSION", "Bundle", "SignalBundle", "TwoPartBundle", "read"]
 
 FORMAT_VERSION = 1
-"""Layout of the saved file; a reader refuses one that is newer than itself."""
+"""Version of the saved file's layout; files of newer versions are refused."""
 
 
-class Bundle(Usable, keras.Model):
-    """A network, and what it needs to be used without anything else; a subclass knows what the outputs mean.
+class Bundle(ModelMethods, keras.Model):
+    """A network with everything that is needed to use it; a subclass defines what the outputs mean.
 
     Args:
         network: Model whose last axis is the outputs.
-        card: Anything to know about the model, as JSON can hold it.
-        outputs: How many outputs the network must have.
-        outputs_are: What they stand for, for the error.
+        card: Information about the model, as JSON values.
+        outputs: Number of outputs that the network must have.
+        outputs_are: What they stand for, for the error message.
 
     Raises:
         ValueError: The network has another number of outputs.
@@ -43,40 +43,37 @@ class Bundle(Usable, keras.Model):
     kind: ClassVar[str]
     """Name of its kind in `speechrnn.models.kinds`."""
     vocabularies: ClassVar[tuple[str, ...]] = ("vocabulary",)
-    """Arguments of its constructor that are vocabularies, if it has them."""
+    """Names of constructor arguments that are vocabularies."""
 
     def __init__(
         self, network: keras.Model, card: dict[str, Any] | None, *, outputs: int, outputs_are: str, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        given = network.output_shape[-1]
-        if given != outputs:
-            raise ValueError(f"The network must have {outputs} outputs, {outputs_are}. Received: {given} outputs.")
+        size = network.output_shape[-1]
+        if size != outputs:
+            raise ValueError(f"The network must have {outputs} outputs, {outputs_are}. Received: {size} outputs.")
         self.network, self.card = network, card or {}
         self.built = True
 
-    def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """What a server gives out, by name."""
+    def serving_outputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The outputs of a SavedModel's serving function, by name."""
         raise NotImplementedError
 
     def with_parts(self, **others: Any) -> Self:
-        """A fresh model of the same parts, others in the place of some, as it was before it was compiled.
-
-        Keras saves no optimizer with it.
-        """
+        """A new, uncompiled model of the same parts, some of them replaced; Keras saves no optimizer with it."""
         parts = {name: getattr(self, name) for name in arguments(type(self))}
         return type(self)(**{**parts, **others}, name=self.name)
 
     @classmethod
     def for_manifest(cls, examples: Sequence[Any], **options: Any) -> Self:
-        """A new model, not yet trained, that suits a manifest.
+        """Build an untrained model that suits a manifest.
 
         Args:
             examples: Examples of the manifest.
-            **options: Of the network and of the features, where they shall differ from what suits the examples.
+            **options: Options of the network and of the features, instead of those that suit the examples.
 
         Raises:
-            TypeError: There is no such option.
+            TypeError: An option is unknown.
             ValueError: An option is out of its range, or the examples lack what this kind of model learns.
         """
         kind = kinds.named(cls.kind)
@@ -85,44 +82,44 @@ class Bundle(Usable, keras.Model):
         return kinds.resolve(kind.build)(examples, **options)
 
     def evaluate(self, x: Any = None, *args: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Measure the model on a manifest; on arrays or batches this is Keras's own `evaluate`.
+        """Evaluate the model on a manifest; on arrays or batches this is Keras's own `evaluate`.
 
         Args:
             x: Examples, or the path of a manifest. Anything else goes to `keras.Model.evaluate`.
-            *args: Of `keras.Model.evaluate`.
-            **options: See the `evaluate` function of this kind of model, or of `keras.Model.evaluate`.
+            *args: See `keras.Model.evaluate`.
+            **options: See the `evaluate` function of this kind of model, or `keras.Model.evaluate`.
 
         Returns:
             A report; it prints itself.
         """
         if is_manifest(x, self.is_example):
-            return self.measured(x, **options)
+            return self.evaluate_examples(x, **options)
         return keras.Model.evaluate(self, x, *args, **options)
 
     def export(self, filepath: str | os.PathLike[str], format: str | None = None, **options: Any) -> Any:
-        """Write the model for other programs; Keras's own method, which knows our formats as well.
+        """Write the model for other programs; extends Keras's own method with this package's formats.
 
         Args:
-            filepath: The file, or the folder of a SavedModel. The ending says the format where it is not given.
-            format: "onnx", "litert" or "savedmodel"; any other is one of `keras.Model.export`.
-            **options: `int8`, `streaming`, `overwrite`, see `speechrnn.export.writing.export`; with others, such as
-                `input_signature`, Keras's method takes over.
+            filepath: The file, or the folder of a SavedModel. Its ending decides the format if `format` is not given.
+            format: "onnx", "litert" or "savedmodel", or a format of `keras.Model.export`.
+            **options: `int8`, `streaming`, `overwrite`, see `speechrnn.export.writing.export`; with any other option,
+                such as `input_signature`, Keras's method is called.
 
         Returns:
-            The path of what was written.
+            The path of the file or folder.
         """
         to = format or kinds.resolve("speechrnn.export.targets:of_ending")(filepath) or "savedmodel"
-        own = {field.name for field in fields(kinds.resolve("speechrnn.export.options:ExportOptions"))}
-        if to not in kinds.resolve("speechrnn.export.targets:TARGETS") or options.keys() - own:
+        known = {field.name for field in fields(kinds.resolve("speechrnn.export.options:ExportOptions"))}
+        if to not in kinds.resolve("speechrnn.export.targets:TARGETS") or options.keys() - known:
             chosen = {} if format is None else {"format": format}
             return keras.Model.export(self, os.fspath(filepath), **chosen, **options)
         return kinds.resolve("speechrnn.export.writing:export")(self, filepath, to=to, **options)
 
     def _compiled(self, function: Any, signature: list[Any], *, name: str = "forward") -> Any:
-        """A function of the model, traced once and kept under a name."""
+        """A `tf.function` of the model, traced once and cached under a name."""
         attribute = f"_compiled_{name}"
         if attribute not in self.__dict__:
-            # Past Keras's attribute tracking: a function is no part of the model's state.
+            # Bypasses Keras's attribute tracking: a function is not part of the model's state.
             object.__setattr__(self, attribute, tf.function(function, signature))
         return self.__dict__[attribute]
 
@@ -154,13 +151,13 @@ class Bundle(Usable, keras.Model):
 
 
 class TwoPartBundle(Bundle):
-    """A network of two parts: an encoder, which begins with an embedding of symbols, and a decoder.
+    """A network of an encoder, which begins with an embedding of symbols, and a decoder.
 
     Args:
-        network: It holds a model `encoder`, with a layer `embedding`, and a `decoder`.
+        network: Contains a model `encoder`, with a layer `embedding`, and a `decoder`.
         card: See `Bundle`.
-        symbols: How many the encoder must embed.
-        **kwargs: Of `Bundle`.
+        symbols: Number of symbols that the encoder must embed.
+        **kwargs: See `Bundle`.
 
     Raises:
         ValueError: The parts do not fit each other.
@@ -168,16 +165,16 @@ class TwoPartBundle(Bundle):
 
     decoder_class: ClassVar[type[keras.Layer]] = keras.Model
     made_by: ClassVar[str]
-    """Function that makes such networks."""
+    """Name of the function that builds such networks, for the error message."""
 
     def __init__(self, network: keras.Model, card: dict[str, Any] | None, *, symbols: int, **kwargs: Any) -> None:
         super().__init__(network, card, **kwargs)
         parts = {layer.name: layer for layer in network.layers}
-        wanted = {"encoder": keras.Model, "decoder": self.decoder_class}
-        if not all(isinstance(parts.get(name), kind) for name, kind in wanted.items()):
-            there = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in parts.items())
+        required = {"encoder": keras.Model, "decoder": self.decoder_class}
+        if not all(isinstance(parts.get(name), kind) for name, kind in required.items()):
+            layers = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in parts.items())
             raise ValueError(
-                f"The network must have models `encoder` and `decoder`, as {self.made_by} makes it. Received: {there}."
+                f"The network must have models `encoder` and `decoder`, as {self.made_by} makes it. Received: {layers}."
             )
         rows = self.encoder.get_layer("embedding").input_dim
         if rows != symbols:
@@ -188,12 +185,12 @@ class TwoPartBundle(Bundle):
 
     @property
     def encoder(self) -> keras.Model:
-        """Reads the symbols."""
+        """The part of the network that reads the input symbols."""
         return self.network.get_layer("encoder")
 
     @property
     def decoder(self) -> Any:
-        """Writes what they become."""
+        """The part of the network that produces the output."""
         return self.network.get_layer("decoder")
 
 
@@ -211,8 +208,8 @@ class SignalBundle(Bundle):
         ValueError: Features, network and outputs do not fit each other.
     """
 
-    _own_loss: keras.losses.Loss
-    """What is minimized unless `compile` says more of it."""
+    _default_loss: keras.losses.Loss
+    """The loss if `compile` was not given one of its class."""
 
     def __init__(
         self,
@@ -247,7 +244,7 @@ class SignalBundle(Bundle):
 
     @property
     def columns(self) -> int | None:
-        """Columns of a signal as the network reads it: its channels, and what else is known beside them."""
+        """Columns of a signal as the network reads it: its channels, and any further inputs."""
         return self.channels
 
     @property
@@ -270,24 +267,24 @@ class SignalBundle(Bundle):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The loss of the kind, and what the layers add; `compile` with a loss of its class gives it options."""
-        used = self.loss if isinstance(self.loss, type(self._own_loss)) else self._own_loss
-        return sum(self.losses, start=self._loss(used, x, y, y_pred, sample_weight, training))
+        """The kind's loss plus the layers' losses; to set its options, `compile` with a loss of the same class."""
+        loss = self.loss if isinstance(self.loss, type(self._default_loss)) else self._default_loss
+        return sum(self.losses, start=self._loss(loss, x, y, y_pred, sample_weight, training))
 
-    def _loss(self, used: keras.losses.Loss, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
-        return used(y, y_pred, sample_weight)
+    def _loss(self, loss: keras.losses.Loss, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        return loss(y, y_pred, sample_weight)
 
     def logit_frames(self, inputs: dict[str, Any]) -> Any:
-        """Valid frames of the logits of `inputs`: int32 `(batch,)`."""
+        """Number of valid frames in the logits of `inputs`: int32 `(batch,)`."""
         frames = inputs["frames"] if "frames" in inputs else self.features.frame_count(inputs["length"])
         return -(-tf.cast(frames, tf.int32) // self.stride)
 
-    def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """See `Bundle.served`."""
+    def serving_outputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """See `Bundle.serving_outputs`."""
         return {"logits": self(inputs, training=False), "frames": self.logit_frames(inputs)}
 
     def _outputs(self, signals: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
-        """Outputs of the network for signals padded to one batch, and the feature frames of each."""
+        """The network's outputs for signals padded to one batch, and the number of feature frames of each signal."""
         batch, lengths = padded(signals, self.columns)
         shape = (None, None) if self.columns is None else (None, None, self.columns)
         forward = self._compiled(
@@ -302,8 +299,8 @@ def read(path: str | os.PathLike[str]) -> keras.Model:
     """Read any Keras model from its `.keras` file, in Keras's safe mode: no code in the file is run.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not whole, or holds what only another program can read.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is damaged, or needs classes that are not registered.
     """
     path = os.fspath(path)
     check_path(path)
@@ -312,4 +309,6 @@ def read(path: str | os.PathLike[str]) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path}: cannot be read as a speechrnn model: {reason}{guard.newer(path)}") from error
+        raise ValueError(
+            f"{path}: cannot be read as a speechrnn model: {reason}{guard.newer_keras_hint(path)}"
+        ) from error

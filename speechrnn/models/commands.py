@@ -1,4 +1,4 @@
-"""What the command line does with models of a kind, unless a subclass in `tasks/*/command.py` has more of it."""
+"""What the command line does with models of a kind; a subclass in `tasks/*/command.py` adds to it or changes it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Command:
-    """Options and words of a kind; nothing here imports TensorFlow.
+    """Command-line options and texts of a kind; nothing here imports TensorFlow.
 
-    Groups of options are strings `"module:name"` of dataclasses and functions that declare them.
+    Groups of options are strings `"module:name"` that name the dataclass or function that declares them.
 
     Args:
         kind: The kind, whose functions do the work.
@@ -30,84 +30,84 @@ class Command:
     epilog: ClassVar[str] = ""
     """The last lines of the verb's help."""
     source: ClassVar[tuple[str, str]] = ("FILE", "Records of signals.")
-    """What the verb takes: its name, and a sentence."""
-    ships: ClassVar[str | None] = None
-    """The model that comes with the package and is taken where none is given."""
-    alone: ClassVar[bool] = False
-    """Whether its verb does something without a source."""
-    pipes: ClassVar[bool] = False
+    """The verb's argument: its name, and a sentence about it."""
+    default_model: ClassVar[str | None] = None
+    """Name of the included model that is used if none is given."""
+    source_optional: ClassVar[bool] = False
+    """Whether its verb also runs without a source."""
+    accepts_stdin: ClassVar[bool] = False
     """Whether `-` means standard input."""
     formats: ClassVar[Mapping[str, bool]] = {"json": True}
-    """How answers are written, the default first; whether several can follow each other in one file."""
+    """Output formats, the default first, each with whether one file can hold several answers."""
     binary: ClassVar[frozenset[str]] = frozenset()
-    """Formats that are no text, and no terminal can show."""
+    """Formats that are not text, so that a terminal cannot show them."""
     run_options: ClassVar[tuple[str, ...]] = ()
-    """What `outcomes` takes."""
-    of_sources: ClassVar[frozenset[str]] = frozenset()
-    """Those of `run_options` that say what the sources are, which only `expanded` needs."""
+    """Options of `outcomes`."""
+    source_options: ClassVar[frozenset[str]] = frozenset()
+    """The `run_options` that say how to read the sources; only `expand_sources` needs them."""
     write_options: ClassVar[tuple[str, ...]] = ()
-    """What `render` takes."""
+    """Options of `render`."""
     verbs: ClassVar[frozenset[str]] = frozenset({"train", "evaluate"})
-    """Which of these verbs know the kind."""
-    learns: ClassVar[str] = "what the kind learns"
-    """What it learns from, as in "texts"."""
-    reading: ClassVar[tuple[str, ...]] = ()
-    """What `read` takes."""
-    training: ClassVar[tuple[str, ...]] = ("speechrnn.training.options:TrainingOptions",)
-    """Its training options."""
-    network: ClassVar[tuple[str, ...]] = ()
-    """What its builder takes."""
-    further: ClassVar[tuple[str, ...]] = ()
-    """What `continued` takes."""
-    features: ClassVar[tuple[str, ...]] = ()
-    """Options of its features, where they can be chosen."""
-    augments: ClassVar[bool] = False
+    """Which of these verbs support the kind."""
+    trained_on: ClassVar[str] = "what the kind learns"
+    """What its training manifests contain, such as "texts"."""
+    read_options: ClassVar[tuple[str, ...]] = ()
+    """Options of `read`."""
+    training_options: ClassVar[tuple[str, ...]] = ("speechrnn.training.options:TrainingOptions",)
+    """Training options; the first is the class of the kind's options."""
+    network_options: ClassVar[tuple[str, ...]] = ()
+    """Options of a new model's network."""
+    finetune_options: ClassVar[tuple[str, ...]] = ()
+    """Options of `model_to_finetune`."""
+    feature_options: ClassVar[tuple[str, ...]] = ()
+    """Options of a new model's features."""
+    can_augment: ClassVar[bool] = False
     """Whether its examples can be augmented."""
-    evaluation: ClassVar[tuple[str, ...]] = ()
-    """What `evaluate` takes."""
+    evaluation_options: ClassVar[tuple[str, ...]] = ()
+    """Options of `evaluate`."""
     details: ClassVar[bool] = False
-    """Whether its reports tell of single examples and of people."""
+    """Whether its reports list single examples and subjects."""
     example_noun: ClassVar[str] = "details"
-    """What `to_dict` of these calls the examples."""
-    divides: ClassVar[bool] = False
-    """Whether an evaluation can be divided: it has `records` and `report_of`."""
-    manifests: ClassVar[bool] = False
-    """Whether its verb takes the examples of a manifest."""
+    """The argument of a report's `to_dict` that includes the examples."""
+    can_shard: ClassVar[bool] = False
+    """Whether an evaluation can be split into shards: it has `records` and `report_of`."""
+    accepts_manifests: ClassVar[bool] = False
+    """Whether a source of its verb can be a manifest, which stands for its examples."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
 
     def fits(self, line: Mapping[str, Any]) -> bool:
-        """Whether a line of a manifest has what the kind learns, so that the task need not be named."""
+        """Whether a line of a manifest suits the kind, so that `--task` is not needed."""
         return False
 
     def read(self, paths: Iterable[str], *, faults: Faults | None = None, **options: Any) -> list[Any]:
-        """The examples of files; options are those of `reading`."""
+        """Read the examples in files; options are those of `read_options`."""
         return [example for path in paths for example in resolve(self.kind.read)(path, faults=faults)]
 
     def outcomes(
         self, model: Any, sources: Iterable[Any], *, path: str | None, progress: Any, on_progress: Any, **options: Any
     ) -> Iterator[Any]:
-        """The answer for each source, or the `Fault` that it has.
+        """The answer for each source, or a `Fault`.
 
         Args:
             model: A session.
             sources: Paths, or streams.
-            path: Where the model comes from, a file or the name of one that ships.
+            path: The model's file, or the name of an included model.
             progress: Called with each source that is done.
-            on_progress: Called with a path, the seconds done and the seconds there are.
+            on_progress: Called with a path, the seconds done and the seconds in total.
             **options: Of `run_options`.
         """
-        how = {name: value for name, value in options.items() if name not in self.of_sources}
-        return resolve(self.kind.run)(model, sources, progress=progress, **how)
+        options = {name: value for name, value in options.items() if name not in self.source_options}
+        return resolve(self.kind.run)(model, sources, progress=progress, **options)
 
-    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
-        """What `outcomes` takes for the words of a command line, each with the name of its files in a folder.
+    def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+        """The sources of `outcomes` for the arguments of a command line, each with its file name in `--out-dir`.
 
-        A manifest stands for its examples, where the kind has that; their files are called by their ids. A `Fault`
-        stands for what could not be read, and is not given to `outcomes`.
+        If the kind accepts manifests, one stands for its examples, whose files are named by their ids. A `Fault` stands
+        for what could not be read, and is not passed to `outcomes`.
         """
-        if self.manifests and any(source.endswith(".jsonl") for source in sources):
+        if self.accepts_manifests and any(source.endswith(".jsonl") for source in sources):
             from speechrnn.data import manifest
 
             faults = Faults()
@@ -115,14 +115,14 @@ class Command:
             def examples(path: str) -> list[Any]:
                 return manifest.read(path, faults=faults)
 
-            lists = [self.parts_of(path, examples) if path.endswith(".jsonl") else [path] for path in sources]
-            given: list[Any] = [*(one for found in lists for one in found), *faults]
-            names = [f"{one.id}.id" if hasattr(one, "id") else str(one) for one in given]  # of which the stem is the id
-            return list(zip(given, files.output_names(names), strict=True))
+            lists = [self.read_or_fault(path, examples) if path.endswith(".jsonl") else [path] for path in sources]
+            expanded: list[Any] = [*(item for items in lists for item in items), *faults]
+            names = [f"{item.id}.id" if hasattr(item, "id") else str(item) for item in expanded]  # the stem is the id
+            return list(zip(expanded, files.output_names(names), strict=True))
         return list(zip(sources, files.output_names(sources), strict=True))
 
-    def parts_of(self, path: str, read: Callable[[str], list[Any]]) -> list[Any]:
-        """What a file holds, or its fault: the other inputs are worked on without it."""
+    def read_or_fault(self, path: str, read: Callable[[str], list[Any]]) -> list[Any]:
+        """The items in a file, or a `Fault` if it cannot be read, so that the other files are still used."""
         try:
             return read(path)
         except (OSError, ValueError) as error:
@@ -130,59 +130,59 @@ class Command:
             return [Fault(path, kind_of(error), f"{path}: there is no such file." if missing else str(error))]
 
     def header(self, model: Any, format: str) -> str | bytes:
-        """What comes before the answers of a file."""
+        """The start of an output file, before its answers."""
         return ""
 
     def finish(self, file: IO[bytes], format: str) -> None:
-        """What is done with a file whose answers are written, unless it is a pipe; not for JSON."""
+        """Complete an output file after its answers are written; not called for pipes or JSON."""
 
     def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str | bytes:
-        """An answer in a format that is not JSON: text, or bytes of a format that is none.
+        """An answer in a format other than JSON: text, or bytes for a format in `binary`.
 
         Args:
             answer: The answer.
             format: One of `formats`.
-            name: What its file would be called, if answers of other sources stand in the same file; else None.
+            name: Name of the file that the answer would have alone, if one file holds several answers; else None.
             **options: Of `write_options`.
         """
         raise NotImplementedError
 
     def to_dict(self, answer: Any, **options: Any) -> dict[str, Any]:
-        """An answer as JSON can hold it."""
+        """An answer as JSON values."""
         return answer.to_dict() if hasattr(answer, "to_dict") else asdict(answer)
 
-    def begun(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
-        """A new model for examples.
+    def new_model(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
+        """Build a model for examples.
 
         Args:
-            examples: What it will be trained on.
-            options: How it will be trained, of the first class in `training`.
-            **built: Of `network`, and `features`.
+            examples: The training examples.
+            options: Training options, of the first class in `training_options`.
+            **built: Options of `network_options` and `feature_options`.
         """
         return resolve(str(self.kind.build))(examples, **built)
 
-    def continued(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
-        """The model in a file, to be trained further on examples; options are those of `further`."""
+    def model_to_finetune(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
+        """Load a model that will be trained further on examples; options are those of `finetune_options`."""
         from speechrnn.models import loading
 
         return loading.load_bundle(path)
 
     def evaluate(self, model: Any, examples: Sequence[Example], **options: Any) -> Any:
-        """The report of a model on examples; options are `faults`, `progress` and those of `evaluation`."""
+        """Evaluate a model on examples; options are `faults`, `progress` and those of `evaluation_options`."""
         return resolve(self.kind.evaluate)(model, examples, **options)
 
     def records(self, report: Any) -> Any:
-        """What a report is made of, as JSON can hold it, so that `report_of` can join several."""
+        """The data of a report as JSON values, from which `report_of` joins several reports."""
         raise NotImplementedError
 
     def report_of(self, records: Sequence[Any], *, faults: Sequence[Fault], elapsed: float, **options: Any) -> Any:
-        """The report of all examples, from the `records` of its parts in order; options are those of `evaluation`."""
+        """Join the `records` of shards, in order, into one report; options are those of `evaluation_options`."""
         raise NotImplementedError
 
     def report(self, report: Any, *, details: bool) -> dict[str, Any]:
-        """A report as JSON can hold it, with every example where details are wanted."""
+        """A report as JSON values, with every example if `details` is set."""
         return report.to_dict(**{self.example_noun: details}) if self.details else report.to_dict()
 
     def print_report(self, report: Any, console: Console, examples: Sequence[Example], *, per_subject: bool) -> None:
-        """Print a report, with a table of the people where it is wanted."""
+        """Print a report, with a table of the subjects if `per_subject` is set."""
         console.print(str(report), markup=False, soft_wrap=True)

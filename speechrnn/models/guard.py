@@ -1,6 +1,4 @@
-"""A `.keras` file is looked at before Keras opens it: nothing in it may run code, name other files or unpack to more
-than it is.
-"""
+"""Check a `.keras` file before Keras opens it: it must not run code, refer to other files or unpack to a huge size."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from speechrnn.faults import data_error, file_faults
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _UNPACKED = 20
-"""Times its own size that a file may unpack to, and some more for small ones: Keras stores and does not compress."""
+"""A file may unpack to this many times its size, plus `_SMALL` bytes: Keras stores without compression."""
 _SMALL = 1 << 24
 _LARGEST_CONFIG = 1 << 26
 _ROOTS = ("keras", "speechrnn", "builtins", "numpy")
@@ -30,10 +28,10 @@ _RECURRENT = {"LSTM", "GRU", "SimpleRNN"}
 
 
 def check(path: str) -> None:
-    """Refuse a `.keras` file that is damaged or would harm.
+    """Refuse a `.keras` file that is damaged or malicious.
 
     Raises:
-        ValueError: It is no archive, lacks a part, is damaged, names code or other files, or unpacks to too much.
+        ValueError: It is not an archive, lacks a part, is damaged, names code or other files, or unpacks to too much.
     """
     with file_faults(path):
         try:
@@ -46,7 +44,7 @@ def check(path: str) -> None:
         except zipfile.BadZipFile as error:
             message = "is not a .keras model, or is cut off. Copy it again, or save it with model.save()."
             raise data_error(path, "undecodable", message) from error
-        except OSError as error:  # places that the archive gives and the file lacks
+        except OSError as error:  # the archive's index points outside the file
             if error.filename is not None:
                 raise
             raise data_error(path, "undecodable", f"is damaged ({error.strerror or error}). Copy it again.") from error
@@ -54,16 +52,16 @@ def check(path: str) -> None:
             raise data_error(path, "undecodable", f"{error}.") from error
 
 
-def newer(path: str) -> str:
-    """What there is to say of a file that a newer Keras saved; nothing if none did, or the file does not say it."""
+def newer_keras_hint(path: str) -> str:
+    """A sentence about a file that a newer Keras saved; empty if that is not so, or not known."""
     try:
         with zipfile.ZipFile(path) as archive:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])
         saved, here = ([int(part) for part in one.split(".")[:2]] for one in (version, keras.__version__))
     except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile):
         return ""
-    told = f" It was saved by Keras {version}, newer than {keras.__version__} here: install that, or export it there."
-    return told if saved > here else ""
+    hint = f" It was saved by Keras {version}, newer than {keras.__version__} here: install that, or export it there."
+    return hint if saved > here else ""
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
@@ -99,42 +97,42 @@ def _check_config(file: IO[bytes], weights: int) -> None:
 
 
 def _check_size(name: str, config: dict[str, Any], weights: int) -> None:
-    """A layer may not be larger than its weights: Keras would first fill the memory with new ones."""
+    """Refuse a layer that is larger than all weights: Keras would fill the memory with new weights before reading."""
     units = config.get("units", config.get("filters"))
     if not isinstance(units, int):
         return
     squared = name in _RECURRENT and not config.get("projection")  # the weights from state to state
-    if (units * units if squared else units) > weights:  # a byte each at least
+    if (units * units if squared else units) > weights:  # at least one byte each
         raise ValueError(f"has a layer of {units:,} units ({name}), more than its weights. Do not trust it")
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Whatever in a configuration names a class."""
-    left = [config]
-    while left:
-        value = left.pop()
+    """Every part of a configuration that names a class."""
+    stack = [config]
+    while stack:
+        value = stack.pop()
         if isinstance(value, dict):
             if isinstance(value.get("class_name"), str):
                 yield value
-            left += value.values()
+            stack += value.values()
         elif isinstance(value, list):
-            left += value
+            stack += value
 
 
 def _check_weights(file: IO[bytes], size: int) -> int:
-    """The bytes of all weights."""
+    """Check the weights' file, and return the size of all weights in bytes."""
     with h5py.File(file, "r") as weights:
-        left, total, seen = [weights], 0, 0
-        while left:
-            group = left.pop()
+        stack, total, links = [weights], 0, 0
+        while stack:
+            group = stack.pop()
             for name in group:
-                seen += 1
+                links += 1
                 link = group.get(name, getlink=True)
-                if not isinstance(link, h5py.HardLink) or seen > 1_000_000:
+                if not isinstance(link, h5py.HardLink) or links > 1_000_000:
                     raise ValueError(f"has weights that lead elsewhere, by {name!r}. Do not trust it")
                 value = group[name]
                 if isinstance(value, h5py.Group):
-                    left.append(value)
+                    stack.append(value)
                     continue
                 if value.external or value.is_virtual:
                     raise ValueError(f"has weights in another file, those of {value.name!r}. Do not trust it")

@@ -1,6 +1,6 @@
-"""The registry of kinds: what each kind of model is made of, and where its parts are.
+"""The registry of the kinds of models, and of the classes and functions that each consists of.
 
-A kind is one folder of `speechrnn.tasks` and one line of `KINDS`. Its parts are named by strings such as
+A kind is one folder of `speechrnn.tasks` and one line of `KINDS`. It names its parts by strings such as
 `"speechrnn.tasks.recognition.model:SpeechRecognizer"`, so that listing kinds imports neither TensorFlow nor anything
 else that is not used.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from speechrnn.faults import choice_message
 
-__all__ = ["KINDS", "Kind", "kinds", "named", "of", "one", "resolve"]
+__all__ = ["KINDS", "Kind", "kinds", "named", "of", "resolve", "with_article"]
 
 KINDS = (
     "speechrnn.tasks.recognition",
@@ -24,53 +24,54 @@ KINDS = (
     "speechrnn.tasks.sequence_to_sequence",
     "speechrnn.tasks.synthesis",
 )
-"""Packages that have a `KIND`, one line each."""
+"""Packages that define a `KIND`, one line each."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of model is made of; each part is a string `"module:attribute"`."""
+    """The parts of a kind of model; each is a string `"module:attribute"`."""
 
     name: str
-    """What the metadata of its files call it."""
+    """Name in the metadata of its files."""
     noun: str
-    """What messages call it."""
+    """Name in messages."""
     method: str
     """The method that runs it, which is also its verb on the command line, and the word of `train --task`."""
     primitive: str
-    """The method of its bundles and sessions that all else is made of; whatever has it can serve."""
+    """The method of its bundles and sessions that all others call; any object with this method can take their place."""
     model: str
     """Its bundle, a subclass of `speechrnn.models.bundle.Bundle`."""
     sessions: Mapping[str, str]
-    """Its sessions, by what the metadata of a file call what it holds."""
+    """Its session classes, by the `kind` in a file's metadata."""
     run: str
-    """`run(model, sources, *, progress, **options)`: for each source its answer, or a `Fault`."""
+    """`run(model, sources, *, progress, **options)` yields the answer for each source, or a `Fault`."""
     training: str
-    """Subclass of `speechrnn.training.task.Task`, or what makes one of a model and options: targets, loss, what decides
-    the best epoch."""
+    """Subclass of `speechrnn.training.task.Task`, or a function that makes a `Task` from a model and options: targets,
+    loss and the figure that decides the best epoch."""
     evaluate: str
-    """`evaluate(model, examples, *, faults, progress, **options)`: a report."""
+    """`evaluate(model, examples, *, faults, progress, **options)` returns a report."""
     export: str
-    """Subclass of `speechrnn.export.exporter.Exporter`, or what makes one of a model: its graphs and their metadata."""
+    """Subclass of `speechrnn.export.exporter.Exporter`, or a function that makes an `Exporter` from a model: its graphs
+    and their metadata."""
     build: str | None = None
-    """`build(examples, **options)`: a new model that suits a manifest."""
+    """`build(examples, **options)` returns a new model that suits a manifest."""
     read: str = "speechrnn.data.manifest:read"
-    """`read(path)`: the examples in a file."""
+    """`read(path)` returns the examples in a file."""
     classes: tuple[str, ...] = ()
-    """Bundles and layers of its own that its files may hold, beside `model` and those of `speechrnn.layers`."""
+    """Other bundles and layers that its files may contain, besides `model` and those of `speechrnn.layers`."""
     listening: Mapping[str, str] = field(default_factory=dict)
-    """Sessions that hear a stream through windows, by what a file of whole signals holds."""
+    """Session classes that transcribe a stream in windows with a model of whole signals, by its `kind` in metadata."""
     streams: bool = False
     """Whether its sources may also be binary streams of audio, or samples in memory with their rate."""
     command: str = "speechrnn.models.commands:Command"
-    """`speechrnn.models.commands.Command` or a subclass: its options and words on the command line."""
+    """`speechrnn.models.commands.Command` or a subclass: its options and texts on the command line."""
 
 
-def one(noun: str) -> str:
+def with_article(noun: str) -> str:
     """A noun with its article.
 
     Example:
-    >>> one("owl"), one("crow")
+    >>> with_article("owl"), with_article("crow")
     ('an owl', 'a crow')
     """
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
@@ -82,10 +83,10 @@ def kinds() -> tuple[Kind, ...]:
 
 
 def named(name: str) -> Kind:
-    """The kind that has a name, or a session for files of that name.
+    """The kind with this name, or with a session class for files of this name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: No kind has this name.
     """
     for kind in kinds():
         if name == kind.name or name in kind.sessions:
@@ -94,10 +95,10 @@ def named(name: str) -> Kind:
 
 
 def of(model: Any) -> Kind:
-    """The kind of a bundle or a session, or of anything else that has the primitive of a kind.
+    """The kind of a bundle or a session, or of another object that has the `primitive` method of a kind.
 
     Raises:
-        TypeError: It is none of ours.
+        TypeError: The object belongs to no kind.
     """
     name = getattr(model, "kind", None)
     if not isinstance(name, str):
@@ -110,6 +111,6 @@ def of(model: Any) -> Kind:
 
 
 def resolve(reference: str) -> Any:
-    """What a string such as `"package.module:attribute"` stands for."""
+    """Import the object that a string such as `"package.module:attribute"` names."""
     module, _, attribute = reference.partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""The one way to open a model: a bundle from a `.keras` file, or a session from `.onnx`, `.tflite` or an export."""
+"""Open a model: a bundle from a `.keras` file, or a session from an `.onnx` or `.tflite` file or a cached export."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
     "load_bundle",
     "load_session",
     "needs_tensorflow",
-    "opened",
+    "open_model",
     "shipped",
 ]
 
@@ -40,13 +40,13 @@ SHIPPED = {
     "english_pronunciation": "letters of English words, as phones",
     "english_voice": "English texts, which it reads aloud",
 }
-"""Models included in the package, by name, and what they understand."""
+"""Names and descriptions of the models included in the package."""
 
 PRONUNCIATION = "english_pronunciation"
-"""The one that pronounces words where neither a model nor a lexicon is given."""
+"""The included model that pronounces words if neither a model nor a lexicon is given."""
 
 DEFAULT = "english"
-"""The one that transcribes where no model is given; `default` is another name for it."""
+"""The included model that transcribes if no model is given; `default` is another name for it."""
 
 
 def load(
@@ -58,15 +58,15 @@ def load(
         model: Path of a `.keras`, `.onnx` or `.tflite` file, or the name of an included model (`SHIPPED`).
         kind: Name of the kind it must be, such as "recognizer"; None for any.
         threads: Processor threads of a session; by default as many as this process may use, up to eight.
-        streaming: Open a recognizer that listens, by `push` and `finish`: block by block if the model can stream, and
-            otherwise through windows of some seconds.
+        streaming: Open a streaming recognizer, with `push` and `finish`: it works block by block if the model can
+            stream, and otherwise in windows of some seconds.
 
     Returns:
         For a `.keras` file the bundle, a Keras model, if TensorFlow is installed; otherwise a session. Both have the
         methods of their kind: `transcribe`, `classify` or `forecast`, and `evaluate` and `export`.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ModuleNotFoundError: It is a `.keras` file, TensorFlow is not installed, and no export of it is cached.
         ValueError: The file is damaged, is not a model of speechrnn, or is one of another kind.
     """
@@ -81,20 +81,20 @@ def load(
 
 
 def load_bundle(path: str | os.PathLike[str], *, kind: str | None = None) -> Any:
-    """As `load`, always the Keras model of a `.keras` file."""
-    found = _with_tensorflow(path, "speechrnn.models.bundle:read")(path)
-    if not isinstance(getattr(found, "kind", None), str):
+    """Like `load`, but always returns the Keras model in a `.keras` file."""
+    bundle = _with_tensorflow(path, "speechrnn.models.bundle:read")(path)
+    if not isinstance(getattr(bundle, "kind", None), str):
         raise ValueError(
-            f"{os.fspath(path)}: must hold a model of speechrnn. Received: a {type(found).__name__}, which another "
+            f"{os.fspath(path)}: must hold a model of speechrnn. Received: a {type(bundle).__name__}, which another "
             "program wrote."
         )
-    return _checked(found, path, kind)
+    return _checked(bundle, path, kind)
 
 
 def load_session(
     model: str | os.PathLike[str], *, kind: str | None = None, threads: int | None = None, streaming: bool = False
 ) -> Any:
-    """As `load`, always a session: a `.keras` file is exported when it is first used, and the export is kept.
+    """Like `load`, but always returns a session: a `.keras` file is exported on first use, and the export is cached.
 
     Args:
         model: See `load`.
@@ -104,25 +104,26 @@ def load_session(
     """
     path = file_of(model)
     if is_keras(path):
-        file: Any = cache.through(path, lambda: _exported(path, streaming), streaming=streaming)
+        file: Any = cache.load_or_export(path, lambda: _exported(path, streaming), streaming=streaming)
     else:
         file = session.read(path)
+    file_kind = str(file.metadata.get("kind"))
     with file_faults(path):
-        found, held = kinds.named(str(file.metadata.get("kind"))), str(file.metadata.get("kind"))
-    if kind is not None and found.name != kind:
-        raise _other_kind(path, found, kind)
-    if not streaming or held.startswith("streaming "):
-        return kinds.resolve(found.sessions[held])(file, threads=threads)
-    if held not in found.listening:
+        model_kind = kinds.named(file_kind)
+    if kind is not None and model_kind.name != kind:
+        raise _other_kind(path, model_kind, kind)
+    if not streaming or file_kind.startswith("streaming "):
+        return kinds.resolve(model_kind.sessions[file_kind])(file, threads=threads)
+    if file_kind not in model_kind.listening:
         raise ValueError(
-            f"{path}: must hold a model that can listen. Received: a {held}, which needs whole signals. Export a "
+            f"{path}: must hold a model that can listen. Received: a {file_kind}, which needs whole signals. Export a "
             "one-directional model with `speechrnn export --model MODEL.keras --streaming`."
         )
-    return kinds.resolve(found.listening[held])(file, threads=threads)
+    return kinds.resolve(model_kind.listening[file_kind])(file, threads=threads)
 
 
 def kind_in(model: str | os.PathLike[str]) -> kinds.Kind | None:
-    """The kind of the model in a file, without opening it; None where that cannot be told."""
+    """The kind of the model in a file, without loading it; None if the file cannot be read or its kind is unknown."""
     try:
         path = file_of(model)
         if not is_keras(path):
@@ -132,16 +133,16 @@ def kind_in(model: str | os.PathLike[str]) -> kinds.Kind | None:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
     return next(
-        (kind for kind in kinds.kinds() if any(one.endswith(f":{name}") for one in (kind.model, *kind.classes))), None
+        (kind for kind in kinds.kinds() if any(each.endswith(f":{name}") for each in (kind.model, *kind.classes))), None
     )
 
 
-def opened(model: Any, kind: str, *, where: str | os.PathLike[str] = "The model") -> Any:
-    """A model as it is, or a session of the one at a path; None is the one that ships.
+def open_model(model: Any, kind: str, *, where: str | os.PathLike[str] = "The model") -> Any:
+    """Check the kind of a model that is open, or open the session of one at a path; None opens the default model.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is of another kind.
+        FileNotFoundError: The file does not exist.
+        ValueError: The model is of another kind.
     """
     if model is None or isinstance(model, str | os.PathLike):
         return load_session(DEFAULT if model is None else model, kind=kind)
@@ -149,10 +150,10 @@ def opened(model: Any, kind: str, *, where: str | os.PathLike[str] = "The model"
 
 
 def shipped(name: str = DEFAULT) -> Path:
-    """The file of a model that ships.
+    """The file of an included model.
 
     Raises:
-        FileNotFoundError: This installation lacks it.
+        FileNotFoundError: This installation does not contain it.
     """
     path = _PRETRAINED / f"{name}.onnx"
     if not path.exists():
@@ -161,10 +162,10 @@ def shipped(name: str = DEFAULT) -> Path:
 
 
 def is_keras(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is to be read by Keras: by its first bytes, those of a zip archive, or by its ending.
+    """Whether a file is one of Keras: it begins as a zip archive does, or ends in `.keras`.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         IsADirectoryError: It is a folder.
     """
     onnxfile.check_path(path)
@@ -176,11 +177,11 @@ def is_keras(path: str | os.PathLike[str]) -> bool:
 def needs_tensorflow(path: str | os.PathLike[str], *, streaming: bool = False) -> bool:
     """Whether `load_session` would have to export the model first."""
     path = file_of(path)
-    return is_keras(path) and not cache.cached(path, streaming=streaming).exists()
+    return is_keras(path) and not cache.cached_path(path, streaming=streaming).exists()
 
 
 def file_of(model: str | os.PathLike[str] | None) -> str:
-    """The file of a model; a name that ships counts where there is no such file, and None is the one that ships."""
+    """The file of a model: a path, or the name of an included model if no file has this name; None is the default."""
     path = DEFAULT if model is None else os.fspath(model)
     name = DEFAULT if path == "default" else path
     if os.path.exists(path) or name not in SHIPPED:
@@ -195,20 +196,20 @@ def _checked(model: Any, where: str | os.PathLike[str], kind: str | None) -> Any
     if kind is None:
         return model
     try:
-        found = kinds.of(model)
+        model_kind = kinds.of(model)
     except TypeError as error:
         raise ValueError(
-            f"{os.fspath(where)}: must be {kinds.one(kind)}. Received: a {type(model).__name__}."
+            f"{os.fspath(where)}: must be {kinds.with_article(kind)}. Received: a {type(model).__name__}."
         ) from error
-    if found.name != kind:
-        raise _other_kind(where, found, kind)
+    if model_kind.name != kind:
+        raise _other_kind(where, model_kind, kind)
     return model
 
 
-def _other_kind(where: str | os.PathLike[str], found: kinds.Kind, kind: str) -> ValueError:
+def _other_kind(where: str | os.PathLike[str], actual: kinds.Kind, required: str) -> ValueError:
     return ValueError(
-        f"{os.fspath(where)}: must be {kinds.one(kinds.named(kind).noun)}. Received: {kinds.one(found.noun)}, see "
-        f"`speechrnn {found.method}`."
+        f"{os.fspath(where)}: must be {kinds.with_article(kinds.named(required).noun)}. Received: "
+        f"{kinds.with_article(actual.noun)}, see `speechrnn {actual.method}`."
     )
 
 

@@ -1,4 +1,4 @@
-"""Options that several kinds have, in a module without TensorFlow."""
+"""Options shared by several kinds, in a module without TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegativeInt
 
 @dataclass(frozen=True)
 class RecurrentNetwork(CheckedOptions):
-    """What networks with convolutions and a stack of recurrent layers have."""
+    """Options of networks with convolutions and a stack of recurrent layers."""
 
     units: Count = 64
     """State size of a recurrent layer: of each direction."""
@@ -36,6 +36,6 @@ class RecurrentNetwork(CheckedOptions):
     """Policy of the layers, such as "mixed_bfloat16"; by default Keras's global policy."""
 
     def recurrent(self) -> dict[str, Any]:
-        """What `speechrnn.layers.blocks.recurrent_stack` takes."""
+        """The arguments of `speechrnn.layers.blocks.recurrent_stack`."""
         names = {"cell", *(field.name for field in fields(RecurrentNetwork))} - {"convolutions", "filters"}
         return {name: value for name, value in asdict(self).items() if name in names}

@@ -1,4 +1,4 @@
-"""What the parts of the package ask of each other, whatever library stands behind them."""
+"""Protocols that bundles and sessions implement: the interface that tasks, serving and reports use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from speechrnn.text.tokens import Tokens
 
 
 class Recognizer(Protocol):
-    """What transcription needs of a model, whatever runs it."""
+    """A recognizer, run by any library."""
 
     vocabulary: Vocabulary
 
@@ -29,7 +29,7 @@ class Recognizer(Protocol):
 
 
 class Classifier(Protocol):
-    """What classification needs of a model, whatever runs it."""
+    """A classifier, run by any library."""
 
     @property
     def sample_rate(self) -> float:
@@ -41,7 +41,7 @@ class Classifier(Protocol):
 
     @property
     def tokens(self) -> Tokens | None:
-        """What texts are made of; None where signals are classified."""
+        """Tokens of a classifier of texts; None if it classifies signals."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ class Classifier(Protocol):
 
     @property
     def per_frame(self) -> bool:
-        """Whether there is an answer for each frame, and not one for the whole signal."""
+        """Whether the model gives one answer per frame instead of one per signal."""
 
     @property
     def frame_period(self) -> float:
@@ -60,7 +60,7 @@ class Classifier(Protocol):
 
 
 class ForecastModel(Protocol):
-    """What forecasting needs of a model, whatever runs it."""
+    """A forecaster, run by any library."""
 
     @property
     def sample_rate(self) -> float:
@@ -72,15 +72,15 @@ class ForecastModel(Protocol):
 
     @property
     def context(self) -> int:
-        """Samples that a forecast is made from."""
+        """Number of past samples that a forecast uses."""
 
     @property
     def horizon(self) -> int:
-        """Samples that are forecast."""
+        """Number of samples that are forecast."""
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """What is forecast of each sample, rising, in (0, 1)."""
+        """Quantiles that are forecast of each sample, ascending, in (0, 1)."""
 
     @property
     def median(self) -> int:
@@ -92,7 +92,7 @@ class ForecastModel(Protocol):
 
     @property
     def columns(self) -> int | None:
-        """Columns of a series: its channels, and what is known ahead beside them."""
+        """Columns of a series: its channels, and the inputs that are known ahead."""
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ class ForecastModel(Protocol):
 
         Args:
             signals: float32 `(samples, columns)` each.
-            ahead: What is known of the samples to forecast, float32 `(horizon, columns - channels)` for each series.
+            ahead: Known inputs of the samples to forecast, float32 `(horizon, columns - channels)` for each series.
 
         Returns:
             float32 `(series, horizon, channels, quantiles)`.

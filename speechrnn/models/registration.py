@@ -1,7 +1,7 @@
 """Lets `keras.saving.load_model` read our files after `import speechrnn`, which imports neither Keras nor TensorFlow.
 
-Keras finds classes of other packages only once they are registered. So a placeholder is registered for each of ours as
-soon as Keras is there; it imports the module of the class it stands for when a file holds one.
+Keras finds classes of other packages only if they are registered. So a placeholder is registered for each of our
+classes as soon as Keras is imported; it imports the class's module when a file contains the class.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CLASSES = {
     "speechrnn.losses.transducer": ("Transducer",),
     "speechrnn.training.optimizer": ("GuardedAdamW",),
 }
-"""Registered classes by module, beside the bundles and layers that the registry of kinds names."""
+"""Registered classes by module, besides the bundles and layers that the registry of kinds names."""
 
 
 def register_with_keras() -> None:
@@ -43,22 +43,22 @@ def register_with_keras() -> None:
 
 
 class _WhenKerasIsImported:
-    """Runs `_register` behind the import of Keras, and changes nothing else of it.
+    """Calls `_register` right after Keras is imported; the import is otherwise unchanged.
 
-    It stays until then: whoever only asks whether Keras is there, as TensorFlow does, imports nothing.
+    It stays installed until then: `importlib.util.find_spec("keras")`, which TensorFlow calls, imports nothing.
     """
 
-    _asking = False
+    _searching = False
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder`, whose module takes long to import."""
-        if fullname != "keras" or self._asking:
+        if fullname != "keras" or self._searching:
             return None
-        self._asking = True
+        self._searching = True
         try:
             spec = importlib.util.find_spec(fullname)
         finally:
-            self._asking = False
+            self._searching = False
         if spec is None or spec.loader is None:
             return None
         loader: Any = spec.loader
@@ -79,20 +79,23 @@ def _register() -> None:
 
     from speechrnn.models.kinds import kinds
 
-    of_kinds = [reference.split(":") for kind in kinds() for reference in (kind.model, *kind.classes)]
-    names = {name: module for module, classes in CLASSES.items() for name in classes}
-    known = keras.saving.get_custom_objects()
-    for name, module in {**names, **{name: module for module, name in of_kinds}}.items():
-        known.setdefault(f"speechrnn>{name}", _placeholder(module, name))
+    modules = {name: module for module, classes in CLASSES.items() for name in classes}
+    for kind in kinds():
+        for reference in (kind.model, *kind.classes):
+            module, _, name = reference.partition(":")
+            modules[name] = module
+    registered = keras.saving.get_custom_objects()
+    for name, module in modules.items():
+        registered.setdefault(f"speechrnn>{name}", _placeholder(module, name))
 
 
 def _placeholder(module: str, name: str) -> type:
     class Placeholder:
-        """Stands for a class until a file that holds one is read."""
+        """Imports the class it stands for when a file that contains the class is read."""
 
         @classmethod
         def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-            """An object of the class it stands for."""
+            """Make an object of the class it stands for."""
             import keras
 
             real = getattr(importlib.import_module(module), name)

@@ -1,4 +1,4 @@
-"""Reports of evaluations as lines and tables for people."""
+"""Print reports of evaluations as lines and tables."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def begun(report: object, console: Console | None) -> Console:
-    """A console, standard output unless one is given, that shows a report in a sentence."""
+def print_summary(report: object, console: Console | None) -> Console:
+    """Print a report's summary line, and return the console: the one given, or one of standard output."""
     from rich.console import Console
 
     console = console or Console(highlight=False)
@@ -20,19 +20,19 @@ def begun(report: object, console: Console | None) -> Console:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, names: int = 1) -> Table:
-    """Rows under headings: names first, then numbers.
+    """A table whose first columns are names, left-aligned, and whose other columns are numbers, right-aligned.
 
     Args:
-        headings: Of the columns.
-        rows: Cells, taken as they are: a name in square brackets is no markup.
-        names: How many columns hold names.
+        headings: Headings of the columns.
+        rows: Cells, printed as they are: square brackets are not markup.
+        names: Number of columns with names.
     """
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None)
+    result = Table(box=None)
     for index, heading in enumerate(headings):
-        made.add_column(Text(heading), justify="left" if index < names else "right")
+        result.add_column(Text(heading), justify="left" if index < names else "right")
     for row in rows:
-        made.add_row(*map(Text, row))
-    return made
+        result.add_row(*map(Text, row))
+    return result

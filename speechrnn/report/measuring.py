@@ -101,7 +101,7 @@ def measure(  # noqa: D417 - `takes` adds the options
         ModuleNotFoundError: matplotlib, which the page needs, is not installed.
         ValueError: Several examples have one id.
     """
-    from speechrnn.models.loading import DEFAULT, opened
+    from speechrnn.models.loading import DEFAULT, open_model
     from speechrnn.report.plots.style import blank
     from speechrnn.tasks.recognition.evaluation import evaluate
 
@@ -110,7 +110,7 @@ def measure(  # noqa: D417 - `takes` adds the options
     blank(1, 1)  # whether charts can be drawn is known before minutes of measuring
     if path is None and (model is None or isinstance(model, str | os.PathLike)):
         path = model or DEFAULT
-    recognizer, examples = opened(model, "recognizer"), list(examples)
+    recognizer, examples = open_model(model, "recognizer"), list(examples)
     by_id = {example.id: example for example in examples}
     if len(by_id) < len(examples):
         repeated = next(name for name, count in Counter(example.id for example in examples).items() if count > 1)

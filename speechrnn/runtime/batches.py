@@ -1,4 +1,4 @@
-"""Signals as batches: what bundles and sessions do before a network runs."""
+"""Check signals, and combine them into padded batches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Item = TypeVar("Item")
 
 
 def by_length(items: Iterable[Item], length: Callable[[Item], int], budget: float) -> Iterator[list[Item]]:
-    """Items sorted by length, the longest first, in batches as large as a budget allows, padding counted.
+    """Sort items by length, longest first, and group them into batches of limited size, padding included.
 
     Args:
-        items: What is to be run.
-        length: Samples of one.
-        budget: Samples of a batch; a longer item is alone.
+        items: The items.
+        length: Gives the number of samples of an item.
+        budget: Largest number of samples in a batch; a longer item gets a batch of its own.
 
     Example:
     >>> list(by_length([1, 5, 2, 4], lambda item: item, 10))
@@ -34,34 +34,36 @@ def by_length(items: Iterable[Item], length: Callable[[Item], int], budget: floa
         yield batch
 
 
-def padded(signals: Sequence[np.ndarray], channels: int | None, *, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Signals as one batch.
+def padded(
+    signals: Sequence[np.ndarray], channels: int | None, *, min_length: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pad signals to one batch.
 
     Args:
-        signals: float32 `(samples,)` each, or `(samples, channels)`; one at least.
-        channels: Of a signal `(samples, channels)`; None for `(samples,)`.
-        least: Samples that the batch has at least.
+        signals: float32 `(samples,)` each, or `(samples, channels)`; at least one.
+        channels: Number of channels of a signal `(samples, channels)`; None for `(samples,)`.
+        min_length: Smallest number of samples of the batch.
 
     Returns:
-        float32 `(batch, samples[, channels])`, right-padded with zeros, and the samples of each, int32 `(batch,)`.
+        float32 `(batch, samples[, channels])`, right-padded with zeros, and the length of each, int32 `(batch,)`.
     """
     lengths = np.array([len(signal) for signal in signals], "int32")
-    batch = np.zeros((len(signals), max(least, *lengths), *([] if channels is None else [channels])), "float32")
+    batch = np.zeros((len(signals), max(min_length, *lengths), *([] if channels is None else [channels])), "float32")
     for row, signal in zip(batch, signals, strict=True):
         row[: len(signal)] = signal
     return batch, lengths
 
 
 def check_signals(signals: Sequence[np.ndarray], channels: int | None, shortest: int | None) -> None:
-    """Refuse signals that a classifier or a forecaster cannot take.
+    """Refuse signals that a classifier or a forecaster cannot process.
 
     Args:
-        signals: What is to be classified, or forecast.
-        channels: Of a signal `(samples, channels)`; None for `(samples,)`.
-        shortest: Fewest samples for an answer; None where there may be none.
+        signals: The signals.
+        channels: Number of channels of a signal `(samples, channels)`; None for `(samples,)`.
+        shortest: Smallest number of samples; None allows empty signals.
 
     Raises:
-        ValueError: A signal does not fit; its number among the signals is named.
+        ValueError: A signal does not fit; the message gives its index.
     """
     wanted = "(samples,)" if channels is None else f"(samples, {channels})"
     for index, signal in enumerate(signals):
@@ -72,6 +74,6 @@ def check_signals(signals: Sequence[np.ndarray], channels: int | None, shortest:
             raise ValueError(f"A signal must have {shortest} samples or more. Received: {shape[0]} (signal {index}).")
         values = np.asarray(signal)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            place = int(np.argmax(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
-            told = f"a sample {values[place].tolist()} at place {place:,} (signal {index})"
-            raise ValueError(f"A signal must be finite: fill its gaps, see `signals.fill_gaps`. Received: {told}.")
+            first = int(np.argmax(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+            received = f"a sample {values[first].tolist()} at place {first:,} (signal {index})"
+            raise ValueError(f"A signal must be finite: fill its gaps, see `signals.fill_gaps`. Received: {received}.")

@@ -1,4 +1,4 @@
-"""LiteRT models of one step, as small devices run them, behind the interface of an ONNX Runtime session."""
+"""LiteRT models of one step, for small devices, with the interface of an ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import numpy as np
 from speechrnn.runtime import onnxfile
 
 METADATA = "speechrnn.json"
-"""Name of the entry, in a zip archive behind the model, that says what a runtime must know."""
+"""Name of the entry with the metadata, in a zip archive that follows the model."""
 _LARGEST_METADATA = 1 << 26
 
 
 class LiteRtFile(NamedTuple):
-    """A whole file of ours."""
+    """A file that `read` has checked."""
 
     content: bytes
     metadata: dict[str, Any]
@@ -31,7 +31,7 @@ class LiteRtFile(NamedTuple):
 
 
 def is_litert(model: str | os.PathLike[str] | bytes) -> bool:
-    """Whether a file is named, or a file or bytes begin, as a TensorFlow Lite model."""
+    """Whether a file or its bytes are a TensorFlow Lite model, by the file's ending or its first bytes."""
     if isinstance(model, bytes):
         return model[4:8] == b"TFL3"
     with open(model, "rb") as file:
@@ -43,7 +43,7 @@ def read(model: str | os.PathLike[str] | bytes) -> LiteRtFile:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is cut off, another program's, or of another format version.
+        ValueError: It is cut off, was written by another program, or is of another format version.
     """
     content, name = (model, "The model") if isinstance(model, bytes) else (Path(model).read_bytes(), os.fspath(model))
     try:
@@ -53,23 +53,23 @@ def read(model: str | os.PathLike[str] | bytes) -> LiteRtFile:
                 raise ValueError(f"{entry.file_size:,} bytes of metadata")
             properties = json.loads(archive.read(METADATA))
             digest = hashlib.sha256(memoryview(content)[: archive.infolist()[0].header_offset]).hexdigest()
-        found = {key.removeprefix(onnxfile.PREFIX): json.loads(value) for key, value in properties.items()}
+        metadata = {key.removeprefix(onnxfile.PREFIX): json.loads(value) for key, value in properties.items()}
     except (zipfile.BadZipFile, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{name}: is cut off, or was not written by `speechrnn export --format litert`. Export the model again."
         ) from error
-    if found.get("format_version") != onnxfile.FORMAT_VERSION:
+    if metadata.get("format_version") != onnxfile.FORMAT_VERSION:
         raise ValueError(
-            f"{name}: must be of format version {onnxfile.FORMAT_VERSION}. Received: a {found.get('kind')} of version "
-            f"{found.get('format_version')}. Export the model again with this speechrnn."
+            f"{name}: must be of format version {onnxfile.FORMAT_VERSION}. Received: a {metadata.get('kind')} of "
+            f"version {metadata.get('format_version')}. Export the model again with this speechrnn."
         )
-    if found.get("digest", digest) != digest:  # files of older versions have none
+    if metadata.get("digest", digest) != digest:  # files of older versions have none
         raise ValueError(f"{name}: is damaged: it does not hold the model that was written. Copy it again.")
-    return LiteRtFile(content, found, name)
+    return LiteRtFile(content, metadata, name)
 
 
 class Runner:
-    """An interpreter with the `run` of an `onnxruntime.InferenceSession`; needs `speechrnn[litert]`.
+    """A LiteRT interpreter with the `run` method of an `onnxruntime.InferenceSession`; needs `speechrnn[litert]`.
 
     Several threads may run it: an interpreter holds its inputs and outputs, so that one waits for another.
 
@@ -97,11 +97,11 @@ class Runner:
         self._alone = threading.Lock()
 
     def get_providers(self) -> list[str]:
-        """None of ONNX Runtime's."""
+        """An empty list: LiteRT has no execution providers."""
         return []
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Outputs by their names."""
+        """The named outputs for inputs by name."""
         with self._alone:
-            found = self._signature(**feed)
-        return [found[name] for name in outputs]
+            results = self._signature(**feed)
+        return [results[name] for name in outputs]

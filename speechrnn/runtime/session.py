@@ -1,4 +1,4 @@
-"""Sessions: exported models run by ONNX Runtime or LiteRT, and neither TensorFlow nor Keras is started."""
+"""Sessions: exported models run by ONNX Runtime or LiteRT, without importing TensorFlow or Keras."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from speechrnn.text import Vocabulary
 
 __all__ = ["Session", "cores", "read", "start"]
 
-_MOST_THREADS = 8
-"""More threads than this cost a small network more than they bring."""
+_MAX_THREADS = 8
+"""More threads than this make a small network slower."""
 
 ModelFile = onnxfile.OnnxFile | litert.LiteRtFile
 
 
 class Session:
-    """A model that `speechrnn export` wrote, ready to run; a subclass knows what comes out.
+    """A model that `speechrnn export` wrote, ready to run; a subclass defines what the outputs mean.
 
     Args:
-        model: The file's path, its bytes, or the file as it was read.
-        threads: Processor threads; None takes those that this process may run on, up to eight.
+        model: The file's path, its bytes, or the result of `read`.
+        threads: Processor threads; None uses one per core that this process may run on, up to eight.
         providers: ONNX Runtime's execution providers in order of preference, such as `["CUDAExecutionProvider"]`; None
-            takes the CPU.
+            uses the CPU.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        TypeError: This class itself was called.
-        ValueError: The file is no model of ours, or one of another kind, or damaged, or of another format version, or
-            reads other files; or a provider is not there.
+        FileNotFoundError: The file does not exist.
+        TypeError: This base class was instantiated.
+        ValueError: The file was not written by this package, is damaged, is of another kind or format version, or
+            refers to other files; or a provider is not available.
     """
 
-    holds: ClassVar[str]
-    """What the metadata of the file must call it."""
+    file_kind: ClassVar[str]
+    """The `kind` that the file's metadata must have."""
     noun: ClassVar[str]
-    """That in words."""
+    """Name of the kind in messages."""
     takes_signals: ClassVar[bool] = True
-    """Whether the model has a rate, frames and a stride."""
+    """Whether the model has a sample rate, frames and a stride."""
     hint: ClassVar[str] = ""
-    """What to do with a file that holds something else."""
+    """What to do with a file of another kind, for the message."""
     vocabularies: ClassVar[tuple[str, ...]] = ()
-    """Names of attributes that are vocabularies; the metadata describe them."""
+    """Names of attributes that are vocabularies, as in the metadata."""
 
     def __init__(
         self,
@@ -62,9 +62,9 @@ class Session:
             raise TypeError("Session is what the sessions of all kinds have in common. Use speechrnn.load(path).")
         self.file = read(model) if isinstance(model, str | os.PathLike | bytes) else model
         self.metadata = self.file.metadata
-        """What the file says of itself."""
+        """The file's metadata."""
         self.kind = self.metadata.get("kind")
-        if self.kind != self.holds:
+        if self.kind != self.file_kind:
             raise ValueError(f"{self.file.name}: must hold a {self.noun}. Received: {self.kind!r}.{self.hint}")
         with file_faults(self.file.name):
             if self.takes_signals:
@@ -74,8 +74,8 @@ class Session:
             for name in self.vocabularies:
                 setattr(self, name, Vocabulary.from_config(self.metadata[name]))
             self._prepare()
-        # In 8 bits ONNX Runtime takes one scale for a whole batch, padding counted, so that an answer would depend on
-        # its neighbors. There rows run apart, as many at once as there are threads: it takes no longer.
+        # In 8 bits ONNX Runtime uses one scale for a whole batch, padding included, so that an answer would depend on
+        # its neighbors. So rows run separately, as many at a time as there are threads, which is as fast.
         self._rows_at_once = 0
         if self.metadata.get("precision") == "int8" and isinstance(self.file, onnxfile.OnnxFile):
             self._rows_at_once, threads = _thread_count(threads), 1
@@ -85,21 +85,25 @@ class Session:
         return f"<{type(self).__name__} of {self.file.name}>"
 
     def _prepare(self) -> None:
-        """Reads what only models of this kind say of themselves."""
+        """Read the metadata that only models of this kind have."""
 
     def _check(self) -> None:
-        """Raises: ValueError, KeyError: What the file says makes no sense."""
+        """Check the metadata of models of signals.
+
+        Raises:
+            ValueError, KeyError: A value is out of its range, or missing.
+        """
         for name in ("sample_rate", "frame_period", "stride", "window", "hop"):
             self.require(name, lambda n: isinstance(n, int | float) and 0 < n < float("inf"), "be positive")
 
-    def require(self, name: str, holds: Callable[[Any], bool], requirement: str) -> Any:
-        """What the file says of itself under a name.
+    def require(self, name: str, is_valid: Callable[[Any], bool], requirement: str) -> Any:
+        """The value of a name in the metadata.
 
         Raises:
-            ValueError, KeyError: `holds` is false of the value of a name, or there is none.
+            ValueError, KeyError: The value is not valid, or missing.
         """
         value = self.metadata[name]
-        if not holds(value):
+        if not is_valid(value):
             raise ValueError(f"its `{name}` must {requirement}. Received: {value!r:.80}")
         return value
 
@@ -124,17 +128,17 @@ class Session:
         return self._session.get_providers()
 
     def feature_frames(self, samples: int) -> int:
-        """Frames of features in a signal of that many samples."""
+        """Number of feature frames in a signal of so many samples."""
         return max(0, 1 + (samples - self.metadata["window"]) // self.metadata["hop"])
 
     def export(self, filepath: str | os.PathLike[str], *, overwrite: bool = False) -> str:
-        """Write the model to another file, as it is.
+        """Copy the model to another file.
 
-        A session holds what was exported, so that it cannot become another format; export the `.keras` file for that.
+        A session has only the exported model, which cannot be converted; for another format export the `.keras` file.
 
         Raises:
             FileExistsError: The file exists and `overwrite` is false.
-            ValueError: The ending is that of another format.
+            ValueError: The file's ending is that of another format.
         """
         ending = ".tflite" if isinstance(self.file, litert.LiteRtFile) else ".onnx"
         if os.path.splitext(os.fspath(filepath))[1] != ending:
@@ -147,8 +151,8 @@ class Session:
         return os.fspath(filepath)
 
     @cached_property
-    def _asked(self) -> Any:
-        """Makes ONNX Runtime compute only what the outputs that are asked for need, of a graph with several halves."""
+    def _run_options(self) -> Any:
+        """Options that make ONNX Runtime compute only what the requested outputs depend on."""
         import onnxruntime
 
         options = onnxruntime.RunOptions()
@@ -157,11 +161,11 @@ class Session:
 
     @property
     def columns(self) -> int | None:
-        """Columns of a signal `(samples, columns)`; None for `(samples,)`."""
+        """Columns of a signal `(samples, columns)`; None for a signal `(samples,)`."""
         return self.metadata.get("channels")
 
     def _run(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[Any]:
-        """Outputs by their names, a row for each signal."""
+        """The named outputs, with one row per signal."""
         if not self._rows_at_once:
             return self._run_batch(outputs, signals)
         if len(signals) == 1 or self._rows_at_once == 1:
@@ -172,26 +176,26 @@ class Session:
         return [[row[0] for row in output] for output in zip(*rows, strict=True)]
 
     def _run_batch(self, outputs: Sequence[str], signals: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs for signals padded to one batch, and to one frame at least."""
-        batch, lengths = padded(signals, self.columns, least=self.metadata["window"])
-        found = self._session.run(list(outputs), {"signal": batch, "length": lengths})
-        for name, output in zip(outputs, found, strict=True):
-            counts = name != "frames" or (output.ndim == 1 and output.dtype.kind in "iu")
-            if not (output.ndim and len(output) == len(signals) and counts):
+        """The named outputs for signals padded to one batch, of at least one frame."""
+        batch, lengths = padded(signals, self.columns, min_length=self.metadata["window"])
+        arrays = self._session.run(list(outputs), {"signal": batch, "length": lengths})
+        for name, output in zip(outputs, arrays, strict=True):
+            is_count = output.ndim == 1 and output.dtype.kind in "iu"
+            if not (output.ndim and len(output) == len(signals) and (is_count or name != "frames")):
                 raise ValueError(
                     f"{self.file.name}: its output `{name}` must have a row for each of {len(signals)} signals. "
                     f"Received: {output.dtype} of shape {output.shape}. Export the model again."
                 )
-        return found
+        return arrays
 
 
 def read(model: str | os.PathLike[str] | bytes) -> ModelFile:
-    """Read and check a file that `speechrnn export` wrote, of either format; see their modules.
+    """Read and check an `.onnx` or `.tflite` file that `speechrnn export` wrote.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         IsADirectoryError: It is a folder.
-        ValueError: It is no model of ours, or damaged.
+        ValueError: It was not written by this package, or is damaged.
     """
     if not isinstance(model, bytes):
         onnxfile.check_path(model)
@@ -199,18 +203,18 @@ def read(model: str | os.PathLike[str] | bytes) -> ModelFile:
 
 
 def start(file: ModelFile, *, threads: int | None = None, providers: Sequence[str] | None = None) -> Any:
-    """An `onnxruntime.InferenceSession` of a model that was checked, or what runs a LiteRT model in its place.
+    """Start ONNX Runtime, or LiteRT, with a model that `read` returned.
 
     Raises:
-        ValueError: A provider is not there, `threads` is not positive, or ONNX Runtime cannot run the model.
+        ValueError: A provider is not available, `threads` is not positive, or the runtime cannot run the model.
     """
     if isinstance(file, litert.LiteRtFile):
         return litert.Runner(file, _thread_count(threads or 1))
     import onnxruntime
 
-    wanted = list(providers or ["CPUExecutionProvider"])
+    providers = list(providers or ["CPUExecutionProvider"])
     available = onnxruntime.get_available_providers()
-    missing = [provider for provider in wanted if provider not in available]
+    missing = [provider for provider in providers if provider not in available]
     if missing:
         raise ValueError(
             f"ONNX Runtime must have the provider. Received: {missing[0]!r}; here are {', '.join(available)}. "
@@ -218,24 +222,24 @@ def start(file: ModelFile, *, threads: int | None = None, providers: Sequence[st
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # Said even where it is the default: ONNX Runtime would bind threads to cores, some of which may not be ours.
+    # Also set to the default, since ONNX Runtime would otherwise bind threads to cores that this process may not use.
     options.intra_op_num_threads = _thread_count(threads)
     options.inter_op_num_threads = 1
-    if "CPUExecutionProvider" not in wanted:
-        wanted.append("CPUExecutionProvider")  # for what another one lacks
+    if "CPUExecutionProvider" not in providers:
+        providers.append("CPUExecutionProvider")  # for operators that the others lack
     try:
         content = onnxfile.without_attachments(file.content)
-        return Started(onnxruntime.InferenceSession(content, options, providers=wanted), file.name)
+        return OnnxSession(onnxruntime.InferenceSession(content, options, providers=providers), file.name)
     except Exception as error:
         raise _cannot_run(file.name, error) from error
 
 
-class Started:
+class OnnxSession:
     """An `onnxruntime.InferenceSession` whose errors name the file.
 
     Args:
         session: The session.
-        name: Of the file.
+        name: Name of the file.
     """
 
     def __init__(self, session: Any, name: str) -> None:
@@ -248,12 +252,12 @@ class Started:
     def run(
         self, outputs: Sequence[str] | None, inputs: Mapping[str, np.ndarray], options: Any = None
     ) -> list[np.ndarray]:
-        """Outputs by their names, all of them for None.
+        """Run the model.
 
         Args:
-            outputs: Their names.
-            inputs: By name.
-            options: An `onnxruntime.RunOptions` of this run.
+            outputs: Names of the outputs to return; None returns all.
+            inputs: Inputs by name.
+            options: An `onnxruntime.RunOptions`.
 
         Raises:
             ValueError: ONNX Runtime cannot run the graph on these inputs.
@@ -265,21 +269,21 @@ class Started:
 
 
 def _cannot_run(name: str, error: Exception) -> ValueError:
-    """ONNX Runtime raises classes of its own that have nothing else in common."""
+    """Convert an error of ONNX Runtime, whose classes have no common base class, to a `ValueError`."""
     import onnxruntime
 
     reason = str(error).strip().partition("\n")[0]
     return ValueError(f"{name}: ONNX Runtime {onnxruntime.__version__} cannot run it: {reason}")
 
 
-def _thread_count(wanted: int | None) -> int:
-    """The threads that are asked for, or one for each core that this process may run on."""
-    if wanted is not None and wanted < 1:
-        raise ValueError(f"`threads` must be at least 1. Received: {wanted}.")
-    return wanted or min(_MOST_THREADS, cores())
+def _thread_count(threads: int | None) -> int:
+    """The given number of threads, or one for each core that this process may run on, up to `_MAX_THREADS`."""
+    if threads is not None and threads < 1:
+        raise ValueError(f"`threads` must be at least 1. Received: {threads}.")
+    return threads or min(_MAX_THREADS, cores())
 
 
 def cores() -> int:
-    """Processor cores that this process may run on."""
+    """Number of processor cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

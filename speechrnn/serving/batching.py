@@ -181,7 +181,7 @@ class Together(_Worker):
     All inputs and outputs have a row for each stream. Steps of equal shapes share a batch.
 
     Args:
-        session: What runs a batch; see `speechrnn.runtime.session.Started`.
+        session: What runs a batch; see `speechrnn.runtime.session.OnnxSession`.
         most: Streams in a batch.
         on_batch: Called with the number of streams of each batch.
     """

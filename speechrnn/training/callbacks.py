@@ -1,4 +1,4 @@
-"""What happens around an epoch: validation, the best model, the state to resume from, and progress."""
+"""Callbacks of training: validation, saving the best model and the state to resume from, and progress."""
 
 import json
 import time
@@ -24,41 +24,41 @@ from speechrnn.training.task import Scores, Task
 
 @dataclass
 class RunState:
-    """Where a run stands; with the weights beside it, all that resuming needs."""
+    """The state of a run; with the weights beside it, a run can be resumed."""
 
     epoch: int = 0
     """Epochs done."""
     best: float = float("inf")
-    """Lowest value so far of what is monitored; for what is the better the higher, its negative."""
+    """Lowest value so far of the monitored figure, which is negated if higher is better."""
     best_epoch: int = 0
-    """The epoch of that, counted from 1; 0 before the first validation."""
+    """The epoch of that value, counted from 1; 0 before the first validation."""
     seconds: float = 0.0
     """Time spent training, over all sessions."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """One row an epoch."""
+    """One row per epoch."""
     stopped: bool = False
-    """Whether it ended since nothing had got better for `patience` epochs."""
+    """Whether it stopped early, after `patience` epochs without improvement."""
     seeds: list[list[int]] = field(default_factory=list)
     """State of each random generator of the model, which Keras leaves out of its weights."""
     given: dict[str, Any] = field(default_factory=dict)
-    """What was trained on: numbers of batches, and the augmentation."""
+    """The training data: numbers of batches, and the augmentation."""
 
     @classmethod
     def read(cls, folder: Path) -> "RunState | None":
-        """The state kept in `folder`, if there is one."""
+        """The state saved in `folder`, if there is one."""
         path = folder / "state.json"
         if not path.exists():
             return None
         with file_faults(path):
             return cls(**json.loads(read_text(path)))
 
-    def continues(self, folder: Path, given: dict[str, Any]) -> None:
-        """Refuse to continue on other examples: the learning rate and the order of the batches would not fit.
+    def check_same_data(self, folder: Path, data: dict[str, Any]) -> None:
+        """Refuse to resume on other examples: the learning rate and the order of the batches would not fit.
 
         Raises:
-            ValueError: The run was given something else.
+            ValueError: The run was started with other numbers of batches or another augmentation.
         """
-        changed = {name: value for name, value in given.items() if self.given.get(name, value) != value}
+        changed = {name: value for name, value in data.items() if self.given.get(name, value) != value}
         if changed:
             before = {name: self.given[name] for name in changed}
             raise ValueError(
@@ -66,34 +66,34 @@ class RunState:
                 f"{_listed(changed)}. Resume with the same examples and augmentation, or start over with "
                 "overwrite=True (--overwrite)."
             )
-        self.given = given
+        self.given = data
 
-    def take(self, hosts: Hosts) -> None:
-        """Take what decides how a run goes on from the first of several processes."""
+    def sync_from(self, hosts: Hosts) -> None:
+        """Copy what decides how a run continues from the first of several processes."""
         names = ("epoch", "best", "best_epoch", "seconds", "stopped")
-        for name, value in zip(names, hosts.of_first([float(getattr(self, name)) for name in names]), strict=True):
+        for name, value in zip(names, hosts.broadcast([float(getattr(self, name)) for name in names]), strict=True):
             setattr(self, name, type(getattr(self, name))(value))
 
-    def weights(self, folder: Path) -> Path:
-        """Where the weights and the optimizer of this epoch are."""
+    def weights_path(self, folder: Path) -> Path:
+        """The file of this epoch's weights and optimizer."""
         return folder / f"state-{self.epoch:04d}.weights.h5"
 
     def write(self, folder: Path, model: keras.Model) -> None:
-        """Keep state and weights so that a kill at any moment leaves one whole pair."""
+        """Save state and weights, such that a kill at any moment leaves a matching pair."""
         self.seeds = [variable.numpy().tolist() for variable in _generators(model)]
-        model.save_weights(self.weights(folder), overwrite=True)
+        model.save_weights(self.weights_path(folder), overwrite=True)
         with files.replacing(folder / "state.json", overwrite=True) as file:
             file.write(json.dumps(asdict(self), indent=1).encode())
         for old in folder.glob("state-*.weights.h5"):
-            if old != self.weights(folder):
+            if old != self.weights_path(folder):
                 old.unlink()
 
     def restore(self, folder: Path, model: keras.Model) -> None:
-        """Give the compiled model the weights, the optimizer and the random generators of this epoch."""
-        path = self.weights(folder)
+        """Set the weights, the optimizer and the random generators of a compiled model to those of this epoch."""
+        path = self.weights_path(folder)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # Keras warns of weights that it leaves as they were
+                warnings.simplefilter("error", UserWarning)  # Keras warns of weights that it does not load
                 model.load_weights(path)
         except (ValueError, UserWarning) as error:
             raise ValueError(
@@ -104,8 +104,8 @@ class RunState:
             variable.assign(value)
 
 
-def _listed(given: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in given.items())
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in values.items())
 
 
 def _generators(model: keras.Model) -> list[keras.Variable]:
@@ -113,7 +113,7 @@ def _generators(model: keras.Model) -> list[keras.Variable]:
 
 
 def save_model(model: Bundle, path: Path) -> None:
-    """Save the model without its optimizer, whole or not at all."""
+    """Save the model atomically, without its optimizer."""
     without_optimizer = model.with_parts()
     partial = path.with_name(f".{path.stem}.part.keras")
     try:
@@ -130,16 +130,16 @@ def write_log(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 class Bookkeeping(keras.callbacks.Callback):
-    """At the end of an epoch: validate, save the best model, write the log, keep the state.
+    """After each epoch: validates, saves the best model, writes the log and the state.
 
     Args:
-        state: Where the run stands; it is updated.
+        state: The state of the run; it is updated.
         options: The run's options.
         out: The best model's file.
-        folder: Where state and log go.
-        task: What the model is trained for.
-        scorer: Scores the model on the validation set; without it the last model is the best.
-        hosts: The processes that train together; the first one scores and writes, and all know the result.
+        folder: The folder of the state and the log.
+        task: The training task.
+        scorer: Scores the model on the validation set; without it the last model counts as the best.
+        hosts: The processes that train together; the first one scores and writes, and broadcasts the result.
     """
 
     def __init__(
@@ -158,12 +158,12 @@ class Bookkeeping(keras.callbacks.Callback):
         self._writes = hosts is None or hosts.first
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the epoch's clock."""
+        """Start measuring the epoch's time."""
         self._started, self._updates = time.perf_counter(), int(inner(self.model.optimizer).iterations)
         self._norms: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Note the gradient's norm."""
+        """Record the gradient's norm."""
         self._norms.append(float(inner(self.model.optimizer).gradient_norm))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -182,7 +182,7 @@ class Bookkeeping(keras.callbacks.Callback):
                 if self._writes:
                     logs.update(self.scorer().logs())
                 value = self.task.monitored_value(logs) if self._writes else 0.0
-                self._keep_if_best(value if self.hosts is None else float(self.hosts.of_first([value])[0]))
+                self._keep_if_best(value if self.hosts is None else float(self.hosts.broadcast([value])[0]))
         state.seconds += time.perf_counter() - self._started
         row = {name: float(value) for name, value in logs.items()}
         state.history.append({"epoch": epoch + 1, **row, "seconds": round(state.seconds, 2)})
@@ -191,7 +191,7 @@ class Bookkeeping(keras.callbacks.Callback):
             state.write(self.folder, self.model)
 
     def _check_progress(self, epoch: int, skipped: int, logs: Mapping[str, float]) -> None:
-        # A loss scaler skips steps until it has found its scale, with a finite loss.
+        # A loss scaler also skips steps until it has found its scale, but with a finite loss.
         if skipped < len(self._norms) or np.isfinite(logs["loss"]):
             return
         best = f" {self.out} holds the model of epoch {self.state.best_epoch}." if self.state.best_epoch else ""
@@ -211,9 +211,9 @@ class Bookkeeping(keras.callbacks.Callback):
 
 
 class RichProgress(keras.callbacks.Callback):
-    """A bar over the whole run with loss, training errors, learning rate, gradient norm and time left.
+    """A progress bar of the whole run with loss, training errors, learning rate, gradient norm and time left.
 
-    On a terminal the bar moves; elsewhere there is one line per epoch. Both go to stderr.
+    On a terminal it prints a bar and one line per epoch, elsewhere the lines only, both to stderr.
     """
 
     def __init__(self, state: RunState, options: TrainingOptions, task: Task, console: Console | None = None) -> None:
@@ -232,36 +232,36 @@ class RichProgress(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Show the bar, where there is a terminal."""
+        """Show the bar, on a terminal."""
         steps, done = self.params.get("steps") or 1, self.state.epoch
-        shown: Any = {"epoch": done + 1, "text": "compiling"}
+        columns: Any = {"epoch": done + 1, "text": "compiling"}
         self._task = self._progress.add_task(
-            "train", total=self.options.epochs * steps, completed=done * steps, **shown
+            "train", total=self.options.epochs * steps, completed=done * steps, **columns
         )
         self._progress.start()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self._progress.disable:
             return
         logs, optimizer = logs or {}, inner(self.model.optimizer)
         text = (
-            f"loss {logs.get('loss', float('nan')):.4g} {self.task.trained(logs)} "
+            f"loss {logs.get('loss', float('nan')):.4g} {self.task.describe_training(logs)} "
             f"rate {float(optimizer.learning_rate):.1e} gradient {float(optimizer.gradient_norm):.1f}"
         )
         self._progress.update(self._task, advance=1, text=text, epoch=self.state.epoch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """One line about the epoch."""
+        """Print a line about the epoch."""
         row = self.state.history[-1]
         parts = [
             f"epoch {epoch + 1}/{self.options.epochs}",
             f"loss {row['loss']:.4g}",
-            self.task.trained(row),
+            self.task.describe_training(row),
         ]
         if "val_loss" in row:
             best = "  best" if self.state.best_epoch == epoch + 1 else ""
-            parts.append(f"validation loss {row['val_loss']:.4g} {self.task.validated(row)}{best}")
+            parts.append(f"validation loss {row['val_loss']:.4g} {self.task.describe_validation(row)}{best}")
         parts.append(f"gradient {row['gradient_norm']:.1f}")
         if "skipped_steps" in row:
             parts.append(f"skipped steps {row['skipped_steps']:.0f} (gradient not finite)")
@@ -270,5 +270,5 @@ class RichProgress(keras.callbacks.Callback):
         self.console.print("  ".join(parts), soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away, however training ended."""
+        """Remove the bar, however training ended."""
         self._progress.stop()

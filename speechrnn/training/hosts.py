@@ -1,11 +1,11 @@
-"""Several processes, on one machine or on many, that train one model: each computes its share of every batch.
+"""Train one model in several processes, on one machine or on many: each computes its share of every batch.
 
-Keras's `fit` runs in each of them as it does alone. What is summed over all, by TensorFlow's collectives, are the two
-sums of the loss's mean and the gradients; so every process makes the update that one process makes of the whole batch.
+Keras's `fit` runs in each process as in a single one. TensorFlow's collectives sum, over all processes, the gradients
+and the numerator and denominator of the loss's mean; so each process makes the update of the whole batch.
 
-`fit` under `MultiWorkerMirroredStrategy`, or `MirroredStrategy`, is not used. Under the former it fails (Keras 3.15,
-keras-team/keras#20585, see docs/many_machines.md). Both add up the gradients of means, so rows of a part with more
-filling count more, and clip each part's gradient before they are summed.
+`fit` under `MultiWorkerMirroredStrategy` or `MirroredStrategy` is not used. Under the former it fails (Keras 3.15,
+keras-team/keras#20585, see docs/many_machines.md). Both sum the gradients of means, so that rows of a part with more
+filler rows count more, and both clip each part's gradient before the sum.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["Hosts"]
 
 
 class Hosts:
-    """The processes that train together, of which this is one.
+    """The processes that train together, this one included.
 
-    It has to be made before anything else is asked of TensorFlow: models, datasets, tensors.
+    Create it before anything else uses TensorFlow: models, datasets, tensors.
 
     Args:
         addresses: `HOST:PORT` of every process, the same list in each of them. The first one validates and writes.
-        index: Which of them this is, counted from 0.
+        index: Index of this process in the list, from 0.
 
     Raises:
         ValueError: The index or an address makes no sense, or this process sees several GPUs.
@@ -61,7 +61,7 @@ class Hosts:
 
     @property
     def share(self) -> tuple[int, int]:
-        """Which part of every batch is this process's, and how many parts there are."""
+        """Index of this process's part of every batch, and the number of parts."""
         return self.index, len(self.addresses)
 
     @property
@@ -70,40 +70,40 @@ class Hosts:
         return self.index == 0
 
     def summing(self) -> AbstractContextManager[None]:
-        """A block in which losses and optimizers are those of all processes together."""
+        """A context in which losses and optimizers use the sums over all processes."""
         return summed_by(self.total)
 
     def total(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-        """Sums over all processes, to be called by each of them with tensors of equal shapes and dtypes."""
+        """Sums over all processes; each must call it with tensors of the same shapes and dtypes."""
 
-        def within(*given: tf.Tensor) -> Any:
+        def all_reduce(*tensors: tf.Tensor) -> Any:
             context = tf.distribute.get_replica_context()
-            # Copies: they are on a device, as the collectives want it, which tensors of a graph need not be.
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.identity(one) for one in given])
+            # Copies are on a device, as the collectives require; tensors of a graph may not be.
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.identity(tensor) for tensor in tensors])
 
-        return self._strategy.run(within, args=tuple(tensors))
+        return self._strategy.run(all_reduce, args=tuple(tensors))
 
-    def of_first(self, values: Sequence[Any]) -> list[np.ndarray]:
+    def broadcast(self, values: Sequence[Any]) -> list[np.ndarray]:
         """The first process's values, in every process."""
-        given = [np.asarray(value) for value in values]
-        # Sums of the first one's and of zeros, in float64, where every float32 and the states of generators are exact.
-        own = [value.astype(np.float64) for value in given]
-        sums = self._total([tf.constant(v if self.first else np.zeros_like(v)) for v in own])
-        return [found.numpy().astype(value.dtype) for found, value in zip(sums, given, strict=True)]
+        arrays = [np.asarray(value) for value in values]
+        # The others add zeros. In float64, which is exact for float32 and for the states of random generators.
+        terms = [array.astype(np.float64) if self.first else np.zeros(array.shape) for array in arrays]
+        sums = self._total([tf.constant(term) for term in terms])
+        return [total.numpy().astype(array.dtype) for total, array in zip(sums, arrays, strict=True)]
 
     def equalize(self, variables: Sequence[Any]) -> None:
-        """Give variables the first process's values."""
-        for variable, value in zip(variables, self.of_first([v.numpy() for v in variables]), strict=True):
+        """Set variables to the first process's values."""
+        for variable, value in zip(variables, self.broadcast([v.numpy() for v in variables]), strict=True):
             variable.assign(value)
 
 
-def this_host(given: int | None) -> int:
-    """Which process this is, counted from 0: what is given, or what the scheduler that started it says.
+def host_rank(rank: int | None) -> int:
+    """Index of this process, from 0: `rank`, or else the index that Slurm or Kubernetes gave it.
 
     Raises:
         ValueError: Neither is known.
     """
-    for value in (given, os.environ.get("SLURM_PROCID"), os.environ.get("JOB_COMPLETION_INDEX")):
+    for value in (rank, os.environ.get("SLURM_PROCID"), os.environ.get("JOB_COMPLETION_INDEX")):
         if value is not None:
             return int(value)
     raise ValueError("--hosts needs --rank I, which of them this process is, counted from 0.")

@@ -15,17 +15,17 @@ from speechrnn.training.options import TrainingOptions
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class GuardedAdamW(keras.optimizers.Optimizer):
-    """AdamW (Loshchilov and Hutter 2019) in one pass a variable, where Keras's own makes a dozen.
+    """AdamW (Loshchilov and Hutter 2019) in one fused pass over each variable, where Keras's own makes a dozen.
 
-    Before the update the gradient is clipped by its global norm; one that holds NaN or infinity is skipped whole,
-    so one bad batch cannot destroy a model. After it, a moving average of every variable is updated. Where several
-    processes train together, it is the sum of their gradients that is clipped.
+    Before the update the gradient is clipped by its global norm; a step whose gradient contains NaN or infinity is
+    skipped, so that one bad batch cannot destroy a model. After it, a moving average of every variable is updated. If
+    several processes train together, the sum of their gradients is clipped.
 
     Args:
         learning_rate: A number or a Keras schedule.
-        decay: Decoupled weight decay, times the learning rate; vectors and scalars (biases, norms) are left out.
+        decay: Decoupled weight decay, times the learning rate; not applied to vectors and scalars (biases, norms).
         max_norm: Largest global gradient norm; 0 turns clipping off.
-        average: Momentum of the moving average of the variables; 0 keeps none.
+        average: Momentum of the moving average of the variables; 0 turns it off.
         beta_1, beta_2, epsilon: As in Adam (Kingma and Ba 2015).
 
     Attributes:
@@ -51,7 +51,7 @@ class GuardedAdamW(keras.optimizers.Optimizer):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def build(self, variables: Any) -> None:
-        """Make the moments, the averages and the two gauges."""
+        """Create the moments, the averages, and the variables `gradient_norm` and `skipped`."""
         if self.built:
             return
         super().build(variables)
@@ -66,10 +66,10 @@ class GuardedAdamW(keras.optimizers.Optimizer):
         self.skipped = self.add_variable((), name="skipped", dtype="float32")
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
-        """Clip or pass over, then update as every Keras optimizer does."""
+        """Clip the gradient, or skip the step if it is not finite; then update as every Keras optimizer does."""
         grads = list(grads)
-        known = [index for index, gradient in enumerate(grads) if gradient is not None]  # Keras warns of the others
-        sums = summed([tf.convert_to_tensor(grads[index]) for index in known])
+        present = [index for index, gradient in enumerate(grads) if gradient is not None]  # Keras warns of the others
+        sums = summed([tf.convert_to_tensor(grads[index]) for index in present])
         if trainable_variables is not None and not self.built:
             self.build(list(trainable_variables))
         norm = tf.linalg.global_norm([tf.cast(g, tf.float32) for g in sums])
@@ -77,7 +77,7 @@ class GuardedAdamW(keras.optimizers.Optimizer):
         self.gradient_norm.assign(norm)
         self.skipped.assign_add(1.0 - tf.cast(finite, tf.float32))
         scale = tf.minimum(1.0, self.max_norm / norm) if self.max_norm else 1.0
-        for index, gradient in zip(known, sums, strict=True):
+        for index, gradient in zip(present, sums, strict=True):
             grads[index] = gradient * tf.cast(scale, gradient.dtype)
         tf.cond(finite, lambda: self._apply(grads, trainable_variables), lambda: False)
         return self.iterations
@@ -109,7 +109,7 @@ class GuardedAdamW(keras.optimizers.Optimizer):
         )
         if self.average:
             average = self._averages[index].value
-            # A short memory at first, so that the average does not hold on to the initial weights.
+            # A lower momentum at first, so that the average soon forgets the initial weights.
             momentum = tf.minimum(tf.cast(self.average, dtype), step / (step + 10.0))
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=average.handle, alpha=1.0 - momentum, delta=average.read_value() - value.read_value()
@@ -128,7 +128,7 @@ def inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
 
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Within the block the model has its moving-average weights, if its optimizer keeps them."""
+    """A context in which the model has its moving-average weights, if its optimizer keeps them."""
     averages = getattr(inner(model.optimizer), "_averages", [])
     current = [variable.numpy() for variable in model.trainable_variables] if averages else []
     for variable, average in zip(model.trainable_variables, averages, strict=False):
@@ -141,9 +141,9 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
 
 
 def make_optimizer(options: TrainingOptions, model: Bundle, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW with warm-up and cosine decay over `steps` steps, clipping and averaging as `options` say.
+    """AdamW with warm-up and cosine decay over `steps` steps, and the clipping and averaging that `options` specify.
 
-    For a model with float16 layers it is wrapped into a loss scaler: small gradients would vanish.
+    For a model with float16 layers it is wrapped in a loss scaler, without which small gradients would underflow.
     """
     warmup = round(options.warmup * steps)
     schedule = keras.optimizers.schedules.CosineDecay(

@@ -1,6 +1,6 @@
-"""How to train: frozen dataclasses, saved beside the model.
+"""Training options: frozen dataclasses, saved beside the model.
 
-`TrainingOptions` is what every kind of model has; a kind adds its own in `tasks/*/options.py`.
+`TrainingOptions` has the options of all kinds of models; a kind adds its own in `tasks/*/options.py`.
 """
 
 import json
@@ -95,13 +95,13 @@ class SignalTraining(TrainingOptions):
 
 
 def promoted(options: TrainingOptions | None, kind: type[_Options], *, noun: str) -> _Options:
-    """The options of a kind of model, from what a caller gave.
+    """Convert training options to the dataclass of a kind.
 
     Args:
-        options: None, options of the kind, or options that hold for every kind: what they leave at its default gets the
+        options: None, options of the kind, or options of a base class: those that have their default value get the
             default of the kind.
         kind: The kind's dataclass.
-        noun: What a model of the kind is called in messages.
+        noun: Name of a model of the kind in messages.
 
     Raises:
         TypeError: They are options of another kind.
@@ -116,6 +116,6 @@ def promoted(options: TrainingOptions | None, kind: type[_Options], *, noun: str
             f"{type(options).__name__} is not for a {noun}. Pass {kind.__name__}, or TrainingOptions, which every kind "
             "has."
         )
-    given = {field.name: getattr(options, field.name) for field in fields(options)}
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
     defaults = {field.name: field.default for field in fields(options) if field.default is not MISSING}
-    return kind(**{name: value for name, value in given.items() if value != defaults.get(name, MISSING)})
+    return kind(**{name: value for name, value in values.items() if value != defaults.get(name, MISSING)})

@@ -1,4 +1,4 @@
-"""`train()`: a model, examples and options in; the best model, its log and its state out."""
+"""`train()`: trains a model on examples, and saves the best model, a log, and a state to resume from."""
 
 import contextlib
 import importlib.util
@@ -26,20 +26,20 @@ from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, sa
 from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
-from speechrnn.training.task import Given, Task, task_of
+from speechrnn.training.task import Split, Task, task_of
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a training run left behind."""
+    """The result of a training run."""
 
     path: str
     """File of the best model (the last one, if nothing was validated)."""
     folder: str
     """Folder with `log.csv`, `training.json`, the last model and the state to resume from."""
     history: tuple[dict[str, float], ...]
-    """One row an epoch, as in `log.csv`. With members one row each, that of its best epoch, with its number as
-    `member`; the last one, number 0, has the validation figures of their average."""
+    """One row per epoch, as in `log.csv`. With members, one row per member, that of its best epoch, with its number as
+    `member`; the last row, number 0, has the validation figures of their average."""
     best_epoch: int
     """Epoch of the saved model, counted from 1; 0 for an average of members."""
     seconds: float
@@ -51,7 +51,7 @@ class TrainingRun:
 
     @cached_property
     def model(self) -> Any:
-        """The best model, read from `path` when it is first asked for."""
+        """The best model, read from `path` on first access."""
         return load_bundle(self.path)
 
 
@@ -72,17 +72,17 @@ def train(
 ) -> TrainingRun:
     """Train a model of any kind with Keras's `fit`, and save the best one.
 
-    Next to `out`, such as `an4.keras`, a folder `an4.training/` has the log, the options, the last model and, after
-    every epoch, the state: `resume=True` continues an interrupted run, which ends with the same weights as an
+    Next to `out`, such as `an4.keras`, a folder `an4.training/` contains the log, the options, the last model and the
+    state after the last epoch: `resume=True` continues an interrupted run, which ends with the same weights as an
     uninterrupted one. Ctrl-C saves the model and returns.
 
     With `members` above 1, that many models like this one are trained from new weights, each with the next seed, and
-    `out` is their average (see `speechrnn.averaged`). Each has its own file beside it, such as `an4.member_1.keras`,
-    and its own folder. An interrupted run is resumed at the member that was interrupted.
+    `out` is their average (see `speechrnn.averaged`). Each has its own file, such as `an4.member_1.keras`, and its own
+    folder. An interrupted run is resumed at the member that was interrupted.
 
     Args:
-        model: A bundle; it is trained in place and ends with the weights of the last epoch. With members its weights
-            are neither used nor changed, except those that are not trained.
+        model: A bundle; it is trained in place and ends with the weights of the last epoch. With members, its weights
+            are not changed, and only those that are not trained are used.
         examples: Training examples, or the path of their manifest: examples with a text; for a classifier with a label,
             labels or tags, depending on its task; for a forecaster series, or parts of them, see `pipeline.windows`;
             for a language model sentences.
@@ -90,8 +90,8 @@ def train(
         valid: Examples of other speakers or subjects that decide which epoch is the best.
         options: How to train: `RecognizerTraining`, `ClassifierTraining` or `ForecasterTraining`, depending on the
             model, or `TrainingOptions`, which suit every kind; defaults of the latter are replaced by the kind's own.
-        augment: How to vary the training examples: an `Augmentation`, or the name of a predefined one, such as
-            "speech"; by default they are not varied.
+        augment: How to augment the training examples: an `Augmentation`, or the name of a predefined one, such as
+            "speech"; by default they are not augmented.
         resume: Continue the run whose state is next to `out`; without a state, start a new one.
         overwrite: Replace `out` and its training folder if they exist.
         faults: Collects the examples that had to be dropped; a summary of them is printed in any case.
@@ -101,12 +101,12 @@ def train(
             validates, shows progress and writes. The model is the same as from a single process.
 
     Returns:
-        What was saved where, and the history.
+        The paths of what was saved, and the history.
 
     Raises:
         FileExistsError: `out` exists and is not of a run to resume, and `overwrite` is not set.
         TypeError: The options are for models of another kind.
-        ValueError: No example can be used, the state beside `out` belongs to other options, examples or another model,
+        ValueError: No example can be used, the state to resume belongs to other options, examples or another model,
             training has diverged, or the model is of a kind that cannot be averaged and `members` is above 1.
     """
     out = Path(out)
@@ -122,9 +122,9 @@ def train(
         check_averages(model)
         if hosts is not None:
             raise ValueError("Several processes train one model. Leave out `members`, or train them in one process.")
-        how: Any = {"augment": augment, "callbacks": callbacks, "verbose": verbose}
-        again: Any = {"resume": resume, "overwrite": overwrite}
-        return _train_members(model, examples, valid, options, out, console, faults=faults, **again, **how)
+        shared: Any = {"augment": augment, "callbacks": callbacks, "verbose": verbose}
+        existing: Any = {"resume": resume, "overwrite": overwrite}
+        return _train_members(model, examples, valid, options, out, console, faults=faults, **existing, **shared)
     if hosts is not None:
         _check_divisible(model, task)
         task.share = hosts.share
@@ -132,18 +132,18 @@ def train(
         diagnostics.require_cudnn(model)
     state = _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite) if first else RunState()
     if hosts is not None:
-        state.take(hosts)
+        state.sync_from(hosts)
     collected = Faults() if faults is None else faults
-    batches = task.batches(Given(examples, True, state.epoch, chosen(augment), collected))
-    held_out = task.batches(Given(valid, faults=collected)) if valid else None
-    scorer = None if held_out is None else task.scorer(held_out)
-    given = {
+    batches = task.batches(Split(examples, True, state.epoch, chosen(augment), collected))
+    validation = task.batches(Split(valid, faults=collected)) if valid else None
+    scorer = None if validation is None else task.scorer(validation)
+    data = {
         "batches": len(batches),
-        "validation batches": 0 if held_out is None else len(held_out),
+        "validation batches": 0 if validation is None else len(validation),
         "augmentation": str(chosen(augment)),
     }
-    state.continues(folder, given)
-    if task.of_strangers:
+    state.check_same_data(folder, data)
+    if task.check_subjects:
         _warn_of_shared_subjects(console, examples, valid)
     if len(collected):
         console.print(collected.summary(len(examples) + len(valid)), soft_wrap=True)
@@ -163,20 +163,21 @@ def train(
         hosts.equalize([*model.variables, *model.optimizer.variables])
     progress = RichProgress(state, options, task, console)
     report = _gradient_report(options, folder)
-    around = [Bookkeeping(state, options, out, folder, task, scorer, hosts), progress]
-    around += [*(_tensorboard(options, folder) if first else []), *report, *callbacks]
+    own = [Bookkeeping(state, options, out, folder, task, scorer, hosts), progress]
+    own += [*(_tensorboard(options, folder) if first else []), *report]
     interrupted = False
     try:
-        # Shuffling is the dataset's own; Keras would warn that it leaves it alone. What stopped early is at its end.
-        epochs = state.epoch if state.stopped else options.epochs
+        epochs = state.epoch if state.stopped else options.epochs  # a run that stopped early is not trained further
+        schedule: Any = {"epochs": epochs, "initial_epoch": state.epoch}
         with contextlib.nullcontext() if hosts is None else hosts.summing():
-            model.fit(batches, epochs=epochs, initial_epoch=state.epoch, shuffle=False, verbose=0, callbacks=around)
+            # The dataset shuffles itself.
+            model.fit(batches, **schedule, shuffle=False, verbose=0, callbacks=[*own, *callbacks])
     except KeyboardInterrupt:
         interrupted = True
     finally:
         progress.close()
-    for line in (str(verdict) for one in report for verdict in one.verdicts() if not verdict.healthy):
-        console.print(f"gradients: {line}", soft_wrap=True)
+    for verdict in (verdict for callback in report for verdict in callback.verdicts() if not verdict.healthy):
+        console.print(f"gradients: {verdict}", soft_wrap=True)
     if first:
         with averaged_weights(model):
             save_model(model, folder / "last.keras")
@@ -205,39 +206,39 @@ def _train_members(
     faults: Faults | None,
     resume: bool,
     overwrite: bool,
-    **how: Any,
+    **shared: Any,
 ) -> TrainingRun:
     """Train each member in turn, then save their average; see `train`."""
     paths = [out.with_name(f"{out.stem}.member_{number}.keras") for number in range(1, options.members + 1)]
-    for path in paths:  # before any of them is trained
+    for path in paths:  # before training starts
         _refuse_existing(path.with_suffix(".training"), path, resume=resume, overwrite=overwrite)
     folder = out.with_suffix(".training")
     _prepare_folder(folder, out, options, resume=resume, overwrite=overwrite)
     runs: list[TrainingRun] = []
     rows: list[dict[str, float]] = []
     for number, path in enumerate(paths, start=1):
-        own = replace(options, members=1, seed=options.seed + number - 1)
-        console.print(f"member {number} of {options.members}, seed {own.seed}", soft_wrap=True)
-        keras.utils.set_random_seed(own.seed)
+        member_options = replace(options, members=1, seed=options.seed + number - 1)
+        console.print(f"member {number} of {options.members}, seed {member_options.seed}", soft_wrap=True)
+        keras.utils.set_random_seed(member_options.seed)
         member = reinitialized(model)
-        found = faults if number == 1 else None  # every member drops the same examples
-        again: Any = {"faults": found, "resume": resume, "overwrite": overwrite}
-        run = train(member, examples, out=path, valid=valid, options=own, **again, **how)
+        shared["faults"] = faults if number == 1 else None  # every member drops the same examples
+        existing: Any = {"resume": resume, "overwrite": overwrite}
+        run = train(member, examples, out=path, valid=valid, options=member_options, **existing, **shared)
         runs.append(run)
         rows += [{"member": number, **row} for row in run.history if row["epoch"] == run.best_epoch]
         if run.interrupted:
             break
-    whole: Any = {"folder": str(folder), "seconds": sum(run.seconds for run in runs), "members": tuple(runs)}
+    totals: Any = {"folder": str(folder), "seconds": sum(run.seconds for run in runs), "members": tuple(runs)}
     if runs[-1].interrupted:
-        return replace(runs[-1], history=tuple(rows), **whole)
+        return replace(runs[-1], history=tuple(rows), **totals)
     mean = averaged([run.model for run in runs])
     if valid:
         task = task_of(mean, options)
-        rows.append({"member": 0, **task.scorer(task.batches(Given(valid)))().logs()})
-        console.print(f"average of {options.members}: {task.validated(rows[-1])}", soft_wrap=True)
+        rows.append({"member": 0, **task.scorer(task.batches(Split(valid)))().logs()})
+        console.print(f"average of {options.members}: {task.describe_validation(rows[-1])}", soft_wrap=True)
     write_log(folder, rows)
     save_model(mean, out)
-    return TrainingRun(path=str(out), history=tuple(rows), best_epoch=0, interrupted=False, **whole)
+    return TrainingRun(path=str(out), history=tuple(rows), best_epoch=0, interrupted=False, **totals)
 
 
 def _read(model: Bundle, examples: Sequence[Any] | str | os.PathLike[str]) -> Sequence[Any]:
@@ -247,8 +248,8 @@ def _read(model: Bundle, examples: Sequence[Any] | str | os.PathLike[str]) -> Se
 
 
 def _check_divisible(model: Bundle, task: Task) -> None:
-    """Refuse what several processes cannot train together."""
-    if not task.divides:
+    """Refuse a model or options that several processes cannot train together."""
+    if not task.supports_hosts:
         raise ValueError(
             f"Several processes can train only recognizers and classifiers. Received: a {kinds.of(model).noun}."
         )
@@ -259,7 +260,7 @@ def _check_divisible(model: Bundle, task: Task) -> None:
 
 
 def _warn_of_shared_subjects(console: Console, examples: Sequence[Any], valid: Sequence[Any]) -> None:
-    """A score on people who were learnt from says little of others; it may be meant, so that it is no error."""
+    """Warn if training and validation share subjects: the score then says little about new ones. It may be intended."""
     if not all(isinstance(example, Example) for example in (*examples[:1], *valid[:1])):
         return
     try:
@@ -269,13 +270,13 @@ def _warn_of_shared_subjects(console: Console, examples: Sequence[Any], valid: S
 
 
 def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume: bool, overwrite: bool) -> RunState:
-    """The folder beside the model, and the state to begin with."""
+    """Prepare the training folder, and return the state to start from."""
     state = RunState.read(folder) if resume else None
     record = folder / "training.json"
     if resume and record.exists():
         with file_faults(record):
-            kept = type(options).from_json(read_text(record))
-        if kept != options:
+            recorded = type(options).from_json(read_text(record))
+        if recorded != options:
             raise ValueError(
                 f"{record}: the run to resume was started with other options. Received: {options}. "
                 "Resume with the same ones, or start over with overwrite=True (--overwrite)."
@@ -292,12 +293,12 @@ def _prepare_folder(folder: Path, out: Path, options: TrainingOptions, *, resume
 
 
 def _refuse_existing(folder: Path, out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to replace what is not of a run to resume."""
+    """Refuse to replace files, unless they belong to the run to resume."""
     record = folder / "training.json"
-    # A run killed before its first state has left a record; without one, `out` is somebody else's.
-    mine = resume and record.exists()
-    files.refuse_existing(out, overwrite=overwrite or mine)
-    files.refuse_existing(record, overwrite=overwrite or mine)
+    # A run that was killed before its first state has left a record; without one, `out` belongs to another run.
+    resumed = resume and record.exists()
+    files.refuse_existing(out, overwrite=overwrite or resumed)
+    files.refuse_existing(record, overwrite=overwrite or resumed)
 
 
 def _gradient_report(options: TrainingOptions, folder: Path) -> list[diagnostics.GradientReport]:

@@ -1,4 +1,4 @@
-"""What differs between training one kind of model and another: targets, loss, scores, and their words."""
+"""The base class of what differs between kinds in training: batches, loss, scores, and the lines that report them."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from speechrnn.training.options import SignalTraining, TrainingOptions, promoted
 
 @dataclass(frozen=True)
 class Scores:
-    """What a scorer gives; a kind adds its figures as fields."""
+    """Base class of validation scores; a kind adds its figures as fields."""
 
     def logs(self) -> dict[str, float]:
-        """The figures under the names training logs them by: those of the fields."""
+        """The figures by their names in training logs: `val_` and the field's name."""
         return {f"val_{field.name}": getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True)
-class Given:
-    """The examples that a model is trained or validated on, and how they are gone through."""
+class Split:
+    """The training or validation examples, and how to iterate over them."""
 
     examples: Sequence[Any]
     training: bool = False
-    """Whether they are learned from: in another order every epoch, and augmented."""
+    """Whether they are the training examples: shuffled in every epoch, and augmented."""
     epoch: int = 0
-    """Number of the first pass."""
+    """Number of the first epoch."""
     augmentation: Augmentation | None = None
-    """How they are varied."""
+    """How examples are augmented."""
     faults: Faults = field(default_factory=Faults)
     """Collects the examples that are dropped."""
 
 
 class Task:
-    """What a model is trained for.
+    """A training task: batches, loss and validation scores for models of one kind.
 
     Args:
         model: The model.
@@ -53,21 +53,21 @@ class Task:
     """
 
     options: Any
-    """The options, of the kind's class."""
+    """The options, of `options_class`."""
     options_class: ClassVar[type[TrainingOptions]]
     """The class of its options."""
     monitors: ClassVar[Mapping[str, int]]
-    """What may be monitored, the default first: 1 where lower is better, -1 where higher is."""
-    of_training: ClassVar[str] = ""
-    """Words about the training examples beside their loss, with figures of the log in braces."""
-    of_validation: ClassVar[str] = "loss {val_loss:.4g}"
-    """Words about the validation examples."""
-    divides: ClassVar[bool] = False
-    """Whether several processes can share its batches: whether `batches` heeds `share`."""
-    of_strangers: ClassVar[bool] = True
-    """Whether it is validated on people other than those it learns from."""
+    """Figures that may be monitored, the default first: 1 if lower is better, -1 if higher is better."""
+    training_summary: ClassVar[str] = ""
+    """Text about the training examples after their loss, a format string of the log's figures."""
+    validation_summary: ClassVar[str] = "loss {val_loss:.4g}"
+    """Text about the validation examples, a format string of the log's figures."""
+    supports_hosts: ClassVar[bool] = False
+    """Whether several processes can share its batches: whether `batches` uses `share`."""
+    check_subjects: ClassVar[bool] = True
+    """Whether to warn if training and validation examples share subjects."""
     share: tuple[int, int] = (0, 1)
-    """Which part of every training batch this process loads, and how many parts there are."""
+    """Index of the part of every training batch that this process loads, and the number of parts."""
 
     def __init__(self, model: Any, options: TrainingOptions | None) -> None:
         self.model = model
@@ -75,40 +75,40 @@ class Task:
         self.monitor = next(iter(self.monitors)) if self.options.monitor == "auto" else self.options.monitor
 
     def monitored_value(self, logs: Mapping[str, float]) -> float:
-        """What is monitored, so that lower is better."""
+        """The monitored figure, negated if higher is better: lower is always better."""
         return self.monitors[self.monitor] * logs[f"val_{self.monitor}"]
 
-    def batches(self, given: Given) -> tf.data.Dataset:
-        """Batches to train on or to validate on, with known cardinality; each pass over them is an epoch."""
+    def batches(self, split: Split) -> tf.data.Dataset:
+        """Batches for training or validation, with known cardinality; each pass over them is an epoch."""
         raise NotImplementedError
 
     def loss(self, dataset: tf.data.Dataset) -> keras.losses.Loss | None:
-        """What is minimized on a dataset that `batches` made; None where the model's own loss has no options."""
+        """The loss for a dataset that `batches` made; None for the model's default loss."""
         return None
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], Scores]:
-        """What scores the model on a dataset that `batches` made."""
+        """A function that scores the model on a dataset that `batches` made."""
         raise NotImplementedError
 
-    def trained(self, logs: Mapping[str, float]) -> str:
-        """Words about the training examples."""
-        return self.of_training.format_map(defaultdict(float, logs))
+    def describe_training(self, logs: Mapping[str, float]) -> str:
+        """Text about the training examples."""
+        return self.training_summary.format_map(defaultdict(float, logs))
 
-    def validated(self, logs: Mapping[str, float]) -> str:
-        """Words about the validation examples."""
-        return self.of_validation.format_map(logs)
+    def describe_validation(self, logs: Mapping[str, float]) -> str:
+        """Text about the validation examples."""
+        return self.validation_summary.format_map(logs)
 
 
-def of_recordings(task: Task, given: Given) -> dict[str, Any]:
-    """How recordings are batched."""
+def recording_batch_options(task: Task, split: Split) -> dict[str, Any]:
+    """The arguments of `speechrnn.pipeline.batches` for recordings."""
     options: SignalTraining = task.options
     return {
-        "augmentation": given.augmentation,
-        "faults": given.faults,
-        "initial_epoch": given.epoch,
-        "shuffle": given.training,
+        "augmentation": split.augmentation,
+        "faults": split.faults,
+        "initial_epoch": split.epoch,
+        "shuffle": split.training,
         "stride": task.model.stride,
-        "share": task.share if given.training else (0, 1),
+        "share": task.share if split.training else (0, 1),
         "batch_seconds": options.batch_seconds,
         "batch_size": options.batch_size if options.batch_seconds is None else None,
         "cache": options.cache,
@@ -119,7 +119,7 @@ def of_recordings(task: Task, given: Given) -> dict[str, Any]:
 
 
 def refuse_augmentation(what: str, augmentation: Augmentation | None) -> None:
-    """Of a kind whose examples cannot be varied.
+    """Refuse an augmentation, for a kind whose examples cannot be augmented.
 
     Raises:
         ValueError: There is an augmentation.
@@ -129,9 +129,9 @@ def refuse_augmentation(what: str, augmentation: Augmentation | None) -> None:
 
 
 def task_of(model: Bundle, options: TrainingOptions | None) -> Task:
-    """What a model is trained for.
+    """The training task of a model's kind.
 
     Raises:
-        TypeError: It is not a bundle, or the options are for models of another kind.
+        TypeError: The model is not a bundle, or the options are for models of another kind.
     """
     return kinds.resolve(kinds.of(model).training)(model, options)

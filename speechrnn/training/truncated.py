@@ -1,8 +1,8 @@
-"""Truncated back-propagation through time: long sequences in segments, with the state carried and the gradient cut.
+"""Truncated back-propagation through time: long sequences in segments, with the state passed on and the gradient cut.
 
-A layer with `stateful=True` starts each batch from the states the last one ended with. They are variables, so that a
-value passes from segment to segment and no gradient does: the network sees the whole sequence and learns within a
-segment, at a segment's memory. It needs layers that read forwards only.
+A layer with `stateful=True` starts each batch from the last states of the one before. They are variables, so that
+values pass from segment to segment and gradients do not: the network sees the whole sequence, and learns within a
+segment with the memory of one segment. All layers must read forwards only.
 
 Reference:
     Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories",
@@ -22,16 +22,17 @@ __all__ = ["Segments", "reset_states"]
 
 
 class Segments:
-    """Long sequences as batches of segments that continue each other row by row.
+    """Batches of segments of long sequences; each row continues the same row of the batch before.
 
     The sequences are taken `batch_size` at a time, in their order. Each such group gives as many batches as its longest
-    sequence has segments; rows that are through are empty, with weight 0, and so are rows that fill the last group.
+    sequence has segments; rows whose sequence has ended are empty, with weight 0, and so are filler rows in the last
+    group.
 
     Args:
         sequences: float `(steps, features)` each.
         targets: `(steps, ...)` each, one for every step.
-        length: Steps in a segment, which is how far the gradient goes back.
-        batch_size: Sequences side by side; the model's fixed batch size.
+        length: Steps in a segment, through which the gradient is propagated.
+        batch_size: Sequences per batch; the model's fixed batch size.
 
     Raises:
         ValueError: Sequences and targets do not fit each other, or a size is below 1.
@@ -51,8 +52,8 @@ class Segments:
         sizes = [(len(x), len(y)) for x, y in zip(sequences, targets, strict=True)]
         wrong = [(row, size) for row, size in enumerate(sizes) if size[0] != size[1] or not size[0]]
         if not sizes or wrong:
-            found = f"sequence {wrong[0][0]} with (steps, targets) = {wrong[0][1]}" if wrong else "no sequence"
-            raise ValueError(f"Every sequence must have steps, and a target for each of them. Received: {found}.")
+            received = f"sequence {wrong[0][0]} with (steps, targets) = {wrong[0][1]}" if wrong else "no sequence"
+            raise ValueError(f"Every sequence must have steps, and a target for each of them. Received: {received}.")
         self.sequences, self.targets, self.length, self.batch_size = sequences, targets, length, batch_size
         groups = [range(first, min(first + batch_size, len(sizes))) for first in range(0, len(sizes), batch_size)]
         self._plan = [
@@ -64,7 +65,7 @@ class Segments:
 
     @property
     def starts(self) -> list[int]:
-        """The batches with which new sequences begin."""
+        """Indices of the batches in which new sequences begin."""
         return [index for index, (_, start) in enumerate(self._plan) if start == 0]
 
     def __iter__(self) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
@@ -77,7 +78,7 @@ class Segments:
             yield {"features": x.astype("float32"), "frames": frames}, self._cut(self.targets, group, start), weight
 
     def dataset(self) -> tf.data.Dataset:
-        """For `fit(..., shuffle=False, callbacks=[segments.resets()])`: inputs by name, targets, weight of each step.
+        """A dataset for `fit(..., shuffle=False, callbacks=[segments.resets()])`.
 
         Inputs are `{"features": float32 (batch, length, features), "frames": int32 (batch,)}`, targets `(batch, length,
         ...)`, the weight float32 `(batch, length)`.
@@ -88,15 +89,15 @@ class Segments:
         return dataset.apply(tf.data.experimental.assert_cardinality(len(self)))
 
     def resets(self) -> keras.callbacks.Callback:
-        """The callback that empties the states where new sequences begin."""
+        """A callback that resets the states where new sequences begin."""
         return _Resets(self.starts)
 
     def _cut(self, arrays: Sequence[np.ndarray], group: range, start: int) -> np.ndarray:
-        found = np.zeros((self.batch_size, self.length, *arrays[0].shape[1:]), arrays[0].dtype)
-        for place, row in enumerate(group):
+        batch = np.zeros((self.batch_size, self.length, *arrays[0].shape[1:]), arrays[0].dtype)
+        for index, row in enumerate(group):
             piece = arrays[row][start : start + self.length]
-            found[place, : len(piece)] = piece
-        return found
+            batch[index, : len(piece)] = piece
+        return batch
 
 
 class _Resets(keras.callbacks.Callback):
@@ -116,14 +117,14 @@ class _Resets(keras.callbacks.Callback):
 
 
 def reset_states(model: keras.Model) -> None:
-    """Set the states of a model's stateful recurrent layers to zeros."""
+    """Reset the states of a model's stateful recurrent layers to zeros."""
     for layer in recurrent_layers(model).values():
         if layer.stateful:
             layer.reset_state()
 
 
 def check_stateful(model: keras.Model) -> None:
-    """Refuse a model that would not carry its states over.
+    """Refuse a model that would not pass its states on.
 
     Raises:
         ValueError: It has no recurrent layer, or one that is not stateful or reads backwards; the message names it.

@@ -146,7 +146,7 @@ def write_ears(path: Path) -> None:
     ]
     graph.node.extend(onnx.helper.make_node(kind, inputs, [output], **how) for kind, inputs, output, how in steps)
     onnx.helper.set_model_props(model, {onnxfile.PREFIX + key: json.dumps(value) for key, value in about.items()})
-    path.write_bytes(onnxfile.sealed(model))
+    path.write_bytes(onnxfile.with_digest(model))
 
 
 def _send(path: Path, to: int) -> None:

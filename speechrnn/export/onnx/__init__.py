@@ -1,6 +1,6 @@
-"""Layers and networks as ONNX graphs.
+"""Convert layers and networks to ONNX graphs.
 
-`writes` registers how a layer of one's own becomes ONNX nodes.
+`writes` registers a function that writes your own layer as ONNX nodes.
 """
 
 from speechrnn.export.onnx.registry import Tensor, writes

@@ -1,4 +1,4 @@
-"""Feature layers as ONNX nodes: the same arithmetic as `speechrnn.features.spectral`, on the same constants."""
+"""Write feature layers as ONNX nodes, with the same arithmetic and constants as `speechrnn.features.spectral`."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def write_features(graph: Graph, layer: FeatureLayer, signal: str, length: str) 
     """Write a feature layer.
 
     Args:
-        graph: Where the nodes go.
+        graph: The graph to add nodes to.
         layer: A layer of `speechrnn.features`.
         signal: float32 `(batch, samples)`, or `(batch, samples, channels)`.
         length: int32 `(batch,)`, valid samples of each row.
 
     Returns:
-        Names of the features, float32 `(batch, frames, features)`, and of the valid frames of each row, int32
-        `(batch,)`. There is always a frame, of zeros where no row has one, since an operator may refuse none.
+        Names of the features, float32 `(batch, frames, features)`, and of the number of valid frames of each row, int32
+        `(batch,)`. If no row has a frame, there is one of zeros, since some operators refuse an empty axis.
 
     Raises:
-        ValueError: The layer is of a kind that has no writer, or has no statistics yet.
+        ValueError: The layer's class is not supported, or its statistics are missing.
     """
     write = next((write for kind, write in _WRITERS.items() if type(layer) is kind), None)
     if write is None:
@@ -45,8 +45,8 @@ def write_features(graph: Graph, layer: FeatureLayer, signal: str, length: str) 
         )
     with graph.scope("features"):
         frames = frame_count(graph, length, layer.window, layer.hop)
-        whole = _at_least(graph, signal, layer.window, 2 if getattr(layer, "channels", None) is None else 3)
-        values = write(graph, layer, whole, length, frames)
+        signal = _at_least(graph, signal, layer.window, 2 if getattr(layer, "channels", None) is None else 3)
+        values = write(graph, layer, signal, length, frames)
         mask = graph.length_mask(frames, graph.dimension(values, 1))
         return graph.zero_padding(values, mask, 3), frames
 
@@ -58,20 +58,20 @@ def frame_count(graph: Graph, length: str, window: int, hop: int) -> str:
 
 
 def _at_least(graph: Graph, signal: str, size: int, rank: int) -> str:
-    """The signal, with zeros after it where it is shorter than `size`."""
-    lacking = graph.add("Max", graph.add("Sub", np.int64(size), graph.dimension(signal, 1)), np.int64(0))
+    """The signal, padded with zeros to at least `size` samples."""
+    missing = graph.add("Max", graph.add("Sub", np.int64(size), graph.dimension(signal, 1)), np.int64(0))
     before, after = np.zeros(rank + 1, "int64"), np.zeros(rank - 2, "int64")
-    pads = graph.add("Concat", before, graph.unsqueeze(lacking, 0), after, axis=0)
+    pads = graph.add("Concat", before, graph.unsqueeze(missing, 0), after, axis=0)
     return graph.add("Pad", signal, pads, np.float32(0))
 
 
-def frames_of(graph: Graph, signal: str, window: int, hop: int, chosen: np.ndarray | None = None) -> str:
-    """Overlapping frames `(batch, frames, window, ...)` of `(batch, samples, ...)`, or their chosen samples."""
-    chosen = np.arange(window) if chosen is None else chosen
+def frames_of(graph: Graph, signal: str, window: int, hop: int, offsets: np.ndarray | None = None) -> str:
+    """Overlapping frames `(batch, frames, window, ...)` of `(batch, samples, ...)`, or their samples at `offsets`."""
+    offsets = np.arange(window) if offsets is None else offsets
     size = graph.dimension(signal, 1)
     count = graph.add("Div", graph.add("Sub", size, np.int64(window - hop)), np.int64(hop))
     starts = graph.add("Mul", graph.add("Range", np.int64(0), count, np.int64(1)), np.int64(hop))
-    index = graph.add("Add", graph.unsqueeze(starts, 1), chosen.astype("int64"))
+    index = graph.add("Add", graph.unsqueeze(starts, 1), offsets.astype("int64"))
     return graph.add("Gather", signal, index, axis=1)
 
 
@@ -83,13 +83,13 @@ def log_mel(graph: Graph, layer: LogMel, signal: str, length: str, frames: str) 
     """The features of `LogMel` and `MFCC` before normalization."""
     mask = graph.length_mask(length, graph.dimension(signal, 1))
     signal = graph.zero_padding(signal, mask, 2)
-    if layer.preemphasis:  # before the first sample there is a zero
+    if layer.preemphasis:  # the sample before the first one is zero
         signal = graph.add("Pad", signal, np.array([0, 1, 0, 0]), np.float32(0))
     return _with_deltas(graph, _mel_columns(graph, layer, signal), frames, layer.deltas, layer.delta_width)
 
 
 def _mel_columns(graph: Graph, layer: LogMel, signal: str) -> str:
-    """Log-mel energies, or their cosine transform; with a high-pass filter the signal begins one sample earlier."""
+    """Log-mel energies, or their cosine transform; with pre-emphasis the signal starts one sample earlier."""
     if layer.preemphasis:
         now, before = graph.slice(signal, np.array([1]), _END, 1), graph.slice(signal, np.array([0]), np.array([-1]), 1)
         signal = graph.add("Sub", now, graph.add("Mul", before, np.float32(layer.preemphasis)))
@@ -111,20 +111,20 @@ def power_spectrum(
     bins: range | None = None,
     channels: bool = False,
 ) -> str:
-    """Squared magnitude of the Fourier transform of Hann-windowed frames, as products with its matrices.
+    """Squared magnitude of the Fourier transform of Hann-windowed frames, by multiplication with its matrices.
 
-    Power does not depend on where time begins, so it begins in the middle of a frame: cosines then see the sum of what
-    stands at equal distances before and after it, and sines the difference. That halves the products and their
-    constants; ONNX's own STFT takes four times as long.
+    Power does not depend on the time origin, which is placed in the middle of a frame: the cosine terms then depend
+    only on sums of samples at equal distances before and after it, and the sine terms on differences. That halves the
+    matrices; ONNX's own STFT takes four times as long.
 
     Args:
-        graph: Where the nodes go.
+        graph: The graph to add nodes to.
         signal: float32 `(batch, samples)`; with `channels` `(batch, samples, channels)`.
         window: Frame length in samples.
         hop: Step between frames in samples.
         fft_length: Transform length.
         bins: Frequencies to keep, as multiples of the rate over `fft_length`; None keeps all.
-        channels: Whether the signal has them.
+        channels: Whether the signal has an axis of channels.
 
     Returns:
         float32 `(batch, frames, bins)`, or `(batch, frames, channels, bins)`.
@@ -133,7 +133,7 @@ def power_spectrum(
     distance = after - window / 2
     bins = range(fft_length // 2 + 1) if bins is None else bins
     angle = 2 * np.pi / fft_length * np.outer(distance, np.asarray(bins))
-    weight = hann(window)[after] * np.where(distance == 0, 0.5, 1.0)  # the middle is its own counterpart
+    weight = hann(window)[after] * np.where(distance == 0, 0.5, 1.0)  # the middle sample is counted twice
     if window == 1:
         weight = np.full(1, 0.5)
     later = frames_of(graph, signal, window, hop, after)
@@ -154,13 +154,13 @@ def _with_deltas(graph: Graph, values: str, frames: str, order: int, width: int)
 
 
 def _deltas(graph: Graph, values: str, frames: str, width: int) -> str:
-    """Slope over time by linear regression; each row's first and last valid frames are repeated outwards."""
+    """Slope over time by linear regression; each row is extended by its first and last valid frames."""
     reach = width // 2
     last = graph.add("Max", graph.add("Sub", frames, np.int32(1)), np.int32(0))
     index = graph.unsqueeze(graph.add("Cast", last, to=TensorProto.INT64), 1)
-    held = graph.unsqueeze(graph.add("GatherND", values, index, batch_dims=1), 1)
+    last_frame = graph.unsqueeze(graph.add("GatherND", values, index, batch_dims=1), 1)
     mask = graph.length_mask(frames, graph.dimension(values, 1))
-    values = graph.add("Where", graph.unsqueeze(mask, 2), values, held)
+    values = graph.add("Where", graph.unsqueeze(mask, 2), values, last_frame)
     padded = graph.add("Pad", values, np.array([0, reach, 0, 0, reach, 0]), "", mode="edge")
     total = None
     for step in range(1, reach + 1):
@@ -191,7 +191,7 @@ def _log_spectrogram(graph: Graph, layer: LogSpectrogram, signal: str, length: s
 
 
 def _samples(graph: Graph, layer: ChannelLayer, signal: str, length: str) -> str:
-    """float32 `(batch, samples, channels)`, filtered, with zeros in the padding."""
+    """The filtered samples, float32 `(batch, samples, channels)`, with zeros in the padding."""
     if layer.channels is None:
         signal = graph.unsqueeze(signal, 2)
     mask = graph.length_mask(length, graph.dimension(signal, 1))
@@ -202,7 +202,7 @@ def _samples(graph: Graph, layer: ChannelLayer, signal: str, length: str) -> str
 
 
 def normalized(graph: Graph, layer: FeatureLayer, values: str, frames: str) -> str:
-    """Normalization as the layer has it, over the first `frames` of each row."""
+    """Normalize as the layer does, over the first `frames` of each row."""
     if layer.normalize == "utterance":
         return normalize_utterance(graph, values, frames, layer.min_std)
     if layer.normalize == "global":
@@ -214,12 +214,12 @@ def normalized(graph: Graph, layer: FeatureLayer, values: str, frames: str) -> s
 
 
 def normalize_utterance(graph: Graph, values: str, frames: str, min_std: float) -> str:
-    """Zero mean and unit variance of every feature over each row's valid frames."""
+    """Normalize every feature to zero mean and unit variance over each row's valid frames."""
     mask = graph.length_mask(frames, graph.dimension(values, 1))
     count = graph.add("Cast", graph.add("Max", frames, np.int32(1)), to=TensorProto.FLOAT)
     weight = graph.add("Div", graph.add("Cast", mask, to=TensorProto.FLOAT), graph.unsqueeze(count, 1))
     weight = graph.unsqueeze(weight, 1)
-    # From the first frame, as `spectral.normalize_utterance` does and for its reason.
+    # The first frame is subtracted first, as in `spectral.normalize_utterance`, which says why.
     shifted = graph.add("Sub", values, graph.slice(values, np.array([0]), np.array([1]), 1))
     centered = graph.add("Sub", shifted, graph.add("MatMul", weight, shifted))
     variance = graph.add("MatMul", weight, graph.add("Mul", centered, centered))
@@ -228,18 +228,18 @@ def normalize_utterance(graph: Graph, values: str, frames: str, min_std: float) 
 
 @writes("FeatureStep")
 def _step(graph: Graph, operation: FeatureStep, samples: Tensor, frames: Tensor, *carried: Tensor) -> tuple[str, ...]:
-    """The features of one block, and the samples that the next one shares."""
+    """The features of one block, and the samples that the next block needs again."""
     layer, signal = operation.layer, samples.name
     for each in carried:
         signal = graph.add("Concat", each.name, signal, axis=1)
-    after = [graph.slice(signal, np.array([-each.shape[1]]), _END, 1) for each in carried]
+    carried_out = [graph.slice(signal, np.array([-each.shape[1]]), _END, 1) for each in carried]
     if isinstance(layer, RawSignal):
         columns = signal if samples.rank == 3 else graph.unsqueeze(signal, 2)
         values = _cut(graph, layer, normalized(graph, layer, columns, frames.name))
     else:
         values = normalized(graph, layer, _mel_columns(graph, layer, signal), frames.name)
     mask = graph.length_mask(frames.name, graph.dimension(values, 1))
-    return graph.zero_padding(values, mask, 3), *after
+    return graph.zero_padding(values, mask, 3), *carried_out
 
 
 _WRITERS: dict[type[FeatureLayer], Callable[[Graph, Any, str, str, str], str]] = {

@@ -1,4 +1,4 @@
-"""An ONNX graph, written node by node."""
+"""Build an ONNX graph node by node."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TYPES = {
     "int64": TensorProto.INT64,
     "bool": TensorProto.BOOL,
 }
-"""ONNX's numbers of the types of tensors."""
+"""ONNX's numbers for tensor types."""
 
 Input = str | np.ndarray | np.generic
 """The name of a tensor, or a value that becomes a constant; an empty name leaves an optional input out."""
 
 
 class Graph:
-    """Nodes, constants, inputs and outputs of a graph that is being written.
+    """Builds an ONNX graph: its nodes, constants, inputs and outputs.
 
     Example:
     >>> graph = Graph("double")
@@ -40,7 +40,7 @@ class Graph:
     def __init__(self, name: str) -> None:
         self.name = name
         self.lengths: dict[str, str] = {}
-        """Masks that are right-padded, by name: int32 `(batch,)`, how many leading positions of each row they show."""
+        """For right-padded masks, by name: the tensor with each row's number of valid positions, int32 `(batch,)`."""
         self._scope: list[str] = []
         self._names: set[str] = set()
         self._constants: dict[tuple, str] = {}
@@ -50,9 +50,9 @@ class Graph:
         self._outputs: list[onnx.ValueInfoProto] = []
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str | None], *, optional: bool = False) -> str:
-        """Declare an input; a word in its shape names a dimension that may be of any size.
+        """Declare an input; a string in its shape names a dimension of any size.
 
-        An optional one need not be given; it is ones then.
+        An optional input that is not given is ones.
         """
         self._names.add(name)
         self._inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], shape))
@@ -62,13 +62,13 @@ class Graph:
         return name
 
     def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str | None]) -> None:
-        """Give a tensor out under a name."""
+        """Declare a tensor as an output, under a name."""
         self._names.add(name)
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=self._unique(f"give_{name}")))
         self._outputs.append(helper.make_tensor_value_info(name, TYPES[dtype], shape))
 
     def constant(self, value: Any, dtype: str | None = None) -> str:
-        """The name of a constant; equal ones are kept once."""
+        """The name of a constant; equal constants are stored once."""
         value = np.ascontiguousarray(value, dtype) if np.ndim(value) else np.asarray(value, dtype)
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._constants:
@@ -77,22 +77,22 @@ class Graph:
         return self._constants[key]
 
     def add(self, operator: str, *inputs: Input, domain: str | None = None, **attributes: Any) -> str:
-        """Add a node with one output; gives the output's name."""
+        """Add a node with one output, and return the output's name."""
         return self.add_many(operator, *inputs, outputs=1, domain=domain, **attributes)[0]
 
     def add_many(
         self, operator: str, *inputs: Input, outputs: int, domain: str | None = None, **attributes: Any
     ) -> list[str]:
-        """Add a node with several outputs; gives their names."""
+        """Add a node with several outputs, and return their names."""
         name = self._unique(operator)
-        produced = [name if outputs == 1 else f"{name}_{i}" for i in range(outputs)]
+        results = [name if outputs == 1 else f"{name}_{i}" for i in range(outputs)]
         named = [value if isinstance(value, str) else self.constant(value) for value in inputs]
-        self._nodes.append(helper.make_node(operator, named, produced, name=name, domain=domain, **attributes))
-        return produced
+        self._nodes.append(helper.make_node(operator, named, results, name=name, domain=domain, **attributes))
+        return results
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """A context in which the names of nodes begin with `name`."""
+        """A context in which the names of new nodes begin with `name`."""
         self._scope.append(name)
         try:
             yield
@@ -122,8 +122,8 @@ class Graph:
         return self.add("Slice", tensor, start, stop, np.array([axis], "int64"), np.array([step], "int64"))
 
     def reduce(self, operator: str, tensor: str, *axes: int, keep: bool = False) -> str:
-        """What an operator such as "ReduceMean" makes of whole axes, which stay as axes of size 1 if they are kept."""
-        if operator == "ReduceSum":  # the only one of them whose axes are an input in this operator set
+        """Reduce axes by an operator such as "ReduceMean"; with `keep` they remain as axes of size 1."""
+        if operator == "ReduceSum":  # the only one whose axes are an input in this operator set
             return self.add(operator, tensor, np.array(axes, "int64"), keepdims=int(keep))
         return self.add(operator, tensor, axes=list(axes), keepdims=int(keep))
 
@@ -133,7 +133,7 @@ class Graph:
         return self.add("Div", self.add("Sub", tensor, rest), divisor)
 
     def length_mask(self, length: str, size: str) -> str:
-        """Mask `(batch, size)`, True at the first `length[i]` positions of row `i`.
+        """A mask `(batch, size)` that is True at the first `length[i]` positions of row `i`.
 
         Args:
             length: int32 `(batch,)`.
@@ -145,16 +145,16 @@ class Graph:
         return mask
 
     def zero_padding(self, values: str, mask: str, rank: int) -> str:
-        """The values with exact zeros where the mask `(batch, frames)` is False, whatever was there."""
+        """The values with zeros where the mask `(batch, frames)` is False, even if they are not finite."""
         if rank > 2:
             mask = self.unsqueeze(mask, *range(2, rank))
         return self.add("Where", mask, values, np.float32(0))
 
     def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """The model that was written, with its metadata.
+        """The finished model, with its metadata.
 
         Raises:
-            onnx.checker.ValidationError: The graph is no ONNX.
+            onnx.checker.ValidationError: The graph is not valid.
         """
         graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._initializers)
         model = helper.make_model(

@@ -1,7 +1,7 @@
-"""Layers as ONNX nodes; the recurrent ones are in `recurrent`, operations of `keras.ops` in `operations`.
+"""Write layers as ONNX nodes; recurrent layers are in `recurrent`, operations of `keras.ops` in `operations`.
 
-Tensors keep Keras's layout, channels last; a convolution or pooling is turned to ONNX's and back, and ONNX Runtime
-removes what cancels.
+Tensors keep Keras's layout, channels last; convolutions and pooling transpose to ONNX's layout and back, and ONNX
+Runtime removes transpositions that cancel.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def _zero_padding(graph: Graph, layer: ZeroPadding, values: Tensor, mask: Tensor
 
 @writes(StackFrames)
 def _stack_frames(graph: Graph, layer: StackFrames, values: Tensor) -> str:
-    lacking = graph.add("Mod", graph.add("Neg", graph.dimension(values.name, 1)), np.int64(layer.stack))
-    pads = graph.add("Concat", np.zeros(4, "int64"), graph.unsqueeze(lacking, 0), np.zeros(1, "int64"), axis=0)
+    missing = graph.add("Mod", graph.add("Neg", graph.dimension(values.name, 1)), np.int64(layer.stack))
+    pads = graph.add("Concat", np.zeros(4, "int64"), graph.unsqueeze(missing, 0), np.zeros(1, "int64"), axis=0)
     padded = graph.add("Pad", values.name, pads, np.float32(0))
     return graph.add("Reshape", padded, np.array([0, -1, layer.stack * values.shape[-1]]))
 
@@ -45,11 +45,11 @@ def _stack_frames(graph: Graph, layer: StackFrames, values: Tensor) -> str:
 def _look_ahead(graph: Graph, layer: LookAhead, values: Tensor) -> str:
     padded = graph.add("Pad", values.name, np.array([0, 0, 0, 0, layer.frames, 0]), np.float32(0))
     kernel = weight(layer.kernel).T[:, np.newaxis]
-    found = graph.add("Conv", _channels_first(graph, padded, 3), kernel, group=len(kernel))
-    return _channels_back(graph, found, 3)
+    filtered = graph.add("Conv", _channels_first(graph, padded, 3), kernel, group=len(kernel))
+    return _channels_back(graph, filtered, 3)
 
 
-# Only in training, or only another shape
+# Layers that only act in training, or only change the shape
 
 
 @writes(
@@ -153,7 +153,7 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def activate(graph: Graph, layer: keras.Layer, activation: Any, values: str) -> str:
-    """The values through one of Keras's activation functions."""
+    """Apply one of Keras's activation functions."""
     name = activation_name(layer, activation, ("linear", "silu", *_ACTIVATIONS))
     if name == "linear":
         return values
@@ -164,16 +164,16 @@ def activate(graph: Graph, layer: keras.Layer, activation: Any, values: str) -> 
 
 
 def activation_name(layer: keras.Layer, activation: Any, known: Collection[str], option: str = "activation") -> str:
-    """Which of Keras's functions an activation is; a function of a user may have the name of one.
+    """The name of an activation, if it is one of Keras's functions; a user's function may have the same name.
 
     Raises:
-        ValueError: It is none of the `known`.
+        ValueError: It is not one of the `known`.
     """
     function = keras.activations.get(activation)
     name = getattr(function, "__name__", repr(function))
     if name not in known or keras.activations.get(name) is not function:
-        found = f"{option}={name} of {getattr(function, '__module__', 'a layer')}"
-        raise cannot(layer, f"{found} is not supported, only {', '.join(known)} of keras.activations")
+        received = f"{option}={name} of {getattr(function, '__module__', 'a layer')}"
+        raise cannot(layer, f"{received} is not supported, only {', '.join(known)} of keras.activations")
     return name
 
 
@@ -227,7 +227,7 @@ def _convolved(graph: Graph, operation: Any, values: Tensor, kernel: Any, *bias:
 
 
 def _padded(graph: Graph, layer: Any, values: Tensor, size: Any, dilation: Any) -> str:
-    """The values as Keras pads them: "same" with a stride depends on the length, so that it is refused."""
+    """Pad as Keras does; "same" with a stride depends on the length of the batch, so that it is refused."""
     if layer.padding == "valid":
         return values.name
     reach = [(kernel - 1) * rate for kernel, rate in zip(size, dilation, strict=True)]

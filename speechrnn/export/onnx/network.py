@@ -1,4 +1,4 @@
-"""A Keras network as ONNX nodes: its graph is walked call by call, each written by its operation's writer."""
+"""Write a Keras network as ONNX nodes: each call in its graph is written by the writer of its operation."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from speechrnn.layers.graph import Call, walk
 
 
 def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str]) -> list[str]:
-    """Write a functional or sequential model, also one that holds others.
+    """Write a functional or sequential model, and the models in it.
 
-    Only what the outputs need is written.
+    Only operations that the outputs depend on are written.
 
     Args:
-        graph: Where the nodes go.
-        network: What to write; its weights become constants.
+        graph: The graph to add nodes to.
+        network: The model; its weights become constants.
         inputs: Names of its inputs, in its order.
 
     Returns:
         Names of its outputs.
 
     Raises:
-        ValueError: A layer or an option of one has no writer; it is named.
+        ValueError: A layer or an option is not supported; the message names it.
     """
 
     def write(call: Call) -> list[Tensor]:
@@ -40,6 +40,6 @@ def write_network(graph: Graph, network: keras.Model, inputs: Sequence[str]) -> 
 
 
 def _tensor(name: str, like: keras.KerasTensor) -> Tensor:
-    """What half precision is in training is float32 here."""
+    """A tensor like Keras's; half precision becomes float32."""
     dtype = "float32" if like.dtype in ("float16", "bfloat16") else like.dtype
     return Tensor(name, dtype, tuple(like.shape))

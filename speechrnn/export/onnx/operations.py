@@ -1,4 +1,4 @@
-"""Operations of `keras.ops` between layers as ONNX nodes, by the names of Keras's classes."""
+"""Write operations of `keras.ops` between layers as ONNX nodes, by the names of Keras's classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from speechrnn.export.onnx.graph import TYPES, Graph, Input
 from speechrnn.export.onnx.registry import Tensor, cannot, writes
 
 _TYPES = {**TYPES, **dict.fromkeys(("float16", "bfloat16"), TensorProto.FLOAT)}
-"""The mixed policies of training are for training."""
+"""Half precision of mixed policies becomes float32."""
 
 _BINARY = {
     "Add": "Add",
@@ -103,7 +103,7 @@ def _reshape(graph: Graph, operation: Any, x: Tensor) -> str:
 
 @writes("Repeat")
 def _repeat(graph: Graph, operation: Any, x: Tensor) -> str:
-    """Each entry of an axis `repeats` times over."""
+    """Repeat each entry of an axis `repeats` times."""
     if operation.axis is None or not isinstance(operation.repeats, int):
         raise cannot(operation, "it must repeat along one axis, by one whole number")
     axis = operation.axis % x.rank
@@ -129,7 +129,7 @@ def _cast(graph: Graph, operation: Any, x: Tensor) -> str:
 
 @writes("GetItem")
 def _get_item(graph: Graph, operation: Any, x: Tensor, key: Any) -> str:
-    """Slices, whole numbers and new axes; an index that is a tensor has no form."""
+    """Index with slices, whole numbers and new axes; tensors as indices are not supported."""
     keys = list(key) if isinstance(key, list | tuple) else [key]
     result, axis = x.name, 0
     dropped: list[int] = []
@@ -154,7 +154,7 @@ def _get_item(graph: Graph, operation: Any, x: Tensor, key: Any) -> str:
 
 
 def _pair(x1: Any, x2: Any) -> tuple[Input, Input]:
-    """Two operands; a number takes the other's type."""
+    """Two operands; a number gets the type of the other."""
     dtype = x1.dtype if isinstance(x1, Tensor) else x2.dtype
     first, second = (x.name if isinstance(x, Tensor) else np.asarray(x, dtype) for x in (x1, x2))
     return first, second

@@ -1,4 +1,4 @@
-"""Pooling over the valid frames as ONNX nodes."""
+"""Write pooling over the valid frames as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from speechrnn.layers import AttentionPooling, MaskedPooling, RandomKernels
 
 @writes(MaskedPooling)
 def _masked_pooling(graph: Graph, layer: MaskedPooling, values: Tensor, mask: Tensor) -> str:
-    shown = graph.unsqueeze(mask.name, 2)
+    valid = graph.unsqueeze(mask.name, 2)
     count = graph.reduce("ReduceSum", graph.add("Cast", mask.name, to=TensorProto.INT64), 1, keep=True)
     if layer.kind == "mean":
         total = graph.reduce("ReduceSum", graph.zero_padding(values.name, mask.name, 3), 1)
         return graph.add("Div", total, graph.add("Cast", graph.add("Max", count, np.int64(1)), to=TensorProto.FLOAT))
     if layer.kind == "max":
-        pooled = graph.reduce("ReduceMax", graph.add("Where", shown, values.name, np.float32(-3e4)), 1)
+        pooled = graph.reduce("ReduceMax", graph.add("Where", valid, values.name, np.float32(-3e4)), 1)
     else:
         last = graph.add("Max", graph.add("Sub", count, np.int64(1)), np.int64(0))
         pooled = graph.add("GatherND", values.name, last, batch_dims=1)
@@ -28,30 +28,30 @@ def _masked_pooling(graph: Graph, layer: MaskedPooling, values: Tensor, mask: Te
 
 @writes(AttentionPooling)
 def _attention_pooling(graph: Graph, layer: AttentionPooling, values: Tensor, mask: Tensor) -> str:
-    shown = graph.unsqueeze(mask.name, 2)
-    kept = graph.zero_padding(values.name, mask.name, 3)
-    scores = graph.add("MatMul", kept, weight(layer.kernel))
-    scores = graph.add("Where", shown, scores, np.float32(-1e30))
-    raised = graph.add("Exp", graph.add("Sub", scores, graph.reduce("ReduceMax", scores, 1, keep=True)))
-    raised = graph.add("Where", shown, raised, np.float32(0))
-    total = graph.add("Max", graph.reduce("ReduceSum", raised, 1, keep=True), np.float32(1e-9))
-    weights = graph.add("Transpose", graph.add("Div", raised, total), perm=[0, 2, 1])
-    return graph.add("Reshape", graph.add("MatMul", weights, kept), np.array([0, layer.heads * values.shape[-1]]))
+    valid = graph.unsqueeze(mask.name, 2)
+    zeroed = graph.zero_padding(values.name, mask.name, 3)
+    scores = graph.add("MatMul", zeroed, weight(layer.kernel))
+    scores = graph.add("Where", valid, scores, np.float32(-1e30))
+    exponentials = graph.add("Exp", graph.add("Sub", scores, graph.reduce("ReduceMax", scores, 1, keep=True)))
+    exponentials = graph.add("Where", valid, exponentials, np.float32(0))
+    total = graph.add("Max", graph.reduce("ReduceSum", exponentials, 1, keep=True), np.float32(1e-9))
+    weights = graph.add("Transpose", graph.add("Div", exponentials, total), perm=[0, 2, 1])
+    return graph.add("Reshape", graph.add("MatMul", weights, zeroed), np.array([0, layer.heads * values.shape[-1]]))
 
 
 @writes(RandomKernels)
 def _random_kernels(graph: Graph, layer: RandomKernels, values: Tensor, frames: Tensor) -> str:
     mask = graph.length_mask(frames.name, graph.dimension(values.name, 1))
     signal = graph.add("Transpose", graph.zero_padding(values.name, mask, 3), perm=[0, 2, 1])
-    there = graph.unsqueeze(graph.add("Cast", mask, to=TensorProto.FLOAT), 1, 3)
+    valid = graph.unsqueeze(graph.add("Cast", mask, to=TensorProto.FLOAT), 1, 3)
     number = graph.add("Max", graph.add("Cast", frames.name, to=TensorProto.FLOAT), np.float32(1))
-    shares = []
+    fractions = []
     for dilation, kernels, thresholds in layer.convolutions:
         around = [dilation * (len(kernels) // 2)] * 2
-        seen = graph.add("Conv", signal, kernels.transpose(2, 1, 0).copy(), pads=around, dilations=[dilation])
-        least = np.asarray(thresholds)
-        over = graph.add("Greater", graph.unsqueeze(seen, 3), least[:, None])
-        over = graph.add("Mul", graph.add("Cast", over, to=TensorProto.FLOAT), there)
-        count = graph.reduce("ReduceSum", over, 2)
-        shares.append(graph.add("Reshape", count, np.array([0, least.size])))
-    return graph.add("Div", graph.add("Concat", *shares, axis=1), graph.unsqueeze(number, 1))
+        responses = graph.add("Conv", signal, kernels.transpose(2, 1, 0).copy(), pads=around, dilations=[dilation])
+        biases = np.asarray(thresholds)
+        exceeded = graph.add("Greater", graph.unsqueeze(responses, 3), biases[:, None])
+        exceeded = graph.add("Mul", graph.add("Cast", exceeded, to=TensorProto.FLOAT), valid)
+        count = graph.reduce("ReduceSum", exceeded, 2)
+        fractions.append(graph.add("Reshape", count, np.array([0, biases.size])))
+    return graph.add("Div", graph.add("Concat", *fractions, axis=1), graph.unsqueeze(number, 1))

@@ -1,7 +1,7 @@
-"""LSTM, GRU and SimpleRNN as ONNX's own nodes, built from the layers' weights.
+"""Write LSTM, GRU and SimpleRNN layers as ONNX's own recurrent nodes.
 
-ONNX Runtime runs each of them as one kernel. `recurrent_node` takes initial states and gives the last ones, so that a
-graph of one block at a time can be written as well.
+ONNX Runtime runs each node as one kernel. `recurrent_node` takes initial states and returns the last ones, so that
+graphs for streams, one block at a time, can be written as well.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from speechrnn.export.onnx.registry import Tensor, cannot, writes
 _OPERATORS = {keras.layers.LSTMCell: "LSTM", keras.layers.GRUCell: "GRU", keras.layers.SimpleRNNCell: "RNN"}
 _LAYERS = (ours.LSTM, ours.GRU, ours.SimpleRNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
-"""ONNX's order of the gates (LSTM: input, output, forget, cell) in numbers of Keras's (input, forget, cell, output)."""
+"""ONNX's order of the gates (LSTM: input, output, forget, cell) as indices of Keras's (input, forget, cell, output)."""
 _MERGED = {"sum": "ReduceSum", "ave": "ReduceMean", "mul": "ReduceProd"}
-"""What makes one output of those of two directions."""
+"""The operator that merges the outputs of two directions, by `merge_mode`."""
 _ACTIVATIONS: dict[str, tuple[str, list[float], list[float]]] = {
     "tanh": ("Tanh", [], []),
     "sigmoid": ("Sigmoid", [], []),
@@ -32,17 +32,17 @@ _ACTIVATIONS: dict[str, tuple[str, list[float], list[float]]] = {
     "elu": ("Elu", [1.0], []),
     "hard_sigmoid": ("HardSigmoid", [1.0 / 6.0], [0.5]),
 }
-"""ONNX's function, its alpha and its beta; a function without them takes none from the node's lists. Softplus is left
-out: ONNX Runtime's recurrent nodes give infinity above 88."""
+"""ONNX's function, its alpha and its beta; a function without them uses no entry of the node's lists. Softplus is not
+supported: ONNX Runtime's recurrent nodes return infinity above 88."""
 
 
 class Recurrent(NamedTuple):
-    """What a node gives, all float32."""
+    """Outputs of a recurrent node, all float32."""
 
     outputs: str
     """`(frames, directions, batch, units)`, zeros after each row's last frame."""
     states: tuple[str, ...]
-    """After each row's last frame, `(directions, batch, units)`: the output, and an LSTM's cell."""
+    """States after each row's last frame, `(directions, batch, units)`: the output, and for an LSTM the cell."""
 
 
 def recurrent_node(
@@ -52,68 +52,73 @@ def recurrent_node(
     lengths: str = "",
     initial_states: Sequence[str] = (),
 ) -> Recurrent:
-    """One node for a recurrent layer, or for the forward and backward layers of a bidirectional one.
+    """Add a node for a recurrent layer, or for the forward and backward layers of a bidirectional one.
 
     Args:
-        graph: Where the node goes.
-        sides: LSTM, GRU or SimpleRNN layers of one kind and size, or loops over such cells.
+        graph: The graph to add the node to.
+        sides: The layer, or the forward and the backward layer: LSTM, GRU or SimpleRNN of one class and size, or
+            `keras.layers.RNN` of such cells.
         values: float32 `(frames, batch, features)`: time comes first.
-        lengths: int32 `(batch,)`, valid frames of each row; without it all are.
-        initial_states: `(directions, batch, units)` each, as `Recurrent.states`; without them zeros.
+        lengths: int32 `(batch,)`, valid frames of each row; without it all are valid.
+        initial_states: `(directions, batch, units)` each, as in `Recurrent.states`; zeros if not given.
 
     Raises:
-        ValueError: An option of a layer has no form in ONNX, or the sides differ.
+        ValueError: ONNX does not support an option of a layer, or the sides differ.
     """
     for side in sides:
         _check(side, sides[0])
     operator, cells = _OPERATORS[type(sides[0].cell)], [side.cell for side in sides]
     states = 2 if operator == "LSTM" else 1
-    given = [*initial_states, *[""] * (states - len(initial_states))]
+    states_in = [*initial_states, *[""] * (states - len(initial_states))]
     options: dict[str, Any] = {"hidden_size": cells[0].units}
     if operator == "GRU":
         options["linear_before_reset"] = int(cells[0].reset_after)
     options |= _activations(operator, sides)
     options["direction"] = "bidirectional" if len(sides) == 2 else "reverse" if sides[0].go_backwards else "forward"
     weights = [np.stack(parts) for parts in zip(*(_weights(operator, cell) for cell in cells), strict=True)]
-    outputs, *last = graph.add_many(operator, values, *weights, lengths, *given, outputs=1 + states, **options)
+    outputs, *last = graph.add_many(operator, values, *weights, lengths, *states_in, outputs=1 + states, **options)
     return Recurrent(outputs, tuple(last))
 
 
 @writes(*_OPERATORS)
 def _one_step(graph: Graph, cell: Any, values: Tensor, states: Sequence[Tensor]) -> tuple[str, ...]:
-    before = [graph.unsqueeze(state.name, 0) for state in states]
-    found = recurrent_node(graph, [keras.layers.RNN(cell)], graph.unsqueeze(values.name, 0), initial_states=before)
-    after = [graph.add("Squeeze", state, np.array([0])) for state in found.states]
-    return after[0], *after
+    states_in = [graph.unsqueeze(state.name, 0) for state in states]
+    recurrent = recurrent_node(
+        graph, [keras.layers.RNN(cell)], graph.unsqueeze(values.name, 0), initial_states=states_in
+    )
+    states_out = [graph.add("Squeeze", state, np.array([0])) for state in recurrent.states]
+    return states_out[0], *states_out
 
 
 @writes(*_LAYERS, keras.layers.RNN)
 def _one_direction(
     graph: Graph, layer: Any, sequence: Tensor, initial_state: Any = None, mask: Tensor | None = None
 ) -> str | tuple[str, ...]:
-    given = initial_state if isinstance(initial_state, list | tuple | type(None)) else [initial_state]
-    states = [graph.unsqueeze(state.name, 0) for state in given or ()]
+    initial = initial_state if isinstance(initial_state, list | tuple | type(None)) else [initial_state]
+    states = [graph.unsqueeze(state.name, 0) for state in initial or ()]
     _check_outputs(layer, layer)
     if layer.go_backwards and layer.return_sequences:
         raise cannot(layer, "go_backwards=True turns its outputs round; use keras.layers.Bidirectional")
-    found = recurrent_node(graph, [layer], time_first(graph, sequence.name), row_lengths(graph, layer, mask), states)
-    after = [graph.add("Squeeze", state, np.array([0])) for state in found.states]
-    last = after[0]
+    recurrent = recurrent_node(
+        graph, [layer], time_first(graph, sequence.name), row_lengths(graph, layer, mask), states
+    )
+    states_out = [graph.add("Squeeze", state, np.array([0])) for state in recurrent.states]
+    last = states_out[0]
     if layer.return_sequences:
-        outputs = graph.add("Transpose", graph.add("Squeeze", found.outputs, np.array([1])), perm=[1, 0, 2])
+        outputs = graph.add("Transpose", graph.add("Squeeze", recurrent.outputs, np.array([1])), perm=[1, 0, 2])
         if mask is not None and not layer.zero_output_for_mask:
-            shown, begun = graph.unsqueeze(mask.name, -1), graph.unsqueeze(_edge(graph, mask, 0), -1)
-            repeated = graph.add("Where", begun, graph.unsqueeze(last, 1), np.float32(0))
-            outputs = graph.add("Where", shown, outputs, repeated)
-    elif mask is not None and (layer.zero_output_for_mask or given):
-        # Keras's last output is that of the last step, or of the last valid one: zeros where there is none.
+            valid, first_valid = graph.unsqueeze(mask.name, -1), graph.unsqueeze(_edge(graph, mask, 0), -1)
+            repeated = graph.add("Where", first_valid, graph.unsqueeze(last, 1), np.float32(0))
+            outputs = graph.add("Where", valid, outputs, repeated)
+    elif mask is not None and (layer.zero_output_for_mask or initial):
+        # Keras's last output is that of the last step, or of the last valid step; zeros if there is none.
         edge = _edge(graph, mask, -1 if layer.zero_output_for_mask and not layer.go_backwards else 0)
         outputs = graph.add("Where", edge, last, np.float32(0))
     else:
         outputs = last
     if not layer.return_state:
         return outputs
-    return outputs, *after
+    return outputs, *states_out
 
 
 @writes(keras.layers.Bidirectional)
@@ -127,13 +132,13 @@ def _bidirectional(
         _check_outputs(layer, side)
         if side.return_state:
             raise cannot(layer, "return_state=True of two directions is not supported")
-    found = recurrent_node(graph, sides, time_first(graph, sequences.name), row_lengths(graph, layer, mask))
+    recurrent = recurrent_node(graph, sides, time_first(graph, sequences.name), row_lengths(graph, layer, mask))
     units = sides[0].units
     if sides[0].return_sequences:
-        turned = graph.add("Transpose", found.outputs, perm=[2, 0, 1, 3])  # batch, frames, directions, units
-        joined, axis, shape = turned, 2, [0, 0, 2 * units]
+        outputs = graph.add("Transpose", recurrent.outputs, perm=[2, 0, 1, 3])  # batch, frames, directions, units
+        joined, axis, shape = outputs, 2, [0, 0, 2 * units]
     else:
-        joined, axis, shape = graph.add("Transpose", found.states[0], perm=[1, 0, 2]), 1, [0, 2 * units]
+        joined, axis, shape = graph.add("Transpose", recurrent.states[0], perm=[1, 0, 2]), 1, [0, 2 * units]
     if layer.merge_mode == "concat":
         return graph.add("Reshape", joined, np.array(shape))
     if layer.merge_mode not in _MERGED:
@@ -152,7 +157,7 @@ def time_first(graph: Graph, values: str) -> str:
 
 
 def row_lengths(graph: Graph, layer: Any, mask: Tensor | None) -> str:
-    """The lengths behind a mask; nothing where there is no mask."""
+    """The lengths from which a mask was made; empty without a mask."""
     if mask is None:
         return ""
     if mask.name not in graph.lengths:
@@ -175,18 +180,18 @@ def _check_outputs(layer: Any, side: Any) -> None:
 
 
 def _activations(operator: str, sides: Sequence[Any]) -> dict[str, Any]:
-    """ONNX's activation attributes; none where they are the default."""
+    """ONNX's activation attributes; empty if they have their default values."""
     names = {"LSTM": "recurrent_activation activation activation", "GRU": "recurrent_activation activation"}
-    wanted = names.get(operator, "activation").split()
+    options = names.get(operator, "activation").split()
     chosen = []
     for side in sides:
-        for option in wanted:
+        for option in options:
             chosen.append(_ACTIVATIONS[activation_name(side, getattr(side.cell, option), _ACTIVATIONS, option)])
     if {name for name, _, _ in chosen} <= {"Tanh", "Sigmoid"} and all(_is_default(side) for side in sides):
         return {}
     alphas, betas = ([value for entry in chosen for value in entry[i]] for i in (1, 2))
-    found: dict[str, Any] = {"activations": [entry[0] for entry in chosen]}
-    return found | ({"activation_alpha": alphas} if alphas else {}) | ({"activation_beta": betas} if betas else {})
+    attributes: dict[str, Any] = {"activations": [entry[0] for entry in chosen]}
+    return attributes | ({"activation_alpha": alphas} if alphas else {}) | ({"activation_beta": betas} if betas else {})
 
 
 def _is_default(side: Any) -> bool:
@@ -205,6 +210,6 @@ def _weights(operator: str, cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
     kernel, recurrent = ordered(weight(cell.kernel)).T, ordered(weight(cell.recurrent_kernel)).T
     bias = np.zeros((2, kernel.shape[0]), "float32")
     if cell.bias is not None:
-        given = ordered(weight(cell.bias))
-        bias[: given.shape[0] if given.ndim == 2 else 1] = given
+        biases = ordered(weight(cell.bias))
+        bias[: biases.shape[0] if biases.ndim == 2 else 1] = biases
     return np.ascontiguousarray(kernel), np.ascontiguousarray(recurrent), bias.reshape(-1)

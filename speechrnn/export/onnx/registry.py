@@ -1,4 +1,4 @@
-"""Which function writes which Keras operation."""
+"""The registry of the functions that write Keras layers and operations as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Tensor(NamedTuple):
     """A tensor that is an argument of a Keras operation."""
 
     name: str
-    """In the ONNX graph."""
+    """Name in the ONNX graph."""
     dtype: str
     shape: tuple[Any, ...]
-    """As Keras knows it; None is any size."""
+    """Shape that Keras knows; None is any size."""
 
     @property
     def rank(self) -> int:
@@ -24,28 +24,28 @@ class Tensor(NamedTuple):
 
 
 class Writer(NamedTuple):
-    """How an operation is written."""
+    """The writer of an operation."""
 
     write: Callable[..., str | tuple[str, ...]]
-    """`write(graph, operation, *arguments, **options)`: names of the outputs."""
+    """`write(graph, operation, *arguments, **options)` returns the name of the output, or of each."""
     unused: tuple[str, ...]
-    """Options that only training heeds; what they would need is not written."""
+    """Options that only matter in training; tensors that only they need are not written."""
 
 
-_OF_LAYERS: dict[type, Writer] = {}
-_OF_OPERATIONS: dict[str, Writer] = {}
+_LAYER_WRITERS: dict[type, Writer] = {}
+_OPERATION_WRITERS: dict[str, Writer] = {}
 
 
 def writes(*kinds: type | str, unused: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
-    """Registers a function as the writer of layers of these classes, or of operations of `keras.ops` by their names.
+    """Register a function as the writer of layers of these classes, or of operations of `keras.ops` by their names.
 
-    The function takes the graph, the layer and the arguments of its call: a `Tensor` for each tensor, anything else as
-    it is. It adds nodes to the graph and gives the name of the output, or of each. A subclass needs a writer of its
-    own: it may compute something else.
+    The function takes the graph, the layer and the arguments of its call: a `Tensor` for each tensor, other values
+    unchanged. It adds nodes to the graph and returns the name of the output, or of each. A subclass needs its own
+    writer, since it may compute something else.
 
     Args:
-        *kinds: Layer classes; operations as Keras names their classes, such as "FloorDivide".
-        unused: Options of the call that only training heeds, besides `training` itself.
+        *kinds: Layer classes, or names of Keras's operation classes, such as "FloorDivide".
+        unused: Options of the call that only matter in training, besides `training` itself.
 
     Example:
     >>> class Doubled(keras.Layer):
@@ -60,9 +60,9 @@ def writes(*kinds: type | str, unused: tuple[str, ...] = ()) -> Callable[[Callab
         writer = Writer(function, ("training", *unused))
         for kind in kinds:
             if isinstance(kind, str):
-                _OF_OPERATIONS[kind] = writer
+                _OPERATION_WRITERS[kind] = writer
             else:
-                _OF_LAYERS[kind] = writer
+                _LAYER_WRITERS[kind] = writer
         return function
 
     return register
@@ -72,21 +72,21 @@ def writer_of(operation: Any) -> Writer:
     """The writer of a layer or operation.
 
     Raises:
-        ValueError: It has none.
+        ValueError: No writer is registered for it.
     """
     if isinstance(operation, keras.Model):
         return Writer(lambda *_: "", ("training",))
     if isinstance(operation, keras.Layer):
-        found = _OF_LAYERS.get(type(operation))
+        writer = _LAYER_WRITERS.get(type(operation))
     else:
-        found = _OF_OPERATIONS.get(type(operation).__name__)
-    if found is None:
+        writer = _OPERATION_WRITERS.get(type(operation).__name__)
+    if writer is None:
         raise cannot(operation, "no writer is registered for it")
-    return found
+    return writer
 
 
 def cannot(operation: Any, why: str) -> ValueError:
-    """The error for what cannot be written; it names the layer."""
+    """The error for a layer or operation that cannot be exported; it contains the layer's name."""
     kind = type(operation).__name__
     return ValueError(
         f"{kind} `{operation.name}` cannot be exported: {why}. Replace the layer, or register a writer for it with "

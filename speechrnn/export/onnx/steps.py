@@ -1,4 +1,4 @@
-"""The network of one step as an ONNX graph: what it takes and gives, and its states, by their names."""
+"""Write one step of a streaming network as an ONNX graph, whose inputs and outputs include the states."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from speechrnn.layers.steps import StepNetwork, Steps
 def signal_steps(
     features: FeatureLayer, network: keras.Model, *, samples: int | None = None, streams: int | None = 1
 ) -> StepNetwork:
-    """One step of features and the network behind them.
+    """One step of a feature layer followed by a network.
 
-    Its inputs are `samples` float32 `(streams, frames * hop)`, `frames` int32 `(streams,)`, how many frames of
-    features count (all, but for the last block), and the states. States begin as zeros, `carry` with the first samples.
+    Its inputs are `samples` float32 `(streams, frames * hop)`, `frames` int32 `(streams,)`, the number of valid feature
+    frames (all, except in the last block), and the states. States start as zeros, `carry` with the first samples.
 
     Args:
         features: A layer of `speechrnn.features`.
-        network: From its features and their frames to logits.
-        samples: Samples of a block; None is any number of whole outputs.
-        streams: Streams that are stepped together; None is any number.
+        network: Model from its features and their number of frames to logits.
+        samples: Samples per block; None allows any number that gives whole output frames.
+        streams: Number of streams in a batch; None allows any number.
 
     Raises:
-        ValueError: A layer reads the signal backwards, or needs the whole of it.
+        ValueError: A layer reads the signal backwards, or needs the complete signal.
     """
     steps = Steps(batch=streams)
     signal = keras.Input(batch_shape=(streams, samples), name="samples")
@@ -41,18 +41,18 @@ def write_steps(graph: Graph, steps: StepNetwork, axes: Mapping[str, tuple], out
     """Write the network of one step, with its inputs and outputs.
 
     Args:
-        graph: Where the nodes go; it is complete afterwards.
-        steps: What to write. The next states are given out under `next_` and the state's name.
-        axes: Shapes of inputs that have names for their axes, by the inputs' names.
-        outputs: Names of the network's outputs, and their shapes.
+        graph: The graph to add nodes to; it is complete afterwards.
+        steps: The network of one step. The outputs for the next states are named `next_` and the state's name.
+        axes: Shapes with named axes, by name of the input; other inputs have the shapes that Keras knows.
+        outputs: Shapes of the network's outputs, by name.
     """
-    given = [
+    inputs = [
         graph.input(each.name, each.dtype, axes.get(each.name, _named(tuple(each.shape))))
         for each in steps.model.inputs
     ]
-    found = write_network(graph, steps.model, given)
+    results = write_network(graph, steps.model, inputs)
     shapes = {**outputs, **{f"next_{name}": _named(shape) for name, shape in steps.states.items()}}
-    for tensor, (name, shape) in zip(found, shapes.items(), strict=True):
+    for tensor, (name, shape) in zip(results, shapes.items(), strict=True):
         graph.output(tensor, name, "float32", shape)
 
 
@@ -61,8 +61,9 @@ def _named(shape: tuple) -> tuple:
 
 
 def step_graph(model: Any) -> tuple[Graph, StepNetwork]:
-    """The graph of one step of a bundle of signals; outputs are `logits` float32 `(streams, blocks, outputs)` and the
-    states.
+    """The graph of one step of a `SignalBundle`.
+
+    Outputs are `logits` float32 `(streams, blocks, outputs)` and the states.
 
     Raises:
         ValueError: See `signal_steps`.

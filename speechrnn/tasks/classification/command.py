@@ -31,7 +31,7 @@ FILE may be a WFDB header, EDF, BDF, CSV, TSV, Parquet, NPZ, MAT, .ts or any aud
 a text in UTF-8, or with --lines a text on each line.
 """
     source = ("FILE", "Records of signals, audio, or texts.")
-    augments = details = divides = manifests = True
+    can_augment = details = can_shard = accepts_manifests = True
     example_noun = "records"
     formats: ClassVar[Mapping[str, bool]] = {"tsv": True, "json": True}
     run_options = (
@@ -39,29 +39,29 @@ a text in UTF-8, or with --lines a text on each line.
         f"{_OPTIONS}:TextSources",
         "table=speechrnn.signals.options:TableOptions",
     )
-    of_sources = frozenset({"lines"})
+    source_options = frozenset({"lines"})
     write_options = (f"{_OPTIONS}:ClassWriting",)
-    learns = "labels, one class each (`label`), one class per frame (`labels`) or several at once (`tags`)"
-    training = (f"{_OPTIONS}:ClassifierTraining",)
-    network = (f"{_OPTIONS}:ClassifierNetwork",)
-    features = ("speechrnn.features.options:LogMelOptions",)
-    evaluation = (f"{_OPTIONS}:ClassifierEvaluation",)
+    trained_on = "labels, one class each (`label`), one class per frame (`labels`) or several at once (`tags`)"
+    training_options = (f"{_OPTIONS}:ClassifierTraining",)
+    network_options = (f"{_OPTIONS}:ClassifierNetwork",)
+    feature_options = ("speechrnn.features.options:LogMelOptions",)
+    evaluation_options = (f"{_OPTIONS}:ClassifierEvaluation",)
 
     def fits(self, line: Mapping[str, Any]) -> bool:
         """Whether it has a class."""
         tags = line.get("extra", {}).get("tags")
         return line.get("label") is not None or line.get("labels") is not None or bool(tags)
 
-    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+    def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """See `Command`; each line of a file of texts is a source of its own."""
         if not options.get("lines"):
-            return super().expanded(sources, **options)
+            return super().expand_sources(sources, **options)
 
         def texts(path: str) -> list[Example]:
             lines = enumerate(read_lines(path), start=1)
             return [Example(f"{path}:{number}", max(len(line), 1), text=line) for number, line in lines]
 
-        found = [one for path in sources for one in self.parts_of(path, texts)]
+        found = [one for path in sources for one in self.read_or_fault(path, texts)]
         names = [one.where if isinstance(one, Fault) else one.path for one in found]
         return list(zip(found, files.output_names(names), strict=True))
 

@@ -11,7 +11,7 @@ import numpy as np
 from speechrnn import metrics
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults, options_as_keywords
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 from speechrnn.pipeline.selection import Framing
 from speechrnn.pipeline.targets import targets_of
 from speechrnn.tasks.classification.classify import Classification, outcomes, task_of
@@ -42,7 +42,7 @@ def evaluate_classifier(  # noqa: D417 - `takes` adds the options
         faults: Where faults found before this call are, if any; new ones are added.
         progress: Called with the path of each example once it is done.
     """
-    faults, model = Faults() if faults is None else faults, opened(model, "classifier")
+    faults, model = Faults() if faults is None else faults, open_model(model, "classifier")
     given, task = list(examples), task_of(model)
     scheme = options.scheme or getattr(model, "card", {}).get("scheme")
     metrics.scheme_scores(scheme, np.eye(len(model.classes)), model.classes)  # does it fit? Before the work begins

@@ -9,10 +9,10 @@ from speechrnn.export.onnx.graph import Graph
 class ClassifierExporter(SignalExporter):
     """Outputs are `probabilities` float32 `(batch, [frames,] classes)` and the valid `frames` int32 `(batch,)`."""
 
-    tells = ("classes", "task", "per_frame", "channels", "tokens")
+    stored_attributes = ("classes", "task", "per_frame", "channels", "tokens")
 
-    def give(self, graph: Graph, outputs: str, frames: str) -> None:
-        """See `SignalExporter.give`."""
+    def write_outputs(self, graph: Graph, outputs: str, frames: str) -> None:
+        """See `SignalExporter.write_outputs`."""
         model, valid = self.model, self.valid_frames(graph, frames)
         found = graph.add("Sigmoid", outputs) if model.task == "multi" else graph.add("Softmax", outputs, axis=-1)
         if model.per_frame:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.faults import options_as_keywords
-from speechrnn.models.answers import OnError, Usable
+from speechrnn.models.answers import ModelMethods, OnError
 from speechrnn.tasks.classification.options import ClassificationOptions
 
 
-class Classifies(Usable):
+class ClassifierMethods(ModelMethods):
     """The methods of classifiers."""
 
     @options_as_keywords(ClassificationOptions)
@@ -41,4 +41,4 @@ class Classifies(Usable):
         """
         from speechrnn.tasks.classification.classify import Classification
 
-        return self._answered(Classification, sources, on_error, table=table, progress=progress, **vars(options))
+        return self._answer(Classification, sources, on_error, table=table, progress=progress, **vars(options))

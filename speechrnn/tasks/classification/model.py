@@ -12,12 +12,12 @@ from speechrnn.layers.graph import layers_of
 from speechrnn.losses import ClassLoss
 from speechrnn.models import bundle
 from speechrnn.runtime.batches import check_signals
-from speechrnn.tasks.classification.methods import Classifies
+from speechrnn.tasks.classification.methods import ClassifierMethods
 from speechrnn.text.tokens import Tokens
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SequenceClassifier(Classifies, bundle.SignalBundle):
+class SequenceClassifier(ClassifierMethods, bundle.SignalBundle):
     """Features, network and class names: a signal goes in, logits over the classes come out.
 
     Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
@@ -72,7 +72,7 @@ class SequenceClassifier(Classifies, bundle.SignalBundle):
             wanted = "none, without Symbols" if self.tokens is None else f"one, of {len(self.tokens)} tokens"
             raise ValueError(f"The network must have {wanted} to embed. Received: embeddings of {sorted(rows)}.")
         self.classes, self.task = names, task
-        self._own_loss, self._accuracy = ClassLoss(multi=task == "multi"), Accuracy(multi=task == "multi")
+        self._default_loss, self._accuracy = ClassLoss(multi=task == "multi"), Accuracy(multi=task == "multi")
 
     @property
     def tokens(self) -> Tokens | None:

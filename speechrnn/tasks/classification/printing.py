@@ -19,7 +19,7 @@ _MOST_COLUMNS = 12
 
 def print_report(report: ClassificationReport, console: Console | None = None, *, per_subject: bool = False) -> None:
     """Print a report as tables; to standard output unless a console is given."""
-    console = reports.begun(report, console)
+    console = reports.print_summary(report, console)
     if not report.records:
         return
     console.print(f"Calibration error {100 * report.calibration_error:.1f} %.", markup=False)

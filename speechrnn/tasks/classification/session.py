@@ -9,11 +9,11 @@ import numpy as np
 
 from speechrnn.runtime.batches import check_signals
 from speechrnn.runtime.session import Session
-from speechrnn.tasks.classification.methods import Classifies
+from speechrnn.tasks.classification.methods import ClassifierMethods
 from speechrnn.text.tokens import Tokens
 
 
-class ClassifierSession(Classifies, Session):
+class ClassifierSession(ClassifierMethods, Session):
     """A classifier that `speechrnn export` wrote, ready to run.
 
     It stands wherever a `speechrnn.models.protocols.Classifier` is asked for. Loading it starts neither TensorFlow
@@ -22,7 +22,7 @@ class ClassifierSession(Classifies, Session):
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    holds = "classifier"
+    file_kind = "classifier"
     noun = "classifier"
 
     def _prepare(self) -> None:

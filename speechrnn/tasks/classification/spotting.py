@@ -11,7 +11,7 @@ import numpy as np
 
 from speechrnn import audio
 from speechrnn.faults import Fault, options_as_keywords
-from speechrnn.models.answers import in_turn
+from speechrnn.models.answers import answer_each
 from speechrnn.models.protocols import Classifier
 from speechrnn.tasks.classification.options import SpottingOptions
 
@@ -123,7 +123,7 @@ def spot(  # noqa: D417 - `takes` adds the options
         spotter, blocks = Spotter(model, options), audio.read_blocks(source, sample_rate=int(model.sample_rate))
         return [one for block in blocks for one in spotter.push(block)] + spotter.finish()
 
-    yield from in_turn(sources, of, progress, where=lambda source: source if isinstance(source, str) else "-")
+    yield from answer_each(sources, of, progress, where=lambda source: source if isinstance(source, str) else "-")
 
 
 def decided(probabilities: Iterable[np.ndarray], classes: Sequence[str], options: SpottingOptions) -> list[Spotted]:

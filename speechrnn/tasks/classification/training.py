@@ -15,7 +15,7 @@ from speechrnn.losses import ClassLoss
 from speechrnn.pipeline.selection import Entry
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.options import ClassifierTraining
-from speechrnn.training.task import Given, Scores, Task, of_recordings, refuse_augmentation
+from speechrnn.training.task import Scores, Split, Task, recording_batch_options, refuse_augmentation
 
 
 class Classification(Task):
@@ -25,25 +25,25 @@ class Classification(Task):
     options: ClassifierTraining
     options_class = ClassifierTraining
     monitors: ClassVar = {"macro_f1": -1, "accuracy": -1, "loss": 1}
-    of_training = "accuracy {accuracy:.1%}"
-    of_validation = "accuracy {val_accuracy:.1%}, mean F1 {val_macro_f1:.3f}"
-    divides = True
+    training_summary = "accuracy {accuracy:.1%}"
+    validation_summary = "accuracy {val_accuracy:.1%}, mean F1 {val_macro_f1:.3f}"
+    supports_hosts = True
 
-    def batches(self, given: Given) -> tf.data.Dataset:
+    def batches(self, split: Split) -> tf.data.Dataset:
         """See `Task`."""
-        varied = {"balance": self.options.balance, "mixup": self.options.mixup} if given.training else {}
+        varied = {"balance": self.options.balance, "mixup": self.options.mixup} if split.training else {}
         model = self.model
         if model.tokens is not None:
-            refuse_augmentation("Texts", given.augmentation)
+            refuse_augmentation("Texts", split.augmentation)
             if self.options.mixup:
                 raise ValueError(f"Texts cannot be mixed. Received: mixup={self.options.mixup}. Set it to 0.")
         return pipeline.batches(
-            given.examples,
+            split.examples,
             model.features,
             classes=model.classes,
             task=model.task,
             **varied,
-            **of_recordings(self, given),
+            **recording_batch_options(self, split),
         )
 
     def loss(self, dataset: tf.data.Dataset) -> ClassLoss:

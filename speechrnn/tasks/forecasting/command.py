@@ -31,10 +31,10 @@ FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model
 """
     formats: ClassVar[Mapping[str, bool]] = {"csv": True, "json": True}
     run_options = (f"{_OPTIONS}:ForecastOptions", "table=speechrnn.signals.options:TableOptions")
-    learns = "series, or parts of them (`speechrnn prepare series`)"
-    training = (f"{_OPTIONS}:ForecasterTraining",)
-    network = (f"{_OPTIONS}:ForecasterNetwork",)
-    evaluation = (f"{_OPTIONS}:ForecasterEvaluation",)
+    trained_on = "series, or parts of them (`speechrnn prepare series`)"
+    training_options = (f"{_OPTIONS}:ForecasterTraining",)
+    network_options = (f"{_OPTIONS}:ForecasterNetwork",)
+    evaluation_options = (f"{_OPTIONS}:ForecasterEvaluation",)
 
     def fits(self, line: Mapping[str, Any]) -> bool:
         """Whether it has neither text nor class: a part of a series."""

@@ -16,7 +16,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Fault, Faults, options_as_keywords
 from speechrnn.metrics.intervals import Interval, finite
 from speechrnn.models import reports
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 from speechrnn.tasks.forecasting.options import ForecasterEvaluation
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
         Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 17, 1989,
         for drawing blocks.
     """
-    model = opened(model, "forecaster")
+    model = open_model(model, "forecaster")
     season, batch_size = options.season, options.batch_size
     if season is not None and not 1 <= season <= model.context:
         raise ValueError(f"`season` must be 1 to the model's context, {model.context}. Received: season={season}.")
@@ -180,7 +180,7 @@ def print_report(report: ForecastReport, channels: Sequence[str] = (), console: 
         channels: Names of the channels.
         console: Where to.
     """
-    console = reports.begun(report, console)
+    console = reports.print_summary(report, console)
     ahead = []
     for first, last in _stretches(report.horizon):
         name = f"{first + 1:,}" if last == first + 1 else f"{first + 1:,} to {last:,}"

@@ -13,10 +13,10 @@ from speechrnn.export.onnx.graph import Graph
 class ForecasterExporter(SignalExporter):
     """The output is `forecast` float32 `(batch, horizon, channels, quantiles)`, in the series' units."""
 
-    tells = ("channels", "context", "horizon", "quantiles", "known", "calendar")
+    stored_attributes = ("channels", "context", "horizon", "quantiles", "known", "calendar")
 
-    def give(self, graph: Graph, outputs: str, frames: str) -> None:
-        """See `SignalExporter.give`."""
+    def write_outputs(self, graph: Graph, outputs: str, frames: str) -> None:
+        """See `SignalExporter.write_outputs`."""
         model = self.model
         count = len(model.quantiles)
         found, _ = graph.add_many("TopK", outputs, np.array([count]), outputs=2, axis=-1, largest=0, sorted=1)
@@ -25,6 +25,6 @@ class ForecasterExporter(SignalExporter):
             found = graph.add("Add", graph.add("Mul", found, model.scale[:, None]), mean[:, None])
         graph.output(found, "forecast", "float32", ("batch", model.horizon, model.channels, count))
 
-    def about(self) -> dict[str, Any]:
-        """See `Exporter.about`."""
-        return {**super().about(), "scale": self.model.scale.tolist()}
+    def kind_metadata(self) -> dict[str, Any]:
+        """See `Exporter.kind_metadata`."""
+        return {**super().kind_metadata(), "scale": self.model.scale.tolist()}

@@ -56,7 +56,7 @@ def find_anomalies(
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.
     """
-    from speechrnn.models.answers import in_turn
+    from speechrnn.models.answers import answer_each
     from speechrnn.tasks.forecasting.anomalies import anomaly_likelihood, refuse_known, stretches, surprise
     from speechrnn.tasks.forecasting.detection import anomaly_score
     from speechrnn.tasks.forecasting.forecast import read_record
@@ -78,4 +78,4 @@ def find_anomalies(
             for first, last in stretches(found >= threshold)
         ]
 
-    yield from in_turn((os.fspath(path) for path in paths), of, progress)
+    yield from answer_each((os.fspath(path) for path in paths), of, progress)

@@ -14,7 +14,7 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.examples import dates_of
 from speechrnn.faults import Fault, data_error, options_as_keywords
-from speechrnn.models.answers import Answer, channels_of, in_turn
+from speechrnn.models.answers import Answer, answer_each, channels_of
 from speechrnn.models.protocols import ForecastModel
 from speechrnn.pipeline.windowing import MAX_GAP, check_rate
 from speechrnn.signals import TableOptions
@@ -76,7 +76,7 @@ def forecasts(  # noqa: D417 - `takes` adds the options
         progress: Called with the path of each record once it is done.
     """
     of = functools.partial(_forecast, model, table=table, **vars(options))
-    yield from in_turn((os.fspath(path) for path in paths), of, progress)
+    yield from answer_each((os.fspath(path) for path in paths), of, progress)
 
 
 def _forecast(model: ForecastModel, path: str, **how: Any) -> Forecast:

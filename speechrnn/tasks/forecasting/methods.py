@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from speechrnn.faults import options_as_keywords
-from speechrnn.models.answers import OnError, Usable
+from speechrnn.models.answers import ModelMethods, OnError
 from speechrnn.runtime.batches import check_signals
 from speechrnn.tasks.forecasting.options import ForecastOptions
 from speechrnn.tasks.forecasting.quantiles import nearest_half
 
 
-class Forecasts(Usable):
+class ForecasterMethods(ModelMethods):
     """The methods of forecasters."""
 
     channels: int
@@ -115,4 +115,4 @@ class Forecasts(Usable):
         """
         from speechrnn.tasks.forecasting.forecast import Forecast
 
-        return self._answered(Forecast, sources, on_error, table=table, progress=progress, **vars(options))
+        return self._answer(Forecast, sources, on_error, table=table, progress=progress, **vars(options))

@@ -11,11 +11,11 @@ from speechrnn.features import RawSignal
 from speechrnn.losses import QuantileLoss, check_quantiles
 from speechrnn.models import bundle
 from speechrnn.signals.calendar import checked_cycles
-from speechrnn.tasks.forecasting.methods import Forecasts
+from speechrnn.tasks.forecasting.methods import ForecasterMethods
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class Forecaster(Forecasts, bundle.SignalBundle):
+class Forecaster(ForecasterMethods, bundle.SignalBundle):
     """Features, network and quantiles: past values go in, forecasts come out, in the series' own units.
 
     Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
@@ -80,7 +80,7 @@ class Forecaster(Forecasts, bundle.SignalBundle):
         if context < 1:
             raise ValueError(f"`context` must be at least 1. Received: context={context}.")
         self.context, self.quantiles = context, shares
-        self._own_loss = QuantileLoss(shares)
+        self._default_loss = QuantileLoss(shares)
 
     @property
     def channels(self) -> int:  # type: ignore[override]
@@ -97,7 +97,7 @@ class Forecaster(Forecasts, bundle.SignalBundle):
         """Standard deviation that each channel is divided by, float32 `(channels,)`; ones without normalization."""
         return np.asarray(self._spread)
 
-    def served(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def serving_outputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The forecast."""
         return {"forecast": self(inputs, training=False)}
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from speechrnn.runtime.session import Session
-from speechrnn.tasks.forecasting.methods import Forecasts
+from speechrnn.tasks.forecasting.methods import ForecasterMethods
 
 
-class ForecasterSession(Forecasts, Session):
+class ForecasterSession(ForecasterMethods, Session):
     """A forecaster that `speechrnn export` wrote, ready to run.
 
     It stands wherever a `speechrnn.models.protocols.ForecastModel` is asked for. Loading it starts neither
@@ -19,7 +19,7 @@ class ForecasterSession(Forecasts, Session):
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    holds = "forecaster"
+    file_kind = "forecaster"
     noun = "forecaster"
 
     def _prepare(self) -> None:

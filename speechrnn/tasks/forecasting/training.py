@@ -13,7 +13,7 @@ from speechrnn import pipeline
 from speechrnn.losses import QuantileLoss, pinball
 from speechrnn.tasks.forecasting.model import Forecaster
 from speechrnn.tasks.forecasting.options import ForecasterTraining
-from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
+from speechrnn.training.task import Scores, Split, Task, refuse_augmentation
 
 
 class Forecasting(Task):
@@ -23,14 +23,14 @@ class Forecasting(Task):
     options: ForecasterTraining
     options_class = ForecasterTraining
     monitors: ClassVar = {"loss": 1, "mae": 1, "mse": 1}
-    of_validation = "MAE {val_mae:.4f} MSE {val_mse:.4f} in standard deviations"
+    validation_summary = "MAE {val_mae:.4f} MSE {val_mse:.4f} in standard deviations"
 
-    def batches(self, given: Given) -> tf.data.Dataset:
+    def batches(self, split: Split) -> tf.data.Dataset:
         """See `Task`; series are kept in memory."""
-        refuse_augmentation("A forecaster's series", given.augmentation)
+        refuse_augmentation("A forecaster's series", split.augmentation)
         model = self.model
         return pipeline.windows(
-            given.examples,
+            split.examples,
             rate=model.sample_rate,
             channels=model.channels,
             context=model.context,
@@ -38,10 +38,10 @@ class Forecasting(Task):
             known=model.known,
             calendar=model.calendar,
             batch_size=self.options.batch_size,
-            shuffle=given.training,
+            shuffle=split.training,
             seed=self.options.seed,
-            initial_epoch=given.epoch,
-            faults=given.faults,
+            initial_epoch=split.epoch,
+            faults=split.faults,
         )
 
     def loss(self, dataset: tf.data.Dataset) -> QuantileLoss:

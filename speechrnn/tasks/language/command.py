@@ -19,14 +19,14 @@ class LanguageCommand(Command):
 Each sentence is on its own line. Without a PROMPT the model starts by itself.
 """
     verbs = frozenset({"train"})  # `speechrnn lm perplexity` measures models of n-grams, too
-    alone = True
+    source_optional = True
     source = ("PROMPT", "How a text begins.")
     formats: ClassVar[Mapping[str, bool]] = {"txt": True, "json": True}
     run_options = (f"{_OPTIONS}:GenerationOptions",)
-    learns = "texts: files of sentences, one per line, or manifests"
-    reading = (f"{_OPTIONS}:TextOptions",)
-    training = (f"{_OPTIONS}:LanguageTraining",)
-    network = (f"{_OPTIONS}:LanguageNetwork",)
+    trained_on = "texts: files of sentences, one per line, or manifests"
+    read_options = (f"{_OPTIONS}:TextOptions",)
+    training_options = (f"{_OPTIONS}:LanguageTraining",)
+    network_options = (f"{_OPTIONS}:LanguageNetwork",)
 
     def fits(self, line: Mapping[str, Any]) -> bool:
         """Never: a manifest with texts is of recordings, unless `--task generate` tells otherwise."""
@@ -38,7 +38,7 @@ Each sentence is on its own line. Without a PROMPT the model starts by itself.
 
         return list(sentences.read(paths, normalize=options.get("normalize_texts", True)))
 
-    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+    def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """See `Command`; a prompt is no path, and without one the model begins by itself."""
         return [(prompt, f"text{number}") for number, prompt in enumerate(sources or [""], start=1)]
 

@@ -17,7 +17,7 @@ from speechrnn.decoding.rescoring import TextPerplexity
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.intervals import Interval, bootstrap, finite
 from speechrnn.models import reports
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +61,7 @@ class LanguageReport:
 
     def print(self, console: Console | None = None) -> None:
         """Print the report; to standard output unless a console is given."""
-        reports.begun(self, console)
+        reports.print_summary(self, console)
 
 
 def read(path: str | os.PathLike[str]) -> list[str]:
@@ -89,7 +89,7 @@ def evaluate(
         seed: Seed of the bootstrap.
     """
     collected = Faults() if faults is None else faults
-    ready = opened(model, "language model")
+    ready = open_model(model, "language model")
     names, texts = [], []
     for number, example in enumerate(examples, 1):
         name, said = (example.id, example.text) if isinstance(example, Example) else (f"sentence {number}", example)

@@ -16,7 +16,7 @@ class LanguageExporter(Exporter):
     the states after each row's last step, named `next_` and the state's name.
     """
 
-    tells = ("vocabulary",)
+    stored_attributes = ("vocabulary",)
 
     def graph(self) -> Graph:
         """See `Exporter.graph`.
@@ -30,6 +30,6 @@ class LanguageExporter(Exporter):
         self._states = steps.states
         return graph
 
-    def of_graph(self) -> dict[str, Any]:
-        """See `Exporter.of_graph`."""
+    def graph_metadata(self) -> dict[str, Any]:
+        """See `Exporter.graph_metadata`."""
         return {"states": {name: shape[1:] for name, shape in self._states.items()}}

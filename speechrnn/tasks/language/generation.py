@@ -11,7 +11,7 @@ import numpy as np
 
 from speechrnn.decoding.rescoring import BOUNDARY
 from speechrnn.faults import Fault, options_as_keywords
-from speechrnn.models.answers import Answer, in_turn
+from speechrnn.models.answers import Answer, answer_each
 from speechrnn.tasks.language.options import GenerationOptions
 
 
@@ -35,7 +35,7 @@ def outcomes(
     options: GenerationOptions,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Generated | Fault]:
-    """The text after each prompt, or why there is none; see `Generates.generate`."""
+    """The text after each prompt, or why there is none; see `LanguageMethods.generate`."""
     stepping = model.stepping()
 
     def written(prompt: str) -> Generated:
@@ -43,7 +43,7 @@ def outcomes(
         drawn = partial(_drawn, temperature=options.temperature, top_k=options.top_k, rng=rng)
         return Generated(prompt, _text(stepping, prompt, options.length, drawn))
 
-    yield from in_turn(prompts, written, progress)
+    yield from answer_each(prompts, written, progress)
 
 
 def _text(model: Any, prompt: str, length: int, drawn: Callable[[np.ndarray], int]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.intervals import Interval, bootstrap
-from speechrnn.tasks.language.methods import Generates
+from speechrnn.tasks.language.methods import LanguageMethods
 
 NextItems = Callable[[Sequence[str], int], list[list[str]]]
 """`ranked(session, k)`: after each item of a session but the last the `k` likeliest next ones, the likeliest first."""
@@ -75,7 +75,7 @@ def next_items(
     if k < 1:
         raise ValueError(f"`k` must be at least 1. Received: {k}.")
     collected = Faults() if faults is None else faults
-    ranked = _of_model(model) if isinstance(model, Generates) else model
+    ranked = _of_model(model) if isinstance(model, LanguageMethods) else model
     tallies: list[tuple[int, float, int]] = []
     for number, session in enumerate(sessions, 1):
         items = session.split()

@@ -10,12 +10,12 @@ import numpy as np
 from speechrnn.data.manifest import Example
 from speechrnn.decoding import rescoring
 from speechrnn.faults import options_as_keywords
-from speechrnn.models.answers import OnError, Usable
+from speechrnn.models.answers import ModelMethods, OnError
 from speechrnn.tasks.language.generation import Generated
 from speechrnn.tasks.language.options import GenerationOptions
 
 
-class Generates(Usable):
+class LanguageMethods(ModelMethods):
     """The methods of language models."""
 
     @staticmethod
@@ -61,4 +61,4 @@ class Generates(Usable):
         Raises:
             ValueError: A number is out of its range, or, with "raise", a prompt has characters that the model lacks.
         """
-        return self._answered(Generated, prompts, on_error, progress=progress, **vars(options))
+        return self._answer(Generated, prompts, on_error, progress=progress, **vars(options))

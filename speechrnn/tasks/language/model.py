@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.models import bundle, kinds
-from speechrnn.tasks.language.methods import Generates
+from speechrnn.tasks.language.methods import LanguageMethods
 from speechrnn.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class LanguageModel(Generates, bundle.Bundle):
+class LanguageModel(LanguageMethods, bundle.Bundle):
     """A network and its characters: a sentence goes in, logits of each next character come out.
 
     Index 0, which no character has, begins and ends a sentence. Written by plain `model.save("lm.keras")`, read by
@@ -60,7 +60,7 @@ class LanguageModel(Generates, bundle.Bundle):
         return tf.reduce_sum(losses * valid) / tf.reduce_sum(valid)
 
     def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """See `Generates`."""
+        """See `LanguageMethods`."""
         forward = self._compiled(
             lambda ids, n: self({"ids": ids, "length": n}, training=False),
             [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)],

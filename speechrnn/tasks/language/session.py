@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from speechrnn.runtime.session import Session
-from speechrnn.tasks.language.methods import Generates
+from speechrnn.tasks.language.methods import LanguageMethods
 from speechrnn.text import Vocabulary
 
 
-class LanguageSession(Generates, Session):
+class LanguageSession(LanguageMethods, Session):
     """A language model that `speechrnn export` wrote, ready to run.
 
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    holds = "language model"
+    file_kind = "language model"
     noun = "language model"
     takes_signals = False
     hint = " Make one with `speechrnn train --task generate`."
@@ -26,7 +26,7 @@ class LanguageSession(Generates, Session):
     vocabularies = ("vocabulary",)
 
     def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """See `Generates`."""
+        """See `LanguageMethods`."""
         feed = {"ids": ids, "length": lengths, **self.initial_states(len(ids))}
         return self._session.run(["logits"], feed)[0]
 

@@ -16,7 +16,7 @@ from speechrnn.pipeline.planning import Pooled
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.text import Vocabulary
-from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
+from speechrnn.training.task import Scores, Split, Task, refuse_augmentation
 
 _POOL = 64
 """Batches whose sentences are sorted by length together, so that a batch holds little padding."""
@@ -29,29 +29,29 @@ class LanguageModeling(Task):
     options: LanguageTraining
     options_class = LanguageTraining
     monitors: ClassVar = {"perplexity": 1, "loss": 1}
-    of_training = "nats per symbol"
-    of_validation = "perplexity {val_perplexity:.1f} per word"
+    training_summary = "nats per symbol"
+    validation_summary = "perplexity {val_perplexity:.1f} per word"
 
-    def batches(self, given: Given) -> tf.data.Dataset:
+    def batches(self, split: Split) -> tf.data.Dataset:
         """See `Task`; examples are sentences."""
-        refuse_augmentation("A language model's sentences", given.augmentation)
+        refuse_augmentation("A language model's sentences", split.augmentation)
         kept = []
-        for number, text in enumerate(given.examples, 1):
+        for number, text in enumerate(split.examples, 1):
             if len(text) > self.options.max_characters:
                 message = f"has {len(text):,} characters, more than max_characters={self.options.max_characters:,}."
-                given.faults.add(f"sentence {number}", "too long", message)
+                split.faults.add(f"sentence {number}", "too long", message)
             elif lacking := sorted(self.model.vocabulary.missing(text)):
                 message = f"has symbols that the model never saw: {' '.join(map(repr, lacking[:10]))}."
-                given.faults.add(f"sentence {number}", "with unknown symbols", message)
+                split.faults.add(f"sentence {number}", "with unknown symbols", message)
             else:
                 kept.append(text)
         if not kept:
-            first = next(iter(given.faults), "no sentence")
+            first = next(iter(split.faults), "no sentence")
             raise ValueError(
                 f"Training needs sentences of at most max_characters={self.options.max_characters} characters that the "
-                f"model knows. Received: none of {len(given.examples):,}; the first: {first}"
+                f"model knows. Received: none of {len(split.examples):,}; the first: {first}"
             )
-        plan = SentencePlan(self.model.vocabulary, kept, self.options.batch_size, self.options.seed, given.epoch)
+        plan = SentencePlan(self.model.vocabulary, kept, self.options.batch_size, self.options.seed, split.epoch)
         return sentence_batches(plan)
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], LanguageScore]:

@@ -35,8 +35,8 @@ FILE may be `-`: audio from a pipe, as in `ffmpeg -i talk.mp4 -f wav - | speechr
 need --encoding.
 """
     source = ("FILE", "WAV, FLAC, Ogg, Opus, MP3 or SPHERE of any rate, a .jsonl manifest, or - for a pipe.")
-    ships = "english"
-    pipes = augments = details = divides = manifests = True
+    default_model = "english"
+    accepts_stdin = can_augment = details = can_shard = accepts_manifests = True
     example_noun = "utterances"
     formats: ClassVar[Mapping[str, bool]] = {
         "txt": True,
@@ -48,12 +48,12 @@ need --encoding.
     }
     run_options = (f"{_OPTIONS}:TranscriptionOptions", *_DECODING)
     write_options = (f"{_OPTIONS}:CueOptions",)
-    learns = "texts"
-    training = (f"{_OPTIONS}:RecognizerTraining",)
-    network = (f"{_OPTIONS}:RecognizerNetwork",)
-    further = (f"{_OPTIONS}:NewVocabulary",)
-    features = ("speechrnn.features.options:LogMelOptions",)
-    evaluation = (f"{_OPTIONS}:RecognizerEvaluation", *_DECODING)
+    trained_on = "texts"
+    training_options = (f"{_OPTIONS}:RecognizerTraining",)
+    network_options = (f"{_OPTIONS}:RecognizerNetwork",)
+    finetune_options = (f"{_OPTIONS}:NewVocabulary",)
+    feature_options = ("speechrnn.features.options:LogMelOptions",)
+    evaluation_options = (f"{_OPTIONS}:RecognizerEvaluation", *_DECODING)
 
     def fits(self, line: Mapping[str, Any]) -> bool:
         """Whether it has a text."""
@@ -93,9 +93,9 @@ need --encoding.
         how = {"decoder": decoder, "calibration": calibrated, "progress": progress, "on_progress": on_progress}
         return transcription.outcomes(model, sources, **how, **own)
 
-    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+    def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """See `Command`; with `each_channel` a source becomes as many as it has channels."""
-        named = super().expanded(sources)
+        named = super().expand_sources(sources)
         if not options.get("each_channel"):
             return named
         from speechrnn.tasks.recognition.transcription import by_channel
@@ -117,7 +117,7 @@ need --encoding.
         recording = name and name.removesuffix(f".channel{answer.channel}")
         return formats.render(answer, format, CueOptions(**options), name=recording)
 
-    def begun(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
+    def new_model(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
         """See `Command`; with a lexicon it writes phones."""
         if options.lexicon is not None:
             from speechrnn.text import lexicons
@@ -125,13 +125,13 @@ need --encoding.
             if built.get("subwords") is not None:
                 raise ValueError("--lexicon: a model writes phones or subwords. Received both; leave one out.")
             built["vocabulary"] = lexicons.named(options.lexicon).vocabulary()
-        return super().begun(examples, options, **built)
+        return super().new_model(examples, options, **built)
 
-    def continued(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
+    def model_to_finetune(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
         """See `Command`; the characters can be other ones."""
         from speechrnn.tasks.recognition.building import vocabulary_of
 
-        found = super().continued(path, examples)
+        found = super().model_to_finetune(path, examples)
         if not options.pop("new_vocabulary", False):
             if options:
                 raise ValueError("--subwords: the model has its own vocabulary. Give --new-vocabulary, too.")

@@ -14,7 +14,7 @@ from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.faults import Fault, Faults, options_as_keywords
 from speechrnn.metrics.errors import ErrorReport, error_report, score
 from speechrnn.models import reports
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.options import RecognizerEvaluation
 from speechrnn.tasks.recognition.transcription import outcomes
@@ -56,7 +56,7 @@ def evaluate(  # noqa: D417 - `takes` adds the options
     written = text.normalize if options.normalize else str
     listed = [e if e.text is None else replace(e, text=written(e.text)) for e in examples]
     given = [example for example in listed if example.text is not None]
-    model = opened(model, "recognizer")
+    model = open_model(model, "recognizer")
     decoder = decoder or carried.decoder(model)
     _warn_of_texts(model, given, decoder)
     started = time.perf_counter()
@@ -107,7 +107,7 @@ def _warn_of_texts(model: Recognizer, examples: Sequence[Example], decoder: Deco
 
 def print_report(report: ErrorReport, console: Console | None = None, *, per_speaker: bool = False) -> None:
     """Print a report as tables; to standard output unless a console is given."""
-    console = reports.begun(report, console)
+    console = reports.print_summary(report, console)
     if not report.utterances:
         return
     console.print(_summary(report), markup=False, soft_wrap=True)

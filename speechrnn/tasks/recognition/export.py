@@ -18,10 +18,10 @@ class RecognizerExporter(SignalExporter):
     """Outputs are `logits` float32 `(batch, frames, vocabulary)` and `frames` int32 `(batch,)`, the valid ones."""
 
     streams = True
-    tells = ("vocabulary",)
+    stored_attributes = ("vocabulary",)
 
-    def give(self, graph: Graph, outputs: str, frames: str) -> None:
-        """See `SignalExporter.give`."""
+    def write_outputs(self, graph: Graph, outputs: str, frames: str) -> None:
+        """See `SignalExporter.write_outputs`."""
         graph.output(outputs, "logits", "float32", ("batch", "frames", self.model.network.output_shape[-1]))
         graph.output(self.valid_frames(graph, frames), "frames", "int32", ("batch",))
 
@@ -42,8 +42,8 @@ class TransducerExporter(RecognizerExporter):
 
     takes_signals = streams = False  # what the other formats hold is one function
 
-    def beside(self) -> dict[str, Graph]:
-        """See `Exporter.beside`."""
+    def attached_graphs(self) -> dict[str, Graph]:
+        """See `Exporter.attached_graphs`."""
         model, joint = self.model, self.model.network.output_shape[-1]
         predictor, joiner = Graph("predictor"), Graph("joiner")
         shapes = {"predicted": ("batch", 1, joint)}
@@ -54,11 +54,16 @@ class TransducerExporter(RecognizerExporter):
         joiner.output(joined, "joined", "float32", ("batch", len(model.vocabulary)))
         return {"predictor": predictor, "joiner": joiner}
 
-    def about(self) -> dict[str, Any]:
-        """See `Exporter.about`."""
+    def kind_metadata(self) -> dict[str, Any]:
+        """See `Exporter.kind_metadata`."""
         model = self.model
         shapes = {name: [1, *shape[1:]] for name, shape in model.predictor_steps.states.items()}
-        return {**super().about(), "joint": model.network.output_shape[-1], "predictor": shapes, "ctc": model.with_ctc}
+        return {
+            **super().kind_metadata(),
+            "joint": model.network.output_shape[-1],
+            "predictor": shapes,
+            "ctc": model.with_ctc,
+        }
 
 
 class AttentionExporter(RecognizerExporter):
@@ -82,8 +87,8 @@ class AttentionExporter(RecognizerExporter):
             "Train with --criterion ctc or transducer to stream."
         )
 
-    def beside(self) -> dict[str, Graph]:
-        """See `Exporter.beside`."""
+    def attached_graphs(self) -> dict[str, Graph]:
+        """See `Exporter.attached_graphs`."""
         model, joint, size = self.model, self.model.network.output_shape[-1], len(self.model.vocabulary)
         ctc, begin, step = Graph("ctc"), Graph("begin"), Graph("step")
         encoded = keras.Input((joint,))
@@ -106,10 +111,10 @@ class AttentionExporter(RecognizerExporter):
         write_step(step, model.decoder, stepped)
         return {"ctc": ctc, "begin": begin, "step": step}
 
-    def about(self) -> dict[str, Any]:
-        """See `Exporter.about`."""
+    def kind_metadata(self) -> dict[str, Any]:
+        """See `Exporter.kind_metadata`."""
         states = list(self.model.decoder.state_names)
-        return {**super().about(), "joint": self.model.network.output_shape[-1], "decoder": states}
+        return {**super().kind_metadata(), "joint": self.model.network.output_shape[-1], "decoder": states}
 
 
 def exporter(model: Any) -> RecognizerExporter:

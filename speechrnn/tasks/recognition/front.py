@@ -13,7 +13,7 @@ def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
     Args:
         sources: An audio file, an `Example`, a binary stream, or `(samples, sample_rate)`; or an iterable of these.
         model: A recognizer, its path, or the name of an included one; by default `english`.
-        **options: `beam`, `lm`, `hotwords`, `on_error` and others; see `Transcribes.transcribe`.
+        **options: `beam`, `lm`, `hotwords`, `on_error` and others; see `RecognizerMethods.transcribe`.
 
     Returns:
         A `Transcript` for one source; for several an iterator of them, in the order given.
@@ -29,4 +29,4 @@ def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
     >>> sr.transcribe(path).duration
     1.0
     """
-    return loading.opened(model, "recognizer").transcribe(sources, **options)
+    return loading.open_model(model, "recognizer").transcribe(sources, **options)

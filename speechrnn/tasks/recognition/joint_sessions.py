@@ -77,7 +77,7 @@ class TransducerSession(_Joint, RecognizerSession):
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    holds = "transducer"
+    file_kind = "transducer"
     noun = "transducer of whole signals"
 
 
@@ -88,7 +88,7 @@ class StreamingTransducerSession(_Joint, StreamingSession):
     `search(beam=...)`, once all that the beam keeps agrees on them.
     """
 
-    holds = noun = "streaming transducer"
+    file_kind = noun = "streaming transducer"
 
 
 class AttentionSession(Parts, RecognizerSession):
@@ -100,7 +100,7 @@ class AttentionSession(Parts, RecognizerSession):
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    holds = noun = "recognizer with attention"
+    file_kind = noun = "recognizer with attention"
     parts = ("ctc", "begin", "step")
 
     def alone(self, encoded: np.ndarray) -> np.ndarray:

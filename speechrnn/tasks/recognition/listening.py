@@ -16,7 +16,7 @@ from speechrnn.decoding.transducer import TransducerSearch
 from speechrnn.runtime.session import Session
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.joint import encodes
-from speechrnn.tasks.recognition.methods import Transcribes
+from speechrnn.tasks.recognition.methods import RecognizerMethods
 from speechrnn.tasks.recognition.transcript import Word, spell
 from speechrnn.text import Vocabulary
 
@@ -31,7 +31,7 @@ class Update:
     """Words that have ended since the last update, and stay as they are."""
 
 
-class Listening(Transcribes, Session):
+class Listening(RecognizerMethods, Session):
     """What sessions that listen have in common; a subclass knows how samples become logits.
 
     One session is one stream; `reset` begins another one.
@@ -106,7 +106,7 @@ class Listening(Transcribes, Session):
         """Let something else run the steps of this stream, and of those that `another` gives.
 
         Args:
-            runner: Makes what has the method `run` of `speechrnn.runtime.session.Started` from what ran them so far.
+            runner: Makes an object with the `run` of a `speechrnn.runtime.session.OnnxSession` from the current one.
         """
         self._session = runner(self._session)
 

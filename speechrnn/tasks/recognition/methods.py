@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.faults import check_options, options_as_keywords
-from speechrnn.models.answers import OnError, Usable, is_one
+from speechrnn.models.answers import ModelMethods, OnError, is_one
 from speechrnn.tasks.recognition.options import RecognitionOptions
 from speechrnn.tasks.recognition.transcript import Transcript
 
 
-class Transcribes(Usable):
+class RecognizerMethods(ModelMethods):
     """The methods of recognizers."""
 
     @options_as_keywords(RecognitionOptions)
@@ -64,7 +64,7 @@ class Transcribes(Usable):
             raise TypeError(
                 "`transcribe` has no option `sample_rate`. Samples are given with it: `(samples, sample_rate)`."
             )
-        own = inspect.signature(Transcribes.transcribe).parameters.keys() - {"self", "sources", "decoding"}
+        own = inspect.signature(RecognizerMethods.transcribe).parameters.keys() - {"self", "sources", "decoding"}
         check_options(decoding, sorted(own | declared.keys() - {"vocabulary", "search"}), "transcribe")
         if decoder is not None and decoding:
             raise ValueError(f"`decoder` is made already, so that {', '.join(decoding)} cannot be given beside it.")
@@ -74,4 +74,4 @@ class Transcribes(Usable):
         if options.each_channel and is_one(sources):
             sources = [sources]
         how = {"decoder": searching, "calibration": calibration, "progress": progress, **vars(options)}
-        return self._answered(Transcript, sources, on_error, **how)
+        return self._answer(Transcript, sources, on_error, **how)

@@ -10,13 +10,13 @@ import tensorflow as tf
 from speechrnn.losses import CTC, required_frames
 from speechrnn.models import bundle
 from speechrnn.tasks.recognition.joint import encodes
-from speechrnn.tasks.recognition.methods import Transcribes
+from speechrnn.tasks.recognition.methods import RecognizerMethods
 from speechrnn.tasks.recognition.network import with_outputs
 from speechrnn.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SpeechRecognizer(Transcribes, bundle.SignalBundle):
+class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
     """Features, network and vocabulary: a signal goes in, logits over the vocabulary come out.
 
     Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
@@ -56,7 +56,7 @@ class SpeechRecognizer(Transcribes, bundle.SignalBundle):
     ) -> None:
         of = {"outputs": len(vocabulary), "outputs_are": "one for each symbol of the vocabulary and the blank"}
         super().__init__(features, network, card, **{**of, **kwargs})
-        self.vocabulary, self._own_loss = vocabulary, self.loss_class()
+        self.vocabulary, self._default_loss = vocabulary, self.loss_class()
         self._token_errors = None if encodes(self) else TokenErrorRate(name="token_error_rate")
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "SpeechRecognizer":

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from speechrnn.runtime.session import Session
-from speechrnn.tasks.recognition.methods import Transcribes
+from speechrnn.tasks.recognition.methods import RecognizerMethods
 from speechrnn.text import Vocabulary
 
 
-class RecognizerSession(Transcribes, Session):
+class RecognizerSession(RecognizerMethods, Session):
     """A recognizer of whole signals that `speechrnn export` wrote, ready to run.
 
     Args and errors: see `speechrnn.runtime.session.Session`.
@@ -25,7 +25,7 @@ class RecognizerSession(Transcribes, Session):
     (25, 28)
     """
 
-    holds = "recognizer"
+    file_kind = "recognizer"
     noun = "recognizer of whole signals"
     vocabulary: Vocabulary
     vocabularies = ("vocabulary",)

@@ -27,7 +27,7 @@ class StreamingSession(Listening):
         ValueError: The file is no streaming model of ours; see `speechrnn.runtime.session.Session`.
     """
 
-    holds = "streaming recognizer"
+    file_kind = "streaming recognizer"
     noun = "streaming recognizer"
     hint = " Export a one-directional model with `speechrnn export --model MODEL.keras --streaming`."
 

@@ -24,7 +24,7 @@ from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.tasks.recognition.phones import pronounced
 from speechrnn.tasks.recognition.transducer import TransducerRecognizer
 from speechrnn.text import Lexicon, Phones, lexicons
-from speechrnn.training.task import Given, Scores, Task, of_recordings
+from speechrnn.training.task import Scores, Split, Task, recording_batch_options
 
 __all__ = ["Attending", "Recognition", "Score", "Transduction", "recognition"]
 
@@ -36,34 +36,34 @@ class Recognition(Task):
     options: RecognizerTraining
     options_class = RecognizerTraining
     monitors: ClassVar = {"wer": 1, "loss": 1}
-    of_training = "token errors {token_error_rate:.1%}"
-    divides = True
+    training_summary = "token errors {token_error_rate:.1%}"
+    supports_hosts = True
     longer_texts: ClassVar = False
     """Whether texts may have more symbols than frames."""
 
-    def batches(self, given: Given) -> tf.data.Dataset:
+    def batches(self, split: Split) -> tf.data.Dataset:
         """See `Task`."""
-        views = 2 if given.training and self.options.consistency else 1
+        views = 2 if split.training and self.options.consistency else 1
         model = self.model
         return pipeline.batches(
-            self._as_written(given),
+            self._as_written(split),
             model.features,
             model.vocabulary,
             views=views,
             longer_texts=self.longer_texts,
-            **of_recordings(self, given),
+            **recording_batch_options(self, split),
         )
 
-    def _as_written(self, given: Given) -> Sequence[Any]:
+    def _as_written(self, split: Split) -> Sequence[Any]:
         """The examples with texts that the model writes: phones of their words, if there is a lexicon."""
         if self.options.lexicon is None:
-            return given.examples
+            return split.examples
         if not isinstance(self.model.vocabulary, Phones):
             raise ValueError(
                 f"`lexicon` is for a model of phones. Received: lexicon={self.options.lexicon!r}, and a model that "
                 f"writes {self.model.vocabulary!r:.100}. Build the model with the lexicon, too, or leave it out."
             )
-        return pronounced(given.examples, self._lexicon, faults=given.faults)
+        return pronounced(split.examples, self._lexicon, faults=split.faults)
 
     @cached_property
     def _lexicon(self) -> Lexicon:
@@ -116,7 +116,7 @@ class Encoding(Recognition):
     """Texts, by a model whose network is an encoder and which has a search of its own."""
 
     model: EncoderRecognizer
-    of_training = "nats per utterance"
+    training_summary = "nats per utterance"
 
     def _search(self) -> Decoder:
         return carried.decoder(self.model)

@@ -19,7 +19,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.decoding.beam import Ranking
 from speechrnn.decoding.pieces import Joiner, Piece, cut
 from speechrnn.faults import Fault, Faults, kind_of, options_as_keywords
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 from speechrnn.runtime.batches import by_length
 from speechrnn.tasks.recognition import carried
 from speechrnn.tasks.recognition.joint import ctc_logits, encodes, transduces
@@ -91,7 +91,7 @@ def outcomes(  # noqa: D417 - `takes` adds the options
         sources = [sources]
     if options.each_channel:
         sources = by_channel(sources, encoding=options.encoding)
-    recognizer = opened(model, "recognizer")
+    recognizer = open_model(model, "recognizer")
     decode = _WordDecoder(recognizer, decoder or carried.decoder(recognizer), calibration, options.alternatives)
     if isinstance(recognizer.vocabulary, Phones) and decode.decoder is decoding.greedy:
         _log.info("The model writes phones. To write words, it needs a lexicon (--lexicon).")

@@ -25,14 +25,14 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
     source = ("TEXT", "A text to translate.")
     formats: ClassVar[Mapping[str, bool]] = {"txt": True, "json": True}
     run_options = (f"{_OPTIONS}:SearchOptions", f"{_OPTIONS}:SourceOptions")
-    of_sources = frozenset({"lines"})
-    learns = "pairs of texts: files with a source, a tab and its target on every line"
-    training = (f"{_OPTIONS}:SequenceTraining",)
-    network = (f"{_OPTIONS}:SequenceNetwork",)
-    evaluation = (f"{_OPTIONS}:SequenceEvaluation",)
+    source_options = frozenset({"lines"})
+    trained_on = "pairs of texts: files with a source, a tab and its target on every line"
+    training_options = (f"{_OPTIONS}:SequenceTraining",)
+    network_options = (f"{_OPTIONS}:SequenceNetwork",)
+    evaluation_options = (f"{_OPTIONS}:SequenceEvaluation",)
     details = True
 
-    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+    def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """See `Command`; a text is no path."""
         texts: list[Any] = list(sources)
         if options.get("lines"):
@@ -40,7 +40,7 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
             def lines(path: str) -> list[Any]:
                 return [(text, f"{path}:{number}") for number, text in enumerate(read_lines(path), start=1)]
 
-            texts = [one for path in sources for one in self.parts_of(path, lines)]
+            texts = [one for path in sources for one in self.read_or_fault(path, lines)]
         return [(text, f"text{number}") for number, text in enumerate(texts, start=1)]
 
     def outcomes(self, model: Any, sources: Iterable[Any], *, lines: bool = False, **options: Any) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.intervals import Interval, finite, rate_interval
 from speechrnn.models import reports
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions, SequenceEvaluation
 from speechrnn.tasks.sequence_to_sequence.pairs import encoded, pairs_of
 from speechrnn.tasks.sequence_to_sequence.translation import EncoderDecoder, outcomes
@@ -107,7 +107,7 @@ class SequenceReport:
 
     def print(self, console: Console | None = None) -> None:
         """Print the report and its worst sequences; to standard output unless a console is given."""
-        console = reports.begun(self, console)
+        console = reports.print_summary(self, console)
         if rows := [(one.source, one.reference, one.found, str(one.symbols.errors)) for one in self.worst()]:
             console.print(reports.table(("Source", "Reference", "Found", "Errors"), rows, names=3))
 
@@ -135,7 +135,7 @@ def evaluate(  # noqa: D417 - `takes` adds the options
         resamples: Bootstrap replications.
     """
     collected = Faults() if faults is None else faults
-    ready: EncoderDecoder = opened(model, "sequence to sequence")
+    ready: EncoderDecoder = open_model(model, "sequence to sequence")
     targets: dict[str, list[tuple[str, list[int]]]] = {}
     limit = ready.max_length if options.max_length is None else options.max_length
     for pair in pairs_of(examples):

@@ -24,7 +24,7 @@ class SequenceExporter(Exporter):
     if its run options say `only_execute_path_to_fetches`.
     """
 
-    tells = ("source", "target", "max_length")
+    stored_attributes = ("source", "target", "max_length")
 
     def graph(self) -> Graph:
         """See `Exporter.graph`.
@@ -46,9 +46,9 @@ class SequenceExporter(Exporter):
         write_step(graph, decoder, step)
         return graph
 
-    def about(self) -> dict[str, Any]:
-        """See `Exporter.about`."""
-        return {**super().about(), "states": list(self.model.decoder.state_names)}
+    def kind_metadata(self) -> dict[str, Any]:
+        """See `Exporter.kind_metadata`."""
+        return {**super().kind_metadata(), "states": list(self.model.decoder.state_names)}
 
 
 def write_step(graph: Graph, decoder: AttentionDecoder, step: keras.Model) -> None:

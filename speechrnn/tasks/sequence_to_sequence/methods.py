@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from speechrnn.faults import options_as_keywords
-from speechrnn.models.answers import OnError, Usable
+from speechrnn.models.answers import ModelMethods, OnError
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 from speechrnn.tasks.sequence_to_sequence.pairs import is_pair
 from speechrnn.tasks.sequence_to_sequence.translation import Translation
 
 
-class Translates(Usable):
+class SequenceMethods(ModelMethods):
     """The methods of encoder-decoders."""
 
     is_example = staticmethod(is_pair)
@@ -41,4 +41,4 @@ class Translates(Usable):
             ValueError: A number is out of its range, or, with "raise", a source is empty or has symbols that the model
                 never saw, or its answer does not end within the limit.
         """
-        return self._answered(Translation, sources, on_error, progress=progress, **vars(options))
+        return self._answer(Translation, sources, on_error, progress=progress, **vars(options))

@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from speechrnn.models import bundle
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
-from speechrnn.tasks.sequence_to_sequence.methods import Translates
+from speechrnn.tasks.sequence_to_sequence.methods import SequenceMethods
 from speechrnn.tasks.sequence_to_sequence.pairs import padded
 from speechrnn.tasks.sequence_to_sequence.stepping import Steps, arrays, begun_by
 from speechrnn.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SequenceToSequence(Translates, Steps, bundle.TwoPartBundle):
+class SequenceToSequence(SequenceMethods, Steps, bundle.TwoPartBundle):
     """An encoder-decoder and its symbols: a text goes in, another text comes out.
 
     Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`; trained by

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from speechrnn.runtime.session import Session
-from speechrnn.tasks.sequence_to_sequence.methods import Translates
+from speechrnn.tasks.sequence_to_sequence.methods import SequenceMethods
 from speechrnn.tasks.sequence_to_sequence.pairs import padded
 from speechrnn.tasks.sequence_to_sequence.search import begun
 from speechrnn.text import Vocabulary
 
 
-class SequenceSession(Translates, Session):
+class SequenceSession(SequenceMethods, Session):
     """An encoder-decoder that `speechrnn export` wrote, ready to run.
 
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    holds = "sequence to sequence"
+    file_kind = "sequence to sequence"
     noun = "encoder-decoder"
     takes_signals = False
     source: Vocabulary
@@ -49,10 +49,10 @@ class SequenceSession(Translates, Session):
     def _rows(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs for rows; in 8 bits each row by itself, so that none depends on its neighbors."""
         if not self._rows_at_once:
-            return self._session.run(list(names), dict(feed), self._asked)
+            return self._session.run(list(names), dict(feed), self._run_options)
         count = len(next(iter(feed.values())))
         rows = [
-            self._session.run(list(names), {name: value[i : i + 1] for name, value in feed.items()}, self._asked)
+            self._session.run(list(names), {name: value[i : i + 1] for name, value in feed.items()}, self._run_options)
             for i in range(count)
         ]
         return [np.concatenate(values) for values in zip(*rows, strict=True)]

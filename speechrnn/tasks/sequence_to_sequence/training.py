@@ -21,7 +21,7 @@ from speechrnn.tasks.sequence_to_sequence.options import SearchOptions, Sequence
 from speechrnn.tasks.sequence_to_sequence.pairs import Pair, encoded, padded, pairs_of
 from speechrnn.tasks.sequence_to_sequence.search import BOUNDARY
 from speechrnn.tasks.sequence_to_sequence.translation import searched
-from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
+from speechrnn.training.task import Scores, Split, Task, refuse_augmentation
 
 _POOL = 32
 """Batches whose pairs are sorted by length together, so that a batch holds little padding."""
@@ -38,23 +38,23 @@ class Translating(Task):
     options: SequenceTraining
     options_class = SequenceTraining
     monitors: ClassVar = {"symbol_error": 1, "sequence_error": 1, "loss": 1}
-    of_training = "nats per symbol"
-    of_validation = "errors {val_symbol_error:.2%} of symbols, {val_sequence_error:.1%} of sequences"
+    training_summary = "nats per symbol"
+    validation_summary = "errors {val_symbol_error:.2%} of symbols, {val_sequence_error:.1%} of sequences"
 
-    def batches(self, given: Given) -> tf.data.Dataset:
+    def batches(self, split: Split) -> tf.data.Dataset:
         """See `Task`; examples are pairs."""
-        refuse_augmentation("Pairs of texts", given.augmentation)
+        refuse_augmentation("Pairs of texts", split.augmentation)
         pairs, weights = [], []
-        for pair in pairs_of(given.examples):
+        for pair in pairs_of(split.examples):
             try:
                 pairs.append(self._encoded(pair))
                 weights.append(pair.weight)
             except ValueError as error:
-                given.faults.add_error(pair.id, error)
+                split.faults.add_error(pair.id, error)
         if not pairs:
-            first = next(iter(given.faults), "no pair")
+            first = next(iter(split.faults), "no pair")
             raise ValueError(f"Training needs a pair of texts that the model can learn. Received none; {first}")
-        return pair_batches(PairPlan(pairs, weights, self.options, given.epoch))
+        return pair_batches(PairPlan(pairs, weights, self.options, split.epoch))
 
     def _encoded(self, pair: Pair) -> tuple[list[int], list[int]]:
         source = encoded(self.model.source, pair.source, what="source", where=pair.id)

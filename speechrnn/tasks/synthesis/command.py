@@ -24,16 +24,16 @@ The output is a 16-bit WAV file, which can be played while it is written: `speec
 each sentence has its own file. With --json each line has the phones of a sentence, and the end time of each.
 """
     source = ("TEXT", "A text to read aloud.")
-    ships = "english_voice"
+    default_model = "english_voice"
     formats: ClassVar[Mapping[str, bool]] = {"wav": True, "json": True}
     binary = frozenset({"wav"})
     run_options = (f"{_OPTIONS}:SpeakingOptions", f"{_OPTIONS}:TextOptions")
-    of_sources = frozenset({"from_files"})
+    source_options = frozenset({"from_files"})
     write_options = (f"{_OPTIONS}:PauseOptions",)
-    learns = "recordings of one speaker: manifests that `speechrnn.tasks.synthesis.aligned` made"
-    training = (f"{_OPTIONS}:SynthesizerTraining",)
-    network = (f"{_OPTIONS}:VoiceNetwork",)
-    evaluation = (f"{_OPTIONS}:VoiceEvaluation",)
+    trained_on = "recordings of one speaker: manifests that `speechrnn.tasks.synthesis.aligned` made"
+    training_options = (f"{_OPTIONS}:SynthesizerTraining",)
+    network_options = (f"{_OPTIONS}:VoiceNetwork",)
+    evaluation_options = (f"{_OPTIONS}:VoiceEvaluation",)
     details = True
 
     def fits(self, line: Mapping[str, Any]) -> bool:
@@ -41,13 +41,13 @@ each sentence has its own file. With --json each line has the phones of a senten
         known = {**line, **(line.get("extra") or {})}
         return "ends" in known and "phones" in known
 
-    def expanded(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
+    def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
         """See `Command`; a text is no path, and its sentences are spoken one after the other."""
         from speechrnn.tasks.synthesis.wording import sentences
 
         texts: list[Any] = list(sources)
         if options.get("from_files"):
-            texts = [one for path in sources for one in self.parts_of(path, lambda path: [read_text(path)])]
+            texts = [one for path in sources for one in self.read_or_fault(path, lambda path: [read_text(path)])]
         parts = [part for text in texts for part in (isinstance(text, str) and sentences(text)) or [text]]
         return [(part, f"sentence{number}") for number, part in enumerate(parts, start=1)]
 

@@ -18,7 +18,7 @@ from speechrnn.features.mel import dct_matrix
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.intervals import Interval, bootstrap, finite, rate_interval
-from speechrnn.models.loading import opened
+from speechrnn.models.loading import open_model
 from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.tasks.synthesis.speaking import Voice, outcomes
 from speechrnn.tasks.synthesis.wording import spelled_out
@@ -145,7 +145,7 @@ def evaluate(
         **speaking: Of `SpeakingOptions`.
     """
     collected = Faults() if faults is None else faults
-    voice: Voice = opened(model, "synthesizer")
+    voice: Voice = open_model(model, "synthesizer")
     listener = _listener(recognizer)
     spoken, elapsed = [], 0.0
     for example in examples:
@@ -217,7 +217,7 @@ def log_mel(signal: np.ndarray, sound: Sound) -> np.ndarray:
 def _listener(recognizer: Listener | str | os.PathLike[str] | None) -> Listener | None:
     if recognizer is None or callable(recognizer):
         return recognizer
-    session = opened(recognizer, "recognizer")
+    session = open_model(recognizer, "recognizer")
     return lambda signal, sample_rate: session.transcribe((np.clip(signal, -1, 1), sample_rate)).text
 
 

@@ -22,7 +22,7 @@ class SynthesizerExporter(Exporter):
     if its run options say `only_execute_path_to_fetches`.
     """
 
-    tells = ("vocabulary", "levels", "frames_per_step")
+    stored_attributes = ("vocabulary", "levels", "frames_per_step")
 
     def graph(self) -> Graph:
         """See `Exporter.graph`.
@@ -54,6 +54,6 @@ class SynthesizerExporter(Exporter):
         graph.output(spectrum, "spectrum", "float32", ("rows", "frames", self.model.features.num_features))
         return graph
 
-    def about(self) -> dict[str, Any]:
-        """See `Exporter.about`."""
-        return {**super().about(), "sound": asdict(self.model.sound)}
+    def kind_metadata(self) -> dict[str, Any]:
+        """See `Exporter.kind_metadata`."""
+        return {**super().kind_metadata(), "sound": asdict(self.model.sound)}

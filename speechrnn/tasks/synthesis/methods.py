@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from speechrnn.faults import options_as_keywords
-from speechrnn.models.answers import OnError, Usable
+from speechrnn.models.answers import ModelMethods, OnError
 from speechrnn.tasks.synthesis.options import SpeakingOptions
 from speechrnn.tasks.synthesis.sound import spread
 from speechrnn.tasks.synthesis.speaking import Speech
 
 
-class Speaks(Usable):
+class SynthesizerMethods(ModelMethods):
     """The methods of voices.
 
     A subclass has the properties of `speechrnn.tasks.synthesis.speaking.Voice`, and
@@ -55,7 +55,7 @@ class Speaks(Usable):
             ValueError: An option is out of its range, or, with "raise", a text is empty or has characters that the
                 voice cannot read.
         """
-        return self._answered(Speech, sources, on_error, progress=progress, **vars(options))
+        return self._answer(Speech, sources, on_error, progress=progress, **vars(options))
 
     def _decoder_inputs(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
         """What the decoder takes, a batch of one, by name and in its order."""

@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from speechrnn.features import LogMel
 from speechrnn.models import bundle
-from speechrnn.tasks.synthesis.methods import Speaks
+from speechrnn.tasks.synthesis.methods import SynthesizerMethods
 from speechrnn.tasks.synthesis.network import VARIANCES
 from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.text import Phones
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SpeechSynthesizer(Speaks, bundle.TwoPartBundle):
+class SpeechSynthesizer(SynthesizerMethods, bundle.TwoPartBundle):
     """A voice: phones go in, the spectrum of speech comes out; texts are spoken by `speak`.
 
     Written by plain `model.save("voice.keras")`, read by `speechrnn.load`; `speechrnn.train` trains it on recordings of
@@ -128,7 +128,7 @@ class SpeechSynthesizer(Speaks, bundle.TwoPartBundle):
         return {"spectrum": spectra, "duration": duration, "pitch": 0.1 * pitch, "energy": 0.1 * energy}
 
     def foretold(self, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """See `Speaks`."""
+        """See `SynthesizerMethods`."""
         forward = self._compiled(
             lambda ids, count: self.encoder([ids, count], training=False),
             [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)],
@@ -138,7 +138,7 @@ class SpeechSynthesizer(Speaks, bundle.TwoPartBundle):
         return read.numpy()[0], variances.numpy()[0]
 
     def frames(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """See `Speaks`."""
+        """See `SynthesizerMethods`."""
         spec = [tf.TensorSpec(each.shape, each.dtype) for each in self.decoder.inputs]
         forward = self._compiled(lambda *given: self.decoder(list(given), training=False)[1], spec, name="decoder")
         given = self._decoder_inputs(read, variances, counts)

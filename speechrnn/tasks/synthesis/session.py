@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from speechrnn.runtime.session import Session
-from speechrnn.tasks.synthesis.methods import Speaks
+from speechrnn.tasks.synthesis.methods import SynthesizerMethods
 from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.text import Phones
 
 
-class SynthesizerSession(Speaks, Session):
+class SynthesizerSession(SynthesizerMethods, Session):
     """A voice that `speechrnn export` wrote, ready to run.
 
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
 
-    holds = "synthesizer"
+    file_kind = "synthesizer"
     noun = "voice"
     takes_signals = False
     hint = " Make one with `speechrnn train --task speak`."
@@ -36,12 +36,12 @@ class SynthesizerSession(Speaks, Session):
         return self.sound.sample_rate
 
     def foretold(self, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """See `Speaks`."""
+        """See `SynthesizerMethods`."""
         given = {"phones": np.array([phones], np.int32), "phone_count": np.array([len(phones)], np.int32)}
-        read, variances = self._session.run(["encoded", "foretold"], given, self._asked)
+        read, variances = self._session.run(["encoded", "foretold"], given, self._run_options)
         return read[0], variances[0]
 
     def frames(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """See `Speaks`."""
-        (spectrum,) = self._session.run(["spectrum"], self._decoder_inputs(read, variances, counts), self._asked)
+        """See `SynthesizerMethods`."""
+        (spectrum,) = self._session.run(["spectrum"], self._decoder_inputs(read, variances, counts), self._run_options)
         return spectrum[0, : int(np.sum(counts))]

@@ -11,7 +11,7 @@ import numpy as np
 
 from speechrnn import audio
 from speechrnn.faults import Fault, data_error
-from speechrnn.models.answers import Answer, in_turn
+from speechrnn.models.answers import Answer, answer_each
 from speechrnn.tasks.synthesis.options import SpeakingOptions
 from speechrnn.tasks.synthesis.phones import Pronouncer, lexicon_of
 from speechrnn.tasks.synthesis.sound import Sound, waveform
@@ -100,7 +100,7 @@ def outcomes(
             raise ValueError(f"a text must be a string. Received: {text!r:.80}.")
         return _joined(text, [_said(voice, part, pronounce(part), how) for part in sentences(text) or [text]])
 
-    yield from in_turn(texts, spoken, progress, where=repr)
+    yield from answer_each(texts, spoken, progress, where=repr)
 
 
 def _said(voice: Voice, text: str, phones: list[str], how: SpeakingOptions) -> Speech:

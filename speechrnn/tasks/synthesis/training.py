@@ -20,7 +20,7 @@ from speechrnn.tasks.synthesis.model import SpeechSynthesizer
 from speechrnn.tasks.synthesis.network import VARIANCES
 from speechrnn.tasks.synthesis.options import SynthesizerTraining
 from speechrnn.tasks.synthesis.sound import padded_shares
-from speechrnn.training.task import Given, Scores, Task, refuse_augmentation
+from speechrnn.training.task import Scores, Split, Task, refuse_augmentation
 
 _POOL = 16
 """Batches whose recordings are sorted by length together, so that a batch holds little padding."""
@@ -33,18 +33,18 @@ class Speaking(Task):
     options: SynthesizerTraining
     options_class = SynthesizerTraining
     monitors: ClassVar = {"spectrum": 1, "duration": 1, "loss": 1}
-    of_training = "nats"
-    of_validation = "spectrum {val_spectrum:.3f}, duration {val_duration:.3f}"
-    of_strangers = False
+    training_summary = "nats"
+    validation_summary = "spectrum {val_spectrum:.3f}, duration {val_duration:.3f}"
+    check_subjects = False
 
-    def batches(self, given: Given) -> tf.data.Dataset:
+    def batches(self, split: Split) -> tf.data.Dataset:
         """See `Task`; examples are recordings that are aligned. All of them are analyzed first, and kept."""
-        refuse_augmentation("A voice's recordings", given.augmentation)
-        analyses = list(self._analyzed(given.examples, given.faults))
+        refuse_augmentation("A voice's recordings", split.augmentation)
+        analyses = list(self._analyzed(split.examples, split.faults))
         if not analyses:
-            first = next(iter(given.faults), "no example")
+            first = next(iter(split.faults), "no example")
             raise ValueError(f"Training needs an aligned recording that can be read. Received none; {first}")
-        plan = RecordingPlan(self.model, analyses, self.options, given.epoch)
+        plan = RecordingPlan(self.model, analyses, self.options, split.epoch)
         bands = analyses[0].spectrum.shape[1]
         rows = plan.batch_size
         return passes(

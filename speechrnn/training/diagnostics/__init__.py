@@ -1,8 +1,8 @@
-"""What a model and its data will do: paths of the recurrent layers, gradients through time, the plan of batches."""
+"""Diagnose a model and its data: implementations of recurrent layers, gradients through time, and batch plans."""
 
 import lazy_loader as _lazy
 
-# Lazy, so that a manifest can be looked over without starting TensorFlow.
+# Lazy, so that a manifest can be examined without starting TensorFlow.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submodules=["batching", "checkup", "flow", "paths", "report", "verdicts"],

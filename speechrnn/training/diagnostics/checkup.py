@@ -1,4 +1,4 @@
-"""A model looked over: the way of each recurrent layer, types, sizes, speed, and what to change."""
+"""Examine a model: how each recurrent layer runs, types, sizes, speed, and what to change."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -25,17 +25,17 @@ class LayerReport:
     path: LayerPath
     """How it runs, and why."""
     dtype: str
-    """Type it computes in."""
+    """Type of its computations."""
     parameters: int
     """Number of its weights."""
     frames_per_second: float | None
-    """Frames of a batch that it reads in a second, forwards only; None where the size of its input is not known, or
-    where another layer runs its cell."""
+    """Frames of a batch that it processes per second, forward pass only; None if the size of its input is not known, or
+    if another layer runs its cell."""
 
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What `examine` found."""
+    """The result of `examine`."""
 
     name: str
     """Name of the model."""
@@ -46,7 +46,7 @@ class ModelReport:
     output_dtype: str
     """Type of the output."""
     masks: str
-    """Where the recurrent layers' masks come from, and what that means for cuDNN."""
+    """Source of the recurrent layers' masks, and what it means for cuDNN."""
     layers: tuple[LayerReport, ...]
     """The recurrent layers, in order."""
     batch_size: int
@@ -54,7 +54,7 @@ class ModelReport:
     frames: int
     """Frames of each row."""
     advice: tuple[str, ...]
-    """What to change; nothing if the model is as it should be."""
+    """What to change; empty if nothing."""
 
     @property
     def ok(self) -> bool:
@@ -62,7 +62,7 @@ class ModelReport:
         return not self.advice
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
+        """The report as JSON values."""
         rows = [
             {**asdict(layer.path), **{k: v for k, v in vars(layer).items() if k != "path"}} for layer in self.layers
         ]
@@ -73,7 +73,7 @@ class ModelReport:
 def examine(  # noqa: D417 - `takes` adds the options
     model: keras.Model, *, options: TimingOptions, batch_size: int = 16
 ) -> ModelReport:
-    """Look a model over.
+    """Examine a model.
 
     Args:
         model: Any Keras model.
@@ -82,18 +82,17 @@ def examine(  # noqa: D417 - `takes` adds the options
     frames = options.frames
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size=}.")
-    found = recurrent_layers(model)
     layers = tuple(
         LayerReport(path, sides(layer)[0].compute_dtype, layer.count_params(), _speed(layer, batch_size, frames))
-        for path, layer in zip(layer_paths(model), found.values(), strict=True)
+        for path, layer in zip(layer_paths(model), recurrent_layers(model).values(), strict=True)
     )
     output = _output_dtype(model)
     advice = [f"{layer.path.layer}: {text}" for layer in layers for text in layer.path.advice]
     if output not in ("float32", "float64", "unknown"):
         advice.append(f'the output is {output}: give the last layer dtype="float32", whatever the policy of the others')
-    masks, complaint = _masks(model)
-    if complaint:
-        advice.append(complaint)
+    masks, masks_advice = _masks(model)
+    if masks_advice:
+        advice.append(masks_advice)
     return ModelReport(
         name=model.name,
         parameters=model.count_params(),
@@ -114,7 +113,7 @@ def _output_dtype(model: keras.Model) -> str:
 
 
 def _masks(model: keras.Model) -> tuple[str, str | None]:
-    """Where masks come from, and what to change about that."""
+    """The source of masks, and what to change about it."""
     kinds = {type(layer) for layer in layers_of(model)}
     if keras.layers.Masking in kinds:
         return "Masking: from values, so that cuDNN may meet one with holes", (
@@ -127,7 +126,7 @@ def _masks(model: keras.Model) -> tuple[str, str | None]:
 
 
 def _speed(layer: keras.layers.Layer, batch_size: int, frames: int) -> float | None:
-    """Frames a second through one layer, the best of a few runs; it is timed as a copy, so that no state changes."""
+    """Frames per second through one layer, the best of a few runs; a copy is timed, so that no state changes."""
     inner = sides(layer)[0]
     kernel = getattr(inner.cell, "kernel", None)
     if kernel is None or getattr(inner, "stepped_by", None):
@@ -140,11 +139,11 @@ def _speed(layer: keras.layers.Layer, batch_size: int, frames: int) -> float | N
     x = np.random.default_rng(0).normal(size=(batch_size, frames, kernel.shape[0])).astype("float32")
     copy.build(x.shape)
     forward = tf.function(lambda values, mask: copy(values, mask=mask, training=False))
-    given = tf.cast(x, inner.compute_dtype), tf.ones((batch_size, frames), tf.bool)
-    tf.nest.map_structure(lambda v: v.numpy(), forward(*given))  # compiles
+    inputs = tf.cast(x, inner.compute_dtype), tf.ones((batch_size, frames), tf.bool)
+    tf.nest.map_structure(lambda v: v.numpy(), forward(*inputs))  # compiles
     seconds = []
     for _ in range(_REPEATS):
         started = time.perf_counter()
-        tf.nest.map_structure(lambda v: v.numpy(), forward(*given))
+        tf.nest.map_structure(lambda v: v.numpy(), forward(*inputs))
         seconds.append(time.perf_counter() - started)
     return batch_size * frames / min(seconds)

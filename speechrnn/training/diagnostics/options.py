@@ -1,4 +1,4 @@
-"""Options of the looks at models and manifests, in a module without TensorFlow."""
+"""Options of the diagnostics of models and manifests, in a module without TensorFlow."""
 
 from dataclasses import dataclass
 

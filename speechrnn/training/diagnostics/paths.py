@@ -1,9 +1,9 @@
-"""Which way each recurrent layer of a model runs: on cuDNN, as a compiled scan, in Keras's generic loop, or step by
+"""Report how each recurrent layer of a model runs: on cuDNN, as a compiled scan, in Keras's generic loop, or step by
 step within another layer.
 
-Keras chooses without a word. cuDNN takes only tanh and sigmoid, biases, no unrolling, no recurrent dropout, a GRU
-with `reset_after`, and right-padded masks without an empty row. Another mask is found out in the running step, not
-here; the batches of `speechrnn.pipeline` never have one.
+Keras chooses silently. cuDNN supports only tanh and sigmoid, biases, no unrolling, no recurrent dropout, a GRU with
+`reset_after`, and right-padded masks without an empty row. Other masks are detected only when a step runs, not here;
+the batches of `speechrnn.pipeline` never have one.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from speechrnn.layers.recurrent import sides
 
 _OURS = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.SimpleRNN}
 _CUDNN = (keras.layers.LSTM, keras.layers.GRU)
-_NEEDED = {
+_CUDNN_NEEDS = {
     "activation": "tanh",
     "recurrent_activation": "sigmoid",
     "unroll": False,
@@ -29,18 +29,18 @@ _NEEDED = {
 
 @dataclass(frozen=True)
 class LayerPath:
-    """How one recurrent layer runs here, and what a GPU would make of it."""
+    """How one recurrent layer runs on this machine, and whether it could run on cuDNN."""
 
     layer: str
     """Name of the layer within the model."""
     kind: str
-    """Its class: `GRU`, or `Bidirectional GRU`; with `keras.layers.` before it where it is the stock one."""
+    """Its class: `GRU`, or `Bidirectional GRU`; with `keras.layers.` before it if it is Keras's own."""
     path: str
     """"cudnn", "scan" (compiled, CPU), "keras" (generic loop) or "steps" (another layer runs its cell)."""
     reason: str
     """Why."""
     gpu_obstacles: tuple[str, ...]
-    """What keeps it from cuDNN on a GPU; none if it would run there."""
+    """Reasons why it cannot run on cuDNN on a GPU; empty if it can."""
     advice: tuple[str, ...] = ()
     """What to change."""
 
@@ -49,39 +49,38 @@ class LayerPath:
 
 
 def recurrent_layers(model: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
-    """Every recurrent layer of a model by its name, a `Bidirectional` counting as one; nested models are entered.
+    """All recurrent layers of a model and of the models in it, by name; a `Bidirectional` counts as one layer.
 
     Example:
     >>> model = keras.Sequential([keras.Input((None, 8)), layers.GRU(4, name="a"), keras.layers.Dense(2)])
     >>> list(recurrent_layers(model))
     ['a']
     """
-    found: dict[str, keras.layers.Layer] = {}
+    by_name: dict[str, keras.layers.Layer] = {}
     for layer in _walk(model):
         name, count = layer.name, 2
-        while name in found:
+        while name in by_name:
             name, count = f"{layer.name}#{count}", count + 1
-        found[name] = layer
-    return found
+        by_name[name] = layer
+    return by_name
 
 
 def _walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     if isinstance(sides(layer)[0], keras.layers.RNN):
         yield layer
     else:
-        inside = layer.layers if isinstance(layer, keras.Model) else _held(layer)
-        for child in inside:
+        for child in layer.layers if isinstance(layer, keras.Model) else _sublayers(layer):
             yield from _walk(child)
 
 
-def _held(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Layers among a layer's attributes: a wrapper's inner one, or those of a block."""
-    found = [v for v in keras.tree.flatten(list(vars(layer).values())) if isinstance(v, keras.layers.Layer)]
-    return list({id(child): child for child in found if child is not layer}.values())
+def _sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Layers among a layer's attributes: the inner layer of a wrapper, or the layers of a block."""
+    children = [v for v in keras.tree.flatten(list(vars(layer).values())) if isinstance(v, keras.layers.Layer)]
+    return list({id(child): child for child in children if child is not layer}.values())
 
 
 def gpu_obstacles(layer: keras.layers.Layer) -> tuple[str, ...]:
-    """What keeps a recurrent layer from cuDNN, whatever machine this is; empty if nothing does.
+    """Reasons why a recurrent layer cannot run on cuDNN, whatever machine this is; empty if it can.
 
     Example:
     >>> gpu_obstacles(layers.GRU(4, recurrent_dropout=0.1))
@@ -93,26 +92,26 @@ def gpu_obstacles(layer: keras.layers.Layer) -> tuple[str, ...]:
         return (f"{layer.stepped_by} runs its cell, and cuDNN runs whole sequences",)
     if not isinstance(layer, _CUDNN):
         return (f"cuDNN has no {type(layer).__name__} in Keras; LSTM and GRU run there",)
-    found = []
-    for option, needed in _NEEDED.items():
-        value = _shown(getattr(layer, option, needed))
+    obstacles = []
+    for option, needed in _CUDNN_NEEDS.items():
+        value = _name_of(getattr(layer, option, needed))
         if value != needed:
-            found.append(f"{option}={value}, and cuDNN needs {needed}")
+            obstacles.append(f"{option}={value}, and cuDNN needs {needed}")
     if getattr(layer, "use_cudnn", "auto") is False:
-        found.append("use_cudnn=False, and cuDNN needs 'auto' or True")
-    return tuple(found)
+        obstacles.append("use_cudnn=False, and cuDNN needs 'auto' or True")
+    return tuple(obstacles)
 
 
-def _shown(value: Any) -> Any:
+def _name_of(value: Any) -> Any:
     return getattr(value, "__name__", repr(value)) if callable(value) else value
 
 
 def layer_paths(model: keras.layers.Layer) -> list[LayerPath]:
     """How each recurrent layer of a model runs on this machine, why, and what to change."""
-    return [_of(name, layer) for name, layer in recurrent_layers(model).items()]
+    return [_layer_path(name, layer) for name, layer in recurrent_layers(model).items()]
 
 
-def _of(name: str, layer: keras.layers.Layer) -> LayerPath:
+def _layer_path(name: str, layer: keras.layers.Layer) -> LayerPath:
     inner = sides(layer)[0]
     stock = type(inner).__module__.startswith("keras.")
     kind = f"{'keras.layers.' if stock else ''}{type(inner).__name__}"
@@ -135,18 +134,18 @@ def _of(name: str, layer: keras.layers.Layer) -> LayerPath:
 
 
 def describe(model: keras.layers.Layer) -> list[str]:
-    """One line for each way that recurrent layers of a model take, with the layers that take it."""
-    taking: dict[tuple[str, str], list[str]] = {}
+    """One line for each path that recurrent layers of a model take, with the names of these layers."""
+    names_by_path: dict[tuple[str, str], list[str]] = {}
     for path in layer_paths(model):
-        taking.setdefault((path.path, path.reason), []).append(path.layer)
-    return [f"{', '.join(names)}: {path} ({reason})" for (path, reason), names in taking.items()]
+        names_by_path.setdefault((path.path, path.reason), []).append(path.layer)
+    return [f"{', '.join(names)}: {path} ({reason})" for (path, reason), names in names_by_path.items()]
 
 
 def require_cudnn(model: keras.layers.Layer) -> None:
-    """Refuse a model of which a recurrent layer would not run on cuDNN here.
+    """Refuse a model if one of its recurrent layers does not run on cuDNN on this machine.
 
     Raises:
-        ValueError: There is such a layer; the message says which, where it would run, and why.
+        ValueError: There is such a layer; the message says which, how it runs, and why.
     """
     wrong = [path for path in layer_paths(model) if path.path != "cudnn"]
     if wrong:

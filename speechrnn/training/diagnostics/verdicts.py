@@ -1,8 +1,8 @@
-"""Whether gradients are healthy, vanish or explode, by thresholds that are stated, and what to try.
+"""Judge whether gradients are healthy, vanish or explode, by documented thresholds, and suggest remedies.
 
-Through a recurrent layer a gradient passes one Jacobian a step, so that over many steps its norm shrinks or grows
-exponentially (Bengio et al. 1994; Hochreiter and Schmidhuber 1997; Pascanu et al. 2013). Its share in the gradient of
-the weights, a sum over all lags, is then none, or all.
+A gradient through a recurrent layer is multiplied by one Jacobian per step, so that over many steps its norm shrinks or
+grows exponentially (Bengio et al. 1994; Hochreiter and Schmidhuber 1997; Pascanu et al. 2013). Then it contributes
+almost nothing, or almost everything, to the gradient of the weights, which is a sum over all lags.
 
 References:
     Bengio, Simard and Frasconi, "Learning long-term dependencies with gradient descent is difficult", IEEE Transactions
@@ -21,13 +21,13 @@ from typing import Literal
 import numpy as np
 
 LOST = 1e-3
-"""A gradient this many times the one at lag 0 is lost. The sum over lags holds many nearer steps, up to a thousand
-times as large each, and the noise of a batch of 16 rows is about a quarter of that sum; Adam, which divides by the size
-of the whole, cannot bring back what is a small part of it. Its inverse bounds an explosion: one step, far away, then
-decides the direction alone."""
+"""A gradient is lost if its norm is below this share of the norm at lag 0. The sum over lags contains many nearer
+steps, each up to a thousand times as large, and the noise of a batch of 16 rows is about a quarter of that sum; Adam,
+which divides by the size of the sum, cannot restore a small part of it. Above the inverse a gradient explodes: one
+distant step alone then decides the direction."""
 CLIFF = 10.0
-"""Times the mean norm of the batches around it. Pascanu et al. clip at half to ten times the average norm, so what is
-larger lies beyond."""
+"""A gradient explodes if its norm is this many times the mean norm of the batches around it: Pascanu et al. clip at
+half to ten times the average norm."""
 
 _VANISHING = {
     "SimpleRNN": (
@@ -54,7 +54,7 @@ _DEEP = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gradients of one layer are like."""
+    """Whether the gradients of one layer are healthy, and what to try."""
 
     layer: str
     """Name of the layer."""
@@ -63,20 +63,20 @@ class Verdict:
     reason: str
     """The figures behind it."""
     remedies: tuple[str, ...] = ()
-    """What to try, the likeliest first."""
+    """What to try, most promising first."""
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing has to be done."""
+        """Whether the gradients neither vanish nor explode."""
         return self.state == "healthy"
 
     def __str__(self) -> str:
-        tried = f" Try: {'; '.join(self.remedies)}." if self.remedies else ""
-        return f"{self.layer}: {self.state} ({self.reason}).{tried}"
+        advice = f" Try: {'; '.join(self.remedies)}." if self.remedies else ""
+        return f"{self.layer}: {self.state} ({self.reason}).{advice}"
 
 
-def of_flow(layer: str, kind: str, norms: np.ndarray, *, lag: int | None = None) -> Verdict:
-    """Judge the norm of a gradient against time lag.
+def judge_flow(layer: str, kind: str, norms: np.ndarray, *, lag: int | None = None) -> Verdict:
+    """Judge the norms of a gradient by time lag.
 
     Args:
         layer: Name of the layer.
@@ -85,15 +85,15 @@ def of_flow(layer: str, kind: str, norms: np.ndarray, *, lag: int | None = None)
         lag: How far back the layer has to learn from; the longest lag by default.
 
     Example:
-    >>> of_flow("a", "SimpleRNN", 0.9 ** np.arange(100)).reason
+    >>> judge_flow("a", "SimpleRNN", 0.9 ** np.arange(100)).reason
     'at lag 99 the gradient is 3e-05 of that at lag 0; below 0.001 from lag 66 on'
     """
     lag = len(norms) - 1 if lag is None else lag
     if not 0 <= lag < len(norms):
         raise ValueError(f"`lag` must be in [0, {len(norms) - 1}], the lags of the batch. Received: lag={lag}.")
-    bad = np.flatnonzero(~np.isfinite(norms[: lag + 1]))
-    if bad.size:
-        return Verdict(layer, "exploding", f"the gradient is not finite at lag {bad[0]}", _EXPLODING)
+    not_finite = np.flatnonzero(~np.isfinite(norms[: lag + 1]))
+    if not_finite.size:
+        return Verdict(layer, "exploding", f"the gradient is not finite at lag {not_finite[0]}", _EXPLODING)
     if norms[0] == 0:
         reason = "the gradient is 0 at lag 0 already: the loss does not depend on the layer"
         return Verdict(layer, "vanishing", reason, _DEEP)
@@ -108,7 +108,7 @@ def of_flow(layer: str, kind: str, norms: np.ndarray, *, lag: int | None = None)
     return Verdict(layer, "healthy", reason)
 
 
-def of_norms(
+def judge_norms(
     layer: str,
     means: Sequence[float],
     largest: Sequence[float],
@@ -117,7 +117,7 @@ def of_norms(
     non_finite: int,
     share: float,
 ) -> Verdict:
-    """Judge the gradient norms of a layer while it was trained.
+    """Judge the gradient norms of a layer during training.
 
     Args:
         layer: Name of the layer.
@@ -125,15 +125,15 @@ def of_norms(
         largest: Largest norm of each interval.
         batches: Batches of each interval.
         non_finite: Batches whose gradient held NaN or infinity.
-        share: Root mean square gradient of one of its weights over that of the median layer.
+        share: Root mean square of the gradient per weight, relative to the median layer.
     """
     if non_finite:
         reason = f"{non_finite:,} of {sum(batches):,} gradients were not finite"
         return Verdict(layer, "exploding", reason, _EXPLODING)
-    # The first batches, of a network that knows nothing yet, have gradients that say little about the others.
+    # Gradients of the first interval, of an untrained network, say little about the others.
     later = slice(1 if len(means) > 1 else 0, None)
     for mean, peak, count in zip(means[later], largest[later], batches[later], strict=True):
-        # Within an interval, since norms fall as a network learns; without the peak itself, which would hide.
+        # Compared within an interval, since norms fall as a network learns, and without the peak itself.
         others = (mean * count - peak) / (count - 1) if count > 1 else mean
         if peak > CLIFF * others > 0:
             reason = f"a gradient of {peak:.2g} is {peak / others:.0f} times the others of its interval"

@@ -33,18 +33,18 @@ class Leveling(Task):
     options_class = TrainingOptions
     monitors = {"loss": 1}  # noqa: RUF012
 
-    def batches(self, given):
-        signals = np.stack([read_whole(example, self.model.sample_rate) for example in given.examples])
-        levels = np.array([example.extra["level"] for example in given.examples], "float32")
+    def batches(self, split):
+        signals = np.stack([read_whole(example, self.model.sample_rate) for example in split.examples])
+        levels = np.array([example.extra["level"] for example in split.examples], "float32")
         lengths = np.full(len(signals), signals.shape[1], "int32")
         return tf.data.Dataset.from_tensors(({"signal": signals, "length": lengths}, levels))
 
 
 class LevelExporter(SignalExporter):
-    def give(self, graph, outputs, frames):
+    def write_outputs(self, graph, outputs, frames):
         graph.output(graph.add("Squeeze", outputs, np.array([1])), "level", "float32", ("batch",))
 
-    def about(self):
+    def kind_metadata(self):
         return {}
 
 

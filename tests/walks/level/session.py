@@ -6,7 +6,7 @@ import numpy as np
 
 from speechrnn.data.examples import read_whole
 from speechrnn.faults import Fault, kind_of
-from speechrnn.models.answers import Answer, Usable
+from speechrnn.models.answers import Answer, ModelMethods
 from speechrnn.runtime.session import Session
 
 
@@ -15,13 +15,13 @@ class Level(Answer):
     level: float = 0.0
 
 
-class Measures(Usable):
+class Measures(ModelMethods):
     def measure(self, sources, *, on_error="raise"):
-        return self._answered(Level, sources, on_error)
+        return self._answer(Level, sources, on_error)
 
 
 class LevelSession(Measures, Session):
-    holds = noun = "level meter"
+    file_kind = noun = "level meter"
 
     def levels(self, signals):
         return np.stack(self._run(["level"], signals)[0])
