@@ -98,7 +98,7 @@ class Recognition(Task):
 
         return score
 
-    def validated(self, logs: Mapping[str, float]) -> str:
+    def describe_validation(self, logs: Mapping[str, float]) -> str:
         """Word errors; of a model of phones, each of which counts as a word, phone errors."""
         noun = "phone errors" if isinstance(self.model.vocabulary, Phones) else "WER"
         return f"{noun} {100 * logs['val_wer']:.1f} %"
