@@ -17,7 +17,7 @@ import speechrnn
 from speechrnn import decoding, text
 from speechrnn.data.examples import read_whole
 from speechrnn.decoding import textgrid
-from speechrnn.tasks.recognition import carried, phones
+from speechrnn.tasks.recognition import attachments, phones
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import lexicons
 
@@ -27,7 +27,7 @@ AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 def differences(model, folder, tier):
     """For each speaker float `(words, 2)`: seconds by which starts and ends come late; and what failed."""
     found, failed = {}, []
-    held = carried.options_of(model).get("lexicon")
+    held = attachments.attached_options(model).get("lexicon")
     lexicon = lexicons.named(held) if held else None
     grids = {path.stem: path for path in Path(folder).rglob("*.TextGrid")}
     for path in sorted(p for p in Path(folder).rglob("*") if p.suffix in AUDIO and p.stem in grids):

@@ -25,7 +25,7 @@ from speechrnn.data.corpora import librispeech
 from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.faults import Faults
 from speechrnn.models.loading import load_bundle, load_session
-from speechrnn.tasks.recognition import carried, priors
+from speechrnn.tasks.recognition import attachments, priors
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.network import with_outputs
@@ -117,17 +117,17 @@ def measured(name, path, said, words, out, given):
     rows["best path"] = wrong(evaluate(ctc, said))
     if ctc is not model:
         rows[f"CTC and attention, beam of {BEAM}"] = wrong(
-            evaluate(model, said, decoder=carried.decoder(model, beam=BEAM))
+            evaluate(model, said, decoder=attachments.decoder(model, beam=BEAM))
         )
     if "subwords" in RECIPES[name]:
         return rows
     values, tried = priors.log_priors(heard(ctc, said)[0]), []
     for share in SHARES:
         bundle = of_ctc(load_bundle(path))
-        priors.take_out(bundle, values, scale=share)
+        priors.subtract(bundle, values, scale=share)
         session = load_session(bundle.export(out / f"prior{share}.onnx", overwrite=True))
         weights = chosen(session, words[::3], {**given, "beam": 64})
-        report = evaluate(session, words, decoder=carried.decoder(session, **given, **weights, beam=128))
+        report = evaluate(session, words, decoder=attachments.decoder(session, **given, **weights, beam=128))
         tried.append(wrong(report) | weights | {"share": share})
     return rows | {"words": min(tried, key=lambda row: row["rate"])}
 

@@ -18,7 +18,7 @@ from pipelines.an4_ctc import CARD, VALID_SPEAKERS
 from speechrnn import Augmentation, RecognizerTraining, SpeechRecognizer, Vocabulary, load, train
 from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import an4
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 
 NETWORK = {"units": 224, "layers": 3, "convolutions": 2, "dropout": 0.3}
@@ -77,7 +77,7 @@ def main(
     exported = load(run.model.export(Path(out, f"an4_{criterion}.onnx"), streaming=streams, overwrite=True))
     reports = []
     for search in ({}, {"beam": beam}) if streams else ({"beam": beam},):  # attention never reads without a beam
-        report = evaluate(exported, splits["test"], decoder=carried.decoder(exported, **search))
+        report = evaluate(exported, splits["test"], decoder=attachments.decoder(exported, **search))
         print_report(report)
         reports.append(report)
     return run, *reports

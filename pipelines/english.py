@@ -25,7 +25,7 @@ from speechrnn.faults import Faults
 from speechrnn.models.loading import load_bundle as load
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
-from speechrnn.tasks.recognition.network import take_over
+from speechrnn.tasks.recognition.network import init_from_shallower
 from speechrnn.tasks.recognition.phones import pronounced
 from speechrnn.text import Lexicon, lexicons
 
@@ -80,7 +80,7 @@ def main(
     else:
         model = for_manifest(learned, vocabulary=lexicon.vocabulary(), features=FEATURES, **{**NETWORK, **network})
         if begun:
-            take_over(model.network, begun.network)
+            init_from_shallower(model.network, begun.network)
     model.card = {**CARD, **({"begun_from": begun.card} if begun else {})}
     path = Path(out, "english.keras")
     noisy = Path(data_dir, NOISE).is_dir()

@@ -25,7 +25,7 @@ from speechrnn.decoding.lm.ngram import load as load_lm
 from speechrnn.decoding.tuning import tune
 from speechrnn.faults import Faults
 from speechrnn.models.loading import load_bundle, load_session
-from speechrnn.tasks.recognition import carried, priors
+from speechrnn.tasks.recognition import attachments, priors
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 from speechrnn.tasks.recognition.transcription import logits_of
 from speechrnn.text import Lexicon, lexicons
@@ -63,13 +63,13 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
     trigram.write(out_folder / "english.lm", bits=BITS, overwrite=True)
     kneser_ney.train(spelled, order=ORDER).write(out_folder / "an4.lm", overwrite=True)
     bundle = load_bundle(model)
-    priors.take_out(bundle, priors.log_priors(heard(bundle, parts[VALID])[0]), scale=PRIOR)
+    priors.subtract(bundle, priors.log_priors(heard(bundle, parts[VALID])[0]), scale=PRIOR)
     phones = bundle.export(out_folder / "phones.onnx", int8=True, overwrite=True)
     given = {"lexicon": out_folder / "words.lexicon", "lm": out_folder / "english.lm"}
     weights = {"beam": BEAM, **chosen(load_session(phones), parts[VALID][::EVERY], {**given, "beam": TUNED})}
     print(f"{VALID} chose {weights}", flush=True)
     shipped = out_folder / "english.onnx"
-    carried.carry(phones, shipped, overwrite=True, **given, **weights)
+    attachments.attach(phones, shipped, overwrite=True, **given, **weights)
     print(f"{shipped}: {shipped.stat().st_size / 1e6:.1f} MB")
     session = load_session(shipped)
     (out_folder / "digits.txt").write_text("".join(f"{word}\n" for word in fsdd.DIGITS))
@@ -78,7 +78,7 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
     sets["FSDD, two other speakers, ten words"] = digits, {"words": out_folder / "digits.txt"}
     reports = {}
     for name, (examples, options) in sets.items():
-        reports[name] = evaluate(session, examples, decoder=carried.decoder(session, **options))
+        reports[name] = evaluate(session, examples, decoder=attachments.decoder(session, **options))
         print(f"\n{name}", flush=True)
         print_report(reports[name])
     return reports
@@ -109,7 +109,7 @@ def heard(model, examples):
 
 def chosen(session, examples, options) -> dict[str, float]:
     """The weight of the language model and the bonus of a word with which the fewest words are wrong."""
-    best = tune(carried.decoder(session, **options), *heard(session, examples))[0]
+    best = tune(attachments.decoder(session, **options), *heard(session, examples))[0]
     return {"lm_weight": best.lm_weight, "word_bonus": best.word_bonus}
 
 

@@ -25,7 +25,7 @@ from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 from speechrnn.metrics.intervals import rate_interval
 from speechrnn.models.loading import open_model
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.synthesis import SpeechSynthesizer, SynthesizerTraining, aligned
 from speechrnn.tasks.synthesis.phones import fitted
 from speechrnn.text import lexicons
@@ -106,7 +106,7 @@ def main(
     run.model.export(f"{out}/voice.onnx", int8=True, overwrite=True)
     fitted(lexicon, model.vocabulary).write(f"{out}/voice.lexicon", overwrite=True)
     path = f"{out}/english_voice.onnx"
-    carried.carry(f"{out}/voice.onnx", path, lexicon=f"{out}/voice.lexicon", overwrite=True)
+    attachments.attach(f"{out}/voice.onnx", path, lexicon=f"{out}/voice.lexicon", overwrite=True)
     listener = listener or pocketsphinx()
     report = sr.load(path).evaluate(test, recognizer=listener)
     print(f"{len(training)} sentences learned; {report}")

@@ -15,9 +15,9 @@ from speechrnn.decoding.pieces import Joiner, Piece
 from speechrnn.decoding.prefixes import Prefixes
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.models import loading
-from speechrnn.tasks.recognition import SpeechRecognizer, carried
+from speechrnn.tasks.recognition import SpeechRecognizer, attachments
 from speechrnn.tasks.recognition.attention_search import AttentionSearch
-from speechrnn.tasks.recognition.joint_sessions import AttentionSession
+from speechrnn.tasks.recognition.multipart_sessions import AttentionSession
 from speechrnn.tasks.sequence_to_sequence import AttentionDecoder
 from speechrnn.training.diagnostics import gradient_flow, layer_paths
 from speechrnn.training.task import task_of
@@ -104,7 +104,7 @@ class Table:
     def __init__(self, table):
         self.table = table
 
-    def alone(self, encoded):
+    def ctc_logits(self, encoded):
         return encoded
 
     def begin(self, encoded):
@@ -196,7 +196,7 @@ def test_an_exported_file_answers_as_keras_does(options, signals):
     session = AttentionSession(onnx_bytes(model))
     for a, b in zip(model.logits(signals), session.logits(signals), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
-        np.testing.assert_allclose(model.alone(a), session.alone(a), atol=1e-4)
+        np.testing.assert_allclose(model.ctc_logits(a), session.ctc_logits(a), atol=1e-4)
     encoded = model.logits(signals[:1])[0]
     (memory, states), (others, following) = model.begin(encoded), session.begin(encoded)
     for symbol in (0, 2, 1):
@@ -231,7 +231,7 @@ def test_what_it_cannot_do_is_refused_by_name(model, session, tmp_path):
         SpeechRecognizer.for_manifest(examples, criterion="transducer", location=3)
     session.export(tmp_path / "a.onnx")
     with pytest.raises(ValueError, match="Received: a recognizer with attention, which cannot use a lexicon"):
-        carried.carry(tmp_path / "a.onnx", tmp_path / "b.onnx", lexicon=tmp_path / "none")
+        attachments.attach(tmp_path / "a.onnx", tmp_path / "b.onnx", lexicon=tmp_path / "none")
 
 
 def test_pieces_are_put_together_between_words_as_ctc_hears_them():

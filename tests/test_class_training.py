@@ -16,7 +16,7 @@ from speechrnn.pipeline.targets import balanced
 from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
 from speechrnn.tasks.classification.options import ClassifierTraining
-from speechrnn.tasks.classification.training import Classification, class_weights
+from speechrnn.tasks.classification.training import ClassifierTask, class_weights
 from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.training import TrainingOptions, train
 
@@ -323,7 +323,7 @@ def test_scores_are_scikit_learns(corpus, rng):
     for weight in model.network.weights:
         weight.assign(rng.normal(size=weight.shape) if "variance" not in weight.path else np.ones(weight.shape))
     dataset = pipeline.batches(corpus[1], model.features, classes=CLASSES, task="single", batch_size=7)
-    score = Classification(model, None).scorer(dataset)()
+    score = ClassifierTask(model, None).scorer(dataset)()
     examples = [example for batch in plan_of(dataset).examples() for example in batch]
     found = [CLASSES[p.argmax()] for p in model.probabilities([np.load(e.path)["signal"] for e in examples])]
     truth = [example.label for example in examples]

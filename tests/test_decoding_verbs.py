@@ -15,7 +15,7 @@ from speechrnn.decoding.options import decoder
 from speechrnn.decoding.tuning import tune
 from speechrnn.metrics import edits
 from speechrnn.metrics.calibration import Calibration
-from speechrnn.tasks.recognition.transcript import Word, moved
+from speechrnn.tasks.recognition.transcript import Word, shift_times
 
 
 @pytest.fixture(params=[Unsure])
@@ -308,17 +308,17 @@ def test_align_writes_textgrid_and_ctm_and_shifts(model, audio, tmp_path, capsys
 
 def test_words_that_are_moved_stay_in_order_and_in_the_recording():
     words = [Word("a", 0.02, 0.1, 0.5), Word("b", 0.12, 0.3, 0.5), Word("c", 0.3, 0.9, 0.5)]
-    found = moved(words, 0.95, start=-0.06, end=0.1)
+    found = shift_times(words, 0.95, start=-0.06, end=0.1)
     assert [(round(w.start, 3), round(w.end, 3)) for w in found] == [(0, 0.13), (0.13, 0.32), (0.32, 0.95)]
     assert [w.word for w in found] == ["a", "b", "c"] and found[0].confidence == 0.5
-    backwards = moved(words[:1], 1.0, start=0.2)
+    backwards = shift_times(words[:1], 1.0, start=0.2)
     assert (backwards[0].start, backwards[0].end) == pytest.approx((0.22, 0.23))
 
 
 @pytest.mark.parametrize("shift", [{"start": 0.5, "end": -0.5}, {"start": -2, "end": -2}, {"start": 3, "end": 3}])
 def test_no_word_that_is_moved_is_left_without_time(shift):
     words = [Word(name, 0.1 * i, 0.1 * i + 0.04, 0.5) for i, name in enumerate("abcdef")]
-    found = moved(words, 0.56, **shift)
+    found = shift_times(words, 0.56, **shift)
     tier = textgrid.write({"words": [(w.start, w.end, w.word) for w in found]}, 0.56)
     assert [line.strip()[8:-1] for line in tier.splitlines() if 'text = "' in line and '""' not in line] == list(
         "abcdef"

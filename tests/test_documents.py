@@ -318,7 +318,7 @@ def _models():
 
 def _voice():
     """A voice that carries a lexicon of the words on its page."""
-    from speechrnn.tasks.recognition import carried
+    from speechrnn.tasks.recognition import attachments
     from speechrnn.tasks.synthesis import SILENCE, SpeechSynthesizer, voice_network
     from speechrnn.tasks.synthesis.sound import Sound
     from speechrnn.text import Lexicon, Phones
@@ -330,7 +330,7 @@ def _voice():
     usual = {"pitch": (5.0, 0.2), "energy": (-5.0, 1.0)}
     voice = SpeechSynthesizer(network, Phones(["AH", "M", SILENCE]), sr.LogMel(**vars(Sound())), usual)
     voice.export("bare.onnx")
-    carried.carry("bare.onnx", "voice.onnx", lexicon="voice.lexicon")
+    attachments.attach("bare.onnx", "voice.onnx", lexicon="voice.lexicon")
 
 
 def at_hand(stage, page, folder):

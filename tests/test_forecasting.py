@@ -26,7 +26,7 @@ from speechrnn.faults import Faults
 from speechrnn.features import Augmentation
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
 from speechrnn.tasks.forecasting.model import Forecaster
-from speechrnn.tasks.forecasting.training import Forecasting
+from speechrnn.tasks.forecasting.training import ForecasterTask
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -244,7 +244,7 @@ def test_the_report_is_what_brute_force_finds(waves, trained):
 def test_the_scorer_and_the_report_agree(waves, trained):
     model = trained.model
     dataset = pipeline.windows(waves[2], **HOW, batch_size=32)
-    score, report = Forecasting(model, None).scorer(dataset)(), evaluate_forecaster(model, waves[2])
+    score, report = ForecasterTask(model, None).scorer(dataset)(), evaluate_forecaster(model, waves[2])
     assert score.mae == pytest.approx(report.figures["mae"], rel=1e-4)
     assert score.mse == pytest.approx(report.figures["mse"], rel=1e-4)
     best = trained.history[trained.best_epoch - 1]

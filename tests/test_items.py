@@ -10,7 +10,7 @@ from speechrnn.faults import Faults
 from speechrnn.pipeline.graph import plan_of
 from speechrnn.tasks.language import LanguageModel, LanguageTraining, bigram, most_popular, next_items
 from speechrnn.tasks.language.generation import _drawn
-from speechrnn.tasks.language.training import LanguageModeling
+from speechrnn.tasks.language.training import LanguageTask
 from speechrnn.training.task import Split
 
 PAGES = [f"page/{i}" for i in range(8)]
@@ -104,16 +104,16 @@ def test_words_and_top_k_on_the_command_line(tmp_path, capsys):
 def test_an_unseen_item_is_named_and_its_session_left_out_of_the_figures():
     model = LanguageModel.for_manifest(["a b", "b a a"], symbols="words", units=4, embedding=4)
     faults = Faults()
-    data = LanguageModeling(model, LanguageTraining()).batches(Split(["a b", "a q b"], faults=faults))
+    data = LanguageTask(model, LanguageTraining()).batches(Split(["a b", "a q b"], faults=faults))
     assert len(plan_of(data).sentences) == 1
     assert faults.counts() == {"with unknown symbols": 1} and "'q'" in str(next(iter(faults)))
     with pytest.raises(ValueError, match="Received: none of 1; the first: sentence 1: has symbols .* 'q'"):
-        LanguageModeling(model, LanguageTraining()).batches(Split(["q"]))
+        LanguageTask(model, LanguageTraining()).batches(Split(["q"]))
 
 
 def test_the_loss_of_validation_is_per_item_as_that_of_training():
     model = LanguageModel.for_manifest(["home shoes", "shoes cart"], symbols="words", units=4, embedding=4)
-    task = LanguageModeling(model, LanguageTraining())
+    task = LanguageTask(model, LanguageTraining())
     texts = ["home shoes cart", "cart"]
     score = task.scorer(task.batches(Split(texts)))()
     assert score.loss == pytest.approx(-model.scores(texts).sum() / 6)  # four items and two ends

@@ -13,7 +13,7 @@ from speechrnn import audio, cli
 from speechrnn.data.corpora import an4, librispeech
 from speechrnn.models import loading
 from speechrnn.models.loading import shipped
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.tasks.recognition.streaming import StreamingSession
@@ -33,7 +33,7 @@ def test_are_small_and_name_their_sources():
 
 
 def test_the_default_carries_its_lexicon_and_language_model():
-    options = carried.options_of(Session(shipped()))
+    options = attachments.attached_options(Session(shipped()))
     assert {"lexicon", "lm", "lm_weight"} <= options.keys()
     known = lexicons.named(options["lexicon"])
     assert len(known) > 40_000 and {"governess", "the", "seven", "rubout"} <= known.keys()
@@ -111,5 +111,5 @@ def test_error_rate_is_the_cards(data_dir, tmp_path):
 def test_reads_sentences_as_its_card_says(data_dir, tmp_path):
     examples = librispeech.prepare(data_dir / "LibriSpeech", tmp_path, subsets=["dev-clean-5"])["dev-clean-5"][::10]
     session = Session(shipped())
-    report = evaluate(session, examples, decoder=carried.decoder(session))
+    report = evaluate(session, examples, decoder=attachments.decoder(session))
     assert report.wer == pytest.approx(0.118, abs=0.015)

@@ -24,7 +24,7 @@ from pipelines import (
 from speechrnn.data import sentences
 from speechrnn.data.manifest import Example
 from speechrnn.models.loading import load
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.text import lexicons
 from tests.recordings import thinned
@@ -95,7 +95,7 @@ def test_english_words_packs_what_it_chose(data_dir, tmp_path, monkeypatch):
     reports = english_words.main(str(data_dir), str(tmp_path / "m.keras"), str(tmp_path))
     assert [len(report.utterances) for report in reports.values()] == [3, 2, 3, 5]
     session = load(tmp_path / "english.onnx")
-    assert carried.options_of(session)["beam"] == 4
+    assert attachments.attached_options(session)["beam"] == 4
     said = {
         word for report in reports.values() for utterance in report.utterances for word in utterance.hypothesis.split()
     }

@@ -11,7 +11,7 @@ from contracts import check_saved_model_is_the_same
 from speechrnn.features import MFCC, LogMel
 from speechrnn.models.loading import load_bundle
 from speechrnn.tasks.recognition.model import SpeechRecognizer, TokenErrorRate
-from speechrnn.tasks.recognition.network import recurrent_ctc, take_over, with_outputs
+from speechrnn.tasks.recognition.network import init_from_shallower, recurrent_ctc, with_outputs
 from speechrnn.text import Vocabulary
 
 
@@ -73,7 +73,7 @@ def test_a_deeper_network_begins_where_a_shallower_one_ended(options, rng):
     shallow, deep = (
         recurrent_ctc(num_features=10, vocabulary_size=3, units=4, layers=layers, **options) for layers in (1, 3)
     )
-    take_over(deep, shallow)
+    init_from_shallower(deep, shallow)
     x = [rng.normal(size=(2, 30, 10)).astype("float32"), np.array([30, 17], "int32")]
     before = np.asarray(deep(x))
     np.testing.assert_allclose(before, shallow(x), atol=1e-5)
@@ -95,7 +95,7 @@ def test_only_a_network_that_differs_in_depth_takes_over_what_was_learned(other)
     shape = {"num_features": 10, "vocabulary_size": 3}
     deep, shallow = (recurrent_ctc(**shape, **{"units": 4, **other}, layers=2), recurrent_ctc(**shape, units=4))
     with pytest.raises(ValueError):
-        take_over(deep, shallow)
+        init_from_shallower(deep, shallow)
 
 
 def test_global_statistics_go_along_to_another_vocabulary(rng):

@@ -26,7 +26,7 @@ from speechrnn.tasks.sequence_to_sequence import (
     beam_search,
 )
 from speechrnn.tasks.sequence_to_sequence import pairs as pairing
-from speechrnn.tasks.sequence_to_sequence.training import Translating
+from speechrnn.tasks.sequence_to_sequence.training import SequenceTask
 from speechrnn.text import Lexicon, Phones, Vocabulary
 from speechrnn.training import diagnostics
 from speechrnn.training.task import Split
@@ -314,7 +314,7 @@ def test_training_learns_to_turn_words_round(tmp_path, rng):
 
 
 def test_the_loss_is_the_mean_over_valid_symbols_by_weight(model):
-    task = Translating(model, SequenceTraining(batch_size=4))
+    task = SequenceTask(model, SequenceTraining(batch_size=4))
     weighted = [Pair(pair.source, pair.target, weight=w) for pair, w in zip(PAIRS, (1.0, 0.5, 0.0, 2.0), strict=True)]
     batches = task.batches(Split(weighted, training=True))
     x, y, weight = next(iter(batches))
@@ -332,7 +332,7 @@ def test_the_loss_is_the_mean_over_valid_symbols_by_weight(model):
 def test_guesses_are_drawn_by_seed_and_rise_with_the_epochs(model):
     def share(epoch):
         options = SequenceTraining(batch_size=4, epochs=5, scheduled_sampling=0.8)
-        batches = Translating(model, options).batches(Split(PAIRS * 30, training=True, epoch=epoch))
+        batches = SequenceTask(model, options).batches(Split(PAIRS * 30, training=True, epoch=epoch))
         return np.concatenate([x["guessed"].numpy().ravel() for x, _, _ in batches])
 
     assert share(0).mean() == 0
@@ -342,7 +342,7 @@ def test_guesses_are_drawn_by_seed_and_rise_with_the_epochs(model):
 
 
 def test_every_pair_is_scored_whatever_the_batch_size(model):
-    task = Translating(model, SequenceTraining(batch_size=3))
+    task = SequenceTask(model, SequenceTraining(batch_size=3))
     scores = [task.scorer(task.batches(Split(pairs)))() for pairs in (PAIRS, [*PAIRS, *PAIRS])]
     assert scores[0].symbol_error == scores[1].symbol_error
     assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-5)
@@ -418,7 +418,7 @@ def test_a_target_that_the_decoder_can_never_write_is_a_fault_and_no_error_of_th
 def test_what_is_wrong_with_a_pair_is_collected_and_named(model):
     bad = [Pair("", "X"), Pair("ab", " "), Pair("aq", "X"), Pair("ab", "X W"), Pair("ab", "X Y X Y X Y", id="long")]
     faults = Faults()
-    task = Translating(model, None)
+    task = SequenceTask(model, None)
     batches = task.batches(Split([*bad, *PAIRS], training=True, faults=faults))
     assert sum(len(y) for _, y, _ in batches) == len(PAIRS)
     assert faults.counts() == {"empty": 2, "with unknown symbols": 2, "too long": 1}

@@ -135,7 +135,7 @@ def test_curl_and_whisper_cpp(server):
 
 
 def test_the_words_of_a_prompt_are_hot_words_of_the_search(wav, monkeypatch):
-    from speechrnn.tasks.recognition import carried
+    from speechrnn.tasks.recognition import attachments
 
     asked = []
 
@@ -145,7 +145,7 @@ def test_the_words_of_a_prompt_are_hot_words_of_the_search(wav, monkeypatch):
             raise ValueError("not in the lexicon")
         return decoding.greedy
 
-    monkeypatch.setattr(carried, "decoder", decoder)
+    monkeypatch.setattr(attachments, "decoder", decoder)
     letters = loading.load_session(SMALL).vocabulary.symbols
     word = "".join(letter for letter in letters if letter.isalpha())[:2]
     with small() as (client, service):

@@ -35,7 +35,7 @@ from speechrnn.serving import running
 from speechrnn.serving.batching import Together
 from speechrnn.serving.hearing import Ear, Pauses
 from speechrnn.serving.sockets import Line
-from speechrnn.tasks.recognition.listening import Update
+from speechrnn.tasks.recognition.streaming_base import Update
 
 KEY = "a-key-that-nobody-else-has"
 QUIET = np.zeros(16000, "<i2")
@@ -542,7 +542,7 @@ def test_wyoming_does_not_wait_for_those_who_say_nothing():
 def test_what_is_shared_by_streams_is_the_model_alone():
     session = loading.load_session(FIRST / "streaming.onnx", streaming=True)
     signal = np.random.default_rng(0).standard_normal(16000).astype("float32")
-    one, two = session.another(), session.another()
+    one, two = session.new_stream(), session.new_stream()
     found = [one.advance(signal[:5000]), two.advance(-signal)]
     found.append(one.advance(signal[5000:]))
     np.testing.assert_allclose(np.concatenate([found[0], found[2]]), session.advance(signal), atol=1e-5)
@@ -564,8 +564,8 @@ def test_streams_that_are_stepped_together_say_what_each_says_alone(tmp_path):
     model.get_config()
     path = model.export(tmp_path / "float.onnx", streaming=True)
     alone = loading.load_session(path, streaming=True)
-    assert alone.steps_together
-    assert not loading.load_session("english_letters_numbers_streaming", streaming=True).steps_together  # 8 bits
+    assert alone.can_batch_steps
+    assert not loading.load_session("english_letters_numbers_streaming", streaming=True).can_batch_steps  # 8 bits
     signals = [0.1 * rng.standard_normal(size).astype("float32") for size in (9000, 14000, 16000, 7000, 12000, 16000)]
     expected = [alone.logits([signal])[0] for signal in signals]
     batches, stepped = [], []
@@ -575,11 +575,11 @@ def test_streams_that_are_stepped_together_say_what_each_says_alone(tmp_path):
         return stepped[0]
 
     shared = loading.load_session(path, streaming=True)
-    shared.run_by(runner)
+    shared.run_with(runner)
     begin = threading.Barrier(len(signals))
 
     def listen(signal):
-        stream, found = shared.another(), []
+        stream, found = shared.new_stream(), []
         begin.wait()
         for start in range(0, len(signal), 1600):
             found.append(stream.advance(signal[start : start + 1600]))

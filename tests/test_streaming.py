@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from speechrnn import decoding
 from speechrnn.export.writing import export, onnx_bytes
 from speechrnn.features import MFCC, BandPass, LogMel, LogSpectrogram, RawSignal
-from speechrnn.tasks.recognition.listening import GreedySpeller
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.tasks.recognition.network import recurrent_ctc
 from speechrnn.tasks.recognition.session import RecognizerSession as Session
 from speechrnn.tasks.recognition.streaming import StreamingSession
+from speechrnn.tasks.recognition.streaming_base import StreamingGreedyDecoder
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Vocabulary
 
@@ -103,7 +103,7 @@ def test_samples_one_by_one_come_out_as_soon_as_the_latency_says(stream, spoken)
 
 def test_whole_signals_neither_disturb_the_stream_nor_each_other(stream, spoken):
     whole = in_parts(stream, spoken, [])
-    session, told = stream.another(), []
+    session, told = stream.new_stream(), []
 
     class Between:
         """Runs the steps, and before the first one another signal, as another thread may."""
@@ -117,7 +117,7 @@ def test_whole_signals_neither_disturb_the_stream_nor_each_other(stream, spoken)
                 told[:] = session.logits([spoken[:3000]])
             return self.runner.run(*given)
 
-    session.run_by(Between)
+    session.run_with(Between)
     first = session.advance(spoken[:5000])
     np.testing.assert_allclose(told[0], in_parts(stream, spoken[:3000], []), rtol=0, atol=1e-5)
     found = np.concatenate([first, session.advance(spoken[5000:]), session.flush()])
@@ -147,7 +147,7 @@ LOGITS = st.lists(st.tuples(st.integers(0, 5), st.floats(0.5, 9.0)), max_size=60
 def test_words_in_pieces_are_the_words_of_the_whole(frames, cuts):
     logits = np.array([weight * np.eye(6)[symbol] for symbol, weight in frames]).reshape(-1, 6)
     expected = spell(decoding.greedy(logits), VOCABULARY, frame_period=0.04)
-    speller, words = GreedySpeller(VOCABULARY, frame_period=0.04), []
+    speller, words = StreamingGreedyDecoder(VOCABULARY, frame_period=0.04), []
     for part in np.split(logits, sorted(min(cut, len(logits)) for cut in cuts)):
         words += speller.push(part)
     words += speller.finish()

@@ -15,7 +15,7 @@ from speechrnn.decoding import Boost, Grammar, align, greedy
 from speechrnn.decoding.pieces import joint
 from speechrnn.models.loading import load_bundle
 from speechrnn.models.loading import load_session as load
-from speechrnn.tasks.recognition.listening import GreedySpeller
+from speechrnn.tasks.recognition.streaming_base import StreamingGreedyDecoder
 from speechrnn.tasks.recognition.transcript import spell
 from speechrnn.text import Vocabulary
 from speechrnn.text.subwords import MARK, Subwords
@@ -148,7 +148,7 @@ def test_a_word_begins_with_its_marked_piece_and_ends_with_its_last_one():
 @pytest.mark.parametrize("step", [1, 4, 100])
 def test_a_stream_gives_the_words_that_the_whole_gives(step, rng):
     logits = 4 * np.eye(8)[rng.integers(0, 8, 300)] + rng.normal(size=(300, 8))
-    speller = GreedySpeller(PIECES, frame_period=0.1)
+    speller = StreamingGreedyDecoder(PIECES, frame_period=0.1)
     found = [word for i in range(0, 300, step) for word in speller.push(logits[i : i + step])] + speller.finish()
     wanted = spell(greedy(logits), PIECES, frame_period=0.1)
     assert [w.word for w in found] == [w.word for w in wanted]

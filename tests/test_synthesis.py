@@ -18,7 +18,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.faults import Faults
 from speechrnn.features import LogMel
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.synthesis import (
     Pronouncer,
     SpeechSynthesizer,
@@ -342,7 +342,7 @@ def test_durations_that_cannot_be_are_refused(session, tmp_path, monkeypatch):
 def test_a_file_speaks_alone_without_tensorflow(model, tmp_path):
     model.export(tmp_path / "bare.onnx", int8=True)
     pronouncing.fitted(LEXICON, model.vocabulary).write(tmp_path / "words.lexicon")
-    carried.carry(tmp_path / "bare.onnx", tmp_path / "voice.onnx", lexicon=tmp_path / "words.lexicon")
+    attachments.attach(tmp_path / "bare.onnx", tmp_path / "voice.onnx", lexicon=tmp_path / "words.lexicon")
     code = """
 import sys, speechrnn as sr
 said = sr.load("voice.onnx").speak("See, a bee.")

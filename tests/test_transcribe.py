@@ -24,8 +24,7 @@ from speechrnn.decoding.pieces import cut, joint
 from speechrnn.faults import Fault, Faults
 from speechrnn.metrics.edits import counts
 from speechrnn.models import loading
-from speechrnn.tasks.recognition import cluster, parallel
-from speechrnn.tasks.recognition import joint as recognizers
+from speechrnn.tasks.recognition import cluster, model_types, parallel
 from speechrnn.tasks.recognition import transcription as transcribe
 
 TEXTS = ["bad cab", "a", "jig", "head age", "deface", "big"]
@@ -203,11 +202,11 @@ def test_what_the_model_cannot_do_is_refused_before_workers_start(share, wrong, 
 
 @pytest.mark.parametrize("beam", [None, 8])
 def test_a_transducer_is_not_told_to_use_a_beam_for_alternatives(beam):
-    class Transducer(recognizers.Transduces):
+    class Transducer(model_types.TransducerMethods):
         def joined(self, encoded, predicted):
             """Only asked for whether it is there."""
 
-    search = recognizers.search_of(Transducer(), beam=beam)
+    search = model_types.make_search(Transducer(), beam=beam)
     with pytest.raises(ValueError, match="use a recognizer with CTC, and this one has none. Received: alternatives=2"):
         transcribe.check_alternatives(2, search, Transducer())
 

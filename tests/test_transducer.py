@@ -18,8 +18,8 @@ from speechrnn.decoding.transducer import TransducerSearch
 from speechrnn.export.writing import exporter_of, onnx_bytes
 from speechrnn.models import loading
 from speechrnn.runtime import onnxfile
-from speechrnn.tasks.recognition import SpeechRecognizer, carried
-from speechrnn.tasks.recognition.joint_sessions import StreamingTransducerSession, TransducerSession
+from speechrnn.tasks.recognition import SpeechRecognizer, attachments
+from speechrnn.tasks.recognition.multipart_sessions import StreamingTransducerSession, TransducerSession
 from speechrnn.training.diagnostics import gradient_flow, layer_paths
 from speechrnn.training.task import Split, task_of
 
@@ -190,7 +190,7 @@ def test_an_exported_file_has_encoder_predictor_and_joiner(model, signals, int8)
     encoded = model.logits(signals[:1])[0]
     rows = np.repeat(expected, len(encoded), 0)
     np.testing.assert_allclose(session.joined(encoded, rows), model.joined(encoded, rows), atol=1e-4)
-    np.testing.assert_allclose(session.alone(encoded), model.alone(encoded), atol=1e-4)
+    np.testing.assert_allclose(session.ctc_logits(encoded), model.ctc_logits(encoded), atol=1e-4)
 
 
 def test_a_stream_says_what_the_whole_recording_says(model, signals):
@@ -237,7 +237,7 @@ def test_a_file_without_its_other_models_or_with_damaged_ones_is_refused(model):
 def test_a_lexicon_is_not_packed_into_a_transducer(model, tmp_path):
     (tmp_path / "t.onnx").write_bytes(onnx_bytes(model))
     with pytest.raises(ValueError, match="must be a recognizer with CTC"):
-        carried.carry(tmp_path / "t.onnx", tmp_path / "u.onnx", lexicon=tmp_path / "none")
+        attachments.attach(tmp_path / "t.onnx", tmp_path / "u.onnx", lexicon=tmp_path / "none")
 
 
 def test_options_of_the_other_criterion_are_refused():

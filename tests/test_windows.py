@@ -79,13 +79,13 @@ def test_with_all_of_the_signal_around_it_is_the_whole(content, rng):
 
 def test_streams_are_independent(content, rng):
     first = WindowedSession(content, **SECONDS)
-    second = first.another()
+    second = first.new_stream()
     signals = (0.1 * rng.normal(size=(2, 4000))).astype("float32")
     found = [[], []]
     for start in range(0, 4000, 700):
         for stream, signal, rows in zip((first, second), signals, found, strict=True):
             rows.append(stream.advance(signal[start : start + 700]))
-    for stream, rows, expected in zip((first, second), found, first.another().logits(signals), strict=True):
+    for stream, rows, expected in zip((first, second), found, first.new_stream().logits(signals), strict=True):
         np.testing.assert_allclose(np.concatenate([*rows, stream.flush()]), expected, atol=1e-5)
         with pytest.raises(ValueError, match="The stream was finished"):
             stream.advance(np.zeros(1, "float32"))

@@ -60,9 +60,9 @@ def align(
     """
     import numpy as np
 
-    from speechrnn.tasks.recognition import carried, phones
-    from speechrnn.tasks.recognition.joint import ctc_logits
-    from speechrnn.tasks.recognition.transcript import Transcript, moved, spell
+    from speechrnn.tasks.recognition import attachments, phones
+    from speechrnn.tasks.recognition.model_types import ctc_logits
+    from speechrnn.tasks.recognition.transcript import Transcript, shift_times, spell
     from speechrnn.tasks.recognition.transcription import read_whole
 
     if not all(map(math.isfinite, shift)):
@@ -77,7 +77,7 @@ def align(
         session = terminal.load_model(model)
         signal = read_whole(audio, session.sample_rate)
         spoken, logits = " ".join(spoken.split()), ctc_logits(session, session.logits([signal])[0])
-        lexicon = lexicon or carried.options_of(session).get("lexicon")
+        lexicon = lexicon or attachments.attached_options(session).get("lexicon")
         if lexicon or session.vocabulary.missing(spoken):
             spoken = text.normalize(spoken)
         try:

@@ -19,10 +19,10 @@ def groups(*, skip: tuple[str, ...] = ()) -> tuple[Group, ...]:
 
 def build_decoder(options: Mapping[str, Any], model: Any) -> Any:
     """Build the decoder for the given options, or the one stored in the model's file."""
-    from speechrnn.tasks.recognition import carried
+    from speechrnn.tasks.recognition import attachments
 
     terminal.start_tensorflow_for(options.get("rescore"))
-    return carried.decoder(model, **options)
+    return attachments.decoder(model, **options)
 
 
 def calibration(path: str | None) -> Any:

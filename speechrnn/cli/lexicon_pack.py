@@ -37,8 +37,8 @@ def pack(
         lm: Language model of n-grams: a binary one of words, ending in .lm.
     """
     from speechrnn.models import loading
-    from speechrnn.tasks.recognition.carried import carry
+    from speechrnn.tasks.recognition.attachments import attach
 
-    carry(loading.file_of(model), out, lexicon=lexicon, lm=lm, overwrite=overwrite, **search)
+    attach(loading.file_of(model), out, lexicon=lexicon, lm=lm, overwrite=overwrite, **search)
     print(f"{out}: {os.path.getsize(out) / 1e6:.1f} MB")
     return 0

@@ -19,7 +19,7 @@ from speechrnn.files import as_json
 if TYPE_CHECKING:
     import numpy as np
 
-    from speechrnn.tasks.recognition.listening import Listening, Update
+    from speechrnn.tasks.recognition.streaming_base import BaseStreamingSession, Update
     from speechrnn.tasks.recognition.transcript import Word
 
 _BLOCK_SECONDS = 0.02
@@ -101,7 +101,7 @@ def stream(
 class Meter:
     """Pushes blocks into a session and measures the time of each."""
 
-    def __init__(self, session: Listening) -> None:
+    def __init__(self, session: BaseStreamingSession) -> None:
         self._session = session
         self._seconds: list[float] = []
         self._samples = 0

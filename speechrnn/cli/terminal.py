@@ -20,7 +20,7 @@ from speechrnn.files import replacing
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
-    from speechrnn.tasks.recognition.listening import Listening
+    from speechrnn.tasks.recognition.streaming_base import BaseStreamingSession
 
 
 def standard_input() -> BinaryIO:
@@ -244,19 +244,19 @@ def load_model(path: str | None) -> Any:
 
 def model_limits(model: Any) -> dict[str, Any]:
     """Options of manifest checks for the training of a recognizer: vocabulary and number of frames."""
-    from speechrnn.tasks.recognition import carried
-    from speechrnn.tasks.recognition.joint import transduces
+    from speechrnn.tasks.recognition import attachments
+    from speechrnn.tasks.recognition.model_types import is_transducer
     from speechrnn.tasks.recognition.phones import Words
     from speechrnn.text import Phones, lexicons
 
     vocabulary = model.vocabulary
-    if isinstance(vocabulary, Phones) and (lexicon := carried.options_of(model).get("lexicon")) is not None:
+    if isinstance(vocabulary, Phones) and (lexicon := attachments.attached_options(model).get("lexicon")) is not None:
         vocabulary = Words(vocabulary, lexicons.named(lexicon))
     about = {"vocabulary": vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
-    return {**about, "frame_count": model.feature_frames, "longer_texts": transduces(model)}
+    return {**about, "frame_count": model.feature_frames, "longer_texts": is_transducer(model)}
 
 
-def load_streaming(path: str | None) -> Listening:
+def load_streaming(path: str | None) -> BaseStreamingSession:
     """Open a streaming session of a recognizer in a file, or of the default included model.
 
     Raises:

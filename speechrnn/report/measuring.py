@@ -150,13 +150,13 @@ def _number(cell: Any) -> float | None:
 def clip_of(model: Recognizer, utterance: Utterance, example: Example, *, decoder: Decoder | None = None) -> Clip:
     """An utterance that was scored, with its sound; the example is the one it was scored on."""
     from speechrnn.data.examples import read_whole
-    from speechrnn.tasks.recognition import carried
-    from speechrnn.tasks.recognition.joint import ctc_logits
+    from speechrnn.tasks.recognition import attachments
+    from speechrnn.tasks.recognition.model_types import ctc_logits
     from speechrnn.tasks.recognition.transcript import spell
 
     signal = read_whole(example, model.sample_rate)[: round(SHOWN_SECONDS * model.sample_rate)]
     (logits,) = model.logits([signal])
-    words = spell((decoder or carried.decoder(model))(logits), model.vocabulary, frame_period=model.frame_period)
+    words = spell((decoder or attachments.decoder(model))(logits), model.vocabulary, frame_period=model.frame_period)
     return Clip(
         utterance,
         signal,

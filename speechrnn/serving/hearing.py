@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import soxr
 
-from speechrnn.tasks.recognition.listening import Update
+from speechrnn.tasks.recognition.streaming_base import Update
 
 if TYPE_CHECKING:
     from speechrnn.serving.models import Served

@@ -19,7 +19,7 @@ from speechrnn.text import Phones
 if TYPE_CHECKING:
     from speechrnn.decoding.options import Decoder
     from speechrnn.models.commands import Command
-    from speechrnn.tasks.recognition.listening import Listening
+    from speechrnn.tasks.recognition.streaming_base import BaseStreamingSession
 
 __all__ = ["Models", "Served"]
 
@@ -125,11 +125,11 @@ class Served:
         return found
 
     def _made_search(self, hotwords: tuple[str, ...]) -> Decoder:
-        from speechrnn.tasks.recognition import carried
+        from speechrnn.tasks.recognition import attachments
 
         # Those of the command line stay.
         own = self._decoding | {"hotwords": (*self._decoding.get("hotwords", ()), *hotwords)} if hotwords else {}
-        return carried.decoder(self.model, **(own or self._decoding))
+        return attachments.decoder(self.model, **(own or self._decoding))
 
     def _writes(self, word: str) -> bool:
         try:
@@ -165,7 +165,7 @@ class Models:
     ) -> None:
         self._by_name: dict[str, Served] = {}
         sources = {loading.DEFAULT if model == "default" else model: None for model in models or (loading.DEFAULT,)}
-        self.listener: Listening | None = None
+        self.listener: BaseStreamingSession | None = None
         self.listener_name = ""
         self._stepping: Together | None = None
         for source in sources:
@@ -181,8 +181,8 @@ class Models:
         if self.listener is not None:
             if searching := options.get("decoding"):
                 self._search_streams(self.listener, searching)
-            if streams_together > 1 and self.listener.steps_together:
-                self.listener.run_by(lambda session: self._together(session, streams_together))
+            if streams_together > 1 and self.listener.can_batch_steps:
+                self.listener.run_with(lambda session: self._together(session, streams_together))
 
     def __iter__(self) -> Iterator[Served]:
         return iter(self._by_name.values())
@@ -192,9 +192,9 @@ class Models:
         fitting = [served for served in self if fits(served)]
         return next((served for served in fitting if served.name == name), fitting[0] if fitting else None)
 
-    def stream(self) -> Listening | None:
+    def stream(self) -> BaseStreamingSession | None:
         """A new stream of the model that listens; None where there is none."""
-        return None if self.listener is None else self.listener.another()
+        return None if self.listener is None else self.listener.new_stream()
 
     def close(self) -> None:
         """End their threads."""
@@ -217,7 +217,7 @@ class Models:
         self._stepping = Together(session, most=most)
         return self._stepping
 
-    def _search_streams(self, listener: Listening, searching: Mapping[str, Any]) -> None:
+    def _search_streams(self, listener: BaseStreamingSession, searching: Mapping[str, Any]) -> None:
         try:
             listener.search(**searching)
         except ValueError as error:

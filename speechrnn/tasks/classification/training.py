@@ -18,7 +18,7 @@ from speechrnn.tasks.classification.options import ClassifierTraining
 from speechrnn.training.task import Scores, Split, Task, recording_batch_options, refuse_augmentation
 
 
-class Classification(Task):
+class ClassifierTask(Task):
     """Classes, by cross entropy."""
 
     model: SequenceClassifier

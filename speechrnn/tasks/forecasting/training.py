@@ -16,7 +16,7 @@ from speechrnn.tasks.forecasting.options import ForecasterTraining
 from speechrnn.training.task import Scores, Split, Task, refuse_augmentation
 
 
-class Forecasting(Task):
+class ForecasterTask(Task):
     """The next values of series, by quantiles."""
 
     model: Forecaster

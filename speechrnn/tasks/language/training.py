@@ -22,7 +22,7 @@ _POOL = 64
 """Batches whose sentences are sorted by length together, so that a batch holds little padding."""
 
 
-class LanguageModeling(Task):
+class LanguageTask(Task):
     """The next character, by cross entropy."""
 
     model: LanguageModel

@@ -13,13 +13,13 @@ KIND = Kind(
     sessions={
         "recognizer": "speechrnn.tasks.recognition.session:RecognizerSession",
         "streaming recognizer": "speechrnn.tasks.recognition.streaming:StreamingSession",
-        "transducer": "speechrnn.tasks.recognition.joint_sessions:TransducerSession",
-        "recognizer with attention": "speechrnn.tasks.recognition.joint_sessions:AttentionSession",
-        "streaming transducer": "speechrnn.tasks.recognition.joint_sessions:StreamingTransducerSession",
+        "transducer": "speechrnn.tasks.recognition.multipart_sessions:TransducerSession",
+        "recognizer with attention": "speechrnn.tasks.recognition.multipart_sessions:AttentionSession",
+        "streaming transducer": "speechrnn.tasks.recognition.multipart_sessions:StreamingTransducerSession",
     },
     listening={"recognizer": "speechrnn.tasks.recognition.windows:WindowedSession"},
     run="speechrnn.tasks.recognition.transcription:outcomes",
-    training="speechrnn.tasks.recognition.training:recognition",
+    training="speechrnn.tasks.recognition.training:recognizer_task",
     evaluate="speechrnn.tasks.recognition.evaluation:evaluate",
     export="speechrnn.tasks.recognition.export:exporter",
     command="speechrnn.tasks.recognition.command:RecognizerCommand",
@@ -45,7 +45,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "transcript": ["Transcript", "Word"],
         "windows": ["WindowedSession"],
         "transducer": ["Joiner", "TransducerRecognizer", "symbol_predictor"],
-        "front": ["transcribe"],
+        "shortcut": ["transcribe"],
     },
 )
 __all__ += ["KIND"]

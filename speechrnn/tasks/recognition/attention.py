@@ -1,4 +1,4 @@
-"""Recognizers with attention: an encoder that learns CTC, and a decoder that looks at its outputs for every symbol."""
+"""Recognizers with attention: an encoder that is trained with CTC, and a decoder that attends to its outputs."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ from speechrnn.text import Vocabulary
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class AttentionRecognizer(Steps, EncoderRecognizer):
-    """A recognizer of whole recordings that writes symbol after symbol, each where its attention finds it.
+    """A recognizer of whole recordings whose decoder attends to the encoder's outputs for each symbol.
 
-    One encoder learns two things at once: CTC, which keeps to the order of the frames, and what the decoder needs,
-    which knows the symbols before. The search asks both, see `speechrnn.tasks.recognition.attention_search`. It is
-    made, saved, trained, exported and used as any other recognizer, and does not stream.
+    The encoder is trained for both CTC, which enforces the order of the frames, and the decoder, whose symbols depend
+    on previous ones. The search combines both, see `speechrnn.tasks.recognition.attention_search`. It is built, saved,
+    trained, exported and used like any other recognizer, but cannot stream.
 
     Args:
         features: A layer of `speechrnn.features`.
         network: The encoder, from `[features (batch, frames, features), frames (batch,)]` to `(batch, frames', width)`,
-            as `recurrent_ctc` makes it with that width in the place of the vocabulary's size.
+            as `recurrent_ctc` builds it with `vocabulary_size=width`.
         vocabulary: The symbols.
-        decoder: Says one symbol after the other; 0 is the end.
-        ctc: Dense layer from the encoder's outputs to logits of CTC.
+        decoder: Predicts one symbol after the other; 0 is the end.
+        ctc: Dense layer from the encoder's outputs to CTC logits.
         card: See `SpeechRecognizer`.
 
     Call arguments:
@@ -77,19 +77,19 @@ class AttentionRecognizer(Steps, EncoderRecognizer):
         return self.ctc(encoded)
 
     def symbol_logits(self, encoded: Any, target: Any, frames: Any, training: bool | None = None) -> Any:
-        """Logits float32 `(batch, labels + 1, vocabulary)` of each symbol, given those before it, and of the end."""
+        """Logits float32 `(batch, labels + 1, vocabulary)` of each symbol and the end, given the previous symbols."""
         target = tf.cast(target, tf.int32)
         previous = tf.pad(target, [[0, 0], [1, 0]])
         length = tf.math.count_nonzero(target, 1, dtype=tf.int32) + 1
         return self.decoder(previous, encoded, frames, length, training=training)
 
-    def alone(self, encoded: np.ndarray) -> np.ndarray:
-        """Logits of CTC, float32 `(frames, vocabulary)`, of the encoder's outputs `(frames, width)`."""
-        forward = self._compiled(self.ctc, [self._encoded_spec(None)], name="alone")
+    def ctc_logits(self, encoded: np.ndarray) -> np.ndarray:
+        """CTC logits float32 `(frames, vocabulary)`, from the encoder's outputs `(frames, width)`."""
+        forward = self._compiled(self.ctc, [self._encoded_spec(None)], name="ctc_logits")
         return forward(tf.constant(encoded)).numpy()
 
     def begin(self, encoded: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """What steps need of the encoder's outputs `(frames, width)`: what does not change, and the first states."""
+        """The constant inputs of steps, and the first states, from the encoder's outputs `(frames, width)`."""
         forward = self._compiled(
             lambda memory: begun_by(self.decoder, memory, tf.shape(memory)[1:2]),
             [self._encoded_spec(1, None)],
@@ -102,21 +102,21 @@ class AttentionRecognizer(Steps, EncoderRecognizer):
         return tf.TensorSpec((*axes, self.network.output_shape[-1]), tf.float32)
 
     @classmethod
-    def begun_from(
+    def from_encoder(
         cls, features: keras.Layer, vocabulary: Vocabulary, encoder: keras.Model, **options: Any
     ) -> "AttentionRecognizer":
-        """A recognizer with an encoder, and a decoder that has learned nothing.
+        """A recognizer with the given encoder and an untrained decoder.
 
         Args:
             features: See the class.
             vocabulary: See the class.
             encoder: The network.
-            **options: Of `DecoderNetwork`, and `dropout`.
+            **options: Options of `DecoderNetwork`, and `dropout`.
         """
         dropout = options.pop("dropout", 0.0)
-        own, size = DecoderNetwork(**options), len(vocabulary)
+        sizes, size = DecoderNetwork(**options), len(vocabulary)
         decoder = AttentionDecoder(
-            size, units=own.joint, attention=own.attention, embedding=own.embedding, location=own.location,
+            size, units=sizes.joint, attention=sizes.attention, embedding=sizes.embedding, location=sizes.location,
             dropout=dropout, name="decoder",
         )  # fmt: skip
         return cls(

@@ -56,55 +56,62 @@ need --encoding.
     evaluation_options = (f"{_OPTIONS}:RecognizerEvaluation", *_DECODING)
 
     def fits(self, line: Mapping[str, Any]) -> bool:
-        """Whether it has a text."""
+        """Whether the line has a text."""
         return line.get("text") is not None
 
     def outcomes(
         self, model: Any, sources: Iterable[Any], *, path: str | None, progress: Any, on_progress: Any, **options: Any
     ) -> Iterator[Any]:
-        """See `Command`; several jobs are processes that each open the model."""
+        """See `Command`; with several jobs, each process opens the model."""
         from dataclasses import fields
 
         from speechrnn.metrics.calibration import Calibration
-        from speechrnn.tasks.recognition import carried, transcription
+        from speechrnn.tasks.recognition import attachments, transcription
         from speechrnn.tasks.recognition.options import TranscriptionOptions
 
-        own = {one.name: options.pop(one.name) for one in fields(TranscriptionOptions) if one.name in options}
-        TranscriptionOptions(**own)  # which checks what it takes
-        own.pop("each_channel", None)  # the sources are single channels
-        jobs, calibration = own.pop("jobs", None), own.pop("calibration", None)
-        engine, address = own.pop("engine", "local"), own.pop("address", None)
-        # With several jobs as well, to refuse what is wrong before any of them starts.
-        decoder = carried.decoder(model, **options)
-        transcription.check_alternatives(own.get("alternatives", 0), decoder, model)
-        calibrated = None if calibration is None else Calibration.read(calibration)
+        known = {one.name: options.pop(one.name) for one in fields(TranscriptionOptions) if one.name in options}
+        TranscriptionOptions(**known)  # checks the values
+        known.pop("each_channel", None)  # the sources are single channels
+        jobs, calibration = known.pop("jobs", None), known.pop("calibration", None)
+        engine, address = known.pop("engine", "local"), known.pop("address", None)
+        # With several jobs, too, so that wrong options are refused before any job starts.
+        decoder = attachments.decoder(model, **options)
+        transcription.check_alternatives(known.get("alternatives", 0), decoder, model)
+        loaded_calibration = None if calibration is None else Calibration.read(calibration)
         if engine == "ray" or (jobs or 1) > 1:
             sources = list(sources)
             if any(hasattr(source, "read") for source in sources):
                 raise ValueError("`-` cannot be shared by several --jobs.")
-            how = {"jobs": jobs, "decoding": options, "calibration": calibration}
+            shared = {"jobs": jobs, "decoding": options, "calibration": calibration}
             if engine == "ray":
                 from speechrnn.tasks.recognition import cluster
 
-                return _stdout_free(cluster.recognize(path, sources, address=address, progress=progress, **how, **own))
+                return _stdout_free(
+                    cluster.recognize(path, sources, address=address, progress=progress, **shared, **known)
+                )
             from speechrnn.tasks.recognition import parallel
 
-            return parallel.recognize(path, sources, progress=progress, **how, **own)
-        how = {"decoder": decoder, "calibration": calibrated, "progress": progress, "on_progress": on_progress}
-        return transcription.outcomes(model, sources, **how, **own)
+            return parallel.recognize(path, sources, progress=progress, **shared, **known)
+        shared = {
+            "decoder": decoder,
+            "calibration": loaded_calibration,
+            "progress": progress,
+            "on_progress": on_progress,
+        }
+        return transcription.outcomes(model, sources, **shared, **known)
 
     def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
-        """See `Command`; with `each_channel` a source becomes as many as it has channels."""
+        """See `Command`; with `each_channel` each channel of a source becomes a source."""
         named = super().expand_sources(sources)
         if not options.get("each_channel"):
             return named
         from speechrnn.tasks.recognition.transcription import by_channel
 
-        found = []
+        expanded = []
         for source, name in named:
             for one in by_channel([source], encoding=options.get("encoding")):
-                found.append((one, name if isinstance(one, str) else f"{name}.channel{getattr(one, 'channel', 0)}"))
-        return found
+                expanded.append((one, name if isinstance(one, str) else f"{name}.channel{getattr(one, 'channel', 0)}"))
+        return expanded
 
     def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:
         """See `Command`."""
@@ -118,7 +125,7 @@ need --encoding.
         return formats.render(answer, format, CueOptions(**options), name=recording)
 
     def new_model(self, examples: Sequence[Example], options: Any, **built: Any) -> Any:
-        """See `Command`; with a lexicon it writes phones."""
+        """See `Command`; with a lexicon the model writes phones."""
         if options.lexicon is not None:
             from speechrnn.text import lexicons
 
@@ -128,29 +135,29 @@ need --encoding.
         return super().new_model(examples, options, **built)
 
     def model_to_finetune(self, path: str, examples: Sequence[Example], **options: Any) -> Any:
-        """See `Command`; the characters can be other ones."""
+        """See `Command`; the vocabulary can be replaced."""
         from speechrnn.tasks.recognition.building import vocabulary_of
 
-        found = super().model_to_finetune(path, examples)
+        model = super().model_to_finetune(path, examples)
         if not options.pop("new_vocabulary", False):
             if options:
                 raise ValueError("--subwords: the model has its own vocabulary. Give --new-vocabulary, too.")
-            return found
-        return found.with_vocabulary(vocabulary_of(examples, **options))
+            return model
+        return model.with_vocabulary(vocabulary_of(examples, **options))
 
     def evaluate(self, model: Any, examples: Sequence[Example], **options: Any) -> Any:
         """See `Command`."""
         from dataclasses import fields
 
-        from speechrnn.tasks.recognition import carried, evaluation
+        from speechrnn.tasks.recognition import attachments, evaluation
         from speechrnn.tasks.recognition.options import RecognizerEvaluation
 
         known = ("faults", "progress", *(one.name for one in fields(RecognizerEvaluation)))
-        own = {name: options.pop(name) for name in known if name in options}
-        return evaluation.evaluate(model, examples, decoder=carried.decoder(model, **options), **own)
+        known_options = {name: options.pop(name) for name in known if name in options}
+        return evaluation.evaluate(model, examples, decoder=attachments.decoder(model, **options), **known_options)
 
     def records(self, report: Any) -> Any:
-        """See `Command`; alignments and counts follow from the texts."""
+        """See `Command`; alignments and counts are computed again from the texts."""
         return [[u.id, u.reference, u.hypothesis, u.subject, u.seconds, u.confidences] for u in report.utterances]
 
     def report_of(self, records: Sequence[Any], *, faults: Sequence[Fault], elapsed: float, **options: Any) -> Any:
@@ -172,7 +179,7 @@ need --encoding.
 
 
 def _stdout_free(outcomes: Iterator[Any]) -> Iterator[Any]:
-    """Outcomes, while what is printed goes to standard error: Ray prints what befalls its workers."""
+    """Yield the outcomes, with standard output redirected to standard error: Ray prints messages about its workers."""
     import contextlib
     import sys
 

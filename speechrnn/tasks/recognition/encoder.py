@@ -1,4 +1,4 @@
-"""Recognizers whose network is an encoder: symbols come of its outputs and of the symbols before them."""
+"""The base class of recognizers whose network is an encoder: symbols depend on its outputs and on previous symbols."""
 
 from typing import Any, ClassVar
 
@@ -10,22 +10,19 @@ from speechrnn.text import Vocabulary
 
 
 def without_padding(target: Any) -> Any:
-    """The columns of targets int32 `(batch, labels)` that are not padding in every row.
-
-    Each would be joined with every frame.
-    """
+    """Targets int32 `(batch, labels)` without the columns that are padding in all rows, which would only cost time."""
     return target[:, : tf.reduce_max(tf.math.count_nonzero(target, 1))]
 
 
 class EncoderRecognizer(SpeechRecognizer):
-    """What transducers and recognizers with attention share."""
+    """Base class of transducers and recognizers with attention."""
 
     noun: ClassVar[str]
-    """What messages call it."""
+    """Name in messages."""
     loss_class: ClassVar[type[BesideCTC]]
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> SpeechRecognizer:
-        """Not for these models.
+        """Not supported.
 
         Raises:
             ValueError: Always.
@@ -33,21 +30,21 @@ class EncoderRecognizer(SpeechRecognizer):
         raise ValueError(f"A {self.noun} cannot change its vocabulary. Train a new one, or a recognizer with CTC.")
 
     def ctc_outputs(self, encoded: Any) -> Any:
-        """Logits of the encoder alone, float32 `(batch, frames, vocabulary)`, from its outputs."""
+        """CTC logits of the encoder, float32 `(batch, frames, vocabulary)`, from its outputs."""
         raise NotImplementedError
 
     def symbol_logits(self, encoded: Any, target: Any, frames: Any, training: bool | None = None) -> Any:
-        """Logits of symbols as the loss takes them.
+        """Logits of the target's symbols, in the form that the loss needs.
 
         Args:
-            encoded: float32 `(batch, frames, width)`, what a call gives.
+            encoded: float32 `(batch, frames, width)`, outputs of the encoder.
             target: int32 `(batch, labels)`.
             frames: int32 `(batch,)`.
-            training: Whether some of what is read is dropped.
+            training: Whether dropout is active.
         """
         raise NotImplementedError
 
-    def _loss(self, used: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
-        alone, frames = self.ctc_outputs(y_pred) if used.ctc else None, self.logit_frames(x)
+    def _loss(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        ctc, frames = self.ctc_outputs(y_pred) if loss.ctc else None, self.logit_frames(x)
         y = without_padding(y)
-        return used(y, self.symbol_logits(y_pred, y, frames, training), sample_weight, frames, alone)
+        return loss(y, self.symbol_logits(y_pred, y, frames, training), sample_weight, frames, ctc)

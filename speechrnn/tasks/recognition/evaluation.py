@@ -1,4 +1,4 @@
-"""How often a recognizer is wrong: error rates, their intervals, and which words are to blame."""
+"""Evaluate recognizers: word and character error rates, their intervals, and the most frequent errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speechrnn.faults import Fault, Faults, options_as_keywords
 from speechrnn.metrics.errors import ErrorReport, error_report, score
 from speechrnn.models import reports
 from speechrnn.models.loading import open_model
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.recognition.options import RecognizerEvaluation
 from speechrnn.tasks.recognition.transcription import outcomes
 from speechrnn.text import Phones
@@ -40,41 +40,41 @@ def evaluate(  # noqa: D417 - `takes` adds the options
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ErrorReport:
-    """Transcribe examples and compare with their texts.
+    """Transcribe examples and compare the results with their texts.
 
-    An example without a text, or whose audio cannot be read, is left out of the rates and listed in the report's
+    An example without a text, or whose audio cannot be read, is excluded from the rates and listed in the report's
     `faults`.
 
     Args:
-        model: A recognizer, or the path of one.
-        examples: From a manifest.
-        decoder: Turns logits into a path; by default the search that the model's file carries, or the best path.
-        faults: Where faults found before this call are, if any; new ones are added.
+        model: A recognizer, or its path.
+        examples: Examples of a manifest.
+        decoder: Decodes logits; by default the search attached to the model's file, or the best path.
+        faults: Earlier faults, such as those of reading the manifest; new ones are added.
         progress: Called with the path of each example once it is done.
     """
     faults = Faults() if faults is None else faults
-    written = text.normalize if options.normalize else str
-    listed = [e if e.text is None else replace(e, text=written(e.text)) for e in examples]
-    given = [example for example in listed if example.text is not None]
+    normalize = text.normalize if options.normalize else str
+    normalized = [e if e.text is None else replace(e, text=normalize(e.text)) for e in examples]
+    with_text = [example for example in normalized if example.text is not None]
     model = open_model(model, "recognizer")
-    decoder = decoder or carried.decoder(model)
-    _warn_of_texts(model, given, decoder)
+    decoder = decoder or attachments.decoder(model)
+    _warn_of_texts(model, with_text, decoder)
     started = time.perf_counter()
     scored = []
-    found = outcomes(model, given, batch_seconds=options.batch_seconds, decoder=decoder, progress=progress)
-    for example in listed:
+    results = outcomes(model, with_text, batch_seconds=options.batch_seconds, decoder=decoder, progress=progress)
+    for example in normalized:
         if example.text is None:
             message = f"{example.path}: has no `text` to compare with. Add it to the manifest."
             faults.add(example.path, "without a text", message)
             continue
-        outcome = next(found)
+        outcome = next(results)
         if isinstance(outcome, Fault):
             faults.extend([outcome])
         else:
             scored.append(
                 score(
                     example.text,
-                    written(outcome.text),
+                    normalize(outcome.text),
                     id=example.id,
                     subject=example.subject,
                     seconds=outcome.duration,
@@ -86,57 +86,57 @@ def evaluate(  # noqa: D417 - `takes` adds the options
 
 
 def _warn_of_texts(model: Recognizer, examples: Sequence[Example], decoder: Decoder) -> None:
-    """Say how many texts could not be written even if every word were understood."""
+    """Log how many texts contain characters or words that the model cannot write."""
     texts = [" ".join((example.text or "").split()) for example in examples]
-    search = getattr(decoder, "search", decoder)  # of what rescores the n best
+    search = getattr(decoder, "search", decoder)  # the search of a decoder that rescores its results
     words = set(search.words) if isinstance(search, LexiconSearch) else None
     what = "characters that the model cannot write" if words is None else "words that the lexicon lacks"
     if words is None and isinstance(model.vocabulary, Phones):
         what = "words, where the model writes phones, since it has no lexicon"
 
-    def lacking(said: str) -> set[str]:
-        return model.vocabulary.missing(said) if words is None else set(said.split()) - words
+    def missing_in(line: str) -> set[str]:
+        return model.vocabulary.missing(line) if words is None else set(line.split()) - words
 
-    missing = [lacking(said) for said in texts]
+    missing = [missing_in(line) for line in texts]
     if any(missing):
-        count, plain = sum(map(bool, missing)), sum(bool(lacking(text.normalize(said))) for said in texts)
-        shown = " ".join(map(repr, sorted(set().union(*missing))[:20]))
-        advice = f" With `normalize` (--normalize-texts) {plain} have." if plain < count else ""
-        _log.warning("%d of %d texts have %s (%s); they count as errors.%s", count, len(texts), what, shown, advice)
+        count, normalized_count = sum(map(bool, missing)), sum(bool(missing_in(text.normalize(line))) for line in texts)
+        sample = " ".join(map(repr, sorted(set().union(*missing))[:20]))
+        advice = f" With `normalize` (--normalize-texts) {normalized_count} have." if normalized_count < count else ""
+        _log.warning("%d of %d texts have %s (%s); they count as errors.%s", count, len(texts), what, sample, advice)
 
 
 def print_report(report: ErrorReport, console: Console | None = None, *, per_speaker: bool = False) -> None:
-    """Print a report as tables; to standard output unless a console is given."""
+    """Print a report as tables, by default to standard output."""
     console = reports.print_summary(report, console)
     if not report.utterances:
         return
     console.print(_summary(report), markup=False, soft_wrap=True)
     for title, rows in (
-        ("Confusions", [(f"{said} > {heard}", times) for said, heard, times in report.confusions()]),
+        ("Confusions", [(f"{word} > {hypothesis}", times) for word, hypothesis, times in report.confusions()]),
         ("Deleted", report.deleted()),
         ("Inserted", report.inserted()),
     ):
         if rows:
             console.print(
-                f"{title}: " + ", ".join(f"{what} ({times})" for what, times in rows), markup=False, soft_wrap=True
+                f"{title}: " + ", ".join(f"{word} ({times})" for word, times in rows), markup=False, soft_wrap=True
             )
     if per_speaker and report.speakers:
         console.print(_speaker_table(report))
 
 
 def _summary(report: ErrorReport) -> str:
-    said = f"Sentence errors {100 * report.sentence_error_rate:.1f} %; {report.seconds / 3600:.3f} h of audio"
+    line = f"Sentence errors {100 * report.sentence_error_rate:.1f} %; {report.seconds / 3600:.3f} h of audio"
     if report.real_time_factor:
-        said += f"; {1 / report.real_time_factor:,.0f} times real time"
+        line += f"; {1 / report.real_time_factor:,.0f} times real time"
     if report.speaker_interval:
         low, high = (100 * bound for bound in report.speaker_interval)
-        said += f"; interval over {len(report.speakers)} speakers {low:.2f} to {high:.2f} %"
-    return said + "."
+        line += f"; interval over {len(report.speakers)} speakers {low:.2f} to {high:.2f} %"
+    return line + "."
 
 
 def _speaker_table(report: ErrorReport) -> Table:
     rows = []
-    for name, found in sorted(report.speakers.items(), key=lambda item: -item[1].rate):
-        numbers = (found.reference_length, found.substitutions, found.deletions, found.insertions)
-        rows.append((name, f"{100 * found.rate:.2f}", *map(str, numbers)))
+    for name, counts in sorted(report.speakers.items(), key=lambda item: -item[1].rate):
+        numbers = (counts.reference_length, counts.substitutions, counts.deletions, counts.insertions)
+        rows.append((name, f"{100 * counts.rate:.2f}", *map(str, numbers)))
     return reports.table(("Speaker", "WER %", "Words", "Substituted", "Deleted", "Inserted"), rows)

@@ -1,4 +1,4 @@
-"""Recognizers as ONNX graphs: whole, or one step of those that can stream."""
+"""Export recognizers to ONNX graphs, of whole signals or of one step for streams."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from speechrnn.export.exporter import SignalExporter
 from speechrnn.export.onnx import steps
 from speechrnn.export.onnx.graph import Graph
 from speechrnn.export.onnx.network import write_network
-from speechrnn.tasks.recognition.joint import encodes, transduces
+from speechrnn.tasks.recognition.model_types import has_encoder, is_transducer
 from speechrnn.tasks.sequence_to_sequence.export import write_step
 
 
 class RecognizerExporter(SignalExporter):
-    """Outputs are `logits` float32 `(batch, frames, vocabulary)` and `frames` int32 `(batch,)`, the valid ones."""
+    """Exports CTC recognizers.
+
+    Outputs are `logits` float32 `(batch, frames, vocabulary)` and their valid `frames` int32 `(batch,)`.
+    """
 
     streams = True
     stored_attributes = ("vocabulary",)
@@ -32,15 +35,15 @@ class RecognizerExporter(SignalExporter):
 
 
 class TransducerExporter(RecognizerExporter):
-    """The encoder as `RecognizerExporter` writes it, with `logits` float32 `(batch, frames, joint)`, and two models.
+    """Exports transducers: the encoder like `RecognizerExporter`, with `logits` float32 `(batch, frames, joint)`.
 
-    They stand beside it in the file, see `speechrnn.runtime.onnxfile.attachments`. `predictor` takes `previous` int32
-    `(batch, 1)` and the states that the metadata name, which begin as zeros, and gives `predicted` float32 `(batch, 1,
-    joint)` and each state's `next_`. `joiner` takes `encoded` and `predicted` float32 `(batch, joint)` and gives
-    `joined` float32 `(batch, vocabulary)`.
+    Two models are attached, see `speechrnn.runtime.onnxfile.attachments`. `predictor` takes `previous` int32 `(batch,
+    1)` and the states that the metadata name, which start as zeros, and returns `predicted` float32 `(batch, 1, joint)`
+    and the next states, named `next_` and the state's name. `joiner` takes `encoded` and `predicted` float32 `(batch,
+    joint)` and returns `joined` float32 `(batch, vocabulary)`.
     """
 
-    takes_signals = streams = False  # what the other formats hold is one function
+    takes_signals = streams = False  # files of the other formats contain only one function
 
     def attached_graphs(self) -> dict[str, Graph]:
         """See `Exporter.attached_graphs`."""
@@ -48,9 +51,9 @@ class TransducerExporter(RecognizerExporter):
         predictor, joiner = Graph("predictor"), Graph("joiner")
         shapes = {"predicted": ("batch", 1, joint)}
         steps.write_steps(predictor, model.predictor_steps, {"previous": ("batch", 1)}, shapes)
-        given = [joiner.input(name, "float32", ("batch", joint)) for name in ("encoded", "predicted")]
+        joiner_inputs = [joiner.input(name, "float32", ("batch", joint)) for name in ("encoded", "predicted")]
         inputs = keras.Input((joint,)), keras.Input((joint,))
-        (joined,) = write_network(joiner, keras.Model(inputs, model.joiner.call(*inputs)), given)
+        (joined,) = write_network(joiner, keras.Model(inputs, model.joiner.call(*inputs)), joiner_inputs)
         joiner.output(joined, "joined", "float32", ("batch", len(model.vocabulary)))
         return {"predictor": predictor, "joiner": joiner}
 
@@ -67,14 +70,14 @@ class TransducerExporter(RecognizerExporter):
 
 
 class AttentionExporter(RecognizerExporter):
-    """The encoder as `RecognizerExporter` writes it, with `logits` float32 `(batch, frames, joint)`, and three models.
+    """Exports recognizers with attention: the encoder like `TransducerExporter`, and three other models.
 
-    They stand beside it in the file. `ctc` takes `encoded` float32 `(frames, joint)` and gives `logits` of CTC. `begin`
-    takes `encoded` `(batch, frames, joint)` and `length` int32 `(batch,)` and gives `values`, `keys` and
-    `first_output`; `step` is a step of the decoder, see `speechrnn.tasks.sequence_to_sequence.export`.
+    They are attached. `ctc` takes `encoded` float32 `(frames, joint)` and returns CTC `logits`. `begin` takes
+    `encoded` `(batch, frames, joint)` and `length` int32 `(batch,)` and returns `values`, `keys` and `first_output`;
+    `step` is a step of the decoder, see `speechrnn.tasks.sequence_to_sequence.export`.
     """
 
-    takes_signals = streams = False  # what the other formats hold is one function
+    takes_signals = streams = False  # files of the other formats contain only one function
 
     def step(self) -> tuple[Graph, dict[str, Any]]:
         """See `Exporter.step`.
@@ -96,8 +99,8 @@ class AttentionExporter(RecognizerExporter):
             ctc, keras.Model(encoded, model.ctc(encoded)), [ctc.input("encoded", "float32", ("frames", joint))]
         )
         ctc.output(logits, "logits", "float32", ("frames", size))
-        begun, stepped = model.decoder.networks(joint)
-        given = [
+        begin_network, step_network = model.decoder.networks(joint)
+        begin_inputs = [
             begin.input("encoded", "float32", ("batch", "frames", joint)),
             begin.input("length", "int32", ("batch",)),
         ]
@@ -106,9 +109,11 @@ class AttentionExporter(RecognizerExporter):
             "keys": ("frames", model.decoder.attention),
             "first_output": (model.decoder.units,),
         }
-        for tensor, (name, shape) in zip(write_network(begin, begun, given), shapes.items(), strict=True):
+        for tensor, (name, shape) in zip(
+            write_network(begin, begin_network, begin_inputs), shapes.items(), strict=True
+        ):
             begin.output(tensor, name, "float32", ("batch", *shape))
-        write_step(step, model.decoder, stepped)
+        write_step(step, model.decoder, step_network)
         return {"ctc": ctc, "begin": begin, "step": step}
 
     def kind_metadata(self) -> dict[str, Any]:
@@ -119,6 +124,6 @@ class AttentionExporter(RecognizerExporter):
 
 def exporter(model: Any) -> RecognizerExporter:
     """The exporter of a recognizer."""
-    if not encodes(model):
+    if not has_encoder(model):
         return RecognizerExporter(model)
-    return (TransducerExporter if transduces(model) else AttentionExporter)(model)
+    return (TransducerExporter if is_transducer(model) else AttentionExporter)(model)

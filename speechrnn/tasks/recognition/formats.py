@@ -1,7 +1,7 @@
-"""Transcripts as text, JSON, subtitles (SRT, WebVTT), tables (TSV) and time-marked words (NIST CTM).
+"""Write transcripts as text, JSON, subtitles (SRT, WebVTT), tables (TSV) and time-marked words (NIST CTM).
 
-Subtitles are not written by pysubs2 1.8: it thinks in SubStation Alpha, so it drops what stands in braces, and leaves
-`&` and `<` in WebVTT as they are, which players then take for markup. It has no TSV and CTM, and gathers no words.
+pysubs2 1.8 is not used for subtitles: its model is SubStation Alpha, so that it drops text in braces, and does not
+escape `&` and `<` in WebVTT, which players then read as markup. It has no TSV and CTM, and does not group words.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from speechrnn.tasks.recognition.options import CueOptions
 from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 FORMATS = ("txt", "json", "srt", "vtt", "tsv", "ctm")
-"""The formats there are; each is also the ending of its files."""
+"""All formats; each is also the ending of its files."""
 
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
     "\U00020000-\U0003ffff]"
 )
-"""Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
+"""Characters of scripts without spaces: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,22 @@ def render(transcript: Transcript, format: str, options: CueOptions | None = Non
     """A transcript in one of `FORMATS`, ending with a line break.
 
     Args:
-        transcript: What was said.
+        transcript: The transcript.
         format: One of `FORMATS`.
         options: How subtitles (srt, vtt, tsv) are split.
-        name: What CTM calls the recording; by default the stem of its path.
+        name: Name of the recording in CTM; by default the stem of its path.
 
     Raises:
         ValueError: The format is unknown.
 
     Example:
-    >>> said = Transcript("talks/a.wav", "hello there", (Word("hello", 0.2, 0.5, 0.9), Word("there", 0.6, 1, 0.8)), 2.0)
-    >>> print(render(said, "srt"), end="")
+    >>> words = Word("hello", 0.2, 0.5, 0.9), Word("there", 0.6, 1, 0.8)
+    >>> transcript = Transcript("talks/a.wav", "hello there", words, 2.0)
+    >>> print(render(transcript, "srt"), end="")
     1
     00:00:00,200 --> 00:00:01,200
     hello there
-    >>> print(render(said, "ctm"), end="")
+    >>> print(render(transcript, "ctm"), end="")
     a 1 0.200 0.300 hello 0.9000
     a 1 0.600 0.400 there 0.8000
     """
@@ -72,93 +73,95 @@ def render(transcript: Transcript, format: str, options: CueOptions | None = Non
 
 
 def cues(words: Sequence[Word], options: CueOptions | None = None, *, duration: float | None = None) -> list[Cue]:
-    """Gather words into subtitles.
+    """Group words into subtitles.
 
-    A pause of `cue_gap` always ends one. Where the words run on, a subtitle is filled as far as it may be and then cut
-    back to the longest pause in its second half.
+    A pause of `cue_gap` always ends a subtitle. Without one, words are added until it is full; then it is cut at the
+    longest pause in its second half.
 
     Args:
-        words: In the order of their times.
-        options: Sizes.
-        duration: Length of the recording, which no subtitle outlasts.
+        words: Words in the order of their times.
+        options: Sizes of subtitles.
+        duration: Duration of the recording, to which subtitles are limited.
 
     Returns:
-        Subtitles in order; none begins before the one before it has ended.
+        Subtitles in order, without overlap.
     """
     options = options or CueOptions()
     groups = list(_groups([part for word in words for part in _parts(word, options)], options))
-    made = []
+    result = []
     for group, following in itertools.zip_longest(groups, groups[1:]):
         start, end = group[0].start, max(group[-1].end, group[0].start + options.cue_hold)
         for latest in (duration, following[0].start if following else None):
             end = end if latest is None else max(start, min(end, latest))
-        made.append(Cue(start, end, tuple(_wrapped(group, options))))
-    return made
+        result.append(Cue(start, end, tuple(_wrapped(group, options))))
+    return result
 
 
 # Cues
 
 
 def _parts(word: Word, options: CueOptions) -> Iterator[Word]:
-    """A word; or its parts, if it is of a script without spaces, where a minute of text may be one word.
+    """Split a word of a script without spaces, where a minute of text may be one word; others are yielded unchanged.
 
-    They are no longer than a line and last no longer than a subtitle, and share its time by their characters.
+    A part is at most one line long and lasts at most as long as a subtitle; time is divided by numbers of characters.
     """
     text, duration = word.word, word.end - word.start
     if not _SPACELESS.search(text):
         yield word
         return
     fitting = math.floor(options.cue_seconds * len(text) / duration + 1e-9) if duration > 0 else len(text)
-    most = max(1, min(options.line_characters, fitting))
+    longest = max(1, min(options.line_characters, fitting))
     first = 0
     while first < len(text):
         left = len(text) - first
-        last = first + math.ceil(left / math.ceil(left / most))  # parts about equal
+        last = first + math.ceil(left / math.ceil(left / longest))  # parts of similar lengths
         while first + 1 < last < len(text) and unicodedata.category(text[last])[0] == "M":
-            last -= 1  # a mark stays with its letter
-        start, end = (word.start + duration * place / len(text) for place in (first, last))
+            last -= 1  # keep a combining mark with its letter
+        start, end = (word.start + duration * index / len(text) for index in (first, last))
         yield replace(word, word=text[first:last], start=start, end=end)
         first = last
 
 
 def _groups(words: Sequence[Word], options: CueOptions) -> Iterator[list[Word]]:
-    filling = _Filling(options)
+    group = _Group(options)
     for word in words:
-        if filling.words and word.start - filling.words[-1].end >= options.cue_gap:
-            yield filling.take(len(filling.words))
-        filling.words.append(word)
-        while len(filling.words) > 1 and not filling.fits():
-            yield filling.take(filling.best_break())
-    if filling.words:
-        yield filling.take(len(filling.words))
+        if group.words and word.start - group.words[-1].end >= options.cue_gap:
+            yield group.pop(len(group.words))
+        group.words.append(word)
+        while len(group.words) > 1 and not group.fits():
+            yield group.pop(group.best_break())
+    if group.words:
+        yield group.pop(len(group.words))
 
 
 @dataclass
-class _Filling:
-    """The words of the subtitle that is being filled."""
+class _Group:
+    """The words of the next subtitle."""
 
     options: CueOptions
     words: list[Word] = field(default_factory=list)
 
-    def take(self, count: int) -> list[Word]:
-        taken, self.words = self.words[:count], self.words[count:]
-        return taken
+    def pop(self, count: int) -> list[Word]:
+        """Remove and return the first words."""
+        first, self.words = self.words[:count], self.words[count:]
+        return first
 
     def fits(self) -> bool:
-        long = self.words[-1].end - self.words[0].start > self.options.cue_seconds
-        return not long and len(_wrapped(self.words, self.options)) <= self.options.cue_lines
+        """Whether the words fit in one subtitle."""
+        too_long = self.words[-1].end - self.words[0].start > self.options.cue_seconds
+        return not too_long and len(_wrapped(self.words, self.options)) <= self.options.cue_lines
 
     def best_break(self) -> int:
-        """Where to cut words of which the last one is too many: the longest pause in the second half, the last of them.
+        """Index at which to cut words that do not fit: at the longest pause in the second half, the last one if equal.
 
-        Times are compared in whole milliseconds: rounding must not decide.
+        Pauses are compared in whole milliseconds, so that rounding errors do not decide.
         """
-        places = range(max(1, len(self.words) // 2), len(self.words))
-        return max(places, key=lambda i: (round(1000 * (self.words[i].start - self.words[i - 1].end)), i))
+        indices = range(max(1, len(self.words) // 2), len(self.words))
+        return max(indices, key=lambda i: (round(1000 * (self.words[i].start - self.words[i - 1].end)), i))
 
 
 def _wrapped(words: Sequence[Word], options: CueOptions) -> list[str]:
-    """The words in lines; two lines are made about equal."""
+    """Wrap the words into lines; two lines are made about equally long."""
     text = " ".join(word.word for word in words)
     lines = textwrap.wrap(text, options.line_characters, break_long_words=False, break_on_hyphens=False)
     if len(lines) != 2:
@@ -172,7 +175,7 @@ def _wrapped(words: Sequence[Word], options: CueOptions) -> list[str]:
 
 
 def clock(seconds: float, separator: str = ",") -> str:
-    """Seconds as subtitles write them.
+    """Format seconds as in subtitles.
 
     Example:
     >>> clock(3661.5), clock(0.0004, ".")
@@ -183,23 +186,23 @@ def clock(seconds: float, separator: str = ",") -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{separator}{rest % 1000:03}"
 
 
-def _srt(found: Sequence[Cue]) -> str:
+def _srt(cues: Sequence[Cue]) -> str:
     return "\n".join(
         f"{number}\n{clock(cue.start)} --> {clock(cue.end)}\n" + "\n".join(cue.lines) + "\n"
-        for number, cue in enumerate(found, 1)
+        for number, cue in enumerate(cues, 1)
     )
 
 
-def _vtt(found: Sequence[Cue]) -> str:
+def _vtt(cues: Sequence[Cue]) -> str:
     blocks = ["WEBVTT\n"]
-    for cue in found:
+    for cue in cues:
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         blocks.append(f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n")
     return "\n".join(blocks)
 
 
-def _tsv(found: Sequence[Cue]) -> str:
-    rows = [f"{round(1000 * cue.start)}\t{round(1000 * cue.end)}\t{' '.join(cue.lines)}\n" for cue in found]
+def _tsv(cues: Sequence[Cue]) -> str:
+    rows = [f"{round(1000 * cue.start)}\t{round(1000 * cue.end)}\t{' '.join(cue.lines)}\n" for cue in cues]
     return "start\tend\ttext\n" + "".join(rows)
 
 

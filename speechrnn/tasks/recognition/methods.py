@@ -1,4 +1,4 @@
-"""What every recognizer can be asked, whatever runs it."""
+"""Methods that all recognizers share, bundles and sessions."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ class RecognizerMethods(ModelMethods):
 
         Args:
             sources: An audio file, an `Example`, a binary stream, or `(samples, sample_rate)`; or an iterable of these.
-            on_error: "raise" raises what is wrong with a recording; "collect" gives a transcript whose `ok` is false
-                and whose `error` says why.
-            decoder: A search that is made already, such as a `speechrnn.decoding.BeamSearch`, instead of its options.
-            calibration: Turns the words' confidences into probabilities of their being right: a
+            on_error: "raise" raises the error of a recording that fails; "collect" gives a transcript whose `ok` is
+                false and whose `error` says why.
+            decoder: A decoder, such as a `speechrnn.decoding.BeamSearch`, instead of options of the search.
+            calibration: Converts the words' confidences to probabilities that they are right: a
                 `speechrnn.metrics.calibration.Calibration`, or its file.
             progress: Called with the path of each recording once it is done.
             **decoding: Options of the search: `beam`, `lm`, `hotwords` and others; see
                 `speechrnn.tasks.language.rescoring.decoder`.
 
         Returns:
-            A `Transcript` for one source; for several, or for each channel, an iterator of them, in the order given.
+            A `Transcript` for one source; for several, or for each channel, an iterator of them, in order.
 
         Raises:
-            OSError, ValueError: With "raise", what is wrong with a recording.
-            TypeError: There is no such option.
+            OSError, ValueError: With "raise", a recording cannot be read or transcribed.
+            TypeError: An option is unknown.
 
         Example:
         >>> import speechrnn as sr
@@ -54,24 +54,24 @@ class RecognizerMethods(ModelMethods):
         >>> result.ok, result.error
         (False, 'no.wav: there is no such file. Check the path.')
         """
-        from speechrnn.decoding.options import decoder as search
+        from speechrnn.decoding.options import decoder as search_decoder
         from speechrnn.metrics.calibration import Calibration
-        from speechrnn.tasks.language.rescoring import decoder as rescored
-        from speechrnn.tasks.recognition import carried
+        from speechrnn.tasks.language.rescoring import decoder as rescoring_decoder
+        from speechrnn.tasks.recognition import attachments
 
-        declared = {**inspect.signature(rescored).parameters, **inspect.signature(search).parameters}
+        declared = {name for f in (search_decoder, rescoring_decoder) for name in inspect.signature(f).parameters}
         if "sample_rate" in decoding:
             raise TypeError(
                 "`transcribe` has no option `sample_rate`. Samples are given with it: `(samples, sample_rate)`."
             )
         own = inspect.signature(RecognizerMethods.transcribe).parameters.keys() - {"self", "sources", "decoding"}
-        check_options(decoding, sorted(own | declared.keys() - {"vocabulary", "search"}), "transcribe")
+        check_options(decoding, sorted(own | declared - {"vocabulary", "search"}), "transcribe")
         if decoder is not None and decoding:
             raise ValueError(f"`decoder` is made already, so that {', '.join(decoding)} cannot be given beside it.")
-        searching = carried.decoder(self, **decoding) if decoder is None else decoder
+        decoder = attachments.decoder(self, **decoding) if decoder is None else decoder
         if isinstance(calibration, str | os.PathLike):
             calibration = Calibration.read(calibration)
         if options.each_channel and is_one(sources):
             sources = [sources]
-        how = {"decoder": searching, "calibration": calibration, "progress": progress, **vars(options)}
-        return self._answer(Transcript, sources, on_error, **how)
+        run_options = {"decoder": decoder, "calibration": calibration, "progress": progress, **vars(options)}
+        return self._answer(Transcript, sources, on_error, **run_options)

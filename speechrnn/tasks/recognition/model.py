@@ -1,4 +1,4 @@
-"""SpeechRecognizer: features, network and vocabulary in one `.keras` file."""
+"""SpeechRecognizer: a CTC recognizer of features, network and vocabulary in one `.keras` file."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -9,26 +9,26 @@ import tensorflow as tf
 
 from speechrnn.losses import CTC, required_frames
 from speechrnn.models import bundle
-from speechrnn.tasks.recognition.joint import encodes
 from speechrnn.tasks.recognition.methods import RecognizerMethods
+from speechrnn.tasks.recognition.model_types import has_encoder
 from speechrnn.tasks.recognition.network import with_outputs
 from speechrnn.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
-    """Features, network and vocabulary: a signal goes in, logits over the vocabulary come out.
+    """A speech recognizer with CTC: computes logits over a vocabulary from signals.
 
-    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
-    It can be compiled and fitted like any Keras model on batches of
-    `speechrnn.pipeline.batches`; the loss is CTC over each row's own frames.
+    Save it with `model.save("name.keras")`, and read it with `speechrnn.load` or `keras.saving.load_model`. It can be
+    compiled and fitted like any Keras model on batches of `speechrnn.pipeline.batches`; the loss is CTC over each row's
+    own frames.
 
     Args:
         features: A layer of `speechrnn.features`.
         network: Model from `[features (batch, frames, features), frames (batch,)]` to logits, as
             `speechrnn.recurrent_ctc` makes it.
-        vocabulary: The characters; the network's outputs must be as many.
-        card: Anything to know about the model (training data, license, scores), as JSON can hold it.
+        vocabulary: The symbols; the network must have one output for each of them and one for the blank.
+        card: Information about the model (training data, license, scores), as JSON values.
 
     Call arguments:
         inputs: `{"signal": float32 (batch, samples), "length": int32 (batch,)}`, or features computed by the same
@@ -43,7 +43,7 @@ class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
 
     kind = "recognizer"
     loss_class: ClassVar[type[keras.losses.Loss]] = CTC
-    """Of its loss."""
+    """Class of its loss."""
 
     def __init__(
         self,
@@ -54,19 +54,19 @@ class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
         card: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        of = {"outputs": len(vocabulary), "outputs_are": "one for each symbol of the vocabulary and the blank"}
-        super().__init__(features, network, card, **{**of, **kwargs})
+        outputs = {"outputs": len(vocabulary), "outputs_are": "one for each symbol of the vocabulary and the blank"}
+        super().__init__(features, network, card, **{**outputs, **kwargs})
         self.vocabulary, self._default_loss = vocabulary, self.loss_class()
-        self._token_errors = None if encodes(self) else TokenErrorRate(name="token_error_rate")
+        self._token_errors = None if has_encoder(self) else TokenErrorRate(name="token_error_rate")
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "SpeechRecognizer":
-        """A copy that writes other symbols, to be trained from where this model stands.
+        """A copy with another vocabulary, for further training.
 
-        Features and network are copied with what they learned. The outputs of the blank and of symbols that both
-        vocabularies have are kept as well; those of new symbols are initialized.
+        Features and network are copied with their weights. So are the outputs of the blank and of symbols that both
+        vocabularies have; those of new symbols are initialized.
 
         Args:
-            vocabulary: What the copy shall write, such as the characters of another corpus or language.
+            vocabulary: The vocabulary of the copy, such as the characters of another corpus or language.
 
         Raises:
             ValueError: The network does not end in a dense layer named "logits", as `recurrent_ctc` makes it.
@@ -74,15 +74,15 @@ class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
         features = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(self.features))
         features.build((None, None))
         features.set_weights(self.features.get_weights())
-        before = {symbol: i + 1 for i, symbol in enumerate(self.vocabulary.symbols)}
-        kept = [0, *(before.get(symbol, -1) for symbol in vocabulary.symbols)]
-        return SpeechRecognizer(features, with_outputs(self.network, kept), vocabulary, card=self.card)
+        old = {symbol: i + 1 for i, symbol in enumerate(self.vocabulary.symbols)}
+        sources = [0, *(old.get(symbol, -1) for symbol in vocabulary.symbols)]
+        return SpeechRecognizer(features, with_outputs(self.network, sources), vocabulary, card=self.card)
 
-    def _loss(self, used: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
-        return used(y, y_pred, sample_weight, self.logit_frames(x))
+    def _loss(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        return loss(y, y_pred, sample_weight, self.logit_frames(x))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Token error rate by the best path, beside the loss; of an encoder, whose symbols take a search, the loss."""
+        """The loss, and the token error rate by the best path unless the model needs a search."""
         if self._token_errors is not None:
             self._token_errors.update_state(y, y_pred, sample_weight, self.logit_frames(x))
         return self.get_metrics_result()
@@ -94,8 +94,8 @@ class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
             signals: float32 `(samples,)` each.
 
         Returns:
-            For each signal float32 `(ceil(frame_count / stride), vocabulary)`, of a transducer the encoder's outputs;
-            nothing of the padding is left.
+            For each signal float32 `(ceil(frame_count / stride), vocabulary)`, without padding; for a transducer the
+            encoder's outputs.
         """
         frames = [int(self.features.frame_count(len(signal))) for signal in signals]
         if not any(frames):
@@ -107,7 +107,7 @@ class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class TokenErrorRate(keras.metrics.Metric):
-    """Edit distance between best-path tokens and targets, summed, over the number of target tokens."""
+    """Summed edit distance between best-path tokens and targets, divided by the number of target tokens."""
 
     def __init__(self, name: str = "token_error_rate", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
@@ -115,7 +115,7 @@ class TokenErrorRate(keras.metrics.Metric):
         self.tokens = self.add_weight(name="tokens", initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None) -> None:
-        """Adds a batch: targets `(batch, labels)`, logits `(batch, frames, vocabulary)`."""
+        """Add a batch: targets `(batch, labels)`, logits `(batch, frames, vocabulary)`."""
         y_true = tf.cast(y_true, tf.int32)
         best = tf.argmax(y_pred, -1, tf.int32)
         if frames is not None:
@@ -131,11 +131,11 @@ class TokenErrorRate(keras.metrics.Metric):
         self.tokens.assign_add(tf.reduce_sum(weight * tokens))
 
     def result(self) -> Any:
-        """float32 scalar; 0 while there were no tokens."""
+        """The rate, float32 scalar; 0 if there are no tokens."""
         return tf.math.divide_no_nan(tf.convert_to_tensor(self.errors), tf.convert_to_tensor(self.tokens))
 
 
 def _left_packed(ids: tf.Tensor) -> tf.Tensor:
-    """Each row's non-zero entries moved to its front."""
+    """Move each row's non-zero entries to its front."""
     order = tf.argsort(tf.cast(ids == 0, tf.int32), axis=1, stable=True)
     return tf.gather(ids, order, batch_dims=1)

@@ -1,4 +1,4 @@
-"""The recurrent acoustic network for CTC."""
+"""The recurrent acoustic network for CTC, and copies of trained ones with other outputs or more layers."""
 
 from collections.abc import Sequence
 
@@ -19,21 +19,21 @@ def recurrent_ctc(  # noqa: D417 - `takes` adds the options
     vocabulary_size: int,
     name: str = "recurrent_ctc",
 ) -> keras.Model:
-    """Recurrent acoustic network for CTC.
+    """Build a recurrent acoustic network for CTC.
 
-    Optional subsampling (strided convolutions, then frame stacking), then recurrent layers, each behind layer
-    normalization and within a residual connection, then one linear layer to the vocabulary. Right padding, whatever
-    it holds, never changes a valid frame.
+    Optional subsampling (strided convolutions, then frame stacking), then recurrent layers, each with layer
+    normalization before it and a residual connection around it, then a linear layer to the vocabulary. The content of
+    the right padding never changes a valid frame.
 
     Args:
-        num_features: Features a frame.
-        vocabulary_size: Number of outputs, the blank counted: `len(vocabulary)`.
+        num_features: Features per frame.
+        vocabulary_size: Number of outputs, including the blank: `len(vocabulary)`.
         name: Name of the model.
 
     Returns:
         A `keras.Model` with inputs `[features float (batch, frames, num_features), frames int32 (batch,)]` and output
         float32 `(batch, ceil(frames / stride), vocabulary_size)` logits, where `stride = 2**convolutions * stack`.
-        `speechrnn.layers.frames.stride(model)` gives it back.
+        `speechrnn.layers.frames.stride(model)` returns the stride.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -54,66 +54,65 @@ def recurrent_ctc(  # noqa: D417 - `takes` adds the options
 
 
 def with_outputs(network: keras.Model, kept: Sequence[int]) -> keras.Model:
-    """A copy of an acoustic network, weights included, with other outputs.
+    """A copy of an acoustic network and its weights, with other outputs.
 
     Args:
-        network: As `recurrent_ctc` makes it.
-        kept: For each output of the copy the output of `network` whose weights it takes over, or -1 for fresh ones.
+        network: A network as `recurrent_ctc` builds it.
+        kept: For each output of the copy, the output of `network` whose weights are copied, or -1 for new weights.
 
     Raises:
         ValueError: The network has no dense layer named "logits", or `kept` names an output that it does not have.
     """
-    before = next((layer for layer in network.layers if layer.name == "logits"), None)
-    if not isinstance(before, keras.layers.Dense):
+    old_layer = next((layer for layer in network.layers if layer.name == "logits"), None)
+    if not isinstance(old_layer, keras.layers.Dense):
         raise ValueError(
             'The network must end in a dense layer named "logits", as `recurrent_ctc` makes it. '
             f"Received: a network whose layers are {', '.join(layer.name for layer in network.layers)}."
         )
-    if not kept or max(kept) >= before.units:
-        raise ValueError(f"`kept` must name outputs below {before.units}, at least one. Received: {list(kept)}.")
+    if not kept or max(kept) >= old_layer.units:
+        raise ValueError(f"`kept` must name outputs below {old_layer.units}, at least one. Received: {list(kept)}.")
 
-    def copied(layer: keras.Layer) -> keras.Layer:
+    def copy(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
-        return layer.__class__.from_config({**config, "units": len(kept)} if layer is before else config)
+        return layer.__class__.from_config({**config, "units": len(kept)} if layer is old_layer else config)
 
-    made = keras.models.clone_model(network, clone_function=copied)
-    for old, new in zip(network.layers, made.layers, strict=True):
-        if old is not before:
+    result = keras.models.clone_model(network, clone_function=copy)
+    for old, new in zip(network.layers, result.layers, strict=True):
+        if old is not old_layer:
             new.set_weights(old.get_weights())
-    after = made.get_layer("logits")
-    chosen = np.asarray(kept)
-    for old, new in zip(before.weights, after.weights, strict=True):
-        fresh, learned = np.asarray(new), np.asarray(old)
-        new.assign(np.where(chosen >= 0, learned[..., chosen], fresh))
-    return made
+    new_layer = result.get_layer("logits")
+    indices = np.asarray(kept)
+    for old, new in zip(old_layer.weights, new_layer.weights, strict=True):
+        new.assign(np.where(indices >= 0, np.asarray(old)[..., indices], np.asarray(new)))
+    return result
 
 
-def take_over(network: keras.Model, learned: keras.Model) -> None:
-    """Give a network what a shallower one has learned, so that it computes the same until it is trained.
+def init_from_shallower(network: keras.Model, learned: keras.Model) -> None:
+    """Initialize a network with the weights of a shallower one, such that it computes the same until it is trained.
 
-    Layers of the same name take the weights over. Recurrent layers that only `network` has begin with candidates of
-    zero, so that within residual connections they add nothing at first, yet learn from the first step on.
+    Weights are copied between layers of the same name. In recurrent layers that only `network` has, the candidate's
+    weights are zero: within residual connections they add nothing at first, but learn from the first step on.
 
     Args:
-        network: As `recurrent_ctc` makes it, with more `layers`; its weights are set.
-        learned: As `recurrent_ctc` makes it with else the same options.
+        network: A network as `recurrent_ctc` builds it, with more `layers`; its weights are set.
+        learned: A trained network as `recurrent_ctc` builds it with otherwise the same options.
 
     Raises:
-        ValueError: Another option than `layers` differs, or there are no residual connections.
+        ValueError: Options other than `layers` differ, or there are no residual connections.
 
     Reference:
         Chen, Goodfellow and Shlens, "Net2Net: accelerating learning via knowledge transfer", ICLR 2016.
     """
-    before, after = (blocks.recurrent_layers(model) for model in (learned, network))
-    others = {layer.name: layer for layer in learned.layers if layer.weights and layer not in before}
-    taken = [(layer, others[layer.name]) for layer in network.layers if layer.name in others]
-    for layer, source in [*zip(after, before, strict=False), *taken]:
+    old_recurrent, new_recurrent = (blocks.recurrent_layers(model) for model in (learned, network))
+    others = {layer.name: layer for layer in learned.layers if layer.weights and layer not in old_recurrent}
+    shared = [(layer, others[layer.name]) for layer in network.layers if layer.name in others]
+    for layer, source in [*zip(new_recurrent, old_recurrent, strict=False), *shared]:
         layer.set_weights(source.get_weights())
-    for layer in after[len(before) :]:
+    for layer in new_recurrent[len(old_recurrent) :]:
         blocks.silence(layer)
     probe = np.random.default_rng(0).normal(size=(1, 64, network.inputs[0].shape[-1])).astype("float32")
-    now, then = (np.asarray(model([probe, np.array([64], "int32")])) for model in (network, learned))
-    if now.shape != then.shape or not np.allclose(now, then, atol=1e-4):
+    actual, expected = (np.asarray(model([probe, np.array([64], "int32")])) for model in (network, learned))
+    if actual.shape != expected.shape or not np.allclose(actual, expected, atol=1e-4):
         raise ValueError(
             "Only a network that differs in `layers` alone, with residual connections, can take over what another has "
             f"learned. Received: {network.count_params():,} and {learned.count_params():,} weights that answer unlike."

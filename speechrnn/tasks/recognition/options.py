@@ -28,7 +28,7 @@ class RecognizerTraining(SignalTraining):
 
 @dataclass(frozen=True)
 class AcousticNetwork(RecurrentNetwork):
-    """What `recurrent_ctc` takes."""
+    """Options of `recurrent_ctc`."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell."""
@@ -54,7 +54,7 @@ class AcousticNetwork(RecurrentNetwork):
 
 @dataclass(frozen=True)
 class WrittenSymbols(CheckedOptions):
-    """What models have that read what they have written."""
+    """Options of models whose symbols depend on previous ones."""
 
     embedding: Count = 64
     """Size of a symbol's vector. The LSTM of a transducer's predictor has this size, too."""
@@ -64,7 +64,7 @@ class WrittenSymbols(CheckedOptions):
 
 @dataclass(frozen=True)
 class DecoderNetwork(WrittenSymbols):
-    """What the decoder of a recognizer with attention takes."""
+    """Options of the decoder of a recognizer with attention."""
 
     attention: Count = 128
     """Size of the vectors that attention compares."""
@@ -74,7 +74,7 @@ class DecoderNetwork(WrittenSymbols):
 
 @dataclass(frozen=True)
 class TransducerNetwork(WrittenSymbols):
-    """What `symbol_predictor` takes."""
+    """Options of `symbol_predictor`."""
 
     predictor: Literal["stateless", "lstm"] = "stateless"
     """How a transducer remembers the text written so far: by its last symbols, or by the state of an LSTM."""
@@ -156,7 +156,7 @@ class RecognizerEvaluation(CheckedOptions):
 
 @dataclass(frozen=True)
 class NewVocabulary:
-    """What changes in a recognizer that is trained further."""
+    """Changes to a recognizer that is trained further."""
 
     new_vocabulary: bool = False
     """Write the characters of these texts; what the model has learned of speech is kept."""

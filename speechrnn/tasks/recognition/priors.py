@@ -1,8 +1,9 @@
-"""How often a recognizer says each symbol, taken out of its logits: what it says of the sound alone.
+"""Estimate a recognizer's symbol priors, and subtract them from its logits, for decoding with a language model.
 
-CTC gives the probability of symbols given the sound, so what was frequent in training is likely everywhere, the blank
-above all. A search that has a language model counts that twice; Bayes' rule divides by it (Sak et al. 2015, "Learning
-acoustic frame labeling for speech recognition with recurrent neural networks"; Miao et al. 2015, EESEN).
+CTC computes the probability of symbols given the sound, so that symbols that are frequent in training are likely
+everywhere, above all the blank. A search with a language model counts these priors twice; by Bayes' rule they are
+divided out (Sak et al. 2015, "Learning acoustic frame labeling for speech recognition with recurrent neural networks";
+Miao et al. 2015, EESEN).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def log_priors(logits: Iterable[np.ndarray]) -> np.ndarray:
-    """float64 `(vocabulary,)`: natural logarithm of the mean probability of each symbol over all frames.
+    """Natural logarithm of the mean probability of each symbol over all frames, float64 `(vocabulary,)`.
 
     Args:
-        logits: float `(frames, vocabulary)` of each utterance.
+        logits: float `(frames, vocabulary)` for each utterance.
 
     Raises:
         ValueError: There are no frames.
@@ -40,16 +41,16 @@ def log_priors(logits: Iterable[np.ndarray]) -> np.ndarray:
     return np.log(np.maximum(sums / frames, 1e-8))
 
 
-def take_out(model: SpeechRecognizer, priors: np.ndarray, *, scale: float) -> None:
-    """Lower the bias of a recognizer's last layer by `scale` times the logarithms of the priors.
+def subtract(model: SpeechRecognizer, priors: np.ndarray, *, scale: float) -> None:
+    """Subtract `scale` times the log priors from the bias of a recognizer's last layer.
 
     Args:
-        model: Changed in place; whatever is exported from it has the new logits.
-        priors: float `(vocabulary,)`, as `log_priors` gives them.
+        model: The model, changed in place; exports of it have the new logits.
+        priors: float `(vocabulary,)`, from `log_priors`.
         scale: 0 leaves the model as it is; 0.5 to 0.9 were best for phones and a trigram (`docs/words.md`).
 
     Raises:
-        ValueError: The priors are of another vocabulary, or the last layer has no bias.
+        ValueError: The priors do not fit the vocabulary, or the last layer has no bias.
     """
     layer = model.network.get_layer("logits")
     if layer.bias is None or layer.bias.shape != priors.shape:

@@ -1,4 +1,4 @@
-"""A recognizer that was exported: a signal goes in, logits or words come out, and no TensorFlow is started."""
+"""Run an exported recognizer of whole signals without TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from speechrnn.text import Vocabulary
 
 
 class RecognizerSession(RecognizerMethods, Session):
-    """A recognizer of whole signals that `speechrnn export` wrote, ready to run.
+    """An exported recognizer of whole signals, run by ONNX Runtime.
 
     Args and errors: see `speechrnn.runtime.session.Session`.
 
@@ -32,7 +32,7 @@ class RecognizerSession(RecognizerMethods, Session):
 
     @property
     def _width(self) -> int:
-        """Columns of the outputs."""
+        """Number of columns of the outputs."""
         return len(self.vocabulary)
 
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -42,7 +42,7 @@ class RecognizerSession(RecognizerMethods, Session):
             signals: float32 `(samples,)` each.
 
         Returns:
-            For each signal float32 `(ceil(frame_count / stride), vocabulary)`; nothing of the padding is left.
+            For each signal float32 `(ceil(frame_count / stride), vocabulary)`, without padding.
         """
         if not self.feature_frames(max(map(len, signals), default=0)):
             return [np.zeros((0, self._width), "float32") for _ in signals]

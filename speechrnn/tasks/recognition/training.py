@@ -1,4 +1,4 @@
-"""Training recognizers: texts, by CTC."""
+"""Train recognizers: batches, losses and validation for CTC, transducers and attention."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from speechrnn.decoding.best_path import greedy
 from speechrnn.decoding.options import Decoder
 from speechrnn.losses import CTC, Attention, Transducer, ctc
 from speechrnn.metrics import edits
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.recognition.attention import AttentionRecognizer
 from speechrnn.tasks.recognition.encoder import EncoderRecognizer, without_padding
-from speechrnn.tasks.recognition.joint import encodes, transduces
 from speechrnn.tasks.recognition.model import SpeechRecognizer
+from speechrnn.tasks.recognition.model_types import has_encoder, is_transducer
 from speechrnn.tasks.recognition.options import RecognizerTraining
 from speechrnn.tasks.recognition.phones import pronounced
 from speechrnn.tasks.recognition.transducer import TransducerRecognizer
 from speechrnn.text import Lexicon, Phones, lexicons
 from speechrnn.training.task import Scores, Split, Task, recording_batch_options
 
-__all__ = ["Attending", "Recognition", "Score", "Transduction", "recognition"]
+__all__ = ["AttentionTask", "RecognizerTask", "Score", "TransducerTask", "recognizer_task"]
 
 
-class Recognition(Task):
-    """Texts, by CTC."""
+class RecognizerTask(Task):
+    """Trains a recognizer with CTC."""
 
     model: SpeechRecognizer
     options: RecognizerTraining
@@ -46,7 +46,7 @@ class Recognition(Task):
         views = 2 if split.training and self.options.consistency else 1
         model = self.model
         return pipeline.batches(
-            self._as_written(split),
+            self._with_targets(split),
             model.features,
             model.vocabulary,
             views=views,
@@ -54,8 +54,8 @@ class Recognition(Task):
             **recording_batch_options(self, split),
         )
 
-    def _as_written(self, split: Split) -> Sequence[Any]:
-        """The examples with texts that the model writes: phones of their words, if there is a lexicon."""
+    def _with_targets(self, split: Split) -> Sequence[Any]:
+        """The examples with the texts to learn: the phones of their words, if there is a lexicon."""
         if self.options.lexicon is None:
             return split.examples
         if not isinstance(self.model.vocabulary, Phones):
@@ -74,7 +74,7 @@ class Recognition(Task):
         return CTC(consistency=self.options.consistency)
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], Score]:
-        """See `Task`; the forward pass is traced once and kept."""
+        """See `Task`; the forward pass is traced once and reused."""
         model, decode, search = self.model, self.model.vocabulary.decode, self._search()
 
         @tf.function(reduce_retracing=True)
@@ -93,62 +93,61 @@ class Recognition(Task):
                     words += edits.counts(reference.split(), hypothesis.split())
                     tokens += edits.counts(reference, hypothesis)
                     losses.append(float(loss[row]))
-            possible = [value for value in losses if not np.isinf(value)]
-            return Score(float(np.mean(possible)) if possible else float("nan"), words, tokens)
+            finite = [value for value in losses if not np.isinf(value)]
+            return Score(float(np.mean(finite)) if finite else float("nan"), words, tokens)
 
         return score
 
     def describe_validation(self, logs: Mapping[str, float]) -> str:
-        """Word errors; of a model of phones, each of which counts as a word, phone errors."""
+        """The word error rate; for a model of phones, each of which counts as a word, the phone errors."""
         noun = "phone errors" if isinstance(self.model.vocabulary, Phones) else "WER"
         return f"{noun} {100 * logs['val_wer']:.1f} %"
 
     def _search(self) -> Decoder:
-        """What validation decodes by."""
+        """The decoder for validation."""
         return greedy
 
     def _losses(self, target: tf.Tensor, outputs: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
-        """float32 `(batch,)`, of the network's outputs."""
+        """The loss of each row, float32 `(batch,)`."""
         return ctc(target, outputs, frames)
 
 
-class Encoding(Recognition):
-    """Texts, by a model whose network is an encoder and which has a search of its own."""
+class EncoderTask(RecognizerTask):
+    """Trains a model whose network is an encoder, and which has its own search."""
 
     model: EncoderRecognizer
     training_summary = "nats per utterance"
 
     def _search(self) -> Decoder:
-        return carried.decoder(self.model)
+        return attachments.decoder(self.model)
 
     def _losses(self, target: tf.Tensor, outputs: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
         target = without_padding(target)
         return self.model.loss_class().rows(target, self.model.symbol_logits(outputs, target, frames), frames)
 
 
-class Transduction(Encoding):
-    """Texts, by a transducer."""
+class TransducerTask(EncoderTask):
+    """Trains a transducer."""
 
     model: TransducerRecognizer
     longer_texts = True
 
     def loss(self, dataset: tf.data.Dataset) -> Transducer:
-        """See `Task`; the model notes whether it learns CTC."""
+        """See `Task`; also sets whether the model is trained with CTC."""
         self.model.with_ctc = self.options.ctc_weight > 0
         return Transducer(ctc=self.options.ctc_weight, consistency=self.options.consistency)
 
 
-class Attending(Encoding):
-    """Texts, by CTC and attention together."""
+class AttentionTask(EncoderTask):
+    """Trains a recognizer with CTC and attention together."""
 
     model: AttentionRecognizer
-    loss_name = "loss of attention and CTC"
 
     def loss(self, dataset: tf.data.Dataset) -> Attention:
         """See `Task`.
 
         Raises:
-            ValueError: CTC, without which there is no search, has no weight.
+            ValueError: The weight of CTC, which the search needs, is 0.
         """
         options = self.options
         if not options.ctc_weight > 0:
@@ -159,24 +158,24 @@ class Attending(Encoding):
         return Attention(smoothing=options.label_smoothing, ctc=options.ctc_weight, consistency=options.consistency)
 
 
-def recognition(model: SpeechRecognizer, options: Any) -> Recognition:
-    """What a recognizer is trained for."""
-    if not encodes(model):
-        return Recognition(model, options)
-    return (Transduction if transduces(model) else Attending)(model, options)
+def recognizer_task(model: SpeechRecognizer, options: Any) -> RecognizerTask:
+    """The training task of a recognizer."""
+    if not has_encoder(model):
+        return RecognizerTask(model, options)
+    return (TransducerTask if is_transducer(model) else AttentionTask)(model, options)
 
 
 @dataclass(frozen=True)
 class Score(Scores):
-    """Counts over a dataset, and the rates they give."""
+    """Error counts of a dataset."""
 
     loss: float
-    """Mean loss, nats per utterance, over the rows that are possible."""
+    """Mean loss, nats per utterance, over the rows whose loss is finite."""
     words: edits.Edits
     """Word edits, without pairs."""
     tokens: edits.Edits
     """Character edits, without pairs."""
 
     def logs(self) -> dict[str, float]:
-        """The rates under the names training logs them by."""
+        """The loss and the error rates by their names in training logs."""
         return {"val_loss": self.loss, "val_token_error_rate": self.tokens.rate, "val_wer": self.words.rate}

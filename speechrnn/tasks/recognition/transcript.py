@@ -1,4 +1,4 @@
-"""Transcripts: what was said in a recording, with the words' times."""
+"""Transcripts: the text of a recording, with its words' times."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Word:
-    """A recognized word and where it stands in the recording."""
+    """A recognized word with its times."""
 
     word: str
     start: float
-    """Seconds from the beginning of what was transcribed."""
+    """Seconds from the start of the transcribed audio."""
     end: float
-    """Seconds from the beginning of what was transcribed."""
+    """Seconds from the start of the transcribed audio."""
     confidence: float
-    """In (0, 1]: geometric mean over the word's symbols of the probability the model gave them."""
+    """In (0, 1]: geometric mean of the model's probabilities of the word's symbols."""
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A text that a recording may have."""
+    """One of the likeliest texts of a recording."""
 
     text: str
     score: float
-    """What the search ranks by, a natural logarithm; only differences within one recording mean something."""
+    """Score of the search, a natural logarithm; only differences within one recording are meaningful."""
 
 
 @dataclass(frozen=True)
 class Transcript(Answer):
-    """What was said in one recording."""
+    """The text of one recording."""
 
     text: str = ""
     words: tuple[Word, ...] = ()
     duration: float = 0.0
-    """Seconds that were transcribed."""
+    """Seconds of audio that were transcribed."""
     channel: int | None = None
-    """The channel that was transcribed, counted from 0, where each of them was."""
+    """The transcribed channel, from 0, if channels were transcribed separately."""
     alternatives: tuple[Alternative, ...] = ()
-    """The likeliest texts, `text` first, where they were asked for."""
+    """The likeliest texts, `text` first, if they were requested."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The transcript as JSON can hold it, times in seconds rounded to milliseconds."""
+        """The transcript as JSON values, with times in seconds rounded to milliseconds."""
         return {
             "path": self.path,
             "text": self.text,
@@ -76,17 +76,17 @@ class Transcript(Answer):
         }
 
 
-def joined(first: Sequence[Alternative], then: Sequence[Alternative], most: int) -> list[Alternative]:
-    """The likeliest texts of two parts of a recording together, each of which was searched by itself.
+def join_alternatives(first: Sequence[Alternative], then: Sequence[Alternative], most: int) -> list[Alternative]:
+    """The likeliest texts of two consecutive parts of a recording that were decoded separately.
 
     Args:
-        first: Of the first part, the best first; none before the first part.
-        then: Of the part that follows.
-        most: How many to give.
+        first: Alternatives of the first part, the best first; may be empty.
+        then: Alternatives of the next part.
+        most: Largest number of results.
 
     Example:
     >>> a, b = [Alternative("one", -1), Alternative("won", -3)], [Alternative("two", -1), Alternative("to", -1.5)]
-    >>> [(found.text, found.score) for found in joined(a, b, 3)]
+    >>> [(found.text, found.score) for found in join_alternatives(a, b, 3)]
     [('one two', -2), ('one to', -2.5), ('won two', -4)]
     """
     if not first:
@@ -96,13 +96,13 @@ def joined(first: Sequence[Alternative], then: Sequence[Alternative], most: int)
 
 
 def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: float = 0.0) -> list[Word]:
-    """The words of a decoded path: a lexicon's, or what stands between spaces, which a subword may begin with.
+    """The words of a decoded path: those of a lexicon, or else the text between spaces, with which a subword may begin.
 
     Args:
-        path: From a decoder.
-        vocabulary: What its indices stand for.
+        path: The result of a decoder.
+        vocabulary: The vocabulary of its indices.
         frame_period: Seconds between frames.
-        start: Seconds before the path's first frame.
+        start: Time of the path's first frame in seconds.
     """
     if isinstance(path, WordPath):
         ends = pairwise([0, *np.cumsum(path.lengths).tolist()])
@@ -112,32 +112,32 @@ def spell(path: Path, vocabulary: Vocabulary, *, frame_period: float, start: flo
     edges = [0, *(i for i, symbol in enumerate(symbols) if symbol[:1].isspace()), len(symbols)]
     words = []
     for before, after in pairwise(edges):
-        first = before + (before < after and symbols[before].isspace())  # a space of its own belongs to no word
+        first = before + (before < after and symbols[before].isspace())  # a space that is a symbol belongs to no word
         if first < after:
             words.append(_word("".join(symbols[first:after]).strip(), path, first, after, frame_period, start))
     return words
 
 
 def _word(text: str, path: Path, first: int, after: int, frame_period: float, start: float) -> Word:
-    """A word of some symbols of a path."""
+    """The word that consists of some symbols of a path."""
     begin = start + float(path.start_frames[first]) * frame_period
     end = start + float(path.end_frames[after - 1]) * frame_period
-    sure = np.maximum(path.confidences[first:after], np.finfo("float32").tiny)  # which may have underflown
-    return Word(text, begin, end, float(np.exp(np.log(sure).mean())))
+    confidences = np.maximum(path.confidences[first:after], np.finfo("float32").tiny)  # they may have underflown
+    return Word(text, begin, end, float(np.exp(np.log(confidences).mean())))
 
 
-_LEAST = 0.01
-"""Seconds that a moved word lasts at least."""
+_SHORTEST = 0.01
+"""Shortest duration of a word whose times were shifted, in seconds."""
 
 
-def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: float = 0.0) -> list[Word]:
-    """Words with the times at which a recognizer is late or early taken back.
+def shift_times(words: Sequence[Word], duration: float, *, start: float = 0.0, end: float = 0.0) -> list[Word]:
+    """Shift the times of words, to correct a recognizer that is systematically late or early.
 
     Args:
-        words: In order.
-        duration: Seconds of the recording, within which all times stay.
-        start: Seconds added to where words begin.
-        end: Seconds added to where they end. Words that would then overlap meet half way; none is left without time.
+        words: Words in order.
+        duration: Seconds of the recording, to which all times are limited.
+        start: Seconds added to the starts of words.
+        end: Seconds added to their ends. Words that would then overlap meet half way; each keeps some duration.
     """
     times = [[min(max(w.start + start, 0.0), duration), min(max(w.end + end, 0.0), duration)] for w in words]
     for pair in times:
@@ -146,7 +146,7 @@ def moved(words: Sequence[Word], duration: float, *, start: float = 0.0, end: fl
         if before[1] > after[0]:
             middle = min(max((before[1] + after[0]) / 2, before[0]), after[1])
             before[1] = after[0] = middle
-    least, now = min([_LEAST, *(word.end - word.start for word in words)]), 0.0
+    least, now = min([_SHORTEST, *(word.end - word.start for word in words)]), 0.0
     for pair in times:
         pair[0] = max(pair[0], now)
         now = pair[1] = max(pair[1], pair[0] + least)

@@ -1,4 +1,4 @@
-"""Recordings of any length to text with times, one file after the other and no file stopping the rest."""
+"""Transcribe recordings of any length to words with times; a file that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from speechrnn.decoding.pieces import Joiner, Piece, cut
 from speechrnn.faults import Fault, Faults, kind_of, options_as_keywords
 from speechrnn.models.loading import open_model
 from speechrnn.runtime.batches import by_length
-from speechrnn.tasks.recognition import carried
-from speechrnn.tasks.recognition.joint import ctc_logits, encodes, transduces
+from speechrnn.tasks.recognition import attachments
+from speechrnn.tasks.recognition.model_types import ctc_logits, has_encoder, is_transducer
 from speechrnn.tasks.recognition.options import RecognitionOptions
-from speechrnn.tasks.recognition.transcript import Alternative, Transcript, Word, joined, spell
+from speechrnn.tasks.recognition.transcript import Alternative, Transcript, Word, join_alternatives, spell
 from speechrnn.text import Phones
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from speechrnn.models.protocols import Recognizer
 
 _WINDOW_SECONDS = 600.0
-"""Audio held at once: enough for batches of equal lengths, 38 MB at 16 kHz."""
+"""Audio in memory at once: enough for batches of similar lengths, 38 MB at 16 kHz."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,79 +64,81 @@ def outcomes(  # noqa: D417 - `takes` adds the options
     on_words: Callable[[str, Sequence[Word]], None] | None = None,
     window_seconds: float = _WINDOW_SECONDS,
 ) -> Iterator[Transcript | Fault]:
-    """Transcribe recordings, lazily and in the order given: for each its transcript, or why there is none.
+    """Transcribe recordings lazily, and yield a transcript or a `Fault` for each, in order.
 
-    Recordings are gathered for some minutes of audio, sorted by length, recognized in batches, and yielded in their
-    own order. One that is longer than `piece_seconds` is recognized in pieces, so memory is bounded and not by the
-    recording: it is cut in silence, or else in pieces that overlap and whose outputs are joined where they agree (see
-    `speechrnn.decoding.pieces`). Silence is no fault: its text is empty.
+    Some minutes of recordings at a time are sorted by length and recognized in batches. One that is longer than
+    `piece_seconds` is recognized in pieces, so that memory does not depend on its length: it is cut in silence, or else
+    into overlapping pieces whose outputs are joined where they agree (see `speechrnn.decoding.pieces`). Silence is not
+    a fault: its text is empty.
 
     Args:
-        model: A recognizer, the path of one, or None for the one that comes with the package.
+        model: A recognizer, its path, or None for the included one.
         sources: Audio files, examples of a manifest (their segment and channel are read), or binary streams (pipes).
-        decoder: Turns logits into a path, as `speechrnn.decoding.BeamSearch` does; by default the search that
-            the model's file carries, or the best path.
-        calibration: Turns the words' confidences into probabilities of their being right.
+        decoder: Decodes logits, like `speechrnn.decoding.BeamSearch`; by default the search attached to the model's
+            file, or the best path.
+        calibration: Converts the words' confidences to probabilities that they are right.
         progress: Called with the path of each recording once it is done.
-        on_progress: Called while a recording is on its way, with its path, the seconds recognized and those it has (0
-            where that is not known).
-        on_words: Called with its path and the words of it that have become known.
-        window_seconds: Audio held at once, and one piece.
+        on_progress: Called while a recording is processed, with its path, the seconds done and the seconds in total (0
+            if not known).
+        on_words: Called with a path and its next words.
+        window_seconds: Audio in memory at once, besides one piece.
 
     Raises:
-        FileNotFoundError, ValueError: There is no such model, an option is out of its range, or alternatives are asked
-            of a search that keeps one text only.
+        FileNotFoundError, ValueError: The model does not exist, an option is out of its range, or alternatives are
+            requested from a search that keeps one text only.
     """
-    if isinstance(sources, str | os.PathLike | Example | OneChannel):  # whose letters are no paths
+    if isinstance(sources, str | os.PathLike | Example | OneChannel):  # a string is not a sequence of paths here
         sources = [sources]
     if options.each_channel:
         sources = by_channel(sources, encoding=options.encoding)
     recognizer = open_model(model, "recognizer")
-    decode = _WordDecoder(recognizer, decoder or carried.decoder(recognizer), calibration, options.alternatives)
+    decode = _WordDecoder(recognizer, decoder or attachments.decoder(recognizer), calibration, options.alternatives)
     if isinstance(recognizer.vocabulary, Phones) and decode.decoder is decoding.greedy:
         _log.info("The model writes phones. To write words, it needs a lexicon (--lexicon).")
-    waiting: deque[_Recording] = deque()
+    recordings: deque[_Recording] = deque()
     window: list[tuple[_Recording, Piece]] = []
-    held = 0
+    buffered = 0
     rates: set[int] = set()
-    reading = {"encoding": options.encoding, "channel": options.channel}
+    read_options = {"encoding": options.encoding, "channel": options.channel}
     for source in sources:
         recording = _Recording(source, _joiner(recognizer), decode)
-        waiting.append(recording)
-        for piece in _pieces(recording, recognizer.sample_rate, options.piece_seconds, rates, reading):
+        recordings.append(recording)
+        for piece in _pieces(recording, recognizer.sample_rate, options.piece_seconds, rates, read_options):
             window.append((recording, piece))
-            held += len(piece.signal)
-            if held >= window_seconds * recognizer.sample_rate:
+            buffered += len(piece.signal)
+            if buffered >= window_seconds * recognizer.sample_rate:
                 _recognize_window(recognizer, window, options.batch_seconds, on_words)
-                window, held = [], 0
+                window, buffered = [], 0
                 if on_progress:
                     on_progress(recording.path, recording.samples / recognizer.sample_rate, recording.seconds)
-        recording.whole = True
-        yield from _finished(waiting, recognizer, progress)
+        recording.complete = True
+        yield from _completed(recordings, recognizer, progress)
     _recognize_window(recognizer, window, options.batch_seconds, on_words)
-    yield from _finished(waiting, recognizer, progress)
+    yield from _completed(recordings, recognizer, progress)
 
 
 def check_alternatives(count: int, decoder: Decoder, model: Recognizer) -> None:
-    """Refuse to give alternatives with a decoder that keeps one text.
+    """Refuse a number of alternatives if the decoder keeps only one text.
 
     Raises:
-        ValueError: Some are asked for, and it is such a decoder.
+        ValueError: Alternatives are requested from such a decoder.
     """
     if count and not isinstance(decoder, Ranking):
-        how = "a recognizer with CTC, and this one has none" if encodes(model) else "beam=64 (--beam 64) or a lexicon"
+        needed = (
+            "a recognizer with CTC, and this one has none" if has_encoder(model) else "beam=64 (--beam 64) or a lexicon"
+        )
         raise ValueError(
-            f"`alternatives` (--alternatives) need a search that keeps several texts: use {how}. "
+            f"`alternatives` (--alternatives) need a search that keeps several texts: use {needed}. "
             f"Received: alternatives={count}, and a search that keeps one."
         )
 
 
 def by_channel(sources: Iterable[Source], *, encoding: str | None = None) -> Iterator[Source]:
-    """Every channel of each file as a source of its own; what is no audio file, or cannot be read, as it is."""
+    """Yield each channel of each audio file as a source; other sources, and files that cannot be read, unchanged."""
     for source in sources:
         channels = 0
         if isinstance(source, str | os.PathLike) and not audio.is_pipe(source):
-            with suppress(OSError, ValueError):  # which reading it will tell
+            with suppress(OSError, ValueError):  # reported when the file is read
                 channels = audio.probe(source, encoding=encoding).channels
         if channels:
             yield from (OneChannel(os.fspath(source), channel) for channel in range(channels))  # type: ignore[arg-type]
@@ -152,23 +154,22 @@ def logits_of(
     faults: Faults,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Example, np.ndarray]]:
-    """Each example that can be read whole, with its logits, in batches of neighbors; nothing is cut.
+    """Yield each example with its logits, computed in batches of neighbors; long recordings are not cut.
 
     Args:
         model: A recognizer.
-        examples: From a manifest.
-        batch_seconds: Audio recognized at once, padding not counted.
-        faults: Where examples that cannot be read are recorded.
+        examples: Examples of a manifest.
+        batch_seconds: Audio per batch, without padding.
+        faults: Collects the examples that cannot be read.
         progress: Called with the path of each example once it is done.
     """
     batch: list[tuple[Example, np.ndarray]] = []
 
-    def done() -> Iterator[tuple[Example, np.ndarray]]:
-        values = model.logits([signal for _, signal in batch])
-        for (example, _), found in zip(batch, values, strict=True):
+    def run() -> Iterator[tuple[Example, np.ndarray]]:
+        for (example, _), logits in zip(batch, model.logits([signal for _, signal in batch]), strict=True):
             if progress:
                 progress(example.path)
-            yield example, found
+            yield example, logits
 
     for example in examples:
         try:
@@ -177,25 +178,25 @@ def logits_of(
             faults.add_error(example.path, error)
             continue
         if batch and sum(len(s) for _, s in batch) + len(signal) > batch_seconds * model.sample_rate:
-            yield from done()
+            yield from run()
             batch = []
         batch.append((example, signal))
     if batch:
-        yield from done()
+        yield from run()
 
 
 @dataclass(eq=False)
 class _Recording:
-    """One source on its way."""
+    """The state of one source while it is transcribed."""
 
     source: Source
     joiner: Joiner
     decode: _WordDecoder
-    whole: bool = False
-    """Everything of it has been read."""
+    complete: bool = False
+    """Whether it has been read to its end."""
     fault: Fault | None = None
     seconds: float = 0.0
-    """What the header says; 0 where that is not known."""
+    """Duration in the header; 0 if not known."""
     samples: int = 0
     frames: int = 0
     open_pieces: int = 0
@@ -211,20 +212,20 @@ class _Recording:
     def fail(self, error: Exception) -> None:
         self.fault = Fault(self.path, kind_of(error), str(error))
 
-    def take(self, stretches: Iterable[tuple[int, np.ndarray]]) -> None:
-        """Decode what lies between words; logits that are no numbers fail this recording alone."""
+    def add(self, segments: Iterable[tuple[int, np.ndarray]]) -> None:
+        """Decode segments that begin at word boundaries; logits that are NaN fail this recording only."""
         try:
-            for start, logits in stretches:
+            for start, logits in segments:
                 words, alternatives = self.decode(logits, start)
                 self.words += words
-                self.alternatives = joined(self.alternatives, alternatives, self.decode.alternatives)
+                self.alternatives = join_alternatives(self.alternatives, alternatives, self.decode.alternatives)
         except ValueError as error:
             self.fail(ValueError(f"{self.path}: the model gave no usable output. {error}"))
 
 
 @dataclass(frozen=True)
 class _WordDecoder:
-    """Logits to words."""
+    """Decodes logits to words."""
 
     model: Recognizer
     decoder: Decoder
@@ -235,11 +236,11 @@ class _WordDecoder:
         check_alternatives(self.alternatives, self.decoder, self.model)
 
     def __call__(self, logits: np.ndarray, start: int) -> tuple[list[Word], list[Alternative]]:
-        """Words of logits whose first frame stands at sample `start`, and the likeliest texts if they are wanted."""
-        found: Sequence[Hypothesis] = ()
+        """The words of logits whose first frame is at sample `start`, and the likeliest texts if requested."""
+        hypotheses: Sequence[Hypothesis] = ()
         if self.alternatives and isinstance(self.decoder, Ranking):
-            found = self.decoder.n_best(logits, self.alternatives)
-            path = self.decoder.path(logits, found[0])
+            hypotheses = self.decoder.n_best(logits, self.alternatives)
+            path = self.decoder.path(logits, hypotheses[0])
         else:
             path = self.decoder(logits)
         words = spell(
@@ -251,14 +252,14 @@ class _WordDecoder:
         if self.calibration is not None and words:
             probabilities = self.calibration(np.array([word.confidence for word in words]))
             words = [replace(word, confidence=float(p)) for word, p in zip(words, probabilities, strict=True)]
-        return words, [Alternative(" ".join(each.text.split()), each.score) for each in found]
+        return words, [Alternative(" ".join(each.text.split()), each.score) for each in hypotheses]
 
 
 def _joiner(model: Recognizer) -> Joiner:
     frame_samples = max(1, round(model.frame_period * model.sample_rate))
-    if transduces(model) or isinstance(model.vocabulary, Phones):  # where words begin is not written
+    if is_transducer(model) or isinstance(model.vocabulary, Phones):  # the symbols do not show where words begin
         return Joiner(frame_samples, None)
-    logits_of = functools.partial(ctc_logits, model) if encodes(model) else None
+    logits_of = functools.partial(ctc_logits, model) if has_encoder(model) else None
     spellings = model.vocabulary.spellings
     begins = np.array([len(spelling) > 1 and spelling[0].isspace() for spelling in spellings])
     space = spellings.index(" ") if " " in spellings else None
@@ -268,7 +269,7 @@ def _joiner(model: Recognizer) -> Joiner:
 def _pieces(
     recording: _Recording, sample_rate: int, piece_seconds: float, rates: set[int], options: Mapping[str, Any]
 ) -> Iterator[Piece]:
-    """The recording in pieces; when it cannot be read the pieces end and its fault is set."""
+    """Cut a recording into pieces; if it cannot be read, the pieces end and its fault is set."""
     try:
         blocks = _blocks(recording, sample_rate, piece_seconds, rates, options)
         for piece in cut(blocks, sample_rate, piece_seconds, step=recording.joiner.frame_samples):
@@ -291,7 +292,7 @@ def _pieces(
 def _blocks(
     recording: _Recording, sample_rate: int, seconds: float, rates: set[int], options: Mapping[str, Any]
 ) -> Iterator[np.ndarray]:
-    """Blocks of the source at `sample_rate`; the first source at each other rate is logged."""
+    """Read blocks of the source at `sample_rate`; the first source at each other rate is logged."""
     source = recording.source
     if isinstance(source, OneChannel):
         options, source = {**options, "channel": source.channel}, source.path
@@ -317,29 +318,29 @@ def _recognize_window(
     batch_seconds: float,
     on_words: Callable[[str, Sequence[Word]], None] | None,
 ) -> None:
-    """Logits of the pieces, in batches of about equal lengths, decoded into their recordings."""
-    found: dict[Piece, np.ndarray] = {}
+    """Compute the logits of pieces, in batches of similar lengths, and decode them into their recordings."""
+    logits: dict[Piece, np.ndarray] = {}
     pieces = [piece for recording, piece in window if recording.fault is None]
     for batch in by_length(pieces, lambda piece: len(piece.signal), batch_seconds * model.sample_rate):
-        found.update(zip(batch, model.logits([piece.signal for piece in batch]), strict=True))
+        logits.update(zip(batch, model.logits([piece.signal for piece in batch]), strict=True))
     for recording, piece in window:  # in reading order
-        if piece in found and recording.fault is None:
-            recording.frames += len(found[piece])
-            known = len(recording.words)
-            recording.take(recording.joiner.add(piece, found[piece]))
-            if on_words and len(recording.words) > known:
-                on_words(recording.path, recording.words[known:])
+        if piece in logits and recording.fault is None:
+            recording.frames += len(logits[piece])
+            before = len(recording.words)
+            recording.add(recording.joiner.add(piece, logits[piece]))
+            if on_words and len(recording.words) > before:
+                on_words(recording.path, recording.words[before:])
         recording.open_pieces -= 1
 
 
-def _finished(
-    waiting: deque[_Recording], model: Recognizer, progress: Callable[[str], None] | None
+def _completed(
+    recordings: deque[_Recording], model: Recognizer, progress: Callable[[str], None] | None
 ) -> Iterator[Transcript | Fault]:
-    """Outcomes of the recordings at the head of the queue that nothing more is to come for."""
-    while waiting and waiting[0].whole and not waiting[0].open_pieces:
-        recording = waiting.popleft()
+    """Yield the outcomes of the completed recordings at the head of the queue."""
+    while recordings and recordings[0].complete and not recordings[0].open_pieces:
+        recording = recordings.popleft()
         if recording.fault is None:
-            recording.take(recording.joiner.finish())
+            recording.add(recording.joiner.finish())
         if progress:
             progress(recording.path)
         yield recording.fault or _transcript(recording, model)

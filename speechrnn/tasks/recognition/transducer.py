@@ -1,4 +1,4 @@
-"""Transducers: a recognizer whose encoder is joined with a predictor of symbols."""
+"""Transducers: recognizers whose encoder is joined with a predictor of symbols."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,14 @@ from speechrnn.layers.config import Configured
 from speechrnn.layers.steps import StepNetwork, step_network
 from speechrnn.losses import Transducer
 from speechrnn.tasks.recognition.encoder import EncoderRecognizer
-from speechrnn.tasks.recognition.joint import Transduces
+from speechrnn.tasks.recognition.model_types import TransducerMethods
 from speechrnn.tasks.recognition.options import TransducerNetwork
 from speechrnn.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Joiner(Configured, keras.Layer):
-    """What is next, from a frame of the encoder and a prediction: `W tanh(encoded + predicted) + b`, in float32.
+    """Logits of the next symbol from outputs of the encoder and the predictor: `W tanh(encoded + predicted) + b`.
 
     Args:
         vocabulary_size: Number of outputs, the blank counted.
@@ -46,7 +46,7 @@ class Joiner(Configured, keras.Layer):
         self.dense = keras.layers.Dense(vocabulary_size, dtype="float32", name="dense")
 
     def build(self, encoded_shape: Any, predicted_shape: Any = None) -> None:
-        """Weights for frames of that width."""
+        """Create the weights."""
         self.dense.build((None, encoded_shape[-1]))
 
     def call(self, encoded: Any, predicted: Any) -> Any:
@@ -65,8 +65,8 @@ def symbol_predictor(  # noqa: D417 - `takes` adds the options
         dropout: Share of a symbol's vector dropped in training.
 
     Returns:
-        A `keras.Model` from `previous` int32 `(batch, symbols)`, the symbol before each place and 0 before the first,
-        to float32 `(batch, symbols, joint)`. Each place sees only what stands before it.
+        A `keras.Model` from `previous` int32 `(batch, symbols)`, the previous symbol at each position and 0 at the
+        first, to float32 `(batch, symbols, joint)`. Each position depends on the symbols before it only.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -90,20 +90,20 @@ def symbol_predictor(  # noqa: D417 - `takes` adds the options
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class TransducerRecognizer(Transduces, EncoderRecognizer):
-    """A recognizer that writes symbols one by one, each given those before it: a recurrent transducer (RNN-T).
+class TransducerRecognizer(TransducerMethods, EncoderRecognizer):
+    """A recurrent transducer (RNN-T), which predicts symbols one by one, each from the sound and the symbols before it.
 
-    At each frame the joiner says, from the encoder's output and from the predictor's, which symbol is next, or by the
-    blank that the next frame is. It is made, saved, trained, exported and used as any other recognizer.
+    At each frame the joiner predicts the next symbol from the outputs of the encoder and of the predictor; the blank
+    means to proceed to the next frame. It is built, saved, trained, exported and used like any other recognizer.
 
     Args:
         features: A layer of `speechrnn.features`.
         network: The encoder, from `[features (batch, frames, features), frames (batch,)]` to `(batch, frames', joint)`,
-            as `recurrent_ctc` makes it with `joint` in the place of the vocabulary's size.
+            as `recurrent_ctc` builds it with `vocabulary_size=joint`.
         vocabulary: The symbols.
-        predictor: As `symbol_predictor` makes it.
+        predictor: A model as `symbol_predictor` builds it.
         joiner: A `Joiner`.
-        with_ctc: Whether the encoder is trained by CTC as well, without which nothing can be aligned.
+        with_ctc: Whether the encoder is also trained with CTC, without which nothing can be aligned.
         card: See `SpeechRecognizer`.
 
     Call arguments:
@@ -148,15 +148,15 @@ class TransducerRecognizer(Transduces, EncoderRecognizer):
             joiner.build((None, None, predictor.output_shape[-1]))
 
     def joint_logits(self, encoded: Any, target: Any, training: bool | None = None) -> Any:
-        """Logits of every frame with every beginning of the target.
+        """Logits of every frame with every prefix of the target.
 
         Args:
-            encoded: float32 `(batch, frames, joint)`, what a call gives.
+            encoded: float32 `(batch, frames, joint)`, outputs of the encoder.
             target: int32 `(batch, labels)`.
-            training: Whether the predictor drops some of what it sees.
+            training: Whether the predictor's dropout is active.
 
         Returns:
-            float32 `(batch, frames, labels + 1, vocabulary)`, as `speechrnn.losses.transducer` takes them.
+            float32 `(batch, frames, labels + 1, vocabulary)`, the input of `speechrnn.losses.transducer`.
         """
         previous = tf.pad(tf.cast(target, tf.int32), [[0, 0], [1, 0]])
         predicted = self.predictor(previous, training=training)
@@ -186,9 +186,9 @@ class TransducerRecognizer(Transduces, EncoderRecognizer):
             [tf.TensorSpec((None,), tf.int32), *spec],
             name="predicted",
         )
-        found = forward(tf.constant(previous, tf.int32), *(tf.constant(states[name]) for name in steps.states))
-        predicted, *after = (value.numpy() for value in tf.nest.flatten(found))
-        return predicted[:, 0], dict(zip(steps.states, after, strict=True))
+        outputs = forward(tf.constant(previous, tf.int32), *(tf.constant(states[name]) for name in steps.states))
+        predicted, *states_out = (value.numpy() for value in tf.nest.flatten(outputs))
+        return predicted[:, 0], dict(zip(steps.states, states_out, strict=True))
 
     def joined(self, encoded: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """See `speechrnn.decoding.transducer.Joint`."""
@@ -198,23 +198,23 @@ class TransducerRecognizer(Transduces, EncoderRecognizer):
 
     @property
     def predictor_steps(self) -> StepNetwork:
-        """The predictor, one symbol at a time."""
+        """The predictor as a network of one step, for one symbol at a time."""
         if "_predictor_steps" not in self.__dict__:
-            # Past Keras's attribute tracking: its layers are those of the predictor.
+            # Bypasses Keras's attribute tracking: its layers are those of the predictor.
             object.__setattr__(self, "_predictor_steps", step_network(self.predictor, frames=1))
         return self.__dict__["_predictor_steps"]
 
     @classmethod
-    def begun_from(
+    def from_encoder(
         cls, features: keras.Layer, vocabulary: Vocabulary, encoder: keras.Model, **options: Any
     ) -> "TransducerRecognizer":
-        """A transducer with an encoder, and a predictor and a joiner that have learned nothing.
+        """A transducer with the given encoder, and an untrained predictor and joiner.
 
         Args:
             features: See the class.
             vocabulary: See the class.
             encoder: The network.
-            **options: Of `symbol_predictor`.
+            **options: Options of `symbol_predictor`.
         """
         size, options = len(vocabulary), {**options, "joint": encoder.output_shape[-1]}
         predictor = symbol_predictor(vocabulary_size=size, **options)

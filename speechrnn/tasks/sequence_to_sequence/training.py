@@ -31,7 +31,7 @@ _NONE = -1
 """What stands in the padding of targets."""
 
 
-class Translating(Task):
+class SequenceTask(Task):
     """The target's next symbol, by cross entropy."""
 
     model: SequenceToSequence

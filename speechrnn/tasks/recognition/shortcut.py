@@ -16,10 +16,10 @@ def transcribe(sources: Any, *, model: Any = None, **options: Any) -> Any:
         **options: `beam`, `lm`, `hotwords`, `on_error` and others; see `RecognizerMethods.transcribe`.
 
     Returns:
-        A `Transcript` for one source; for several an iterator of them, in the order given.
+        A `Transcript` for one source; for several an iterator of them, in order.
 
     Raises:
-        FileNotFoundError: There is no such recording or model.
+        FileNotFoundError: A recording or the model does not exist.
         ValueError: A recording cannot be read, or the model is of another kind.
 
     Example:
