@@ -97,7 +97,7 @@ def ear(service: Service, rate: float, pauses: Pauses | None) -> Ear:
     """
     model = service.models.listener
     if model is not None:
-        return Ear(model.another, model_rate=int(model.sample_rate), rate=rate, pauses=pauses)
+        return Ear(model.new_stream, model_rate=int(model.sample_rate), rate=rate, pauses=pauses)
     served = service.recognizer()
     return Ear(lambda: WholeStream(served), model_rate=int(served.model.sample_rate), rate=rate, pauses=pauses)
 
