@@ -1,4 +1,4 @@
-"""Classification: one class for a signal, several at once, or one for each frame."""
+"""Classification of signals, sounds and texts: one class, several at once, or one class per frame."""
 
 import lazy_loader as _lazy
 

@@ -1,4 +1,4 @@
-"""A new classifier for a manifest: what is classified, its classes, its features and a network that suits them."""
+"""Build a classifier for a manifest: its classes, its features and a network that suits them."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from speechrnn.tasks.classification.model import SequenceClassifier
 from speechrnn.tasks.classification.network import recurrent_classifier
 from speechrnn.text.tokens import Tokens
 
-_FRAMES, _MOST_BLOCKS = 120, 6
-"""Frames that the blocks of a signal's front end leave, about, and how many blocks there are at most."""
+_FRAMES, _MAX_BLOCKS = 120, 6
+"""Approximate number of frames after the convolutional blocks, and largest number of blocks."""
 
 
 def for_manifest(
@@ -30,11 +30,11 @@ def for_manifest(
     least: int = 1,
     **network: Any,
 ) -> SequenceClassifier:
-    """A classifier that has learned nothing and fits the labels and signals of a manifest.
+    """Build an untrained classifier that fits the labels and signals of a manifest.
 
-    Sounds become log-mel energies, whose level is kept, since a steady sound is nothing else. Of other
-    signals all channels are read sample by sample; several channels keep their level, since it may mean something.
-    Texts become the numbers of their tokens, and the network begins with an embedding.
+    Features of sounds are log-mel energies, normalized with global statistics so that they keep the level, which is all
+    that identifies a steady sound. Other signals are read sample by sample with all channels; several channels keep
+    their levels, which may be meaningful. For texts the network begins with an embedding of their tokens.
 
     Args:
         examples: Recordings, or texts as `speechrnn.data.texts.text_example` makes them, with `label` (one class each),
@@ -44,18 +44,18 @@ def for_manifest(
             they are adapted to the examples, unless they have been already.
         lowercase: Whether upper and lower case count as the same, in texts.
         least: How often a token must occur to be known, in texts; rarer ones count as unknown.
-        **network: Options of `recurrent_classifier`; those that are not given follow from the data.
+        **network: Options of `recurrent_classifier`; by default they follow from the data.
 
     Raises:
         ValueError: The examples have no labels or fewer than two classes, or an option is out of its range.
     """
     task, classes = classes_of(examples)
     if isinstance(features, Symbols) or any(unit_of(example) for example in examples):
-        read = features if isinstance(features, Symbols) else _symbols(examples, features, lowercase, least)
-        suited = {"dropout": 0.3, "pooling": None if task == "frames" else "attention"}
-        suited |= {"symbols": len(read.tokens), "num_classes": len(classes)}
-        built = recurrent_classifier(num_features=1, **{**suited, **network})
-        return SequenceClassifier(read, built, classes, task=task)
+        symbols = features if isinstance(features, Symbols) else _symbols(examples, features, lowercase, least)
+        defaults = {"dropout": 0.3, "pooling": None if task == "frames" else "attention"}
+        defaults |= {"symbols": len(symbols.tokens), "num_classes": len(classes)}
+        built = recurrent_classifier(num_features=1, **{**defaults, **network})
+        return SequenceClassifier(symbols, built, classes, task=task)
     sound = all(Path(e.path).suffix.lower() in audio.SUFFIXES and "channels" not in e.extra for e in examples)
     if isinstance(features, FeatureLayer):
         layer = features
@@ -63,37 +63,37 @@ def for_manifest(
         layer = (_sound if sound else _signal)(examples[0], sample_rate, features or {})
     adapt(layer, examples)
     frames = statistics.median(layer.frame_count(round(e.duration * layer.sample_rate)) for e in examples)
-    suited = {
+    defaults = {
         "dropout": 0.2,
         "pooling": None if task == "frames" else "attention",
         "over": "spectrum" if sound else "time",
         "filters": 16 if sound else 32,
         "convolutions": 2 if sound or task == "frames" else _blocks(frames),
     }
-    built = recurrent_classifier(num_features=layer.num_features, num_classes=len(classes), **{**suited, **network})
+    built = recurrent_classifier(num_features=layer.num_features, num_classes=len(classes), **{**defaults, **network})
     return SequenceClassifier(layer, built, classes, task=task)
 
 
-def _symbols(examples: Sequence[Example], given: Any, lowercase: bool, least: int) -> Symbols:
+def _symbols(examples: Sequence[Example], features: Any, lowercase: bool, least: int) -> Symbols:
     units = {unit_of(example) for example in examples}
     unit = unit_of(examples[0])
-    if unit is None or len(units) > 1 or given:
+    if unit is None or len(units) > 1 or features:
         raise ValueError(
             "Texts must all be cut into the same, and have no features of sounds. Received: "
-            f"{', '.join(sorted(map(str, units)))}, features={given!r}."
+            f"{', '.join(sorted(map(str, units)))}, features={features!r}."
         )
     tokens = Tokens.from_texts((e.text or "" for e in examples), unit=unit, lowercase=lowercase, least=least)
     return Symbols(tokens.symbols, unit=unit, lowercase=lowercase)
 
 
 def adapt(layer: FeatureLayer, examples: Sequence[Example]) -> None:
-    """Measure the statistics of a layer that needs them, on the examples that can be read."""
+    """Compute the statistics of a layer that needs them, from the examples that can be read."""
     if layer.needs_statistics:
         layer.adapt(readable(examples, lambda example: _signal_of(example, layer)))
 
 
 def classes_of(examples: Sequence[Example]) -> tuple[Literal["single", "multi", "frames"], list[str]]:
-    """What the examples are labeled with, "single", "multi" or "frames", and the names of the classes.
+    """The task of labeled examples, "single", "multi" or "frames", and the names of their classes.
 
     Raises:
         ValueError: They have neither a label, tags nor labels, or fewer than two classes.
@@ -102,10 +102,10 @@ def classes_of(examples: Sequence[Example]) -> tuple[Literal["single", "multi", 
     tags = [tag for example in examples for tag in example.extra.get("tags", ())]
     parts = [label for example in examples for label in example.labels or ()]
     pieces = [part[-1] if isinstance(part, tuple | list) else part for part in parts]
-    kinds: list[tuple[Literal["single", "multi", "frames"], list[Any]]]
-    kinds = [("frames", pieces), ("multi", tags), ("single", labels)]
-    for task, found in kinds:
-        names = sorted({str(name) for name in found if name is not None})
+    by_task: dict[Literal["single", "multi", "frames"], list[Any]]
+    by_task = {"frames": pieces, "multi": tags, "single": labels}
+    for task, values in by_task.items():
+        names = sorted({str(name) for name in values if name is not None})
         if names:
             if len(names) < 2:
                 raise ValueError(f"There must be two or more classes. Received: {names}.")
@@ -114,26 +114,26 @@ def classes_of(examples: Sequence[Example]) -> tuple[Literal["single", "multi", 
 
 
 def _blocks(frames: float) -> int:
-    return int(np.clip(np.round(np.log2(max(frames, 1) / _FRAMES)), 1, _MOST_BLOCKS))
+    return int(np.clip(np.round(np.log2(max(frames, 1) / _FRAMES)), 1, _MAX_BLOCKS))
 
 
-def _sound(first: Example, sample_rate: float | None, given: Mapping[str, Any]) -> FeatureLayer:
+def _sound(first: Example, sample_rate: float | None, options: Mapping[str, Any]) -> FeatureLayer:
     rate = sample_rate or audio.probe(first.path, encoding=first.encoding).sample_rate
-    return LogMel(int(rate), **{"normalize": "global", **given})
+    return LogMel(int(rate), **{"normalize": "global", **options})
 
 
-def _signal(first: Example, sample_rate: float | None, given: Mapping[str, Any]) -> FeatureLayer:
+def _signal(first: Example, sample_rate: float | None, options: Mapping[str, Any]) -> FeatureLayer:
     info = probe_example(first)
     count = len(info.channels)
-    own = {"window": 1, "hop": 1, "normalize": "global" if count > 1 else "utterance"}
-    if unknown := sorted(set(given) - set(own)):
+    defaults = {"window": 1, "hop": 1, "normalize": "global" if count > 1 else "utterance"}
+    if unknown := sorted(set(options) - set(defaults)):
         raise ValueError(f"{', '.join(unknown)}: for sounds only. Received: {first.path}, a signal.")
     rate = sample_rate or info.rate
-    return RawSignal(int(rate) if float(rate).is_integer() else rate, channels=count, **{**own, **given})
+    return RawSignal(int(rate) if float(rate).is_integer() else rate, channels=count, **{**defaults, **options})
 
 
 def _signal_of(example: Example, layer: FeatureLayer) -> np.ndarray:
-    """float32 `(samples, channels)`, or `(samples,)` where the layer takes one channel."""
+    """The signal of an example, float32 `(samples, channels)`, or `(samples,)` for a layer without channels."""
     channels = getattr(layer, "channels", None)
-    found, _ = read_example(example, channels=channels, sample_rate=layer.sample_rate)
-    return found if channels is not None else found.mean(axis=1)
+    signal, _ = read_example(example, channels=channels, sample_rate=layer.sample_rate)
+    return signal if channels is not None else signal.mean(axis=1)

@@ -1,4 +1,4 @@
-"""Records to classes: one class each, several at once, or a class for each frame; no file stops the rest."""
+"""Classify records; a file that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from speechrnn.text.tokens import Tokens
 
 Source = str | os.PathLike[str] | Example
-"""A file of a signal or of audio, or an example of a manifest; of texts a text, or the `Path` of one."""
+"""A file of a signal or of audio, or an example of a manifest; for texts, a text or the `Path` of a text file."""
 
 _BATCHES_AT_ONCE = 8
-"""Batches that are read at once and sorted by length."""
+"""Number of batches that are read together and sorted by length."""
 
 _LIKELY = 0.5
-"""Smallest probability of a class that is reported, where several are possible."""
+"""Smallest probability of a class that is reported, if several can be true."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of frames with one class."""
+    """Consecutive frames of one class."""
 
     label: str
     start: float
@@ -47,7 +47,7 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Classification(Answer):
-    """What a classifier says of one record."""
+    """The classification of one record."""
 
     classes: tuple[str, ...] = ()
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -55,13 +55,13 @@ class Classification(Answer):
     task: str = "single"
     """"single" (one class), "multi" (any number at once) or "frames" (one class per frame)."""
     duration: float = 0.0
-    """Seconds; of a text, its tokens."""
+    """Duration in seconds; for a text, its number of tokens."""
     frame_period: float = 0.0
-    """Seconds between frames, where there are frames."""
+    """Seconds between frames, if there is one class per frame."""
 
     @property
     def label(self) -> str:
-        """The most probable class; of frames the one that most of them have; empty where there is no answer."""
+        """The most probable class, or the most frequent one of the frames; empty if the record failed."""
         if not self.ok:
             return ""
         if self.task == "frames":
@@ -70,13 +70,13 @@ class Classification(Answer):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes that are there: of several at once those more likely than not; otherwise `label` alone."""
+        """The predicted classes: if several can be true, those more likely than not; otherwise only `label`."""
         if self.task != "multi":
             return (self.label,)
         return tuple(name for name, p in zip(self.classes, self.probabilities, strict=True) if p >= _LIKELY)
 
     def segments(self) -> list[Segment]:
-        """Stretches of equal class, in order and without gaps; none unless there is one class per frame."""
+        """Consecutive frames of equal class, in order and without gaps; empty unless there is one class per frame."""
         if self.task != "frames":
             return []
         best = self.probabilities.argmax(-1)
@@ -93,20 +93,20 @@ class Classification(Answer):
         ]
 
     def to_dict(self, *, frames: bool = False) -> dict[str, Any]:
-        """As JSON can hold it.
+        """The classification as JSON values.
 
         Args:
-            frames: Add the probabilities of every frame.
+            frames: Include the probabilities of every frame.
         """
-        found: dict[str, Any] = {"path": self.path, "duration": self.duration}
+        result: dict[str, Any] = {"path": self.path, "duration": self.duration}
         if self.task == "frames":
-            found["segments"] = [vars(segment) for segment in self.segments()]
+            result["segments"] = [vars(segment) for segment in self.segments()]
             if frames:
-                found |= {"frame_period": self.frame_period, "classes": list(self.classes)}
-                found["probabilities"] = np.round(self.probabilities.astype(float), 4).tolist()
-            return found
-        found |= {"labels": list(self.labels)} if self.task == "multi" else {"label": self.label}
-        return found | {
+                result |= {"frame_period": self.frame_period, "classes": list(self.classes)}
+                result["probabilities"] = np.round(self.probabilities.astype(float), 4).tolist()
+            return result
+        result |= {"labels": list(self.labels)} if self.task == "multi" else {"label": self.label}
+        return result | {
             "probabilities": {n: round(float(p), 6) for n, p in zip(self.classes, self.probabilities, strict=True)}
         }
 
@@ -120,26 +120,26 @@ def outcomes(  # noqa: D417 - `takes` adds the options
     table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Classification | Fault]:
-    """Classify records, lazily and in the order given: for each its classification, or why there is none.
+    """Classify records lazily, and yield a classification or a `Fault` for each, in order.
 
     Args:
         model: A classifier.
-        sources: Files of signals or audio, or examples of a manifest; of texts a text, or the `Path` of one.
+        sources: Files of signals or audio, or examples of a manifest; for texts, texts or `Path`s of text files.
         table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
         progress: Called with the path of each record once it is done.
     """
-    left, batch_size = iter(sources), options.batch_size
-    while window := list(islice(left, batch_size * _BATCHES_AT_ONCE)):
+    remaining, batch_size = iter(sources), options.batch_size
+    while window := list(islice(remaining, batch_size * _BATCHES_AT_ONCE)):
         read = [_read(model, source, rate=options.rate, row=options.row, table=table) for source in window]
-        found: list[Classification | Fault] = [r if isinstance(r, Fault) else _EMPTY for r in read]
-        given = [(index, r) for index, r in enumerate(read) if not isinstance(r, Fault)]
-        given.sort(key=lambda entry: -len(entry[1]))
-        for start in range(0, len(given), batch_size):
-            batch = given[start : start + batch_size]
+        results: list[Classification | Fault] = [r if isinstance(r, Fault) else _EMPTY for r in read]
+        signals_by_index = [(index, r) for index, r in enumerate(read) if not isinstance(r, Fault)]
+        signals_by_index.sort(key=lambda entry: -len(entry[1]))
+        for start in range(0, len(signals_by_index), batch_size):
+            batch = signals_by_index[start : start + batch_size]
             answers = _answers(model, [signal for _, signal in batch])
             for (index, signal), answer in zip(batch, answers, strict=True):
-                found[index] = _outcome(model, path_of(window[index]), len(signal), answer)
-        for source, outcome in zip(window, found, strict=True):
+                results[index] = _outcome(model, path_of(window[index]), len(signal), answer)
+        for source, outcome in zip(window, results, strict=True):
             if progress:
                 progress(path_of(source))
             yield outcome
@@ -149,12 +149,12 @@ _EMPTY = Fault("", "", "")
 
 
 def task_of(model: Classifier) -> str:
-    """What a classifier answers: "single", "multi" or "frames"."""
+    """The task of a classifier: "single", "multi" or "frames"."""
     return getattr(model, "task", None) or ("frames" if model.per_frame else "single")
 
 
 def path_of(source: Source) -> str:
-    """The file of a source; of a text that is given, the text."""
+    """The path of a source; for a text, the text itself."""
     return source.path if isinstance(source, Example) else os.fspath(source)
 
 
@@ -166,9 +166,9 @@ def read_signal(
     row: int | None = None,
     table: TableOptions | Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """What a model needs of a source, at its rate: float32 `(samples,)` of audio, or `(samples, channels)`.
+    """Read a source at the model's sample rate: float32 `(samples,)` for audio, or `(samples, channels)`.
 
-    The channels are those that the example names, or else those that the model's card names, or else the first ones.
+    The channels are those that the example names, else those that the model's card names, else the first ones.
 
     Raises:
         OSError, ValueError: It cannot be read, or lacks a channel.
@@ -186,7 +186,7 @@ def read_signal(
 
 
 def _text(tokens: Tokens, source: Source) -> np.ndarray:
-    """The numbers of a text: a text itself, that of an example, or that of a file, whose path is no plain string."""
+    """The token numbers of a text, of an example's text, or of a text file, whose path must not be a string."""
     if isinstance(source, str | Example):
         where = source.id if isinstance(source, Example) else ""
         return tokens.read(source if isinstance(source, str) else source.text, where=where)
@@ -196,10 +196,10 @@ def _text(tokens: Tokens, source: Source) -> np.ndarray:
         raise data_error(source, "undecodable", f"must be a text in UTF-8: {error.reason}.") from error
 
 
-def _read(model: Classifier, source: Source, **how: Any) -> np.ndarray | Fault:
+def _read(model: Classifier, source: Source, **options: Any) -> np.ndarray | Fault:
     path = path_of(source)
     try:
-        signal = read_signal(model, source, **how)
+        signal = read_signal(model, source, **options)
     except (OSError, ValueError) as error:
         return Fault(path, kind_of(error), str(error))
     if not len(signal):
@@ -208,7 +208,7 @@ def _read(model: Classifier, source: Source, **how: Any) -> np.ndarray | Fault:
 
 
 def _answers(model: Classifier, batch: Sequence[np.ndarray]) -> Sequence[np.ndarray | ValueError]:
-    """Probabilities of each signal; where the model refuses the batch, each alone, so that the others have theirs."""
+    """Probabilities of each signal; if the model refuses the batch, signals are run one by one to isolate the error."""
     try:
         return model.probabilities(batch)
     except ValueError as error:

@@ -18,7 +18,7 @@ _OPTIONS = "speechrnn.tasks.classification.options"
 
 
 class ClassifierCommand(Command):
-    """Tell classes."""
+    """Classify records."""
 
     summary = "Classify records of signals, sounds or texts."
     epilog = """\
@@ -48,12 +48,12 @@ a text in UTF-8, or with --lines a text on each line.
     evaluation_options = (f"{_OPTIONS}:ClassifierEvaluation",)
 
     def fits(self, line: Mapping[str, Any]) -> bool:
-        """Whether it has a class."""
+        """Whether the line has a label."""
         tags = line.get("extra", {}).get("tags")
         return line.get("label") is not None or line.get("labels") is not None or bool(tags)
 
     def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
-        """See `Command`; each line of a file of texts is a source of its own."""
+        """See `Command`; with `lines` each line of a text file is a source."""
         if not options.get("lines"):
             return super().expand_sources(sources, **options)
 
@@ -61,9 +61,9 @@ a text in UTF-8, or with --lines a text on each line.
             lines = enumerate(read_lines(path), start=1)
             return [Example(f"{path}:{number}", max(len(line), 1), text=line) for number, line in lines]
 
-        found = [one for path in sources for one in self.read_or_fault(path, texts)]
-        names = [one.where if isinstance(one, Fault) else one.path for one in found]
-        return list(zip(found, files.output_names(names), strict=True))
+        expanded = [item for path in sources for item in self.read_or_fault(path, texts)]
+        names = [item.where if isinstance(item, Fault) else item.path for item in expanded]
+        return list(zip(expanded, files.output_names(names), strict=True))
 
     def outcomes(self, model: Any, sources: Iterable[Any], **options: Any) -> Iterator[Any]:
         """See `Command`."""
@@ -79,12 +79,12 @@ a text in UTF-8, or with --lines a text on each line.
             raise ValueError("--details needs --json.")
         if answer.task == "frames":
             return "".join(
-                f"{answer.path}\t{one.start:.3f}\t{one.end:.3f}\t{one.label}\t{one.probability:.3f}\n"
-                for one in answer.segments()
+                f"{answer.path}\t{segment.start:.3f}\t{segment.end:.3f}\t{segment.label}\t{segment.probability:.3f}\n"
+                for segment in answer.segments()
             )
         chosen = [answer.classes.index(label) for label in answer.labels]
-        sure = ",".join(f"{answer.probabilities[k]:.3f}" for k in chosen)
-        return f"{answer.path}\t{','.join(answer.labels)}\t{sure}\n"
+        probabilities = ",".join(f"{answer.probabilities[k]:.3f}" for k in chosen)
+        return f"{answer.path}\t{','.join(answer.labels)}\t{probabilities}\n"
 
     def to_dict(self, answer: Any, **options: Any) -> dict[str, Any]:
         """See `Command`."""

@@ -1,4 +1,4 @@
-"""A classifier against a manifest."""
+"""Evaluate a classifier on a manifest."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ def evaluate_classifier(  # noqa: D417 - `takes` adds the options
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ClassificationReport:
-    """Classify examples and compare with their labels.
+    """Classify examples and compare the results with their labels.
 
-    An example without a label that the model knows, or whose signal cannot be read, is left out of the figures and
+    An example without a label that the model knows, or whose signal cannot be read, is excluded from the figures and
     listed in the report's `faults`.
 
     Args:
-        model: A classifier, or the path of one.
-        examples: From a manifest: with `label`, for one class per frame `labels`, for several at once `extra["tags"]`.
-        faults: Where faults found before this call are, if any; new ones are added.
+        model: A classifier, or its path.
+        examples: Examples of a manifest with `label`, for one class per frame with `labels`, or for several at once
+            with `extra["tags"]`.
+        faults: Earlier faults, such as those of reading the manifest; new ones are added.
         progress: Called with the path of each example once it is done.
     """
     faults, model = Faults() if faults is None else faults, open_model(model, "classifier")
-    given, task = list(examples), task_of(model)
+    all_examples, task = list(examples), task_of(model)
     scheme = options.scheme or getattr(model, "card", {}).get("scheme")
-    metrics.scheme_scores(scheme, np.eye(len(model.classes)), model.classes)  # does it fit? Before the work begins
-    targets, scored = targets_of(task, None, model.classes, given), []
+    metrics.scheme_scores(scheme, np.eye(len(model.classes)), model.classes)  # raises an error if it does not fit
+    targets, scored = targets_of(task, None, model.classes, all_examples), []
     started = time.perf_counter()
-    found = outcomes(model, given, batch_size=options.batch_size, progress=progress)
-    for example, outcome in zip(given, found, strict=True):
+    results = outcomes(model, all_examples, batch_size=options.batch_size, progress=progress)
+    for example, outcome in zip(all_examples, results, strict=True):
         if isinstance(outcome, Fault):
             faults.extend([outcome])
             continue
@@ -65,6 +66,6 @@ def evaluate_classifier(  # noqa: D417 - `takes` adds the options
 
 
 def _framing(model: Classifier, outcome: Classification) -> Framing:
-    """How frames of an answer stand in time; each is taken to span from its start to the next one's."""
+    """The times of an answer's frames; each frame lasts until the start of the next one."""
     frames, hop = len(outcome.probabilities), max(1, round(model.frame_period * model.sample_rate))
     return Framing(model.sample_rate, lambda length: frames, window=hop, hop=hop)

@@ -103,8 +103,8 @@ def cross_validate(
     if isinstance(folds, int):
         folds = manifest.stratified_group_folds(examples, folds, seed=next(iter(settings.values())).training.seed)
     pairs = _pairs(examples, folds)
-    parts, first = [held for _, held in pairs], next(iter(settings))
-    if (nested := len(settings) > 1) and len(ids := {e.id for held in parts for e in held}) < len(examples):
+    held_out, first = [held for _, held in pairs], next(iter(settings))
+    if (nested := len(settings) > 1) and len(ids := {e.id for held in held_out for e in held}) < len(examples):
         raise ValueError(f"To choose from settings, folds must hold out all examples. Received: {len(ids)} of them.")
     if final:
         files.refuse_existing(out, overwrite=resume or overwrite)  # before hours of work, not after
@@ -125,30 +125,30 @@ def cross_validate(
         return reports
 
     judge_on = judge_on or (lambda part: part)
-    compared = _compared(parts, list(settings), scored, folder, judge_on, choose_by) if nested else {}
+    nested_reports = _compared(held_out, list(settings), scored, folder, judge_on, choose_by) if nested else {}
     reports: Reports = []
     chosen: list[str] = []
     also: dict[str, Reports] = {kind: [] for kind in also_on or {}}
     for number, (left, held) in enumerate(pairs):
-        of_others = {name: answers[number] for name, answers in compared.items()}
-        name = _best(of_others, choose_by) if nested else first
+        inner_reports = {name: answers[number] for name, answers in nested_reports.items()}
+        name = _best(inner_reports, choose_by) if nested else first
         path = folder / f"fold_{number + 1}{f'_{name}' * nested}.json"
-        others_of = {kind: part for kind, vary in (also_on or {}).items() if (part := varied(vary, held))}
-        paths = [path, *(path.with_name(f"{path.stem}_on_{kind}.json") for kind in others_of)]
-        report, *others = scored(name, left, [held, *others_of.values()], paths)
+        other_parts = {kind: part for kind, vary in (also_on or {}).items() if (part := varied(vary, held))}
+        paths = [path, *(path.with_name(f"{path.stem}_on_{kind}.json") for kind in other_parts)]
+        report, *others = scored(name, left, [held, *other_parts.values()], paths)
         reports.append(report)
         chosen.append(name)
-        for kind, other in zip(others_of, others, strict=True):
+        for kind, other in zip(other_parts, others, strict=True):
             also[kind].append(other)
-    about_all: Any = {"role": _ROLES[nested], "chosen": tuple(chosen) if nested else ()}
+    selection: Any = {"role": _ROLES[nested], "chosen": tuple(chosen) if nested else ()}
     seed = settings[first].training.seed
-    of_kinds = {kind: dataclasses.replace(_pooled(of, seed), **about_all) for kind, of in also.items() if of}
-    pooled = dataclasses.replace(_pooled(reports, seed), **about_all, also=of_kinds)
+    also_pooled = {kind: dataclasses.replace(_pooled(of, seed), **selection) for kind, of in also.items() if of}
+    pooled = dataclasses.replace(_pooled(reports, seed), **selection, also=also_pooled)
     if final:
-        about = {"folds": len(pairs), "records": len(pooled.records), "role": pooled.role, **_figures(pooled)}
-        everything = {name: [*itertools.chain(*answers)] for name, answers in compared.items()}
-        name = _best(everything, choose_by) if nested else first
-        learn(name, examples, out, cross_validation=about)
+        summary = {"folds": len(pairs), "records": len(pooled.records), "role": pooled.role, **_figures(pooled)}
+        all_inner = {name: [*itertools.chain(*answers)] for name, answers in nested_reports.items()}
+        name = _best(all_inner, choose_by) if nested else first
+        learn(name, examples, out, cross_validation=summary)
     return pooled
 
 
@@ -177,19 +177,19 @@ def _compared(
     choose_by: str,
 ) -> dict[str, list[Reports]]:
     """For each setting and each fold, the reports on the other folds of models that saw neither."""
-    found: dict[str, list[Reports]] = {name: [[] for _ in parts] for name in names}
-    judged = [list(judge_on(part)) for part in parts]
+    reports: dict[str, list[Reports]] = {name: [[] for _ in parts] for name in names}
+    judging = [list(judge_on(part)) for part in parts]
     for i, j in itertools.combinations(range(len(parts)), 2):
         left = [example for k, part in enumerate(parts) if k not in (i, j) for example in part]
         if not left:
             raise ValueError(f"To choose from settings there must be three folds or more. Received: {len(parts)}.")
         for name in names:
             paths = [folder / f"without_{i + 1}_{j + 1}_{name}_on_{k + 1}.json" for k in (i, j)]
-            on_first, on_second = scored(name, left, [judged[i], judged[j]], paths)
+            on_first, on_second = scored(name, left, [judging[i], judging[j]], paths)
             _figure(on_first, choose_by)  # an unknown one is an error after the first model, not after the last
-            found[name][j].append(on_first)
-            found[name][i].append(on_second)
-    return found
+            reports[name][j].append(on_first)
+            reports[name][i].append(on_second)
+    return reports
 
 
 def _best(answers: Mapping[str, Reports], choose_by: str) -> str:
@@ -214,19 +214,19 @@ def _pairs(examples: Sequence[Example], folds: Sequence[Fold]) -> list[tuple[lis
     seen: set[str] = set()
     for number, fold in enumerate(folds, start=1):
         if len(fold) == 2 and not any(isinstance(part, Example) for part in fold):
-            left, held = (list(part) for part in fold)  # type: ignore[arg-type]
+            training, held_out = (list(part) for part in fold)  # type: ignore[arg-type]
         else:
-            held = list(fold)  # type: ignore[arg-type]
-            ids = {example.id for example in held}
-            left = [example for example in examples if example.id not in ids]
-        ids = {example.id for example in held}
-        if not left or not held:
+            held_out = list(fold)  # type: ignore[arg-type]
+            ids = {example.id for example in held_out}
+            training = [example for example in examples if example.id not in ids]
+        ids = {example.id for example in held_out}
+        if not training or not held_out:
             raise ValueError(f"Fold {number} must learn from some examples and hold some out. Received: an empty part.")
-        if twice := (seen & ids) or ({example.id for example in left} & ids):
-            raise ValueError(f"Fold {number} holds out {min(twice)!r}, which is held out or learned elsewhere.")
-        manifest.check_disjoint({f"fold {number}, learned": left, f"fold {number}, held out": held})
+        if repeated := (seen & ids) or ({example.id for example in training} & ids):
+            raise ValueError(f"Fold {number} holds out {min(repeated)!r}, which is held out or learned elsewhere.")
+        manifest.check_disjoint({f"fold {number}, learned": training, f"fold {number}, held out": held_out})
         seen |= ids
-        pairs.append((left, held))
+        pairs.append((training, held_out))
     if len(pairs) < 2:
         raise ValueError(f"There must be two folds or more. Received: {len(pairs)}.")
     return pairs
@@ -260,17 +260,17 @@ def _figures(report: ClassificationReport) -> dict[str, object]:
 def _keep(path: Path, report: ClassificationReport, setting: Setting) -> None:
     """Write the answers of a fold."""
     faults = [(fault.where, fault.kind, fault.message) for fault in report.faults]
-    about = {"options": setting.fingerprint, "elapsed": report.elapsed, "faults": faults, **report.stored()}
+    content = {"options": setting.fingerprint, "elapsed": report.elapsed, "faults": faults, **report.stored()}
     with files.replacing(path, overwrite=True) as file:
-        file.write(json.dumps(about).encode())
+        file.write(json.dumps(content).encode())
 
 
 def _kept(path: Path, held: Sequence[Example], setting: Setting) -> ClassificationReport:
     """Read the answers of a fold back."""
-    about = json.loads(path.read_bytes())
-    if about["options"] != setting.fingerprint or {row[0] for row in about["rows"]} - {e.id for e in held}:
+    content = json.loads(path.read_bytes())
+    if content["options"] != setting.fingerprint or {row[0] for row in content["rows"]} - {e.id for e in held}:
         raise ValueError(
             f"{path}: the fold to resume had other options or examples. Resume with the same ones, or start over with "
             "overwrite=True."
         )
-    return restored([about], faults=[Fault(*row) for row in about["faults"]], elapsed=about["elapsed"])
+    return restored([content], faults=[Fault(*row) for row in content["faults"]], elapsed=content["elapsed"])

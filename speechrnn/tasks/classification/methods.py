@@ -1,4 +1,4 @@
-"""What every classifier can be asked, whatever runs it."""
+"""Methods that all classifiers share, bundles and sessions."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class ClassifierMethods(ModelMethods):
         table: Any = None,
         progress: Callable[[str], None] | None = None,
     ) -> Any:
-        """Say which class one record, or each of several, belongs to.
+        """Classify one record or several.
 
         Args:
             sources: A file of signals or audio, or an `Example`; for a classifier of texts a text, or the `Path` of a
-                file that is one; or an iterable of these.
-            on_error: "raise" raises what is wrong with a record; "collect" gives an answer whose `ok` is false and
+                text file; or an iterable of these.
+            on_error: "raise" raises the error of a record that fails; "collect" gives an answer whose `ok` is false and
                 whose `error` says why.
             table: How to read tables that can be read in several ways, see `speechrnn.signals.read`.
             progress: Called with the path of each record once it is done.
 
         Returns:
-            A `Classification` for one source; for several an iterator of them, in the order given.
+            A `Classification` for one source; for several an iterator of them, in order.
 
         Raises:
-            OSError, ValueError: With "raise", what is wrong with a record.
+            OSError, ValueError: With "raise", a record cannot be read or classified.
         """
         from speechrnn.tasks.classification.classify import Classification
 

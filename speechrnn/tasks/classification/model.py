@@ -1,4 +1,4 @@
-"""SequenceClassifier: features, network and class names in one `.keras` file."""
+"""SequenceClassifier: a classifier of features, network and class names in one `.keras` file."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -18,20 +18,19 @@ from speechrnn.text.tokens import Tokens
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class SequenceClassifier(ClassifierMethods, bundle.SignalBundle):
-    """Features, network and class names: a signal goes in, logits over the classes come out.
+    """A classifier of signals, sounds or texts: computes logits over classes from signals.
 
-    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
-    It can be compiled and fitted like any Keras model on batches of
-    `speechrnn.pipeline.batches`.
+    Save it with `model.save("name.keras")`, and read it with `speechrnn.load` or `keras.saving.load_model`. It can be
+    compiled and fitted like any Keras model on batches of `speechrnn.pipeline.batches`.
 
     Args:
-        features: A layer of `speechrnn.features`; its `channels` say what signals are.
+        features: A layer of `speechrnn.features`; its `channels` are those of the signals.
         network: Model from `[features (batch, frames, features), frames (batch,)]` to logits, as
             `speechrnn.recurrent_classifier` makes it.
-        classes: Names of the classes; the network's outputs must be as many.
+        classes: Names of the classes; the network must have one output for each.
         task: "single" (one class per signal), "multi" (any number of them at once) or "frames" (one class per frame);
-            None takes "frames" for a network without pooling and "single" for one with.
-        card: Anything to know about the model (training data, license, scores), as JSON can hold it.
+            None means "frames" for a network without pooling and "single" for one with pooling.
+        card: Information about the model (training data, license, scores), as JSON values.
 
     Call arguments:
         inputs: `{"signal": float32 (batch, samples[, channels]), "length": int32 (batch,)}`, or features computed by
@@ -69,23 +68,23 @@ class SequenceClassifier(ClassifierMethods, bundle.SignalBundle):
             )
         rows = {layer.input_dim for layer in layers_of(network) if isinstance(layer, keras.layers.Embedding)}
         if rows != (set() if self.tokens is None else {len(self.tokens)}):
-            wanted = "none, without Symbols" if self.tokens is None else f"one, of {len(self.tokens)} tokens"
-            raise ValueError(f"The network must have {wanted} to embed. Received: embeddings of {sorted(rows)}.")
+            required = "none, without Symbols" if self.tokens is None else f"one, of {len(self.tokens)} tokens"
+            raise ValueError(f"The network must have {required} to embed. Received: embeddings of {sorted(rows)}.")
         self.classes, self.task = names, task
         self._default_loss, self._accuracy = ClassLoss(multi=task == "multi"), Accuracy(multi=task == "multi")
 
     @property
     def tokens(self) -> Tokens | None:
-        """What texts are made of; None where signals are classified."""
+        """Tokens of a classifier of texts; None if it classifies signals."""
         return getattr(self.features, "tokens", None)
 
     @property
     def per_frame(self) -> bool:
-        """Whether there is an answer for each frame, and not one for the whole signal."""
+        """Whether the model gives one answer per frame instead of one per signal."""
         return self.task == "frames"
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Accuracy, beside the loss."""
+        """The accuracy, besides the loss."""
         self._accuracy.update_state(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
@@ -93,26 +92,28 @@ class SequenceClassifier(ClassifierMethods, bundle.SignalBundle):
         """Probabilities of the classes for a batch of signals at `sample_rate`.
 
         Args:
-            signals: float32 `(samples,)` each, or `(samples, channels)` where the features have channels.
+            signals: float32 `(samples,)` each, or `(samples, channels)` if the features have channels.
 
         Returns:
             For each signal float32 `(classes,)`; per frame `(ceil(frame_count / stride), classes)`. They add up to 1
             unless several classes can be true at once.
 
         Raises:
-            ValueError: A signal has another number of channels, or it is too short for an answer.
+            ValueError: A signal has another number of channels, or is too short.
         """
         check_signals(signals, self.channels, None if self.per_frame else self.features.window)
         if not any(self.features.frame_count(len(signal)) for signal in signals):
             return [np.zeros((0, len(self.classes)), "float32") for _ in signals]
         outputs, frames = self._outputs(signals)
-        found = (tf.sigmoid if self.task == "multi" else tf.nn.softmax)(outputs).numpy()
-        return [row[: -(-n // self.stride)] if self.per_frame else row for row, n in zip(found, frames, strict=True)]
+        probabilities = (tf.sigmoid if self.task == "multi" else tf.nn.softmax)(outputs).numpy()
+        return [
+            row[: -(-n // self.stride)] if self.per_frame else row for row, n in zip(probabilities, frames, strict=True)
+        ]
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Accuracy(Configured, keras.metrics.Metric):
-    """Share of rows, or of frames that have a class, that are right; of rows and classes where several can be true."""
+    """Share of correct rows, or frames that have a class; if several classes can be true, of rows and classes."""
 
     def __init__(self, multi: bool = False, name: str = "accuracy", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
@@ -121,7 +122,7 @@ class Accuracy(Configured, keras.metrics.Metric):
         self.total = self.add_weight(name="total", initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Adds a batch; targets and logits as `speechrnn.losses.ClassLoss` takes them."""
+        """Add a batch; targets and logits are those of `speechrnn.losses.ClassLoss`."""
         y_true = tf.convert_to_tensor(y_true)
         if self.multi:
             hits, known = (y_true > 0.5) == (y_pred > 0), tf.ones_like(y_pred, tf.bool)
@@ -136,5 +137,5 @@ class Accuracy(Configured, keras.metrics.Metric):
         self.total.assign_add(tf.reduce_sum(weight))
 
     def result(self) -> Any:
-        """float32 scalar; 0 while there was nothing."""
+        """The share, float32 scalar; 0 before the first batch."""
         return tf.math.divide_no_nan(tf.convert_to_tensor(self.right), tf.convert_to_tensor(self.total))

@@ -1,4 +1,4 @@
-"""The recurrent classifier: one answer for a sequence, or one for each frame of it."""
+"""The recurrent network of classifiers, with one output per sequence or per frame."""
 
 from typing import Any
 
@@ -19,16 +19,16 @@ def recurrent_classifier(  # noqa: D417 - `takes` adds the options
     symbols: int = 0,
     name: str = "recurrent_classifier",
 ) -> keras.Model:
-    """Recurrent classifier of sequences of any length.
+    """Build a recurrent classifier of sequences of any length.
 
     An optional convolutional front end (within each frame, then over frames), recurrent layers as in `recurrent_ctc`,
-    pooling over the valid frames, and one linear layer. Right padding, whatever it holds, never changes an output.
+    pooling over the valid frames, and a linear layer. The content of the right padding never changes an output.
 
     Args:
-        num_features: Features a frame.
+        num_features: Features per frame.
         num_classes: Number of outputs.
-        symbols: Number of tokens where each frame is the number of one, see `speechrnn.features.Symbols`; the network
-            then begins with an embedding. 0 is for features that are measured.
+        symbols: Number of different tokens, if each frame is the number of a token, see `speechrnn.features.Symbols`;
+            the network then begins with an embedding. 0 for other features.
         name: Name of the model.
 
     Returns:
@@ -42,7 +42,12 @@ def recurrent_classifier(  # noqa: D417 - `takes` adds the options
     blocks.check(options.cell, num_classes=num_classes)
     _check_frames(options.frame_shape, num_features)
     dtype, dropout = options.dtype, options.dropout
-    convolved: Any = {"filters": options.filters, "kernel": options.kernel, "dropout": dropout, "dtype": dtype}
+    convolution_options: Any = {
+        "filters": options.filters,
+        "kernel": options.kernel,
+        "dropout": dropout,
+        "dtype": dtype,
+    }
     features = keras.Input((None, num_features), name="features")
     frames = keras.Input((), dtype="int32", name="frames")
     mask, length = LengthMask()(frames, features), frames
@@ -50,7 +55,7 @@ def recurrent_classifier(  # noqa: D417 - `takes` adds the options
     x = ZeroPadding(dtype=dtype)(features if x is None else x, mask)
     if options.frame_shape is not None:
         shape, count = options.frame_shape, options.frame_convolutions
-        x = blocks.convolutions_within_frames(x, mask, shape=shape, count=count, **convolved)
+        x = blocks.convolutions_within_frames(x, mask, shape=shape, count=count, **convolution_options)
     if options.over == "spectrum" and options.convolutions:
         momentum = blocks.MOMENTUM
         x, length = blocks.spectral_convolutions(
@@ -58,7 +63,9 @@ def recurrent_classifier(  # noqa: D417 - `takes` adds the options
         )
     elif options.convolutions or options.stem > 1:
         strides: Any = {"widen": options.widen, "stem": options.stem, "pool": options.pool}
-        x, length = blocks.convolutions_over_time(x, length, blocks=options.convolutions, **strides, **convolved)
+        x, length = blocks.convolutions_over_time(
+            x, length, blocks=options.convolutions, **strides, **convolution_options
+        )
     mask = LengthMask()(length, x)
     x = blocks.recurrent_stack(x, mask, **options.recurrent())
     if options.pooling == "attention":
@@ -76,7 +83,7 @@ def recurrent_classifier(  # noqa: D417 - `takes` adds the options
 def _embedded(
     features: Any, mask: Any, symbols: int, embedding: int, dropout: float, dtype: str | None
 ) -> keras.KerasTensor:
-    """The vector of each token, whose numbers float16 could not hold."""
+    """Embed tokens; their numbers stay in float32, since float16 is not exact for large ones."""
     if features.shape[-1] != 1 or symbols < 0:
         raise ValueError(
             "`symbols` must not be negative, and needs one feature, the number of a token. Received: "

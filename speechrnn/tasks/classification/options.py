@@ -31,15 +31,15 @@ class ClassifierTraining(SignalTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.class_weights, Mapping):
-            given = tuple(f"{name}={weight}" for name, weight in self.class_weights.items())
+            words = tuple(f"{name}={weight}" for name, weight in self.class_weights.items())
         else:
-            given = (self.class_weights,) if isinstance(self.class_weights, str) else tuple(self.class_weights)
-        object.__setattr__(self, "class_weights", given)  # JSON gives lists
+            words = (self.class_weights,) if isinstance(self.class_weights, str) else tuple(self.class_weights)
+        object.__setattr__(self, "class_weights", words)  # from JSON they are a list
 
 
 @dataclass(frozen=True)
 class ClassifyingNetwork(RecurrentNetwork):
-    """What `recurrent_classifier` takes."""
+    """Options of `recurrent_classifier`."""
 
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell."""
@@ -97,7 +97,7 @@ class ClassificationOptions(CheckedOptions):
 
 @dataclass(frozen=True)
 class TextSources:
-    """What files of texts hold."""
+    """How files of texts are read."""
 
     lines: bool = False
     """Inputs are files with one text per line. Without it a classifier of texts takes each file for one text."""

@@ -1,4 +1,4 @@
-"""A report of a classifier as tables for people."""
+"""Print a classifier's report as tables."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_MOST_COLUMNS = 12
-"""Classes up to which a confusion matrix is printed."""
+_MAX_COLUMNS = 12
+"""Largest number of classes for which a confusion matrix is printed."""
 
 
 def print_report(report: ClassificationReport, console: Console | None = None, *, per_subject: bool = False) -> None:
-    """Print a report as tables; to standard output unless a console is given."""
+    """Print a report as tables, by default to standard output."""
     console = reports.print_summary(report, console)
     if not report.records:
         return
     console.print(f"Calibration error {100 * report.calibration_error:.1f} %.", markup=False)
     if report.folds:
-        each = " ".join(_percent(fold["accuracy"]) for fold in report.folds)
-        console.print(f"Accuracy of each fold, in %: {each}", markup=False, soft_wrap=True)
+        accuracies = " ".join(_percent(fold["accuracy"]) for fold in report.folds)
+        console.print(f"Accuracy of each fold, in %: {accuracies}", markup=False, soft_wrap=True)
     console.print(_class_table(report))
     if report.scheme == "aami":
-        found, right = metrics.aami_table(report.matrix, report.classes)
-        rows = zip(metrics.AAMI, found, right, strict=True)
+        sensitivities, predictive_values = metrics.aami_table(report.matrix, report.classes)
+        rows = zip(metrics.AAMI, sensitivities, predictive_values, strict=True)
         console.print(
             "AAMI: " + ", ".join(f"{name} Se {_percent(se)} +P {_percent(p)}" for name, se, p in rows),
             markup=False,
             soft_wrap=True,
         )
-    if report.task != "multi" and len(report.classes) <= _MOST_COLUMNS:
+    if report.task != "multi" and len(report.classes) <= _MAX_COLUMNS:
         console.print(_confusion_table(report))
     elif confusions := report.confusions():
-        said = ", ".join(f"{truth} > {taken} ({times})" for truth, taken, times in confusions)
-        console.print(f"Confusions: {said}", markup=False, soft_wrap=True)
+        listed = ", ".join(f"{truth} > {predicted} ({times})" for truth, predicted, times in confusions)
+        console.print(f"Confusions: {listed}", markup=False, soft_wrap=True)
     if per_subject and report.subjects:
         console.print(_subject_table(report))
     for name, other in report.also.items():
@@ -51,8 +51,8 @@ def _class_table(report: ClassificationReport) -> Table:
     headings = ("Class", "True", "Predicted", "Sensitivity %", "+P %", "F1 %", "AUROC %")
     rows = []
     for score in report.scores:
-        shares = (score.sensitivity, score.predictive_value, score.f1, score.auroc)
-        rows.append((score.name, f"{score.support:,}", f"{score.predicted:,}", *map(_percent, shares)))
+        values = (score.sensitivity, score.predictive_value, score.f1, score.auroc)
+        rows.append((score.name, f"{score.support:,}", f"{score.predicted:,}", *map(_percent, values)))
     return reports.table(headings, rows)
 
 

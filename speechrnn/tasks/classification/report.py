@@ -1,4 +1,4 @@
-"""What a classifier's answers amount to: figures with intervals by subject, class by class, and what a field counts."""
+"""Reports of classifiers: accuracy, F1 and other figures with confidence intervals, by class and by subject."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _NAMES = {
     "kappa": "kappa",
     "cinc2017_f1": "F1 of N, A and O",
 }
-"""Figures that are printed, the first ones first."""
+"""Names of the figures in a report's summary line."""
 
 ROLES = {
     "validation": "VALIDATION (no figure for strangers if settings were compared by it): ",
     "nested": "NESTED (settings chosen inside each fold): ",
 }
-"""What a report's first line begins with, by its role."""
+"""Start of a report's summary line, by its role."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,54 +39,54 @@ class Classified:
 
     id: str
     truth: np.ndarray
-    """int32 `()`; `(frames,)` with -1 where there is no class; or `(classes,)`, 1 where several can be true."""
+    """int32 `()`; `(frames,)` with -1 for frames without a class; or `(classes,)` of 0 and 1 if several can be true."""
     probabilities: np.ndarray
     """float32 `(classes,)`, or `(frames, classes)`."""
     subject: str | None = None
-    """The person, where known."""
+    """The subject, if known."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class ClassificationReport:
-    """Errors of a classifier over a corpus; every figure comes from counts summed over the records."""
+    """Scores of a classifier on a corpus; all figures follow from counts summed over the records."""
 
     records: tuple[Classified, ...]
-    """What was scored, in the order given."""
+    """The scored records, in order."""
     classes: tuple[str, ...]
     task: str
     """"single", "multi" or "frames"."""
     scheme: str | None
-    """What a field counts besides, see `speechrnn.metrics.scheme_scores`."""
+    """Additional scores, see `speechrnn.metrics.scheme_scores`."""
     matrix: np.ndarray
-    """int64 `(classes, classes)`, a row for each true class; where several can be true `(classes, 2, 2)`."""
+    """int64 `(classes, classes)`, a row for each true class; if several can be true `(classes, 2, 2)`."""
     scores: tuple[ClassScore, ...]
-    """Class by class."""
+    """Scores of each class."""
     figures: dict[str, float]
-    """Accuracy, macro-F1 and so on, and those of the scheme, by name."""
+    """Accuracy, macro-F1 and others, and those of the scheme, by name."""
     intervals: dict[str, Interval]
-    """95 % bootstrap interval of each, records drawn with replacement."""
+    """95 % bootstrap interval of each figure, by resampling records."""
     subject_intervals: dict[str, Interval] | None = None
-    """As `intervals`, with subjects drawn; None unless all subjects are known and there are two or more."""
+    """Like `intervals`, by resampling subjects; None unless all subjects are known and there are two or more."""
     subjects: dict[str, float] = field(default_factory=dict)
     """Accuracy of each known subject."""
     faults: tuple[Fault, ...] = ()
-    """What could not be scored; none of it is in the figures."""
+    """Examples that could not be scored; the figures exclude them."""
     elapsed: float = 0.0
     """Wall time that classification took, in seconds."""
     folds: tuple[dict[str, float], ...] = ()
-    """Figures of each fold, where these are the summed answers of several models; see `cross_validate`."""
+    """Figures of each fold, if this is a report of `cross_validate`."""
     role: str = ""
-    """"validation" where the same records may have chosen the settings, "nested" where these were chosen inside each
-    fold; empty where only the caller can know."""
+    """"validation" if settings may have been chosen by the same records, "nested" if they were chosen inside each fold;
+    empty if not known."""
     chosen: tuple[str, ...] = ()
-    """The setting of each fold, where they were chosen inside."""
+    """The setting of each fold, if they were chosen inside."""
     also: Mapping[str, ClassificationReport] = field(default_factory=dict)
-    """Of the same models on what `cross_validate` was told to score besides, by name; none of it is in the figures."""
+    """Reports of the same models on the examples of `cross_validate(also_on=...)`, by name."""
 
     @property
     def accuracy(self) -> float:
-        """Share that is right (0.9 is 90 %): of records, of frames, or of records and classes; NaN without any."""
+        """Share that is correct (0.9 is 90 %) of records, of frames, or of records and classes; NaN without any."""
         return self.figures["accuracy"]
 
     @property
@@ -96,37 +96,37 @@ class ClassificationReport:
 
     @property
     def decisions(self) -> int:
-        """How many there were: records, frames with a class, or records times classes."""
+        """Number of decisions: records, frames with a class, or records times classes."""
         return int(self.matrix.sum())
 
     @property
     def seconds(self) -> float:
-        """Length of what was scored."""
+        """Total duration of the scored records."""
         return sum(record.seconds for record in self.records)
 
     def interval(self, name: str) -> Interval:
-        """Interval of a figure: by subject where subjects are known, by record otherwise."""
+        """Interval of a figure: by subject if subjects are known, otherwise by record."""
         return (self.subject_intervals or self.intervals).get(name, (math.nan, math.nan))
 
     def reliability(self, bins: int = 10) -> list[metrics.Bin]:
-        """How often decisions of each confidence are right."""
+        """Accuracy of decisions by confidence."""
         return metrics.reliability(*self._confidences, bins=bins)
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error over ten bins; NaN where nothing was scored."""
+        """Expected calibration error over ten bins; NaN without records."""
         return metrics.calibration_error(*self._confidences)
 
     @cached_property
     def _confidences(self) -> tuple[np.ndarray, np.ndarray]:
-        """Each decision's probability, and whether it is right; of several at once, whether the class is there."""
+        """Each decision's probability, and whether it is right; if several can be true, whether the class is true."""
         truth, probabilities = _stacked(self.records, len(self.classes), self.task)
         if self.task == "multi":
             return probabilities.ravel().clip(0, 1), truth.ravel() > 0
         return probabilities.max(1, initial=0).clip(0, 1), probabilities.argmax(1) == truth
 
     def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
-        """The most frequent `(true, predicted, times)` of differing classes; none where several can be true."""
+        """The most frequent `(true, predicted, times)` of different classes; empty if several can be true."""
         if self.task == "multi":
             return []
         pairs = [
@@ -135,21 +135,21 @@ class ClassificationReport:
         return sorted(pairs, key=lambda pair: (-pair[2], pair))[:most]
 
     def stored(self) -> dict[str, Any]:
-        """What the report is made of, as JSON can hold it; `restored` reads it back."""
+        """The report's data as JSON values, from which `restored` makes the report again."""
         rows = [[r.id, r.truth.tolist(), r.probabilities.tolist(), r.subject, r.seconds] for r in self.records]
         return {"classes": self.classes, "task": self.task, "scheme": self.scheme, "rows": rows}
 
     def to_dict(self, *, records: bool = False) -> dict[str, Any]:
-        """The report as JSON can hold it; a figure that is not finite is None.
+        """The report as JSON values; a figure that is not finite is None.
 
         Args:
-            records: Add every record with its truth and its answer.
+            records: Include every record with its truth and its answer.
         """
-        of = self.subject_intervals
+        by_subject = self.subject_intervals
         report: dict[str, Any] = {
             **{name: finite(value) for name, value in self.figures.items()},
             "intervals": {name: list(map(finite, pair)) for name, pair in self.intervals.items()},
-            "intervals_by_subject": of and {name: list(map(finite, pair)) for name, pair in of.items()},
+            "intervals_by_subject": by_subject and {name: list(map(finite, pair)) for name, pair in by_subject.items()},
             "calibration_error": finite(self.calibration_error),
             "reliability": [{k: finite(v) for k, v in b._asdict().items()} for b in self.reliability()],
             "task": self.task,
@@ -189,12 +189,12 @@ class ClassificationReport:
     def __str__(self) -> str:
         if not self.records:
             return f"No record was scored; {len(self.faults)} failed."
-        shown = [_with_interval(self, name) for name in reversed(_NAMES) if name in self.figures]
-        what = {"single": "", "multi": " and classes", "frames": f" ({self.decisions:,} frames)"}[self.task]
+        figures = [_with_interval(self, name) for name in reversed(_NAMES) if name in self.figures]
+        unit = {"single": "", "multi": " and classes", "frames": f" ({self.decisions:,} frames)"}[self.task]
         by = f"by {len(self.subjects)} subjects" if self.subject_intervals else "by record"
-        said = f"{'; '.join(shown)}: {len(self.records):,} records{what}, 95 % intervals {by}"
-        said = ROLES.get(self.role, "") + said[0].upper() + said[1:]
-        return said + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
+        line = f"{'; '.join(figures)}: {len(self.records):,} records{unit}, 95 % intervals {by}"
+        line = ROLES.get(self.role, "") + line[0].upper() + line[1:]
+        return line + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
 
 
 def classification_report(
@@ -208,17 +208,17 @@ def classification_report(
     resamples: int = 2000,
     seed: int = 0,
 ) -> ClassificationReport:
-    """Sum scored records up; needs no model.
+    """Make a report from scored records; needs no model.
 
     Args:
-        records: What was scored.
+        records: The scored records.
         classes: Names of the classes.
         task: "single" (one class per record), "multi" (any number of them at once) or "frames" (one class per frame).
         scheme: "aami" adds j-kappa and the AAMI's table, "cinc2017" the mean F1 of that challenge, "kappa" Cohen's.
-        faults: What could not be scored.
+        faults: Examples that could not be scored.
         elapsed: Wall time that classification took, in seconds.
         resamples: Bootstrap replications.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Raises:
         ValueError: The scheme does not fit the classes or the task.
@@ -238,14 +238,14 @@ def classification_report(
 
     shape = (len(classes), 2, 2) if task == "multi" else (len(classes),) * 2
     tallies = np.array([_tally(record, len(classes), task) for record in records]).reshape(-1, *shape)
-    found = {name: float(value) for name, value in figures(tallies.sum(0)).items()}
+    values = {name: float(value) for name, value in figures(tallies.sum(0)).items()}
     if task == "multi":
-        found["exact_match"] = float(np.mean([_exact(r) for r in records])) if records else math.nan
+        values["exact_match"] = float(np.mean([_exact(r) for r in records])) if records else math.nan
     subjects: dict[str, np.ndarray] = {}
     for record, tally in zip(records, tallies, strict=True):
         if record.subject is not None:
             subjects[record.subject] = subjects.get(record.subject, 0) + tally
-    known = all(record.subject is not None for record in records) and len(subjects) > 1
+    by_subject = all(record.subject is not None for record in records) and len(subjects) > 1
     return ClassificationReport(
         records,
         classes,
@@ -253,9 +253,11 @@ def classification_report(
         scheme,
         tallies.sum(0),
         _class_scores(records, tallies.sum(0), classes, task),
-        found,
+        values,
         metrics.bootstrap(tallies, figures, resamples=resamples, seed=seed),
-        metrics.bootstrap(np.array([*subjects.values()]), figures, resamples=resamples, seed=seed) if known else None,
+        metrics.bootstrap(np.array([*subjects.values()]), figures, resamples=resamples, seed=seed)
+        if by_subject
+        else None,
         {name: _accuracy(tally) for name, tally in sorted(subjects.items())},
         tuple(faults),
         elapsed,
@@ -263,11 +265,11 @@ def classification_report(
 
 
 def restored(parts: Sequence[Mapping[str, Any]], **about: Any) -> ClassificationReport:
-    """The report of everything that `stored` reports are made of.
+    """Make one report from the stored data of one or several.
 
     Args:
-        parts: What `ClassificationReport.stored` gave.
-        **about: Of `classification_report`: `faults`, `elapsed` and `seed`.
+        parts: Results of `ClassificationReport.stored`.
+        **about: Arguments of `classification_report`: `faults`, `elapsed` and `seed`.
     """
     records = [
         Classified(id, np.asarray(truth, np.int32), np.asarray(probabilities, np.float32), subject, seconds)
@@ -279,7 +281,7 @@ def restored(parts: Sequence[Mapping[str, Any]], **about: Any) -> Classification
 
 
 def _tally(record: Classified, classes: int, task: str) -> np.ndarray:
-    """The record's confusion matrix; where several can be true, one of absence and presence for each class."""
+    """The record's confusion matrix; if several classes can be true, a 2 x 2 matrix for each class."""
     if task != "multi":
         return metrics.confusion_matrix(record.truth, record.probabilities.argmax(-1), classes)
     return metrics.presence_matrices(record.truth > 0.5, record.probabilities >= 0.5)
@@ -302,7 +304,7 @@ def _accuracy(tally: np.ndarray) -> float:
 
 
 def _stacked(records: Sequence[Classified], classes: int, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """All decisions: truths `(decisions[, classes])` that are known, and probabilities `(decisions, classes)`."""
+    """All decisions with a known truth: truths `(decisions[, classes])` and probabilities `(decisions, classes)`."""
     shape = (-1, classes) if task == "multi" else (-1,)
     truth = np.concatenate([np.reshape(r.truth, shape) for r in records] or [np.zeros((0, classes)[: len(shape)])])
     scores = np.concatenate([np.reshape(r.probabilities, (-1, classes)) for r in records] or [np.zeros((0, classes))])

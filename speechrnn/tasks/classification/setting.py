@@ -1,4 +1,4 @@
-"""One way to learn: a classifier, its options, how examples are varied, and how many models answer as one."""
+"""A training setting: how to build a classifier, its training options, and the augmentation of examples."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from speechrnn.tasks.classification.model import SequenceClassifier
 
 Varied = Callable[[Sequence[Example]], Sequence[Example]]
-"""Examples for examples, of the same subjects."""
+"""A function from examples to other examples of the same subjects."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One way to learn, of those that `cross_validate` chooses from."""
+    """How to build and train a classifier; `cross_validate` can choose from several settings."""
 
     build: Callable[[], SequenceClassifier]
-    """Makes a fresh classifier; called once a model, with Keras's random numbers seeded by the options. Features with
-    `normalize="global"` are adapted to what it learns from, unless they are already."""
+    """Builds an untrained classifier; called once per model, after Keras's random numbers were seeded by the options.
+    Features with `normalize="global"` are adapted to the training examples, unless they have been already."""
     options: TrainingOptions | None = None
     """How to train."""
     augment: Augmentation | None = None
-    """How to vary the training examples."""
+    """How to augment the training examples."""
     vary: Varied | None = None
-    """Gives what is learned from in place of the examples that may be, such as these and copies of them."""
+    """Replaces the training examples, for instance by themselves and copies of them."""
 
     @property
     def training(self) -> ClassifierTraining:
-        """The options, whole."""
+        """The training options, as those of classifiers."""
         return promoted(self.options, ClassifierTraining, noun="classifier")
 
     @property
     def fingerprint(self) -> str:
-        """What two runs must have in common for one to continue with the other's models."""
+        """A text that must be equal for a run to continue with another run's models."""
         return self.training.to_json()
 
     def learn(
@@ -55,19 +55,19 @@ class Setting:
         overwrite: bool = False,
         verbose: bool = True,
     ) -> SequenceClassifier:
-        """Train a classifier in this way; members are kept beside it.
+        """Train a classifier with this setting.
 
         Args:
-            examples: What to learn from.
-            out: The model's file, ending in `.keras`.
-            valid_fraction: Part of the examples that decides the epoch, whole subjects where they are known.
-            card: What its card says besides.
-            resume: Go on with a run that was stopped.
-            overwrite: Replace what an earlier run left.
+            examples: Training examples.
+            out: The model's file, ending in `.keras`; members are saved next to it.
+            valid_fraction: Share of the examples by which the best epoch is chosen, split by subject if known.
+            card: Additional entries of the model's card.
+            resume: Continue an interrupted run.
+            overwrite: Replace the files of an earlier run.
             verbose: Show progress on stderr.
 
         Raises:
-            KeyboardInterrupt: The training was stopped: half of it is no result.
+            KeyboardInterrupt: The training was interrupted, so that there is no result.
         """
         import keras
 
@@ -79,23 +79,23 @@ class Setting:
         if valid_fraction:
             parts = manifest.stratified_group_folds(examples, max(2, round(1 / valid_fraction)), seed=options.seed)
             examples, valid = parts[0]
-        learned = examples if self.vary is None else varied(self.vary, examples)
+        training = examples if self.vary is None else varied(self.vary, examples)
         keras.utils.set_random_seed(options.seed)
         model = self.build()
         model.card = {**model.card, **(card or {})}
         adapt(model.features, examples)
-        how: Any = {"resume": resume, "overwrite": overwrite, "verbose": verbose}
-        run = train(model, learned, valid=valid, options=options, augment=self.augment, out=out, **how)
+        existing: Any = {"resume": resume, "overwrite": overwrite, "verbose": verbose}
+        run = train(model, training, valid=valid, options=options, augment=self.augment, out=out, **existing)
         if run.interrupted:
             raise KeyboardInterrupt
         return run.model
 
 
 def varied(vary: Varied, examples: Sequence[Example]) -> list[Example]:
-    """What a function varies examples to, none of which may be of a subject that is not among them."""
-    found, subjects = list(vary(examples)), {example.subject for example in examples}
-    if others := [example.id for example in found if example.subject not in subjects]:
+    """Call a function that varies examples, and check that it adds no subjects."""
+    result, subjects = list(vary(examples)), {example.subject for example in examples}
+    if others := [example.id for example in result if example.subject not in subjects]:
         raise ValueError(
             f"`vary` and `also_on` must keep subjects. Received {len(others)} examples of others, {others[0]} first."
         )
-    return found
+    return result

@@ -80,10 +80,10 @@ class Spotter:
         if not count:
             return []
         starts = range(0, count * self._hop, self._hop)
-        found = self._classified([self._left[start : start + self._window] for start in starts])
+        spotted = self._classified([self._left[start : start + self._window] for start in starts])
         self._new = len(self._left) - (starts[-1] + self._window)
         self._left = self._left[count * self._hop :]
-        return found
+        return spotted
 
     def finish(self) -> list[Spotted]:
         """End the stream: samples that were in no window are heard in one more, with silence behind them."""
@@ -93,13 +93,13 @@ class Spotter:
         return self._classified([np.pad(self._left, (0, self._window - len(self._left)))])
 
     def _classified(self, windows: Sequence[np.ndarray]) -> list[Spotted]:
-        found = []
+        result = []
         for first in range(0, len(windows), _AT_ONCE):
             for row in self._model.probabilities(windows[first : first + _AT_ONCE]):
                 self.probabilities.append(row)
                 if (spotted := self._decision.step(row)) is not None:
-                    found.append(spotted)
-        return found
+                    result.append(spotted)
+        return result
 
 
 @options_as_keywords(SpottingOptions)
@@ -214,12 +214,12 @@ def count_spotted(
         seconds: Length of the stream.
         tolerance: Seconds by which the middle of the window may miss the word.
     """
-    left, found = list(said), 0
+    remaining, found = list(said), 0
     for one in spotted:
         middle = (one.start + one.end) / 2
-        near = (s for s in left if s.label == one.label and s.start - tolerance <= middle <= s.end + tolerance)
+        near = (s for s in remaining if s.label == one.label and s.start - tolerance <= middle <= s.end + tolerance)
         if (match := next(near, None)) is not None:
-            left.remove(match)
+            remaining.remove(match)
             found += 1
     return Spotting(len(said), found, len(spotted) - found, seconds / 3600)
 
@@ -288,15 +288,15 @@ def spoken_stream(
     level = float(np.sqrt(np.mean(np.square(noise, dtype=np.float64))))
     if not level > 0:
         raise ValueError("The noise of a stream must not be silent.")
-    parts, said, place = [], [], 0
+    parts, said, position = [], [], 0
     for signal, label in words:
         quiet = round(rng.uniform(*gap) * rate)
-        own = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) or 1.0
-        ratio = 10 ** (rng.uniform(*snr_db) / 20) * level / own
+        word_level = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) or 1.0
+        ratio = 10 ** (rng.uniform(*snr_db) / 20) * level / word_level
         parts += [np.zeros(quiet, np.float32), np.float32(ratio) * signal]
-        start, place = place + quiet, place + quiet + len(signal)
+        start, position = position + quiet, position + quiet + len(signal)
         if label not in others:
-            said.append(Said(label, start / rate, place / rate))
+            said.append(Said(label, start / rate, position / rate))
     parts.append(np.zeros(round(rng.uniform(*gap) * rate), np.float32))
     stream = np.concatenate(parts)
     stream += np.resize(noise, len(stream))

@@ -1,4 +1,4 @@
-"""Training classifiers: classes, by cross entropy."""
+"""Train classifiers: batches, cross-entropy loss with class weights, and validation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from speechrnn.training.task import Scores, Split, Task, recording_batch_options
 
 
 class ClassifierTask(Task):
-    """Classes, by cross entropy."""
+    """Trains a classifier with cross entropy."""
 
     model: SequenceClassifier
     options: ClassifierTraining
@@ -31,7 +31,7 @@ class ClassifierTask(Task):
 
     def batches(self, split: Split) -> tf.data.Dataset:
         """See `Task`."""
-        varied = {"balance": self.options.balance, "mixup": self.options.mixup} if split.training else {}
+        augmented = {"balance": self.options.balance, "mixup": self.options.mixup} if split.training else {}
         model = self.model
         if model.tokens is not None:
             refuse_augmentation("Texts", split.augmentation)
@@ -42,7 +42,7 @@ class ClassifierTask(Task):
             model.features,
             classes=model.classes,
             task=model.task,
-            **varied,
+            **augmented,
             **recording_batch_options(self, split),
         )
 
@@ -57,9 +57,9 @@ class ClassifierTask(Task):
         )
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], ClassScore]:
-        """See `Task`; the forward pass is traced once and kept."""
-        model, several, count = self.model, self.model.task == "multi", len(self.model.classes)
-        loss = ClassLoss(multi=several)
+        """See `Task`; the forward pass is traced once and reused."""
+        model, multi, count = self.model, self.model.task == "multi", len(self.model.classes)
+        loss = ClassLoss(multi=multi)
 
         @tf.function(reduce_retracing=True)
         def forward(x: dict[str, tf.Tensor], target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,22 +67,22 @@ class ClassifierTask(Task):
             return logits, loss.call(target, logits)
 
         def score() -> ClassScore:
-            total, lost, counts = 0, 0.0, np.zeros((count, 2, 2) if several else (count, count), np.int64)
+            total, loss_sum, counts = 0, 0.0, np.zeros((count, 2, 2) if multi else (count, count), np.int64)
             for x, target, weight in dataset:
                 logits, losses = (np.asarray(v) for v in forward(x, target))
                 rows, target = np.asarray(weight) > 0, np.asarray(target)
-                known = rows if target.ndim == 1 or several else rows[:, None] & (target >= 0)
-                lost += float(losses[known].sum())
+                known = rows if target.ndim == 1 or multi else rows[:, None] & (target >= 0)
+                loss_sum += float(losses[known].sum())
                 total += int(known.sum())
-                truth, found = target[known], logits[known]
+                truth, logits = target[known], logits[known]
                 counts += (
-                    metrics.presence_matrices(truth > 0.5, found >= 0)
-                    if several
-                    else metrics.confusion_matrix(truth, found.argmax(-1), count)
+                    metrics.presence_matrices(truth > 0.5, logits >= 0)
+                    if multi
+                    else metrics.confusion_matrix(truth, logits.argmax(-1), count)
                 )
-            figures = metrics.summary(counts, several=several)
+            figures = metrics.summary(counts, several=multi)
             return ClassScore(
-                lost / total if total else float("nan"), **{name: float(v) for name, v in figures.items()}
+                loss_sum / total if total else float("nan"), **{name: float(v) for name, v in figures.items()}
             )
 
         return score
@@ -90,41 +90,42 @@ class ClassifierTask(Task):
 
 @dataclass(frozen=True)
 class ClassScore(Scores):
-    """What a classifier is worth on a dataset."""
+    """Scores of a classifier on a dataset."""
 
     loss: float
     """Mean cross entropy in nats, without weights, smoothing or focus."""
     accuracy: float
-    """Share that is right of rows, or of frames that have a class; of rows and classes where several can be true."""
+    """Share of correct rows, or of correct frames that have a class; if several classes can be true, of rows and
+    classes."""
     macro_f1: float
-    """Mean F1 of the classes that are there or were found, as `speechrnn.metrics` has it."""
+    """Mean F1 of the classes that occur in the truth or in the predictions; see `speechrnn.metrics`."""
 
 
-def class_weights(given: Sequence[str], classes: Sequence[str], entries: Sequence[Entry]) -> list[float] | None:
+def class_weights(weights_by: Sequence[str], classes: Sequence[str], entries: Sequence[Entry]) -> list[float] | None:
     """The weight of each class in the loss.
 
     Args:
-        given: "balanced", "sqrt" or NAME=NUMBER, as `ClassifierTraining.class_weights` has them.
+        weights_by: "balanced", "sqrt" or NAME=NUMBER, see `ClassifierTraining.class_weights`.
         classes: Names of the classes.
-        entries: What is learned from; the weights of what is in it have the mean 1.
+        entries: Training examples; "balanced" and "sqrt" weights have the mean 1 over them.
 
     Returns:
-        A weight for each class, or None where none is given; 1 for a class that is not there.
+        A weight for each class, 1 for a class that does not occur; None if `weights_by` is empty.
 
     Raises:
-        ValueError: A word is of another form, or no class.
+        ValueError: A word has another form, or names no class.
     """
-    if not given:
+    if not weights_by:
         return None
-    if tuple(given) in (("balanced",), ("sqrt",)):
+    if tuple(weights_by) in (("balanced",), ("sqrt",)):
         counts = _counts(entries, len(classes))
-        there = counts > 0
+        present = counts > 0
         weights = np.ones(len(classes))
-        weights[there] = counts[there] ** (-1.0 if given[0] == "balanced" else -0.5)
-        weights[there] *= counts.sum() / (counts * weights)[there].sum()
+        weights[present] = counts[present] ** (-1.0 if weights_by[0] == "balanced" else -0.5)
+        weights[present] *= counts.sum() / (counts * weights)[present].sum()
         return weights.tolist()
     weights = np.ones(len(classes))
-    for word in given:
+    for word in weights_by:
         name, _, number = word.rpartition("=")
         if name not in classes:
             raise ValueError(
@@ -136,7 +137,7 @@ def class_weights(given: Sequence[str], classes: Sequence[str], entries: Sequenc
 
 
 def _counts(entries: Sequence[Entry], classes: int) -> np.ndarray:
-    """How often each class is there, in rows or frames."""
+    """Number of rows or frames of each class."""
     first = entries[0].target
     if np.issubdtype(first.dtype, np.floating):
         return np.sum([entry.target for entry in entries], axis=0)
