@@ -62,7 +62,7 @@ def align(
 
     from speechrnn.tasks.recognition import attachments, phones
     from speechrnn.tasks.recognition.model_types import ctc_logits
-    from speechrnn.tasks.recognition.transcript import Transcript, shift_times, spell
+    from speechrnn.tasks.recognition.transcript import Transcript, spell
     from speechrnn.tasks.recognition.transcription import read_whole
 
     if not all(map(math.isfinite, shift)):
@@ -89,7 +89,7 @@ def align(
             raise ValueError(f"{audio}: {error}") from error
         duration = len(signal) / session.sample_rate
         aligned = spell(path, session.vocabulary, frame_period=session.frame_period)
-        aligned = moved(aligned, duration, start=shift[0], end=shift[-1])
+        aligned = shift_times(aligned, duration, start=shift[0], end=shift[-1])
         calibrated = calibration_of(calibration)
         if calibrated:
             confidences = calibrated(np.array([word.confidence for word in aligned]))

@@ -98,7 +98,9 @@ def verb(kind: kinds.Kind) -> Verb:
         "writing": [Group(source) for source in command.write_options],
     }
     elsewhere = {"--rate": "is given as --encoding s16le@HZ."} if command.accepts_stdin else {}
-    return Verb(kind.method, answer, groups, command.epilog + _EPILOG, elsewhere, without_arguments=command.source_optional)
+    return Verb(
+        kind.method, answer, groups, command.epilog + _EPILOG, elsewhere, without_arguments=command.source_optional
+    )
 
 
 def _check(

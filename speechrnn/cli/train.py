@@ -116,7 +116,7 @@ def train(
 
     from speechrnn.training import hosts as training_hosts
 
-    shared = training_hosts.Hosts(hosts, training_hosts.this_host(rank)) if hosts else None
+    shared = training_hosts.Hosts(hosts, training_hosts.host_rank(rank)) if hosts else None
 
     from speechrnn import training as trainer
     from speechrnn.features import Augmentation
