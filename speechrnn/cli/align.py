@@ -62,7 +62,7 @@ def align(
 
     from speechrnn.tasks.recognition import attachments, phones
     from speechrnn.tasks.recognition.model_types import ctc_logits
-    from speechrnn.tasks.recognition.transcript import Transcript, spell
+    from speechrnn.tasks.recognition.transcript import Transcript, shift_times, spell
     from speechrnn.tasks.recognition.transcription import read_whole
 
     if not all(map(math.isfinite, shift)):
