@@ -30,7 +30,7 @@ from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 from speechrnn.tasks.recognition.transcription import logits_of
 from speechrnn.text import Lexicon, lexicons
 
-ORDER, PRUNING, BITS = 3, 1e-7, 8
+ORDER, PRUNE, BITS = 3, 1e-7, 8
 KNOWN, GUESSED = 2, 5
 """How often a word must come in the texts, if CMUdict has it and if it has not."""
 PRIOR = 0.5
@@ -57,9 +57,7 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
     spelled = [example.text or "" for example in letters["train"]]
     held = lexicons.read(lexicon) if lexicon else words(folder / "lm", spelled)
     held.write(out_folder / "words.lexicon", overwrite=True)
-    trigram = (
-        load_lm(lm) if lm else kneser_ney.train(books(folder / "lm"), order=ORDER, pruning=PRUNING, vocabulary=held)
-    )
+    trigram = load_lm(lm) if lm else kneser_ney.train(books(folder / "lm"), order=ORDER, prune=PRUNE, vocabulary=held)
     trigram.write(out_folder / "english.lm", bits=BITS, overwrite=True)
     kneser_ney.train(spelled, order=ORDER).write(out_folder / "an4.lm", overwrite=True)
     bundle = load_bundle(model)

@@ -212,9 +212,13 @@ def test_stream_takes_a_lexicon(plain, listener, tmp_path, capsys):
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(size=16000) * 0.1, 16000)
     words = ["stream", "--model", str(plain / "s.onnx"), "--lexicon", str(plain / "w.lexicon"), str(tmp_path / "a.wav")]
     assert cli.main(words) == 0
-    assert set(capsys.readouterr().out.split()) <= set(WORDS)
+    out, err = capsys.readouterr()
+    assert set(out.split()) <= set(WORDS) and "writes phones" not in err
     assert cli.main(["stream", "--model", str(plain / "s.onnx"), "--beam", "8", str(tmp_path / "a.wav")]) == 2
     assert "searched only with a lexicon" in capsys.readouterr().err
+    for model, told in (("s.onnx", True), ("m.onnx", True), ("words.onnx", False)):
+        assert cli.main(["stream", "--model", str(plain / model), str(tmp_path / "a.wav")]) == 0
+        assert ("The model writes phones. To write words, it needs a lexicon" in capsys.readouterr().err) == told
 
 
 def test_align_takes_words_by_the_lexicon_that_the_model_carries(plain, packed, tmp_path, capsys):

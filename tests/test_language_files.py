@@ -119,7 +119,7 @@ def explicit(model):
 
 def test_pruned_models_still_sum_to_one(rng):
     texts = texts_of(rng)
-    whole, model = (kneser_ney.train(texts, order=3, pruning=p) for p in (0.0, 1e-4))
+    whole, model = (kneser_ney.train(texts, order=3, prune=p) for p in (0.0, 1e-4))
     assert model.sizes[0] == whole.sizes[0]
     assert sum(model.sizes) < 0.7 * sum(whole.sizes)
     outcomes = [word for word in model.words if word != "<s>"]
@@ -131,7 +131,7 @@ def test_pruned_models_still_sum_to_one(rng):
 def test_pruning_leaves_out_what_stolckes_formula_says(rng):
     """Reckoned n-gram by n-gram from the unpruned model's file, as the paper has it."""
     texts, threshold = texts_of(rng, 200), 3e-4
-    whole, pruned = (kneser_ney.train(texts, order=2, pruning=p) for p in (0.0, threshold))
+    whole, pruned = (kneser_ney.train(texts, order=2, prune=p) for p in (0.0, threshold))
     grams, total = explicit(whole), sum(len(text.split()) + 2 for text in texts)
     words = [word for word in whole.words if word != "<s>"]
     for context in ("<s>", "w1", "w5", "w17"):
@@ -151,17 +151,17 @@ def test_pruning_leaves_out_what_stolckes_formula_says(rng):
 
 
 def test_a_pruned_model_is_read_again_and_searched(tmp_path, rng):
-    model = kneser_ney.train(texts_of(rng), order=3, pruning=1e-4)
+    model = kneser_ney.train(texts_of(rng), order=3, prune=1e-4)
     model.write(tmp_path / "a.arpa")
     again = ngram.load(tmp_path / "a.arpa", cache=False)
     for sentence in texts_of(rng, 20):
         assert again.sentence(sentence.split()) == pytest.approx(model.sentence(sentence.split()), abs=1e-6)
 
 
-@pytest.mark.parametrize("pruning", [-1e-9, 1.0, math.nan])
-def test_pruning_outside_its_range_is_refused(pruning):
-    with pytest.raises(ValueError, match="`pruning` must be"):
-        kneser_ney.train(SENTENCES, pruning=pruning)
+@pytest.mark.parametrize("prune", [-1e-9, 1.0, math.nan])
+def test_pruning_outside_its_range_is_refused(prune):
+    with pytest.raises(ValueError, match="`prune` must be"):
+        kneser_ney.train(SENTENCES, prune=prune)
 
 
 # Texts in blocks

@@ -449,6 +449,14 @@ def test_lexicon_build_guesses_what_the_sources_lack(tmp_path, capsys, rng):
     assert lexicons.read(tmp_path / "b.lexicon").pronounce("takox") == "T AA K OW K S"
 
 
+def test_words_that_cannot_be_guessed_are_counted(tmp_path, capsys, rng):
+    Lexicon(regular(rng, 200)).write(tmp_path / "a.lexicon")
+    (tmp_path / "t.txt").write_text("takoxo привет baç\n")
+    words = ["lexicon", "build", str(tmp_path / "a.lexicon"), "--guess", str(tmp_path / "t.txt")]
+    assert cli.main([*words, "--out", str(tmp_path / "b.lexicon")]) == 0
+    assert "2 of the 3 words that the sources lack could not be guessed; the first is 'baç'." in capsys.readouterr().err
+
+
 def test_lexicon_build_guesses_with_the_help_of_a_model(tmp_path, monkeypatch, capsys):
     """A model that is sure of what n-grams find less likely is followed; where it fails, n-grams answer alone."""
     known = irregular()

@@ -192,6 +192,16 @@ def test_looking_ahead_finds_with_a_narrow_beam_what_a_wide_one_finds(rng):
     assert sum(text == said for text, said in zip(found, texts, strict=False)) >= 3
 
 
+def test_the_best_of_several_texts_is_no_worse_than_that_of_one(rng):
+    vocabulary, lexicon, model, texts = big_lexicon(rng)
+    narrow = LexiconSearch(vocabulary, lexicon, width=12, language_model=model)
+    for text in texts[:6]:
+        logits = spoken(text, lexicon, rng)
+        (best,), found = narrow.n_best(logits, 1), narrow.n_best(logits, 4)
+        assert found[0].score >= best.score
+        assert len({each.text for each in found}) == len(found) <= 4
+
+
 def test_words_stand_where_their_symbols_are():
     said = [0, SILENCE, A, A, 0, B, SILENCE, 0, SILENCE, B, 0]
     path = LexiconSearch(SOUNDS, LEXICON, separator=SILENCE)(9.0 * np.eye(4)[said])
@@ -355,7 +365,9 @@ def test_what_the_lexicon_lacks_is_named(given, message, files):
 @pytest.mark.parametrize("given", [{"words": "words.txt"}, {"lm": "about.lm"}, {"hotwords": ["butt"]}])
 def test_words_for_a_model_of_phones_without_a_lexicon_are_told_to_need_one(given, files):
     placed = {name: value if name == "hotwords" else files / value for name, value in given.items()}
-    with pytest.raises(ValueError, match=r"The model writes phones, and words need a lexicon: `lexicon` \(--lexicon\)"):
+    with pytest.raises(
+        ValueError, match=r"^The model writes phones, and words need a lexicon: `lexicon` \(--lexicon\)"
+    ):
         options.decoder(PHONES, **placed)
     (files / "phones.txt").write_text("B AH T\n")
     assert list(options.decoder(PHONES, words=files / "phones.txt")(said(2, 1, 3)).ids) == [2, 1, 3]  # phones are fine

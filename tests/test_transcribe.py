@@ -200,6 +200,18 @@ def test_what_the_model_cannot_do_is_refused_before_workers_start(share, wrong, 
     assert out == "" and err.count("error:") == 1 and told in err
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--alternatives", "3"], "--alternatives has no effect on txt. Use --format json."),
+        (["--cue-seconds", "3", "--json"], "--cue-seconds has no effect on json. Use --format srt or vtt or tsv."),
+    ],
+)
+def test_what_the_format_cannot_show_is_refused(wrong, told, files, capsys):
+    assert cli.main(["transcribe", str(files[0]), "--beam", "8", *wrong]) == 2
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("beam", [None, 8])
 def test_a_transducer_is_not_told_to_use_a_beam_for_alternatives(beam):
     class Transducer(model_types.TransducerMethods):

@@ -53,6 +53,12 @@ def verb(kind: kinds.Kind) -> Verb:
             options_class(**{one.name: writing[one.name] for one in fields(options_class) if one.name in writing})
         named_inputs = command.expand_sources(sources, **options)
         _check(command, sources, len(named_inputs), formats, out, out_dir)
+        for name, shown in command.shown_in.items():
+            if {**options, **writing}.get(name) and not {*shown} & {*formats}:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} has no effect on {' and '.join(formats)}. "
+                    f"Use --format {' or '.join(shown)}."
+                )
         output = _Output(command, formats, dict(writing), named_inputs, out, out_dir, overwrite)
         inputs = [source for source, _ in named_inputs]
         if shard is None:

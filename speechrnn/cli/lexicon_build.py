@@ -62,7 +62,13 @@ def build(
                 source, len(new_phones), len(source_lexicon.phones), " ".join(new_phones[:10]),
             )  # fmt: skip
         lexicon = lexicon.joined(source_lexicon)
-    guessed = _guessed(lexicon, guess, model)
+    missing = sorted({word for sentence in sentences.read(guess) for word in lexicon.unknown(sentence)})
+    guessed = _guessed(lexicon, missing, model)
+    if failed := [word for word in missing if word not in guessed]:
+        _log.warning(
+            "%s of the %s words that the sources lack could not be guessed; the first is %r.",
+            f"{len(failed):,}", f"{len(missing):,}", failed[0],
+        )  # fmt: skip
     lexicon = lexicon.joined(guessed)
     lexicon.write(out, overwrite=overwrite)
     terminal.print_faults(*faults)
@@ -72,9 +78,8 @@ def build(
     return terminal.print_summary(faults, count + len(faults), noun="lines")
 
 
-def _guessed(lexicon: Lexicon, texts: Sequence[str], model: str | None) -> Lexicon:
-    """Predict pronunciations for the words of texts that a lexicon lacks."""
-    words = sorted({word for sentence in sentences.read(texts) for word in lexicon.unknown(sentence)})
+def _guessed(lexicon: Lexicon, words: Sequence[str], model: str | None) -> Lexicon:
+    """Predict pronunciations for words that a lexicon lacks."""
     if not words:
         return Lexicon({})
     from speechrnn.decoding.letters import LettersToPhones

@@ -72,7 +72,7 @@ def stream(
     if mic == (file is not None):
         raise UsageError("give a FILE, or --mic.")
     session = terminal.load_streaming(model)
-    if options:
+    if options or not session.searches:
         session.search(**options)
     rate = session.sample_rate
     blocks = _microphone(device, rate) if file is None else _file(file, rate, encoding)

@@ -140,13 +140,23 @@ class LexiconSearch(Search):
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[WordHypothesis]:
         """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.
 
-        For one text prefixes are recombined, which leaves room for others; see `LexiconStream`.
+        They are those of two searches: one that recombines prefixes, which finds the best text, as a call does, and one
+        that does not, which finds the others; see `LexiconStream`.
 
         Raises:
             ValueError: `logits` are not `(frames, vocabulary)` numbers, or `n` is not positive.
         """
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n}.")
+        best = self._searched(logits, 1)
+        if n == 1:
+            return best
+        by_text: dict[str, WordHypothesis] = {}
+        for found in sorted([*self._searched(logits, n), *best], key=lambda found: -found.score):
+            by_text.setdefault(found.text, found)
+        return list(by_text.values())[:n]
+
+    def _searched(self, logits: np.ndarray, n: int) -> list[WordHypothesis]:
         stream = LexiconStream(self._space, recombine=n == 1)
         stream.search_through(logits)
         return stream.n_best(n)

@@ -130,7 +130,7 @@ def _of_phones(vocabulary: Vocabulary, without_lexicon: bool) -> Iterator[None]:
     except ValueError as error:
         if without_lexicon and isinstance(vocabulary, Phones):
             told = "The model writes phones, and words need a lexicon: `lexicon` (--lexicon)."
-            raise ValueError(f"{error} {told}") from error
+            raise ValueError(f"{told} {error}") from error
         raise
 
 

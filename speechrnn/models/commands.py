@@ -47,6 +47,8 @@ class Command:
     """The `run_options` that say how to read the sources; only `expand_sources` needs them."""
     write_options: ClassVar[tuple[str, ...]] = ()
     """Options of `render`."""
+    shown_in: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Options that have an effect in some formats only, with these formats."""
     verbs: ClassVar[frozenset[str]] = frozenset({"train", "evaluate"})
     """Which of these verbs support the kind."""
     trained_on: ClassVar[str] = "what the kind learns"

@@ -179,7 +179,8 @@ class Models:
         elif recognizers:
             self._listen_by(recognizers[0])
         if self.listener is not None:
-            if searching := options.get("decoding"):
+            searching = options.get("decoding") or {}
+            if searching or not self.listener.searches:
                 self._search_streams(self.listener, searching)
             if streams_together > 1 and self.listener.can_batch_steps:
                 self.listener.run_with(lambda session: self._together(session, streams_together))

@@ -18,7 +18,7 @@ def train(
     *,
     order: int = 3,
     characters: bool = False,
-    pruning: float = 0.0,
+    prune: float = 0.0,
     vocabulary: Collection[str] | None = None,
 ) -> NGram:
     """Estimate an n-gram model.
@@ -27,7 +27,7 @@ def train(
         sentences: One sentence each, words separated by white space; they are read once and not kept in memory.
         order: Longest n-grams.
         characters: Model characters instead of words; a space is `<space>`.
-        pruning: Leave out n-grams without which the perplexity grows by less than this share, such as 1e-8; see
+        prune: Leave out n-grams without which the perplexity grows by less than this share, such as 1e-8; see
             `speechrnn.decoding.lm.pruning`.
         vocabulary: The words that the model knows, such as a lexicon's; all others count as `<unk>`. All words of the
             sentences if not given.
@@ -37,7 +37,7 @@ def train(
         leaves, and what the words outside `vocabulary` had.
 
     Raises:
-        ValueError: `order` is not positive, `pruning` is negative, there are no words, or a sentence holds `<s>`,
+        ValueError: `order` is not positive, `prune` is negative, there are no words, or a sentence holds `<s>`,
             `</s>` or `<unk>`.
 
     Example:
@@ -49,12 +49,12 @@ def train(
 
     from speechrnn.decoding.lm import counting
     from speechrnn.decoding.lm.ngram import NGram
-    from speechrnn.decoding.lm.pruning import joined, prune
+    from speechrnn.decoding.lm.pruning import joined, leave_out
 
     if order < 1:
         raise ValueError(f"`order` must be at least 1. Received: {order}.")
-    if not 0 <= pruning < 1:
-        raise ValueError(f"`pruning` must be at least 0 and less than 1. Received: {pruning}.")
+    if not 0 <= prune < 1:
+        raise ValueError(f"`prune` must be at least 0 and less than 1. Received: {prune}.")
     with tempfile.TemporaryFile() as file:
         words, tokens = counting.corpus(sentences, characters, vocabulary, file)
         levels = counting.counted(tokens, len(words), order)
@@ -67,6 +67,6 @@ def train(
             levels[n - 2].backoffs = counting.backoffs(level, counts, discounts, len(levels[n - 2].words))
         level.logs = counting.estimate(level, counts, discounts, levels[n - 2] if n > 1 else None)
     levels[-1].backoffs = np.zeros(0)
-    if pruning:
-        prune(levels, pruning, total)
+    if prune:
+        leave_out(levels, prune, total)
     return NGram.of_arrays(words, [len(level.words) for level in levels], *joined(levels))

@@ -39,7 +39,7 @@ def chunks(length: int) -> Iterator[slice]:
         yield slice(start, min(length, start + _CHUNK))
 
 
-def prune(levels: Sequence[Level], threshold: float, total: int) -> None:
+def leave_out(levels: Sequence[Level], threshold: float, total: int) -> None:
     """Leave out n-grams whose absence raises the perplexity by a factor below `1 + threshold`, and renormalize.
 
     The gain of an n-gram `h w` is `P(h)` times the divergence of the distribution after `h` without it from that with

@@ -7,6 +7,7 @@ that is needed to write words. They are used without being copied in memory.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from speechrnn.decoding.best_path import greedy
 from speechrnn.decoding.lm import binary, ngram
 from speechrnn.decoding.options import Decoder
 from speechrnn.faults import data_error, file_faults, suggestion
@@ -22,6 +24,8 @@ from speechrnn.runtime import onnxfile
 from speechrnn.tasks.language import rescoring
 from speechrnn.tasks.recognition.model_types import has_encoder, make_search
 from speechrnn.text import Phones, Vocabulary, lexicons, packed
+
+_log = logging.getLogger(__name__)
 
 _LEXICON, _TREE, _LM, _SEARCH = "lexicon", "tree", "lm", "search"
 """Names of attachments. A lexicon is stored as text or, for a model of phones, as a tree (`speechrnn.text.packed`)."""
@@ -123,6 +127,12 @@ def decoder(model: Any, **options: Any) -> Decoder:
     if any(options.get(name) is not None for name in ("lm", "words", "grammar", "lexicon")):
         defaults = {"lexicon": defaults["lexicon"]} if "lexicon" in defaults else {}
     return rescoring.decoder(model.vocabulary, **{**defaults, **options})
+
+
+def log_phones(vocabulary: Vocabulary, decoder: Decoder) -> None:
+    """Log that phones are written, if a model of phones is decoded without a lexicon."""
+    if isinstance(vocabulary, Phones) and decoder is greedy:
+        _log.info("The model writes phones. To write words, it needs a lexicon (--lexicon).")
 
 
 def _parts(model: Any) -> dict[str, memoryview]:

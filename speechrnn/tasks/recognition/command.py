@@ -48,6 +48,10 @@ need --encoding.
     }
     run_options = (f"{_OPTIONS}:TranscriptionOptions", *_DECODING)
     write_options = (f"{_OPTIONS}:CueOptions",)
+    shown_in: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "alternatives": ("json",),
+        **dict.fromkeys(("line_characters", "cue_lines", "cue_seconds", "cue_gap", "cue_hold"), ("srt", "vtt", "tsv")),
+    }
     trained_on = "texts"
     training_options = (f"{_OPTIONS}:RecognizerTraining",)
     network_options = (f"{_OPTIONS}:RecognizerNetwork",)

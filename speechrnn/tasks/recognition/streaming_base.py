@@ -77,6 +77,11 @@ class BaseStreamingSession(RecognizerMethods, Session):
         self._reset_stream()
         self._decoder = self._new_decoder()
 
+    @property
+    def searches(self) -> bool:
+        """Whether a search writes the words, and not the best path."""
+        return self._search is not None
+
     def search(self, **options: Any) -> None:
         """Reset the stream, and decode by a search through a lexicon from now on.
 
@@ -94,6 +99,7 @@ class BaseStreamingSession(RecognizerMethods, Session):
                 "A stream is searched only with a lexicon. Received options of another search; give a lexicon as well, "
                 "or transcribe the whole recording."
             )
+        attachments.log_phones(self.vocabulary, decoder)
         self._search = decoder if isinstance(decoder, LexiconSearch | TransducerSearch) else None
         self.reset()
 

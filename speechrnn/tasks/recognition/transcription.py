@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechrnn import audio, decoding
+from speechrnn import audio
 from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.decoding.beam import Ranking
@@ -93,8 +93,7 @@ def outcomes(  # noqa: D417 - `takes` adds the options
         sources = by_channel(sources, encoding=options.encoding)
     recognizer = open_model(model, "recognizer")
     decode = _WordDecoder(recognizer, decoder or attachments.decoder(recognizer), calibration, options.alternatives)
-    if isinstance(recognizer.vocabulary, Phones) and decode.decoder is decoding.greedy:
-        _log.info("The model writes phones. To write words, it needs a lexicon (--lexicon).")
+    attachments.log_phones(recognizer.vocabulary, decode.decoder)
     recordings: deque[_Recording] = deque()
     window: list[tuple[_Recording, Piece]] = []
     buffered = 0
