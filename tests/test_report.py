@@ -26,6 +26,7 @@ from speechrnn.report.plots.style import PALETTE
 from speechrnn.tasks.recognition import transcription as transcribe
 from speechrnn.tasks.recognition.evaluation import evaluate
 from speechrnn.tasks.recognition.transcript import Word
+from speechrnn.text import Phones
 
 HEARD = {"one": "bad cab", "two": "jig", "three": "head <b>", "four": "a bad egg", "five": "dig"}
 SAID = {"one": "bad cab", "two": "jig age", "three": "heed <u> gad", "four": "a egg", "five": "dig"}
@@ -172,6 +173,14 @@ def test_words_and_letters_stand_where_they_were_heard(examples):
     places = [text.xy[0] for text in below.texts]
     assert "".join(text.get_text() for text in below.texts) == "jig" and places == sorted(places)
     assert drawn_words(clip, [True]).axes[0].texts[0].get_color() == PALETTE["ink"]
+
+
+def test_phones_are_named_without_the_space_that_spells_them(examples):
+    (clip,) = measure(Speller(), examples[1:2]).clips
+    symbols = [symbol.upper() if symbol.strip() else "SIL" for symbol in clip.vocabulary.symbols]
+    _, below = drawn_words(dataclasses.replace(clip, vocabulary=Phones(symbols)), [False]).axes
+    assert [text.get_text() for text in below.texts] == ["J", "I", "G"]
+    assert ", 1 speaker," in page(measure(Speller(), examples[1:2]))
 
 
 def test_words_that_are_close_get_room_for_their_names(examples):

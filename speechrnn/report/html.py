@@ -76,7 +76,7 @@ def page(measured: Measured, other: Measured | None = None, *, test: str = "the 
 
 
 def _subtitle(report: ErrorReport, test: str) -> str:
-    speakers = f", {len(report.speakers):,} speakers" if report.speakers else ""
+    speakers = f", {_count(len(report.speakers), 'speaker')}" if report.speakers else ""
     failed = f"; {len(report.faults):,} more could not be scored" if report.faults else ""
     return (
         f"{test}: {len(report.utterances):,} utterances, {report.words.reference_length:,} words{speakers}, "
@@ -186,7 +186,8 @@ def _worst(measured: Measured, other: Measured | None) -> str:
     cards = "".join(_clip(clip, other, others.get(clip.utterance.id)) for clip in measured.clips)
     return (
         '<p class="soft">Above the spectrogram are the recognized words at their times. The curves below it are the '
-        "probabilities of the symbols; the dotted line is the “blank”, and the letters are those of greedy decoding."
+        "probabilities of the symbols; the dotted line is the “blank”, and the names "
+        "at the peaks are those of greedy decoding."
         f"</p>{pieces.LEGEND}{cards}"
     )
 

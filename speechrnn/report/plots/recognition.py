@@ -13,6 +13,7 @@ from speechrnn.decoding.alignment import log_softmax
 from speechrnn.metrics.intervals import Interval
 from speechrnn.report.plots.sound import draw_spectrogram
 from speechrnn.report.plots.style import DARK, PALETTE, blank, without_frame
+from speechrnn.text import Phones
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +74,7 @@ def plot_ctc(
     for count, symbol in enumerate(dict.fromkeys(symbol for symbol, _ in letters)):
         curves.plot(times, probabilities[:, symbol], color=_LIGHT[count % len(_LIGHT)], lw=1.5)
     for symbol, frame in letters:
-        text = vocabulary.spellings[symbol].replace(" ", "\N{OPEN BOX}")
+        text = _name(vocabulary, symbol)
         offset: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "annotation_clip": False}
         curves.annotate(text, (times[frame], 1.0), (0, 5), **offset)
         curves.axvline(times[frame], color="white", lw=0.5, alpha=0.35)
@@ -140,13 +141,19 @@ def plot_words(
         shown = np.where(_near(values > 0.01), values, np.nan)
         below.plot(times, shown, color=DARK[likely.index(symbol) % len(DARK)], lw=1.5)
     for symbol, frame in _letters(logits):
-        text = vocabulary.spellings[symbol].replace(" ", "\N{OPEN BOX}")
+        text = _name(vocabulary, symbol)
         color = DARK[likely.index(symbol) % len(DARK)] if symbol in likely else PALETTE["ink"]
         place = (times[frame], probabilities[frame, symbol])
         below.annotate(text, place, (0, 3), textcoords="offset points", ha="center", fontsize=9, color=color)
     below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.18), yticks=(0, 0.5, 1))
     without_frame(below)
     return figure
+
+
+def _name(vocabulary: Vocabulary, symbol: int) -> str:
+    """A symbol as it is shown; phones are spelled with a space before each, which tells nothing."""
+    spelling = vocabulary.spellings[symbol]
+    return (spelling.strip() if isinstance(vocabulary, Phones) else spelling).replace(" ", "\N{OPEN BOX}")
 
 
 def plot_intervals(rates: Mapping[str, tuple[float, Interval]], *, width: float = 5.0) -> Figure:
