@@ -4,7 +4,7 @@
 
 Many sentences are on several lines. Lines that share a sentence of either language, directly or through others, form a
 group, and each group is in one split, so no test sentence of either language was in training. All translations of a
-test sentence are its references. sacrebleu computes the scores; copying the source is the baseline.
+test sentence are its references. sacrebleu computes the scores and their intervals; copying the source is the baseline.
 """
 
 import random
@@ -64,12 +64,12 @@ def words(texts, least=2):
 
 
 def scores(found, references):
-    """BLEU and chrF of translations, each with its references."""
-    import sacrebleu
+    """BLEU and chrF of translations, each with its references: sacrebleu's scores, with 95 % intervals."""
+    from sacrebleu.metrics import BLEU, CHRF
 
     most = max(map(len, references))
     columns = [[each[i] if i < len(each) else None for each in references] for i in range(most)]
-    return sacrebleu.corpus_bleu(found, columns).score, sacrebleu.corpus_chrf(found, columns).score
+    return [metric.corpus_score(found, columns, n_bootstrap=1000) for metric in (BLEU(), CHRF())]
 
 
 def main(data_dir: str, out: str = "runs/translation", options=OPTIONS, seed=0, pairs=None, resume: bool = False):
@@ -104,9 +104,9 @@ def main(data_dir: str, out: str = "runs/translation", options=OPTIONS, seed=0, 
         "attention, beam 4": scores([one.text for one in answers], references),
         "copying the source": scores(list(asked), references),
     }
-    print(f"English to French, {len(asked):,} sentences, {len(known['train']):,} pairs learned {'BLEU':>8} {'chrF':>6}")
-    for name, (bleu, chrf) in table.items():
-        print(f"  {name:52} {bleu:6.1f} {chrf:6.1f}")
+    print(f"English to French, {len(asked):,} sentences, {len(known['train']):,} pairs learned")
+    for name, found in table.items():
+        print(f"  {name:20}", *(f"{score.name} {score.format(width=1, score_only=True)}" for score in found), sep="  ")
     shown = max((one for one in answers if one.symbols), key=lambda one: len(one.source), default=None)
     if shown is not None:
         plot_attention(shown.attention, shown.source, shown.symbols).savefig(f"{out}/attention.svg")

@@ -34,8 +34,15 @@ def test_a_written_piece_becomes_midi():
 
 
 def test_bleu_takes_the_nearest_of_several_references():
-    bleu, chrf = translation.scores(["il est parti hier soir"], [["elle est partie", "il est parti hier soir"]])
-    assert bleu == pytest.approx(100) and chrf == pytest.approx(100)
+    found = translation.scores(["il est parti hier soir"], [["elle est partie", "il est parti hier soir"]])
+    assert [each.score for each in found] == [pytest.approx(100)] * 2
+
+
+def test_scores_of_translations_have_intervals():
+    answers = ["il est parti hier soir", "tu vois bien ce chat noir"] * 10
+    truths = [["il est parti hier soir"], ["je vois mal un chien brun"]] * 10
+    for score in translation.scores(answers, truths):
+        assert 0 < score.score < 100 and re.search(r"± [1-9]", score.format(score_only=True))
 
 
 @pytest.mark.slow
