@@ -1,8 +1,8 @@
 """Build the sdist and the wheel, and install them in clean environments: run by `make test-packages`.
 
 The sdist is installed without extras and every verb tried (`base_install.py`); the wheel is installed with each extra,
-and what the extra brings is imported. `--whole` installs the extras with TensorFlow as well, which otherwise are only
-resolved.
+what the extra brings is imported, and a verb that needs it tried. `--whole` installs the extras with TensorFlow as well,
+which otherwise are only resolved.
 """
 
 import argparse
@@ -17,6 +17,8 @@ HEAVY = {"train", "gpu", "litert", "tensorboard", "tensorflow-io", "dev", "ray"}
 """Hundreds of megabytes each."""
 NEVER = {"gpu", "dev"}
 """Needs a GPU to be of use; is what `make install` installs."""
+VERBS = {"voice": ["speak", "Good morning."]}
+"""What must run with an extra and nothing else."""
 IMPORTS = """
 import importlib, importlib.metadata as metadata, re, sys
 from packaging.requirements import Requirement
@@ -74,6 +76,8 @@ def main(*, whole, extras):
             install(python, "packaging", f"{wheel}[{extra}]")
             print(f"[{extra}]", flush=True)
             run(python, "-c", IMPORTS, extra)
+            if extra in VERBS:
+                run(python.parent / "speechrnn", *VERBS[extra], "--out", folder / f"{extra}.out")
     print(f"Python {version}: the sdist, the wheel and the extras install.")
 
 
