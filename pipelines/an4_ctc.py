@@ -68,7 +68,7 @@ def main(
         out=Path(out, "an4.keras"),
         resume=resume,
         overwrite=not resume,
-    )
+    ).completed()
     report = evaluate(run.model, valid or splits["test"])
     print_report(report, per_speaker=validate)
     return run, report

@@ -73,7 +73,7 @@ def main(
         out=Path(out, f"an4_{criterion}.keras"),
         resume=resume,
         overwrite=not resume,
-    )
+    ).completed()
     exported = load(run.model.export(Path(out, f"an4_{criterion}.onnx"), streaming=streams, overwrite=True))
     reports = []
     for search in ({}, {"beam": beam}) if streams else ({"beam": beam},):  # attention never reads without a beam

@@ -65,13 +65,14 @@ def by_ngrams(train, test, order):
     return [model.sentence(text.split()) for text in test]
 
 
-def main(data_dir: str, out: str = "runs/chorales", options=OPTIONS, shift: int = SHIFT):
+def main(data_dir: str, out: str = "runs/chorales", options=OPTIONS, shift: int = SHIFT, resume: bool = False):
     """Train, measure and write a chorale; nats for each time step of the test pieces by name.
 
     Args:
         data_dir: Folder of the chorales.
         out: Folder for model and logs.
         shift: Largest number of semitones by which pieces are transposed, up and down.
+        resume: Resume an interrupted run.
     """
     parts = read(data_dir)
     test = [spelled(piece) for piece in parts["test"]]
@@ -82,7 +83,8 @@ def main(data_dir: str, out: str = "runs/chorales", options=OPTIONS, shift: int 
     keras.utils.set_random_seed(options.seed)
     model = LanguageModel.for_manifest([*train, " ".join(map(str, notes))], symbols="words", **NETWORK)
     model.card = {"task": "four-part chorales by quarters", "data": "JSB chorales, split of Boulanger-Lewandowski"}
-    run = sr.train(model, train, valid=valid, options=options, out=f"{out}/chorales.keras", overwrite=True)
+    more = {"options": options, "out": f"{out}/chorales.keras", "resume": resume, "overwrite": not resume}
+    run = sr.train(model, train, valid=valid, **more).completed()
     print(f"{len(test)} test pieces, nats for each of {sum(map(len, parts['test'])):,} time steps [95 % over pieces]")
     found = {}
     for order in (3, ORDER):

@@ -59,12 +59,13 @@ def baseline(train, test, seed):
     return right.mean(), bootstrap(tallies, lambda sums: {"rate": sums[:, 0] / sums[:, 1]}, seed=seed)["rate"]
 
 
-def main(data_dir: str, out: str = "runs/documents", options=OPTIONS, seed=0, tasks=tuple(TASKS)):
+def main(data_dir: str, out: str = "runs/documents", options=OPTIONS, seed=0, tasks=tuple(TASKS), resume: bool = False):
     """Train and measure each task; the reports by its name.
 
     Args:
         data_dir: Folder of the texts.
         out: Folder for manifests, models and logs.
+        resume: Resume an interrupted run.
     """
     reports = {}
     for name in tasks:
@@ -72,8 +73,8 @@ def main(data_dir: str, out: str = "runs/documents", options=OPTIONS, seed=0, ta
         keras.utils.set_random_seed(options.seed)
         model = SequenceClassifier.for_manifest(splits["train"], **NETWORK)
         model.card = {"task": name, "data": TASKS[name][0]}
-        target = f"{out}/{name}.keras"
-        run = sr.train(model, splits["train"], valid=splits["valid"], options=options, out=target, overwrite=True)
+        more = {"options": options, "out": f"{out}/{name}.keras", "resume": resume, "overwrite": not resume}
+        run = sr.train(model, splits["train"], valid=splits["valid"], **more).completed()
         reports[name] = report = run.model.evaluate(splits["test"])
         rate, bounds = baseline(splits["train"] + splits["valid"], splits["test"], seed)
         print(f"{name}: {len(splits['test']):,} texts, accuracy in % [95 %]")

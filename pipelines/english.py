@@ -85,7 +85,7 @@ def main(
     path = Path(out, "english.keras")
     noisy = Path(data_dir, NOISE).is_dir()
     augment = replace(AUGMENTATION, noise_folder=str(Path(data_dir, NOISE)) if noisy else None)
-    run = train(model, learned, valid=said[VALID], options=options, augment=augment, out=path, resume=True)
+    run = train(model, learned, valid=said[VALID], options=options, augment=augment, out=path, resume=True).completed()
     reports = {name: evaluate(run.model, examples) for name, examples in said.items()}
     for name, report in reports.items():
         print(f"{name}, phones:")

@@ -83,9 +83,9 @@ def _learned(training, valid, path, horizon, context, options, resume, network):
     keras.utils.set_random_seed(options.seed)
     net = recurrent_forecaster(**sizes, **{**NETWORK, **network})
     model = Forecaster(features, net, context, QUANTILES, card={**CARD, "channels": list(ett.CHANNELS)})
-    run = train(model, [training], valid=[valid], options=options, out=path, resume=resume, overwrite=not resume)
-    if run.interrupted:
-        raise KeyboardInterrupt  # half a run is no result; `resume` goes on
+    run = train(
+        model, [training], valid=[valid], options=options, out=path, resume=resume, overwrite=not resume
+    ).completed()
     return run.model
 
 

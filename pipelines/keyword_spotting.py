@@ -74,9 +74,7 @@ def main(
         out=Path(out, "spotter.keras"),
         resume=resume,
         overwrite=not resume,
-    )
-    if run.interrupted:
-        raise KeyboardInterrupt
+    ).completed()
     report = evaluate_classifier(run.model, splits["test"])
     print_report(report)
     chosen = spotting.best_threshold(points(run.model, splits["valid"], options.seed), false_per_hour)

@@ -69,7 +69,7 @@ def main(
         out=Path(out, "keywords.keras"),
         resume=resume,
         overwrite=not resume,
-    )
+    ).completed()
     report = evaluate_classifier(run.model, kept_out or splits["test"])
     print_report(report, per_subject=True)
     return run, report

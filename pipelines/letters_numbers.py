@@ -53,7 +53,7 @@ def main(
         out=Path(out, "english_letters_numbers.keras"),
         resume=resume,
         overwrite=not resume,
-    )
+    ).completed()
     best = run.model
     reports = evaluate(best, letters["test"]), evaluate(best, digits["test"])
     for report in reports:

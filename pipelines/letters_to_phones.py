@@ -75,7 +75,7 @@ def main(out: str = "runs/letters_to_phones", options=OPTIONS, seed=0, words=Non
     target = f"{out}/english_pronunciation.keras"
     run = sr.train(
         model, learned, valid=pairs(parts["dev"]), options=options, out=target, resume=resume, overwrite=not resume
-    )
+    ).completed()
     reports = {name: run.model.evaluate(pairs(parts[name])) for name in ("dev", "test")}
     print(f"{'CMUdict, error in % [95 %]':34} {'phones':>22} {'words':>24}")
     if ngrams:

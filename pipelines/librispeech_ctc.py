@@ -74,7 +74,7 @@ def main(
     model = load(start).with_vocabulary(vocabulary) if start else fresh(vocabulary, **{"dropout": DROPOUT, **network})
     model.card = CARD | {"data": f"LibriSpeech, {', '.join(training)}"} | ({"begun_from": model.card} if start else {})
     how = {"options": options, "augment": AUGMENTATION, "resume": resume, "overwrite": not resume}
-    run = train(model, examples, valid=splits[valid], out=Path(out, "librispeech.keras"), **how)
+    run = train(model, examples, valid=splits[valid], out=Path(out, "librispeech.keras"), **how).completed()
     hours, passed = sum(example.duration for example in examples) / 3600, len(run.history)
     print(f"{passed} epochs of {hours:.2f} h in {run.seconds / max(1, passed):.0f} s each")
     session = Session(export(run.path, overwrite=True))

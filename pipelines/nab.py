@@ -99,9 +99,7 @@ def _trained(examples, out, options, resume, network):
     net = recurrent_forecaster(channels=1, context=CONTEXT, horizon=HORIZON, **{**NETWORK, **network})
     model = Forecaster(features, net, CONTEXT, card=CARD)
     path = Path(out, "nab.keras")
-    run = train(model, examples, options=options, out=path, resume=resume, overwrite=not resume)
-    if run.interrupted:
-        raise KeyboardInterrupt
+    run = train(model, examples, options=options, out=path, resume=resume, overwrite=not resume).completed()
     return run.model
 
 

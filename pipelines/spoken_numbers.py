@@ -57,7 +57,7 @@ def learn(out: str, data: Path = DATA, options: RecognizerTraining = OPTIONS, **
         overwrite=True,
         options=options,
         augment=AUGMENTATION,
-    )
+    ).completed()
     trigram = Path(out).with_suffix(".arpa")
     kneser_ney.train(texts).write(trigram, overwrite=True)
     search = decoder(vocabulary, lm=trigram)

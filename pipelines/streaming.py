@@ -67,7 +67,7 @@ def main(an4_dir: str, fsdd_dir: str, out: str = "runs/streaming", resume: bool 
         out=Path(out, "english_letters_numbers_streaming.keras"),
         resume=resume,
         overwrite=not resume,
-    )
+    ).completed()
     stream = StreamingSession(export(run.path, streaming=True, overwrite=True))
     reports = evaluate(stream, letters["test"]), evaluate(stream, digits["test"])
     for report in reports:

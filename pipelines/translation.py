@@ -92,7 +92,7 @@ def main(data_dir: str, out: str = "runs/translation", options=OPTIONS, seed=0, 
     model.card = {"name": "English to French", "data": "Tatoeba", "license": "CC BY 2.0 FR"}
     path = f"{out}/english_french.keras"
     more = {"options": options, "out": path, "resume": resume, "overwrite": not resume}
-    run = sr.train(model, known["train"], valid=known["valid"], **more)
+    run = sr.train(model, known["train"], valid=known["valid"], **more).completed()
     asked = {}
     for english, french in parts["test"]:
         asked.setdefault(english, []).append(french)

@@ -102,7 +102,7 @@ def main(
     keras.utils.set_random_seed(options.seed)
     model = SpeechSynthesizer.for_manifest(training, **{**NETWORK, **network})
     model.card = CARD
-    run = sr.train(model, training, valid=valid, options=options, out=f"{out}/voice.keras", resume=True)
+    run = sr.train(model, training, valid=valid, options=options, out=f"{out}/voice.keras", resume=True).completed()
     run.model.export(f"{out}/voice.onnx", int8=True, overwrite=True)
     fitted(lexicon, model.vocabulary).write(f"{out}/voice.lexicon", overwrite=True)
     path = f"{out}/english_voice.onnx"

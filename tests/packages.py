@@ -1,8 +1,8 @@
 """Build the sdist and the wheel, and install them in clean environments: run by `make test-packages`.
 
 The sdist is installed without extras and every verb tried (`base_install.py`); the wheel is installed with each extra,
-what the extra brings is imported, and a verb that needs it tried. `--whole` installs the extras with TensorFlow as well,
-which otherwise are only resolved.
+what the extra brings is imported, and a verb that needs it tried. `--whole` installs the extras with TensorFlow as
+well, which otherwise are only resolved.
 """
 
 import argparse

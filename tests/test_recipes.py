@@ -1,8 +1,10 @@
 """Recipes on real recordings, cut short: every step of them runs."""
 
+import ast
 import dataclasses
 import functools
 import gzip
+import itertools
 import runpy
 import sys
 import warnings
@@ -20,6 +22,7 @@ from pipelines import (
     letters_numbers,
     librispeech_ctc,
     streaming,
+    translation,
 )
 from speechrnn.data import sentences
 from speechrnn.data.manifest import Example
@@ -27,9 +30,29 @@ from speechrnn.models.loading import load
 from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.recognition.building import for_manifest
 from speechrnn.text import lexicons
+from speechrnn.training.run import TrainingRun
 from tests.recordings import thinned
 
+RECIPES = sorted(Path(an4_ctc.__file__).parent.glob("*.py"))
 TINY = {"units": 8, "layers": 1, "convolutions": 1}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_training_that_was_stopped_gives_no_figures(recipe):
+    tree = ast.parse(recipe.read_text(encoding="utf-8"))
+    runs = [
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and ast.unparse(node.targets) == "run"
+    ]
+    assert all(ast.unparse(run).endswith(".completed()") for run in runs if "train(" in ast.unparse(run))
+
+
+def test_a_recipe_that_was_stopped_goes_no_further(tmp_path, monkeypatch):
+    pairs = [f"{one} {two}\t{one} {two}" for one, two in itertools.permutations("abcdef", 2)]
+    (tmp_path / "fra.txt").write_text("\n".join(pairs), encoding="utf-8")
+    stopped = TrainingRun("a.keras", "a.training", (), 1, 0.0, interrupted=True)
+    monkeypatch.setattr(translation.sr, "train", lambda *a, **o: stopped, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        translation.main(str(tmp_path), str(tmp_path / "out"))
 
 
 @pytest.mark.slow

@@ -195,6 +195,8 @@ def test_ctrl_c_leaves_a_usable_model(corpus, tmp_path):
         verbose=False,
     )
     assert run.interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.completed()
     assert run.model.logits([np.zeros(4000, "float32")])[0].shape[1] == 4
 
 

@@ -54,6 +54,16 @@ class TrainingRun:
         """The best model, read from `path` on first access."""
         return load_bundle(self.path)
 
+    def completed(self) -> "TrainingRun":
+        """The run itself, for scripts that use its result.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C ended it. What half a run gives is no result; `resume=True` continues it.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return self
+
 
 def train(
     model: Bundle,

@@ -86,9 +86,7 @@ class Setting:
         adapt(model.features, examples)
         existing: Any = {"resume": resume, "overwrite": overwrite, "verbose": verbose}
         run = train(model, training, valid=valid, options=options, augment=self.augment, out=out, **existing)
-        if run.interrupted:
-            raise KeyboardInterrupt
-        return run.model
+        return run.completed().model
 
 
 def varied(vary: Varied, examples: Sequence[Example]) -> list[Example]:
