@@ -483,13 +483,19 @@ def test_where_nothing_can_be_measured_the_report_says_so(session, tmp_path):
         assert report.to_dict()["distortion_interval"] == [None, None]
 
 
-def test_cmudict_is_read_once_for_texts_that_are_spoken_one_by_one(session, monkeypatch):
+def test_the_lexicon_is_read_once_for_texts_that_are_spoken_one_by_one(model, tmp_path, monkeypatch):
+    (tmp_path / "plain.onnx").write_bytes(onnx_bytes(model))
+    pronouncing.fitted(LEXICON, model.vocabulary).write(tmp_path / "words.lexicon")
+    attachments.attach(tmp_path / "plain.onnx", tmp_path / "own.onnx", lexicon=tmp_path / "words.lexicon")
     read = []
-    monkeypatch.setattr(lexicons, "cmudict", lambda *, keep_stress: read.append(keep_stress) or LEXICON)
-    pronouncing.by_cmudict.cache_clear()
-    said = [session.speak(text, iterations=2).phones for text in ("sea", "see")]
-    pronouncing.by_cmudict.cache_clear()
-    assert said == [("sil", "S", "IY1", "sil")] * 2 and read == [True]
+    monkeypatch.setattr(lexicons, "cmudict", lambda *, keep_stress: read.append("cmudict") or LEXICON)
+    options = attachments.attached_options
+    monkeypatch.setattr(attachments, "attached_options", lambda voice: read.append("file") or options(voice))
+    for name, sources in (("plain.onnx", ["file", "cmudict"]), ("own.onnx", ["file"])):
+        voice = sr.load(tmp_path / name)
+        assert [voice.speak(text, iterations=2).phones for text in ("sea", "see")] == [("sil", "S", "IY1", "sil")] * 2
+        assert read == sources
+        read.clear()
 
 
 def test_distortion_is_that_of_envelopes_in_decibels(rng):

@@ -7,8 +7,9 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.faults import data_error
@@ -145,6 +146,10 @@ def _respelled(each: Iterable[Pronunciation], known: Mapping[str, str | None]) -
             yield said, probability
 
 
+_OWN: WeakKeyDictionary[Any, Pronouncer] = WeakKeyDictionary()
+"""How voices say words by their own lexicon: it takes seconds to make, for which no text should wait but the first."""
+
+
 def pronouncer_of(voice: Any, given: str | os.PathLike[str] | None = None) -> Pronouncer:
     """How a voice says words: by the lexicon that is given, or the one it carries, or CMUdict.
 
@@ -152,13 +157,10 @@ def pronouncer_of(voice: Any, given: str | os.PathLike[str] | None = None) -> Pr
         FileNotFoundError: There is no such file.
         ModuleNotFoundError: It would be CMUdict, which is not installed.
     """
-    source = given or attachments.attached_options(voice).get("lexicon")
-    if source is None:
-        return by_cmudict(voice.vocabulary.symbols)
-    return Pronouncer(voice.vocabulary, lexicons.named(source, keep_stress=True))
-
-
-@lru_cache(maxsize=1)  # it takes seconds to make, which every text spoken on its own would wait for
-def by_cmudict(symbols: tuple[str, ...]) -> Pronouncer:
-    """How a voice of these phones says words by CMUdict."""
-    return Pronouncer(Phones(symbols), lexicons.cmudict(keep_stress=True))
+    if given:
+        return Pronouncer(voice.vocabulary, lexicons.named(given, keep_stress=True))
+    if voice not in _OWN:
+        attached = attachments.attached_options(voice).get("lexicon")
+        lexicon = lexicons.cmudict(keep_stress=True) if attached is None else attached
+        _OWN[voice] = Pronouncer(voice.vocabulary, lexicon)
+    return _OWN[voice]
