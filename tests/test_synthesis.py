@@ -34,7 +34,7 @@ from speechrnn.tasks.synthesis import phones as pronouncing
 from speechrnn.tasks.synthesis import sound as sounds
 from speechrnn.tasks.synthesis.evaluation import log_mel
 from speechrnn.tasks.synthesis.sound import Sound
-from speechrnn.tasks.synthesis.training import Speaking
+from speechrnn.tasks.synthesis.training import SynthesizerTask
 from speechrnn.text import Lexicon, Phones, lexicons
 from speechrnn.training.task import Split
 
@@ -287,11 +287,11 @@ def test_onnx_is_keras_and_the_file_has_it_all(model, session, tmp_path):
     model.save(tmp_path / "voice.keras")
     kept = sr.load(tmp_path / "voice.keras")
     ids, counts = model.vocabulary.encode("sil S IY1 B sil"), np.array([3, 2, 5, 4, 1])
-    read, told = model.foretold(ids)
+    read, told = model.predict_variances(ids)
     spectrum = model.frames(read, told, counts)
     assert spectrum.shape == (15, SOUND.num_mels)
     for other in (session, kept):
-        again = other.foretold(ids)
+        again = other.predict_variances(ids)
         np.testing.assert_allclose(again[0], read, rtol=0, atol=1e-5)
         np.testing.assert_allclose(other.frames(*again, counts), spectrum, rtol=0, atol=1e-4)
         assert other.sound == SOUND and {k: tuple(v) for k, v in other.levels.items()} == model.levels
@@ -306,15 +306,15 @@ def test_tempo_and_pitch_are_heeded_and_the_sound_lasts_as_long_as_its_phones(se
     LEXICON.write(tmp_path / "words.lexicon")
     told = []
 
-    def foretold(phones):
-        read, variances = SynthesizerSession.foretold(session, phones)
+    def predict_variances(phones):
+        read, variances = SynthesizerSession.predict_variances(session, phones)
         return read, np.full_like(variances, np.log(8.0) - 0.075)  # and what scattering adds
 
     def frames(read, variances, counts):
         told.append(variances[0, 1])
         return SynthesizerSession.frames(session, read, variances, counts)
 
-    monkeypatch.setattr(session, "foretold", foretold)
+    monkeypatch.setattr(session, "predict_variances", predict_variances)
     monkeypatch.setattr(session, "frames", frames)
     how = {"lexicon": str(tmp_path / "words.lexicon"), "iterations": 2}
     plain, fast = session.speak("A sea.", **how), session.speak("A sea.", tempo=2.0, pitch=12.0, **how)
@@ -334,7 +334,9 @@ def test_tempo_and_pitch_are_heeded_and_the_sound_lasts_as_long_as_its_phones(se
 def test_durations_that_cannot_be_are_refused(session, tmp_path, monkeypatch):
     LEXICON.write(tmp_path / "words.lexicon")
     for value in (np.nan, 20.0):
-        monkeypatch.setattr(session, "foretold", lambda phones, value=value: (np.zeros(1), np.full((4, 3), value)))
+        monkeypatch.setattr(
+            session, "predict_variances", lambda phones, value=value: (np.zeros(1), np.full((4, 3), value))
+        )
         with pytest.raises(ValueError, match="an impossible duration"):
             session.speak("sea", lexicon=str(tmp_path / "words.lexicon"))
 
@@ -462,7 +464,7 @@ def test_a_voice_learns_and_names_what_it_cannot(tmp_path, rng):
     assert last["loss"] < 0.5 * first["loss"]
     assert 0 < last["val_spectrum"] < last["val_loss"] < 0.7 * first["loss"] and last["val_duration"] > 0
     with pytest.raises(ValueError, match="Received none"):
-        Speaking(model, options).batches(Split(broken))
+        SynthesizerTask(model, options).batches(Split(broken))
     with pytest.raises(ValueError, match="one speaker's"):
         SpeechSynthesizer.for_manifest([*examples, dataclasses.replace(examples[0], subject="two")])
     # How it is measured, by a listener that understands `sea` whatever is said.

@@ -10,12 +10,12 @@ from speechrnn.losses import Attention
 from speechrnn.tasks.recognition.encoder import EncoderRecognizer
 from speechrnn.tasks.recognition.options import DecoderNetwork
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
-from speechrnn.tasks.sequence_to_sequence.stepping import Steps, arrays, begun_by
+from speechrnn.tasks.sequence_to_sequence.stepping import DecoderSteps, arrays, begin_by_name
 from speechrnn.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class AttentionRecognizer(Steps, EncoderRecognizer):
+class AttentionRecognizer(DecoderSteps, EncoderRecognizer):
     """A recognizer of whole recordings whose decoder attends to the encoder's outputs for each symbol.
 
     The encoder is trained for both CTC, which enforces the order of the frames, and the decoder, whose symbols depend
@@ -91,7 +91,7 @@ class AttentionRecognizer(Steps, EncoderRecognizer):
     def begin(self, encoded: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The constant inputs of steps, and the first states, from the encoder's outputs `(frames, width)`."""
         forward = self._compiled(
-            lambda memory: begun_by(self.decoder, memory, tf.shape(memory)[1:2]),
+            lambda memory: begin_by_name(self.decoder, memory, tf.shape(memory)[1:2]),
             [self._encoded_spec(1, None)],
             name="begin",
         )

@@ -12,7 +12,7 @@ from speechrnn.runtime.session import Session, start
 from speechrnn.tasks.recognition.model_types import TransducerMethods
 from speechrnn.tasks.recognition.session import RecognizerSession
 from speechrnn.tasks.recognition.streaming import StreamingSession
-from speechrnn.tasks.sequence_to_sequence.search import begun
+from speechrnn.tasks.sequence_to_sequence.search import initial_states
 
 
 class MultipartSession(Session):
@@ -115,7 +115,9 @@ class AttentionSession(MultipartSession, RecognizerSession):
         values, keys, first = self._run_part(
             "begin", ["values", "keys", "first_output"], {"encoded": encoded[None], "length": length}
         )
-        return {"values": values, "keys": keys, "length": length}, begun(self.metadata["decoder"], first, len(encoded))
+        return {"values": values, "keys": keys, "length": length}, initial_states(
+            self.metadata["decoder"], first, len(encoded)
+        )
 
     def step(
         self, previous: np.ndarray, memory: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray]

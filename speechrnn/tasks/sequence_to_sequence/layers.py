@@ -11,7 +11,7 @@ from keras import ops
 from speechrnn.layers import LengthMask, ZeroPadding, blocks
 from speechrnn.layers.config import Configured
 from speechrnn.layers.masking import zero_padding
-from speechrnn.tasks.sequence_to_sequence.search import LOOKED
+from speechrnn.tasks.sequence_to_sequence.search import ATTENTION_STATE
 
 
 class Memory(NamedTuple):
@@ -21,7 +21,7 @@ class Memory(NamedTuple):
     """float32 `(batch, source symbols, features)`, zeros in the padding."""
     keys: Any
     """float32 `(batch, source symbols, attention)`."""
-    shown: Any
+    mask: Any
     """bool `(batch, source symbols)`, False in the padding."""
 
 
@@ -133,11 +133,11 @@ class AttentionDecoder(Configured, keras.Layer):
     def state_names(self) -> tuple[str, ...]:
         """What changes from step to step: the cell's states, the vector that is fed, and where was looked."""
         names = ("output", "cell", "fed") if self.cell == "lstm" else ("output", "fed")
-        return (*names, LOOKED) if self.location else names
+        return (*names, ATTENTION_STATE) if self.location else names
 
     def state_shape(self, name: str) -> tuple[int | None]:
         """Shape of a state without its rows; None is the number of source symbols."""
-        return (None if name == LOOKED else self.units,)
+        return (None if name == ATTENTION_STATE else self.units,)
 
     def begin(self, memory: Any, source_length: Any) -> tuple[Memory, tuple[Any, ...]]:
         """What the decoder needs of the sources, and its states before the first symbol; see `state_shape`."""
@@ -146,7 +146,7 @@ class AttentionDecoder(Configured, keras.Layer):
         count = ops.expand_dims(ops.cast(ops.maximum(source_length, 1), "float32"), 1)
         first = self.bridge(ops.sum(values, 1) / count)
         nowhere = ops.zeros_like(ops.cast(shown, "float32"))
-        others = (nowhere if name == LOOKED else ops.zeros_like(first) for name in self.state_names[1:])
+        others = (nowhere if name == ATTENTION_STATE else ops.zeros_like(first) for name in self.state_names[1:])
         return Memory(values, self.key(values), shown), (first, *others)
 
     def step(
@@ -175,9 +175,9 @@ class AttentionDecoder(Configured, keras.Layer):
         if self.location:
             compared += self.place(self.filters(ops.expand_dims(looked, 2)))
         compared = ops.tanh(compared)
-        energies = ops.where(memory.shown, ops.squeeze(self.energy(compared), 2), -1e9)
+        energies = ops.where(memory.mask, ops.squeeze(self.energy(compared), 2), -1e9)
         # Not `ops.softmax`, which warns where there is one source symbol. The largest term is 1, unless none is shown.
-        terms = ops.exp(energies - ops.max(energies, axis=1, keepdims=True)) * ops.cast(memory.shown, "float32")
+        terms = ops.exp(energies - ops.max(energies, axis=1, keepdims=True)) * ops.cast(memory.mask, "float32")
         attention = terms / ops.maximum(ops.sum(terms, axis=1, keepdims=True), 1.0)
         context = ops.squeeze(ops.matmul(ops.expand_dims(attention, 1), memory.values), 1)
         vector = self.combine(ops.concatenate([inner[0], context], 1))

@@ -11,12 +11,12 @@ from speechrnn.models import bundle
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
 from speechrnn.tasks.sequence_to_sequence.methods import SequenceMethods
 from speechrnn.tasks.sequence_to_sequence.pairs import padded
-from speechrnn.tasks.sequence_to_sequence.stepping import Steps, arrays, begun_by
+from speechrnn.tasks.sequence_to_sequence.stepping import DecoderSteps, arrays, begin_by_name
 from speechrnn.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SequenceToSequence(SequenceMethods, Steps, bundle.TwoPartBundle):
+class SequenceToSequence(SequenceMethods, DecoderSteps, bundle.TwoPartBundle):
     """An encoder-decoder and its symbols: a text goes in, another text comes out.
 
     Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`; trained by
@@ -88,4 +88,4 @@ class SequenceToSequence(SequenceMethods, Steps, bundle.TwoPartBundle):
         return arrays(memory), arrays(states)
 
     def _begin(self, ids: Any, lengths: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return begun_by(self.decoder, self.encoder([ids, lengths], training=False), lengths)
+        return begin_by_name(self.decoder, self.encoder([ids, lengths], training=False), lengths)

@@ -13,7 +13,7 @@ from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 BOUNDARY = 0
 """Index of what begins and ends a sequence; symbols have theirs from 1, as in every `Vocabulary`."""
 
-LOOKED = "looked"
+ATTENTION_STATE = "looked"
 """Name of the state that has a number for each source symbol: the last step's attention."""
 
 Arrays = Mapping[str, np.ndarray]
@@ -68,7 +68,7 @@ def beam_search(
     count, width = len(lengths), options.beam
     found: list[list[Hypothesis]] = [[] for _ in range(count)]
     alive = np.arange(count)
-    memory, states = _taken(memory, np.repeat(alive, width)), _taken(states, np.repeat(alive, width))
+    memory, states = _gather_rows(memory, np.repeat(alive, width)), _gather_rows(states, np.repeat(alive, width))
     totals = np.full((count, width), -np.inf)
     totals[:, 0] = 0.0
     symbols = np.zeros((count, width, 0), np.int32)
@@ -107,14 +107,14 @@ def beam_search(
         if not len(going):
             break
         rows = (going[:, None] * width + parents[going]).reshape(-1)
-        memory, states = _taken(memory, rows), _taken(states, rows)
+        memory, states = _gather_rows(memory, rows), _gather_rows(states, rows)
         line = going[:, None]
         symbols = np.concatenate([symbols[line, parents[going]], chosen[going, :, None]], axis=2, dtype=np.int32)
         attention, totals, alive = attention[line, parents[going]], totals[going], alive[going]
     return found
 
 
-def begun(names: Sequence[str], first: np.ndarray, shown: int) -> dict[str, np.ndarray]:
+def initial_states(names: Sequence[str], first: np.ndarray, shown: int) -> dict[str, np.ndarray]:
     """The states of a decoder before the first symbol.
 
     Args:
@@ -123,7 +123,7 @@ def begun(names: Sequence[str], first: np.ndarray, shown: int) -> dict[str, np.n
         shown: Source symbols.
     """
     nowhere = np.zeros((len(first), shown), np.float32)
-    return {**{name: nowhere if name == LOOKED else np.zeros_like(first) for name in names}, names[0]: first}
+    return {**{name: nowhere if name == ATTENTION_STATE else np.zeros_like(first) for name in names}, names[0]: first}
 
 
 def _score(total: float, length: int, attention: np.ndarray, options: SearchOptions) -> float:
@@ -143,5 +143,5 @@ def _largest(values: np.ndarray, count: int) -> np.ndarray:
     return np.take_along_axis(part, order, axis=1)
 
 
-def _taken(arrays: Arrays, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _gather_rows(arrays: Arrays, rows: np.ndarray) -> dict[str, np.ndarray]:
     return {name: values[rows] for name, values in arrays.items()}

@@ -9,7 +9,7 @@ import numpy as np
 from speechrnn.runtime.session import Session
 from speechrnn.tasks.sequence_to_sequence.methods import SequenceMethods
 from speechrnn.tasks.sequence_to_sequence.pairs import padded
-from speechrnn.tasks.sequence_to_sequence.search import begun
+from speechrnn.tasks.sequence_to_sequence.search import initial_states
 from speechrnn.text import Vocabulary
 
 
@@ -36,7 +36,7 @@ class SequenceSession(SequenceMethods, Session):
         memory, keys, first = self._rows(
             ["encoded", "encoded_keys", "first_output"], {"source": ids, "source_length": lengths}
         )
-        return {"values": memory, "keys": keys, "length": lengths}, begun(self._states, first, ids.shape[1])
+        return {"values": memory, "keys": keys, "length": lengths}, initial_states(self._states, first, ids.shape[1])
 
     def step(
         self, previous: np.ndarray, memory: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray]

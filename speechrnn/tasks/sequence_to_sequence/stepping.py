@@ -12,7 +12,7 @@ from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder, Memory
 from speechrnn.tasks.sequence_to_sequence.search import Arrays
 
 
-class Steps:
+class DecoderSteps:
     """The method `step` of bundles that have an `AttentionDecoder`."""
 
     decoder: AttentionDecoder
@@ -31,12 +31,12 @@ class Steps:
         decoder = self.decoder
         values = tf.ensure_shape(memory["values"], (None, None, decoder.key.kernel.shape[0]))
         keys = tf.ensure_shape(memory["keys"], (None, None, decoder.attention))
-        known = Memory(values, keys, memory["shown"])
+        known = Memory(values, keys, memory["mask"])
         vector, attention, after = decoder.step(previous, known, tuple(states[name] for name in decoder.state_names))
         return decoder.logits(vector), attention, dict(zip(decoder.state_names, after, strict=True))
 
 
-def begun_by(decoder: AttentionDecoder, memory: Any, length: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def begin_by_name(decoder: AttentionDecoder, memory: Any, length: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `AttentionDecoder.begin` gives, by name."""
     known, states = decoder.begin(memory, length)
     return known._asdict(), dict(zip(decoder.state_names, states, strict=True))

@@ -1,4 +1,4 @@
-"""Synthesis: a voice that reads texts aloud, learned from recordings of one speaker."""
+"""Synthesis: voices that read texts aloud, trained on recordings of one speaker."""
 
 import lazy_loader as _lazy
 
@@ -12,7 +12,7 @@ KIND = Kind(
     model="speechrnn.tasks.synthesis.model:SpeechSynthesizer",
     sessions={"synthesizer": "speechrnn.tasks.synthesis.session:SynthesizerSession"},
     run="speechrnn.tasks.synthesis.speaking:outcomes",
-    training="speechrnn.tasks.synthesis.training:Speaking",
+    training="speechrnn.tasks.synthesis.training:SynthesizerTask",
     evaluate="speechrnn.tasks.synthesis.evaluation:evaluate",
     export="speechrnn.tasks.synthesis.export:SynthesizerExporter",
     build="speechrnn.tasks.synthesis.building:for_manifest",
@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "phones": ["SILENCE", "Pronouncer"],
         "session": ["SynthesizerSession"],
         "speaking": ["Speech"],
-        "wording": ["sentences", "spelled_out"],
+        "text_normalization": ["sentences", "spelled_out"],
     },
 )
 __all__ += ["KIND"]

@@ -1,9 +1,9 @@
-"""Where each phone of a recording is: what a voice learns durations from.
+"""Align recordings with their phones, for training voices.
 
-A recognizer of phones aligns the words first. CTC writes a phone in one or two frames somewhere in its middle, so that
-this says which phone is where, but hardly where it ends. Then Gaussians, which are learned from the recordings
-themselves, move the ends (Viterbi training of phones of three states each, as HMM recognizers were made: Young et al.,
-"The HTK book", section 8).
+First a recognizer of phones aligns the words. CTC emits a phone in one or two frames near its middle, which gives the
+order and the approximate times of phones, but not their ends. Then Gaussians that are estimated from the recordings
+refine the ends (Viterbi training of phones of three states each, as in HMM recognizers: Young et al., "The HTK book",
+section 8).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from speechrnn.tasks.synthesis.sound import spaced
 from speechrnn.text import Lexicon
 
 _RATE, _HOP = 16000, 160
-"""Of the features that the Gaussians see: 10 ms."""
+"""Sample rate and hop of the features of the Gaussians: 10 ms."""
 _STATES = 3
 _ROUNDS = 6
 _PAUSE, _QUIET = 0.12, 0.25
-"""The shortest silence between words, in seconds, longer than the closure of a stop; and the share of the way from the
-lowest levels to high ones, in decibels, below which it is silent."""
-_FEW = 10.0
-"""Frames of the mean over all phones that a phone's mean begins with, so that a rare one has some."""
+"""Shortest pause between words in seconds, longer than the closure of a stop; and the threshold of silence, as a share
+of the range from low to high levels in decibels."""
+_PRIOR_FRAMES = 10.0
+"""Number of frames of the global mean that are added to each phone's mean, to smooth the means of rare phones."""
 
 
 @dataclass
@@ -52,52 +52,52 @@ def aligned(
     rounds: int = _ROUNDS,
     progress: Callable[[str], object] | None = None,
 ) -> list[Example]:
-    """Examples that know their phones: `extra["phones"]`, with spaces between, and `extra["ends"]`, in seconds.
+    """Align examples: adds `extra["phones"]`, separated by spaces, and their `extra["ends"]`, in seconds.
 
     Args:
-        examples: Recordings of one speaker, with texts in the form of the lexicon's words.
-        recognizer: It writes the lexicon's phones, or those without the digits of stress.
-        lexicon: Pronunciations; of several the one that was said is taken.
-        faults: Collects the examples that cannot be read or aligned, which are left out.
-        rounds: How often the Gaussians are learned again.
+        examples: Recordings of one speaker, with texts written like the lexicon's words.
+        recognizer: A recognizer of the lexicon's phones, with or without the digits of stress.
+        lexicon: Pronunciations; of several, the spoken one is chosen.
+        faults: Collects the examples that cannot be read or aligned, which are dropped.
+        rounds: Number of iterations in which the Gaussians are estimated.
         progress: Called with the id of each example once it is read.
     """
-    found = []
+    alignments = []
     for example in examples:
         try:
-            found.append(_begun(example, recognizer, lexicon))
+            alignments.append(_initial_alignment(example, recognizer, lexicon))
         except (OSError, ValueError) as error:
             faults.add_error(example.id, error)
         if progress is not None:
             progress(example.id)
-    for _ in range(rounds if found else 0):
-        model = _Gaussians(found)
-        for one in found:
+    for _ in range(rounds if alignments else 0):
+        model = _Gaussians(alignments)
+        for one in alignments:
             one.ends = model.ends(one)
-    return [_told(one) for one in found]
+    return [_with_alignment(one) for one in alignments]
 
 
 def phones_and_ends(example: Example) -> tuple[list[str], np.ndarray]:
-    """The phones of an example, and where each ends, float64 seconds.
+    """The phones of an aligned example, and the end of each in seconds, float64.
 
     Raises:
-        ValueError: It is not aligned, or what it says is no alignment.
+        ValueError: It is not aligned, or its alignment is not valid.
     """
     phones, ends = example.extra.get("phones"), example.extra.get("ends")
     if not isinstance(phones, str) or not isinstance(ends, list):
         message = "must have `phones` and `ends`. Align it: see `speechrnn.tasks.synthesis.aligned`."
         raise data_error(example.id, "not aligned", message)
     times = np.array(ends, np.float64)
-    said = phones.split()
-    if len(said) != len(times) or not len(said) or not (np.diff(times, prepend=0.0) > 0).all():
+    names = phones.split()
+    if len(names) != len(times) or not len(names) or not (np.diff(times, prepend=0.0) > 0).all():
         raise data_error(
-            example.id, "badly aligned", f"must have an end for each of its {len(said)} phones, each after the one "
+            example.id, "badly aligned", f"must have an end for each of its {len(names)} phones, each after the one "
             f"before. Received: {ends!r:.80}.",
         )  # fmt: skip
-    return said, times
+    return names, times
 
 
-def _begun(example: Example, recognizer: Recognizer, lexicon: Lexicon) -> _Aligned:
+def _initial_alignment(example: Example, recognizer: Recognizer, lexicon: Lexicon) -> _Aligned:
     signal = read_whole(example, recognizer.sample_rate)
     text = example.text or ""
     if not text.split():
@@ -135,7 +135,7 @@ def _begun(example: Example, recognizer: Recognizer, lexicon: Lexicon) -> _Align
 
 
 def _longest(quiet: np.ndarray, start: int, stop: int) -> tuple[int, int]:
-    """The longest stretch of quiet frames in a range; an empty one in its middle where there is none."""
+    """The longest run of quiet frames in a range; if there is none, an empty run in its middle."""
     inside = np.concatenate([[False], quiet[start:stop], [False]])
     edges = np.flatnonzero(np.diff(inside.astype(np.int8)))
     if not len(edges):
@@ -146,21 +146,21 @@ def _longest(quiet: np.ndarray, start: int, stop: int) -> tuple[int, int]:
 
 
 def _features(signal: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cepstra and their slopes, float64 `(frames, 26)`, and the level of each frame in decibels."""
+    """Cepstra and their deltas, float64 `(frames, 26)`, and the level of each frame in decibels."""
     import librosa
 
     hop = round(_HOP * rate / _RATE)
-    how = {"n_fft": 2 * hop * 2, "win_length": round(2.5 * hop), "hop_length": hop}
-    power = librosa.feature.melspectrogram(y=signal, sr=rate, n_mels=40, **how)
+    options = {"n_fft": 2 * hop * 2, "win_length": round(2.5 * hop), "hop_length": hop}
+    power = librosa.feature.melspectrogram(y=signal, sr=rate, n_mels=40, **options)
     decibels = librosa.power_to_db(power, top_db=80)
     cepstra = librosa.feature.mfcc(S=decibels, n_mfcc=13)
-    both = np.concatenate([cepstra, librosa.feature.delta(cepstra, width=5, mode="nearest")]).T
-    both -= both.mean(axis=0)
-    return both.astype(np.float64), librosa.power_to_db(power.sum(axis=0), top_db=80)
+    features = np.concatenate([cepstra, librosa.feature.delta(cepstra, width=5, mode="nearest")]).T
+    features -= features.mean(axis=0)
+    return features.astype(np.float64), librosa.power_to_db(power.sum(axis=0), top_db=80)
 
 
 class _Gaussians:
-    """A mean for each third of each phone, and one covariance for all."""
+    """Gaussians with a mean for each third of each phone, and a common covariance."""
 
     def __init__(self, found: Sequence[_Aligned]) -> None:
         self._index: dict[str, int] = {}
@@ -175,7 +175,7 @@ class _Gaussians:
             np.add.at(sums, owner, one.features)
             counts += np.bincount(owner, minlength=count)
             total += one.features.T @ one.features
-        self._means = (sums + _FEW * sums.sum(0) / counts.sum()) / (counts + _FEW)[:, None]
+        self._means = (sums + _PRIOR_FRAMES * sums.sum(0) / counts.sum()) / (counts + _PRIOR_FRAMES)[:, None]
         within = total - (self._means * counts[:, None]).T @ self._means
         inverse = np.linalg.inv(within / counts.sum() + 1e-6 * np.eye(width))
         self._weights = self._means @ inverse
@@ -194,25 +194,25 @@ class _Gaussians:
         return self._columns(one)[place * _STATES + third]
 
     def ends(self, one: _Aligned) -> np.ndarray:
-        """Where the phones end on the likeliest path."""
+        """The ends of the phones on the likeliest path."""
         scores = (one.features @ self._weights.T + self._bias)[:, self._columns(one)]
         frames, states = scores.shape
         best = np.full(states + 1, -np.inf)
         best[1] = scores[0, 0]
-        moved = np.zeros((frames, states), bool)
+        advanced = np.zeros((frames, states), bool)
         for frame in range(1, frames):
-            moved[frame] = best[:-1] > best[1:]
+            advanced[frame] = best[:-1] > best[1:]
             best[1:] = np.maximum(best[:-1], best[1:]) + scores[frame]
         ends, state = np.empty(states, int), states - 1
         ends[state] = frames
         for frame in range(frames - 1, 0, -1):
-            if moved[frame, state]:
+            if advanced[frame, state]:
                 state -= 1
                 ends[state] = frame
         return ends[_STATES - 1 :: _STATES]
 
 
-def _told(one: _Aligned) -> Example:
+def _with_alignment(one: _Aligned) -> Example:
     ends = [round(float(end) * _HOP / _RATE, 3) for end in one.ends]
     ends[-1] = max(one.example.duration, ends[-2] + 0.001)
     return replace(one.example, extra={**one.example.extra, "phones": " ".join(one.phones), "ends": ends})

@@ -1,4 +1,4 @@
-"""What a voice learns from a recording: its phones, their frames, pitches and levels, and its spectrum."""
+"""Analyze recordings for training: phones, their frames, pitches and levels, and the spectrum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from speechrnn.tasks.synthesis.sound import Sound, by_phone, frame_counts, pitch
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """A recording as a voice learns it."""
+    """The analysis of a recording."""
 
     phones: tuple[str, ...]
     counts: np.ndarray
@@ -31,13 +31,13 @@ class Analysis:
     """float32 `(frames, bands)`."""
 
     def variances(self, levels: dict[str, tuple[float, float]]) -> np.ndarray:
-        """float32 `(phones, 3)`: the logarithm of the frames, pitch and level, these in units of what is usual."""
-        usual = [(getattr(self, name) - levels[name][0]) / levels[name][1] for name in ("pitch", "energy")]
-        return np.stack([np.log(self.counts), *usual], axis=1).astype(np.float32)
+        """The log number of frames, and normalized pitch and level, float32 `(phones, 3)`."""
+        normalized = [(getattr(self, name) - levels[name][0]) / levels[name][1] for name in ("pitch", "energy")]
+        return np.stack([np.log(self.counts), *normalized], axis=1).astype(np.float32)
 
 
 def analyzer(features: object) -> Callable[[Example], Analysis]:
-    """What analyzes recordings.
+    """Make a function that analyzes recordings.
 
     Args:
         features: A `LogMel` layer.
@@ -62,9 +62,9 @@ def analyzer(features: object) -> Callable[[Example], Analysis]:
 
 def levels_of(analyses: list[Analysis]) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation of the pitches and of the levels of phones that are not silent."""
-    spoken = [np.array([phone != SILENCE for phone in one.phones]) for one in analyses]
-    found = {}
+    voiced = [np.array([phone != SILENCE for phone in one.phones]) for one in analyses]
+    levels = {}
     for name in ("pitch", "energy"):
-        values = np.concatenate([getattr(one, name)[said] for one, said in zip(analyses, spoken, strict=True)])
-        found[name] = (float(values.mean()), max(float(values.std()), 1e-3))
-    return found
+        values = np.concatenate([getattr(one, name)[said] for one, said in zip(analyses, voiced, strict=True)])
+        levels[name] = (float(values.mean()), max(float(values.std()), 1e-3))
+    return levels

@@ -1,4 +1,4 @@
-"""A new voice for recordings of one speaker."""
+"""Build a voice for recordings of one speaker."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,17 +17,17 @@ from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.text import Phones
 
 _LOOKED_AT = 50
-"""Recordings from which the usual spectrum, pitch and level are known."""
+"""Number of recordings from which the means of spectrum, pitch and level are computed."""
 
 
 def for_manifest(
     examples: Sequence[Example], *, features: dict[str, Any] | None = None, **network: Any
 ) -> SpeechSynthesizer:
-    """A voice that has learned nothing and has the phones of recordings.
+    """Build an untrained voice for the phones of aligned recordings.
 
     Args:
-        examples: Recordings that are aligned, see `speechrnn.tasks.synthesis.aligned`.
-        features: Of `Sound`, such as `sample_rate` and `hop`, where they shall differ from its defaults.
+        examples: Aligned recordings, see `speechrnn.tasks.synthesis.aligned`.
+        features: Options of `Sound`, such as `sample_rate` and `hop`.
         **network: Options of `voice_network`.
 
     Raises:
@@ -43,10 +43,10 @@ def for_manifest(
     check_options(features or {}, list(Sound.__dataclass_fields__), "features")
     sound = Sound(**(features or {}))
     layer = LogMel(**vars(sound))
-    said = {SILENCE}
+    phones = {SILENCE}
     for example in examples:
         try:
-            said.update(phones_and_ends(example)[0])
+            phones.update(phones_and_ends(example)[0])
         except ValueError as error:
             faults.add_error(example.id, error)
     analyses, analyzed = [], analyzer(layer)
@@ -58,9 +58,9 @@ def for_manifest(
     if not analyses:
         first = next(iter(faults), "no example")
         raise ValueError(f"A voice needs aligned recordings that can be read. Received none; {first}")
-    vocabulary = Phones(sorted(said))
+    vocabulary = Phones(sorted(phones))
     mean = np.concatenate([one.spectrum for one in analyses]).mean(0)
-    made = voice_network(
+    network_built = voice_network(
         vocabulary_size=len(vocabulary), num_features=layer.num_features, mean=mean.tolist(), **network
     )
-    return SpeechSynthesizer(made, vocabulary, layer, levels_of(analyses))
+    return SpeechSynthesizer(network_built, vocabulary, layer, levels_of(analyses))

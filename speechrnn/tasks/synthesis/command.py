@@ -11,7 +11,7 @@ from speechrnn.models.commands import Command
 
 _OPTIONS = "speechrnn.tasks.synthesis.options"
 _UNKNOWN = 0xFFFFFFFF
-"""What a WAV file says of lengths that are not known yet, or too large."""
+"""Length in a WAV header that is not known yet, or too large."""
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 
@@ -37,13 +37,13 @@ each sentence has its own file. With --json each line has the phones of a senten
     details = True
 
     def fits(self, line: Mapping[str, Any]) -> bool:
-        """Whether it is aligned."""
+        """Whether the line is an aligned recording."""
         known = {**line, **(line.get("extra") or {})}
         return "ends" in known and "phones" in known
 
     def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
-        """See `Command`; a text is no path, and its sentences are spoken one after the other."""
-        from speechrnn.tasks.synthesis.wording import sentences
+        """See `Command`; a source is a text, not a path, and each of its sentences becomes a source."""
+        from speechrnn.tasks.synthesis.text_normalization import sentences
 
         texts: list[Any] = list(sources)
         if options.get("from_files"):
@@ -52,20 +52,20 @@ each sentence has its own file. With --json each line has the phones of a senten
         return [(part, f"sentence{number}") for number, part in enumerate(parts, start=1)]
 
     def header(self, model: Any, format: str) -> bytes:
-        """The head of a WAV file."""
+        """The header of a WAV file."""
         rate, size = model.sample_rate, _UNKNOWN - 36
         return _HEADER.pack(b"RIFF", size + 36, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)
 
     def render(self, answer: Any, format: str, *, name: str | None, pause: float = 0.0, **options: Any) -> bytes:
-        """Samples of 16 bits, and the silence that follows a sentence."""
+        """Samples of 16 bits, followed by the pause."""
         import numpy as np  # which a help text does not need
 
         samples = np.rint(np.clip(answer.signal, -1, 1) * 32767).astype("<i2").tobytes()
         return samples + bytes(2 * round(pause * answer.sample_rate))
 
     def finish(self, file: IO[bytes], format: str) -> None:
-        """Says in the head how long the file is, once that is known."""
+        """Write the file's length to its header."""
         size = file.tell() - _HEADER.size
-        for place, value in ((4, size + 36), (_HEADER.size - 4, size)):
-            file.seek(place)
+        for position, value in ((4, size + 36), (_HEADER.size - 4, size)):
+            file.seek(position)
             file.write(struct.pack("<I", min(value, _UNKNOWN)))

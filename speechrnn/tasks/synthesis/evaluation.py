@@ -1,4 +1,4 @@
-"""How a voice is: whether it is understood, how far it is from the speaker, and how fast it speaks."""
+"""Evaluate voices: mel-cepstral distortion, a recognizer's word error rate, and speed."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from speechrnn.metrics.intervals import Interval, bootstrap, finite, rate_interv
 from speechrnn.models.loading import open_model
 from speechrnn.tasks.synthesis.sound import Sound
 from speechrnn.tasks.synthesis.speaking import Voice, outcomes
-from speechrnn.tasks.synthesis.wording import spelled_out
+from speechrnn.tasks.synthesis.text_normalization import spelled_out
 from speechrnn.text import normalize
 
 Listener = Callable[[np.ndarray, int], str]
-"""`listener(signal, sample_rate)`: the words that it understands."""
+"""`listener(signal, sample_rate)` returns the recognized words."""
 
 _CEPSTRA = 13
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A text that a voice and its speaker read aloud."""
+    """A text that both a voice and its speaker read aloud."""
 
     id: str
     text: str
     distortion: float
     """See `distortion`."""
     seconds: float
-    """Of the voice's speech."""
+    """Duration of the voice's speech."""
     voice: Edits | None = None
-    """What a listener got wrong of the voice's words; None without a listener."""
+    """Word errors of a recognizer on the voice's speech; None without a recognizer."""
     speaker: Edits | None = None
-    """The same of the speaker's."""
+    """Word errors on the speaker's recording."""
     heard: str = ""
-    """What it understood the voice to say."""
+    """The words recognized in the voice's speech."""
 
 
 @dataclass(frozen=True)
@@ -55,51 +55,51 @@ class VoiceReport:
     spoken: tuple[Spoken, ...]
     """The texts, in the order given."""
     distortion: float
-    """Mean mel-cepstral distortion, in decibels; NaN where nothing was said."""
+    """Mean mel-cepstral distortion in decibels; NaN without texts."""
     distortion_interval: Interval
-    """95 % bootstrap interval, texts drawn with replacement."""
+    """95 % bootstrap interval, by resampling texts."""
     voice_interval: Interval = (math.nan, math.nan)
-    """The same of `voice_error_rate`."""
+    """Interval of `voice_error_rate`."""
     speaker_interval: Interval = (math.nan, math.nan)
-    """The same of `speaker_error_rate`."""
+    """Interval of `speaker_error_rate`."""
     faults: tuple[Fault, ...] = ()
-    """What could not be measured; none of it is in the figures."""
+    """Examples that could not be evaluated; the figures exclude them."""
     elapsed: float = 0.0
-    """Seconds that speaking took."""
+    """Seconds that synthesis took."""
 
     @property
     def voice_error_rate(self) -> float:
-        """Words of the voice that the listener got wrong, per word; NaN without a listener."""
+        """Word error rate of the recognizer on the voice's speech; NaN without a recognizer."""
         return _rate([one.voice for one in self.spoken])
 
     @property
     def speaker_error_rate(self) -> float:
-        """The same of the speaker."""
+        """Word error rate of the recognizer on the speaker's recordings."""
         return _rate([one.speaker for one in self.spoken])
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds that a second of speech took to be made."""
+        """Seconds of computation per second of speech."""
         return self.elapsed / sum(one.seconds for one in self.spoken) if self.spoken else math.nan
 
     def __str__(self) -> str:
         if not self.spoken:
             return f"Nothing was measured; {len(self.faults)} failed."
         low, high = self.distortion_interval
-        told = (
+        line = (
             f"mel-cepstral distortion {self.distortion:.2f} dB (95 % interval {low:.2f} to {high:.2f}) over "
             f"{len(self.spoken):,} texts; {self.real_time_factor:.2f} s for a second of speech"
         )
         if self.spoken[0].voice is not None:
             (low, high), (least, most) = ([100 * x for x in i] for i in (self.voice_interval, self.speaker_interval))
-            told += (
+            line += (
                 f"; the listener's word error rate {100 * self.voice_error_rate:.1f} % ({low:.1f} to {high:.1f}), and "
                 f"{100 * self.speaker_error_rate:.1f} % ({least:.1f} to {most:.1f}) of the speaker"
             )
-        return told + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
+        return line + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
 
     def to_dict(self, *, details: bool = False) -> dict[str, Any]:
-        """As JSON can hold it, with every text where `details` are wanted."""
+        """The report as JSON values, with every text if `details` is set."""
         report: dict[str, Any] = {
             "distortion": finite(self.distortion),
             "distortion_interval": [finite(bound) for bound in self.distortion_interval],
@@ -131,18 +131,18 @@ def evaluate(
     seed: int = 0,
     **speaking: Any,
 ) -> VoiceReport:
-    """Let a voice read texts whose recordings there are, and compare.
+    """Let a voice read the texts of recordings aloud, and compare its speech with them.
 
     Args:
-        model: A voice, or the path of one.
-        examples: Recordings of its speaker, with texts, or with punctuation `extra["written"]`; it should not have
-            learned from them.
-        recognizer: Who listens: a `Listener`, or a recognizer's file. Take one that never heard the speaker.
-        faults: Collects what cannot be measured; it is in the report as well.
+        model: A voice, or its path.
+        examples: Recordings of its speaker that it was not trained on, with their texts, with punctuation in
+            `extra["written"]`.
+        recognizer: A `Listener`, or a recognizer's file; it should not have been trained on the speaker.
+        faults: Collects examples that cannot be evaluated; they are also in the report.
         progress: Called with the id of each example once it is done.
         resamples: Bootstrap replications.
-        seed: Of the bootstrap.
-        **speaking: Of `SpeakingOptions`.
+        seed: Seed of the bootstrap.
+        **speaking: Options of `SpeakingOptions`.
     """
     collected = Faults() if faults is None else faults
     voice: Voice = open_model(model, "synthesizer")
@@ -152,24 +152,27 @@ def evaluate(
     list(outcomes(voice, texts[:1], **speaking))  # what is loaded once is no part of the speed
     for example, written in zip(examples, texts, strict=True):
         started = time.perf_counter()
-        (found,) = outcomes(voice, [written], **speaking)
-        taken = time.perf_counter() - started
+        (speech,) = outcomes(voice, [written], **speaking)
+        duration = time.perf_counter() - started
         try:
-            if isinstance(found, Fault):
-                raise data_error(example.id, found.kind, str(found))
+            if isinstance(speech, Fault):
+                raise data_error(example.id, speech.kind, str(speech))
             recording = read_whole(example, voice.sound.sample_rate)
             text = normalize(spelled_out(written))
             words: dict[str, Any] = {}
             if listener is not None:
-                heard, own = listener(found.signal, found.sample_rate), listener(recording, found.sample_rate)
+                voice_words, speaker_words = (
+                    listener(speech.signal, speech.sample_rate),
+                    listener(recording, speech.sample_rate),
+                )
                 words = {
-                    "voice": edits.counts(text.split(), heard.split()),
-                    "speaker": edits.counts(text.split(), own.split()),
-                    "heard": heard,
+                    "voice": edits.counts(text.split(), voice_words.split()),
+                    "speaker": edits.counts(text.split(), speaker_words.split()),
+                    "heard": voice_words,
                 }
-            apart = distortion(found.spectrum, log_mel(recording, voice.sound))
-            spoken.append(Spoken(example.id, text, apart, found.duration, **words))
-            elapsed += taken
+            distance = distortion(speech.spectrum, log_mel(recording, voice.sound))
+            spoken.append(Spoken(example.id, text, distance, speech.duration, **words))
+            elapsed += duration
         except (OSError, ValueError) as error:
             collected.add_error(example.id, error)
         if progress is not None:
@@ -185,15 +188,14 @@ def evaluate(
 
 
 def distortion(first: np.ndarray, second: np.ndarray) -> float:
-    """Mel-cepstral distortion of two spectra along the path on which they are nearest, in decibels.
+    """Mel-cepstral distortion of two spectra after dynamic time warping, in decibels.
 
-    The root mean square distance of the spectra's envelopes, with the level and what is finer than 13 cepstra left out
-    (Kubichek 1993, "Mel-cepstral distance measure for objective speech quality assessment"), after dynamic time
-    warping.
+    The root mean square distance of the spectra's envelopes, of 13 cepstra without the level (Kubichek 1993,
+    "Mel-cepstral distance measure for objective speech quality assessment").
 
     Args:
         first: float `(frames, bands)`, natural log of power.
-        second: The same, of other frames.
+        second: The same, with any number of frames.
     """
     from librosa.sequence import dtw
 
@@ -204,7 +206,7 @@ def distortion(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def log_mel(signal: np.ndarray, sound: Sound) -> np.ndarray:
-    """What `LogMel` gives of a signal, float64 `(frames, bands)`, without TensorFlow."""
+    """The features of `LogMel`, float64 `(frames, bands)`, computed without TensorFlow."""
     from librosa.feature import melspectrogram
 
     power = melspectrogram(

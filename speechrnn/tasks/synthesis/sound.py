@@ -1,4 +1,4 @@
-"""The sound of a voice: spectra and what they are made of, durations as frames, and the way back to a waveform."""
+"""Signal processing for voices: parameters of spectra, durations in frames, pitch, and waveforms from spectra."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from speechrnn.features import inversion
 
 PITCHES = (65.0, 400.0)
-"""Lowest and highest pitch of a voice that is looked for, in hertz."""
+"""Lowest and highest pitch that is detected, in hertz."""
 _VOICED = 0.5
-"""Correlation of a frame with itself a period later from which it counts as voiced."""
+"""Smallest autocorrelation of a voiced frame."""
 _EDGE = 0.5
-"""Frames in which a phone begins and ends."""
+"""Width of the transition between phones, in frames."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """The log-mel energies that a voice writes, as `speechrnn.features.LogMel` has them; it may stand in for that."""
+    """Parameters of a voice's log-mel energies, with the attributes of `speechrnn.features.LogMel`."""
 
     sample_rate: int = 16000
     window: int = 1024
@@ -38,12 +38,12 @@ class Sound:
 
     @classmethod
     def of(cls, layer: Any) -> Sound:
-        """That of a `LogMel`."""
+        """The parameters of a `LogMel` layer."""
         return cls(**{field.name: getattr(layer, field.name) for field in fields(cls)})
 
     @classmethod
     def from_metadata(cls, known: Mapping[str, Any]) -> Sound:
-        """That which an exported file names."""
+        """The parameters in an exported file's metadata."""
         return cls(**{field.name: known[field.name] for field in fields(cls) if field.name in known})
 
     @property
@@ -58,12 +58,12 @@ class Sound:
 
 
 def waveform(spectrum: np.ndarray, sound: Sound, *, iterations: int = 32) -> np.ndarray:
-    """The signal of a spectrum.
+    """Compute a waveform from a log-mel spectrum by the Griffin-Lim algorithm.
 
     Args:
         spectrum: float `(frames, num_mels)`, natural log of power.
-        sound: What it is of.
-        iterations: Of the Griffin-Lim algorithm.
+        sound: Its parameters.
+        iterations: Iterations of the algorithm.
 
     Returns:
         float32 `(samples,)` in [-1, 1].
@@ -83,14 +83,14 @@ def waveform(spectrum: np.ndarray, sound: Sound, *, iterations: int = 32) -> np.
 
 
 def frame_counts(ends: np.ndarray, frames: int, sound: Sound) -> np.ndarray:
-    """How many of a recording's frames are each phone's, one at least: int `(phones,)`, which sum to `frames`.
+    """Number of frames of each phone, at least one: int `(phones,)`, which sum to `frames`.
 
-    A frame is the phone's in which its middle is.
+    A frame belongs to the phone at its middle.
 
     Args:
-        ends: Where each phone ends, in seconds.
-        frames: How many there are.
-        sound: Their window and hop.
+        ends: End of each phone in seconds.
+        frames: Number of frames of the recording.
+        sound: Parameters of the frames.
 
     Raises:
         ValueError: There are fewer frames than phones.
@@ -109,7 +109,7 @@ def frame_counts(ends: np.ndarray, frames: int, sound: Sound) -> np.ndarray:
 
 
 def spaced(ends: np.ndarray, least: int, frames: int) -> np.ndarray:
-    """Ends moved as little as needed for each to be `least` frames behind the one before, and the last within `frames`.
+    """Move ends as little as necessary to be at least `least` frames apart, and at most at `frames`.
 
     Example:
     >>> spaced(np.array([0, 1, 9, 9]), 2, 10).tolist()
@@ -121,17 +121,18 @@ def spaced(ends: np.ndarray, least: int, frames: int) -> np.ndarray:
 
 
 def spread(counts: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """What of each phone is in each step of the decoder.
+    """The share of each phone in each step of the decoder.
 
-    Phones go over into each other within a frame or two: the share of phone `p` at time `t` is `s(t - start) -
-    s(t - end)`, with `s` the logistic function; shares sum to 1.
+    Neighboring phones overlap by a frame or two: the share of phone `p` at time `t` is `s(t - start) - s(t - end)`,
+    with `s` the logistic function; shares sum to 1.
 
     Args:
         counts: Frames of each phone, int `(phones,)`.
-        step: Frames in a step.
+        step: Frames per step.
 
     Returns:
-        Shares, float32 `(steps, phones)`; and where in its phone each step is, float32 `(steps, 1)` from -1 to 1.
+        Shares, float32 `(steps, phones)`; and the position of each step within its phone, float32 `(steps, 1)` from -1
+        to 1.
     """
     ends = np.cumsum(counts)
     steps = -(-int(ends[-1]) // step)
@@ -139,42 +140,42 @@ def spread(counts: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
     edges = 1.0 / (1.0 + np.exp(-np.clip((times[:, None] - np.concatenate([[0], ends])) / _EDGE, -30, 30)))
     shares = edges[:, :-1] - edges[:, 1:]
     owner = np.minimum(np.searchsorted(ends, times, side="right"), len(counts) - 1)
-    place = (times - (ends - counts)[owner]) / counts[owner]
-    return (shares / shares.sum(1, keepdims=True)).astype(np.float32), (2 * place[:, None] - 1).astype(np.float32)
+    position = (times - (ends - counts)[owner]) / counts[owner]
+    return (shares / shares.sum(1, keepdims=True)).astype(np.float32), (2 * position[:, None] - 1).astype(np.float32)
 
 
 def pitch(signal: np.ndarray, sound: Sound) -> np.ndarray:
-    """Natural logarithm of the pitch in hertz, float64 `(frames,)`; NaN where there is no voice.
+    """Natural logarithm of the pitch in hertz, float64 `(frames,)`; NaN in unvoiced frames.
 
-    The lag of the largest autocorrelation, divided by that of the window (Boersma 1993, "Accurate short-term analysis
-    of the fundamental frequency"), without a search for the best path. Not librosa's: `yin` does not say what is
-    voiced, and `pyin` takes a third of the recording's length.
+    The lag of the largest autocorrelation, normalized by that of the window (Boersma 1993, "Accurate short-term
+    analysis of the fundamental frequency"), without path search. librosa is not used: `yin` does not detect voicing,
+    and `pyin` takes a third of the recording's duration.
 
     Args:
         signal: float `(samples,)`.
-        sound: Its rate, and the frames.
+        sound: Sample rate and frames.
     """
     frames = np.lib.stride_tricks.sliding_window_view(signal, sound.window)[:: sound.hop]
     window = np.hanning(sound.window)
     low, high = (int(sound.sample_rate / hertz) for hertz in reversed(PITCHES))
-    found = np.full(len(frames), np.nan)
-    own = np.fft.irfft(np.abs(np.fft.rfft(window, 2 * sound.window)) ** 2)[: high + 2]
+    log_pitch = np.full(len(frames), np.nan)
+    window_correlation = np.fft.irfft(np.abs(np.fft.rfft(window, 2 * sound.window)) ** 2)[: high + 2]
     for start in range(0, len(frames), 512):  # in blocks, for the memory
         block = frames[start : start + 512]
         block = (block - block.mean(1, keepdims=True)) * window
         lags = np.fft.irfft(np.abs(np.fft.rfft(block, 2 * sound.window)) ** 2)[:, : high + 2]
-        correlation = (lags / np.maximum(lags[:, :1], 1e-9)) / (own / own[0])
+        correlation = (lags / np.maximum(lags[:, :1], 1e-9)) / (window_correlation / window_correlation[0])
         inner = correlation[:, low : high + 1]
-        # A longer lag must be better by some, or else octaves below are found.
+        # A longer lag must be better by some margin, to avoid errors of an octave.
         best = low + (inner - 0.02 * np.log2(np.arange(low, high + 1) / low)).argmax(1)
         strength = np.take_along_axis(correlation, best[:, None], 1)[:, 0]
         voiced = strength > _VOICED
-        found[start : start + 512][voiced] = np.log(sound.sample_rate / best[voiced])
-    return found
+        log_pitch[start : start + 512][voiced] = np.log(sound.sample_rate / best[voiced])
+    return log_pitch
 
 
 def by_phone(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mean of each phone's frames, those that are NaN left out; where there is none, in line with its neighbors.
+    """The mean of each phone's frames, without NaN; phones without values are interpolated between their neighbors.
 
     Args:
         values: float `(frames,)`.
@@ -186,12 +187,12 @@ def by_phone(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """
     owner = np.repeat(np.arange(len(counts)), counts)
     known = ~np.isnan(values)
-    many = np.bincount(owner[known], minlength=len(counts))
-    if not many.any():
+    counts_known = np.bincount(owner[known], minlength=len(counts))
+    if not counts_known.any():
         return np.zeros(len(counts))
-    means = np.bincount(owner[known], values[known], minlength=len(counts)) / np.maximum(many, 1)
-    places = np.flatnonzero(many)
-    return np.interp(np.arange(len(counts)), places, means[places])
+    means = np.bincount(owner[known], values[known], minlength=len(counts)) / np.maximum(counts_known, 1)
+    indices = np.flatnonzero(counts_known)
+    return np.interp(np.arange(len(counts)), indices, means[indices])
 
 
 def padded_shares(all_counts: Sequence[np.ndarray], step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Texts that are read aloud by a voice, sentence by sentence."""
+"""Read texts aloud with a voice, sentence by sentence."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from speechrnn.models.answers import Answer, answer_each
 from speechrnn.tasks.synthesis.options import SpeakingOptions
 from speechrnn.tasks.synthesis.phones import pronouncer_of
 from speechrnn.tasks.synthesis.sound import Sound, waveform
-from speechrnn.tasks.synthesis.wording import sentences
+from speechrnn.tasks.synthesis.text_normalization import sentences
 from speechrnn.text import Phones
 
 _SCATTER = 0.15
-"""Variance of the logarithms of durations about what is foretold, as measured on LJ Speech. The mean of durations that
-scatter so is exp(variance / 2) times what their mean logarithm says: without it speech is too fast."""
+"""Variance of log durations around their predictions, measured on LJ Speech. The mean of such durations is exp(variance
+/ 2) times the exponential of their mean logarithm: without this factor speech is too fast."""
 _LONGEST = 2.0
-"""Seconds that a phone lasts at most, and then a voice is at a loss."""
+"""Longest plausible duration of a phone, in seconds; a longer prediction is an error."""
 
 
 class Voice(Protocol):
-    """What speaking needs of a model, whatever runs it."""
+    """A voice, run by any library."""
 
     @property
     def vocabulary(self) -> Phones:
-        """The phones that it can say."""
+        """The phones of the voice."""
 
     @property
     def sound(self) -> Sound:
-        """What its spectra are of."""
+        """The parameters of its spectra."""
 
     @property
     def levels(self) -> Mapping[str, Sequence[float]]:
         """See `SpeechSynthesizer`."""
 
-    def foretold(self, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """See `speechrnn.tasks.synthesis.methods.Speaks`."""
+    def predict_variances(self, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """See `speechrnn.tasks.synthesis.methods.SynthesizerMethods`."""
 
-    def frames(self, read: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """See `speechrnn.tasks.synthesis.methods.Speaks`."""
+    def frames(self, encoded: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """See `speechrnn.tasks.synthesis.methods.SynthesizerMethods`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Speech(Answer):
-    """A text that was read aloud."""
+    """The speech of a text."""
 
     signal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 `(samples,)` in [-1, 1]."""
     sample_rate: int = 16000
     """Samples per second."""
     phones: tuple[str, ...] = ()
-    """What was said."""
+    """The spoken phones."""
     ends: tuple[float, ...] = ()
-    """Where each phone ends, in seconds."""
+    """End of each phone in seconds."""
     spectrum: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32), repr=False)
-    """float32 `(frames, bands)`: the log-mel energies that the signal was made of."""
+    """float32 `(frames, bands)`: the log-mel energies from which the signal was computed."""
 
     @property
     def duration(self) -> float:
@@ -72,7 +72,7 @@ class Speech(Answer):
         audio.write(path, self.signal, self.sample_rate, overwrite=overwrite)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it, without the sound."""
+        """The speech as JSON values, without the signal."""
         ends = [round(end, 4) for end in self.ends]
         return {"text": self.path, "duration": round(self.duration, 4), "phones": list(self.phones), "ends": ends}
 
@@ -84,42 +84,42 @@ def outcomes(
     progress: Callable[[str], object] | None = None,
     **options: Any,
 ) -> Iterator[Speech | Fault]:
-    """Each text read aloud, lazily and in the order given; or why it was not.
+    """Read texts aloud lazily, and yield a speech or a `Fault` for each, in order.
 
     Args:
-        voice: The model.
-        texts: A text may have several sentences.
+        voice: The voice.
+        texts: Texts of one or several sentences.
         progress: Called with each text once it is done.
-        **options: Of `SpeakingOptions`.
+        **options: Options of `SpeakingOptions`.
     """
-    how = SpeakingOptions(**options)
-    pronounce = pronouncer_of(voice, how.lexicon)
+    speaking = SpeakingOptions(**options)
+    pronounce = pronouncer_of(voice, speaking.lexicon)
 
     def spoken(text: str) -> Speech:
         if not isinstance(text, str):
             raise ValueError(f"a text must be a string. Received: {text!r:.80}.")
-        return _joined(text, [_said(voice, part, pronounce(part), how) for part in sentences(text) or [text]])
+        return _joined(text, [_speak(voice, part, pronounce(part), speaking) for part in sentences(text) or [text]])
 
     yield from answer_each(texts, spoken, progress, where=repr)
 
 
-def _said(voice: Voice, text: str, phones: list[str], how: SpeakingOptions) -> Speech:
+def _speak(voice: Voice, text: str, phones: list[str], options: SpeakingOptions) -> Speech:
     sound = voice.sound
-    read, foretold = voice.foretold(voice.vocabulary.encode(" ".join(phones)))
-    seconds = np.exp(foretold[:, 0].astype(np.float64) + _SCATTER / 2) * sound.frame_period
+    encoded, predicted = voice.predict_variances(voice.vocabulary.encode(" ".join(phones)))
+    seconds = np.exp(predicted[:, 0].astype(np.float64) + _SCATTER / 2) * sound.frame_period
     longest = float(np.nan_to_num(seconds, nan=np.inf).max())
-    if not np.isfinite(foretold).all() or longest > _LONGEST:
+    if not np.isfinite(predicted).all() or longest > _LONGEST:
         raise data_error(
             repr(text), "without durations", f"the voice predicts an impossible duration for a phone of {text!r:.80}: "
             f"{longest:.3g} s. Train it longer, or write the text in another way.",
         )  # fmt: skip
-    counts = np.maximum(np.rint(seconds / how.tempo / sound.frame_period), 1).astype(int)
-    told = foretold.copy()
-    told[:, 0] = np.log(counts)
-    told[:, 1] += how.pitch / 12 * np.log(2.0) / max(voice.levels["pitch"][1], 1e-3)
-    spectrum = voice.frames(read, told, counts)
+    counts = np.maximum(np.rint(seconds / options.tempo / sound.frame_period), 1).astype(int)
+    variances = predicted.copy()
+    variances[:, 0] = np.log(counts)
+    variances[:, 1] += options.pitch / 12 * np.log(2.0) / max(voice.levels["pitch"][1], 1e-3)
+    spectrum = voice.frames(encoded, variances, counts)
     ends = (np.cumsum(counts) * sound.hop + (sound.window - sound.hop) / 2) / sound.sample_rate
-    signal = waveform(spectrum, sound, iterations=how.iterations)
+    signal = waveform(spectrum, sound, iterations=options.iterations)
     return Speech(text, signal, sound.sample_rate, tuple(phones), tuple(map(float, ends)), spectrum)
 
 

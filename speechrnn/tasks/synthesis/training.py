@@ -1,4 +1,4 @@
-"""Training voices: the spectrum of each recording from its phones, and what is foretold of them."""
+"""Train voices: predict the spectrum of each recording from its phones, and the phones' variances."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _POOL = 16
 """Batches whose recordings are sorted by length together, so that a batch holds little padding."""
 
 
-class Speaking(Task):
-    """The spectra of recordings, and durations, pitches and levels of their phones."""
+class SynthesizerTask(Task):
+    """Trains a voice to predict spectra, and the durations, pitches and levels of phones."""
 
     model: SpeechSynthesizer
     options: SynthesizerTraining
@@ -38,7 +38,7 @@ class Speaking(Task):
     check_subjects = False
 
     def batches(self, split: Split) -> tf.data.Dataset:
-        """See `Task`; examples are recordings that are aligned. All of them are analyzed first, and kept."""
+        """See `Task`; examples are aligned recordings, which are all analyzed first and kept in memory."""
         refuse_augmentation("A voice's recordings", split.augmentation)
         analyses = list(self._analyzed(split.examples, split.faults))
         if not analyses:

@@ -1,4 +1,4 @@
-"""What is written as it is read aloud: numbers, abbreviations and signs in English words, and texts in sentences."""
+"""Normalize English texts for synthesis: numbers, abbreviations and signs as words, and split into sentences."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _ENDS = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=\S)|\n\s*\n")
 
 
 def spelled_out(text: str) -> str:
-    """A text with its numbers, abbreviations and signs in words; punctuation stays.
+    """Write numbers, abbreviations and signs as words; punctuation is kept.
 
     Example:
     >>> spelled_out("Mr. Fox paid $3.50 for 21 eggs on the 2nd of May, 1987.")
@@ -66,7 +66,7 @@ def spelled_out(text: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """A text's sentences, spelled out, in order.
+    """Split a text into sentences, with numbers and signs as words.
 
     Example:
     >>> sentences("Dr. No came at 5. Why? Nobody knows.")
@@ -95,7 +95,7 @@ def number(value: int) -> str:
 
 
 def ordinal(value: int) -> str:
-    """The place in an order in words.
+    """An ordinal number in words.
 
     Example:
     >>> ordinal(1), ordinal(20), ordinal(122)
@@ -119,7 +119,7 @@ def _read(written: str) -> str:
 
 
 def _whole(digits: str) -> str:
-    """A number; digit by digit where it begins with a zero, as that of a telephone does."""
+    """A whole number in words; digit by digit if it begins with a zero, like a telephone number."""
     if len(digits) > 1 and digits.startswith("0"):
         return " ".join(_ONES[int(digit)] for digit in digits)
     return number(int(digits))
