@@ -63,7 +63,7 @@ def download(
     Args:
         name: One of `speechrnn.data.corpora.archives()`.
         folder: Where it is unpacked; an interrupted download is resumed there.
-        overwrite: Replace existing files of the corpus.
+        overwrite: Replace files that exist: those of the corpus.
         keep_archive: Keep the archive after unpacking.
         progress: Called with the number of bytes received and the total if known.
         timeout: Seconds without an answer after which a connection is given up.
