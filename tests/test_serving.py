@@ -33,7 +33,7 @@ from speechrnn.serving import app, running
 from speechrnn.serving.batching import Batcher, Job
 from speechrnn.serving.limits import Gate, Keys
 from speechrnn.serving.options import ServeOptions
-from speechrnn.serving.refusals import Refusal, Stopped
+from speechrnn.serving.refusals import Cancelled, Refusal
 from speechrnn.serving.service import Service
 from speechrnn.tasks.recognition import formats
 
@@ -208,7 +208,7 @@ def test_signals_of_many_threads_are_run_together_and_sorted_by_length():
         batches.append([len(signal) for signal in signals])
         return [float(signal.sum()) for signal in signals]
 
-    batcher = Batcher(run, gather=0.5, most_samples=40)
+    batcher = Batcher(run, gather=0.5, max_samples=40)
 
     def ask(length):
         begin.wait()
@@ -227,7 +227,7 @@ def test_a_signal_that_is_refused_spoils_no_other_answer():
             raise ValueError("no numbers")
         return [len(signal) for signal in signals]
 
-    batcher = Batcher(run, gather=0.2, most_samples=100)
+    batcher = Batcher(run, gather=0.2, max_samples=100)
     with ThreadPoolExecutor(3) as pool:
         good, bad, other = (pool.submit(batcher, [np.full(3, value)]) for value in (1.0, np.nan, 2.0))
         assert good.result() == other.result() == [3]
@@ -245,7 +245,7 @@ def test_what_is_known_ahead_of_a_signal_stays_with_it():
             signal.sum() + sum(part.sum() for part in parts) for signal, *parts in zip(signals, *ahead, strict=True)
         ]
 
-    batcher = Batcher(run, gather=0.5, most_samples=100)
+    batcher = Batcher(run, gather=0.5, max_samples=100)
 
     def ask(length):
         begin.wait()
@@ -266,14 +266,14 @@ def test_what_nobody_waits_for_is_not_run():
         release.wait(10)
         return [0 for _ in signals]
 
-    batcher, job = Batcher(run, gather=0.0, most_samples=1), Job(60)
+    batcher, job = Batcher(run, gather=0.0, max_samples=1), Job(60)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(batcher, [np.zeros(1)])
         while not ran:
             time.sleep(0.001)
         second = pool.submit(batcher, [np.zeros(2)], job=job)
         job.cancel()
-        with pytest.raises(Stopped):
+        with pytest.raises(Cancelled):
             second.result()
         release.set()
         first.result()
@@ -528,7 +528,7 @@ def test_keys_rates_and_origins(wav, tmp_path):
 def test_the_canary_tells_whether_the_model_works(monkeypatch):
     from speechrnn.serving import health
 
-    monkeypatch.setattr(health, "_FRESH", 0.0)
+    monkeypatch.setattr(health, "_CACHE_SECONDS", 0.0)
     with small() as (client, service):
         assert client.get("/readyz").json() == {"status": "ready", "models": ["recognizer"]}
         (served,) = service.models
@@ -606,7 +606,7 @@ def test_threads_share_their_heaps_so_that_memory_does_not_grow_for_hours(wav):
         for (begin, end, rights), (after, last, none) in itertools.pairwise(places)
         if (rights, none) == ("rw-p", "---p") and begin % (1 << 26) == last % (1 << 26) == 0 and end == after
     ]
-    assert threads > 16 and len(heaps) <= running._HEAPS - 1
+    assert threads > 16 and len(heaps) <= running._ARENAS - 1
 
 
 def test_the_image_is_healthy_where_the_canary_answers(monkeypatch):

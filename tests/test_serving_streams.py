@@ -32,9 +32,9 @@ import speechrnn as sr
 from speechrnn import audio
 from speechrnn.models import loading
 from speechrnn.serving import running
-from speechrnn.serving.batching import Together
-from speechrnn.serving.hearing import Ear, Pauses
-from speechrnn.serving.sockets import Line
+from speechrnn.serving.batching import StepBatcher
+from speechrnn.serving.sockets import Connection
+from speechrnn.serving.utterances import Endpointing, UtteranceRecognizer
 from speechrnn.tasks.recognition.streaming_base import Update
 
 KEY = "a-key-that-nobody-else-has"
@@ -88,11 +88,11 @@ def test_utterances_end_where_it_is_quiet_whatever_the_portions(portion):
     signal = bursts(0.5, 1.0, 0.3, 0.5, 1.0, 0.7, 1.0)
     if portion == 1:
         signal = signal[:20_000]
-    ear = Ear(Counting, model_rate=16000, rate=16000, pauses=Pauses(silence=0.6))
+    recognizer = UtteranceRecognizer(Counting, model_rate=16000, rate=16000, endpointing=Endpointing(silence=0.6))
     heard = []
     for start in range(0, len(signal), portion):
-        heard += ear.push(signal[start : start + portion])
-    heard += ear.commit()
+        heard += recognizer.push(signal[start : start + portion])
+    heard += recognizer.commit()
     happened = [(one.kind, round(one.at, 2)) for one in heard]
     if portion == 1:
         assert happened == [("started", 0.5), ("final", 1.25)]
@@ -105,17 +105,19 @@ def test_utterances_end_where_it_is_quiet_whatever_the_portions(portion):
 
 
 def test_an_utterance_without_pauses_ends_after_all():
-    ear = Ear(Counting, model_rate=1000, rate=4000, pauses=Pauses(long=2.0, longest=3.0))
+    recognizer = UtteranceRecognizer(
+        Counting, model_rate=1000, rate=4000, endpointing=Endpointing(long=2.0, longest=3.0)
+    )
     loud = 0.3 * np.random.default_rng(0).standard_normal(28_000).astype("float32")
-    finals = [one.at for one in ear.push(loud) if one.kind == "final"]
+    finals = [one.at for one in recognizer.push(loud) if one.kind == "final"]
     assert finals[0] == pytest.approx(3.0, abs=0.1) and np.diff([*finals, 7.0]).max() <= 3.0 and len(finals) >= 2
 
 
 def test_what_an_ear_cannot_take_is_refused():
     with pytest.raises(ValueError, match="between 4000 and 192000"):
-        Ear(Counting, model_rate=16000, rate=17)
+        UtteranceRecognizer(Counting, model_rate=16000, rate=17)
     with pytest.raises(ValueError, match="between 0.1 and 10 s"):
-        Pauses(silence=0.0)
+        Endpointing(silence=0.0)
 
 
 # Vosk
@@ -394,7 +396,7 @@ def test_an_answer_to_a_connection_that_was_closed_is_no_failure(served):
             raise RuntimeError("Unexpected ASGI message 'websocket.send', after sending 'websocket.close'.")
 
     with pytest.raises(WebSocketDisconnect):
-        asyncio.run(Line(Closed(), served[1]).send("{}"))
+        asyncio.run(Connection(Closed(), served[1]).send("{}"))
 
 
 # Wyoming
@@ -571,7 +573,7 @@ def test_streams_that_are_stepped_together_say_what_each_says_alone(tmp_path):
     batches, stepped = [], []
 
     def runner(session):
-        stepped.append(Together(session, most=4, on_batch=batches.append))
+        stepped.append(StepBatcher(session, max_streams=4, on_batch=batches.append))
         return stepped[0]
 
     shared = loading.load_session(path, streaming=True)
@@ -592,7 +594,7 @@ def test_streams_that_are_stepped_together_say_what_each_says_alone(tmp_path):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     assert sum(batches) > len(batches) and max(batches) <= 4  # several at once, and no more than may be
     with running_server([path]) as (url, service):
-        assert isinstance(service.models.listener._session, Together)
+        assert isinstance(service.models.listener._session, StepBatcher)
         samples = (32767 * signals[1]).astype("<i2")
         own = loading.load_session(path, streaming=True)
         pushed = own.push(samples.astype("float32") / 32768)
@@ -606,7 +608,7 @@ def test_a_step_that_fails_tells_each_stream_of_its_batch():
         def run(self, outputs, inputs):
             raise ValueError("it cannot")
 
-    together = Together(Broken(), most=4)
+    together = StepBatcher(Broken(), max_streams=4)
     with pytest.raises(ValueError, match="it cannot"):
         together.run(["logits"], {"samples": np.zeros((1, 4))})
     together.close()

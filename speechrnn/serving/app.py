@@ -1,4 +1,4 @@
-"""The ASGI application: who may ask is checked once, before any route, and what goes wrong is reported in one form."""
+"""The ASGI application: checks access before any route, and reports errors in one form."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speechrnn.serving import health, openai, pages, realtime, records, vosk, wyoming
-from speechrnn.serving.refusals import Refusal, Stopped
+from speechrnn.serving.refusals import Cancelled, Refusal
 from speechrnn.serving.service import Service
 
 _log = logging.getLogger("speechrnn.serving")
 
 _OPEN = ("/", "/healthz", "/readyz")
-"""Paths that need no key, and the page's files."""
+"""Paths that need no key, as the page's files below."""
 _FILES = "/page/"
 _SEND_SECONDS = 30.0
-"""Time in which a client must have taken a part of an answer."""
+"""Time in which a client must have received a part of a response."""
 _KEY_PROTOCOL = "openai-insecure-api-key."
-"""Begins the subprotocol by which browsers, which cannot set headers, give a key with a WebSocket."""
+"""Prefix of the WebSocket subprotocol with a key, for browsers, which cannot set headers."""
 
 
 def make(service: Service) -> Starlette:
-    """The application of a server.
+    """Create the application of a server.
 
     Args:
-        service: Its models and limits; closed when the application ends.
+        service: Models and limits; closed when the application ends.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        listening = None
+        wyoming_server = None
         if service.options.wyoming_port is not None:
-            listening = await wyoming.listen(service, service.options.host, service.options.wyoming_port)
-            app.state.wyoming_port = listening.sockets[0].getsockname()[1]
+            wyoming_server = await wyoming.listen(service, service.options.host, service.options.wyoming_port)
+            app.state.wyoming_port = wyoming_server.sockets[0].getsockname()[1]
         try:
             yield
         finally:
-            if listening is not None:
-                listening.close()
+            if wyoming_server is not None:
+                wyoming_server.close()
             service.close()
 
-    middleware = [Middleware(_Front, service=service)]
+    middleware = [Middleware(_RequestGuard, service=service)]
     if service.options.cors:
         middleware.insert(
             0,
@@ -76,16 +76,21 @@ def make(service: Service) -> Starlette:
             *records.routes(service),
         ],
         middleware=middleware,
-        exception_handlers={Refusal: _refused, Stopped: _left, ClientDisconnect: _left, HTTPException: _failed},
+        exception_handlers={
+            Refusal: _on_refusal,
+            Cancelled: _on_disconnect,
+            ClientDisconnect: _on_disconnect,
+            HTTPException: _on_http_error,
+        },
         lifespan=lifespan,
     )
 
 
-class _Front:
-    """Checks origin, key and rate of each request; counts it, and writes it into the log without what is in it.
+class _RequestGuard:
+    """Middleware that checks origin, key and rate of each request, counts it, and logs it without its content.
 
     Args:
-        app: What answers.
+        app: The application.
         service: The server.
     """
 
@@ -97,14 +102,14 @@ class _Front:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        number, start, status = secrets.token_hex(6), time.monotonic(), 0
+        request_id, start, status = secrets.token_hex(6), time.monotonic(), 0
 
-        async def answered(message: Message) -> None:
+        async def send_response(message: Message) -> None:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = number
+                headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
             elif message["type"] == "websocket.accept":
@@ -116,28 +121,30 @@ class _Front:
 
         try:
             try:
-                client = self._admitted(scope)
+                client = self._check_access(scope)
             except Refusal as refusal:
-                await _deny(refusal, scope, receive, answered)
+                await _deny(refusal, scope, receive, send_response)
             else:
                 scope.setdefault("state", {})["client"] = client
-                await self._app(scope, receive, answered)
+                await self._app(scope, receive, send_response)
         except TimeoutError:
             status = 499
-            _log.info("%s: the client does not take its answer.", number)
+            _log.info("%s: the client does not take its answer.", request_id)
         except Exception:
             status = status or 500
-            _log.exception("%s: the server failed.", number)
+            _log.exception("%s: the server failed.", request_id)
             if status == 500:
-                await _deny(Refusal(500, f"The server failed. Its log has more, under {number}."), scope, receive, send)
+                await _deny(
+                    Refusal(500, f"The server failed. Its log has more, under {request_id}."), scope, receive, send
+                )
         finally:
-            self._count(scope, number, status or 499, time.monotonic() - start)
+            self._count(scope, request_id, status or 499, time.monotonic() - start)
 
-    def _admitted(self, scope: Scope) -> str:
-        """What limits call who asks.
+    def _check_access(self, scope: Scope) -> str:
+        """Check access; returns the client's name for limits.
 
         Raises:
-            Refusal: It may not ask.
+            Refusal: Access is denied.
         """
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host")
@@ -187,29 +194,29 @@ def _key(scope: Scope, headers: Headers) -> str | None:
     return None
 
 
-def _answer(refusal: Refusal) -> Response:
+def _response(refusal: Refusal) -> Response:
     return JSONResponse(refusal.to_dict(), refusal.status, refusal.headers)
 
 
 async def _deny(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
-        await _answer(refusal)(scope, receive, send)
+        await _response(refusal)(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:120]})
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _on_refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, Refusal):
         raise error
-    return _answer(error)
+    return _response(error)
 
 
-async def _left(request: Request, error: Exception) -> Response:
-    return _answer(Refusal(499, "The client has left.", code="client_left"))
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return _response(Refusal(499, "The client has left.", code="client_left"))
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    told = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible here."}
-    return _answer(Refusal(error.status_code, told.get(error.status_code, error.detail), headers=error.headers))
+    messages = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible here."}
+    return _response(Refusal(error.status_code, messages.get(error.status_code, error.detail), headers=error.headers))

@@ -1,4 +1,4 @@
-"""One session for all requests: signals that come within some milliseconds run together, and so do steps of streams."""
+"""Batches signals of concurrent requests, and steps of concurrent streams, in one session."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from speechrnn.runtime.batches import by_length
-from speechrnn.serving.refusals import Stopped
+from speechrnn.serving.refusals import Cancelled
 
-_BUDGETS = 4
-"""Batches that are gathered at once where many wait, so that those of about one length meet."""
-_PATIENCE = 0.25
-"""Seconds between two looks at whether anybody still waits for the answer."""
+_GATHERED_BATCHES = 4
+"""Batches that are gathered at once from a long queue, to group signals of similar length."""
+_CHECK_SECONDS = 0.25
+"""Seconds between checks of whether the client still waits for the answer."""
 
 
 class Job:
-    """What is worked on for one request, until nobody waits for it.
+    """The work for one request, with a time limit; it can be cancelled.
 
     Args:
-        seconds: Time in which it must be done.
+        seconds: Time limit.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -34,20 +34,20 @@ class Job:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Nobody waits any more."""
+        """Cancel the job."""
         self._cancelled.set()
 
     def check(self) -> None:
-        """Raises: Stopped: Its time is over, or nobody waits any more."""
+        """Raises: Cancelled: The time limit is over, or the job was cancelled."""
         if self._cancelled.is_set() or time.monotonic() > self._end:
-            raise Stopped
+            raise Cancelled
 
 
 class _Worker(ABC):
-    """A thread that works on what is put into its queue, until it is closed.
+    """A thread that processes a queue until it is closed.
 
     Args:
-        name: Of the thread.
+        name: Name of the thread.
         on_batch: Called with the size of each batch.
     """
 
@@ -58,18 +58,18 @@ class _Worker(ABC):
         self._thread.start()
 
     def close(self) -> None:
-        """Answer what waits, and end."""
+        """Process the queue, and end."""
         self._queue.put(None)
         self._thread.join(timeout=30)
 
     @abstractmethod
     def _work(self) -> None:
-        """Works until the queue gives None."""
+        """Process the queue until it yields None."""
 
 
-class _Waiting(NamedTuple):
+class _QueuedSignal(NamedTuple):
     parts: tuple[np.ndarray, ...]
-    """The signal, and what else the model must know of it."""
+    """The signal, and other inputs of the model."""
     answer: Future[Any]
 
     @property
@@ -78,15 +78,15 @@ class _Waiting(NamedTuple):
 
 
 class Batcher(_Worker):
-    """Runs signals of many threads in batches, in a thread of its own.
+    """Runs signals of many threads in batches, in its own thread.
 
-    Each signal gets the answer that it would get alone, and a signal that the model refuses spoils no other's answer.
+    Each signal gets the answer that it would get alone, and a signal that the model refuses does not affect others.
 
     Args:
-        run: Gives an answer for each of several signals, float32 `(samples[, channels])`. What else it must know
-            of them are further sequences as long, such as inputs known ahead.
-        gather: Seconds for which signals are gathered.
-        most_samples: Samples of a batch, padding counted; a longer signal is run alone.
+        run: Takes a list of signals, float32 `(samples[, channels])`, and returns an answer for each. Further
+            arguments are lists of other inputs, such as covariates known ahead.
+        gather: Seconds to wait for more signals.
+        max_samples: Samples in a batch, including padding; a longer signal is run alone.
         on_batch: Called with the number of signals of each batch.
     """
 
@@ -95,53 +95,53 @@ class Batcher(_Worker):
         run: Callable[..., Sequence[Any]],
         *,
         gather: float = 0.01,
-        most_samples: float,
+        max_samples: float,
         on_batch: Callable[[int], object] | None = None,
     ) -> None:
-        self._run, self._gather, self._most = run, gather, most_samples
+        self._run, self._gather, self._max_samples = run, gather, max_samples
         super().__init__("speechrnn-batches", on_batch)
 
     def __call__(self, *parts: Sequence[np.ndarray], job: Job | None = None) -> list[Any]:
-        """The answers for signals, and for what else `run` takes; waits until they are there.
+        """Queue signals and other inputs of `run`; waits for their answers.
 
         Raises:
-            Stopped: Nobody waits for the job any more.
+            Cancelled: The job was cancelled.
             ValueError: The model refuses a signal.
         """
-        waiting = [_Waiting(of_one, Future()) for of_one in zip(*parts, strict=True)]
-        for one in waiting:
-            self._queue.put(one)
+        queued = [_QueuedSignal(item_parts, Future()) for item_parts in zip(*parts, strict=True)]
+        for item in queued:
+            self._queue.put(item)
         try:
-            return [_answer(one.answer, job) for one in waiting]
+            return [_answer(item.answer, job) for item in queued]
         finally:
-            for one in waiting:  # those that are not run yet will not be
-                one.answer.cancel()
+            for item in queued:  # cancels those that are not run yet
+                item.answer.cancel()
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
             gathered, more = self._gathered(first)
-            for batch in by_length(gathered, lambda one: one.samples, self._most):
+            for batch in by_length(gathered, lambda item: item.samples, self._max_samples):
                 self._answer([one for one in batch if one.answer.set_running_or_notify_cancel()])
             if not more:
                 return
 
-    def _gathered(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """What comes within the time, and all that waits already; and whether more will come."""
-        gathered, held = [first], first.samples
+    def _gathered(self, first: _QueuedSignal) -> tuple[list[_QueuedSignal], bool]:
+        """Collect signals from the queue within the time; also returns whether the queue is still open."""
+        gathered, samples = [first], first.samples
         end = time.monotonic() + self._gather
-        while held < _BUDGETS * self._most:
-            left = end - time.monotonic()
+        while samples < _GATHERED_BATCHES * self._max_samples:
+            wait = end - time.monotonic() if samples < self._max_samples else 0.0
             try:
-                one = self._queue.get(timeout=left) if left > 0 and held < self._most else self._queue.get_nowait()
+                item = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
             except queue.Empty:
                 break
-            if one is None:
+            if item is None:
                 return gathered, False
-            gathered.append(one)
-            held += one.samples
+            gathered.append(item)
+            samples += item.samples
         return gathered, True
 
-    def _answer(self, batch: list[_Waiting]) -> None:
+    def _answer(self, batch: list[_QueuedSignal]) -> None:
         if not batch:
             return
         self._on_batch(len(batch))
@@ -161,9 +161,9 @@ class Batcher(_Worker):
 def _answer(future: Future[Any], job: Job | None) -> Any:
     while True:
         try:
-            return future.result(timeout=None if job is None else _PATIENCE)
-        except NotYet:
-            if future.done():  # it is the model's own
+            return future.result(timeout=None if job is None else _CHECK_SECONDS)
+        except FutureTimeoutError:
+            if future.done():  # the exception is the model's
                 raise
             if job is not None:
                 job.check()
@@ -175,23 +175,23 @@ class _Step(NamedTuple):
     answer: Future[list[np.ndarray]]
 
 
-class Together(_Worker):
-    """Runs steps of many streams, those that wait at the same time as one batch; nobody waits for others to come.
+class StepBatcher(_Worker):
+    """Runs steps of many streams; those in the queue at the same time form a batch, without waiting for more.
 
-    All inputs and outputs have a row for each stream. Steps of equal shapes share a batch.
+    All inputs and outputs have one row per stream. Steps of equal shapes share a batch.
 
     Args:
-        session: What runs a batch; see `speechrnn.runtime.session.OnnxSession`.
-        most: Streams in a batch.
+        session: Runs a batch; see `speechrnn.runtime.session.OnnxSession`.
+        max_streams: Maximum number of streams in a batch.
         on_batch: Called with the number of streams of each batch.
     """
 
-    def __init__(self, session: Any, *, most: int, on_batch: Callable[[int], object] | None = None) -> None:
-        self._session, self._most = session, most
+    def __init__(self, session: Any, *, max_streams: int, on_batch: Callable[[int], object] | None = None) -> None:
+        self._session, self._max_streams = session, max_streams
         super().__init__("speechrnn-steps", on_batch)
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Outputs by their names; waits until they are there.
+        """Run one step; waits for its outputs.
 
         Raises:
             ValueError: The model cannot be run on these inputs.
@@ -203,41 +203,41 @@ class Together(_Worker):
     def _work(self) -> None:
         more = True
         while more and (first := self._queue.get()) is not None:
-            waiting = [first]
+            steps_waiting = [first]
             while not self._queue.empty():
                 if (step := self._queue.get()) is None:
                     more = False
                     break
-                waiting.append(step)
-            alike: dict[Any, list[_Step]] = {}
-            for step in waiting:
+                steps_waiting.append(step)
+            by_shape: dict[Any, list[_Step]] = {}
+            for step in steps_waiting:
                 shapes = tuple(value.shape for value in step.inputs.values())
-                alike.setdefault((tuple(step.outputs), shapes), []).append(step)
-            for steps in alike.values():
-                for start in range(0, len(steps), self._most):
-                    self._answer(steps[start : start + self._most])
+                by_shape.setdefault((tuple(step.outputs), shapes), []).append(step)
+            for steps in by_shape.values():
+                for start in range(0, len(steps), self._max_streams):
+                    self._answer(steps[start : start + self._max_streams])
 
     def _answer(self, steps: list[_Step]) -> None:
         self._on_batch(len(steps))
         try:
             inputs = {name: np.concatenate([step.inputs[name] for step in steps]) for name in steps[0].inputs}
-            found = self._session.run(steps[0].outputs, inputs)
+            outputs = self._session.run(steps[0].outputs, inputs)
             for row, step in enumerate(steps):
-                step.answer.set_result([output[row : row + 1] for output in found])
-        except Exception as error:  # of the model, and so of each of them
+                step.answer.set_result([output[row : row + 1] for output in outputs])
+        except Exception as error:  # it concerns all of them
             for step in steps:
                 if not step.answer.done():
                     step.answer.set_exception(error)
 
 
-class Shared:
-    """A model as one request sees it: its primitive goes through the batches of all, everything else is the model's.
+class BatchedSession:
+    """A session for one request: its primitive runs in shared batches, all else is the session's own.
 
     Args:
         model: A session.
         primitive: The name of its method that takes signals; see `speechrnn.models.kinds.Kind`.
-        batcher: Of that method.
-        job: What it is asked for.
+        batcher: Batcher of that method.
+        job: The request.
     """
 
     def __init__(self, model: Any, primitive: str, batcher: Batcher, job: Job | None = None) -> None:

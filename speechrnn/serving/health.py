@@ -1,4 +1,4 @@
-"""Whether the server is alive, whether it works, and what it has done."""
+"""Health checks and metrics: `/healthz`, `/readyz` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from starlette.routing import Route
 
 from speechrnn.serving.batching import Job
 from speechrnn.serving.metrics import CONTENT_TYPE_LATEST
-from speechrnn.serving.refusals import Refusal, Stopped
+from speechrnn.serving.refusals import Cancelled, Refusal
 from speechrnn.serving.service import Service
 
 _DEADLINE = 5.0
 """Seconds in which the canary must answer."""
-_FRESH = 1.0
-"""Seconds for which an answer of the canary counts: probes must not be a load."""
+_CACHE_SECONDS = 1.0
+"""Seconds for which the canary's result is cached, so that probes are no load."""
 
 
 def routes(service: Service) -> list[Route]:
-    """`/healthz`, `/readyz` and `/metrics`."""
+    """Routes of `/healthz`, `/readyz` and `/metrics`."""
     canary = _Canary(service)
 
     async def alive(request: Request) -> Response:
@@ -40,7 +40,7 @@ def routes(service: Service) -> list[Route]:
 
 
 class _Canary:
-    """A signal that goes through every model and whose answer is known.
+    """Runs a signal with a known answer through every model.
 
     Args:
         service: The server.
@@ -49,26 +49,26 @@ class _Canary:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._lock = asyncio.Lock()
-        self._then, self._reason = float("-inf"), ""
+        self._checked_at, self._reason = float("-inf"), ""
 
     async def reason(self) -> str:
-        """Why the server does not work; empty where it does."""
+        """Why the server is not ready; "" if it is."""
         async with self._lock:
-            if time.monotonic() - self._then > _FRESH:
+            if time.monotonic() - self._checked_at > _CACHE_SECONDS:
                 self._reason = await self._run()
-                self._then = time.monotonic()
+                self._checked_at = time.monotonic()
             return self._reason
 
     async def _run(self) -> str:
         def work() -> None:
-            # Past the queue of requests, and in the same batches as theirs: a busy server is ready.
+            # Not through the queue of requests, but in the same batches: a busy server is ready.
             job = Job(_DEADLINE)
             for served in self._service.models:
-                served.answers(job)
+                served.check_canary(job)
 
         try:
             await asyncio.get_running_loop().run_in_executor(None, work)
-        except Stopped:
+        except Cancelled:
             return f"the models do not answer within {_DEADLINE:g} s"
         except ValueError as error:
             return str(error)

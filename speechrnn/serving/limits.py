@@ -1,4 +1,4 @@
-"""Who may ask, how many at once, and how often."""
+"""API keys, and limits of concurrent requests and of their rate."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from pathlib import Path
 
 from speechrnn.serving.refusals import Refusal
 
-_MOST_CLIENTS = 10_000
-"""Clients whose requests are counted; the one that has not asked for longest is forgotten."""
+_MAX_CLIENTS = 10_000
+"""Clients whose requests are counted; the least recent one is dropped."""
 
 
 class Gate:
-    """Lets so many in at once, and tells the others when to come again.
+    """Limits the number of concurrent requests or streams; the others are told when to retry.
 
     Args:
-        most: How many.
-        at_once: How many of them are worked on at the same time.
-        what: What messages call them.
-        on_change: Called with the number of those inside.
+        limit: Maximum number of requests.
+        at_once: Number of requests processed at the same time.
+        what: Name of the requests in messages.
+        on_change: Called with the current number.
     """
 
-    def __init__(self, most: int, *, at_once: int, what: str, on_change: Callable[[int], object] | None = None) -> None:
-        self._most, self._at_once, self._what, self._on_change = most, at_once, what, on_change
+    def __init__(
+        self, limit: int, *, at_once: int, what: str, on_change: Callable[[int], object] | None = None
+    ) -> None:
+        self._limit, self._at_once, self._what, self._on_change = limit, at_once, what, on_change
         self._inside, self._seconds = 0, 1.0
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """For as long as one is inside.
+        """Context of one request.
 
         Raises:
-            Refusal: 429, it is full.
+            Refusal: 429, the limit is reached.
         """
-        if self._inside >= self._most:
+        if self._inside >= self._limit:
             wait = min(60, max(1, math.ceil(self._inside * self._seconds / self._at_once)))
-            raise _later(wait, f"This server takes {self._most} {self._what} at once", "server_is_busy")
+            raise _retry_later(wait, f"This server takes {self._limit} {self._what} at once", "server_is_busy")
         self._count(1)
         start = time.monotonic()
         try:
@@ -57,11 +59,11 @@ class Gate:
 
 
 class Rate:
-    """So many requests per minute for each client; each begins with as many as a quarter of a minute allows.
+    """Limits requests per minute for each client (token bucket); the burst is a quarter of a minute's number.
 
     Args:
-        per_minute: How many; 0 for any number.
-        clock: Seconds.
+        per_minute: Requests per minute; 0 for no limit.
+        clock: Function that returns seconds.
 
     Example:
     >>> now = 0.0
@@ -71,20 +73,20 @@ class Rate:
     """
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_second, self._most = per_minute / 60, max(1.0, per_minute / 4)
+        self._per_second, self._burst = per_minute / 60, max(1.0, per_minute / 4)
         self._clock = clock
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, client: str) -> float:
-        """Seconds until a client may ask; 0 where it may now, and then the request is counted."""
+        """Seconds until a client may send a request; if 0, the request is counted."""
         if not self._per_second:
             return 0.0
         now = self._clock()
-        left, then = self._clients.pop(client, (self._most, now))
-        left = min(self._most, left + (now - then) * self._per_second)
-        wait = 0.0 if left >= 1 else (1 - left) / self._per_second
-        self._clients[client] = (left if wait else left - 1, now)
-        if len(self._clients) > _MOST_CLIENTS:
+        tokens, last = self._clients.pop(client, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - last) * self._per_second)
+        wait = 0.0 if tokens >= 1 else (1 - tokens) / self._per_second
+        self._clients[client] = (tokens if wait else tokens - 1, now)
+        if len(self._clients) > _MAX_CLIENTS:
             self._clients.popitem(last=False)
         return wait
 
@@ -95,14 +97,14 @@ class Rate:
             Refusal: 429, there were too many.
         """
         if wait := math.ceil(self.wait(client)):
-            raise _later(wait, "Too many requests in a minute", "rate_limit_exceeded")
+            raise _retry_later(wait, "Too many requests in a minute", "rate_limit_exceeded")
 
 
 class Keys:
-    """API keys, of which only digests are held.
+    """API keys, stored as digests.
 
     Args:
-        keys: The keys; without any everybody may ask.
+        keys: The keys; without any, everyone has access.
 
     Example:
     >>> keys = Keys(["hush-hush-hush-hush"])
@@ -115,11 +117,11 @@ class Keys:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Keys:
-        """Those in a file, one per line; empty lines and what begins with `#` are skipped.
+        """Read a file of keys, one per line; empty lines and those that begin with `#` are skipped.
 
         Raises:
             OSError: It cannot be read.
-            ValueError: It has none, or one that is too short to be a secret.
+            ValueError: It has no key, or one that is too short.
         """
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
         keys = [line for line in lines if line and not line.startswith("#")]
@@ -136,13 +138,13 @@ class Keys:
         return bool(self._digests)
 
     def name(self, key: str | None) -> str | None:
-        """What logs and limits call the owner of a key; None for one that is not known."""
+        """Name of a key in logs and limits; None if it is unknown."""
         digest = hashlib.sha256((key or "").encode("utf-8", "replace")).digest()
-        found = [hmac.compare_digest(digest, known) for known in self._digests]  # all of them: time tells nothing
-        return f"key {found.index(True) + 1}" if any(found) else None
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]  # all of them, against timing attacks
+        return f"key {matches.index(True) + 1}" if any(matches) else None
 
 
-def _later(seconds: int, why: str, code: str) -> Refusal:
-    """What is said of a request that may be made again after some seconds."""
-    told = f"{why}. Try again in {seconds} s."
-    return Refusal(429, told, code=code, headers={"Retry-After": str(seconds)})
+def _retry_later(seconds: int, why: str, code: str) -> Refusal:
+    """The refusal of a request that may be retried after some seconds."""
+    message = f"{why}. Try again in {seconds} s."
+    return Refusal(429, message, code=code, headers={"Retry-After": str(seconds)})

@@ -1,4 +1,4 @@
-"""What the server counts, as Prometheus reads it."""
+"""Metrics of the server for Prometheus."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ class Metrics:
         self.streams = Gauge("speechrnn_streams_open", "Streams listened to.", registry=registry)
 
     def text(self) -> bytes:
-        """All of them, in Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)

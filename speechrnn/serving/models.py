@@ -1,4 +1,4 @@
-"""The models of a server: each opened once, its batches shared by all who ask."""
+"""The models of a server: each is opened once, and its batches are shared by all requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechrnn.models import kinds, loading
-from speechrnn.serving.batching import Batcher, Job, Shared, Together
+from speechrnn.serving.batching import BatchedSession, Batcher, Job, StepBatcher
 from speechrnn.text import Phones
 
 if TYPE_CHECKING:
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from speechrnn.models.commands import Command
     from speechrnn.tasks.recognition.streaming_base import BaseStreamingSession
 
-__all__ = ["Models", "Served"]
+__all__ = ["Models", "ServedModel"]
 
 _log = logging.getLogger("speechrnn.serving")
 
-_SEARCHES = 16
-"""Searches with hot words that are kept."""
-_TRIED = 8
-"""Hot words that are tried one by one, since a search may take a second to make."""
-_SAME = 1e-2
-"""How far the canary's answer may lie from the first one."""
+_CACHED_SEARCHES = 16
+"""Decoders with hotwords that are cached."""
+_MAX_TRIED = 8
+"""Maximum number of hotwords that are tried one by one, since building a decoder may take a second."""
+_TOLERANCE = 1e-2
+"""Tolerance of the canary's output."""
 
 
-class Served:
-    """One model.
+class ServedModel:
+    """A model and its batches.
 
     Args:
-        name: What clients call it.
-        model: A session.
+        name: Name for clients.
+        model: The session.
         gather: See `Batcher`.
-        batch_seconds: Seconds of signals that are run together.
+        batch_seconds: Seconds of signals in a batch.
         on_batch: See `Batcher`.
-        decoding: Options of the search of a recognizer.
+        decoding: Decoding options of a recognizer.
     """
 
     def __init__(
@@ -62,36 +62,36 @@ class Served:
         self._batcher = Batcher(
             getattr(model, self.kind.primitive),
             gather=gather,
-            most_samples=batch_seconds * model.sample_rate,
+            max_samples=batch_seconds * model.sample_rate,
             on_batch=on_batch,
         )
         self._canary = _canary(model)
         self._first = self._run_canary(None)
         self._lock = threading.Lock()
-        self._search = functools.lru_cache(_SEARCHES)(self._made_search)
+        self._search = functools.lru_cache(_CACHED_SEARCHES)(self._build_search)
         if self.recognizes:
             self.search(())
 
     @property
     def recognizes(self) -> bool:
-        """Whether it turns speech into text."""
+        """Whether it is a speech recognizer."""
         return hasattr(self.model, "transcribe")
 
     def shared(self, job: Job | None = None) -> Any:
         """The model for one request; it may be used in any thread."""
-        return Shared(self.model, self.kind.primitive, self._batcher, job)
+        return BatchedSession(self.model, self.kind.primitive, self._batcher, job)
 
     def search(self, hotwords: Sequence[str]) -> Decoder:
-        """What turns the logits of a recognizer into words, with some of them made likelier.
+        """Get the decoder of a recognizer, with hotwords.
 
         Raises:
-            ValueError: A hot word cannot be written.
+            ValueError: A hotword cannot be written with the vocabulary.
         """
-        with self._lock:  # what is being made need not be made twice
+        with self._lock:  # so that no decoder is built twice
             return self._search(tuple(hotwords))
 
-    def fitting(self, hotwords: Sequence[str]) -> tuple[str, ...]:
-        """Those of these words that the model can write; of many of which some cannot be written, none."""
+    def usable_hotwords(self, hotwords: Sequence[str]) -> tuple[str, ...]:
+        """The hotwords that the model can write; none if some of more than `_MAX_TRIED` cannot be written."""
         vocabulary = self.model.vocabulary
         if not isinstance(vocabulary, Phones):
             hotwords = [word for word in hotwords if not vocabulary.missing(word)]
@@ -101,35 +101,35 @@ class Served:
             self.search(hotwords)
             return tuple(hotwords)
         except ValueError:
-            return tuple(word for word in hotwords if len(hotwords) <= _TRIED and self._writes(word))
+            return tuple(word for word in hotwords if len(hotwords) <= _MAX_TRIED and self._writes(word))
 
-    def answers(self, job: Job) -> None:
-        """Run the canary.
+    def check_canary(self, job: Job) -> None:
+        """Run the canary, a signal with a known answer.
 
         Raises:
-            ValueError: The answer is not what it was at the start.
-            Stopped: It takes too long.
+            ValueError: The answer differs from that at the start.
+            Cancelled: It took too long.
         """
-        found = self._run_canary(job)
-        if found.shape != self._first.shape or not np.allclose(found, self._first, rtol=_SAME, atol=_SAME):
+        output = self._run_canary(job)
+        if output.shape != self._first.shape or not np.allclose(output, self._first, rtol=_TOLERANCE, atol=_TOLERANCE):
             raise ValueError(f"{self.name}: the canary's answer is not what it was when the server started.")
 
     def close(self) -> None:
-        """Answer what waits, and end."""
+        """Process the queue, and end."""
         self._batcher.close()
 
     def _run_canary(self, job: Job | None) -> np.ndarray:
-        found = np.asarray(getattr(self.shared(job), self.kind.primitive)(*([part] for part in self._canary))[0])
-        if not np.isfinite(found).all():
+        output = np.asarray(getattr(self.shared(job), self.kind.primitive)(*([part] for part in self._canary))[0])
+        if not np.isfinite(output).all():
             raise ValueError(f"{self.name}: the model gave no usable output for the canary: some of it is no number.")
-        return found
+        return output
 
-    def _made_search(self, hotwords: tuple[str, ...]) -> Decoder:
+    def _build_search(self, hotwords: tuple[str, ...]) -> Decoder:
         from speechrnn.tasks.recognition import attachments
 
-        # Those of the command line stay.
-        own = self._decoding | {"hotwords": (*self._decoding.get("hotwords", ()), *hotwords)} if hotwords else {}
-        return attachments.decoder(self.model, **(own or self._decoding))
+        # The hotwords of the command line stay.
+        options = self._decoding | {"hotwords": (*self._decoding.get("hotwords", ()), *hotwords)} if hotwords else {}
+        return attachments.decoder(self.model, **(options or self._decoding))
 
     def _writes(self, word: str) -> bool:
         try:
@@ -143,15 +143,15 @@ class Models:
     """All models of a server, by name.
 
     Args:
-        models: Paths, or names that ship; without any the one that transcribes where none is given.
-        streaming: What listens; None takes what goes with the first recognizer, if it can listen.
-        threads: Processor threads of each.
-        streams_together: Streams whose steps run as one batch, where that changes no answer.
-        **options: Of `Served`.
+        models: Paths, or names of included models; by default the default recognizer.
+        streaming: Recognizer for streams; by default the first recognizer, if it can stream.
+        threads: Processor threads of each model.
+        streams_together: Maximum number of streams in a batch, for models whose answers do not depend on batches.
+        **options: Options of `ServedModel`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A file holds no model that takes signals, or `streaming` cannot listen.
+        FileNotFoundError: A file does not exist.
+        ValueError: A file is not a model of signals, or `streaming` cannot stream.
     """
 
     def __init__(
@@ -163,59 +163,60 @@ class Models:
         streams_together: int = 1,
         **options: Any,
     ) -> None:
-        self._by_name: dict[str, Served] = {}
+        self._by_name: dict[str, ServedModel] = {}
         sources = {loading.DEFAULT if model == "default" else model: None for model in models or (loading.DEFAULT,)}
         self.listener: BaseStreamingSession | None = None
         self.listener_name = ""
-        self._stepping: Together | None = None
+        self._stepping: StepBatcher | None = None
         for source in sources:
             session = loading.load_session(source, threads=threads)
             if not session.takes_signals:
                 raise ValueError(f"{source}: is a {kinds.of(session).noun}. Only models of signals are served.")
             self._add(source, session, **options)
-        recognizers = [source for source in sources if self._by_name[_named(source)].recognizes]
+        recognizers = [source for source in sources if self._by_name[_name_of(source)].recognizes]
         if streaming is not None:
             self._listen(streaming)
         elif recognizers:
             self._listen_by(recognizers[0])
         if self.listener is not None:
-            searching = options.get("decoding") or {}
-            if searching or not self.listener.searches:
-                self._search_streams(self.listener, searching)
+            search_options = options.get("decoding") or {}
+            if search_options or not self.listener.searches:
+                self._search_streams(self.listener, search_options)
             if streams_together > 1 and self.listener.can_batch_steps:
-                self.listener.run_with(lambda session: self._together(session, streams_together))
+                self.listener.run_with(lambda session: self._batch_steps(session, streams_together))
 
-    def __iter__(self) -> Iterator[Served]:
+
+    def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._by_name.values())
 
-    def find(self, name: str | None, fits: Callable[[Served], bool]) -> Served | None:
-        """The model of a name where it fits, or else the first that does; None where none does."""
+    def find(self, name: str | None, fits: Callable[[ServedModel], bool]) -> ServedModel | None:
+        """Find the model of this name if it fits, else the first that fits, else None."""
         fitting = [served for served in self if fits(served)]
         return next((served for served in fitting if served.name == name), fitting[0] if fitting else None)
 
     def stream(self) -> BaseStreamingSession | None:
-        """A new stream of the model that listens; None where there is none."""
+        """Open a new stream of the streaming recognizer; None if there is none."""
         return None if self.listener is None else self.listener.new_stream()
 
     def close(self) -> None:
-        """End their threads."""
+        """End the threads of all models."""
         for served in self:
             served.close()
         if self._stepping is not None:
             self._stepping.close()
 
     def _add(self, source: str, session: Any, **options: Any) -> None:
-        name = _named(source)
+        name = _name_of(source)
         if name in self._by_name:
             raise ValueError(f"{source}: another model is called {name!r}, too. Rename one of the files.")
-        self._by_name[name] = Served(name, session, **options)
+        self._by_name[name] = ServedModel(name, session, **options)
 
     def _listen(self, source: str) -> None:
         self.listener = loading.load_session(source, streaming=True, threads=1)
-        self.listener_name = _named(source)
+        self.listener_name = _name_of(source)
 
-    def _together(self, session: Any, most: int) -> Together:
-        self._stepping = Together(session, most=most)
+    def _batch_steps(self, session: Any, max_streams: int) -> StepBatcher:
+        self._stepping = StepBatcher(session, max_streams=max_streams)
         return self._stepping
 
     def _search_streams(self, listener: BaseStreamingSession, searching: Mapping[str, Any]) -> None:
@@ -231,12 +232,12 @@ class Models:
             _log.info("%s cannot listen: each utterance is recognized at its end.", recognizer)
 
 
-def _named(source: str) -> str:
+def _name_of(source: str) -> str:
     return Path(os.fspath(source)).stem
 
 
 def _canary(model: Any) -> tuple[np.ndarray, ...]:
-    """A signal of the shape that a model takes, the same each time, and what is known ahead of it if that is asked."""
+    """A constant random signal with the shape of a model's input, and its covariates known ahead, if it has any."""
     samples = max(int(model.sample_rate), 2 * int(getattr(model, "context", 0) or 0))
     channels, columns = getattr(model, "channels", None), getattr(model, "columns", None)
     shape = (samples,) if columns is None else (samples, columns)

@@ -1,4 +1,4 @@
-"""OpenAI's interface for recordings: `/v1/audio/transcriptions` and `/v1/models`; and whisper.cpp's `/inference`.
+"""OpenAI's API for recordings, `/v1/audio/transcriptions` and `/v1/models`, and whisper.cpp's `/inference`.
 
 https://platform.openai.com/docs/api-reference/audio/createTranscription
 """
@@ -27,7 +27,7 @@ from speechrnn.serving.service import Service, hotwords
 from speechrnn.serving.uploads import Upload, gone
 
 if TYPE_CHECKING:
-    from speechrnn.serving.models import Served
+    from speechrnn.serving.models import ServedModel
     from speechrnn.tasks.recognition.transcript import Transcript, Word
 
 _FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
@@ -42,16 +42,16 @@ def routes(service: Service) -> list[Route]:
         async with AsyncExitStack() as stack:
             stack.enter_context(service.requests.entered())
             form = await stack.enter_async_context(uploads.form(request, **service.upload_limits))
-            asked = _Asked.of(form)
-            served = service.recognizer(asked.model)
-            upload = await stack.enter_async_context(uploads.kept(form, service.folder))
-            if asked.stream:  # the answer outlives this function, and the upload with it
-                return _Streamed(_events(service, served, upload, asked), stack.pop_all())
-            found = await service.run(
-                lambda job: service.transcribe(job, served, upload, asked.hotwords), gone=gone(request)
+            fields = _Fields.of(form)
+            served = service.recognizer(fields.model)
+            upload = await stack.enter_async_context(uploads.saved(form, service.folder))
+            if fields.stream:  # the upload is needed until the streamed response ends
+                return _EventStream(_events(service, served, upload, fields), stack.pop_all())
+            transcript = await service.run(
+                lambda job: service.transcribe(job, served, upload, fields.hotwords), gone=gone(request)
             )
-        service.note(request.url.path, found)
-        return _response(found, asked, language(served))
+        service.record(request.url.path, transcript)
+        return _response(transcript, fields, language(served))
 
     async def models(request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [_model(served) for served in service.models]})
@@ -71,14 +71,14 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def language(served: Served) -> str:
-    """The language that a recognizer writes, as its card says."""
+def language(served: ServedModel) -> str:
+    """Language of a recognizer, from its model card."""
     return str(served.model.card.get("language", "english"))
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The fields of a form."""
+class _Fields:
+    """The fields of a transcription request."""
 
     model: str | None
     format: str
@@ -87,8 +87,8 @@ class _Asked:
     stream: bool
 
     @classmethod
-    def of(cls, form: FormData) -> _Asked:
-        """Raises: Refusal: A field has a value that it cannot have."""
+    def of(cls, form: FormData) -> _Fields:
+        """Raises: Refusal: A field has an invalid value."""
         granularities = [*form.getlist("timestamp_granularities[]"), *form.getlist("timestamp_granularities")]
         keywords = [*form.getlist("keywords[]"), *form.getlist("keywords")]
         _number(form, "temperature", 0.0, 1.0)
@@ -125,44 +125,44 @@ def _number(form: FormData, name: str, least: float, most: float) -> None:
         raise invalid(f"`{name}` must lie between {least:g} and {most:g}. Received: {text[:60]!r}.", name)
 
 
-def _response(found: Transcript, asked: _Asked, spoken: str) -> Response:
+def _response(transcript: Transcript, fields: _Fields, language: str) -> Response:
     from speechrnn.tasks.recognition import formats
 
-    if asked.format in _MEDIA:
-        text = formats.render(found, "txt" if asked.format == "text" else asked.format)
-        return PlainTextResponse(text, media_type=_MEDIA[asked.format])
-    if asked.format == "json":
-        return JSONResponse({"text": found.text, "usage": _usage(found)})
-    return JSONResponse(_verbose(found, asked.granularities, spoken))
+    if fields.format in _MEDIA:
+        text = formats.render(transcript, "txt" if fields.format == "text" else fields.format)
+        return PlainTextResponse(text, media_type=_MEDIA[fields.format])
+    if fields.format == "json":
+        return JSONResponse({"text": transcript.text, "usage": _usage(transcript)})
+    return JSONResponse(_verbose(transcript, fields.granularities, language))
 
 
-def _usage(found: Transcript) -> dict[str, Any]:
-    return {"type": "duration", "seconds": round(found.duration, 3)}
+def _usage(transcript: Transcript) -> dict[str, Any]:
+    return {"type": "duration", "seconds": round(transcript.duration, 3)}
 
 
-def _verbose(found: Transcript, granularities: Sequence[str], spoken: str) -> dict[str, Any]:
+def _verbose(transcript: Transcript, granularities: Sequence[str], language: str) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "task": "transcribe",
-        "language": spoken,
-        "duration": round(found.duration, 3),
-        "text": found.text,
-        "usage": _usage(found),
+        "language": language,
+        "duration": round(transcript.duration, 3),
+        "text": transcript.text,
+        "usage": _usage(transcript),
     }
     if "segment" in granularities:
-        answer["segments"] = _segments(found)
+        answer["segments"] = _segments(transcript)
     if "word" in granularities:
-        answer["words"] = found.to_dict()["words"]
+        answer["words"] = transcript.to_dict()["words"]
     return answer
 
 
-def _segments(found: Transcript) -> list[dict[str, Any]]:
-    """Stretches of text as subtitles have them; what only Whisper's decoder knows is 0."""
+def _segments(transcript: Transcript) -> list[dict[str, Any]]:
+    """Segments of subtitles; values that only Whisper's decoder has are 0."""
     from speechrnn.tasks.recognition import formats
 
-    segments, words = [], list(found.words)
-    for number, cue in enumerate(formats.cues(found.words, duration=found.duration)):
+    segments, words = [], list(transcript.words)
+    for number, cue in enumerate(formats.cues(transcript.words, duration=transcript.duration)):
         text = " ".join(cue.lines)
-        certain = [math.log(word.confidence) for word in words if cue.start <= word.start < cue.end]
+        log_probs = [math.log(word.confidence) for word in words if cue.start <= word.start < cue.end]
         segments.append(
             {
                 "id": number,
@@ -172,7 +172,7 @@ def _segments(found: Transcript) -> list[dict[str, Any]]:
                 "text": text,
                 "tokens": [],
                 "temperature": 0.0,
-                "avg_logprob": round(sum(certain) / len(certain), 4) if certain else 0.0,
+                "avg_logprob": round(sum(log_probs) / len(log_probs), 4) if log_probs else 0.0,
                 "compression_ratio": 1.0,
                 "no_speech_prob": 0.0,
             }
@@ -180,32 +180,32 @@ def _segments(found: Transcript) -> list[dict[str, Any]]:
     return segments
 
 
-class _Streamed(StreamingResponse):
-    """Server-sent events, in the end of which what they need is closed.
+class _EventStream(StreamingResponse):
+    """A response of server-sent events, which closes their resources at the end.
 
     Args:
         events: The events.
-        needed: What they need.
+        resources: Resources that the events need.
     """
 
-    def __init__(self, events: AsyncIterator[str], needed: AsyncExitStack) -> None:
+    def __init__(self, events: AsyncIterator[str], resources: AsyncExitStack) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self._needed = needed
+        self._resources = resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._needed:
+        async with self._resources:
             await super().__call__(scope, receive, send)
 
 
-async def _events(service: Service, served: Served, upload: Upload, asked: _Asked) -> AsyncIterator[str]:
-    """A transcript as server-sent events: what has become known, and the whole in the end."""
+async def _events(service: Service, served: ServedModel, upload: Upload, fields: _Fields) -> AsyncIterator[str]:
+    """Transcribe as server-sent events: new words as they become final, and the whole text at the end."""
     loop, known = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
     def work(job: Job) -> Transcript:
         def on_words(words: Sequence[Word]) -> None:
             loop.call_soon_threadsafe(known.put_nowait, list(words))
 
-        return service.transcribe(job, served, upload, asked.hotwords, on_words)
+        return service.transcribe(job, served, upload, fields.hotwords, on_words)
 
     working = asyncio.ensure_future(service.run(work))
     working.add_done_callback(lambda _: known.put_nowait(None))
@@ -214,11 +214,11 @@ async def _events(service: Service, served: Served, upload: Upload, asked: _Aske
         while (words := await known.get()) is not None:
             yield _delta(words, first=not sent)
             sent += len(words)
-        found = await working
-        if rest := found.words[sent:]:
+        transcript = await working
+        if rest := transcript.words[sent:]:
             yield _delta(rest, first=not sent)
-        yield _event("transcript.text.done", text=found.text)
-        service.note("/v1/audio/transcriptions", found)
+        yield _event("transcript.text.done", text=transcript.text)
+        service.record("/v1/audio/transcriptions", transcript)
     except Refusal as refusal:
         yield _event("error", **refusal.to_dict())
     finally:
@@ -233,8 +233,8 @@ def _event(kind: str, **data: Any) -> str:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n"
 
 
-def _model(served: Served) -> dict[str, Any]:
-    about: dict[str, Any] = {
+def _model(served: ServedModel) -> dict[str, Any]:
+    entry: dict[str, Any] = {
         "id": served.name,
         "object": "model",
         "created": 0,
@@ -244,5 +244,5 @@ def _model(served: Served) -> dict[str, Any]:
         "sample_rate": served.model.sample_rate,
     }
     if served.recognizes:
-        about["language"] = language(served)
-    return about
+        entry["language"] = language(served)
+    return entry

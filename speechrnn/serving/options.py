@@ -1,4 +1,4 @@
-"""Options of the server, in a module that imports nothing of it."""
+"""Options of the server, in a module that does not import the server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from speechrnn.faults import require
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What a server listens to, and what it refuses."""
+    """Addresses, limits and logging of a server."""
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all of this machine."""

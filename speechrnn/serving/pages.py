@@ -1,4 +1,4 @@
-"""The page for the browser: a few files that come with the package, and that ask nothing of other servers."""
+"""The page for the browser: static files in the package, which load nothing from other servers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Nothing but the page's own files runs, and nothing is asked of other servers."""
+"""Only the page's own scripts run, and no other server is contacted."""
 
 
 def routes() -> list[Route]:
-    """The page at `/`, and its files."""
+    """Routes of the page at `/` and its files."""
     files = {path.name: path.read_bytes() for path in _FOLDER.iterdir() if path.suffix in _TYPES}
 
     def answer(name: str) -> Response:

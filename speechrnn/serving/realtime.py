@@ -1,4 +1,4 @@
-"""OpenAI's `/v1/realtime`, sessions of transcription: PCM of 16 bits at 24 kHz in, words out as they become certain.
+"""OpenAI's `/v1/realtime`, transcription sessions: 16-bit PCM at 24 kHz in, words out as they become final.
 
 https://platform.openai.com/docs/guides/realtime-transcription
 """
@@ -16,49 +16,49 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from speechrnn.faults import choice_message
-from speechrnn.serving.hearing import Ear, Heard, Pauses
-from speechrnn.serving.refusals import Refusal, invalid, of_json
+from speechrnn.serving.refusals import Refusal, invalid, parse_json
 from speechrnn.serving.service import Service
-from speechrnn.serving.sockets import Line, ear, pcm16
+from speechrnn.serving.sockets import Connection, pcm16, utterance_recognizer
+from speechrnn.serving.utterances import Endpointing, SpeechEvent, UtteranceRecognizer
 
 _RATE = 24000
-_SHORTEST = 0.1
-"""Seconds that a buffer must have to be committed."""
+_MIN_SECONDS = 0.1
+"""Minimum seconds of audio in a buffer that is committed."""
 _TRANSCRIPTION = ("model", "language", "prompt")
-"""What a session remembers of `transcription`."""
+"""Keys of `transcription` that a session stores."""
 _VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
 
 
 def routes(service: Service) -> list[WebSocketRoute]:
-    """The protocol at `/v1/realtime`."""
+    """Route of the protocol at `/v1/realtime`."""
 
     async def endpoint(websocket: WebSocket) -> None:
-        await Line.served(websocket, service, lambda line: _Session(service, line).run())
+        await Connection.serve(websocket, service, lambda connection: _Session(service, connection).run())
 
     return [WebSocketRoute("/v1/realtime", endpoint)]
 
 
 class _Session:
-    """One client.
+    """A session with one client.
 
     Args:
         service: The server.
-        line: Its connection.
+        connection: Its connection.
     """
 
-    def __init__(self, service: Service, line: Line) -> None:
-        self._service, self._line = service, line
+    def __init__(self, service: Service, connection: Connection) -> None:
+        self._service, self._connection = service, connection
         self._id = f"sess_{secrets.token_hex(12)}"
         self._turns: dict[str, Any] | None = dict(_VAD)
         self._transcription: dict[str, Any] = {"model": service.models.listener_name or service.recognizer().name}
-        self._ear = self._new_ear()
+        self._recognizer = self._new_recognizer()
         self._item, self._sent = _new_item(), 0
         self._before: str | None = None
 
     async def run(self) -> None:
-        """Answer until the client leaves."""
+        """Answer messages until the client disconnects."""
         await self._send("session.created", session=self._session())
-        known = {
+        handlers = {
             "session.update": self._update,
             "transcription_session.update": self._update,
             "input_audio_buffer.append": self._append,
@@ -66,21 +66,21 @@ class _Session:
             "input_audio_buffer.clear": self._clear,
         }
         try:
-            async for message in self._line.messages():
+            async for message in self._connection.messages():
                 event: Mapping[str, Any] = {}
                 try:
-                    event = of_json(message, "A message")
+                    event = parse_json(message, "A message")
                     kind = event.get("type")
-                    if not isinstance(kind, str) or kind not in known:
-                        raise invalid(choice_message("type", kind, known), "type")
-                    await known[kind](event)
+                    if not isinstance(kind, str) or kind not in handlers:
+                        raise invalid(choice_message("type", kind, handlers), "type")
+                    await handlers[kind](event)
                 except Refusal as refusal:
                     if refusal.status == 429 or refusal.status == 404:
                         raise
-                    about = refusal.to_dict()["error"]
-                    await self._send("error", error={**about, "event_id": event.get("event_id")})
+                    details = refusal.to_dict()["error"]
+                    await self._send("error", error={**details, "event_id": event.get("event_id")})
         finally:
-            self._service.metrics.audio.labels("/v1/realtime").inc(self._ear.seconds)
+            self._service.metrics.audio.labels("/v1/realtime").inc(self._recognizer.seconds)
 
     def _session(self) -> dict[str, Any]:
         return {
@@ -97,17 +97,17 @@ class _Session:
             },
         }
 
-    def _new_ear(self) -> Ear:
-        pauses = None
+    def _new_recognizer(self) -> UtteranceRecognizer:
+        endpointing = None
         if self._turns is not None:
             try:
-                pauses = Pauses(
+                endpointing = Endpointing(
                     silence=float(self._turns.get("silence_duration_ms") or 500) / 1000,
                     threshold=float(0.5 if self._turns.get("threshold") is None else self._turns["threshold"]),
                 )
             except (TypeError, ValueError, OverflowError) as error:
                 raise invalid(str(error), "session.audio.input.turn_detection") from error
-        return ear(self._service, _RATE, pauses)
+        return utterance_recognizer(self._service, _RATE, endpointing)
 
     async def _update(self, event: Mapping[str, Any]) -> None:
         session = _object(event.get("session"), "session")
@@ -115,27 +115,29 @@ class _Session:
         if not beta and session.get("type", "transcription") != "transcription":
             message = "`session.type` must be transcription: this server listens, and does not speak."
             raise invalid(message, "session.type")
-        given = session if beta else _object(_object(session.get("audio", {}), "session.audio").get("input", {}),
+        settings = session if beta else _object(_object(session.get("audio", {}), "session.audio").get("input", {}),
                                              "session.audio.input")  # fmt: skip
-        form = given.get("input_audio_format" if beta else "format")
-        if form not in (None, "pcm16") and not (
-            isinstance(form, dict) and form.get("type") == "audio/pcm" and form.get("rate") in (None, _RATE)
+        audio_format = settings.get("input_audio_format" if beta else "format")
+        if audio_format not in (None, "pcm16") and not (
+            isinstance(audio_format, dict)
+            and audio_format.get("type") == "audio/pcm"
+            and audio_format.get("rate") in (None, _RATE)
         ):
-            message = f"Audio must be audio/pcm at {_RATE} Hz. Received: {str(form)[:80]}."
+            message = f"Audio must be audio/pcm at {_RATE} Hz. Received: {str(audio_format)[:80]}."
             raise invalid(message, "session.audio.input.format")
         before = self._turns
-        if "turn_detection" in given:
-            turns = given["turn_detection"]
+        if "turn_detection" in settings:
+            turns = settings["turn_detection"]
             self._turns = None if turns is None else {**_VAD, **_object(turns, "session.audio.input.turn_detection")}
         try:
-            changed = self._new_ear() if self._turns != before else None
+            new_recognizer = self._new_recognizer() if self._turns != before else None
         except Refusal:
             self._turns = before
             raise
-        if isinstance(told := given.get("input_audio_transcription" if beta else "transcription"), dict):
-            self._transcription |= {name: told[name] for name in _TRANSCRIPTION if name in told}
-        if changed is not None:
-            self._ear = changed
+        if isinstance(transcription := settings.get("input_audio_transcription" if beta else "transcription"), dict):
+            self._transcription |= {name: transcription[name] for name in _TRANSCRIPTION if name in transcription}
+        if new_recognizer is not None:
+            self._recognizer = new_recognizer
         await self._send("transcription_session.updated" if beta else "session.updated", session=self._session())
 
     async def _append(self, event: Mapping[str, Any]) -> None:
@@ -144,50 +146,50 @@ class _Session:
             samples = pcm16(base64.b64decode(audio if isinstance(audio, str) else "*", validate=True))
         except (binascii.Error, ValueError) as error:
             raise invalid(f"`audio` must be PCM of 16 bits in base64. {error}", "audio") from error
-        await self._tell(lambda: self._ear.push(samples))
+        await self._process(lambda: self._recognizer.push(samples))
 
     async def _commit(self, event: Mapping[str, Any]) -> None:
-        if self._ear.held < _SHORTEST:
-            raise Refusal(400, f"The buffer has {1000 * self._ear.held:.0f} ms of audio; 100 ms are needed.",
-                          code="input_audio_buffer_commit_empty")  # fmt: skip
+        if (seconds := self._recognizer.utterance_seconds) < _MIN_SECONDS:
+            message = f"The buffer has {1000 * seconds:.0f} ms of audio; 100 ms are needed."
+            raise Refusal(400, message, code="input_audio_buffer_commit_empty")
         await self._committed()
-        await self._tell(self._ear.commit)
+        await self._process(self._recognizer.commit)
 
     async def _clear(self, event: Mapping[str, Any]) -> None:
-        self._ear.clear()
+        self._recognizer.clear()
         self._item, self._sent = _new_item(), 0
         await self._send("input_audio_buffer.cleared")
 
-    async def _tell(self, listen: Any) -> None:
-        """What was heard, as events; a model that fails spoils one item, and not the session."""
+    async def _process(self, step: Any) -> None:
+        """Run a step and send its events; if the model fails, only the current item fails, not the session."""
         try:
-            heard = await self._service.listen(listen)
+            events = await self._service.listen(step)
         except ValueError as error:
             failed = Refusal(500, str(error), code="transcription_failed").to_dict()["error"]
             await self._transcribed("failed", error=failed)
             self._next()
-            self._ear = self._new_ear()
+            self._recognizer = self._new_recognizer()
             return
-        for one in heard:
-            await self._told(one)
+        for event in events:
+            await self._send_event(event)
 
-    async def _told(self, heard: Heard) -> None:
-        if heard.kind == "started":
+    async def _send_event(self, event: SpeechEvent) -> None:
+        if event.kind == "started":
             await self._send(
-                "input_audio_buffer.speech_started", audio_start_ms=round(1000 * heard.at), item_id=self._item
+                "input_audio_buffer.speech_started", audio_start_ms=round(1000 * event.at), item_id=self._item
             )
-        elif heard.kind == "words":
-            text = " ".join(word.word for word in heard.words)
+        elif event.kind == "words":
+            text = " ".join(word.word for word in event.words)
             await self._transcribed("delta", delta=f"{' ' if self._sent else ''}{text}")
-            self._sent += len(heard.words)
-        elif heard.kind == "stopped":
+            self._sent += len(event.words)
+        elif event.kind == "stopped":
             await self._send(
-                "input_audio_buffer.speech_stopped", audio_end_ms=round(1000 * heard.at), item_id=self._item
+                "input_audio_buffer.speech_stopped", audio_end_ms=round(1000 * event.at), item_id=self._item
             )
             await self._committed()
         else:
-            text = " ".join(word.word for word in heard.words)
-            seconds = heard.words[-1].end - heard.words[0].start if heard.words else 0.0
+            text = " ".join(word.word for word in event.words)
+            seconds = event.words[-1].end - event.words[0].start if event.words else 0.0
             await self._transcribed(
                 "completed", transcript=text, usage={"type": "duration", "seconds": round(seconds, 3)}
             )
@@ -214,7 +216,7 @@ class _Session:
 
     async def _send(self, kind: str, **about: Any) -> None:
         event = {"type": kind, "event_id": f"event_{secrets.token_hex(10)}", **about}
-        await self._line.send(json.dumps(event))  # in ASCII: what a client sent may be no text of Unicode
+        await self._connection.send(json.dumps(event))  # in ASCII, since a client may have sent invalid Unicode
 
 
 def _new_item() -> str:

@@ -1,4 +1,4 @@
-"""What the server refuses, and how that is reported; each protocol writes it in a form of its own."""
+"""Errors of requests, which each protocol reports in its own form."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer
-    """A request that gets no answer but a reason.
+    """The refusal of a request, with its reason.
 
     Args:
-        status: Of HTTP.
+        status: HTTP status.
         message: What was required, what was received, and what to do.
-        code: A word for programs, such as `audio_too_long`.
-        param: The parameter that is to blame.
-        headers: Of the answer.
+        code: Machine-readable code, such as `audio_too_long`.
+        param: The invalid parameter.
+        headers: Headers of the response.
     """
 
     def __init__(
@@ -33,34 +33,34 @@ class Refusal(Exception):  # noqa: N818 - it is an answer
 
     @property
     def type(self) -> str:
-        """What OpenAI's clients call it."""
+        """Type of the error for OpenAI's clients."""
         known = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
         return known.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
 
     def to_dict(self) -> dict[str, Any]:
-        """As OpenAI's clients read it."""
+        """Convert to the JSON format of OpenAI's clients."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
 def invalid(message: str, param: str) -> Refusal:
-    """What is said of a parameter that has a value it cannot have."""
+    """The refusal of an invalid value of a parameter."""
     return Refusal(400, message, code="invalid_value", param=param)
 
 
-def of_json(text: str | bytes, what: str) -> dict[str, Any]:
-    """An object that a client sent.
+def parse_json(text: str | bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object of a client.
 
     Raises:
-        Refusal: It is none; `what` begins the message.
+        Refusal: It is not a JSON object; `what` begins the message.
     """
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"{what} must be JSON. {error}", code="invalid_json") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise Refusal(400, f"{what} must be an object of JSON. Received: {text[:60]!r}.", code="invalid_json")
-    return found
+    return value
 
 
-class Stopped(Exception):  # noqa: N818 - it is no fault
-    """Nobody waits any more for what is being worked on."""
+class Cancelled(Exception):  # noqa: N818 - it is not an error
+    """The job was cancelled: the client has disconnected, or the time limit is over."""

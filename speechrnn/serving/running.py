@@ -1,4 +1,4 @@
-"""The server process: a socket, uvicorn, and an end that lets what is under way come to its end."""
+"""The server process: a socket, uvicorn, and a shutdown that finishes current requests."""
 
 from __future__ import annotations
 
@@ -24,47 +24,44 @@ from speechrnn.serving.service import Service
 _log = logging.getLogger("speechrnn.serving")
 
 _HEADER_SECONDS = 10.0
-"""Time in which a header must have arrived."""
+"""Time limit for the header of a request."""
 _MESSAGE_BYTES = 1 << 22
-"""Largest message of a WebSocket."""
-_HEAPS, _LARGE_BYTES = 2, 1 << 18
-"""Heaps of the C library that all threads share; what is larger goes back to the system as soon as it is freed."""
+"""Maximum size of a WebSocket message."""
+_ARENAS, _LARGE_BYTES = 2, 1 << 18
+"""Number of malloc arenas, and size of blocks that are returned to the system as soon as they are freed."""
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-"""Names of glibc's `mallopt`."""
+"""Parameters of glibc's `mallopt`."""
 
 
-class _Patient(H11Protocol):
-    """HTTP, with an end to the patience for a client that does not say what it wants.
-
-    uvicorn waits forever for the rest of a header.
-    """
+class _TimeoutProtocol(H11Protocol):
+    """HTTP with a timeout for the header of a request, for which uvicorn waits forever."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
         if len(self.connections) > 2 * (self.limit_concurrency or math.inf):
-            transport.abort()  # there is no answer for so many
+            transport.abort()  # too many even to answer
             return
-        self.loop.call_later(_HEADER_SECONDS, self._look, transport, None)
+        self.loop.call_later(_HEADER_SECONDS, self._check_idle, transport, None)
 
-    def _look(self, transport: asyncio.Transport, before: Any) -> None:
-        """Close a connection on which nothing has been asked since the look before."""
-        if transport.is_closing() or transport.get_protocol() is not self:  # it may be a WebSocket by now
+    def _check_idle(self, transport: asyncio.Transport, before: Any) -> None:
+        """Close a connection without a new request since the last check."""
+        if transport.is_closing() or transport.get_protocol() is not self:  # it may have become a WebSocket
             return
         cycle = self.cycle
         idle = cycle is None or cycle.response_complete
         if idle and cycle is before:
             transport.close()
             return
-        self.loop.call_later(_HEADER_SECONDS, self._look, transport, cycle if idle else self)
+        self.loop.call_later(_HEADER_SECONDS, self._check_idle, transport, cycle if idle else self)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells the service when it is told to stop.
+    """A uvicorn server that marks the service as stopping.
 
     Args:
-        config: Of uvicorn.
-        service: What is served.
+        config: Configuration of uvicorn.
+        service: The service.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
@@ -78,11 +75,11 @@ class Server(uvicorn.Server):
 
 
 def configuration(service: Service) -> uvicorn.Config:
-    """How uvicorn runs the application of a service."""
+    """Configuration of uvicorn for a service."""
     options = service.options
     return uvicorn.Config(
         app.make(service),
-        http=_Patient,
+        http=_TimeoutProtocol,
         ws="websockets-sansio",
         ws_max_size=_MESSAGE_BYTES,
         lifespan="on",
@@ -96,10 +93,10 @@ def configuration(service: Service) -> uvicorn.Config:
 
 
 def listening(options: ServeOptions) -> socket.socket:
-    """The socket of a server; known to be free before models are loaded.
+    """Open the server's socket, before models are loaded.
 
     Raises:
-        OSError: The address cannot be listened to.
+        OSError: The address is not available.
     """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
@@ -114,40 +111,40 @@ def listening(options: ServeOptions) -> socket.socket:
 
 
 def run(sock: socket.socket, make: Callable[[], Service]) -> None:
-    """Serve until the process is told to stop; then answer what has been asked, and end.
+    """Serve until the process receives a signal; then finish current requests.
 
     Args:
-        sock: From `listening`.
-        make: Opens the models.
+        sock: The socket, from `listening`.
+        make: Creates the service, which opens the models.
     """
-    _share_heaps()
+    _limit_arenas()
     with sock:
         service = make()
         host, port = sock.getsockname()[:2]
         host = f"[{host}]" if ":" in host else host
         _log.info("%s: http://%s:%d", ", ".join(served.name for served in service.models), host, port)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        with _ends_well():
+        with _ignore_repeated_signal():
             Server(configuration(service), service).run(sockets=[sock])
         _log.info("stopped.")
 
 
-def _share_heaps() -> None:
-    """Let memory not grow with the hours.
+def _limit_arenas() -> None:
+    """Limit the number of malloc arenas, so that memory does not grow for hours.
 
-    glibc gives threads up to eight heaps per processor. What one of them needed at once stays in its heap, so that
-    each heap slowly grows to the most that any thread ever needs: on two processors by 1 MB in a minute, for hours.
+    glibc creates up to eight arenas per processor for threads. Each arena grows slowly to the maximum that any thread
+    needs: on two processors by 1 MB per minute, for hours.
     """
     if "MALLOC_ARENA_MAX" in os.environ:
         return
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        for name, value in ((_M_ARENA_MAX, _HEAPS), (_M_MMAP_THRESHOLD, _LARGE_BYTES)):
+        for name, value in ((_M_ARENA_MAX, _ARENAS), (_M_MMAP_THRESHOLD, _LARGE_BYTES)):
             ctypes.CDLL(None).mallopt(name, value)
 
 
 @contextlib.contextmanager
-def _ends_well() -> Iterator[None]:
-    """A server that was told to stop, and has, did what it should: uvicorn raises the signal once more in the end."""
+def _ignore_repeated_signal() -> Iterator[None]:
+    """Ignore the signal that uvicorn raises again after a clean shutdown."""
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

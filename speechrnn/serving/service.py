@@ -1,4 +1,4 @@
-"""What all protocols share: the models, the limits, and the threads in which recordings are recognized."""
+"""Shared by all protocols: the models, the limits, and the threads that process recordings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from speechrnn.models import kinds
 from speechrnn.serving.batching import Job
 from speechrnn.serving.limits import Gate, Keys, Rate
 from speechrnn.serving.metrics import Metrics
-from speechrnn.serving.models import Models, Served
+from speechrnn.serving.models import Models, ServedModel
 from speechrnn.serving.options import ServeOptions
-from speechrnn.serving.refusals import Refusal, Stopped
+from speechrnn.serving.refusals import Cancelled, Refusal
 from speechrnn.serving.uploads import Upload
 
 if TYPE_CHECKING:
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Service"]
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 _log = logging.getLogger("speechrnn.serving")
 
 _WINDOW_SECONDS = 60.0
-"""Audio of a recording that is held at once."""
-_MOST_HOTWORDS, _LONGEST_HOTWORD = 100, 50
+"""Audio of a recording in memory at a time."""
+_MAX_HOTWORDS, _MAX_HOTWORD_LENGTH = 100, 50
 
 
 class Service:
-    """Runs what is asked of models, in threads, within limits.
+    """Runs models in threads, within limits.
 
     Args:
-        models: Paths, or names that ship; see `Models`.
-        streaming: What listens; see `Models`.
+        models: Paths, or names of included models; see `Models`.
+        streaming: Recognizer for streams; see `Models`.
         options: Limits.
         threads: Processor threads of each model.
-        decoding: Options of the search of recognizers.
+        decoding: Decoding options of recognizers.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Service:
             decoding=decoding,
         )
         self.stopping = False
-        """Whether the server has been told to stop."""
+        """Whether the server is being stopped."""
         self.rate = Rate(self.options.requests_per_minute)
         self.requests = Gate(
             self.options.queue,
@@ -84,102 +84,102 @@ class Service:
 
     @property
     def folder(self) -> str:
-        """Where uploads are kept."""
+        """Folder of uploads."""
         return self._folder.name
 
     @property
     def upload_limits(self) -> dict[str, float]:
-        """What `uploads.form` takes."""
-        return {"most_bytes": 1e6 * self.options.most_megabytes, "seconds": self.options.upload_seconds}
+        """Arguments of `uploads.form`."""
+        return {"max_bytes": 1e6 * self.options.most_megabytes, "seconds": self.options.upload_seconds}
 
-    def note(self, route: str, found: Transcript) -> None:
-        """Count what was recognized; the log has its text only if that was asked for."""
-        self.metrics.audio.labels(route).inc(found.duration)
+    def record(self, route: str, transcript: Transcript) -> None:
+        """Count a transcript; the log has its text only with the option `log_text`."""
+        self.metrics.audio.labels(route).inc(transcript.duration)
         if self.options.log_text:
-            _log.info("%s: %.2f s: %s", found.path, found.duration, found.text)
+            _log.info("%s: %.2f s: %s", transcript.path, transcript.duration, transcript.text)
 
     def close(self) -> None:
-        """End all threads, and delete what is left of uploads."""
+        """End all threads, and delete remaining uploads."""
         self._workers.shutdown(cancel_futures=True)
         self._listeners.shutdown(cancel_futures=True)
         self.models.close()
         self._folder.cleanup()
 
-    def named(self, name: str | None, fits: Callable[[Served], bool], what: str) -> Served:
-        """A model by its name; another one that fits where there is none of that name, which the log says.
+    def find_model(self, name: str | None, fits: Callable[[ServedModel], bool], what: str) -> ServedModel:
+        """Find a model by name; without one of that name, another that fits, which is logged.
 
         Raises:
-            Refusal: There is none.
+            Refusal: No model fits.
         """
-        found = self.models.find(name, fits)
-        if found is None:
+        served = self.models.find(name, fits)
+        if served is None:
             raise Refusal(404, f"This server has no {what}.", code="model_not_found", param="model")
-        if name not in (None, "", found.name):
-            _log.info("There is no %s called %.60r here: %s answers.", what, name, found.name)
-        return found
+        if name not in (None, "", served.name):
+            _log.info("There is no %s called %.60r here: %s answers.", what, name, served.name)
+        return served
 
-    def recognizer(self, name: str | None = None) -> Served:
-        """A recognizer; see `named`."""
-        return self.named(name, lambda served: served.recognizes, "recognizer")
+    def recognizer(self, name: str | None = None) -> ServedModel:
+        """Find a recognizer; see `find_model`."""
+        return self.find_model(name, lambda served: served.recognizes, "recognizer")
 
     async def run(
-        self, work: Callable[[Job], Found], *, seconds: float | None = None, gone: Awaitable[Any] | None = None
-    ) -> Found:
-        """The result of work that is done in a thread.
+        self, work: Callable[[Job], Result], *, seconds: float | None = None, gone: Awaitable[Any] | None = None
+    ) -> Result:
+        """Run work in a thread and return its result.
 
         Args:
-            work: What to do; it checks its job at times.
-            seconds: Time in which it must be done.
-            gone: Ends when nobody waits any more.
+            work: The work, which calls `Job.check` from time to time.
+            seconds: Time limit.
+            gone: Awaitable that ends when the client has disconnected.
 
         Raises:
-            Refusal: 504, it takes too long.
-            Stopped: Nobody waits any more.
+            Refusal: 504, it took too long.
+            Cancelled: The client has disconnected.
         """
         limit = self.options.request_seconds if seconds is None else seconds
         job = Job(limit)
         working = asyncio.get_running_loop().run_in_executor(self._workers, work, job)
-        leaving = asyncio.ensure_future(gone) if gone is not None else None
+        disconnect = asyncio.ensure_future(gone) if gone is not None else None
         try:
-            waited: set[asyncio.Future[Any]] = {working} if leaving is None else {working, leaving}
-            await asyncio.wait(waited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            pending: set[asyncio.Future[Any]] = {working} if disconnect is None else {working, disconnect}
+            await asyncio.wait(pending, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return working.result()
-            left = leaving is not None and leaving.done()
-        except Stopped:
-            left = False
+            disconnected = disconnect is not None and disconnect.done()
+        except Cancelled:
+            disconnected = False
         finally:
             job.cancel()
-            if leaving is not None:
-                leaving.cancel()
+            if disconnect is not None:
+                disconnect.cancel()
             if not working.cancel() and not working.done():
-                await asyncio.wait({working}, timeout=10)  # which keeps its place in the queue
+                await asyncio.wait({working}, timeout=10)  # it still occupies its thread
             if working.done() and not working.cancelled():
-                working.exception()  # which nobody needs any more
-        if left:
-            raise Stopped
+                working.exception()  # marks the exception as retrieved
+        if disconnected:
+            raise Cancelled
         raise Refusal(504, f"The answer took longer than {limit:g} s.", code="timeout")
 
-    async def listen(self, work: Callable[[], Found]) -> Found:
-        """The result of a step of a stream, done in a thread."""
+    async def listen(self, work: Callable[[], Result]) -> Result:
+        """Run one step of a stream in a thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._listeners, work)
 
     def transcribe(
         self,
         job: Job,
-        served: Served,
+        served: ServedModel,
         upload: Upload,
         hotwords: Sequence[str] = (),
         on_words: Callable[[Sequence[Word]], None] | None = None,
     ) -> Transcript:
-        """What `speechrnn transcribe` writes of a recording.
+        """Transcribe a recording, with the same result as `speechrnn transcribe`.
 
         Args:
-            job: Who waits for it.
+            job: The request.
             served: The recognizer.
             upload: The recording.
-            hotwords: Words that are made likelier.
-            on_words: Called with words as they become known.
+            hotwords: Words to make more likely.
+            on_words: Called with words as they become final.
 
         Raises:
             Refusal: It cannot be read, or is too long.
@@ -188,14 +188,14 @@ class Service:
             self._check_length(audio.probe(upload.path).duration)
         except (OSError, ValueError) as error:
             raise _unreadable(upload, error) from error
-        written = served.fitting(hotwords)
-        if len(written) < len(hotwords):
-            _log.info("%d of %d hotwords cannot be used with %s.", len(hotwords) - len(written), len(hotwords),
+        usable = served.usable_hotwords(hotwords)
+        if len(usable) < len(hotwords):
+            _log.info("%d of %d hotwords cannot be used with %s.", len(hotwords) - len(usable), len(hotwords),
                       served.name)  # fmt: skip
         outcomes = kinds.resolve(served.kind.run)(
             served.shared(job),
             [upload.path],
-            decoder=served.search(written),
+            decoder=served.search(usable),
             batch_seconds=self.options.batch_seconds,
             window_seconds=_WINDOW_SECONDS,
             on_progress=lambda path, done, seconds: self._check_length(done),
@@ -203,11 +203,11 @@ class Service:
         )
         return replace(_answer(next(outcomes), upload), path=upload.name)
 
-    def answer(self, job: Job, served: Served, upload: Upload, **options: Any) -> Any:
-        """What a model of any other kind says of a record, as JSON can hold it.
+    def answer(self, job: Job, served: ServedModel, upload: Upload, **options: Any) -> Any:
+        """Run a model of another kind on a record; returns a dictionary for JSON.
 
         Raises:
-            Refusal: It cannot be read, or the model cannot take it.
+            Refusal: It cannot be read, or does not fit the model.
         """
         outcomes = served.command.outcomes(
             served.shared(job), [upload.path], path=None, progress=None, on_progress=None, **options
@@ -226,7 +226,7 @@ class Service:
 
 
 def hotwords(prompt: str) -> tuple[str, ...]:
-    """The words or phrases of a prompt, which commas, semicolons or line breaks divide.
+    """Split a prompt into words or phrases at commas, semicolons and line breaks.
 
     Example:
     >>> hotwords("Ada Lovelace, Turing;  enigma")
@@ -234,7 +234,7 @@ def hotwords(prompt: str) -> tuple[str, ...]:
     """
     parts = prompt.replace(";", ",").replace("\n", ",").split(",")
     phrases = dict.fromkeys(" ".join(part.lower().split()) for part in parts)
-    return tuple(phrase for phrase in phrases if 0 < len(phrase) <= _LONGEST_HOTWORD)[:_MOST_HOTWORDS]
+    return tuple(phrase for phrase in phrases if 0 < len(phrase) <= _MAX_HOTWORD_LENGTH)[:_MAX_HOTWORDS]
 
 
 def _answer(outcome: Any, upload: Upload) -> Any:
@@ -244,4 +244,4 @@ def _answer(outcome: Any, upload: Upload) -> Any:
 
 
 def _unreadable(upload: Upload, reason: object) -> Refusal:
-    return Refusal(400, upload.told(reason), code="invalid_file", param="file")
+    return Refusal(400, upload.reword(reason), code="invalid_file", param="file")

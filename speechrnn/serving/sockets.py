@@ -1,4 +1,4 @@
-"""What all WebSockets share: a place among the streams, patience that has an end, and messages of a bounded size."""
+"""Shared by all WebSockets: the limit of streams, timeouts, and messages of bounded size."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from speechrnn.serving.hearing import Ear, Pauses, WholeStream
 from speechrnn.serving.refusals import Refusal
 from speechrnn.serving.service import Service
+from speechrnn.serving.utterances import BufferedStream, Endpointing, UtteranceRecognizer
 
 _SEND_SECONDS = 10.0
-"""Time in which a client must have taken a message."""
+"""Time in which a client must have received a message."""
 _NORMAL, _AWAY, _POLICY, _FULL = 1000, 1001, 1008, 1013
 
 
-class Line:
-    """A WebSocket that was accepted.
+class Connection:
+    """An accepted WebSocket.
 
     Args:
         websocket: The connection.
@@ -29,28 +29,28 @@ class Line:
         self._websocket, self._service = websocket, service
 
     @classmethod
-    async def served(cls, websocket: WebSocket, service: Service, talk: Callable[[Line], Awaitable[None]]) -> None:
-        """Accept a connection, talk on it if there is a place, and close it in the end; one that is gone is no error.
+    async def serve(cls, websocket: WebSocket, service: Service, talk: Callable[[Connection], Awaitable[None]]) -> None:
+        """Accept a connection, call `talk` if the limit of streams allows it, and close the connection at the end.
 
-        A browser that gave its key as a subprotocol is told the one beside it.
+        A disconnected client is not an error. If a subprotocol has a key, another one that was offered is accepted.
         """
         offered = [name for name in websocket.scope.get("subprotocols", ()) if not name.startswith("openai-insecure")]
         await websocket.accept(subprotocol=offered[0] if offered else None)
-        line = cls(websocket, service)
+        connection = cls(websocket, service)
         try:
             with service.streams.entered():
-                await talk(line)
-            await line.close(_NORMAL)
+                await talk(connection)
+            await connection.close(_NORMAL)
         except Refusal as refusal:
-            await line.close(_FULL if refusal.status == 429 else _POLICY, refusal.message)
+            await connection.close(_FULL if refusal.status == 429 else _POLICY, refusal.message)
         except (WebSocketDisconnect, TimeoutError):
-            await line.close(_AWAY, "The client is too slow, or has nothing to say.")
+            await connection.close(_AWAY, "The client is too slow, or has nothing to say.")
 
     async def messages(self) -> AsyncIterator[str | bytes]:
-        """What the client sends, until it leaves or is silent for too long.
+        """Yield the client's messages, until it disconnects or sends nothing for too long.
 
         Raises:
-            Refusal: It has been listened to for too long.
+            Refusal: The stream is too long.
         """
         options = self._service.options
         end = asyncio.get_running_loop().time() + 60 * options.most_minutes
@@ -68,17 +68,17 @@ class Line:
         """Send a message.
 
         Raises:
-            TimeoutError: The client does not take it.
-            WebSocketDisconnect: It has left, or did not answer to pings.
+            TimeoutError: The client does not receive it.
+            WebSocketDisconnect: It has disconnected, or did not answer pings.
         """
         async with asyncio.timeout(_SEND_SECONDS):
             try:
                 await self._websocket.send_text(text)
-            except RuntimeError as error:  # of uvicorn, if it has closed the connection
+            except RuntimeError as error:  # from uvicorn, if it has closed the connection
                 raise WebSocketDisconnect from error
 
     async def close(self, code: int = _NORMAL, reason: str = "") -> None:
-        """Say why it ends; nothing happens if it has ended."""
+        """Close the connection with a reason, unless it is closed."""
         if WebSocketState.DISCONNECTED in (self._websocket.client_state, self._websocket.application_state):
             return
         try:
@@ -88,25 +88,29 @@ class Line:
             return
 
 
-def ear(service: Service, rate: float, pauses: Pauses | None) -> Ear:
-    """What listens for one client.
+def utterance_recognizer(service: Service, rate: float, endpointing: Endpointing | None) -> UtteranceRecognizer:
+    """Create the recognizer for one client.
 
     Raises:
         Refusal: This server has no recognizer.
-        ValueError: The rate is none of audio.
+        ValueError: The sample rate is out of range.
     """
-    model = service.models.listener
-    if model is not None:
-        return Ear(model.new_stream, model_rate=int(model.sample_rate), rate=rate, pauses=pauses)
+    listener = service.models.listener
+    if listener is not None:
+        return UtteranceRecognizer(
+            listener.new_stream, model_rate=int(listener.sample_rate), rate=rate, endpointing=endpointing
+        )
     served = service.recognizer()
-    return Ear(lambda: WholeStream(served), model_rate=int(served.model.sample_rate), rate=rate, pauses=pauses)
+    return UtteranceRecognizer(
+        lambda: BufferedStream(served), model_rate=int(served.model.sample_rate), rate=rate, endpointing=endpointing
+    )
 
 
 def pcm16(data: bytes) -> np.ndarray:
-    """16-bit little-endian samples as float32 `(samples,)`.
+    """Convert 16-bit little-endian samples to float32 `(samples,)`.
 
     Raises:
-        ValueError: The last sample is cut off.
+        ValueError: The last sample is incomplete.
     """
     if len(data) % 2:
         raise ValueError(f"Audio must be whole samples of 16 bits. Received: {len(data)} bytes.")

@@ -1,4 +1,4 @@
-"""Uploads: read within limits, and kept in a file whose name is ours."""
+"""Uploads: read within limits, and saved to a file with a generated name."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _JSON_BYTES = 1 << 25
 
 
 class Upload:
-    """A file that a client sent.
+    """An uploaded file.
 
     Args:
-        path: Where it is kept.
-        name: What the client calls it, for answers; it is never a path.
+        path: Path of the saved file.
+        name: The client's name of the file, for messages; never used as a path.
     """
 
     def __init__(self, path: str, name: str) -> None:
         self.path, self.name = path, name
 
-    def told(self, message: object) -> str:
-        """A message about the file, which calls it what the client does."""
+    def reword(self, message: object) -> str:
+        """Replace the path in a message by the client's name of the file."""
         return str(message).replace(self.path, self.name)
 
 
 @asynccontextmanager
-async def form(request: Request, *, most_bytes: float, seconds: float) -> AsyncIterator[FormData]:
-    """The fields of a form, which is closed in the end.
+async def form(request: Request, *, max_bytes: float, seconds: float) -> AsyncIterator[FormData]:
+    """Read the fields of a form, which is closed at the end.
 
     Raises:
-        Refusal: It is no form, is too large, takes too long, or is damaged.
+        Refusal: It is not a form, is too large, takes too long, or is damaged.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -52,25 +52,25 @@ async def form(request: Request, *, most_bytes: float, seconds: float) -> AsyncI
             f"The body must be multipart/form-data with a `file`. Received: {kind or 'no content type'}.",
             code="unsupported_media_type",
         )
-    limited = _limited(request, most_bytes)
-    found: FormData | None = None
+    limited = _limited(request, max_bytes)
+    fields: FormData | None = None
     try:
         async with asyncio.timeout(seconds):
-            found = await limited.form(max_files=1, max_fields=_FIELDS, max_part_size=_FIELD_BYTES)
-        yield found
+            fields = await limited.form(max_files=1, max_fields=_FIELDS, max_part_size=_FIELD_BYTES)
+        yield fields
     except TimeoutError as error:
-        if found is not None:
+        if fields is not None:
             raise
         raise _slow(seconds) from error
     except HTTPException as error:
         raise Refusal(400, f"The form cannot be read: {error.detail}", code="invalid_form") from error
     finally:
-        if found is not None:
-            await found.close()
+        if fields is not None:
+            await fields.close()
 
 
 async def body(request: Request, *, seconds: float) -> bytes:
-    """A body of JSON.
+    """Read a JSON body.
 
     Raises:
         Refusal: It is too large, or takes too long.
@@ -83,15 +83,15 @@ async def body(request: Request, *, seconds: float) -> bytes:
 
 
 @asynccontextmanager
-async def kept(
+async def saved(
     fields: FormData, folder: str | os.PathLike[str], suffix: Callable[[str], str] = lambda name: ".audio"
 ) -> AsyncIterator[Upload]:
-    """The `file` of a form in a folder, for the time of the block.
+    """Save the `file` of a form to a folder; it is deleted at the end of the block.
 
     Args:
         fields: The form.
-        folder: Of the server.
-        suffix: Gives the ending of our name for the client's.
+        folder: Folder of the server.
+        suffix: Function from the client's name to the extension of the saved file.
 
     Raises:
         Refusal: There is no file, or it is empty, or the disk is full.
@@ -102,7 +102,7 @@ async def kept(
         raise Refusal(400, f"`file` must be a file. Received: {received}.", code="missing_file", param="file")
     if not file.size:
         raise Refusal(400, "`file` is empty (0 bytes). Record it again.", code="empty_file", param="file")
-    name = shown(file.filename)
+    name = display_name(file.filename)
     path = Path(folder, secrets.token_hex(16) + suffix(name))
     try:
         try:
@@ -115,16 +115,16 @@ async def kept(
 
 
 async def gone(request: Request) -> None:
-    """Ends when the client has left; its body must have been read."""
+    """Wait until the client disconnects; its body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def shown(name: str | None) -> str:
-    r"""What a client calls a file, without folders and without what cannot be printed.
+def display_name(name: str | None) -> str:
+    r"""The client's name of a file, without folders and unprintable characters.
 
     Example:
-    >>> shown("../../etc/pass\nwd"), shown("C:\\talks\\a.wav"), shown(None)
+    >>> display_name("../../etc/pass\nwd"), display_name("C:\\talks\\a.wav"), display_name(None)
     ('passwd', 'a.wav', 'file')
     """
     last = (name or "").replace("\\", "/").rpartition("/")[2]
@@ -138,7 +138,7 @@ def _copy(file: UploadFile, path: Path) -> None:
 
 
 def _limited(request: Request, most: float) -> Request:
-    """The request, whose body ends in a refusal once it is too large."""
+    """The request with a limit for its body, which raises a refusal."""
     refusal = Refusal(413, f"A body may have at most {most / 1e6:g} MB.", code="too_large", param="file")
     told = request.headers.get("content-length", "")
     if told.isdigit() and int(told) > most:

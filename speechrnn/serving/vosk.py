@@ -1,4 +1,4 @@
-"""Vosk's WebSocket, as vosk-server's `asr_server.py` speaks it: one answer to each message of audio.
+"""Vosk's WebSocket protocol, as in vosk-server's `asr_server.py`: one answer to each message of audio.
 
 https://alphacephei.com/vosk/server
 """
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from speechrnn.serving.hearing import Ear, Heard, Pauses
-from speechrnn.serving.refusals import Refusal, of_json
+from speechrnn.serving.refusals import Refusal, parse_json
 from speechrnn.serving.service import Service
-from speechrnn.serving.sockets import Line, ear, pcm16
+from speechrnn.serving.sockets import Connection, pcm16, utterance_recognizer
+from speechrnn.serving.utterances import Endpointing, SpeechEvent, UtteranceRecognizer
 
 if TYPE_CHECKING:
     from speechrnn.tasks.recognition.transcript import Word
@@ -27,46 +27,46 @@ _RATE = 16000.0
 
 
 def routes(service: Service) -> list[WebSocketRoute]:
-    """The protocol at `/`, where vosk-server has it, and at `/vosk`."""
+    """Routes of the protocol at `/`, as in vosk-server, and at `/vosk`."""
 
     async def endpoint(websocket: WebSocket) -> None:
-        await Line.served(websocket, service, lambda line: _Session(service, line).run())
+        await Connection.serve(websocket, service, lambda connection: _Session(service, connection).run())
 
     return [WebSocketRoute(path, endpoint) for path in ("/", "/vosk")]
 
 
 class _Session:
-    """One client.
+    """A session with one client.
 
     Args:
         service: The server.
-        line: Its connection.
+        connection: Its connection.
     """
 
-    def __init__(self, service: Service, line: Line) -> None:
-        self._service, self._line = service, line
+    def __init__(self, service: Service, connection: Connection) -> None:
+        self._service, self._connection = service, connection
         self._rate, self._words, self._alternatives = _RATE, True, 0
-        self._ear: Ear | None = None
+        self._recognizer: UtteranceRecognizer | None = None
 
     async def run(self) -> None:
-        """Answer until the client says that it has ended, or leaves."""
+        """Answer messages until the client sends the end, or disconnects."""
         try:
-            async for message in self._line.messages():
+            async for message in self._connection.messages():
                 if isinstance(message, bytes):
-                    await self._line.send(await self._heard(message))
+                    await self._connection.send(await self._push(message))
                     continue
-                told = of_json(message, "A text")
-                if "config" in told:
-                    self._configure(told["config"])
-                elif told.get("eof") or told.get("reset"):
-                    await self._line.send(await self._ended())
-                    if told.get("eof"):
+                command = parse_json(message, "A text")
+                if "config" in command:
+                    self._configure(command["config"])
+                elif command.get("eof") or command.get("reset"):
+                    await self._connection.send(await self._commit())
+                    if command.get("eof"):
                         return
                 else:
                     raise Refusal(400, 'A message must be audio, {"config": {...}}, {"reset": 1} or {"eof": 1}.')
         finally:
-            if self._ear is not None:
-                self._service.metrics.audio.labels("/vosk").inc(self._ear.seconds)
+            if self._recognizer is not None:
+                self._service.metrics.audio.labels("/vosk").inc(self._recognizer.seconds)
 
     def _configure(self, config: Any) -> None:
         if not isinstance(config, dict):
@@ -79,47 +79,47 @@ class _Session:
         self._words = bool(config.get("words", self._words))
         if config.get("phrase_list"):
             _log.info("A phrase list of Vosk's is ignored: a stream recognizes all that its model knows.")
-        if rate != self._rate and self._ear is not None:
-            if self._ear.held:
+        if rate != self._rate and self._recognizer is not None:
+            if self._recognizer.utterance_seconds:
                 raise Refusal(400, "The sample rate of an utterance cannot change. End it before, by `reset` or `eof`.")
-            self._ear = None
+            self._recognizer = None
         self._rate = rate
 
-    def _listening(self) -> Ear:
-        if self._ear is None:
+    def _get_recognizer(self) -> UtteranceRecognizer:
+        if self._recognizer is None:
             try:
-                self._ear = ear(self._service, self._rate, Pauses())
+                self._recognizer = utterance_recognizer(self._service, self._rate, Endpointing())
             except ValueError as error:
                 raise Refusal(400, str(error)) from error
-        return self._ear
+        return self._recognizer
 
-    async def _heard(self, data: bytes) -> str:
-        listening = self._listening()
+    async def _push(self, data: bytes) -> str:
+        recognizer = self._get_recognizer()
         try:
             samples = pcm16(data)
-            heard = await self._service.listen(lambda: listening.push(samples))
+            events = await self._service.listen(lambda: recognizer.push(samples))
         except ValueError as error:
             raise Refusal(400, str(error)) from error
-        if any(one.kind == "final" for one in heard):
-            return self._result(heard)
-        return _json({"partial": listening.text})
+        if any(one.kind == "final" for one in events):
+            return self._result(events)
+        return _json({"partial": recognizer.text})
 
-    async def _ended(self) -> str:
-        listening = self._listening()
-        return self._result(await self._service.listen(listening.commit))
+    async def _commit(self) -> str:
+        recognizer = self._get_recognizer()
+        return self._result(await self._service.listen(recognizer.commit))
 
-    def _result(self, heard: Sequence[Heard]) -> str:
-        """One answer, also where a message holds the ends of two utterances."""
-        words = [word for one in heard if one.kind == "final" for word in one.words]
+    def _result(self, events: Sequence[SpeechEvent]) -> str:
+        """Answer for the final words, also if a message has the ends of two utterances."""
+        words = [word for event in events if event.kind == "final" for word in event.words]
         text = " ".join(word.word for word in words)
         if self._service.options.log_text:
             _log.info("%s", text)
-        found: dict[str, Any] = {"result": [_word(word) for word in words]} if self._words and words else {}
-        found["text"] = text
+        result: dict[str, Any] = {"result": [_word(word) for word in words]} if self._words and words else {}
+        result["text"] = text
         if self._alternatives:
-            certain = min((word.confidence for word in words), default=1.0)
-            return _json({"alternatives": [{"confidence": round(certain, 6), **found}]})
-        return _json(found)
+            confidence = min((word.confidence for word in words), default=1.0)
+            return _json({"alternatives": [{"confidence": round(confidence, 6), **result}]})
+        return _json(result)
 
 
 def _word(word: Word) -> dict[str, Any]:
@@ -131,5 +131,5 @@ def _word(word: Word) -> dict[str, Any]:
     }
 
 
-def _json(found: dict[str, Any]) -> str:
-    return json.dumps(found, indent=2, ensure_ascii=False)
+def _json(answer: dict[str, Any]) -> str:
+    return json.dumps(answer, indent=2, ensure_ascii=False)
