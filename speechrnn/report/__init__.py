@@ -1,4 +1,4 @@
-"""One page about a recognizer: error rates, the worst utterances with their sound, confusions and confidence."""
+"""An HTML page about a recognizer: error rates, the worst utterances with their sound, confusions and confidence."""
 
 import lazy_loader as _lazy
 

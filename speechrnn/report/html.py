@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no other file, no script and no network."""
+"""Writes the report as one self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from speechrnn.report.measuring import SHOWN_SECONDS, Clip, Measured
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
-_ROWS = 25
-"""Rows of a table that are seen at once; the others can be opened."""
+_VISIBLE_ROWS = 25
+"""Visible rows of a table; the others are in a collapsed section."""
 
-_LISTED = 300
-"""Most utterances in the list of all errors."""
+_MAX_LISTED = 300
+"""Maximum number of utterances in the list of all errors."""
 
 
 def page(measured: Measured, other: Measured | None = None, *, test: str = "the test set") -> str:
-    """A page about a recognizer, and how another one compares with it.
+    """Create a page about a recognizer, optionally with a comparison to another one.
 
     Args:
         measured: From `speechrnn.report.measure`.
-        other: A second one, measured on the same examples.
-        test: What the page calls the examples.
+        other: A second recognizer, measured on the same examples.
+        test: Name of the examples on the page.
 
     Returns:
-        HTML, whole in one string.
+        The HTML page.
 
     Raises:
-        ValueError: No utterance was scored, or the two have none in common.
+        ValueError: No utterance was scored, or the two models have none in common.
     """
     report = measured.report
     if not report.utterances:
         raise ValueError(f"A report needs utterances that were scored. Received none; {len(report.faults)} failed.")
-    compared = compare(report, other.report) if other else None
+    comparison = compare(report, other.report) if other else None
     sections = [
         section
         for section in (
-            ("compare", "Two models", _comparison(measured, other, compared) if other and compared else ""),
+            ("compare", "Two models", _comparison(measured, other, comparison) if other and comparison else ""),
             ("worst", "The worst utterances", _worst(measured, other)),
             ("speakers", "Speakers", _speakers(report)),
             ("lengths", "Lengths", _lengths(report)),
@@ -91,7 +91,7 @@ def _duration(seconds: float) -> str:
 
 
 def _headline(report: ErrorReport) -> str:
-    right = sum(not u.words.errors for u in report.utterances)
+    correct = sum(not u.words.errors for u in report.utterances)
     tiles = [
         (pieces.percent(report.wer), "word error rate", f"95 % interval {pieces.interval(report.interval)}"),
         (
@@ -100,7 +100,7 @@ def _headline(report: ErrorReport) -> str:
             f"95 % interval {pieces.interval(report.character_interval)}",
         ),
         (
-            f"{right:,} of {len(report.utterances):,}",
+            f"{correct:,} of {len(report.utterances):,}",
             "utterances without an error",
             f"{report.substitutions:,} substituted, {report.deletions:,} left out, {report.insertions:,} inserted",
         ),
@@ -108,19 +108,19 @@ def _headline(report: ErrorReport) -> str:
     if report.speaker_interval:
         tiles[0] = (*tiles[0][:2], f"{tiles[0][2]}; over speakers {pieces.interval(report.speaker_interval)}")
     if report.real_time_factor:
-        said = f"{_duration(report.elapsed)} in all, on the machine that made this page"
-        tiles.append((f"{1 / report.real_time_factor:,.0f} ×", "as fast as real time", said))
-    return "".join(f'<div><b>{b}</b>{what}<span class="soft">{more}</span></div>' for b, what, more in tiles)
+        note = f"{_duration(report.elapsed)} in all, on the machine that made this page"
+        tiles.append((f"{1 / report.real_time_factor:,.0f} ×", "as fast as real time", note))
+    return "".join(f'<div><b>{b}</b>{label}<span class="soft">{more}</span></div>' for b, label, more in tiles)
 
 
-def _comparison(one: Measured, two: Measured, found: Comparison) -> str:
+def _comparison(one: Measured, two: Measured, comparison: Comparison) -> str:
     rows = [
         (m.name, m.report.wer, pieces.interval(m.report.interval), m.report.cer, m.report.sentence_error_rate)
         for m in (one, two)
     ]
-    differences = [("WER, over utterances", found.words), ("CER, over utterances", found.characters)]
-    if found.speakers:
-        differences.append(("WER, over speakers", found.speakers))
+    differences = [("WER, over utterances", comparison.words), ("CER, over utterances", comparison.characters)]
+    if comparison.speakers:
+        differences.append(("WER, over speakers", comparison.speakers))
     table = pieces.table(
         ("difference", "points", "95 % interval", "the second is better in"),
         [(name, _points(d.difference), _span(d), d.second_better) for name, d in differences],
@@ -133,39 +133,39 @@ def _comparison(one: Measured, two: Measured, found: Comparison) -> str:
     )
     rates = pieces.table(("model", "WER", "95 % interval", "CER", "utterances with errors"), rows)
     return (
-        f"<p>{html.escape(_sentence(one, two, found))}</p>"
+        f"<p>{html.escape(_sentence(one, two, comparison))}</p>"
         f'<div class="card wide">{rates}</div><div class="card chart">{whiskers}</div>'
         f'<div class="card wide">{table}</div>'
         f'<p class="soft">Paired bootstrap: both models are scored on the same 10,000 resamples of '
-        f"{found.utterances:,} utterances. A difference is the second model's rate minus the first's.</p>"
+        f"{comparison.utterances:,} utterances. A difference is the second model's rate minus the first's.</p>"
         f"{_changes(one, two)}"
     )
 
 
-def _sentence(one: Measured, two: Measured, found: Comparison) -> str:
-    difference = found.words
+def _sentence(one: Measured, two: Measured, comparison: Comparison) -> str:
+    difference = comparison.words
     if not difference.difference:
         return f"{two.name} and {one.name} make the same number of errors."
     better, worse = (two, one) if difference.difference < 0 else (one, two)
-    sure = "more than chance explains" if difference.significant else "which may well be chance"
-    said = (
-        f"{better.name} has {100 * abs(difference.difference):.1f} points fewer word errors than {worse.name}, {sure}"
+    chance = "more than chance explains" if difference.significant else "which may well be chance"
+    sentence = (
+        f"{better.name} has {100 * abs(difference.difference):.1f} points fewer word errors than {worse.name}, {chance}"
     )
-    if found.speakers and found.speakers.significant != difference.significant:
-        return f"{said}; over speakers it is {'not ' if difference.significant else ''}significant."
-    return f"{said}."
+    if comparison.speakers and comparison.speakers.significant != difference.significant:
+        return f"{sentence}; over speakers it is {'not ' if difference.significant else ''}significant."
+    return f"{sentence}."
 
 
 def _points(value: float) -> str:
     return f"{100 * value:+.2f}"
 
 
-def _span(found: PairedDifference) -> str:
-    return f"{_points(found.interval[0])} to {_points(found.interval[1])}"
+def _span(difference: PairedDifference) -> str:
+    return f"{_points(difference.interval[0])} to {_points(difference.interval[1])}"
 
 
 def _changes(one: Measured, two: Measured) -> str:
-    """The utterances that the models differ on most, either way."""
+    """The utterances on which the models differ most, in both directions."""
     others = {(u.id, u.reference): u for u in two.report.utterances}
     pairs = [(u, others[u.id, u.reference]) for u in one.report.utterances if (u.id, u.reference) in others]
     gains = sorted(pairs, key=lambda p: (p[1].words.errors - p[0].words.errors, p[0].id))
@@ -193,26 +193,26 @@ def _worst(measured: Measured, other: Measured | None) -> str:
 
 
 def _clip(clip: Clip, other: Measured | None, theirs: Utterance | None) -> str:
-    found = clip.utterance
-    marks = [said == heard for said, heard in found.words.pairs if heard is not None]
-    if len(marks) != len(clip.words):  # the beginning of a long utterance, or words in normal form
-        known = set(found.reference.split())
+    utterance = clip.utterance
+    marks = [reference == recognized for reference, recognized in utterance.words.pairs if recognized is not None]
+    if len(marks) != len(clip.words):  # a long utterance is truncated, or words are in normal form
+        known = set(utterance.reference.split())
         marks = [word.word in known for word in clip.words]
-    note = f"{_errors_of(found)} in {_count(found.words.reference_length, 'word')}, {found.seconds:.1f} s"
+    note = f"{_errors_of(utterance)} in {_count(utterance.words.reference_length, 'word')}, {utterance.seconds:.1f} s"
     if not clip.whole:
         note += f"; the first {SHOWN_SECONDS:g} s are shown"
     below = drawn(clip, marks)
     if other and theirs:
         below += f'<div class="soft">{html.escape(other.name)}: {_errors_of(theirs)}</div>{pieces.aligned(theirs)}'
-    return pieces.utterance_card(found, pieces.sound(clip.signal, clip.sample_rate), more=below, note=note)
+    return pieces.utterance_card(utterance, pieces.sound(clip.signal, clip.sample_rate), more=below, note=note)
 
 
 def drawn(clip: Clip, right: Sequence[bool]) -> str:
-    """An utterance's spectrogram with its words, and the network's output.
+    """Draw an utterance's spectrogram with its words, and the network's output.
 
     Args:
         clip: From `clip_of`.
-        right: Whether each of its words is.
+        right: Whether each of its words is right.
     """
     figure = plots.plot_words(
         clip.signal, clip.sample_rate, clip.logits, clip.words, clip.vocabulary, frame_period=clip.frame_period,
@@ -223,7 +223,7 @@ def drawn(clip: Clip, right: Sequence[bool]) -> str:
 
 
 def history(rows: Sequence[Mapping[str, float]]) -> Iterable[str]:
-    """Charts of a training run, for what was measured in it."""
+    """Draw charts of a training run, one per measured quantity."""
     for title in plots.measured_panels(rows):
         yield plots.svg(plots.plot_history(rows, panels=[title]), f"{title} by epoch")
 
@@ -237,12 +237,12 @@ def _count(number: int, noun: str) -> str:
 
 
 def _speakers(report: ErrorReport) -> str:
-    of: dict[str, list[Edits]] = {}
+    edits_of: dict[str, list[Edits]] = {}
     for utterance in report.utterances:
         if utterance.subject is not None:
-            of.setdefault(utterance.subject, []).append(utterance.words)
-    worst_first = sorted(of, key=lambda name: (-report.speakers[name].rate, name))
-    return _rates("speaker", [(name, of[name]) for name in worst_first])
+            edits_of.setdefault(utterance.subject, []).append(utterance.words)
+    worst_first = sorted(edits_of, key=lambda name: (-report.speakers[name].rate, name))
+    return _rates("speaker", [(name, edits_of[name]) for name in worst_first])
 
 
 def _lengths(report: ErrorReport) -> str:
@@ -254,18 +254,18 @@ def _lengths(report: ErrorReport) -> str:
 
 
 def _bins(
-    found: Sequence[tuple[float, Edits]], edges: Sequence[int], name: Callable[[int, int], str]
+    sized: Sequence[tuple[float, Edits]], edges: Sequence[int], name: Callable[[int, int], str]
 ) -> list[tuple[str, list[Edits]]]:
-    """Counts by the bin that a size falls into."""
-    rows = [(f"under {edges[0]}", [counts for size, counts in found if size < edges[0]])]
+    """Group counts by bins of size."""
+    rows = [(f"under {edges[0]}", [counts for size, counts in sized if size < edges[0]])]
     for low, high in itertools.pairwise(edges):
-        rows.append((name(low, high), [counts for size, counts in found if low <= size < high]))
-    rows.append((f"{edges[-1]} and more", [counts for size, counts in found if size >= edges[-1]]))
+        rows.append((name(low, high), [counts for size, counts in sized if low <= size < high]))
+    rows.append((f"{edges[-1]} and more", [counts for size, counts in sized if size >= edges[-1]]))
     return [row for row in rows if row[1]]
 
 
-def _rates(what: str, groups: Sequence[tuple[str, list[Edits]]]) -> str:
-    """A table of error rates of groups of utterances, with intervals."""
+def _rates(heading: str, groups: Sequence[tuple[str, list[Edits]]]) -> str:
+    """Table of the error rates of groups of utterances, with intervals."""
     if not groups:
         return ""
     rows = []
@@ -273,23 +273,26 @@ def _rates(what: str, groups: Sequence[tuple[str, list[Edits]]]) -> str:
         total = sum(counts, Edits())
         bounds = pieces.interval(rate_interval(counts, resamples=2000)) if len(counts) > 1 else ""
         rows.append((name, len(counts), total.reference_length, total.errors, total.rate, bounds, total.rate))
-    headings = (what, "utterances", "words", "errors", "WER", "95 % interval")
-    return f'<div class="card wide">{_folded(partial(pieces.table, headings, shares=True), rows)}</div>'
+    headings = (heading, "utterances", "words", "errors", "WER", "95 % interval")
+    return f'<div class="card wide">{_collapsed(partial(pieces.table, headings, shares=True), rows)}</div>'
 
 
-def _folded(table: Callable[..., str], rows: Sequence[Sequence[pieces.Cell]]) -> str:
-    if len(rows) <= _ROWS + 5:
+def _collapsed(table: Callable[..., str], rows: Sequence[Sequence[pieces.Cell]]) -> str:
+    if len(rows) <= _VISIBLE_ROWS + 5:
         return table(rows)
-    rest = f"<details><summary>{len(rows) - _ROWS:,} more</summary>{table(rows[_ROWS:])}</details>"
-    return table(rows[:_ROWS]) + rest
+    rest = f"<details><summary>{len(rows) - _VISIBLE_ROWS:,} more</summary>{table(rows[_VISIBLE_ROWS:])}</details>"
+    return table(rows[:_VISIBLE_ROWS]) + rest
 
 
 def _confusions(report: ErrorReport) -> str:
-    said = Counter(word for utterance in report.utterances for word in utterance.reference.split())
+    totals = Counter(word for utterance in report.utterances for word in utterance.reference.split())
     tables = (
-        (("said", "recognized", "times", "of"), [(*c, said[c[0]]) for c in report.confusions(_ROWS)]),
-        (("left out", "times", "of"), [(word, n, said[word]) for word, n in report.deleted(_ROWS)]),
-        (("nobody said", "times"), report.inserted(_ROWS)),
+        (
+            ("said", "recognized", "times", "of"),
+            [(*c, totals[c[0]]) for c in report.confusions(_VISIBLE_ROWS)],
+        ),
+        (("left out", "times", "of"), [(word, n, totals[word]) for word, n in report.deleted(_VISIBLE_ROWS)]),
+        (("nobody said", "times"), report.inserted(_VISIBLE_ROWS)),
     )
     cards = [f'<div class="card wide">{pieces.table(headings, rows)}</div>' for headings, rows in tables if rows]
     return f'<div class="grid">{"".join(cards)}</div>' if cards else "<p>There are none.</p>"
@@ -316,22 +319,22 @@ def _diagrams(measured: Measured, *, named: bool) -> Iterable[str]:
     judged = [pair for utterance in measured.report.utterances for pair in utterance.judged]
     if not judged:
         return
-    sure, right = [p for p, _ in judged], [hit for _, hit in judged]
+    confidences, correct = [p for p, _ in judged], [hit for _, hit in judged]
     name = f"<h3>{html.escape(measured.name)}</h3>" if named else ""
-    shown = {f"{len(judged):,} words": sure}
+    diagrams = {f"{len(judged):,} words": confidences}
     if measured.calibration:
-        shown["calibrated"] = measured.calibration(np.array(sure)).tolist()
-    for title, found in shown.items():
-        figure = plots.plot_reliability({title: reliability(found, right)})
+        diagrams["calibrated"] = measured.calibration(np.array(confidences)).tolist()
+    for title, values in diagrams.items():
+        figure = plots.plot_reliability({title: reliability(values, correct)})
         yield name + plots.svg(figure, f"reliability diagram, {title}")
 
 
 def _training(measured: Measured, other: Measured | None) -> str:
     parts = []
-    for found in filter(None, (measured, other)):
-        if found.history:
-            name = f"<h3>{html.escape(found.name)}</h3>" if other else ""
-            parts.append(name + _grid(history(found.history)))
+    for model in filter(None, (measured, other)):
+        if model.history:
+            name = f"<h3>{html.escape(model.name)}</h3>" if other else ""
+            parts.append(name + _grid(history(model.history)))
     return "".join(parts)
 
 
@@ -339,9 +342,13 @@ def _errors(report: ErrorReport) -> str:
     wrong = report.worst(len(report.utterances))
     if not wrong:
         return ""
-    rest = f"<p>The {len(wrong) - _LISTED:,} with the fewest errors are left out.</p>" if len(wrong) > _LISTED else ""
+    rest = (
+        f"<p>The {len(wrong) - _MAX_LISTED:,} with the fewest errors are left out.</p>"
+        if len(wrong) > _MAX_LISTED
+        else ""
+    )
     rows = "".join(
-        f'<tr><td>{pieces.aligned(u)}</td><td class="soft">{html.escape(u.id)}</td></tr>' for u in wrong[:_LISTED]
+        f'<tr><td>{pieces.aligned(u)}</td><td class="soft">{html.escape(u.id)}</td></tr>' for u in wrong[:_MAX_LISTED]
     )
     return (
         f"<details><summary>{len(wrong):,} utterances with errors, the worst first</summary>{pieces.LEGEND}"
@@ -351,13 +358,13 @@ def _errors(report: ErrorReport) -> str:
 
 def _faults(report: ErrorReport) -> str:
     rows = [(str(fault), fault.kind) for fault in report.faults]
-    return f'<div class="card wide">{_folded(partial(pieces.table, ("what", "kind")), rows)}</div>' if rows else ""
+    return f'<div class="card wide">{_collapsed(partial(pieces.table, ("what", "kind")), rows)}</div>' if rows else ""
 
 
 def _card(measured: Measured, other: Measured | None) -> str:
     cards = []
-    for found in filter(None, (measured, other)):
-        if found.card:
-            rows = pieces.table(("", ""), found.card)
-            cards.append(f'<div class="card wide"><h3>{html.escape(found.name)}</h3>{rows}</div>')
+    for model in filter(None, (measured, other)):
+        if model.card:
+            rows = pieces.table(("", ""), model.card)
+            cards.append(f'<div class="card wide"><h3>{html.escape(model.name)}</h3>{rows}</div>')
     return "".join(cards)

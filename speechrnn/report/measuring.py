@@ -1,4 +1,4 @@
-"""What a report is made from: a model's errors, its worst utterances with their sound, its training and its card."""
+"""Measures a recognizer for a report: errors, worst utterances with their sound, training history and model card."""
 
 from __future__ import annotations
 
@@ -27,49 +27,49 @@ if TYPE_CHECKING:
     from speechrnn.text import Vocabulary
 
 SHOWN_SECONDS = 20.0
-"""Of a longer utterance only the beginning is drawn and played."""
+"""Maximum seconds of an utterance that are drawn and played."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """An utterance with its sound and what the network made of it."""
+    """An utterance with its sound and the network's output."""
 
     utterance: Utterance
     signal: np.ndarray
-    """float32 `(samples,)`, the beginning of it if it is long."""
+    """float32 `(samples,)`, truncated if it is long."""
     sample_rate: int
     logits: np.ndarray
-    """float32 `(frames, vocabulary)`: what the network says in each frame of the signal."""
+    """float32 `(frames, vocabulary)`: output of the network."""
     frame_period: float
     vocabulary: Vocabulary
-    """What each column stands for."""
+    """Symbols of the columns of `logits`."""
     words: tuple[Word, ...]
-    """What was recognized in the signal, with times."""
+    """Recognized words with times."""
 
     @property
     def whole(self) -> bool:
-        """Whether the signal is all of the utterance."""
+        """Whether the signal is the complete utterance."""
         return self.utterance.seconds <= len(self.signal) / self.sample_rate + 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A recognizer, measured."""
+    """The measurements of a recognizer."""
 
     name: str
     report: ErrorReport
     clips: tuple[Clip, ...] = ()
     """The worst utterances, the worst first."""
     history: tuple[Mapping[str, float], ...] = ()
-    """One row per epoch of its training, where that is known."""
+    """One row per epoch of its training, if known."""
     card: tuple[tuple[str, str], ...] = ()
-    """What is known about the model, as names and values."""
+    """Names and values of the model card."""
     calibration: Calibration | None = None
-    """Turns confidences into probabilities, if there is one."""
+    """Calibration of confidences, if given."""
 
 
 @options_as_keywords(RecognizerEvaluation)
-def measure(  # noqa: D417 - `takes` adds the options
+def measure(  # noqa: D417 - the decorator adds the options
     model: Recognizer | str | os.PathLike[str] | None,
     examples: Iterable[Example],
     *,
@@ -83,23 +83,23 @@ def measure(  # noqa: D417 - `takes` adds the options
     faults: Faults | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Measured:
-    """Evaluate a recognizer, and keep what a page about it shows.
+    """Evaluate a recognizer, and collect the content of a page about it.
 
     Args:
-        model: A recognizer, the path of one, or None for the one that comes with the package.
-        examples: From a manifest, with texts.
-        path: The model's file, where `model` is not it; its log of training is looked for beside it.
+        model: A recognizer, the path of one, or None for the default included model.
+        examples: Examples with texts, from a manifest.
+        path: The model's file, if `model` is not its path; the training log is expected next to it.
         name: Name of the model in the report; by default that of its file.
         worst: Utterances that are shown with their sound, spectrogram and probabilities.
-        decoder: Turns logits into a path; the best path is taken by default.
-        calibration: Of the words' confidences, to be shown beside them.
+        decoder: Decoder; greedy by default.
+        calibration: Calibration of the words' confidences, to show the calibrated ones too.
         notes: More rows for the model's card, such as how it decodes.
         faults: Collects the examples that could not be scored.
-        progress: Called with the path of each example once it is done.
+        progress: Called with the path of each finished example.
 
     Raises:
         ModuleNotFoundError: matplotlib, which the page needs, is not installed.
-        ValueError: Several examples have one id.
+        ValueError: Two examples have the same id.
     """
     from speechrnn.models.loading import DEFAULT, open_model
     from speechrnn.report.plots.style import blank
@@ -107,7 +107,7 @@ def measure(  # noqa: D417 - `takes` adds the options
 
     if worst < 0:
         raise ValueError(f"`worst` must be zero or more. Received: {worst}.")
-    blank(1, 1)  # whether charts can be drawn is known before minutes of measuring
+    blank(1, 1)  # raises before minutes of measuring if charts cannot be drawn
     if path is None and (model is None or isinstance(model, str | os.PathLike)):
         path = model or DEFAULT
     recognizer, examples = open_model(model, "recognizer"), list(examples)
@@ -118,11 +118,11 @@ def measure(  # noqa: D417 - `takes` adds the options
             f"A report needs examples with unique ids. Received: {repeated!r} twice. Give each its own `id`."
         )
     report = evaluate(recognizer, examples, decoder=decoder, faults=faults, progress=progress, **vars(options))
-    shown = [(utterance, by_id[utterance.id]) for utterance in report.worst(worst)]
+    clips = [(utterance, by_id[utterance.id]) for utterance in report.worst(worst)]
     return Measured(
         name or (Path(path).name if path else type(recognizer).__name__),
         report,
-        tuple(clip_of(recognizer, utterance, example, decoder=decoder) for utterance, example in shown),
+        tuple(clip_of(recognizer, utterance, example, decoder=decoder) for utterance, example in clips),
         training_history(path) if path else (),
         tuple(_card(recognizer, path, notes or {})),
         calibration,
@@ -130,14 +130,14 @@ def measure(  # noqa: D417 - `takes` adds the options
 
 
 def training_history(path: str | os.PathLike[str]) -> tuple[dict[str, float], ...]:
-    """The rows of the log of training beside a model, if there is one; cells that are no numbers are left out."""
+    """Read the training log next to a model, if there is one; cells that are not numbers are left out."""
     log = Path(path).with_suffix(".training") / "log.csv"
     if not log.is_file():
         return ()
     with open(log, encoding="utf-8", errors="replace", newline="") as file:
         rows = [{name: _number(cell) for name, cell in row.items() if name} for row in csv.DictReader(file)]
-    found = [{name: value for name, value in row.items() if value is not None} for row in rows]
-    return tuple(row for row in found if "epoch" in row)
+    known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    return tuple(row for row in known if "epoch" in row)
 
 
 def _number(cell: Any) -> float | None:
@@ -148,7 +148,7 @@ def _number(cell: Any) -> float | None:
 
 
 def clip_of(model: Recognizer, utterance: Utterance, example: Example, *, decoder: Decoder | None = None) -> Clip:
-    """An utterance that was scored, with its sound; the example is the one it was scored on."""
+    """Create the clip of a scored utterance from its example."""
     from speechrnn.data.examples import read_whole
     from speechrnn.tasks.recognition import attachments
     from speechrnn.tasks.recognition.model_types import ctc_logits
@@ -169,9 +169,9 @@ def clip_of(model: Recognizer, utterance: Utterance, example: Example, *, decode
 
 
 def _card(model: Any, path: str | os.PathLike[str] | None, notes: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """What the model says of itself, and what can be seen of its file."""
+    """Yield the rows of the model's card, and properties of its file."""
     for name, value in {**(getattr(model, "card", None) or {}), **notes}.items():
-        yield str(name).replace("_", " "), value if isinstance(value, str) else _words(value)
+        yield str(name).replace("_", " "), value if isinstance(value, str) else _in_words(value)
     symbols = model.vocabulary.symbols
     yield "vocabulary", f"{len(symbols)} symbols and the blank: {' '.join(symbols[:80]).replace('   ', ' ␣ ')}".strip()
     yield "audio", f"{model.sample_rate:,} Hz; a frame of output every {1000 * model.frame_period:g} ms"
@@ -185,9 +185,9 @@ def _card(model: Any, path: str | os.PathLike[str] | None, notes: Mapping[str, A
     yield "measured with", f"speechrnn {__version__}"
 
 
-def _words(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{str(name).replace('_', ' ')}: {_words(inner)}" for name, inner in value.items())
+        return ", ".join(f"{str(name).replace('_', ' ')}: {_in_words(inner)}" for name, inner in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return ", ".join(map(_words, value))
+        return ", ".join(map(_in_words, value))
     return str(value)

@@ -1,4 +1,4 @@
-"""Pieces of HTML that pages about recognizers share: aligned words, players, sound, tables, numbers."""
+"""HTML components of the pages about recognizers: aligned words, players, sound, tables, numbers."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ LEGEND = (
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Content as a `data:` address, so that a page needs no other file."""
+    """Encode content as a `data:` URI, so that a page is self-contained."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def sound(signal: np.ndarray, sample_rate: int) -> str:
-    """A signal as Ogg Opus (about 6 kB a second at most), or as FLAC where libsndfile has no Opus; a `data:` address.
+    """Encode a signal as a `data:` URI of Ogg Opus (up to about 6 kB per second), or FLAC if libsndfile has no Opus.
 
     Args:
-        signal: float32 `(samples,)`; what exceeds [-1, 1] is clipped.
+        signal: float32 `(samples,)`; clipped to [-1, 1].
         sample_rate: Samples per second; Opus has five rates, and others are resampled.
     """
     opus = "OPUS" in soundfile.available_subtypes("OGG")
@@ -51,7 +51,7 @@ def sound(signal: np.ndarray, sample_rate: int) -> str:
 
 
 def percent(rate: float, digits: int = 1) -> str:
-    """A rate in per cent, or a dash where there is none.
+    """Format a rate in percent; a dash for NaN.
 
     Example:
     >>> percent(0.0815), percent(float("nan"))
@@ -63,7 +63,7 @@ def percent(rate: float, digits: int = 1) -> str:
 
 
 def interval(bounds: Sequence[float]) -> str:
-    """Both bounds of an interval in per cent; nothing where there are none.
+    """Format the bounds of an interval in percent; "" if they are not finite.
 
     Example:
     >>> interval((0.05, 0.1234))
@@ -74,39 +74,47 @@ def interval(bounds: Sequence[float]) -> str:
 
 
 def aligned(utterance: Utterance) -> str:
-    """The words that were said, each with what became of it below, errors in color."""
+    """The reference words with the recognized words below, errors in color."""
     pairs = []
-    for said, heard in utterance.words.pairs:
-        kind = "" if said == heard else " left" if heard is None else " more" if said is None else " wrong"
-        above, below = (html.escape(str(word)) if word is not None else "–" for word in (said, heard))
+    for reference, recognized in utterance.words.pairs:
+        kind = (
+            ""
+            if reference == recognized
+            else " left"
+            if recognized is None
+            else " more"
+            if reference is None
+            else " wrong"
+        )
+        above, below = (html.escape(str(word)) if word is not None else "–" for word in (reference, recognized))
         pairs.append(f'<div class="pair{kind}"><b>{above}</b><span>{below}</span></div>')
     return f'<div class="pairs" dir="auto">{"".join(pairs)}</div>'
 
 
 def utterance_card(utterance: Utterance, sound: str = "", *, more: str = "", note: str = "") -> str:
-    """One utterance: its words, what became of each, who said it, and a player.
+    """Card of an utterance: its aligned words, its speaker, and a player.
 
     Args:
-        utterance: What was scored.
-        sound: A `data:` address of the recording, or nothing.
-        more: HTML below it all.
-        note: Text beside the speaker's name.
+        utterance: The scored utterance.
+        sound: A `data:` URI of the recording, or "".
+        more: HTML at the bottom of the card.
+        note: Text after the speaker's name.
     """
-    by = " · ".join(filter(None, (utterance.id, utterance.subject, note)))
+    caption = " · ".join(filter(None, (utterance.id, utterance.subject, note)))
     player = f'<audio controls preload="metadata" src="{sound}"></audio>' if sound else ""
     return (
         f'<div class="card"><div class="utterance"><div>{aligned(utterance)}'
-        f'<div class="soft">{html.escape(by)}</div></div>{player}</div>{more}</div>'
+        f'<div class="soft">{html.escape(caption)}</div></div>{player}</div>{more}</div>'
     )
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, shares: bool = False) -> str:
-    """A table; numbers stand on the right.
+    """An HTML table; numbers are right-aligned.
 
     Args:
-        headings: One for each column.
-        rows: Text, whole numbers, or shares (float), which are written in per cent.
-        shares: The last cell of each row is a share in [0, 1] to be drawn as a bar, under an empty heading.
+        headings: Heading of each column.
+        rows: Text, integers, or fractions (float), which are written in percent.
+        shares: The last cell of each row is a fraction in [0, 1], drawn as a bar under an empty heading.
     """
     rows = [list(row) for row in rows]
     first = rows[0] if rows else [""] * len(headings)
@@ -116,7 +124,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, shares: bo
         for name, number in zip(headings, numeric, strict=False)
     )
     body = "".join(
-        "<tr>" + "".join(_cell(cell, bar=shares and place == len(row) - 1) for place, cell in enumerate(row)) + "</tr>"
+        "<tr>"
+        + "".join(_cell(cell, bar=shares and column == len(row) - 1) for column, cell in enumerate(row))
+        + "</tr>"
         for row in rows
     )
     return f"<table><tr>{head}{'<th></th>' if shares else ''}</tr>{body}</table>"

@@ -1,7 +1,7 @@
 """Figures of sound, training, recognition, classification, forecasts and sequences: all charts of the package.
 
-Each function gives a `matplotlib.figure.Figure`, which a notebook shows, `savefig` writes and `svg` puts into a page;
-matplotlib and librosa are imported by the functions that draw.
+Each function returns a `matplotlib.figure.Figure`, to show in a notebook, save with `savefig` or embed with `svg`;
+matplotlib and librosa are imported only when something is drawn.
 """
 
 import lazy_loader as _lazy

@@ -1,4 +1,4 @@
-"""Classification: confusions, calibration, and a record with its answers."""
+"""Plots of classification: confusion matrices, reliability diagrams, and records with frame probabilities."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 _LETTER = 0.085
 """Width of a letter of a label, in inches."""
-_MOST_SHARES = 5
-"""Classes up to which a cell of a confusion matrix says its share in numbers too."""
+_MAX_CLASSES_WITH_SHARES = 5
+"""Maximum number of classes for which the cells of a confusion matrix show percentages too."""
 _GREY = "#c9c9c9"
 
 
 def plot_confusion(
     matrix: np.ndarray, classes: Sequence[str], *, width: float | None = None, height: float | None = None
 ) -> Figure:
-    """A confusion matrix: counts, shaded by the share of each true class.
+    """Plot a confusion matrix: counts, shaded by the fraction of each true class.
 
     Args:
         matrix: int `(classes, classes)`, a row for each true class, as `ClassificationReport.matrix`.
-        classes: Their names.
-        width: Of the figure, in inches; None is what the classes and their names need.
-        height: Of the figure, in inches.
+        classes: Names of the classes.
+        width: Width of the figure in inches; None fits the classes and their names.
+        height: Height of the figure in inches.
 
     Raises:
-        ValueError: The matrix is of another shape.
+        ValueError: The matrix has another shape.
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -44,19 +44,19 @@ def plot_confusion(
     share = np.asarray(matrix) / np.maximum(np.sum(matrix, 1, keepdims=True), 1)
     longest, digits = max(map(len, classes)), len(f"{np.max(matrix):,}")
     cell = max(0.45, _LETTER * digits + 0.15, 2.6 / size)
-    turned = _LETTER * longest + 0.15 > cell
+    rotated = _LETTER * longest + 0.15 > cell
     label = _LETTER * longest
-    needed = (size * cell + label + 1.8, size * cell + (0.75 * label if turned else 0.2) + 0.8)
+    needed = (size * cell + label + 1.8, size * cell + (0.75 * label if rotated else 0.2) + 0.8)
     figure = blank(width or needed[0], height or needed[1])
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             color = "white" if share[row, column] > 0.55 else "black"
-            text = f"{count:,}\n{share[row, column]:.0%}" if size <= _MOST_SHARES else f"{count:,}"
+            text = f"{count:,}\n{share[row, column]:.0%}" if size <= _MAX_CLASSES_WITH_SHARES else f"{count:,}"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    how: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    axes.set_xticks(range(size), classes, **how)
+    rotation: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if rotated else {}
+    axes.set_xticks(range(size), classes, **rotation)
     axes.set_yticks(range(size), classes)
     edges = np.arange(1, size) - 0.5
     axes.set_xticks(edges, minor=True)
@@ -74,15 +74,15 @@ def plot_confusion(
 def plot_reliability(
     diagrams: Mapping[str, Sequence[Bin]], *, width: float | None = None, height: float = 4.0
 ) -> Figure:
-    """Reliability diagrams: of the words or answers at each confidence the share that is right, and how many they are.
+    """Plot reliability diagrams: the accuracy and number of words or answers by confidence.
 
     Args:
-        diagrams: What `speechrnn.metrics.reliability` or `ClassificationReport.reliability` returns, under names.
-        width: Of the figure, in inches; None is what the diagrams need.
-        height: Of the figure, in inches.
+        diagrams: Results of `speechrnn.metrics.reliability` or `ClassificationReport.reliability`, by name.
+        width: Width of the figure in inches; None fits the diagrams.
+        height: Height of the figure in inches.
 
     Raises:
-        ValueError: There is no diagram.
+        ValueError: There are no diagrams.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -91,18 +91,18 @@ def plot_reliability(
     figure = blank(width or 0.9 + 3.0 * len(diagrams), height)
     grid = figure.subplots(2, len(diagrams), squeeze=False, sharex=True, height_ratios=(4, 1))
     for (shares, counts), (name, bins) in zip(grid.T, diagrams.items(), strict=True):
-        known = [b for b in bins if b.words]
-        middles, widths = [(b.low + b.high) / 2 for b in known], [0.92 * (b.high - b.low) for b in known]
-        right, sure = [b.accuracy for b in known], [b.confidence for b in known]
+        nonempty = [b for b in bins if b.words]
+        middles, widths = [(b.low + b.high) / 2 for b in nonempty], [0.92 * (b.high - b.low) for b in nonempty]
+        accuracies, confidences = [b.accuracy for b in nonempty], [b.confidence for b in nonempty]
         shares.plot([0, 1], [0, 1], color="#888888", ls=":", lw=1.2)
-        shares.bar(middles, right, widths, color=CLASSES[0], alpha=0.75, label="right")
-        shares.vlines(middles, right, sure, color=CLASSES[1], lw=2, label="to the confidence")
-        total = sum(b.words for b in known)
-        error = sum(b.words * abs(b.accuracy - b.confidence) for b in known) / total if total else float("nan")
+        shares.bar(middles, accuracies, widths, color=CLASSES[0], alpha=0.75, label="right")
+        shares.vlines(middles, accuracies, confidences, color=CLASSES[1], lw=2, label="to the confidence")
+        total = sum(b.words for b in nonempty)
+        error = sum(b.words * abs(b.accuracy - b.confidence) for b in nonempty) / total if total else float("nan")
         shares.set_title(f"{name}: ECE {error:.3f}", fontsize=10)
         shares.set(ylim=(0, 1))
         shares.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        counts.bar(middles, [b.words for b in known], widths, color="#999999")
+        counts.bar(middles, [b.words for b in nonempty], widths, color="#999999")
         counts.set(xlabel="confidence", xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75, 1))
         counts.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         counts.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -127,7 +127,7 @@ def plot_record(
     width: float = 10.0,
     height: float | None = None,
 ) -> Figure:
-    """A record with what a classifier says of each frame under it.
+    """Plot a record with a classifier's probabilities of each frame.
 
     Args:
         signal: float `(samples[, channels])`; several channels are drawn below each other, each at its own scale.
@@ -135,28 +135,28 @@ def plot_record(
         probabilities: float `(frames, classes)`.
         classes: Names of the classes.
         frame_period: Seconds between frames.
-        truth: int `(frames,)`, the true class of each frame, -1 where there is none; drawn as a band between the two.
+        truth: int `(frames,)`, the true class of each frame, -1 where unknown; drawn as a band between the two.
         channels: Names of the channels.
         title: Text above.
-        width: Of the figure, in inches.
-        height: Of the figure, in inches; None is what the channels need.
+        width: Width of the figure in inches.
+        height: Height of the figure in inches; None is what the channels need.
     """
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
     columns = np.reshape(signal, (len(signal), -1))
-    tall = 1.4 + 0.35 * columns.shape[1]
-    figure = blank(width, height or tall + 2.6)
-    above, band, below = figure.subplots(3, 1, sharex=True, height_ratios=(tall, 0.25 if truth is None else 0.5, 1.3))
+    ratio = 1.4 + 0.35 * columns.shape[1]
+    figure = blank(width, height or ratio + 2.6)
+    above, band, below = figure.subplots(3, 1, sharex=True, height_ratios=(ratio, 0.25 if truth is None else 0.5, 1.3))
     _draw_signal(above, columns, sample_rate, channels)
     above.set_title(title, fontsize=10)
     shares, names, colors = _grouped(probabilities, classes)
     edges = np.arange(len(shares) + 1) * frame_period
     rows = {"said": np.argmax(probabilities, -1), **({} if truth is None else {"true": np.asarray(truth)})}
-    places = np.array([colors[k] for k in range(len(classes))])
-    shown = np.ma.masked_less(np.stack([np.where(row < 0, -1, places[row]) for row in rows.values()]), 0)
+    columns_of = np.array([colors[k] for k in range(len(classes))])
+    class_rows = np.ma.masked_less(np.stack([np.where(row < 0, -1, columns_of[row]) for row in rows.values()]), 0)
     palette = [CLASSES[k] if k < len(CLASSES) else _GREY for k in range(len(names))]
-    band.pcolormesh(edges, np.arange(len(rows) + 1), shown, cmap=ListedColormap(palette), vmin=-0.5,
+    band.pcolormesh(edges, np.arange(len(rows) + 1), class_rows, cmap=ListedColormap(palette), vmin=-0.5,
                     vmax=len(names) - 0.5)  # fmt: skip
     band.set_yticks(np.arange(len(rows)) + 0.5, rows)
     band.tick_params(length=0)
@@ -170,28 +170,28 @@ def plot_record(
 
 
 def _draw_signal(axes: Axes, columns: np.ndarray, sample_rate: float, names: Sequence[str]) -> None:
-    """One channel with its values, or several below each other."""
+    """Draw one channel with its values, or several below each other."""
     times, count = np.arange(len(columns)) / sample_rate, columns.shape[1]
     if count == 1:
         axes.plot(times, columns[:, 0], color="#333333", lw=0.6)
         axes.set_ylabel(names[0] if names else "")
         return
-    for place, column in enumerate(columns.T):
+    for index, column in enumerate(columns.T):
         low, high = np.nanmin(column), np.nanmax(column)
-        lane = 0.9 * (column - (low + high) / 2) / (high - low or 1) - place
-        axes.plot(times, lane, color=("#333333", "#777777")[place % 2], lw=0.6)
+        lane = 0.9 * (column - (low + high) / 2) / (high - low or 1) - index
+        axes.plot(times, lane, color=("#333333", "#777777")[index % 2], lw=0.6)
     axes.set(ylim=(0.5 - count, 0.5))
     axes.set_yticks(-np.arange(count), names or map(str, range(count)))
     axes.tick_params(axis="y", length=0)
 
 
 def _grouped(probabilities: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, list[str], list[int]]:
-    """Probabilities, names, and for each class its column: all, or the likeliest where there are more than colors."""
+    """Probabilities, names, and column of each class; if there are more classes than colors, only the most likely."""
     if len(classes) <= len(CLASSES):
         return np.asarray(probabilities), list(classes), list(range(len(classes)))
-    likeliest = np.sort(np.argsort(-np.mean(probabilities, 0))[: len(CLASSES)])
-    rest = np.delete(probabilities, likeliest, axis=1).sum(1, keepdims=True)
-    columns = {int(k): place for place, k in enumerate(likeliest)}
+    most_likely = np.sort(np.argsort(-np.mean(probabilities, 0))[: len(CLASSES)])
+    rest = np.delete(probabilities, most_likely, axis=1).sum(1, keepdims=True)
+    columns = {int(k): column for column, k in enumerate(most_likely)}
     names = [*(classes[k] for k in columns), f"{len(classes) - len(columns)} others"]
-    places = [columns.get(k, len(columns)) for k in range(len(classes))]
-    return np.hstack([np.asarray(probabilities)[:, likeliest], rest]), names, places
+    column_of = [columns.get(k, len(columns)) for k in range(len(classes))]
+    return np.hstack([np.asarray(probabilities)[:, most_likely], rest]), names, column_of

@@ -1,4 +1,4 @@
-"""Forecasts: past values, their forecasts and what followed; anomalies: a series, its score and its labels."""
+"""Plots of forecasts with past and true values, and of anomalies with their score and labels."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def plot_forecast(
     width: float = 8.0,
     height: float = 2.2,
 ) -> Figure:
-    """A forecast behind what it was made from, an axis for each channel.
+    """Plot a forecast after its past values, with one axis per channel.
 
     Args:
         past: float `(samples, channels)`: past values.
-        forecast: float `(horizon, channels, quantiles)`, as `Forecaster.forecast` gives it for one series.
-        truth: float `(up to horizon, channels)`: what came, where it is known.
-        quantiles: What the forecast's last axis holds.
+        forecast: float `(horizon, channels, quantiles)`, as `Forecaster.forecast` returns for one series.
+        truth: float `(up to horizon, channels)`: true values, if known.
+        quantiles: Quantile levels of the forecast's last axis.
         channels: Names of the channels.
-        period: From one sample to the next, in `unit`.
-        unit: Of time.
-        width: Of the figure, in inches.
-        height: Of each axis, in inches.
+        period: Time between samples, in `unit`.
+        unit: Unit of time.
+        width: Width of the figure in inches.
+        height: Height of each axis in inches.
 
     Raises:
         ValueError: The shapes do not fit each other.
@@ -50,10 +50,10 @@ def plot_forecast(
             f"as many quantiles as are named. Received: {past.shape}, {forecast.shape} and {len(quantiles)} quantiles."
         )
     figure = blank(width, 0.6 + height * count)
-    every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     before, ahead = period * np.arange(1 - len(past), 1), period * np.arange(1, len(forecast) + 1)
     middle = nearest_half(quantiles)
-    for index, axes in enumerate(every):
+    for index, axes in enumerate(panels):
         axes.plot(before, past[:, index], color="#555555", lw=1, label="past values")
         axes.axvline(0, color="#bbbbbb", lw=1)
         for low, high in zip(range(len(quantiles)), reversed(range(len(quantiles))), strict=True):
@@ -74,8 +74,10 @@ def plot_forecast(
             axes.plot(ahead[: len(truth)], np.asarray(truth)[:, index], color=DARK[1], lw=1, label="what came")
         axes.set_ylabel(channels[index] if channels else f"channel {index}")
         without_frame(axes)
-    every[-1].set_xlabel(f"{unit} from now")
-    figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    panels[-1].set_xlabel(f"{unit} from now")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9
+    )
     return figure
 
 
@@ -91,18 +93,18 @@ def plot_anomalies(
     width: float = 8.0,
     height: float = 1.8,
 ) -> Figure:
-    """A series above the score of its samples, with what is labeled shaded and what is found marked.
+    """Plot a series above the anomaly score of its samples; labeled windows are shaded, detections are marked.
 
     Args:
         values: float `(samples, channels)`.
-        score: float `(samples,)`, as `anomaly_score` or `anomaly_likelihood` gives it.
-        windows: The first and the last sample of each labeled stretch.
-        threshold: What is found has this score or more; nothing is marked without it.
+        score: float `(samples,)`, from `anomaly_score` or `anomaly_likelihood`.
+        windows: First and last sample of each labeled window.
+        threshold: Samples with at least this score are marked; without it none are.
         channels: Names of the channels.
-        period: From one sample to the next, in `unit`.
-        unit: Of time.
-        width: Of the figure, in inches.
-        height: Of each axis, in inches.
+        period: Time between samples, in `unit`.
+        unit: Unit of time.
+        width: Width of the figure in inches.
+        height: Height of each axis in inches.
 
     Raises:
         ValueError: The shapes do not fit each other.
@@ -114,22 +116,24 @@ def plot_anomalies(
         )
     count, time = values.shape[1], period * np.arange(len(values))
     figure = blank(width, 0.6 + height * (count + 1))
-    every = figure.subplots(count + 1, 1, sharex=True)
-    for index, axes in enumerate(every):
-        of_series = index < count
-        line, color = (values[:, index], "#555555") if of_series else (score, DARK[0])
-        axes.plot(time, line, color=color, lw=0.8, label="values" if of_series else "score")
+    panels = figure.subplots(count + 1, 1, sharex=True)
+    for index, axes in enumerate(panels):
+        is_series = index < count
+        line, color = (values[:, index], "#555555") if is_series else (score, DARK[0])
+        axes.plot(time, line, color=color, lw=0.8, label="values" if is_series else "score")
         for number, (first, last) in enumerate(windows):
             label = "labeled" if number == 0 and index == 0 else None
             axes.axvspan(period * first, period * last, color=DARK[1], alpha=0.2, lw=0, label=label)
         if threshold is not None:
-            found = score >= threshold
-            axes.plot(time[found], line[found], "o", ms=4, mfc="none", color=DARK[1], label="found")
-        name = channels[index] if of_series and channels else f"channel {index}"
-        axes.set_ylabel(name if of_series else "score")
+            detected = score >= threshold
+            axes.plot(time[detected], line[detected], "o", ms=4, mfc="none", color=DARK[1], label="found")
+        name = channels[index] if is_series and channels else f"channel {index}"
+        axes.set_ylabel(name if is_series else "score")
         without_frame(axes)
     if threshold is not None:
-        every[-1].axhline(threshold, color="#bbbbbb", lw=1, zorder=0)
-    every[-1].set_xlabel(unit)
-    figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+        panels[-1].axhline(threshold, color="#bbbbbb", lw=1, zorder=0)
+    panels[-1].set_xlabel(unit)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9
+    )
     return figure

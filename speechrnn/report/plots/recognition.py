@@ -1,4 +1,4 @@
-"""Recognition: what the network gives over the spectrogram, and where the words stand."""
+"""Plots of recognition: the network's output over the spectrogram, words at their times, and error rates."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from speechrnn.text import Vocabulary
 
 _LIGHT = ("#8fd3ff", "#ffd166", "#9be58a", "#ff9ecb", "#e9e2ff", "#ffa66b")
-"""Colors of lines on a dark ground."""
-_LEAST_SHOWN = 0.1
-"""Probability that a symbol must reach somewhere to get a curve."""
+"""Colors of lines on a dark background."""
+_MIN_PROBABILITY = 0.1
+"""Symbols whose probability never exceeds this have no curve."""
 _LETTER = 0.11
 """Width of a letter of a word, in inches."""
 
@@ -40,7 +40,7 @@ def plot_ctc(
     width: float = 8.0,
     height: float = 3.4,
 ) -> Figure:
-    """A spectrogram with the network's output over it: each symbol's probability, and what greedy decoding reads.
+    """Plot a spectrogram with the probability of each symbol and the greedily decoded symbols over it.
 
     Args:
         features: float `(frames, features)`, such as one row of `LogMel`.
@@ -63,7 +63,7 @@ def plot_ctc(
         cmap="bone",
         extent=(0, seconds, 0, features.shape[1]),
         vmin=low,
-        vmax=high + 0.6 * (high - low),  # dimmed, so that the curves stand out
+        vmax=high + 0.6 * (high - low),  # dimmed, so that the curves are visible
     )
     axes.set(xlabel="seconds", ylabel="mel band", xlim=(0, seconds))
     axes.set_title(title, fontsize=10, pad=22)
@@ -95,24 +95,24 @@ def plot_words(
     width: float | None = None,
     height: float = 4.2,
 ) -> Figure:
-    """A spectrogram with the words where they stand, and below it the probability of each symbol.
+    """Plot a spectrogram with words at their times, and below it the probability of each symbol.
 
-    A letter stands where a symbol of the best path is likeliest.
+    Letters are at the frames where the symbols of the best path are most likely.
 
     Args:
         signal: float32 `(samples,)`.
         sample_rate: Samples per second.
         logits: float `(frames, vocabulary)` of the signal.
-        words: With their times, as `transcribe.spell` gives them for a decoded or an aligned path.
+        words: Words with times, as `transcribe.spell` returns for a decoded or aligned path.
         vocabulary: Names of the symbols.
         frame_period: Seconds between frames of logits.
-        right: Whether each word is right: wrong ones are red, and no word has a color of its own.
+        right: Whether each word is right: wrong words are red, and the others have the same color.
         title: Text above.
-        width: Of the figure, in inches; None is what keeps the words' names apart.
+        width: Width of the figure in inches; None fits the words.
         height: Of the figure, in inches.
     """
     seconds = len(signal) / sample_rate
-    figure = blank(width or 1.0 + max(3.6, seconds * _inches_a_second(words)), height)
+    figure = blank(width or 1.0 + max(3.6, seconds * _inches_per_second(words)), height)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.25, 1))
     draw_spectrogram(above, signal, sample_rate)
     above.set_xlabel("")
@@ -135,16 +135,16 @@ def plot_words(
         above.annotate(word.word, middle, (0, 4), color=color, **name)
     probabilities, times = np.exp(log_softmax(logits)), (np.arange(len(logits)) + 0.5) * frame_period
     below.plot(times, probabilities[:, 0], color="#999999", lw=1, ls=":")
-    likely = (np.flatnonzero(probabilities[:, 1:].max(axis=0, initial=0) > _LEAST_SHOWN) + 1).tolist()
+    likely = (np.flatnonzero(probabilities[:, 1:].max(axis=0, initial=0) > _MIN_PROBABILITY) + 1).tolist()
     for symbol in likely:
         values = probabilities[:, symbol]
-        shown = np.where(_near(values > 0.01), values, np.nan)
-        below.plot(times, shown, color=DARK[likely.index(symbol) % len(DARK)], lw=1.5)
+        visible = np.where(_dilated(values > 0.01), values, np.nan)
+        below.plot(times, visible, color=DARK[likely.index(symbol) % len(DARK)], lw=1.5)
     for symbol, frame in _letters(logits):
         text = _name(vocabulary, symbol)
         color = DARK[likely.index(symbol) % len(DARK)] if symbol in likely else PALETTE["ink"]
-        place = (times[frame], probabilities[frame, symbol])
-        below.annotate(text, place, (0, 3), textcoords="offset points", ha="center", fontsize=9, color=color)
+        position = (times[frame], probabilities[frame, symbol])
+        below.annotate(text, position, (0, 3), textcoords="offset points", ha="center", fontsize=9, color=color)
     below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.18), yticks=(0, 0.5, 1))
     without_frame(below)
     return figure
@@ -157,10 +157,10 @@ def _name(vocabulary: Vocabulary, symbol: int) -> str:
 
 
 def plot_intervals(rates: Mapping[str, tuple[float, Interval]], *, width: float = 5.0) -> Figure:
-    """Error rates with their intervals, one below the other on one scale.
+    """Plot error rates with their intervals, below each other on one scale.
 
     Args:
-        rates: Rate and bounds by name; one that is not finite is left out.
+        rates: Rate and bounds by name; those that are not finite are left out.
         width: Of the figure, in inches.
     """
     from matplotlib.ticker import PercentFormatter
@@ -168,12 +168,12 @@ def plot_intervals(rates: Mapping[str, tuple[float, Interval]], *, width: float 
     known = {name: (rate, bounds) for name, (rate, bounds) in rates.items() if np.isfinite([rate, *bounds]).all()}
     figure = blank(width, 0.6 + 0.45 * max(1, len(known)))
     axes = figure.subplots()
-    for place, (name, (rate, bounds)) in enumerate(known.items()):
-        color = DARK[place % len(DARK)]
-        axes.plot(bounds, [-place, -place], color=color, lw=4, alpha=0.5, solid_capstyle="round")
-        axes.plot([rate], [-place], color=color, marker="o")
-        at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        axes.annotate(name, (0, -place), (2, 6), color=color, fontsize=9, **at)
+    for row, (name, (rate, bounds)) in enumerate(known.items()):
+        color = DARK[row % len(DARK)]
+        axes.plot(bounds, [-row, -row], color=color, lw=4, alpha=0.5, solid_capstyle="round")
+        axes.plot([rate], [-row], color=color, marker="o")
+        coordinates: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        axes.annotate(name, (0, -row), (2, 6), color=color, fontsize=9, **coordinates)
     axes.set(ylim=(0.4 - max(1, len(known)), 0.8), yticks=[])
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -183,19 +183,19 @@ def plot_intervals(rates: Mapping[str, tuple[float, Interval]], *, width: float 
 
 
 def _letters(logits: np.ndarray) -> Iterator[tuple[int, int]]:
-    """The symbols of the best path, each with the frame in which it is likeliest."""
+    """Yield the symbols of the best path, each with the frame in which it is most likely."""
     path, values = greedy(logits), log_softmax(logits)
     for symbol, start, end in zip(path.ids.tolist(), path.start_frames, path.end_frames, strict=True):
         yield symbol, int(start) + int(values[start:end, symbol].argmax())
 
 
-def _near(flags: np.ndarray) -> np.ndarray:
-    """The flags with one more on each side, so that a curve rises from and falls to the axis."""
+def _dilated(flags: np.ndarray) -> np.ndarray:
+    """Extend flags by one on each side, so that a curve starts and ends at the axis."""
     return np.convolve(flags, np.ones(3), "same") > 0
 
 
-def _inches_a_second(words: Sequence[Word]) -> float:
-    """1.5, or as many as keep one word's name from the next one's, 5 at most."""
+def _inches_per_second(words: Sequence[Word]) -> float:
+    """Inches per second that keep the words apart, from 1.5 to 5."""
     inches = 1.5
     for word, after in pairwise(words):
         apart = (after.start + after.end - word.start - word.end) / 2

@@ -1,4 +1,4 @@
-"""Sequences of symbols: where a decoder looked for each symbol that it wrote."""
+"""Plots of sequence-to-sequence models: attention of each target symbol."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def plot_attention(
     width: float | None = None,
     height: float | None = None,
 ) -> Figure:
-    """Attention as a picture: a column for each source symbol, a row for each target symbol, dark where it is high.
+    """Plot attention as an image: one column per source symbol, one row per target symbol, dark where it is high.
 
     Args:
         attention: float `(target symbols, source symbols)`, such as that of a `Translation`.
         source: Names of the source symbols.
         target: Names of the target symbols.
         title: Text above.
-        width: Of the figure, in inches; None is what keeps the names apart.
-        height: Of the figure, in inches; likewise.
+        width: Width of the figure in inches; None fits the names.
+        height: Height of the figure in inches; None fits the names.
 
     Raises:
-        ValueError: The attention is not of so many symbols.
+        ValueError: The shape does not fit the numbers of symbols.
     """
     attention = np.asarray(attention)
     if attention.shape != (len(target), len(source)):
@@ -44,11 +44,11 @@ def plot_attention(
     longest = max(map(len, source), default=1)
     figure = blank(width or 1.6 + max(0.32, 0.11 * longest) * len(source), height or 1.2 + 0.32 * len(target))
     axes = figure.subplots()
-    picture = axes.imshow(attention, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    image = axes.imshow(attention, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(source)), ["\N{OPEN BOX}" if symbol == " " else symbol for symbol in source])
     axes.set_yticks(range(len(target)), ["\N{OPEN BOX}" if symbol == " " else symbol for symbol in target])
     axes.tick_params(length=0)
     axes.set(xlabel="source", ylabel="target")
     axes.set_title(title, fontsize=10)
-    figure.colorbar(picture, ax=axes, label="attention", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="attention", shrink=0.8)
     return figure

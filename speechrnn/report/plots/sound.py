@@ -1,4 +1,4 @@
-"""Recordings: waveform and spectrogram, as librosa draws them."""
+"""Plots of recordings: waveform and spectrogram, by librosa."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BANDS = 80
 def plot_signal(
     signal: np.ndarray, sample_rate: int, *, title: str = "", width: float = 8.0, height: float = 3.6
 ) -> Figure:
-    """A waveform above its spectrogram.
+    """Plot a waveform above its spectrogram.
 
     Args:
         signal: float32 `(samples,)`.
         sample_rate: Samples per second.
         title: Text above.
-        width: Of the figure, in inches.
-        height: Of the figure, in inches.
+        width: Width of the figure in inches.
+        height: Height of the figure in inches.
     """
     figure = blank(width, height)
     from librosa.display import waveshow
@@ -40,10 +40,10 @@ def plot_signal(
 
 
 def draw_spectrogram(axes: Axes, signal: np.ndarray, sample_rate: int) -> None:
-    """Log-mel energies over seconds and Hz; a frame is drawn around its middle.
+    """Draw log-mel energies over seconds and Hz; frames are centered at their times.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         signal: float32 `(samples,)`.
         sample_rate: Samples per second.
     """
@@ -51,7 +51,7 @@ def draw_spectrogram(axes: Axes, signal: np.ndarray, sample_rate: int) -> None:
     from librosa.display import specshow
 
     hop, window = max(1, round(_HOP * sample_rate)), max(2, round(_WINDOW * sample_rate))
-    length = 1 << (2 * window - 1).bit_length()  # long, so that the lowest bands have bins of their own
+    length = 1 << (2 * window - 1).bit_length()  # zero-padded, so that the lowest bands have bins
     padded = librosa.util.fix_length(np.asarray(signal, np.float32), size=max(len(signal), length))
     power = librosa.feature.melspectrogram(
         y=padded, sr=sample_rate, n_fft=length, win_length=window, hop_length=hop, n_mels=_BANDS

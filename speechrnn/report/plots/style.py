@@ -1,4 +1,4 @@
-"""What the plots share: the pages' colors, axes without a frame, and a figure as part of a page."""
+"""Shared by the plots: the pages' colors, axes without a frame, and figures as SVG."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALETTE: dict[str, str] = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", STYLE.partition("@media")[0]))
-"""The colors of the pages by light, by name; in a page they follow the screen."""
+"""The pages' colors by name, in the light theme; in a page they follow the theme."""
 DARK = tuple(PALETTE[name] for name in ("one", "two", "three", "four", "five", "six", "seven"))
-"""Colors of lines, one after another."""
+"""Colors of lines, in order."""
 CLASSES = (*DARK, "#9dc3ee", "#f2b0b7", "#a3d9b8", "#f7d08a", "#cdbbe8")
-"""Colors of areas: as many classes can be told from each other."""
+"""Colors of areas, the maximum number of classes with distinct colors."""
 
 
 def blank(width: float, height: float) -> Figure:
-    """A figure without axes, in inches.
+    """Create a figure without axes; width and height are in inches.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
@@ -37,36 +37,38 @@ def blank(width: float, height: float) -> Figure:
 
 
 def without_frame(*every: Axes) -> None:
-    """Take the upper and the right line of the frame away."""
+    """Remove the top and right lines of the axes' frames."""
     for axes in every:
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)
 
 
 def svg(figure: Figure, label: str, *, least: float = 0) -> str:
-    """A figure as an SVG element for a page, as wide as its container, in the page's colors and letters.
+    """Convert a figure to an SVG element for a page, as wide as its container, in the page's colors and fonts.
 
     Args:
-        figure: From any function here.
-        label: What a screen reader says of it.
-        least: Pixels that it is wide at least; then it is no wider than its text bears either.
+        figure: A figure from this package.
+        label: Description for screen readers.
+        least: Minimum width in pixels; the maximum width is 1.4 times as much.
     """
     import matplotlib
 
     file = io.StringIO()
-    about = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "speechrnn"}):
-        figure.savefig(file, format="svg", transparent=True, metadata=about, dpi=110)
-    head, _, body = file.getvalue().partition("</defs>")  # a style for the whole page, which `STYLE` has
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata, dpi=110)
+    head, _, body = file.getvalue().partition(
+        "</defs>"
+    )  # the definitions apply to the whole page, and `STYLE` has them
     for color, name in {**{color: name for name, color in PALETTE.items()}, "#000000": "soft"}.items():
         body = body.replace(color, f"var(--{name})")
     for pattern, new in (
-        (r'data:image/png;base64,([^"]+)', lambda found: _smaller(found[1])),
-        (r' id="[a-zA-Z]+_\d+"', ""),  # every figure has a patch_2
+        (r'data:image/png;base64,([^"]+)', lambda match: _smaller(match[1])),
+        (r' id="[a-zA-Z]+_\d+"', ""),  # ids repeat in every figure
         (r"xlink:href", "href"),
         (r";? ?font-family: [^;\"]*", ""),
         (r"<!--.*?-->", ""),
-        (r"<[^>]+>", lambda found: re.sub(r"(\d\.\d\d)\d+", r"\1", found[0])),
+        (r"<[^>]+>", lambda match: re.sub(r"(\d\.\d\d)\d+", r"\1", match[0])),
         (r"\n\s*", "\n"),
     ):
         body = re.sub(pattern, new, body)
@@ -76,7 +78,7 @@ def svg(figure: Figure, label: str, *, least: float = 0) -> str:
 
 
 def _smaller(content: str) -> str:
-    """A picture of 64 colors in the place of one of 16 million, without a difference that can be seen."""
+    """Reduce a PNG image to 64 colors, without a visible difference."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Training: curves over the epochs, and gradients over time."""
+"""Plots of training: curves over epochs, gradients over time lags, and learning curves."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ PANELS: dict[str, dict[str, str]] = {
     "gradient norm (median of the epoch)": {"norm": "gradient_norm"},
     "learning rate": {"rate": "learning_rate"},
 }
-"""Titles of what `plot_history` draws of any kind, and in each the columns of a history under their names.
+"""Panels of `plot_history` for all kinds, by title, each with the columns of a history by their labels.
 
-What a kind measures beside these has a panel of its own name: "accuracy", "perplexity", "mae".
+Other quantities that a kind measures have panels with their own names: "accuracy", "perplexity", "mae".
 """
 _NO_CURVES = {"epoch", "seconds"}
 _RATES = {"error rate", "accuracy", "macro f1", "symbol error", "sequence error"}
@@ -40,16 +40,16 @@ def plot_history(
     width: float = 4.0,
     height: float = 2.8,
 ) -> Figure:
-    """Loss, error rates, gradient norm and learning rate over the epochs; what was not measured is left out.
+    """Plot loss, error rates, gradient norm and learning rate over epochs; quantities without values are left out.
 
     Args:
-        history: Rows of `TrainingRun.history`; any value may be missing from some.
-        panels: Which of `measured_panels` to draw; None is all.
-        width: Of each panel, in inches.
-        height: Of each panel, in inches.
+        history: Rows of `TrainingRun.history`; values may be missing.
+        panels: Which of `measured_panels` to draw; None for all.
+        width: Width of each panel in inches.
+        height: Height of each panel in inches.
 
     Raises:
-        ValueError: There is no epoch, or nothing to draw.
+        ValueError: There are no epochs, or nothing to draw.
     """
     if not history:
         raise ValueError("`history` must hold at least one epoch. Received: none.")
@@ -62,8 +62,8 @@ def plot_history(
     figure = blank(width * columns, height * rows)
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    for place, title in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, place)
+    for index, title in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, columns, index)
         for count, (name, column) in enumerate(measured[title].items()):
             epochs, values = _column(history, column)
             if epochs:
@@ -81,35 +81,34 @@ def plot_history(
 
 
 def measured_panels(history: Sequence[Mapping[str, float]]) -> list[str]:
-    """Titles of the panels that a history has a value for: some of `PANELS`, and what its kind measures beside them."""
+    """Titles of the panels for which a history has values: some of `PANELS`, and other quantities of its kind."""
     return list(_measured(history))
 
 
 def _measured(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, str]]:
-    """Panels by title, each with the columns that have a value."""
+    """Panels by title, each with the columns that have values."""
     panels = {title: dict(columns) for title, columns in PANELS.items()}
     known = {column for columns in PANELS.values() for column in columns.values()} | _NO_CURVES
     for column in dict.fromkeys(column for row in history for column in row if column not in known):
         name = column.removeprefix("val_")
         panels.setdefault(name.replace("_", " "), {})["training" if name == column else "validation"] = column
-    found = {
+    with_values = {
         title: {name: column for name, column in columns.items() if _column(history, column)[0]}
         for title, columns in panels.items()
     }
-    return {title: columns for title, columns in found.items() if columns}
+    return {title: columns for title, columns in with_values.items() if columns}
 
 
 def plot_gradient_flow(flows: Mapping[str, GradientFlow], *, width: float = 9.0, height: float = 4.6) -> Figure:
-    """Norm of the gradient against time lag, over that at lag 0; where it is lost, and where it explodes, is shaded.
+    """Plot gradient norms relative to lag 0 against the time lag; regions of vanishing and explosion are shaded.
 
     Args:
-        flows: What `speechrnn.training.diagnostics.gradient_flow` returns, or any of its values under
-            other names.
-        width: Of the figure, in inches.
-        height: Of the figure, in inches.
+        flows: Result of `speechrnn.training.diagnostics.gradient_flow`, or some of its values by other names.
+        width: Width of the figure in inches.
+        height: Height of the figure in inches.
 
     Raises:
-        ValueError: There is no flow.
+        ValueError: There are no flows.
     """
     from speechrnn.training.diagnostics.verdicts import LOST
 
@@ -122,7 +121,7 @@ def plot_gradient_flow(flows: Mapping[str, GradientFlow], *, width: float = 9.0,
     axes.axhspan(low, LOST, color=DARK[0], alpha=0.08, lw=0)
     for count, (name, flow) in enumerate(flows.items()):
         values = np.array(flow.relative)
-        values[~(values > 0)] = np.nan  # a logarithm has no place for what has underflown
+        values[~(values > 0)] = np.nan  # values that have underflown have no logarithm
         style = ("-", "--", ":")[count // len(DARK) % 3]
         axes.plot(values, color=DARK[count % len(DARK)], ls=style, lw=1.8, label=f"{name}: {flow.verdict().state}")
     axes.set(yscale="log", ylim=(low, high), xlabel="time lag (steps)", ylabel="norm of d loss / d state, lag 0 = 1")
@@ -141,16 +140,16 @@ def plot_losses(
     width: float = 11.0,
     height: float = 4.4,
 ) -> Figure:
-    """Learning curves of several networks, a panel for each task.
+    """Plot learning curves of several networks, one panel per task.
 
     Args:
-        curves: Loss after so many steps, by network, by task.
-        naive: For each task the loss of a guess, drawn as a line.
-        width: Of the figure, in inches.
-        height: Of the figure, in inches.
+        curves: Loss by number of steps, by network, by task.
+        naive: Loss of a guess for each task, drawn as a line.
+        width: Width of the figure in inches.
+        height: Height of the figure in inches.
 
     Raises:
-        ValueError: There is no task.
+        ValueError: There are no tasks.
     """
     if not curves:
         raise ValueError("`curves` must hold at least one task. Received: none.")
@@ -171,6 +170,6 @@ def plot_losses(
 
 
 def _column(history: Sequence[Mapping[str, float]], name: str) -> tuple[list[float], list[float]]:
-    """The epochs that have `name`, and its values."""
+    """The epochs with a value of `name`, and the values."""
     rows = [(row["epoch"], row[name]) for row in history if row.get(name) is not None and np.isfinite(row[name])]
     return [epoch for epoch, _ in rows], [value for _, value in rows]
