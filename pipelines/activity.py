@@ -35,7 +35,7 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Score by leaving subjects out, then train on all of them; gives the report of all folds together.
+    """Cross-validate over subjects, then train on all of them; returns the report of all folds.
 
     Args:
         data_dir: HAPT as published, or the folder of hapt_train.npz.

@@ -42,7 +42,7 @@ def main(
     options: RecognizerTraining = OPTIONS,
     **network,
 ):
-    """Train, and report the errors on the test set, or on the speakers that were kept out.
+    """Train, and report the errors on the test set, or on the held-out speakers.
 
     Args:
         data_dir: AN4's official tree.
@@ -52,9 +52,9 @@ def main(
         resume: Resume an interrupted run.
     """
     splits = an4.prepare(data_dir, Path(out, "manifests"), overwrite=True)
-    kept_out = VALID_SPEAKERS if validate else set()
-    training = [example for example in splits["train"] if example.subject not in kept_out]
-    valid = [example for example in splits["train"] if example.subject in kept_out]
+    held_out = VALID_SPEAKERS if validate else set()
+    training = [example for example in splits["train"] if example.subject not in held_out]
+    valid = [example for example in splits["train"] if example.subject in held_out]
     keras.utils.set_random_seed(options.seed)
     vocabulary = Vocabulary.from_texts(example.text for example in splits["train"])
     model = load(start).with_vocabulary(vocabulary) if start else fresh(vocabulary, **network)
@@ -75,7 +75,7 @@ def main(
 
 
 def fresh(vocabulary: Vocabulary, **network) -> SpeechRecognizer:
-    """A recognizer that has learned nothing yet."""
+    """Create an untrained recognizer."""
     sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "dropout": DROPOUT, **network}
     features = LogMel(16000)
     net = recurrent_ctc("lstm", num_features=features.num_features, vocabulary_size=len(vocabulary), **sizes)

@@ -22,7 +22,7 @@ from speechrnn.tasks.recognition import attachments
 from speechrnn.tasks.recognition.evaluation import evaluate, print_report
 
 NETWORK = {"units": 224, "layers": 3, "convolutions": 2, "dropout": 0.3}
-OWN = {
+CRITERION_OPTIONS = {
     "ctc": {},
     "transducer": {"joint": 128, "predictor": "stateless", "predictor_context": 2, "embedding": 32},
     "attention": {"joint": 192, "attention": 96, "location": 10, "embedding": 32},
@@ -60,7 +60,7 @@ def main(
         features={"normalize": "global"},
         criterion=criterion,
         bidirectional=bidirectional,
-        **{**NETWORK, **OWN[criterion], **network},
+        **{**NETWORK, **CRITERION_OPTIONS[criterion], **network},
     )
     streams = criterion != "attention"
     model.card = {**CARD, "criterion": criterion, **({"streaming": "one direction, 55 ms"} if streams else {})}
@@ -76,7 +76,7 @@ def main(
     ).completed()
     exported = load(run.model.export(Path(out, f"an4_{criterion}.onnx"), streaming=streams, overwrite=True))
     reports = []
-    for search in ({}, {"beam": beam}) if streams else ({"beam": beam},):  # attention never reads without a beam
+    for search in ({}, {"beam": beam}) if streams else ({"beam": beam},):  # attention always uses a beam
         report = evaluate(exported, splits["test"], decoder=attachments.decoder(exported, **search))
         print_report(report)
         reports.append(report)

@@ -29,29 +29,29 @@ OPTIONS = LanguageTraining(
 
 
 def spelled(piece, shift=0):
-    """The words of a piece, such as `43 55 59 62 | 45 57 ...`; a rest is a bar alone."""
+    """Write a piece as words, such as `43 55 59 62 | 45 57 ...`; a rest is only a bar."""
     return " ".join(word for chord in piece for word in (*(str(note + shift) for note in sorted(set(chord))), "|"))
 
 
 def read(data_dir):
-    """Pieces of each part: chords of MIDI notes, one for each quarter."""
+    """Read the pieces of each split: chords of MIDI notes, one per quarter."""
     path = Path(data_dir, "jsb-chorales-quarter.json")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def midi(text, quarters_per_minute=80):
-    """The bytes of a standard MIDI file of a piece as `spelled` writes it: every chord lasts a quarter of 96 ticks."""
+    """Convert a piece from `spelled` to a standard MIDI file, with a quarter of 96 ticks per chord."""
     track = b"\x00\xff\x51\x03" + (60_000_000 // quarters_per_minute).to_bytes(3, "big")
     for chord in text.split("|")[:-1]:
         notes = [int(note) for note in chord.split()]
-        ends = [(96 * (i == 0), 0x80, note, 0) for i, note in enumerate(notes or [0])]  # of a rest: of no note
+        ends = [(96 * (i == 0), 0x80, note, 0) for i, note in enumerate(notes or [0])]  # a rest ends no note
         track += bytes(byte for event in [*((0, 0x90, note, 64) for note in notes), *ends] for byte in event)
     track += b"\x00\xff\x2f\x00"
     return b"MThd" + struct.pack(">IHHH", 6, 0, 1, 96) + b"MTrk" + struct.pack(">I", len(track)) + track
 
 
 def line(name, logs, pieces):
-    """A line of the table: nats for each time step, and the interval over pieces; the ends of pieces are not steps."""
+    """Print a line of the table: nats per time step, with an interval over pieces; ends of pieces are not counted."""
     tallies = np.stack([-np.asarray(logs), [len(piece) for piece in pieces]], axis=1)
     low, high = bootstrap(tallies, lambda sums: {"rate": sums[:, 0] / sums[:, 1]})["rate"]
     rate = tallies[:, 0].sum() / tallies[:, 1].sum()
@@ -60,13 +60,13 @@ def line(name, logs, pieces):
 
 
 def by_ngrams(train, test, order):
-    """Log probability of each piece; a note that was never heard takes the model's share for unknown ones."""
+    """Log probability of each piece by n-grams; unseen notes get the probability of unknown words."""
     model = kneser_ney.train(train, order=order)
     return [model.sentence(text.split()) for text in test]
 
 
 def main(data_dir: str, out: str = "runs/chorales", options=OPTIONS, shift: int = SHIFT, resume: bool = False):
-    """Train, measure and write a chorale; nats for each time step of the test pieces by name.
+    """Train, evaluate and generate a chorale; returns nats per time step of the test pieces, by model.
 
     Args:
         data_dir: Folder of the chorales.
@@ -77,25 +77,25 @@ def main(data_dir: str, out: str = "runs/chorales", options=OPTIONS, shift: int 
     parts = read(data_dir)
     test = [spelled(piece) for piece in parts["test"]]
     train = [spelled(piece, by) for piece in parts["train"] for by in range(-shift, shift + 1)]
-    heard = {note for text in train for note in text.split()}
-    valid = [text for text in map(spelled, parts["valid"]) if heard.issuperset(text.split())]
-    notes = range(21, 109)  # of a piano: the test has a note that no training piece has
+    known_notes = {note for text in train for note in text.split()}
+    valid = [text for text in map(spelled, parts["valid"]) if known_notes.issuperset(text.split())]
+    notes = range(21, 109)  # of a piano, since the test set has a note that is not in the training set
     keras.utils.set_random_seed(options.seed)
     model = LanguageModel.for_manifest([*train, " ".join(map(str, notes))], symbols="words", **NETWORK)
     model.card = {"task": "four-part chorales by quarters", "data": "JSB chorales, split of Boulanger-Lewandowski"}
     more = {"options": options, "out": f"{out}/chorales.keras", "resume": resume, "overwrite": not resume}
     run = sr.train(model, train, valid=valid, **more).completed()
     print(f"{len(test)} test pieces, nats for each of {sum(map(len, parts['test'])):,} time steps [95 % over pieces]")
-    found = {}
+    rates = {}
     for order in (3, ORDER):
         name = f"{order}-gram of notes"
-        found[name] = line(name, by_ngrams(train, test, order), parts["test"])
-    found["recurrent"] = line("recurrent", run.model.scores(test), parts["test"])
+        rates[name] = line(name, by_ngrams(train, test, order), parts["test"])
+    rates["recurrent"] = line("recurrent", run.model.scores(test), parts["test"])
     run.model.export(f"{out}/chorales.onnx", overwrite=True)
-    written = sr.load(f"{out}/chorales.onnx").generate(length=300, top_k=8, seed=1).text
-    Path(out, "written.txt").write_text(written)
-    Path(out, "written.mid").write_bytes(midi(written))
-    return found
+    generated = sr.load(f"{out}/chorales.onnx").generate(length=300, top_k=8, seed=1).text
+    Path(out, "written.txt").write_text(generated)
+    Path(out, "written.mid").write_bytes(midi(generated))
+    return rates
 
 
 if __name__ == "__main__":

@@ -29,11 +29,11 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **learning) -> Pat
         out: Folder for the page and the model.
     """
     print("1/4 Training on the voices of data/spoken_numbers ...", flush=True)
-    run, report, searched = spoken_numbers.learn(f"{out}/spoken_numbers.keras", data, **learning)
+    run, report, with_lm = spoken_numbers.learn(f"{out}/spoken_numbers.keras", data, **learning)
     print("\n2/4 Evaluation on voices that were not used in training, without a language model:", flush=True)
     evaluate.print_report(report, per_speaker=True)
     print("\nThe same with a trigram of the training texts, which knows the possible words:", flush=True)
-    evaluate.print_report(searched)
+    evaluate.print_report(with_lm)
     print(
         "\n3/4 Transcripts: the new model, and the English one in the package, trained on people:",
         flush=True,
@@ -41,16 +41,16 @@ def main(out: str = "demo", data: Path = spoken_numbers.DATA, **learning) -> Pat
     examples = manifest.read(data / "test.jsonl")
     model = run.model
     rows = compare(model, examples[:: -(-len(examples) // SHOWN)])
-    for said, new, shipped in rows:
-        print(f"  said: {said:32} new: {new:32} package: {shipped}")
+    for spoken, new, shipped in rows:
+        print(f"  said: {spoken:32} new: {new:32} package: {shipped}")
     page = Path(out, "index.html")
-    page.write_text(demo_page.render(model, run, report, searched, examples, rows, data), encoding="utf-8")
+    page.write_text(demo_page.render(model, run, report, with_lm, examples, rows, data), encoding="utf-8")
     print(NEXT.format(page=page, model=run.path, lm=Path(run.path).with_suffix(".arpa")))
     return page
 
 
 def compare(model, examples) -> list[tuple[str, str, str]]:
-    """(said, new model, shipped model) for each example."""
+    """(reference, new model, included model) for each example."""
     new = [transcript.text for transcript in model.transcribe(examples)]
     shipped = [transcript.text for transcript in speechrnn.transcribe(examples)]
     return list(zip([example.text for example in examples], new, shipped, strict=True))

@@ -1,4 +1,4 @@
-"""The page of the demo, one HTML file: what was trained, its error rates, and its errors."""
+"""The page of the demo, one HTML file: training data, error rates, and errors."""
 
 import string
 from pathlib import Path
@@ -13,11 +13,11 @@ WORST = 6
 
 
 def render(model, run, report, searched, examples, rows, data) -> str:
-    """The page, whole in one string."""
+    """Create the HTML page."""
     training = manifest.read(data / "train.jsonl")
     by_id = {example.id: example for example in examples}
-    right = [utterance for utterance in report.utterances if not utterance.words.errors] or report.utterances
-    shown = max(right, key=lambda utterance: len(utterance.reference))
+    correct = [utterance for utterance in report.utterances if not utterance.words.errors] or report.utterances
+    shown = max(correct, key=lambda utterance: len(utterance.reference))
     minutes, seconds = divmod(round(run.seconds), 60)
     return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         style=pieces.STYLE,
@@ -53,7 +53,7 @@ def shown_clip(model, utterance, example) -> str:
 
 
 def worst(report, by_id) -> str:
-    """The utterances with the most errors, to be read and heard."""
+    """Cards of the utterances with the most errors, with players."""
     cards = [
         pieces.utterance_card(u, pieces.data_uri(Path(by_id[u.id].path).read_bytes(), "audio/ogg"))
         for u in report.worst(WORST)

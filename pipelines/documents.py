@@ -29,38 +29,38 @@ TASKS = {
 
 
 def read(data_dir, name, out, seed):
-    """Examples of a task: its tables, split alike, put together."""
+    """Read the examples of a task from its tables, each split in the same way."""
     pattern, columns = TASKS[name]
     files = sorted(Path(data_dir).glob(pattern))
     if not files:
         raise FileNotFoundError(f"{data_dir}/{pattern}: there is no such file. Give the folder that holds it.")
     splits = {"train": [], "valid": [], "test": []}
     for file in files:
-        found = sr.prepare(
+        prepared = sr.prepare(
             "texts", file, out=f"{out}/{file.stem}", text_column="text", label_column="class", unit="words",
             columns=columns, delimiter="\t", quoted=False, valid_fraction=0.08, test_fraction=0.2, seed=seed,
             overwrite=True,
         )  # fmt: skip
-        for part, examples in found.items():
+        for part, examples in prepared.items():
             splits[part] += examples
     return splits
 
 
 def baseline(train, test, seed):
-    """Accuracy and its interval: what scikit-learn's guides begin with, words and pairs of words."""
+    """Accuracy and its interval of the baseline in scikit-learn's guides, with words and pairs of words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10))
     model.fit([e.text for e in train], [str(e.label) for e in train])
-    right = model.predict([e.text for e in test]) == np.array([str(e.label) for e in test])
-    tallies = np.stack([right, np.ones(len(test))], axis=1)
-    return right.mean(), bootstrap(tallies, lambda sums: {"rate": sums[:, 0] / sums[:, 1]}, seed=seed)["rate"]
+    correct = model.predict([e.text for e in test]) == np.array([str(e.label) for e in test])
+    tallies = np.stack([correct, np.ones(len(test))], axis=1)
+    return correct.mean(), bootstrap(tallies, lambda sums: {"rate": sums[:, 0] / sums[:, 1]}, seed=seed)["rate"]
 
 
 def main(data_dir: str, out: str = "runs/documents", options=OPTIONS, seed=0, tasks=tuple(TASKS), resume: bool = False):
-    """Train and measure each task; the reports by its name.
+    """Train and evaluate each task; returns the reports by task.
 
     Args:
         data_dir: Folder of the texts.

@@ -8,7 +8,7 @@ DIR has the database's records. Only de Chazal's DS1 is used for training; `test
 another rhythm (`vary_rhythm`), with leads placed elsewhere (`vary_leads`), and of simulated patients with mostly
 premature beats (`vary_majority`, or `shorten_normal`, which removes normal stretches), of whom DS1 has none. Which
 copies are made, and the size of the network, are chosen inside each fold, on held-out patients and patients simulated
-from them; the figure that is printed is of patients who chose nothing. The answers of three models with different seeds
+from them; the printed figure is of patients not used for any choice. The answers of three models with different seeds
 are averaged.
 """
 
@@ -25,16 +25,16 @@ from speechrnn.cli.scripts import recipe
 from speechrnn.data.corpora import heartbeats, mitdb, patients
 from speechrnn.tasks.classification import Setting, cross_validate, print_report
 
-FOLDS = 5  # so that the two patients of DS1 who fibrillate are apart
+FOLDS = 5  # so that the two patients of DS1 with fibrillation are in different folds
 CHUNK = 64  # beats of an example
 COPIES = {
     "rhythms": tuple(f"rhythm-{i}" for i in range(6)),
     "majority": (*(f"{kind}-{i}" for kind in ("rhythm", "majority") for i in range(3)), "short-0"),
 }
-"""Copies that are learned from besides the records."""
+"""Copies of the records to train on, by name."""
 SIMULATED = {"simulated-patients": "majority-0", "shortened-patients": "short-0"}
 SETTINGS = {"rhythms": ("rhythms", 24), "majority": ("majority", 24), "large": ("majority", 96)}
-"""What is chosen from: copies and units."""
+"""The settings to choose from: copies and units."""
 NETWORK = {"layers": 1, "dropout": 0.3}
 # Two runs that differ in their seed alone differ by 0.03.
 OPTIONS = ClassifierTraining(
@@ -50,31 +50,31 @@ CARD = {
 
 
 def varied(examples, folder, copies):
-    """Copies of the records, by name: the same or other patients, seen from other places."""
-    found = {copy: [] for copy in copies}
+    """Create copies of the records by name: of the same or simulated patients, with other lead positions."""
+    copied = {copy: [] for copy in copies}
     for path, group in groupby(examples, key=lambda example: example.path):
         group = list(group)
         with np.load(path) as file:
             beats, seconds = file["beats"], file["seconds"]
-        said = [label for example in group for label in example.labels]
+        classes = [label for example in group for label in example.labels]
         for copy in copies:
             rng = np.random.default_rng([OPTIONS.seed, crc32(copy.encode()), int(Path(path).stem)])
-            changed, _, labels = patients.copied(copy, beats, seconds, said, rng)
+            changed, _, labels = patients.copied(copy, beats, seconds, classes, rng)
             if not labels:
                 continue
-            written = Path(folder, f"{Path(path).stem}-{copy}.npz")
-            signals.write(written, changed, 1.0, overwrite=True)
+            file_path = Path(folder, f"{Path(path).stem}-{copy}.npz")
+            signals.write(file_path, changed, 1.0, overwrite=True)
             for start in range(0, len(labels), CHUNK):
                 part = tuple(labels[start : start + CHUNK])
-                where = {"offset": float(start), "duration": float(len(part)), "id": f"{written.stem}-{start:04d}"}
-                found[copy].append(replace(group[0], path=str(written), labels=part, **where))
-    return found
+                span = {"offset": float(start), "duration": float(len(part)), "id": f"{file_path.stem}-{start:04d}"}
+                copied[copy].append(replace(group[0], path=str(file_path), labels=part, **span))
+    return copied
 
 
 def main(
     data_dir: str, out: str = "runs/ecg_beats", folds: int = FOLDS, options=OPTIONS, resume: bool = False, **network
 ):
-    """Score by leaving patients out, then train on all of DS1; gives the report of all folds together.
+    """Cross-validate over patients, then train on all of DS1; returns the report of all folds.
 
     Args:
         data_dir: MIT-BIH's records.

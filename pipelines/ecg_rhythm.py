@@ -60,7 +60,7 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learned from all records.
+    """Cross-validate, report, and train a final model on all records.
 
     Args:
         data_dir: Training2017 and its table of classes.

@@ -41,7 +41,7 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learned from all segments.
+    """Cross-validate, report, and train a final model on all segments.
 
     Args:
         data_dir: Folder of the five sets.

@@ -59,9 +59,9 @@ def main(
         out: Folder for manifests, lexicon, model and logs.
         start: A .keras recognizer of these phones to continue from.
         layers: Number of recurrent layers; by default 3, or those of `start`.
-        dropout: Share of activations dropped in training; by default 0.2, or that of `start`.
+        dropout: Fraction of activations dropped in training; by default 0.2, or that of `start`.
     """
-    network |= {name: it for name, it in {"layers": layers, "dropout": dropout}.items() if it is not None}
+    network |= {name: value for name, value in {"layers": layers, "dropout": dropout}.items() if value is not None}
     faults = Faults()
     training, spelled, evaluated = corpora(Path(data_dir), Path(out, "manifests"), faults)
     lexicon = lexicons.cmudict()
@@ -69,24 +69,26 @@ def main(
     lexicon = lexicon.joined(lexicon.guessed((w for text in texts for w in text.split()), LettersToPhones(lexicon)))
     lexicon.write(Path(out, "english.lexicon"), overwrite=True)
     letters = Lexicon({**lexicon, **SPELLED})
-    begun = load(start) if start else None
-    learned = pronounced(training, lexicon, faults=faults, model=begun)
-    learned += pronounced(spelled, letters, faults=faults, model=begun) if spelled else []
-    said = {n: pronounced(es, letters if n == "an4" else lexicon, faults=faults) for n, es in evaluated.items()}
+    start_model = load(start) if start else None
+    learned = pronounced(training, lexicon, faults=faults, model=start_model)
+    learned += pronounced(spelled, letters, faults=faults, model=start_model) if spelled else []
+    test_sets = {n: pronounced(es, letters if n == "an4" else lexicon, faults=faults) for n, es in evaluated.items()}
     print(faults.summary(len(learned) + len(faults)))
     keras.utils.set_random_seed(options.seed)
-    if begun and not network:
-        model = SpeechRecognizer(LogMel(16000, **FEATURES), begun.network, begun.vocabulary)
+    if start_model and not network:
+        model = SpeechRecognizer(LogMel(16000, **FEATURES), start_model.network, start_model.vocabulary)
     else:
         model = for_manifest(learned, vocabulary=lexicon.vocabulary(), features=FEATURES, **{**NETWORK, **network})
-        if begun:
-            init_from_shallower(model.network, begun.network)
-    model.card = {**CARD, **({"begun_from": begun.card} if begun else {})}
+        if start_model:
+            init_from_shallower(model.network, start_model.network)
+    model.card = {**CARD, **({"begun_from": start_model.card} if start_model else {})}
     path = Path(out, "english.keras")
     noisy = Path(data_dir, NOISE).is_dir()
     augment = replace(AUGMENTATION, noise_folder=str(Path(data_dir, NOISE)) if noisy else None)
-    run = train(model, learned, valid=said[VALID], options=options, augment=augment, out=path, resume=True).completed()
-    reports = {name: evaluate(run.model, examples) for name, examples in said.items()}
+    run = train(
+        model, learned, valid=test_sets[VALID], options=options, augment=augment, out=path, resume=True
+    ).completed()
+    reports = {name: evaluate(run.model, examples) for name, examples in test_sets.items()}
     for name, report in reports.items():
         print(f"{name}, phones:")
         print_report(report)

@@ -1,4 +1,4 @@
-"""The speech that pipelines/english.py learns from and is evaluated on, and noise with nothing to write."""
+"""Training and test speech of pipelines/english.py, and noise with empty transcripts."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ NOISE = "esc10"
 
 
 def corpora(folder: Path, out: Path, faults: Faults):
-    """What is learned from, the part of it where letters are spelled, and what is evaluated on, by name."""
+    """Prepare the training examples, those with spelled letters, and the test sets by name."""
     parts = librispeech.prepare(folder / "LibriSpeech", out / "librispeech", overwrite=True, faults=faults)
     training = {e.id: e for name in TRAINING for e in parts.get(name, ())}  # a speaker may be in both
     evaluated, spelled = {name: parts[name] for name in (VALID, *TESTS) if name in parts}, []
@@ -28,8 +28,8 @@ def corpora(folder: Path, out: Path, faults: Faults):
     if (folder / "common_voice/en").is_dir():
         options = {"splits": ("validated",), "overwrite": True, "faults": faults}
         voices = common_voice.prepare(folder / "common_voice/en", out / "common_voice", **options)["validated"]
-        kept, evaluated["common voice"] = split_by_subject(voices, fraction=0.1, seed=1)
-        training |= {e.id: e for e in kept}
+        rest, evaluated["common voice"] = split_by_subject(voices, fraction=0.1, seed=1)
+        training |= {e.id: e for e in rest}
     if (folder / "LJSpeech-1.1").is_dir():
         training |= {e.id: e for e in ljspeech.prepare(folder, out / "lj", overwrite=True, faults=faults)["train"]}
     if (folder / "an4").is_dir():
@@ -48,7 +48,7 @@ def corpora(folder: Path, out: Path, faults: Faults):
 
 
 def hums(folder: Path, count=60, rate=16000, seconds=4, seed=0) -> Iterator[Example]:
-    """Recordings with nothing to write: noise of a random color, or a random chord, at a random level."""
+    """Create recordings with empty transcripts: noise of a random color, or a random chord, at a random level."""
     folder.mkdir(parents=True, exist_ok=True)
     rng, times = np.random.default_rng(seed), np.arange(rate * seconds) / rate
     for number in range(count):

@@ -32,11 +32,11 @@ from speechrnn.text import Lexicon, lexicons
 
 ORDER, PRUNE, BITS = 3, 1e-7, 8
 KNOWN, GUESSED = 2, 5
-"""How often a word must come in the texts, if CMUdict has it and if it has not."""
+"""Minimum number of occurrences in the texts, for words in CMUdict and for others."""
 PRIOR = 0.5
-"""How much of the phones' priors is taken out of the logits (`speechrnn.tasks.recognition.priors`)."""
+"""Scale of the phones' log priors subtracted from the logits (`speechrnn.tasks.recognition.priors`)."""
 BEAM, TUNED, EVERY = 128, 64, 3
-"""Width of the search, of the one that chooses the weights, and which validation clips choose: each third one."""
+"""Beam width, beam width for tuning the weights, and step between the validation clips used for tuning."""
 
 
 def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = None, lexicon: str | None = None):
@@ -52,24 +52,24 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
     folder, out_folder = Path(data_dir), Path(out)
     parts = librispeech.prepare(folder / "LibriSpeech", out_folder / "words", subsets=[VALID, *TESTS], overwrite=True)
     letters = an4.prepare(folder / "an4", out_folder / "words/an4", overwrite=True)
-    how = {"by": "speaker", "held_out": HELD_OUT, "overwrite": True}
-    digits = fsdd.prepare(folder / "fsdd", out_folder / "words/fsdd", **how)["test"]
+    fsdd_options = {"by": "speaker", "held_out": HELD_OUT, "overwrite": True}
+    digits = fsdd.prepare(folder / "fsdd", out_folder / "words/fsdd", **fsdd_options)["test"]
     spelled = [example.text or "" for example in letters["train"]]
-    held = lexicons.read(lexicon) if lexicon else words(folder / "lm", spelled)
-    held.write(out_folder / "words.lexicon", overwrite=True)
-    trigram = load_lm(lm) if lm else kneser_ney.train(books(folder / "lm"), order=ORDER, prune=PRUNE, vocabulary=held)
+    known = lexicons.read(lexicon) if lexicon else words(folder / "lm", spelled)
+    known.write(out_folder / "words.lexicon", overwrite=True)
+    trigram = load_lm(lm) if lm else kneser_ney.train(books(folder / "lm"), order=ORDER, prune=PRUNE, vocabulary=known)
     trigram.write(out_folder / "english.lm", bits=BITS, overwrite=True)
     kneser_ney.train(spelled, order=ORDER).write(out_folder / "an4.lm", overwrite=True)
     bundle = load_bundle(model)
-    priors.subtract(bundle, priors.log_priors(heard(bundle, parts[VALID])[0]), scale=PRIOR)
+    priors.subtract(bundle, priors.log_priors(logits_and_texts(bundle, parts[VALID])[0]), scale=PRIOR)
     phones = bundle.export(out_folder / "phones.onnx", int8=True, overwrite=True)
-    given = {"lexicon": out_folder / "words.lexicon", "lm": out_folder / "english.lm"}
-    weights = {"beam": BEAM, **chosen(load_session(phones), parts[VALID][::EVERY], {**given, "beam": TUNED})}
+    files = {"lexicon": out_folder / "words.lexicon", "lm": out_folder / "english.lm"}
+    weights = {"beam": BEAM, **tuned_weights(load_session(phones), parts[VALID][::EVERY], {**files, "beam": TUNED})}
     print(f"{VALID} chose {weights}", flush=True)
-    shipped = out_folder / "english.onnx"
-    attachments.attach(phones, shipped, overwrite=True, **given, **weights)
-    print(f"{shipped}: {shipped.stat().st_size / 1e6:.1f} MB")
-    session = load_session(shipped)
+    packed = out_folder / "english.onnx"
+    attachments.attach(phones, packed, overwrite=True, **files, **weights)
+    print(f"{packed}: {packed.stat().st_size / 1e6:.1f} MB")
+    session = load_session(packed)
     (out_folder / "digits.txt").write_text("".join(f"{word}\n" for word in fsdd.DIGITS))
     sets = {name: (parts[name], {}) for name in (VALID, *TESTS)}
     sets["AN4 test, its own trigram"] = letters["test"], {"lm": out_folder / "an4.lm", "beam": BEAM}
@@ -83,7 +83,7 @@ def main(data_dir: str, model: str, out: str = "runs/english", lm: str | None = 
 
 
 def books(folder: Path) -> Iterator[str]:
-    """The sentences in a folder, one per line, but for those that judge the model."""
+    """Yield the sentences of the texts in a folder, except the validation texts."""
     for path in sorted(folder.glob("*.txt.*z")):
         if "valid" not in path.name:
             with (lzma.open if path.suffix == ".xz" else gzip.open)(path, "rt", encoding="utf-8") as file:
@@ -91,23 +91,23 @@ def books(folder: Path) -> Iterator[str]:
 
 
 def words(folder: Path, spelled: list[str]) -> Lexicon:
-    """The words of the books, and those of letters, numbers and commands, guessed where CMUdict lacks them."""
+    """Lexicon of the words of books, letters, numbers and commands; pronunciations not in CMUdict are predicted."""
     known, counts = lexicons.cmudict(), collections.Counter(word for line in books(folder) for word in line.split())
-    wanted = dict.fromkeys(word for line in [*spelled, *fsdd.DIGITS] for word in line.split())
-    wanted |= {word: None for word, n in counts.items() if n >= (KNOWN if word in known else GUESSED)}
-    guessed = known.guessed([word for word in wanted if word not in known], LettersToPhones(known))
-    return known.joined(guessed).only(wanted)
+    selected = dict.fromkeys(word for line in [*spelled, *fsdd.DIGITS] for word in line.split())
+    selected |= {word: None for word, n in counts.items() if n >= (KNOWN if word in known else GUESSED)}
+    guessed = known.guessed([word for word in selected if word not in known], LettersToPhones(known))
+    return known.joined(guessed).only(selected)
 
 
-def heard(model, examples):
-    """The logits of examples, and their texts."""
+def logits_and_texts(model, examples):
+    """Logits of the examples, and their texts."""
     pairs = list(logits_of(model, examples, faults=Faults()))
     return [values for _, values in pairs], [example.text or "" for example, _ in pairs]
 
 
-def chosen(session, examples, options) -> dict[str, float]:
-    """The weight of the language model and the bonus of a word with which the fewest words are wrong."""
-    best = tune(attachments.decoder(session, **options), *heard(session, examples))[0]
+def tuned_weights(session, examples, options) -> dict[str, float]:
+    """Tune the language model's weight and the word bonus for the lowest WER."""
+    best = tune(attachments.decoder(session, **options), *logits_and_texts(session, examples))[0]
     return {"lm_weight": best.lm_weight, "word_bonus": best.word_bonus}
 
 

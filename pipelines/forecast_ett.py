@@ -22,7 +22,7 @@ from speechrnn.data.examples import read_example
 from speechrnn.tasks.forecasting.evaluation import evaluate_forecaster, print_report
 
 HORIZONS, CONTEXT, SEASON = (96, 192, 336, 720), 336, 24
-ORIGINS = (8, 12)  # months to learn from
+ORIGINS = (8, 12)  # months of training data
 QUANTILES = (0.1, 0.5, 0.9)
 NETWORK = {
     "cell": "gru", "segment": 24, "units": 128, "decoder": "parallel", "dropout": 0.5, "instance_scale": True,
@@ -45,7 +45,7 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Train a model for each horizon; gives a report each, by horizon.
+    """Train a model per horizon; returns the reports by horizon.
 
     Args:
         data_dir: Folder with ETTh1.csv.
@@ -59,10 +59,10 @@ def main(
     reports = {}
     for horizon in horizons:
         for months in ORIGINS if validate else ORIGINS[-1:]:
-            learned, chosen = _origin(splits["train"][0], months)
+            training, valid = _origin(splits["train"][0], months)
             path = Path(out, f"ETTh1_{horizon}_after_{months}.keras" if validate else f"ETTh1_{horizon}.keras")
-            model = _learned(learned, chosen, path, horizon, context, options, resume, network)
-            report = evaluate_forecaster(model, [chosen] if validate else splits["test"], season=SEASON)
+            model = _trained(training, valid, path, horizon, context, options, resume, network)
+            report = evaluate_forecaster(model, [valid] if validate else splits["test"], season=SEASON)
             reports[(horizon, months) if validate else horizon] = report
             print(f"{horizon} hours ahead{f', VALIDATION after {months} months' * validate}:", flush=True)
             print_report(report, ett.CHANNELS)
@@ -70,13 +70,13 @@ def main(
 
 
 def _origin(year, months):
-    """What is learned from and what the epoch is chosen by: the first months, and those behind them."""
+    """Split a year: the first months for training, and those after them to choose the epoch."""
     month = year.duration / ett.MONTHS["train"]
-    learned = replace(year, duration=months * month)
-    return learned, replace(year, offset=year.offset + learned.duration, duration=ett.MONTHS["valid"] * month)
+    training = replace(year, duration=months * month)
+    return training, replace(year, offset=year.offset + training.duration, duration=ett.MONTHS["valid"] * month)
 
 
-def _learned(training, valid, path, horizon, context, options, resume, network):
+def _trained(training, valid, path, horizon, context, options, resume, network):
     features = RawSignal(1 / 3600, window=1, hop=1, channels=len(ett.CHANNELS), normalize="global")
     features.adapt([read_example(training)[0]])
     sizes = {"channels": features.channels, "context": context, "horizon": horizon, "quantiles": len(QUANTILES)}

@@ -59,22 +59,22 @@ def studies(lag):
 
 
 def study(task, lag, name, layers, clip, rate, *, steps, test_rows):
-    """Train on fresh examples; the gradient's flow before and after, and the loss on others."""
+    """Train on new examples at each step; returns the gradient flow before and after, and the test loss."""
     keras.utils.set_random_seed(SEED)
     rng, started = np.random.default_rng(SEED), time.perf_counter()
     x, y = task(np.random.default_rng(SEED + 1), test_rows, lag)
     model = keras.Sequential([keras.Input(x.shape[1:]), *layers, keras.layers.Dense(1)])
     model.compile(GuardedAdamW(CosineDecay(rate, steps), max_norm=clip), "mse", jit_compile=False)
     (before,), curve, part = gradient_flow(model, x[:8]).values(), {}, min(steps, 50)
-    for done in range(part, steps + 1, part):
-        fitted = model.fit(*task(rng, BATCH * part, lag), batch_size=BATCH, verbose=0)
-        curve[done] = fitted.history["loss"][0]
+    for step in range(part, steps + 1, part):
+        run = model.fit(*task(rng, BATCH * part, lag), batch_size=BATCH, verbose=0)
+        curve[step] = run.history["loss"][0]
     (after,), loss = gradient_flow(model, x[:8]).values(), np.mean(np.square(model.predict(x, verbose=0) - y))
     return task.__name__, lag, name, before, after, curve, float(loss), float(np.var(y)), time.perf_counter() - started
 
 
 def echo(name, segment, clip, epochs, steps, sequences, back=3):
-    """The input of `back` steps ago, by a network of radius 2 and plain gradient descent, in segments or whole."""
+    """Train a network of radius 2 by plain gradient descent to repeat the input of `back` steps ago, in segments."""
     keras.utils.set_random_seed(SEED)
     started, x = time.perf_counter(), np.random.default_rng(SEED).uniform(-1, 1, (sequences, steps, 1))
     y = np.concatenate([np.zeros((sequences, back, 1)), x[:, :-back]], axis=1)
@@ -94,7 +94,7 @@ def echo(name, segment, clip, epochs, steps, sequences, back=3):
 
 
 def main(out: str = "runs/gradients", *, lag=LAG, steps=STEPS, test_rows=TEST_ROWS, epochs=12, sequences=960):
-    """Every study; a table on standard output, two figures in `out`.
+    """Run every study; prints a table, and writes two figures to `out`.
 
     Args:
         out: Folder for the figures."""
@@ -103,10 +103,10 @@ def main(out: str = "runs/gradients", *, lag=LAG, steps=STEPS, test_rows=TEST_RO
     rows.append(echo("SimpleRNN, radius 2, clipped", lag // 2, 0.5, epochs, lag // 2, sequences))
     rows.append(echo("radius 2, segments of 10 steps", 10, 0.0, -(-epochs // 3), lag // 2, sequences))
     table = Table("task", "lag", "network", "untrained", "trained", "loss", "naive", "solved", "s")
-    for task, far, name, before, after, _, loss, naive, seconds in rows:
+    for task, distance, name, before, after, _, loss, naive, seconds in rows:
         states = (f"{flow.verdict().state} {flow.per_step:.2f}" for flow in (before, after))
         figures = f"{loss:.4f}", f"{naive:.3f}", "yes" if loss < naive / 10 else "no", f"{seconds:.0f}"
-        table.add_row(task, str(far), name, *states, *figures)
+        table.add_row(task, str(distance), name, *states, *figures)
     Console(width=130).print(table)
     Path(out).mkdir(parents=True, exist_ok=True)
     flows = {f"{row[2]} ({row[0]})": row[3] for row in rows if "clipped" not in row[2]}

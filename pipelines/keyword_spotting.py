@@ -34,7 +34,7 @@ AUGMENTATION = Augmentation.speech(
     noise_probability=0.8,
 )  # fmt: skip
 FALSE_PER_HOUR = 10.0
-"""What the threshold may cost on the validation stream."""
+"""False alarms per hour on the validation stream that the threshold may cause."""
 CARD = {
     "task": "keywords, other words and silence, 16 kHz",
     "data": "Speech Commands (Warden 2018)",
@@ -51,7 +51,7 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Train and report: class by class, and on the stream of the test split; gives the report and what was spotted.
+    """Train, and report by class and on the stream of the test split; returns both results.
 
     Args:
         data_dir: The corpus's folder.
@@ -77,30 +77,30 @@ def main(
     ).completed()
     report = evaluate_classifier(run.model, splits["test"])
     print_report(report)
-    chosen = spotting.best_threshold(points(run.model, splits["valid"], options.seed), false_per_hour)
+    threshold_chosen = spotting.best_threshold(points(run.model, splits["valid"], options.seed), false_per_hour)
     test = points(run.model, splits["test"], options.seed)
-    for threshold, found in test.items():
-        if threshold == chosen or round(100 * threshold) % 10 == 0:
-            mark = "  <- chosen on the validation stream" if threshold == chosen else ""
+    for threshold, point in test.items():
+        if threshold == threshold_chosen or round(100 * threshold) % 10 == 0:
+            mark = "  <- chosen on the validation stream" if threshold == threshold_chosen else ""
             print(
-                f"threshold {threshold:.2f}: {found.said - found.found} of {found.said} missed "
-                f"({100 * found.missed:.1f} %), {found.false_per_hour:.1f} false alarms per hour{mark}"
+                f"threshold {threshold:.2f}: {point.said - point.found} of {point.said} missed "
+                f"({100 * point.missed:.1f} %), {point.false_per_hour:.1f} false alarms per hour{mark}"
             )
-    return report, test[chosen]
+    return report, test[threshold_chosen]
 
 
 def points(model, examples, seed):
-    """Misses and false alarms by threshold in the stream of a split."""
+    """Count misses and false alarms by threshold in the stream of a split."""
     rng = np.random.default_rng(seed)
     order = [examples[i] for i in rng.permutation(len(examples))]
-    heard = [(read_whole(example, RATE), example.label) for example in order]
-    words = [(signal, label) for signal, label in heard if label != SILENCE]
-    noise = np.concatenate([signal for signal, label in heard if label == SILENCE])
-    stream, said = spotting.spoken_stream(words, noise, RATE, rng)
+    clips = [(read_whole(example, RATE), example.label) for example in order]
+    words = [(signal, label) for signal, label in clips if label != SILENCE]
+    noise = np.concatenate([signal for signal, label in clips if label == SILENCE])
+    stream, spoken = spotting.spoken_stream(words, noise, RATE, rng)
     spotter = Spotter(model)
     spotter.push(stream)
     spotter.finish()
-    return spotting.operating_points(spotter.probabilities, said, len(stream) / RATE, model.classes)
+    return spotting.operating_points(spotter.probabilities, spoken, len(stream) / RATE, model.classes)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Keywords: the ten digits of the Free Spoken Digit Dataset as classes, spoken by people unknown to the model.
+"""Keywords: the ten digits of the Free Spoken Digit Dataset as classes, tested on new speakers.
 
     python -m pipelines.keywords --data-dir DIR --validate   # holds out one training speaker, and reports on him
     python -m pipelines.keywords --data-dir DIR              # trains on four speakers, and reports on two others
@@ -42,7 +42,7 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Train, and report on the test speakers, or on the training speaker that was kept out.
+    """Train, and report on the test speakers, or on the held-out training speaker.
 
     Args:
         data_dir: The corpus's folder, or its recordings.
@@ -51,9 +51,9 @@ def main(
         resume: Resume an interrupted run.
     """
     splits = fsdd.prepare(data_dir, Path(out, "manifests"), by="speaker", held_out=TEST_SPEAKERS, overwrite=True)
-    kept_out = [example for example in splits["train"] if validate and example.subject == VALID_SPEAKER]
-    known = [example for example in splits["train"] if not validate or example.subject != VALID_SPEAKER]
-    valid = [example for example in known if int(example.id.split("_")[2]) < 5]
+    held_out = [example for example in splits["train"] if validate and example.subject == VALID_SPEAKER]
+    rest = [example for example in splits["train"] if not validate or example.subject != VALID_SPEAKER]
+    valid = [example for example in rest if int(example.id.split("_")[2]) < 5]
     keras.utils.set_random_seed(options.seed)
     features = LogMel(RATE, num_mels=MELS)
     classes = [str(digit) for digit in range(10)]
@@ -62,7 +62,7 @@ def main(
     )
     run = train(
         SequenceClassifier(features, net, classes, card=CARD),
-        [example for example in known if example not in valid],
+        [example for example in rest if example not in valid],
         valid=valid,
         options=options,
         augment=AUGMENTATION,
@@ -70,7 +70,7 @@ def main(
         resume=resume,
         overwrite=not resume,
     ).completed()
-    report = evaluate_classifier(run.model, kept_out or splits["test"])
+    report = evaluate_classifier(run.model, held_out or splits["test"])
     print_report(report, per_subject=True)
     return run, report
 

@@ -1,4 +1,4 @@
-"""Letters to phones as CMUdict has them: an attention encoder-decoder, joint n-grams, and both together.
+"""Letters to phones, trained on CMUdict: an attention encoder-decoder, joint n-grams, and both together.
 
 python -m pipelines.letters_to_phones --out runs/letters_to_phones
 """
@@ -24,37 +24,37 @@ NETWORK = {"cell": "lstm", "units": 160, "layers": 1, "attention": 64, "embeddin
 
 
 def split(lexicon, seed=0):
-    """Words by a seeded draw: 5 % of them to test on, 1 % to choose the epoch by, the others to learn from."""
+    """Split words at random: 5 % for the test, 1 % to choose the epoch, the others for training."""
     words = sorted(word for word in lexicon if word.isascii() and word.replace("'", "").isalpha())
     random.Random(seed).shuffle(words)
-    held, dev = round(0.05 * len(words)), round(0.06 * len(words))
-    parts = {"test": words[:held], "dev": words[held:dev], "train": words[dev:]}
+    test_end, dev_end = round(0.05 * len(words)), round(0.06 * len(words))
+    parts = {"test": words[:test_end], "dev": words[test_end:dev_end], "train": words[dev_end:]}
     return {name: lexicon.only(part) for name, part in parts.items()}
 
 
 def pairs(lexicon):
-    """Every pronunciation of every word."""
-    return [Pair(word, " ".join(phones)) for word, said in lexicon.items() for phones, _ in said]
+    """All pairs of a word and one of its pronunciations."""
+    return [Pair(word, " ".join(phones)) for word, pronunciations in lexicon.items() for phones, _ in pronunciations]
 
 
-def errors(said: Callable[[str], list[str] | None], test: Lexicon):
-    """Errors of phones and of words of what is said for each word, on one line of the table."""
-    found = []
+def errors(pronounce: Callable[[str], list[str] | None], test: Lexicon):
+    """Rates of wrong phones and words of a pronunciation function, with intervals."""
+    counts = []
     for word, truths in test.items():
-        phones = said(word) or []
-        found.append(min((edits.counts(truth, phones) for truth, _ in truths), key=lambda one: one.errors))
-    wrong = [Edits(substitutions=1) if one.errors else Edits(hits=1) for one in found]
-    return [(sum(each, Edits()).rate, rate_interval(each)) for each in (found, wrong)]
+        phones = pronounce(word) or []
+        counts.append(min((edits.counts(truth, phones) for truth, _ in truths), key=lambda one: one.errors))
+    wrong = [Edits(substitutions=1) if one.errors else Edits(hits=1) for one in counts]
+    return [(sum(each, Edits()).rate, rate_interval(each)) for each in (counts, wrong)]
 
 
 def line(name, phones, words):
-    """A line of the table; rates with their intervals."""
+    """Format a line of the table: rates with their intervals."""
     cells = [f"{100 * rate:5.2f} [{100 * low:.2f}, {100 * high:.2f}]" for rate, (low, high) in (phones, words)]
     return f"{name:34} {cells[0]:>22} {cells[1]:>24}"
 
 
 def main(out: str = "runs/letters_to_phones", options=OPTIONS, seed=0, words=None, ngrams=True, resume: bool = False):
-    """Train and measure; `words` learns from so many only, to try it out.
+    """Train and evaluate; `words` limits their number, for a quick test.
 
     Args:
         out: Folder for model and logs.
@@ -64,8 +64,8 @@ def main(out: str = "runs/letters_to_phones", options=OPTIONS, seed=0, words=Non
     parts = split(lexicons.cmudict(), seed)
     if words is not None:
         parts = {name: part.only(itertools.islice(part, words)) for name, part in parts.items()}
-    learned = pairs(parts["train"])
-    model = SequenceToSequence.for_manifest(learned, target="words", max_length=40, **NETWORK)
+    training = pairs(parts["train"])
+    model = SequenceToSequence.for_manifest(training, target="words", max_length=40, **NETWORK)
     model.card = {
         "name": "English pronunciation",
         "data": f"CMUdict without stress: {len(parts['train']):,} words learned, {len(parts['test']):,} kept out",
@@ -74,7 +74,7 @@ def main(out: str = "runs/letters_to_phones", options=OPTIONS, seed=0, words=Non
     Path(out).mkdir(parents=True, exist_ok=True)
     target = f"{out}/english_pronunciation.keras"
     run = sr.train(
-        model, learned, valid=pairs(parts["dev"]), options=options, out=target, resume=resume, overwrite=not resume
+        model, training, valid=pairs(parts["dev"]), options=options, out=target, resume=resume, overwrite=not resume
     ).completed()
     reports = {name: run.model.evaluate(pairs(parts[name])) for name in ("dev", "test")}
     print(f"{'CMUdict, error in % [95 %]':34} {'phones':>22} {'words':>24}")

@@ -53,7 +53,7 @@ def main(
     options: RecognizerTraining = OPTIONS,
     **network,
 ):
-    """Train, and report the errors on the validation and test sets: the best path, and beam search with the n-gram.
+    """Train, and report the errors on the validation and test sets, greedy and by beam search with the n-gram.
 
     Args:
         data_dir: The LibriSpeech folder.
@@ -69,41 +69,41 @@ def main(
     splits = librispeech.prepare(data_dir, Path(out, "manifests"), subsets=[*training, valid, *tests], overwrite=True)
     examples = [example for name in training for example in splits[name]]
     keras.utils.set_random_seed(options.seed)
-    spoken = [example.text or "" for example in examples]
-    vocabulary = Subwords.from_texts(spoken, subwords) if subwords else Vocabulary.from_texts(spoken)
+    lines = [example.text or "" for example in examples]
+    vocabulary = Subwords.from_texts(lines, subwords) if subwords else Vocabulary.from_texts(lines)
     model = load(start).with_vocabulary(vocabulary) if start else fresh(vocabulary, **{"dropout": DROPOUT, **network})
     model.card = CARD | {"data": f"LibriSpeech, {', '.join(training)}"} | ({"begun_from": model.card} if start else {})
-    how = {"options": options, "augment": AUGMENTATION, "resume": resume, "overwrite": not resume}
-    run = train(model, examples, valid=splits[valid], out=Path(out, "librispeech.keras"), **how).completed()
-    hours, passed = sum(example.duration for example in examples) / 3600, len(run.history)
-    print(f"{passed} epochs of {hours:.2f} h in {run.seconds / max(1, passed):.0f} s each")
+    run_options = {"options": options, "augment": AUGMENTATION, "resume": resume, "overwrite": not resume}
+    run = train(model, examples, valid=splits[valid], out=Path(out, "librispeech.keras"), **run_options).completed()
+    hours, epochs = sum(example.duration for example in examples) / 3600, len(run.history)
+    print(f"{epochs} epochs of {hours:.2f} h in {run.seconds / max(1, epochs):.0f} s each")
     session = Session(export(run.path, overwrite=True))
-    answered = {name: splits[name] for name in (valid, *tests)}
-    held_out = [example for name in answered for example in answered[name]]
-    model = language_model(list(sentences.read(texts)) if texts else spoken, held_out, Path(out, f"order{ORDER}.arpa"))
+    tests_by_name = {name: splits[name] for name in (valid, *tests)}
+    held_out = [example for name in tests_by_name for example in tests_by_name[name]]
+    model = language_model(list(sentences.read(texts)) if texts else lines, held_out, Path(out, f"order{ORDER}.arpa"))
     search = tuned(session, model, splits[valid])
     print(f"{valid} chose the epoch, and --lm-weight {search.lm_weight:g} --word-bonus {search.word_bonus:g}")
     reports = {}
-    for name, part in answered.items():
-        for how, decoder in (("greedy", None), (f"beam {BEAM} + {ORDER}-gram", search)):
-            print(f"\n{name}, {how}", flush=True)
-            reports[name, how] = evaluate(session, part, decoder=decoder)
-            print_report(reports[name, how])
+    for name, part in tests_by_name.items():
+        for run_options, decoder in (("greedy", None), (f"beam {BEAM} + {ORDER}-gram", search)):
+            print(f"\n{name}, {run_options}", flush=True)
+            reports[name, run_options] = evaluate(session, part, decoder=decoder)
+            print_report(reports[name, run_options])
     return run, reports
 
 
 def language_model(lines: Sequence[str], held_out: Sequence[Example], out: Path) -> ngram.NGram:
-    """An n-gram of the sentences that nobody says in the held-out examples."""
-    said = {example.text for example in held_out}
-    kept = [line for line in lines if line not in said]
-    print(f"language model: {len(kept)} sentences; {len(lines) - len(kept)} that are to be recognized were left out")
-    model = kneser_ney.train(kept, order=ORDER)
+    """Train an n-gram on the sentences that are not in the held-out examples."""
+    excluded = {example.text for example in held_out}
+    used = [line for line in lines if line not in excluded]
+    print(f"language model: {len(used)} sentences; {len(lines) - len(used)} that are to be recognized were left out")
+    model = kneser_ney.train(used, order=ORDER)
     model.write(out, overwrite=True)
     return model
 
 
 def tuned(session: Session, model: ngram.NGram, valid: Sequence[Example]) -> BeamSearch:
-    """The beam search with the weights that make the fewest errors on the validation set."""
+    """Tune the weights of the beam search on the validation set."""
     pairs = list(logits_of(session, valid, faults=Faults()))
     search = BeamSearch(session.vocabulary, width=BEAM, language_model=model)
     best = tune(search, [values for _, values in pairs], [example.text or "" for example, _ in pairs])[0]

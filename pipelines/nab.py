@@ -31,7 +31,7 @@ from speechrnn.report.plots import plot_anomalies
 from speechrnn.tasks.forecasting.anomalies import NAB_PROFILES, anomaly_likelihood, nab_score, surprise
 from speechrnn.tasks.forecasting.detection import anomaly_score
 
-CONTEXT, HORIZON = 300, 24  # samples; of the horizon, one step is used: to forecast two hours teaches more
+CONTEXT, HORIZON = 300, 24  # samples; one step of the horizon is used, but training on two hours works better
 NETWORK = {"cell": "gru", "segment": 12, "units": 64, "dropout": 0.1}
 OPTIONS = ForecasterTraining(epochs=8, batch_size=256, learning_rate=3e-3)
 DAY = 288  # samples
@@ -46,7 +46,7 @@ CARD = {
 def main(
     data_dir: str, out: str = "runs/nab", without_model: bool = False, options=OPTIONS, resume: bool = False, **network
 ):
-    """Train, and score each detector; gives its scores by name and profile.
+    """Train, and score each detector; returns the scores by name and profile.
 
     Args:
         data_dir: NAB's repository, or its data and windows.json.
@@ -60,37 +60,37 @@ def main(
         [(round(start * nab.RATE), round(end * nab.RATE) - 1) for start, end, _ in example.labels or ()]
         for example in splits["test"]
     ]
-    known = [{"clean": nab.learned(len(values)), "season": DAY} for values in series]
+    hints = [{"clean": nab.learned(len(values)), "season": DAY} for values in series]
     detectors = {
-        "one score, linear forecast": [anomaly_score(v, **own) for v, own in zip(series, known, strict=True)],
+        "one score, linear forecast": [anomaly_score(v, **hint) for v, hint in zip(series, hints, strict=True)],
         "value": [anomaly_likelihood(np.abs(values[:, 0]), short=SHORT) for values in series],
         "windowed Gaussian": [windowed_gaussian(values[:, 0]) for values in series],
     }
     if not without_model:
         model = _trained(splits["train"], out, options, resume, network)
-        off = [surprise(model, values) for values in series]
-        detectors["surprise of the model"] = [anomaly_likelihood(each, short=SHORT) for each in off]
+        surprises = [surprise(model, values) for values in series]
+        detectors["surprise of the model"] = [anomaly_likelihood(each, short=SHORT) for each in surprises]
         detectors["one score, the model's forecast"] = [
-            anomaly_score(values, surprise=each, **own) for values, each, own in zip(series, off, known, strict=True)
+            anomaly_score(v, surprise=each, **hint) for v, each, hint in zip(series, surprises, hints, strict=True)
         ]
     chosen = [example.id.startswith(CHOSEN_BY) for example in splits["test"]]
-    groups = {"VALIDATION: chosen by": chosen, "others": [not own for own in chosen], "all": [True] * len(chosen)}
-    found, table = {}, Table("Detector", *NAB_PROFILES, "windows found", "false samples", box=None)
+    groups = {"VALIDATION: chosen by": chosen, "others": [not each for each in chosen], "all": [True] * len(chosen)}
+    results, table = {}, Table("Detector", *NAB_PROFILES, "windows found", "false samples", box=None)
     for group, members in groups.items():
         if not any(members):
             continue
         table.add_row(f"[bold]{group}")
         for name, scores in detectors.items():
-            own = [(s, w) for s, w, here in zip(scores, windows, members, strict=True) if here]
-            by = {profile: nab_score(*zip(*own, strict=True), profile=profile) for profile in NAB_PROFILES}
-            each, standard = (f"{score.score:.1f}" for score in by.values()), by["standard"]
+            pairs = [(s, w) for s, w, member in zip(scores, windows, members, strict=True) if member]
+            by_profile = {profile: nab_score(*zip(*pairs, strict=True), profile=profile) for profile in NAB_PROFILES}
+            each, standard = (f"{score.score:.1f}" for score in by_profile.values()), by_profile["standard"]
             table.add_row(name, *each, f"{standard.found} of {standard.windows}", str(standard.false))
-            found[group, name] = by
+            results[group, name] = by_profile
     Console(highlight=False, width=110).print(table)
-    threshold = found["all", "one score, linear forecast"]["standard"].threshold
-    for example, *own in zip(splits["test"], series, detectors["one score, linear forecast"], windows, strict=True):
-        plot_anomalies(*own, threshold=threshold).savefig(Path(out, f"{example.id}.png"), dpi=70)
-    return found
+    threshold = results["all", "one score, linear forecast"]["standard"].threshold
+    for example, *arrays in zip(splits["test"], series, detectors["one score, linear forecast"], windows, strict=True):
+        plot_anomalies(*arrays, threshold=threshold).savefig(Path(out, f"{example.id}.png"), dpi=70)
+    return results
 
 
 def _trained(examples, out, options, resume, network):
@@ -104,14 +104,14 @@ def _trained(examples, out, options, resume, network):
 
 
 def windowed_gaussian(values: np.ndarray, window: int = 6400, step: int = 100) -> np.ndarray:
-    """NAB's baseline: how unlikely a value is beside the up to 6,400 before it, which move on by 100 at a time."""
-    place, values = np.arange(len(values)), values.astype(np.float64)
-    first = np.where(place <= window, 0, (place - window) // step * step)
-    last = np.where(place <= window, place, first + window)
+    """NAB's baseline: tail probability of a value given up to 6,400 before it, in a window that moves by 100."""
+    index, values = np.arange(len(values)), values.astype(np.float64)
+    first = np.where(index <= window, 0, (index - window) // step * step)
+    last = np.where(index <= window, index, first + window)
     sums = (np.concatenate([[0.0], np.cumsum(part)]) for part in (values, values**2))
     mean, square = ((total[last] - total[first]) / np.maximum(last - first, 1) for total in sums)
     deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
-    return np.where(place > 0, norm.cdf(np.abs(values - mean) / np.where(deviation > 0, deviation, 1e-6)), 0.0)
+    return np.where(index > 0, norm.cdf(np.abs(values - mean) / np.where(deviation > 0, deviation, 1e-6)), 0.0)
 
 
 if __name__ == "__main__":

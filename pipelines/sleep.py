@@ -40,7 +40,7 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Score by leaving people out, then train on all; gives the report of all folds together.
+    """Cross-validate over people, then train on all; returns the report of all folds.
 
     Args:
         data_dir: Sleep-EDF, or nights in its layout.

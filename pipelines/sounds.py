@@ -47,7 +47,7 @@ def main(
     options: ClassifierTraining = OPTIONS,
     **network,
 ):
-    """Cross-validate, report, and leave a model that has learned from all recordings.
+    """Cross-validate, report, and train a final model on all recordings.
 
     Args:
         data_dir: ESC-10's folder of classes, or ESC-50's repository.

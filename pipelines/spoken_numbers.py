@@ -29,7 +29,7 @@ AUGMENTATION = Augmentation(
 
 
 def build(vocabulary: Vocabulary, **overrides) -> SpeechRecognizer:
-    """The recognizer that is trained here; overrides are arguments of `recurrent_ctc`."""
+    """Create the recognizer; overrides are arguments of `recurrent_ctc`."""
     keras.utils.set_random_seed(SEED)
     features = LogMel(16_000, num_mels=NUM_MELS)
     sizes = {"units": UNITS, "layers": LAYERS, "convolutions": CONVOLUTIONS, "filters": FILTERS, "dropout": DROPOUT}
@@ -40,11 +40,11 @@ def build(vocabulary: Vocabulary, **overrides) -> SpeechRecognizer:
 
 
 def learn(out: str, data: Path = DATA, options: RecognizerTraining = OPTIONS, **network):
-    """Train, choose the best epoch on the validation voices, and score it once on the test voices.
+    """Train, choose the best epoch on the validation voices, and evaluate it once on the test voices.
 
     Returns:
-        The run; the report of the best path; and that of a beam search with a trigram of the training texts, which is
-        written beside the model. Its weights are the defaults.
+        The run; the report of greedy decoding; and that of a beam search with a trigram of the training texts, which
+        is written next to the model, with the default weights.
     """
     splits = {name: manifest.read(data / f"{name}.jsonl") for name in ("train", "valid", "test")}
     texts = [example.text for example in splits["train"]]
@@ -61,7 +61,7 @@ def learn(out: str, data: Path = DATA, options: RecognizerTraining = OPTIONS, **
     trigram = Path(out).with_suffix(".arpa")
     kneser_ney.train(texts).write(trigram, overwrite=True)
     search = decoder(vocabulary, lm=trigram)
-    greedy, searched = (evaluate.evaluate(run.model, splits["test"], decoder=how) for how in (None, search))
+    greedy, searched = (evaluate.evaluate(run.model, splits["test"], decoder=chosen) for chosen in (None, search))
     return run, greedy, searched
 
 

@@ -24,18 +24,18 @@ OPTIONS = SequenceTraining(
     epochs=12, batch_size=64, learning_rate=3e-3, average=0.998, label_smoothing=0.1, scheduled_sampling=0.1
 )
 NETWORK = {"cell": "gru", "units": 192, "attention": 96, "embedding": 96, "dropout": 0.2}
-LONGEST = 60
+MAX_LENGTH = 60
 
 
 def read(data_dir):
-    """Pairs of lines, in small letters, with spaces around marks."""
+    """Read pairs of sentences, in lower case, with spaces around punctuation."""
     lines = Path(data_dir, "fra.txt").read_text(encoding="utf-8").splitlines()
     sides = [[" ".join(cut(normalize(text, punctuation=True), "words")) for text in line.split("\t")] for line in lines]
     return list(dict.fromkeys((english, french) for english, french, *_ in sides))
 
 
 def split(pairs, seed=0, test=0.05, valid=0.02):
-    """Pairs by part, none of which share a sentence of either language."""
+    """Split pairs so that no two parts share a sentence of either language."""
     group = {}
 
     def root(name):
@@ -50,30 +50,30 @@ def split(pairs, seed=0, test=0.05, valid=0.02):
         groups.setdefault(root(("en", pair[0])), []).append(pair)
     drawn = sorted(groups.values())
     random.Random(seed).shuffle(drawn)
-    parts, wanted = {"test": [], "valid": [], "train": []}, {"test": test, "valid": valid, "train": 1.0}
-    for found in drawn:
-        part = next(name for name, share in wanted.items() if len(parts[name]) < share * len(pairs))
-        parts[part] += found
+    parts, fractions = {"test": [], "valid": [], "train": []}, {"test": test, "valid": valid, "train": 1.0}
+    for pairs_of_group in drawn:
+        part = next(name for name, share in fractions.items() if len(parts[name]) < share * len(pairs))
+        parts[part] += pairs_of_group
     return parts
 
 
 def words(texts, least=2):
-    """The words of texts that occur twice or more, as a vocabulary."""
+    """Vocabulary of the words that occur at least twice."""
     counts = Counter(word for text in texts for word in text.split())
     return Phones(sorted(word for word, times in counts.items() if times >= least))
 
 
-def scores(found, references):
+def scores(translations, references):
     """BLEU and chrF of translations, each with its references: sacrebleu's scores, with 95 % intervals."""
     from sacrebleu.metrics import BLEU, CHRF
 
-    most = max(map(len, references))
-    columns = [[each[i] if i < len(each) else None for each in references] for i in range(most)]
-    return [metric.corpus_score(found, columns, n_bootstrap=1000) for metric in (BLEU(), CHRF())]
+    columns_needed = max(map(len, references))
+    columns = [[each[i] if i < len(each) else None for each in references] for i in range(columns_needed)]
+    return [metric.corpus_score(translations, columns, n_bootstrap=1000) for metric in (BLEU(), CHRF())]
 
 
 def main(data_dir: str, out: str = "runs/translation", options=OPTIONS, seed=0, pairs=None, resume: bool = False):
-    """Train and measure; BLEU and chrF by name. `pairs` learns from so many only, to try it out.
+    """Train and evaluate; returns BLEU and chrF by name. `pairs` limits their number, for a quick test.
 
     Args:
         data_dir: Folder of the pairs.
@@ -83,33 +83,33 @@ def main(data_dir: str, out: str = "runs/translation", options=OPTIONS, seed=0, 
     parts = split(read(data_dir)[:pairs], seed)
     source, target = (words(pair[side] for pair in parts["train"]) for side in (0, 1))
     known = {
-        name: [Pair(*pair) for pair in found if not source.missing(pair[0]) and not target.missing(pair[1])]
-        for name, found in parts.items()
+        name: [Pair(*pair) for pair in part if not source.missing(pair[0]) and not target.missing(pair[1])]
+        for name, part in parts.items()
     }
     keras.utils.set_random_seed(options.seed)
-    built = {"source": source, "target": target, "max_length": LONGEST, **NETWORK}
-    model = SequenceToSequence.for_manifest(known["train"], **built)
+    model_options = {"source": source, "target": target, "max_length": MAX_LENGTH, **NETWORK}
+    model = SequenceToSequence.for_manifest(known["train"], **model_options)
     model.card = {"name": "English to French", "data": "Tatoeba", "license": "CC BY 2.0 FR"}
     path = f"{out}/english_french.keras"
-    more = {"options": options, "out": path, "resume": resume, "overwrite": not resume}
-    run = sr.train(model, known["train"], valid=known["valid"], **more).completed()
-    asked = {}
+    train_options = {"options": options, "out": path, "resume": resume, "overwrite": not resume}
+    run = sr.train(model, known["train"], valid=known["valid"], **train_options).completed()
+    tests = {}
     for english, french in parts["test"]:
-        asked.setdefault(english, []).append(french)
-    # What has a word that was never learned is translated without it: nothing of the test is left out.
-    given = [" ".join(w for w in text.split() if w in source.symbols) or source.symbols[0] for text in asked]
-    answers = list(run.model.translate(given, on_error="collect", length_penalty=1.0, coverage_penalty=0.2))
-    references = list(asked.values())
+        tests.setdefault(english, []).append(french)
+    # Unknown words are left out of the sources, so that all test sentences are translated.
+    sources = [" ".join(w for w in text.split() if w in source.symbols) or source.symbols[0] for text in tests]
+    answers = list(run.model.translate(sources, on_error="collect", length_penalty=1.0, coverage_penalty=0.2))
+    references = list(tests.values())
     table = {
         "attention, beam 4": scores([one.text for one in answers], references),
-        "copying the source": scores(list(asked), references),
+        "copying the source": scores(list(tests), references),
     }
-    print(f"English to French, {len(asked):,} sentences, {len(known['train']):,} pairs learned")
-    for name, found in table.items():
-        print(f"  {name:20}", *(f"{score.name} {score.format(width=1, score_only=True)}" for score in found), sep="  ")
-    shown = max((one for one in answers if one.symbols), key=lambda one: len(one.source), default=None)
-    if shown is not None:
-        plot_attention(shown.attention, shown.source, shown.symbols).savefig(f"{out}/attention.svg")
+    print(f"English to French, {len(tests):,} sentences, {len(known['train']):,} pairs learned")
+    for name, part in table.items():
+        print(f"  {name:20}", *(f"{score.name} {score.format(width=1, score_only=True)}" for score in part), sep="  ")
+    longest = max((one for one in answers if one.symbols), key=lambda one: len(one.source), default=None)
+    if longest is not None:
+        plot_attention(longest.attention, longest.source, longest.symbols).savefig(f"{out}/attention.svg")
     run.model.export(f"{out}/english_french.onnx", overwrite=True)
     return table
 

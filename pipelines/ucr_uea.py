@@ -5,7 +5,7 @@
 
 DIR has NAME_TRAIN and NAME_TEST (`.ts`, `.tsv` or `.txt`), or a folder per data set, as both archives are published and
 as the package aeon has some of them in `aeon/datasets/data`. The answers of two kinds of models are averaged: recurrent
-networks that learn their own front end, which need hundreds of records, and random kernels with a ridge regression,
+networks with learned convolutions, which need hundreds of records, and random kernels with a ridge regression,
 which need dozens and train in seconds; each kind is the mean of several seeds. Folds of ten training sets chose to use
 both (`--way`). Everything is the same for every data set, except that long series get more convolutions; the official
 test sets chose nothing. A small training set is repeated, each copy with its own augmentation.
@@ -24,8 +24,8 @@ from speechrnn.models.averaging import averaged
 from speechrnn.tasks.classification import Setting, classification_report, evaluate_classifier, kernel_classifier
 
 FOLDS = 5
-RECORDS = 480  # in an epoch, at least
-FRAMES = 100  # for the recurrent layer, about: each convolution halves their number
+RECORDS = 480  # minimum number per epoch
+FRAMES = 100  # approximate number for the recurrent layer; each convolution halves it
 NETWORK = {"filters": 48, "kernel": 7, "units": 48, "layers": 1, "heads": 2, "dropout": 0.3}
 OPTIONS = ClassifierTraining(
     epochs=20, batch_size=16, learning_rate=3e-3, average=0.99, label_smoothing=0.05, mixup=0.2, weight_decay=0.05,
@@ -45,7 +45,7 @@ def main(
     resume: bool = False,
     **network,
 ):
-    """Learn from each data set; gives a report each.
+    """Train on each data set; returns the reports by data set.
 
     Args:
         data_dir: Folder of the archive, or of some of its data sets.
@@ -60,38 +60,38 @@ def main(
         splits = ucr.prepare(data_dir, Path(out, name), name=name, overwrite=True)
         training, runs = splits["train"], {}
         parts = stratified_group_folds(training, FOLDS, seed=options.seed) if validate else [(training, splits["test"])]
-        for number, (left, held) in enumerate(parts, start=1):
+        for number, (training_part, test_part) in enumerate(parts, start=1):
             path = Path(out, f"{name}.fold_{number}.keras" if validate else f"{name}.keras")
-            models = _learned(left, path, way, options, resume, network)
+            models = _trained(training_part, path, way, options, resume, network)
             for kind, model in models.items():
-                runs.setdefault(kind, []).append(evaluate_classifier(model, held))
+                runs.setdefault(kind, []).append(evaluate_classifier(model, test_part))
             models[way].save(path)
-        found = {kind: _pooled(each) for kind, each in runs.items()}
-        reports[name] = report = found[way]
+        pooled = {kind: _pooled(each) for kind, each in runs.items()}
+        reports[name] = report = pooled[way]
         low, high = report.interval("accuracy")
-        alone = ", ".join(f"{kind} {found[kind].accuracy:.4f}" for kind in found if kind != way)
+        single = ", ".join(f"{kind} {pooled[kind].accuracy:.4f}" for kind in pooled if kind != way)
         print(
             f"{'VALIDATION ' * validate}{name}: accuracy {report.accuracy:.4f} "
             f"({low:.4f} to {high:.4f}, 95 % by record), "
-            f"macro-F1 {report.macro_f1:.4f}; {len(report.records)} records" + f"; alone: {alone}" * bool(alone),
+            f"macro-F1 {report.macro_f1:.4f}; {len(report.records)} records" + f"; alone: {single}" * bool(single),
             flush=True,
         )
     return reports
 
 
-def _learned(training, path, way, options, resume, network):
-    """The model that is wanted, and those that it is made of, by kind."""
+def _trained(training, path, way, options, resume, network):
+    """Train the models of each kind, and average them; returns the models by kind."""
     data = Path(training[0].path).stem.removesuffix("_TRAIN")
-    card, found = {**CARD, "data": f"{data}, official training set"}, {}
+    card, models = {**CARD, "data": f"{data}, official training set"}, {}
     if way != "kernels":
         setting = Setting(lambda: _build(training, network, card), options, AUGMENTATION)
         repeated = [*training] * math.ceil(RECORDS / len(training))
-        own = path.with_name(f"{path.stem}.recurrent.keras")
-        found["recurrent"] = setting.learn(repeated, out=own, resume=resume, overwrite=not resume)
+        recurrent_path = path.with_name(f"{path.stem}.recurrent.keras")
+        models["recurrent"] = setting.learn(repeated, out=recurrent_path, resume=resume, overwrite=not resume)
     if way != "recurrent":
         seeds = range(options.seed, options.seed + options.members)
-        found["kernels"] = averaged([kernel_classifier(training, seed=seed, card=card) for seed in seeds])
-    return {**found, way: averaged(list(found.values()))}
+        models["kernels"] = averaged([kernel_classifier(training, seed=seed, card=card) for seed in seeds])
+    return {**models, way: averaged(list(models.values()))}
 
 
 def _build(training, network, card):
@@ -106,7 +106,7 @@ def _build(training, network, card):
 
 
 def _pooled(runs):
-    """The answers of all folds in one report."""
+    """Combine the answers of all folds in one report."""
     records = [record for run in runs for record in run.records]
     return classification_report(records, runs[0].classes, faults=[fault for run in runs for fault in run.faults])
 

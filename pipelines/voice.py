@@ -32,7 +32,7 @@ from speechrnn.text import lexicons
 
 OPTIONS = SynthesizerTraining(epochs=150, average=0.998)
 NETWORK = {}
-KEPT_OUT = 20  # one sentence of so many decides, and another is read aloud
+HOLD_OUT_EVERY = 20  # sentences per validation sentence, and per test sentence
 CARD = {
     "task": "reads English aloud",
     "data": "LJ Speech (public domain), aligned by speechrnn's own recognizer",
@@ -41,7 +41,7 @@ CARD = {
 
 
 def parts(data_dir, out, lexicon, recognizer="english"):
-    """Aligned sentences to learn from, to decide by and to read aloud; they are aligned once."""
+    """Training, validation and test sentences; aligned once, then read from a file."""
     path = Path(out, "aligned.jsonl")
     if not path.exists():
         faults = Faults()
@@ -49,34 +49,34 @@ def parts(data_dir, out, lexicon, recognizer="english"):
         session = open_model(recognizer, "recognizer")
         words = (word for example in prepared for word in example.text.split())
         known = lexicon.joined(lexicon.guessed(words, LettersToPhones(lexicon)))
-        found = aligned(prepared, session, known, faults=faults)
-        print(faults.summary(len(prepared)) if len(faults) else f"{len(found)} sentences aligned")
-        manifest.write(path, found)
+        aligned_examples = aligned(prepared, session, known, faults=faults)
+        print(faults.summary(len(prepared)) if len(faults) else f"{len(aligned_examples)} sentences aligned")
+        manifest.write(path, aligned_examples)
     examples = manifest.read(path)
-    test, valid = examples[KEPT_OUT // 2 :: KEPT_OUT], examples[::KEPT_OUT]
-    kept = {example.id for example in (*test, *valid)}
-    return [example for example in examples if example.id not in kept], valid, test
+    test, valid = examples[HOLD_OUT_EVERY // 2 :: HOLD_OUT_EVERY], examples[::HOLD_OUT_EVERY]
+    held_out = {example.id for example in (*test, *valid)}
+    return [example for example in examples if example.id not in held_out], valid, test
 
 
 def pocketsphinx():
-    """A listener that knows no speaker of ours; None where it is not installed."""
+    """A recognizer that was not trained on our speakers; None if it is not installed."""
     try:
         from pocketsphinx import Decoder
     except ModuleNotFoundError:
         return None
     decoder = Decoder(samprate=16000, loglevel="FATAL")
 
-    def heard(signal, sample_rate):
+    def recognize(signal, sample_rate):
         decoder.start_utt()
         decoder.process_raw((np.clip(signal, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
         decoder.end_utt()
         return decoder.hyp().hypstr if decoder.hyp() else ""
 
-    return heard
+    return recognize
 
 
 def espeak(examples, spoken, listener):
-    """What a listener gets wrong of espeak-ng's reading of the same sentences: the rate and its interval."""
+    """Word error rate of a recognizer on espeak-ng's speech of the same sentences, with its interval."""
     counts = []
     with tempfile.TemporaryDirectory() as folder:
         for one in spoken:
@@ -91,7 +91,7 @@ def main(
     data_dir: str, out: str = "runs/voice", *, options=OPTIONS, listener=None, lexicon=None, recognizer="english",
     **network,
 ):  # fmt: skip
-    """Align, train, read aloud and measure; the report of the voice.
+    """Align, train, synthesize and evaluate; returns the report.
 
     Args:
         data_dir: Folder of LJSpeech-1.1.
