@@ -258,7 +258,7 @@ def test_what_words_cannot_say_is_refused_when_the_verb_is_made():
     def work(*, model: object):
         """Nothing."""
 
-    with pytest.raises(TypeError, match="work: `model` cannot be said on a command line"):
+    with pytest.raises(TypeError, match="work: `model` cannot be an option of a command line"):
         Verb("work", work).help()
 
     def twice(*, epochs: int = 1, training: dict):

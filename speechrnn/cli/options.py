@@ -227,13 +227,13 @@ def _type(hint: Any, what: str) -> tuple[Any, str | None]:
     if origin in (Union, types.UnionType):
         parts = [_type(one, what) for one in inner if one is not type(None)]
         metavar = next((candidate for candidate in (metavar, *(part[1] for part in parts)) if candidate), None)
-        found = {part[0] for part in parts}
-        if found == {int, float}:
-            found = {float}
-        if len(found) == 1:
-            (one,) = found
+        kinds = {part[0] for part in parts}
+        if kinds == {int, float}:
+            kinds = {float}
+        if len(kinds) == 1:
+            (one,) = kinds
             return (one | None if type(None) in inner else one), metavar
-    raise TypeError(f"{what} cannot be said on a command line, since it is {hint}. Skip it, or annotate it.")
+    raise TypeError(f"{what} cannot be an option of a command line, since it is {hint}. Skip it, or annotate it.")
 
 
 def _placeholder(kind: Any, metavar: str | None) -> str:

@@ -18,7 +18,7 @@ _SKIP = ("path", "name", "decoder", "calibration", "notes")
 _EPILOG = """\
 The report is one self-contained HTML file. It has word and character error rates with 95 % bootstrap intervals, the
 worst utterances with their sound, spectrogram and the network's output, tables by speaker and by length, confusions, a
-reliability diagram, the curves of the training run whose folder lies beside the model, and the model's card. With
+reliability diagram, the curves of the training run whose folder is next to the model, and the model's card. With
 --compare, both models are scored on the same utterances, and the difference has an interval of its own (paired
 bootstrap).
 

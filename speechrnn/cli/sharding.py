@@ -57,7 +57,7 @@ def run(
     except ValueError as error:
         raise UsageError(f"--shard: {error}") from error
     if out is None:
-        raise UsageError("--shard needs --out, beside which the parts are kept.")
+        raise UsageError("--shard needs --out, next to which the parts are stored.")
     description = {"verb": verb, "version": __version__, "inputs": shards.digest(inputs), "options": dict(options)}
     description |= {"noun": noun, **(about or {}), **({} if model is None else {"model": _hash(model)})}
     finished = None if overwrite else shards.done(out, own, description)

@@ -170,19 +170,19 @@ def parts(out: str | os.PathLike[str]) -> list[Part]:
         ValueError: Parts are missing, damaged, or of different work; the message names them.
     """
     folder = folder_of(out)
-    found = [_part(path) for path in sorted(folder.glob("*-of-*.done"))] if folder.is_dir() else []
-    if not found:
+    all_parts = [_part(path) for path in sorted(folder.glob("*-of-*.done"))] if folder.is_dir() else []
+    if not all_parts:
         raise FileNotFoundError(f"{folder}: no shard of {os.fspath(out)} is done. Run its verb with --shard 1/N.")
-    found.sort(key=lambda part: (part.shard.count, part.shard.index))
-    counts = sorted({part.shard.count for part in found})
+    all_parts.sort(key=lambda part: (part.shard.count, part.shard.index))
+    counts = sorted({part.shard.count for part in all_parts})
     if len(counts) > 1:
-        listed = "; ".join(f"of {n}: {_listed(p.shard.index for p in found if p.shard.count == n)}" for n in counts)
+        listed = "; ".join(f"of {n}: {_listed(p.shard.index for p in all_parts if p.shard.count == n)}" for n in counts)
         raise ValueError(f"{folder}: shards of different divisions are there ({listed}). Remove those of all but one.")
     (count,) = counts
-    problems = [f"shard {part.shard} was made with another {d} than shard {found[0].shard}"
-                for part in found[1:] if (d := _difference(part.about, found[0].about))]  # fmt: skip
-    problems += [f"shard {part.shard} is damaged" for part in found if not part.intact]
-    missing = sorted(set(range(1, count + 1)) - {part.shard.index for part in found})
+    problems = [f"shard {part.shard} was made with another {d} than shard {all_parts[0].shard}"
+                for part in all_parts[1:] if (d := _difference(part.about, all_parts[0].about))]  # fmt: skip
+    problems += [f"shard {part.shard} is damaged" for part in all_parts if not part.intact]
+    missing = sorted(set(range(1, count + 1)) - {part.shard.index for part in all_parts})
     at_work = {index: worker for index in missing if (worker := _holder(folder / f"{Shard(index, count).name}.claim"))}
     problems += [f"shard {index}/{count} is still in the hands of {worker}" for index, worker in at_work.items()]
     if idle := [index for index in missing if index not in at_work]:
@@ -192,7 +192,7 @@ def parts(out: str | os.PathLike[str]) -> list[Part]:
         raise ValueError(
             f"{folder}: {'; '.join(problems)}. Run the verb for these shards with the same inputs and options."
         )
-    return found
+    return all_parts
 
 
 def _marker(out: str | os.PathLike[str], shard: Shard) -> Path:

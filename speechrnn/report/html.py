@@ -292,7 +292,7 @@ def _confusions(report: ErrorReport) -> str:
             [(*c, totals[c[0]]) for c in report.confusions(_VISIBLE_ROWS)],
         ),
         (("left out", "times", "of"), [(word, n, totals[word]) for word, n in report.deleted(_VISIBLE_ROWS)]),
-        (("nobody said", "times"), report.inserted(_VISIBLE_ROWS)),
+        (("inserted", "times"), report.inserted(_VISIBLE_ROWS)),
     )
     cards = [f'<div class="card wide">{pieces.table(headings, rows)}</div>' for headings, rows in tables if rows]
     return f'<div class="grid">{"".join(cards)}</div>' if cards else "<p>There are none.</p>"

@@ -137,11 +137,11 @@ def _copy(file: UploadFile, path: Path) -> None:
         shutil.copyfileobj(file.file, to, 1 << 20)
 
 
-def _limited(request: Request, most: float) -> Request:
+def _limited(request: Request, max_bytes: float) -> Request:
     """The request with a limit for its body, which raises a refusal."""
-    refusal = Refusal(413, f"A body may have at most {most / 1e6:g} MB.", code="too_large", param="file")
-    told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > most:
+    refusal = Refusal(413, f"A body may have at most {max_bytes / 1e6:g} MB.", code="too_large", param="file")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes:
         raise refusal
     read = 0
 
@@ -149,7 +149,7 @@ def _limited(request: Request, most: float) -> Request:
         nonlocal read
         message = await request.receive()
         read += len(message.get("body", b""))
-        if read > most:
+        if read > max_bytes:
             raise refusal
         return message
 

@@ -27,10 +27,10 @@ _WINDOWS = ("windows.json", "labels/combined_windows.json")
 def prepare(folder: str | os.PathLike[str], *, options: Preparation) -> Splits:
     """Write `train.jsonl` and `test.jsonl`, and a .npz of each series they point to.
 
-    A detector may learn from the first 15 % of a series, 750 samples at most: these are `train`. What `test` holds are
-    the whole series, whose `labels` are the windows, as (start, end, "anomaly") in seconds, the end being behind the
-    last sample. Values are divided by the standard deviation of the first part, after its mean was taken off, so that
-    one model can learn from all of them.
+    A detector may train on the first 15 % of a series, at most 750 samples: these are `train`. `test` has the complete
+    series, with the windows as `labels`: (start, end, "anomaly") in seconds, where end is the time after the last
+    sample. Values are standardized by mean and standard deviation of the first part, so that one model can learn from
+    all series.
 
     Args:
         folder: Holds `data/` and windows.json, or `labels/combined_windows.json` as published.

@@ -27,7 +27,7 @@ def prepare(
 ) -> Splits:
     """Write `train.jsonl` and, if asked for, `valid.jsonl` and `test.jsonl`: of each table the parts in this order.
 
-    What is forecast lies after what was learned, as it will for whoever uses the model.
+    Test values come after the training data, as in later use.
 
     Args:
         folder: A folder of .csv, .tsv or .parquet tables with a header, or one table.

@@ -1,4 +1,4 @@
-// Runs beside the sound: gathers samples of the microphone into portions of about a tenth of a second.
+// Runs in the audio thread: collects microphone samples into blocks of about a tenth of a second.
 registerProcessor("capture", class extends AudioWorkletProcessor {
   constructor() {
     super();

@@ -1,4 +1,4 @@
-// Elements, made without a line of HTML that could hold somebody's text.
+// Creates elements without HTML strings, so that no text can inject markup.
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [attribute, value] of Object.entries(attributes)) {
@@ -19,7 +19,7 @@ export function clock(seconds) {
   return seconds < 60 ? `${rest} s` : `${Math.floor(seconds / 60)}:${rest} min`;
 }
 
-// A canvas that is as sharp as the screen; what it shows is told in words beside it.
+// A canvas at the screen's resolution, with a text alternative.
 export function canvas(width, height, label) {
   const scale = Math.min(window.devicePixelRatio || 1, 16000 / width);
   const made = element("canvas", { role: "img", "aria-label": label });

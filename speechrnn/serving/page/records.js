@@ -13,11 +13,11 @@ export async function answerRecord(file, model, rate, into) {
   into.prepend(card);
   try {
     const fields = [["model", model.id], ["preview", "true"], ...(rate ? [["rate", rate]] : [])];
-    const found = await (await ask(`/v1/${model.method}`, form(file, fields))).json();
+    const answer = await (await ask(`/v1/${model.method}`, form(file, fields))).json();
     status.remove();
-    card.append(element("p", { class: "text" }, said(found)));
-    curves(card, file, found);
-    const rows = table(found);
+    card.append(element("p", { class: "text" }, summary(answer)));
+    curves(card, file, answer);
+    const rows = table(answer);
     if (rows) card.append(rows);
   } catch (error) {
     status.className = "wrong";
@@ -28,24 +28,24 @@ export async function answerRecord(file, model, rate, into) {
   return card;
 }
 
-function said(found) {
-  if (found.label !== undefined) return found.label;
-  if (found.labels) return found.labels.join(", ") || "(no class)";
-  if (found.segments) return `${found.segments.length} stretches`;
-  return `The next ${found.times.length} values of ${Object.keys(found.channels).join(", ")}`;
+function summary(answer) {
+  if (answer.label !== undefined) return answer.label;
+  if (answer.labels) return answer.labels.join(", ") || "(no class)";
+  if (answer.segments) return `${answer.segments.length} stretches`;
+  return `The next ${answer.times.length} values of ${Object.keys(answer.channels).join(", ")}`;
 }
 
-function curves(card, file, found) {
-  const { channels, duration } = found.preview, shown = channels.slice(0, SHOWN);
-  const future = found.times ? Math.max(0, found.times[found.times.length - 1] - duration) : 0;
+function curves(card, file, answer) {
+  const { channels, duration } = answer.preview, shown = channels.slice(0, SHOWN);
+  const future = answer.times ? Math.max(0, answer.times[answer.times.length - 1] - duration) : 0;
   const width = card.clientWidth - 36, scale = width / ((duration + future) || 1);
   const [picture, context] = canvas(width, ROW * shown.length, `Curves of ${file.name}, ${clock(duration)}; the answer follows.`);
   picture.className = "plot";
   shown.forEach((channel, row) => {
-    const ahead = found.channels ? Object.values(found.channels)[row] || [] : [];
+    const ahead = answer.channels ? Object.values(answer.channels)[row] || [] : [];
     const low = Math.min(...channel.least, ...ahead.flat()), high = Math.max(...channel.most, ...ahead.flat());
     const y = (value) => ROW * row + 6 + (ROW - 12) * (high > low ? (high - value) / (high - low) : 0.5);
-    if (found.segments) segments(context, found.segments, scale, row);
+    if (answer.segments) segments(context, answer.segments, scale, row);
     context.strokeStyle = context.fillStyle = color(COLORS[row % COLORS.length]);
     context.beginPath();
     channel.least.forEach((least, i) => {
@@ -54,7 +54,7 @@ function curves(card, file, found) {
       context.lineTo(x, y(least));
     });
     context.stroke();
-    if (ahead.length) forecast(context, found.times, ahead, scale, y);
+    if (ahead.length) forecast(context, answer.times, ahead, scale, y);
   });
   card.append(picture);
   if (channels.length > SHOWN) card.append(element("p", { class: "soft" }, `${channels.length - SHOWN} more channels are not drawn.`));
@@ -86,9 +86,9 @@ function forecast(context, times, ahead, scale, y) {
   context.setLineDash([]);
 }
 
-function table(found) {
-  if (found.probabilities) {
-    const rows = Object.entries(found.probabilities).sort((a, b) => b[1] - a[1]).map(([name, probability]) => {
+function table(answer) {
+  if (answer.probabilities) {
+    const rows = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]).map(([name, probability]) => {
       const bar = element("i", {});
       bar.style.width = `${100 * probability}%`;
       return element("tr", {}, element("th", { scope: "row" }, name), element("td", { class: "bar" }, bar),
@@ -96,15 +96,15 @@ function table(found) {
     });
     return made(["Class", "", "Probability"], rows);
   }
-  if (found.segments) {
-    return made(["Class", "From (s)", "To (s)", "Probability"], found.segments.slice(0, 200).map((one) => element("tr", {},
+  if (answer.segments) {
+    return made(["Class", "From (s)", "To (s)", "Probability"], answer.segments.slice(0, 200).map((one) => element("tr", {},
       element("th", { scope: "row" }, one.label), element("td", { class: "n" }, one.start.toFixed(2)),
       element("td", { class: "n" }, one.end.toFixed(2)), element("td", { class: "n" }, `${(100 * one.probability).toFixed(1)} %`))));
   }
-  const middle = Math.floor(found.quantiles.length / 2), names = Object.keys(found.channels);
-  return made(["Second", ...names], found.times.slice(0, 50).map((time, i) => element("tr", {},
+  const middle = Math.floor(answer.quantiles.length / 2), names = Object.keys(answer.channels);
+  return made(["Second", ...names], answer.times.slice(0, 50).map((time, i) => element("tr", {},
     element("th", { scope: "row" }, `${+time.toFixed(3)}`),
-    ...names.map((name) => element("td", { class: "n" }, `${found.channels[name][i][middle].toPrecision(4)}`)))));
+    ...names.map((name) => element("td", { class: "n" }, `${answer.channels[name][i][middle].toPrecision(4)}`)))));
 }
 
 function made(names, rows) {

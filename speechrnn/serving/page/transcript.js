@@ -14,11 +14,11 @@ export async function transcribe(file, into) {
   into.prepend(card);
   try {
     const fields = [["response_format", "verbose_json"], ["timestamp_granularities[]", "word"]];
-    const found = await (await ask("/v1/audio/transcriptions", form(file, fields))).json();
+    const transcript = await (await ask("/v1/audio/transcriptions", form(file, fields))).json();
     status.remove();
-    card.firstChild.append(element("span", { class: "soft" }, `${clock(found.duration)}, ${found.words.length} words`));
-    card.append(element("p", { class: "text" }, found.text || "(no words)"));
-    await show(card, file, found);
+    card.firstChild.append(element("span", { class: "soft" }, `${clock(transcript.duration)}, ${transcript.words.length} words`));
+    card.append(element("p", { class: "text" }, transcript.text || "(no words)"));
+    await show(card, file, transcript);
   } catch (error) {
     status.className = "wrong";
     status.setAttribute("role", "alert");
@@ -28,24 +28,24 @@ export async function transcribe(file, into) {
   return card;
 }
 
-async function show(card, file, found) {
+async function show(card, file, transcript) {
   const samples = await decoded(file);
   const player = samples ? element("audio", { controls: true, src: URL.createObjectURL(file), "aria-label": `Sound of ${file.name}` }) : null;
   const room = card.clientWidth - 40;
-  const width = Math.max(room, Math.min(LONGEST, Math.round(found.duration * Math.max(90, needed(found.words)))));
-  const scale = width / found.duration;
+  const width = Math.max(room, Math.min(LONGEST, Math.round(transcript.duration * Math.max(90, needed(transcript.words)))));
+  const scale = width / transcript.duration;
   const inside = element("div", {});
   inside.style.width = `${width}px`;
   if (samples) {
-    const [picture, context] = canvas(width, HEIGHT + AXIS, `Spectrogram of ${file.name}, ${clock(found.duration)}; its words follow.`);
+    const [picture, context] = canvas(width, HEIGHT + AXIS, `Spectrogram of ${file.name}, ${clock(transcript.duration)}; its words follow.`);
     inside.append(picture);
-    axis(context, width, found.duration, scale);
+    axis(context, width, transcript.duration, scale);
     await draw(context, samples, width, HEIGHT);
   }
-  if (found.words.length) inside.append(wordList(found.words, scale, found.duration, player));
+  if (transcript.words.length) inside.append(wordList(transcript.words, scale, transcript.duration, player));
   const timeline = element("div", { class: "timeline", tabindex: "0", role: "group", "aria-label": "Spectrogram and words" }, inside);
   card.append(timeline);
-  if (found.words.length) card.append(element("p", { class: "soft" }, "Under each word: how sure the model is, in percent. Below 60 it is underlined."));
+  if (transcript.words.length) card.append(element("p", { class: "soft" }, "Under each word: how sure the model is, in percent. Below 60 it is underlined."));
   if (player) {
     const cursor = element("span", { class: "cursor", hidden: true });
     inside.append(cursor);
