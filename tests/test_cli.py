@@ -218,7 +218,7 @@ def test_words_become_the_declared_types():
     manifests, given = parsed("train", *words)
     assert manifests == ("m.jsonl",)
     assert given["training"] == {"epochs": 3, "learning_rate": 1e-4, "cache": None, "tensorboard": True}
-    assert given["built"] == {"residual": False, "cell": "gru"}
+    assert given["network"] == {"residual": False, "cell": "gru"}
     assert given["augmentation"] == {"speed": (0.9, 1.1)}
     assert given["features"] == {"f_max": 4000.0}
     assert RecognizerTraining(**given["training"]) == RecognizerTraining(

@@ -22,9 +22,7 @@ def samples_beyond(data: Bytes, start: int, stop: int, declared: int) -> int:
         samples = _end_of_frame(data[position : position + 16], block)
         if samples and samples <= declared:
             return 0
-        if samples and _crc_matches(
-            data[position:end], 16, 0x8005
-        ):  # else two bytes that look like the start of a frame
+        if samples and _crc_matches(data[position:end], 16, 0x8005):  # else it only looks like the start of a frame
             return samples
     return 0
 

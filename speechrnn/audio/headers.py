@@ -197,9 +197,8 @@ def _au(path: str, data: Bytes, start: int) -> int:
         return len(data)
     available = max(0, len(data) - start - offset)
     if available < size:
-        raise truncated(
-            path, size, available, rate * channels * {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8}.get(coding, 0)
-        )
+        width = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8}.get(coding, 0)
+        raise truncated(path, size, available, rate * channels * width)
     return start + offset + size
 
 
@@ -369,7 +368,7 @@ def _no_chunk(path: str, position: int, head: bytes) -> ValueError:
     )
 
 
-def truncated(path: str, declared: int, available: int, bytes_per_second: int) -> ValueError:
+def truncated(path: str, declared: int, present: int, bytes_per_second: int) -> ValueError:
     """The fault of a file that is shorter than its header says."""
 
     def amount(count: int) -> str:
@@ -378,6 +377,5 @@ def truncated(path: str, declared: int, available: int, bytes_per_second: int) -
     return data_error(
         path,
         "truncated",
-        f"the header promises {amount(declared)} of audio, the file has {amount(available)}. "
-        "Copy or download it again.",
+        f"the header promises {amount(declared)} of audio, the file has {amount(present)}. Copy or download it again.",
     )

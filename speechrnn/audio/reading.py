@@ -442,11 +442,9 @@ def _blocks(
             f"({reason.rstrip('.')}). Copy or download it again.",
         ) from error
     if count is not None and done < count - slack:
-        expected, decoded = (f"{n:,} samples ({n / file.samplerate:.2f} s)" for n in (start + count, start + done))
+        wanted, decoded = (f"{n:,} samples ({n / file.samplerate:.2f} s)" for n in (start + count, start + done))
         raise data_error(
-            path,
-            "truncated",
-            f"should have at least {expected}, {decoded} could be decoded. Copy or download it again.",
+            path, "truncated", f"should have at least {wanted}, {decoded} could be decoded. Copy or download it again."
         )
 
 

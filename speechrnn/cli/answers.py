@@ -73,20 +73,12 @@ def verb(kind: kinds.Kind) -> Verb:
             part_output = output.for_shard(chosen, file, head=part.shard.index == 1)
             _run(kind, command, model, inputs[chosen], dict(options), part_output, faults)
 
-        settings = {**options, **writing, "format": formats, "out_dir": out_dir is not None}
+        how = {**options, **writing, "format": formats, "out_dir": out_dir is not None}
         path = loading.file_of(model)
-        out_path = sharding.folder(out or out_dir)
+        target = sharding.folder(out or out_dir)
         return sharding.run(
-            shard,
-            out_path,
-            inputs,
-            work,
-            verb=kind.method,
-            options=settings,
-            model=path,
-            overwrite=overwrite,
-            noun="files",
-        )
+            shard, target, inputs, work, verb=kind.method, options=how, model=path, overwrite=overwrite, noun="files"
+        )  # fmt: skip
 
     answer.__doc__ = f"""{command.summary}
 

@@ -65,13 +65,11 @@ def calibrate(
             correct += [hit for _, hit in scored]
             in_first_half += [number % 2 == 0] * len(scored)
     terminal.print_faults(*faults)
-    probabilities, hits, first = np.array(confidences), np.array(correct, bool), np.array(in_first_half, bool)
-    before = calibration_error(probabilities, hits)
-    after = calibration_error(_crosswise(probabilities, hits, first), hits)
-    Calibration.fit(probabilities, hits).write(out, overwrite=overwrite, words=len(probabilities), ece_before=before)
-    print(
-        f"expected calibration error {before:.4f}, calibrated {after:.4f}; {len(hits):,} words, {hits.mean():.1%} right"
-    )
+    p, hits, first = np.array(confidences), np.array(correct, bool), np.array(in_first_half, bool)
+    before = calibration_error(p, hits)
+    after = calibration_error(_crosswise(p, hits, first), hits)
+    Calibration.fit(p, hits).write(out, overwrite=overwrite, words=len(p), ece_before=before)
+    print(f"expected calibration error {before:.4f}, calibrated {after:.4f}; {len(p):,} words, {hits.mean():.1%} right")
     return terminal.print_summary(faults, total, noun="utterances")
 
 

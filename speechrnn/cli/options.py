@@ -28,14 +28,11 @@ PYTHON_ONLY = ("faults", "progress", "on_progress", "on_error")
 
 _RENAMED = {("table", "encoding"): "table_encoding"}
 """New names of options in a dictionary argument whose names would be ambiguous."""
-_RENAMED_TEXTS = "normalize_texts"
+_TEXTS = "normalize_texts"
 """Name of the option `normalize` of texts, which differs from that of features."""
 _METAVARS = {"root": "DIR", **dict.fromkeys(("calibration", "keys", "lexicon", "reference"), "FILE")}
 """Placeholders in the help for the values of options that are paths in plain strings."""
 _LISTS = (list, tuple, Sequence, Iterable)
-_POSITIONAL: dict[Any, Literal["one", "many"]] = {
-    inspect.Parameter.POSITIONAL_ONLY: "one", inspect.Parameter.VAR_POSITIONAL: "many",
-}  # fmt: skip
 SHARED = {
     "calibration": "A calibration of confidences, made by `speechrnn calibrate`.",
     "details": "With --json, write details, too.",
@@ -134,9 +131,7 @@ def declared(source: Any, *, title: str = "options", skip: Sequence[str] = ()) -
     """
     options = (_fields if dataclasses.is_dataclass(source) else _arguments)(source, title, skip)
     return [
-        dataclasses.replace(one, name=_RENAMED_TEXTS, key=one.name)
-        if one.name == "normalize" and one.type is bool
-        else one
+        dataclasses.replace(one, name=_TEXTS, key=one.name) if one.name == "normalize" and one.type is bool else one
         for one in options
     ]
 
@@ -198,8 +193,9 @@ def _arguments(source: Callable[..., Any], title: str, skip: Sequence[str]) -> I
             continue
         kind, metavar = _type(hints[name], f"{source.__name__}: `{name}`")
         default = REQUIRED if argument.default is argument.empty else argument.default
+        positional: dict[Any, Any] = {argument.POSITIONAL_ONLY: "one", argument.VAR_POSITIONAL: "many"}
         help_text = _joined(shared.get(name, ""), " ".join(descriptions.get(name, "").split()))
-        yield Option(name, kind, help_text, default, metavar, _POSITIONAL.get(argument.kind), title)
+        yield Option(name, kind, help_text, default, metavar, positional.get(argument.kind), title)
 
 
 def _joined(first: str, more: str) -> str:

@@ -65,11 +65,11 @@ def report(
     examples = manifest.read(path, faults=faults)
     total = len(examples) + len(faults)
     calibrated = decoding_options.calibration(calibration)
-    models = [loading.file_of(path_or_name) for path_or_name in (model, *([compare] if compare else []))]
-    for path_or_name in models:  # checked before the first one is measured, which takes minutes
-        if not os.path.isfile(path_or_name):
-            raise FileNotFoundError(f"{path_or_name}: no such model file.")
-    names = models if len({os.path.basename(path_or_name) for path_or_name in models}) < len(models) else [None, None]
+    models = [loading.file_of(name) for name in (model, *([compare] if compare else []))]
+    for path_of_model in models:  # checked before the first one is measured, which takes minutes
+        if not os.path.isfile(path_of_model):
+            raise FileNotFoundError(f"{path_of_model}: no such model file.")
+    names = models if len({os.path.basename(name) for name in models}) < len(models) else [None, None]
     with terminal.progress(len(examples) * len(models), "utterances") as progress:
         about: dict[str, Any] = {"progress": progress, "calibration": calibrated, "faults": faults}
         measurements = [_measure(models[0], examples, decoding, name=names[0], **about, **page_options)]

@@ -73,9 +73,8 @@ class _Script(Verb):
     def options(self) -> dict[str, tuple[str | None, Option]]:
         """See `Verb`."""
         documented = {one.arg_name for one in docstring_parser.parse(inspect.getdoc(self.main) or "").params}
-        skip = [
-            name for name in inspect.signature(self.main).parameters if name not in documented or name in self.defaults
-        ]
+        arguments = inspect.signature(self.main).parameters
+        skip = [name for name in arguments if name not in documented or name in self.defaults]
         options: dict[str, tuple[str | None, Option]] = {}
         for option in declared(self.main, skip=skip):
             flag = self.flags.get(option.name, option.name)

@@ -60,11 +60,9 @@ def run(
         raise UsageError("--shard needs --out, next to which the parts are stored.")
     description = {"verb": verb, "version": __version__, "inputs": shards.digest(inputs), "options": dict(options)}
     description |= {"noun": noun, **(about or {}), **({} if model is None else {"model": _hash(model)})}
-    finished = None if overwrite else shards.done(out, own, description)
-    if finished is not None:
-        terminal.print_note(
-            f"shard {own} of {out} is done: {finished.count:,} {noun}, {len(finished.faults):,} failed."
-        )
+    done = None if overwrite else shards.done(out, own, description)
+    if done is not None:
+        terminal.print_note(f"shard {own} of {out} is done: {done.count:,} {noun}, {len(done.faults):,} failed.")
         return DONE
     faults = Faults()
     with shards.claimed(out, own, description) as (part, file):
@@ -89,10 +87,8 @@ def merge(out: str, *, overwrite: bool) -> int:
     parts = shards.parts(out)
     about, faults = parts[0].about, Faults()
     faults.extend(fault for part in parts for fault in part.faults)
-    total = (resolve(_MERGES[about["verb"]]) if about["verb"] in _MERGES else concatenate)(
-        out, parts, faults, overwrite
-    )
-    return terminal.print_summary(faults, total, noun=about["noun"])
+    join = resolve(_MERGES[about["verb"]]) if about["verb"] in _MERGES else concatenate
+    return terminal.print_summary(faults, join(out, parts, faults, overwrite), noun=about["noun"])
 
 
 def concatenate(out: str, parts: Sequence[shards.Part], faults: Faults, overwrite: bool) -> int:

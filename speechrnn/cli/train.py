@@ -122,9 +122,7 @@ def train(
     from speechrnn.features import Augmentation
     from speechrnn.training.task import task_of
 
-    augmented = (
-        Augmentation.speech(**augmentation) if augment else Augmentation(**augmentation) if augmentation else None
-    )
+    varied = Augmentation.speech(**augmentation) if augment else Augmentation(**augmentation) if augmentation else None
     keras.utils.set_random_seed(options.seed)
     if model is None:
         feature_options = {"features": features} if command.feature_options else {}
@@ -137,7 +135,7 @@ def train(
         examples,
         valid=validation or None,
         options=options,
-        augment=augmented,
+        augment=varied,
         out=out,
         resume=resume,
         overwrite=overwrite,
@@ -165,9 +163,8 @@ def _on_devices(count: int, words: Sequence[str]) -> int:
     for index in range(count):
         flags = ["--devices", "1", "--rank", str(index), "--hosts", *addresses]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": _device(index)}
-        processes.append(
-            subprocess.Popen([sys.executable, "-m", "speechrnn", "train", *words, *flags], env=environment)
-        )
+        command = [sys.executable, "-m", "speechrnn", "train", *words, *flags]
+        processes.append(subprocess.Popen(command, env=environment))
     try:
         while not any(process.poll() for process in processes):  # if one fails, the others are ended
             if all(process.poll() is not None for process in processes):

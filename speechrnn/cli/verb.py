@@ -78,9 +78,7 @@ class Verb:
         """Options by name, each with the function's argument that receives it in a dictionary, or None if it is one."""
         by_name: dict[str, tuple[str | None, Option]] = {}
         own = declared(self.function, skip=(*self.groups, *self.bound))
-        grouped = [
-            (argument, option) for argument, groups in self.groups.items() for g in groups for option in g.options
-        ]
+        grouped = [(argument, option) for argument, gs in self.groups.items() for g in gs for option in g.options]
         for argument, option in [*((None, option) for option in own), *grouped]:
             if option.name in by_name:
                 raise TypeError(f"{self.program}: two options are called {option.flag}.")

@@ -106,7 +106,7 @@ def check(  # noqa: D417 - the decorator adds the options
         if example.text is not None:
             samples = round(min(example.duration, seconds) * options.sample_rate)
             frames = -(-frames_of(samples) // options.stride)
-            faults_of_example += _transcript_faults(example, frames, vocabulary, longer=options.longer_texts)
+            faults_of_example += _text_faults(example, frames, vocabulary, longer=options.longer_texts)
         return faults_of_example
 
     ids: set[str] = set()
@@ -115,10 +115,8 @@ def check(  # noqa: D417 - the decorator adds the options
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         for example, new_faults in zip(examples, _bounded_map(pool, check_one, examples), strict=True):
             if example.id in ids:
-                new_faults = [
-                    *new_faults,
-                    Fault(example.id, "duplicate", f"{example.id}: is the id of an earlier example."),
-                ]
+                message = f"{example.id}: is the id of an earlier example."
+                new_faults = [*new_faults, Fault(example.id, "duplicate", message)]
             ids.add(example.id)
             all_faults += new_faults
             if not new_faults:
@@ -195,9 +193,7 @@ def _label_faults(example: Example) -> Iterable[Fault]:
             yield Fault(example.id, "annotated past their end", message)
 
 
-def _transcript_faults(
-    example: Example, frames: int, vocabulary: Vocabulary | None, *, longer: bool
-) -> Iterable[Fault]:
+def _text_faults(example: Example, frames: int, vocabulary: Vocabulary | None, *, longer: bool) -> Iterable[Fault]:
     text = example.text or ""
     if not text.strip():
         yield Fault(example.id, "without a transcript", f"{example.id}: its transcript has no characters.")

@@ -184,15 +184,13 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
         except (ValueError, RecursionError) as error:
             kind = kind_of(error)
             hint = "" if total > 1 or os.fspath(path).endswith(".jsonl") else _NO_MANIFEST
-            collected.add(
-                where, "bad lines" if kind == "invalid" else kind, str(data_error(where, kind, f"{error}{hint}"))
-            )
+            error = data_error(where, kind, f"{error}{hint}")
+            collected.add(where, "bad lines" if kind == "invalid" else kind, str(error))
             continue
         examples.append(example)
     if not total:
-        collected.add(
-            os.fspath(path), "empty", f"{os.fspath(path)}: has no examples. Make it with `speechrnn prepare`."
-        )
+        name = os.fspath(path)
+        collected.add(name, "empty", f"{name}: has no examples. Make it with `speechrnn prepare`.")
     if faults is None:
         collected.raise_first()
     return examples

@@ -231,10 +231,7 @@ def _part(marker: Path) -> Part:
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Describe the first difference between two descriptions of work; "" if they are equal."""
-    one, other = (
-        json.loads(as_json(one)),
-        json.loads(as_json(other)),
-    )  # tuples become lists
+    one, other = (json.loads(as_json(each)) for each in (one, other))  # tuples become lists
     for name in dict.fromkeys((*one, *other)):
         a, b = one.get(name), other.get(name)
         if a == b:

@@ -21,10 +21,10 @@ from speechrnn.report.measuring import SHOWN_SECONDS, Clip, Measured
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
-_VISIBLE_ROWS = 25
+_ROWS = 25
 """Visible rows of a table; the others are in a collapsed section."""
 
-_MAX_LISTED = 300
+_LISTED = 300
 """Maximum number of utterances in the list of all errors."""
 
 
@@ -278,21 +278,18 @@ def _rates(heading: str, groups: Sequence[tuple[str, list[Edits]]]) -> str:
 
 
 def _collapsed(table: Callable[..., str], rows: Sequence[Sequence[pieces.Cell]]) -> str:
-    if len(rows) <= _VISIBLE_ROWS + 5:
+    if len(rows) <= _ROWS + 5:
         return table(rows)
-    rest = f"<details><summary>{len(rows) - _VISIBLE_ROWS:,} more</summary>{table(rows[_VISIBLE_ROWS:])}</details>"
-    return table(rows[:_VISIBLE_ROWS]) + rest
+    rest = f"<details><summary>{len(rows) - _ROWS:,} more</summary>{table(rows[_ROWS:])}</details>"
+    return table(rows[:_ROWS]) + rest
 
 
 def _confusions(report: ErrorReport) -> str:
     totals = Counter(word for utterance in report.utterances for word in utterance.reference.split())
     tables = (
-        (
-            ("said", "recognized", "times", "of"),
-            [(*c, totals[c[0]]) for c in report.confusions(_VISIBLE_ROWS)],
-        ),
-        (("left out", "times", "of"), [(word, n, totals[word]) for word, n in report.deleted(_VISIBLE_ROWS)]),
-        (("inserted", "times"), report.inserted(_VISIBLE_ROWS)),
+        (("correct", "recognized", "times", "of"), [(*c, totals[c[0]]) for c in report.confusions(_ROWS)]),
+        (("left out", "times", "of"), [(word, n, totals[word]) for word, n in report.deleted(_ROWS)]),
+        (("inserted", "times"), report.inserted(_ROWS)),
     )
     cards = [f'<div class="card wide">{pieces.table(headings, rows)}</div>' for headings, rows in tables if rows]
     return f'<div class="grid">{"".join(cards)}</div>' if cards else "<p>There are none.</p>"
@@ -342,13 +339,9 @@ def _errors(report: ErrorReport) -> str:
     wrong = report.worst(len(report.utterances))
     if not wrong:
         return ""
-    rest = (
-        f"<p>The {len(wrong) - _MAX_LISTED:,} with the fewest errors are left out.</p>"
-        if len(wrong) > _MAX_LISTED
-        else ""
-    )
+    rest = f"<p>The {len(wrong) - _LISTED:,} with the fewest errors are left out.</p>" if len(wrong) > _LISTED else ""
     rows = "".join(
-        f'<tr><td>{pieces.aligned(u)}</td><td class="soft">{html.escape(u.id)}</td></tr>' for u in wrong[:_MAX_LISTED]
+        f'<tr><td>{pieces.aligned(u)}</td><td class="soft">{html.escape(u.id)}</td></tr>' for u in wrong[:_LISTED]
     )
     return (
         f"<details><summary>{len(wrong):,} utterances with errors, the worst first</summary>{pieces.LEGEND}"

@@ -76,17 +76,9 @@ def interval(bounds: Sequence[float]) -> str:
 def aligned(utterance: Utterance) -> str:
     """The reference words with the recognized words below, errors in color."""
     pairs = []
-    for reference, recognized in utterance.words.pairs:
-        kind = (
-            ""
-            if reference == recognized
-            else " left"
-            if recognized is None
-            else " more"
-            if reference is None
-            else " wrong"
-        )
-        above, below = (html.escape(str(word)) if word is not None else "–" for word in (reference, recognized))
+    for true, recognized in utterance.words.pairs:
+        kind = "" if true == recognized else " left" if recognized is None else " more" if true is None else " wrong"
+        above, below = (html.escape(str(word)) if word is not None else "–" for word in (true, recognized))
         pairs.append(f'<div class="pair{kind}"><b>{above}</b><span>{below}</span></div>')
     return f'<div class="pairs" dir="auto">{"".join(pairs)}</div>'
 
@@ -124,9 +116,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, shares: bo
         for name, number in zip(headings, numeric, strict=False)
     )
     body = "".join(
-        "<tr>"
-        + "".join(_cell(cell, bar=shares and column == len(row) - 1) for column, cell in enumerate(row))
-        + "</tr>"
+        "<tr>" + "".join(_cell(cell, bar=shares and index == len(row) - 1) for index, cell in enumerate(row)) + "</tr>"
         for row in rows
     )
     return f"<table><tr>{head}{'<th></th>' if shares else ''}</tr>{body}</table>"

@@ -76,12 +76,7 @@ def make(service: Service) -> Starlette:
             *records.routes(service),
         ],
         middleware=middleware,
-        exception_handlers={
-            Refusal: _on_refusal,
-            Cancelled: _on_disconnect,
-            ClientDisconnect: _on_disconnect,
-            HTTPException: _on_http_error,
-        },
+        exception_handlers={Refusal: _refused, Cancelled: _gone, ClientDisconnect: _gone, HTTPException: _http_error},
         lifespan=lifespan,
     )
 
@@ -134,9 +129,8 @@ class _RequestGuard:
             status = status or 500
             _log.exception("%s: the server failed.", request_id)
             if status == 500:
-                await _deny(
-                    Refusal(500, f"The server failed. Its log has more, under {request_id}."), scope, receive, send
-                )
+                failure = Refusal(500, f"The server failed. Its log has more, under {request_id}.")
+                await _deny(failure, scope, receive, send)
         finally:
             self._count(scope, request_id, status or 499, time.monotonic() - start)
 
@@ -205,17 +199,17 @@ async def _deny(refusal: Refusal, scope: Scope, receive: Receive, send: Send) ->
         await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:120]})
 
 
-async def _on_refusal(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, Refusal):
         raise error
     return _response(error)
 
 
-async def _on_disconnect(request: Request, error: Exception) -> Response:
+async def _gone(request: Request, error: Exception) -> Response:
     return _response(Refusal(499, "The client has left.", code="client_left"))
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     messages = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible here."}

@@ -28,9 +28,7 @@ class Gate:
         on_change: Called with the current number.
     """
 
-    def __init__(
-        self, limit: int, *, at_once: int, what: str, on_change: Callable[[int], object] | None = None
-    ) -> None:
+    def __init__(self, limit: int, *, at_once: int, what: str, on_change: Callable[[int], None] | None = None) -> None:
         self._limit, self._at_once, self._what, self._on_change = limit, at_once, what, on_change
         self._inside, self._seconds = 0, 1.0
 

@@ -117,13 +117,11 @@ class _Session:
             raise invalid(message, "session.type")
         settings = session if beta else _object(_object(session.get("audio", {}), "session.audio").get("input", {}),
                                              "session.audio.input")  # fmt: skip
-        audio_format = settings.get("input_audio_format" if beta else "format")
-        if audio_format not in (None, "pcm16") and not (
-            isinstance(audio_format, dict)
-            and audio_format.get("type") == "audio/pcm"
-            and audio_format.get("rate") in (None, _RATE)
+        encoding = settings.get("input_audio_format" if beta else "format")
+        if encoding not in (None, "pcm16") and not (
+            isinstance(encoding, dict) and encoding.get("type") == "audio/pcm" and encoding.get("rate") in (None, _RATE)
         ):
-            message = f"Audio must be audio/pcm at {_RATE} Hz. Received: {str(audio_format)[:80]}."
+            message = f"Audio must be audio/pcm at {_RATE} Hz. Received: {str(encoding)[:80]}."
             raise invalid(message, "session.audio.input.format")
         before = self._turns
         if "turn_detection" in settings:

@@ -156,9 +156,7 @@ def _preview(model: Any, upload: Upload, options: dict[str, Any]) -> dict[str, A
         read_options: dict[str, Any] = {name: options[name] for name in ("rate", "row") if name in options}
         read_options |= {"channels": channels_of(model), "sample_rate": model.sample_rate, "max_gap": None}
         values = signals.read(upload.path, **read_options)[0]
-        values = values[
-            : 1 + np.flatnonzero(np.isfinite(values).any(axis=1))[-1]
-        ]  # what follows are covariates known ahead
+        values = values[: 1 + np.flatnonzero(np.isfinite(values).any(axis=1))[-1]]  # without covariates known ahead
     edges = np.linspace(0, len(values), min(_PREVIEW, len(values)) + 1).astype(int)[:-1]
     minima, maxima = (np.nan_to_num(of.reduceat(values, edges)) for of in (np.fmin, np.fmax))
     return {

@@ -97,13 +97,11 @@ def utterance_recognizer(service: Service, rate: float, endpointing: Endpointing
     """
     listener = service.models.listener
     if listener is not None:
-        return UtteranceRecognizer(
-            listener.new_stream, model_rate=int(listener.sample_rate), rate=rate, endpointing=endpointing
-        )
+        model_rate = int(listener.sample_rate)
+        return UtteranceRecognizer(listener.new_stream, model_rate, rate=rate, endpointing=endpointing)
     served = service.recognizer()
-    return UtteranceRecognizer(
-        lambda: BufferedStream(served), model_rate=int(served.model.sample_rate), rate=rate, endpointing=endpointing
-    )
+    model_rate = int(served.model.sample_rate)
+    return UtteranceRecognizer(lambda: BufferedStream(served), model_rate, rate=rate, endpointing=endpointing)
 
 
 def pcm16(data: bytes) -> np.ndarray:

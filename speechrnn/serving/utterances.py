@@ -124,7 +124,7 @@ class UtteranceRecognizer:
     """
 
     def __init__(
-        self, begin: Callable[[], Stream], *, model_rate: int, rate: float, endpointing: Endpointing | None = None
+        self, begin: Callable[[], Stream], model_rate: int, *, rate: float, endpointing: Endpointing | None = None
     ) -> None:
         if not 4000 <= rate <= 192_000:
             raise ValueError(f"A sample rate must lie between 4000 and 192000 Hz. Received: {rate:g}.")
@@ -171,9 +171,8 @@ class UtteranceRecognizer:
         self._begin_utterance()
 
     def _new_resampler(self) -> soxr.ResampleStream | None:
-        if self._input_rate == self._rate:
-            return None
-        return soxr.ResampleStream(self._input_rate, self._rate, 1, dtype="float32")
+        same = self._input_rate == self._rate
+        return None if same else soxr.ResampleStream(self._input_rate, self._rate, 1, dtype="float32")
 
     def _begin_utterance(self) -> None:
         self._stream = self._begin()
@@ -231,10 +230,8 @@ class _VoiceActivity:
         self.frame = round(_FRAME_SECONDS * rate)
         self._margin = 6 + 12 * endpointing.threshold
         self._min_level = -65 + 20 * endpointing.threshold
-        self._silence, self._long, self._longest = (
-            math.ceil(seconds / _FRAME_SECONDS)
-            for seconds in (endpointing.silence, endpointing.long, endpointing.longest)
-        )
+        limits = endpointing.silence, endpointing.long, endpointing.longest
+        self._silence, self._long, self._longest = (math.ceil(seconds / _FRAME_SECONDS) for seconds in limits)
         self._floor = -40.0
         self.new()
 

@@ -101,9 +101,7 @@ class _Session:
             if self._recognizer is None:
                 self._begin(event.data)
                 await self._send("transcript-start", language=self._language())
-            elif (
-                audio_format := {**self._format, **_format(event.data)}
-            ) != self._format:  # each chunk has its own format
+            elif (audio_format := {**self._format, **_format(event.data)}) != self._format:  # each chunk has a format
                 if self._recognizer.utterance_seconds:
                     raise Refusal(400, "The rate, width and channels of audio cannot change before `audio-stop`.")
                 self._begin(audio_format)

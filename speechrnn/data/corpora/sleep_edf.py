@@ -66,14 +66,12 @@ def prepare(
 
 def _night(path: Path, channels: tuple[str, ...], epochs: int, awake: float, faults: Faults) -> Iterator[Draft]:
     name = path.stem.removesuffix("-PSG")
-    hypnograms = sorted(path.parent.glob(f"{name[:6]}*-Hypnogram.edf"))
+    found = sorted(path.parent.glob(f"{name[:6]}*-Hypnogram.edf"))
     try:
-        if len(hypnograms) != 1:
-            raise FileNotFoundError(
-                f"{path}: needs one hypnogram, {name[:6]}*-Hypnogram.edf. Received: {len(hypnograms)}."
-            )
+        if len(found) != 1:
+            raise FileNotFoundError(f"{path}: needs one hypnogram, {name[:6]}*-Hypnogram.edf. Received: {len(found)}.")
         info = signals.probe(path, channels=channels)
-        stages = _stages(signals.events(hypnograms[0]), info.duration)
+        stages = _stages(signals.events(found[0]), info.duration)
     except (ValueError, OSError) as error:
         faults.add_error(name, error)
         return

@@ -102,11 +102,9 @@ def _silence(noise: Path, split: str, count: int, rng: random.Random) -> list[Dr
     drafts = []
     for number in range(count):
         path = paths[number % len(paths)]
-        subject = f"{path.stem}-{split}"
+        name = f"{path.stem}-{split}"
         start = round(rng.uniform(*ends[path]), 3)
-        drafts.append(
-            Draft(path, label=SILENCE, subject=subject, id=f"{subject}-{number:05d}", offset=start, duration=1.0)
-        )
+        drafts.append(Draft(path, label=SILENCE, subject=name, id=f"{name}-{number:05d}", offset=start, duration=1.0))
     return drafts
 
 

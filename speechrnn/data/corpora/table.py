@@ -63,11 +63,9 @@ def prepare(
         raise ValueError("`duration_column` and `end_column` are of segments: name their `offset_column` too.")
     if duration_column and end_column:
         raise ValueError("`duration_column` and `end_column` say the same of segments. Name one of them.")
-    transcript_column = (
-        None if text_column == TEXT and label_column else text_column
-    )  # with classes, transcripts are optional
+    transcripts = None if text_column == TEXT and label_column else text_column  # with classes, they are optional
     named = {
-        "path_column": path_column, "text_column": transcript_column, "label_column": label_column,
+        "path_column": path_column, "text_column": transcripts, "label_column": label_column,
         "subject_column": subject_column, "id_column": id_column, "offset_column": offset_column,
         "duration_column": duration_column, "end_column": end_column, "split_column": split_column,
         "channel_column": channel_column,

@@ -34,20 +34,19 @@ def prepare(
 
 
 def _files(root: Path, name: str | None) -> dict[str, Path]:
-    data_sets: dict[str, dict[str, Path]] = {}
+    found: dict[str, dict[str, Path]] = {}
     for ending in _ENDINGS:
         for split in SPLITS:
             part = ending.replace("TRAIN", split.upper())
             for path in sorted((*root.glob(f"*{part}"), *root.glob(f"*/*{part}"))):
-                data_sets.setdefault(path.name.removesuffix(part), {}).setdefault(split, path)
-    if not data_sets:
+                found.setdefault(path.name.removesuffix(part), {}).setdefault(split, path)
+    if not found:
         raise ValueError(f"{root}: has no file whose name ends in {', '.join(_ENDINGS)}.")
-    if name is None and len(data_sets) > 1:
-        known = ", ".join(data_sets)
-        raise ValueError(f"{root}: has {len(data_sets)} data sets. Say which with `name`. There are: {known}.")
-    chosen = name or next(iter(data_sets))
-    check_choice("name", chosen, data_sets, where=root)
-    return data_sets[chosen]
+    if name is None and len(found) > 1:
+        raise ValueError(f"{root}: has {len(found)} data sets. Say which with `name`. There are: {', '.join(found)}.")
+    chosen = name or next(iter(found))
+    check_choice("name", chosen, found, where=root)
+    return found[chosen]
 
 
 def _drafts(path: Path, rate: float) -> list[Draft]:

@@ -75,9 +75,8 @@ def plot_forecast(
         axes.set_ylabel(channels[index] if channels else f"channel {index}")
         without_frame(axes)
     panels[-1].set_xlabel(f"{unit} from now")
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9
-    )
+    legend = panels[0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure
 
 
@@ -133,7 +132,6 @@ def plot_anomalies(
     if threshold is not None:
         panels[-1].axhline(threshold, color="#bbbbbb", lw=1, zorder=0)
     panels[-1].set_xlabel(unit)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9
-    )
+    legend = panels[0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure

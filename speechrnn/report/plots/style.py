@@ -57,9 +57,7 @@ def svg(figure: Figure, label: str, *, least: float = 0) -> str:
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "speechrnn"}):
         figure.savefig(file, format="svg", transparent=True, metadata=metadata, dpi=110)
-    head, _, body = file.getvalue().partition(
-        "</defs>"
-    )  # the definitions apply to the whole page, and `STYLE` has them
+    head, _, body = file.getvalue().partition("</defs>")  # definitions for the whole page, which are in `STYLE`
     for color, name in {**{color: name for name, color in PALETTE.items()}, "#000000": "soft"}.items():
         body = body.replace(color, f"var(--{name})")
     for pattern, new in (
