@@ -185,7 +185,6 @@ class Models:
             if streams_together > 1 and self.listener.can_batch_steps:
                 self.listener.run_with(lambda session: self._batch_steps(session, streams_together))
 
-
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._by_name.values())
 
