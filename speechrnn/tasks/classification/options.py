@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, Positive, Range
 from speechrnn.models.options import RecurrentNetwork
@@ -29,12 +29,13 @@ class ClassifierTraining(SignalTraining):
     """Parameter of the Beta distribution of mixup, such as 0.2, if a whole signal has one class; 0 turns it off."""
 
     def __post_init__(self) -> None:
+        words: Any = self.class_weights
+        if isinstance(words, Mapping):
+            words = tuple(f"{name}={weight}" for name, weight in words.items())
+        elif isinstance(words, str | list):  # from JSON they are a list
+            words = (words,) if isinstance(words, str) else tuple(words)
+        object.__setattr__(self, "class_weights", words)
         super().__post_init__()
-        if isinstance(self.class_weights, Mapping):
-            words = tuple(f"{name}={weight}" for name, weight in self.class_weights.items())
-        else:
-            words = (self.class_weights,) if isinstance(self.class_weights, str) else tuple(self.class_weights)
-        object.__setattr__(self, "class_weights", words)  # from JSON they are a list
 
 
 @dataclass(frozen=True)
