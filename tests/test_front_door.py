@@ -231,6 +231,8 @@ def test_from_a_table_to_a_trained_model_and_back(table, tmp_path):
     report = kept.evaluate(splits["valid"])
     assert str(report) == str(kept.evaluate(manifest_of(splits["valid"], tmp_path))) and "WER" in str(report)
     assert kept.export(tmp_path / "m.onnx", int8=True) == str(tmp_path / "m.onnx")
+    with pytest.raises(TypeError, match=r"`export` has no option `int_8`\. Did you mean `int8`"):
+        kept.export(tmp_path / "n.onnx", int_8=True)
     assert kept.export(tmp_path / "LOUD.ONNX") == str(tmp_path / "LOUD.ONNX")
     session = sr.load(tmp_path / "m.onnx")
     assert type(session) is not type(kept)

@@ -242,6 +242,16 @@ def test_every_layer_loads_and_steps_in_a_fresh_process(tmp_path):
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
 
 
+def test_new_operations_are_not_named_like_those_of_a_network_that_was_read():
+    keras.utils.clear_session()  # names begin anew, as in the process that made the network
+    network = functional(residual)
+    names = {operation.name for operation in network.operations}
+    keras.utils.clear_session()  # and in the one that reads it
+    assert (
+        len(step_network(network).model.operations) > len(names) > len({name.rstrip("_0123456789") for name in names})
+    )
+
+
 def test_a_network_that_is_program_text_has_no_graph():
     class Text(keras.Model):
         def call(self, values):

@@ -77,6 +77,21 @@ def layers_of(network: keras.Model) -> list[keras.layers.Layer]:
     return found
 
 
+def reserve_names(network: keras.Model) -> None:
+    """Keep Keras from naming new operations like those of a network that was named in another process.
+
+    A model of both would be refused.
+    """
+    for operation in getattr(network, "operations", network.layers):
+        if isinstance(operation, keras.Model):
+            reserve_names(operation)
+        prefix, _, number = operation.name.rpartition("_")
+        if not (prefix and number.isdecimal() and len(number) < 6):  # Keras numbers only the second one and later ones
+            prefix, number = operation.name, "0"
+        while keras.backend.get_uid(prefix) <= int(number):
+            pass
+
+
 class _Recorded(keras.Operation):
     """Takes an operation's place while a network is recorded, so that the operation itself learns nothing of it."""
 

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from speechrnn.layers.graph import Call, walk
+from speechrnn.layers.graph import Call, reserve_names, walk
 
 __all__ = ["Declaration", "Stateless", "StepNetwork", "Steps", "cannot_stream", "declaration", "step_network"]
 
@@ -181,6 +181,7 @@ class Steps:
                 f"A network that streams must take any number of frames. Received: `{network.name}`, whose input "
                 f"`{fixed[0].name}` is {fixed[0].shape}. Build it with keras.Input((None, ...))."
             )
+        reserve_names(network)
         blocks = walk(
             network,
             [_Block(each, len(each.shape) > 1) for each in inputs],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import fields
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.faults import check_options
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn.features import symbols as _symbols  # noqa: F401
 from speechrnn.layers.config import arguments, written
@@ -25,6 +27,13 @@ __all__ = ["FORMAT_VERSION", "Bundle", "SignalBundle", "TwoPartBundle", "read"]
 
 FORMAT_VERSION = 1
 """Version of the saved file's layout; files of newer versions are refused."""
+
+_OF_KERAS = frozenset(inspect.signature(keras.Model.export).parameters) | {
+    "opset_version",
+    "is_static",
+    "jax2tf_kwargs",
+}
+"""Options of Keras's own `export`."""
 
 
 class Bundle(ModelMethods, keras.Model):
@@ -102,17 +111,22 @@ class Bundle(ModelMethods, keras.Model):
         Args:
             filepath: The file, or the folder of a SavedModel. Its ending decides the format if `format` is not given.
             format: "onnx", "litert" or "savedmodel", or a format of `keras.Model.export`.
-            **options: `int8`, `streaming`, `overwrite`, see `speechrnn.export.writing.export`; with any other option,
-                such as `input_signature`, Keras's method is called.
+            **options: `int8`, `streaming`, `overwrite`, see `speechrnn.export.writing.export`; with an option of
+                Keras's, such as `input_signature`, Keras's method is called.
 
         Returns:
             The path of the file or folder.
+
+        Raises:
+            TypeError: An option is unknown.
         """
         to = format or kinds.resolve("speechrnn.export.targets:of_ending")(filepath) or "savedmodel"
         known = {field.name for field in fields(kinds.resolve("speechrnn.export.options:ExportOptions"))}
-        if to not in kinds.resolve("speechrnn.export.targets:TARGETS") or options.keys() - known:
+        unknown = options.keys() - known
+        if to not in kinds.resolve("speechrnn.export.targets:TARGETS") or unknown & _OF_KERAS:
             chosen = {} if format is None else {"format": format}
             return keras.Model.export(self, os.fspath(filepath), **chosen, **options)
+        check_options(unknown, known | {"format"}, "export")
         return kinds.resolve("speechrnn.export.writing:export")(self, filepath, to=to, **options)
 
     def _compiled(self, function: Any, signature: list[Any], *, name: str = "forward") -> Any:
