@@ -90,11 +90,11 @@ def test_two_processes_are_as_one_and_a_killed_one_resumes(corpus, tmp_path):
     assert state.exists(), told
     reached = json.loads(state.read_text())["epoch"]
     assert 1 <= reached < EPOCHS
-    pair = both(words_of(corpus, tmp_path / "pair.keras", "--resume"), ports(2))
-    told = [process.communicate(timeout=900) for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], told
-    assert f"resuming after epoch {reached}" in told[0][1]
-    assert told[1][0] == ""  # one of them tells
+    run = started(words_of(corpus, tmp_path / "pair.keras", "--resume", "--devices", 2))  # which starts the two
+    out, err = run.communicate(timeout=900)
+    assert run.returncode == 0, err
+    assert f"resuming after epoch {reached}" in err
+    assert out.count("pair.keras: epoch") == 1  # one of them tells
     for name in ("{}.keras", "{}.training/last.keras"):
         one, two = (weights(tmp_path / name.format(run)) for run in ("alone", "pair"))
         for a, b in zip(one, two, strict=True):
@@ -113,6 +113,7 @@ def test_two_processes_are_as_one_and_a_killed_one_resumes(corpus, tmp_path):
         (["--hosts", "127.0.0.1:1", "127.0.0.1:2", "--rank", "2"], "Received: index=2"),
         (["--hosts", "nowhere", "elsewhere", "--rank", "0"], "must be HOST:PORT. Received: 'nowhere'"),
         (["--hosts", "a:1", "--devices", "2"], "Leave --devices out"),
+        (["--devices", "0"], "--devices must be at least 1. Received: 0."),
     ],
 )
 def test_wrong_hosts_are_refused(corpus, tmp_path, capsys, monkeypatch, more, told):
@@ -134,6 +135,9 @@ def test_a_process_of_a_device_that_was_killed_is_no_success(corpus, tmp_path, m
 
         wait = poll
 
-    left = list(codes)
-    monkeypatch.setattr(subprocess, "Popen", lambda *words, **how: Ended(left.pop(0)))
-    assert cli.main([str(word) for word in words_of(corpus, tmp_path / "a.keras", "--devices", "2")]) == told
+    left, begun = list(codes), []
+    monkeypatch.setattr(subprocess, "Popen", lambda words, **how: begun.append(words) or Ended(left.pop(0)))
+    given = [str(word) for word in words_of(corpus, tmp_path / "a.keras")]
+    assert cli.main([*given, *(["--devices=2"] if codes[0] else ["--devices", "2"])]) == told
+    for rank, words in enumerate(begun):
+        assert words[3:-3] == [*given, "--rank", str(rank)]

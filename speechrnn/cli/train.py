@@ -100,6 +100,8 @@ def train(
         rank: Which of --hosts this process is, counted from 0; by default what Slurm or Kubernetes says.
         devices: Train on this many GPUs of this machine, or parts of its processor, with one process for each.
     """
+    if devices < 1:
+        raise UsageError(f"--devices must be at least 1. Received: {devices}.")
     if devices > 1:
         if hosts:
             raise UsageError("--hosts has a process for every GPU already. Leave --devices out.")
@@ -159,9 +161,13 @@ def _on_devices(count: int, words: Sequence[str]) -> int:
     with ExitStack() as stack:  # to find free ports
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    words = [word for word in words if not word.startswith("--devices=")]
+    if "--devices" in words:  # an option may be given once
+        place = words.index("--devices")
+        words = words[:place] + words[place + 2 :]
     processes = []
     for index in range(count):
-        flags = ["--devices", "1", "--rank", str(index), "--hosts", *addresses]
+        flags = ["--rank", str(index), "--hosts", *addresses]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": _device(index)}
         command = [sys.executable, "-m", "speechrnn", "train", *words, *flags]
         processes.append(subprocess.Popen(command, env=environment))
