@@ -1,4 +1,4 @@
-"""Figures of merit: word errors, classes, confidences, and their intervals; counts first, rates from counts."""
+"""Metrics: word errors, class scores, calibration, and bootstrap intervals; rates are computed from summed counts."""
 
 import lazy_loader as _lazy
 

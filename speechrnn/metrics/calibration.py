@@ -1,7 +1,8 @@
-"""Confidences that mean what they say: of the words at 0.8, eight in ten are right.
+"""Calibration of confidences: of the words with confidence 0.8, 80 % should be right.
 
-Not scikit-learn's: its `calibration_curve` does not say how many words a bin holds, which the expected error needs, and
-its sigmoid, of probabilities and not of log odds, can turn the order round. Its import takes 5 s.
+scikit-learn is not used: its `calibration_curve` does not return the number of words per bin, which the expected
+calibration error needs; its sigmoid takes probabilities instead of log odds and can reverse the order; and its import
+takes 5 s.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _EDGE = 1e-6
 
 
 class Bin(NamedTuple):
-    """Words of about one confidence, as a reliability diagram shows them."""
+    """A bin of a reliability diagram: words whose confidences are between `low` and `high`."""
 
     low: float
     high: float
@@ -30,7 +31,7 @@ class Bin(NamedTuple):
     confidence: float
     """Mean confidence; NaN without words."""
     accuracy: float
-    """Share of them that are right; NaN without words."""
+    """Share of the words that are right; NaN without words."""
 
 
 def reliability(
@@ -39,22 +40,22 @@ def reliability(
     """The bins of a reliability diagram (Niculescu-Mizil and Caruana 2005), of equal widths over [0, 1].
 
     Args:
-        confidences: In [0, 1]; 1 belongs to the last bin, and any other edge to the bin above it.
+        confidences: Values in [0, 1]; 1 belongs to the last bin, and any other edge to the bin above it.
         right: Whether each word is right.
-        bins: How many.
+        bins: Number of bins.
 
     Raises:
-        ValueError: The lengths differ, or a confidence lies outside [0, 1].
+        ValueError: The lengths differ, or a confidence is outside [0, 1].
     """
     p, hits = _checked(confidences, right)
     if bins < 1:
         raise ValueError(f"`bins` must be at least 1. Received: {bins}.")
     edges = np.linspace(0, 1, bins + 1)
-    places = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)
-    count = np.bincount(places, minlength=bins)
+    indices = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)
+    count = np.bincount(indices, minlength=bins)
     with np.errstate(invalid="ignore"):
-        mean = np.bincount(places, p, minlength=bins) / count
-        accuracy = np.bincount(places, hits, minlength=bins) / count
+        mean = np.bincount(indices, p, minlength=bins) / count
+        accuracy = np.bincount(indices, hits, minlength=bins) / count
     rows = zip(edges[:-1], edges[1:], count, mean, accuracy, strict=True)
     return [Bin(float(a), float(b), int(n), float(m), float(r)) for a, b, n, m, r in rows]
 
@@ -62,7 +63,7 @@ def reliability(
 def calibration_error(
     confidences: Sequence[float] | np.ndarray, right: Sequence[bool] | np.ndarray, bins: int = 10
 ) -> float:
-    """Expected calibration error (Naeini et al. 2015): the mean of |accuracy - confidence| over all words, by bins.
+    """Expected calibration error (Naeini et al. 2015): the mean of |accuracy - confidence| of the bins, by words.
 
     NaN without words.
 
@@ -70,14 +71,14 @@ def calibration_error(
     >>> round(calibration_error([0.9, 0.9, 0.2], [True, False, False]), 3)
     0.333
     """
-    found = [b for b in reliability(confidences, right, bins) if b.words]
-    total = sum(b.words for b in found)
-    return sum(b.words * abs(b.accuracy - b.confidence) for b in found) / total if total else math.nan
+    filled = [b for b in reliability(confidences, right, bins) if b.words]
+    total = sum(b.words for b in filled)
+    return sum(b.words * abs(b.accuracy - b.confidence) for b in filled) / total if total else math.nan
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A confidence's log odds times `slope`, plus `offset`, as log odds again (Platt 1999).
+    """Platt scaling (Platt 1999): the log odds of a confidence are multiplied by `slope`, and `offset` is added.
 
     Example:
     >>> Calibration(1.0, 0.0)(np.array([0.25, 0.9])).round(3).tolist()
@@ -93,21 +94,21 @@ class Calibration:
 
     @classmethod
     def fit(cls, confidences: Sequence[float] | np.ndarray, right: Sequence[bool] | np.ndarray) -> Calibration:
-        """Fit on words of validation data by maximum likelihood, the slope no less than 0, so that order is kept.
+        """Fit on words of validation data by maximum likelihood; the slope is at least 0, so that the order is kept.
 
-        The targets are Platt's, drawn in a little from 0 and 1, so there is always a finite answer.
+        The targets are Platt's, a little above 0 and below 1, so that the solution is finite.
 
         Raises:
-            ValueError: There are no words, the lengths differ, or a confidence lies outside [0, 1].
+            ValueError: There are no words, the lengths differ, or a confidence is outside [0, 1].
         """
         p, hits = _checked(confidences, right)
         if not len(p):
             raise ValueError("A calibration needs recognized words. Received none.")
-        good = int(hits.sum())
-        targets = np.where(hits, (good + 1) / (good + 2), 1 / (len(p) - good + 2))
+        correct = int(hits.sum())
+        targets = np.where(hits, (correct + 1) / (correct + 2), 1 / (len(p) - correct + 2))
         x = np.column_stack([_log_odds(p), np.ones(len(p))])
         weights = np.array([1.0, 0.0])
-        for _ in range(100):  # Newton's method on a convex loss, each step halved until it is one down
+        for _ in range(100):  # Newton's method on a convex loss; a step is halved until the loss decreases
             q = _logistic(x @ weights)
             gradient = x.T @ (q - targets)
             curvature = (x * (q * (1 - q))[:, None]).T @ x + 1e-9 * np.eye(2)
@@ -123,25 +124,25 @@ class Calibration:
         return cls(float(weights[0]), float(weights[1]))
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False, **notes: Any) -> None:
-        """Write the calibration as JSON, with anything to know about it.
+        """Write the calibration as JSON, with further fields.
 
         Raises:
-            FileExistsError: There is a file already and `overwrite` is false.
+            FileExistsError: The file exists and `overwrite` is false.
         """
         with replacing(path, overwrite=overwrite) as file:
             file.write(json.dumps({"slope": self.slope, "offset": self.offset, **notes}, indent=1).encode() + b"\n")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Calibration:
-        """Read what `write` wrote.
+        """Read a calibration from the file of `write`.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: The file holds no calibration.
+            FileNotFoundError: The file does not exist.
+            ValueError: The file is not a calibration.
         """
         with file_faults(path):
-            found = json.loads(read_text(path))
-            numbers = [found.get(name) for name in ("slope", "offset")] if isinstance(found, dict) else [None, None]
+            stored = json.loads(read_text(path))
+            numbers = [stored.get(name) for name in ("slope", "offset")] if isinstance(stored, dict) else [None, None]
             slope, offset = (
                 float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
                 for value in numbers

@@ -1,10 +1,12 @@
-"""Figures of merit of a classifier, from counts: confusion, sensitivities, F1, kappa, areas, and their intervals.
+"""Metrics of a classifier, from counts: confusion matrices, sensitivity, F1, kappa, area under the ROC curve.
 
-A confusion matrix is `(classes, classes)`, a row for each true class and a column for each predicted one. The functions
-of one take any leading dimensions too, as in `(draws, classes, classes)`; a ratio with nothing under its line is NaN.
+A confusion matrix is `(classes, classes)`, with a row for each true class and a column for each predicted one.
+Functions of a matrix also take leading dimensions, as in `(draws, classes, classes)`; a ratio whose denominator is 0 is
+NaN.
 
-Not scikit-learn's, which takes the class of every example and no counts: 10,000 draws of 8,528 records would take 150 s
-for one F1 instead of 11, its import takes 5 s, and evaluation works where it is not installed. The values are equal.
+scikit-learn is not used, since it takes the class of every example instead of counts: 10,000 draws of 8,528 records
+would take 150 s for one F1 instead of 11 s; its import takes 5 s; and evaluation works without it. The values are
+equal.
 """
 
 from __future__ import annotations
@@ -19,36 +21,36 @@ from speechrnn.faults import check_choice
 from speechrnn.metrics.intervals import ratio
 
 AAMI = ("N", "S", "V", "F")
-"""Classes of heartbeats that the AAMI's table scores; beats whose true class is Q are not."""
+"""Classes of heartbeats that the AAMI's table scores; beats whose true class is Q are left out."""
 
 CINC2017 = ("N", "A", "O")
-"""Rhythms whose F1 the PhysioNet/CinC Challenge 2017 averages; `~` (noisy) records count as errors of these alone."""
+"""Rhythms whose F1 the PhysioNet/CinC Challenge 2017 averages; `~` (noisy) has no F1 of its own in the average."""
 
 
 class ClassScore(NamedTuple):
-    """How well one class is recognized."""
+    """Scores of one class."""
 
     name: str
     support: int
-    """True members of the class."""
+    """Examples whose true class it is."""
     predicted: int
-    """Taken for members of it."""
+    """Examples for which it is predicted."""
     sensitivity: float
-    """Share of its members that are recognized (recall); NaN without members."""
+    """Share of its examples that are recognized (recall); NaN without examples."""
     predictive_value: float
-    """Share right of those taken for it (+P, precision); NaN where nothing was."""
+    """Share of its predictions that are right (+P, precision); NaN without predictions."""
     f1: float
     auroc: float = math.nan
-    """Area under the ROC curve against all other classes; NaN without members or without others."""
+    """Area under the ROC curve against all other classes; NaN without positive or negative examples."""
 
 
 def confusion_matrix(truth: Any, predicted: Any, classes: int) -> np.ndarray:
     """Counts of every pair of true and predicted class, int64 `(classes, classes)`.
 
     Args:
-        truth: Indices of the true classes; what is negative has no known class and is left out.
-        predicted: Indices of the predicted ones.
-        classes: How many there are.
+        truth: Indices of the true classes; negative ones are unknown and left out.
+        predicted: Indices of the predicted classes.
+        classes: Number of classes.
 
     Raises:
         ValueError: The shapes differ, or an index is out of range.
@@ -71,11 +73,11 @@ def confusion_matrix(truth: Any, predicted: Any, classes: int) -> np.ndarray:
 
 
 def presence_matrices(truth: Any, predicted: Any) -> np.ndarray:
-    """Where several classes can be true at once: a confusion matrix of absence and presence for each class.
+    """A confusion matrix of absence and presence for each class, for several classes per example.
 
     Args:
-        truth: Bool or 0 and 1, `(rows, classes)`: which classes are there.
-        predicted: The same of what was predicted.
+        truth: Bool or 0 and 1, `(rows, classes)`: which classes are present.
+        predicted: The same for the predictions.
 
     Returns:
         int64 `(classes, 2, 2)`.
@@ -91,32 +93,32 @@ def presence_matrices(truth: Any, predicted: Any) -> np.ndarray:
 
 
 def accuracy(matrix: np.ndarray) -> Any:
-    """Share of all that is right."""
+    """Share of correct predictions."""
     return ratio(_diagonal(matrix).sum(-1), np.sum(matrix, (-2, -1)))
 
 
 def sensitivity(matrix: np.ndarray) -> np.ndarray:
-    """Share of each class's members that are recognized: float64 `(..., classes)`."""
+    """Share of each class's examples that are recognized (recall): float64 `(..., classes)`."""
     return ratio(_diagonal(matrix), np.sum(matrix, -1))
 
 
 def predictive_value(matrix: np.ndarray) -> np.ndarray:
-    """Share right of what was taken for each class: float64 `(..., classes)`."""
+    """Share of each class's predictions that are right (precision): float64 `(..., classes)`."""
     return ratio(_diagonal(matrix), np.sum(matrix, -2))
 
 
 def f1(matrix: np.ndarray) -> np.ndarray:
-    """Harmonic mean of the two: float64 `(..., classes)`; NaN for a class neither there nor predicted."""
+    """Harmonic mean of precision and recall: float64 `(..., classes)`; NaN for a class neither true nor predicted."""
     return ratio(2 * _diagonal(matrix), np.sum(matrix, -1) + np.sum(matrix, -2))
 
 
 def balanced_accuracy(matrix: np.ndarray) -> Any:
-    """Mean sensitivity of the classes that have members."""
+    """Mean sensitivity of the classes that have examples."""
     return _mean(sensitivity(matrix))
 
 
 def macro_f1(matrix: np.ndarray) -> Any:
-    """Mean F1 of the classes that are there or were predicted."""
+    """Mean F1 of the classes that are true or predicted for some example."""
     return _mean(f1(matrix))
 
 
@@ -124,9 +126,9 @@ def summary(counts: np.ndarray, *, several: bool = False) -> dict[str, Any]:
     """Accuracy and macro-F1, by name.
 
     Args:
-        counts: A confusion matrix; `presence_matrices` where several classes can be true at once, which gives the
-            accuracy of rows and classes, and the mean F1 of presence.
-        several: Whether it is these.
+        counts: A confusion matrix, or `presence_matrices`, for which the accuracy is over all rows and classes and F1
+            is that of presence.
+        several: Whether `counts` are `presence_matrices`.
     """
     if several:
         return {"accuracy": accuracy(np.sum(counts, -3)), "macro_f1": _mean(f1(counts)[..., 1])}
@@ -134,7 +136,7 @@ def summary(counts: np.ndarray, *, several: bool = False) -> dict[str, Any]:
 
 
 def cohen_kappa(matrix: np.ndarray) -> Any:
-    """Agreement beyond that of chance (Cohen 1960); 0 where chance would always agree too."""
+    """Agreement beyond chance (Cohen 1960); 0 if chance would always agree too."""
     matrix = np.asarray(matrix, np.float64)
     total = matrix.sum((-2, -1))
     chance = ratio((matrix.sum(-1) * matrix.sum(-2)).sum(-1), np.square(total))
@@ -145,12 +147,12 @@ def cohen_kappa(matrix: np.ndarray) -> Any:
 def class_scores(
     matrix: np.ndarray, classes: Sequence[str], areas: Sequence[float] | None = None
 ) -> tuple[ClassScore, ...]:
-    """One matrix, class by class.
+    """The scores of each class.
 
     Args:
-        matrix: `(classes, classes)`.
-        classes: Their names.
-        areas: Area under the ROC curve of each, from `auroc`.
+        matrix: Confusion matrix `(classes, classes)`.
+        classes: Names of the classes.
+        areas: Area under the ROC curve of each class, from `auroc`.
     """
     areas = [math.nan] * len(classes) if areas is None else areas
     support, predicted = np.sum(matrix, -1), np.sum(matrix, -2)
@@ -163,9 +165,9 @@ def class_scores(
 
 
 def auroc(scores: Any, positive: Any) -> float:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties counted half.
+    """Area under the ROC curve: the probability that a positive scores above a negative, ties counted half.
 
-    By the ranks' sum (Hanley and McNeil 1982). NaN unless there are both positives and negatives.
+    Computed from the sum of ranks (Hanley and McNeil 1982). NaN without positives or negatives.
 
     Example:
     >>> auroc([0.9, 0.4, 0.4, 0.1], [True, True, False, False])
@@ -174,87 +176,87 @@ def auroc(scores: Any, positive: Any) -> float:
     scores, positive = np.asarray(scores, np.float64).ravel(), np.asarray(positive, bool).ravel()
     if scores.shape != positive.shape:
         raise ValueError(f"There must be one score for each example. Received: {scores.size} for {positive.size}.")
-    members = int(positive.sum())
-    others = len(positive) - members
-    if not members or not others:
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
         return math.nan
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    _, index, count = np.unique(scores, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
-    ranks = (last - (count - 1) / 2)[place]
-    return float((ranks[positive].sum() - members * (members + 1) / 2) / (members * others))
+    ranks = (last - (count - 1) / 2)[index]
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def aami_table(matrix: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Sensitivity and positive predictive value of `AAMI`'s classes as the AAMI's recommendation counts (EC57).
+    """Sensitivity and positive predictive value of the classes of `AAMI`, by the AAMI's recommendation EC57.
 
-    Beats whose true class is not one of the four are left out, and fusion beats taken for ventricular ones are no false
-    positives of V (de Chazal et al. 2004). A beat taken for none of the four is a miss.
+    Beats whose true class is not one of the four are left out, and fusion beats predicted as ventricular ones are not
+    false positives of V (de Chazal et al. 2004). A beat predicted as none of the four is a miss.
 
     Args:
         matrix: `(..., classes, classes)`.
-        classes: Names of its classes; N, S, V and F must be among them.
+        classes: Names of the classes; N, S, V and F must be among them.
 
     Returns:
         Two float64 `(..., 4)`.
     """
     four = _aami(matrix, classes)
-    right, wrong = _diagonal(four[..., :4]), four[..., :4].sum(-2)
-    forgiven = np.zeros_like(wrong)
-    forgiven[..., 2] = four[..., 3, 2]
-    return ratio(right, four.sum(-1)), ratio(right, wrong - forgiven)
+    right, predicted = _diagonal(four[..., :4]), four[..., :4].sum(-2)
+    fusion = np.zeros_like(predicted)
+    fusion[..., 2] = four[..., 3, 2]
+    return ratio(right, four.sum(-1)), ratio(right, predicted - fusion)
 
 
 def j_kappa(matrix: np.ndarray, classes: Sequence[str] = AAMI) -> Any:
-    """The index of Mar et al. (2011) for heartbeats: half of Cohen's kappa, and an eighth of j.
+    """The index of Mar et al. (2011) for heartbeats: half of Cohen's kappa, plus an eighth of j.
 
-    j is the sum of sensitivity and positive predictive value of S and of V, from `aami_table`; what is NaN of it counts
-    as 0, since a class that is never predicted is never right.
+    j is the sum of sensitivity and positive predictive value of S and of V, from `aami_table`; a NaN counts as 0, since
+    a class that is never predicted is never right.
     """
     four = _aami(matrix, classes)
-    square = np.concatenate([four, np.zeros_like(four[..., :1, :])], -2)  # what is taken for none of the four: column 5
+    square = np.concatenate([four, np.zeros_like(four[..., :1, :])], -2)  # column 5: predicted as none of the four
     scores = np.stack(aami_table(matrix, classes))[..., 1:3]
     return (0.5 * cohen_kappa(square) + 0.125 * np.nan_to_num(scores).sum((0, -1)))[()]
 
 
 def scheme_scores(scheme: str | None, matrix: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """What a field counts besides, by name: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for stages of sleep.
+    """Further metrics of a field, by name: "aami" for heartbeats, "cinc2017" for rhythms, "kappa" for stages of sleep.
 
     Raises:
-        ValueError: There is no such scheme, or the classes lack one that it scores.
+        ValueError: The scheme is unknown, or a class that it scores is missing.
     """
     check_choice("scheme", scheme, ("aami", "cinc2017", "kappa", None))
     if scheme is None:
         return {}
     if scheme == "cinc2017":
-        each = f1(matrix)[..., _places(classes, CINC2017, scheme)]
-        return {"cinc2017_f1": each.mean(-1)[()], **{f"f1_{n}": each[..., i][()] for i, n in enumerate(CINC2017)}}
+        scores = f1(matrix)[..., _indices(classes, CINC2017, scheme)]
+        return {"cinc2017_f1": scores.mean(-1)[()], **{f"f1_{n}": scores[..., i][()] for i, n in enumerate(CINC2017)}}
     if scheme == "aami":
-        found, right = aami_table(matrix, classes)
-        both = {
-            f"{what}_{name}": values[..., i][()]
+        recall, precision = aami_table(matrix, classes)
+        by_class = {
+            f"{metric}_{name}": values[..., i][()]
             for i, name in ((1, "S"), (2, "V"))
-            for what, values in (("sensitivity", found), ("predictive_value", right))
+            for metric, values in (("sensitivity", recall), ("predictive_value", precision))
         }
-        return {"j_kappa": j_kappa(matrix, classes), **both}
+        return {"j_kappa": j_kappa(matrix, classes), **by_class}
     return {"kappa": cohen_kappa(matrix)}
 
 
 def _aami(matrix: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """Rows N, S, V, F; columns N, S, V, F and all others: float64 `(..., 4, 5)`."""
-    places = _places(classes, AAMI, "aami")
-    rows = np.asarray(matrix, np.float64)[..., places, :]
-    others = np.delete(rows, places, -1).sum(-1, keepdims=True)
-    return np.concatenate([rows[..., places], others], -1)
+    indices = _indices(classes, AAMI, "aami")
+    rows = np.asarray(matrix, np.float64)[..., indices, :]
+    others = np.delete(rows, indices, -1).sum(-1, keepdims=True)
+    return np.concatenate([rows[..., indices], others], -1)
 
 
-def _places(classes: Sequence[str], wanted: Sequence[str], scheme: str) -> list[int]:
-    missing = [name for name in wanted if name not in classes]
+def _indices(classes: Sequence[str], scored: Sequence[str], scheme: str) -> list[int]:
+    missing = [name for name in scored if name not in classes]
     if missing:
         raise ValueError(
-            f"The scheme {scheme!r} scores the classes {', '.join(wanted)}. Received: {', '.join(map(str, classes))}, "
+            f"The scheme {scheme!r} scores the classes {', '.join(scored)}. Received: {', '.join(map(str, classes))}, "
             f"without {', '.join(missing)}."
         )
-    return [list(classes).index(name) for name in wanted]
+    return [list(classes).index(name) for name in scored]
 
 
 def _diagonal(matrix: np.ndarray) -> np.ndarray:
@@ -262,6 +264,6 @@ def _diagonal(matrix: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> Any:
-    """Mean over the last axis of what is a number."""
+    """Mean over the last axis, without NaN."""
     known = ~np.isnan(values)
     return ratio(np.where(known, values, 0).sum(-1), known.sum(-1))

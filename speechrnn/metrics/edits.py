@@ -1,4 +1,4 @@
-"""Minimum edit distance: how a hypothesis differs from its reference, token by token."""
+"""Edit distance between a reference and a hypothesis: counts, and the alignment of tokens."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Edits:
     """
 
     hits: int = 0
-    """Reference tokens that were found."""
+    """Reference tokens that the hypothesis has too."""
     substitutions: int = 0
-    """Reference tokens that became another token."""
+    """Reference tokens that were replaced by another token."""
     deletions: int = 0
-    """Reference tokens that are missing."""
+    """Reference tokens that the hypothesis lacks."""
     insertions: int = 0
-    """Hypothesis tokens that stand for no reference token."""
+    """Hypothesis tokens without a reference token."""
     pairs: tuple[Pair, ...] = ()
-    """`(reference, hypothesis)` tokens in order, None on the side that lacks one; empty from `counts` and in sums."""
+    """`(reference, hypothesis)` tokens in order, None for a missing one; empty from `counts` and in sums."""
 
     @property
     def errors(self) -> int:
@@ -45,13 +45,13 @@ class Edits:
 
     @property
     def rate(self) -> float:
-        """Errors per reference token; with an empty reference 0.0 where there are no errors, else infinity."""
+        """Errors per reference token; for an empty reference 0.0 without errors, else infinity."""
         if self.reference_length == 0:
             return float("inf") if self.errors else 0.0
         return self.errors / self.reference_length
 
     def __add__(self, other: Edits) -> Edits:
-        """The counts of both, summed; their pairs are left out."""
+        """The sums of the counts, without pairs."""
         if not isinstance(other, Edits):
             return NotImplemented
         return Edits(*map(operator.add, self._counts, other._counts))
@@ -69,12 +69,12 @@ class Edits:
 def align(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Edits:
     """Align two token sequences with the fewest substitutions, deletions and insertions.
 
-    Of several such alignments it takes rapidfuzz's, which is also jiwer's, so the counts equal theirs and not only the
-    distance: read from the end, a deletion goes before an insertion, and both before a pair of tokens.
+    Of several such alignments it takes rapidfuzz's, which is also jiwer's, so that the counts are equal too, not only
+    the distance: read from the end, a deletion comes before an insertion, and both come before a pair of tokens.
 
     Args:
-        reference: What was said; a list of words, or a string for its characters.
-        hypothesis: What was recognized, in the same kind of tokens.
+        reference: Reference tokens: a list of words, or a string for its characters.
+        hypothesis: Recognized tokens of the same kind.
 
     Returns:
         The counts, and the aligned `pairs` in order.
@@ -90,12 +90,12 @@ def align(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Edit
 
 
 def counts(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Edits:
-    """The counts of `align` without its pairs: less memory when summed over a corpus."""
+    """The counts of `align` without its pairs, to save memory over a corpus."""
     return _count(Levenshtein.opcodes(reference, hypothesis))
 
 
 def _count(steps: Opcodes) -> Edits:
-    found: Counter[str] = Counter()
+    by_tag: Counter[str] = Counter()
     for step in steps:
-        found[step.tag] += max(step.src_end - step.src_start, step.dest_end - step.dest_start)
-    return Edits(found["equal"], found["replace"], found["delete"], found["insert"])
+        by_tag[step.tag] += max(step.src_end - step.src_start, step.dest_end - step.dest_start)
+    return Edits(by_tag["equal"], by_tag["replace"], by_tag["delete"], by_tag["insert"])

@@ -1,4 +1,4 @@
-"""Errors of a recognizer over a corpus: counts, rates and their intervals, and two recognizers side by side."""
+"""Word and character errors of a recognizer over a corpus, with intervals, and comparison of two recognizers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speechrnn.metrics.intervals import Interval, PairedDifference, finite, pair
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance that was scored."""
+    """A scored utterance."""
 
     id: str
     reference: str
@@ -26,24 +26,24 @@ class Utterance:
     characters: Edits
     """Counts over the characters, spaces included."""
     subject: str | None = None
-    """The speaker, where known."""
+    """The speaker, if known."""
     seconds: float = 0.0
     confidences: tuple[float, ...] = ()
-    """Of each word of the hypothesis, where known."""
+    """The confidence of each word of the hypothesis, if known."""
 
     @property
     def judged(self) -> list[tuple[float, bool]]:
-        """The confidence of each recognized word, and whether it is right; empty where they are not known."""
-        right = [said == heard for said, heard in self.words.pairs if heard is not None]
+        """The confidence of each recognized word, and whether it is right; empty if confidences are not known."""
+        right = [reference == word for reference, word in self.words.pairs if word is not None]
         return list(zip(self.confidences, right, strict=True)) if self.confidences else []
 
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """Errors of a recognizer over a corpus; every rate comes from counts summed over the utterances."""
+    """Errors of a recognizer over a corpus; every rate is computed from counts summed over the utterances."""
 
     utterances: tuple[Utterance, ...]
-    """What was scored, in the order given."""
+    """The scored utterances, in the order of the examples."""
     words: Edits
     """Summed word counts."""
     characters: Edits
@@ -53,58 +53,58 @@ class ErrorReport:
     speakers: dict[str, Edits] = field(default_factory=dict)
     """Summed word counts of each known speaker."""
     speaker_interval: Interval | None = None
-    """As `interval`, with speakers drawn; None with fewer than two known speakers."""
+    """Like `interval`, with speakers drawn; None with fewer than two known speakers."""
     faults: tuple[Fault, ...] = ()
-    """What could not be scored; none of it is in the rates."""
+    """Examples that could not be scored and are not in the rates."""
     elapsed: float = 0.0
-    """Wall time that recognition took, in seconds."""
+    """Wall time of recognition in seconds."""
     character_interval: Interval = (math.nan, math.nan)
-    """As `interval`, of the character error rate."""
+    """Like `interval`, for the character error rate."""
 
     @property
     def wer(self) -> float:
-        """Word error rate (0.08 is 8 %); NaN where nothing was scored."""
+        """Word error rate (0.08 is 8 %); NaN if no utterance was scored."""
         return self.words.rate if self.utterances else math.nan
 
     @property
     def cer(self) -> float:
-        """Character error rate, spaces counted; NaN where nothing was scored."""
+        """Character error rate, spaces counted; NaN if no utterance was scored."""
         return self.characters.rate if self.utterances else math.nan
 
     @property
     def hits(self) -> int:
-        """Words that were recognized."""
+        """Correctly recognized words."""
         return self.words.hits
 
     @property
     def substitutions(self) -> int:
-        """Words that were taken for another."""
+        """Words recognized as another word."""
         return self.words.substitutions
 
     @property
     def deletions(self) -> int:
-        """Words that were left out."""
+        """Words of the reference that the hypothesis lacks."""
         return self.words.deletions
 
     @property
     def insertions(self) -> int:
-        """Words that nobody said."""
+        """Words of the hypothesis that the reference lacks."""
         return self.words.insertions
 
     @property
     def sentence_error_rate(self) -> float:
-        """Share of the utterances with a word error; NaN where nothing was scored."""
+        """Share of the utterances with a word error; NaN if no utterance was scored."""
         wrong = sum(utterance.words.errors > 0 for utterance in self.utterances)
         return wrong / len(self.utterances) if self.utterances else math.nan
 
     @property
     def seconds(self) -> float:
-        """Length of the audio that was scored."""
+        """Length of the scored audio."""
         return sum(utterance.seconds for utterance in self.utterances)
 
     @property
     def real_time_factor(self) -> float | None:
-        """Wall time for a second of audio; None where it was not measured."""
+        """Wall time per second of audio; None if it was not measured."""
         return self.elapsed / self.seconds if self.seconds and self.elapsed else None
 
     def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
@@ -113,26 +113,26 @@ class ErrorReport:
         return [(*pair, times) for pair, times in _most_frequent(pairs, most)]
 
     def deleted(self, most: int = 10) -> list[tuple[str, int]]:
-        """The words most often left out, as `(word, times)`."""
+        """The most frequently deleted words, as `(word, times)`."""
         return _most_frequent((a for a, b in self._pairs() if b is None), most)
 
     def inserted(self, most: int = 10) -> list[tuple[str, int]]:
-        """The words most often recognized where nobody said them, as `(word, times)`."""
+        """The most frequently inserted words, as `(word, times)`."""
         return _most_frequent((b for a, b in self._pairs() if a is None), most)
 
     def worst(self, most: int = 10) -> list[Utterance]:
         """The utterances with the most word errors, the worst first."""
-        wrong = [utterance for utterance in self.utterances if utterance.words.errors]
-        return sorted(wrong, key=lambda u: (-u.words.errors, -u.words.rate, u.id))[:most]
+        with_errors = [utterance for utterance in self.utterances if utterance.words.errors]
+        return sorted(with_errors, key=lambda u: (-u.words.errors, -u.words.rate, u.id))[:most]
 
     def _pairs(self) -> Iterable[edits.Pair]:
         return (pair for utterance in self.utterances for pair in utterance.words.pairs)
 
     def to_dict(self, *, utterances: bool = False) -> dict[str, Any]:
-        """The report as JSON can hold it; a rate that is not finite is None.
+        """The report as values for JSON; a rate that is not finite is None.
 
         Args:
-            utterances: Add every utterance with its texts and counts.
+            utterances: Whether to add every utterance with its texts and counts.
         """
         report: dict[str, Any] = {
             "wer": finite(self.wer),
@@ -150,7 +150,7 @@ class ErrorReport:
             "confusions": [{"said": a, "recognized": b, "times": n} for a, b, n in self.confusions()],
             "deleted": [{"word": word, "times": n} for word, n in self.deleted()],
             "inserted": [{"word": word, "times": n} for word, n in self.inserted()],
-            "speakers": {name: {"wer": finite(found.rate), **found.to_dict()} for name, found in self.speakers.items()},
+            "speakers": {name: {"wer": finite(words.rate), **words.to_dict()} for name, words in self.speakers.items()},
             "faults": [asdict(fault) for fault in self.faults],
         }
         if utterances:
@@ -171,13 +171,13 @@ class ErrorReport:
         if not self.utterances:
             return f"No utterance was scored; {len(self.faults)} failed."
         low, high = (100 * bound for bound in self.interval)
-        said = (
+        rates = (
             f"WER {100 * self.wer:.2f} % (95 % interval {low:.2f} to {high:.2f}), CER {100 * self.cer:.2f} %: "
             f"{self.hits} hits, {self.substitutions} substitutions, {self.deletions} deletions, "
             f"{self.insertions} insertions in {self.words.reference_length:,} words "
             f"of {len(self.utterances):,} utterances"
         )
-        return said + (f"; {len(self.faults)} more FAILED and are in none of these rates." if self.faults else ".")
+        return rates + (f"; {len(self.faults)} more FAILED and are in none of these rates." if self.faults else ".")
 
 
 def error_report(
@@ -188,14 +188,14 @@ def error_report(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> ErrorReport:
-    """Sum scored utterances up; needs no model.
+    """Sum up scored utterances; needs no model.
 
     Args:
-        utterances: From `score`.
-        faults: What could not be scored.
-        elapsed: Wall time that recognition took, in seconds.
-        resamples: Bootstrap replications.
-        seed: Of the bootstrap.
+        utterances: Results of `score`.
+        faults: Examples that could not be scored.
+        elapsed: Wall time of recognition in seconds.
+        resamples: Number of bootstrap replications.
+        seed: Seed of the bootstrap.
 
     Example:
     >>> report = error_report([score("one two", "one too"), score("three", "three")])
@@ -226,9 +226,9 @@ def score(
     seconds: float = 0.0,
     confidences: Sequence[float] = (),
 ) -> Utterance:
-    """Compare one hypothesis with its reference; white space separates words, and runs of it count once.
+    """Compare a hypothesis with its reference; words are separated by any white space.
 
-    Confidences are kept where there is one for each word of the hypothesis.
+    Confidences are used if there is one for each word of the hypothesis.
     """
     reference, hypothesis = " ".join(reference.split()), " ".join(hypothesis.split())
     words = edits.align(reference.split(), hypothesis.split())
@@ -247,22 +247,22 @@ def _by_speaker(utterances: Iterable[Utterance]) -> dict[str, Edits]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two recognizers on the utterances that both were scored on."""
+    """Two recognizers compared on the utterances that both were scored on."""
 
     utterances: int
-    """How many those are."""
+    """Number of these utterances."""
     words: PairedDifference
-    """Of the word error rates, utterances drawn with replacement."""
+    """Difference of the word error rates, utterances drawn with replacement."""
     characters: PairedDifference
-    """Of the character error rates, utterances drawn."""
+    """Difference of the character error rates, utterances drawn."""
     speakers: PairedDifference | None = None
-    """Of the word error rates, speakers drawn; None with fewer than two known speakers."""
+    """Difference of the word error rates, speakers drawn; None with fewer than two known speakers."""
 
 
 def compare(first: ErrorReport, second: ErrorReport, *, resamples: int = 10_000, seed: int = 0) -> Comparison:
     """Compare two reports on the same examples by paired bootstrap; differences are the second's minus the first's.
 
-    Utterances are matched by id and reference; what only one of the reports holds is left out.
+    Utterances are matched by id and reference; utterances of only one report are left out.
 
     Raises:
         ValueError: The reports have no utterance in common.
@@ -282,5 +282,5 @@ def compare(first: ErrorReport, second: ErrorReport, *, resamples: int = 10_000,
 
 
 def _most_frequent(items: Iterable[Any], most: int) -> list[tuple[Any, int]]:
-    """Items with their numbers, the most frequent first, ties in alphabetical order."""
+    """Items and their counts, the most frequent first, ties in alphabetical order."""
     return sorted(Counter(items).items(), key=lambda entry: (-entry[1], entry[0]))[:most]
