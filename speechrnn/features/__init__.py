@@ -1,6 +1,6 @@
-"""From a signal to features and back: pure functions (`spectral`), layers (`layers`), `augment`, and `invert`.
+"""Features of signals: pure functions (`spectral`), layers (`layers`), augmentation, and `invert` for the way back.
 
-Signals of sensors have filters too: pure functions (`filters`), and layers (`filter_layers`).
+For signals of sensors there are also filters: pure functions (`filters`) and layers (`filter_layers`).
 """
 
 import lazy_loader as _lazy

@@ -1,8 +1,8 @@
-"""Augmentation: training examples varied on the fly, repeatably.
+"""Augmentation: random, reproducible changes of training examples on the fly.
 
-`augment_signal` works on a decoded signal in NumPy, `augment_features` on its features in TensorFlow; both draw from
-seeds that `example_rng` makes from the run's seed, the epoch and the example. TensorFlow is imported by the functions
-that need it, so that the options can be listed without it.
+`augment_signal` changes a decoded signal in NumPy, `augment_features` its features in TensorFlow. The seeds of both
+come from `example_rng`: from the run's seed, the epoch and the example. TensorFlow is imported by the functions that
+need it, so that the options can be listed without it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 NUM_WARPS = 33
-"""How many frequency scales there are to draw from, evenly spaced and with 1 in the middle."""
+"""Number of frequency scales to draw from, evenly spaced with 1 in the middle."""
 
-_DIRECT = (0.0, 12.0)  # dB, from across a room to an arm's length
+_DIRECT_TO_REVERBERANT = (0.0, 12.0)  # dB, from across a room to an arm's length
 _CLIP_SECONDS = 20.0
-_CLIPS_KEPT = 256  # 330 MB at 16 kHz, if all are so long
+_CACHED_CLIPS = 256  # 330 MB at 16 kHz, if all are that long
 
 
 def example_rng(seed: int, epoch: int, example_id: str) -> np.random.Generator:
-    """Random numbers of one example in one epoch: the same whatever the order or the number of threads."""
+    """Random generator for one example in one epoch, independent of the order and the number of threads."""
     return np.random.default_rng([seed, epoch, zlib.crc32(example_id.encode())])
 
 
@@ -48,19 +48,21 @@ def tensor_seed(rng: np.random.Generator) -> np.ndarray:
 def augment_signal(
     signal: np.ndarray, sample_rate: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:
-    """Varies a decoded signal, in this order: speed, room, noise, gain; crop, warp, heights, drift, noise, leads, sign.
+    """Augments a decoded signal.
+
+    The order is: speed, room, noise, gain; crop, time warp, channel scaling, wander, jitter, lead drop, sign.
 
     Args:
         signal: float32 `(samples[, channels])`.
         sample_rate: Samples per second; noises and rooms are resampled to it.
-        augmentation: What to vary.
-        rng: Random numbers, see `example_rng`.
+        augmentation: The options.
+        rng: Random generator, see `example_rng`.
 
     Returns:
         float32 `(samples[, channels])`, of another length if the speed changed or it was cropped.
 
     Raises:
-        ValueError: A folder holds no recording, or one that cannot be read.
+        ValueError: A folder has no recording, or one that cannot be read.
     """
     if augmentation.speed is not None:
         signal = perturb.change_speed(signal, rng.uniform(*augmentation.speed))
@@ -71,8 +73,8 @@ def augment_signal(
     if augmentation.noise_folder is not None and rng.random() < augmentation.noise_probability:
         noise = _draw(augmentation.noise_folder, sample_rate, rng)
         start = int(rng.integers(len(noise)))
-        inside = start + len(signal) <= len(noise)
-        noise = noise[start : start + len(signal)] if inside else np.roll(noise, -start)
+        fits = start + len(signal) <= len(noise)
+        noise = noise[start : start + len(signal)] if fits else np.roll(noise, -start)
         signal = perturb.add_noise(signal, noise, snr_db=rng.uniform(*augmentation.noise_snr))
     if augmentation.gain is not None:
         signal = signal * np.float32(10.0 ** (rng.uniform(*augmentation.gain) / 20.0))
@@ -100,12 +102,16 @@ def _augment_sensors(
 
 
 def _rooms(augmentation: Augmentation, sample_rate: int) -> list[Callable[[np.random.Generator], np.ndarray]]:
-    """What draws an impulse response: from the folder, and by simulation."""
+    """Functions that draw an impulse response: from the folder, and by simulation."""
     rooms: list[Callable[[np.random.Generator], np.ndarray]] = []
     if (folder := augmentation.rir_folder) is not None:
         rooms.append(lambda rng: _draw(folder, sample_rate, rng))
     if (times := augmentation.reverberation) is not None:
-        rooms.append(lambda rng: perturb.simulated_room(sample_rate, rng.uniform(*times), rng.uniform(*_DIRECT), rng))
+        rooms.append(
+            lambda rng: perturb.simulated_room(
+                sample_rate, rng.uniform(*times), rng.uniform(*_DIRECT_TO_REVERBERANT), rng
+            )
+        )
     return rooms
 
 
@@ -125,7 +131,7 @@ def _recordings(folder: str) -> list[str]:
     return paths
 
 
-@functools.lru_cache(maxsize=_CLIPS_KEPT)
+@functools.lru_cache(maxsize=_CACHED_CLIPS)
 def _clip(path: str, sample_rate: int) -> np.ndarray:
     duration = audio.probe(path).duration
     signal, _ = audio.read(path, sample_rate=sample_rate, duration=min(duration, _CLIP_SECONDS))
@@ -144,13 +150,13 @@ def warp_factors(augmentation: Augmentation) -> np.ndarray:
 def augment_features(
     features: Any, augmentation: Augmentation, seed: Any, *, warp: np.ndarray | None = None
 ) -> tf.Tensor:
-    """Varies the features of one utterance: frequency scale, noise and SpecAugment, in this order.
+    """Augments the features of one utterance: frequency scale, noise and SpecAugment, in this order.
 
     Args:
         features: float32 `(frames, features)`, normalized, without padding; the number of features is static.
-        augmentation: What to vary.
+        augmentation: The options.
         seed: int32 `(2,)`, see `tensor_seed`; the same seed gives the same result.
-        warp: What `frequency_axis="hertz"` needs: `layer.frequency_warp(warp_factors(augmentation))`.
+        warp: For `frequency_axis="hertz"`: `layer.frequency_warp(warp_factors(augmentation))`.
 
     Returns:
         float32 `(frames, features)`.
@@ -166,8 +172,8 @@ def augment_features(
                 'frequency_axis="hertz" needs to know the bands. '
                 "Pass warp=layer.frequency_warp(warp_factors(augmentation)). Received: None."
             )
-        drawn = tf.random.stateless_uniform([], _fold(seed, 0), maxval=NUM_WARPS, dtype=tf.int32)
-        features = tf.matmul(features, tf.gather(tf.constant(warp), drawn))
+        index = tf.random.stateless_uniform([], _fold(seed, 0), maxval=NUM_WARPS, dtype=tf.int32)
+        features = tf.matmul(features, tf.gather(tf.constant(warp), index))
     if augmentation.feature_noise:
         noise = tf.random.stateless_normal(tf.shape(features), _fold(seed, 1), stddev=augmentation.feature_noise)
         features = features + noise
@@ -227,7 +233,7 @@ def spec_augment(
 
 
 def _masked(count: int, widest: Any, length: Any, size: Any, seed: Any) -> tf.Tensor:
-    """Which of `size` positions lie in one of `count` random ranges within the first `length`: bool `(..., size)`."""
+    """Whether each of `size` positions is in one of `count` random ranges within the first `length`: `(..., size)`."""
     import tensorflow as tf
 
     shape = tf.concat([tf.shape(length), [count]], axis=0)
@@ -247,15 +253,15 @@ def _fold(seed: Any, number: int) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _band_warp(augmentation: Augmentation, bands: int) -> np.ndarray:
-    # Band i has its center i + 1 steps above the lower edge of the first, which stays where it is.
+    # The center of band i is i + 1 steps above the lower edge of the first band, which does not move.
     return mel.interpolation_matrices(np.outer(warp_factors(augmentation), np.arange(1, bands + 1)) - 1.0)
 
 
 def chosen(augment: Augmentation | str | None) -> Augmentation | None:
-    """An augmentation as it is, or the ready-made one that a name stands for.
+    """The augmentation itself, or the preset of that name.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: The name is unknown.
 
     Example:
     >>> chosen("speech") == Augmentation.speech()
@@ -263,6 +269,6 @@ def chosen(augment: Augmentation | str | None) -> Augmentation | None:
     """
     if not isinstance(augment, str):
         return augment
-    ready = {"speech": Augmentation.speech, "sensor": Augmentation.sensor}
-    check_choice("augment", augment, ready, other="an Augmentation")
-    return ready[augment]()
+    presets = {"speech": Augmentation.speech, "sensor": Augmentation.sensor}
+    check_choice("augment", augment, presets, other="an Augmentation")
+    return presets[augment]()

@@ -1,4 +1,4 @@
-"""What the feature layers have in common."""
+"""Base class of the feature layers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from speechrnn.layers.steps import cannot_stream
 
 
 def require(condition: object, requirement: str, received: str) -> None:
-    """Raises a ValueError that says the requirement and what was received."""
+    """Raises a ValueError with the requirement and the received value, unless the condition is true."""
     if not condition:
         raise ValueError(f"{requirement} Received: {received}.")
 
 
 class FeatureLayer(Configured, keras.Layer):
-    """What the feature layers share: frames, masking of the padding, normalization and its statistics.
+    """Base of the feature layers: frames, masking of the padding, normalization and its statistics.
 
-    A subclass ends its constructor with `_finish` and implements `_compute`. Whatever the global dtype policy, features
-    are float32: float16 holds neither the power of a loud frame nor the floor of a silent one.
+    The constructor of a subclass ends with `_finish`, and the subclass implements `_compute`. Features are float32
+    whatever the global dtype policy: float16 can represent neither the power of a loud frame nor the floor of silence.
     """
 
     min_std = spectral.MIN_STD
@@ -41,12 +41,12 @@ class FeatureLayer(Configured, keras.Layer):
         self.normalize = normalize
         for name in ("window", "hop"):
             value = getattr(self, name)
-            whole = isinstance(value, int) and value > 0
-            require(whole, f"`{name}` must be a positive whole number of samples.", f"{name}={value}")
+            positive = isinstance(value, int) and value > 0
+            require(positive, f"`{name}` must be a positive whole number of samples.", f"{name}={value}")
         check_choice("normalize", normalize, ("utterance", "global", None))
 
     def _finish(self, num_features: int, num_statistics: int) -> None:
-        """Creates the statistics; a subclass calls it once it knows its sizes."""
+        """Creates the weights of the statistics; a subclass calls it when it knows its sizes."""
         self.num_features = num_features
         self._num_statistics = num_statistics
         if self.normalize == "global":
@@ -72,7 +72,7 @@ class FeatureLayer(Configured, keras.Layer):
         if self.normalize == "utterance":
             return spectral.normalize_utterance(features, frames, min_std=self.min_std)
         if self.normalize == "global":
-            # Checked in the graph, since a bundle is traced before its weights are read.
+            # Checked in the graph, since a bundle is traced before its weights are loaded.
             message = 'normalize="global" needs statistics: call `adapt(signals)` first.'
             std = tf.debugging.check_numerics(tf.convert_to_tensor(self.std), message)
             return spectral.normalize(features, self.mean, std, min_std=self.min_std)
@@ -98,11 +98,11 @@ class FeatureLayer(Configured, keras.Layer):
 
     @property
     def carried_samples(self) -> int:
-        """Samples that a block of a stream needs from before it: what its first window shares."""
+        """Samples from before a block that its first window needs."""
         return self.window - self.hop
 
     def initial_state(self, batch: int | None, shape: tuple) -> dict[str, tuple]:
-        """The samples that the next block shares; a stream begins with so many of its first ones there.
+        """The samples carried over to the next block; at the start of a stream they are its first samples.
 
         Raises:
             ValueError: The features cannot be computed block by block.
@@ -123,22 +123,22 @@ class FeatureLayer(Configured, keras.Layer):
         return {"carry": (batch, self.carried_samples, *shape[2:])} if self.carried_samples else {}
 
     def step(self, states: dict[str, Any], samples: Any, frames: Any) -> tuple[Any, dict[str, Any]]:
-        """The features of a block.
+        """Computes the features of a block.
 
         Args:
-            states: As `initial_state` names them.
-            samples: float32 `(batch, frames * hop[, channels])`, those after the samples carried.
-            frames: int32 `(batch,)`, how many of the frames count; the others become zeros.
+            states: See `initial_state`.
+            samples: float32 `(batch, frames * hop[, channels])`, the samples after the carried ones.
+            frames: int32 `(batch,)`, number of valid frames; the others become zeros.
         """
-        values, *after = FeatureStep(self)(samples, frames, *states.values())
-        return values, dict(zip(states, after, strict=True))
+        values, *next_states = FeatureStep(self)(samples, frames, *states.values())
+        return values, dict(zip(states, next_states, strict=True))
 
     def _check_stream(self) -> None:
-        """Raises if these features, beyond what all have in common, cannot be computed block by block."""
+        """Raises if the subclass's features cannot be computed block by block."""
         raise cannot_stream(self, f"only LogMel, MFCC and RawSignal features can. Received: {type(self).__name__}")
 
     def _block(self, signal: tf.Tensor) -> tf.Tensor:
-        """Features of the samples of a block behind those carried, not normalized."""
+        """Features, not normalized, of the carried samples and those of a block."""
         raise NotImplementedError
 
     def compute_output_spec(self, signal: Any, length: Any = None, training: bool = False) -> keras.KerasTensor:
@@ -152,7 +152,7 @@ class FeatureLayer(Configured, keras.Layer):
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether `adapt` has still to be called."""
+        """Whether `adapt` must still be called."""
         return self.normalize == "global" and not np.isfinite(self.std).all()
 
     def adapt(self, data: Iterable) -> None:
@@ -176,22 +176,22 @@ class FeatureLayer(Configured, keras.Layer):
         self.std.assign(np.sqrt(np.maximum(squares / count - np.square(mean), 0.0)))
 
     def _statistics_of(self, signal: np.ndarray) -> tf.Tensor:
-        """What is measured, `(..., statistics)`."""
+        """The values whose mean and standard deviation are measured, `(..., statistics)`."""
         return self._compute(self._as_float(signal), None, False)
 
 
 class FeatureStep(keras.Operation):
-    """The features of one block, as an operation of a graph of steps.
+    """The features of one block, as a Keras operation.
 
     Args:
-        layer: Whose features.
+        layer: The feature layer.
 
     Call arguments:
-        samples, frames: As of `FeatureLayer.step`.
-        carried: The state, where there is one.
+        samples, frames: See `FeatureLayer.step`.
+        carried: The state, if there is one.
 
     Returns:
-        float32 `(batch, frames, features)`, and the next state, where there is one.
+        float32 `(batch, frames, features)`, and the next state, if there is one.
     """
 
     def __init__(self, layer: FeatureLayer) -> None:

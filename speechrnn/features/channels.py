@@ -1,4 +1,4 @@
-"""What the feature layers for sensors have in common: channels, and filters before all else."""
+"""Base class of the feature layers for sensors: several channels, and filters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from speechrnn.features.filter_layers import SignalFilter
 
 
 class ChannelLayer(FeatureLayer):
-    """Features of a signal of one channel or several, which may be filtered first.
+    """Features of a signal of one or more channels, filtered first if there are filters.
 
-    A subclass ends its constructor with `_finish` and begins its `call` with `_samples`.
+    The constructor of a subclass ends with `_finish`, and its `call` begins with `_samples`.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class ChannelLayer(FeatureLayer):
         self.channels = channels
         self.filters = tuple(filters)
         require(channels is None or channels > 0, "`channels` must be positive or None.", f"channels={channels}")
-        strange = [f for f in self.filters if not isinstance(f, SignalFilter)]
-        require(not strange, "`filters` must be layers of speechrnn.features.filter_layers.", repr(strange[:1]))
-        other = [f for f in self.filters if getattr(f, "sample_rate", sample_rate) != sample_rate]
-        require(not other, f"`filters` must be made for {sample_rate} Hz.", repr(other[:1]))
+        wrong = [f for f in self.filters if not isinstance(f, SignalFilter)]
+        require(not wrong, "`filters` must be layers of speechrnn.features.filter_layers.", repr(wrong[:1]))
+        wrong = [f for f in self.filters if getattr(f, "sample_rate", sample_rate) != sample_rate]
+        require(not wrong, f"`filters` must be made for {sample_rate} Hz.", repr(wrong[:1]))
 
     def compute_output_shape(self, signal_shape: tuple, length_shape: tuple | None = None) -> tuple:
         """`(..., samples[, channels])` to `(..., frames, features)`."""
@@ -61,7 +61,7 @@ class ChannelLayer(FeatureLayer):
         return samples
 
     def _without_padding(self, features: tf.Tensor, signal: Any, length: Any) -> tf.Tensor:
-        """The features in the shape that is known, with zeros after each row's valid frames."""
+        """The features with their static shape, and zeros after each row's valid frames."""
         features = tf.ensure_shape(features, self.compute_output_shape(signal.shape))
         if length is None:
             return features
@@ -72,6 +72,6 @@ class ChannelLayer(FeatureLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The layer that `get_config` described."""
+        """The layer of a `get_config`."""
         filters = [keras.saving.deserialize_keras_object(layer) for layer in config.get("filters", ())]
         return cls(**{**config, "filters": filters})

@@ -1,4 +1,4 @@
-"""Keras layers of `filters`: padded signals in, the same shape out, and padding never changes a valid sample."""
+"""The filters of `filters` as Keras layers, in which padding never changes a valid sample."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from speechrnn.layers.config import Configured
 
 
 class SignalFilter(Configured, keras.Layer):
-    """What the filters share: channels, lengths and zeros in the padding.
+    """Base of the filter layers: channels, lengths and zeros in the padding.
 
-    A subclass implements `_apply` on float32 `(batch, samples, channels)` and int32 `(batch,)`.
+    A subclass implements `_apply` for float32 `(batch, samples, channels)` and lengths int32 `(batch,)`.
     """
 
     def __init__(self, **kwargs: Any):
@@ -34,8 +34,8 @@ class SignalFilter(Configured, keras.Layer):
         if length is None:
             length = tf.fill(tf.shape(columns)[:1], tf.shape(columns)[1])
         length = tf.cast(length, tf.int32)
-        found = mask_frames(self._apply(mask_frames(columns, length), length), length)
-        return found if len(signal.shape) == 3 else found[..., 0]
+        filtered = mask_frames(self._apply(mask_frames(columns, length), length), length)
+        return filtered if len(signal.shape) == 3 else filtered[..., 0]
 
     def compute_output_shape(self, signal_shape: tuple, length_shape: tuple | None = None) -> tuple:
         """The shape of the signal."""
@@ -52,13 +52,13 @@ class KernelFilter(SignalFilter):
     def _apply(self, signal: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         kernel = self.kernel().astype("float32")
         reach, size = len(kernel) // 2, tf.shape(signal)[1]
-        # The first and the last valid sample are held beyond the ends, each row's own. One sample more than there are
-        # is computed, so that there is something to convolve in a batch without any.
+        # Edge padding with each row's first and last valid sample. One sample more than necessary is computed, so that
+        # a batch without samples can be convolved too.
         last = tf.maximum(length - 1, 0)[:, tf.newaxis]
-        places = tf.minimum(tf.maximum(tf.range(-reach, size + 1 + reach), 0), last)
-        held = tf.transpose(_taken(signal, places), [0, 2, 1])
-        shape = tf.shape(held)
-        rows = tf.reshape(held, [-1, shape[2], 1])
+        indices = tf.minimum(tf.maximum(tf.range(-reach, size + 1 + reach), 0), last)
+        padded = tf.transpose(_gather(signal, indices), [0, 2, 1])
+        shape = tf.shape(padded)
+        rows = tf.reshape(padded, [-1, shape[2], 1])
         filtered = tf.nn.conv1d(rows, kernel[:, np.newaxis, np.newaxis], 1, "VALID")
         columns = tf.reshape(filtered, [shape[0], shape[1], size + 1])
         return tf.transpose(columns, [0, 2, 1])[:, :size]
@@ -66,7 +66,7 @@ class KernelFilter(SignalFilter):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class BandPass(KernelFilter):
-    """Passes a band of frequencies, see `filters.pass_kernel`; with `low` alone it takes a baseline's wander out.
+    """Band-pass filter, see `filters.pass_kernel`; with `low` alone it removes baseline wander.
 
     Args:
         sample_rate: Samples per second.
@@ -101,7 +101,7 @@ class BandPass(KernelFilter):
         self.low = low
         self.high = high
         self.width = width
-        self.kernel()  # says what is wrong with the edges
+        self.kernel()  # checks the edges
 
     def kernel(self) -> np.ndarray:
         """float64 `(taps,)`."""
@@ -110,12 +110,12 @@ class BandPass(KernelFilter):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Notch(KernelFilter):
-    """Takes the hum of the mains out, see `filters.notch_kernel`.
+    """Notch filter against mains hum, see `filters.notch_kernel`.
 
     Args:
         sample_rate: Samples per second.
-        frequency: The hum in Hz.
-        width: Width in Hz of what is taken out.
+        frequency: Frequency of the hum in Hz.
+        width: Width of the removed band in Hz.
         **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
 
     Call arguments:
@@ -140,7 +140,7 @@ class Notch(KernelFilter):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class RobustScale(SignalFilter):
-    """Each channel less its median, over the distance of its quartiles; see `filters.robust_scale`.
+    """Subtracts each channel's median and divides by its interquartile range; see `filters.robust_scale`.
 
     Args:
         **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
@@ -155,22 +155,22 @@ class RobustScale(SignalFilter):
 
     def _apply(self, signal: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         valid = tf.sequence_mask(length, tf.shape(signal)[1])[..., tf.newaxis]
-        ordered = tf.sort(tf.where(valid, signal, np.float32(np.inf)), axis=1)  # the padding goes to the end
+        ordered = tf.sort(tf.where(valid, signal, np.float32(np.inf)), axis=1)  # the padding sorts last
         first, median, third = (_quantile(ordered, length, share) for share in (0.25, 0.5, 0.75))
         return (signal - median) / tf.maximum((third - first) / filters.NORMAL_QUARTILES, filters.MIN_SCALE)
 
 
 def _quantile(ordered: tf.Tensor, length: tf.Tensor, share: float) -> tf.Tensor:
-    """A quantile of each row's first values, between neighbors linearly: float32 `(batch, 1, channels)`."""
+    """A quantile of each row's first values, linearly interpolated: float32 `(batch, 1, channels)`."""
     last = tf.maximum(length - 1, 0)
-    place = share * tf.cast(last, tf.float32)
-    below = tf.cast(tf.floor(place), tf.int32)
-    part = (place - tf.cast(below, tf.float32))[:, tf.newaxis]
-    values = [_taken(ordered, at) for at in (below, tf.minimum(below + 1, last))]
-    mixed = values[0] + part * (values[1] - values[0])
-    return tf.where(length[:, tf.newaxis] > 0, mixed, 0.0)[:, tf.newaxis]
+    position = share * tf.cast(last, tf.float32)
+    below = tf.cast(tf.floor(position), tf.int32)
+    fraction = (position - tf.cast(below, tf.float32))[:, tf.newaxis]
+    values = [_gather(ordered, index) for index in (below, tf.minimum(below + 1, last))]
+    quantile = values[0] + fraction * (values[1] - values[0])
+    return tf.where(length[:, tf.newaxis] > 0, quantile, 0.0)[:, tf.newaxis]
 
 
-def _taken(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """Samples of each row, one more than there are being zeros, so that a row of none can be asked for its first."""
-    return tf.gather(tf.pad(values, [[0, 0], [0, 1], [0, 0]]), places, axis=1, batch_dims=1)
+def _gather(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """Samples of each row by index; a zero is appended, so that an empty row has a sample 0."""
+    return tf.gather(tf.pad(values, [[0, 0], [0, 1], [0, 0]]), indices, axis=1, batch_dims=1)

@@ -1,7 +1,7 @@
-"""Filters for signals of sensors: symmetric kernels that shift nothing in time, and robust scaling.
+"""Filters for signals of sensors: zero-phase kernels, and robust scaling.
 
-The kernels are scipy's windowed sincs with a Hamming window. A filter holds the first and the last value of the signal
-beyond its ends, so an offset makes no step there. `filter_layers` has the same as layers.
+The kernels are scipy's windowed sincs with a Hamming window. A filter pads the signal with its first and last value, so
+that an offset makes no step at the ends. `filter_layers` has the same filters as Keras layers.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 MIN_SCALE = 1e-6
-"""Least spread that robust scaling divides by: a flat line becomes zeros."""
+"""Smallest divisor of robust scaling: a flat line becomes zeros."""
 
 NORMAL_QUARTILES = 1.3489795
-"""Distance of the quartiles of a normal distribution with unit variance."""
+"""Interquartile range of a normal distribution with unit variance."""
 
 
 def pass_kernel(
@@ -24,12 +24,12 @@ def pass_kernel(
         sample_rate: Samples per second.
         low: Lower edge in Hz, where half the amplitude passes; None passes everything down to 0.
         high: Upper edge in Hz; None passes everything up to half the sampling rate.
-        width: Width of the transition in Hz, from which the length follows; None is the lower edge, or a quarter of the
-            upper one where there is no lower.
+        width: Width of the transition in Hz, which determines the number of taps; None is the lower edge, or without
+            one a quarter of the upper edge.
 
     Returns:
-        float64 `(taps,)`, an odd number, symmetric; the gain is 1 in the middle of the band (at 0 Hz, or at half the
-        sampling rate, where the band reaches it).
+        float64 `(taps,)`, an odd number, symmetric; the gain is 1 in the middle of the band (or at 0 Hz, or at half the
+        sampling rate, if the band reaches it).
 
     Raises:
         ValueError: The edges are not in order within 0 and half the sampling rate, or the width is not positive.
@@ -53,15 +53,15 @@ def pass_kernel(
 
 
 def notch_kernel(sample_rate: float, frequency: float, *, width: float = 4.0) -> np.ndarray:
-    """A kernel that takes a hum out, such as that of mains at 50 or 60 Hz, and passes all else.
+    """A kernel that removes a hum, such as that of mains at 50 or 60 Hz, and passes all other frequencies.
 
     Args:
         sample_rate: Samples per second.
-        frequency: The hum in Hz.
-        width: Width in Hz of what is taken out, where half the amplitude passes; half of it is the transition.
+        frequency: Frequency of the hum in Hz.
+        width: Width in Hz of the removed band, at half the amplitude; half of it is the transition.
 
     Returns:
-        float64 `(taps,)`, an odd number, symmetric, with a gain of 1 at 0 Hz and none at `frequency`.
+        float64 `(taps,)`, an odd number, symmetric, with a gain of 1 at 0 Hz and of 0 at `frequency`.
 
     Raises:
         ValueError: The hum or its sides lie outside 0 and half the sampling rate.
@@ -75,7 +75,7 @@ def notch_kernel(sample_rate: float, frequency: float, *, width: float = 4.0) ->
 
 
 def apply_kernel(signal: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """A signal filtered by a symmetric kernel: nothing is shifted, and the ends are held.
+    """Filters a signal by a symmetric kernel, without delay and with edge padding.
 
     Args:
         signal: float `(samples[, channels])`.
@@ -89,13 +89,12 @@ def apply_kernel(signal: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     if not len(signal):
         return signal.astype("float32")
     reach = len(kernel) // 2
-    held = np.pad(np.asarray(signal, np.float64), [(reach, reach), (0, 0)][: signal.ndim], mode="edge")
-    shaped = kernel.reshape(-1, *[1] * (signal.ndim - 1))
-    return oaconvolve(held, shaped, mode="valid", axes=0).astype("float32")
+    padded = np.pad(np.asarray(signal, np.float64), [(reach, reach), (0, 0)][: signal.ndim], mode="edge")
+    return oaconvolve(padded, kernel.reshape(-1, *[1] * (signal.ndim - 1)), mode="valid", axes=0).astype("float32")
 
 
 def band_pass(signal: np.ndarray, sample_rate: float, *, low: float, high: float) -> np.ndarray:
-    """What lies between two frequencies, in place: 0.5 to 40 Hz of an ECG, 0.5 to 30 Hz of an EEG.
+    """Filters a signal to a band of frequencies without delay: 0.5 to 40 Hz for an ECG, 0.5 to 30 Hz for an EEG.
 
     Example:
     >>> time = np.arange(3000) / 300
@@ -107,19 +106,19 @@ def band_pass(signal: np.ndarray, sample_rate: float, *, low: float, high: float
 
 
 def remove_hum(signal: np.ndarray, sample_rate: float, frequency: float) -> np.ndarray:
-    """The signal without the hum of the mains at `frequency` Hz; see `notch_kernel`."""
+    """Removes mains hum at `frequency` Hz; see `notch_kernel`."""
     return apply_kernel(signal, notch_kernel(sample_rate, frequency))
 
 
 def remove_baseline(signal: np.ndarray, sample_rate: float, *, cutoff: float = 0.5) -> np.ndarray:
-    """The signal without its offset and its wander below `cutoff` Hz."""
+    """Removes the offset and baseline wander below `cutoff` Hz."""
     return apply_kernel(signal, pass_kernel(sample_rate, low=cutoff))
 
 
 def robust_scale(signal: np.ndarray) -> np.ndarray:
-    """Each channel less its median, over the distance of its quartiles; outliers hardly move either.
+    """Subtracts each channel's median and divides by its interquartile range, both robust to outliers.
 
-    The distance is that of a normal distribution with unit variance, so clean noise keeps its standard deviation of 1.
+    The range is relative to that of the normal distribution, so that Gaussian noise gets a standard deviation of 1.
 
     Args:
         signal: float `(samples[, channels])`.

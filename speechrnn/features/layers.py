@@ -1,4 +1,4 @@
-"""Keras layers that turn signals into features: thin shells over `spectral`, saved inside a bundle."""
+"""Keras layers that compute features of signals by the functions of `spectral`; a bundle contains one."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class LogMel(FeatureLayer):
 
     @options_as_keywords(LogMelOptions)
     def __init__(self, sample_rate: int, *, options: LogMelOptions, seed: int = 0, **kwargs: Any):
-        given = {**vars(options)}
-        framing = {name: given.pop(name) for name in ("window", "hop", "normalize")}
+        values = {**vars(options)}
+        framing = {name: values.pop(name) for name in ("window", "hop", "normalize")}
         super().__init__(sample_rate, **framing, **kwargs)
-        for name, value in given.items():
+        for name, value in values.items():
             setattr(self, name, value)
         if options.fft_length is None:
             self.fft_length = spectral.fft_length_for(self.window)
@@ -119,8 +119,8 @@ class LogMel(FeatureLayer):
             factors: Frequency scales as in vocal-tract length perturbation, see `mel.warp_frequency`.
 
         Returns:
-            float32 `(factors, num_features, num_features)`; `features @ matrix` is nearly what warped mel filters
-            would have given. Deltas are scaled along.
+            float32 `(factors, num_features, num_features)`; `features @ matrix` is close to the features of warped mel
+            filters. Deltas are scaled too.
         """
         positions = mel.band_positions(
             factors,
@@ -152,7 +152,7 @@ class LogMel(FeatureLayer):
         if self.preemphasis:
             signal = signal[:, 1:] - self.preemphasis * signal[:, :-1]
         power = spectral.power_spectrum(signal, window=self.window, hop=self.hop, fft_length=self.fft_length)
-        # A product element by element: a matrix product with 8-bit weights would round the spectrum to 8 bits too.
+        # An elementwise product: a matrix product with 8-bit weights would round the spectrum to 8 bits too.
         return spectral.log(tf.reduce_sum(power[..., tf.newaxis] * self._filterbank(), axis=-2), floor=self.floor)
 
     def _compute(self, signal: tf.Tensor, length: Any, training: bool) -> tf.Tensor:
@@ -194,7 +194,7 @@ class MFCC(LogMel):
             "`num_coefficients` must be from 1 to `num_mels`.",
             f"num_coefficients={num_coefficients}, num_mels={num_mels}",
         )
-        self._num_coefficients = num_coefficients  # read while the parent is set up, before Keras allows attributes
+        self._num_coefficients = num_coefficients  # the base constructor needs it, before Keras allows attributes
         super().__init__(sample_rate, num_mels=num_mels, **kwargs)
         self.num_coefficients = num_coefficients
 
@@ -214,7 +214,7 @@ class MFCC(LogMel):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class RawSignal(ChannelLayer):
-    """The samples themselves, cut into frames: for networks that learn their own front end, and for sensors.
+    """The samples themselves, cut into frames, for networks that learn their own features, and for sensors.
 
     Args:
         sample_rate: Samples per second that the signal must have.
@@ -281,11 +281,11 @@ class LogSpectrogram(ChannelLayer):
 
     Args:
         sample_rate: Samples per second that the signal must have.
-        window: Frame length in samples: two periods or more of the slowest wave that matters.
+        window: Frame length in samples: at least two periods of the lowest frequency of interest.
         hop: Step between frames in samples.
         fft_length: Length of the Fourier transform; None is the next power of two.
         channels: None for a mono signal `(batch, samples)`; otherwise channels of `(batch, samples, channels)`.
-        f_min: Lowest frequency to keep, Hz; above 0 it leaves offset and drift out.
+        f_min: Lowest frequency to keep, Hz; a value above 0 removes offset and drift.
         f_max: Highest frequency to keep, Hz; None is the Nyquist frequency.
         floor: Smallest power.
         normalize: "utterance" (each frequency of each channel gets zero mean and unit variance over the row's valid
@@ -299,7 +299,7 @@ class LogSpectrogram(ChannelLayer):
         training: Has no effect.
 
     Returns:
-        float32 `(batch, frames, channels * frequencies)`, the frequencies of a channel side by side.
+        float32 `(batch, frames, channels * frequencies)`, the frequencies of each channel together.
 
     Example:
     >>> LogSpectrogram(100, window=100, hop=50, channels=2, f_min=1, f_max=30)(np.zeros((3, 600, 2), "float32")).shape
@@ -336,12 +336,12 @@ class LogSpectrogram(ChannelLayer):
         self._finish(columns, columns)
 
     def _bins(self) -> range:
-        """The frequencies that are kept, as multiples of `sample_rate / fft_length`."""
+        """The frequencies to keep, as multiples of `sample_rate / fft_length`."""
         rate, length = self.sample_rate, self.fft_length
-        kept = [k for k in range(length // 2 + 1) if self.f_min <= k * rate / length <= self.f_max]
-        asked = f"f_min={self.f_min}, f_max={self.f_max}"
-        require(kept, f"There must be a multiple of {rate / length:g} Hz from `f_min` to `f_max`.", asked)
-        return range(kept[0], kept[-1] + 1)
+        bins = [k for k in range(length // 2 + 1) if self.f_min <= k * rate / length <= self.f_max]
+        limits = f"f_min={self.f_min}, f_max={self.f_max}"
+        require(bins, f"There must be a multiple of {rate / length:g} Hz from `f_min` to `f_max`.", limits)
+        return range(bins[0], bins[-1] + 1)
 
     def call(self, signal: Any, length: Any = None, training: bool = False) -> tf.Tensor:
         """Computes the spectrogram; frames past `frame_count(length)` are zeros."""

@@ -1,6 +1,6 @@
-"""librosa's mel bands and scipy's cosine transform as matrices, computed once, and the scaling of frequencies.
+"""Matrices of librosa's mel bands and scipy's cosine transform, computed once, and frequency scaling.
 
-No TensorFlow. librosa and scipy are imported by the functions that need them, and not before: it takes 1 to 2 s.
+No TensorFlow. librosa and scipy are imported only by the functions that need them, since that takes 1 to 2 s.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def mel_filterbank(
     mel_scale: str = "slaney",
     mel_norm: str | None = "slaney",
 ) -> np.ndarray:
-    """Triangular mel filters: `librosa.filters.mel(...).T`, rounded once.
+    """Triangular mel filters: `librosa.filters.mel(...).T`, computed in float64.
 
     Args:
         sample_rate: Samples per second.
@@ -71,13 +71,13 @@ def warp_frequency(frequency: Any, factor: float, *, sample_rate: float, knee: f
     """Piecewise-linear scaling of the frequency axis, as in vocal-tract length perturbation.
 
     Frequencies up to the knee are multiplied by `factor`; above it a second line leads to the Nyquist frequency, which
-    stays where it is (Jaitly and Hinton, 2013, whose knee is 4800 Hz at 16 kHz).
+    does not move (Jaitly and Hinton, 2013, whose knee is 4800 Hz at 16 kHz).
 
     Args:
         frequency: Hz, a number or an array.
         factor: Positive; 1 changes nothing.
         sample_rate: Samples per second.
-        knee: Where the first line ends, as a fraction of the Nyquist frequency.
+        knee: End of the first line, as a fraction of the Nyquist frequency.
 
     Returns:
         float64 Hz, the shape of `frequency`.
@@ -99,10 +99,10 @@ def band_positions(
     f_max: float | None = None,
     mel_scale: str = "slaney",
 ) -> np.ndarray:
-    """Where on the band axis the centers of frequency-scaled bands lie.
+    """Positions, on the axis of bands, of the centers of frequency-scaled bands.
 
-    Reading log-mel features at these positions gives nearly what mel filters with edges and centers at
-    `warp_frequency(edge, factor)` would have given, without a second spectrum.
+    Log-mel features interpolated at these positions are close to those of mel filters with edges and centers at
+    `warp_frequency(edge, factor)`, without a second spectrum.
 
     Args:
         factors: Frequency scales, see `warp_frequency`.
@@ -113,7 +113,7 @@ def band_positions(
         mel_scale: "slaney" or "htk".
 
     Returns:
-        float64 `(factors, num_mels)`, in bands; may lie outside the bands there are.
+        float64 `(factors, num_mels)`, in bands; some may be outside 0 to `num_mels - 1`.
     """
     import librosa
 
@@ -125,13 +125,13 @@ def band_positions(
 
 
 def interpolation_matrices(positions: np.ndarray) -> np.ndarray:
-    """Matrices that read features at fractional positions of the feature axis, linearly and clipped at its ends.
+    """Matrices that interpolate features linearly at fractional positions of the feature axis, clipped at its ends.
 
     Args:
         positions: float `(factors, features)`.
 
     Returns:
-        float32 `(factors, features, features)`; `x @ matrix` reads `x` at one row of `positions`.
+        float32 `(factors, features, features)`; `x @ matrix` interpolates `x` at one row of `positions`.
     """
     size = positions.shape[-1]
     positions = np.clip(positions, 0.0, size - 1.0)

@@ -99,9 +99,9 @@ class Augmentation:
             require(self, "a low and a high end", _is_range, name)
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(map(float, getattr(self, name))))  # JSON gives lists
-        within = {"frequency_scale": 0.5, "noise_probability": 1, "rir_probability": 1, "time_mask_fraction": 1}
-        for name, most in {**within, "lead_drop": 1, "flip": 1}.items():
-            require(self, f"in 0 to {most}", lambda value, most=most: 0 <= value <= most, name)
+        highest = {"frequency_scale": 0.5, "noise_probability": 1, "rir_probability": 1, "time_mask_fraction": 1}
+        for name, high in {**highest, "lead_drop": 1, "flip": 1}.items():
+            require(self, f"in 0 to {high}", lambda value, high=high: 0 <= value <= high, name)
         require(self, "in 0.25 to 4", lambda value: value is None or 0.25 <= value[0] <= value[1] <= 4, "speed")
         require(self, "in 0.01 to 5", lambda v: v is None or 0.01 <= v[0] <= v[1] <= 5, "reverberation")
         check_choice("frequency_axis", self.frequency_axis, ("mel", "hertz"))
@@ -112,7 +112,7 @@ class Augmentation:
 
     @classmethod
     def speech(cls, **changes: Any) -> Augmentation:
-        """What suits a small corpus of read speech, with any field changed by name.
+        """The preset for a small corpus of read speech, with any field changed by name.
 
         Speeds, frequency scaling, SpecAugment and a little noise on the features.
         """
@@ -127,9 +127,9 @@ class Augmentation:
 
     @classmethod
     def sensor(cls, **changes: Any) -> Augmentation:
-        """What suits signals of sensors with a class for the whole, with any field changed by name.
+        """The preset for signals of sensors with one class per signal, with any field changed by name.
 
-        Noise, heights, slow drifts and local speeds that vary a little; for one class per frame set `time_warp=0`.
+        Small changes by noise, amplitude, slow drift and local speed; for one class per frame set `time_warp=0`.
         """
         return cls(**{"jitter": 0.05, "scaling": 0.1, "wander": 0.1, "time_warp": 0.1, **changes})
 
@@ -137,13 +137,12 @@ class Augmentation:
     def changes_signal(self) -> bool:
         """Whether `augment_signal` does anything."""
         options = self.speed, self.gain, self.noise_folder, self.rir_folder, self.reverberation
-        given = any(option is not None for option in options)
-        changed = any((self.jitter, self.scaling, self.wander, self.time_warp, self.lead_drop, self.flip))
-        return given or changed or self.crop < 1
+        amounts = self.jitter, self.scaling, self.wander, self.time_warp, self.lead_drop, self.flip
+        return any(option is not None for option in options) or any(amounts) or self.crop < 1
 
     @property
     def moves_samples(self) -> bool:
-        """Whether samples may land where labels of frames would not follow, as they follow the speed."""
+        """Whether samples move in time in a way that labels of frames cannot follow (they follow the speed only)."""
         return self.time_warp > 0 or self.crop < 1
 
     @property

@@ -1,6 +1,6 @@
-"""Changes of a signal that leave its meaning alone, in NumPy: what `Augmentation` draws, as functions of one signal.
+"""Augmentations of one signal, in NumPy.
 
-A signal is float32 `(samples,)`, or `(samples, channels)`; what comes back has its channels and dtype.
+A signal is float32 `(samples,)`, or `(samples, channels)`; the result has its channels and dtype.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _WANDER_HERTZ = (0.05, 0.5)  # breathing and movement
 
 
 def change_speed(signal: np.ndarray, factor: float) -> np.ndarray:
-    """Plays a signal faster or slower by resampling; pitch and formants move along.
+    """Changes the speed of a signal by resampling; pitch and formants change too.
 
     Args:
         signal: float32 `(samples[, channels])`.
@@ -38,7 +38,7 @@ def add_noise(signal: np.ndarray, noise: np.ndarray, *, snr_db: float) -> np.nda
         snr_db: Signal-to-noise ratio in dB, over all channels.
 
     Returns:
-        float32, the shape of `signal`; the signal itself if either is silent, since there is no ratio then.
+        float32, the shape of `signal`; the signal itself if either is silent, since the ratio is undefined then.
     """
     if not len(signal) or not len(noise):
         return signal
@@ -51,7 +51,7 @@ def add_noise(signal: np.ndarray, noise: np.ndarray, *, snr_db: float) -> np.nda
 
 
 def reverberate(signal: np.ndarray, rir: np.ndarray) -> np.ndarray:
-    """Convolves with a room impulse response; the direct path stays in time and the energy stays the same.
+    """Convolves with a room impulse response, without delaying the direct path and with the same energy.
 
     Args:
         signal: float32 `(samples[, channels])`.
@@ -73,15 +73,15 @@ def reverberate(signal: np.ndarray, rir: np.ndarray) -> np.ndarray:
 
 
 def simulated_room(sample_rate: float, seconds: float, ratio_db: float, rng: np.random.Generator) -> np.ndarray:
-    """The impulse response of a room that need not exist: the direct sound, then noise that dies away exponentially.
+    """Simulates a room's impulse response: the direct sound, then exponentially decaying noise.
 
-    J. D. Polack, "La transmission de l'énergie sonore dans les salles" (1988): what a diffuse field gives.
+    The model of a diffuse field: J. D. Polack, "La transmission de l'énergie sonore dans les salles" (1988).
 
     Args:
         sample_rate: Samples per second.
         seconds: Reverberation time (RT60), in which the energy falls by 60 dB.
-        ratio_db: Energy of the direct sound over that of all else, in dB; a distant talker has less.
-        rng: Of the noise.
+        ratio_db: Direct-to-reverberant energy ratio in dB; it is lower for a distant talker.
+        rng: Random generator of the noise.
 
     Returns:
         float32 `(1 + round(seconds * sample_rate),)`; the first value, 1, is the direct sound.
@@ -93,28 +93,28 @@ def simulated_room(sample_rate: float, seconds: float, ratio_db: float, rng: np.
 
 
 def crop(signal: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A stretch of the signal, `share` of its length, from a random place."""
+    """Cuts a random part out of the signal, `share` of its length."""
     size = max(1, round(share * len(signal)))
     start = int(rng.integers(max(0, len(signal) - size) + 1))
     return signal[start : start + size]
 
 
 def time_warp(signal: np.ndarray, largest: float, rng: np.random.Generator) -> np.ndarray:
-    """Plays parts of the signal slower and others faster, smoothly; its length and its ends stay.
+    """Varies the local speed of the signal smoothly, without changing its length.
 
     Args:
         signal: float32 `(samples[, channels])`.
         largest: Local speeds are drawn from `1 - largest` to `1 + largest`.
-        rng: Of the draws.
+        rng: Random generator of the speeds.
     """
     if len(signal) < 3:
         return signal
     size = len(signal)
     speeds = 1 + largest * rng.uniform(-1, 1, _WARP_KNOTS)
     step = np.interp(np.linspace(0, _WARP_KNOTS - 1, size - 1), np.arange(_WARP_KNOTS), speeds)
-    places = np.concatenate([[0.0], np.cumsum(step)]) * ((size - 1) / step.sum())
+    positions = np.concatenate([[0.0], np.cumsum(step)]) * ((size - 1) / step.sum())
     columns = signal.reshape(size, -1)
-    warped = [np.interp(places, np.arange(size), column) for column in columns.T]
+    warped = [np.interp(positions, np.arange(size), column) for column in columns.T]
     return np.stack(warped, 1).astype("float32").reshape(signal.shape)
 
 
@@ -131,18 +131,18 @@ def jitter(signal: np.ndarray, amount: float, rng: np.random.Generator) -> np.nd
 
 
 def wander(signal: np.ndarray, sample_rate: float, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds a slow sine to each channel, as of breathing: 0.05 to 0.5 Hz, up to `amount` standard deviations high."""
+    """Adds baseline wander to each channel: a sine of 0.05 to 0.5 Hz, up to `amount` standard deviations high."""
     if not len(signal):
         return signal
     shape = signal.shape[1:]
     hertz, phase = rng.uniform(*_WANDER_HERTZ, shape), rng.uniform(0, 2 * np.pi, shape)
     time = np.arange(len(signal)).reshape(-1, *[1] * len(shape)) / sample_rate
-    height = amount * rng.uniform(0, 1, shape) * signal.std(0)
-    return signal + (height * np.sin(2 * np.pi * hertz * time + phase)).astype("float32")
+    amplitude = amount * rng.uniform(0, 1, shape) * signal.std(0)
+    return signal + (amplitude * np.sin(2 * np.pi * hertz * time + phase)).astype("float32")
 
 
 def drop_leads(signal: np.ndarray, probability: float, rng: np.random.Generator) -> np.ndarray:
-    """Sets each channel to zero with a probability, as a lead that came off; one at least is kept."""
+    """Sets each channel to zero with a probability, like a lead that came off; at least one is kept."""
     if signal.ndim == 1 or signal.shape[1] < 2:
         return signal
     draws = rng.random((signal.shape[1],))

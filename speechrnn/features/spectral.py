@@ -2,8 +2,8 @@
 
 Every function takes signals `(..., samples)` or features `(..., frames, features)` with any leading dimensions, static
 or dynamic, computes in float32, and gives the same values eagerly, in `tf.data` and inside a model. Frames are never
-centered, so frame `t` depends only on samples `t * hop` to `t * hop + window - 1` and padding never changes a valid
-frame. Frame arithmetic for the whole package lives here.
+centered, so frame `t` depends only on samples `t * hop` to `t * hop + window - 1`, and padding never changes a valid
+frame. The whole package computes numbers of frames with `frame_count`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from speechrnn.features.mel import dct_matrix
 from speechrnn.features.mel import mel_filterbank as mel_filterbank
 
 FLOOR = 1e-10
-"""Smallest band power before the logarithm: about what the rounding of 16-bit samples gives with area-normalized bands,
-so digital silence looks like the quietest recording and not like an outlier."""
+"""Smallest band power before the logarithm: about that of the rounding of 16-bit samples with area-normalized bands, so
+that digital silence looks like the quietest recording instead of an outlier."""
 
 MIN_STD = 1e-2
 """Smallest standard deviation that normalization divides by: far below that of speech, far above rounding error."""
@@ -37,7 +37,7 @@ def frame_count(num_samples: Any, *, window: int, hop: int) -> Any:
         hop: Step between frames in samples.
 
     Returns:
-        `max(0, 1 + (num_samples - window) // hop)`, of the type that was given.
+        `max(0, 1 + (num_samples - window) // hop)`, of the type of `num_samples`.
 
     Example:
     >>> frame_count(16000, window=400, hop=160)
@@ -52,7 +52,7 @@ def frame_count(num_samples: Any, *, window: int, hop: int) -> Any:
 
 
 def frame(signal: Any, *, window: int, hop: int) -> tf.Tensor:
-    """Cuts a signal into overlapping frames, without centring and without a partial last frame.
+    """Cuts a signal into overlapping frames, without centering and without a partial last frame.
 
     Args:
         signal: float32 `(..., samples)`.
@@ -79,7 +79,7 @@ def valid(length: Any, size: Any) -> tf.Tensor:
 
 
 def mask_signal(signal: Any, length: Any) -> tf.Tensor:
-    """Sets samples from `length` on to zero, whatever they hold (NaN included).
+    """Sets samples from `length` on to zero, NaN included.
 
     Args:
         signal: float32 `(..., samples)`.
@@ -93,7 +93,7 @@ def mask_signal(signal: Any, length: Any) -> tf.Tensor:
 
 
 def mask_frames(features: Any, frames: Any) -> tf.Tensor:
-    """Sets frames from `frames` on to zero, whatever they hold (NaN included).
+    """Sets frames from `frames` on to zero, NaN included.
 
     Args:
         features: float32 `(..., frames, features)`.
@@ -174,7 +174,7 @@ def power_spectrum(signal: Any, *, window: int, hop: int, fft_length: int | None
         float32 `(..., frames, fft_length // 2 + 1)`.
     """
     frames = frame(signal, window=window, hop=hop) * hann(window)
-    # Padded here and not by `tf.signal.rfft`, which forgets to where there are no frames.
+    # Padded here, since `tf.signal.rfft` does not pad an input without frames.
     padding = [[0, 0]] * (frames.shape.rank - 1) + [[0, (fft_length or fft_length_for(window)) - window]]
     spectrum = tf.signal.rfft(tf.pad(frames, padding))
     return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
@@ -221,19 +221,20 @@ def log_spectrogram(
         window: Frame length in samples.
         hop: Step between frames in samples.
         fft_length: Transform length; None takes the next power of two.
-        bins: Frequencies to keep, neighbors, as multiples of the rate over `fft_length`; None keeps all.
+        bins: Consecutive frequencies to keep, as multiples of the sampling rate over `fft_length`; None keeps all.
         floor: Smallest power.
 
     Returns:
-        float32 `(..., frames, channels * bins)`, natural log of power, the frequencies of a channel side by side.
+        float32 `(..., frames, channels * bins)`, natural log of power, the frequencies of each channel together.
     """
     rows = tf.linalg.matrix_transpose(tf.convert_to_tensor(signal))
     power = power_spectrum(rows, window=window, hop=hop, fft_length=fft_length)
     if bins is not None:
         power = power[..., bins.start : bins.stop]
     rank = power.shape.rank
-    apart = tf.transpose(log(power, floor=floor), [*range(rank - 3), rank - 2, rank - 3, rank - 1])
-    return tf.reshape(apart, tf.concat([tf.shape(apart)[:-2], [apart.shape[-2] * apart.shape[-1]]], axis=0))
+    by_frame = tf.transpose(log(power, floor=floor), [*range(rank - 3), rank - 2, rank - 3, rank - 1])
+    columns = by_frame.shape[-2] * by_frame.shape[-1]
+    return tf.reshape(by_frame, tf.concat([tf.shape(by_frame)[:-2], [columns]], axis=0))
 
 
 def mfcc(log_mel_energies: Any, num_coefficients: int) -> tf.Tensor:
@@ -241,7 +242,7 @@ def mfcc(log_mel_energies: Any, num_coefficients: int) -> tf.Tensor:
 
     Args:
         log_mel_energies: float32 `(..., frames, num_mels)`.
-        num_coefficients: How many to keep.
+        num_coefficients: Number of coefficients.
 
     Returns:
         float32 `(..., frames, num_coefficients)`.
@@ -259,12 +260,12 @@ def deltas(features: Any, frames: Any = None, *, width: int = 9) -> tf.Tensor:
 
     Returns:
         float32, the shape of `features`, per frame; equal to `librosa.feature.delta(..., mode="nearest")` on the valid
-        frames and without meaning after them.
+        frames, undefined after them.
     """
     features = tf.convert_to_tensor(features)
     reach, size = width // 2, tf.shape(features)[-2]
     last = size - 1 if frames is None else tf.cast(frames, tf.int32)[..., tf.newaxis] - 1
-    stop = tf.where(size > 0, size + reach, -reach)  # nothing to gather where there are no frames
+    stop = tf.where(size > 0, size + reach, -reach)  # gathers nothing if there are no frames
     index = tf.maximum(tf.minimum(tf.range(-reach, stop), last), 0)
     batch_dims = 0 if frames is None else features.shape.rank - 2
     padded = tf.gather(features, index, axis=-2, batch_dims=batch_dims)
@@ -302,13 +303,13 @@ def normalize_utterance(features: Any, frames: Any = None, *, min_std: float = M
     Args:
         features: float32 `(..., frames, features)`, finite also after the valid frames.
         frames: Integer `(...)`, valid frames in each row; None means all.
-        min_std: Smallest divisor, so that a constant feature becomes zero and not noise.
+        min_std: Smallest divisor, so that a constant feature becomes zero instead of noise.
 
     Returns:
         float32, the shape of `features`.
     """
     features = tf.convert_to_tensor(features)
-    # From the first frame: float32 sums of thousands of frames near -23 would be off by more than rounding.
+    # Relative to the first frame, since float32 sums of thousands of values near -23 would be inexact.
     shifted = features - features[..., :1, :]
     centered = shifted - _mean(shifted, frames)
     variance = _mean(tf.square(centered), frames)

@@ -1,4 +1,4 @@
-"""Texts in the place of signals: a layer whose features are the numbers of tokens, for networks with an embedding."""
+"""Token numbers as features, for networks with an embedding."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from speechrnn.text.tokens import Tokens, Unit
 class Symbols(FeatureLayer):
     """The numbers of a text's tokens, one per frame.
 
-    A text stands where other models have a signal: its samples are the numbers of its tokens, and its rate is 1, so
-    that durations count tokens. `SymbolEmbedding` makes vectors of them.
+    A text takes the place of a signal: its samples are the numbers of its tokens, and its rate is 1, so that durations
+    count tokens. `SymbolEmbedding` maps them to vectors.
 
     Args:
-        symbols: The tokens that the model knows, see `speechrnn.text.tokens.Tokens`.
-        unit: What texts are cut into.
-        lowercase: Whether capital letters count as small ones.
+        symbols: The model's tokens, see `speechrnn.text.tokens.Tokens`.
+        unit: The kind of tokens that texts are split into.
+        lowercase: Whether texts are converted to lower case.
         **kwargs: `name` and other arguments of `keras.Layer`; the dtype is always float32.
 
     Call arguments:
@@ -45,7 +45,7 @@ class Symbols(FeatureLayer):
 
     @property
     def channels(self) -> None:
-        """A text is one row of numbers."""
+        """None, since a text has one number per token."""
         return
 
     def _compute(self, signal: tf.Tensor, length: Any, training: bool) -> tf.Tensor:
@@ -53,5 +53,4 @@ class Symbols(FeatureLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = keras.Layer.get_config(self)
-        return {**own, **self.tokens.get_config()}
+        return {**keras.Layer.get_config(self), **self.tokens.get_config()}
