@@ -1,4 +1,4 @@
-"""Losses: CTC and the transducer loss with a length for every row, and those of classifiers and of forecasters."""
+"""Losses: CTC and the transducer loss with a length for every row, and losses of classifiers and forecasters."""
 
 from speechrnn.losses.attention import Attention
 from speechrnn.losses.classes import ClassLoss, sigmoid_cross_entropy, softmax_cross_entropy

@@ -1,4 +1,4 @@
-"""Losses of classifiers: one class, one per frame, or several at once; class weights, smoothing and focus."""
+"""Losses of classifiers: one class, one per frame, or several at once; class weights, smoothing, focal loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,22 +20,21 @@ def softmax_cross_entropy(
 ) -> tf.Tensor:
     """Cross entropy of exclusive classes.
 
-    `w * -sum_k q_k * (1 - p_k)**focal * log(p_k)`, where `q` is the target smoothed towards all classes alike and `w`
-    the target's class weight.
+    `w * -sum_k q_k * (1 - p_k)**focal * log(p_k)`, where `q` is the target after label smoothing and `w` the target's
+    class weight.
 
     Args:
-        target: int `(batch,)` or `(batch, frames)`, -1 where nothing is known; or shares of the classes, float
-            `(batch, classes)`.
+        target: int `(batch,)` or `(batch, frames)`, -1 if unknown; or shares of the classes, float `(batch, classes)`.
         logits: float `(..., classes)`, unnormalized. Computed in float32.
         weights: A weight for each class.
-        smoothing: Share of the target that all classes get alike.
-        focal: Exponent that takes weight from what is known well already.
+        smoothing: Share of the target that is spread evenly over all classes.
+        focal: Exponent that lowers the weight of well classified examples.
 
     Returns:
-        float32, the logits' shape without classes, in nats; 0 where the target is -1, with a zero gradient.
+        float32, the logits' shape without classes, in nats; 0, with a zero gradient, if the target is -1.
 
     Raises:
-        ValueError: A class is out of range; in a graph it is a `tf.errors.InvalidArgumentError`.
+        ValueError: A class is out of range; within a graph, `tf.errors.InvalidArgumentError`.
 
     Reference:
         Lin et al., "Focal loss for dense object detection", ICCV 2017, equation 5; smoothing as in Szegedy et al.,
@@ -69,14 +68,14 @@ def sigmoid_cross_entropy(
     smoothing: float = 0.0,
     focal: float = 0.0,
 ) -> tf.Tensor:
-    """Cross entropy of classes that do not exclude each other, the mean over them.
+    """Mean cross entropy of classes that do not exclude each other.
 
     Args:
         target: float `(..., classes)` in [0, 1].
         logits: float `(..., classes)`, unnormalized. Computed in float32.
-        weights: A weight for each class where it is present.
-        smoothing: Share of each target that is moved to a half.
-        focal: Exponent that takes weight from what is known well already.
+        weights: A weight for each class, for examples in which it is present.
+        smoothing: Label smoothing: how far each target is moved towards a half.
+        focal: Exponent that lowers the weight of well classified examples.
 
     Returns:
         float32 `(...)`, in nats.
@@ -102,12 +101,12 @@ class ClassLoss(MeanLoss):
         focal: Exponent of the focal loss; 0 is plain cross entropy.
 
     Call arguments:
-        y_true: int `(batch,)` or `(batch, frames)`, -1 where nothing is known; or float `(batch, classes)`.
-        y_pred: float logits, one axis of classes more than int targets have.
+        y_true: int `(batch,)` or `(batch, frames)`, -1 if unknown; or float `(batch, classes)`.
+        y_pred: float logits, with a last axis of classes.
         sample_weight: Optional float `(batch,)`.
 
     Returns:
-        float32 scalar, nats a row or a frame; 0 if nothing is known.
+        float32 scalar, nats per row or per frame; 0 if no class is known.
     """
 
     def __init__(

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from speechrnn.layers.derivatives import opaque, twice_differentiable
-from speechrnn.losses.lattice import CHUNK, NEVER, UNLIKELY, has_path, rounded, shifted, walk_backwards, walk_forwards
+from speechrnn.layers.derivatives import twice_differentiable, without_gradient
+from speechrnn.losses.lattice import CHUNK, LOG_MIN, LOG_ZERO, has_path, rounded, shifted, walk_backwards, walk_forwards
 from speechrnn.losses.reduction import MeanLoss, mean_of_possible, weighted_mean
 from speechrnn.losses.targets import check_shapes, refused_labels
 
 
 def required_frames(target: Any) -> tf.Tensor:
-    """The fewest frames in which CTC can write each target: its length and one blank for each repeat.
+    """The smallest number of frames in which CTC can write each target: its length plus a blank for each repeat.
 
     Args:
         target: int32 `(batch, labels)`, right-padded with 0.
@@ -25,16 +25,16 @@ def required_frames(target: Any) -> tf.Tensor:
     array([4, 4], dtype=int32)
     """
     target = tf.cast(target, tf.int32)
-    written = target != 0
-    repeats = (target[:, 1:] == target[:, :-1]) & written[:, 1:]
-    return tf.reduce_sum(tf.cast(written, tf.int32), 1) + tf.reduce_sum(tf.cast(repeats, tf.int32), 1)
+    is_label = target != 0
+    repeats = (target[:, 1:] == target[:, :-1]) & is_label[:, 1:]
+    return tf.reduce_sum(tf.cast(is_label, tf.int32), 1) + tf.reduce_sum(tf.cast(repeats, tf.int32), 1)
 
 
 def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
-    """Negative log-likelihood of each target under CTC, over each row's own frames.
+    """Negative log-likelihood of each target under CTC, over the valid frames of each row.
 
-    On a GPU it is cuDNN's kernel. On a CPU it is the forward-backward algorithm over the states of all rows side by
-    side, compiled by XLA: four times as fast as TensorFlow's own kernel, and exact to float32 at any length.
+    On a GPU this is cuDNN's kernel. On a CPU it is the forward-backward algorithm over the states of all rows at once,
+    compiled by XLA: four times as fast as TensorFlow's own kernel, and exact to float32 at any length.
 
     Args:
         target: int32 `(batch, labels)`, right-padded with 0, which is the blank.
@@ -42,14 +42,13 @@ def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
         frames: int32 `(batch,)`, the number of valid frames.
 
     Returns:
-        float32 `(batch,)`, in nats. A row whose frames are fewer than `required_frames` is impossible: its loss is
-        infinite and its gradient zero.
+        float32 `(batch,)`, in nats. A row with fewer frames than `required_frames` is impossible: its loss is infinite
+        and its gradient zero.
 
     Raises:
         TypeError: The target is sparse or ragged.
-        ValueError: A label is no symbol of the vocabulary, or stands behind the padding; there are fewer frames than
-            `frames` says; or the rows are not those of the logits. In a graph some of it is a
-            `tf.errors.InvalidArgumentError`.
+        ValueError: A label is outside the vocabulary or after the padding; `frames` exceeds the frames of the logits;
+            or the numbers of rows differ. Within a graph some of these are `tf.errors.InvalidArgumentError`.
 
     Reference:
         Graves et al., "Connectionist temporal classification", ICML 2006.
@@ -67,7 +66,7 @@ def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
 def _ctc_of_tensorflow(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
     """`ctc` by the sparse-label kernels: cuDNN's on a GPU, TensorFlow's C++ one on a CPU."""
     possible, empty = required_frames(target) <= frames, tf.reduce_all(target == 0, 1)
-    # The kernels refuse a batch with an impossible or an unlabeled row: there a label that always fits stands in.
+    # The kernels refuse a batch with an impossible or unlabeled row: such a row gets one label and one frame instead.
     usable = possible & ~empty
     width = tf.shape(target)[1]
     labels = tf.pad(target, [[0, 0], [0, tf.cast(width == 0, tf.int32)]])
@@ -86,19 +85,20 @@ def _ctc_of_tensorflow(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) 
 
 
 def _all_blank(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
-    """Loss of the empty target: every valid frame is blank. float32 `(batch,)`."""
+    """Loss of an empty target, float32 `(batch,)`: every valid frame is blank."""
     valid = tf.sequence_mask(frames, tf.shape(logits)[1])
     blank = tf.nn.log_softmax(tf.where(valid[:, :, None], logits, 0.0))[:, :, 0]
     return -tf.reduce_sum(tf.where(valid, blank, 0.0), 1)
 
 
 def consistency(logits: Any, frames: Any) -> tf.Tensor:
-    """How far two views of the same utterances disagree: a symmetric Kullback-Leibler divergence, frame by frame.
+    """Symmetric Kullback-Leibler divergence, frame by frame, between two views of the same utterances.
 
-    Each view is drawn towards the other's output, which is held fixed, so neither drags the other to its own errors.
+    Each view is trained towards the output of the other, which gets no gradient.
 
     Args:
-        logits: float `(2 * batch, frames, vocabulary)`; row `i + batch` is the other view of row `i`. In float32.
+        logits: float `(2 * batch, frames, vocabulary)`; row `i + batch` is the other view of row `i`. Computed in
+            float32.
         frames: int32 `(2 * batch,)`, the number of valid frames; the same for both views of a row.
 
     Returns:
@@ -111,24 +111,24 @@ def consistency(logits: Any, frames: Any) -> tf.Tensor:
     logits = tf.where(valid[:, :, None], tf.cast(logits, tf.float32), 0.0)
     first, second = tf.split(tf.nn.log_softmax(logits), 2)
 
-    def towards(fixed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
+    def divergence(fixed: tf.Tensor, trained: tf.Tensor) -> tf.Tensor:
         fixed = tf.stop_gradient(fixed)
-        return tf.reduce_sum(tf.exp(fixed) * (fixed - moved), [1, 2])
+        return tf.reduce_sum(tf.exp(fixed) * (fixed - trained), [1, 2])
 
-    return (towards(first, second) + towards(second, first)) / 2
+    return (divergence(first, second) + divergence(second, first)) / 2
 
 
 class _States(NamedTuple):
-    """The states that a path goes through, blank, label, blank, ..., of all rows on one axis, padded to few sizes."""
+    """The states of CTC (blank, label, blank, ...) of all rows on one axis, padded to one of few sizes."""
 
     row: tf.Tensor
     """int32 `(states,)`: the row each belongs to, in order; -1 in the padding."""
     symbol: tf.Tensor
     """int32 `(states,)`."""
     can_step: tf.Tensor
-    """bool `(states,)`: reached from the state before it."""
+    """bool `(states,)`: reachable from the previous state."""
     can_skip: tf.Tensor
-    """bool `(states,)`: reached from the one before that: a label that differs from the last."""
+    """bool `(states,)`: reachable from the state before that, as is a label that differs from the previous label."""
     last: tf.Tensor
     """int32 `(batch,)`: the last state of each row."""
 
@@ -141,8 +141,8 @@ def _states(target: tf.Tensor) -> _States:
     labels = tf.pad(target, [[0, 0], [2, 1]])  # with the padding, label k is labels[k + 2]
     is_label = position % 2 == 1
     symbol = tf.where(is_label, tf.gather_nd(labels, tf.stack([row, (position + 3) // 2], 1)), 0)
-    before = tf.gather_nd(labels, tf.stack([row, (position + 1) // 2], 1))
-    can_skip = is_label & (position > 1) & (symbol != before)
+    previous = tf.gather_nd(labels, tf.stack([row, (position + 1) // 2], 1))
+    can_skip = is_label & (position > 1) & (symbol != previous)
     extra = rounded(total) - total
     row, symbol = tf.pad(row, [[0, extra]], constant_values=-1), tf.pad(symbol, [[0, extra]])
     can_step, can_skip = tf.pad(position > 0, [[0, extra]]), tf.pad(can_skip, [[0, extra]])
@@ -150,23 +150,23 @@ def _states(target: tf.Tensor) -> _States:
 
 
 def _arrivals(scores: Any, can_step: Any, can_skip: Any) -> tuple[Any, list[Any]]:
-    """Log-probability of being in each state one frame on, and the shares of it that stayed, stepped and skipped."""
-    stepped = tf.where(can_step, shifted(scores, 1), NEVER)
-    skipped = tf.where(can_skip, shifted(scores, 2), NEVER)
-    most = tf.maximum(scores, tf.maximum(stepped, skipped))
-    parts = [tf.exp(way - most) for way in (scores, stepped, skipped)]
+    """Log-probability of each state at the next frame, and the shares of it that stayed, stepped and skipped."""
+    stepped = tf.where(can_step, shifted(scores, 1), LOG_ZERO)
+    skipped = tf.where(can_skip, shifted(scores, 2), LOG_ZERO)
+    highest = tf.maximum(scores, tf.maximum(stepped, skipped))
+    parts = [tf.exp(score - highest) for score in (scores, stepped, skipped)]
     total = parts[0] + parts[1] + parts[2]
-    return most + tf.math.log(total), [part / total for part in parts]
+    return highest + tf.math.log(total), [part / total for part in parts]
 
 
-@opaque
+@without_gradient
 @tf.function(jit_compile=True, autograph=False)
-def _forwards(emitted: Any, left: Any, can_step: Any, can_skip: Any, scores: Any) -> Any:
-    """CHUNK frames of the forward variable; a state with no frames `left` keeps its score. Also that before each."""
+def _forwards(emissions: Any, remaining: Any, can_step: Any, can_skip: Any, scores: Any) -> Any:
+    """CHUNK frames of the forward variable, and its values before each; without `remaining` frames scores are kept."""
 
     def step(count: Any, scores: Any, before: Any) -> Any:
         arrived, _ = _arrivals(scores, can_step, can_skip)
-        after = tf.where(count < left, arrived + emitted[count], scores)
+        after = tf.where(count < remaining, arrived + emissions[count], scores)
         return count + 1, after, before.write(count, scores)
 
     written = tf.TensorArray(tf.float32, CHUNK)
@@ -176,27 +176,27 @@ def _forwards(emitted: Any, left: Any, can_step: Any, can_skip: Any, scores: Any
     return scores, before.stack()
 
 
-@opaque
+@without_gradient
 @tf.function(jit_compile=True, autograph=False)
-def _backwards(before: Any, left: Any, can_step: Any, can_skip: Any, occupied: Any) -> Any:
-    """CHUNK frames back: the probability, given the target, of being in each state at each frame."""
-    # Outside the loop: inside, XLA would compute them again for each of the three states that a path may come from.
+def _backwards(before: Any, remaining: Any, can_step: Any, can_skip: Any, occupancy: Any) -> Any:
+    """CHUNK frames of the backward pass: the posterior probability of each state at each frame."""
+    # Outside the loop: within it, XLA would compute them for each of the three possible previous states.
     _, shares = _arrivals(before, can_step, can_skip)
 
-    def step(count: Any, occupied: Any, written: Any) -> Any:
+    def step(count: Any, occupancy: Any, written: Any) -> Any:
         frame = CHUNK - 1 - count
-        stayed, stepped, skipped = (occupied * share[frame] for share in shares)
+        stayed, stepped, skipped = (occupancy * share[frame] for share in shares)
         stepped, skipped = tf.where(can_step, stepped, 0.0), tf.where(can_skip, skipped, 0.0)  # 0 * NaN is NaN
-        came_from = stayed + shifted(stepped, -1) + shifted(skipped, -2)
-        valid = frame < left
-        written = written.write(frame, tf.where(valid, occupied, 0.0))
-        return count + 1, tf.where(valid, came_from, occupied), written
+        previous = stayed + shifted(stepped, -1) + shifted(skipped, -2)
+        valid = frame < remaining
+        written = written.write(frame, tf.where(valid, occupancy, 0.0))
+        return count + 1, tf.where(valid, previous, occupancy), written
 
     written = tf.TensorArray(tf.float32, CHUNK)
-    _, occupied, written = tf.while_loop(
-        lambda count, *_: count < CHUNK, step, (0, occupied, written), maximum_iterations=CHUNK
+    _, occupancy, written = tf.while_loop(
+        lambda count, *_: count < CHUNK, step, (0, occupancy, written), maximum_iterations=CHUNK
     )
-    return occupied, written.stack()
+    return occupancy, written.stack()
 
 
 @tf.custom_gradient
@@ -205,23 +205,25 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
     batch, steps, vocabulary = tf.unstack(tf.shape(logits))
     states = _states(target)
     cell = tf.maximum(states.row, 0) * vocabulary + states.symbol
-    left = tf.where(states.row < 0, 0, tf.gather(frames, tf.maximum(states.row, 0)))
-    ways = states.can_step, states.can_skip
-    num_chunks = tf.maximum((steps + CHUNK - 1) // CHUNK, 1)  # a walk has one chunk at least
+    remaining = tf.where(states.row < 0, 0, tf.gather(frames, tf.maximum(states.row, 0)))
+    transitions = states.can_step, states.can_skip
+    num_chunks = tf.maximum((steps + CHUNK - 1) // CHUNK, 1)
 
-    # Rows of the transpose are gathered, and transposed back: single numbers would take four times as long.
+    # Gathers rows of the transpose and transposes back: to gather single numbers would take four times as long.
     log_probabilities = tf.nn.log_softmax(logits)
     by_symbol = tf.reshape(tf.transpose(log_probabilities, (0, 2, 1)), (-1, steps))
-    emitted = tf.transpose(tf.gather(tf.maximum(by_symbol, UNLIKELY), cell))
-    emitted = tf.pad(emitted, [[0, num_chunks * CHUNK - steps], [0, 0]])
+    emissions = tf.transpose(tf.gather(tf.maximum(by_symbol, LOG_MIN), cell))
+    emissions = tf.pad(emissions, [[0, num_chunks * CHUNK - steps], [0, 0]])
 
-    scores, offset, kept = walk_forwards(
-        lambda emitted, left, scores: _forwards(emitted, left, *ways, scores), [emitted], left,
-        tf.where(states.can_step, NEVER, 0.0), states.row, batch,
+    scores, offset, history = walk_forwards(
+        lambda emissions, remaining, scores: _forwards(emissions, remaining, *transitions, scores), [emissions],
+        remaining, tf.where(states.can_step, LOG_ZERO, 0.0), states.row, batch,
     )  # fmt: skip
-    # A path ends in the last blank or, where there is a label, in the last label.
+    # A path ends in the last blank or, if there is a label, in the last label.
     last = tf.gather(scores, states.last)
-    label = tf.where(tf.gather(states.can_step, states.last), tf.gather(scores, tf.maximum(states.last - 1, 0)), NEVER)
+    label = tf.where(
+        tf.gather(states.can_step, states.last), tf.gather(scores, tf.maximum(states.last - 1, 0)), LOG_ZERO
+    )
     end = tf.math.reduce_logsumexp(tf.stack([last, label]), 0)
     loss = -(offset + end)
     possible = (required_frames(target) <= frames) & has_path(loss)
@@ -229,22 +231,22 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
 
     def first_order(upstream: Any) -> Any:
         ends = tf.exp(tf.concat([last, label], 0) - tf.tile(end, [2]))
-        at = tf.concat([states.last, tf.maximum(states.last - 1, 0)], 0)
-        occupied = tf.math.unsorted_segment_sum(ends, at, tf.size(states.row))
+        indices = tf.concat([states.last, tf.maximum(states.last - 1, 0)], 0)
+        occupancy = tf.math.unsorted_segment_sum(ends, indices, tf.size(states.row))
 
-        occupied = walk_backwards(
-            lambda _, before, left, occupied: _backwards(before, left, *ways, occupied),
-            kept,
-            left,
-            occupied,
+        occupancy = walk_backwards(
+            lambda _, before, remaining, occupancy: _backwards(before, remaining, *transitions, occupancy),
+            history,
+            remaining,
+            occupancy,
             num_chunks,
         )
-        occupied = tf.transpose(tf.reshape(occupied, (-1, tf.size(states.row))))
-        by_symbol = tf.math.unsorted_segment_sum(occupied, cell, batch * vocabulary)
+        occupancy = tf.transpose(tf.reshape(occupancy, (-1, tf.size(states.row))))
+        by_symbol = tf.math.unsorted_segment_sum(occupancy, cell, batch * vocabulary)
         by_symbol = tf.transpose(tf.reshape(by_symbol, (batch, vocabulary, -1)), (0, 2, 1))[:, :steps]
         upstream = upstream[:, None, None]
-        seen = (tf.sequence_mask(frames, steps) & possible[:, None])[:, :, None]
-        return (tf.where(seen, upstream * (tf.exp(log_probabilities) - by_symbol), 0.0),)
+        valid = (tf.sequence_mask(frames, steps) & possible[:, None])[:, :, None]
+        return (tf.where(valid, upstream * (tf.exp(log_probabilities) - by_symbol), 0.0),)
 
     def gradient(upstream: Any) -> Any:
         fixed = (states, cell, frames, possible)
@@ -255,20 +257,20 @@ def _ctc_compiled(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> An
 
 
 def _plain_ctc(states: _States, cell: tf.Tensor, frames: tf.Tensor, possible: tf.Tensor, logits: tf.Tensor) -> Any:
-    """What `_ctc_compiled` computes for the rows that are `possible`, differentiable any number of times."""
+    """The loss of `_ctc_compiled` for the `possible` rows, differentiable any number of times."""
     steps = tf.shape(logits)[1]
     by_symbol = tf.transpose(tf.nn.log_softmax(tf.where(possible[:, None, None], logits, 0.0)), (0, 2, 1))
-    emitted = tf.transpose(tf.gather(tf.reshape(by_symbol, (-1, steps)), cell))
-    left = tf.where(states.row < 0, 0, tf.gather(frames, tf.maximum(states.row, 0)))
+    emissions = tf.transpose(tf.gather(tf.reshape(by_symbol, (-1, steps)), cell))
+    remaining = tf.where(states.row < 0, 0, tf.gather(frames, tf.maximum(states.row, 0)))
 
     def step(count: Any, scores: Any) -> Any:
         arrived, _ = _arrivals(scores, states.can_step, states.can_skip)
-        return count + 1, tf.where(count < left, arrived + emitted[count], scores)
+        return count + 1, tf.where(count < remaining, arrived + emissions[count], scores)
 
-    start = tf.where(states.can_step, NEVER, 0.0)
+    start = tf.where(states.can_step, LOG_ZERO, 0.0)
     _, scores = tf.while_loop(lambda count, _: count < steps, step, (0, start), maximum_iterations=steps)
     last, label = tf.gather(scores, states.last), tf.gather(scores, tf.maximum(states.last - 1, 0))
-    label = tf.where(tf.gather(states.can_step, states.last), label, NEVER)
+    label = tf.where(tf.gather(states.can_step, states.last), label, LOG_ZERO)
     return tf.where(possible, -tf.math.reduce_logsumexp(tf.stack([last, label]), 0), 0.0)
 
 
@@ -279,17 +281,17 @@ _ctc_eager = tf.function(_ctc_compiled, autograph=False, reduce_retracing=True)
 class CTC(MeanLoss):
     """Mean CTC loss of a batch.
 
-    Rows that are impossible (see `ctc`) or have weight 0 are left out of the mean.
+    Impossible rows (see `ctc`) and rows with weight 0 are left out of the mean.
 
     Args:
-        consistency: Weight of `consistency` between the two halves of a batch, which must then hold two views of the
-            same utterances; 0 leaves it out.
+        consistency: Weight of `consistency` between the two halves of a batch, which must then be two views of the same
+            utterances; 0 leaves it out.
 
     Call arguments:
         y_true: int32 `(batch, labels)`, right-padded with 0.
         y_pred: float `(batch, frames, vocabulary)` logits.
         sample_weight: Optional float `(batch,)`.
-        frames: int32 `(batch,)` valid frames; all of them where it is not given.
+        frames: Optional int32 `(batch,)` valid frames; by default all frames are valid.
 
     Returns:
         float32 scalar, nats per utterance.
@@ -315,21 +317,21 @@ class CTC(MeanLoss):
         return ctc(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
 
 
-class BesideCTC(MeanLoss):
-    """Mean loss of a batch of texts, and beside it CTC of the encoder alone; a subclass gives the loss of each row.
+class LossWithCTC(MeanLoss):
+    """Mean loss of a batch of texts, plus CTC of the encoder; a subclass computes the loss of each row.
 
-    Rows that are impossible or have weight 0 are left out of the mean.
+    Impossible rows and rows with weight 0 are left out of the mean.
 
     Args:
-        ctc: Weight of CTC, for which the call needs `alone`; 0 leaves it out.
-        consistency: Of `CTC`.
+        ctc: Weight of CTC, for which the call needs `encoder_logits`; 0 leaves it out.
+        consistency: Weight of `consistency` in CTC.
 
     Call arguments:
         y_true: int32 `(batch, labels)`, right-padded with 0.
-        y_pred: What the subclass takes.
+        y_pred: The predictions that the subclass takes.
         sample_weight: Optional float `(batch,)`.
         frames: int32 `(batch,)` valid frames.
-        alone: float `(batch, frames, vocabulary)` logits of the encoder alone.
+        encoder_logits: float `(batch, frames, vocabulary)`, the encoder's logits for CTC.
 
     Returns:
         float32 scalar, nats per utterance.
@@ -342,19 +344,19 @@ class BesideCTC(MeanLoss):
         if consistency and not ctc:
             raise ValueError(f"`consistency` is of CTC, whose weight `ctc` is 0. Received: consistency={consistency}.")
         self.ctc, self.consistency = ctc, consistency
-        self._beside = CTC(consistency=consistency)
+        self._ctc_loss = CTC(consistency=consistency)
 
     def rows(self, y_true: Any, y_pred: Any, frames: Any) -> tf.Tensor:
         """Loss of each row: float32 `(batch,)`."""
         raise NotImplementedError
 
     def __call__(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None, alone: Any = None
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None, encoder_logits: Any = None
     ) -> tf.Tensor:
         """See the class."""
         frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
         _, mean = mean_of_possible(self.rows(y_true, y_pred, frames), sample_weight)
-        return mean + self.ctc * self._beside(y_true, alone, sample_weight, frames) if self.ctc else mean
+        return mean + self.ctc * self._ctc_loss(y_true, encoder_logits, sample_weight, frames) if self.ctc else mean
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each row over all frames: float32 `(batch,)`."""

@@ -1,7 +1,7 @@
-"""What losses over all paths of a lattice share: the states of all rows on one axis, walked in chunks of equal size.
+"""Forward-backward algorithm over lattices, for CTC and transducers: the states of all rows on one axis, in chunks.
 
-XLA compiles a kernel once for each shape, so that shapes are few: a chunk has `CHUNK` steps, and states are filled up
-to one of the sizes that `rounded` gives.
+XLA compiles a kernel once per shape. To have few shapes, a chunk has `CHUNK` steps, and states are padded to one of the
+sizes that `rounded` gives.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,92 +10,92 @@ from typing import Any
 import tensorflow as tf
 
 CHUNK = 64
-"""Steps in one call of a compiled kernel; the last chunk is filled with steps that change nothing."""
+"""Steps in one call of a compiled kernel; the last chunk is padded with steps that change nothing."""
 
-NEVER = -1e30
-"""Logarithm of the probability of what cannot be; finite, since the difference of two infinities is no number."""
+LOG_ZERO = -1e30
+"""Logarithm of probability 0; finite, since the difference of two infinities is NaN."""
 
-UNLIKELY = NEVER / 1e6
-"""The least logarithm of a probability that logits can give; a path of a single one has no probability."""
+LOG_MIN = LOG_ZERO / 1e6
+"""Lower limit for log-probabilities of symbols; a path with one of these is impossible."""
 
 
 def rounded(count: tf.Tensor) -> tf.Tensor:
-    """The least of 64, 96, 128, 192, ... that is no less than `count`: few sizes, so that few are compiled."""
+    """The smallest of 64, 96, 128, 192, ... that is at least `count`, so that few sizes are compiled."""
     sizes = tf.constant([k << n for n in range(5, 26) for k in (2, 3)])
     return tf.maximum(count, sizes[tf.minimum(tf.searchsorted(sizes, [count])[0], 41)])
 
 
 def shifted(values: Any, count: int) -> Any:
-    """`values[..., i - count]` at `i`; what comes in at the ends is never looked at."""
+    """`values[..., i - count]` at `i`; the values that wrap around are never used."""
     return tf.roll(values, count, -1)
 
 
 def has_path(loss: tf.Tensor) -> tf.Tensor:
-    """Whether losses are those of rows with a path of a probability above zero; NaN counts, since it is no answer."""
-    # Not `~(loss >= ...)`: TensorFlow would rewrite it to `<`, and a logit that is no number would pass for impossible.
-    return (loss < -UNLIKELY / 10) | tf.math.is_nan(loss)
+    """Whether each row has a path with a probability above zero; True for a loss of NaN, which must not be hidden."""
+    # Not `~(loss >= ...)`: TensorFlow would rewrite it to `<`, and a row with NaN logits would count as impossible.
+    return (loss < -LOG_MIN / 10) | tf.math.is_nan(loss)
 
 
 def walk_forwards(
     kernel: Callable[..., Any],
     weights: Sequence[tf.Tensor],
-    left: tf.Tensor,
+    remaining: tf.Tensor,
     start: tf.Tensor,
     row: tf.Tensor,
     batch: Any,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
-    """The forward variable of all states after the last step, chunk by chunk.
+    """Compute the forward variable of all states after the last step, chunk by chunk.
 
     Args:
-        kernel: `kernel(*weights, left, scores) -> (scores, before)` of one chunk: scores after it, and float32
-            `(CHUNK, states)` before each of its steps.
+        kernel: `kernel(*weights, remaining, scores) -> (scores, before)` for one chunk: the scores after it, and those
+            before each of its steps, float32 `(CHUNK, states)`.
         weights: float32 `(steps, states)` each, a multiple of `CHUNK` steps.
-        left: int32 `(states,)`: steps that a state takes.
+        remaining: int32 `(states,)`: number of steps of each state's row.
         start: float32 `(states,)`: scores before the first step.
         row: int32 `(states,)`: the row each state belongs to; -1 in the padding.
         batch: Number of rows.
 
     Returns:
-        float32 `(states,)` scores; float32 `(batch,)` what was taken off each row's, so that they stay near zero, where
-        float32 is fine-grained; and what each chunk's kernel gave as `before`.
+        float32 `(states,)` scores; float32 `(batch,)` offsets that were subtracted from them, so that they stay near
+        zero, where float32 is precise; and each chunk's `before`.
     """
-    num_chunks, states = tf.shape(weights[0])[0] // CHUNK, tf.maximum(row, 0)
+    num_chunks, rows = tf.shape(weights[0])[0] // CHUNK, tf.maximum(row, 0)
 
-    def body(count: Any, scores: Any, offset: Any, kept: Any) -> Any:
+    def body(count: Any, scores: Any, offset: Any, history: Any) -> Any:
         first = count * CHUNK
-        scores, before = kernel(*(values[first : first + CHUNK] for values in weights), left - first, scores)
+        scores, before = kernel(*(values[first : first + CHUNK] for values in weights), remaining - first, scores)
         best = tf.ensure_shape(tf.math.unsorted_segment_max(scores, row, batch), offset.shape)
-        return count + 1, scores - tf.gather(best, states), offset + best, kept.write(count, before)
+        return count + 1, scores - tf.gather(best, rows), offset + best, history.write(count, before)
 
-    kept = tf.TensorArray(tf.float32, num_chunks, infer_shape=False, clear_after_read=False)
+    history = tf.TensorArray(tf.float32, num_chunks, infer_shape=False, clear_after_read=False)
     offset = tf.zeros([batch], tf.float32)
-    _, scores, offset, kept = tf.while_loop(lambda count, *_: count < num_chunks, body, (0, start, offset, kept))
-    return scores, offset, kept
+    _, scores, offset, history = tf.while_loop(lambda count, *_: count < num_chunks, body, (0, start, offset, history))
+    return scores, offset, history
 
 
 def walk_backwards(
-    kernel: Callable[..., Any], kept: tf.TensorArray, left: tf.Tensor, occupied: tf.Tensor, num_chunks: Any
+    kernel: Callable[..., Any], history: tf.TensorArray, remaining: tf.Tensor, occupancy: tf.Tensor, num_chunks: Any
 ) -> tf.Tensor:
-    """How probable each state, or way out of one, is at each step, given that its row ends as it does.
+    """Compute the posterior probability of each state, or of each transition, at each step.
 
     Args:
-        kernel: `kernel(first, before, left, occupied) -> (occupied, found)` of the chunk whose first step is `first`:
-            the probabilities before it, and float32 `(CHUNK, width)`.
-        kept: Of `walk_forwards`.
-        left: See `walk_forwards`.
-        occupied: float32 `(states,)`: the probability of ending in each.
-        num_chunks: How many chunks there are.
+        kernel: `kernel(first, before, remaining, occupancy) -> (occupancy, posteriors)` for the chunk whose first step
+            is `first`: the probabilities of the states before it, and float32 `(CHUNK, width)`.
+        history: From `walk_forwards`.
+        remaining: See `walk_forwards`.
+        occupancy: float32 `(states,)`: the probability of ending in each.
+        num_chunks: Number of chunks.
 
     Returns:
-        float32 `(steps, width)`: what the kernel found, in order.
+        float32 `(steps, width)`: the posteriors of all chunks.
     """
 
-    def body(count: Any, occupied: Any, written: Any) -> Any:
+    def body(count: Any, occupancy: Any, posteriors: Any) -> Any:
         index = num_chunks - 1 - count
-        first, before = index * CHUNK, tf.reshape(kept.read(index), (CHUNK, -1))
-        earlier, found = kernel(first, before, left - first, occupied)
-        return count + 1, tf.ensure_shape(earlier, occupied.shape), written.write(index, found)
+        first, before = index * CHUNK, tf.reshape(history.read(index), (CHUNK, -1))
+        earlier, chunk = kernel(first, before, remaining - first, occupancy)
+        return count + 1, tf.ensure_shape(earlier, occupancy.shape), posteriors.write(index, chunk)
 
-    written = tf.TensorArray(tf.float32, num_chunks, infer_shape=False)
-    *_, written = tf.while_loop(lambda count, *_: count < num_chunks, body, (0, occupied, written))
-    return written.concat()
+    posteriors = tf.TensorArray(tf.float32, num_chunks, infer_shape=False)
+    *_, posteriors = tf.while_loop(lambda count, *_: count < num_chunks, body, (0, occupancy, posteriors))
+    return posteriors.concat()

@@ -1,4 +1,4 @@
-"""Losses of forecasts: a forecast by quantiles is right on average where each quantile is."""
+"""Losses of forecasts by quantiles."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,31 +13,31 @@ def check_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:
     """The quantiles as floats.
 
     Raises:
-        ValueError: They do not rise within (0, 1).
+        ValueError: They are not increasing and within (0, 1).
 
     Example:
     >>> check_quantiles([0.1, 0.5, 0.9])
     (0.1, 0.5, 0.9)
     """
-    found = tuple(map(float, quantiles))
-    if not found or not all(a < b for a, b in zip((0.0, *found), (*found, 1.0), strict=True)):
+    checked = tuple(map(float, quantiles))
+    if not checked or not all(a < b for a, b in zip((0.0, *checked), (*checked, 1.0), strict=True)):
         raise ValueError(f"`quantiles` must rise, between 0 and 1. Received: {list(quantiles)}.")
-    return found
+    return checked
 
 
 def pinball(target: Any, forecast: Any, quantiles: Sequence[float]) -> tf.Tensor:
-    """Pinball loss of a forecast by quantiles, twice over: that of the median is the absolute error.
+    """Pinball loss of a forecast by quantiles, times two, so that the median's loss is the absolute error.
 
-    `2 * max(q * e, (q - 1) * e)` with `e = target - forecast`, whose mean is least where the forecast is the quantile
-    `q` of the target.
+    `2 * max(q * e, (q - 1) * e)` with `e = target - forecast`; its mean is smallest if the forecast is the quantile `q`
+    of the target.
 
     Args:
-        target: float `(...)`, NaN where nothing is known.
+        target: float `(...)`, NaN if unknown.
         forecast: float `(..., quantiles)`.
-        quantiles: What each of them is, in (0, 1).
+        quantiles: The quantile levels, in (0, 1).
 
     Returns:
-        float32 `(...)`, the mean over the quantiles; 0 where the target is NaN, with a zero gradient.
+        float32 `(...)`, the mean over the quantiles; 0, with a zero gradient, if the target is NaN.
 
     Reference:
         Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
@@ -47,25 +47,25 @@ def pinball(target: Any, forecast: Any, quantiles: Sequence[float]) -> tf.Tensor
     [0.2]
     """
     target, forecast = tf.cast(target, tf.float32)[..., None], tf.cast(forecast, tf.float32)
-    shares = tf.constant(quantiles, tf.float32)
+    levels = tf.constant(quantiles, tf.float32)
     error = tf.where(tf.math.is_nan(target), tf.zeros_like(forecast), target - forecast)
-    return tf.reduce_mean(2.0 * tf.maximum(shares * error, (shares - 1.0) * error), -1)
+    return tf.reduce_mean(2.0 * tf.maximum(levels * error, (levels - 1.0) * error), -1)
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class QuantileLoss(MeanLoss):
-    """Mean pinball loss of a batch, over all values that are known.
+    """Mean pinball loss of a batch, over all known values.
 
     Args:
-        quantiles: What each output is a quantile of, rising, in (0, 1).
+        quantiles: The quantile level of each output, increasing, in (0, 1).
 
     Call arguments:
-        y_true: float `(batch, ...)`, NaN where nothing is known.
+        y_true: float `(batch, ...)`, NaN if unknown.
         y_pred: float `(batch, ..., quantiles)`.
         sample_weight: Optional float `(batch,)`.
 
     Returns:
-        float32 scalar, in the unit of the target; 0 if nothing is known.
+        float32 scalar, in the unit of the target; 0 if no value is known.
     """
 
     def __init__(self, quantiles: Sequence[float], *, name: str = "quantile_loss", **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Weighted means of a batch, also of one whose rows several processes share."""
+"""Weighted means of a batch, also of a batch that is distributed over several processes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from speechrnn.layers.config import Configured
 __all__ = ["MeanLoss", "mean_of_possible", "summed", "summed_by", "weighted_mean"]
 
 Sum = Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]]
-"""Gives the sums, over all processes, of tensors that each of them has."""
+"""Returns the sums of tensors over all processes."""
 
 _sum: ContextVar[Sum | None] = ContextVar("sum", default=None)
 
 
 @contextmanager
 def summed_by(total: Sum) -> Iterator[None]:
-    """Within the block, what is traced belongs to one of several processes, whose sums `total` gives."""
+    """Trace a block as one of several processes, over which `total` sums tensors."""
     token = _sum.set(total)
     try:
         yield
@@ -31,31 +31,31 @@ def summed_by(total: Sum) -> Iterator[None]:
 
 
 def summed(tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-    """Sums over all processes, without a gradient; the tensors themselves where there is one process."""
+    """Sums over all processes, without a gradient; the tensors themselves if there is one process only."""
     total = _sum.get()
     return tensors if total is None else total([tf.stop_gradient(tensor) for tensor in tensors])
 
 
 def weighted_mean(weight: Any, values: Any) -> tf.Tensor:
-    """`sum(weight * values) / sum(weight)`, 0 where there is no weight.
+    """`sum(weight * values) / sum(weight)`, 0 if the weights are 0.
 
-    Where several processes share a batch both sums go over all of its rows: the value is the mean of the whole batch,
-    and the gradient is this process's part of it, so that the parts add up. A mean of the processes' means would give
-    rows of a lighter part more weight.
+    If several processes share a batch, both sums go over all of its rows: the value is the mean of the whole batch, and
+    the gradient is this process's part of it, so that the parts add up. A mean of the processes' means would give rows
+    more weight in a process whose weights sum to less.
     """
-    own, weights = tf.reduce_sum(weight * values), tf.reduce_sum(weight)
+    total, weights = tf.reduce_sum(weight * values), tf.reduce_sum(weight)
     if _sum.get() is None:
-        return tf.math.divide_no_nan(own, weights)
-    sums = summed([own, weights])
-    part = tf.math.divide_no_nan(own, sums[1])
+        return tf.math.divide_no_nan(total, weights)
+    sums = summed([total, weights])
+    part = tf.math.divide_no_nan(total, sums[1])
     return part + tf.stop_gradient(tf.math.divide_no_nan(sums[0], sums[1]) - part)
 
 
 class MeanLoss(Configured, keras.losses.Loss):
-    """A loss whose value is the mean over what counts in a batch; a subclass says what that is.
+    """Base of losses that are a weighted mean over a batch; the subclass gives losses and weights.
 
     Raises:
-        ValueError: Another reduction than the mean is asked for.
+        ValueError: `reduction` is not the mean.
     """
 
     def __init__(self, *, reduction: str = "sum_over_batch_size", **kwargs: Any) -> None:
@@ -68,14 +68,14 @@ class MeanLoss(Configured, keras.losses.Loss):
 
 
 def mean_of_possible(losses: Any, sample_weight: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """The weighted mean of the losses that are not infinite; it is NaN where one of them is.
+    """The weighted mean of the finite losses; NaN if one of them is NaN.
 
     Args:
-        losses: float32 `(batch,)`; infinite for a row that is impossible.
+        losses: float32 `(batch,)`; infinite for an impossible row.
         sample_weight: float `(batch,)` or `(batch, 1)`, or None.
 
     Returns:
-        float32 `(batch,)` weights, 0 for what is impossible; and the mean.
+        float32 `(batch,)` weights, 0 for impossible rows; and the mean.
     """
     weight = tf.where(tf.math.is_inf(losses), 0.0, 1.0)
     if sample_weight is not None:

@@ -1,4 +1,4 @@
-"""Targets that a loss cannot mean are refused by name, and give no plausible number."""
+"""Checks of targets: an invalid one raises an error instead of giving a plausible loss."""
 
 from typing import Any
 
@@ -10,31 +10,31 @@ def refuse(wrong: Any, values: Any, requirement: str) -> list[tf.Operation]:
 
     Args:
         wrong: bool, which of the values are wrong.
-        values: Of the same shape.
-        requirement: A sentence that says how they must be.
+        values: A tensor of the same shape.
+        requirement: The requirement, a sentence.
 
     Returns:
-        What must run before the target is used (`tf.control_dependencies`): in a graph it raises
-        `tf.errors.InvalidArgumentError`, which says the same.
+        Operations that must run before the target is used (`tf.control_dependencies`): within a graph they raise
+        `tf.errors.InvalidArgumentError` with the same message.
 
     Raises:
         ValueError: Outside a graph, a value is wrong.
     """
     if not tf.executing_eagerly():
-        row, found = tf.where(wrong)[:1], tf.boolean_mask(values, wrong)[:1]
-        return [tf.debugging.Assert(~tf.reduce_any(wrong), [requirement, "Received:", found, "at", row])]
+        index, value = tf.where(wrong)[:1], tf.boolean_mask(values, wrong)[:1]
+        return [tf.debugging.Assert(~tf.reduce_any(wrong), [requirement, "Received:", value, "at", index])]
     if tf.reduce_any(wrong):
-        at, found = tf.where(wrong)[0].numpy().tolist(), tf.boolean_mask(values, wrong)[0].numpy()
-        raise ValueError(f"{requirement} Received: {found} at {at}.")
+        index, value = tf.where(wrong)[0].numpy().tolist(), tf.boolean_mask(values, wrong)[0].numpy()
+        raise ValueError(f"{requirement} Received: {value} at {index}.")
     return []
 
 
 def check_shapes(target: Any, logits: tf.Tensor, frames: tf.Tensor) -> None:
-    """Refuse targets and frames of other rows than the logits.
+    """Refuse targets and frames whose batch size is not that of the logits.
 
     Raises:
         TypeError: The target is sparse or ragged.
-        ValueError: There is not one row of labels, and one number of frames, for each row of logits.
+        ValueError: There is not one row of labels and one number of frames for each row of logits.
     """
     if not isinstance(target, tf.Tensor):
         raise TypeError(
@@ -50,7 +50,7 @@ def check_shapes(target: Any, logits: tf.Tensor, frames: tf.Tensor) -> None:
 
 
 def refused_labels(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> list[tf.Operation]:
-    """Refuse labels that no row of symbols can have, and more frames than there are; see `refuse`.
+    """Refuse labels out of range or after the padding, and more frames than the logits have; see `refuse`.
 
     Args:
         target: int32 `(batch, labels)`, right-padded with 0, the blank.
@@ -58,7 +58,7 @@ def refused_labels(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> l
         frames: int32 `(batch,)`.
     """
     steps, vocabulary = tf.shape(logits)[1], tf.shape(logits)[-1]
-    behind = tf.pad((target[:, :-1] == 0) & (target[:, 1:] != 0), [[0, 0], [1, 0]])[:, : tf.shape(target)[1]]
+    after_padding = tf.pad((target[:, :-1] == 0) & (target[:, 1:] != 0), [[0, 0], [1, 0]])[:, : tf.shape(target)[1]]
     return [
         *refuse(
             (target < 0) | (target >= vocabulary),
@@ -66,6 +66,6 @@ def refused_labels(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> l
             f"Labels must lie from 1 to {logits.shape[-1] - 1 if logits.shape[-1] else 'the last symbol'}; 0, the "
             "blank, pads them on the right.",
         ),
-        *refuse(behind, target, "Labels must stand before their padding of 0, the blank."),
+        *refuse(after_padding, target, "Labels must stand before their padding of 0, the blank."),
         *refuse((frames < 0) | (frames > steps), frames, "`frames` must lie from 0 to the frames of the logits."),
     ]

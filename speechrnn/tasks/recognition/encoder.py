@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from speechrnn.losses.connectionist import BesideCTC
+from speechrnn.losses.connectionist import LossWithCTC
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.text import Vocabulary
 
@@ -19,7 +19,7 @@ class EncoderRecognizer(SpeechRecognizer):
 
     noun: ClassVar[str]
     """Name in messages."""
-    loss_class: ClassVar[type[BesideCTC]]
+    loss_class: ClassVar[type[LossWithCTC]]
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> SpeechRecognizer:
         """Not supported.
