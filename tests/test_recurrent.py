@@ -294,7 +294,7 @@ def test_new_lengths_compile_nothing(rng, signature, lengths):
     ("steps", "chunk"), [(None, 24), (0, 1), (1, 1), (2, 2), (3, 4), (8, 8), (17, 24), (24, 24), (400, 24)]
 )
 def test_a_kernel_holds_no_more_than_twice_the_steps_there_are(steps, chunk):
-    assert scan._chunk_of(steps) == chunk
+    assert scan._chunk_size(steps) == chunk
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -369,7 +369,7 @@ def test_batches_of_many_sizes_compile_few_kernels(rng):
     ("batch", "filled"), [(1, 1), (2, 2), (5, 6), (7, 8), (13, 16), (16, 16), (17, 24), (100, 128)]
 )
 def test_a_batch_is_filled_by_at_most_half(batch, filled):
-    assert int(scan._rounded(tf.constant(batch))) == filled
+    assert int(scan._padded_batch_size(tf.constant(batch))) == filled
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -116,10 +116,10 @@ def test_every_layer_of_ours_is_here_or_says_why_not():
         (lambda: network_of(K.Conv1D(4, 3, padding="same", name="c")), "Conv1D `c`.*pad by hand"),
         (lambda: network_of(K.Conv1D(4, 3, name="c")), "Conv1D `c`.*2 to 2 frames of zeros.*Received: 0"),
         (lambda: network_of(K.ZeroPadding1D(1), K.Dense(3, name="d")), "Dense `d`.*Received: 1"),
-        (lambda: network_of(layers.LookAhead(1), layers.GRU(3, name="g")), "GRU `g`.*behind a look-ahead"),
-        (lambda: network_of(K.Softmax(axis=1, name="n")), "`n`.*along the frames"),
+        (lambda: network_of(layers.LookAhead(1), layers.GRU(3, name="g")), "GRU `g`.*follows a look-ahead"),
+        (lambda: network_of(K.Softmax(axis=1, name="n")), "`n`.*that of the frames"),
         (lambda: network_of(K.GlobalAveragePooling1D(name="p")), "`p`.*a method `step`"),
-        (lambda: functional(lambda v, n: (v + n[:, None, None])[:, 1:]), "GetItem .*takes frames out"),
+        (lambda: functional(lambda v, n: (v + n[:, None, None])[:, 1:]), "GetItem .*selects frames"),
     ],
 )  # fmt: skip
 def test_what_cannot_stream_says_why(make, said):
@@ -147,7 +147,7 @@ def test_steps_of_features_equal_whole(make, rng):
     whole = layer(signal, length).numpy()
     steps = Steps(batch=2)
     inputs = [keras.Input(batch_shape=(2, blocks * hop), name="samples"), keras.Input(batch_shape=(2,), dtype="int32")]
-    made = steps.made(inputs, [steps.layer(layer, *inputs)], name="features")
+    made = steps.build(inputs, [steps.layer(layer, *inputs)], name="features")
     shared = layer.window - layer.hop
     states = [np.zeros(shape, "float32") for shape in made.states.values()]
     for state in states:
@@ -257,5 +257,5 @@ def test_a_network_that_is_program_text_has_no_graph():
         def call(self, values):
             return values
 
-    with pytest.raises(ValueError, match="Text `t`, whose `call` is program text"):
+    with pytest.raises(ValueError, match="Text `t`, whose `call` has no graph"):
         walk(Text(name="t"), [], lambda call: [])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import speechrnn
 from speechrnn.export.onnx import features, network
 from speechrnn.export.onnx.graph import Graph
-from speechrnn.layers.config import written
+from speechrnn.layers.config import serialized
 from speechrnn.models.bundle import Bundle, SignalBundle
 from speechrnn.runtime import onnxfile
 
@@ -40,7 +40,7 @@ class Exporter:
 
     def kind_metadata(self) -> dict[str, Any]:
         """Metadata that only models of this kind have."""
-        return {name: written(getattr(self.model, name)) for name in self.stored_attributes}
+        return {name: serialized(getattr(self.model, name)) for name in self.stored_attributes}
 
     def step(self) -> tuple[Graph, dict[str, Any]]:
         """One step of a streaming model as an ONNX graph, and the metadata of the step.

@@ -1,6 +1,4 @@
-"""Keras layers: recurrent ones that are fast on a CPU, masks from lengths, zeroed padding, stacked frames, segments,
-pooling.
-"""
+"""Keras layers: fast recurrent layers for the CPU, masks, zeroed padding, frame stacking, segments, pooling."""
 
 from speechrnn.layers.initial import ChronoBias
 from speechrnn.layers.kernels import RandomKernels

@@ -1,7 +1,7 @@
-"""What the networks are made of: convolutions over time, over spectra and within frames, and the recurrent stack.
+"""Building blocks of the networks: convolutions over time, over spectra and within frames, and recurrent stacks.
 
-Each part takes and gives tensors of a functional model with zeros in their padding. Padding is by hand, never
-TensorFlow's "same", whose padding depends on the batch's length.
+Each block maps tensors of a functional model to such tensors, with zeros in their padding. Padding is explicit, never
+TensorFlow's "same", which depends on the length of the batch.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from speechrnn.layers import GRU, LSTM, LengthMask, LookAhead, SimpleRNN, ZeroPa
 from speechrnn.layers.recurrent import sides
 
 MOMENTUM = 0.9
-"""Of batch normalization in classifiers: sets are small, and with Keras's 0.99 the first hundreds of steps would be
-validated with means that belong to the initial weights."""
+"""Momentum of batch normalization in classifiers: sets are small, and with Keras's 0.99 the first hundreds of steps
+would be validated with the moving means of the initial weights."""
 
 CELLS: dict[str, type[keras.layers.Layer]] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 
@@ -36,7 +36,7 @@ def recurrent_stack(
     dtype: Any,
     look_ahead: int = 0,
 ) -> Any:
-    """Recurrent layers, each behind layer normalization and within a residual connection: `(batch, frames, width)`."""
+    """Recurrent layers, each after layer normalization and with a residual connection: `(batch, frames, width)`."""
     width = units * (2 if bidirectional else 1)
     if residual and x.shape[-1] != width:
         x = keras.layers.Dense(width, use_bias=False, dtype=dtype, name="projection")(x)
@@ -80,8 +80,8 @@ def spectral_convolutions(
 
 def _normalized_image(x: Any, mask: Any, name: str, momentum: float, dtype: Any) -> Any:
     """Batch normalization of `(batch, frames, width, channels)` over its valid frames."""
-    everywhere = keras.ops.repeat(keras.ops.expand_dims(mask, -1), x.shape[2], axis=-1)
-    return keras.layers.BatchNormalization(momentum=momentum, name=name, dtype=dtype)(x, mask=everywhere)
+    mask = keras.ops.repeat(keras.ops.expand_dims(mask, -1), x.shape[2], axis=-1)
+    return keras.layers.BatchNormalization(momentum=momentum, name=name, dtype=dtype)(x, mask=mask)
 
 
 def convolutions_over_time(
@@ -97,7 +97,7 @@ def convolutions_over_time(
     dropout: float,
     dtype: Any,
 ) -> tuple[Any, Any]:
-    """Residual blocks of two convolutions and a maximum over `pool` frames: to `ceil(frames / (stem * pool**blocks))`.
+    """Residual blocks of two convolutions and max pooling: to `ceil(frames / (stem * pool**blocks))` frames.
 
     Reference:
         He et al., "Deep residual learning for image recognition", CVPR 2016; for series Wang, Yan and Oates, "Time
@@ -105,19 +105,19 @@ def convolutions_over_time(
     """
     if stem > 1:
         x, length = _convolution(x, length, filters, kernel, stem, "stem", dtype)
-        x = _active(x, "stem", dtype)
+        x = _relu(x, "stem", dtype)
     for i in range(blocks):
         width, name = round(filters * widen**i), f"block_{i}"
         y, _ = _convolution(x, length, width, kernel, 1, f"{name}_first", dtype)
-        y = _active(y, f"{name}_first", dtype)
+        y = _relu(y, f"{name}_first", dtype)
         if dropout:
             y = keras.layers.SpatialDropout1D(dropout, name=f"{name}_dropout", dtype=dtype)(y)
         y, _ = _convolution(y, length, width, kernel, 1, f"{name}_second", dtype)
         if x.shape[-1] != width:
             x, _ = _convolution(x, length, width, 1, 1, f"{name}_across", dtype)
-        x = _active(x + y, name, dtype)
+        x = _relu(x + y, name, dtype)
         if pool > 1:
-            # What is pooled is never negative, so that the zeros behind a row's last frame change no maximum.
+            # The pooled values are never negative, so the zeros after a row's last frame change no maximum.
             x = keras.layers.ZeroPadding1D((0, pool - 1), name=f"{name}_padding", dtype=dtype)(x)
             x = keras.layers.MaxPooling1D(pool, name=f"{name}_pool", dtype=dtype)(x)
             length = (length + (pool - 1)) // pool
@@ -125,7 +125,7 @@ def convolutions_over_time(
 
 
 def _convolution(x: Any, length: Any, filters: int, kernel: int, step: int, name: str, dtype: Any) -> tuple[Any, Any]:
-    """A convolution over time with batch normalization, to `ceil(frames / step)`."""
+    """A convolution over time with batch normalization: to `ceil(frames / step)` frames."""
     if kernel > 1:
         around = (kernel // 2, (kernel - 1) // 2)
         x = keras.layers.ZeroPadding1D(around, name=f"{name}_around", dtype=dtype)(x)
@@ -136,14 +136,14 @@ def _convolution(x: Any, length: Any, filters: int, kernel: int, step: int, name
     return ZeroPadding(name=f"{name}_zero", dtype=dtype)(x, mask), length
 
 
-def _active(x: Any, name: str, dtype: Any) -> Any:
+def _relu(x: Any, name: str, dtype: Any) -> Any:
     return keras.layers.Activation("relu", name=f"{name}_relu", dtype=dtype)(x)
 
 
 def convolutions_within_frames(
     x: Any, mask: Any, *, shape: tuple[int, int], count: int, filters: int, kernel: int, dropout: float, dtype: Any
 ) -> Any:
-    """The same convolutions within every frame, whose first columns are a piece of signal of `shape`.
+    """Convolutions within each frame, whose first columns are a piece of signal of `shape`.
 
     Args:
         x: `(batch, frames, samples * channels + more)`, channels innermost, zeros in the padding.
@@ -152,11 +152,11 @@ def convolutions_within_frames(
         count: Number of convolutions, each of which halves the samples.
         filters: Channels of the convolutions.
         kernel: Samples that a convolution sees.
-        dropout: Share of the result's columns dropped in training.
+        dropout: Fraction of the output columns dropped in training.
         dtype: Policy of the layers.
 
     Returns:
-        `(batch, frames, 2 * filters + more)`: mean and maximum over the piece, and the other columns as they were.
+        `(batch, frames, 2 * filters + more)`: mean and maximum over the piece, and the other columns unchanged.
     """
     samples, channels = shape
     size, width = samples * channels, x.shape[-1]
@@ -179,12 +179,12 @@ def convolutions_within_frames(
 
 
 def recurrent_layers(network: keras.Model) -> list[keras.Layer]:
-    """The recurrent layers of a network, each with both its directions, from the input on."""
+    """The recurrent layers of a network, from input to output; a bidirectional one counts once."""
     return [x for x in network.layers if isinstance(x, (keras.layers.Bidirectional, *CELLS.values()))]
 
 
-def silence(layer: keras.Layer) -> None:
-    """Zero what a recurrent layer makes its candidates of: its outputs are 0 until it is trained."""
+def zero_candidates(layer: keras.Layer) -> None:
+    """Zero a recurrent layer's weights of the candidate state, so that its outputs are 0 until it is trained."""
     for cell in sides(layer):
         first = 0 if isinstance(cell, SimpleRNN) else 2 * cell.units  # after two gates, in LSTM and GRU
         for weight in cell.weights:
@@ -194,7 +194,7 @@ def silence(layer: keras.Layer) -> None:
 
 
 def bidirectional_stack(x: Any, mask: Any, *, cell: str, units: int, layers: int, dropout: float, dtype: Any) -> Any:
-    """Bidirectional layers, each behind dropout: `(batch, steps, 2 units)`, zeros in the padding."""
+    """Bidirectional layers, each after dropout: `(batch, steps, 2 * units)`, zeros in the padding."""
     for i in range(layers):
         if dropout:
             x = keras.layers.Dropout(dropout, dtype=dtype, name=f"dropout_{i}")(x)
@@ -204,10 +204,10 @@ def bidirectional_stack(x: Any, mask: Any, *, cell: str, units: int, layers: int
 
 
 def check(cell: str, **positive: int) -> None:
-    """Refuse an unknown cell, and what is not at least 1.
+    """Refuse an unknown cell, and numbers below 1.
 
     Raises:
-        ValueError: Something is out of its range.
+        ValueError: One of them is out of range.
     """
     check_choice("cell", cell, CELLS)
     for name, value in positive.items():

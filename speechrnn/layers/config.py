@@ -9,30 +9,29 @@ import keras
 
 
 class Configured:
-    """Gives what the constructor was given: every argument is an attribute of the same name.
+    """Mixin with `get_config` for classes whose constructor's arguments are attributes of the same names.
 
-    It stands before the class of Keras among the bases, and knows the arguments of all constructors behind it.
+    It stands before Keras's class among the bases, and covers the arguments of every `Configured` class of the MRO.
     """
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        known = [base for base in reversed(type(self).__mro__) if issubclass(base, Configured)]
-        own = dict.fromkeys(name for base in known if "__init__" in vars(base) for name in arguments(base.__init__))
-        return {**super().get_config(), **{name: written(getattr(self, name)) for name in own}}  # type: ignore[misc]
+        """The constructor's arguments, in a form that JSON can hold."""
+        bases = [base for base in reversed(type(self).__mro__) if issubclass(base, Configured)]
+        constructors = [base.__init__ for base in bases if "__init__" in vars(base)]
+        names = dict.fromkeys(name for constructor in constructors for name in argument_names(constructor))
+        return {**super().get_config(), **{name: serialized(getattr(self, name)) for name in names}}  # type: ignore[misc]
 
 
-def arguments(function: Any) -> list[str]:
-    """Names of what a function or the constructor of a class takes, without `self` and what has no name of its own."""
-    found = inspect.signature(function).parameters.values()
-    return [
-        each.name for each in found if each.name != "self" and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-    ]
+def argument_names(function: Any) -> list[str]:
+    """Names of the arguments of a function or constructor, without `self`, `*args` and `**kwargs`."""
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def written(value: Any) -> Any:
-    """A value as JSON can hold it: Keras's objects as Keras saves them, and what has a `get_config` by that."""
+def serialized(value: Any) -> Any:
+    """A value in a form that JSON can hold: layers as Keras saves them, other objects by their `get_config`."""
     if isinstance(value, list | tuple):
-        return [written(each) for each in value]
+        return [serialized(each) for each in value]
     if isinstance(value, keras.Layer):
         return keras.saving.serialize_keras_object(value)
     return value.get_config() if hasattr(value, "get_config") else value

@@ -1,4 +1,4 @@
-"""Second derivatives of what has a fast gradient of its own."""
+"""Second derivatives of functions with a custom gradient."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import tensorflow as tf
 
 
-def opaque(kernel: Callable) -> Callable:
-    """A compiled kernel into which nothing looks for a gradient.
+def without_gradient(kernel: Callable) -> Callable:
+    """A compiled kernel that TensorFlow never differentiates.
 
-    A function under two tapes is differentiated with all that lies within it, and XLA cannot hand out what a gradient
-    of its loops would need.
+    Nested tapes differentiate everything within a function, and XLA cannot return the values that a gradient of its
+    loops would need.
     """
 
     @tf.custom_gradient
     def call(*arguments: Any) -> Any:
-        found = kernel(*tf.nest.map_structure(tf.stop_gradient, arguments))
-        return found, lambda *upstream: tf.nest.map_structure(lambda _: None, arguments)
+        outputs = kernel(*tf.nest.map_structure(tf.stop_gradient, arguments))
+        return outputs, lambda *upstream: tf.nest.map_structure(lambda _: None, arguments)
 
     return call
 
@@ -24,25 +24,25 @@ def opaque(kernel: Callable) -> Callable:
 def twice_differentiable(
     first_order: Callable,
     plain: Callable,
-    given: Sequence[tf.Tensor],
+    inputs: Sequence[tf.Tensor],
     upstream: Sequence[tf.Tensor],
     fixed: Sequence[tf.Tensor] = (),
 ) -> Any:
-    """The gradients that `first_order` computes, as a function that can be differentiated in its turn.
+    """The gradients that `first_order` computes, themselves differentiable.
 
-    A gradient made of compiled kernels has no gradient. Where one is asked for, as for a gradient penalty, the same
-    function in TensorFlow's own operations is differentiated twice: slower, and only then.
+    A gradient made of compiled kernels has no gradient. If a second derivative is needed, as for a gradient penalty,
+    the same function in TensorFlow's own operations is differentiated twice, which is slower.
 
     Args:
-        first_order: Takes `upstream` and gives the gradients in `given`.
-        plain: Takes `fixed` and `given` and gives the outputs (one or a tuple), in operations that TensorFlow can
+        first_order: Takes `upstream` and returns the gradients with respect to `inputs`.
+        plain: Takes `fixed` and `inputs` and returns the outputs (one or a tuple), by operations that TensorFlow can
             differentiate.
-        given: What the gradients are taken in.
+        inputs: The tensors that gradients are taken with respect to.
         upstream: Gradients of the outputs.
-        fixed: What else they depend on.
+        fixed: Further arguments of `plain`, without a gradient.
 
     Returns:
-        The gradients in `given`, a tuple.
+        The gradients with respect to `inputs`, a tuple.
 
     Example:
     >>> x = tf.constant(3.0)
@@ -52,26 +52,26 @@ def twice_differentiable(
     >>> float(slope), float(tape.gradient(slope, x))
     (27.0, 18.0)
     """
-    count = len(given)
-    # In the graph of the gradient: a second derivative is another graph's, which reaches no further back than this one.
-    fixed, *arguments = tf.nest.map_structure(tf.identity, [tuple(fixed), *given, *upstream])
+    count = len(inputs)
+    # Copied into the gradient's graph: the second derivative has a graph of its own, which can read this one only.
+    fixed, *arguments = tf.nest.map_structure(tf.identity, [tuple(fixed), *inputs, *upstream])
 
     @tf.custom_gradient
     def gradients(*arguments: Any) -> Any:
-        def second_order(*above: Any) -> Any:
+        def second_order(*output_gradients: Any) -> Any:
             with tf.GradientTape() as outer:
                 outer.watch(arguments)
                 with tf.GradientTape() as inner:
                     inner.watch(arguments[:count])
                     outputs = plain(*fixed, *arguments[:count])
-                found = inner.gradient(
+                first = inner.gradient(
                     outputs if isinstance(outputs, tuple) else (outputs,),
                     arguments[:count],
                     output_gradients=arguments[count:],
                     unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
             return outer.gradient(
-                found, arguments, output_gradients=above, unconnected_gradients=tf.UnconnectedGradients.ZERO
+                first, arguments, output_gradients=output_gradients, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
 
         return tuple(first_order(*arguments[count:])), second_order

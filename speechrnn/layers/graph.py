@@ -1,4 +1,4 @@
-"""A network's operations in order: the one walk over the graph of a Keras model, by Keras's public API alone."""
+"""Walks the operations of a Keras model in order, by Keras's public API alone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Call(NamedTuple):
 
     operation: Any
     arguments: Any
-    """Of the call, in order; in the place of tensors stand the values that the walk carries."""
+    """Positional arguments, with the walk's values in place of tensors."""
     options: dict[str, Any]
-    """Of the call, by name, likewise."""
+    """Keyword arguments, likewise."""
     outputs: list[keras.KerasTensor]
-    """Shapes and dtypes of what comes out, as Keras knows them; None is any size."""
+    """Shapes and dtypes of the outputs, as Keras infers them; None is any size."""
 
 
-def _nothing(operation: Any) -> tuple[str, ...]:
+def _ignore_nothing(operation: Any) -> tuple[str, ...]:
     return ()
 
 
@@ -29,21 +29,21 @@ def walk(
     inputs: Sequence[Any],
     perform: Callable[[Call], Sequence[Any]],
     *,
-    ignored: Callable[[Any], tuple[str, ...]] = _nothing,
+    ignored: Callable[[Any], tuple[str, ...]] = _ignore_nothing,
 ) -> list[Any]:
-    """Go through a functional or sequential model, also one that holds others, call by call.
+    """Evaluate a functional or sequential model call by call, nested models included.
 
     Args:
-        network: Whose calls are performed, each after those that it needs; those that no output needs are left out.
+        network: The model. Calls come after those that they depend on; calls that no output depends on are left out.
         inputs: A value for each of its inputs, in its order.
-        perform: Gives a value for each output of a call.
-        ignored: Names of options of an operation that do not matter; what only they need is left out as well.
+        perform: Returns a value for each output of a call.
+        ignored: Names of an operation's options that do not matter; calls that only these depend on are left out too.
 
     Returns:
         A value for each of the network's outputs.
 
     Raises:
-        ValueError: The network is neither functional nor sequential, so that there is no graph to walk.
+        ValueError: The network is neither functional nor sequential, so it has no graph.
 
     Example:
     >>> x = keras.Input((3,))
@@ -51,30 +51,30 @@ def walk(
     >>> walk(network, ["x"], lambda call: [f"{call.operation.name}({call.arguments[0]})"])
     ['out(relu(x))']
     """
-    calls, starts, ends = _recorded(network)
+    calls, starts, ends = _record(network)
     values = {id(tensor): value for tensor, value in zip(starts, inputs, strict=True)}
 
     def filled(structure: Any) -> Any:
         return keras.tree.map_structure(lambda leaf: values[id(leaf)] if _is_tensor(leaf) else leaf, structure)
 
-    for call in _needed(calls, ends, ignored):
+    for call in _required(calls, ends, ignored):
         if isinstance(call.operation, keras.Model):
-            given = [values[id(leaf)] for leaf in keras.tree.flatten(call.arguments) if _is_tensor(leaf)]
-            found = walk(call.operation, given, perform, ignored=ignored)
+            nested = [values[id(leaf)] for leaf in keras.tree.flatten(call.arguments) if _is_tensor(leaf)]
+            outputs = walk(call.operation, nested, perform, ignored=ignored)
         else:
             arguments = [filled(argument) for argument in call.arguments]
             options = {name: filled(option) for name, option in call.options.items()}
-            found = list(perform(Call(call.operation, arguments, options, call.outputs)))
-        values |= {id(tensor): value for tensor, value in zip(call.outputs, found, strict=True)}
+            outputs = list(perform(Call(call.operation, arguments, options, call.outputs)))
+        values |= {id(tensor): value for tensor, value in zip(call.outputs, outputs, strict=True)}
     return [values[id(tensor)] for tensor in ends]
 
 
 def layers_of(network: keras.Model) -> list[keras.layers.Layer]:
-    """Its layers, and in the place of models within it theirs."""
-    found: list[keras.layers.Layer] = []
+    """The layers of a network, with nested models replaced by their layers."""
+    layers: list[keras.layers.Layer] = []
     for layer in network.layers:
-        found += layers_of(layer) if isinstance(layer, keras.Model) else [layer]
-    return found
+        layers += layers_of(layer) if isinstance(layer, keras.Model) else [layer]
+    return layers
 
 
 def reserve_names(network: keras.Model) -> None:
@@ -92,24 +92,24 @@ def reserve_names(network: keras.Model) -> None:
             pass
 
 
-class _Recorded(keras.Operation):
-    """Takes an operation's place while a network is recorded, so that the operation itself learns nothing of it."""
+class _Proxy(keras.Operation):
+    """Stands for an operation while a network is recorded, so that Keras adds no node to the operation itself."""
 
     def __init__(self, operation: Any) -> None:
         super().__init__()
         self.operation = operation
 
     def compute_output_spec(self, *arguments: Any, **options: Any) -> Any:
-        """That of the operation."""
+        """The output of the operation."""
         return self.operation.compute_output_spec(*arguments, **options)
 
 
-def _recorded(network: keras.Model) -> tuple[list[Call], list[Any], list[Any]]:
-    """The calls of a network, with tensors as they stand between them; its inputs and its outputs."""
+def _record(network: keras.Model) -> tuple[list[Call], list[Any], list[Any]]:
+    """The calls of a network, connected by symbolic tensors; its inputs and its outputs."""
     calls: list[Call] = []
 
     def record(operation: Any, *arguments: Any, **options: Any) -> Any:
-        outputs = _Recorded(operation)(*arguments, **options)
+        outputs = _Proxy(operation)(*arguments, **options)
         calls.append(Call(operation, arguments, options, keras.tree.flatten(outputs)))
         return outputs
 
@@ -122,23 +122,23 @@ def _recorded(network: keras.Model) -> tuple[list[Call], list[Any], list[Any]]:
     if not hasattr(network, "operations"):
         raise ValueError(
             f"A network must be a functional or a sequential Keras model. Received: {type(network).__name__} "
-            f"`{network.name}`, whose `call` is program text. Build it with `keras.Model(inputs, outputs)`."
+            f"`{network.name}`, whose `call` has no graph. Build it with `keras.Model(inputs, outputs)`."
         )
-    made = keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=record)
-    return calls, made.inputs, made.outputs
+    clone = keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=record)
+    return calls, clone.inputs, clone.outputs
 
 
-def _needed(calls: list[Call], ends: list[Any], ignored: Callable[[Any], tuple[str, ...]]) -> list[Call]:
-    """The calls that the ends need, without the options that do not matter."""
-    wanted, found = {id(tensor) for tensor in ends}, []
+def _required(calls: list[Call], ends: list[Any], ignored: Callable[[Any], tuple[str, ...]]) -> list[Call]:
+    """The calls that the outputs `ends` depend on, without ignored options."""
+    required, kept = {id(tensor) for tensor in ends}, []
     for call in reversed(calls):
-        if wanted.isdisjoint(id(tensor) for tensor in call.outputs):
+        if required.isdisjoint(id(tensor) for tensor in call.outputs):
             continue
-        left_out = ("training", "mask") if isinstance(call.operation, keras.Model) else ignored(call.operation)
-        options = {name: option for name, option in call.options.items() if name not in left_out}
-        wanted |= {id(leaf) for leaf in keras.tree.flatten((call.arguments, options)) if _is_tensor(leaf)}
-        found.append(call._replace(options=options))
-    return found[::-1]
+        dropped = ("training", "mask") if isinstance(call.operation, keras.Model) else ignored(call.operation)
+        options = {name: option for name, option in call.options.items() if name not in dropped}
+        required |= {id(leaf) for leaf in keras.tree.flatten((call.arguments, options)) if _is_tensor(leaf)}
+        kept.append(call._replace(options=options))
+    return kept[::-1]
 
 
 def _is_tensor(leaf: Any) -> bool:

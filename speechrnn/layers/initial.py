@@ -1,4 +1,4 @@
-"""Where the gates of a recurrent layer start: open for as long as it has to remember."""
+"""Initializers of recurrent layers."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from speechrnn.layers.config import Configured
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class ChronoBias(Configured, keras.initializers.Initializer):
-    """Biases with which an LSTM or a GRU remembers for up to `lag` steps before it has learned anything.
+    """Biases with which an untrained LSTM or GRU remembers for up to `lag` steps.
 
     A gate with bias `log(u)` forgets in about `u + 1` steps, so `u` is drawn between 1 and `lag - 1` for each unit. For
     an LSTM, pass `unit_forget_bias=False` as well.
@@ -34,7 +34,7 @@ class ChronoBias(Configured, keras.initializers.Initializer):
         self.lag, self.seed = lag, seed
 
     def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Any:
-        """A bias `(4 * units,)` of an LSTM, or `(2, 3 * units)` of a GRU with `reset_after`."""
+        """A bias `(4 * units,)` for an LSTM, or `(2, 3 * units)` for a GRU with `reset_after`."""
         bias = np.zeros(shape)
         gates = {1: 4, 2: 3}[len(shape)]
         if shape[-1] % gates or (len(shape) == 2 and shape[0] != 2):
@@ -46,6 +46,6 @@ class ChronoBias(Configured, keras.initializers.Initializer):
         times = np.log(np.random.default_rng(self.seed).uniform(1, self.lag - 1, units))
         if gates == 4:  # input, forget, cell, output
             bias[:units], bias[units : 2 * units] = -times, times
-        else:  # Keras's update gate holds the old state
+        else:  # Keras's update gate multiplies the old state
             bias[0, :units] = times
         return keras.ops.convert_to_tensor(bias, dtype=dtype or "float32")

@@ -1,4 +1,4 @@
-"""A few frames of the future for a network that reads in one direction."""
+"""Row convolution: a few future frames for networks of one direction."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from speechrnn.layers.config import Configured
 class LookAhead(Configured, keras.Layer):
     """Row convolution: every channel is a weighted sum of its frame and the next few (Wang et al. 2016, Deep Speech 2).
 
-    Above one-directional recurrent layers it gives back part of what a second direction would bring, for a latency of
-    `frames` frames. It begins as the identity.
+    After recurrent layers of one direction it recovers part of the benefit of a second direction, at a latency of
+    `frames` frames. Its initial weights are the identity.
 
     Args:
-        frames: Number of future frames that are seen.
+        frames: Number of future frames in each sum.
 
     Call arguments:
         values: float `(batch, frames, features)`, zeros in the padding.
@@ -47,21 +47,21 @@ class LookAhead(Configured, keras.Layer):
         return self._sums(ops.pad(values, [[0, 0], [0, self.frames], [0, 0]]))
 
     def _sums(self, values: Any) -> Any:
-        """Those of the frames that have all of their future."""
+        """The sums of the frames for which all future frames are present."""
         ends = [i - self.frames or None for i in range(self.frames + 1)]
         return sum(values[:, i:end] * self.kernel[i] for i, end in enumerate(ends))
 
     @property
     def delay(self) -> int:
-        """Frames by which the outputs of a stream come late."""
+        """Frames by which the outputs of a stream are delayed."""
         return self.frames
 
     def initial_state(self, batch: int | None, shape: tuple) -> dict[str, tuple]:
-        """The frames whose future has not come."""
+        """The frames that still wait for future frames."""
         return {"frames": (batch, self.frames, shape[-1])}
 
     def step(self, states: dict[str, Any], values: Any) -> tuple[Any, dict[str, Any]]:
-        """The outputs of the frames whose future has come: as many as came in, `frames` late."""
+        """As many outputs as inputs, `frames` frames late."""
         joined = ops.concatenate([states["frames"], values], axis=1)
         return self._sums(joined), {"frames": joined[:, -self.frames :]}
 

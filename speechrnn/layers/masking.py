@@ -1,4 +1,4 @@
-"""Lengths made explicit: masks, and padding set to exact zeros."""
+"""Masks from lengths, and padding set to exact zeros."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from speechrnn.layers.steps import Stateless
 
 
 def zero_padding(values: Any, mask: Any) -> Any:
-    """`values` `(batch, frames, ...)` with zeros where `mask`, bool `(batch, frames)`, is False.
+    """Set `values` `(batch, frames, ...)` to zero where `mask`, bool `(batch, frames)`, is False.
 
-    It selects and does not multiply, so NaN in the padding reaches neither the values nor any gradient.
+    It selects instead of multiplying, so NaN in the padding reaches neither the values nor any gradient.
     """
     for _ in range(len(values.shape) - 2):
         mask = mask[..., None]
@@ -34,7 +34,7 @@ class LengthMask(Stateless, keras.layers.Layer):
     [[True, False, False], [True, True, True]]
     """
 
-    delay = None  # of the frames that come now, however late those of `like` are
+    delay = None  # its mask is of the current frames, whatever the delay of `like`
 
     def call(self, frames: Any, like: Any) -> Any:
         """See the class."""
@@ -70,7 +70,7 @@ class ZeroPadding(Stateless, keras.layers.Layer):
         return values if mask is None else zero_padding(values, mask)
 
     def compute_mask(self, values: Any, previous_mask: Any = None) -> None:
-        """None: what follows sees zeros, and convolutions would only warn about a mask that they drop."""
+        """None: the padding is zero now, and a convolution would only warn that it drops the mask."""
 
     def compute_output_spec(self, values: Any, mask: Any = None) -> keras.KerasTensor:
         """Shape and dtype without computing."""

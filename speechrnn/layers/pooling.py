@@ -11,7 +11,7 @@ from speechrnn.layers.config import Configured
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class MaskedPooling(Configured, keras.layers.Layer):
-    """Mean, maximum or last of the valid frames of each row; what the padding holds never matters.
+    """Mean, maximum or last of the valid frames of each row; padding never matters, NaN included.
 
     Args:
         kind: "mean", "max" or "last".
@@ -36,19 +36,19 @@ class MaskedPooling(Configured, keras.layers.Layer):
 
     def call(self, values: Any, mask: Any) -> Any:
         """See the class."""
-        shown = mask[..., None]
+        valid = mask[..., None]
         if self.kind == "max":
-            lowest = ops.where(shown, values, ops.full_like(values, -3e4))  # float16 holds it
-            return ops.where(ops.any(shown, axis=1), ops.max(lowest, axis=1), ops.zeros_like(values[:, 0]))
+            masked = ops.where(valid, values, ops.full_like(values, -3e4))  # representable in float16
+            return ops.where(ops.any(valid, axis=1), ops.max(masked, axis=1), ops.zeros_like(values[:, 0]))
         count = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
         if self.kind == "last":
-            shown = (ops.arange(ops.shape(values)[1], dtype="int32")[None, :] == count - 1)[..., None]
+            valid = (ops.arange(ops.shape(values)[1], dtype="int32")[None, :] == count - 1)[..., None]
             count = ops.ones_like(count)
-        total = ops.sum(ops.where(shown, values, ops.zeros_like(values)), axis=1)
+        total = ops.sum(ops.where(valid, values, ops.zeros_like(values)), axis=1)
         return total / ops.cast(ops.maximum(count, 1), total.dtype)
 
     def initial_state(self, batch: int | None, shape: tuple) -> dict[str, tuple]:
-        """What the frames so far amount to, and how many they are."""
+        """The pooling of the frames so far, and their number."""
         return {"value": (batch, shape[-1]), "frames": (batch, 1)}
 
     def step(self, states: dict[str, Any], values: Any, mask: Any) -> tuple[Any, dict[str, Any]]:
@@ -64,7 +64,7 @@ class MaskedPooling(Configured, keras.layers.Layer):
         return value, {"value": value, "frames": frames}
 
     def compute_mask(self, values: Any, previous_mask: Any = None) -> None:
-        """None: there are no frames any more."""
+        """None: the output has no frames."""
 
     def compute_output_spec(self, values: Any, mask: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""
@@ -73,9 +73,10 @@ class MaskedPooling(Configured, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class AttentionPooling(Configured, keras.layers.Layer):
-    """Weighted means of the valid frames of each row, with weights that a frame's own values decide.
+    """Weighted means of the valid frames of each row, with weights computed from each frame's values.
 
-    Each head has one score per frame, linear in its values; a softmax over the valid frames makes them weights.
+    Each head gives every frame a score, linear in its values; the weights are a softmax of the scores over the valid
+    frames.
 
     Args:
         heads: Number of weighted means.
@@ -99,48 +100,48 @@ class AttentionPooling(Configured, keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, values_shape: Any, mask_shape: Any = None) -> None:
-        """Make the weights of the scores, which start at zero: the pooling starts as the mean."""
+        """Make the weights of the scores, which start at zero, so that the initial pooling is the mean."""
         self.kernel = self.add_weight(shape=(values_shape[-1], self.heads), initializer="zeros", name="kernel")
         self.built = True
 
     def call(self, values: Any, mask: Any) -> Any:
         """See the class."""
-        shown = mask[..., None]
-        values, scores = self._scores(values, shown)
-        raised = ops.exp(scores - ops.max(scores, axis=1, keepdims=True))
-        raised = ops.where(shown, raised, ops.zeros_like(raised))
-        weights = ops.cast(raised / ops.maximum(ops.sum(raised, axis=1, keepdims=True), 1e-9), values.dtype)
+        valid = mask[..., None]
+        values, scores = self._scores(values, valid)
+        powers = ops.exp(scores - ops.max(scores, axis=1, keepdims=True))
+        powers = ops.where(valid, powers, ops.zeros_like(powers))
+        weights = ops.cast(powers / ops.maximum(ops.sum(powers, axis=1, keepdims=True), 1e-9), values.dtype)
         means = ops.matmul(ops.transpose(weights, (0, 2, 1)), values)
         return ops.reshape(means, (-1, self.heads * values.shape[-1]))
 
-    def _scores(self, values: Any, shown: Any) -> tuple[Any, Any]:
+    def _scores(self, values: Any, valid: Any) -> tuple[Any, Any]:
         """The values with zeros in their padding, and scores that are very low there."""
-        values = ops.where(shown, values, ops.zeros_like(values))
+        values = ops.where(valid, values, ops.zeros_like(values))
         scores = ops.cast(ops.matmul(values, ops.cast(self.kernel, values.dtype)), "float32")
-        return values, ops.where(shown, scores, ops.full_like(scores, -1e30))
+        return values, ops.where(valid, scores, ops.full_like(scores, -1e30))
 
     def initial_state(self, batch: int | None, shape: tuple) -> dict[str, tuple]:
-        """Of each head the highest score so far; and, relative to it, the sums of weights and of weighted values."""
+        """For each head, the highest score so far, and the sums of weights and of weighted values relative to it."""
         heads = (batch, 1, self.heads)
         return {"score": heads, "weight": heads, "sums": (batch, self.heads, shape[-1])}
 
     def step(self, states: dict[str, Any], values: Any, mask: Any) -> tuple[Any, dict[str, Any]]:
         """The pooling of all frames so far (a softmax in one pass: Milakov and Gimelshein, 2018, algorithm 3)."""
-        shown, before, weight = mask[..., None], states["score"], states["weight"]
-        values, scores = self._scores(values, shown)
+        valid, before, weight = mask[..., None], states["score"], states["weight"]
+        values, scores = self._scores(values, valid)
         highest = ops.max(scores, axis=1, keepdims=True)
         highest = ops.where(weight > 0, ops.maximum(before, highest), highest)
-        raised = ops.where(shown, ops.exp(scores - highest), ops.zeros_like(scores))
-        kept = ops.where(weight > 0, ops.exp(ops.minimum(before - highest, 0.0)), ops.zeros_like(weight))
-        weight = kept * weight + ops.sum(raised, axis=1, keepdims=True)
-        turned = ops.transpose(ops.cast(raised, values.dtype), (0, 2, 1))
-        sums = ops.transpose(kept, (0, 2, 1)) * states["sums"] + ops.matmul(turned, values)
+        powers = ops.where(valid, ops.exp(scores - highest), ops.zeros_like(scores))
+        rescale = ops.where(weight > 0, ops.exp(ops.minimum(before - highest, 0.0)), ops.zeros_like(weight))
+        weight = rescale * weight + ops.sum(powers, axis=1, keepdims=True)
+        transposed = ops.transpose(ops.cast(powers, values.dtype), (0, 2, 1))
+        sums = ops.transpose(rescale, (0, 2, 1)) * states["sums"] + ops.matmul(transposed, values)
         means = sums / ops.transpose(ops.maximum(weight, 1e-9), (0, 2, 1))
-        shown = ops.reshape(means, (-1, self.heads * values.shape[-1]))
-        return shown, {"score": highest, "weight": weight, "sums": sums}
+        pooled = ops.reshape(means, (-1, self.heads * values.shape[-1]))
+        return pooled, {"score": highest, "weight": weight, "sums": sums}
 
     def compute_mask(self, values: Any, previous_mask: Any = None) -> None:
-        """None: there are no frames any more."""
+        """None: the output has no frames."""
 
     def compute_output_spec(self, values: Any, mask: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""

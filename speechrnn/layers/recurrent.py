@@ -1,9 +1,9 @@
-"""LSTM, GRU and SimpleRNN that keep Keras's arguments, weights and saved form, and choose how to run.
+"""LSTM, GRU and SimpleRNN with Keras's arguments, weights and saved form, which choose the fastest way to run.
 
 On a GPU they are Keras's own layers, which call cuDNN. On a CPU, where Keras would run a generic loop, they run the
-compiled scan of `speechrnn.layers.scan`. `execution_path(layer)` says which, and why. On every path masked steps give
-what Keras documents: the output before them, or zeros with `zero_output_for_mask=True`. The states are those of the
-last valid step; what masked steps hold never matters, NaN included.
+compiled scan of `speechrnn.layers.scan`. `execution_path(layer)` tells which one runs, and why. On every path masked
+steps give what Keras documents: the previous output, or zeros with `zero_output_for_mask=True`. The final states are
+those of the last valid step. The inputs of masked steps never matter, NaN included.
 """
 
 import functools
@@ -24,7 +24,7 @@ _PLAIN: ContextVar[bool] = ContextVar("plain loops", default=False)
 
 @contextmanager
 def plain_loops() -> Iterator[None]:
-    """Within it layers are traced as Keras's own loops, without XLA and cuDNN: slow, and run by any TensorFlow."""
+    """Trace layers as Keras's own loops, without XLA and cuDNN: slow, but any TensorFlow can run them."""
     token = _PLAIN.set(True)
     try:
         yield
@@ -33,17 +33,17 @@ def plain_loops() -> Iterator[None]:
 
 
 @contextmanager
-def another_loop(
+def replaced_loop(
     layer: keras.layers.RNN, loop: Callable[[Any, list[Any], Any], tuple[Any, Any, Any]]
 ) -> Iterator[None]:
-    """Within it this one layer, ours or Keras's, runs another loop over its steps, and its state is left as it was.
+    """Run one layer, ours or Keras's, with another loop over its steps; its state is restored at the end.
 
     Args:
-        layer: The layer; its class keeps its own loop.
-        loop: From inputs `(batch, steps, features)`, first states and mask bool `(batch, steps)` to the last output,
-            all outputs and the last states. The inputs are zeros where the mask is False.
+        layer: The layer; other layers of its class are not affected.
+        loop: Takes inputs `(batch, steps, features)`, initial states and mask bool `(batch, steps)`; returns the last
+            output, all outputs and the final states. The inputs are zeros where the mask is False.
     """
-    kept = [state.numpy() for state in layer.states] if layer.stateful and layer.states is not None else []
+    saved = [state.numpy() for state in layer.states] if layer.stateful and layer.states is not None else []
 
     def inner_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
         mask = _mask(mask)
@@ -56,25 +56,25 @@ def another_loop(
         yield
     finally:
         del layer.inner_loop
-        for state, value in zip(layer.states if kept else [], kept, strict=True):
+        for state, value in zip(layer.states if saved else [], saved, strict=True):
             state.assign(value)
 
 
 def _mask(mask: Any) -> Any:
-    """The one mask that Keras gives, as booleans, or None."""
+    """The mask as booleans, out of the list that Keras may pass, or None."""
     return None if mask is None else tf.cast(keras.tree.flatten(mask)[0], tf.bool)
 
 
-def _fitting_mask(mask: Any, sequences: Any) -> Any:
-    """The mask, of one number for each step.
+def _checked_mask(mask: Any, sequences: Any) -> Any:
+    """The mask as bool `(batch, steps)`, or None.
 
     Raises:
-        ValueError: It is not.
+        ValueError: It has another shape.
     """
     mask = _mask(mask)
     if mask is None:
         return None
-    if mask.shape.rank == 3:  # Keras's loop takes that too
+    if mask.shape.rank == 3:  # which Keras's loop takes too
         mask = tf.squeeze(mask, -1)
     if not mask.shape.is_compatible_with(sequences.shape[:2]):
         raise ValueError(
@@ -89,8 +89,9 @@ def _zeros_in_padding(sequences: Any, mask: Any) -> Any:
 
 
 class ExecutionPath(NamedTuple):
-    """How a recurrent layer runs: "cudnn", "scan" (compiled, CPU), "keras" (generic loop, slow), or "steps" (another
-    layer runs its cell).
+    """How a recurrent layer runs.
+
+    "cudnn", "scan" (compiled, for the CPU), "keras" (a generic loop, slow), or "steps" (another layer calls its cell).
     """
 
     name: str
@@ -98,7 +99,7 @@ class ExecutionPath(NamedTuple):
 
 
 def sides(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, ...]:
-    """Both layers of a `keras.layers.Bidirectional`, the forward one first; of any other layer, itself alone."""
+    """Both layers of a `keras.layers.Bidirectional`, the forward one first; for any other layer, the layer alone."""
     return (layer.forward_layer, layer.backward_layer) if isinstance(layer, keras.layers.Bidirectional) else (layer,)
 
 
@@ -113,16 +114,16 @@ def execution_path(layer: keras.layers.Layer) -> ExecutionPath:
         return max(map(execution_path, sides(layer)), key=lambda path: path.name == "keras")
     stepped_by = getattr(layer, "stepped_by", None)
     if stepped_by is not None:
-        return ExecutionPath("steps", f"{stepped_by} runs its cell: each step needs what came of the last one")
-    if isinstance(layer, _Scanned):
+        return ExecutionPath("steps", f"{stepped_by} runs its cell: each step needs the result of the one before")
+    if isinstance(layer, _FastRecurrent):
         return layer.execution_path
     if isinstance(layer, keras.layers.RNN):
         return ExecutionPath("keras", f"{type(layer).__name__} is not one of speechrnn.layers; use those")
     raise TypeError(f"`layer` must be a recurrent layer. Received: {layer!r}.")
 
 
-def _fixed_options(layer: keras.layers.RNN) -> dict[str, Any]:
-    """The options that the scan, and cuDNN, were written for, with the value each must have."""
+def _required_options(layer: keras.layers.RNN) -> dict[str, Any]:
+    """Options for which the scan and cuDNN support one value only, with that value."""
     options = {"activation": keras.activations.tanh, "unroll": False, "recurrent_dropout": 0}
     if hasattr(layer, "recurrent_activation"):
         options["recurrent_activation"] = keras.activations.sigmoid
@@ -131,13 +132,13 @@ def _fixed_options(layer: keras.layers.RNN) -> dict[str, Any]:
     return options
 
 
-def _shown(value: Any) -> str:
+def _name(value: Any) -> str:
     return getattr(value, "__name__", repr(value))
 
 
 @functools.cache
 def _multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for products in bfloat16; without them they are slower than float32."""
+    """Whether this processor multiplies in bfloat16; without such instructions bfloat16 is slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -145,8 +146,8 @@ def _multiplies_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-class _Scanned(keras.layers.RNN):
-    """Replaces the inner loop of a stock recurrent layer; a subclass names its cell."""
+class _FastRecurrent(keras.layers.RNN):
+    """A recurrent layer of Keras with another inner loop; a subclass names its cell."""
 
     cell_name: str
     initial_state = recurrent_state
@@ -159,7 +160,7 @@ class _Scanned(keras.layers.RNN):
         self.supports_jit = False
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        """Make the weights, and note how many features a step has, so that Keras refuses others."""
+        """Make the weights, and fix the number of features, so that Keras refuses any other."""
         super().build(sequences_shape, initial_state_shape)
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
 
@@ -168,10 +169,10 @@ class _Scanned(keras.layers.RNN):
         """How this layer runs on this machine, and why."""
         if _PLAIN.get():
             return ExecutionPath("keras", "plain loops were asked for")
-        for option, needed in _fixed_options(self).items():
+        for option, required in _required_options(self).items():
             value = getattr(self, option)
-            if value != needed:
-                return ExecutionPath("keras", f"{option}={_shown(value)}; the scan needs {option}={_shown(needed)}")
+            if value != required:
+                return ExecutionPath("keras", f"{option}={_name(value)}; the scan needs {option}={_name(required)}")
         if self.dropout and getattr(self.cell, "implementation", 2) != 2:
             return ExecutionPath("keras", "dropout with implementation=1; the scan needs implementation=2")
         use_cudnn = getattr(self, "use_cudnn", False)
@@ -183,32 +184,32 @@ class _Scanned(keras.layers.RNN):
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
         """The last output, all outputs and the last states, by the path of `execution_path`."""
-        mask = _fitting_mask(mask, sequences)
+        mask = _checked_mask(mask, sequences)
         self._check_states(sequences, initial_state)
         if self.execution_path.name == "scan":
             return self._scan(sequences, initial_state, mask, training)
         return self._stock(sequences, initial_state, mask, training)
 
     def _check_states(self, sequences: Any, states: Any) -> None:
-        wanted = tf.TensorShape([sequences.shape[0], self.units])
+        expected = tf.TensorShape([sequences.shape[0], self.units])
         states = keras.tree.flatten(states)
         count = len(keras.tree.flatten(self.cell.state_size))
-        if len(states) != count or not all(wanted.is_compatible_with(state.shape) for state in states):
+        if len(states) != count or not all(expected.is_compatible_with(state.shape) for state in states):
             raise ValueError(
-                f"`initial_state` must be {count} of shape {tuple(wanted)}. Received: shapes "
+                f"`initial_state` must be {count} of shape {tuple(expected)}. Received: shapes "
                 f"{[tuple(state.shape) for state in states]}."
             )
 
     def _stock(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple[Any, Any, Any]:
-        # Past Keras's LSTM and GRU, which look for a GPU themselves.
+        # Keras's LSTM and GRU would look for a GPU themselves, so plain loops skip their override.
         loop = keras.layers.RNN.inner_loop.__get__(self) if _PLAIN.get() else super().inner_loop
         if mask is None:
             return loop(sequences, initial_state, None, training=training)
         last, outputs, states = loop(_zeros_in_padding(sequences, mask), initial_state, mask, training=training)
         if self.execution_path.name == "cudnn":  # gives zeros in the padding, and the last valid output as the last one
             if self.zero_output_for_mask:
-                shown = mask[:, :1] if self.go_backwards else mask[:, -1:]
-                last = tf.where(shown, last, tf.zeros((), last.dtype))
+                valid = mask[:, :1] if self.go_backwards else mask[:, -1:]
+                last = tf.where(valid, last, tf.zeros((), last.dtype))
             elif self.return_sequences and not self.go_backwards:
                 outputs = tf.where(mask[:, :, None], outputs, states[0][:, None])
         return last, outputs, states
@@ -235,7 +236,7 @@ class _Scanned(keras.layers.RNN):
         return last, outputs, list(states)
 
     def _weights(self, dtype: tf.DType) -> tuple[Any, Any, Any, Any]:
-        """Kernel, bias, recurrent kernel and recurrent bias; biases that the layer lacks are zeros."""
+        """Kernel, bias, recurrent kernel and recurrent bias; missing biases are zeros."""
         cell = self.cell
         kernel, recurrent_kernel = (
             tf.cast(keras.ops.convert_to_tensor(v), dtype) for v in (cell.kernel, cell.recurrent_kernel)
@@ -256,7 +257,7 @@ class _Scanned(keras.layers.RNN):
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class LSTM(_Scanned, keras.layers.LSTM):
+class LSTM(_FastRecurrent, keras.layers.LSTM):
     """`keras.layers.LSTM`, fast on a CPU as well; arguments, weights and saved form are the same.
 
     Example:
@@ -268,7 +269,7 @@ class LSTM(_Scanned, keras.layers.LSTM):
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class GRU(_Scanned, keras.layers.GRU):
+class GRU(_FastRecurrent, keras.layers.GRU):
     """`keras.layers.GRU`, fast on a CPU as well; arguments, weights and saved form are the same.
 
     Example:
@@ -280,7 +281,7 @@ class GRU(_Scanned, keras.layers.GRU):
 
 
 @keras.saving.register_keras_serializable(package="speechrnn")
-class SimpleRNN(_Scanned, keras.layers.SimpleRNN):
+class SimpleRNN(_FastRecurrent, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN`, fast on a CPU as well; arguments, weights and saved form are the same.
 
     Example:

@@ -1,23 +1,23 @@
-"""Recurrent scans for a CPU: a fixed number of steps compiled by XLA, in a plain TensorFlow loop over the sequence.
+"""Recurrent layers on a CPU: chunks of steps compiled by XLA, in a TensorFlow loop over the sequence.
 
-What makes them quick, each found by measuring (`benchmarks/recurrent.py`):
+Why it is fast (each point was measured by `benchmarks/recurrent.py`):
 
-- XLA fuses what a step does between its products, but compiles for static shapes. So the compiled kernel holds `CHUNK`
-  steps, is told how many of them to run, and a `tf.while_loop` runs the kernel: one compilation for a batch size and a
-  number of units, at any length. Where the graph knows that there are fewer steps, the kernel holds fewer: a decoder of
-  two steps keeps no room for 48.
-- The products that need no previous step (input projection, gradients of inputs and weights) are TensorFlow's own, one
-  for a chunk: fast, and smaller than for the whole sequence, of which only what the gradient needs is kept. The bias is
-  added within the kernel: with it, TensorFlow would take another product, which is slower by a quarter.
-- Each gate is kept in rows of its own: read back through the middle of wider rows, they took three times as long.
-- With inputs in bfloat16 those large products are in bfloat16, twice as fast where the processor has it; states, gates
-  and the products within a step stay in float32.
-- A custom gradient carries only the state backwards; gate derivatives are formed inside the compiled loop. A second
-  derivative is taken of a plain TensorFlow loop.
-- The two directions of a bidirectional layer are two loops, which TensorFlow runs side by side.
+- XLA fuses the elementwise operations of a step, but compiles for static shapes. The compiled kernel therefore has room
+  for `CHUNK` steps and takes the number of steps to run as an argument, and a `tf.while_loop` calls it: one compilation
+  per batch size and number of units, at any length. If the graph has fewer steps, the kernel has room for fewer: a
+  decoder of two steps does not allocate 48.
+- Matrix products that do not depend on the previous step (input projection, gradients of inputs and weights) are
+  TensorFlow's own, one per chunk: fast, and with less memory than for the whole sequence. The bias is added within the
+  kernel: with a bias, TensorFlow would choose another product, which is slower by a quarter.
+- Each gate is stored in rows of its own: reading slices of wider rows took three times as long.
+- With inputs in bfloat16 these products are in bfloat16, twice as fast if the processor supports it; states, gates and
+  the products within a step stay in float32.
+- The custom gradient's loop carries only the state backwards and computes the gates' derivatives in the kernel. A
+  second derivative is that of a plain TensorFlow loop.
+- The two directions of a bidirectional layer are two loops, which TensorFlow runs in parallel.
 
-A masked step keeps the state, for any mask, so a reverse scan starts with its initial state at the end of each row and
-no sequence is ever reversed. Everything here is time-major. `steps`, `batch` and `units` name the axes.
+A masked step keeps the state, for any mask, so a reverse scan starts with the initial state at the end of each row, and
+no sequence is reversed. Tensors are time-major: `(steps, batch, units)`.
 """
 
 import functools
@@ -27,27 +27,27 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from speechrnn.layers.derivatives import opaque, twice_differentiable
+from speechrnn.layers.derivatives import twice_differentiable, without_gradient
 
 CHUNK = 48
-"""Most steps in one call of a compiled kernel. From 24 to 200 a training step at 400 steps takes as long; at 40 steps
-it takes 8 % less than with 32 or 96."""
+"""Maximum number of steps in one call of a compiled kernel. For sequences of 400 steps, any value from 24 to 200 trains
+equally fast; for 40 steps, 48 is 8 % faster than 32 or 96."""
 
 
 _log = logging.getLogger(__name__)
 
 
 class Cell(NamedTuple):
-    """The arithmetic of one step; states are tuples whose first member is the output.
+    """The arithmetic of one step; a state is a tuple whose first element is the output.
 
     `forward(projected, state, recurrent_kernel, recurrent_bias) -> (state, saved)` and
-    `backward(d_state, previous_state, saved, transposed) -> (written, d_previous_state)`, where `saved` is a tuple of
-    `num_saved` `(batch, units)`, `transposed` the recurrent kernel's transpose and `written` the `num_written`
-    gradients of the projected input and, where it differs from that, of `h @ recurrent_kernel + recurrent_bias`.
+    `backward(d_state, previous_state, saved, transposed) -> (d_projected, d_previous_state)`, where `saved` is a tuple
+    of `num_saved` `(batch, units)`, `transposed` the recurrent kernel's transpose and `d_projected` the `num_gradients`
+    gradients of the projected input and, if they differ, of `h @ recurrent_kernel + recurrent_bias`.
     """
 
     num_saved: int
-    num_written: int
+    num_gradients: int
     forward: Callable
     backward: Callable
 
@@ -108,11 +108,14 @@ def _where(valid: Any, new: Any, old: Any) -> Any:
 
 
 def _compiled_loop(step: Any, state: Any, reads: Any, length: Any, dtype: Any, writes: Any, reverse: bool) -> Any:
-    """`step(rows, state) -> (state, rows)` over the first `length` steps of a chunk: the last state, and what it wrote.
+    """Run `step(rows, state) -> (state, rows)` over the first `length` steps of a chunk.
 
-    An array holds one thing or several, a chunk's rows of each one after the other (the first of `reads` holds one);
-    `writes` says how many each array gets. XLA sets up arrays of equal shape by copying the first, and large ones in
-    another thread: one for all is quicker.
+    A tensor of `reads` and of the outputs holds one or more series, each `chunk` rows long and one after the other (the
+    first of `reads` holds one); `writes` is the number of series in each output. XLA initializes arrays of equal shape
+    by copying the first, and large ones in another thread: one array for several series is faster.
+
+    Returns:
+        The final state, and the outputs.
     """
     chunk = reads[0].shape[0]
     arrays = [tf.TensorArray(values.dtype, values.shape[0]).unstack(values) for values in reads]
@@ -136,7 +139,7 @@ def _compiled_loop(step: Any, state: Any, reads: Any, length: Any, dtype: Any, w
 
 @functools.cache
 def _announce(name: str, rows: int | str, units: int) -> None:
-    """Log once what several layers and both directions wait for."""
+    """Log a compilation once, even if several layers or both directions need it."""
     _log.info("compiling the %s scan for %s rows of %d units", name, rows, units)
 
 
@@ -170,29 +173,29 @@ def _kernels(name: str, reverse: bool) -> Any:
         def step(rows: Any, carried: Any) -> Any:
             dy, valid, *rows = rows
             d_state, totals = carried
-            d_next = (d_state[0] + dy, *d_state[1:])  # a masked step's output is the state that it keeps
+            d_next = (d_state[0] + dy, *d_state[1:])  # the output of a masked step is its unchanged state
             saved, previous = rows[1 : 1 + cell.num_saved], (rows[0], *rows[1 + cell.num_saved :])
-            written, d_previous = cell.backward(d_next, previous, saved, transposed)
-            written = [tf.where(valid, d, tf.zeros_like(d)) for d in written]
-            totals = [total + d for total, d in zip(totals, written, strict=True)]
-            return (_where(valid, d_previous, d_next), totals), written
+            d_projected, d_previous = cell.backward(d_next, previous, saved, transposed)
+            d_projected = [tf.where(valid, d, tf.zeros_like(d)) for d in d_projected]
+            totals = [total + d for total, d in zip(totals, d_projected, strict=True)]
+            return (_where(valid, d_previous, d_next), totals), d_projected
 
         reads = (d_outputs, valid, before, saved)
-        (d_state, totals), (written,) = _compiled_loop(
-            step, (d_state, totals), reads, length, d_outputs.dtype, (cell.num_written,), not reverse
+        (d_state, totals), (d_projected,) = _compiled_loop(
+            step, (d_state, totals), reads, length, d_outputs.dtype, (cell.num_gradients,), not reverse
         )
-        return written, d_state, totals
+        return d_projected, d_state, totals
 
     return forward, backward
 
 
-def _chunk_of(steps: int | None) -> int:
-    """Steps of a chunk: fewer than `CHUNK` (1, 2, 4, 8, ...) where it is known that there are no more."""
+def _chunk_size(steps: int | None) -> int:
+    """Steps per chunk: `CHUNK`, or a smaller power of two for a known, smaller number of steps."""
     return CHUNK if steps is None else min(CHUNK, 1 << max(steps - 1, 0).bit_length())
 
 
-def _filled(rows: Any, chunk: int) -> Any:
-    """The rows filled up to `chunk` with zeros (False)."""
+def _pad_to(rows: Any, chunk: int) -> Any:
+    """Pad the rows to `chunk` rows, with zeros (False)."""
     rows = tf.pad(rows, [[0, chunk - tf.shape(rows)[0]]] + [[0, 0]] * (len(rows.shape) - 1))
     return tf.ensure_shape(rows, (chunk, *rows.shape[1:]))
 
@@ -206,19 +209,19 @@ def _split(values: Any, like: Any) -> Any:
 
 
 def _loop(num_chunks: Any, body: Any, *state: Any) -> Any:
-    def known(new: Any, old: Any) -> Any:
-        # A kernel traced for an unknown batch size serves a known one too, and would forget it.
+    def same_shape(new: Any, old: Any) -> Any:
+        # A kernel traced for an unknown batch size is also used for a known one, and would lose the static shape.
         return tf.ensure_shape(new, old.shape) if tf.is_tensor(old) else new
 
     def step(count: Any, *state: Any) -> Any:
         count, *new = body(count, *state)
-        return count, *tf.nest.map_structure(known, tuple(new), state)
+        return count, *tf.nest.map_structure(same_shape, tuple(new), state)
 
     return tf.while_loop(lambda count, *_: count < num_chunks, step, (0, *state), maximum_iterations=num_chunks)[1:]
 
 
 def _plain(name: str, reverse: bool) -> Any:
-    """What `_differentiable` computes, in operations that TensorFlow differentiates any number of times."""
+    """The outputs of `_differentiable`, by operations that TensorFlow can differentiate any number of times."""
     cell = CELLS[name]
 
     def run(x: Any, valid: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
@@ -241,21 +244,21 @@ def _plain(name: str, reverse: bool) -> Any:
 
 
 def _differentiable(name: str, reverse: bool, stacked: bool) -> Any:
-    """The scan of a cell and direction, as a function of tensors with its gradient.
+    """The scan of a cell and direction, with its gradient.
 
-    `stacked` hands what the gradient needs over as one tensor and not as an array: it costs a copy, and a SavedModel,
-    which holds gradients too, has no form for arrays.
+    With `stacked` the values saved for the gradient are one tensor instead of a `TensorArray`, at the cost of a copy: a
+    SavedModel contains gradients too, and cannot contain arrays.
     """
-    cell, (forward_kernel, backward_kernel) = CELLS[name], map(opaque, _kernels(name, reverse))
+    cell, (forward_kernel, backward_kernel) = CELLS[name], map(without_gradient, _kernels(name, reverse))
     plain = _plain(name, reverse)
 
     @tf.custom_gradient
     def run(x: Any, valid: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
-        given = (x, *state, kernel, bias, recurrent_kernel, recurrent_bias)
+        inputs = (x, *state, kernel, bias, recurrent_kernel, recurrent_bias)
         low, dtype, units = x.dtype, recurrent_kernel.dtype, recurrent_kernel.shape[0]
-        steps, batch, chunk = tf.shape(x)[0], tf.shape(x)[1], _chunk_of(x.shape[0])
+        steps, batch, chunk = tf.shape(x)[0], tf.shape(x)[1], _chunk_size(x.shape[0])
         num_chunks = (steps + chunk - 1) // chunk
-        multiplied, num_kept = tf.cast(kernel, low), cell.num_saved + len(state) - 1
+        low_kernel, num_saved = tf.cast(kernel, low), cell.num_saved + len(state) - 1
 
         def part(values: Any, index: Any) -> Any:  # a view, not a copy
             return values[index * chunk : (index + 1) * chunk]
@@ -263,7 +266,7 @@ def _differentiable(name: str, reverse: bool, stacked: bool) -> Any:
         def array(size: Any = num_chunks, dtype: Any = dtype) -> Any:
             return tf.TensorArray(dtype, size, infer_shape=False, clear_after_read=False)
 
-        # The states of all steps and, before the first of them, the initial one: what a step began with is one row off.
+        # The initial state, then the state after each step: the state before a step is one row off.
         after, earlier = (0, 1) if reverse else (1, 0)
         states = array(num_chunks + 1).write(num_chunks if reverse else 0, state[0][None])
 
@@ -271,22 +274,23 @@ def _differentiable(name: str, reverse: bool, stacked: bool) -> Any:
             index = num_chunks - 1 - count if reverse else count
             rows = part(x, index)
             length = tf.shape(rows)[0]
-            projected = _split(tf.cast(tf.matmul(_merge(rows), multiplied), dtype), rows)
-            values, kept, state = forward_kernel(
-                _filled(projected, chunk),
-                _filled(part(valid, index), chunk),
+            projected = _split(tf.cast(tf.matmul(_merge(rows), low_kernel), dtype), rows)
+            outputs, for_gradient, state = forward_kernel(
+                _pad_to(projected, chunk),
+                _pad_to(part(valid, index), chunk),
                 length,
                 state,
                 bias,
                 recurrent_kernel,
                 recurrent_bias,
             )
-            return count + 1, state, states.write(index + after, values[:length]), saved.write(index, kept)
+            states, saved = states.write(index + after, outputs[:length]), saved.write(index, for_gradient)
+            return count + 1, state, states, saved
 
         final, states, saved = _loop(num_chunks, forward, state, states, array())
         states = tf.reshape(states.concat(), (-1, batch, units))
-        kept_rows = (num_kept * chunk, state[0].shape[0], units)
-        saved_rows = tf.ensure_shape(saved.stack(), (None, *kept_rows)) if stacked else saved
+        saved_shape = (num_saved * chunk, state[0].shape[0], units)
+        saved_rows = tf.ensure_shape(saved.stack(), (None, *saved_shape)) if stacked else saved
 
         def first_order(d_outputs: Any, *d_final: Any) -> Any:
             transposed = tf.transpose(recurrent_kernel)
@@ -294,31 +298,31 @@ def _differentiable(name: str, reverse: bool, stacked: bool) -> Any:
             def backward(count: Any, d_state: Any, totals: Any, dx: Any, d_kernel: Any, d_recurrent_kernel: Any) -> Any:
                 index = count if reverse else num_chunks - 1 - count
                 rows, before = part(x, index), part(states[earlier : earlier + steps], index)
-                kept = tf.ensure_shape(saved_rows[index] if stacked else saved_rows.read(index), kept_rows)
+                values = tf.ensure_shape(saved_rows[index] if stacked else saved_rows.read(index), saved_shape)
                 length = tf.shape(rows)[0]
-                written, d_state, totals = backward_kernel(
-                    _filled(part(d_outputs, index), chunk),
-                    _filled(part(valid, index), chunk),
+                d_projected, d_state, totals = backward_kernel(
+                    _pad_to(part(d_outputs, index), chunk),
+                    _pad_to(part(valid, index), chunk),
                     length,
-                    _filled(before, chunk),
-                    kept,
+                    _pad_to(before, chunk),
+                    values,
                     d_state,
                     totals,
                     transposed,
                 )
-                starts = range(0, cell.num_written * chunk, chunk)
-                written = [tf.cast(_merge(written[start : start + length]), low) for start in starts]
-                low_a, low_r, low_before = written[0], written[-1], tf.cast(_merge(before), low)
+                starts = range(0, cell.num_gradients * chunk, chunk)
+                gradients = [tf.cast(_merge(d_projected[start : start + length]), low) for start in starts]
+                d_input, d_recurrent, low_before = gradients[0], gradients[-1], tf.cast(_merge(before), low)
                 return (
                     count + 1,
                     d_state,
                     totals,
-                    dx.write(index, _split(tf.matmul(low_a, multiplied, transpose_b=True), rows)),
-                    d_kernel + tf.cast(tf.matmul(_merge(rows), low_a, transpose_a=True), dtype),
-                    d_recurrent_kernel + tf.cast(tf.matmul(low_before, low_r, transpose_a=True), dtype),
+                    dx.write(index, _split(tf.matmul(d_input, low_kernel, transpose_b=True), rows)),
+                    d_kernel + tf.cast(tf.matmul(_merge(rows), d_input, transpose_a=True), dtype),
+                    d_recurrent_kernel + tf.cast(tf.matmul(low_before, d_recurrent, transpose_a=True), dtype),
                 )
 
-            totals = [tf.zeros((batch, kernel.shape[1]), dtype)] * cell.num_written
+            totals = [tf.zeros((batch, kernel.shape[1]), dtype)] * cell.num_gradients
             d_state, totals, dx, d_kernel, d_recurrent_kernel = _loop(
                 num_chunks,
                 backward,
@@ -334,14 +338,14 @@ def _differentiable(name: str, reverse: bool, stacked: bool) -> Any:
 
         def gradient(*upstream: Any) -> Any:
             dx, *d_state, d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias = twice_differentiable(
-                first_order, plain_loop, given, upstream, (valid,)
+                first_order, plain_loop, inputs, upstream, (valid,)
             )
             return dx, None, tuple(d_state), d_kernel, d_bias, d_recurrent_kernel, d_recurrent_bias
 
         return (states[after : after + steps], *final), gradient
 
-    def plain_loop(valid: Any, x: Any, *given: Any) -> Any:
-        *state, kernel, bias, recurrent_kernel, recurrent_bias = given
+    def plain_loop(valid: Any, x: Any, *inputs: Any) -> Any:
+        *state, kernel, bias, recurrent_kernel, recurrent_bias = inputs
         return plain(x, valid, tuple(state), kernel, bias, recurrent_kernel, recurrent_bias)
 
     return run
@@ -349,7 +353,7 @@ def _differentiable(name: str, reverse: bool, stacked: bool) -> Any:
 
 @functools.cache
 def _scan(name: str, reverse: bool, zeros: bool, stacked: bool, weight_shapes: tuple) -> Any:
-    """The scan for a graph, and one for eager callers; `weight_shapes` keeps theirs from being relaxed."""
+    """The scan within a graph, and as a `tf.function`; `weight_shapes` keeps `reduce_retracing` from relaxing them."""
     differentiable = _differentiable(name, reverse, stacked)
 
     def scan(x: Any, mask: Any, state: Any, kernel: Any, bias: Any, recurrent_kernel: Any, recurrent_bias: Any) -> Any:
@@ -363,22 +367,22 @@ def _scan(name: str, reverse: bool, zeros: bool, stacked: bool, weight_shapes: t
             tf.transpose(x, (1, 0, 2)), valid, state, kernel, bias, recurrent_kernel, recurrent_bias
         )
         if mask is not None:
-            counted = tf.cumsum(tf.cast(valid, tf.int32), reverse=reverse)
-            outputs = tf.where(valid if zeros else counted > 0, outputs, tf.zeros((), outputs.dtype))
+            started = tf.cumsum(tf.cast(valid, tf.int32), reverse=reverse) > 0
+            outputs = tf.where(valid if zeros else started, outputs, tf.zeros((), outputs.dtype))
         outputs = tf.transpose(outputs, (1, 0, 2))
         return (tf.reverse(outputs, [1]) if reverse else outputs), tuple(final)
 
     return scan, tf.function(scan, autograph=False, reduce_retracing=True)
 
 
-def _rounded(batch: Any) -> Any:
-    """The least of 1, 2, 3, 4, 6, 8, 12, 16, 24, ... that holds `batch` rows."""
+def _padded_batch_size(batch: Any) -> Any:
+    """The smallest of 1, 2, 3, 4, 6, 8, 12, 16, 24, ... that is at least `batch`."""
     sizes = [1, 2, *(k << n for n in range(20) for k in (3, 4))]
     sizes = tf.constant([k for k in sizes if k < 1 << 20])
     return tf.maximum(batch, sizes[tf.searchsorted(sizes, [batch])[0]])
 
 
-def _fill(values: Any, rows: Any) -> Any:
+def _append_zeros(values: Any, rows: Any) -> Any:
     return tf.pad(values, [[0, rows]] + [[0, 0]] * (len(values.shape) - 1))
 
 
@@ -402,29 +406,29 @@ def scan(
         name: "lstm", "gru" (`reset_after`) or "simple"; tanh and sigmoid.
         x: float `(batch, steps, features)`; masked steps may hold anything. In bfloat16 the products that need no
             previous step are in bfloat16 too.
-        mask: bool `(batch, steps)`, True at valid steps, or None. Any pattern.
+        mask: bool `(batch, steps)`, True at valid steps, in any pattern, or None.
         state: Tuple of `(batch, units)`: `(h, c)` for an LSTM, else `(h,)`.
         kernel: `(features, gates * units)`, gates in Keras's order.
         bias: `(gates * units,)`.
         recurrent_kernel: `(units, gates * units)`.
         recurrent_bias: `(gates * units,)`, used by a GRU only.
         reverse: Run from the last step to the first and return the outputs in that order, as `go_backwards` does.
-        zero_output_for_mask: Masked steps give zeros; without it they repeat the output before them, and give zeros
-            where there is none.
-        any_batch_size: Fill the batch up to one of few sizes, so that batches of many sizes compile few kernels.
+        zero_output_for_mask: Masked steps give zeros; without it they repeat the previous output, or give zeros before
+            the first valid step.
+        any_batch_size: Pad the batch to one of a few sizes, so that batches of many sizes compile few kernels.
 
     Returns:
-        Outputs `(batch, steps, units)`, and the tuple of final states, which are those of the last valid step.
+        Outputs `(batch, steps, units)`, and the tuple of final states: those of the last valid step.
     """
     shapes = (*kernel.shape, *recurrent_kernel.shape)
     inline, as_function = _scan(name, reverse, zero_output_for_mask, any_batch_size, shapes)
     run = as_function if tf.executing_eagerly() else inline
-    batch, filled, state = tf.shape(x)[0], x, tuple(state)
+    batch, padded, state = tf.shape(x)[0], x, tuple(state)
     if any_batch_size:
-        extra = _rounded(batch) - batch
-        filled, state = _fill(x, extra), tuple(_fill(values, extra) for values in state)
-        mask = None if mask is None else _fill(mask, extra)
-    outputs, final = run(filled, mask, state, kernel, bias, recurrent_kernel, recurrent_bias)
+        extra = _padded_batch_size(batch) - batch
+        padded, state = _append_zeros(x, extra), tuple(_append_zeros(values, extra) for values in state)
+        mask = None if mask is None else _append_zeros(mask, extra)
+    outputs, final = run(padded, mask, state, kernel, bias, recurrent_kernel, recurrent_bias)
     if any_batch_size:
         outputs, final = outputs[:batch], tuple(values[:batch] for values in final)
     return tf.ensure_shape(outputs, (*x.shape[:2], recurrent_kernel.shape[0])), final

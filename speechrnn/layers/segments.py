@@ -1,4 +1,4 @@
-"""A sequence as few segments, and the places of those to come: what a segment-wise encoder and decoder read."""
+"""Cuts sequences into segments for segment-wise forecasting: past segments, known future ones, and their positions."""
 
 from typing import Any
 
@@ -13,20 +13,20 @@ from speechrnn.layers.config import Configured
 class LastSegments(Configured, keras.layers.Layer):
     """The last frames of each row as segments, channel by channel, relative to the last frame.
 
-    The last segment ends with a row's last valid frame; what a first segment lacks is filled with the row's first
+    The last segment ends with a row's last valid frame; an incomplete first segment is filled with the row's first
     frame. Padding never matters.
 
     Args:
-        count: Segments at most; what lies before them is not read.
-        size: Frames of a segment.
+        count: Maximum number of segments; earlier frames are not read.
+        size: Frames per segment.
 
     Call arguments:
         values: float `(batch, frames, channels)`.
         frames: int32 `(batch,)`, the valid frames of each row.
 
     Returns:
-        Segments, float `(batch * channels, count, size)`, zeros behind those that a row has; how many it has, int32
-        `(batch * channels,)`; and its last frame, float `(batch, channels)`, zeros in a row without frames.
+        Segments, float `(batch * channels, count, size)`, right-padded with zeros; their numbers, int32
+        `(batch * channels,)`; and the last frames, float `(batch, channels)`, zeros in a row without frames.
 
     Example:
     >>> x = np.array([[[1.0], [2.0], [4.0], [9.0]]], "float32")
@@ -35,7 +35,7 @@ class LastSegments(Configured, keras.layers.Layer):
     ([[[-3.0, -3.0], [-2.0, 0.0], [0.0, 0.0]]], [2], [[4.0]])
     """
 
-    not_streamable = "which segments are the last is known when the sequence has ended"
+    not_streamable = "which segments are the last is known only at the end of the sequence"
 
     def __init__(self, count: int, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -48,16 +48,16 @@ class LastSegments(Configured, keras.layers.Layer):
         """See the class."""
         frames = tf.cast(frames, tf.int32)
         counts = tf.minimum((frames + self.size - 1) // self.size, self.count)
-        places = frames[:, None] - counts[:, None] * self.size + tf.range(self.count * self.size)[None, :]
-        there = places < frames[:, None]
-        newest = tf.maximum(frames - 1, 0)[:, None]
-        found = tf.gather(values, tf.clip_by_value(places, 0, newest), axis=1, batch_dims=1)
-        last = tf.gather(values, newest, axis=1, batch_dims=1)
+        indices = frames[:, None] - counts[:, None] * self.size + tf.range(self.count * self.size)[None, :]
+        valid = indices < frames[:, None]
+        last_index = tf.maximum(frames - 1, 0)[:, None]
+        gathered = tf.gather(values, tf.clip_by_value(indices, 0, last_index), axis=1, batch_dims=1)
+        last = tf.gather(values, last_index, axis=1, batch_dims=1)
         # `where`, not a product: a row without frames is all padding, which may hold NaN.
         last = tf.where((frames > 0)[:, None, None], last, tf.zeros((), last.dtype))
-        found = tf.where(there[:, :, None], found - last, tf.zeros((), found.dtype))
+        relative = tf.where(valid[:, :, None], gathered - last, tf.zeros((), gathered.dtype))
         channels = values.shape[-1]
-        segments = tf.reshape(tf.transpose(found, (0, 2, 1)), (-1, self.count, self.size))
+        segments = tf.reshape(tf.transpose(relative, (0, 2, 1)), (-1, self.count, self.size))
         return segments, tf.repeat(counts, channels), last[:, 0]
 
     def compute_output_spec(self, values: Any, frames: Any) -> tuple[keras.KerasTensor, ...]:
@@ -72,24 +72,23 @@ class LastSegments(Configured, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class KnownSegments(Configured, keras.layers.Layer):
-    """What is known of the time before and after a moment, as segments that stand beside those of `LastSegments`.
+    """Covariates known in advance, as segments aligned with those of `LastSegments`.
 
-    The moment lies `horizon` frames before a row's end. Padding never matters.
+    The forecast starts `horizon` frames before the end of a row. Padding never matters.
 
     Args:
-        past: Segments before it, at most.
-        ahead: Segments after it; what the last one lacks is filled with the row's last frame.
-        size: Frames of a segment.
-        horizon: Frames after the moment.
+        past: Maximum number of segments before the start of the forecast.
+        ahead: Segments after it; an incomplete last one is filled with the row's last frame.
+        size: Frames per segment.
+        horizon: Frames after the start of the forecast.
 
     Call arguments:
         values: float `(batch, frames, columns)`.
-        frames: int32 `(batch,)`, the valid frames of each row, `horizon` at least.
+        frames: int32 `(batch,)`, the valid frames of each row, at least `horizon`.
 
     Returns:
-        The past, float `(batch, past, size * columns)`, zeros behind those segments that a row has, what a first
-        segment lacks being filled with the row's first frame; and what is ahead, float
-        `(batch, ahead, size * columns)`.
+        The past, float `(batch, past, size * columns)`, right-padded with zeros, an incomplete first segment filled
+        with the row's first frame; and the future, float `(batch, ahead, size * columns)`.
 
     Example:
     >>> past, ahead = KnownSegments(2, 1, 2, 2)(np.arange(5.0).reshape(1, 5, 1), np.array([5]))
@@ -127,12 +126,12 @@ class KnownSegments(Configured, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class FutureSegments(Configured, keras.layers.Layer):
-    """What a decoder is told of each segment to come: its place and its channel, both learned.
+    """Learned embeddings of each future segment's position and channel, the decoder's inputs.
 
     Args:
-        count: Segments to come.
+        count: Number of future segments.
         channels: Channels of the sequence.
-        units: Size of what is told, even: half of it says the place, half the channel.
+        units: Size of an embedding, even: half for the position, half for the channel.
 
     Call arguments:
         like: float `(batch * channels, ...)`; only its first dimension is used.
@@ -145,7 +144,7 @@ class FutureSegments(Configured, keras.layers.Layer):
     TensorShape([6, 4, 8])
     """
 
-    not_streamable = "the segments to come follow the end of a sequence"
+    not_streamable = "future segments follow the end of a sequence"
 
     def __init__(self, count: int, channels: int, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -162,8 +161,8 @@ class FutureSegments(Configured, keras.layers.Layer):
         place = ops.broadcast_to(ops.cast(self.place, self.compute_dtype)[None], (self.channels, self.count, half))
         channel = ops.cast(self.channel, self.compute_dtype)[:, None]
         channel = ops.broadcast_to(channel, (self.channels, self.count, half))
-        told = ops.concatenate([place, channel], axis=-1)
-        return ops.tile(told, (ops.shape(like)[0] // self.channels, 1, 1))
+        embedding = ops.concatenate([place, channel], axis=-1)
+        return ops.tile(embedding, (ops.shape(like)[0] // self.channels, 1, 1))
 
     def compute_output_spec(self, like: Any) -> keras.KerasTensor:
         """Shape and dtype without computing."""

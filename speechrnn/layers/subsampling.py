@@ -1,4 +1,4 @@
-"""Fewer frames before the recurrent layers."""
+"""Reduces the number of frames before the recurrent layers."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from speechrnn.layers.steps import Stateless
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class StackFrames(Configured, Stateless, keras.Layer):
-    """Joins each `stack` neighboring frames into one; the last one is filled with zeros.
+    """Joins every `stack` consecutive frames into one; an incomplete last one is filled with zeros.
 
     Args:
         stack: Number of frames joined.
@@ -31,14 +31,14 @@ class StackFrames(Configured, Stateless, keras.Layer):
 
     @property
     def frame_window(self) -> tuple[int, int]:
-        """Frames that each output looks back over beside those that it joins, and frames between outputs."""
+        """1, since an output needs no frames but those it joins, and the number of frames between outputs."""
         return 1, self.stack
 
     def call(self, values: Any) -> Any:
         """See the class."""
         batch, frames, features = ops.shape(values)
         values = ops.pad(values, [[0, 0], [0, -frames % self.stack], [0, 0]])
-        # The batch by its number and not -1, which would forget it where it is known.
+        # The number of rows instead of -1, which would lose a static batch size.
         return ops.reshape(values, (batch, (frames + self.stack - 1) // self.stack, self.stack * features))
 
     def compute_output_spec(self, values: Any) -> keras.KerasTensor:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from speechrnn.layers.config import arguments, written
+from speechrnn.layers.config import argument_names, serialized
 from speechrnn.models.bundle import SignalBundle
 
 __all__ = ["averaged", "check_averages", "reinitialized"]
@@ -75,7 +75,7 @@ def check_averages(model: Any) -> None:
     Raises:
         ValueError: It has further networks besides `network`, or takes no signals.
     """
-    others = (name for name in arguments(type(model)) if name not in _NOT_COMPARED)
+    others = (name for name in argument_names(type(model)) if name not in _NOT_COMPARED)
     if not isinstance(model, SignalBundle) or any(isinstance(getattr(model, name), keras.Layer) for name in others):
         raise ValueError(
             f"Only classifiers, forecasters and recognizers by CTC can be averaged. Received: a {type(model).__name__}."
@@ -95,7 +95,7 @@ def reinitialized(model: _Model) -> _Model:
 
 def _parts(model: SignalBundle) -> dict[str, Any]:
     """The constructor arguments that must be equal, as JSON values."""
-    return {name: written(getattr(model, name)) for name in arguments(type(model)) if name not in _NOT_COMPARED}
+    return {name: serialized(getattr(model, name)) for name in argument_names(type(model)) if name not in _NOT_COMPARED}
 
 
 def _equal(one: keras.Layer, other: keras.Layer) -> bool:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from speechrnn.faults import check_options
 from speechrnn.features import layers as _features  # noqa: F401 - registers the layers that a file may hold
 from speechrnn.features import symbols as _symbols  # noqa: F401
-from speechrnn.layers.config import arguments, written
+from speechrnn.layers.config import argument_names, serialized
 from speechrnn.layers.frames import checked_stride
 from speechrnn.models import guard, kinds
 from speechrnn.models.answers import ModelMethods, is_manifest
@@ -70,7 +70,7 @@ class Bundle(ModelMethods, keras.Model):
 
     def with_parts(self, **others: Any) -> Self:
         """A new, uncompiled model of the same parts, some of them replaced; Keras saves no optimizer with it."""
-        parts = {name: getattr(self, name) for name in arguments(type(self))}
+        parts = {name: getattr(self, name) for name in argument_names(type(self))}
         return type(self)(**{**parts, **others}, name=self.name)
 
     @classmethod
@@ -139,7 +139,7 @@ class Bundle(ModelMethods, keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, and the version of this layout."""
-        parts = {name: written(getattr(self, name)) for name in arguments(type(self))}
+        parts = {name: serialized(getattr(self, name)) for name in argument_names(type(self))}
         return {"format_version": FORMAT_VERSION, **parts, "name": self.name}
 
     @classmethod

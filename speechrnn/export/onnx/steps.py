@@ -34,7 +34,7 @@ def signal_steps(
     signal = keras.Input(batch_shape=(streams, samples), name="samples")
     frames = keras.Input(batch_shape=(streams,), dtype="int32", name="frames")
     values = steps.layer(features, signal, frames)
-    return steps.made([signal, frames], steps.network(network, [values, frames]), name=network.name)
+    return steps.build([signal, frames], steps.network(network, [values, frames]), name=network.name)
 
 
 def write_steps(graph: Graph, steps: StepNetwork, axes: Mapping[str, tuple], outputs: Mapping[str, tuple]) -> None:

@@ -109,7 +109,7 @@ def init_from_shallower(network: keras.Model, learned: keras.Model) -> None:
     for layer, source in [*zip(new_recurrent, old_recurrent, strict=False), *shared]:
         layer.set_weights(source.get_weights())
     for layer in new_recurrent[len(old_recurrent) :]:
-        blocks.silence(layer)
+        blocks.zero_candidates(layer)
     probe = np.random.default_rng(0).normal(size=(1, 64, network.inputs[0].shape[-1])).astype("float32")
     actual, expected = (np.asarray(model([probe, np.array([64], "int32")])) for model in (network, learned))
     if actual.shape != expected.shape or not np.allclose(actual, expected, atol=1e-4):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.faults import check_choice
-from speechrnn.layers.recurrent import another_loop, sides
+from speechrnn.layers.recurrent import replaced_loop, sides
 from speechrnn.training.diagnostics.paths import recurrent_layers
 from speechrnn.training.diagnostics.verdicts import LOST, Verdict, judge_flow
 
@@ -166,7 +166,7 @@ def _probing(probe: _Probe, tape: tf.GradientTape) -> AbstractContextManager[Non
         outputs, states = _run_steps(layer, sequences, states, mask, probe.nudges)
         return states[0], outputs if layer.return_sequences else states[0], states
 
-    return another_loop(layer, loop)
+    return replaced_loop(layer, loop)
 
 
 @contextmanager
