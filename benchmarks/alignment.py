@@ -28,7 +28,7 @@ def differences(model, folder, tier):
     """For each speaker float `(words, 2)`: seconds by which starts and ends come late; and what failed."""
     found, failed = {}, []
     held = attachments.attached_options(model).get("lexicon")
-    lexicon = lexicons.named(held) if held else None
+    lexicon = lexicons.load(held) if held else None
     grids = {path.stem: path for path in Path(folder).rglob("*.TextGrid")}
     for path in sorted(p for p in Path(folder).rglob("*") if p.suffix in AUDIO and p.stem in grids):
         known = [(a, b, text.normalize(label)) for a, b, label in textgrid.read(grids[path.stem])[tier]]

@@ -98,7 +98,7 @@ def test_a_lexicon_that_was_packed_as_text_gives_the_same_words(plain, packed, t
             attachments.decoder(old).n_best(said(said_phones)),
         )
         assert ours == theirs
-    held = [lexicons.named(attachments.attached_options(model)["lexicon"]) for model in (old, new)]
+    held = [lexicons.load(attachments.attached_options(model)["lexicon"]) for model in (old, new)]
     assert dict(held[0]) == dict(held[1]) == dict(WORDS)
 
 

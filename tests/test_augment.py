@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from speechrnn.features import LogMel, LogSpectrogram, augment, perturb
 from speechrnn.features.augment import Augmentation
-from speechrnn.pipeline.graph import warp_of
+from speechrnn.pipeline.graph import warp_matrices
 
 RATE = 16000
 
@@ -260,9 +260,9 @@ def test_channels_side_by_side_are_not_scaled_as_one_spectrum():
     options = Augmentation(frequency_scale=0.1)
     channels = LogSpectrogram(100, window=50, hop=25, channels=2)
     with pytest.raises(ValueError, match="2 channels"):
-        warp_of(channels, options)
-    assert warp_of(channels, Augmentation(time_masks=1)) is None
-    assert warp_of(LogSpectrogram(100, window=50, hop=25), options) is None
+        warp_matrices(channels, options)
+    assert warp_matrices(channels, Augmentation(time_masks=1)) is None
+    assert warp_matrices(LogSpectrogram(100, window=50, hop=25), options) is None
 
 
 def test_scaling_in_hertz_needs_the_bands(rng):

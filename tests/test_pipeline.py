@@ -570,7 +570,7 @@ def test_dropped_examples_are_logged_where_nobody_collects_them(corpus, layer, t
 
 
 def test_a_cache_in_memory_has_an_end(caplog):
-    store = cache.Memory(most=100_000)
+    store = cache.Memory(max_bytes=100_000)
     entries = [types.SimpleNamespace(index=index) for index in range(5)]
     for entry in entries:
         store.put(entry, np.full(20_000, entry.index / 8, "float32"))  # two bytes a sample

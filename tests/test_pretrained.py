@@ -35,7 +35,7 @@ def test_are_small_and_name_their_sources():
 def test_the_default_carries_its_lexicon_and_language_model():
     options = attachments.attached_options(Session(shipped()))
     assert {"lexicon", "lm", "lm_weight"} <= options.keys()
-    known = lexicons.named(options["lexicon"])
+    known = lexicons.load(options["lexicon"])
     assert len(known) > 40_000 and {"governess", "the", "seven", "rubout"} <= known.keys()
 
 

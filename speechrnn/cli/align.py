@@ -82,7 +82,7 @@ def align(
             spoken = text.normalize(spoken)
         try:
             if lexicon:
-                path = phones.align_words(logits, spoken, lexicons.named(lexicon), session.vocabulary)
+                path = phones.align_words(logits, spoken, lexicons.load(lexicon), session.vocabulary)
             else:
                 path = decoding.align(logits, session.vocabulary.encode(spoken))
         except ValueError as error:

@@ -55,7 +55,7 @@ def build(
     refuse_existing(out, overwrite=overwrite)
     faults, lexicon = Faults(), Lexicon({})
     for source in sources:
-        source_lexicon = lexicons.named(source, keep_stress=keep_stress, faults=faults)
+        source_lexicon = lexicons.load(source, keep_stress=keep_stress, faults=faults)
         if lexicon and (new_phones := [phone for phone in source_lexicon.phones if phone not in lexicon.phones]):
             _log.warning(
                 "%s: %d of its %d phones are in none of the sources before it: %s. Do all use the same phones?",

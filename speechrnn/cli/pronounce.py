@@ -49,7 +49,7 @@ def pronounce(
         from speechrnn.models.loading import PRONUNCIATION
 
         model = PRONUNCIATION
-    known, faults = Lexicon({}) if lexicon is None else lexicons.named(lexicon), Faults()
+    known, faults = Lexicon({}) if lexicon is None else lexicons.load(lexicon), Faults()
     for outcome in _pronounce([normalize(word) or word for word in words], known, model, best):
         if isinstance(outcome, Fault):
             faults.extend([outcome])

@@ -251,7 +251,7 @@ def model_limits(model: Any) -> dict[str, Any]:
 
     vocabulary = model.vocabulary
     if isinstance(vocabulary, Phones) and (lexicon := attachments.attached_options(model).get("lexicon")) is not None:
-        vocabulary = Words(vocabulary, lexicons.named(lexicon))
+        vocabulary = Words(vocabulary, lexicons.load(lexicon))
     about = {"vocabulary": vocabulary, "sample_rate": model.sample_rate, "stride": model.stride}
     return {**about, "frame_count": model.feature_frames, "longer_texts": is_transducer(model)}
 

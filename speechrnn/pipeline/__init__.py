@@ -1,6 +1,4 @@
-"""From a manifest to padded batches: `batches` is the entry point, for forecasts `windows`; `plan_of` tells what a
-dataset will do.
-"""
+"""Padded batches from a manifest: `batches`, or `windows` for forecasts; `plan_of` returns the plan of a dataset."""
 
 import lazy_loader as _lazy
 

@@ -1,7 +1,7 @@
-"""Which examples go into which batch: padding boundaries and batch plans, NumPy only.
+"""Bucketing by length: padded lengths and batches of an epoch, NumPy only.
 
-A plan is worked out from lengths alone, before anything is decoded. The number of batches is therefore known, every
-epoch is reproducible from its number, and a run can be taken up again at any epoch.
+A plan is computed from lengths alone, before anything is decoded. So the number of batches is known, every epoch is
+reproducible from its number, and a run can be resumed at any epoch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_BUCKETS = 8
-"""Most bucket shapes unless told otherwise: XLA compiles once a shape."""
+"""Default maximum number of bucket shapes; XLA compiles once per shape."""
 _CANDIDATES = 256
 
 
@@ -24,7 +24,7 @@ class Bucket:
         length: Samples (or frames) that every row is padded to.
         batch_size: Rows in each batch.
         batches: Batches of this bucket in an epoch.
-        count: Examples of this bucket in an epoch; fewer than `batches * batch_size` if its last batch needs filling.
+        count: Examples of this bucket in an epoch; fewer than `batches * batch_size` if its last batch is filled up.
     """
 
     length: int
@@ -35,7 +35,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one batch: `indices` into the examples, `filled` rows at the end being copies at weight 0."""
+    """Rows of one batch: `indices` into the examples; the last `filled` rows are copies with weight 0."""
 
     length: int
     indices: np.ndarray
@@ -43,18 +43,18 @@ class Batch:
 
 
 def boundaries(lengths: Sequence[int] | np.ndarray, *, buckets: int = MAX_BUCKETS, unit: int = 1) -> list[int]:
-    """Padded lengths that waste least: the best cut of the sorted lengths into at most `buckets` groups.
+    """Padded lengths with the least padding: the best division of the sorted lengths into at most `buckets` groups.
 
     Exact dynamic programming over at most 256 quantiles of the lengths; each boundary is the longest length of its
-    group rounded up to a multiple of `unit`.
+    group, rounded up to a multiple of `unit`.
 
     Args:
         lengths: Length of every example, in samples or frames.
-        buckets: Largest number of boundaries.
-        unit: Boundaries are multiples of it.
+        buckets: Maximum number of boundaries.
+        unit: Boundaries are multiples of this.
 
     Returns:
-        Ascending boundaries; the last covers the longest example.
+        Ascending boundaries; the last one is at least the longest length.
 
     Example:
     >>> boundaries([10, 11, 12, 50, 52], buckets=2, unit=5)
@@ -68,18 +68,18 @@ def boundaries(lengths: Sequence[int] | np.ndarray, *, buckets: int = MAX_BUCKET
     rounded = -(-lengths // unit) * unit
     tops, counts = np.unique(rounded, return_counts=True)
     if len(tops) > _CANDIDATES:
-        kept = np.unique(np.quantile(tops, np.linspace(0, 1, _CANDIDATES), method="higher"))
-        counts = np.diff(np.searchsorted(rounded, kept, side="right"), prepend=0)
-        tops = kept
-    chosen = _best_cut(tops, counts, min(buckets, len(tops)))
+        candidates = np.unique(np.quantile(tops, np.linspace(0, 1, _CANDIDATES), method="higher"))
+        counts = np.diff(np.searchsorted(rounded, candidates, side="right"), prepend=0)
+        tops = candidates
+    chosen = _best_division(tops, counts, min(buckets, len(tops)))
     return [int(tops[i]) for i in chosen]
 
 
-def _best_cut(tops: np.ndarray, counts: np.ndarray, groups: int) -> list[int]:
-    """Last position of each of `groups` runs of `tops` that minimize the padded total, `sum(top of run * count)`."""
+def _best_division(tops: np.ndarray, counts: np.ndarray, groups: int) -> list[int]:
+    """Last index of each of `groups` runs of `tops` that minimize the padded total, `sum(top of run * count)`."""
     size = len(tops)
-    seen = np.concatenate([[0], np.cumsum(counts)])
-    cost = tops[None, :] * (seen[None, 1:] - seen[:-1, None]).astype(np.float64)  # (first, last)
+    total_counts = np.concatenate([[0], np.cumsum(counts)])
+    cost = tops[None, :] * (total_counts[None, 1:] - total_counts[:-1, None]).astype(np.float64)  # (first, last)
     cost[np.tril_indices(size, -1)] = np.inf
     best, back = cost[0], []
     for _ in range(1, groups):
@@ -105,20 +105,20 @@ def make_buckets(
     unit: int = 1,
     shares: int = 1,
 ) -> list[Bucket]:
-    """Buckets of an epoch: boundaries, rows a batch, and how many batches of each.
+    """The buckets of an epoch: padded lengths, rows per batch, and numbers of batches.
 
-    Rows left over in a bucket move up to the next one where that costs less than filling a batch with copies.
+    The remaining rows of a bucket move up to the next one if that needs less padding than filling a batch with copies.
 
     Args:
         lengths: Length of every example.
         batch_size: Rows in every batch; or else
-        batch_budget: Longest padded total of a batch, so that shorter buckets have more rows (at least one).
-        buckets: Largest number of boundaries.
-        unit: Boundaries are multiples of it.
-        shares: Rows are multiples of it, for as many processes that share each batch.
+        batch_budget: Maximum padded total of a batch, so that shorter buckets have more rows (at least one).
+        buckets: Maximum number of boundaries.
+        unit: Boundaries are multiples of this.
+        shares: Number of processes that share each batch; rows are multiples of this.
 
     Returns:
-        Buckets by ascending length, those without batches left out.
+        Buckets by ascending length, without empty ones.
     """
     if (batch_size is None) == (batch_budget is None):
         raise ValueError(f"Give one of `batch_size` and `batch_budget`. Received: {batch_size=}, {batch_budget=}.")
@@ -128,29 +128,29 @@ def make_buckets(
     tops = boundaries(lengths, buckets=buckets, unit=unit)
     groups = np.bincount(np.searchsorted(tops, lengths), minlength=len(tops))
     rows = [batch_size or max(1, (batch_budget or 0) // top // shares) * shares for top in tops]
-    made, carried = [], 0
+    filled, remaining = [], 0
     for i, top in enumerate(tops):
-        count = int(groups[i]) + carried
-        whole, carried = divmod(count, rows[i])
-        promote = i + 1 < len(tops) and carried * tops[i + 1] <= rows[i] * top
-        if carried and not promote:
-            whole, carried = whole + 1, 0
-        if whole:
-            made.append(Bucket(top, rows[i], whole, count - carried))
-    return made
+        count = int(groups[i]) + remaining
+        number, remaining = divmod(count, rows[i])
+        promote = i + 1 < len(tops) and remaining * tops[i + 1] <= rows[i] * top
+        if remaining and not promote:
+            number, remaining = number + 1, 0
+        if number:
+            filled.append(Bucket(top, rows[i], number, count - remaining))
+    return filled
 
 
 def plan(lengths: np.ndarray, buckets: Sequence[Bucket], *, rng: np.random.Generator | None = None) -> list[Batch]:
-    """Batches of one epoch.
+    """Plan the batches of one epoch.
 
-    The shortest examples go to the first bucket until it has its count, and so on; with `rng` the examples of a
-    bucket, and then the batches, are shuffled. Without, batches run from short to long, in a stable order.
+    The shortest examples go to the first bucket until it has its count, and so on. With `rng` the examples of each
+    bucket, and then the batches, are shuffled; without it batches are ordered by length.
 
     Args:
-        lengths: Length of every example in this epoch. A row longer than its bucket (lengths change from epoch to
-            epoch under speed perturbation) is for the caller to fit in.
-        buckets: From `make_buckets`, for as many examples.
-        rng: Source of the order.
+        lengths: Length of every example in this epoch. A row may be longer than its bucket, since speed perturbation
+            changes lengths; the caller must shorten it.
+        buckets: From `make_buckets`, for the same number of examples.
+        rng: Random generator of the order.
     """
     total = sum(bucket.count for bucket in buckets)
     if total != len(lengths):
@@ -173,7 +173,7 @@ def plan(lengths: np.ndarray, buckets: Sequence[Bucket], *, rng: np.random.Gener
 
 
 def padding_efficiency(lengths: np.ndarray, batches: Sequence[Batch]) -> float:
-    """Share of the padded batches that is signal, in [0, 1]; filling rows count as padding."""
+    """Share of the padded batches that is signal, in [0, 1]; copies that fill batches count as padding."""
     padded = sum(batch.length * len(batch.indices) for batch in batches)
     signal = sum(int(lengths[batch.indices[: len(batch.indices) - batch.filled]].sum()) for batch in batches)
     return signal / padded if padded else 1.0

@@ -1,4 +1,4 @@
-"""The `tf.data` end of the pipeline: batches of a plan, features in the graph, epochs that can be addressed."""
+"""`tf.data` datasets of batches: planned by length, with features in the graph, and resumable at any epoch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
 from speechrnn.pipeline.cache import Memory, Store
-from speechrnn.pipeline.graph import FeatureGraph, fingerprint, one_by_one, passes, warp_of
+from speechrnn.pipeline.graph import FeatureGraph, feature_function, fingerprint, passes, warp_matrices
 from speechrnn.pipeline.loading import FeatureSource, Loaded, Loader, Source
-from speechrnn.pipeline.mixing import mixed
+from speechrnn.pipeline.mixing import mix_rows
 from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.records import Records
 from speechrnn.pipeline.selection import Entry, Framing, Targets, select
 from speechrnn.pipeline.targets import balanced, targets_of
-from speechrnn.pipeline.tfio import GraphDecoder, wanted
+from speechrnn.pipeline.tfio import GraphDecoder, decodes_in_graph
 from speechrnn.text import Vocabulary
 from speechrnn.text.tokens import Tokens
 
@@ -32,18 +32,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Plan:
-    """What a dataset made by `batches` will do; `plan_of(dataset)` gives it."""
+    """The plan of a dataset of `batches`; `plan_of(dataset)` returns it."""
 
     planner: Planner
     """Batches, buckets and padding of any epoch."""
     entries: list[Entry]
-    """The examples that were kept."""
+    """The usable examples."""
     faults: Faults
-    """What was dropped, and what failed since."""
+    """Examples that were dropped, or failed since."""
     total: int
-    """Examples given."""
+    """Number of examples, with dropped ones."""
     epoch: int = 0
-    """Number of the epoch that the next pass over the dataset will be."""
+    """Number of the epoch of the next pass over the dataset."""
 
     @property
     def steps(self) -> int:
@@ -51,7 +51,7 @@ class Plan:
         return self.planner.steps
 
     def examples(self, epoch: int = 0) -> list[list[Example]]:
-        """The examples in each batch of an epoch, without the rows that fill one up."""
+        """The examples in each batch of an epoch, without the copies that fill batches up."""
         batches = self.planner.epoch(epoch).batches
         return [[self.entries[i].example for i in b.indices[: len(b.indices) - b.filled]] for b in batches]
 
@@ -60,7 +60,7 @@ class Plan:
         return self.planner.padding_efficiency(epoch)
 
     def summary(self) -> str:
-        """What was dropped so far, in a sentence."""
+        """A sentence about the examples that were dropped so far."""
         return self.faults.summary(self.total)
 
 
@@ -92,60 +92,60 @@ def batches(
     cache_gigabytes: float | None = None,
     longer_texts: bool = False,
 ) -> tf.data.Dataset:
-    """Padded batches of examples, decoded, augmented and turned into features while the model works.
+    """Padded batches of examples, decoded, augmented and converted to features while the model trains.
 
-    Each pass over the dataset is one epoch, in an order and with an augmentation of its own that follow from `seed` and
-    the epoch's number alone. Passes count up from `initial_epoch`; one that is broken off is repeated. To resume a
-    run, give `initial_epoch`, or set `plan_of(dataset).epoch` before a pass.
+    Each pass over the dataset is one epoch, whose order and augmentation are determined by `seed` and the number of the
+    epoch. Passes count up from `initial_epoch`; an interrupted pass is repeated. To resume a run, pass `initial_epoch`,
+    or set `plan_of(dataset).epoch` before a pass.
 
-    Examples that cannot be used (missing, over-long, too short for their text, with characters outside the vocabulary)
-    are dropped before the first epoch, and named in `faults`. One that fails while it is decoded is replaced by a copy
-    of another row at weight 0, and named there once.
+    Examples that cannot be used (missing, too long, too short for their text, with characters outside the vocabulary)
+    are dropped before the first epoch, and reported in `faults`. An example that fails during decoding is replaced by a
+    copy of another row with weight 0, and reported once.
 
     Args:
         examples: Lines of a manifest.
         features: A layer such as `LogMel`; None gives the signals.
-        vocabulary: Writes the texts as targets; None for labels or inference.
+        vocabulary: Encodes the texts as targets; None for labels or inference.
         batch_size: Rows in every batch; 16 if neither this nor `batch_seconds` is given.
-        batch_seconds: Seconds in a batch, padding included: shorter buckets get more rows, at least one.
-        shuffle: Another order every epoch; otherwise batches run from short to long.
+        batch_seconds: Seconds per batch, with padding: shorter buckets get more rows, at least one.
+        shuffle: Another order every epoch; otherwise batches are ordered by length.
         seed: Seed of order and augmentation.
-        augmentation: What is changed at random in every epoch. Dither, a layer's own randomness, is left off.
-        cache: "memory", or a folder, keeps features between epochs; with an augmentation of the signal, or without
-            features, it keeps the decoded signals instead.
-        decoder: "soundfile"; "tensorflow-io", which decodes in TensorFlow's graph; or "auto", which takes the latter
-            where it is installed and can read the file.
-        workers: Batches in the making at a time; None is the number of processors.
+        augmentation: Random changes in every epoch. Dither, a layer's own randomness, is off.
+        cache: "memory" or a folder: caches features between epochs, or the decoded signals if the signal is augmented
+            or there are no features.
+        decoder: "soundfile"; "tensorflow-io", which decodes in TensorFlow's graph; or "auto", which uses the latter if
+            it is installed and can read the file.
+        workers: Batches prepared at the same time; None is the number of processors.
         faults: Collects what was dropped or failed; None logs a summary.
-        stride: Feature frames to an output frame of the network, which decides whether a text fits.
-        max_duration: Longest example, in seconds; a longer one is a fault.
-        buckets: Largest number of batch shapes.
-        views: Copies of every row that are augmented differently, at the same speed; row `i + k * batch_size` is view
+        stride: Feature frames per output frame of the network, which decides whether a text fits.
+        max_duration: Maximum length of an example, in seconds; a longer one is a fault.
+        buckets: Maximum number of batch shapes.
+        views: Number of differently augmented copies of every row, at the same speed; row `i + k * batch_size` is view
             `k` of row `i`.
         initial_epoch: Number of the first pass.
-        sample_rate: Samples per second of the signals where `features` is None.
+        sample_rate: Samples per second of the signals if `features` is None.
         classes: Names of the classes, in order; without them an integer label is its own class.
-        task: What classes are learned: "single" (the `label`), "multi" (those that `extra["tags"]` names) or "frames"
-            (that of each output frame, from `labels`); None takes the `label` where there is one.
+        task: Which classes are learned: "single" (the `label`), "multi" (all in `extra["tags"]`) or "frames" (one for
+            each output frame, from `labels`); None uses the `label` if there is one.
         balance: How much rare classes are repeated, from 0 (not at all) to 1 (until all are equally frequent).
-        mixup: Parameter of the Beta distribution that each row's share in a mixture with another row is drawn from;
-            0 mixes none. It is for one class per example, or for several at once.
-        share: Which part of the rows of every batch are loaded, counted from 0, and how many parts there are: what one
-            of several processes that train together loads.
-        cache_gigabytes: Most that the cache may take; what does not fit is decoded again in every epoch.
-        longer_texts: Keep texts of more symbols than output frames, which a transducer can write.
+        mixup: Parameter of the Beta distribution of each row's share in a mixture with another row; 0 is no mixup. It
+            needs one class per example, or tags.
+        share: Index of the part of every batch that is loaded, and the number of parts, for one of several processes
+            that train together.
+        cache_gigabytes: Maximum size of the cache; examples that do not fit are decoded again in every epoch.
+        longer_texts: Keep texts with more symbols than output frames, which a transducer can write.
 
     Returns:
         A dataset of `({"features": float32 (batch, frames, features), "frames": int32 (batch,)}, target, weight)` with
         known cardinality; without features the first part is `{"signal": float32 (batch, samples), "length": int32
         (batch,)}`. `target` is int32 `(batch, labels)` padded with 0, or `(batch,)` for classes, or `(batch, frames)`
-        padded with -1 for classes of frames; float32 `(batch, classes)` for several at once, and with `mixup`. `weight`
-        is float32 `(batch,)`, 0 for the rows that fill a batch up.
+        padded with -1 for classes of frames; float32 `(batch, classes)` for tags, and with `mixup`. `weight` is float32
+        `(batch,)`, 0 for rows that fill a batch up.
 
         Features with `channels` are of signals `(samples, channels)`, read by `speechrnn.signals`.
 
     Raises:
-        ValueError: No example can be used, or an option does not fit the others.
+        ValueError: No example can be used, or options are incompatible.
     """
     if batch_size is not None and batch_seconds is not None:
         raise ValueError(f"Give one of `batch_size` and `batch_seconds`. Received: {batch_size=}, {batch_seconds=}.")
@@ -159,52 +159,52 @@ def batches(
     workers = workers or os.cpu_count() or 1
     framing = _framing(features, sample_rate, stride)
     targets = targets_of(task, vocabulary, classes, examples, longer_texts=longer_texts)
-    entries, collected = _selected(examples, framing, targets, max_duration, faults)
+    entries, collected = _select(examples, framing, targets, max_duration, faults)
     if balance:
         entries = balanced(entries, balance, seed)
     planner = Planner(
-        entries=entries, framing=framing, shuffle=shuffle, seed=seed, most_buckets=buckets,
+        entries=entries, framing=framing, shuffle=shuffle, seed=seed, max_buckets=buckets,
         batch_size=None if batch_seconds is not None else batch_size or 16, batch_seconds=batch_seconds,
         speed=(augmentation.speed if augmentation else None) or (1.0, 1.0),
         shares=share[1],
     )  # fmt: skip
     plan = Plan(planner, entries, collected, len(examples), initial_epoch)
-    changes = augmentation is not None and augmentation.changes_signal
-    keeps = features is not None and cache is not None and not changes
-    store = _store(cache, features if keeps else framing, cache_gigabytes)
+    augments_signal = augmentation is not None and augmentation.changes_signal
+    caches_features = features is not None and cache is not None and not augments_signal
+    store = _store(cache, features if caches_features else framing, cache_gigabytes)
     in_graph = None
-    texts = getattr(features, "tokens", None)
-    if framing.channels is None and texts is None and share[1] == 1 and wanted(decoder):
+    tokens = getattr(features, "tokens", None)
+    if framing.channels is None and tokens is None and share[1] == 1 and decodes_in_graph(decoder):
         in_graph = GraphDecoder(entries, planner, store, int(framing.sample_rate), decoder == "tensorflow-io", workers)
     decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None if in_graph is None else in_graph.finish
-    if texts is not None:
-        decode = _reader(texts)
-    about: Any = {"framing": framing, "store": store, "decode": decode}
+    if tokens is not None:
+        decode = _text_reader(tokens)
+    common: Any = {"framing": framing, "store": store, "decode": decode}
     source: Source
-    if features is not None and keeps:
-        source = FeatureSource(compute=one_by_one(features), width=features.num_features, **about)
+    if features is not None and caches_features:
+        source = FeatureSource(compute=feature_function(features), width=features.num_features, **common)
     else:
-        source = Source(augmentation=augmentation if changes else None, **about)
+        source = Source(augmentation=augmentation if augments_signal else None, **common)
     mix = _mixer(planner, mixup, entries, classes) if mixup else None
     loader = Loader(entries, planner, source, targets, collected, mix, share)
     rows = {bucket.batch_size // share[1] for bucket in planner.buckets}
     return _dataset(loader, plan, features, augmentation, in_graph, workers, views, rows)
 
 
-def _reader(texts: Tokens) -> Callable[[Entry, np.ndarray | None], np.ndarray]:
-    """Reads the text of an entry in the place of its recording."""
-    return lambda entry, _: texts.read(entry.example.text, where=entry.example.id)
+def _text_reader(tokens: Tokens) -> Callable[[Entry, np.ndarray | None], np.ndarray]:
+    """A function that reads the text of an entry instead of a recording."""
+    return lambda entry, _: tokens.read(entry.example.text, where=entry.example.id)
 
 
 def _mixer(
     planner: Planner, alpha: float, entries: Sequence[Entry], classes: Sequence[str] | None
 ) -> Callable[[Loaded, int, int], Loaded]:
-    """What mixes the rows of a batch, given its epoch and step."""
+    """A function that mixes the rows of a batch, given its epoch and step."""
     target = entries[0].target
     if target.ndim and not np.issubdtype(target.dtype, np.floating):
         raise ValueError(f"`mixup` needs one class per example, or tags. Received: mixup={alpha} with other targets.")
     count = len(classes) if classes is not None else 1 + max(int(entry.target.max()) for entry in entries)
-    return lambda batch, epoch, step: mixed(batch, alpha, count, planner.mixing(epoch, step))
+    return lambda batch, epoch, step: mix_rows(batch, alpha, count, planner.mixing(epoch, step))
 
 
 def _dataset(
@@ -218,9 +218,9 @@ def _dataset(
     sizes: set[int],
 ) -> tf.data.Dataset:
     rows = sizes.pop() if len(sizes) == 1 else None
-    given = loader.source.width  # None where what is loaded are signals
-    layer = features if given is None else None
-    graph = None if features is None else FeatureGraph(layer, augmentation, warp_of(features, augmentation), views)
+    layer = features if loader.source.width is None else None  # a width means that features are loaded
+    warp = warp_matrices(features, augmentation)
+    graph = None if features is None else FeatureGraph(layer, augmentation, warp, views)
     target = plan.entries[0].target
     soft = loader.mix is not None or target.dtype != np.int32
     return passes(
@@ -229,11 +229,11 @@ def _dataset(
                 [rows, None] if soft or target.ndim else [rows]),
         target_type=tf.float32 if soft else tf.int32,
         names=("signal", "length") if features is None else ("features", "frames"),
-        decoded=None if in_graph is None else in_graph.apply,
+        decode=None if in_graph is None else in_graph.apply,
     )  # fmt: skip
 
 
-def _selected(
+def _select(
     examples: Sequence[Example],
     framing: Framing,
     targets: Targets,
@@ -250,11 +250,11 @@ def _selected(
 
 
 def _check_folders(augmentation: Augmentation | None) -> None:
-    """Says at once what would otherwise come out as a fault of every example."""
+    """Raises at once instead of reporting a fault of every example."""
     for name in ("noise_folder", "rir_folder"):
         folder = getattr(augmentation, name, None)
         if folder is not None and not os.path.isdir(folder):
-            raise ValueError(f"`{name}` must be a folder of recordings. Received: {folder!r}, which is none.")
+            raise ValueError(f"`{name}` must be a folder of recordings. Received: {folder!r}, which is not a folder.")
 
 
 def _check_views(views: int, features: Any, augmentation: Augmentation | None) -> None:
@@ -271,7 +271,7 @@ def _check_views(views: int, features: Any, augmentation: Augmentation | None) -
 def _framing(features: keras.Layer | None, sample_rate: float | None, stride: int) -> Framing:
     if features is None:
         if sample_rate is None:
-            raise ValueError("`sample_rate` must be given where `features` is None. Received: sample_rate=None.")
+            raise ValueError("`sample_rate` must be given if `features` is None. Received: sample_rate=None.")
         return Framing(sample_rate, int, stride)
     if sample_rate not in (None, features.sample_rate):
         raise ValueError(
@@ -281,13 +281,14 @@ def _framing(features: keras.Layer | None, sample_rate: float | None, stride: in
     return Framing(features.sample_rate, features.frame_count, stride, features.window, features.hop, channels)
 
 
-def _store(cache: str | os.PathLike | None, kept: keras.Layer | Framing, gigabytes: float | None) -> Store | None:
-    most = None if gigabytes is None else int(1e9 * gigabytes)
+def _store(cache: str | os.PathLike | None, content: keras.Layer | Framing, gigabytes: float | None) -> Store | None:
+    """The cache of the features of a layer, or of signals."""
+    max_bytes = None if gigabytes is None else int(1e9 * gigabytes)
     if cache is None:
         return None
     if cache == "memory":
-        return Memory(most)
-    if isinstance(kept, Framing):
-        channels = "" if kept.channels is None else f", {kept.channels} channels"
-        return Records(cache, f"signal at {kept.sample_rate} Hz{channels}", most)
-    return Records(cache, fingerprint(kept), most)
+        return Memory(max_bytes)
+    if isinstance(content, Framing):
+        channels = "" if content.channels is None else f", {content.channels} channels"
+        return Records(cache, f"signal at {content.sample_rate} Hz{channels}", max_bytes)
+    return Records(cache, fingerprint(content), max_bytes)

@@ -1,4 +1,4 @@
-"""What runs in TensorFlow's graph: features, their augmentation, and the passes over a dataset."""
+"""The graph of a dataset: features, their augmentation, and passes that count epochs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from speechrnn.pipeline.loading import Loaded
 
 
 class Counter(Protocol):
-    """What counts the passes over a dataset."""
+    """A counter of the passes over a dataset."""
 
     epoch: int
 
 
 def fingerprint(features: keras.Layer) -> str:
-    """What a layer's values depend on: its class, configuration (but for its name) and weights."""
+    """A text that identifies a layer's values: its class, configuration (without its name) and weights."""
     config = {key: value for key, value in features.get_config().items() if key not in ("name", "trainable", "dtype")}
     weights = b"".join(np.ascontiguousarray(weight).tobytes() for weight in features.get_weights())
     return f"{type(features).__name__} {json.dumps(config, sort_keys=True, default=str)} {zlib.crc32(weights)}"
 
 
-def own(features: keras.Layer) -> keras.Layer:
-    """The layer, with its statistics where `tf.data` can reach them: in the processor's memory."""
+def on_cpu(features: keras.Layer) -> keras.Layer:
+    """The layer with its weights in the CPU's memory, where `tf.data` can read them."""
     if not features.weights:
         return features
     with tf.device("/CPU:0"):
@@ -39,9 +39,9 @@ def own(features: keras.Layer) -> keras.Layer:
     return copy
 
 
-def one_by_one(features: keras.Layer) -> Callable[[np.ndarray], np.ndarray]:
-    """Features `(frames, features)` of one signal, for a cache that misses."""
-    layer = own(features)
+def feature_function(features: keras.Layer) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from one signal to its features `(frames, features)`, compiled once."""
+    layer = on_cpu(features)
     channels = getattr(features, "channels", None)
     shape = [1, None] if channels is None else [1, None, channels]
 
@@ -56,14 +56,14 @@ def one_by_one(features: keras.Layer) -> Callable[[np.ndarray], np.ndarray]:
     return one
 
 
-def warp_of(features: keras.Layer | None, augmentation: Augmentation | None) -> np.ndarray | None:
-    """The matrices that scaling the frequency axis in hertz needs from the layer that made the bands."""
+def warp_matrices(features: keras.Layer | None, augmentation: Augmentation | None) -> np.ndarray | None:
+    """The matrices of a feature layer for scaling the frequency axis in hertz, or None if they are not needed."""
     if augmentation is None or not augmentation.frequency_scale:
         return None
     channels = getattr(features, "channels", None) or 1
     if channels > 1:
         raise ValueError(
-            "`frequency_scale` moves the bands of one spectrum, and would mix channels that stand side by side. "
+            "`frequency_scale` moves the bands of one spectrum, and would mix the bands of several channels. "
             f"Received: {type(features).__name__} of {channels} channels. Leave `frequency_scale` at 0."
         )
     if augmentation.frequency_axis != "hertz":
@@ -90,7 +90,7 @@ def _augment_rows(
 
 
 def repeated(rows: tf.Tensor, times: int) -> tf.Tensor:
-    """The rows of a batch, `times` over: `(times * batch, ...)`."""
+    """The rows of a batch repeated `times` times: `(times * batch, ...)`."""
     return rows if times == 1 else tf.concat([rows] * times, 0)
 
 
@@ -98,10 +98,10 @@ class FeatureGraph:
     """Features of padded signals, and their augmentation, as operations of a graph.
 
     Args:
-        features: The layer; None where the loaded values are features already.
-        augmentation: How the features are changed, or None.
-        warp: What scaling the frequency axis in hertz needs; see `warp_of`.
-        views: Times that every row is given, each augmented in its own way.
+        features: The layer; None if the loaded values are features already.
+        augmentation: The augmentation of the features, or None.
+        warp: See `warp_matrices`.
+        views: Number of differently augmented copies of every row.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class FeatureGraph:
         warp: np.ndarray | None,
         views: int = 1,
     ) -> None:
-        self._layer = None if features is None else own(features)
+        self._layer = None if features is None else on_cpu(features)
         changes = augmentation is not None and augmentation.changes_features
         self._augmentation = augmentation if changes else None
         self._warp = warp
@@ -123,7 +123,7 @@ class FeatureGraph:
             values, lengths = self._layer(values, lengths, training=False), self._layer.frame_count(lengths)
         values, lengths = repeated(values, self._views), repeated(lengths, self._views)
         if self._augmentation is not None:
-            # The first number of a seed is random for each epoch, so its neighbors belong to no other.
+            # The first number of a seed is random for each epoch, so consecutive numbers are not used elsewhere.
             seeds = tf.concat([seeds + np.array([[view, 0]], np.int32) for view in range(self._views)], 0)
             augmented = _augment_rows(values, lengths, seeds, self._augmentation, self._warp)
             values = tf.ensure_shape(augmented, values.shape)
@@ -138,26 +138,26 @@ def passes(
     shapes: tuple[list, list],
     names: tuple[str, str],
     finish: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None = None,
-    given: Callable[[dict[str, tf.Tensor], tf.Tensor, tf.Tensor], tuple] | None = None,
-    decoded: Callable[[tf.data.Dataset], tf.data.Dataset] | None = None,
+    to_inputs: Callable[[dict[str, tf.Tensor], tf.Tensor, tf.Tensor], tuple] | None = None,
+    decode: Callable[[tf.data.Dataset], tf.data.Dataset] | None = None,
     workers: int | None = None,
     views: int = 1,
     target_type: tf.DType = tf.int32,
     value_type: tf.DType = tf.float32,
 ) -> tf.data.Dataset:
-    """A dataset each pass over which is the epoch that `plan` counts; `plan_of` finds the plan again.
+    """A dataset of which each pass is one epoch, counted by `plan`; `plan_of` returns the plan.
 
     Args:
-        load: A batch, from its epoch and step and from signals decoded in the graph.
-        plan: Its `epoch` is read when a pass begins, and counted up when the last batch is handed over.
+        load: Loads a batch, from its epoch and step and from signals decoded in the graph.
+        plan: Its `epoch` is read when a pass begins, and incremented when the last batch has been delivered.
         steps: Batches in a pass.
         shapes: Static shapes of the loaded values and of the target.
         names: Keys of values and lengths.
-        finish: From values, lengths and seeds to values and lengths for the network; None leaves them.
-        given: From inputs, target and weight to those that the network is given; None leaves them.
-        decoded: Adds signals decoded in the graph to the steps, or None.
-        workers: Batches in the making at a time; None is the number of processors.
-        views: Times that `finish` gives every row; target and weight are repeated as often.
+        finish: Maps values, lengths and seeds to values and lengths for the network, or None.
+        to_inputs: Maps inputs, target and weight to those of the network, or None.
+        decode: Adds signals decoded in the graph to the steps, or None.
+        workers: Batches prepared at the same time; None is the number of processors.
+        views: Number of copies of every row that `finish` gives; target and weight are repeated as often.
         target_type: Type of the target.
         value_type: Type of the loaded values.
     """
@@ -176,37 +176,39 @@ def passes(
         if finish is not None:
             values, lengths = finish(values, lengths, seeds)
         batch = {names[0]: values, names[1]: lengths}, repeated(target, views), repeated(weight, views)
-        return epoch, step, batch if given is None else given(*batch)
+        return epoch, step, batch if to_inputs is None else to_inputs(*batch)
 
-    def begun() -> np.int64:
+    def current_epoch() -> np.int64:
         return np.int64(plan.epoch)
 
-    def ended(epoch: np.ndarray) -> np.int64:
+    def finish_epoch(epoch: np.ndarray) -> np.int64:
         plan.epoch = int(epoch) + 1
         return np.int64(0)
 
-    def hand_over(epoch: tf.Tensor, step: tf.Tensor, batch: tuple) -> tuple:
-        # Counted here, behind the prefetch: a pass that somebody broke off, or only peeked into, is no epoch.
+    def deliver(epoch: tf.Tensor, step: tf.Tensor, batch: tuple) -> tuple:
+        # Counted here, after the prefetch, so that an interrupted pass, or a look at its first batch, is not an epoch.
         zero = tf.constant(0, tf.int64)
-        tf.cond(tf.equal(step, steps - 1), lambda: tf.numpy_function(ended, [epoch], tf.int64), lambda: zero)
+        tf.cond(tf.equal(step, steps - 1), lambda: tf.numpy_function(finish_epoch, [epoch], tf.int64), lambda: zero)
         return batch
 
-    def numbered(epoch: tf.Tensor) -> tf.data.Dataset:
+    def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.range(steps).map(lambda step: (epoch, step))
 
-    start = tf.data.Dataset.from_tensors(0)
-    dataset = start.map(lambda _: tf.ensure_shape(tf.numpy_function(begun, [], tf.int64), [])).flat_map(numbered)
-    if decoded is not None:
-        dataset = decoded(dataset)
-    dataset = dataset.map(make, num_parallel_calls=workers).prefetch(2).map(hand_over)
+    epoch = tf.data.Dataset.from_tensors(0).map(
+        lambda _: tf.ensure_shape(tf.numpy_function(current_epoch, [], tf.int64), [])
+    )
+    dataset = epoch.flat_map(epoch_steps)
+    if decode is not None:
+        dataset = decode(dataset)
+    dataset = dataset.map(make, num_parallel_calls=workers).prefetch(2).map(deliver)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     options = tf.data.Options()
     options.deterministic = True
-    # Nothing here is left to TensorFlow to tune, and at the end of a pass its tuning thread can sleep through the call
-    # to stop: the next pass then waited up to its period, 10 s after an epoch of 5 s.
+    # There is nothing to tune here, and TensorFlow's tuning thread can miss the call to stop at the end of a pass: the
+    # next pass then waited for up to its period, 10 s after an epoch of 5 s.
     options.autotune.enabled = False
-    # Threads of their own: a cache that misses computes features from within a loading thread, and must not wait for
-    # the pool that the loading threads have filled.
+    # A private thread pool: features that are not cached are computed from within a loading thread, which must not wait
+    # for the pool that the loading threads occupy.
     options.threading.private_threadpool_size = workers + 1
     dataset = dataset.with_options(options)
     dataset._speechrnn_plan = plan
@@ -214,10 +216,10 @@ def passes(
 
 
 def plan_of(dataset: tf.data.Dataset) -> Any:
-    """The plan behind a dataset: a `Plan` where `batches` returned it, else that of `windows` or of the kind.
+    """The plan of a dataset: a `Plan` if `batches` returned it, else that of `windows` or of the kind.
 
     Raises:
-        ValueError: The dataset came from elsewhere, or was transformed since.
+        ValueError: The dataset has another origin, or was transformed.
     """
     plan = getattr(dataset, "_speechrnn_plan", None)
     if plan is None:

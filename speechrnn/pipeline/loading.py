@@ -1,7 +1,7 @@
-"""From a batch of the plan to padded arrays: decode, cache, augment the signal, pad; NumPy only.
+"""Loads the batches of a plan into padded arrays: decoding, cache, signal augmentation; NumPy only.
 
-Every row of a batch is one that can be learned: a row whose audio fails is replaced by a copy of the first good row and
-given weight 0, so the batch keeps its shape and no network sees a row without frames.
+A row whose audio fails is replaced by a copy of the first good row with weight 0, so that the batch keeps its shape and
+no network gets a row without frames.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from speechrnn import audio
 from speechrnn.data.examples import read_example
 from speechrnn.faults import Faults, data_error
 from speechrnn.features.augment import Augmentation, augment_signal
-from speechrnn.pipeline.cache import Store, through
+from speechrnn.pipeline.cache import Store, cached
 from speechrnn.pipeline.planning import Planner
 from speechrnn.pipeline.selection import Entry, Framing, Targets, name
 
 _ROUNDING = 0.02
-"""Seconds by which a signal may outlast its manifest line (rounded durations, resampling); it is cut."""
+"""Seconds by which a signal may be longer than the manifest says (rounded durations, resampling); it is cut."""
 
 
 def read(entry: Entry, sample_rate: float, channels: int | None = None) -> np.ndarray:
@@ -48,9 +48,8 @@ class Loaded:
     Attributes:
         values: float32 `(batch, samples[, channels])`, or features `(batch, frames, features)`.
         lengths: int32 `(batch,)`, valid samples or frames.
-        target: int32 `(batch, labels)`, padded, or class indices `(batch,)`; float32 `(batch, classes)` of several
-            classes at once.
-        weight: float32 `(batch,)`: 1, or 0 for a row that stands in for another.
+        target: int32 `(batch, labels)`, padded, or class indices `(batch,)`; float32 `(batch, classes)` for tags.
+        weight: float32 `(batch,)`: 1, or 0 for a row that replaces another.
         seeds: int32 `(batch, 2)`, for the augmentation of features.
     """
 
@@ -64,7 +63,7 @@ class Loaded:
     def of(
         cls, values: np.ndarray, lengths: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None
     ) -> Loaded:
-        """A batch that is not augmented; all rows have weight 1 where no weights are given."""
+        """A batch without augmentation; by default all rows have weight 1."""
         rows = len(values)
         weight = np.ones(rows, np.float32) if weight is None else weight
         return cls(values, lengths, target, weight, np.zeros((rows, 2), np.int32))
@@ -72,18 +71,18 @@ class Loaded:
 
 @dataclass(kw_only=True)
 class Source:
-    """What a row is made of: a signal, decoded, kept, augmented."""
+    """Source of rows that are signals: decoded, cached, augmented."""
 
     framing: Framing
-    """How samples become frames."""
+    """Numbers of frames of signals."""
     store: Store | None
-    """Keeps decoded signals, or the features of a `FeatureSource`."""
+    """Cache of decoded signals, or of the features of a `FeatureSource`."""
     decode: Callable[[Entry, np.ndarray | None], np.ndarray] | None = None
-    """The samples of an entry, from those that a decoder in the graph gave, or from the file if it gave None."""
+    """Returns the samples of an entry, from those decoded in the graph, or from the file if these are None."""
     augmentation: Augmentation | None = None
-    """How the signals are changed."""
+    """The augmentation of signals."""
     width: int | None = None
-    """Features in a frame; None for signals."""
+    """Features per frame; None for signals."""
 
     def padded(self, limit: int) -> tuple[int, ...]:
         """Shape of a row padded to `limit` samples."""
@@ -94,16 +93,16 @@ class Source:
         return self.framing.logit_frames(len(row))
 
     def placeholder(self) -> np.ndarray:
-        """A row for a batch in which every row failed: the shortest silence that has a frame."""
+        """A row for a batch in which every row failed: silence of at least one frame."""
         length = 1
         while self.framing.frame_count(length) < 1:
             length *= 2
         return np.zeros(self.framing.shape(length), np.float32)
 
-    def decoded(self, entry: Entry, given: np.ndarray | None) -> np.ndarray:
-        """The whole signal of an entry, checked against what the manifest promised."""
+    def decoded(self, entry: Entry, samples: np.ndarray | None) -> np.ndarray:
+        """The signal of an entry, checked against the manifest's duration."""
         rate = self.framing.sample_rate
-        signal = read(entry, rate, self.framing.channels) if self.decode is None else self.decode(entry, given)
+        signal = read(entry, rate, self.framing.channels) if self.decode is None else self.decode(entry, samples)
         excess = len(signal) - entry.length
         if excess > _ROUNDING * rate:
             raise data_error(
@@ -127,15 +126,15 @@ class Source:
         return signal[: entry.length]
 
     def row(
-        self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], given: np.ndarray | None
+        self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], samples: np.ndarray | None
     ) -> np.ndarray | None:
-        """The row's signal, at most `limit` samples; None if augmentation left too little of it for its text."""
-        signal = through(self.store, entry, lambda: self.decoded(entry, given))
+        """The row's signal, at most `limit` samples; None if it is too short for its text after augmentation."""
+        signal = cached(self.store, entry, lambda: self.decoded(entry, samples))
         if self.augmentation is not None:
-            drawn = self.augmentation  # but for the speed, which the plan has drawn: lengths follow from it
-            if drawn.speed is not None:
-                drawn = dataclasses.replace(drawn, speed=(speed, speed))
-            signal = augment_signal(signal, int(self.framing.sample_rate), drawn, rng())[:limit]
+            augmentation = self.augmentation
+            if augmentation.speed is not None:  # the plan has drawn it, since it determines lengths
+                augmentation = dataclasses.replace(augmentation, speed=(speed, speed))
+            signal = augment_signal(signal, int(self.framing.sample_rate), augmentation, rng())[:limit]
             if self.framing.logit_frames(len(signal)) < max(1, entry.required):
                 return None
         return signal
@@ -143,10 +142,10 @@ class Source:
 
 @dataclass(kw_only=True)
 class FeatureSource(Source):
-    """Features that are kept instead of the signals they come from."""
+    """Source of rows that are features, which are cached instead of the signals."""
 
     compute: Callable[[np.ndarray], np.ndarray]
-    """Features `(frames, features)` of one signal."""
+    """Function from a signal to its features `(frames, features)`."""
     width: int
 
     def padded(self, limit: int) -> tuple[int, ...]:
@@ -162,10 +161,10 @@ class FeatureSource(Source):
         return -(-len(row) // self.framing.stride)
 
     def row(
-        self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], given: np.ndarray | None
+        self, entry: Entry, speed: float, limit: int, rng: Callable[[], np.random.Generator], samples: np.ndarray | None
     ) -> np.ndarray | None:
         """The row's features."""
-        return through(self.store, entry, lambda: self.compute(self.decoded(entry, given)))
+        return cached(self.store, entry, lambda: self.compute(self.decoded(entry, samples)))
 
 
 @dataclass
@@ -173,67 +172,67 @@ class Loader:
     """Loads the batches of a plan."""
 
     entries: Sequence[Entry]
-    """The examples that were kept."""
+    """The usable examples."""
     planner: Planner
-    """Their batches by epoch."""
+    """Plans the batches of each epoch."""
     source: Source
-    """What the rows are made of."""
+    """Source of the rows."""
     targets: Targets
-    """What they are to be learned as."""
+    """The kind of targets."""
     faults: Faults
-    """Collects what fails, each example once."""
+    """Collects failures, each example once."""
     mix: Callable[[Loaded, int, int], Loaded] | None = None
-    """Changes a whole batch, given its epoch and step."""
+    """Function that mixes the rows of a batch, given its epoch and step."""
     share: tuple[int, int] = (0, 1)
-    """Which part of the rows are loaded, and how many parts there are."""
+    """Index of the part of the rows that is loaded, and the number of parts."""
 
     def __post_init__(self) -> None:
-        self._apart = 1 + max(entry.index for entry in self.entries)
+        self._num_indices = 1 + max(entry.index for entry in self.entries)
         self._failed: set[int] = set()
         self._lock = threading.Lock()
 
     def load(self, epoch: int, step: int, *decoded: np.ndarray) -> Loaded:
-        """Batch `step` of an epoch; `decoded` are rows, signals and lengths from a decoder in the graph."""
-        given = {row: signal[:length] for row, signal, length in zip(*decoded, strict=True)} if decoded else {}
+        """Load batch `step` of an epoch; `decoded` are rows, signals and lengths from a decoder in the graph."""
+        signals = {row: signal[:length] for row, signal, length in zip(*decoded, strict=True)} if decoded else {}
         planned = self.planner.epoch(epoch)
         batch = planned.batches[step]
         part, parts = self.share
         indices = batch.indices[part::parts]
         distinct = len(batch.indices[: len(batch.indices) - batch.filled][part::parts])
         rows = [
-            self._row(self.entries[place], epoch, planned.speeds[place], batch.length, given.get(position))
-            for position, place in enumerate(indices[:distinct])
+            self._row(self.entries[index], epoch, planned.speeds[index], batch.length, signals.get(row))
+            for row, index in enumerate(indices[:distinct])
         ]
-        good = [position for position, row in enumerate(rows) if row is not None]
-        chosen = [p if p in good else good[0] if good else -1 for p in range(len(indices))]
+        good = [i for i, row in enumerate(rows) if row is not None]
+        chosen = [i if i in good else good[0] if good else -1 for i in range(len(indices))]
         weight = np.zeros(len(chosen), np.float32)
         weight[good] = 1.0
-        values = [rows[p] if p >= 0 else None for p in chosen]
-        filled = [self.source.placeholder() if row is None else row for row in values]
-        entries = [self.entries[indices[p]] if p >= 0 else None for p in chosen]
+        values = [rows[i] if i >= 0 else None for i in chosen]
+        values = [self.source.placeholder() if row is None else row for row in values]
+        entries = [self.entries[indices[i]] if i >= 0 else None for i in chosen]
         loaded = Loaded(
-            values=_padded(filled, self.source.padded(batch.length)),
-            lengths=np.array([len(row) for row in filled], np.int32),
-            target=self._target(entries, filled, batch.length),
+            values=_pad(values, self.source.padded(batch.length)),
+            lengths=np.array([len(row) for row in values], np.int32),
+            target=self._target(entries, values, batch.length),
             weight=weight,
             seeds=self.planner.seeds(epoch, [0 if entry is None else self._number(entry) for entry in entries]),
         )
         return loaded if self.mix is None else self.mix(loaded, epoch, step)
 
     def _number(self, entry: Entry) -> int:
-        """A number of its own for each example, and for each copy of it."""
-        return entry.index + entry.copy * self._apart
+        """A unique number for each example and each copy of it."""
+        return entry.index + entry.copy * self._num_indices
 
-    def _row(self, entry: Entry, epoch: int, speed: float, limit: int, given: np.ndarray | None) -> np.ndarray | None:
+    def _row(self, entry: Entry, epoch: int, speed: float, limit: int, samples: np.ndarray | None) -> np.ndarray | None:
         try:
             return self.source.row(
-                entry, speed, limit, lambda: self.planner.generator(epoch, entry.index, entry.copy), given
+                entry, speed, limit, lambda: self.planner.generator(epoch, entry.index, entry.copy), samples
             )
         except (OSError, ValueError) as error:
             with self._lock:
-                told = entry.index in self._failed
+                reported = entry.index in self._failed
                 self._failed.add(entry.index)
-            if not told:
+            if not reported:
                 self.faults.add_error(name(entry.example), error)
             return None
 
@@ -244,15 +243,15 @@ class Loader:
         per_frame = self.targets.per_frame
         width = self.planner.label_length(length, per_frame=per_frame)
         target = np.full((len(entries), width), -1 if per_frame else 0, np.int32)
-        for into, entry, row in zip(target, entries, rows, strict=True):
+        for padded, entry, row in zip(target, entries, rows, strict=True):
             if entry is not None:
-                found = self.targets.resized(entry.target, self.source.logit_frames(row))
-                into[: len(found)] = found
+                labels = self.targets.resized(entry.target, self.source.logit_frames(row))
+                padded[: len(labels)] = labels
         return target
 
 
-def _padded(rows: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    padded = np.zeros((len(rows), *shape), np.float32)
-    for into, row in zip(padded, rows, strict=True):
-        into[: len(row)] = row[: shape[0]]
-    return padded
+def _pad(rows: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    batch = np.zeros((len(rows), *shape), np.float32)
+    for padded, row in zip(batch, rows, strict=True):
+        padded[: len(row)] = row[: shape[0]]
+    return batch

@@ -1,4 +1,4 @@
-"""Mixup: each row of a batch with a little of another, and its target likewise.
+"""Mixup: mixtures of pairs of rows and of their targets.
 
 Reference:
     Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018.
@@ -13,23 +13,24 @@ import numpy as np
 from speechrnn.pipeline.loading import Loaded
 
 
-def mixed(batch: Loaded, alpha: float, classes: int, rng: np.random.Generator) -> Loaded:
-    """The rows of a batch, each mixed with another one.
+def mix_rows(batch: Loaded, alpha: float, classes: int, rng: np.random.Generator) -> Loaded:
+    """Mix each row of a batch with another one.
 
     Args:
         batch: Padded rows with a class each, or with shares of the classes.
-        alpha: The shares are drawn from a Beta distribution with both parameters `alpha`; the row itself always has
-            the larger one.
+        alpha: The shares are drawn from a Beta distribution with both parameters `alpha`; each row itself gets the
+            larger share.
         classes: Number of classes.
-        rng: Random numbers.
+        rng: Random generator.
 
     Returns:
-        A batch whose target is float32 `(batch, classes)`. Rows at weight 0 stay as they are, and are mixed into none.
+        A batch whose target is float32 `(batch, classes)`. Rows with weight 0 are neither changed nor mixed into
+        others.
     """
     target = batch.target if batch.target.ndim == 2 else np.eye(classes, dtype=np.float32)[batch.target]
-    real = np.flatnonzero(batch.weight)
+    weighted = np.flatnonzero(batch.weight)
     other = np.arange(len(target))
-    other[real] = rng.permutation(real)
+    other[weighted] = rng.permutation(weighted)
     share = rng.beta(alpha, alpha, len(target)).astype(np.float32)
     share = np.maximum(share, 1 - share)
 

@@ -1,7 +1,7 @@
-"""What every epoch consists of: its batches, the speed of each row, and the seeds of its random numbers.
+"""Plans of epochs: batches, the speed of each row, and random seeds.
 
-All of it follows from the manifest, the seed and the epoch's number, never from the timing of threads. So a run taken
-up at epoch k goes on as the run that was never stopped.
+A plan is determined by the manifest, the seed and the number of the epoch, never by the timing of threads. So a run
+that is resumed at epoch k continues exactly like one that was never stopped.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from speechrnn.pipeline import bucketing
 from speechrnn.pipeline.selection import Entry, Framing
 
 
-class Pooled:
-    """Which rows are in which batch of an epoch, where all batches are of one size and a batch holds little padding.
+class PooledPlan:
+    """Shuffled batches of one size with little padding: rows are sorted by length within pools of batches.
 
-    Of one size, for which the layers are compiled once: the few rows that are left over are other ones in every epoch.
+    Layers are compiled once for that size. The few rows that do not fill a batch are left out, others in every epoch.
 
     Args:
-        lengths: Of each row.
-        batch_size: Rows in a batch, at most as many as there are.
-        pool: Batches whose rows are sorted by length together.
-        seed: Of the order, with the number of the epoch.
+        lengths: Length of each row.
+        batch_size: Rows per batch; at most the number of rows.
+        pool: Number of batches whose rows are sorted by length together.
+        seed: Seed of the order, together with the number of the epoch.
         initial_epoch: Number of the first pass.
     """
 
@@ -39,40 +39,40 @@ class Pooled:
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the rows of each batch of an epoch, int `(steps, batch)`."""
-        known = self._order  # which another thread may replace
-        if known is None or known[0] != epoch:
+        planned = self._order  # which another thread may replace
+        if planned is None or planned[0] != epoch:
             size, rng = self.batch_size, np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.lengths))[: self.steps * size]
             pools = [order[i : i + self._pool * size] for i in range(0, len(order), self._pool * size)]
             order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
-            known = self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
-        return known[1]
+            planned = self._order = epoch, rng.permutation(order.reshape(self.steps, size), axis=0)
+        return planned[1]
 
     def load(self, epoch: int, step: int) -> Any:
-        """Batch `step` of an epoch."""
+        """Load batch `step` of an epoch."""
         return self._batch(self.order(epoch)[step])
 
     def in_order(self, size: int | None = None) -> Iterator[Any]:
-        """All rows in batches, the short ones first; a subclass loads them by its `_batch`."""
+        """All rows in batches, ordered by length; a subclass loads them by its `_batch`."""
         order, size = np.argsort(self.lengths, kind="stable"), size or self.batch_size
         for start in range(0, len(order), size):
             yield self._batch(order[start : start + size])
 
     def _batch(self, chosen: np.ndarray) -> Any:
-        """The rows of these indices."""
+        """Load the rows of these indices."""
         raise NotImplementedError
 
 
 _UNIT = 0.1
-"""Seconds that padded lengths are multiples of."""
+"""Padded lengths are multiples of this, in seconds."""
 _SIMULATED_EPOCHS = 8
 _ORDER, _SPEED, _SIGNAL, _FEATURES, _MIXING = range(5)
-"""What a random stream is for; the last number of its seed."""
+"""Purposes of random streams, which are part of their seeds."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: batches of places in the entries, and each entry's speed and length in samples after it."""
+    """The plan of one pass: batches of indices of entries, and each entry's speed and length after it, in samples."""
 
     batches: list[bucketing.Batch]
     speeds: np.ndarray
@@ -84,21 +84,21 @@ class Planner:
     """Plans any epoch from its number."""
 
     entries: Sequence[Entry]
-    """The examples that were kept."""
+    """The usable examples."""
     framing: Framing
-    """How samples become frames."""
+    """Numbers of frames of signals."""
     batch_size: int | None
-    """Rows in a batch; or else"""
+    """Rows per batch; or else"""
     batch_seconds: float | None
-    """seconds in a batch, padding counted."""
+    """seconds per batch, with padding."""
     shuffle: bool = False
-    """Whether rows and batches come in another order each epoch."""
+    """Whether to shuffle rows and batches in each epoch."""
     seed: int = 0
     """Seed of orders, speeds and augmentation."""
     speed: tuple[float, float] = (1.0, 1.0)
     """Lowest and highest speed of the signals."""
-    most_buckets: int = bucketing.MAX_BUCKETS
-    """Largest number of batch shapes."""
+    max_buckets: int = bucketing.MAX_BUCKETS
+    """Maximum number of batch shapes."""
     shares: int = 1
     """Processes that share each batch."""
 
@@ -109,10 +109,10 @@ class Planner:
         self._longer = any(entry.target.size > entry.required for entry in self.entries)
         rate, seconds = self.framing.sample_rate, self.batch_seconds
         self.buckets = bucketing.make_buckets(
-            self._envelope(),
+            self._longest_by_rank(),
             batch_size=self.batch_size,
             batch_budget=None if seconds is None else round(seconds * rate),
-            buckets=self.most_buckets,
+            buckets=self.max_buckets,
             unit=max(1, round(_UNIT * rate)),
             shares=self.shares,
         )
@@ -125,7 +125,7 @@ class Planner:
         return sum(bucket.batches for bucket in self.buckets)
 
     def epoch(self, number: int) -> Epoch:
-        """The plan of an epoch; the last few are kept."""
+        """The plan of an epoch; the last three are cached."""
         with self._lock:
             if number not in self._planned:
                 while len(self._planned) > 2:
@@ -139,20 +139,20 @@ class Planner:
         return bucketing.padding_efficiency(planned.lengths, planned.batches)
 
     def label_length(self, length: int, *, per_frame: bool = False) -> int:
-        """Labels that rows padded to `length` samples are padded to: few shapes, and none without its labels."""
+        """The padded number of labels of rows padded to `length` samples: enough for all, in few shapes."""
         frames = self.framing.logit_frames(length)
         return frames if per_frame else self._labels if self._longer else min(self._labels, frames)
 
     def generator(self, epoch: int, index: int, copy: int = 0) -> np.random.Generator:
-        """Source of the augmentation of one example's signal in one epoch, of its first appearance or of a copy."""
+        """Random generator for the augmentation of an example's signal, or of a copy of it, in one epoch."""
         return np.random.default_rng([self.seed, epoch, _SIGNAL, index, *([copy] if copy else [])])
 
     def mixing(self, epoch: int, step: int) -> np.random.Generator:
-        """Source of what mixes the rows of one batch."""
+        """Random generator for mixup in one batch."""
         return np.random.default_rng([self.seed, epoch, _MIXING, step])
 
     def seeds(self, epoch: int, indices: Sequence[int]) -> np.ndarray:
-        """Seeds int32 `(rows, 2)` of the augmentation of features; two rows differ if their indices do."""
+        """Seeds int32 `(rows, 2)` for the augmentation of features; they differ if the indices do."""
         state = np.random.SeedSequence([self.seed, epoch, _FEATURES]).generate_state(1).view(np.int32)
         return np.array([(state[0], index) for index in indices], np.int32).reshape(-1, 2)
 
@@ -161,25 +161,25 @@ class Planner:
         if low == high == 1.0:
             return np.ones(len(self._lengths))
         speeds = np.random.default_rng([self.seed, epoch, _SPEED]).uniform(low, high, len(self._lengths))
-        # A text that does not fit into the faster signal is left at its own speed, where it does.
-        frames = np.array([self.framing.logit_frames(n) for n in self._stretched(speeds)])
+        # A signal that would be too short for its text is not made faster.
+        frames = np.array([self.framing.logit_frames(n) for n in self._changed_lengths(speeds)])
         return np.where(frames < np.maximum(self._required, 1), np.minimum(speeds, 1.0), speeds)
 
-    def _stretched(self, speeds: np.ndarray) -> np.ndarray:
+    def _changed_lengths(self, speeds: np.ndarray) -> np.ndarray:
         return np.rint(self._lengths / speeds).astype(np.int64)
 
-    def _envelope(self) -> np.ndarray:
-        """For every rank, the longest that the example of this rank is likely to be in any epoch."""
+    def _longest_by_rank(self) -> np.ndarray:
+        """For every rank, the greatest length of the example of this rank in a sample of epochs."""
         if self.speed == (1.0, 1.0):
             return np.sort(self._lengths)
-        epochs = [np.sort(self._stretched(self._speeds(epoch))) for epoch in range(_SIMULATED_EPOCHS)]
+        epochs = [np.sort(self._changed_lengths(self._speeds(epoch))) for epoch in range(_SIMULATED_EPOCHS)]
         return np.max(epochs, axis=0)
 
     def _plan(self, number: int) -> Epoch:
         rng = np.random.default_rng([self.seed, number, _ORDER]) if self.shuffle else None
         speeds = self._speeds(number)
-        batches = bucketing.plan(self._stretched(speeds), self.buckets, rng=rng)
+        batches = bucketing.plan(self._changed_lengths(speeds), self.buckets, rng=rng)
         for batch in batches:
             rows = batch.indices
             speeds[rows] = np.maximum(speeds[rows], self._lengths[rows] / batch.length)
-        return Epoch(batches, speeds, self._stretched(speeds))
+        return Epoch(batches, speeds, self._changed_lengths(speeds))

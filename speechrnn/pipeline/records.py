@@ -1,8 +1,8 @@
-"""Arrays kept in a folder as records of TFRecord files, written as they come and read in any order.
+"""A cache of arrays in a folder, as records of TFRecord files with random access.
 
-One file for each array would be hundreds of thousands for a thousand hours of speech. TFRecord was measured beside
-ArrayRecord and WebDataset's tar files (`benchmarks/records.py`, docs/many_machines.md): what is read by its place costs
-the same in TFRecord and tar, and less than in ArrayRecord; TFRecord comes with TensorFlow, and other programs read it.
+With one file per array, a thousand hours of speech would be hundreds of thousands of files. TFRecord was compared with
+ArrayRecord and WebDataset's tar files (`benchmarks/records.py`, docs/many_machines.md): random access costs the same in
+TFRecord and tar, and less than in ArrayRecord; TFRecord comes with TensorFlow, and other programs can read it.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from speechrnn.pipeline.selection import Entry
 
 _MAGIC = b"speechrnn-2:"
 _KEY, _HEAD = 32, len(_MAGIC) + 32 + 4
-"""Bytes of a key, and of what stands before an array: the magic, its key, its checksum."""
+"""Bytes of a key, and of the header of an array: magic, key, checksum."""
 _BEFORE, _AFTER = 12, 4
-"""Bytes that TFRecord puts around a record: its length and checksums."""
+"""Bytes that TFRecord adds before and after a record: its length and checksums."""
 _SHARD = 1 << 30
-"""Bytes after which another file is begun."""
+"""Bytes after which another file is started."""
 
 _log = logging.getLogger(__name__)
 
 
 class Records:
-    """Keeps arrays in TFRecord files.
+    """A cache of arrays in TFRecord files.
 
-    An array's key is a hash of what it depends on: the audio's path, size and time of change, the segment and channel,
-    and `purpose` (the features' configuration, or the sample rate). What is there already is found by reading the heads
-    of all records. Each process appends to files of its own; a record that a kill cut off, or that does not match its
-    checksum, counts as absent and is made again.
+    An array's key is a hash of everything that it depends on: the audio's path, size and modification time, the segment
+    and channel, and `purpose` (the features' configuration, or the sample rate). Existing records are indexed by
+    reading their headers. Each process appends to files of its own; a record that is cut off, or does not match its
+    checksum, counts as missing and is computed again.
 
     Args:
-        folder: Where to keep them; made if it is not there.
-        purpose: Whatever else the arrays depend on.
-        most: Bytes that all files of the folder may take; what does not fit is made again each time, which is logged
-            once.
+        folder: The folder; created if necessary.
+        purpose: Everything else that the arrays depend on.
+        max_bytes: Maximum size of all files of the folder; arrays that do not fit are computed again each time, which
+            is logged once.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], purpose: str, most: int | None = None) -> None:
-        self._folder, self._purpose, self._most = Path(folder), purpose, most
+    def __init__(self, folder: str | os.PathLike[str], purpose: str, max_bytes: int | None = None) -> None:
+        self._folder, self._purpose, self._max_bytes = Path(folder), purpose, max_bytes
         self._folder.mkdir(parents=True, exist_ok=True)
         self._files: dict[str, int] = {}
-        self._places: dict[bytes, list[tuple[int, int, int]]] = {}
-        """Of each array the open files, first bytes there and lengths: several where one was damaged."""
+        self._positions: dict[bytes, list[tuple[int, int, int]]] = {}
+        """For each array the open file, offset and length of its record, and of others if one was damaged."""
         self._writer: Any = None
         self._path, self._written, self._bytes = "", 0, 0
         self._writing, self._lock = True, threading.Lock()
@@ -66,23 +66,23 @@ class Records:
             self._scan(str(path))
 
     def get(self, entry: Entry) -> np.ndarray | None:
-        """The array kept, or None."""
+        """See `Store`."""
         try:
             key = self._key(entry)
-            while places := self._places.get(key):
-                file, start, size = places[0]
+            while positions := self._positions.get(key):
+                file, start, size = positions[0]
                 data = os.pread(file, size, start)
                 head, body = data[:_HEAD], data[_HEAD:]
                 if len(data) == size and head == _MAGIC + key + zlib.crc32(body).to_bytes(4, "little"):
                     return unpack(np.load(io.BytesIO(body), allow_pickle=False))
                 _log.warning("%s: a damaged record of the cache; it is made again.", self._folder)
-                self._places[key] = places[1:]
+                self._positions[key] = positions[1:]
         except OSError:
             pass
         return None
 
     def put(self, entry: Entry, values: np.ndarray) -> None:
-        """Keeps an array; a disk that refuses, or the limit, is reported once, and then the run goes on without."""
+        """Stores an array; on an error of the disk, or at the limit, it logs once and stops writing."""
         if not self._writing:
             return
         key, body = self._key(entry), io.BytesIO()
@@ -90,11 +90,11 @@ class Records:
         array = body.getvalue()
         record = _MAGIC + key + zlib.crc32(array).to_bytes(4, "little") + array
         with self._lock:
-            if not self._writing or self._places.get(key):
+            if not self._writing or self._positions.get(key):
                 return
             size = _BEFORE + len(record) + _AFTER
-            if self._most is not None and self._bytes + size > self._most:
-                self._stop(f"it has its {self._most / 1e9:.3g} GB. What is not in it is made again in every epoch")
+            if self._max_bytes is not None and self._bytes + size > self._max_bytes:
+                self._stop(f"it has its {self._max_bytes / 1e9:.3g} GB. What is not in it is made again in every epoch")
                 return
             try:
                 self._append(record)
@@ -104,19 +104,19 @@ class Records:
                 )
                 self._stop("the disk is full" if full else str(error))
                 return
-            self._places[key] = [(self._file(self._path), self._written + _BEFORE, len(record))]
+            self._positions[key] = [(self._file(self._path), self._written + _BEFORE, len(record))]
             self._written += size
             self._bytes += size
 
     def holds(self, entry: Entry) -> bool:
-        """Whether there is a record of an entry, damaged or not."""
+        """Whether there is a record of the entry, damaged or not."""
         try:
-            return bool(self._places.get(self._key(entry)))
+            return bool(self._positions.get(self._key(entry)))
         except OSError:
             return False
 
     def _append(self, record: bytes) -> None:
-        """Write a record where it can be read at once."""
+        """Write a record and flush it, so that it can be read at once."""
         if self._writer is None or self._written > _SHARD:
             if self._writer is not None:
                 self._writer.close()
@@ -135,7 +135,7 @@ class Records:
         return self._files[path]
 
     def _scan(self, path: str) -> None:
-        """Note the records of a file that was there before."""
+        """Index the records of an existing file."""
         try:
             file, end = self._file(path), os.path.getsize(path)
         except OSError as error:
@@ -148,7 +148,7 @@ class Records:
             if magic != _MAGIC or start + _BEFORE + size + _AFTER > end:
                 break
             key = head[_BEFORE + len(_MAGIC) : _BEFORE + len(_MAGIC) + _KEY]
-            self._places.setdefault(key, []).append((file, start + _BEFORE, size))
+            self._positions.setdefault(key, []).append((file, start + _BEFORE, size))
             start += _BEFORE + size + _AFTER
         self._bytes += end
         if start != end:
@@ -166,7 +166,7 @@ class Records:
             example.channel,
             example.encoding,
             self._purpose,
-            # Which signal of the file, where the line says so.
+            # The signal within the file, if the manifest specifies it.
             *(example.extra[key] for key in ("channels", "row", "rate") if key in example.extra),
         ]
         return hashlib.sha256(json.dumps(key, default=str).encode()).digest()

@@ -1,4 +1,4 @@
-"""Which examples can be learned or recognized, decided from the manifest before anything is decoded."""
+"""Selects usable examples from the manifest, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from speechrnn.faults import Faults
 
 @dataclass(frozen=True)
 class Framing:
-    """How samples become frames.
+    """Frames of signals: sample rate, window, hop, and the network's stride.
 
     Attributes:
         sample_rate: Samples per second of the signals.
-        frame_count: Feature frames of a signal of so many samples.
-        stride: Feature frames to an output frame of the network.
+        frame_count: Function from a number of samples to a number of feature frames.
+        stride: Feature frames per output frame of the network.
         window: Samples in a feature frame.
         hop: Samples from one feature frame to the next.
-        channels: Of a signal `(samples, channels)`; None for a mono signal `(samples,)`.
+        channels: Channels of signals `(samples, channels)`; None for mono signals `(samples,)`.
     """
 
     sample_rate: float
@@ -49,40 +49,40 @@ class Framing:
 
 
 Fault = tuple[str, str]
-"""Kind and message of a fault, as `Faults.add` takes them."""
+"""Kind and message of a fault, the arguments of `Faults.add`."""
 
 
 class Targets:
-    """What examples are to be learned as; see `speechrnn.pipeline.targets`."""
+    """A kind of training targets; see `speechrnn.pipeline.targets`."""
 
     per_frame = False
-    """Whether there is one number for each output frame; those in the padding are -1."""
+    """Whether there is one class for each output frame, with -1 in the padding."""
 
     def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
-        """The target of an example of `length` samples, or why it has none."""
+        """The target of an example of `length` samples, or the reason why it has none."""
         raise NotImplementedError
 
     def required_frames(self, target: np.ndarray) -> int:
-        """The fewest output frames that the target needs; 0 where one is enough."""
+        """Minimum number of output frames for the target; 0 if one is enough."""
         return 0
 
     def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
-        """The target of a row that has `frames` output frames, since its speed was changed."""
+        """The target of a row whose speed was changed and that now has `frames` output frames."""
         return target
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An example that was kept.
+    """A usable example.
 
     Attributes:
-        index: Its place in the examples given, which its random numbers derive from.
-        example: The manifest's line.
+        index: Its index among all examples, which is part of its random seeds.
+        example: The line of the manifest.
         length: Samples at the pipeline's rate, from the manifest's duration.
-        target: int32 `(labels,)`, empty where there is none; a class, int32 `()`; a class for each logit frame, int32
-            `(frames,)`; or which classes are true, float32 `(classes,)`.
-        required: Fewest logit frames in which CTC can write the target.
-        copy: How many times the example was there before, where rare classes are repeated.
+        target: int32 `(labels,)`, possibly empty; a class, int32 `()`; a class for each logit frame, int32 `(frames,)`;
+            or which classes are true, float32 `(classes,)`.
+        required: Minimum number of logit frames in which CTC can write the target.
+        copy: Number of earlier copies of the example, if rare classes are repeated.
     """
 
     index: int
@@ -101,7 +101,7 @@ def select(
     max_duration: float | None = None,
     faults: Faults,
 ) -> list[Entry]:
-    """Examples that can be used; the others are named in `faults`, one kind each."""
+    """Returns usable examples; the others are reported in `faults`, with one kind of fault each."""
     entries = []
     for index, example in enumerate(examples):
         length = round(example.duration * framing.sample_rate)
@@ -117,7 +117,7 @@ def select(
 
 
 def name(example: Example) -> str:
-    """What a fault calls an example: its id, or its path where it has none."""
+    """The name of an example in faults: its id, or else its path."""
     return str(example.id or example.path)
 
 

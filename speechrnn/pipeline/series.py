@@ -1,4 +1,4 @@
-"""Windows of series for forecasts: past values and those that followed, as a `tf.data` dataset."""
+"""`tf.data` datasets of windows of series for forecasts: past values and future values."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def windows(  # noqa: D417 - `takes` adds the options
     initial_epoch: int = 0,
     workers: int | None = None,
 ) -> tf.data.Dataset:
-    """Batches of windows of series: `context` samples, and the `horizon` samples that came after them.
+    """Batches of windows of series: `context` samples, and the `horizon` samples after them.
 
-    What an example means, from its offset on and for its duration, is what there is to forecast. The context of its
-    first windows is read from before it, where the file has it, so that neither a validation nor a test set loses the
-    windows at its beginning. A series is read whole and kept in memory.
+    The part of a series that an example selects, by offset and duration, is what is forecast. The context of its first
+    windows is read from before this part, if the file has it, so that a validation or test set does not lose the
+    windows at its beginning. Whole series are kept in memory.
 
     Each pass over the dataset is one epoch, as for `speechrnn.pipeline.batches`.
 
     Args:
-        examples: Lines of a manifest, a series or a part of one each; `channels` of its `extra` chooses columns.
+        examples: Lines of a manifest, each a series or a part of one; `channels` of its `extra` selects columns.
         faults: Collects what was dropped; None logs a summary.
         initial_epoch: Number of the first pass.
-        workers: Batches in the making at a time; None is the number of processors.
+        workers: Batches prepared at the same time; None is the number of processors.
 
     Returns:
         A dataset of `({"signal": float32 (batch, context, channels), "length": int32 (batch,)}, target, weight)` with
-        known cardinality; `target` is float32 `(batch, horizon, channels)`, `weight` float32 `(batch,)`, 0 for the rows
+        known cardinality; `target` is float32 `(batch, horizon, channels)`, `weight` float32 `(batch,)`, 0 for rows
         that fill the last batch up.
 
     Raises:
-        ValueError: No window can be made, or an argument is out of its range.
+        ValueError: There are no windows, or an argument is out of range.
     """
     plan = plan_windows(examples, faults=faults, initial_epoch=initial_epoch, **vars(options))
     rows, columns = plan.batch_size, plan.series[0].shape[1]

@@ -1,4 +1,4 @@
-"""What an example is to be learned as: a text, a class, a class for each frame, or several classes at once."""
+"""Training targets: texts, classes, classes of frames, or tags."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def targets_of(
     *,
     longer_texts: bool = False,
 ) -> Targets:
-    """The kind of target that the arguments of `batches` ask for.
+    """The kind of targets for the arguments of `batches`.
 
     Raises:
-        ValueError: They do not fit each other.
+        ValueError: The arguments are incompatible.
     """
     if task is None:
         if vocabulary is not None:
@@ -44,11 +44,11 @@ def targets_of(
 
 
 class Texts(Targets):
-    """The text in the symbols of a vocabulary, int32 `(labels,)`; empty without a vocabulary.
+    """The encoded text, int32 `(labels,)`; empty without a vocabulary.
 
     Args:
         vocabulary: The symbols.
-        longer: Whether one frame is enough for any text; otherwise it needs those of CTC.
+        longer: Whether one frame is enough for any text, as for a transducer; otherwise a text needs those of CTC.
     """
 
     def __init__(self, vocabulary: Vocabulary | None, *, longer: bool = False) -> None:
@@ -58,7 +58,7 @@ class Texts(Targets):
         """See `Targets`."""
         if self._vocabulary is None:
             return np.zeros(0, np.int32), None
-        fault = _unwritable(example, self._vocabulary)
+        fault = _encoding_fault(example, self._vocabulary)
         if fault is not None:
             return None, fault
         target = np.asarray(self._vocabulary.encode(example.text or ""), np.int32)
@@ -69,39 +69,39 @@ class Texts(Targets):
         return min(len(target), 1) if self._longer else required_frames(target)
 
 
-class _Classes(Targets):
-    """What the kinds of classes share."""
+class _ClassTargets(Targets):
+    """Base of targets that are classes."""
 
     def __init__(self, classes: Sequence[str] | None) -> None:
         self._classes = classes
-        self._places = {name: place for place, name in enumerate(classes or ())}
+        self._indices = {name: index for index, name in enumerate(classes or ())}
 
-    def _place(self, label: Any) -> int | None:
-        """Number of a class; None if it is unknown."""
+    def _index(self, label: Any) -> int | None:
+        """Index of a class; None if it is unknown."""
         if self._classes is None:
             return label if isinstance(label, int) else None
-        return self._places.get(label if isinstance(label, str) else str(label))
+        return self._indices.get(label if isinstance(label, str) else str(label))
 
     def _unknown(self, example: Example, what: str, received: Any) -> Fault:
-        told = f"{what} must be an integer, or give `classes`. Received: {received!r}."
+        message = f"{what} must be an integer, or give `classes`. Received: {received!r}."
         if self._classes is not None:
-            told = choice_message(what, received, self._classes)
-        return "with an unknown label", f"{example.path}: {told}"
+            message = choice_message(what, received, self._classes)
+        return "with an unknown label", f"{example.path}: {message}"
 
 
-class Labels(_Classes):
+class Labels(_ClassTargets):
     """The `label`, int32 `()`."""
 
     def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
         """See `Targets`."""
-        place = None if example.label is None else self._place(example.label)
-        if place is None:
+        index = None if example.label is None else self._index(example.label)
+        if index is None:
             return None, self._unknown(example, "`label`", example.label)
-        return np.asarray(place, np.int32), None
+        return np.asarray(index, np.int32), None
 
 
-class Tags(_Classes):
-    """Which classes `extra["tags"]` names, float32 `(classes,)`; a `label` counts as one tag."""
+class Tags(_ClassTargets):
+    """Which classes are in `extra["tags"]`, float32 `(classes,)`; a `label` counts as one tag."""
 
     def of(self, example: Example, length: int, framing: Framing) -> tuple[np.ndarray | None, Fault | None]:
         """See `Targets`."""
@@ -110,20 +110,20 @@ class Tags(_Classes):
             tags = [example.label]
         if not isinstance(tags, list | tuple):
             return None, ("without labels", f'{example.path}: `extra["tags"]` must be a list. Received: {tags!r}.')
-        target = np.zeros(len(self._places), np.float32)
+        target = np.zeros(len(self._indices), np.float32)
         for tag in tags:
-            place = self._place(tag)
-            if place is None:
+            index = self._index(tag)
+            if index is None:
                 return None, self._unknown(example, "a tag", tag)
-            target[place] = 1.0
+            target[index] = 1.0
         return target, None
 
 
-class FrameLabels(_Classes):
-    """The class in the middle of each output frame, int32 `(frames,)`, -1 where there is none.
+class FrameLabels(_ClassTargets):
+    """The class at the middle of each output frame, int32 `(frames,)`, -1 for none.
 
-    `labels` are (start, end, class) in seconds from the example's start, or one class for each of any number of equal
-    parts of it; None is no class.
+    `labels` are (start, end, class) in seconds from the example's start, or one class for each of any number of parts
+    of equal length; None is no class.
     """
 
     per_frame = True
@@ -135,40 +135,40 @@ class FrameLabels(_Classes):
         times, duration = framing.times(length), length / framing.sample_rate
         target = np.full(len(times), -1, np.int32)
         segments = all(isinstance(label, tuple | list) for label in example.labels)
-        for index, label in enumerate(example.labels):
+        for i, label in enumerate(example.labels):
             if segments:
                 fault = _wrong_segment(example, label, duration)
                 if fault is not None:
                     return None, fault
                 start, end, label = label
             else:
-                start, end = (duration * at / len(example.labels) for at in (index, index + 1))
+                start, end = (duration * part / len(example.labels) for part in (i, i + 1))
             if label is None:
                 continue
-            place = self._place(label)
-            if place is None:
+            index = self._index(label)
+            if index is None:
                 return None, self._unknown(example, "each class in `labels`", label)
-            target[slice(*np.searchsorted(times, (start, end)))] = place
+            target[slice(*np.searchsorted(times, (start, end)))] = index
         return target, None
 
     def resized(self, target: np.ndarray, frames: int) -> np.ndarray:
-        """The class at the same part of the whole."""
+        """The classes at the same relative positions."""
         if frames == len(target) or not len(target):
             return target
         return target[((np.arange(frames) + 0.5) * len(target) / frames).astype(int)]
 
 
 def balanced(entries: Sequence[Entry], strength: float, seed: int) -> list[Entry]:
-    """Entries with those of rare classes repeated.
+    """The entries, with those of rare classes repeated.
 
     Args:
-        entries: With a class each, or with several at once, of which the rarest counts.
-        strength: 1 repeats each class until it is as frequent as the most frequent; 0 repeats nothing, and 0.5 leaves
-            the square root of the difference.
-        seed: Chooses which are repeated once more where the numbers do not divide.
+        entries: Entries with a class each, or with tags, of which the rarest counts.
+        strength: 1 repeats each class until it is as frequent as the most frequent one; 0 repeats nothing, and 0.5
+            leaves the square root of the ratio.
+        seed: Seed of the choice of entries that are repeated once more than others.
 
     Raises:
-        ValueError: They have a class for each frame.
+        ValueError: The entries have a class for each frame.
     """
     if not strength:
         return list(entries)
@@ -183,14 +183,14 @@ def balanced(entries: Sequence[Entry], strength: float, seed: int) -> list[Entry
     groups: dict[int, list[Entry]] = {}
     for group, entry in zip(rarest, entries, strict=True):
         groups.setdefault(int(group), []).append(entry)
-    most = max(map(len, groups.values()))
-    rng = np.random.default_rng([seed, most])
+    largest = max(map(len, groups.values()))
+    rng = np.random.default_rng([seed, largest])
     repeated = list(entries)
     for members in groups.values():
-        wanted = round(len(members) * (most / len(members)) ** strength)
-        for turn in range(1, -(-wanted // len(members))):
-            chosen = rng.permutation(len(members))[: wanted - turn * len(members)]
-            repeated += [replace(members[i], copy=turn) for i in sorted(chosen)]
+        count = round(len(members) * (largest / len(members)) ** strength)
+        for copy in range(1, -(-count // len(members))):
+            chosen = rng.permutation(len(members))[: count - copy * len(members)]
+            repeated += [replace(members[i], copy=copy) for i in sorted(chosen)]
     return repeated
 
 
@@ -202,22 +202,22 @@ def _wrong_segment(example: Example, label: Any, duration: float) -> Fault | Non
     return None
 
 
-def _unwritable(example: Example, vocabulary: Vocabulary) -> Fault | None:
+def _encoding_fault(example: Example, vocabulary: Vocabulary) -> Fault | None:
     if example.text is None:
         return "without a text", f"{example.path}: has no `text`, which training on a vocabulary needs."
     missing = vocabulary.missing(example.text)
     if missing:
-        shown = " ".join(repr(c) for c in sorted(missing))
+        characters = " ".join(repr(c) for c in sorted(missing))
         return "with characters outside the vocabulary", (
-            f"{example.path}: {shown} in {example.text!r}. Normalize the text, or make the vocabulary from it."
+            f"{example.path}: {characters} in {example.text!r}. Normalize the text, or make the vocabulary from it."
         )
     return None
 
 
-def _too_short(needed: int, frames: int) -> Fault | None:
-    if frames < needed:
+def _too_short(required: int, frames: int) -> Fault | None:
+    if frames < required:
         return "too short for their text", (
-            f"the text needs at least {needed} output frames, and the audio gives {frames}. "
+            f"the text needs at least {required} output frames, and the audio gives {frames}. "
             "Check that text and audio belong together, or use a smaller stride."
         )
     return None

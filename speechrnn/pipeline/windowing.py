@@ -1,4 +1,4 @@
-"""Where the windows of series are, for forecasts, and what is in them; NumPy only."""
+"""Plans the windows of series for forecasts, and loads them; NumPy only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from speechrnn.pipeline.loading import Loaded
 
 _SAME_RATE = 1e-3
 MAX_GAP = 6
-"""Longest run of missing samples of a series that is filled by a straight line, unless told otherwise."""
+"""Default for the longest run of missing samples of a series that is filled by linear interpolation."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,24 +52,24 @@ class Windowing(CheckedOptions):
 
 @dataclass(kw_only=True)
 class WindowPlan(Windowing):
-    """What a dataset made by `windows` will do; `plan_of(dataset)` gives it."""
+    """The plan of a dataset of `windows`; `plan_of(dataset)` returns it."""
 
     series: list[np.ndarray]
-    """The samples of each example that was kept, float32 `(samples, channels)`, from the first that a window reads;
-    what is known ahead stands in columns behind the channels."""
+    """The samples of each usable example, float32 `(samples, columns)`, from the first that a window reads: channels,
+    then columns that are known ahead."""
     examples: list[Example]
-    """These examples."""
+    """The usable examples."""
     origins: np.ndarray
-    """int64 `(windows, 2)`: which series, and the place in it of the first sample to forecast."""
+    """int64 `(windows, 2)`: index of the series, and index in it of the first sample to forecast."""
     faults: Faults
-    """What was dropped."""
+    """Examples that were dropped."""
     epoch: int = 0
-    """Number of the epoch that the next pass over the dataset will be."""
+    """Number of the epoch of the next pass over the dataset."""
     _order: tuple[int, np.ndarray] | None = None
 
     @property
     def length(self) -> int:
-        """Samples of the input of a window: the context, and the horizon where something is known of it."""
+        """Input samples of a window: the context, and the horizon too if columns are known ahead."""
         return self.context + (self.horizon if self.series[0].shape[1] > self.channels else 0)
 
     @property
@@ -78,35 +78,35 @@ class WindowPlan(Windowing):
         return math.ceil(len(self.origins) / self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Indices of the windows as they come in an epoch."""
-        known = self._order  # which another thread may replace
-        if known is None or known[0] != epoch:
+        """Indices of the windows in the order of an epoch."""
+        planned = self._order  # which another thread may replace
+        if planned is None or planned[0] != epoch:
             count = len(self.origins)
             generator = np.random.default_rng([self.seed, epoch])
-            known = self._order = epoch, generator.permutation(count) if self.shuffle else np.arange(count)
-        return known[1]
+            planned = self._order = epoch, generator.permutation(count) if self.shuffle else np.arange(count)
+        return planned[1]
 
     def load(self, epoch: int, step: int) -> Loaded:
-        """Batch `step` of an epoch; what fills the last one up are copies of its first row at weight 0."""
+        """Load batch `step` of an epoch; the last one is filled up with copies of its first row at weight 0."""
         chosen = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
         weight = np.zeros(self.batch_size, np.float32)
         weight[: len(chosen)] = 1.0
         chosen = np.concatenate([chosen, np.repeat(chosen[:1], self.batch_size - len(chosen))])
         past, future = [], []
-        for which, origin in self.origins[chosen]:
-            values = self.series[which]
+        for index, origin in self.origins[chosen]:
+            values = self.series[index]
             past.append(values[origin - self.context : origin - self.context + self.length])
             future.append(values[origin : origin + self.horizon, : self.channels])
-        read = np.stack(past)
-        read[:, self.context :, : self.channels] = 0.0  # no network ever sees what it is to forecast
-        return Loaded.of(read, np.full(self.batch_size, self.length, np.int32), np.stack(future), weight)
+        inputs = np.stack(past)
+        inputs[:, self.context :, : self.channels] = 0.0  # hides the values to forecast
+        return Loaded.of(inputs, np.full(self.batch_size, self.length, np.int32), np.stack(future), weight)
 
 
 @options_as_keywords(Windowing)
 def plan_windows(  # noqa: D417 - `takes` adds the options
     examples: Sequence[Example], *, options: Windowing, faults: Faults | None = None, initial_epoch: int = 0
 ) -> WindowPlan:
-    """Read series, and say where their windows are.
+    """Read series and plan their windows.
 
     Args:
         examples: See `windows`.
@@ -114,11 +114,11 @@ def plan_windows(  # noqa: D417 - `takes` adds the options
         initial_epoch: Number of the first pass.
 
     Raises:
-        ValueError: No window can be made, or an option is out of its range.
+        ValueError: There are no windows, or an option is out of range.
     """
     collected = Faults() if faults is None else faults
     series: list[np.ndarray] = []
-    kept: list[Example] = []
+    usable: list[Example] = []
     origins: list[np.ndarray] = []
     for example in examples:
         try:
@@ -129,17 +129,17 @@ def plan_windows(  # noqa: D417 - `takes` adds the options
         starts = np.arange(first, last + 1, options.every)
         origins.append(np.stack([np.full_like(starts, len(series)), starts], axis=1))
         series.append(values)
-        kept.append(example)
-    if not kept:
+        usable.append(example)
+    if not usable:
         raise ValueError(f"No series is left to make windows of. {collected.summary(len(examples), noun='series')}")
     if faults is None and len(collected):
         _log.warning("%s", collected.summary(len(examples), noun="series"))
-    found: Any = {"series": series, "examples": kept, "origins": np.concatenate(origins), "faults": collected}
-    return WindowPlan(**vars(options), **found, epoch=initial_epoch)
+    planned: Any = {"series": series, "examples": usable, "origins": np.concatenate(origins), "faults": collected}
+    return WindowPlan(**vars(options), **planned, epoch=initial_epoch)
 
 
 def _read(example: Example, options: Windowing) -> tuple[np.ndarray, int, int]:
-    """A series from the first sample that a window reads, and the places of the first and the last origin in it."""
+    """A series from the first sample that a window reads, and the indices of the first and the last origin in it."""
     rate, context, horizon = options.rate, options.context, options.horizon
     first = round(example.offset * rate)
     before = min(context, first)
@@ -152,33 +152,30 @@ def _read(example: Example, options: Windowing) -> tuple[np.ndarray, int, int]:
         extra=example.extra,
     )
     columns: Any = {"channels": options.channels, "known": options.known, "calendar": options.calendar}
-    values, found = read_series(segment, max_gap=options.max_gap / rate, **columns)
-    check_rate(example.path, found, rate)
+    values, file_rate = read_series(segment, max_gap=options.max_gap / rate, **columns)
+    check_rate(example.path, file_rate, rate)
     last = len(values) - horizon
     if last < context:
         raise data_error(
             example.path,
             "too short",
             f"needs {context + horizon:,} samples to forecast {horizon} from {context}. Received: {len(values):,}, "
-            f"{before:,} of which lie before what is to be forecast.",
+            f"{before:,} of which lie before the part to forecast.",
         )
     return values, max(before, context), last
 
 
-def check_rate(path: str, found: float, wanted: float) -> None:
-    """Refuse a series of another rate: what a model has learned of the days of a week is in samples.
+def check_rate(path: str, rate: float, required: float) -> None:
+    """Refuse a series of another rate than the model's.
 
     Raises:
-        ValueError: The two differ by more than a thousandth.
+        ValueError: The rates differ by more than a thousandth.
     """
-    if not math.isclose(found, wanted, rel_tol=_SAME_RATE):
-        raise data_error(
-            path,
-            "of another rate",
-            f"must have {_told(wanted)}. Received: {_told(found)}. Resample it first, or make a model for its rate.",
-        )
+    if not math.isclose(rate, required, rel_tol=_SAME_RATE):
+        requirement = f"must have {_describe(required)}. Received: {_describe(rate)}."
+        raise data_error(path, "of another rate", f"{requirement} Resample it first, or make a model for its rate.")
 
 
-def _told(rate: float) -> str:
-    """A rate in words that fit slow series, too."""
+def _describe(rate: float) -> str:
+    """A rate in words that suit slow series too."""
     return f"{rate:g} samples per second" if rate >= 1 else f"a sample every {1 / rate:g} s"

@@ -1,4 +1,4 @@
-"""Text: its normal form, what a recognizer can write (characters, subwords, phones), and how words are pronounced."""
+"""Text: normalization, vocabularies of recognizers (characters, subwords, phones), and lexicons."""
 
 from speechrnn.text.lexicon import Lexicon
 from speechrnn.text.phones import Phones

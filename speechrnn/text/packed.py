@@ -1,8 +1,8 @@
-"""Lexicons packed into models: words, and their pronunciations as a tree that a search takes as it is.
+"""Binary format of lexicons within models: words, and their pronunciations as the prefix tree that a search needs.
 
-To read a lexicon's text and to sort it takes over a second for a language; this takes some hundredths of one. A file is
-a mark, and deflated: a line of JSON, whole numbers of 32 bits, probabilities of 64, and the words, each in its line. A
-tree that does not fit is refused.
+Loading it takes some hundredths of a second, while parsing and sorting the text of a whole language's lexicon takes
+more than a second. The content is a signature and, compressed by zlib, a line of JSON, 32-bit integers, 64-bit
+probabilities, and the words, one per line. An inconsistent tree is refused.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from speechrnn.text.lexicon import Lexicon
 from speechrnn.text.phones import Phones
 
 PACKED = b"\x89SpeechRNN lexicon 1\r\n"
-_LARGEST = 1 << 28
-"""Bytes of a lexicon, inflated."""
+_MAX_SIZE = 1 << 28
+"""Maximum number of bytes of a decompressed lexicon."""
 
 Pronunciation = tuple[str, Sequence[int], float]
-"""A word, the symbols of a way to say it, and the natural logarithm of that way's probability, 0 at most."""
+"""A word, the symbols of its pronunciation, and the log-probability of the pronunciation, at most 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,25 +35,25 @@ class Pronunciations(Iterable[Pronunciation]):
     """The pronunciations of words, as arrays."""
 
     words: tuple[str, ...]
-    """All of them, each once."""
+    """All words, each once."""
     word_of: np.ndarray
-    """int32 `(pronunciations,)`: places of their words."""
+    """int32 `(pronunciations,)`: the index of each pronunciation's word."""
     logs: np.ndarray
-    """float64 `(pronunciations,)`: logarithms of their probabilities."""
+    """float64 `(pronunciations,)`: log-probabilities."""
     tree: prefix_tree.PrefixTree
 
     @classmethod
-    def of(cls, given: Iterable[Pronunciation]) -> Pronunciations:
-        """At least one pronunciation, of symbols from 1.
+    def of(cls, pronunciations: Iterable[Pronunciation]) -> Pronunciations:
+        """The arrays of one or more pronunciations, whose symbols are positive.
 
         Example:
         >>> list(Pronunciations.of([("a", [1], 0.0), ("bar", [2, 1, 3], 0.0)]))
         [('a', [1], 0.0), ('bar', [2, 1, 3], 0.0)]
         """
-        places: dict[str, int] = {}
-        words, symbols, logs = zip(*given, strict=True)
-        word_of = np.array([places.setdefault(word, len(places)) for word in words], np.int32)
-        return cls(tuple(places), word_of, np.array(logs, np.float64), prefix_tree.build(symbols))
+        indices: dict[str, int] = {}
+        words, symbols, logs = zip(*pronunciations, strict=True)
+        word_of = np.array([indices.setdefault(word, len(indices)) for word in words], np.int32)
+        return cls(tuple(indices), word_of, np.array(logs, np.float64), prefix_tree.build(symbols))
 
     def __iter__(self) -> Iterator[Pronunciation]:
         paths: list[list[int]] = [[]]
@@ -64,95 +64,91 @@ class Pronunciations(Iterable[Pronunciation]):
 
 
 class PackedLexicon(Lexicon):
-    """A lexicon in a file that `pack` made; its entries are made when one asks for them.
+    """A lexicon in the format of `pack`; its mapping of words is made on first use.
 
     Args:
-        content: Of the file.
-        name: Of the file, for errors.
+        content: The content of the file.
+        name: The name of the file, for errors.
 
     Raises:
-        ValueError: It is no such file, or damaged.
+        ValueError: The content has another format, or is damaged.
     """
 
     def __init__(self, content: memoryview, name: str = "The lexicon") -> None:
         if content[: len(PACKED)] != PACKED:
             raise data_error(name, "no lexicon", "must have a lexicon of this version. Pack the model again.")
-        payload = inflated(content[len(PACKED) :], name)
+        payload = decompress(content[len(PACKED) :], name)
         try:
-            self._symbols, self._probabilities, self._held = _opened(payload)
+            self._symbols, self._probabilities, self._packed = _parse(payload)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             message = f"its lexicon is damaged: {error}. Copy it again, or pack it again."
             raise data_error(name, "damaged", message) from error
-        used = np.flatnonzero(np.bincount(self._held.tree.symbols))
+        used = np.flatnonzero(np.bincount(self._packed.tree.symbols))
         self.phones = tuple(sorted(self._symbols[i - 1] for i in used[1:]))
 
     def __len__(self) -> int:
         """Number of words."""
-        return len(self._held.words)
+        return len(self._packed.words)
 
     def __iter__(self) -> Iterator[str]:
-        """The words, in the order given."""
-        return iter(self._held.words)
+        """The words, in the order of the entries."""
+        return iter(self._packed.words)
 
     @cached_property
     def _entries(self) -> dict[str, tuple[lexicon.Pronunciation, ...]]:  # type: ignore[override]
-        found: dict[str, list[lexicon.Pronunciation]] = {}
-        for (word, symbols, _), probability in zip(self._held, self._probabilities.tolist(), strict=True):
-            found.setdefault(word, []).append((tuple(self._symbols[i - 1] for i in symbols), probability))
-        return {word: tuple(each) for word, each in found.items()}
+        entries: dict[str, list[lexicon.Pronunciation]] = {}
+        for (word, symbols, _), probability in zip(self._packed, self._probabilities.tolist(), strict=True):
+            entries.setdefault(word, []).append((tuple(self._symbols[i - 1] for i in symbols), probability))
+        return {word: tuple(each) for word, each in entries.items()}
 
     def pronunciations(self, vocabulary: Phones) -> Iterable[Pronunciation]:
-        """See `Lexicon`; for the vocabulary that it was packed for as `Pronunciations`, which take no time."""
-        return self._held if vocabulary.symbols == self._symbols else super().pronunciations(vocabulary)
+        """See `Lexicon`; for the vocabulary that it was packed for, the stored `Pronunciations`."""
+        return self._packed if vocabulary.symbols == self._symbols else super().pronunciations(vocabulary)
 
 
-def pack(held: Lexicon, vocabulary: Phones) -> bytes:
-    """The content of a packed lexicon.
-
-    Args:
-        held: Has no other phones than the vocabulary.
-        vocabulary: Of the model that it is packed for.
+def pack(source: Lexicon, vocabulary: Phones) -> bytes:
+    """Pack a lexicon for the vocabulary of a model.
 
     Raises:
-        ValueError: The vocabulary lacks a phone.
+        ValueError: The vocabulary lacks a phone of the lexicon.
     """
-    made = Pronunciations.of(held.pronunciations(vocabulary))
-    tree, counts = made.tree, [len(each) for each in held.values()]
-    whole = [np.diff(tree.first), tree.symbols, np.diff(tree.ends), tree.order, np.array(counts)]
-    probabilities = np.array([probability for each in held.values() for _, probability in each])
-    sizes = [len(part) for part in whole]
-    head = json.dumps({"phones": vocabulary.symbols, "sizes": sizes}).encode() + b"\n"
-    numbers = b"".join(part.astype("<i4").tobytes() for part in whole) + probabilities.astype("<f8").tobytes()
-    return PACKED + zlib.compress(head + numbers + "\n".join(made.words).encode(), 9)
+    pronunciations = Pronunciations.of(source.pronunciations(vocabulary))
+    tree, counts = pronunciations.tree, [len(each) for each in source.values()]
+    integers = [np.diff(tree.first), tree.symbols, np.diff(tree.ends), tree.order, np.array(counts)]
+    probabilities = np.array([probability for each in source.values() for _, probability in each])
+    sizes = [len(part) for part in integers]
+    header = json.dumps({"phones": vocabulary.symbols, "sizes": sizes}).encode() + b"\n"
+    numbers = b"".join(part.astype("<i4").tobytes() for part in integers) + probabilities.astype("<f8").tobytes()
+    return PACKED + zlib.compress(header + numbers + "\n".join(pronunciations.words).encode(), 9)
 
 
-def inflated(content: memoryview, name: str) -> bytes:
-    """What was deflated.
+def decompress(content: memoryview, name: str) -> bytes:
+    """Decompress a lexicon.
 
     Raises:
         ValueError: It is damaged, cut off, or too large.
     """
     try:
         unpacker = zlib.decompressobj()
-        found = unpacker.decompress(content, _LARGEST)
+        payload = unpacker.decompress(content, _MAX_SIZE)
     except zlib.error as error:
         raise data_error(name, "damaged", f"its lexicon is damaged: {error}. Copy it again.") from error
     if not unpacker.eof:
         message = "its lexicon is cut off, or too large to be one. Copy it again."
         raise data_error(name, "damaged", message)
-    return found
+    return payload
 
 
-def _opened(payload: bytes) -> tuple[tuple[str, ...], np.ndarray, Pronunciations]:
+def _parse(payload: bytes) -> tuple[tuple[str, ...], np.ndarray, Pronunciations]:
     """Phones, probabilities and pronunciations.
 
     Raises:
-        ValueError, KeyError, TypeError, RecursionError: They are none.
+        ValueError, KeyError, TypeError, RecursionError: The payload is inconsistent.
     """
-    head, _, _ = payload.partition(b"\n")
-    said = json.loads(head)
-    symbols = Phones(said["phones"]).symbols
-    edges = list(accumulate((4 * size for size in said["sizes"]), initial=len(head) + 1))
+    line, _, _ = payload.partition(b"\n")
+    header = json.loads(line)
+    symbols = Phones(header["phones"]).symbols
+    edges = list(accumulate((4 * size for size in header["sizes"]), initial=len(line) + 1))
     children, last, ends, order, counts = (np.frombuffer(payload[a:b], "<i4") for a, b in pairwise(edges))
     probabilities = np.frombuffer(payload, "<f8", len(order), edges[-1])
     text = payload[edges[-1] + probabilities.nbytes :].decode()
@@ -168,5 +164,9 @@ def _opened(payload: bytes) -> tuple[tuple[str, ...], np.ndarray, Pronunciations
     uncertain = probabilities < 1
     logs[uncertain] = [
         math.log(p) for p in probabilities[uncertain].tolist()
-    ]  # as of a lexicon's text, to the last bit
-    return symbols, probabilities, Pronunciations(words, word_of, logs, prefix_tree.joined(children, last, ends, order))
+    ]  # exactly as `Lexicon.pronunciations` computes them
+    return (
+        symbols,
+        probabilities,
+        Pronunciations(words, word_of, logs, prefix_tree.from_counts(children, last, ends, order)),
+    )

@@ -1,4 +1,4 @@
-"""Phones: a vocabulary of named sounds instead of characters."""
+"""Vocabularies of phones."""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -10,14 +10,14 @@ from speechrnn.text.vocabulary import Vocabulary
 class Phones(Vocabulary):
     """The phones that a recognizer can write; index 0 is the CTC blank.
 
-    A text of phones has a space between them, as in `HH AH L OW`; where its words end is not written. A lexicon makes
-    such texts of words (`Lexicon.pronounce`), and words of what a model of phones hears.
+    The phones of a text are separated by spaces, as in `HH AH L OW`, without word boundaries. A lexicon converts words
+    to such texts (`Lexicon.pronounce`), and recognized phones to words.
 
     Args:
         phones: Names in order, without the blank; phone `i` has index `i + 1`.
 
     Raises:
-        ValueError: There is none, or a name is empty, repeated or has white space in it.
+        ValueError: There are no phones, or a name is empty, repeated or has white space in it.
 
     Example:
     >>> vocabulary = Phones(["AH", "HH", "L", "OW"])
@@ -29,7 +29,7 @@ class Phones(Vocabulary):
 
     def __init__(self, phones: Sequence[str]) -> None:
         requirement = "Phones must be different names without white space"
-        self._take(phones, requirement, lambda symbol: symbol.split() == [symbol])
+        self._set_symbols(phones, requirement, lambda symbol: symbol.split() == [symbol])
         if not self.symbols:
             raise ValueError(f"{requirement}. Received: none.")
 
@@ -38,18 +38,18 @@ class Phones(Vocabulary):
         """The sorted phones that occur in `texts`.
 
         Raises:
-            ValueError: There is none in any of them.
+            ValueError: The texts have no phones.
         """
         return cls(sorted({phone for text in texts for phone in text.split()}))
 
     @cached_property
     def spellings(self) -> tuple[str, ...]:
-        """As of any vocabulary; each phone begins with a space, so each counts as a word where none is known."""
+        """See `Vocabulary`; each phone begins with a space, so that without a lexicon each counts as a word."""
         return ("", *(f" {symbol}" for symbol in self.symbols))
 
     @cached_property
     def letters(self) -> Vocabulary:
-        """The characters that the names are made of, the space first."""
+        """The characters of the names, the space first."""
         return Vocabulary([" ", *sorted(set("".join(self.symbols)))])
 
     def missing(self, text: str) -> set[str]:
@@ -60,16 +60,16 @@ class Phones(Vocabulary):
         """Indices (from 1) of the phones of `text`.
 
         Raises:
-            ValueError: `text` has what is no phone of the vocabulary, such as words.
+            ValueError: `text` has something other than the vocabulary's phones, such as words.
         """
-        lacking = sorted(self.missing(text))
-        if lacking:
+        missing = sorted(self.missing(text))
+        if missing:
             raise ValueError(
-                f"The vocabulary has {len(self.symbols)} symbols, and lacks {lacking[:5]}. Received: {text!r:.80}. "
+                f"The vocabulary has {len(self.symbols)} symbols, and lacks {missing[:5]}. Received: {text!r:.80}. "
                 "Leave them out. If it has phones, make phones of words with a lexicon (`Lexicon.pronounce`)."
             )
         return [self._indices[phone] for phone in text.split()]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
+        """The constructor's arguments, in a form that JSON can hold."""
         return {"phones": list(self.symbols)}

@@ -1,4 +1,4 @@
-"""Pronunciations as a prefix tree in arrays."""
+"""Prefix trees of pronunciations, in arrays."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 
 class PrefixTree(NamedTuple):
-    """Pronunciations that share their beginnings; node 0 is the empty one.
+    """Prefix tree of pronunciations; node 0 is the root.
 
-    Nodes are sorted by their depth, then by their symbols, so that the children of a node are neighbors and those of
-    `node` end where those of `node + 1` begin.
+    Nodes are sorted by depth, then by their symbols, so that the children of a node are consecutive, and those of
+    `node + 1` follow those of `node`.
     """
 
     first: np.ndarray
@@ -22,31 +22,31 @@ class PrefixTree(NamedTuple):
     parents: np.ndarray
     """int32 `(nodes,)`, 0 for the root."""
     ends: np.ndarray
-    """int32 `(nodes + 1,)`: the first of the pronunciations that end at each node, in `order`."""
+    """int32 `(nodes + 1,)`: index in `order` of the first pronunciation that ends at each node."""
     order: np.ndarray
     """int `(pronunciations,)`: the pronunciations, sorted by their nodes."""
     nodes: np.ndarray
-    """int32 `(pronunciations,)`: the node of each pronunciation, as they were given."""
+    """int32 `(pronunciations,)`: the last node of each pronunciation, in their original order."""
 
     def paths(self, nodes: np.ndarray) -> np.ndarray:
-        """The nodes, and all on the way to them, but the root: int32, sorted, each once."""
-        found = [nodes]
+        """The nodes and their ancestors, without the root: int32, sorted, each once."""
+        levels = [nodes]
         while len(nodes := np.unique(self.parents[nodes])) > 1 or (len(nodes) and nodes[0]):
-            found.append(nodes)
-        every = np.unique(np.concatenate(found))
-        return every[every > 0]
+            levels.append(nodes)
+        ancestors = np.unique(np.concatenate(levels))
+        return ancestors[ancestors > 0]
 
     def maxima(self, values: np.ndarray) -> np.ndarray:
-        """float64 `(nodes,)`: the highest value of a pronunciation at or below each node; -inf where there is none.
+        """float64 `(nodes,)`: the highest value of a pronunciation at or below each node, or -inf.
 
         Args:
-            values: float `(pronunciations,)`, as they were given.
+            values: float `(pronunciations,)`, in their original order.
         """
-        found = np.full(len(self.symbols), -np.inf)
-        np.maximum.at(found, self.nodes, values)
+        maxima = np.full(len(self.symbols), -np.inf)
+        np.maximum.at(maxima, self.nodes, values)
         for low, high in reversed(self._levels()):
-            np.maximum.at(found, self.parents[low:high], found[low:high])
-        return found
+            np.maximum.at(maxima, self.parents[low:high], maxima[low:high])
+        return maxima
 
     def _levels(self) -> list[tuple[int, int]]:
         """First node and end of each depth from 1."""
@@ -57,17 +57,17 @@ class PrefixTree(NamedTuple):
         return levels
 
 
-def joined(children: np.ndarray, symbols: np.ndarray, counts: np.ndarray, order: np.ndarray) -> PrefixTree:
-    """A tree of what `build` has found.
+def from_counts(children: np.ndarray, symbols: np.ndarray, counts: np.ndarray, order: np.ndarray) -> PrefixTree:
+    """A tree from the numbers of children and of pronunciations of its nodes.
 
     Args:
-        children: int32 `(nodes,)`: how many children each node has.
+        children: int32 `(nodes,)`: number of children of each node.
         symbols: See `PrefixTree`.
-        counts: int32 `(nodes,)`: how many pronunciations end at each node.
+        counts: int32 `(nodes,)`: number of pronunciations that end at each node.
         order: See `PrefixTree`.
 
     Raises:
-        ValueError: It is no such tree.
+        ValueError: The arrays are inconsistent.
     """
     if not 0 < len(children) == len(symbols) == len(counts):
         raise ValueError("its nodes are not as many as it says")
@@ -89,7 +89,7 @@ def joined(children: np.ndarray, symbols: np.ndarray, counts: np.ndarray, order:
 
 
 def build(pronunciations: Sequence[Sequence[int]]) -> PrefixTree:
-    """The tree of pronunciations, each a sequence of positive symbols that is not empty.
+    """The prefix tree of pronunciations, each a non-empty sequence of positive symbols.
 
     Example:
     >>> tree = build([[1, 2], [1], [3]])
@@ -97,24 +97,24 @@ def build(pronunciations: Sequence[Sequence[int]]) -> PrefixTree:
     ([0, 1, 3, 2], [0, 0, 0, 1], [3, 1, 2])
     """
     lengths = np.fromiter(map(len, pronunciations), np.int64, len(pronunciations))
-    most = int(lengths.max())
-    table = np.zeros((len(lengths), most), np.int32)
-    table[np.arange(most) < lengths[:, None]] = np.fromiter(
+    longest = int(lengths.max())
+    table = np.zeros((len(lengths), longest), np.int32)
+    table[np.arange(longest) < lengths[:, None]] = np.fromiter(
         (symbol for symbols in pronunciations for symbol in symbols), np.int32, int(lengths.sum())
     )
     ascending = np.lexsort(table.T[::-1])
     table, lengths = table[ascending], lengths[ascending]
-    differs = np.ones(table.shape, bool)  # from the pronunciation before, in this symbol or an earlier one
+    differs = np.ones(table.shape, bool)  # from the previous pronunciation, in this symbol or an earlier one
     differs[1:] = np.logical_or.accumulate(table[1:] != table[:-1], axis=1)
     symbols, parents, ends = [np.zeros(1, np.int32)], [np.zeros(1, np.int64)], np.zeros(len(lengths), np.int64)
-    at, count = np.zeros(len(lengths), np.int64), 1
-    for depth in range(most):
+    node, count = np.zeros(len(lengths), np.int64), 1
+    for depth in range(longest):
         reached = lengths > depth
         new = differs[:, depth] & reached
         symbols.append(table[new, depth])
-        parents.append(at[new])
-        at = np.where(reached, count + np.cumsum(new) - 1, at)
-        ends[lengths == depth + 1] = at[lengths == depth + 1]
+        parents.append(node[new])
+        node = np.where(reached, count + np.cumsum(new) - 1, node)
+        ends[lengths == depth + 1] = node[lengths == depth + 1]
         count += int(new.sum())
-    children, endings = (np.bincount(of, minlength=count) for of in (np.concatenate(parents[1:]), ends))
-    return joined(children, np.concatenate(symbols), endings, ascending[np.argsort(ends, kind="stable")])
+    children, counts = (np.bincount(nodes, minlength=count) for nodes in (np.concatenate(parents[1:]), ends))
+    return from_counts(children, np.concatenate(symbols), counts, ascending[np.argsort(ends, kind="stable")])

@@ -1,4 +1,4 @@
-"""Tokens: documents, strings and streams of clicks as numbers, for models that begin with an embedding."""
+"""Tokenization of documents, strings and event streams, for models with an embedding."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ if TYPE_CHECKING:
     import numpy as np
 
 Unit = Literal["words", "characters", "items"]
-"""What a text is cut into: words and marks of punctuation; its characters; or whatever has white space around it, such
-as the names of pages that somebody visited."""
+"""The kind of tokens: words and punctuation marks; characters; or items separated by white space, such as the names of
+visited pages."""
 
-_CUT: dict[str, Callable[[str], list[str]]] = {
+_TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
     "words": re.compile(r"\w+(?:'\w+)*|[^\w\s]").findall, "characters": list, "items": str.split,
 }  # fmt: skip
 
 
 def cut(text: str, unit: Unit) -> list[str]:
-    """The tokens of a text.
+    """Split a text into tokens.
 
     Args:
         text: The text.
         unit: See `Unit`.
 
     Raises:
-        ValueError: There is no such unit.
+        ValueError: The unit is unknown.
 
     Example:
     >>> cut("It's  free!", "words"), cut("ACG", "characters"), cut("/home /cart?id=1", "items")
     (["It's", 'free', '!'], ['A', 'C', 'G'], ['/home', '/cart?id=1'])
     """
-    check_choice("unit", unit, _CUT)
-    return _CUT[unit](text)
+    check_choice("unit", unit, _TOKENIZERS)
+    return _TOKENIZERS[unit](text)
 
 
 class Tokens:
-    """The tokens that a model knows; number 0 is the padding, and the last number is any token that it never saw.
+    """The tokens of a model; number 0 is the padding, and the last number is any unknown token.
 
     Args:
         symbols: The tokens in order; token `i` has number `i + 1`.
-        unit: What texts are cut into, see `cut`.
-        lowercase: Whether capital letters count as small ones.
+        unit: The kind of tokens, see `cut`.
+        lowercase: Whether texts are converted to lower case.
 
     Raises:
-        ValueError: There is no token, one occurs twice, or there is no such unit.
+        ValueError: There are no tokens, one is repeated, or the unit is unknown.
 
     Example:
     >>> tokens = Tokens(["free", "now"], unit="words")
@@ -72,18 +72,17 @@ class Tokens:
         Args:
             texts: The texts.
             unit: See `cut`.
-            lowercase: Whether capital letters count as small ones.
-            least: How often a token must occur; rarer ones count as never seen, so that a model learns what to make of
-                those.
+            lowercase: Whether texts are converted to lower case.
+            least: Minimum count of a token; rarer ones are unknown tokens, so that a model learns to handle these.
 
         Raises:
-            ValueError: No token occurs so often.
+            ValueError: No token occurs that often.
         """
-        counts = Counter(token for text in texts for token in _folded(cut(text, unit), lowercase))
+        counts = Counter(token for text in texts for token in _cased(cut(text, unit), lowercase))
         return cls(sorted(token for token, times in counts.items() if times >= least), unit=unit, lowercase=lowercase)
 
     def __len__(self) -> int:
-        """Number of numbers: the tokens, the padding and what was never seen."""
+        """The number of tokens, with the padding and the unknown token."""
         return len(self.symbols) + 2
 
     def __repr__(self) -> str:
@@ -94,37 +93,37 @@ class Tokens:
 
         Args:
             text: The text.
-            where: What errors call it; its beginning if not given.
+            where: Its name in errors; by default its beginning.
 
         Raises:
-            ValueError: The text is empty, or the model saw none of its tokens.
+            ValueError: The text is empty, or all of its tokens are unknown.
         """
         where = where or repr(text[:60])
-        found = _folded(cut(text, self.unit), self.lowercase)
-        if not found:
+        tokens = _cased(cut(text, self.unit), self.lowercase)
+        if not tokens:
             raise data_error(where, "empty", f"has no {self.unit}. Leave it out.")
         unknown = len(self.symbols) + 1
-        numbers = [self._numbers.get(token, unknown) for token in found]
+        numbers = [self._numbers.get(token, unknown) for token in tokens]
         if all(number == unknown for number in numbers):
             raise data_error(
-                where, "with unknown symbols", f"the model never saw any of its {len(found):,} {self.unit}, the first "
-                f"of which is {found[0]!r:.40}. Is it in another language or script? Train with such texts, or leave "
+                where, "with unknown symbols", f"the model never saw any of its {len(tokens):,} {self.unit}, the first "
+                f"of which is {tokens[0]!r:.40}. Is it in another language or script? Train with such texts, or leave "
                 "it out.",
             )  # fmt: skip
         return numbers
 
     def read(self, text: str | None, *, where: str = "") -> np.ndarray:
         """The numbers of a text as a signal, float32 `(tokens,)`; see `encode`."""
-        import numpy as np  # here, since those who list corpora need no NumPy
+        import numpy as np  # here, so that listing corpora does not import it
 
         if text is None:
             raise data_error(where, "without a text", "needs a `text`.")
         return np.array(self.encode(text, where=where), np.float32)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
+        """The constructor's arguments, in a form that JSON can hold."""
         return {"symbols": list(self.symbols), "unit": self.unit, "lowercase": self.lowercase}
 
 
-def _folded(tokens: list[str], lowercase: bool) -> list[str]:
+def _cased(tokens: list[str], lowercase: bool) -> list[str]:
     return [token.lower() for token in tokens] if lowercase else tokens

@@ -1,4 +1,4 @@
-"""Text: its normal form, and the characters a recognizer can write."""
+"""Normalization of texts, and vocabularies of characters."""
 
 import re
 import unicodedata
@@ -12,29 +12,29 @@ _WITHIN_WORDS = dict.fromkeys(map(ord, "·\u0387\u2027\u05f3\u05f4\u055b\u055c\u
 _HEBREW = re.compile("(?<=[\u05d0-\u05ea])[\"'“”„](?=[\u05d0-\u05ea])")
 """Typists' geresh and gershayim (UAX 29, rules 7b and 7c)."""
 _INVISIBLE = dict.fromkeys([0x34F, 0x640, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
-"""Marks that only choose how a character or a word is drawn, such as the stroke that lengthens Arabic words."""
+"""Marks that only affect how a character or a word is drawn, such as the stroke that lengthens Arabic words."""
 _DASHES = re.compile(r"[\u2010-\u2015\-_/]+")
 _RUNS = re.compile("'+")
 _SPACES = re.compile(r"\s+")
 _NORMAL = re.compile(r"[a-z0-9]+(?:'+[a-z0-9]+)*(?: [a-z0-9]+(?:'+[a-z0-9]+)*)*")
-"""What is in its normal form already, as millions of sentences for a language model are."""
+"""Texts that are normalized already, such as millions of sentences for a language model."""
 
 
 def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -> str:
-    """Bring a transcript to the form a recognizer is trained on and scored in.
+    """Normalize a transcript for training and scoring.
 
-    Unicode is composed (NFC), letters are made lower case, dashes become spaces, apostrophes within words stay,
-    other punctuation goes, and white space is folded. Letters and digits of any script are kept. What Unicode places
-    within words cuts none: joiners, soft hyphens and other invisible characters go, and so do the marks of some
-    scripts.
+    Unicode is composed (NFC), letters become lower case, dashes become spaces, apostrophes within words are kept, other
+    punctuation is removed, and white space becomes single spaces. Letters and digits of any script are kept. Characters
+    that Unicode allows within words do not split them: joiners, soft hyphens and other invisible characters are
+    removed, and so are the marks of some scripts.
 
     Args:
         text: A transcript.
-        lowercase: Fold case.
-        punctuation: Keep punctuation as it stands.
+        lowercase: Convert to lower case.
+        punctuation: Keep punctuation.
 
     Returns:
-        The normal form; it may be empty.
+        The normalized text; it may be empty.
 
     Example:
     >>> normalize("  It’s TWENTY-ONE, please! ")
@@ -43,11 +43,11 @@ def normalize(text: str, *, lowercase: bool = True, punctuation: bool = False) -
     text = text.strip()
     if _NORMAL.fullmatch(text):
         return text
-    text = unicodedata.normalize("NFC", text.translate(_APOSTROPHES))  # which makes a mark of its own of an acute
+    text = unicodedata.normalize("NFC", text.translate(_APOSTROPHES))  # before NFC, which changes the acute accent
     text = text.translate(_INVISIBLE).replace("\u200b", " ")  # between the words of scripts without spaces
     text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     if lowercase:
-        text = text.replace("İ", "i").lower()  # Python would write a dot above the i
+        text = text.replace("İ", "i").lower()  # Python would add a combining dot
     if not punctuation:
         text = _DASHES.sub(" ", _HEBREW.sub("", text.translate(_WITHIN_WORDS)))
         text = "".join(c if c == "'" or c.isspace() or _in_word(c) else " " for c in text)
@@ -60,14 +60,14 @@ def _in_word(character: str) -> bool:
 
 
 def _apostrophes_within(run: re.Match[str]) -> str:
-    """Apostrophes stay between letters, marks and digits, and are spaces elsewhere."""
+    """Keeps apostrophes between letters, marks and digits; others become spaces."""
     text, start, stop = run.string, run.start(), run.end()
     within = start > 0 and stop < len(text) and _in_word(text[start - 1]) and _in_word(text[stop])
     return run[0] if within else " "
 
 
 class Vocabulary:
-    """The characters a recognizer can write; index 0 is the CTC blank.
+    """The characters that a recognizer can write; index 0 is the CTC blank.
 
     Args:
         symbols: The characters in order, without the blank; symbol `i` has index `i + 1`.
@@ -84,26 +84,26 @@ class Vocabulary:
     """
 
     CONFIG_KEY: ClassVar[str] = "symbols"
-    """What a configuration of this class has and those of others lack."""
+    """A key of `get_config` that identifies this class."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
-        self._take(symbols, "A vocabulary's symbols must be different single characters", lambda s: len(s) == 1)
+        self._set_symbols(symbols, "A vocabulary's symbols must be different single characters", lambda s: len(s) == 1)
 
-    def _take(self, symbols: Sequence[str], requirement: str, holds: Callable[[str], bool]) -> None:
-        """Set the symbols, which must be as required, each once."""
+    def _set_symbols(self, symbols: Sequence[str], requirement: str, is_valid: Callable[[str], bool]) -> None:
+        """Set the symbols, which must be valid and differ."""
         self.symbols = tuple(symbols)
         self._indices = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
-        wrong = [repr(symbol) for symbol in self.symbols if not holds(symbol)]
-        twice = [f"{symbol!r} twice" for symbol, times in Counter(self.symbols).items() if times > 1]
-        if wrong or twice:
-            raise ValueError(f"{requirement}. Received: {[*wrong, *twice][0]}.")
+        wrong = [repr(symbol) for symbol in self.symbols if not is_valid(symbol)]
+        repeated = [f"{symbol!r} twice" for symbol, times in Counter(self.symbols).items() if times > 1]
+        if wrong or repeated:
+            raise ValueError(f"{requirement}. Received: {[*wrong, *repeated][0]}.")
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "Vocabulary":
         """The sorted characters that occur in `texts`.
 
         Raises:
-            ValueError: There is no character in any of them.
+            ValueError: The texts have no characters.
         """
         symbols = sorted(set().union(*texts))
         if not symbols:
@@ -128,12 +128,12 @@ class Vocabulary:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """What each index adds to a text; nothing for the blank."""
+        """The text of each index; empty for the blank."""
         return ("", *self.symbols)
 
     @property
     def letters(self) -> "Vocabulary":
-        """The characters that texts are made of: this vocabulary, unless its symbols are longer than a character."""
+        """The characters of texts: this vocabulary, unless its symbols are longer than a character."""
         return self
 
     def missing(self, text: str) -> set[str]:
@@ -146,18 +146,18 @@ class Vocabulary:
         Raises:
             ValueError: `text` has characters that the vocabulary lacks; they are named.
         """
-        lacking = self.missing(text)
-        if lacking:
+        missing = self.missing(text)
+        if missing:
             raise ValueError(
-                f"The vocabulary {''.join(self.symbols)!r} lacks {sorted(lacking)}. Received: {text!r}. "
+                f"The vocabulary {''.join(self.symbols)!r} lacks {sorted(missing)}. Received: {text!r}. "
                 "Normalize the text, or train with a vocabulary that has these characters."
             )
         return [self._indices[c] for c in text]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of indices from 1, without the space before its first word; blanks (0) are skipped.
+        """The text of indices; blanks (0) are skipped.
 
-        Where the space is a symbol of its own it stays.
+        Symbols that begin with a space lose it at the start of the text; a space that is a symbol itself is kept.
 
         Raises:
             ValueError: An index is outside the vocabulary.
@@ -171,12 +171,12 @@ class Vocabulary:
         return text if self.letters is self else text.removeprefix(" ")
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
+        """The constructor's arguments, in a form that JSON can hold."""
         return {"symbols": list(self.symbols)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
-        """The vocabulary that `get_config` described, of whichever class wrote it."""
+        """The vocabulary of a `get_config`, of the class that wrote it."""
         for kind in cls.__subclasses__():
             if kind.CONFIG_KEY in config:
                 return kind(**config)

@@ -231,7 +231,7 @@ def one_cache(folder: Path) -> list[str]:
         for _ in range(20):
             for number, example in enumerate(examples):
                 entry = Entry(number, example, 30_000, np.zeros(0, "int32"), 0)
-                values = cache.through(store, entry, lambda number=number: np.full(30_000, number, "float32"))
+                values = cache.cached(store, entry, lambda number=number: np.full(30_000, number, "float32"))
                 if not (values == number).all():
                     return 1
         return 0

@@ -12,7 +12,7 @@ import tensorflow as tf
 from speechrnn.decoding.rescoring import BOUNDARY, perplexity
 from speechrnn.pipeline.graph import passes, plan_of
 from speechrnn.pipeline.loading import Loaded
-from speechrnn.pipeline.planning import Pooled
+from speechrnn.pipeline.planning import PooledPlan
 from speechrnn.tasks.language.model import LanguageModel
 from speechrnn.tasks.language.options import LanguageTraining
 from speechrnn.text import Vocabulary
@@ -77,7 +77,7 @@ class LanguageScore(Scores):
     """Of a word, the ends of sentences counted as words."""
 
 
-class SentencePlan(Pooled):
+class SentencePlan(PooledPlan):
     """Which sentences are in which batch of an epoch.
 
     Args:

@@ -47,7 +47,7 @@ def attach(
     Args:
         model: An `.onnx` recognizer of whole signals, or a streaming one.
         out: File of the copy.
-        lexicon: See `speechrnn.text.lexicons.named`; for a model of phones it must use the model's phones.
+        lexicon: See `speechrnn.text.lexicons.load`; for a model of phones it must use the model's phones.
         lm: A language model in this package's binary format (`.lm`).
         overwrite: Replace `out` if it exists.
         **search: Default values of `beam`, `lm_weight`, `word_bonus` and `unknown_score`.
@@ -66,7 +66,7 @@ def attach(
             f"{file.name}: must be a recognizer with CTC. Received: a {file.metadata['kind']}, which cannot use a "
             "lexicon."
         )
-    words = lexicons.named(lexicon)
+    words = lexicons.load(lexicon)
     vocabulary = Vocabulary.from_config(file.metadata["vocabulary"])
     if isinstance(vocabulary, Phones):
         parts = {_TREE: packed.pack(words, vocabulary)}
@@ -96,9 +96,9 @@ def attached_options(model: Any) -> dict[str, Any]:
             name: value for name, value in _json(parts[_SEARCH], model.file.name).items() if name in _SEARCH_OPTIONS
         }
     if _LEXICON in parts:
-        text = packed.inflated(parts[_LEXICON], model.file.name)
+        text = packed.decompress(parts[_LEXICON], model.file.name)
         with file_faults(model.file.name):
-            options["lexicon"] = lexicons.parsed(text.decode(), model.file.name)
+            options["lexicon"] = lexicons.parse(text.decode(), model.file.name)
     if _TREE in parts:
         options["lexicon"] = packed.PackedLexicon(parts[_TREE], model.file.name)
     if _LM in parts:

@@ -135,7 +135,7 @@ need --encoding.
 
             if built.get("subwords") is not None:
                 raise ValueError("--lexicon: a model writes phones or subwords. Received both; leave one out.")
-            built["vocabulary"] = lexicons.named(options.lexicon).vocabulary()
+            built["vocabulary"] = lexicons.load(options.lexicon).vocabulary()
         return super().new_model(examples, options, **built)
 
     def model_to_finetune(self, path: str, examples: Sequence[Example], **options: Any) -> Any:

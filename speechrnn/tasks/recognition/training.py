@@ -67,7 +67,7 @@ class RecognizerTask(Task):
 
     @cached_property
     def _lexicon(self) -> Lexicon:
-        return lexicons.named(str(self.options.lexicon))
+        return lexicons.load(str(self.options.lexicon))
 
     def loss(self, dataset: tf.data.Dataset) -> CTC:
         """See `Task`."""

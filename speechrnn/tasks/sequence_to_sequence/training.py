@@ -15,7 +15,7 @@ from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 from speechrnn.pipeline.graph import passes, plan_of
 from speechrnn.pipeline.loading import Loaded
-from speechrnn.pipeline.planning import Pooled
+from speechrnn.pipeline.planning import PooledPlan
 from speechrnn.tasks.sequence_to_sequence.model import SequenceToSequence
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions, SequenceTraining
 from speechrnn.tasks.sequence_to_sequence.pairs import Pair, encoded, padded, pairs_of
@@ -103,7 +103,7 @@ class SequenceScore(Scores):
     """Share of the pairs whose target is not the truth."""
 
 
-class PairPlan(Pooled):
+class PairPlan(PooledPlan):
     """Which pairs are in which batch of an epoch.
 
     Args:
@@ -148,7 +148,7 @@ def pair_batches(plan: PairPlan) -> tf.data.Dataset:
     return passes(
         plan.load, plan, steps=plan.steps,
         shapes=([rows, None], [rows, None, 2]), value_type=tf.int32, names=("source", "source_length"),
-        given=partial(_inputs, sampled=sampled),
+        to_inputs=partial(_inputs, sampled=sampled),
     )  # fmt: skip
 
 

