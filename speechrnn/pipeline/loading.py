@@ -207,8 +207,8 @@ class Loader:
         chosen = [i if i in good else good[0] if good else -1 for i in range(len(indices))]
         weight = np.zeros(len(chosen), np.float32)
         weight[good] = 1.0
-        values = [rows[i] if i >= 0 else None for i in chosen]
-        values = [self.source.placeholder() if row is None else row for row in values]
+        copied = [rows[i] if i >= 0 else None for i in chosen]
+        values = [self.source.placeholder() if row is None else row for row in copied]
         entries = [self.entries[indices[i]] if i >= 0 else None for i in chosen]
         loaded = Loaded(
             values=_pad(values, self.source.padded(batch.length)),
