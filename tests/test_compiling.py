@@ -73,7 +73,7 @@ def test_machine_code_is_kept_and_that_which_is_damaged_is_made_again(kept, rng,
 
 def test_where_the_package_cannot_be_written_the_users_folder_is_and_else_it_is_told(kept, rng, monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(compiling, "_told", set())
+    monkeypatch.setattr(compiling, "_logged", set())
     kept[0].touch()  # no folder can be made there
     agrees(rng)
     assert len(list(kept[1].iterdir())) == 1 and "cannot be stored" not in caplog.text
@@ -137,7 +137,7 @@ print("numba" in sys.modules, file=sys.stderr)
 
 def test_a_search_that_is_being_compiled_says_so_once(caplog, monkeypatch):
     compiling._numba()
-    monkeypatch.setattr(compiling, "_told", set())
+    monkeypatch.setattr(compiling, "_logged", set())
     for number in (1, 1.5):  # two signatures, so compiled twice
         numba.njit(lambda x: x + 1)(number)
     assert [record.getMessage()[:20] for record in caplog.records if record.name.startswith("speechrnn")] == [

@@ -430,7 +430,7 @@ def test_pairs_of_letters_and_phones_are_those_of_expectation_maximization():
         table = {pair: value / sum(sums.values()) for pair, value in sums.items()}
     flat = [np.array([("abxy".index(c)) % 2 for word in words for c in word[part]]) for part in (0, 1)]
     ends = np.cumsum([(0, 0), *((len(a), len(b)) for a, b in words)], axis=0)
-    found = graphones.learned(*flat, ends, np.array([2, 2]), 3)
+    found = graphones.train(*flat, ends, np.array([2, 2]), 3)
     np.testing.assert_allclose(sorted(found[found > 0]), sorted(v for v in table.values() if v > 0), rtol=1e-9)
     for (word, phones), (i, j), (end, last) in zip(words, ends[:-1], ends[1:], strict=True):
         best = max(segmentations(word, phones), key=lambda s: np.prod([table[p] for p in s]))

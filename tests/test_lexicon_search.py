@@ -304,7 +304,7 @@ def test_logits_of_another_model_are_refused():
 
 
 def test_a_grammar_with_too_many_states_says_so(monkeypatch):
-    monkeypatch.setattr("speechrnn.decoding.rules._MOST_STATES", 1000)
+    monkeypatch.setattr("speechrnn.decoding.rules._MAX_STATES", 1000)
     Grammar.parse(Vocabulary(" ab"), "(a | b)* a (a | b) (a | b)")
     with pytest.raises(ValueError, match="automaton of over 1,000 states"):
         Grammar.parse(Vocabulary(" ab"), "(a | b)* a " + "(a | b) " * 12)

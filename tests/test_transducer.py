@@ -106,7 +106,7 @@ def test_a_beam_that_holds_everything_finds_the_most_probable_text(seed):
     places = np.stack([logits[:, [0, *text, *[0] * (longest - len(text))]] for text in texts])
     loss = losses.transducer(padded, places, np.full(len(texts), 3)).numpy()
     stream = TransducerSearch(Table(logits), beam=400, symbols_per_frame=longest).stream()
-    stream.hear(np.eye(3, dtype="float32"))
+    stream.search_through(np.eye(3, dtype="float32"))
     found = {text.symbols: -text.score for text in stream._texts if len(text.symbols) <= longest}
     assert found == pytest.approx(dict(zip(texts, loss, strict=True)), rel=1e-5)
     best = min(zip(loss, texts, strict=True))[1]

@@ -1,4 +1,4 @@
-"""From logits to symbols; no TensorFlow, so that a server or a browser session needs none."""
+"""Decoding of logits into texts, without TensorFlow, so that a server needs none."""
 
 import lazy_loader as _lazy
 

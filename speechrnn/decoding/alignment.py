@@ -1,4 +1,4 @@
-"""Forced alignment: where in the audio each symbol of a known text stands."""
+"""Forced alignment: the frames of each symbol of a known text."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from speechrnn.decoding import viterbi
 from speechrnn.decoding.best_path import BLANK, Path, checked
 
 BLANK_PENALTY = 8.0
-"""Nats with which the boundaries of words made of phones are nearest to those set by hand, see `docs/results.md`."""
+"""Penalty in nats with which word boundaries from phones are closest to manual ones, see `docs/results.md`."""
 
 
 def log_softmax(logits: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """float64 `(frames, vocabulary)`: natural logarithms of the probabilities.
+    """Log-probabilities, float64 `(frames, vocabulary)`.
 
     Raises:
-        ValueError: `logits` is not two-dimensional, has no vocabulary or another number of `columns`, or holds NaN.
+        ValueError: `logits` is not two-dimensional, has no vocabulary or another number of `columns`, or has NaN.
     """
     logits = checked(logits)
     if columns is not None and logits.shape[1] != columns:
@@ -30,7 +30,7 @@ def log_softmax(logits: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def required_frames(ids: Sequence[Any] | np.ndarray) -> int:
-    """The fewest frames in which CTC can write `ids`: their number, and one blank for each repeat.
+    """The smallest number of frames in which CTC can write `ids`: their number plus a blank for each repeat.
 
     `speechrnn.losses.required_frames` is the same for a batch of tensors.
 
@@ -43,21 +43,21 @@ def required_frames(ids: Sequence[Any] | np.ndarray) -> int:
 
 
 def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray, *, blank_penalty: float = 0.0) -> Path:
-    """The likeliest CTC path of one utterance that spells `ids` (Viterbi; Graves et al. 2006, section 4.1, with max).
+    """The most probable CTC path of one utterance that spells `ids` (Viterbi algorithm).
 
     Args:
         logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank.
-        ids: The symbols, none of them the blank; there may be none.
-        blank_penalty: Nats taken from the blank while the frames of the symbols are found. CTC writes a symbol in few
-            of its frames and the blank in the others (Huang et al., arXiv:2406.02560); with a penalty, symbols spread
-            over frames in which they are likely at all. Confidences are those of the likeliest path.
+        ids: The symbols, without blanks; possibly empty.
+        blank_penalty: Nats subtracted from the blank when frames are assigned to symbols. CTC outputs a symbol in few
+            of its frames and the blank in the others (Huang et al., arXiv:2406.02560); with a penalty, symbols extend
+            over all frames in which they are probable. Confidences are those of the path without the penalty.
 
     Returns:
-        The symbols with their frames and confidences, as `greedy` gives them.
+        The symbols with their frames and confidences, like `greedy`.
 
     Raises:
-        ValueError: The symbols need more frames than there are (one each, and one more between equal neighbors), or
-            an index is outside the vocabulary, the logits rule the text out, or are no logits.
+        ValueError: The symbols need more frames than there are (one each, and one more between equal neighbors), an
+            index is outside the vocabulary, the logits rule the text out, or they are invalid.
 
     Example:
     >>> logits = 9.0 * np.eye(3)[[0, 1, 1, 0, 1, 2]]
@@ -70,16 +70,16 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray, *, blank_penalty:
     frames, vocabulary = logs.shape
     if ids.ndim != 1 or ((ids <= BLANK) | (ids >= vocabulary)).any():
         raise ValueError(f"Symbols must be a list of indices in [1, {vocabulary}). Received: {ids.tolist()!r:.100}.")
-    needed = required_frames(ids)
-    if needed > frames:
+    required = required_frames(ids)
+    if required > frames:
         raise ValueError(
-            f"The text must fit the audio: its {len(ids)} symbols need {needed} frames. Received: {frames} frames. "
+            f"The text must fit the audio: its {len(ids)} symbols need {required} frames. Received: {frames} frames. "
             "Is it the text of another recording?"
         )
     states = viterbi.best_states(logs, ids)
-    spelled = np.where(states % 2, np.append(ids, BLANK)[states // 2], BLANK)
-    whole = len(np.unique(states[states % 2 == 1])) == len(ids)  # among impossible paths the first is taken, whatever
-    if not whole or np.isneginf(logs[np.arange(frames), spelled]).any():
+    symbols = np.where(states % 2, np.append(ids, BLANK)[states // 2], BLANK)
+    complete = len(np.unique(states[states % 2 == 1])) == len(ids)  # not so for an arbitrary one of impossible paths
+    if not complete or np.isneginf(logs[np.arange(frames), symbols]).any():
         raise ValueError(
             "The text must be possible: each of its symbols needs a frame with a probability above zero. "
             f"Received: logits under which {ids.tolist()!r:.100} has none."
@@ -89,7 +89,7 @@ def align(logits: np.ndarray, ids: Sequence[int] | np.ndarray, *, blank_penalty:
 
 
 def spread(path: Path, logs: np.ndarray, blank_penalty: float) -> Path:
-    """A path whose symbols take the frames about them, as with `blank_penalty` of `align`; the confidences stay."""
+    """Extend a path's symbols over neighboring frames, see `blank_penalty` of `align`; confidences do not change."""
     penalized = logs.copy()
     penalized[:, BLANK] -= blank_penalty
     wide = path_of(logs, path.ids, viterbi.best_states(penalized, path.ids))
@@ -98,10 +98,10 @@ def spread(path: Path, logs: np.ndarray, blank_penalty: float) -> Path:
 
 def path_of(logs: np.ndarray, ids: np.ndarray, states: np.ndarray) -> Path:
     """The symbols with their frames and confidences, from the state of each frame (`2 i + 1` is symbol `i`)."""
-    spoken = np.flatnonzero(states % 2)
-    labels = states[spoken] // 2
-    starts = spoken[np.searchsorted(labels, np.arange(len(ids)))]
-    ends = spoken[np.searchsorted(labels, np.arange(len(ids)), side="right") - 1] + 1
-    sums = np.bincount(labels, logs[spoken, ids[labels]], minlength=len(ids))
+    frames = np.flatnonzero(states % 2)  # those that are not blank
+    labels = states[frames] // 2
+    starts = frames[np.searchsorted(labels, np.arange(len(ids)))]
+    ends = frames[np.searchsorted(labels, np.arange(len(ids)), side="right") - 1] + 1
+    sums = np.bincount(labels, logs[frames, ids[labels]], minlength=len(ids))
     confidences = np.exp(sums / np.maximum(ends - starts, 1)).astype(np.float32)
     return Path(ids, starts.astype(np.int32), ends.astype(np.int32), confidences)

@@ -1,4 +1,4 @@
-"""Automata over a vocabulary's characters: texts that are allowed, and phrases that are made likelier."""
+"""Automata over characters: grammars of allowed texts, and boosted phrases."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from speechrnn.text import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Boost:
-    """What each character adds to a text's score on the way through boosted phrases (Aho and Corasick 1975).
+    """Boosted phrases as an automaton that scores each character (Aho and Corasick 1975).
 
-    A phrase is whole words. While one is being spelled, its bonus is lent letter by letter, so that the search does
-    not drop it before its end; if it breaks off, what was lent is taken back.
+    A phrase is one or more whole words. Its bonus is added character by character, so that the search does not prune
+    the phrase before its end; if the text departs from the phrase, the partial bonus is subtracted again.
     """
 
     next: np.ndarray
     """int32 `(states, characters)`."""
     gain: np.ndarray
-    """float64 `(states, characters)`: what a character adds."""
+    """float64 `(states, characters)`: score of each character."""
     final: np.ndarray
-    """float64 `(states,)`: what the end of the text adds."""
+    """float64 `(states,)`: score of the end of the text."""
 
     @classmethod
     def phrases(cls, vocabulary: Vocabulary, phrases: Iterable[str] | Mapping[str, float], bonus: float = 6.0) -> Boost:
-        """Make phrases likelier.
+        """Boost phrases.
 
         Args:
-            vocabulary: Of the model.
-            phrases: Words or phrases; or phrases with a bonus each.
-            bonus: Added to the score of a text for each of them in it, in nats.
+            vocabulary: The model's vocabulary.
+            phrases: Words or phrases; or a mapping from phrases to bonuses.
+            bonus: Score, in nats, that each occurrence of a phrase adds to a text.
 
         Raises:
             ValueError: A phrase is empty or has characters that the vocabulary lacks, or a bonus is not finite.
         """
         vocabulary = vocabulary.letters
-        given = phrases if isinstance(phrases, Mapping) else dict.fromkeys(phrases, bonus)
-        if not np.isfinite([*given.values()]).all():
-            raise ValueError(f"The bonus of a phrase must be finite. Received: {dict(given)!r:.100}.")
-        patterns = {" " + _written(phrase, vocabulary, "boosted phrase") + " ": b for phrase, b in given.items()}
-        # Without a space there is one word a text, and its ends alone are boundaries.
+        bonuses = phrases if isinstance(phrases, Mapping) else dict.fromkeys(phrases, bonus)
+        if not np.isfinite([*bonuses.values()]).all():
+            raise ValueError(f"The bonus of a phrase must be finite. Received: {dict(bonuses)!r:.100}.")
+        patterns = {" " + _checked(phrase, vocabulary, "boosted phrase") + " ": b for phrase, b in bonuses.items()}
+        # In a vocabulary without a space a text is one word, whose ends are the only boundaries.
         space = len(vocabulary) if vocabulary.missing(" ") else vocabulary.encode(" ")[0]
         codes = {
             tuple(space if c == " " else vocabulary.encode(c)[0] for c in pattern): b for pattern, b in patterns.items()
@@ -52,14 +52,15 @@ class Boost:
         return cls(*_aho_corasick(codes, len(vocabulary), space))
 
 
-def _written(phrase: str, vocabulary: Vocabulary, noun: str) -> str:
+def _checked(phrase: str, vocabulary: Vocabulary, noun: str) -> str:
+    """The phrase with single spaces."""
     phrase = " ".join(phrase.split())
-    lacking = vocabulary.missing(phrase)
-    if not phrase or lacking:
-        what = f"it has {sorted(lacking)}" if lacking else "an empty one"
+    missing = vocabulary.missing(phrase)
+    if not phrase or missing:
+        problem = f"it has {sorted(missing)}" if missing else "an empty one"
         raise ValueError(
             f"A {noun} must be written with the model's characters {''.join(vocabulary.symbols)!r}. "
-            f"Received: {phrase!r}; {what}. Write it as the model would."
+            f"Received: {phrase!r}; {problem}. Write it as the model would."
         )
     return phrase
 
@@ -67,28 +68,28 @@ def _written(phrase: str, vocabulary: Vocabulary, noun: str) -> str:
 def _aho_corasick(
     patterns: Mapping[tuple[int, ...], float], size: int, space: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Transitions, gains and final gains; state 0 is that of the start, after a virtual space."""
+    """Transitions, gains and final gains; state 0 is the start, after a virtual space."""
     columns = max(size, space + 1)
     children: list[dict[int, int]] = [{}]
-    lent, paid = [0.0], [0.0]  # of each node: for the letters so far, and for good at a phrase's end
+    partial, complete = [0.0], [0.0]  # bonuses of each node: for the symbols so far, and for phrases that end here
     for pattern, bonus in patterns.items():
         node = 0
-        for place, symbol in enumerate(pattern):
+        for i, symbol in enumerate(pattern):
             if symbol not in children[node]:
                 children[node][symbol] = len(children)
                 children.append({})
-                lent.append(0.0)
-                paid.append(0.0)
+                partial.append(0.0)
+                complete.append(0.0)
             node = children[node][symbol]
-            if place < len(pattern) - 1:  # the first symbol, a space, is worth nothing
-                share = bonus * place / (len(pattern) - 2)
-                lent[node] = share if lent[node] == 0.0 else max(lent[node], share)
-        paid[node] += bonus
+            if i < len(pattern) - 1:  # the first symbol, a space, adds nothing
+                share = bonus * i / (len(pattern) - 2)
+                partial[node] = share if partial[node] == 0.0 else max(partial[node], share)
+        complete[node] += bonus
     table = np.zeros((len(children), columns), np.int32)
     fails = [0] * len(children)
-    waiting = deque([0])
-    while waiting:
-        node = waiting.popleft()
+    queue = deque([0])
+    while queue:
+        node = queue.popleft()
         for symbol in range(columns):
             child = children[node].get(symbol)
             other = int(table[fails[node], symbol]) if node else 0
@@ -97,17 +98,17 @@ def _aho_corasick(
             else:
                 table[node, symbol] = child
                 fails[child] = other
-                paid[child] += paid[other]
-                lent[child] = max(lent[child], lent[other], key=abs)
-                waiting.append(child)
+                complete[child] += complete[other]
+                partial[child] = max(partial[child], partial[other], key=abs)
+                queue.append(child)
     start = int(table[0, space])
     order = np.concatenate([[start], np.delete(np.arange(len(table)), start)])  # the state after a space first
-    worth, given = np.array(lent), np.array(paid)
-    gain = given[table] + worth[table] - worth[:, None]
-    final = gain[:, space] - worth[table[:, space]]
-    renamed = np.empty(len(order), np.int32)
-    renamed[order] = np.arange(len(order))
-    return renamed[table[order][:, :size]], gain[order][:, :size], final[order]
+    lent, paid = np.array(partial), np.array(complete)
+    gain = paid[table] + lent[table] - lent[:, None]
+    final = gain[:, space] - lent[table[:, space]]
+    renumbered = np.empty(len(order), np.int32)
+    renumbered[order] = np.arange(len(order))
+    return renumbered[table[order][:, :size]], gain[order][:, :size], final[order]
 
 
 def _choice(texts: Sequence[str]) -> rules.Choice:
@@ -118,14 +119,14 @@ def _choice(texts: Sequence[str]) -> rules.Choice:
 
 @dataclass(frozen=True, eq=False)
 class Grammar:
-    """The texts that are allowed, as a deterministic automaton; state 0 is that of the start.
+    """Deterministic automaton of the allowed texts; state 0 is the start.
 
-    `Grammar.words` allows any sequence of some words, `Grammar.sentences` some texts, and `Grammar.parse` what a
-    small grammar says.
+    `Grammar.words` allows any sequence of some words, `Grammar.sentences` some texts, and `Grammar.parse` the texts of
+    grammar rules.
     """
 
     next: np.ndarray
-    """int32 `(states, characters)`: -1 where a character is not allowed."""
+    """int32 `(states, characters)`: next states; -1 for a character that is not allowed."""
     ends: np.ndarray
     """bool `(states,)`: whether a text may end."""
 
@@ -134,22 +135,22 @@ class Grammar:
         """Allow any sequence of these words or phrases.
 
         Raises:
-            ValueError: There is none, or one has characters that the vocabulary lacks.
+            ValueError: There are no words, or one has characters that the vocabulary lacks.
         """
         return cls.compile(vocabulary, rules.Repeat(_choice(words), least=0))
 
     @classmethod
     def sentences(cls, vocabulary: Vocabulary, sentences: Sequence[str]) -> Grammar:
-        """Allow these texts alone.
+        """Allow only these texts.
 
         Raises:
-            ValueError: There is none, or one has characters that the vocabulary lacks.
+            ValueError: There are no texts, or one has characters that the vocabulary lacks.
         """
         return cls.compile(vocabulary, _choice(sentences))
 
     @classmethod
     def parse(cls, vocabulary: Vocabulary, text: str) -> Grammar:
-        """Allow what the first rule of a grammar says; see `speechrnn.decoding.rules.parse`.
+        """Allow the texts of the first rule of a grammar; see `speechrnn.decoding.rules.parse`.
 
         Example:
         >>> vocabulary = Vocabulary(" acdegiklmnoprstu")
@@ -161,14 +162,14 @@ class Grammar:
 
     @classmethod
     def compile(cls, vocabulary: Vocabulary, expression: rules.Expression) -> Grammar:
-        """An automaton for an expression of `speechrnn.decoding.rules`."""
+        """Compile an expression of `speechrnn.decoding.rules`."""
         vocabulary = vocabulary.letters
         for word in rules.words_of(expression):
-            _written(word, vocabulary, "word of a grammar")
-        return cls(*rules.determinised(expression, vocabulary))
+            _checked(word, vocabulary, "word of a grammar")
+        return cls(*rules.determinize(expression, vocabulary))
 
     def allows(self, ids: Iterable[int]) -> bool:
-        """Whether a text, as indices of its characters, is allowed."""
+        """Whether a text, given as indices of its characters, is allowed."""
         state = 0
         for symbol in ids:
             state = int(self.next[state, symbol])

@@ -1,4 +1,4 @@
-"""CTC prefix beam search, with a language model, a grammar and boosted phrases."""
+"""CTC prefix beam search with a language model, a grammar and boosted phrases."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from speechrnn.decoding.lm.ngram import BEGIN, END, UNKNOWN, NGram, constants
 from speechrnn.text import Vocabulary, prefix_tree
 
 _log = logging.getLogger(__name__)
-_LEAST = -1e6
-"""Log probability in place of minus infinity."""
+_MIN_LOG = -1e6
+"""Log-probability instead of minus infinity."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One of the n best."""
+    """One of the n best texts."""
 
     ids: tuple[int, ...]
     """Vocabulary indices."""
     text: str
     score: float
-    """What the search ranks by: `ctc`, and what models, grammar and boosts add."""
+    """The score for ranking: `ctc` plus the scores of language model, grammar and boosts."""
     ctc: float
-    """Natural logarithm of the probability of all the paths of `ids` that the search kept."""
+    """Log-probability of `ids` under CTC, over the paths that the search kept."""
 
 
 @dataclass(frozen=True)
 class WordHypothesis(Hypothesis):
-    """One of the n best, in words; `ids` are the symbols of their pronunciations."""
+    """One of the n best texts of a search with a lexicon; `ids` are the symbols of the pronunciations."""
 
     words: tuple[str, ...]
     lengths: tuple[int, ...]
-    """How many of the symbols are each word's."""
+    """Number of symbols of each word."""
 
 
 @runtime_checkable
 class Ranking(Protocol):
-    """A decoder that keeps several texts."""
+    """A decoder with an n-best list."""
 
     def __call__(self, logits: np.ndarray, /) -> Path:
         """The best text of one utterance, with its frames.
@@ -61,24 +61,24 @@ class Ranking(Protocol):
         """The best texts of one utterance, the best first."""
 
     def path(self, logits: np.ndarray, hypothesis: Any) -> Path:
-        """The frames of a text that `n_best` gave for the same logits."""
+        """Align a text of `n_best` to the same logits."""
 
 
 class Search(Ranking, Protocol):
-    """Finds texts in logits; `BeamSearch`, or `speechrnn.decoding.lexicon.LexiconSearch`."""
+    """A beam search: `BeamSearch`, or `speechrnn.decoding.lexicon.LexiconSearch`."""
 
     language_model: NGram | None
 
     @property
     def characters(self) -> str:
-        """What texts may be made of."""
+        """The characters that texts may have."""
 
     def weighted(self, *, lm_weight: float, word_bonus: float) -> Search:
         """The same search with other weights."""
 
 
 def check(width: int, beam_threshold: float, **weights: float) -> None:
-    """Refuse numbers that no search can work with.
+    """Refuse invalid options of a search.
 
     Raises:
         ValueError: The width or the threshold is not positive, or a weight is not finite.
@@ -95,29 +95,29 @@ def check(width: int, beam_threshold: float, **weights: float) -> None:
 class BeamSearch(Search):
     """Prefix beam search over CTC logits (Hannun et al. 2014, algorithm 1; Graves 2012, section 7.5.3).
 
-    A text's score is `log P_ctc(text) + lm_weight log P_lm(text)`, `word_bonus` for each word, `unknown_score` for each
-    word that is unknown, and the boosts of its phrases. Called with logits it gives the best text as a `Path`, its
-    frames found by forced alignment, so it takes the place of `greedy`. Without pruning, and with the width large
-    enough, it is exact.
+    The score of a text is `log P_ctc(text) + lm_weight * log P_lm(text)`, plus `word_bonus` for each word,
+    `unknown_score` for each unknown word, and the bonuses of boosted phrases. Called with logits it returns the best
+    text as a `Path`, like `greedy`; the frames are those of a forced alignment. Without pruning, and with a sufficient
+    width, the search is exact.
 
     Args:
-        vocabulary: Of the model whose logits are searched.
-        width: Prefixes kept after each frame.
-        token_floor: Symbols whose log probability in a frame is lower are not tried there; the likeliest always is.
-            With a grammar all are.
+        vocabulary: The model's vocabulary.
+        width: Number of prefixes kept after each frame.
+        token_floor: Symbols with a lower log-probability in a frame are not tried there, except for the most probable
+            one. With a grammar all are tried.
         beam_threshold: Prefixes whose score is this much below the best are dropped.
-        language_model: Over words or characters.
-        lm_weight: Of the language model's log probabilities.
-        word_bonus: Added for each word; the language model makes longer texts less likely, and this makes up for it.
-        unknown_score: Added for each word that the language model does not know (for each character, if it is over
-            those), as soon as that is clear.
-        grammar: The texts that are allowed. If none of them is left at the end, the longest allowed beginning is
-            taken, which may be empty.
-        boost: Phrases that are made likelier.
+        language_model: A model over words or characters.
+        lm_weight: Weight of the language model's log-probabilities.
+        word_bonus: Score added for each word, to compensate for the language model's preference for short texts.
+        unknown_score: Score added for each word that the language model does not know (or each character, for a model
+            over characters), as soon as this is certain.
+        grammar: The allowed texts. If none of them is left at the end, the result is the longest allowed prefix,
+            possibly empty.
+        boost: Boosted phrases.
 
     Raises:
-        ValueError: The width is not positive, a weight is not finite, or no word of the language model can be written
-            with the vocabulary.
+        ValueError: The width is not positive, a weight is not finite, or the vocabulary cannot write any word of the
+            language model.
 
     Example:
     >>> search = BeamSearch(Vocabulary("ab"), width=8)
@@ -150,17 +150,17 @@ class BeamSearch(Search):
 
     @property
     def characters(self) -> str:
-        """What texts are made of."""
+        """The characters that texts may have."""
         return "".join(self.vocabulary.letters.symbols)
 
     def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> Path:
-        """The frames of a text that `n_best` gave for the same logits."""
-        # A beginning of a text, all that a grammar left, may be ruled out; what is finite has a path nevertheless.
-        logs, symbols = np.maximum(log_softmax(logits), _LEAST), np.array(hypothesis.ids, np.int32)
+        """Align a text of `n_best` to the same logits."""
+        # The longest allowed prefix may have no possible path; with finite log-probabilities there is one anyway.
+        logs, symbols = np.maximum(log_softmax(logits), _MIN_LOG), np.array(hypothesis.ids, np.int32)
         return path_of(logs, symbols, viterbi.best_states(logs, symbols))
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
-        """The best texts of one utterance, the best first; at least one, at most `n`, no more than the width.
+        """The best texts of one utterance, the best first; from one to `n`, and no more than the width.
 
         Raises:
             ValueError: `logits` are not `(frames, vocabulary)` numbers, or `n` is not positive.
@@ -172,19 +172,19 @@ class BeamSearch(Search):
         tree, nodes, paths, added = search.prefixes(logs, self.width, floor, float(self.beam_threshold), self._models)
         scores = paths + added
         order = np.argsort(-scores, kind="stable")
-        found: dict[str, Hypothesis] = {}  # by text, which subwords can write in several ways; the best one stays
+        by_text: dict[str, Hypothesis] = {}  # subwords can write a text in several ways, of which the best one is kept
         for i in order[scores[order] > -np.inf]:
             hypothesis = self._hypothesis(_symbols(tree, nodes[i]), scores[i], paths[i])
-            found.setdefault(hypothesis.text, hypothesis)
-            if len(found) == n:
+            by_text.setdefault(hypothesis.text, hypothesis)
+            if len(by_text) == n:
                 break
-        return list(found.values()) or [self._allowed_beginning(tree, int(nodes[paths.argmax()]))]
+        return list(by_text.values()) or [self._allowed_prefix(tree, int(nodes[paths.argmax()]))]
 
     def weighted(self, *, lm_weight: float, word_bonus: float) -> BeamSearch:
         """The same search with other weights."""
         other = copy.copy(self)
         other.lm_weight, other.word_bonus = lm_weight, word_bonus
-        other.__dict__["_models"] = self._models._replace(real=other._weights())
+        other.__dict__["_models"] = self._models._replace(floats=other._weights())
         return other
 
     def _weights(self) -> np.ndarray:
@@ -194,8 +194,8 @@ class BeamSearch(Search):
     def _hypothesis(self, ids: tuple[int, ...], score: float, ctc: float) -> Hypothesis:
         return Hypothesis(ids, self.vocabulary.decode(ids), float(score), float(ctc))
 
-    def _allowed_beginning(self, tree: np.ndarray, node: int) -> Hypothesis:
-        """The longest beginning of a prefix that is an allowed text."""
+    def _allowed_prefix(self, tree: np.ndarray, node: int) -> Hypothesis:
+        """The longest prefix of a node's text that is an allowed text."""
         ends = self.grammar.ends if self.grammar else np.ones(1, np.bool_)
         while node and not ends[tree[node, search.GRAMMAR]]:
             node = int(tree[node, search.PARENT])
@@ -206,9 +206,9 @@ class BeamSearch(Search):
         characters = self.vocabulary.letters
         size = len(characters)
         space = characters.encode(" ")[0] if not characters.missing(" ") else -1
-        written = [characters.encode(spelling) for spelling in self.vocabulary.spellings]
-        letters_of = np.full((len(written), max(map(len, written))), -1, np.int32)
-        for row, indices in zip(letters_of, written, strict=True):
+        spellings = [characters.encode(spelling) for spelling in self.vocabulary.spellings]
+        letters = np.full((len(spellings), max(map(len, spellings))), -1, np.int32)
+        for row, indices in zip(letters, spellings, strict=True):
             row[: len(indices)] = indices
         lm, grammar, boost = self.language_model, self.grammar, self.boost
         kind = search.NONE if lm is None else search.CHARACTERS if lm.characters else search.WORDS
@@ -217,11 +217,11 @@ class BeamSearch(Search):
             names = [lm.space if symbol == " " else symbol for symbol in characters.symbols]
             symbols[1:] = [lm.indices.get(name, -1) for name in names]
         return search.Models(
-            whole=np.array([kind, *constants(lm), space, characters is not self.vocabulary]),
-            real=self._weights(),
-            gram_whole=lm.whole if lm else np.zeros(0, np.int32),
-            gram_real=lm.real if lm else np.zeros(0),
-            letters=letters_of,
+            ints=np.array([kind, *constants(lm), space, characters is not self.vocabulary]),
+            floats=self._weights(),
+            gram_ints=lm.ints if lm else np.zeros(0, np.int32),
+            gram_floats=lm.floats if lm else np.zeros(0),
+            letters=letters,
             lexicon=self._lexicon,
             symbol_words=symbols,
             grammar=_with_first_column(grammar.next, grammar.ends) if grammar else np.zeros((0, size), np.int32),
@@ -231,41 +231,41 @@ class BeamSearch(Search):
 
 
 def _with_first_column(table: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """A table of symbols, the blank's column of which says something else."""
+    """A table of symbols whose column of the blank is replaced."""
     return np.column_stack([column.astype(table.dtype), table[:, 1:]])
 
 
 def _symbols(tree: np.ndarray, node: int) -> tuple[int, ...]:
-    """The symbols on the way from the root to a node."""
-    found = []
+    """The symbols from the root to a node."""
+    symbols = []
     while node:
-        found.append(int(tree[node, 1]))
+        symbols.append(int(tree[node, 1]))
         node = int(tree[node, 0])
-    return tuple(reversed(found))
+    return tuple(reversed(symbols))
 
 
 def _lexicon(model: NGram | None, vocabulary: Vocabulary) -> np.ndarray:
-    """The model's words as a tree over the vocabulary, see `search.Models.lexicon`."""
+    """The words of a language model as a prefix tree of characters, see `search.Models.lexicon`."""
     empty = np.array([[0, 0], [0, -1], [-1, -1]], np.int32)
     if model is None:
         return empty
     if model.characters:
         _check_characters(model, vocabulary)
         return empty
-    spelled, lacking = _spelled(model, vocabulary)
-    if not spelled:
+    spellings, missing = _spellings(model, vocabulary)
+    if not spellings:
         raise ValueError(
             f"A language model's words must be written with the model's characters {''.join(vocabulary.symbols)!r}. "
-            f"Received: no such word; they have {_some(lacking)}. Train it on text like the model's."
+            f"Received: no such word; they have {_some(missing)}. Train it on text like the model's."
         )
-    if lacking:
-        words = len(model.words) - len({UNKNOWN, BEGIN, END} & set(model.words)) - len(spelled)
+    if missing:
+        words = len(model.words) - len({UNKNOWN, BEGIN, END} & set(model.words)) - len(spellings)
         _log.warning(
             "%d words of the language model have characters that the model cannot write (%s); they are left out.",
             words,
-            _some(lacking),
+            _some(missing),
         )
-    ids, indices = zip(*spelled, strict=True)
+    ids, indices = zip(*spellings, strict=True)
     tree = prefix_tree.build(ids)
     table = np.full((3, len(tree.first)), -1, np.int32)
     table[search.FIRST], table[search.LETTER, :-1] = tree.first, tree.symbols
@@ -273,30 +273,30 @@ def _lexicon(model: NGram | None, vocabulary: Vocabulary) -> np.ndarray:
     return table
 
 
-def _spelled(model: NGram, vocabulary: Vocabulary) -> tuple[list[tuple[list[int], int]], set[str]]:
-    """The words that can be written, as indices; and the characters that others would need."""
-    spelled, lacking = [], set()
+def _spellings(model: NGram, vocabulary: Vocabulary) -> tuple[list[tuple[list[int], int]], set[str]]:
+    """The words that the vocabulary can write, encoded, with their indices; and the missing characters of others."""
+    spellings, all_missing = [], set()
     for index, word in enumerate(model.words):
         if word not in (UNKNOWN, BEGIN, END):
             missing = vocabulary.missing(word)
-            lacking |= missing
+            all_missing |= missing
             if not missing:
-                spelled.append((vocabulary.encode(word), index))
-    return spelled, lacking
+                spellings.append((vocabulary.encode(word), index))
+    return spellings, all_missing
 
 
 def _check_characters(model: NGram, vocabulary: Vocabulary) -> None:
     known = set(vocabulary.symbols) - {" "}
-    given = {word for word in model.words if len(word) == 1}
-    if not known & given:
+    characters = {word for word in model.words if len(word) == 1}
+    if not known & characters:
         raise ValueError(
             f"A language model over characters must have the model's {''.join(vocabulary.symbols)!r}. "
-            f"Received: {_some(given)}. Train it on text in the form the model was trained on."
+            f"Received: {_some(characters)}. Train it on text in the form the model was trained on."
         )
-    if given - known - {model.space}:
+    if characters - known - {model.space}:
         _log.warning(
             "The language model has characters that the model cannot write (%s); they are left out.",
-            _some(given - known - {model.space}),
+            _some(characters - known - {model.space}),
         )
 
 

@@ -1,4 +1,4 @@
-"""Best-path CTC decoding: the likeliest symbol of each frame, repeats merged, blanks dropped."""
+"""Best-path CTC decoding: the most probable symbol of each frame, without repeats and blanks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ BLANK = 0
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """The symbols of one utterance, with the frames that spoke for each of them."""
+    """The symbols of one utterance, with their frames and confidences."""
 
     ids: np.ndarray
     """int32 `(labels,)`: vocabulary indices, never the blank."""
     start_frames: np.ndarray
     """int32 `(labels,)`: the first frame of each symbol."""
     end_frames: np.ndarray
-    """int32 `(labels,)`: the frame after the last one of each symbol."""
+    """int32 `(labels,)`: the frame after the last frame of each symbol."""
     confidences: np.ndarray
     """float32 `(labels,)` in (0, 1]: the geometric mean of the symbol's probability over its frames."""
 
@@ -28,19 +28,19 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class WordPath(Path):
-    """A path whose words are known, since a lexicon gave them."""
+    """A path with the words of a lexicon."""
 
     words: tuple[str, ...]
     """The words in order."""
     lengths: np.ndarray
-    """int32 `(words,)`: how many of the symbols are each word's; together they are all."""
+    """int32 `(words,)`: number of symbols of each word; their sum is the number of all symbols."""
 
 
 def checked(logits: np.ndarray) -> np.ndarray:
-    """Logits `(frames, vocabulary)` as they are.
+    """The logits `(frames, vocabulary)`, after a check.
 
     Raises:
-        ValueError: They are not two-dimensional, have no vocabulary, or hold NaN, infinity, or a frame of -infinity.
+        ValueError: They are not two-dimensional, have no vocabulary, or have NaN, infinity, or a frame of -infinity.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] == 0:
@@ -50,27 +50,27 @@ def checked(logits: np.ndarray) -> np.ndarray:
             f"Logits must be numbers. Received: NaN from frame {int(np.isnan(logits).any(axis=1).argmax())} on. "
             "Look for NaN in the signal or in the model's weights."
         )
-    most = logits.max(axis=1)
-    if np.isinf(most).any():
-        frame = int(np.isinf(most).argmax())
+    largest = logits.max(axis=1)
+    if np.isinf(largest).any():
+        frame = int(np.isinf(largest).argmax())
         raise ValueError(
-            f"Each frame's largest logit must be finite. Received: {most[frame]} in frame {frame}. "
+            f"Each frame's largest logit must be finite. Received: {largest[frame]} in frame {frame}. "
             "Look for very large values in the signal or in the model's weights."
         )
     return logits
 
 
 def greedy(logits: np.ndarray) -> Path:
-    """Decode one utterance along its best path (Graves et al. 2006, section 3.2).
+    """Decode one utterance by its best path (Graves et al. 2006, section 3.2).
 
     Args:
         logits: float `(frames, vocabulary)`, unnormalized; index 0 is the blank. There may be no frames.
 
     Returns:
-        The symbols, where they stand, and how sure the model was of them.
+        The symbols, their frames, and their confidences.
 
     Raises:
-        ValueError: `logits` is not two-dimensional, has no vocabulary, or holds NaN.
+        ValueError: `logits` is not two-dimensional, has no vocabulary, or has NaN.
 
     Example:
     >>> logits = 9.0 * np.eye(3)[[0, 1, 1, 0, 1, 2]]
@@ -80,16 +80,16 @@ def greedy(logits: np.ndarray) -> Path:
     """
     logits = checked(logits)
     best = logits.argmax(axis=1)
-    starts = np.flatnonzero(np.diff(best, prepend=-1))  # where runs of one symbol begin
+    starts = np.flatnonzero(np.diff(best, prepend=-1))  # of runs of one symbol
     ends = np.append(starts[1:], len(best))[: len(starts)]
     log_probabilities = _best_log_probability(logits)
     means = np.add.reduceat(log_probabilities, starts) / (ends - starts) if len(starts) else log_probabilities
-    spoken = best[starts] != BLANK
+    is_label = best[starts] != BLANK
     return Path(
-        best[starts][spoken].astype(np.int32),
-        starts[spoken].astype(np.int32),
-        ends[spoken].astype(np.int32),
-        np.exp(means[spoken]).astype(np.float32),
+        best[starts][is_label].astype(np.int32),
+        starts[is_label].astype(np.int32),
+        ends[is_label].astype(np.int32),
+        np.exp(means[is_label]).astype(np.float32),
     )
 
 

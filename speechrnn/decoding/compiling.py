@@ -1,7 +1,7 @@
-"""Functions compiled by numba on first use, and kept where there is a place for them.
+"""Functions compiled by numba on first use and cached on disk.
 
-What Python calls in a search (`outer`) is kept as machine code that llvmlite alone loads: numba takes over a second to
-import and to set up, and is needed only where nothing is kept yet. Decorating functions imports neither of them.
+Functions that Python calls (`outer`) are cached as machine code that llvmlite alone can load: numba takes more than a
+second to import and to set up, and is imported only to compile. Decorating functions imports neither of them.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ import numpy as np
 from speechrnn.files import CACHE_VARIABLE, cache_folder, replacing
 
 _log = logging.getLogger(__name__)
-_told: set[str] = set()
+_logged: set[str] = set()
 _lock = threading.RLock()
 _HERE = Path(__file__).parent / "__pycache__"
 _DIGEST = hashlib.sha256().digest_size
 _OF_C = ("exp", "log", "log1p", "memcpy", "memmove", "memset")
-"""What machine code may call."""
+"""Functions that machine code may call."""
 _COUNTS = re.compile(
     r"^define linkonce_odr void @NRT_(incref|decref)\(.*?^}$|^declare [^\n]*@NRT_MemInfo_call_dtor\([^\n]*$",
     re.DOTALL | re.MULTILINE,
 )
-"""What numba adds to count references to arrays; functions that make none call neither."""
+"""Numba's reference counting of arrays; functions that allocate none never call it."""
 _CALLED = re.compile(r"^declare [^@]*@(?!llvm\.)[\w.]+|@NRT_\w+", re.MULTILINE)
-_PLAIN: dict[type, str] = {bool: "i", int: "i", np.int32: "i", np.int64: "i", np.bool_: "i"}
-"""Numbers that are no arrays, as machine code takes them: `i` int64, `f` float64."""
+_SCALARS: dict[type, str] = {bool: "i", int: "i", np.int32: "i", np.int64: "i", np.bool_: "i"}
+"""How scalars are passed to machine code: `i` as int64, `f` (all other types) as float64."""
 
 
 class Inner:
-    """A decorator: a function that is compiled as a part of those that call it; Python runs it as it is written.
+    """Decorator of functions that are compiled into their callers; called from Python they are not compiled.
 
     Args:
-        function: Must neither raise errors nor make arrays.
+        function: A function that neither raises errors nor allocates arrays.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -54,20 +54,20 @@ class Inner:
         self.function = function
 
     def __call__(self, *args: Any) -> Any:
-        """What Python makes of it, uncompiled."""
+        """Run the Python function."""
         return self.function(*args)
 
     @functools.cached_property
     def dispatcher(self) -> Any:
-        """What numba calls in its place."""
+        """The function for numba."""
         return _numba().njit(error_model="numpy", forceinline=True, **_BARE)(self.function)
 
 
 class Outer(Inner):
-    """A decorator: a function that Python calls and that is compiled; see `Inner`.
+    """Decorator of compiled functions that Python calls; see `Inner`.
 
-    Its arguments are contiguous arrays, named tuples of them, and numbers. What it gives is annotated, by a name: None,
-    int, bool or float.
+    Arguments are contiguous arrays, named tuples of them, and numbers. The return type must be annotated as None, int,
+    bool or float.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -75,61 +75,61 @@ class Outer(Inner):
         self._loaded: dict[str, Callable[..., Any]] = {}
 
     def __call__(self, *args: Any) -> Any:
-        """Run machine code, which is loaded or made first; what Python makes of it where numba is told to do so."""
+        """Run the machine code, which is loaded or compiled first; with NUMBA_DISABLE_JIT, the Python function."""
         if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
             return self.function(*args)
         leaves: list[Any] = []
-        layout = ",".join(_flattened(args, leaves))
+        layout = ",".join(_flatten(args, leaves))
         run = self._loaded.get(layout)
         if run is None:
             with _lock:
-                run = self._loaded[layout] = self._loaded.get(layout) or self._prepared(layout, args)
+                run = self._loaded[layout] = self._loaded.get(layout) or self._load(layout, args)
         return run(*leaves)
 
-    def _prepared(self, layout: str, args: tuple[Any, ...]) -> Callable[..., Any]:
-        gives = self.function.__annotations__["return"]
-        number: Any = ctypes.c_double if gives == "float" else ctypes.c_int64
+    def _load(self, layout: str, args: tuple[Any, ...]) -> Callable[..., Any]:
+        returns = self.function.__annotations__["return"]
+        number: Any = ctypes.c_double if returns == "float" else ctypes.c_int64
         kinds = [ctypes.c_double if leaf == "f" else ctypes.c_int64 for leaf in _parts(layout)]
-        # As numba passes arguments: where the answer and an error are written, then everything else.
+        # Numba's calling convention: addresses for the result and an error, then the arguments.
         name = f"{self.function.__name__}-{self._digest(layout)}"
-        address, engine = _loaded(name, lambda: self._compiled(args))
+        address, engine = _load_or_compile(name, lambda: self._compile(args))
         native = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)(address)
 
         def run(*leaves: Any) -> Any:
-            answer, error = number(), ctypes.c_void_p()
-            if native(ctypes.addressof(answer), ctypes.addressof(error), *leaves):
+            result, error = number(), ctypes.c_void_p()
+            if native(ctypes.addressof(result), ctypes.addressof(error), *leaves):
                 raise RuntimeError(f"{self.function.__name__} failed. Please report it.")
-            return None if gives == "None" else bool(answer.value) if gives == "bool" else answer.value
+            return None if returns == "None" else bool(result.value) if returns == "bool" else result.value
 
-        run.engine = engine  # type: ignore[attr-defined]  # which holds the code
+        run.engine = engine  # type: ignore[attr-defined]  # which owns the code
         return run
 
     def _digest(self, layout: str) -> str:
-        """Of all that the machine code depends on."""
+        """A hash of everything that the machine code depends on."""
         files = sorted({__file__, *(str(sys.modules[module].__file__) for module in _modules(self))})
-        found = hashlib.sha256("\n".join([layout, *_surroundings()]).encode())
+        digest = hashlib.sha256("\n".join([layout, *_environment()]).encode())
         for file in files:
-            found.update(Path(file).read_bytes())
-        return found.hexdigest()[:24]
+            digest.update(Path(file).read_bytes())
+        return digest.hexdigest()[:24]
 
-    def _compiled(self, args: tuple[Any, ...]) -> bytes:
+    def _compile(self, args: tuple[Any, ...]) -> bytes:
         """Machine code for this processor."""
         numba, llvm = _numba(), _llvm()
         types: list[Any] = []
         scope: dict[str, Any] = {"function": self.dispatcher, "carray": numba.carray}
         names = (f"x{i}" for i in range(1_000_000))
-        rebuilt = ", ".join(_rebuilt(arg, names, types, scope) for arg in args)
-        every = ", ".join(f"x{i}" for i in range(len(types)))
+        arguments = ", ".join(_expression(arg, names, types, scope) for arg in args)
+        parameters = ", ".join(f"x{i}" for i in range(len(types)))
         result = {"None": "{}", "float": "float({})"}.get(self.function.__annotations__["return"], "int({})")
-        # A function of numbers alone, which numba has no other way to be given.
-        flat = eval(f"lambda {every}: {result.format(f'function({rebuilt})')}", scope)
+        # A function of numbers alone; `eval`, since numba needs a Python function.
+        flat = eval(f"lambda {parameters}: {result.format(f'function({arguments})')}", scope)
         dispatcher = numba.njit(error_model="numpy", **_BARE)(flat)
         dispatcher.compile(tuple(types))
         text = _COUNTS.sub("", dispatcher.inspect_llvm(dispatcher.signatures[0]))
-        called = {found.rpartition("@")[2] for found in _CALLED.findall(text)}
-        if lacking := called - set(_OF_C):
+        called = {name.rpartition("@")[2] for name in _CALLED.findall(text)}
+        if unsupported := called - set(_OF_C):
             raise RuntimeError(
-                f"{self.function.__name__} must make no arrays and call C alone. Received: {sorted(lacking)}."
+                f"{self.function.__name__} must make no arrays and call C alone. Received: {sorted(unsupported)}."
             )
         module = llvm.parse_assembly(text)
         (main,) = [f for f in module.functions if not f.is_declaration and f.linkage == llvm.Linkage.external]
@@ -141,8 +141,8 @@ inner, outer = Inner, Outer
 _BARE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-def _flattened(args: Any, leaves: list[Any]) -> Iterator[str]:
-    """The layout of arguments, and as `leaves` what machine code is called with."""
+def _flatten(args: Any, leaves: list[Any]) -> Iterator[str]:
+    """The layout of arguments; appends to `leaves` the numbers that machine code is called with."""
     for arg in args:
         if isinstance(arg, np.ndarray):
             if not arg.flags.c_contiguous:
@@ -150,21 +150,21 @@ def _flattened(args: Any, leaves: list[Any]) -> Iterator[str]:
             leaves += [arg.ctypes.data, *arg.shape]
             yield f"{arg.dtype.str}:{arg.ndim}"
         elif isinstance(arg, tuple):
-            yield from _flattened(arg, leaves)
+            yield from _flatten(arg, leaves)
         else:
             leaves.append(arg)
-            yield _PLAIN.get(type(arg), "f")
+            yield _SCALARS.get(type(arg), "f")
 
 
 def _parts(layout: str) -> Iterator[str]:
-    """Of each number that machine code is called with whether it is `i` or `f`."""
+    """`i` or `f` for each number that machine code is called with."""
     for leaf in layout.split(","):
         _, _, dimensions = leaf.partition(":")
         yield from "i" * (1 + int(dimensions)) if dimensions else leaf
 
 
-def _rebuilt(arg: Any, names: Iterator[str], types: list[Any], scope: dict[str, Any]) -> str:
-    """An expression that makes an argument of the numbers that machine code is called with; adds their types."""
+def _expression(arg: Any, names: Iterator[str], types: list[Any], scope: dict[str, Any]) -> str:
+    """An expression for an argument in terms of the numbers that machine code is called with; adds their types."""
     import numba
 
     if isinstance(arg, np.ndarray):
@@ -173,33 +173,33 @@ def _rebuilt(arg: Any, names: Iterator[str], types: list[Any], scope: dict[str, 
         return f"carray({pointer}, ({', '.join(shape)},))"
     if isinstance(arg, tuple):
         scope[type(arg).__name__] = type(arg)
-        return f"{type(arg).__name__}({', '.join(_rebuilt(part, names, types, scope) for part in arg)})"
-    types.append(numba.types.int64 if type(arg) in _PLAIN else numba.types.float64)
+        return f"{type(arg).__name__}({', '.join(_expression(part, names, types, scope) for part in arg)})"
+    types.append(numba.types.int64 if type(arg) in _SCALARS else numba.types.float64)
     return next(names)
 
 
-def _modules(function: Inner, found: set[str] | None = None) -> set[str]:
-    """Names of the modules of a function and of those that it calls."""
-    found = set() if found is None else found
-    found.add(function.__module__)
+def _modules(function: Inner, names: set[str] | None = None) -> set[str]:
+    """Names of the modules of a function and of the functions that it calls."""
+    names = set() if names is None else names
+    names.add(function.__module__)
     code: CodeType = function.function.__code__
     for name in code.co_names:
         called = function.function.__globals__.get(name)
         if isinstance(called, Inner) and called is not function:
-            _modules(called, found)
-    return found
+            _modules(called, names)
+    return names
 
 
 @functools.cache
-def _surroundings() -> tuple[str, ...]:
-    """The processor, and which numba there is: by its file's time, since its version takes long to find."""
+def _environment() -> tuple[str, ...]:
+    """The processor, and the installed numba, by its file's modification time, since its version is slow to get."""
     llvm, numba = _llvm(), find_spec("numba")
     installed = str(numba and numba.origin and int(os.stat(numba.origin).st_mtime))
     return llvm.get_process_triple(), llvm.get_host_cpu_name(), _features(llvm), installed
 
 
-def _loaded(name: str, make: Callable[[], bytes]) -> tuple[int, Any]:
-    """The address of a function, and what must live as long as it: from where it is kept, or else made now."""
+def _load_or_compile(name: str, make: Callable[[], bytes]) -> tuple[int, Any]:
+    """The address of a function, and the engine that owns it: from the cache, or else compiled now."""
     folders = [_HERE]
     with suppress(OSError):  # no home
         folders.append(cache_folder())
@@ -207,7 +207,7 @@ def _loaded(name: str, make: Callable[[], bytes]) -> tuple[int, Any]:
         with suppress(OSError):
             content = (folder / f"{name}.o").read_bytes()
             if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST]:
-                return _linked(content[_DIGEST:])
+                return _link(content[_DIGEST:])
     code = make()
     reasons = []
     for folder in folders:
@@ -218,14 +218,14 @@ def _loaded(name: str, make: Callable[[], bytes]) -> tuple[int, Any]:
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
     else:
-        if "unkept" not in _told:
-            _told.add("unkept")
-            told = "compiled functions cannot be stored, and are compiled in every process: set %s to a folder. (%s)"
-            _log.info(told, CACHE_VARIABLE, "; ".join(reasons))
-    return _linked(code)
+        if "not cached" not in _logged:
+            _logged.add("not cached")
+            message = "compiled functions cannot be stored, and are compiled in every process: set %s to a folder. (%s)"
+            _log.info(message, CACHE_VARIABLE, "; ".join(reasons))
+    return _link(code)
 
 
-def _linked(code: bytes) -> tuple[int, Any]:
+def _link(code: bytes) -> tuple[int, Any]:
     llvm = _llvm()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(llvm))
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -234,7 +234,7 @@ def _linked(code: bytes) -> tuple[int, Any]:
 
 
 def _machine(llvm: Any) -> Any:
-    """This processor, as numba describes it to LLVM."""
+    """LLVM's target machine for this processor, with numba's options."""
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=_features(llvm), opt=3,
@@ -245,7 +245,7 @@ def _machine(llvm: Any) -> Any:
 def _features(llvm: Any) -> str:
     try:
         return llvm.get_host_cpu_features().flatten()
-    except RuntimeError:  # LLVM cannot tell those of every processor
+    except RuntimeError:  # LLVM does not know those of every processor
         return ""
 
 
@@ -253,13 +253,13 @@ def _features(llvm: Any) -> str:
 def _llvm() -> Any:
     from llvmlite import binding
 
-    with suppress(RuntimeError):  # newer versions need it no longer, and say so
+    with suppress(RuntimeError):  # newer versions do not need it, and raise an error
         binding.initialize()
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    here = ctypes.CDLL(None)
+    process = ctypes.CDLL(None)
     for name in _OF_C:
-        binding.add_symbol(name, ctypes.cast(getattr(here, name), ctypes.c_void_p).value)
+        binding.add_symbol(name, ctypes.cast(getattr(process, name), ctypes.c_void_p).value)
     return binding
 
 
@@ -270,15 +270,15 @@ def _numba() -> Any:
     from numba.extending import typeof_impl
 
     class Compiling(event.Listener):
-        """Says, once, that a search is being compiled: a first transcript otherwise waits without a word."""
+        """Logs once that a search is being compiled, which delays the first transcript."""
 
         def on_start(self, event: event.Event) -> None:
-            if "compiling" not in _told:
-                _told.add("compiling")
+            if "compiling" not in _logged:
+                _logged.add("compiling")
                 _log.warning("compiling the search for this processor: about half a minute, once for an installation")
 
         def on_end(self, event: event.Event) -> None:
-            """The next message is of the work itself."""
+            """Log nothing."""
 
     event.register("numba:compile", Compiling())
     typeof_impl.register(Inner)(lambda function, context: typeof_impl(function.dispatcher, context))

@@ -1,4 +1,4 @@
-"""Letters to phones: how a word is pronounced that a lexicon lacks, learned from those that it has."""
+"""Grapheme-to-phoneme conversion: pronunciations of words that a lexicon lacks, learned from the lexicon."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from speechrnn.decoding.lm.ngram import END
 from speechrnn.text import Lexicon
 
 WEIGHT = 0.3
-"""Of n-grams beside another model; found on words that neither had learned."""
+"""Weight of the n-grams in combination with another model, tuned on words that neither was trained on."""
 BEST = 8
-"""Pronunciations by the other model, of which the n-grams choose."""
+"""Number of the other model's pronunciations that are rescored."""
 
 Candidate = tuple[Sequence[str], float]
-"""A pronunciation and its log probability."""
+"""A pronunciation and its log-probability."""
 
 _ROUNDS = 8
 _BEAM = 24
@@ -30,14 +30,15 @@ class _Pair(NamedTuple):
 
 
 class LettersToPhones:
-    """Pronounces words by the way similar ones are pronounced (joint n-grams; Bisani and Ney 2008, simplified).
+    """Grapheme-to-phoneme model of joint n-grams (Bisani and Ney 2008, simplified).
 
     Letters and phones of the lexicon's words are paired by expectation maximization, and an n-gram model of the pairs
-    is estimated; the likeliest pairs that spell a new word pronounce it. It takes seconds to learn.
+    is estimated. The pronunciation of a new word is that of the most probable pairs that spell it. Training takes
+    seconds.
 
     Args:
-        lexicon: What to learn from; the likeliest pronunciation of each word.
-        order: Longest n-grams of pairs.
+        lexicon: The training data: the most probable pronunciation of each word.
+        order: Order of the n-gram model.
 
     Raises:
         ValueError: No word can be paired with its phones.
@@ -64,95 +65,93 @@ class LettersToPhones:
         advance = self._model.advance
         reached: list[list[tuple[float, int, tuple[str, ...]]]] = [[] for _ in range(len(word) + 1)]
         reached[0] = [(0.0, self._model.begin, ())]
-        for place in range(len(word)):
-            kept: dict[tuple[int, tuple[str, ...]], float] = {}
-            for score, state, said in reached[place]:
-                kept[state, said] = max(score, kept.get((state, said), -np.inf))
-            best = sorted(((score, *key) for key, score in kept.items()), key=lambda item: -item[0])[:_BEAM]
-            for end in range(place + 1, min(place + 2, len(word)) + 1):
-                for index, phones in self._pairs.get(word[place:end], ()):
-                    for score, state, said in best:
+        for start in range(len(word)):
+            merged: dict[tuple[int, tuple[str, ...]], float] = {}
+            for score, state, prefix in reached[start]:
+                merged[state, prefix] = max(score, merged.get((state, prefix), -np.inf))
+            best = sorted(((score, *key) for key, score in merged.items()), key=lambda item: -item[0])[:_BEAM]
+            for end in range(start + 1, min(start + 2, len(word)) + 1):
+                for index, phones in self._pairs.get(word[start:end], ()):
+                    for score, state, prefix in best:
                         log, after = advance(state, index)
-                        reached[end].append((score + log, after, (*said, *phones)))
-        last = [
-            (score + advance(state, self._model.indices[END])[0], said) for score, state, said in reached[-1] if said
-        ]
-        return list(max(last)[1]) if last else None
+                        reached[end].append((score + log, after, (*prefix, *phones)))
+        close = self._model.indices[END]
+        complete = [(score + advance(state, close)[0], phones) for score, state, phones in reached[-1] if phones]
+        return list(max(complete)[1]) if complete else None
 
     def log_probability(self, word: str, phones: Sequence[str]) -> float:
-        """Natural logarithm of the probability of the likeliest pairs that spell a word and are these phones.
-
-        Minus infinity if no pairs are both.
-        """
-        said = tuple(phones)
+        """Log-probability of the best pairs that spell a word and its phones; minus infinity if there are none."""
+        phones = tuple(phones)
         reached: list[dict[tuple[int, int], float]] = [{} for _ in range(len(word) + 1)]
         reached[0] = {(self._model.begin, 0): 0.0}
-        for place, here in enumerate(reached[:-1]):
-            for end in range(place + 1, min(place + 2, len(word)) + 1):
-                for index, part in self._pairs.get(word[place:end], ()):
-                    for (state, count), score in here.items():
-                        if said[count : count + len(part)] == part:
+        for start, states in enumerate(reached[:-1]):
+            for end in range(start + 1, min(start + 2, len(word)) + 1):
+                for index, part in self._pairs.get(word[start:end], ()):
+                    for (state, count), score in states.items():
+                        if phones[count : count + len(part)] == part:
                             log, after = self._model.advance(state, index)
                             key = after, count + len(part)
                             reached[end][key] = max(score + log, reached[end].get(key, -np.inf))
         close = self._model.indices[END]
-        last = [
-            score + self._model.advance(state, close)[0] for (state, n), score in reached[-1].items() if n == len(said)
+        complete = [
+            score + self._model.advance(state, close)[0]
+            for (state, n), score in reached[-1].items()
+            if n == len(phones)
         ]
-        return max(last, default=-np.inf)
+        return max(complete, default=-np.inf)
 
     def agreed(self, word: str, candidates: Iterable[Candidate], *, weight: float = WEIGHT) -> list[str] | None:
-        """The candidate of another model that both models together find likeliest.
+        """The best candidate of another model by the weighted sum of both models' log-probabilities.
 
-        Models of different types make different errors, so that both together make fewer than either. Candidates that
-        no pairs spell do not count; if none is left, the answer is that of this model alone.
+        Models of different types make different errors, so their combination makes fewer than either. Candidates that
+        no pairs spell are ignored; if none is left, the result is that of this model alone.
 
         Args:
             word: The word.
-            candidates: Pronunciations and their log probabilities by the other model, such as the best of a beam.
-            weight: Of this model's log probability, between 0 and 1; the other's has the rest.
+            candidates: Pronunciations and their log-probabilities by the other model, such as its n best.
+            weight: Weight of this model, between 0 and 1; the other's is `1 - weight`.
         """
-        found = []
-        for phones, log in candidates:
-            own = self.log_probability(word, phones)
-            if own > -np.inf:
-                found.append(((1 - weight) * log + weight * own, list(phones)))
-        return max(found)[1] if found else self(word)
+        scored = []
+        for phones, other in candidates:
+            log = self.log_probability(word, phones)
+            if log > -np.inf:
+                scored.append(((1 - weight) * other + weight * log, list(phones)))
+        return max(scored)[1] if scored else self(word)
 
     def together(self, model: Any, words: Iterable[str]) -> dict[str, list[str] | None]:
-        """What this model and another one together find likeliest for each word; see `agreed`.
+        """Pronounce words by this model and another one; see `agreed`.
 
         Args:
             model: A bundle or session that translates letters to phones.
             words: The words.
         """
         words = list(words)
-        found = model.translate(words, beam=BEST, best=BEST, length_penalty=0.0, on_error="collect")
+        answers = model.translate(words, beam=BEST, best=BEST, length_penalty=0.0, on_error="collect")
         return {
             word: self.agreed(word, [(one.symbols, one.score) for one in answer.candidates])
-            for word, answer in zip(words, found, strict=True)
+            for word, answer in zip(words, answers, strict=True)
         }
 
 
 def _paired(lexicon: Lexicon) -> list[list[_Pair]]:
-    """The words as pairs on their likeliest segmentations; words that cannot be paired are left out."""
+    """The words as pairs, by their most probable segmentations; words that cannot be paired are left out."""
     words = [(word, pronunciations[0][0]) for word, pronunciations in lexicon.items()]
     alphabet = sorted({letter for word, _ in words for letter in word})
     letter, phone = ({name: i for i, name in enumerate(names)} for names in (alphabet, lexicon.phones))
-    spelled = np.array([letter[c] for word, _ in words for c in word], np.int64)
-    said = np.array([phone[p] for _, phones in words for p in phones], np.int64)
+    all_letters = np.array([letter[c] for word, _ in words for c in word], np.int64)
+    all_phones = np.array([phone[p] for _, phones in words for p in phones], np.int64)
     ends = np.cumsum([(0, 0), *((len(word), len(phones)) for word, phones in words)], axis=0)
-    many = np.array([len(alphabet), len(lexicon.phones)])
-    table = graphones.learned(spelled, said, ends, many, _ROUNDS)
-    found = []
+    counts = np.array([len(alphabet), len(lexicon.phones)])
+    table = graphones.train(all_letters, all_phones, ends, counts, _ROUNDS)
+    paired = []
     for (word, phones), (i, j), (end, last) in zip(words, ends[:-1], ends[1:], strict=True):
-        kinds = graphones.best_kinds(spelled[i:end], said[j:last], table, many)
+        kinds = graphones.best_kinds(all_letters[i:end], all_phones[j:last], table, counts)
         if len(kinds):
-            found.append(list(_cut(word, phones, kinds)))
-    return found
+            paired.append(list(_pairs(word, phones, kinds)))
+    return paired
 
 
-def _cut(word: str, phones: Sequence[str], kinds: np.ndarray) -> list[_Pair]:
+def _pairs(word: str, phones: Sequence[str], kinds: np.ndarray) -> list[_Pair]:
     pairs, i, j = [], 0, 0
     for kind in kinds:
         a, b = graphones.SIZES[kind]

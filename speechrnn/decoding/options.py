@@ -1,4 +1,4 @@
-"""How logits become text, from options that a command line can say."""
+"""Makes the decoder for a set of options, which are those of the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from speechrnn.faults import check_types, read_lines
 from speechrnn.text import Lexicon, Phones, Vocabulary, lexicons, normalize
 
-if TYPE_CHECKING:  # the searches are imported by the functions that make them, so that a help text needs no NumPy
+if TYPE_CHECKING:  # the searches are imported by the functions that make them, so that `--help` needs no NumPy
     import numpy as np
 
     from speechrnn.decoding.automata import Grammar
@@ -20,16 +20,15 @@ if TYPE_CHECKING:  # the searches are imported by the functions that make them, 
 
 
 class Decoder(Protocol):
-    """Turns the float logits `(frames, vocabulary)` of a recording into symbols."""
+    """Converts the float logits `(frames, vocabulary)` of a recording to symbols."""
 
     def __call__(self, logits: np.ndarray, /) -> Path:
-        """The symbols."""
+        """Decode one recording."""
 
 
 _WIDTH = 64
 _LM_WEIGHT, _WORD_BONUS = 0.5, 1.5
 _WITH_LEXICON = 0.8, 0.0
-_ADD = "Add its pronunciation, as `speechrnn lexicon build` does with --guess."
 
 
 def decoder(
@@ -87,8 +86,8 @@ def decoder(
         raise ValueError("Words or a grammar say what may be recognized. Received both; add the words to the grammar.")
     if lm_weight is not None and lm is None:
         raise ValueError("`lm_weight` (--lm-weight) is that of a language model. Give one: `lm` (--lm).")
-    asked = beam, lexicon, lm, words, grammar
-    if not hotwords and all(option is None for option in asked):
+    options = beam, lexicon, lm, words, grammar
+    if not hotwords and all(option is None for option in options):
         if word_bonus is not None:
             raise ValueError("`word_bonus` (--word-bonus) is for a beam search. Ask for one: `beam` (--beam).")
         return greedy
@@ -98,11 +97,11 @@ def decoder(
         letters = letters_of(word for word, _, _ in pronunciations)
         _check_hotwords(hotwords, pronunciations)
     allowed = None
-    with _of_phones(vocabulary, pronunciations is None):
+    with _explain_phones(vocabulary, pronunciations is None):
         if words is not None:
-            allowed = _allowed(words, lambda text: Grammar.words(letters, text.splitlines()))
+            allowed = _read_grammar(words, lambda text: Grammar.words(letters, text.splitlines()))
         elif grammar is not None:
-            allowed = _allowed(grammar, lambda text: Grammar.parse(letters, text))
+            allowed = _read_grammar(grammar, lambda text: Grammar.parse(letters, text))
         boost = Boost.phrases(letters, hotwords, hotword_bonus) if hotwords else None
     weight, bonus = (_LM_WEIGHT, _WORD_BONUS) if pronunciations is None else _WITH_LEXICON
     shared: dict[str, Any] = {
@@ -115,7 +114,7 @@ def decoder(
         "boost": boost,
     }
     if pronunciations is None:
-        with _of_phones(vocabulary, lm is not None):
+        with _explain_phones(vocabulary, lm is not None):
             return BeamSearch(vocabulary, **shared)
     if " " in vocabulary.symbols:
         shared |= {"separator": vocabulary.encode(" ")[0], "separated": True}
@@ -123,48 +122,49 @@ def decoder(
 
 
 @contextmanager
-def _of_phones(vocabulary: Vocabulary, without_lexicon: bool) -> Iterator[None]:
-    """Adds to an error about words that a model of phones writes them with a lexicon alone."""
+def _explain_phones(vocabulary: Vocabulary, without_lexicon: bool) -> Iterator[None]:
+    """Adds to an error about words that a model of phones needs a lexicon."""
     try:
         yield
     except ValueError as error:
         if without_lexicon and isinstance(vocabulary, Phones):
-            told = "The model writes phones, and words need a lexicon: `lexicon` (--lexicon)."
-            raise ValueError(f"{told} {error}") from error
+            hint = "The model writes phones, and words need a lexicon: `lexicon` (--lexicon)."
+            raise ValueError(f"{hint} {error}") from error
         raise
 
 
 def _pronunciations(lexicon: str | os.PathLike[str] | Lexicon, vocabulary: Vocabulary) -> Iterable[Pronunciation]:
-    """How the words of a lexicon are written by a model: in phones, or as they are spelled."""
-    held = lexicons.read(lexicon)
+    """The words of a lexicon in a model's symbols: phones, or their spelling."""
+    entries = lexicons.read(lexicon)
     if isinstance(vocabulary, Phones):
-        found = held.pronunciations(vocabulary)  # which may be passed once alone
-        return list(found) if isinstance(found, Iterator) else found
+        pronunciations = entries.pronunciations(vocabulary)
+        return list(pronunciations) if isinstance(pronunciations, Iterator) else pronunciations
     spelled: list[Pronunciation] = [
-        (word, vocabulary.encode(word), 0.0) for word in held if not vocabulary.missing(word)
+        (word, vocabulary.encode(word), 0.0) for word in entries if not vocabulary.missing(word)
     ]
     if not spelled:
         raise ValueError(
             f"The words of a lexicon must be written with the model's characters. Received: none that is; the first is "
-            f"{next(iter(held))!r}. Bring both to the same form."
+            f"{next(iter(entries))!r}. Bring both to the same form."
         )
     return spelled
 
 
 def _check_hotwords(hotwords: Sequence[str], pronunciations: Iterable[Pronunciation]) -> None:
     known = {word for word, _, _ in pronunciations}
-    lacking = [word for phrase in hotwords for word in phrase.split() if word not in known]
-    if lacking:
-        meant = normalize(lacking[0])
-        advice = f"Did you mean {meant!r}?" if meant in known else _ADD
-        raise ValueError(f"Hotwords must be in the lexicon. Received: {lacking[0]!r}, which it lacks. {advice}")
+    missing = [word for phrase in hotwords for word in phrase.split() if word not in known]
+    if missing:
+        normalized = normalize(missing[0])
+        hint = "Add its pronunciation, as `speechrnn lexicon build` does with --guess."
+        hint = f"Did you mean {normalized!r}?" if normalized in known else hint
+        raise ValueError(f"Hotwords must be in the lexicon. Received: {missing[0]!r}, which it lacks. {hint}")
 
 
-def _allowed(path: str | os.PathLike[str], made: Callable[[str], Grammar]) -> Grammar:
+def _read_grammar(path: str | os.PathLike[str], compile: Callable[[str], Grammar]) -> Grammar:
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"`words` and `grammar` are paths of text files. Received: {path!r:.80}.")
     lines = read_lines(path, missing="there is no such file. `words` and `grammar` are paths of text files.")
     try:
-        return made("\n".join(line for line in lines if line.strip()))
+        return compile("\n".join(line for line in lines if line.strip()))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

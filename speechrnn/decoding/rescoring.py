@@ -1,4 +1,4 @@
-"""Texts judged as a whole: a neural language model's log probabilities, and the n best of a search ranked by them."""
+"""Rescoring of n-best lists by a neural language model, and its perplexity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speechrnn.decoding.lm.ngram import Perplexity
 from speechrnn.text import Vocabulary
 
 BOUNDARY = 0
-"""Index of what begins and ends a sentence; characters have theirs from 1, as in every `Vocabulary`."""
+"""Index of the boundary of sentences; characters have indices from 1, as in every `Vocabulary`."""
 _ROWS = 64
 """Sentences in a batch."""
 
@@ -25,22 +25,22 @@ class TextModel(Protocol):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The characters it knows."""
+        """The model's characters."""
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """Natural logarithm of the probability of each sentence, its end counted."""
+        """Log-probability of each sentence, with its end."""
 
 
 def batches(vocabulary: Vocabulary, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Sentences as padded batches of about equal lengths.
+    """Padded batches of sentences of similar lengths.
 
     Args:
-        vocabulary: Of the language model.
+        vocabulary: The language model's vocabulary.
         texts: The sentences.
 
     Yields:
-        Places of the batch's sentences in `texts`; their indices, int32 `(batch, steps)`, each row with a boundary
-        first and zeros after its last character; and their lengths, the boundary counted, int32 `(batch,)`.
+        Indices of the batch's sentences in `texts`; encoded sentences, int32 `(batch, steps)`, each with a boundary
+        first and padded with zeros; and their lengths, with the boundary, int32 `(batch,)`.
 
     Raises:
         ValueError: A text has characters that the vocabulary lacks.
@@ -48,21 +48,21 @@ def batches(vocabulary: Vocabulary, texts: Sequence[str]) -> Iterator[tuple[np.n
     encoded = [vocabulary.encode(text) for text in texts]
     order = np.argsort([len(ids) for ids in encoded], kind="stable")
     for start in range(0, len(order), _ROWS):
-        places = order[start : start + _ROWS]
-        lengths = np.array([1 + len(encoded[i]) for i in places], np.int32)
-        ids = np.full((len(places), lengths.max()), BOUNDARY, np.int32)
-        for row, place in zip(ids, places, strict=True):
-            row[1 : 1 + len(encoded[place])] = encoded[place]
-        yield places, ids, lengths
+        indices = order[start : start + _ROWS]
+        lengths = np.array([1 + len(encoded[i]) for i in indices], np.int32)
+        ids = np.full((len(indices), lengths.max()), BOUNDARY, np.int32)
+        for row, i in zip(ids, indices, strict=True):
+            row[1 : 1 + len(encoded[i])] = encoded[i]
+        yield indices, ids, lengths
 
 
 def log_probabilities(logits: np.ndarray, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Natural logarithms of the probabilities of sentences, float64 `(batch,)`.
+    """Log-probabilities of sentences, float64 `(batch,)`.
 
     Args:
-        logits: `(batch, steps, vocabulary)`: of what follows each symbol of `ids`.
-        ids: As `batches` gives them; what stands in the padding does not matter.
-        lengths: The same.
+        logits: `(batch, steps, vocabulary)` of the symbol after each symbol of `ids`.
+        ids: From `batches`; the padding does not matter.
+        lengths: From `batches`.
     """
     following = np.append(ids[:, 1:], np.full((len(ids), 1), BOUNDARY, ids.dtype), axis=1)
     following[np.arange(len(ids)), lengths - 1] = BOUNDARY
@@ -75,14 +75,14 @@ def log_probabilities(logits: np.ndarray, ids: np.ndarray, lengths: np.ndarray) 
 
 @dataclass(frozen=True)
 class TextPerplexity(Perplexity):
-    """How well a model over characters foretells a text; its words are spelled, so that none is unknown."""
+    """Perplexity of a model over characters, for which no word is unknown."""
 
     bits_per_character: float
-    """The ends of sentences and the spaces counted as characters."""
+    """Bits per character, spaces and ends of sentences included."""
 
 
 def tallies(model: TextModel, texts: Sequence[str]) -> np.ndarray:
-    """Of each text the log probability, the words and the characters, its end counted: float64 `(texts, 3)`.
+    """Log-probability, words and characters of each text, with its end: float64 `(texts, 3)`.
 
     Raises:
         ValueError: A text has characters that the model lacks.
@@ -91,37 +91,37 @@ def tallies(model: TextModel, texts: Sequence[str]) -> np.ndarray:
     return np.column_stack([model.scores(texts), np.reshape(counts, (-1, 2))])
 
 
-def foretold(counted: np.ndarray) -> TextPerplexity:
-    """The perplexity of texts from their `tallies`; there must be one at least."""
-    total, words, characters = counted.sum(0).tolist()
-    found = math.exp(-total / words)
-    return TextPerplexity(found, found, int(words), 0, -total / characters / math.log(2.0))
+def perplexity_of(counts: np.ndarray) -> TextPerplexity:
+    """The perplexity of one or more texts, from their `tallies`."""
+    total, words, characters = counts.sum(0).tolist()
+    value = math.exp(-total / words)
+    return TextPerplexity(value, value, int(words), 0, -total / characters / math.log(2.0))
 
 
 def perplexity(model: TextModel, sentences: Iterable[str]) -> TextPerplexity:
-    """Perplexity of a word, to be set beside `NGram.perplexity`: each sentence's end is counted as a word.
+    """Perplexity per word, comparable with `NGram.perplexity`: the end of each sentence counts as a word.
 
     Raises:
-        ValueError: There is nothing to score, or a text has characters that the model lacks.
+        ValueError: There are no sentences, or a text has characters that the model lacks.
     """
     texts = [" ".join(sentence.split()) for sentence in sentences]
     if not texts:
         raise ValueError("Perplexity needs a text with at least one sentence. Received none.")
-    return foretold(tallies(model, texts))
+    return perplexity_of(tallies(model, texts))
 
 
 class Rescored(Ranking):
-    """A beam search whose n best are rescored by a language model that sees whole sentences.
+    """A beam search whose n-best list is rescored by a language model over whole sentences.
 
-    A text's score is that of the search, plus `weight log P(text)` and `bonus` for each word. It takes the place of the
-    search: called with logits it gives the best text as a `Path`.
+    A text's score is that of the search, plus `weight * log P(text)` and `bonus` for each word. It can be used like the
+    search: called with logits it returns the best text as a `Path`.
 
     Args:
-        search: Finds the n best.
-        model: Judges them.
-        weight: Of the model's log probabilities.
-        bonus: Added for each word; the model makes longer texts less likely, and this makes up for it.
-        best: How many texts of the search are judged.
+        search: The beam search.
+        model: The language model.
+        weight: Weight of the model's log-probabilities.
+        bonus: Score added for each word, to compensate for the model's preference for short texts.
+        best: Number of texts of the search that are rescored.
 
     Raises:
         ValueError: The model lacks characters that the search may write, or `best` is not positive.
@@ -130,33 +130,34 @@ class Rescored(Ranking):
     def __init__(
         self, search: Search, model: TextModel, *, weight: float = 0.5, bonus: float = 0.0, best: int = 30
     ) -> None:
-        lacking = model.vocabulary.missing(search.characters)
-        if lacking:
+        missing = model.vocabulary.missing(search.characters)
+        if missing:
             raise ValueError(
                 f"The language model that rescores must know the model's characters. Received: one without "
-                f"{sorted(lacking)}; it has {''.join(model.vocabulary.symbols)!r}. Train it on texts like the model's."
+                f"{sorted(missing)}; it has {''.join(model.vocabulary.symbols)!r}. Train it on texts like the model's."
             )
         if best < 1:
             raise ValueError(f"`best` must be at least 1. Received: best={best}.")
         self.search, self.model, self.weight, self.bonus, self.best = search, model, weight, bonus, best
 
     def path(self, logits: np.ndarray, hypothesis: Hypothesis) -> Path:
-        """The frames of a text that `n_best` gave for the same logits."""
+        """Align a text of `n_best` to the same logits."""
         return self.search.path(logits, hypothesis)
 
     def n_best(self, logits: np.ndarray, n: int = 10) -> list[Hypothesis]:
-        """The best texts of one utterance, the best first; at most `n`, and no more than are judged."""
-        found = self.search.n_best(logits, self.best)
-        scores = self.ranked(found, self.model.scores(spoken(found)))
+        """The best texts of one utterance, the best first; at most `n`, and no more than are rescored."""
+        hypotheses = self.search.n_best(logits, self.best)
+        scores = self.rescore(hypotheses, self.model.scores(texts_of(hypotheses)))
         order = np.argsort(-scores, kind="stable")[:n]
-        return [replace(found[i], score=float(scores[i])) for i in order]
+        return [replace(hypotheses[i], score=float(scores[i])) for i in order]
 
-    def ranked(self, found: Sequence[Hypothesis], judged: np.ndarray) -> np.ndarray:
-        """The scores of texts whose log probabilities are known."""
-        words = np.array([len(hypothesis.text.split()) for hypothesis in found])
-        return np.array([hypothesis.score for hypothesis in found]) + self.weight * judged + self.bonus * words
+    def rescore(self, hypotheses: Sequence[Hypothesis], lm_scores: np.ndarray) -> np.ndarray:
+        """The scores of texts, given their log-probabilities by the language model."""
+        words = np.array([len(hypothesis.text.split()) for hypothesis in hypotheses])
+        scores = np.array([hypothesis.score for hypothesis in hypotheses])
+        return scores + self.weight * lm_scores + self.bonus * words
 
 
-def spoken(found: Sequence[Hypothesis]) -> list[str]:
+def texts_of(hypotheses: Sequence[Hypothesis]) -> list[str]:
     """The texts with single spaces, as a language model reads them."""
-    return [" ".join(hypothesis.text.split()) for hypothesis in found]
+    return [" ".join(hypothesis.text.split()) for hypothesis in hypotheses]

@@ -1,4 +1,4 @@
-"""Small grammars: what may be said, as expressions of words, and the automaton for them."""
+"""Grammars of allowed texts: parsing of rules, and compilation to an automaton."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from speechrnn.text import Vocabulary
 
 _TOKEN = re.compile(r"<[^<>\s]+>|[=;|()\[\]*+]|[^\s=;|()\[\]*+<>]+|[<>]")
 _MARKS = frozenset("=;|()[]*+<>")
-_MOST_WORDS = 100_000
-_MOST_SHOWN = 120
-"""Characters of a rule in an error."""
-_MOST_STATES, _MOST_CELLS = 500_000, 64_000_000
-"""Of an automaton: it may have exponentially more states than its grammar has words."""
-_MOST_WORK = 4_000_000
-"""Members of the sets of states that are its states: some seconds."""
+_MAX_WORDS = 100_000
+_MAX_SHOWN = 120
+"""Characters of a rule in an error message."""
+_MAX_STATES, _MAX_CELLS = 500_000, 64_000_000
+"""Limits of an automaton, which may have exponentially more states than its grammar has words."""
+_MAX_WORK = 4_000_000
+"""Maximum total size of the sets of states of the subset construction: some seconds."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Sequence:
-    """Expressions one after the other; none is the empty text."""
+    """Expressions one after the other; without parts, the empty text."""
 
     parts: tuple[Expression, ...]
 
@@ -47,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Repeat:
-    """An expression `least` (0 or 1) times or more."""
+    """An expression repeated at least `least` (0 or 1) times."""
 
     part: Expression
     least: int = 1
@@ -60,7 +60,7 @@ def phrase(text: str) -> Sequence:
     """The words of a text in order.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There are no words.
     """
     words = text.split()
     if not words:
@@ -80,32 +80,32 @@ def words_of(expression: Expression) -> Iterator[str]:
 
 
 def parse(text: str) -> Expression:
-    """Read a grammar.
+    """Parse a grammar.
 
-    Rules are `name = expression`, separated by `;`, and the first one says what is allowed. An expression is words in
-    sequence, `a | b` one of two, `( )` a group, `[ ]` what may be left out, `*` and `+` after a word or group any
-    number of times (`+`: at least once), and `<name>` another rule. A single expression may stand without `name =`.
-    What follows `#` in a line is a comment.
+    Rules are `name = expression`, separated by `;`, and the first one defines the allowed texts. An expression is a
+    sequence of words, `a | b` a choice, `( )` a group, `[ ]` an optional part, `*` or `+` after a word or group a
+    repetition (`+`: at least once), and `<name>` another rule. A single expression needs no `name =`. `#` begins a
+    comment to the end of the line.
 
     Raises:
-        ValueError: The grammar cannot be read, names a rule that is not there, a rule needs itself, groups lie
-            within one another hundreds deep, or there are over 100,000 words once each rule stands where it is used.
+        ValueError: The grammar cannot be parsed, refers to a rule that does not exist, has a recursive rule, has groups
+            nested hundreds deep, or has over 100,000 words after rules are expanded.
 
     Example:
     >>> parse("yes | <no> ; no = no+")
     Choice(parts=(Word(word='yes'), Repeat(part=Word(word='no'), least=1)))
     """
     tokens = _TOKEN.findall("\n".join(line.partition("#")[0] for line in text.splitlines()))
-    named: dict[str, list[str]] = {}
+    rules: dict[str, list[str]] = {}
     for rule in _split(tokens):
         name, body = (rule[0], rule[2:]) if rule[1:2] == ["="] else ("", rule)
-        if name in named or "=" in body or (name and name in _MARKS):
-            raise _fault(f"expects `name = expression;` with a new name for each rule. Received: `{_beginning(rule)}`")
-        named[name] = body
-    if not named:
+        if name in rules or "=" in body or (name and name in _MARKS):
+            raise _fault(f"expects `name = expression;` with a new name for each rule. Received: `{_shorten(rule)}`")
+        rules[name] = body
+    if not rules:
         raise _fault("holds no rule")
     try:
-        first, *_ = [_Reader(named).rule(name, ()) for name in named]
+        first, *_ = [_Parser(rules).rule(name, ()) for name in rules]
     except RecursionError as error:
         raise _fault("has too many groups or rules within one another") from error
     return first
@@ -121,8 +121,8 @@ def _split(tokens: list[str]) -> Iterator[list[str]]:
             rule = []
 
 
-class _Reader:
-    """Recursive descent over the tokens of each rule."""
+class _Parser:
+    """Recursive descent parser of the tokens of each rule."""
 
     def __init__(self, rules: dict[str, list[str]]) -> None:
         self._rules = rules
@@ -135,16 +135,16 @@ class _Reader:
         if name in within:
             raise _fault(f"has a rule `{name}` that needs itself. Repeat with * or + instead")
         tokens = deque(self._rules[name])
-        found = self._choice(tokens, (*within, name))
+        expression = self._choice(tokens, (*within, name))
         if tokens:
             raise self._unexpected(tokens[0], (name,))
-        return found
+        return expression
 
     def _unexpected(self, token: str, within: tuple[str, ...]) -> ValueError:
-        return _fault(f"does not expect `{token}` in `{_beginning(self._rules[within[-1]])}`")
+        return _fault(f"does not expect `{token}` in `{_shorten(self._rules[within[-1]])}`")
 
     def _choice(self, tokens: deque[str], within: tuple[str, ...]) -> Expression:
-        """Take a choice from the tokens of the rule that stands last in `within`."""
+        """Parse a choice; the last name in `within` is that of the rule."""
         parts = [self._sequence(tokens, within)]
         while tokens and tokens[0] == "|":
             tokens.popleft()
@@ -160,7 +160,7 @@ class _Reader:
             parts.append(part)
         if not parts:
             rule = self._rules[within[-1]]
-            raise _fault(f"expects words. Received none at item {len(rule) - len(tokens) + 1} of `{_beginning(rule)}`")
+            raise _fault(f"expects words. Received none at item {len(rule) - len(tokens) + 1} of `{_shorten(rule)}`")
         return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
 
     def _item(self, tokens: deque[str], within: tuple[str, ...]) -> Expression:
@@ -168,54 +168,54 @@ class _Reader:
         if token in ("(", "["):
             part = self._choice(tokens, within)
             if not tokens or tokens.popleft() != {"(": ")", "[": "]"}[token]:
-                raise _fault(f"lacks the end of a group `{token}` in `{_beginning(self._rules[within[-1]])}`")
+                raise _fault(f"lacks the end of a group `{token}` in `{_shorten(self._rules[within[-1]])}`")
             return part if token == "(" else Choice((part, Sequence(())))
         if token[0] == "<" and len(token) > 1:
             return self.rule(token[1:-1], within)
         if token in _MARKS:
             raise self._unexpected(token, within)
         self._words += 1
-        if self._words > _MOST_WORDS:
+        if self._words > _MAX_WORDS:
             raise _fault(
-                f"has over {_MOST_WORDS:,} words once each rule stands where it is used. "
+                f"has over {_MAX_WORDS:,} words once each rule stands where it is used. "
                 "Use fewer rules that use others several times"
             )
         return Word(token)
 
 
-def _beginning(tokens: list[str]) -> str:
-    """A rule in an error, which may be a whole file that is no grammar."""
-    return textwrap.shorten(" ".join(tokens), _MOST_SHOWN, placeholder=" ...")
+def _shorten(tokens: list[str]) -> str:
+    """The beginning of a rule for an error message; a file that is not a grammar may be one long rule."""
+    return textwrap.shorten(" ".join(tokens), _MAX_SHOWN, placeholder=" ...")
 
 
 def _fault(what: str) -> ValueError:
     return ValueError(f"The grammar {what}.")
 
 
-def _too_large(most: int) -> ValueError:
+def _too_large(limit: int) -> ValueError:
     return _fault(
-        f"needs an automaton of over {most:,} states, or one that takes too long. Use fewer words, or choices that "
+        f"needs an automaton of over {limit:,} states, or one that takes too long. Use fewer words, or choices that "
         "differ in their first words"
     )
 
 
-class _Machine:
-    """A nondeterministic automaton, every word of which is spelled with a space before it (Thompson 1968)."""
+class _Nfa:
+    """Nondeterministic automaton (Thompson 1968), in which every word is spelled with a space before it."""
 
     def __init__(self, vocabulary: Vocabulary, space: int) -> None:
         self._vocabulary, self._space = vocabulary, space
         self.symbols: list[tuple[int, int] | None] = []
-        """The symbol that leads on from each state, and where to."""
-        self.free: list[list[int]] = []
-        """States that can be gone to without a symbol."""
+        """The symbol that leaves each state, and the next state."""
+        self.epsilon: list[list[int]] = []
+        """Transitions without a symbol."""
 
     def state(self) -> int:
         self.symbols.append(None)
-        self.free.append([])
-        return len(self.free) - 1
+        self.epsilon.append([])
+        return len(self.epsilon) - 1
 
     def add(self, expression: Expression, start: int) -> int:
-        """Add an expression after a state; gives the state after it."""
+        """Add an expression after a state; returns the state after it."""
         if isinstance(expression, Word):
             for symbol in self._spelled(expression.word):
                 start = self._step(start, symbol)
@@ -226,54 +226,56 @@ class _Machine:
             return start
         end = self.state()
         if isinstance(expression, Choice):
-            texts = {words for part in expression.parts if (words := _words_alone(part))}
+            texts = {words for part in expression.parts if (words := _plain_words(part))}
             self._add_texts(sorted(texts), start, end)
             for part in expression.parts:
-                if not _words_alone(part):
-                    self.free[self.add(part, start)].append(end)
+                if not _plain_words(part):
+                    self.epsilon[self.add(part, start)].append(end)
             return end
         begin = self.state()
-        self.free[start].append(begin)
+        self.epsilon[start].append(begin)
         after = self.add(expression.part, begin)
-        self.free[after] += [begin, end]
+        self.epsilon[after] += [begin, end]
         if expression.least == 0:
-            self.free[start].append(end)
+            self.epsilon[start].append(end)
         return end
 
     def _spelled(self, word: str) -> tuple[int, ...]:
         return self._space, *self._vocabulary.encode(word)
 
     def _step(self, start: int, symbol: int) -> int:
-        """A state that a symbol leads to from another."""
-        after, start_of = self.state(), self.state()
-        self.free[start].append(start_of)
-        self.symbols[start_of] = symbol, after
+        """Add a transition by a symbol; returns the state after it."""
+        after, source = self.state(), self.state()
+        self.epsilon[start].append(source)
+        self.symbols[source] = symbol, after
         return after
 
     def _add_texts(self, texts: list[tuple[str, ...]], start: int, end: int) -> None:
-        """Add a choice of texts as a tree, which is deterministic: of thousands of words one begins in few states."""
+        """Add a choice of texts as a prefix tree, which is deterministic, so that thousands of words need few
+        states.
+        """
         tree: dict[tuple[int, int], int] = {}
         for words in texts:
-            place = start
+            state = start
             for symbol in (symbol for word in words for symbol in self._spelled(word)):
-                if (place, symbol) not in tree:
-                    tree[place, symbol] = self._step(place, symbol)
-                place = tree[place, symbol]
-            self.free[place].append(end)
+                if (state, symbol) not in tree:
+                    tree[state, symbol] = self._step(state, symbol)
+                state = tree[state, symbol]
+            self.epsilon[state].append(end)
 
-    def reached(self, states: set[int]) -> frozenset[int]:
-        """These states, and those that can be gone to from them without a symbol."""
-        found, waiting = set(states), list(states)
-        while waiting:
-            for other in self.free[waiting.pop()]:
-                if other not in found:
-                    found.add(other)
-                    waiting.append(other)
-        return frozenset(found)
+    def closure(self, states: set[int]) -> frozenset[int]:
+        """The epsilon closure of states."""
+        reached, queue = set(states), list(states)
+        while queue:
+            for other in self.epsilon[queue.pop()]:
+                if other not in reached:
+                    reached.add(other)
+                    queue.append(other)
+        return frozenset(reached)
 
 
-def _words_alone(expression: Expression) -> tuple[str, ...]:
-    """The words of a word, or of a sequence of words; none for anything else."""
+def _plain_words(expression: Expression) -> tuple[str, ...]:
+    """The words of a word or a sequence of words; empty for other expressions."""
     if isinstance(expression, Word):
         return (expression.word,)
     if isinstance(expression, Sequence) and all(isinstance(part, Word) for part in expression.parts):
@@ -281,47 +283,47 @@ def _words_alone(expression: Expression) -> tuple[str, ...]:
     return ()
 
 
-def determinised(expression: Expression, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
-    """The deterministic automaton of an expression: next states, -1 for none, and where a text may end.
+def determinize(expression: Expression, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """The deterministic automaton of an expression: next states (-1: none), and whether a text may end.
 
-    Its states are sets of states of the nondeterministic one (Rabin and Scott 1959); state 0 has the first word's space
-    behind it.
+    Its states are sets of states of the nondeterministic one (Rabin and Scott 1959); state 0 is after the space of the
+    first word.
 
     Raises:
-        ValueError: There are over 500,000 states, or over 64,000,000 with a column for each symbol.
+        ValueError: There are over 500,000 states, or over 64,000,000 transitions.
     """
     size = len(vocabulary)
-    most = min(_MOST_STATES, _MOST_CELLS // size)
+    limit = min(_MAX_STATES, _MAX_CELLS // size)
     space = size if vocabulary.missing(" ") else vocabulary.encode(" ")[0]
-    machine = _Machine(vocabulary, space)
-    before = machine.state()
-    end = machine.add(expression, before)
-    nothing = machine.reached({before})
+    nfa = _Nfa(vocabulary, space)
+    before = nfa.state()
+    end = nfa.add(expression, before)
+    initial = nfa.closure({before})
 
     def steps(states: frozenset[int]) -> dict[int, frozenset[int]]:
         targets: dict[int, set[int]] = {}
         for state in states:
-            if (step := machine.symbols[state]) is not None:
+            if (step := nfa.symbols[state]) is not None:
                 targets.setdefault(step[0], set()).add(step[1])
-        return {symbol: machine.reached(found) for symbol, found in targets.items()}
+        return {symbol: nfa.closure(following) for symbol, following in targets.items()}
 
-    start = steps(nothing).get(space, frozenset()) | (nothing & {end})  # the empty text may end, a space may not
+    start = steps(initial).get(space, frozenset()) | (initial & {end})  # an empty text may end, a space may not
     numbers, rows, ends = {start: 0}, [], []
-    waiting = [start]
+    queue = [start]
     work = 0
-    for states in waiting:
+    for states in queue:
         work += len(states)
-        if work > _MOST_WORK:
-            raise _too_large(most)
+        if work > _MAX_WORK:
+            raise _too_large(limit)
         row = np.full(size, -1, np.int32)
-        for symbol, found in sorted(steps(states).items()):
+        for symbol, following in sorted(steps(states).items()):
             if symbol < size:
-                if found not in numbers:
-                    if len(numbers) == most:
-                        raise _too_large(most)
-                    numbers[found] = len(numbers)
-                    waiting.append(found)
-                row[symbol] = numbers[found]
+                if following not in numbers:
+                    if len(numbers) == limit:
+                        raise _too_large(limit)
+                    numbers[following] = len(numbers)
+                    queue.append(following)
+                row[symbol] = numbers[following]
         rows.append(row)
         ends.append(end in states)
     return np.stack(rows), np.array(ends, np.bool_)

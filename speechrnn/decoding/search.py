@@ -11,56 +11,57 @@ from speechrnn.decoding.lm.stepping import advance
 
 BLANK = 0
 PARENT, SYMBOL, CHILD, SIBLING, LANGUAGE, WORD, GRAMMAR, BOOST = range(8)
-"""Columns of the prefixes' whole numbers: the tree, and the state of each model after the prefix."""
+"""Columns of the tree of prefixes: links, and the state of each model after the prefix."""
 OUTSIDE, NO_WORD = -1, 0
-"""States of the lexicon: no word begins so; nothing since the last space."""
+"""States of the lexicon: no word begins like this; at the start of a word."""
 NONE, WORDS, CHARACTERS = range(3)
-"""What the language model is over."""
+"""Kinds of language models."""
 
 
 KIND, BEGIN, UNKNOWN, END, NODES, CONTEXTS, SPACE, MARKED = range(8)
-"""Places in `Models.whole`."""
+"""Indices of `Models.ints`."""
 WEIGHT, WORD_BONUS, UNKNOWN_SCORE, UNKNOWN_LOG = range(4)
-"""Places in `Models.real`."""
+"""Indices of `Models.floats`."""
 FIRST, LETTER, SPELLED = range(3)
 """Rows of `Models.lexicon`."""
 
 
 class Models(NamedTuple):
-    """Everything beside the logits that scores a prefix."""
+    """All models that score a prefix, apart from the logits."""
 
-    whole: np.ndarray
-    """int64: what the language model is over, its `constants`, the character between words (-1: none), and whether it
-    stands before the first word too, where it does not count."""
-    real: np.ndarray
-    """float64: the language model's weight, the bonus of a word, the scores of an unknown one: ours and the model's."""
-    gram_whole: np.ndarray
-    """int32: `NGram.whole`."""
-    gram_real: np.ndarray
-    """float32 or float64: `NGram.real`."""
+    ints: np.ndarray
+    """int64: the kind of the language model, its `constants`, the character between words (-1: none), and whether the
+    first word begins with it too, in which case it is ignored there."""
+    floats: np.ndarray
+    """float64: the language model's weight, the bonus of a word, the scores of an unknown word (ours and the model's).
+    """
+    gram_ints: np.ndarray
+    """int32: `NGram.ints`."""
+    gram_floats: np.ndarray
+    """float32 or float64: `NGram.floats`."""
     letters: np.ndarray
-    """int32 `(vocabulary, most)`: the characters of each symbol, -1 after its last one; what follows is over them."""
+    """int32 `(vocabulary, longest)`: the characters of each symbol, padded with -1."""
     lexicon: np.ndarray
-    """int32 `(3, nodes + 1)`: of each beginning of a word first child, last character, and the word (-1: none)."""
+    """int32 `(3, nodes + 1)`: prefix tree of words: first child, last character, and the word (-1: none) of a node."""
     symbol_words: np.ndarray
     """int32 `(characters,)`: a character model's index of each character."""
     grammar: np.ndarray
-    """int32 `(states, characters)`: the state after each character, -1 where it is not allowed; no rows allow all.
-    The blank's column is 1 where a text may end."""
+    """int32 `(states, characters)`: the state after each character, -1 if it is not allowed; without rows there is no
+    grammar. The blank's column is 1 if a text may end."""
     boost_next: np.ndarray
-    """int32 `(states, characters)`: the state after each character; there may be no rows."""
+    """int32 `(states, characters)`: the state after each character; without rows there is no boost."""
     boost_gain: np.ndarray
-    """float64 `(states, characters)`: what a character adds; the blank's column is for the end of the text."""
+    """float64 `(states, characters)`: score of each character; the blank's column is for the end of the text."""
 
 
 @inner
 def _advance(models: Any, state: int, word: int) -> Any:
     """`NGram.advance`, for arrays."""
     if word < 0:
-        word = models.whole[UNKNOWN]
+        word = models.ints[UNKNOWN]
         if word < 0:
-            return models.real[UNKNOWN_LOG], np.int64(0)
-    return advance(models.gram_whole, models.gram_real, models.whole[NODES], models.whole[CONTEXTS], state, word)
+            return models.floats[UNKNOWN_LOG], np.int64(0)
+    return advance(models.gram_ints, models.gram_floats, models.ints[NODES], models.ints[CONTEXTS], state, word)
 
 
 @inner
@@ -68,20 +69,20 @@ def _close_word(models: Any, language: int, word: int) -> Any:
     """Score and state of a language model over words when a word ends."""
     if word == NO_WORD:
         return 0.0, language
-    score = models.real[WORD_BONUS]
-    if models.whole[KIND] == WORDS:
+    score = models.floats[WORD_BONUS]
+    if models.ints[KIND] == WORDS:
         index = models.lexicon[SPELLED, word] if word != OUTSIDE else -1
         log, language = _advance(models, language, index)
-        score += models.real[WEIGHT] * log
-        if word != OUTSIDE and index < 0:  # the beginning of a word that the model knows, and no word
-            score += models.real[UNKNOWN_SCORE]
+        score += models.floats[WEIGHT] * log
+        if word != OUTSIDE and index < 0:  # only the beginning of a word that the model knows
+            score += models.floats[UNKNOWN_SCORE]
     return score, language
 
 
 @inner
 def _spell(models: Any, word: int, letter: int) -> int:
-    """State of the lexicon after a character that is no space."""
-    if models.whole[KIND] != WORDS:
+    """State of the lexicon after a character other than the space."""
+    if models.ints[KIND] != WORDS:
         return 1
     if word == OUTSIDE:
         return OUTSIDE
@@ -93,17 +94,17 @@ def _spell(models: Any, word: int, letter: int) -> int:
 
 @inner
 def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
-    """Score that a symbol adds to a prefix, and the models' states after it: language, word, grammar, boost.
+    """Score of a symbol after a prefix, and the next states: language model, word, grammar, boost.
 
-    The grammar's state is -1 where the symbol is not allowed.
+    The grammar's state is -1 if the symbol is not allowed.
     """
     language, word, grammar, boost = tree[node, LANGUAGE], tree[node, WORD], tree[node, GRAMMAR], tree[node, BOOST]
     score = 0.0
-    for place in range(models.letters.shape[1]):
-        letter = models.letters[symbol, place]
+    for i in range(models.letters.shape[1]):
+        letter = models.letters[symbol, i]
         if letter < 0:
             break
-        if node == 0 and letter == models.whole[SPACE] and models.whole[MARKED]:
+        if node == 0 and letter == models.ints[SPACE] and models.ints[MARKED]:
             continue
         if models.grammar.shape[0]:
             grammar = models.grammar[grammar, letter]
@@ -112,31 +113,31 @@ def _extend(models: Any, tree: np.ndarray, node: int, symbol: int) -> Any:
         if models.boost_next.shape[0]:
             score += models.boost_gain[boost, letter]
             boost = models.boost_next[boost, letter]
-        if letter == models.whole[SPACE]:
+        if letter == models.ints[SPACE]:
             closing, language = _close_word(models, language, word)
             score += closing
             word = np.int32(NO_WORD)
         else:
             after = np.int32(_spell(models, word, letter))
             if after == OUTSIDE and word != OUTSIDE:
-                score += models.real[UNKNOWN_SCORE]
+                score += models.floats[UNKNOWN_SCORE]
             word = after
-        if models.whole[KIND] == CHARACTERS:
+        if models.ints[KIND] == CHARACTERS:
             log, language = _advance(models, language, models.symbol_words[letter])
-            score += models.real[WEIGHT] * log
+            score += models.floats[WEIGHT] * log
             if models.symbol_words[letter] < 0:
-                score += models.real[UNKNOWN_SCORE]
+                score += models.floats[UNKNOWN_SCORE]
     return score, language, word, grammar, boost
 
 
 @inner
 def _finish(models: Any, tree: np.ndarray, node: int) -> float:
-    """Score that the end of the sentence adds; -inf where the grammar does not allow it."""
+    """Score of the end of the sentence; -inf if the grammar does not allow it."""
     if models.grammar.shape[0] and models.grammar[tree[node, GRAMMAR], BLANK] != 1:
         return -np.inf
     score, language = _close_word(models, tree[node, LANGUAGE], tree[node, WORD])
-    if models.whole[KIND] != NONE and models.whole[END] >= 0:
-        score += models.real[WEIGHT] * _advance(models, language, models.whole[END])[0]
+    if models.ints[KIND] != NONE and models.ints[END] >= 0:
+        score += models.floats[WEIGHT] * _advance(models, language, models.ints[END])[0]
     if models.boost_next.shape[0]:
         score += models.boost_gain[tree[node, BOOST], BLANK]
     return score
@@ -144,7 +145,7 @@ def _finish(models: Any, tree: np.ndarray, node: int) -> float:
 
 @inner
 def log_add(a: float, b: float) -> float:
-    """Logarithm of the sum of two numbers whose logarithms are given."""
+    """`log(exp(a) + exp(b))`."""
     if a < b:
         a, b = b, a
     return a if b == -np.inf else a + np.log1p(np.exp(b - a))
@@ -160,36 +161,36 @@ def _child(tree: np.ndarray, parent: int, symbol: int) -> int:
 
 @inner
 def _add_child(
-    models: Any, tree: np.ndarray, added: np.ndarray, place: np.ndarray, node: int, symbol: int, child: int
+    models: Any, tree: np.ndarray, model_scores: np.ndarray, position: np.ndarray, node: int, symbol: int, child: int
 ) -> None:
-    """Write a prefix's row of the tree."""
+    """Add a prefix to the tree."""
     gain, language, word, grammar, boost = _extend(models, tree, node, symbol)
     tree[child, PARENT], tree[child, SYMBOL], tree[child, CHILD] = node, symbol, -1
     tree[child, SIBLING], tree[node, CHILD] = tree[node, CHILD], child
     tree[child, LANGUAGE], tree[child, WORD] = language, word
     tree[child, GRAMMAR], tree[child, BOOST] = grammar, boost
-    added[child], place[child] = added[node] + gain, -1
+    model_scores[child], position[child] = model_scores[node] + gain, -1
 
 
 @inner
-def likeliest_of(row: np.ndarray) -> int:
-    """The symbol with the highest log probability, the first one of several."""
-    likeliest = 0
+def most_likely(row: np.ndarray) -> int:
+    """The symbol with the highest log-probability, the first one of several."""
+    best = 0
     for symbol in range(1, len(row)):
-        if row[symbol] > row[likeliest]:
-            likeliest = symbol
-    return likeliest
+        if row[symbol] > row[best]:
+            best = symbol
+    return best
 
 
 @inner
-def of_rank(scores: np.ndarray, found: int, width: int, values: np.ndarray) -> float:
-    """The score of rank `width` among the first `found`, the highest being rank 1 (Hoare's selection).
+def score_of_rank(scores: np.ndarray, count: int, width: int, values: np.ndarray) -> float:
+    """The score of rank `width` among the first `count`, the highest being rank 1 (Hoare's selection).
 
-    `values` is room for them.
+    `values` is a buffer.
     """
-    for place in range(found):
-        values[place] = scores[place]
-    low, high, rank = 0, found - 1, width - 1
+    for i in range(count):
+        values[i] = scores[i]
+    low, high, rank = 0, count - 1, width - 1
     while low < high:
         pivot = values[(low + high) // 2]
         i, j = low, high
@@ -219,19 +220,19 @@ def _step(
     size: int,
     paths: np.ndarray,
     tree: np.ndarray,
-    added: np.ndarray,
-    place: np.ndarray,
+    model_scores: np.ndarray,
+    position: np.ndarray,
     candidates: np.ndarray,
     scores: np.ndarray,
     token_floor: float,
     beam_threshold: float,
 ) -> Any:
-    """One frame: the candidates that are not far below the best, and how many they are.
+    """One frame: fill in the candidates that are not far below the best; returns their number and the best score.
 
-    The first `size` of them are the prefixes of the beam that stay: by a blank, by their last symbol again, or as the
-    child of another one. Their new probabilities are left in the last two columns of `paths`.
+    The first `size` of them are the prefixes of the beam, which stay by a blank, by a repetition of their last symbol,
+    or as the child of another prefix. Their new log-probabilities are in the last two columns of `paths`.
     """
-    likeliest = likeliest_of(row)
+    best_symbol = most_likely(row)
     best = -np.inf
     for i in range(size):
         node = beam[i]
@@ -243,36 +244,36 @@ def _step(
     for i in range(size):
         node = beam[i]
         symbol = tree[node, SYMBOL]
-        if symbol > 0 and (row[symbol] >= token_floor or symbol == likeliest):
-            parent = place[tree[node, PARENT]]
+        if symbol > 0 and (row[symbol] >= token_floor or symbol == best_symbol):
+            parent = position[tree[node, PARENT]]
             if parent >= 0:
                 before = paths[parent, 0] if tree[beam[parent], SYMBOL] == symbol else paths[parent, 2]
                 paths[i, 4] = log_add(paths[i, 4], before + row[symbol])
-        scores[i] = log_add(paths[i, 3], paths[i, 4]) + added[node]
+        scores[i] = log_add(paths[i, 3], paths[i, 4]) + model_scores[node]
         candidates[i, 0], candidates[i, 1] = i, BLANK
         best = max(best, scores[i])
-    found = size
+    count = size
     for symbol in range(1, len(row)):
-        if row[symbol] < token_floor and symbol != likeliest:
+        if row[symbol] < token_floor and symbol != best_symbol:
             continue
         for i in range(size):
             node = beam[i]
             before = (paths[i, 0] if symbol == tree[node, SYMBOL] else paths[i, 2]) + row[symbol]
             child = _child(tree, node, symbol)
-            if before == -np.inf or (child >= 0 and place[child] >= 0):  # the latter is counted above
+            if before == -np.inf or (child >= 0 and position[child] >= 0):  # the latter is among the first
                 continue
             if child >= 0:
-                score = before + added[child]
+                score = before + model_scores[child]
             else:
                 gain, _, _, grammar, _ = _extend(models, tree, node, symbol)
                 if grammar < 0:
                     continue
-                score = before + added[node] + gain
+                score = before + model_scores[node] + gain
             if score >= best - beam_threshold:
-                scores[found], candidates[found, 0], candidates[found, 1] = score, i, symbol
-                found += 1
+                scores[count], candidates[count, 0], candidates[count, 1] = score, i, symbol
+                count += 1
                 best = max(best, score)
-    return found, best
+    return count, best
 
 
 @outer
@@ -285,31 +286,31 @@ def _search(
     beams: np.ndarray,
     paths: np.ndarray,
     tree: np.ndarray,
-    added: np.ndarray,
-    place: np.ndarray,
+    model_scores: np.ndarray,
+    position: np.ndarray,
     candidates: np.ndarray,
     scores: np.ndarray,
     ranked: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """All frames; fills in the numbers of prefixes in the tree and in the last beam, and which of the beams that is."""
+    """Search all frames; fills in `counts`: prefixes in the tree, size of the last beam, and which of the two it is."""
     nodes, size, now = 1, 1, 0
     for frame in range(len(logs)):
         row, beam, old, new = logs[frame], beams[now], paths[now], paths[1 - now]
-        found, best = _step(
-            models, row, beam, size, old, tree, added, place, candidates, scores, token_floor, beam_threshold
+        count, best = _step(
+            models, row, beam, size, old, tree, model_scores, position, candidates, scores, token_floor, beam_threshold
         )
-        floor, equal = best - beam_threshold, found
-        if found > width:
-            cut = of_rank(scores, found, width, ranked)
-            if cut >= floor:  # of those with the very score of the last rank, the first ones are kept
+        floor, equal = best - beam_threshold, count
+        if count > width:
+            cut = score_of_rank(scores, count, width, ranked)
+            if cut >= floor:  # of candidates whose score equals that of the last rank, the first ones are kept
                 floor, equal = cut, width
-                for j in range(found):
+                for j in range(count):
                     equal -= scores[j] > cut
         for i in range(size):
-            place[beam[i]] = -1
+            position[beam[i]] = -1
         size = 0
-        for j in range(found):
+        for j in range(count):
             if scores[j] < floor or size == width or (scores[j] == floor and equal == 0):
                 continue
             equal -= scores[j] == floor
@@ -323,17 +324,17 @@ def _search(
                 child = _child(tree, node, symbol)
                 if child < 0:
                     child, nodes = nodes, nodes + 1
-                    _add_child(models, tree, added, place, node, symbol, child)
+                    _add_child(models, tree, model_scores, position, node, symbol, child)
                 node = child
             beams[1 - now, size] = node
             size += 1
         now = 1 - now
         for i in range(size):
-            place[beams[now, i]] = i
+            position[beams[now, i]] = i
     for i in range(size):
         node = beams[now, i]
         paths[now, i, 2] = log_add(paths[now, i, 0], paths[now, i, 1])
-        paths[now, i, 3] = added[node] + _finish(models, tree, node)
+        paths[now, i, 3] = model_scores[node] + _finish(models, tree, node)
     counts[0], counts[1], counts[2] = nodes, size, now
 
 
@@ -345,29 +346,30 @@ def prefixes(
     Args:
         logs: float64 `(frames, vocabulary)`, log-softmax.
         width: Prefixes kept after each frame.
-        token_floor: Symbols less likely than this (a logarithm) are not tried in a frame, its likeliest one apart.
+        token_floor: Symbols with a lower log-probability are not tried in a frame, except for the most probable one.
         beam_threshold: Prefixes whose score is this much below the best one's are dropped.
-        models: What else scores a prefix.
+        models: The other models that score a prefix.
 
     Returns:
-        The tree's whole numbers `(nodes, 8)`, and of the prefixes kept to the end: their nodes, log probabilities
-        of all their paths, and scores of the models with the end of the sentence (-inf where it is not allowed).
+        The tree `(nodes, 8)`; and for the prefixes kept to the end, their nodes, log-probabilities of all their paths,
+        and scores of the models, with the end of the sentence (-inf if it is not allowed).
     """
     frames, vocabulary = logs.shape
-    # Each frame adds at most `width` prefixes, and fewer by far; memory that is not written to is not taken.
+    # Each frame adds at most `width` prefixes, usually far fewer; memory that is never written to costs nothing.
     room = 1 + frames * width
-    tree, added, place = np.empty((room, 8), np.int32), np.empty(room), np.empty(room, np.int32)
-    tree[0] = [-1, -1, -1, -1, models.whole[BEGIN], NO_WORD, 0, 0]
-    added[0], place[0] = 0.0, 0
+    tree, model_scores, position = np.empty((room, 8), np.int32), np.empty(room), np.empty(room, np.int32)
+    tree[0] = [-1, -1, -1, -1, models.ints[BEGIN], NO_WORD, 0, 0]
+    model_scores[0], position[0] = 0.0, 0
     beams = np.zeros((2, width), np.int32)
-    # Log probabilities of a prefix's paths: those that end in a blank, those that do not, all; and the first two again.
+    # Log-probabilities of a prefix's paths: ending in a blank, not ending in one, all; and the first two at the next
+    # frame.
     paths = np.full((2, width, 5), -np.inf)
     paths[0, 0, 0] = 0.0
     candidates, scores = np.empty((width * vocabulary, 2), np.int32), np.empty(width * vocabulary)
     counts = np.zeros(3, np.int64)
     _search(
-        logs, width, token_floor, beam_threshold, models, beams, paths, tree, added, place, candidates, scores,
-        np.empty_like(scores), counts,
+        logs, width, token_floor, beam_threshold, models, beams, paths, tree, model_scores, position, candidates,
+        scores, np.empty_like(scores), counts,
     )  # fmt: skip
     nodes, size, now = counts.tolist()
     return tree[:nodes], beams[now, :size], paths[now, :size, 2], paths[now, :size, 3]

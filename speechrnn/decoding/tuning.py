@@ -1,4 +1,4 @@
-"""Weights of a language model that give the fewest word errors on validation data."""
+"""Tunes the weights of a language model for the fewest word errors on validation data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from speechrnn.decoding.beam import Search
-from speechrnn.decoding.rescoring import Rescored, spoken
+from speechrnn.decoding.rescoring import Rescored, texts_of
 from speechrnn.metrics import edits
 from speechrnn.metrics.edits import Edits
 
@@ -17,13 +17,13 @@ _WEIGHTS, _BONUSES = (0.25, 0.75, 1.5), (0.0, 1.5, 3.0)
 _STEPS = (0.5, 0.25, 0.125)
 _RESCORING_WEIGHTS = tuple(i / 8 for i in range(13))
 _RESCORING_BONUSES = tuple(i / 2 for i in range(-2, 9))
-_MOST = 12
-"""Moves with one step; the search ends in any case."""
+_MAX_MOVES = 12
+"""Maximum number of moves with one step size."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One pair of weights, and the errors it gives."""
+    """A pair of weights and its errors."""
 
     lm_weight: float
     word_bonus: float
@@ -32,7 +32,7 @@ class Trial:
 
     @property
     def rank(self) -> tuple[float, float, float, float]:
-        """Less is better: word errors, then character errors, then the smaller weight, then the bonus nearest to 0."""
+        """Key for sorting: word errors, then character errors, then the weight, then the size of the bonus."""
         return self.words.errors, self.characters.errors, self.lm_weight, abs(self.word_bonus)
 
 
@@ -45,11 +45,11 @@ def tune(
 ) -> list[Trial]:
     """Search for the language model's weight and the word bonus.
 
-    A coarse grid first, then from its best point to its best neighbor, with ever smaller steps, until none is better.
+    First a coarse grid; then from its best point to the best neighbor, with decreasing steps, until none is better.
 
     Args:
-        search: With a language model; its own weights do not matter.
-        logits: Of the validation utterances.
+        search: A search with a language model; its own weights do not matter.
+        logits: Logits of the validation utterances.
         references: Their texts.
         progress: Called with each trial.
 
@@ -74,7 +74,7 @@ def tune(
 
     best = min((attempt(w, b) for w in _WEIGHTS for b in _BONUSES), key=lambda t: t.rank)
     for step in _STEPS:
-        for _ in range(_MOST):
+        for _ in range(_MAX_MOVES):
             around = [
                 attempt(max(0.0, best.lm_weight + i * step), best.word_bonus + j * step)
                 for i in (-1, 0, 1)
@@ -94,13 +94,13 @@ def tune_rescoring(
     *,
     progress: Callable[[Trial], None] | None = None,
 ) -> list[Trial]:
-    """Search for the weight of a language model that rescores the n best, and its word bonus: all points of a grid.
+    """Search a grid for the weight and word bonus of a language model that rescores n-best lists.
 
-    The texts are searched and judged once.
+    The n-best lists and their log-probabilities are computed once.
 
     Args:
-        rescored: Its own weight and bonus do not matter.
-        logits: Of the validation utterances.
+        rescored: The rescored search; its own weight and bonus do not matter.
+        logits: Logits of the validation utterances.
         references: Their texts.
         progress: Called with each trial.
 
@@ -112,27 +112,27 @@ def tune_rescoring(
     """
     if not references:
         raise ValueError("Tuning needs utterances with texts. Received none.")
-    found = [rescored.search.n_best(values, rescored.best) for values in logits]
-    judged = [rescored.model.scores(spoken(hypotheses)) for hypotheses in found]
+    n_best = [rescored.search.n_best(values, rescored.best) for values in logits]
+    lm_scores = [rescored.model.scores(texts_of(hypotheses)) for hypotheses in n_best]
     trials = []
     for weight in _RESCORING_WEIGHTS:
         for bonus in _RESCORING_BONUSES:
             weighted = Rescored(rescored.search, rescored.model, weight=weight, bonus=bonus)
-            pairs = zip(found, judged, strict=True)
-            texts = [hypotheses[int(weighted.ranked(hypotheses, scores).argmax())].text for hypotheses, scores in pairs]
+            pairs = zip(n_best, lm_scores, strict=True)
+            texts = [hypotheses[int(weighted.rescore(hypotheses, s).argmax())].text for hypotheses, s in pairs]
             trials.append(_trial(weight, bonus, texts, references))
             if progress:
                 progress(trials[-1])
     return sorted(trials, key=lambda t: t.rank)
 
 
-@functools.lru_cache(maxsize=1 << 16)  # most weights give most utterances the same text
+@functools.lru_cache(maxsize=1 << 16)  # for most utterances most weights give the same text
 def _errors(hypothesis: str, reference: str) -> tuple[Edits, Edits]:
-    """Of words and of characters."""
+    """Errors of words and of characters."""
     hypothesis, reference = " ".join(hypothesis.split()), " ".join(reference.split())
     return edits.counts(reference.split(), hypothesis.split()), edits.counts(reference, hypothesis)
 
 
 def _trial(weight: float, bonus: float, texts: Sequence[str], references: Sequence[str]) -> Trial:
-    found = [_errors(text, reference) for text, reference in zip(texts, references, strict=True)]
-    return Trial(weight, bonus, sum((words for words, _ in found), Edits()), sum((c for _, c in found), Edits()))
+    errors = [_errors(text, reference) for text, reference in zip(texts, references, strict=True)]
+    return Trial(weight, bonus, sum((words for words, _ in errors), Edits()), sum((c for _, c in errors), Edits()))

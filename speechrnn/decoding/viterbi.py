@@ -1,4 +1,4 @@
-"""The likeliest path of a text through logits, compiled by numba on first use; see `speechrnn.decoding.alignment`."""
+"""Viterbi alignment of a text, compiled by numba on first use; see `speechrnn.decoding.alignment`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _trace(logs: np.ndarray, symbols: np.ndarray, steps: np.ndarray, score: np.n
     """Fills in `states`; state `2 i + 1` is symbol `i`, the even ones are blanks."""
     size = len(symbols)
     for frame in range(len(logs)):
-        for state in range(size - 1, -1, -1):  # downwards, so that those below are still the last frame's
+        for state in range(size - 1, -1, -1):  # downwards, so that the scores below are those of the previous frame
             best, step = score[state], 0
             if state > 0 and score[state - 1] > best:
                 best, step = score[state - 1], 1
@@ -31,13 +31,13 @@ def _trace(logs: np.ndarray, symbols: np.ndarray, steps: np.ndarray, score: np.n
 
 
 def best_states(logs: np.ndarray, ids: np.ndarray, between: np.ndarray | None = None) -> np.ndarray:
-    """The state of each frame on the likeliest path that spells `ids`, int64 `(frames,)`.
+    """The state of each frame on the most probable path that spells `ids`, int64 `(frames,)`.
 
     Args:
         logs: float64 `(frames, columns)`.
         ids: The columns of the symbols.
-        between: The column that stands in for the blank before each symbol and after the last one, int
-            `(symbols + 1,)`; the blank's own unless it is given.
+        between: The columns that replace the blank before each symbol and after the last one, int `(symbols + 1,)`; by
+            default the blank's column.
     """
     symbols = np.full(2 * len(ids) + 1, _BLANK)
     symbols[1::2] = ids

@@ -1,6 +1,6 @@
 """Language models in binary files, which are mapped into memory instead of being read.
 
-A file is a mark and a version, the length of a header, the header (JSON), the words, the whole numbers of
+A file is a mark and a version, the length of a header, the header (JSON), the words, the ints numbers of
 `speechrnn.decoding.lm.ngram.NGram.of_arrays`, and its probabilities: as they are, or as codes into tables of the values
 that stand for them, one table for the probabilities of each order and one for the backoff weights.
 """
@@ -42,8 +42,8 @@ def write(
     path: str | os.PathLike[str],
     words: Sequence[str],
     sizes: Sequence[int],
-    whole: np.ndarray,
-    real: np.ndarray,
+    ints: np.ndarray,
+    floats: np.ndarray,
     *,
     bits: int | None = None,
     mark: str = "",
@@ -55,10 +55,10 @@ def write(
         path: Where to.
         words: By their indices.
         sizes: Number of n-grams of each order.
-        whole: See `NGram.of_arrays`.
-        real: The same.
-        bits: Of each probability: 8 for the nearest of 256 values, 32 or 64 for a number; those of `real` unless it is
-            given.
+        ints: See `NGram.of_arrays`.
+        floats: The same.
+        bits: Of each probability: 8 for the nearest of 256 values, 32 or 64 for a number; those of `floats` unless it
+            is given.
         mark: What `read` is to find.
         overwrite: Replace a file that exists.
 
@@ -66,14 +66,14 @@ def write(
         FileExistsError: There is a file already and `overwrite` is false.
         ValueError: `bits` is none of these.
     """
-    bits = real.dtype.itemsize * 8 if bits is None else bits
+    bits = floats.dtype.itemsize * 8 if bits is None else bits
     check_choice("bits", bits, _TYPES)
-    parts = [np.frombuffer("\n".join(words).encode(), np.uint8), whole.astype("<i4", copy=False)]
+    parts = [np.frombuffer("\n".join(words).encode(), np.uint8), ints.astype("<i4", copy=False)]
     if bits == 8:
-        tables, codes = _quantized(real, _ranges(sizes))
+        tables, codes = _quantized(floats, _ranges(sizes))
         parts += [tables, codes]
     else:
-        parts.append(real.astype(_TYPES[bits], copy=False))
+        parts.append(floats.astype(_TYPES[bits], copy=False))
     header: dict[str, Any] = {"sizes": list(map(int, sizes)), "bits": bits, "mark": mark, "words": len(words)}
     header["bytes"] = [part.nbytes for part in parts]
     header["crc32"] = [zlib.crc32(np.ascontiguousarray(part).data) for part in parts]
@@ -118,19 +118,19 @@ def parsed(content: np.ndarray, path: str | os.PathLike[str], *, mark: str = "")
     parts = list(_parts(path, content, header, start))
     words = tuple(parts[0].tobytes().decode().split("\n"))
     sizes = tuple(header["sizes"])
-    whole, real = (  # of a file within another one they may stand at any place
+    ints, floats = (  # of a file within another one they may stand at any place
         np.require(part.view(kind), requirements="A")
         for part, kind in ((parts[1], "<i4"), (parts[-1], _TYPES[header["bits"]]))
     )
     nodes, contexts = 1 + sum(sizes), 1 + sum(sizes[:-1])
-    if len(words) != header["words"] or len(whole) != nodes + 2 * contexts + 1 or len(real) != nodes + contexts:
+    if len(words) != header["words"] or len(ints) != nodes + 2 * contexts + 1 or len(floats) != nodes + contexts:
         raise data_error(path, "damaged", f"{_DAMAGED} Its parts do not have the lengths it says.")
     if header["bits"] == 8:
         tables = parts[2].view("<f4").reshape(-1, 256)
-        codes, real = real, np.empty(len(real), np.float32)
+        codes, floats = floats, np.empty(len(floats), np.float32)
         for table, part in zip(tables, _ranges(sizes), strict=True):
-            np.take(table, codes[part], out=real[part])
-    return words, sizes, whole, real
+            np.take(table, codes[part], out=floats[part])
+    return words, sizes, ints, floats
 
 
 _DAMAGED = "is damaged. Copy it again, or make it again with `speechrnn lm train`."
@@ -190,16 +190,16 @@ def _ranges(sizes: Sequence[int]) -> list[slice]:
     return [slice(a, b) for a, b in zip([0, *ends], [*ends, ends[-1] + contexts], strict=True)]
 
 
-def _quantized(real: np.ndarray, ranges: Sequence[slice]) -> tuple[np.ndarray, np.ndarray]:
+def _quantized(floats: np.ndarray, ranges: Sequence[slice]) -> tuple[np.ndarray, np.ndarray]:
     """Tables float32 `(ranges, 256)` and the place in them of each number.
 
     A table has the means of bins of equal width: of bins with equally many values, those of what is likely and rare
     would be wide. The highest and the lowest value stand for themselves, so that 0 stays 0 and -99 stays -99.
     """
     tables = np.zeros((len(ranges), 256), np.float32)
-    codes = np.empty(len(real), np.uint8)
+    codes = np.empty(len(floats), np.uint8)
     for table, part in zip(tables, ranges, strict=True):
-        values = real[part]
+        values = floats[part]
         if not len(values):
             continue
         distinct = np.unique(values)

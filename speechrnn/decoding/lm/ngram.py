@@ -60,31 +60,31 @@ class NGram:
         self._set_arrays(words, [len(level.words) for level in levels], *_trie(words, levels))
 
     @classmethod
-    def of_arrays(cls, words: Sequence[str], sizes: Sequence[int], whole: np.ndarray, real: np.ndarray) -> NGram:
+    def of_arrays(cls, words: Sequence[str], sizes: Sequence[int], ints: np.ndarray, floats: np.ndarray) -> NGram:
         """A model whose arrays are made already.
 
         Args:
             words: By their indices.
             sizes: Number of n-grams of each order.
-            whole: int32, one after the other: the last word of each node, -1 for node 0; the first child of each
+            ints: int32, one after the other: the last word of each node, -1 for node 0; the first child of each
                 context, and one more; the longest shorter context of each context that is a node.
-            real: float32 or float64, one after the other: natural logarithms of the nodes' probabilities, and of the
+            floats: float32 or float64, one after the other: natural logarithms of the nodes' probabilities, and of the
                 contexts' backoff weights.
         """
         model = cls.__new__(cls)
-        model._set_arrays(tuple(words), sizes, whole, real)
+        model._set_arrays(tuple(words), sizes, ints, floats)
         return model
 
-    def _set_arrays(self, words: tuple[str, ...], sizes: Sequence[int], whole: np.ndarray, real: np.ndarray) -> None:
+    def _set_arrays(self, words: tuple[str, ...], sizes: Sequence[int], ints: np.ndarray, floats: np.ndarray) -> None:
         self.words, self.sizes, self.order = words, tuple(map(int, sizes)), len(sizes)
-        self.whole, self.real = whole, real
+        self.ints, self.floats = ints, floats
         self.nodes = nodes = 1 + sum(self.sizes)
         """Number of nodes, the empty context counted."""
         self.contexts = contexts = 1 + sum(self.sizes[:-1])
         """Number of nodes that can be contexts: all but those of the highest order. They are the first ones."""
-        self.last_words, self.first_children = whole[:nodes], whole[nodes : nodes + contexts + 1]
-        self.suffixes = whole[nodes + contexts + 1 :]
-        self.log_probabilities, self.backoffs = real[:nodes], real[nodes:]
+        self.last_words, self.first_children = ints[:nodes], ints[nodes : nodes + contexts + 1]
+        self.suffixes = ints[nodes + contexts + 1 :]
+        self.log_probabilities, self.backoffs = floats[:nodes], floats[nodes:]
         outcomes = np.arange(len(words)) != self.indices.get(BEGIN, -1) if len(words) > 1 else np.ones(1, bool)
         logs = self.log_probabilities
         self.unknown_log_probability = float(
@@ -123,7 +123,7 @@ class NGram:
             if UNKNOWN not in self.indices:
                 return self.unknown_log_probability, 0
             word = self.indices[UNKNOWN]
-        log, after = stepping.advance(self.whole, self.real, self.nodes, self.contexts, state, word)
+        log, after = stepping.advance(self.ints, self.floats, self.nodes, self.contexts, state, word)
         return float(log), int(after)
 
     def log_probability(self, word: str, *, context: Sequence[str] = ()) -> float:
@@ -185,8 +185,8 @@ class NGram:
             ValueError: `bits` is another number, or is given for an ARPA file.
         """
         if Path(path).suffix == ".lm":
-            real = self.real.astype(np.float32)
-            binary.write(path, self.words, self.sizes, self.whole, real, bits=bits, overwrite=overwrite)
+            floats = self.floats.astype(np.float32)
+            binary.write(path, self.words, self.sizes, self.ints, floats, bits=bits, overwrite=overwrite)
         elif bits is not None:
             raise ValueError(f"`bits` is for binary files, whose names end in .lm. Received: bits={bits} for {path}.")
         else:
@@ -262,8 +262,8 @@ def joined(
         backoffs: Of those that can be contexts.
     """
     first_children = np.searchsorted(contexts, np.arange(len(suffixes) + 1)) + 1
-    whole = np.concatenate([[-1], last_words, first_children, suffixes]).astype(np.int32)
-    return whole, np.concatenate([[0.0], logs, [0.0], backoffs])
+    ints = np.concatenate([[-1], last_words, first_children, suffixes]).astype(np.int32)
+    return ints, np.concatenate([[0.0], logs, [0.0], backoffs])
 
 
 def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -303,7 +303,7 @@ def load(path: str | os.PathLike[str] | NGram, *, cache: bool = True) -> NGram:
         raise ValueError(f"{path}: {error}") from error
     if cache:
         with contextlib.suppress(OSError):
-            binary.write(kept, model.words, model.sizes, model.whole, model.real, mark=mark, overwrite=True)
+            binary.write(kept, model.words, model.sizes, model.ints, model.floats, mark=mark, overwrite=True)
     return model
 
 

@@ -10,7 +10,7 @@ from speechrnn.decoding.compiling import inner
 
 
 @inner
-def found_in(values: np.ndarray, wanted: int, low: int, end: int) -> int:
+def find_sorted(values: np.ndarray, wanted: int, low: int, end: int) -> int:
     """Place of a value in a sorted part of an array; -1 where it is not there."""
     high = end
     while low < high:
@@ -23,27 +23,27 @@ def found_in(values: np.ndarray, wanted: int, low: int, end: int) -> int:
 
 
 @inner
-def child(whole: np.ndarray, nodes: int, state: int, word: int) -> int:
+def child(ints: np.ndarray, nodes: int, state: int, word: int) -> int:
     """The node of a word after a context; -1 where there is none."""
     if state == 0:
         return np.int64(1 + word)  # type: ignore[return-value]
-    return found_in(whole, word, np.int64(whole[nodes + state]), np.int64(whole[nodes + state + 1]))
+    return find_sorted(ints, word, np.int64(ints[nodes + state]), np.int64(ints[nodes + state + 1]))
 
 
 @inner
-def advance(whole: np.ndarray, real: np.ndarray, nodes: int, contexts: int, state: int, word: int) -> Any:
+def advance(ints: np.ndarray, floats: np.ndarray, nodes: int, contexts: int, state: int, word: int) -> Any:
     """Logarithm of the probability of a word (not -1) after a state, and the state after it."""
     total = np.float64(0.0)
     while True:
-        node = child(whole, nodes, state, word)
+        node = child(ints, nodes, state, word)
         if node >= 0:
             break
-        total += real[nodes + state]
-        state = whole[nodes + contexts + 1 + state]
-    total += real[node]
+        total += floats[nodes + state]
+        state = ints[nodes + contexts + 1 + state]
+    total += floats[node]
     while node >= contexts or node < 0:  # n-grams of the highest order are no contexts
         if state == 0:
             return total, np.int64(0)
-        state = whole[nodes + contexts + 1 + state]
-        node = child(whole, nodes, state, word)
+        state = ints[nodes + contexts + 1 + state]
+        node = child(ints, nodes, state, word)
     return total, np.int64(node)

@@ -110,7 +110,7 @@ def evaluate(
             for name in names[part]:
                 progress(name)
     found = bootstrap(counted, lambda sums: {"": np.exp(-sums[:, 0] / sums[:, 1])}, resamples=resamples, seed=seed)
-    whole = rescoring.foretold(counted) if names else TextPerplexity(math.nan, math.nan, 0, 0, math.nan)
+    whole = rescoring.perplexity_of(counted) if names else TextPerplexity(math.nan, math.nan, 0, 0, math.nan)
     return LanguageReport(
         whole.perplexity, found[""], whole.bits_per_character, len(names), whole.words, tuple(collected)
     )
