@@ -251,9 +251,7 @@ class _Nfa:
         return after
 
     def _add_texts(self, texts: list[tuple[str, ...]], start: int, end: int) -> None:
-        """Add a choice of texts as a prefix tree, which is deterministic, so that thousands of words need few
-        states.
-        """
+        """Add a choice of texts as a deterministic prefix tree, so that thousands of words need few states."""
         tree: dict[tuple[int, int], int] = {}
         for words in texts:
             state = start

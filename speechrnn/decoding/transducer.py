@@ -47,9 +47,7 @@ class Joint(Protocol):
         """
 
     def joined(self, encoded: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Run the joiner on encoder frames and predictions, float32 `(rows, joint)` each: logits `(rows,
-        vocabulary)`.
-        """
+        """Logits `(rows, vocabulary)` of the joiner for encoder frames and predictions, float32 `(rows, joint)` each."""
 
 
 class TransducerSearch:
@@ -227,9 +225,7 @@ class TransducerStream:
         self._texts = [_Text(tuple(emitted), score, predicted, states)]
 
     def _search_frame(self, encoded: np.ndarray) -> None:
-        """Extend all texts by one frame: `active` texts may emit more symbols in it, `ended` ones have emitted a
-        blank.
-        """
+        """Extend all texts by a frame: `active` ones may emit more symbols in it, `ended` ones have emitted a blank."""
         width = self._beam or 1
         active, ended = self._texts, dict[tuple[int, ...], _Text]()
         for count in range(self._max_symbols + 1):

@@ -101,9 +101,9 @@ def boost_tables(boost: Boost, lexicon: Words) -> BoostTables:
     nexts, gains = np.zeros((len(states), len(words) + 1), np.int32), np.repeat(final[:, None], len(words) + 2, axis=1)
     ahead = np.repeat(final[:, None], len(nodes) + 1, axis=1)
     for i, row in enumerate(rows):
-        for word, (after, gain) in row.items():
-            nexts[i, columns[0, word]], gains[i, columns[0, word]] = numbers[after], gain
-            passed = columns[1, lexicon.tree.paths(lexicon.nodes[word])]
+        for index, (after, gain) in row.items():
+            nexts[i, columns[0, index]], gains[i, columns[0, index]] = numbers[after], gain
+            passed = columns[1, lexicon.tree.paths(lexicon.nodes[index])]
             ahead[i, passed] = np.maximum(ahead[i, passed], gain)
     return BoostTables(columns, nexts, gains, ahead)
 
