@@ -47,7 +47,7 @@ class Joint(Protocol):
         """
 
     def joined(self, encoded: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Logits `(rows, vocabulary)` of the joiner for encoder frames and predictions, float32 `(rows, joint)` each."""
+        """Logits `(rows, vocabulary)` of encoder frames and predictions, float32 `(rows, joint)` each."""
 
 
 class TransducerSearch:
