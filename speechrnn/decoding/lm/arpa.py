@@ -1,4 +1,4 @@
-"""ARPA files: n-gram language models as text, as SRILM, KenLM and others write them."""
+"""ARPA files: n-gram language models as text, the format of SRILM, KenLM and others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NUMBERS = frozenset("0123456789+-.eEinftyaINFTYA")
 _HIGHEST = 1e-6
 """A log10 probability of 1, rounded upwards."""
 _LOWEST = -99.0
-"""What files say where a log10 probability is minus infinity."""
+"""Value in files for a log10 probability of minus infinity."""
 
 
 class Level(NamedTuple):
@@ -38,7 +38,7 @@ class Level(NamedTuple):
     log_probabilities: np.ndarray
     """float64 `(ngrams,)`: natural logarithms."""
     backoffs: np.ndarray
-    """float64 `(ngrams,)`: natural logarithms; 0 where the file has none."""
+    """float64 `(ngrams,)`: natural logarithms; 0 if the file has none."""
 
 
 def read(path: str | os.PathLike[str]) -> tuple[list[str], list[Level]]:
@@ -61,15 +61,15 @@ def read(path: str | os.PathLike[str]) -> tuple[list[str], list[Level]]:
         levels.append(_level(path, lines, words, order, size))
     for number, line in lines:
         if line == "\\end\\":
-            for _ in lines:  # whatever stands behind it; at the end of gzip data is their checksum
+            for _ in lines:  # reads to the end, for the checksum of gzip data
                 pass
-            return _named(list(words)), levels
+            return _with_lower_case_marks(list(words)), levels
         raise _fault(path, number, f"expects \\end\\ after {sizes[-1]:,} {len(sizes)}-grams", line)
     raise _cut_off(path, "\\end\\")
 
 
-def _named(words: list[str]) -> list[str]:
-    """The words, those that are none in lower case, unless both ways of writing stand for something."""
+def _with_lower_case_marks(words: list[str]) -> list[str]:
+    """The words with `<UNK>`, `<S>` and `</S>` in lower case, unless the file has both."""
     return [word.lower() if word.lower() in _SPECIAL and word.lower() not in words else word for word in words]
 
 
@@ -95,7 +95,7 @@ def _numbered(path: str) -> Iterator[tuple[int, str]]:
 
 
 def _header(path: str, lines: Iterator[tuple[int, str]]) -> list[int]:
-    """Numbers of n-grams by order; the first section's line is consumed."""
+    """Numbers of n-grams by order; reads up to the heading of the unigrams."""
     for _, line in lines:
         if line == "\\data\\":
             break

@@ -1,8 +1,8 @@
-"""Language models in binary files, which are mapped into memory instead of being read.
+"""Memory-mapped binary files of language models.
 
-A file is a mark and a version, the length of a header, the header (JSON), the words, the ints numbers of
-`speechrnn.decoding.lm.ngram.NGram.of_arrays`, and its probabilities: as they are, or as codes into tables of the values
-that stand for them, one table for the probabilities of each order and one for the backoff weights.
+A file is a signature and a version, the length of a header, the header (JSON), the words, the integers of
+`speechrnn.decoding.lm.ngram.NGram.of_arrays`, and its probabilities: as floats, or quantized as indices into tables,
+one table for the probabilities of each order and one for the backoff weights.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from speechrnn.files import replacing
 _MAGIC = b"\x89SpeechRNN language model\r\n"
 _VERSION = 1
 _LEADING = struct.Struct(f"<{len(_MAGIC)}sII")
-"""The mark, the version, and the length of the header."""
+"""Signature, version, and length of the header."""
 _ALIGNED = 64
 _TYPES: dict[int, Any] = {8: np.dtype("u1"), 32: np.dtype("<f4"), 64: np.dtype("<f8")}
-"""How a probability of so many bits is stored."""
+"""Types of probabilities by their number of bits."""
 
 Arrays = tuple[tuple[str, ...], tuple[int, ...], np.ndarray, np.ndarray]
 """Words, numbers of n-grams by order, and the arrays of `NGram.of_arrays`."""
 
 
 def is_binary(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as ours do."""
+    """Whether a file begins with our signature."""
     with open(path, "rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
 
@@ -52,19 +52,19 @@ def write(
     """Write a model.
 
     Args:
-        path: Where to.
-        words: By their indices.
+        path: The file.
+        words: The words by their indices.
         sizes: Number of n-grams of each order.
         ints: See `NGram.of_arrays`.
-        floats: The same.
-        bits: Of each probability: 8 for the nearest of 256 values, 32 or 64 for a number; those of `floats` unless it
-            is given.
-        mark: What `read` is to find.
+        floats: See `NGram.of_arrays`.
+        bits: Bits of each probability: 8 for the nearest of 256 values, 32 or 64 for a float; by default those of
+            `floats`.
+        mark: A text that `read` must be given too.
         overwrite: Replace a file that exists.
 
     Raises:
-        FileExistsError: There is a file already and `overwrite` is false.
-        ValueError: `bits` is none of these.
+        FileExistsError: The file exists and `overwrite` is false.
+        ValueError: `bits` is another number.
     """
     bits = floats.dtype.itemsize * 8 if bits is None else bits
     check_choice("bits", bits, _TYPES)
@@ -80,33 +80,33 @@ def write(
     text = json.dumps(header).encode()
     text += struct.pack("<I", zlib.crc32(text))
     with replacing(path, overwrite=overwrite) as file:
-        place = file.write(_LEADING.pack(_MAGIC, _VERSION, len(text)) + text)
+        position = file.write(_LEADING.pack(_MAGIC, _VERSION, len(text)) + text)
         for part in parts:
-            place += file.write(bytes(-place % _ALIGNED))
-            place += file.write(np.ascontiguousarray(part).data)
+            position += file.write(bytes(-position % _ALIGNED))
+            position += file.write(np.ascontiguousarray(part).data)
 
 
 def read(path: str | os.PathLike[str], *, mark: str = "") -> Arrays:
     """Read a model; its arrays stay in the file as far as they can.
 
     Args:
-        path: What `write` wrote.
-        mark: What it was given.
+        path: A file of `write`.
+        mark: The mark that it was written with.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no such file, of another version, cut off or damaged, or has another mark.
+        ValueError: The file has another format, version or mark, or is cut off or damaged.
     """
     path = Path(path)
-    return parsed(np.memmap(path, np.uint8, "c") if path.stat().st_size else np.zeros(0, np.uint8), path, mark=mark)
+    return parse(np.memmap(path, np.uint8, "c") if path.stat().st_size else np.zeros(0, np.uint8), path, mark=mark)
 
 
-def parsed(content: np.ndarray, path: str | os.PathLike[str], *, mark: str = "") -> Arrays:
-    """The model in the bytes of a file, as `read` gives it.
+def parse(content: np.ndarray, path: str | os.PathLike[str], *, mark: str = "") -> Arrays:
+    """Parse the bytes of a file, see `read`.
 
     Args:
         content: uint8.
-        path: Where they come from, for errors.
+        path: The path of the file, for errors.
         mark: See `read`.
 
     Raises:
@@ -118,7 +118,7 @@ def parsed(content: np.ndarray, path: str | os.PathLike[str], *, mark: str = "")
     parts = list(_parts(path, content, header, start))
     words = tuple(parts[0].tobytes().decode().split("\n"))
     sizes = tuple(header["sizes"])
-    ints, floats = (  # of a file within another one they may stand at any place
+    ints, floats = (  # in a file within another one they may be unaligned
         np.require(part.view(kind), requirements="A")
         for part, kind in ((parts[1], "<i4"), (parts[-1], _TYPES[header["bits"]]))
     )
@@ -184,17 +184,17 @@ def _cut_off(path: str | os.PathLike[str], length: int, least: int) -> ValueErro
 
 
 def _ranges(sizes: Sequence[int]) -> list[slice]:
-    """Where the probabilities of each order stand, node 0 with the unigrams, and all the backoff weights."""
+    """Slices of the probabilities of each order, node 0 with the unigrams, and of the backoff weights."""
     ends = [1 + sum(sizes[: n + 1]) for n in range(len(sizes))]
     contexts = 1 + sum(sizes[:-1])
     return [slice(a, b) for a, b in zip([0, *ends], [*ends, ends[-1] + contexts], strict=True)]
 
 
 def _quantized(floats: np.ndarray, ranges: Sequence[slice]) -> tuple[np.ndarray, np.ndarray]:
-    """Tables float32 `(ranges, 256)` and the place in them of each number.
+    """Tables float32 `(ranges, 256)`, and the index in them of each number.
 
-    A table has the means of bins of equal width: of bins with equally many values, those of what is likely and rare
-    would be wide. The highest and the lowest value stand for themselves, so that 0 stays 0 and -99 stays -99.
+    A table has the means of bins of equal width, since bins with equally many values would be wide for the few high
+    probabilities. The highest and the lowest value are exact, so that 0 stays 0 and -99 stays -99.
     """
     tables = np.zeros((len(ranges), 256), np.float32)
     codes = np.empty(len(floats), np.uint8)
@@ -207,8 +207,8 @@ def _quantized(floats: np.ndarray, ranges: Sequence[slice]) -> tuple[np.ndarray,
             inner = values[(values > distinct[0]) & (values < distinct[-1])].astype(np.float64)
             edges = np.linspace(inner.min(), inner.max(), len(table) - 1)
             bins = np.minimum(np.searchsorted(edges, inner, side="right") - 1, len(edges) - 2)
-            many, sums = np.bincount(bins), np.bincount(bins, inner)
-            means = sums[many > 0] / many[many > 0]
+            counts, sums = np.bincount(bins), np.bincount(bins, inner)
+            means = sums[counts > 0] / counts[counts > 0]
             distinct = np.unique(np.concatenate([distinct[:1], means, distinct[-1:]]).astype(np.float32))
         table[: len(distinct)], table[len(distinct) :] = distinct, distinct[-1]
         middles = (distinct[1:].astype(np.float64) + distinct[:-1]) / 2

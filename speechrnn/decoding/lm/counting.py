@@ -1,4 +1,4 @@
-"""What Kneser-Ney smoothing is made of: n-grams counted in blocks, their discounts, and the estimates."""
+"""Parts of Kneser-Ney smoothing: counts of n-grams, discounts, and estimates."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from speechrnn.decoding.lm.pruning import Level, chunks
 _SPECIAL = (UNKNOWN, BEGIN, END)
 _FALLBACK = (0.5, 1.0, 1.5)
 _BLOCK = 1 << 21
-"""Words counted at once."""
+"""Number of words in a block."""
 _log = logging.getLogger(__name__)
 
 
 def corpus(
     sentences: Iterable[str], characters: bool, vocabulary: Collection[str] | None, file: IO[bytes]
 ) -> tuple[list[str], np.ndarray]:
-    """The words, and their indices through the corpus with both ends of each sentence: int32, in the file."""
+    """The words, and the corpus as their indices with both ends of each sentence: int32, memory-mapped to the file."""
     indices = {word: i for i, word in enumerate(_SPECIAL)}
     closed = vocabulary is not None
     if vocabulary is not None:
@@ -56,62 +56,63 @@ def corpus(
     return list(indices), np.memmap(file, np.intc, "r")
 
 
-def counted(tokens: np.ndarray, width: int, order: int) -> list[Level]:
-    """Distinct n-grams of each order; the unigrams are all words, seen or not."""
-    nothing = np.zeros(width, np.int32)
+def count_ngrams(tokens: np.ndarray, width: int, order: int) -> list[Level]:
+    """Count the distinct n-grams of each order; the unigrams are all words, whether they occur or not."""
+    zeros = np.zeros(width, np.int32)
     counts: Any = sum(np.bincount(block, minlength=width) for block in _blocks(tokens, 1))
-    levels = [Level(np.arange(width, dtype=np.int32), nothing, nothing, counts)]
-    keys = [np.arange(width)]  # context's n-gram times words, plus last word, of the n-grams of each order
+    levels = [Level(np.arange(width, dtype=np.int32), zeros, zeros, counts)]
+    keys = [np.arange(width)]  # context's n-gram times number of words, plus last word, of the n-grams of each order
     for n in range(2, order + 1):
-        found = np.zeros(0, np.int64), np.zeros(0, np.int32)
+        total = np.zeros(0, np.int64), np.zeros(0, np.int32)
         for block in _blocks(tokens, n):
-            found = _merged(*found, *np.unique(_keys(block, keys, width), return_counts=True))
-        contexts, words = (part.astype(np.int32) for part in np.divmod(found[0], width))
+            total = _merge(*total, *np.unique(_keys(block, keys, width), return_counts=True))
+        contexts, words = (part.astype(np.int32) for part in np.divmod(total[0], width))
         suffixes = words
         if n > 2:
             suffixes = np.empty_like(words)
             for part in chunks(len(words)):
-                wanted = levels[-1].suffixes[contexts[part]].astype(np.int64) * width + words[part]
-                suffixes[part] = np.searchsorted(keys[-1], wanted)
-        levels.append(Level(words, contexts, suffixes, found[1]))
-        keys.append(found[0])
+                suffix_keys = levels[-1].suffixes[contexts[part]].astype(np.int64) * width + words[part]
+                suffixes[part] = np.searchsorted(keys[-1], suffix_keys)
+        levels.append(Level(words, contexts, suffixes, total[1]))
+        keys.append(total[0])
     return levels
 
 
 def _blocks(tokens: np.ndarray, n: int) -> Iterator[np.ndarray]:
-    """The text in parts, each with the n - 1 words after it, which its last n-grams need."""
+    """The text in blocks, each with the n - 1 following words, which its last n-grams need."""
     for start in range(0, len(tokens), _BLOCK):
         yield np.asarray(tokens[start : start + _BLOCK + n - 1])
 
 
 def _keys(block: np.ndarray, keys: list[np.ndarray], width: int) -> np.ndarray:
-    """Keys of the n-grams within the sentences of a part of the text; `keys` are those of all shorter ones."""
-    places = np.arange(len(block) - len(keys))
-    numbers = block[: len(places)].astype(np.int64)
+    """Keys of the n-grams within the sentences of a block; `keys` are those of all lower orders."""
+    positions = np.arange(len(block) - len(keys))
+    numbers = block[: len(positions)].astype(np.int64)
     for n in range(1, len(keys) + 1):
-        following = block[places + n]
+        following = block[positions + n]
         within = following != 1
-        places, numbers = places[within], numbers[within] * width + following[within]
+        positions, numbers = positions[within], numbers[within] * width + following[within]
         if n < len(keys):
             numbers = np.searchsorted(keys[n], numbers)
     return numbers
 
 
-def _merged(
-    keys: np.ndarray, counts: np.ndarray, others: np.ndarray, more: np.ndarray
+def _merge(
+    keys: np.ndarray, counts: np.ndarray, other_keys: np.ndarray, other_counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two sorted arrays of distinct keys as one, with the sums of their counts."""
-    places = np.searchsorted(keys, others)
-    there = np.zeros(len(others), bool)
-    inside = places < len(keys)
-    there[inside] = keys[places[inside]] == others[inside]
-    counts[places[there]] += more[there].astype(np.int32)
-    places = places[~there]
-    return np.insert(keys, places, others[~there]), np.insert(counts, places, more[~there].astype(np.int32))
+    """Merge two sorted arrays of distinct keys, and add their counts."""
+    indices = np.searchsorted(keys, other_keys)
+    known = np.zeros(len(other_keys), bool)
+    inside = indices < len(keys)
+    known[inside] = keys[indices[inside]] == other_keys[inside]
+    counts[indices[known]] += other_counts[known].astype(np.int32)
+    indices = indices[~known]
+    keys = np.insert(keys, indices, other_keys[~known])
+    return keys, np.insert(counts, indices, other_counts[~known].astype(np.int32))
 
 
-def adjusted(levels: list[Level], n: int) -> np.ndarray:
-    """What an order counts: occurrences at the top and after `<s>`, elsewhere distinct words before the n-gram."""
+def adjusted_counts(levels: list[Level], n: int) -> np.ndarray:
+    """Counts for an order: occurrences at the highest order and after `<s>`, else distinct words before the n-gram."""
     here = levels[n - 1]
     if n == len(levels):
         counts = here.counts.copy()
@@ -122,18 +123,18 @@ def adjusted(levels: list[Level], n: int) -> np.ndarray:
             begins = begins[level.contexts]
         counts[begins] = here.counts[begins]
     if n == 1:
-        counts[1] = 0  # <s> is given, never foretold
+        counts[1] = 0  # <s> is never predicted
     return counts
 
 
 def discounts(counts: np.ndarray, order: int) -> np.ndarray:
-    """float64 `(4,)`: what is taken from counts of 0, 1, 2, and 3 or more (equation 26 of Chen and Goodman)."""
+    """float64 `(4,)`: discounts for counts of 0, 1, 2, and 3 or more (equation 26 of Chen and Goodman)."""
     n = [int((counts == k).sum()) for k in range(5)]
     if all(n[1:]):
         y = n[1] / (n[1] + 2 * n[2])
-        found = [k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3)]
-        if all(0 <= d <= k for k, d in enumerate(found, start=1)):
-            return np.array([0.0, *found])
+        estimates = [k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3)]
+        if all(0 <= d <= k for k, d in enumerate(estimates, start=1)):
+            return np.array([0.0, *estimates])
     _log.info(
         "There are too few %d-grams to estimate their discounts; %g, %g and %g are used.",
         order,
@@ -143,10 +144,10 @@ def discounts(counts: np.ndarray, order: int) -> np.ndarray:
 
 
 def estimate(here: Level, counts: np.ndarray, discounts: np.ndarray, below: Level | None) -> np.ndarray:
-    """Discounted counts, and what the discounts leave given to the order below (equation 25); logarithms."""
+    """Log-probabilities from discounted counts, interpolated with the order below (equation 25)."""
     if below is None:
         taken = discounts[np.minimum(counts, 3)]
-        share = taken.sum() / counts.sum() / (len(counts) - 1)  # <s> is no outcome
+        share = taken.sum() / counts.sum() / (len(counts) - 1)  # <s> is not an outcome
         probabilities = (counts - taken) / counts.sum() + share
         probabilities[1] = 10.0**-99
         return np.log(probabilities)
@@ -160,7 +161,7 @@ def estimate(here: Level, counts: np.ndarray, discounts: np.ndarray, below: Leve
 
 
 def backoffs(above: Level, counts: np.ndarray, discounts: np.ndarray, contexts: int) -> np.ndarray:
-    """Logarithm of the weight that each context leaves to shorter ones; 0 where nothing follows it."""
+    """Logarithm of the backoff weight of each context; 0 if nothing follows it."""
     totals = np.bincount(above.contexts, counts, minlength=contexts)
     left = np.bincount(above.contexts, discounts[np.minimum(counts, 3)], minlength=contexts)
     return np.log(np.where(totals > 0, left / np.maximum(totals, 1), 1.0))

@@ -49,7 +49,7 @@ def train(
 
     from speechrnn.decoding.lm import counting
     from speechrnn.decoding.lm.ngram import NGram
-    from speechrnn.decoding.lm.pruning import joined, leave_out
+    from speechrnn.decoding.lm.pruning import leave_out, pack
 
     if order < 1:
         raise ValueError(f"`order` must be at least 1. Received: {order}.")
@@ -57,11 +57,11 @@ def train(
         raise ValueError(f"`prune` must be at least 0 and less than 1. Received: {prune}.")
     with tempfile.TemporaryFile() as file:
         words, tokens = counting.corpus(sentences, characters, vocabulary, file)
-        levels = counting.counted(tokens, len(words), order)
+        levels = counting.count_ngrams(tokens, len(words), order)
         total = len(tokens)
         del tokens
     for n, level in enumerate(levels, start=1):
-        counts = counting.adjusted(levels, n)
+        counts = counting.adjusted_counts(levels, n)
         discounts = counting.discounts(counts, n)
         if n > 1:
             levels[n - 2].backoffs = counting.backoffs(level, counts, discounts, len(levels[n - 2].words))
@@ -69,4 +69,4 @@ def train(
     levels[-1].backoffs = np.zeros(0)
     if prune:
         leave_out(levels, prune, total)
-    return NGram.of_arrays(words, [len(level.words) for level in levels], *joined(levels))
+    return NGram.of_arrays(words, [len(level.words) for level in levels], *pack(levels))

@@ -17,35 +17,35 @@ from speechrnn.decoding.lm import arpa, binary, stepping
 
 BEGIN, END, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
 _SPACES = (SPACE, "|", "▁")
-"""What models over characters write for a space."""
+"""Symbols for the space in models over characters."""
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How well a model foretells a text."""
+    """Perplexity of a model over a text."""
 
     perplexity: float
-    """Of a word, each sentence's end counted, unknown words scored as `<unk>`."""
+    """Perplexity per word, with the ends of sentences, and with unknown words scored as `<unk>`."""
     known: float
     """The same without the unknown words."""
     words: int
-    """Words in the text, ends of sentences counted."""
+    """Number of words, with the ends of sentences."""
     unknown: int
-    """How many of them the model does not know."""
+    """Number of unknown words."""
 
 
 class NGram:
-    """A backoff model as a trie of arrays; node 0 is the empty context, node `1 + w` the unigram of word `w`.
+    """Backoff model as a trie in arrays; node 0 is the empty context, node `1 + w` the unigram of word `w`.
 
-    `P(w | context)` is that of the longest n-gram the model has, times the backoff weights of the contexts given up
-    (Katz 1987, as ARPA files hold it). A context's node serves as the state of a search.
+    `P(w | context)` is that of the longest matching n-gram, times the backoff weights of the longer contexts (Katz
+    1987, as in ARPA files). The node of a context is the state of a search.
 
     Args:
         words: The words by their indices.
         levels: The n-grams of each order from 1.
 
     Raises:
-        ValueError: There is an n-gram whose context is none of the n-grams, or one is there twice.
+        ValueError: The context of an n-gram is not an n-gram itself, or an n-gram is repeated.
 
     Example:
     >>> unigrams = arpa.Level(np.array([[0], [1]]), np.log([0.25, 0.75]), np.log([0.5, 1.0]))
@@ -61,15 +61,15 @@ class NGram:
 
     @classmethod
     def of_arrays(cls, words: Sequence[str], sizes: Sequence[int], ints: np.ndarray, floats: np.ndarray) -> NGram:
-        """A model whose arrays are made already.
+        """Make a model from its arrays.
 
         Args:
-            words: By their indices.
+            words: The words by their indices.
             sizes: Number of n-grams of each order.
-            ints: int32, one after the other: the last word of each node, -1 for node 0; the first child of each
-                context, and one more; the longest shorter context of each context that is a node.
-            floats: float32 or float64, one after the other: natural logarithms of the nodes' probabilities, and of the
-                contexts' backoff weights.
+            ints: int32, concatenated: the last word of each node, -1 for node 0; the first child of each context, and
+                the end; the node of the longest suffix of each context.
+            floats: float32 or float64, concatenated: log-probabilities of the nodes, and logarithms of the contexts'
+                backoff weights.
         """
         model = cls.__new__(cls)
         model._set_arrays(tuple(words), sizes, ints, floats)
@@ -79,9 +79,9 @@ class NGram:
         self.words, self.sizes, self.order = words, tuple(map(int, sizes)), len(sizes)
         self.ints, self.floats = ints, floats
         self.nodes = nodes = 1 + sum(self.sizes)
-        """Number of nodes, the empty context counted."""
+        """Number of nodes, with the empty context."""
         self.contexts = contexts = 1 + sum(self.sizes[:-1])
-        """Number of nodes that can be contexts: all but those of the highest order. They are the first ones."""
+        """Number of nodes that can be contexts: all but those of the highest order, which are the last ones."""
         self.last_words, self.first_children = ints[:nodes], ints[nodes : nodes + contexts + 1]
         self.suffixes = ints[nodes + contexts + 1 :]
         self.log_probabilities, self.backoffs = floats[:nodes], floats[nodes:]
@@ -90,7 +90,7 @@ class NGram:
         self.unknown_log_probability = float(
             logs[1 + self.indices[UNKNOWN]] if UNKNOWN in self.indices else logs[1 : 1 + len(words)][outcomes].min()
         )
-        """Of a word the model does not know: that of `<unk>`, or else of the least likely word, `<s>` being none."""
+        """Log-probability of an unknown word: that of `<unk>`, or else of the least probable word (without `<s>`)."""
 
     @cached_property
     def indices(self) -> dict[str, int]:
@@ -113,11 +113,11 @@ class NGram:
         return next(space for space in _SPACES if space in self.indices)
 
     def advance(self, state: int, word: int) -> tuple[float, int]:
-        """Natural logarithm of the probability of a word after a state, and the state after it.
+        """Log-probability of a word after a state, and the next state.
 
         Args:
             state: From `begin` or an earlier call.
-            word: Index of the word; -1 for one that the model does not know.
+            word: Index of the word; -1 for an unknown word.
         """
         if word < 0:
             if UNKNOWN not in self.indices:
@@ -127,18 +127,18 @@ class NGram:
         return float(log), int(after)
 
     def log_probability(self, word: str, *, context: Sequence[str] = ()) -> float:
-        """Natural logarithm of the probability of a word after others."""
+        """Log-probability of a word after a context."""
         state = 0
         for earlier in context:
             _, state = self.advance(state, self.indices.get(earlier, -1))
         return self.advance(state, self.indices.get(word, -1))[0]
 
     def sentence(self, words: Sequence[str]) -> float:
-        """Natural logarithm of the probability of a sentence, its end counted."""
+        """Log-probability of a sentence, with its end."""
         return sum(log for log, _ in self._scored(words))
 
     def _scored(self, words: Sequence[str]) -> Iterable[tuple[float, bool]]:
-        """Log probability of each word and of the end, and whether it is known."""
+        """Log-probability of each word and of the end, and whether it is known."""
         state = self.begin
         for word in [*words, *([END] if END in self.indices else [])]:
             index = self.indices.get(word, -1)
@@ -149,10 +149,10 @@ class NGram:
         """Perplexity over a text.
 
         Args:
-            sentences: One sentence each; a model over characters reads their characters.
+            sentences: The sentences; a model over characters splits them into characters.
 
         Raises:
-            ValueError: There is nothing to score.
+            ValueError: There are no sentences.
         """
         total = known = 0.0
         words = unknown = 0
@@ -166,7 +166,7 @@ class NGram:
         return Perplexity(math.exp(-total / words), math.exp(-known / rest) if rest else math.inf, words, unknown)
 
     def tokens(self, sentence: str) -> list[str]:
-        """The words of a sentence, or its characters where the model is over those."""
+        """The words of a sentence, or its characters for a model over characters."""
         if self.characters:
             return [self.space if c == " " else c for c in " ".join(sentence.split())]
         return sentence.split()
@@ -175,13 +175,13 @@ class NGram:
         """Write a binary file if the name ends in `.lm`, else an ARPA file, gzipped if it ends in `.gz`.
 
         Args:
-            path: Where to.
-            bits: Of each probability in a binary file: 8, the nearest of 256 values for each order, or 32,
-                which is what is taken unless it is given.
+            path: The file.
+            bits: Bits of each probability in a binary file: 8, for the nearest of 256 values of each order, or 32, the
+                default.
             overwrite: Replace a file that exists.
 
         Raises:
-            FileExistsError: There is a file already and `overwrite` is false.
+            FileExistsError: The file exists and `overwrite` is false.
             ValueError: `bits` is another number, or is given for an ARPA file.
         """
         if Path(path).suffix == ".lm":
@@ -193,7 +193,7 @@ class NGram:
             arpa.write(path, self.words, self.levels(), sizes=self.sizes, overwrite=overwrite)
 
     def levels(self) -> Iterator[arpa.Level]:
-        """The n-grams by order, as they were given, sorted by their words."""
+        """The n-grams of each order, sorted by their words."""
         grams, start = np.zeros((1, 0), np.int32), 1
         first = 0  # node of the first of `grams`
         for size in self.sizes:
@@ -207,8 +207,8 @@ class NGram:
 
 
 def constants(model: NGram | None) -> tuple[int, int, int, int, int]:
-    """What compiled searches take of a model: its state at the start, the indices of `<unk>` and `</s>` (-1: none), and
-    how many nodes and contexts there are.
+    """A model's constants for compiled searches: initial state, indices of `<unk>` and `</s>` (-1: none), numbers of
+    nodes and of contexts.
     """
     if model is None:
         return 0, -1, -1, 0, 0
@@ -218,7 +218,7 @@ def constants(model: NGram | None) -> tuple[int, int, int, int, int]:
 def _trie(words: Sequence[str], levels: Sequence[arpa.Level]) -> tuple[np.ndarray, np.ndarray]:
     """The arrays of `NGram.of_arrays`."""
     width = len(words)
-    keys = np.arange(width, dtype=np.int64)  # context's node times words, plus last word; ascending
+    keys = np.arange(width, dtype=np.int64)  # context's node times number of words, plus last word; ascending
     logs, backoffs = np.empty(width), np.empty(width)
     logs[levels[0].words[:, 0]], backoffs[levels[0].words[:, 0]] = levels[0].log_probabilities, levels[0].backoffs
     suffixes = np.zeros(width + 1, np.int32)
@@ -236,53 +236,53 @@ def _trie(words: Sequence[str], levels: Sequence[arpa.Level]) -> tuple[np.ndarra
         if order < len(levels):
             contexts, last = contexts[ascending], level.words[ascending, -1].astype(np.int64)
             shorter = suffixes[contexts].astype(np.int64)
-            found = _find(keys, shorter * width + last)
-            while (found < 0).any():  # a pruned model may lack the n-gram without its first word
-                missing = found < 0
+            nodes = _find(keys, shorter * width + last)
+            while (nodes < 0).any():  # a pruned model may lack the n-gram without its first word
+                missing = nodes < 0
                 shorter[missing] = suffixes[shorter[missing]]
-                found[missing] = _find(keys, shorter[missing] * width + last[missing])
-            suffixes = np.concatenate([suffixes, found.astype(np.int32)])
+                nodes[missing] = _find(keys, shorter[missing] * width + last[missing])
+            suffixes = np.concatenate([suffixes, nodes.astype(np.int32)])
         keys = np.concatenate([keys, new[ascending]])
         logs = np.concatenate([logs, level.log_probabilities[ascending]])
         backoffs = np.concatenate([backoffs, level.backoffs[ascending]])
-    contexts_in_all = 1 + len(keys) - (len(levels[-1].words))
-    return joined(keys % width, keys // width, suffixes[:contexts_in_all], logs, backoffs[: contexts_in_all - 1])
+    num_contexts = 1 + len(keys) - len(levels[-1].words)
+    return pack(keys % width, keys // width, suffixes[:num_contexts], logs, backoffs[: num_contexts - 1])
 
 
-def joined(
+def pack(
     last_words: np.ndarray, contexts: np.ndarray, suffixes: np.ndarray, logs: np.ndarray, backoffs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays of `NGram.of_arrays` from what is known of each n-gram, node 0 left out of all but the suffixes.
+    """The arrays of `NGram.of_arrays` from those of n-grams; only the suffixes include node 0.
 
     Args:
-        last_words: Of all n-grams, sorted by their order, then their context's node, then their last word.
-        contexts: The context's node of each.
-        suffixes: Of node 0 and of each n-gram that can be a context.
-        logs: Of all n-grams.
-        backoffs: Of those that can be contexts.
+        last_words: Last words of all n-grams, sorted by order, then by the node of the context, then by last word.
+        contexts: Node of each n-gram's context.
+        suffixes: Suffixes of node 0 and of each n-gram that can be a context.
+        logs: Log-probabilities of all n-grams.
+        backoffs: Logarithms of the backoff weights of the n-grams that can be contexts.
     """
     first_children = np.searchsorted(contexts, np.arange(len(suffixes) + 1)) + 1
     ints = np.concatenate([[-1], last_words, first_children, suffixes]).astype(np.int32)
     return ints, np.concatenate([[0.0], logs, [0.0], backoffs])
 
 
-def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Nodes of keys; -1 where there is none."""
-    places = np.searchsorted(keys, wanted)
-    there = keys[np.minimum(places, len(keys) - 1)] == wanted
-    return np.where(there, places + 1, -1)
+def _find(keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Nodes of keys, or -1."""
+    indices = np.searchsorted(keys, queries)
+    exists = keys[np.minimum(indices, len(keys) - 1)] == queries
+    return np.where(exists, indices + 1, -1)
 
 
 def load(path: str | os.PathLike[str] | NGram, *, cache: bool = True) -> NGram:
     """Read a model from a binary file (`.lm`) or an ARPA file (plain or gzipped).
 
     Args:
-        path: The file. What it holds decides, not its name. A model is given back.
-        cache: Keep the arrays of an ARPA file in `PATH.cache.lm` beside it, and read them from there as long as the
-            file's size and time of change are those it was made from. A folder that cannot be written goes without.
+        path: The file; its format is detected from the content. A model is returned as it is.
+        cache: Cache the arrays of an ARPA file in `PATH.cache.lm`, and use them while the file's size and modification
+            time are unchanged. If the folder is not writable there is no cache.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: See `speechrnn.decoding.lm.arpa.read` and `speechrnn.decoding.lm.binary.read`.
     """
     if isinstance(path, NGram):
@@ -292,10 +292,10 @@ def load(path: str | os.PathLike[str] | NGram, *, cache: bool = True) -> NGram:
         raise FileNotFoundError(f"{path}: no such language model.")
     if binary.is_binary(path):
         return NGram.of_arrays(*binary.read(path))
-    kept, mark = path.with_name(path.name + ".cache.lm"), _mark(path)
+    cached, mark = path.with_name(path.name + ".cache.lm"), _mark(path)
     if cache:
         with contextlib.suppress(OSError, ValueError):
-            return NGram.of_arrays(*binary.read(kept, mark=mark))
+            return NGram.of_arrays(*binary.read(cached, mark=mark))
     words, levels = arpa.read(path)
     try:
         model = NGram(words, levels)
@@ -303,7 +303,7 @@ def load(path: str | os.PathLike[str] | NGram, *, cache: bool = True) -> NGram:
         raise ValueError(f"{path}: {error}") from error
     if cache:
         with contextlib.suppress(OSError):
-            binary.write(kept, model.words, model.sizes, model.ints, model.floats, mark=mark, overwrite=True)
+            binary.write(cached, model.words, model.sizes, model.ints, model.floats, mark=mark, overwrite=True)
     return model
 
 

@@ -11,7 +11,7 @@ from speechrnn.decoding.compiling import inner
 
 @inner
 def find_sorted(values: np.ndarray, wanted: int, low: int, end: int) -> int:
-    """Place of a value in a sorted part of an array; -1 where it is not there."""
+    """Index of a value in a sorted part of an array, or -1."""
     high = end
     while low < high:
         middle = (low + high) // 2
@@ -24,7 +24,7 @@ def find_sorted(values: np.ndarray, wanted: int, low: int, end: int) -> int:
 
 @inner
 def child(ints: np.ndarray, nodes: int, state: int, word: int) -> int:
-    """The node of a word after a context; -1 where there is none."""
+    """The node of a word after a context, or -1."""
     if state == 0:
         return np.int64(1 + word)  # type: ignore[return-value]
     return find_sorted(ints, word, np.int64(ints[nodes + state]), np.int64(ints[nodes + state + 1]))
@@ -32,7 +32,7 @@ def child(ints: np.ndarray, nodes: int, state: int, word: int) -> int:
 
 @inner
 def advance(ints: np.ndarray, floats: np.ndarray, nodes: int, contexts: int, state: int, word: int) -> Any:
-    """Logarithm of the probability of a word (not -1) after a state, and the state after it."""
+    """Log-probability of a word (not -1) after a state, and the next state."""
     total = np.float64(0.0)
     while True:
         node = child(ints, nodes, state, word)

@@ -102,7 +102,7 @@ def attached_options(model: Any) -> dict[str, Any]:
     if _TREE in parts:
         options["lexicon"] = packed.PackedLexicon(parts[_TREE], model.file.name)
     if _LM in parts:
-        options["lm"] = ngram.NGram.of_arrays(*binary.parsed(np.frombuffer(parts[_LM], np.uint8), model.file.name))
+        options["lm"] = ngram.NGram.of_arrays(*binary.parse(np.frombuffer(parts[_LM], np.uint8), model.file.name))
     return options
 
 
