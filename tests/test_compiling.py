@@ -60,7 +60,7 @@ def test_machine_code_is_kept_and_that_which_is_damaged_is_made_again(kept, rng,
     agrees(rng)
     (place,) = kept[0].iterdir()
     whole = place.read_bytes()
-    monkeypatch.setattr(outer, "_compiled", None)  # which raises if it is called
+    monkeypatch.setattr(outer, "_compile", None)  # which raises if it is called
     agrees(rng, rows=5)
     monkeypatch.undo()
     monkeypatch.setattr(compiling, "_HERE", kept[0])
@@ -97,14 +97,14 @@ def test_what_cannot_become_machine_code_is_refused(kept):
 
 def test_numbas_own_switch_is_heeded(rng, monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    monkeypatch.setattr(outer, "_prepared", None)
+    monkeypatch.setattr(outer, "_load", None)
     agrees(rng)
 
 
 def test_other_types_sources_and_processors_have_code_of_their_own(monkeypatch):
     function = outer(filled)
     names = {function._digest(layout) for layout in ("<f8:1", "<f4:1", "<f4:2")}
-    monkeypatch.setattr(compiling, "_surroundings", lambda: ("another processor",))
+    monkeypatch.setattr(compiling, "_environment", lambda: ("another processor",))
     names.add(function._digest("<f8:1"))
     assert len(names) == 4
     assert {"speechrnn.decoding.lm.stepping", "speechrnn.decoding.lexicon_models"} <= compiling._modules(_search())

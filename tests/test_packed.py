@@ -145,6 +145,6 @@ def test_a_tree_that_does_not_fit_is_refused(how):
 
 
 def test_no_more_than_a_lexicon_is_inflated(monkeypatch):
-    monkeypatch.setattr(packed, "_LARGEST", 1000)
+    monkeypatch.setattr(packed, "_MAX_SIZE", 1000)
     with pytest.raises(ValueError, match="too large to be one"):
         opened(packed.PACKED + zlib.compress(bytes(1001)))
