@@ -256,6 +256,7 @@ MINUTE = dt.timedelta(minutes=1)
         ("date", moments("%B %d %Y %H:%M:%S", MINUTE), 1 / 60, START),
         ("date", moments("%a %d %b %Y %H:%M:%S GMT", MINUTE), 1 / 60, START.replace(tzinfo=dt.UTC)),
         ("date", moments("%Y%m%d %H%M%S", MINUTE), 1 / 60, START),
+        ("date", moments("%Y-%b-%d %Hh%M", MINUTE), 1 / 60, START),
         ("date", moments("%Y%m%dT%H%M%S", MINUTE), 1 / 60, START),
         ("date", moments("%d/%m/%Y", dt.timedelta(days=1)), 1 / 86400, START),
         ("date", moments("%m/%d/%Y", dt.timedelta(days=1)), 1 / 86400, START),
@@ -328,13 +329,13 @@ def test_times_that_are_not_clear_are_refused_and_read_with_the_option_that_deci
             ["2024-01-30 00:00", "2024-01-30 00:01", "2024-02-30 00:02"],
             "'2024-02-30 00:02' in line 4, which is no date",
         ),
-        (["30/01/2024", "31/01/2024", "32/01/2024"], "no date in line 4"),
+        (["30/01/2024", "31/01/2024", "32/01/2024"], "holds '32/01/2024' in line 4, which is no date"),
         (["2024-01-30T00:00Z", "2024-01-30T00:01", "2024-01-30T00:02"], "says dates or zones in some lines"),
         (["2024-01-30 00:00", "soon", "2024-01-30 00:02"], "holds 'soon' in line 3, which is no time"),
         ([f"2024/01/30-{i:02}:00" for i in range(9)], "holds '2024/01/30-00:00' in line 2, which is no time"),
         ([f"2024-01-30-{i:02}:00" for i in range(9)], "holds '2024-01-30-00:00' in line 2, which is no time"),
         ([f"9999-01-{i}" for i in range(10, 20)], "holds dates before 1678 or after 2261"),
-        ([f"{i}.01.1600" for i in range(10, 20)], "holds no date in line 2"),
+        ([f"{i}.01.1600" for i in range(10, 20)], "holds dates before 1678 or after 2261"),
         ([0, 0.375, 0.5, 0.875, 1, 1.375, 1.5], "not taken at a regular rate, as line 3 shows"),
         ([0.5], "has one line, whose time gives no rate"),
     ],
@@ -357,6 +358,13 @@ def test_times_that_no_clock_can_count_are_refused(tmp_path):
     path = table(tmp_path, "time (s),x\n0,1\n9000000000000,2\n18000000000000,3\n")
     with pytest.raises(ValueError, match=r"'time \(s\)' holds numbers that are no times, from 0 to 1.8e\+13"):
         signals.probe(path)
+
+
+@pytest.mark.parametrize("form", ["%d-%b-%Y %H:%M:%S", "%Y%m%d %H%M%S", "%d %B %Y %H:%M", "%Y-%m-%dT%H:%M:%SZ"])
+def test_dates_with_blanks_in_a_table_without_a_header_are_cells(tmp_path, form):
+    lines = "".join(f"{moment}\t{i}\n" for i, moment in enumerate(moments(form, MINUTE)))
+    info = signals.probe(table(tmp_path, lines))
+    assert (info.rate, info.channels, info.start.replace(tzinfo=None)) == (pytest.approx(1 / 60), ("1",), START)
 
 
 def test_lines_lie_where_their_times_say(tmp_path):
@@ -554,6 +562,12 @@ def test_infinite_cells_are_missing_ones_as_before(tmp_path):
 def test_the_cell_among_times_that_is_none_is_named(tmp_path):
     path = table(tmp_path, rows(lambda i: f"{i / 10},{i}") + "Total,190\n")
     with pytest.raises(ValueError, match="column 'time' holds 'Total' in line 22, which is no time"):
+        signals.read(path)
+
+
+def test_the_number_among_dates_is_named(tmp_path):
+    path = table(tmp_path, rows(lambda i: f"{i + 1} May 2024,{i}" if i != 7 else "-5,7"))
+    with pytest.raises(ValueError, match="column 'time' holds '-5' in line 9, which is no time"):
         signals.read(path)
 
 

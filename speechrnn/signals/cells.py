@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.faults import data_error, packed_format
+from speechrnn.signals.dates import is_moment
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import distinct, need
 
@@ -27,6 +28,8 @@ MISSING = (
 """Words for a missing value, whatever the options add."""
 _COMMENT = re.compile(r"#(?!N/A|NA\b|VALUE!|REF!|DIV/0!|NUM!|NAME\?|NULL!)|%|//")
 """How a comment begins; Excel's errors do too."""
+_LINE = re.compile(rf'(?P<line>[^\S\n]*+(?:{_COMMENT.pattern})[^\n]*+|(?:[^"\n]++|"[^"]*+")*+)(?:\n|\Z)')
+"""A comment, or cells whose quotation marks are closed."""
 _CANDIDATES = ("\t", ";", "|", ",", " ")
 _SAMPLE = 100
 """Lines that are looked at to find what lies between cells."""
@@ -35,7 +38,6 @@ _MOST_LINES = 20
 _NUMBER = re.compile(r"[+-]?(\d+[\d.,'’\u00a0\u202f]*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d+")
 _NO_LETTERS = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*")
-_MOMENT = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ,]+\d.*)?|\d{1,3}[:.h]\d\d([:.]\d\d.*)?( ?[AaPp]\.?[Mm]\.?)?")
 _NO_UNIT = re.compile(
     r"err(or)?|bad|fail(ed|ure)?|invalid|over(flow|range)?|under(flow|range)?|#.*|off|on|true|false|[^A-Za-z]{0,3}\d.*",
     re.IGNORECASE | re.DOTALL,
@@ -89,7 +91,7 @@ def read(path: str, options: TableOptions) -> Cells:
     if "\0" in text:
         number = text.count("\n", 0, text.index("\0")) + 1
         raise data_error(path, "undecodable", f"has zero bytes in line {number:,}. Copy or download it again.")
-    lines = _table(_logical(path, text))
+    lines = _lines(path, text)
     if not lines.texts:
         raise data_error(path, "empty", "has no line of samples. Leave it out, or record it again.")
     delimiter = options.delimiter or lines.delimiter or _delimiter(path, lines.texts[:_SAMPLE], options)
@@ -154,11 +156,6 @@ def is_number(cell: str) -> bool:
     return cell in MISSING or _NUMBER.fullmatch(cell) is not None
 
 
-def is_moment(cell: str) -> bool:
-    """Whether a cell looks like a date or a time of day."""
-    return _MOMENT.fullmatch(cell) is not None
-
-
 def _decoded(path: str, encoding: str | None) -> str:
     with open(path, "rb") as file:
         data = file.read()
@@ -182,49 +179,32 @@ def _decoded(path: str, encoding: str | None) -> str:
         raise data_error(path, "undecodable", f"{message} {advice}") from error
 
 
-def _logical(path: str, text: str) -> list[tuple[int, str]]:
-    """Lines and where they begin; one whose quotation marks are open goes on in the next."""
-    lines = text.split("\n")
-    if '"' not in text:
-        return list(enumerate(lines, start=1))
-    made: list[tuple[int, str]] = []
-    begun, parts = 0, list[str]()
-    for number, line in enumerate(lines, start=1):
-        begun = begun if parts else number
-        parts.append(line)
-        if sum(part.count('"') for part in parts) % 2 == 0 or _COMMENT.match(parts[0].strip()):
-            made.append((begun, "\n".join(parts)))
-            parts = []
-        elif len(parts) > _MOST_LINES:
-            break
-    if parts:
-        raise data_error(
-            path, "undecodable", f"has a quotation mark in line {begun:,} that none closes. Mend the line."
-        )
-    return made
-
-
-def _table(lines: list[tuple[int, str]]) -> _Lines:
-    """The lines that are part of the table."""
-    found = _Lines([], [])
-    empty = 0
-    for number, line in lines:
-        stripped = line.strip()
+def _lines(path: str, text: str) -> _Lines:
+    """The lines that are part of the table; one whose quotation marks are open goes on in the next."""
+    texts, numbers, comments = list[str](), list[int](), list[tuple[int, str]]()
+    above: str | None = None
+    delimiter: str | None = None
+    place, number, empty, first_empty = 0, 1, 0, 0
+    while place < len(text):
+        found = _LINE.match(text, place)
+        if found is None or found[0].count("\n") > _MOST_LINES:
+            message = f"has a quotation mark in line {number:,} that none closes. Mend the line."
+            raise data_error(path, "undecodable", message)
+        line, stripped = found["line"], found["line"].strip()
         if not stripped:
             empty = empty or number
         elif _COMMENT.match(stripped):
-            said = stripped.lstrip("#%/ ")
-            above = found.above if found.texts else said
-            found = replace(found, above=above, comments=(*found.comments[-_SAMPLE:], (number, said)))
-        elif not found.texts and (told := re.fullmatch(r'"?sep=(.)"?', stripped)):
-            found = replace(found, delimiter=told[1])
+            comments.append((number, stripped.lstrip("#%/ ")))
+            above = above if texts else comments[-1][1]
+        elif not texts and (told := re.fullmatch(r'"?sep=(.)"?', stripped)):
+            delimiter = told[1]
         else:
-            if found.texts and empty and not found.empty:
-                found = replace(found, empty=empty)
+            first_empty = first_empty or (empty if texts else 0)
             empty = 0
-            found.texts.append(line)
-            found.numbers.append(number)
-    return found
+            texts.append(line)
+            numbers.append(number)
+        place, number = found.end(), number + found[0].count("\n")
+    return _Lines(texts, numbers, above, delimiter, first_empty, tuple(comments[-_SAMPLE:]))
 
 
 def _delimiter(path: str, sample: list[str], options: TableOptions) -> str:

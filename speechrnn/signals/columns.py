@@ -1,20 +1,37 @@
-"""The columns of a table: numbers with any mark, text, or what is wrong with them."""
+"""The columns of a table: numbers with any mark, moments, text, or what is wrong with them."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from speechrnn.signals.cells import MISSING, Cells, is_moment
+from speechrnn.signals.cells import MISSING, Cells, unquoted
+from speechrnn.signals.dates import is_moment, shape
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import need
 
+CLOCKS = ("time", "uhrzeit", "ora", "hora", "heure", "tijd", "tid", "clock")
+"""Names, as `base_and_unit` gives them, of columns of times of day rather than dates."""
+_UNITS = {
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "ms": ("ms", "msec", "millis", "millisecond", "milliseconds"),
+    "us": ("us", "µs", "μs", "usec", "micros", "microsecond", "microseconds"),
+    "ns": ("ns", "nsec", "nanos", "nanosecond", "nanoseconds"),
+    "min": ("min", "mins", "minute", "minutes"),
+    "h": ("h", "hr", "hrs", "hour", "hours"),
+    "d": ("d", "day", "days"),
+}
+UNIT_OF = {word: unit for unit, words in _UNITS.items() for word in words}
+"""Units of time by how they are written."""
 _SPACES = "'’\u00a0\u202f "
 """Marks between thousands that can mean nothing else."""
+_SAMPLE = 50
+"""Cells that are looked at to find out whether they say when."""
 _LIKE_A_NUMBER = re.compile(r"[^A-Za-z]{0,3}\d.*", re.DOTALL)
 _INFINITE = r"[+-]?(?i:inf|infinity)"
+_PLAIN = rf"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|{_INFINITE}"
+"""Numbers as most programs write them; Python and pandas also take 1_000, 0x1f and the digits of other scripts."""
 _ADVICE = "mend it, say that it stands for a missing value (`missing`), or choose other columns (`channels`)"
 
 
@@ -22,8 +39,8 @@ _ADVICE = "mend it, say that it stands for a missing value (`missing`), or choos
 class Marks:
     """How numbers are written in a table."""
 
-    decimal: str = "."
-    thousands: str = ""
+    decimal: str
+    thousands: str
     """Marks that may stand between thousands."""
     doubtful: str = ""
     """A mark that may be either, and is refused where it stands before three digits."""
@@ -31,39 +48,120 @@ class Marks:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A column as far as it holds numbers."""
+    """A column, as far as it can be read."""
 
+    name: str
+    """Its name; its place where it has none."""
+    named: bool
+    """Whether the table names it."""
+    unit: str
+    cells: Any
+    """pandas series, in numbers or dates where all cells are some, and else in text."""
+    missing: np.ndarray
+    """bool `(lines,)`: where it is empty."""
     values: np.ndarray | None
-    """float64 `(lines,)`, NaN where a value is missing; `None` of text."""
-    fault: str = ""
-    """What is wrong with it."""
+    """Numbers `(lines,)`, float64 with NaN where one is missing, or int64; `None` of what are none."""
+    fault: str
+    """What is wrong with the numbers."""
+    says: str
+    """What all cells are: "number", or "full" (date and time of day), "date", "clock"; or nothing of these."""
+
+    @property
+    def base(self) -> str:
+        """The name as `base_and_unit` gives it; nothing where there is none."""
+        return base_and_unit(self.name)[0] if self.named else ""
+
+    def steps(self) -> np.ndarray:
+        """Differences between its numbers; none where they cannot be read."""
+        return np.zeros(0) if self.values is None or self.fault else np.diff(self.values)
+
+    def rises(self) -> bool:
+        """Whether each number is larger than the one before it."""
+        steps = self.steps()
+        return len(steps) > 0 and bool((steps > 0).all())
 
 
-def marks(cells: Cells, options: TableOptions) -> Marks:
-    """The decimal mark and the mark between thousands, from the cells that allow one reading only.
+def base_and_unit(name: str) -> tuple[str, str | None]:
+    """The name of a column without its unit and the marks between its words, and the unit.
 
-    `1,5` and `0,125` have a decimal comma, `1,234.5` and `1,234,567` have thousands; `1,234` alone may be either.
+    Example:
+    >>> base_and_unit("Time (ms)"), base_and_unit("time_stamp"), base_and_unit("microseconds")
+    (('time', 'ms'), ('timestamp', None), ('microseconds', 'us'))
+    """
+    plain = name.strip().lower()
+    split = re.fullmatch(r"(.*?)[\s_.-]*[\[(/]\s*([a-zµμ]+)\s*[\])]?|(.*?)[\s_]+([a-zµμ]+)", plain)
+    base, unit = (split[1] or split[3], split[2] or split[4]) if split else ("", "")
+    if base and unit in UNIT_OF:
+        return re.sub(r"[\s_.:-]", "", base), UNIT_OF[unit]
+    base = re.sub(r"[\s_.:-]", "", plain)
+    return base, UNIT_OF.get(base) if len(base) > 2 else None
+
+
+def columns(cells: Cells, options: TableOptions) -> list[Column]:
+    """All columns of a table.
 
     Args:
         cells: The table.
         options: What is said of it.
     """
-    spaces = _SPACES if options.thousands is None else options.thousands
-    if options.decimal == "," or (options.decimal == "." and options.thousands is not None):
-        other = "." if options.decimal == "," else ","
-        if options.thousands is None and _seen(cells, _thousands(other, options.decimal)):
-            spaces += other
-        return Marks(options.decimal, spaces, "" if other in spaces or options.decimal == "." else other)
-    comma = _seen(cells, _decimals(","))
-    grouped = _seen(cells, _thousands(",", "."))
+    how = _marks(cells, options)
+    typed = [series for _, series in cells.frame.items()]
+    if how.decimal == ",":  # and 1.5 is no number
+        texts = [series for _, series in cells.written().items()]
+        typed = [own if own.dtype.kind in "iu" else text for own, text in zip(typed, texts, strict=True)]
+    return [_column(cells, place, series, how, options) for place, series in enumerate(typed)]
+
+
+def _column(cells: Cells, place: int, series: Any, how: Marks, options: TableOptions) -> Column:
+    kind, named = series.dtype.kind, bool(cells.names and cells.names[place])
+    missing = series.isna().to_numpy(bool)
+    values: np.ndarray | None
+    if kind in "iu" and not missing.any() and series.max() < 2**63:
+        values, fault = series.to_numpy(np.int64), ""
+    elif kind in "fiub":
+        values = series.to_numpy(np.float64, na_value=np.nan)
+        infinite = bool(np.isinf(values).any()) and cells.text is not None
+        fault = _too_large(cells, values, cells.written([place])[place]) if infinite else ""
+    elif kind in "mM":
+        values, fault = None, ""
+    else:
+        missing = missing | series.astype("str").str.strip().isin(MISSING).to_numpy(bool)
+        values, fault = _numbers(cells, series, how, options)
+    if values is not None:
+        values = _without(values, options)
+    name = cells.name(place)
+    says = {"M": "full", "m": "clock"}.get(kind, "")
+    if values is not None and not fault and kind != "b":
+        says = "number"
+    elif not says:
+        says = _says(series[~missing].iloc[:_SAMPLE].astype("str"), name if named else "")
+    return Column(name, named, cells.units[place], series, missing, values, fault, says)
+
+
+def _says(sample: Any, name: str) -> str:
+    """What the cells of a column of text say, if all say the same."""
+    shapes = {shape(unquoted(cell)) for cell in sample}
+    if "either" in shapes:
+        clock = base_and_unit(name)[0] in CLOCKS
+        shapes = shapes - {"either"} or ({"clock"} if clock else {"date"})
+    if shapes == {"full", "date"}:  # midnight is left out by some
+        return "full"
+    return shapes.pop() if len(shapes) == 1 else ""
+
+
+def _marks(cells: Cells, options: TableOptions) -> Marks:
+    """The decimal mark and the mark between thousands, from the cells that allow one reading only.
+
+    `1,5` and `0,125` have a decimal comma, `1,234.5` and `1,234,567` have thousands; `1,234` alone may be either.
+    """
+    commas, grouped = (_seen(cells, pattern) for pattern in (_decimals(","), _thousands(",", ".")))
     if options.thousands is not None:
-        return Marks("," if comma and options.thousands != "," else ".", spaces, "")
-    if comma and not grouped and options.decimal is None:
-        dots = _seen(cells, _thousands(".", ","))
-        return Marks(",", spaces + "." if dots else spaces, "" if dots else ".")
-    if grouped and not comma:
-        return Marks(".", spaces + ",")
-    return Marks(".", spaces, ",")
+        likely = "," if commas and options.thousands != "," else "."
+        return Marks(options.decimal or likely, options.thousands)
+    decimal = options.decimal or ("," if commas and not grouped else ".")
+    other = "." if decimal == "," else ","
+    clear = _seen(cells, _thousands(".", ",")) if decimal == "," else grouped and not commas
+    return Marks(decimal, _SPACES + other) if clear else Marks(decimal, _SPACES, doubtful=other)
 
 
 def _decimals(mark: str) -> str:
@@ -79,73 +177,51 @@ def _thousands(mark: str, decimal: str) -> str:
 
 
 def _seen(cells: Cells, pattern: str) -> bool:
-    for place in range(cells.frame.shape[1]):
-        column = cells.frame.iloc[:, place]
-        if column.dtype.kind in "fiubMm":
-            continue
-        if column.astype("str").str.strip().str.fullmatch(pattern).any():
-            return True
-    return False
+    texts = (series for _, series in cells.frame.items() if series.dtype.kind not in "fiubMm")
+    return any(series.astype("str").str.strip().str.fullmatch(pattern).any() for series in texts)
 
 
-def column(cells: Cells, place: int, series: Any, how: Marks, options: TableOptions) -> Column:
-    """The numbers of a column.
-
-    Args:
-        cells: Where it comes from.
-        place: Which column it is.
-        series: Its cells; as they are written, where the table has decimal commas.
-        how: How numbers are written.
-        options: What is said of the table.
-    """
-    if series.dtype.kind in "fiub":
-        values = series.to_numpy(np.float64, na_value=np.nan)
-        fault = _too_large(cells, values, lambda: cells.written([place]).iloc[:, 0]) if cells.text else ""
-        return Column(_without(values, options), fault)
-    if series.dtype.kind in "Mm":
-        return Column(None)
+def _numbers(cells: Cells, series: Any, how: Marks, options: TableOptions) -> tuple[np.ndarray | None, str]:
+    """Numbers of a column of text, `None` if it has none, and what is wrong with them."""
     pandas: Any = need("pandas", cells.path)
     if series.dtype == object and series.map(lambda cell: isinstance(cell, list | dict | np.ndarray)).any():
-        return Column(None, "holds lists")
+        return None, "holds lists"
     text = series.astype("str").str.strip().str.replace("\u2212", "-", regex=False)  # a minus sign in typographic dress
-    missing = series.isna() | text.isin([*MISSING, *options.missing])
+    missing = (series.isna() | text.isin([*MISSING, *options.missing])).to_numpy(bool)
     lower = text.str.lower()
     if not missing.all() and (missing | lower.isin(["true", "false"])).all():
-        return Column(np.where(missing, np.nan, lower == "true").astype(np.float64))
+        return np.where(missing, np.nan, lower == "true").astype(np.float64), ""
     plain, doubtful = _plain(text, how)
-    values = pandas.to_numeric(plain, errors="coerce").astype("float64").to_numpy(copy=True)
-    # What Python and pandas take for numbers and nobody writes: 1_000, 0x1f, True.
-    digits = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"  # those of ASCII, which pandas takes for some
-    valid = plain.str.fullmatch(rf"{digits}|{_INFINITE}").to_numpy(bool)
-    values[~valid | missing.to_numpy()] = np.nan
-    values = _without(values, options)
-    bad = (~valid | doubtful) & ~missing.to_numpy()
+    valid = plain.str.fullmatch(_PLAIN).to_numpy(bool) & ~missing
+    values = pandas.to_numeric(plain.where(valid), errors="coerce").astype("float64").to_numpy(copy=True)
+    bad = (~valid | doubtful) & ~missing
     if not bad.any():
-        return Column(values, _too_large(cells, values, lambda: plain))
-    first = int(np.argmax(doubtful & bad)) if (doubtful & bad).any() else int(np.argmax(bad))
-    cell, line = text.iloc[first], int(cells.lines[first])
-    if doubtful[first] and bad[first]:
-        said = f"holds {cell!r} in line {line:,}, where the mark may be a decimal mark or stand between thousands"
-        return Column(values, f"{said}: say `decimal` or `thousands`")
-    likely = text[bad].map(lambda one: _LIKE_A_NUMBER.fullmatch(one) is not None and not is_moment(one))
-    if not (valid & ~missing.to_numpy()).any() and not likely.any():
-        return Column(None)
-    if not (valid & ~missing.to_numpy()).any():
-        first = int(np.flatnonzero(bad)[int(np.argmax(likely.to_numpy()))])
-        cell, line = text.iloc[first], int(cells.lines[first])
-    return Column(values, f"holds {cell!r} in line {line:,}, which is no number: {_ADVICE}")
+        return values, _too_large(cells, values, plain)
+
+    def told(places: np.ndarray) -> str:
+        first = int(np.argmax(places))
+        return f"holds {text.iloc[first]!r} in line {int(cells.lines[first]):,}, "
+
+    if (doubtful & bad).any():
+        why = "where the mark may be a decimal mark or stand between thousands: say `decimal` or `thousands`"
+        return values, told(doubtful & bad) + why
+    if not valid.any():  # a column of text, unless it has numbers with something around them
+        likely = text[bad].map(lambda cell: _LIKE_A_NUMBER.fullmatch(cell) is not None and not is_moment(cell))
+        bad[bad] = likely.to_numpy(bool)
+        if not bad.any():
+            return None, ""
+    return values, told(bad) + f"which is no number: {_ADVICE}"
 
 
-def _too_large(cells: Cells, values: np.ndarray, written: Callable[[], Any]) -> str:
+def _too_large(cells: Cells, values: np.ndarray, text: Any) -> str:
     """What is wrong with values that are infinite, and of which the file does not say so."""
-    if not np.isinf(values).any():
-        return ""
-    text = written().astype("str").str.strip()
-    large = np.isinf(values) & ~text.str.fullmatch(_INFINITE).to_numpy(bool)
+    large = np.isinf(values) & ~text.astype("str").str.strip().str.fullmatch(_INFINITE).to_numpy(bool)
     if not large.any():
         return ""
     first = int(np.argmax(large))
-    return f"holds {text.iloc[first]!r} in line {int(cells.lines[first]):,}, more than a number can be: {_ADVICE}"
+    return (
+        f"holds {text.iloc[first].strip()!r} in line {int(cells.lines[first]):,}, more than a number can be: {_ADVICE}"
+    )
 
 
 def _without(values: np.ndarray, options: TableOptions) -> np.ndarray:
@@ -168,8 +244,7 @@ def _plain(text: Any, how: Marks) -> tuple[Any, np.ndarray]:
     if how.thousands:
         marks = "[" + re.escape(how.thousands) + "]"
         grouped = text.str.fullmatch(rf"[+-]?\d{{1,3}}({marks}\d{{3}})+({decimal}\d*)?").to_numpy(bool)
-        if grouped.any():
-            text = text.where(~grouped, text.str.replace(marks, "", regex=True))
+        text = text.where(~grouped, text.str.replace(marks, "", regex=True))
     if how.decimal == ",":
         dotted = text.str.contains(".", regex=False)
         text = text.where(dotted, text.str.replace(",", ".", regex=False))

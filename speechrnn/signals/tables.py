@@ -2,8 +2,8 @@
 
 With a header, columns are channels and lines are samples; a column of times gives the rate. Without one, lines are
 samples in .csv and .txt (Bonn's EEG, HAPT's sensors), and records with a class in front in .tsv (UCR), or wherever
-`row` asks for one. `cells` finds out how a file is written, `columns` makes numbers of its cells, `moments` and `times`
-say when they were taken.
+`row` asks for one. `cells` finds out how a file is written, `columns` makes numbers of its cells, `dates`, `moments`
+and `times` say when they were taken.
 """
 
 import datetime as dt
@@ -16,8 +16,8 @@ import numpy as np
 from speechrnn.faults import data_error, file_faults
 from speechrnn.signals import times
 from speechrnn.signals.cells import Cells, read
-from speechrnn.signals.columns import column, marks
-from speechrnn.signals.days import DoubtError
+from speechrnn.signals.columns import Column, columns
+from speechrnn.signals.dates import DoubtError
 from speechrnn.signals.moments import EPOCHS, Moments
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, distinct, need, of_array, pick
@@ -173,46 +173,38 @@ def tables(path: str, options: TableOptions = _DEFAULT, without: tuple[str, ...]
         ValueError: It cannot be read, or in more than one way.
     """
     cells = _parquet(path) if path.lower().endswith(".parquet") else read(path, options)
-    how = marks(cells, options)
-    found = times.find(cells, how, options)
+    there = columns(cells, options)
+    found = times.find(there, options, path)
     moments, doubt = None, found.doubt
     try:
-        moments = times.moments(cells, found, how, options)
+        moments = times.moments(there, found, cells, options)
     except DoubtError as error:
         doubt = str(error)
-    count = cells.frame.shape[1]
-    written = cells.written() if how.decimal == "," else cells.frame
-    names = [cells.name(place) for place in range(count)]
-    apart = {place for place in range(count) if names[place] in without}
-    values, channels, units, faults, texts = [], [], [], [], []
-    for place in range(count):
-        series = written.iloc[:, place]
-        if place in apart:
+    chosen, texts = [], [] if cells.names else [0]
+    for place, column in enumerate(there):
+        if column.name in without:
             texts.append(place)
-        elif place not in found.others and not _is_row_number(cells, place, first=place == 0):
-            one = column(cells, place, series, how, options)
-            if one.values is None and not one.fault:
-                if not _is_empty(cells, place):
-                    texts.append(place)
-                continue
-            unnamed = not (cells.names and cells.names[place])
-            if unnamed and not one.fault and one.values is not None and np.isnan(one.values).all():
-                continue  # what lies behind a delimiter at the end of each line
-            values.append(np.full(len(cells.lines), np.nan) if one.values is None else one.values)
-            channels.append(names[place])
-            units.append(cells.units[place])
-            faults.append(one.fault or _unnamed(cells, place, one.values))
-    kept = sorted({*texts, *([0] if cells.names is None else [])})
-    as_text = cells.written(kept)
+        elif place in found.others or (cells.names and _is_row_number(column, place)) or _is_empty(column):
+            continue
+        elif column.values is not None or column.fault:
+            chosen.append(column)
+        else:
+            texts.append(place)
+    values = np.full((len(cells.lines), len(chosen)), np.nan)
+    for index, column in enumerate(chosen):
+        if column.values is not None:
+            values[:, index] = column.values
+    as_text = cells.written(sorted({*texts}))
+    unnamed = _unnamed(there[0]) if cells.names else ""
     return Table(
         path=path,
-        values=np.stack(values, axis=1) if values else np.zeros((len(cells.lines), 0)),
-        channels=tuple(channels),
-        units=tuple(units),
-        faults=tuple(faults),
+        values=values,
+        channels=tuple(column.name for column in chosen),
+        units=tuple(column.unit for column in chosen),
+        faults=tuple(column.fault or (unnamed if column is there[0] else "") for column in chosen),
         lines=cells.lines,
         header=cells.names is not None,
-        words={names[place]: as_text.iloc[:, index] for index, place in enumerate(kept)},
+        words={there[place].name: as_text[place] for place in as_text},
         moments=moments,
         doubt=doubt,
     )
@@ -233,26 +225,24 @@ def _parquet(path: str) -> Cells:
     return Cells(path, frame, names, ("",) * len(names), np.arange(1, len(frame) + 1), text=None)
 
 
-def _is_row_number(cells: Cells, place: int, *, first: bool) -> bool:
-    """Whether a column counts the lines, as pandas' index does."""
-    if cells.names is None:
+def _is_row_number(column: Column, place: int) -> bool:
+    """Whether a column of a table with names counts the lines, as pandas' index does."""
+    name = column.name if column.named else ""
+    if not (place == 0 and name.lower() in _ROW_NAMES) and not re.fullmatch(r"Unnamed: \d+(\.\d+)*", name):
         return False
-    name, series = cells.names[place], cells.frame.iloc[:, place]
-    if not (first and name.lower() in _ROW_NAMES) and not re.fullmatch(r"Unnamed: \d+(\.\d+)*", name):
+    if column.cells.dtype.kind not in "iu":
         return False
-    if series.dtype.kind not in "iu":
-        return False
-    steps = np.diff(series.to_numpy(np.int64))
+    steps = column.steps()
     return bool((steps == 1).all() or (steps == -1).all())  # up or down, as the lines were sorted
 
 
-def _is_empty(cells: Cells, place: int) -> bool:
-    return not (cells.names and cells.names[place]) and bool(cells.frame.iloc[:, place].isna().all())
+def _is_empty(column: Column) -> bool:
+    """Whether a column is what lies behind a delimiter at the end of each line."""
+    return not column.named and bool(column.missing.all())
 
 
-def _unnamed(cells: Cells, place: int, values: np.ndarray | None) -> str:
+def _unnamed(column: Column) -> str:
     """What is wrong with a first column without a name that may say when the lines were taken."""
-    if cells.names is None or place or cells.names[0] or values is None or len(values) < 2:
+    if column.named or not column.rises():
         return ""
-    rises = bool((np.diff(values) > 0).all())
-    return "has no name, rises, and may be time: name it, or say `time_columns` (0)" if rises else ""
+    return "has no name, rises, and may be time: name it, or say `time_columns` (0)"

@@ -1,31 +1,17 @@
 """The times of a table's lines: which columns say them, the rate that they give, and where each line belongs."""
 
 import datetime as dt
-import re
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from speechrnn.faults import data_error, suggestion
-from speechrnn.signals.cells import Cells
-from speechrnn.signals.columns import Marks, column
-from speechrnn.signals.days import DoubtError, TimeColumn
-from speechrnn.signals.moments import (
-    UNREAD,
-    Moments,
-    begins_as_date,
-    from_numbers,
-    from_parts,
-    from_text,
-    is_missing,
-    located,
-    nanoseconds,
-    or_days,
-    shape,
-)
+from speechrnn.signals.cells import Cells, unquoted
+from speechrnn.signals.columns import UNIT_OF, Column, base_and_unit
+from speechrnn.signals.dates import UNREAD, DoubtError, TimeColumn, begins_as_date
+from speechrnn.signals.moments import Moments, from_index, from_numbers, from_parts, from_text
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import called
 
@@ -41,17 +27,6 @@ _WEAK = (
     "recordedat", "measuredat", "createdat",
 )  # fmt: skip
 """Names that mean other things too: only times where their cells rise or are dates."""
-_UNITS = {
-    "s": ("s", "sec", "secs", "second", "seconds"),
-    "ms": ("ms", "msec", "millis", "millisecond", "milliseconds"),
-    "us": ("us", "µs", "μs", "usec", "micros", "microsecond", "microseconds"),
-    "ns": ("ns", "nsec", "nanos", "nanosecond", "nanoseconds"),
-    "min": ("min", "mins", "minute", "minutes"),
-    "h": ("h", "hr", "hrs", "hour", "hours"),
-    "d": ("d", "day", "days"),
-}
-_UNIT_OF = {word: unit for unit, words in _UNITS.items() for word in words}
-_CLOCKS = ("time", "uhrzeit", "ora", "hora", "heure", "tijd", "tid", "clock")
 _DATES = ("date", "dates", "datetime", "dateandtime", "datum", "fecha", "dato")
 _PARTS = (
     ("year", "yr", "yyyy"), ("month", "mo"), ("day", "dayofmonth"), ("hour", "hours", "hr"),
@@ -59,7 +34,7 @@ _PARTS = (
 )  # fmt: skip
 _APART, _GRID = 100, 0.25
 """Times their number that lines may lie apart, and part of a step by which a line behind a gap may be off."""
-_SAMPLE, _MONTH = 50, 27 * 86400
+_MONTH = 27 * 86400
 
 
 @dataclass(frozen=True)
@@ -89,85 +64,69 @@ class Grid:
     """Whether the rate tells dates; months and years are not all of one length."""
 
 
-def named(name: str) -> tuple[str, str | None]:
-    """The name of a column without its unit and the marks between its words, and the unit.
-
-    Example:
-    >>> named("Time (ms)"), named("time_stamp"), named("elapsed [s]"), named("microseconds")
-    (('time', 'ms'), ('timestamp', None), ('elapsed', 's'), ('microseconds', 'us'))
-    """
-    plain = name.strip().lower()
-    split = re.fullmatch(r"(.*?)[\s_.-]*[\[(/]\s*([a-zµμ]+)\s*[\])]?|(.*?)[\s_]+([a-zµμ]+)", plain)
-    if split:
-        base, unit = (split[1], split[2]) if split[2] else (split[3], split[4])
-        if base and unit in _UNIT_OF:
-            return re.sub(r"[\s_.:-]", "", base), _UNIT_OF[unit]
-    base = re.sub(r"[\s_.:-]", "", plain)
-    return base, _UNIT_OF.get(base) if len(base) > 2 else None
-
-
-def find(cells: Cells, how: Marks, options: TableOptions) -> Found:
+def find(columns: Sequence[Column], options: TableOptions, path: str) -> Found:
     """The columns of times: those that the options name, or those whose names or cells say so.
 
     Raises:
         ValueError: A column that the options name is not there.
     """
-    count = cells.frame.shape[1]
     if options.time_columns:
-        places = tuple(_place(cells, name) for name in options.time_columns)
-        return Found(places, frozenset(places))
-    if cells.names is None:
-        strong, weak = [], []
-    else:
-        bases = [named(name)[0] if name else "" for name in cells.names]
-        strong = [place for place, base in enumerate(bases) if base in NAMES]
-        weak = [place for place, base in enumerate(bases) if base in _WEAK]
-    kinds = {place: kind(cells, place, how, options) for place in range(count)}
-    likely = [
-        *strong,
-        *(place for place in weak if kinds[place] in ("full", "date") or _rises(cells, place, how, options)),
-    ]
+        return _found([_place(columns, name, path) for name in options.time_columns])
+    every = range(len(columns))
+    says = [column.says for column in columns]
+    likely = [place for place in every if columns[place].base in NAMES]
+    weak = [place for place in every if columns[place].base in _WEAK]
+    likely += [place for place in weak if says[place] in ("full", "date") or columns[place].rises()]
     if not likely:
-        likely = [place for place in range(count) if kinds[place] in ("full", "date")]
-        if not any(kinds[place] == "full" for place in likely):  # a day may have its time of day beside it
-            likely += [place for place in range(count) if kinds[place] == "clock"]
-    others = frozenset(likely)
-    if not likely and (parts := _parts(cells)):
+        likely = [place for place in every if says[place] in ("full", "date")]
+        if "full" not in says:  # a day may have its time of day beside it
+            likely += [place for place in every if says[place] == "clock"]
+    if not likely and (parts := _parts(columns)):
         return Found(parts, frozenset(parts), parts=True)
     if not likely:
-        return Found((), doubt=_unread(cells, [place for place in range(count) if not kinds[place]]))
-    if len(likely) < 2:
-        return Found(tuple(likely), others)
-    by_kind = {one: [place for place in likely if kinds[place] == one] for one in ("full", "date", "clock")}
-    if len(likely) == 2 and len(by_kind["date"]) == len(by_kind["clock"]) == 1:
-        return Found((by_kind["date"][0], by_kind["clock"][0]), others)
-    told = ", ".join(f"`{cells.name(place)}`" for place in likely)
-    return Found((), others, f"has several columns that may say the time: {told}. Say which with `time_columns`.")
+        return Found((), doubt=_unread(columns))
+    if len(likely) == 2 and {says[place] for place in likely} == {"date", "clock"}:
+        return _found(sorted(likely, key=lambda place: says[place] == "clock"))
+    if len(likely) == 1:
+        return _found(likely)
+    told = ", ".join(f"`{columns[place].name}`" for place in likely)
+    doubt = f"has several columns that may say the time: {told}. Say which with `time_columns`."
+    return Found((), frozenset(likely), doubt)
 
 
-def _unread(cells: Cells, places: Sequence[int]) -> str:
+def _found(places: Sequence[int]) -> Found:
+    return Found(tuple(places), frozenset(places))
+
+
+def _unread(columns: Sequence[Column]) -> str:
     """What is wrong with a column of text whose first cell begins as a date, and cannot be read as one."""
-    for place in places:
-        series = cells.frame.iloc[:, place]
-        told = series[~is_missing(series)].iloc[:1].astype("str").tolist()
-        if told and begins_as_date(told[0]):
-            return f"its column {cells.name(place)!r} holds {told[0]!r}, which is no time{UNREAD}."
+    for column in columns:
+        told = column.cells[~column.missing].iloc[:1].astype("str").tolist()
+        if not column.says and told and begins_as_date(unquoted(told[0])):
+            return f"its column {column.name!r} holds {told[0]!r}, which is no time{UNREAD}."
     return ""
 
 
-def _parts(cells: Cells) -> tuple[int, ...]:
+def _parts(columns: Sequence[Column]) -> tuple[int, ...]:
     """Columns of whole numbers called year, month and day, and those of hour, minute and second that follow."""
-    names = [named(name)[0] if name else "" for name in cells.names or ()]
-    found = []
+    names = [column.base for column in columns]
+    found: list[int] = []
     for same in _PARTS:
         place = next((place for place, name in enumerate(names) if name in same), None)
-        if place is None or cells.frame.iloc[:, place].dtype.kind not in "iu":
+        if place is None or columns[place].cells.dtype.kind not in "iu":
             break
         found.append(place)
     return tuple(found) if len(found) >= 3 else ()
 
 
-def moments(cells: Cells, found: Found, how: Marks, options: TableOptions) -> Moments | None:
+def _place(columns: Sequence[Column], name: str, path: str) -> int:
+    names = [column.name for column in columns]
+    if matching := called(names, name):
+        return matching[0]
+    raise data_error(path, "lacking the column", f"has no column `{name}`.{suggestion(name, names, 'Columns')}")
+
+
+def moments(columns: Sequence[Column], found: Found, cells: Cells, options: TableOptions) -> Moments | None:
     """When the lines were taken; `None` if no column says so.
 
     Raises:
@@ -175,65 +134,27 @@ def moments(cells: Cells, found: Found, how: Marks, options: TableOptions) -> Mo
     """
     if not found.columns:
         return None
-    told = TimeColumn(" and ".join(cells.name(place) for place in found.columns), cells.lines, options)
+    chosen = [columns[place] for place in found.columns]
+    told = TimeColumn(" and ".join(column.name for column in chosen), cells.lines, options)
     if len(cells.lines) < 2:
         raise DoubtError("has one line, whose time gives no rate.")
-    series = [cells.frame.iloc[:, place] for place in found.columns]
-    for one in series:
-        empty = is_missing(one)
-        if empty.any():
-            raise told.doubt("is empty", int(np.argmax(empty)))
+    for column in chosen:
+        if column.missing.any():
+            raise told.doubt("is empty", int(np.argmax(column.missing)))
     if found.parts:
-        return from_parts([one.to_numpy(np.int64) for one in series], told)
-    if len(series) == 2:
+        return from_parts([column.cells.to_numpy(np.int64) for column in chosen], told)
+    own, *clock = chosen
+    if own.cells.dtype.kind in "mM" and not clock:
+        return from_index(own.cells, told)
+    if clock or own.says != "number" or options.date_format is not None:
         written = cells.written(list(found.columns))
-        parts = [written.iloc[:, sorted(found.columns).index(place)] for place in found.columns]
-        return from_text(parts[0], told, clock=parts[1])
-    place, own = found.columns[0], series[0]
-    if own.dtype.kind == "M":
-        return _of_index(own, told)
-    if own.dtype.kind == "m":
-        return Moments(own.to_numpy("timedelta64[ns]").astype(np.int64), dated=False)
-    says = kind(cells, place, how, options)
-    if says != "number" or options.date_format is not None:
-        written = cells.written([place]).iloc[:, 0]
-        return from_text(written, told, dated=says != "clock")
-    base, unit = named(cells.name(place))
-    unit = unit or _UNIT_OF.get(cells.units[place].lower())
-    if own.dtype.kind in "iu" and not own.isna().any():
-        values = own.to_numpy(np.int64)
-    else:
-        numbers = column(cells, place, _as_written(cells, place, how), how, options)
-        if numbers.fault or numbers.values is None:
-            raise told.doubt(numbers.fault or "holds no times")
-        values = numbers.values
-        if not np.isfinite(values).all():
-            raise told.doubt("holds no time", int(np.argmax(~np.isfinite(values))))
-    return from_numbers(values, told, unit, dates=base in _DATES)
-
-
-def kind(cells: Cells, place: int, how: Marks, options: TableOptions) -> str:
-    """What the cells of a column say: "full", "date", "clock", "number" or nothing of these."""
-    series = cells.frame.iloc[:, place]
-    if series.dtype.kind in "fiu":
-        return "number"
-    if series.dtype.kind == "M":
-        return "full"
-    if series.dtype.kind == "m":
-        return "clock"
-    sample = series[~is_missing(series)].iloc[:_SAMPLE].astype("str")
-    shapes = {shape(cell) for cell in sample}
-    if "either" in shapes:
-        clock = cells.names is not None and named(cells.names[place])[0] in _CLOCKS
-        shapes = shapes - {"either"} or ({"clock"} if clock else {"date"})
-    if shapes == {"full", "date"}:  # midnight is left out by some
-        return "full"
-    if len(shapes) == 1 and shapes <= {"full", "date", "clock"}:
-        return shapes.pop()
-    if len(sample) and how.decimal == ",":
-        found = column(cells, place, _as_written(cells, place, how), how, options)
-        return "number" if found.values is not None and not found.fault else ""
-    return ""
+        texts = [written[place] for place in found.columns]
+        return from_text(texts[0], told, clock=texts[1] if clock else None, dated=own.says != "clock")
+    values = np.zeros(0) if own.values is None else own.values
+    if not np.isfinite(values).all():
+        raise told.doubt("holds no time", int(np.argmax(~np.isfinite(values))))
+    base, unit = base_and_unit(own.name)
+    return from_numbers(values, told, unit or UNIT_OF.get(own.unit.lower()), dates=base in _DATES)
 
 
 def grid(times: Moments, lines: np.ndarray) -> Grid:
@@ -321,29 +242,3 @@ def _skipped(local: dt.datetime, hidden: dt.timedelta) -> bool:
         local.replace(tzinfo=place).astimezone(dt.UTC).astimezone(place).replace(tzinfo=None) == local + hidden
         for place in map(zoneinfo.ZoneInfo, sorted(zoneinfo.available_timezones()))
     )
-
-
-def _of_index(series: Any, told: TimeColumn) -> Moments:
-    """Moments of a Parquet column that is one of dates."""
-    own = series.dt.tz
-    if own is None:
-        return located(nanoseconds(series, told), None, told)
-    return or_days(nanoseconds(series.dt.tz_localize(None), told), Moments(nanoseconds(series, told), True, own))
-
-
-def _as_written(cells: Cells, place: int, how: Marks) -> Any:
-    return cells.written([place]).iloc[:, 0] if how.decimal == "," else cells.frame.iloc[:, place]
-
-
-def _rises(cells: Cells, place: int, how: Marks, options: TableOptions) -> bool:
-    found = column(cells, place, _as_written(cells, place, how), how, options)
-    steps = np.diff(found.values) if found.values is not None and not found.fault else np.zeros(0)
-    return len(steps) > 0 and bool((steps > 0).all())
-
-
-def _place(cells: Cells, name: str) -> int:
-    names = [cells.name(place) for place in range(cells.frame.shape[1])]
-    if matching := called(names, name):
-        return matching[0]
-    message = f"has no column `{name}`.{suggestion(name, names, 'Columns')}"
-    raise data_error(cells.path, "lacking the column", message)
