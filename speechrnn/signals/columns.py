@@ -113,28 +113,24 @@ def columns(cells: Cells, options: TableOptions) -> list[Column]:
 
 
 def _column(cells: Cells, place: int, series: Any, how: Marks, options: TableOptions) -> Column:
-    kind, named = series.dtype.kind, bool(cells.names and cells.names[place])
-    missing = series.isna().to_numpy(bool)
-    values: np.ndarray | None
+    kind, name, named = series.dtype.kind, cells.name(place), bool(cells.names and cells.names[place])
+    missing, says = series.isna().to_numpy(bool), {"M": "full", "m": "clock"}.get(kind, "")
+    values: np.ndarray | None = None
+    fault = ""
     if kind in "iu" and not missing.any() and series.max() < 2**63:
-        values, fault = series.to_numpy(np.int64), ""
+        values = series.to_numpy(np.int64)
     elif kind in "fiub":
         values = series.to_numpy(np.float64, na_value=np.nan)
-        infinite = bool(np.isinf(values).any()) and cells.text is not None
-        fault = _too_large(cells, values, cells.written([place])[place]) if infinite else ""
-    elif kind in "mM":
-        values, fault = None, ""
-    else:
+        if np.isinf(values).any() and cells.text is not None:
+            fault = _too_large(cells, values, cells.written([place])[place])
+    elif not says:
         missing = missing | series.astype("str").str.strip().isin(MISSING).to_numpy(bool)
-        values, fault = _numbers(cells, series, how, options)
+        says = _says(series[~missing].iloc[:_SAMPLE].astype("str"), name if named else "")
+        if not says:
+            values, fault = _numbers(cells, series, how, options)
     if values is not None:
         values = _without(values, options)
-    name = cells.name(place)
-    says = {"M": "full", "m": "clock"}.get(kind, "")
-    if values is not None and not fault and kind != "b":
-        says = "number"
-    elif not says:
-        says = _says(series[~missing].iloc[:_SAMPLE].astype("str"), name if named else "")
+        says = "number" if kind != "b" and not fault else ""
     return Column(name, named, cells.units[place], series, missing, values, fault, says)
 
 

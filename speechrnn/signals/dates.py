@@ -75,7 +75,9 @@ class TimeColumn:
 
 
 def shape(cell: str) -> str:
-    """What a cell may say: "full" (date and time of day), "date", "clock", "either" of them, or ""."""
+    """What a cell may say: "full" (date and time of day), "date", "clock", "either" of them, or "", as digits alone do."""
+    if cell.isdigit():
+        return ""
     date, clock = _match(_DATED, cell), _match(_UNDATED, cell)
     if date and clock:  # 18.00.00 is a time of day, and 10.11.12 may be either
         return "either" if 1 <= int(date["a"]) <= 31 and 1 <= int(date["b"]) <= 12 else "clock"
@@ -160,7 +162,7 @@ def _unread(cells: Sequence[str], place: int, clocks: Sequence[int | None], colu
 
 def _time_of_day(found: re.Match[str]) -> int | None:
     """Nanoseconds since midnight, or of a length of time; `None` if it is none."""
-    days, hour, minute, second = (int(found[name] or 0) for name in ("days", "hour", "minute", "second"))
+    days, hour, minute, second = (int(part or 0) for part in found.group("days", "hour", "minute", "second"))
     fraction = found["fraction"]
     if found["tenths"]:  # minutes, seconds and their fraction
         hour, minute, second, fraction = 0, hour, minute, found["tenths"]
@@ -187,8 +189,12 @@ def _days(found: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn
         DoubtError: They are no dates, or it is not clear which number is the day.
     """
     words = [one.group("a", "b", "c") for one in found]
-    numbers = np.array([[int(w) if w.isdigit() else _MONTHS.get(w.lower(), 0) for w in three] for three in words])
-    widths = np.array([[len(w) if w.isdigit() else 0 for w in three] for three in words])
+    dates = {three: place for place, three in enumerate(dict.fromkeys(words))}  # lines may be many, and days few
+    places = np.array([dates[three] for three in words])
+    numbers = np.array([[int(w) if w.isdigit() else _MONTHS.get(w.lower(), 0) for w in three] for three in dates])[
+        places
+    ]
+    widths = np.array([[len(w) if w.isdigit() else 0 for w in three] for three in dates])[places]
     short = bool(widths.max() < 3)
     possible, wrong = {}, []
     for first, order in ORDERS.items():
