@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.faults import data_error, packed_format
-from speechrnn.signals.dates import is_moment
+from speechrnn.signals.datetimes import is_moment
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import distinct, need
 

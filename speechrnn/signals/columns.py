@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from speechrnn.signals.cells import MISSING, Cells, unquoted
-from speechrnn.signals.dates import is_moment, shape
+from speechrnn.signals.datetimes import is_moment, shape
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import need
 

@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from speechrnn.signals.cells import MISSING, unquoted
-from speechrnn.signals.dates import (
+from speechrnn.signals.datetimes import (
     DAY,
     SECOND,
     DoubtError,
     TimeColumn,
     check_years,
-    days_since_1970,
     over_midnight,
     parsed,
 )
@@ -54,24 +52,20 @@ class Moments:
         return moment.astimezone(self.zone) if self.zone else moment.replace(tzinfo=None)
 
 
-def from_text(cells: Any, column: TimeColumn, *, clock: Any = None, dated: bool = True) -> Moments:
-    """Moments of dates in text, or of dates in one column and times of day in another.
+def from_text(cells: Sequence[str], column: TimeColumn, *, dated: bool = True) -> Moments:
+    """Moments of dates and times of day in text.
 
     Args:
-        cells: pandas series of text, without missing ones.
+        cells: As they are written, none of them empty.
         column: Its name, its lines, and the options of the table.
-        clock: The times of day, if they stand in a column of their own.
         dated: Whether the cells are dates where they may be times of day as well.
 
     Raises:
         DoubtError: A cell says no moment, or several are possible.
     """
-    text = cells.astype("str").map(unquoted)
-    if clock is not None:
-        text = text + " " + clock.astype("str").map(unquoted)
     if column.options.date_format is not None:
-        return _by_format(text, column)
-    local, certain, zones = parsed(text.tolist(), column, dated=dated)
+        return _by_format(cells, column)
+    local, certain, zones = parsed(cells, column, dated=dated)
     if not certain:
         return Moments(local, dated=False)
     if not zones:
@@ -105,7 +99,7 @@ def from_numbers(values: np.ndarray, column: TimeColumn, unit: str | None, *, da
     """
     unit = column.options.time_unit or unit
     low, high = float(values.min()), float(values.max())
-    if unit is None and (compact := _compact(values, days=dates)) is not None:
+    if unit is None and (compact := _compact(values, column, days=dates)) is not None:
         return Moments(compact, dated=True)
     epochs = [name for name, (least, most) in EPOCHS.items() if least <= low <= high <= most]
     unit = unit or _likely_unit(values, epochs, column, dates=dates)
@@ -144,45 +138,29 @@ def _is_part_of_a_day(step: float) -> bool:
     return seconds > 0.9 and abs(units - round(units)) < 0.01
 
 
-def _compact(values: np.ndarray, *, days: bool) -> np.ndarray | None:
+def _compact(values: np.ndarray, column: TimeColumn, *, days: bool) -> np.ndarray | None:
     """Moments of whole numbers such as 202401312359, or `days` such as 20240131; `None` if they are none."""
     digits = len(str(int(values.max())))
-    if digits not in (8, 10, 12, 14)[0 if days else 1 :] or values.min() < 10 ** (digits - 1) or (values % 1).any():
+    if digits not in (8, 10, 12, 14)[0 if days else 1 :] or (values % 1).any():
         return None
-    whole = values.astype(np.int64) * 10 ** (14 - digits)
-    year, month, day, hour, minute, second = (whole // 10**place % 100 for place in (10, 8, 6, 4, 2, 0))
-    year += whole // 10**12 * 100
-    found, valid = days_since_1970(year, month, day)
-    valid &= (year >= 1900) & (year < 2100) & (hour <= 24) & (minute <= 59) & (second <= 59)
-    return found * DAY + ((hour * 60 + minute) * 60 + second) * SECOND if valid.all() else None
+    text = values.astype(np.int64).astype(str).tolist()
+    try:
+        return parsed([f"{cell[:8]}T{cell[8:].ljust(6, '0')}" for cell in text], column, dated=True)[0]
+    except DoubtError:
+        return None
 
 
-def from_parts(parts: Sequence[np.ndarray], column: TimeColumn) -> Moments:
-    """Moments of columns of years, months, days and, if they go on, hours, minutes and seconds.
-
-    Raises:
-        DoubtError: They are no dates.
-    """
-    year, month, day, *clock = parts
-    days, valid = days_since_1970(year, month, day)
-    if not valid.all() or any((part < 0).any() or (part > 60).any() for part in clock):
-        raise DoubtError(f"its columns {column.name} hold no dates.")
-    check_years(year, column)
-    seconds = sum((part * unit for part, unit in zip(clock, (3600, 60, 1), strict=False)), np.zeros_like(days))
-    return Moments(days * DAY + seconds * SECOND, dated=True)
-
-
-def _by_format(text: Any, column: TimeColumn) -> Moments:
+def _by_format(cells: Sequence[str], column: TimeColumn) -> Moments:
     pandas: Any = need("pandas", column.name)
     form = str(column.options.date_format)
     zoned = "%z" in form
     try:
-        found = pandas.to_datetime(text, format=form, errors="coerce", utc=zoned)
+        found = pandas.to_datetime(pandas.Series(cells), format=form, errors="coerce", utc=zoned)
     except ValueError as error:
         raise DoubtError(f"`date_format` {form!r} cannot be used: {error}.") from error
     if found.isna().any():
         place = int(np.argmax(found.isna().to_numpy()))
-        raise column.doubt(f"holds {text.iloc[place]!r}", place, f", which is not of `date_format` {form!r}")
+        raise column.doubt(f"holds {cells[place]!r}", place, f", which is not of `date_format` {form!r}")
     if not any(code in form for code in ("%Y", "%y", "%c", "%x", "%G")):
         return Moments(over_midnight(_nanoseconds(found, column) % DAY), dated=False)
     return from_index(found, column)
@@ -231,27 +209,17 @@ def located(local: np.ndarray, column: TimeColumn) -> Moments:
         return Moments(local, True)
     place, pandas = zone(name), need("pandas", column.name)
     cells: Any = pandas.Series(local.astype("datetime64[ns]"))
-
-    def doubt(lines: Any, why: str) -> DoubtError:
-        line = int(np.argmax(lines.isna()))
-        return column.doubt(f"holds {cells[line]}", line, f", an hour that the clocks of {name} {why}")
-
-    try:
-        skipped = cells.dt.tz_localize(place, ambiguous=np.zeros(len(cells), bool), nonexistent="NaT")
-        if skipped.isna().any():
-            raise doubt(skipped, "skipped. Say the zone of its times, such as UTC, or mend the line")
-        found = cells.dt.tz_localize(place, ambiguous="infer")
-    except ValueError as error:
-        if not (np.diff(local) % DAY).any():
-            return Moments(local, True)  # days, of which clocks tell no more, whatever is done to midnight
-        if isinstance(error, DoubtError):
-            raise
-        advice = "Leave the hour out if it is not known which it was, or write times with their offset from UTC"
-        twice = cells.dt.tz_localize(place, ambiguous="NaT")
-        raise doubt(twice, f"showed twice and the table does not. {advice}") from error
-    return aware(local, _nanoseconds(found.dt.tz_convert("UTC").dt.tz_localize(None), column), place, column)
-
-
-def is_missing(cells: Any) -> np.ndarray:
-    """Which cells of a column of times are empty."""
-    return (cells.isna() | cells.astype("str").str.strip().isin(MISSING)).to_numpy(bool)
+    lost = cells.dt.tz_localize(place, ambiguous=np.zeros(len(cells), bool), nonexistent="NaT").isna()
+    why = "skipped. Say the zone of its times, such as UTC, or mend the line"
+    if not lost.any():
+        try:
+            utc = cells.dt.tz_localize(place, ambiguous="infer").dt.tz_convert("UTC").dt.tz_localize(None)
+            return aware(local, _nanoseconds(utc, column), place, column)
+        except ValueError:
+            lost = cells.dt.tz_localize(place, ambiguous="NaT").isna()
+            why = "showed twice and the table does not. Leave the hour out if it is not known which it was, or write"
+            why += " times with their offset from UTC"
+    if not (np.diff(local) % DAY).any():
+        return Moments(local, True)  # days, of which clocks tell no more, whatever is done to midnight
+    line = int(np.argmax(lost))
+    raise column.doubt(f"holds {cells[line]}", line, f", an hour that the clocks of {name} {why}")

@@ -2,7 +2,7 @@
 
 With a header, columns are channels and lines are samples; a column of times gives the rate. Without one, lines are
 samples in .csv and .txt (Bonn's EEG, HAPT's sensors), and records with a class in front in .tsv (UCR), or wherever
-`row` asks for one. `cells` finds out how a file is written, `columns` makes numbers of its cells, `dates`, `moments`
+`row` asks for one. `cells` finds out how a file is written, `columns` makes numbers of its cells, `datetimes`, `moments`
 and `times` say when they were taken.
 """
 
@@ -17,7 +17,7 @@ from speechrnn.faults import data_error, file_faults
 from speechrnn.signals import times
 from speechrnn.signals.cells import Cells, read
 from speechrnn.signals.columns import Column, columns
-from speechrnn.signals.dates import DoubtError
+from speechrnn.signals.datetimes import DoubtError
 from speechrnn.signals.moments import EPOCHS, Moments
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import Record, cached, distinct, need, of_array, pick
@@ -141,23 +141,6 @@ def _class(word: str) -> str:
         return f"{float(word):g}"
     except ValueError:
         return word
-
-
-def numbers(path: str) -> np.ndarray:
-    """float64 `(lines, columns)` of a file without a header.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It has a header, or a cell that is no number.
-    """
-    try:
-        table = tables(path, TableOptions(header=False))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: there is no such file.") from error
-    wrong = next((f"a column {fault}." for fault in table.faults if fault), "")
-    if wrong or set(table.words) - {"0"} or len(table.channels) == 0:
-        raise data_error(path, "undecodable", wrong or "must be numbers without a header.")
-    return table.values
 
 
 @cached(8)

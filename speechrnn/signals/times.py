@@ -10,8 +10,8 @@ import numpy as np
 from speechrnn.faults import data_error, suggestion
 from speechrnn.signals.cells import Cells, unquoted
 from speechrnn.signals.columns import UNIT_OF, Column, base_and_unit
-from speechrnn.signals.dates import UNREAD, DoubtError, TimeColumn, begins_as_date
-from speechrnn.signals.moments import Moments, from_index, from_numbers, from_parts, from_text
+from speechrnn.signals.datetimes import UNREAD, DoubtError, TimeColumn, begins_as_date
+from speechrnn.signals.moments import Moments, from_index, from_numbers, from_text
 from speechrnn.signals.options import TableOptions
 from speechrnn.signals.record import called
 
@@ -119,6 +119,10 @@ def _parts(columns: Sequence[Column]) -> tuple[int, ...]:
     return tuple(found) if len(found) >= 3 else ()
 
 
+def _joined(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> str:
+    return f"{year:04}-{month}-{day} {hour}:{minute:02}:{second:02}"
+
+
 def _place(columns: Sequence[Column], name: str, path: str) -> int:
     names = [column.name for column in columns]
     if matching := called(names, name):
@@ -142,14 +146,15 @@ def moments(columns: Sequence[Column], found: Found, cells: Cells, options: Tabl
         if column.missing.any():
             raise told.doubt("is empty", int(np.argmax(column.missing)))
     if found.parts:
-        return from_parts([column.cells.to_numpy(np.int64) for column in chosen], told)
+        parts = zip(*(column.cells.tolist() for column in chosen), strict=True)
+        return from_text([_joined(*numbers) for numbers in parts], told)
     own, *clock = chosen
     if own.cells.dtype.kind in "mM" and not clock:
         return from_index(own.cells, told)
     if clock or own.says != "number" or options.date_format is not None:
-        written = cells.written(list(found.columns))
-        texts = [written[place] for place in found.columns]
-        return from_text(texts[0], told, clock=texts[1] if clock else None, dated=own.says != "clock")
+        written = cells.written(list(found.columns)).astype("str")
+        texts = [[unquoted(cell) for cell in written[place]] for place in found.columns]
+        return from_text([" ".join(parts) for parts in zip(*texts, strict=True)], told, dated=own.says != "clock")
     values = np.zeros(0) if own.values is None else own.values
     if not np.isfinite(values).all():
         raise told.doubt("holds no time", int(np.argmax(~np.isfinite(values))))

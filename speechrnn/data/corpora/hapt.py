@@ -109,7 +109,10 @@ def _experiments(root: Path, faults: Faults) -> Iterator[_Experiment]:
     for path in sorted(raw.glob("acc_exp*_user*.txt")):
         name = path.stem.removeprefix("acc_")
         try:
-            parts = [signals.tables.numbers(str(raw / f"{kind}_{name}.txt")) for kind in ("acc", "gyro")]
+            parts = [
+                signals.read(raw / f"{kind}_{name}.txt", rate=RATE, max_gap=None, table={"header": False})[0]
+                for kind in ("acc", "gyro")
+            ]
         except (OSError, ValueError) as error:
             faults.add_error(name, error)
             continue

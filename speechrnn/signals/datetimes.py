@@ -75,7 +75,7 @@ class TimeColumn:
 
 
 def shape(cell: str) -> str:
-    """What a cell may say: "full" (date and time of day), "date", "clock", "either" of them, or "", as digits alone do."""
+    """What a cell may say: "full" (date and time), "date", "clock", "either" of them, or "", as digits alone do."""
     if cell.isdigit():
         return ""
     date, clock = _match(_DATED, cell), _match(_UNDATED, cell)
