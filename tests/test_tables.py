@@ -565,6 +565,16 @@ def test_the_cell_among_times_that_is_none_is_named(tmp_path):
         signals.read(path)
 
 
+def test_midnight_at_the_end_of_a_day_and_a_short_year_beside_a_name(tmp_path):
+    days = [f"2024-01-{day:02}T24:00" for day in range(10, 20)]
+    info = signals.probe(table(tmp_path, "time,x\n" + "".join(f"{day},1\n" for day in days)))
+    assert (info.rate, info.start) == (pytest.approx(1 / 86400), dt.datetime(2024, 1, 11))
+    path = table(tmp_path, rows(lambda i: f"{i + 1} Jan 24 10:00,{i}"))
+    with pytest.raises(ValueError, match="two-digit years"):
+        signals.probe(path)
+    assert signals.probe(path, table={"day_first": True}).start == dt.datetime(2024, 1, 1, 10)
+
+
 def test_the_number_among_dates_is_named(tmp_path):
     path = table(tmp_path, rows(lambda i: f"{i + 1} May 2024,{i}" if i != 7 else "-5,7"))
     with pytest.raises(ValueError, match="column 'time' holds '-5' in line 9, which is no time"):

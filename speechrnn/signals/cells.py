@@ -102,10 +102,8 @@ def read(path: str, options: TableOptions) -> Cells:
     width, head, lines = _shape(path, lines, delimiter, options)
     units, lines = _units(lines, delimiter, named=head is not None)
     width = _even(path, lines, delimiter, width)
-    names, units = (
-        None if head is None else distinct([*head, *[""] * (width - len(head))]),
-        (*units, *[""] * (width - len(units))),
-    )
+    names = None if head is None else distinct([*head, *[""] * (width - len(head))])
+    units = (*units, *[""] * (width - len(units)))
     if width == 1 and lines.empty:
         message = f"has an empty line {lines.empty:,}, which may stand for a missing sample or for nothing."
         raise data_error(path, "ambiguous", f"{message} Write NaN there, or remove it.")

@@ -32,6 +32,15 @@ _LIKE_A_NUMBER = re.compile(r"[^A-Za-z]{0,3}\d.*", re.DOTALL)
 _INFINITE = r"[+-]?(?i:inf|infinity)"
 _PLAIN = rf"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|{_INFINITE}"
 """Numbers as most programs write them; Python and pandas also take 1_000, 0x1f and the digits of other scripts."""
+_DECIMAL_COMMA = (
+    rf"[+-]?(\d{{1,3}}([.{_SPACES}]\d{{3}})+,\d*|\d*,(\d{{1,2}}|\d{{4,}})|0*,\d+|\d{{4,}},\d+|\d+,)([eE][+-]?\d+)?"
+)
+"""Where a comma can only be a decimal mark: not three digits behind it, or a zero or nothing before it."""
+_THOUSANDS = {
+    mark: rf"[+-]?[1-9]\d{{0,2}}(([{mark}]\d{{3}})+[{decimal}]\d+|([{mark}]\d{{3}}){{2,}})"
+    for mark, decimal in (",.", ".,")
+}
+"""Where a mark can only stand between thousands: several times, or before the decimal mark."""
 _ADVICE = "mend it, say that it stands for a missing value (`missing`), or choose other columns (`channels`)"
 
 
@@ -121,7 +130,7 @@ def _column(cells: Cells, place: int, series: Any, how: Marks, options: TableOpt
         values = series.to_numpy(np.int64)
     elif kind in "fiub":
         values = series.to_numpy(np.float64, na_value=np.nan)
-        if np.isinf(values).any() and cells.text is not None:
+        if np.isinf(values).any() and cells.text is not None:  # 1e400 is infinite too
             fault = _too_large(cells, values, cells.written([place])[place])
     elif not says:
         missing = missing | series.astype("str").str.strip().isin(MISSING).to_numpy(bool)
@@ -150,26 +159,14 @@ def _marks(cells: Cells, options: TableOptions) -> Marks:
 
     `1,5` and `0,125` have a decimal comma, `1,234.5` and `1,234,567` have thousands; `1,234` alone may be either.
     """
-    commas, grouped = (_seen(cells, pattern) for pattern in (_decimals(","), _thousands(",", ".")))
+    commas, grouped = (_seen(cells, pattern) for pattern in (_DECIMAL_COMMA, _THOUSANDS[","]))
     if options.thousands is not None:
         likely = "," if commas and options.thousands != "," else "."
         return Marks(options.decimal or likely, options.thousands)
     decimal = options.decimal or ("," if commas and not grouped else ".")
     other = "." if decimal == "," else ","
-    clear = _seen(cells, _thousands(".", ",")) if decimal == "," else grouped and not commas
+    clear = _seen(cells, _THOUSANDS["."]) if decimal == "," else grouped and not commas
     return Marks(decimal, _SPACES + other) if clear else Marks(decimal, _SPACES, doubtful=other)
-
-
-def _decimals(mark: str) -> str:
-    """Cells in which a mark can only be a decimal mark: not three digits behind it, or a zero or nothing before it."""
-    grouped = rf"\d{{1,3}}([{re.escape('.' if mark == ',' else ',')}{_SPACES}]\d{{3}})+{mark}\d*"
-    return rf"[+-]?({grouped}|\d*{mark}(\d{{1,2}}|\d{{4,}})|0*{mark}\d+|\d{{4,}}{mark}\d+|\d+{mark})([eE][+-]?\d+)?"
-
-
-def _thousands(mark: str, decimal: str) -> str:
-    """Cells in which a mark can only stand between thousands: several times, or before the decimal mark."""
-    mark, decimal = re.escape(mark), re.escape(decimal)
-    return rf"[+-]?[1-9]\d{{0,2}}(({mark}\d{{3}})+{decimal}\d+|({mark}\d{{3}}){{2,}})"
 
 
 def _seen(cells: Cells, pattern: str) -> bool:
@@ -193,31 +190,30 @@ def _numbers(cells: Cells, series: Any, how: Marks, options: TableOptions) -> tu
     bad = (~valid | doubtful) & ~missing
     if not bad.any():
         return values, _too_large(cells, values, plain)
-
-    def told(places: np.ndarray) -> str:
-        first = int(np.argmax(places))
-        return f"holds {text.iloc[first]!r} in line {int(cells.lines[first]):,}, "
-
     if (doubtful & bad).any():
         why = "where the mark may be a decimal mark or stand between thousands: say `decimal` or `thousands`"
-        return values, told(doubtful & bad) + why
+        return values, f"{_holds(cells, text, doubtful & bad)}, {why}"
     if not valid.any():  # a column of text, unless it has numbers with something around them
         likely = text[bad].map(lambda cell: _LIKE_A_NUMBER.fullmatch(cell) is not None and not is_moment(cell))
         bad[bad] = likely.to_numpy(bool)
         if not bad.any():
             return None, ""
-    return values, told(bad) + f"which is no number: {_ADVICE}"
+    return values, f"{_holds(cells, text, bad)}, which is no number: {_ADVICE}"
 
 
 def _too_large(cells: Cells, values: np.ndarray, text: Any) -> str:
     """What is wrong with values that are infinite, and of which the file does not say so."""
-    large = np.isinf(values) & ~text.astype("str").str.strip().str.fullmatch(_INFINITE).to_numpy(bool)
-    if not large.any():
+    if not np.isinf(values).any():
         return ""
-    first = int(np.argmax(large))
-    return (
-        f"holds {text.iloc[first].strip()!r} in line {int(cells.lines[first]):,}, more than a number can be: {_ADVICE}"
-    )
+    text = text.astype("str").str.strip()
+    large = np.isinf(values) & ~text.str.fullmatch(_INFINITE).to_numpy(bool)
+    return f"{_holds(cells, text, large)}, more than a number can be: {_ADVICE}" if large.any() else ""
+
+
+def _holds(cells: Cells, text: Any, places: np.ndarray) -> str:
+    """The first of some cells, and its line."""
+    first = int(np.argmax(places))
+    return f"holds {text.iloc[first]!r} in line {int(cells.lines[first]):,}"
 
 
 def _without(values: np.ndarray, options: TableOptions) -> np.ndarray:

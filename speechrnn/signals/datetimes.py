@@ -191,10 +191,8 @@ def _days(found: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn
     words = [one.group("a", "b", "c") for one in found]
     dates = {three: place for place, three in enumerate(dict.fromkeys(words))}  # lines may be many, and days few
     places = np.array([dates[three] for three in words])
-    numbers = np.array([[int(w) if w.isdigit() else _MONTHS.get(w.lower(), 0) for w in three] for three in dates])[
-        places
-    ]
-    widths = np.array([[len(w) if w.isdigit() else 0 for w in three] for three in dates])[places]
+    read = np.array([[_number_and_width(word) for word in three] for three in dates])[places]
+    numbers, widths = read[..., 0], read[..., 1]
     short = bool(widths.max() < 3)
     possible, wrong = {}, []
     for first, order in ORDERS.items():
@@ -207,13 +205,20 @@ def _days(found: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn
         if valid.all():
             check_years(years, column)
             possible[first] = days
-    if column.options.day_first is not None and widths.all() and (short or "year" not in possible):
-        chosen = "day" if column.options.day_first else "month"
-        possible = {chosen: possible[chosen]} if chosen in possible else {}
+    if column.options.day_first is not None:
+        if short:
+            possible.pop("year", None)
+        if widths.all():  # where the month has a name, it stands where it stands
+            possible.pop("month" if column.options.day_first else "day", None)
     if not possible:
         place = max(wrong)
         raise column.doubt(f"holds {found[place][0]!r}", place, ", which is no date")
     return _chosen(possible, found, clocks, column, short)
+
+
+def _number_and_width(word: str) -> tuple[int, int]:
+    """What a part of a date says, and its digits; the name of a month has none."""
+    return (int(word), len(word)) if word.isdigit() else (_MONTHS.get(word.lower(), 0), 0)
 
 
 def _chosen(

@@ -309,24 +309,19 @@ def _audio(path: str) -> Record:
 
 
 def _chosen(record: Record, channels: Sequence[str | int] | int | None) -> list[int]:
-    there = record.channels
+    """Places of the channels that were chosen, none of which has a fault."""
     if channels is None:
-        return _sound(record, list(range(len(there))))
-    if isinstance(channels, int):
-        channels = range(channels)
-    found = [_index(record, channel) for channel in ([channels] if isinstance(channels, str) else channels)]
+        found = list(range(len(record.channels)))
+    else:
+        wanted = range(channels) if isinstance(channels, int) else [channels] if isinstance(channels, str) else channels
+        found = [_index(record, channel) for channel in wanted]
     if not found:
         raise ValueError(f"{record.path}: `channels` must choose at least one. Received: {channels!r}.")
-    return _sound(record, found)
-
-
-def _sound(record: Record, chosen: list[int]) -> list[int]:
-    """The channels that were chosen, none of which has a fault."""
-    for index in chosen if record.faults else ():
+    for index in found if record.faults else ():
         if record.faults[index]:
             message = f"channel {record.channels[index]!r} {record.faults[index]}."
             raise data_error(record.path, "undecodable", message)
-    return chosen
+    return found
 
 
 def _index(record: Record, channel: str | int) -> int:

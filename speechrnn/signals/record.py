@@ -83,16 +83,14 @@ def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = 
             path, "undecodable", f"must hold numbers (samples, channels). Received: {signal.dtype} {signal.shape}."
         )
     count = signal.shape[1]
-    names = tuple(map(str, channels)) or tuple(map(str, range(count)))
-    if len(names) != count:
-        raise data_error(path, "undecodable", f"names {len(names)} channels. Received: {count} of them.")
-    told = tuple(map(str, units)) or ("",) * count
-    if len(told) != count:
-        raise data_error(path, "undecodable", f"has units of {len(told)} channels. Received: {count} of them.")
+    names, told = tuple(map(str, channels)), tuple(map(str, units))
+    for what, given in (("names", names), ("units", told)):
+        if len(given) not in (0, count):
+            raise data_error(path, "undecodable", f"has {len(given)} {what} of channels. Received: {count} of them.")
     return Record(
         path=path,
-        channels=names,
-        units=told,
+        channels=names or tuple(map(str, range(count))),
+        units=told or ("",) * count,
         rates=(rate,) * count,
         sizes=(len(signal),) * count,
         load=lambda channel, start, stop: signal[start:stop, channel],

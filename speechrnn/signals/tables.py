@@ -2,8 +2,8 @@
 
 With a header, columns are channels and lines are samples; a column of times gives the rate. Without one, lines are
 samples in .csv and .txt (Bonn's EEG, HAPT's sensors), and records with a class in front in .tsv (UCR), or wherever
-`row` asks for one. `cells` finds out how a file is written, `columns` makes numbers of its cells, `datetimes`, `moments`
-and `times` say when they were taken.
+`row` asks for one. `cells` finds out how a file is written, `columns` types its columns, `datetimes` and `moments` read
+what says when, and `times` finds the column that does and the rate.
 """
 
 import datetime as dt
