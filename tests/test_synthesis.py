@@ -382,6 +382,9 @@ def test_the_command_line_says_what_is_wrong(session, tmp_path, capsys):
     out = tmp_path / "none.wav"
     assert main([*speak[:-1], "привет", "--out", str(out)]) == 1 and "'п'" in capsys.readouterr().err
     assert not out.exists()  # a head without a sound would only be in the way of the next attempt
+    (tmp_path / "empty.txt").touch()
+    assert main([*speak, "--from-files", str(tmp_path / "empty.txt")]) == 1
+    assert f"{tmp_path / 'empty.txt'}: has no text" in capsys.readouterr().err
     assert main([*speak, "--tempo", "0", "sea"]) == 2 and "tempo" in capsys.readouterr().err
     assert main([*speak[:3], "--lexicon", str(tmp_path / "none"), "sea", "--json"]) == 2
 

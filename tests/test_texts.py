@@ -209,7 +209,9 @@ def test_from_a_table_to_classes_on_the_command_line(tmp_path, capsys):
     assert f"{files[0]}:1: must be text in UTF-8" in printed.err and f"{files[2]}" in printed.err
     told = [line.split("\t") for line in printed.out.splitlines()]
     assert [row[0] for row in told] == [f"{lines}:1", f"{lines}:3"] and told[0][1] in ("good", "bad")
-    assert f"{lines}:2" in printed.err and "has no words" in printed.err
+    assert f"speechrnn: {lines}:2: has no words. Leave it out.\n" in printed.err
+    assert main(["classify", "--model", out, files[2]]) == 1
+    assert f"speechrnn: {files[2]}: there is no such file. Check the path.\n" in capsys.readouterr().err
     assert main(["classify", "--model", out, str(lines)]) == 0  # the whole file as one text
     assert capsys.readouterr().out.startswith(f"{Path(lines)}\t")
     assert main(["evaluate", "--model", out, str(tmp_path / "valid.jsonl")]) == 0

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from speechrnn import signals
 from speechrnn.data.examples import read_example, read_whole
 from speechrnn.data.manifest import Example
-from speechrnn.faults import Fault, data_error, kind_of, options_as_keywords
+from speechrnn.faults import Fault, kind_of, options_as_keywords, read_text
 from speechrnn.models.answers import Answer, channels_of
 from speechrnn.tasks.classification.options import ClassificationOptions
 
@@ -190,10 +189,8 @@ def _text(tokens: Tokens, source: Source) -> np.ndarray:
     if isinstance(source, str | Example):
         where = source.id if isinstance(source, Example) else ""
         return tokens.read(source if isinstance(source, str) else source.text, where=where)
-    try:
-        return tokens.read(Path(source).read_text(encoding="utf-8-sig"), where=os.fspath(source))
-    except UnicodeDecodeError as error:
-        raise data_error(source, "undecodable", f"must be a text in UTF-8: {error.reason}.") from error
+    text = read_text(source, missing="there is no such file. Check the path.")
+    return tokens.read(text, where=os.fspath(source))
 
 
 def _read(model: Classifier, source: Source, **options: Any) -> np.ndarray | Fault:

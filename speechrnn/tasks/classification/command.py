@@ -59,7 +59,8 @@ a text in UTF-8, or with --lines a text on each line.
 
         def texts(path: str) -> list[Example]:
             lines = enumerate(read_lines(path), start=1)
-            return [Example(f"{path}:{number}", max(len(line), 1), text=line) for number, line in lines]
+            named = ((f"{path}:{number}", line) for number, line in lines)
+            return [Example(name, max(len(line), 1), text=line, id=name) for name, line in named]
 
         expanded = [item for path in sources for item in self.read_or_fault(path, texts)]
         names = [item.where if isinstance(item, Fault) else item.path for item in expanded]

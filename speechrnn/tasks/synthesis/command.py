@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, ClassVar
 
-from speechrnn.faults import read_text
+from speechrnn.faults import data_error, read_text
 from speechrnn.models.commands import Command
 
 _OPTIONS = "speechrnn.tasks.synthesis.options"
@@ -47,7 +47,7 @@ each sentence has its own file. With --json each line has the phones of a senten
 
         texts: list[Any] = list(sources)
         if options.get("from_files"):
-            texts = [one for path in sources for one in self.read_or_fault(path, lambda path: [read_text(path)])]
+            texts = [one for path in sources for one in self.read_or_fault(path, _texts)]
         parts = [part for text in texts for part in (isinstance(text, str) and sentences(text)) or [text]]
         return [(part, f"sentence{number}") for number, part in enumerate(parts, start=1)]
 
@@ -69,3 +69,11 @@ each sentence has its own file. With --json each line has the phones of a senten
         for position, value in ((4, size + 36), (_HEADER.size - 4, size)):
             file.seek(position)
             file.write(struct.pack("<I", min(value, _UNKNOWN)))
+
+
+def _texts(path: str) -> list[str]:
+    """The text in a file, which must have one."""
+    text = read_text(path)
+    if not text.strip():
+        raise data_error(path, "empty", "has no text. Leave it out.")
+    return [text]
