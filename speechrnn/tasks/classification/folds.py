@@ -1,4 +1,4 @@
-"""Cross-validation: one model per fold, all their answers in one report, and a last model that learns from all."""
+"""Cross-validation: one model per fold, a report of all their answers, and a final model trained on all examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keywords in a stream: a classifier of short sounds hears window after window, and says when it is sure."""
+"""Spot keywords in a stream with a classifier of short sounds that runs on sliding windows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Spotted:
-    """A keyword that was found."""
+    """A detected keyword."""
 
     label: str
     start: float
@@ -63,7 +63,7 @@ class Spotter:
         """Of every window so far, float32 `(classes,)` each."""
 
     def push(self, signal: np.ndarray) -> list[Spotted]:
-        """Hear more.
+        """Process the next samples.
 
         Args:
             signal: float32 `(samples,)` at the model's rate.
@@ -86,7 +86,7 @@ class Spotter:
         return spotted
 
     def finish(self) -> list[Spotted]:
-        """End the stream: samples that were in no window are heard in one more, with silence behind them."""
+        """End the stream: the remaining samples are processed in a last window, padded with silence."""
         if self._new <= 0:
             return []
         self._new = 0
@@ -110,7 +110,7 @@ def spot(  # noqa: D417 - `takes` adds the options
     options: SpottingOptions,
     progress: Callable[[object], object] | None = None,
 ) -> Iterator[list[Spotted] | Fault]:
-    """The keywords of recordings of any length, lazily and in the order given; or why one could not be read.
+    """Spot the keywords of recordings lazily, and yield a list or a `Fault` for each, in order.
 
     Args:
         model: See `Spotter`.
@@ -133,7 +133,7 @@ def decided(probabilities: Iterable[np.ndarray], classes: Sequence[str], options
 
 
 class _Decision:
-    """When windows' probabilities amount to a keyword."""
+    """Decides from the probabilities of windows whether there is a keyword."""
 
     def __init__(self, classes: Sequence[str], options: SpottingOptions) -> None:
         self._keywords = [k for k, name in enumerate(classes) if name not in options.others]
@@ -162,7 +162,7 @@ class _Decision:
 
 @dataclass(frozen=True)
 class Said:
-    """A keyword that was said."""
+    """A keyword in the reference."""
 
     label: str
     start: float
@@ -172,7 +172,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Spotting:
-    """What was found in a stream, as counts; the sum of two is that of both streams."""
+    """Counts of hits and false alarms in a stream; the sum of two is that of both streams."""
 
     said: int
     """Keywords that were said."""

@@ -1,4 +1,4 @@
-"""What was not to be expected: how far a series strays from its forecast, how unlikely that is, and NAB's score."""
+"""Detect anomalies: forecast errors of a series, their likelihood, and the score of the NAB benchmark."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAB_PROFILES = {"standard": (1.0, 0.11, 1.0), "reward_low_fp": (1.0, 0.22, 1.0),
 
 
 def surprise(model: ForecastModel, values: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
-    """How far each sample of a series lies from what was forecast of it one step before.
+    """The normalized error of the one-step forecast of each sample of a series.
 
     `|x - median| / spread`, where the spread is half the width between the outer quantiles, but no less than half of
     its mean until then; the mean over the channels. Nothing after a sample has an influence on its value.
@@ -44,15 +44,15 @@ def surprise(model: ForecastModel, values: np.ndarray, *, batch_size: int = 256)
         raise ValueError(f"`surprise` needs a forecaster of two quantiles or more. Received: {model.quantiles}.")
     refuse_known(model)
     values = np.asarray(values, np.float32)
-    off, spread = np.zeros((2, *values.shape))
+    errors, spread = np.zeros((2, *values.shape))
     for start in range(1, len(values), batch_size):
         ends = range(start, min(start + batch_size, len(values)))
         ahead = model.predict_quantiles([values[max(0, end - model.context) : end] for end in ends])[:, 0]
-        off[ends.start : ends.stop] = np.abs(values[ends.start : ends.stop] - ahead[..., model.median])
+        errors[ends.start : ends.stop] = np.abs(values[ends.start : ends.stop] - ahead[..., model.median])
         spread[ends.start : ends.stop] = (ahead[..., -1] - ahead[..., 0]) / 2
-    usual = np.cumsum(spread[1:], 0) / np.arange(1, len(values))[:, None]
-    least = np.maximum(_LEAST_OF_USUAL * usual, _LEAST_SPREAD * model.scale)
-    return np.concatenate([np.full(min(1, len(values)), np.nan), (off[1:] / np.maximum(spread[1:], least)).mean(1)])
+    mean_spread = np.cumsum(spread[1:], 0) / np.arange(1, len(values))[:, None]
+    least = np.maximum(_LEAST_OF_USUAL * mean_spread, _LEAST_SPREAD * model.scale)
+    return np.concatenate([np.full(min(1, len(values)), np.nan), (errors[1:] / np.maximum(spread[1:], least)).mean(1)])
 
 
 def refuse_known(model: ForecastModel) -> None:
@@ -62,9 +62,9 @@ def refuse_known(model: ForecastModel) -> None:
         ValueError: It has columns known ahead, or a calendar.
     """
     if model.columns != model.channels:
-        told = ", ".join((*model.known, *model.calendar))
+        names = ", ".join((*model.known, *model.calendar))
         raise ValueError(
-            f"Anomalies need a forecaster without columns known ahead. Received: one that knows {told}. Train "
+            f"Anomalies need a forecaster without columns known ahead. Received: one that knows {names}. Train "
             "another without `known` and `calendar`."
         )
 
@@ -95,16 +95,16 @@ def anomaly_likelihood(errors: np.ndarray, *, short: int = 10, long: int = 8000,
         raise ValueError(f"`short` must be at least 1, and less than `long`. Received: {short=}, {long=}.")
     errors = np.asarray(errors, np.float64)
     ends = np.arange(1, len(errors) + 1)
-    _, now, _ = moments(errors, ends, short)
+    _, recent, _ = moments(errors, ends, short)
     count, mean, variance = moments(errors, np.maximum(ends - short, 0), long)
-    score = (now - mean) / np.maximum(np.sqrt(variance), _LEAST_DEVIATION)
+    score = (recent - mean) / np.maximum(np.sqrt(variance), _LEAST_DEVIATION)
     tail = np.array([0.5 * math.erfc(value / math.sqrt(2)) for value in score])
-    found = np.clip(np.log(tail + 1e-10) / LOG_OF_SURE, 0.0, 1.0)
-    return np.where((count >= fewest) & np.isfinite(errors), found, 0.0)
+    likelihood = np.clip(np.log(tail + 1e-10) / LOG_OF_SURE, 0.0, 1.0)
+    return np.where((count >= fewest) & np.isfinite(errors), likelihood, 0.0)
 
 
 def moments(values: np.ndarray, ends: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How many of up to `most` values before each of `ends` are finite, their mean, and their variance; zeros for none.
+    """Count, mean and variance of the finite values among the `most` values before each of `ends`; zeros for none.
 
     Example:
     >>> [found.tolist() for found in moments(np.array([1.0, 3.0, np.nan, 5.0]), np.array([2, 4]), 2)]
@@ -118,7 +118,7 @@ def moments(values: np.ndarray, ends: np.ndarray, most: int) -> tuple[np.ndarray
 
 
 def stretches(where: np.ndarray) -> list[tuple[int, int]]:
-    """The runs of True in `(samples,)`, as the place of the first sample and that behind the last.
+    """The runs of True in `(samples,)`, as the index of the first sample and the index after the last.
 
     Example:
     >>> stretches(np.array([True, False, True, True]))

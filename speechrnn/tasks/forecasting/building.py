@@ -1,4 +1,4 @@
-"""A new forecaster for a manifest of series."""
+"""Build a forecaster for a manifest of series."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ def for_manifest(
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     **network: Any,
 ) -> Forecaster:
-    """A forecaster that has learned nothing; rate, channels and scale are those of the series.
+    """Build an untrained forecaster with the rate, channels and scale of series.
 
     Args:
         examples: Series, or parts of them. `known` of their `extra` names columns whose values are known ahead,

@@ -37,7 +37,7 @@ FILE may be CSV, TSV, Parquet, NPZ, MAT, EDF, BDF or a WFDB header, at the model
     evaluation_options = (f"{_OPTIONS}:ForecasterEvaluation",)
 
     def fits(self, line: Mapping[str, Any]) -> bool:
-        """Whether it has neither text nor class: a part of a series."""
+        """Whether the line has neither text nor label, as parts of series do."""
         return not {"text", "label", "labels"} & set(line) and not line.get("extra", {}).get("tags")
 
     def header(self, model: Any, format: str) -> str:

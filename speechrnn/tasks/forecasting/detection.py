@@ -1,4 +1,4 @@
-"""One score of how unlikely a sample is, from its value, its forecast, and how level, spread and spectrum change."""
+"""An anomaly score of samples, from their values, forecast errors, and changes of level, spread and spectrum."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAGS = (1, 2, 3, 4, 6, 12)
 def evidence(
     values: np.ndarray, *, clean: int, season: int | None = None, surprise: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """What may be unusual about each sample of a series, as errors of one kind each.
+    """Several kinds of errors of each sample of a series, which are large for anomalies.
 
     `value` is the distance from zero, the mean of the clean stretch; `forecast` how far a sample is from what was
     forecast of it; `level` and `spread` set the last 24 samples against the 288 before them (difference of means in
@@ -45,8 +45,8 @@ def evidence(
     kinds = {"value": np.abs, "level": _level, "spread": _spread, "spectrum": _spectrum}
     if surprise is None:
         kinds["forecast"] = lambda channel: _off_forecast(channel, clean, season)
-    found = {name: np.max([of(channel) for channel in values.T], axis=0) for name, of in kinds.items()}
-    return found if surprise is None else {**found, "forecast": np.nan_to_num(np.asarray(surprise, np.float64))}
+    result = {name: np.max([of(channel) for channel in values.T], axis=0) for name, of in kinds.items()}
+    return result if surprise is None else {**result, "forecast": np.nan_to_num(np.asarray(surprise, np.float64))}
 
 
 def tail_likelihood(errors: np.ndarray, *, clean: int, long: int = 8000, tail: float = 0.05) -> np.ndarray:
@@ -70,15 +70,15 @@ def tail_likelihood(errors: np.ndarray, *, clean: int, long: int = 8000, tail: f
     """
     if clean < 1:
         raise ValueError(f"`clean` must be at least 1. Received: clean={clean}.")
-    errors, found = np.asarray(errors, np.float64), np.zeros(len(errors))
+    errors, result = np.asarray(errors, np.float64), np.zeros(len(errors))
     for start in range(clean, len(errors), _BETWEEN):
         past, now = errors[max(0, start - long) : start], slice(start, start + _BETWEEN)
-        least = np.quantile(past, 1 - tail)
-        beyond = past[past > least] - least
-        size = max(float(beyond.mean()) if len(beyond) else 0.0, _LEAST * float(past.std()) + 1e-3)
-        over = errors[now] - least
-        found[now] = np.where(over > 0, (math.log(tail) - over / size) / LOG_OF_SURE, 0.0)
-    return found
+        threshold = np.quantile(past, 1 - tail)
+        excess = past[past > threshold] - threshold
+        size = max(float(excess.mean()) if len(excess) else 0.0, _LEAST * float(past.std()) + 1e-3)
+        over = errors[now] - threshold
+        result[now] = np.where(over > 0, (math.log(tail) - over / size) / LOG_OF_SURE, 0.0)
+    return result
 
 
 def anomaly_score(

@@ -1,4 +1,4 @@
-"""How far a forecaster is off: errors over all windows of series, beside those of simple forecasts."""
+"""Evaluate forecasters: errors over all windows of series, compared with those of naive forecasts."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SUMS = ("squares", "errors", "last", "season", "within", "crps", "season_crps",
 
 @dataclass(frozen=True, eq=False)
 class ForecastReport:
-    """Errors of a forecaster over series; every figure comes from sums over all windows, steps and channels.
+    """Errors of a forecaster on series; all figures follow from sums over all windows, steps and channels.
 
-    What is called the forecast is the median.
+    The forecast is the median.
     """
 
     figures: dict[str, float]
@@ -59,18 +59,18 @@ class ForecastReport:
     """Wall time that forecasting took, in seconds."""
 
     def __str__(self) -> str:
-        told = [f"{name.upper()} {self.figures[name]:.3f}{self._between(name)}" for name in ("mse", "mae")]
+        parts = [f"{name.upper()} {self.figures[name]:.3f}{self._between(name)}" for name in ("mse", "mae")]
         season = self.figures["season_mae"]
         peer = "a season ago" if season < self.figures["last_mae"] else "the last value"
         skill = self.figures["skill"]
-        told.append(f"absolute error {abs(skill):.1%} {'above' if skill < 0 else 'below'} that of {peer}")
+        parts.append(f"absolute error {abs(skill):.1%} {'above' if skill < 0 else 'below'} that of {peer}")
         if self.nominal:
-            told.append(f"{self.figures['coverage']:.1%} of values within the {self.nominal:.0%} interval")
+            parts.append(f"{self.figures['coverage']:.1%} of values within the {self.nominal:.0%} interval")
             naive = self.figures["season_crps"]
-            beside = f", of a season ago {naive:.3f}" if math.isfinite(naive) else ""
-            told.append(f"CRPS {self.figures['crps']:.3f}{self._between('crps')}{beside}")
+            seasonal = f", of a season ago {naive:.3f}" if math.isfinite(naive) else ""
+            parts.append(f"CRPS {self.figures['crps']:.3f}{self._between('crps')}{seasonal}")
         windows = f"{self.windows:,} windows of {self.horizon:,} samples, {self.blocks:,} blocks"
-        return f"{'; '.join([', '.join(told[:2]) + ' in standard deviations', *told[2:]])}. {windows}."
+        return f"{'; '.join([', '.join(parts[:2]) + ' in standard deviations', *parts[2:]])}. {windows}."
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -101,13 +101,13 @@ def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
     faults: Faults | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> ForecastReport:
-    """Forecast every window of series, and compare with what came.
+    """Forecast every window of series, and compare the forecasts with the true values.
 
     Args:
-        model: A forecaster, or the path of one.
-        examples: From a manifest; a window forecasts samples of the example, from what came before, see
+        model: A forecaster, or its path.
+        examples: Examples of a manifest; a window forecasts samples of the example from those before, see
             `speechrnn.pipeline.windows`.
-        faults: Where faults found before this call are, if any; new ones are added.
+        faults: Earlier faults, such as those of reading the manifest; new ones are added.
         progress: Called with the path of each example once it is done.
 
     Raises:
@@ -131,19 +131,19 @@ def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
     block = _blocks(plan.origins, model.horizon)
     sums = np.zeros((int(block.max()) + 1, len(_SUMS)))
     by_step, by_channel = np.zeros(model.horizon), np.zeros(len(scale))
-    ends, told = np.cumsum(np.bincount(plan.origins[:, 0])), 0
+    ends, reported = np.cumsum(np.bincount(plan.origins[:, 0])), 0
     for step in range(plan.steps):
         batch = plan.load(0, step)
         count = int(batch.weight.sum())
         past, future = batch.values[:count, : model.context], batch.target[:count]
         ahead = batch.values[:count, model.context :, model.channels :]
-        found = model.predict_quantiles(past, *([ahead] if ahead.size else []))
+        forecasts = model.predict_quantiles(past, *([ahead] if ahead.size else []))
         past = past[..., : model.channels]
-        errors = np.abs(found[..., model.median] - future) / scale
+        errors = np.abs(forecasts[..., model.median] - future) / scale
         peers = [np.abs(peer - future) / scale for peer in (past[:, -1:], _repeated(past, season, model.horizon))]
-        within = (found[..., 0] <= future) & (future <= found[..., -1])
-        of_season = _season_quantiles(past, season, model.horizon, model.quantiles)
-        crps = [_pinball(future, quantiles, model.quantiles) / scale for quantiles in (found, of_season)]
+        within = (forecasts[..., 0] <= future) & (future <= forecasts[..., -1])
+        season_quantiles = _season_quantiles(past, season, model.horizon, model.quantiles)
+        crps = [_pinball(future, quantiles, model.quantiles) / scale for quantiles in (forecasts, season_quantiles)]
         each = (np.square(errors), errors, *peers, within, *crps, np.ones_like(errors))
         tally = np.stack([values.sum((1, 2), dtype=np.float64) for values in each], axis=-1)
         np.add.at(sums, block[step * batch_size : step * batch_size + count], tally)
@@ -151,9 +151,9 @@ def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
         by_channel += errors.sum((0, 1))
         if progress is not None:
             done = int((ends <= step * batch_size + count).sum())
-            for example in plan.examples[told:done]:
+            for example in plan.examples[reported:done]:
                 progress(example.path)
-            told = done
+            reported = done
     windows = len(plan.origins)
     intervals = metrics.bootstrap(sums, _figures, seed=options.seed)
     if len(sums) < _FEWEST_BLOCKS:
@@ -187,8 +187,8 @@ def print_report(report: ForecastReport, channels: Sequence[str] = (), console: 
         ahead.append((name, f"{report.step_mae[first:last].mean():.3f}"))
     console.print(reports.table(("Samples ahead", "MAE"), ahead))
     names = channels or [str(index) for index in range(len(report.channel_mae))]
-    own = [(name, f"{value:.4g}") for name, value in zip(names, report.channel_mae, strict=False)]
-    console.print(reports.table(("Channel", "MAE in its unit"), own))
+    channel_rows = [(name, f"{value:.4g}") for name, value in zip(names, report.channel_mae, strict=False)]
+    console.print(reports.table(("Channel", "MAE in its unit"), channel_rows))
 
 
 def _figures(sums: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Forecasters as ONNX graphs."""
+"""Export forecasters to ONNX graphs."""
 
 from __future__ import annotations
 

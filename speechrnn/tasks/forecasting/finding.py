@@ -1,4 +1,4 @@
-"""Anomalies in files, in a module whose options can be listed without NumPy."""
+"""Find anomalies in files, in a module whose options can be listed without NumPy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """A stretch of a record that was not to be expected."""
+    """An anomalous part of a record."""
 
     path: str
     start: float
     """Seconds from the record's first sample."""
     end: float
-    """Behind its last sample."""
+    """Time after its last sample."""
     likelihood: float
     """The highest in it, see `anomalies.anomaly_likelihood`; with a clean stretch the highest
     `detection.anomaly_score`."""
@@ -40,7 +40,7 @@ def find_anomalies(
     table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Iterator[list[Anomaly] | Fault]:
-    """The anomalies of each record, lazily and in the order given; or why it could not be read.
+    """Find the anomalies of records lazily, and yield a list or a `Fault` for each, in order.
 
     Args:
         model: A forecaster of two quantiles or more, which has learned what is usual.

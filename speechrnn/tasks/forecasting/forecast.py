@@ -1,4 +1,4 @@
-"""Forecasts of records of signals."""
+"""Forecast records of signals."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = ["Forecast", "SeriesRecord", "forecasts", "read_record"]
 
 @dataclass(frozen=True, eq=False)
 class Forecast(Answer):
-    """What comes after a record, or after a moment of it."""
+    """The forecast of the values after a record, or after a given time in it."""
 
     channels: tuple[str, ...] = ()
-    """Their names; `0`, `1` and so on where the file gives none."""
+    """Names of the channels; `0`, `1` and so on if the file has none."""
     times: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """Seconds from the record's first sample, float64 `(horizon,)`."""
     quantiles: tuple[float, ...] = ()
     values: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
     """float32 `(horizon, channels, quantiles)`, in the record's units."""
     dates: tuple[dt.datetime, ...] = ()
-    """These times as dates, where the record says when it begins; in its time zone if it says that too."""
+    """The times as dates, if the record has a start date, in its time zone if it has one."""
 
     @property
     def median(self) -> np.ndarray:
@@ -45,7 +45,7 @@ class Forecast(Answer):
         return self.values[..., nearest_half(self.quantiles)] if self.ok else np.zeros((0, 0), np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The forecast as JSON values."""
         return {
             "path": self.path,
             "times": self.times.tolist(),
@@ -67,7 +67,7 @@ def forecasts(  # noqa: D417 - `takes` adds the options
     table: TableOptions | Mapping[str, Any] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Iterator[Forecast | Fault]:
-    """Forecast the values that follow each record, lazily and in the order given; or say why there is no forecast.
+    """Forecast records lazily, and yield a forecast or a `Fault` for each, in order.
 
     Args:
         model: The model.
@@ -128,21 +128,21 @@ def read_record(
     Raises:
         OSError, ValueError: It cannot be read, has another rate, ends before `at`, or lacks what must be known ahead.
     """
-    chosen = channels_of(model)
+    channels = channels_of(model)
     how: dict[str, Any] = {"row": row, "rate": rate, "table": table}
-    info = signals.probe(path, channels=chosen, **how)
+    info = signals.probe(path, channels=channels, **how)
     check_rate(path, info.rate, model.sample_rate)
-    foresees = model.columns != model.channels
+    needs_known = model.columns != model.channels
     end = _last_value(path, info, **how) if at is None else round(at * info.rate)
     if not 1 <= end <= info.samples:
         raise data_error(
             path, "shorter than asked for", f"lasts {info.duration:g} s. Received: at={at:g}, which is outside of it."
         )
     start = 0 if most is None else max(0, end - most)
-    columns = [*info.channels, *model.known] if model.known else chosen
+    columns = [*info.channels, *model.known] if model.known else channels
     how |= {"offset": start / info.rate, "duration": (end - start) / info.rate}
     values, _ = signals.read(path, channels=columns, max_gap=MAX_GAP / info.rate, **how)
-    if not foresees:
+    if not needs_known:
         return SeriesRecord(values, info.channels, info.rate, end, info.start)
     ahead = np.zeros((model.horizon, 0), np.float32)
     if model.known:
@@ -162,9 +162,9 @@ def _last_value(path: str, info: signals.SignalInfo, **how: Any) -> int:
         start = max(0, stop - size)
         part = {"offset": start / info.rate, "duration": (stop - start) / info.rate}
         values, _ = signals.read(path, channels=list(info.channels), max_gap=None, **part, **how)
-        there = np.flatnonzero(np.isfinite(values).any(axis=1))
-        if len(there):
-            return start + int(there[-1]) + 1
+        rows_with_values = np.flatnonzero(np.isfinite(values).any(axis=1))
+        if len(rows_with_values):
+            return start + int(rows_with_values[-1]) + 1
         stop, size = start, 8 * size
     raise data_error(path, "without values", f"has no value of {', '.join(info.channels)}.")
 
@@ -172,11 +172,11 @@ def _last_value(path: str, info: signals.SignalInfo, **how: Any) -> int:
 def _known(path: str, info: signals.SignalInfo, model: ForecastModel, end: int, **how: Any) -> np.ndarray:
     """What is known of the samples to forecast, float32 `(horizon, known)`: each of them must be there."""
     count = min(model.horizon, info.samples - end)
-    found = np.full((model.horizon, len(model.known)), np.nan, np.float32)
+    values = np.full((model.horizon, len(model.known)), np.nan, np.float32)
     if count:
         how["duration"] = count / info.rate
-        found[:count] = signals.read(path, channels=list(model.known), max_gap=None, **how)[0]
-    rows, columns = np.nonzero(~np.isfinite(found))
+        values[:count] = signals.read(path, channels=list(model.known), max_gap=None, **how)[0]
+    rows, columns = np.nonzero(~np.isfinite(values))
     if len(rows):
         first = (end + rows[0]) / info.rate
         when = signals.dates(info.start, np.array([first]))
@@ -187,4 +187,4 @@ def _known(path: str, info: signals.SignalInfo, model: ForecastModel, end: int, 
             f"{len({*rows.tolist()}):,} of them lack a value, the first at {when[0] if when else f'{first:g} s'}. Add "
             "rows in which only what is known has values, or forecast from an earlier moment (`at`).",
         )
-    return found
+    return values

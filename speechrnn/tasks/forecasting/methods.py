@@ -1,4 +1,4 @@
-"""What every forecaster can be asked, whatever runs it."""
+"""Methods that all forecasters share, bundles and sessions."""
 
 from __future__ import annotations
 

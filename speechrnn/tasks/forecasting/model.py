@@ -1,4 +1,4 @@
-"""Forecaster: features, network and quantiles in one `.keras` file."""
+"""Forecaster: a forecaster of features, network and quantiles in one `.keras` file."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,11 @@ from speechrnn.tasks.forecasting.methods import ForecasterMethods
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class Forecaster(ForecasterMethods, bundle.SignalBundle):
-    """Features, network and quantiles: past values go in, forecasts come out, in the series' own units.
+    """A forecaster: predicts quantiles of future values from past values, in the units of the series.
 
-    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`.
-    It can be compiled and fitted like any Keras model on batches of
-    `speechrnn.pipeline.windows`; the loss is the pinball loss in standard deviations of each channel, so that no
-    channel outweighs another by its unit.
+    Save it with `model.save("name.keras")`, and read it with `speechrnn.load` or `keras.saving.load_model`. It can be
+    compiled and fitted like any Keras model on batches of `speechrnn.pipeline.windows`; the loss is the pinball loss in
+    standard deviations of each channel, so that the units of channels do not matter.
 
     Args:
         features: A `RawSignal` of single samples, `RawSignal(rate, window=1, hop=1, channels=n)`, with
@@ -70,12 +69,12 @@ class Forecaster(ForecasterMethods, bundle.SignalBundle):
         super().__init__(features, network, card, outputs=len(shares), outputs_are="one for each quantile", **kwargs)
         _check_features(features)
         self.known, self.calendar = tuple(known), checked_cycles(calendar)
-        beside = len(self.known) + 2 * len(self.calendar)
-        outputs, wanted = network.output_shape, features.channels - beside
-        if len(outputs) != 4 or outputs[1] is None or outputs[2] != wanted:
+        known_columns = len(self.known) + 2 * len(self.calendar)
+        outputs, channels = network.output_shape, features.channels - known_columns
+        if len(outputs) != 4 or outputs[1] is None or outputs[2] != channels:
             raise ValueError(
-                f"The network must forecast (batch, horizon, {wanted}, quantiles), as recurrent_forecaster does: of "
-                f"{features.channels} columns of features {beside} are known ahead. Received: outputs {outputs}."
+                f"The network must forecast (batch, horizon, {channels}, quantiles), as recurrent_forecaster does: of "
+                f"{features.channels} columns of features {known_columns} are known ahead. Received: outputs {outputs}."
             )
         if context < 1:
             raise ValueError(f"`context` must be at least 1. Received: context={context}.")
@@ -84,12 +83,12 @@ class Forecaster(ForecasterMethods, bundle.SignalBundle):
 
     @property
     def channels(self) -> int:  # type: ignore[override]
-        """Columns that are forecast."""
+        """Number of columns that are forecast."""
         return self.network.output_shape[2]
 
     @property
     def horizon(self) -> int:  # type: ignore[override]
-        """Samples that are forecast."""
+        """Number of samples that are forecast."""
         return self.network.output_shape[1]
 
     @property
@@ -103,15 +102,15 @@ class Forecaster(ForecasterMethods, bundle.SignalBundle):
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """See the class."""
-        standard = super().call(inputs, training=training)
+        normalized = super().call(inputs, training=training)
         if not training:  # each quantile learns best alone
-            standard = tf.sort(standard, axis=-1)
+            normalized = tf.sort(normalized, axis=-1)
         if self.features.normalize is None:
-            return standard
-        return standard * self._spread[:, None] + tf.convert_to_tensor(self.features.mean)[: self.channels, None]
+            return normalized
+        return normalized * self._spread[:, None] + tf.convert_to_tensor(self.features.mean)[: self.channels, None]
 
-    def _loss(self, used: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
-        return used(tf.cast(y, tf.float32) / self._spread, y_pred / self._spread[:, None], sample_weight)
+    def _loss(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        return loss(tf.cast(y, tf.float32) / self._spread, y_pred / self._spread[:, None], sample_weight)
 
     def _forecasts(self, read: Sequence[np.ndarray]) -> np.ndarray:
         return self._outputs(read)[0]

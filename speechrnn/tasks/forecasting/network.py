@@ -1,4 +1,4 @@
-"""The recurrent forecaster: an encoder reads past values, a decoder forecasts, segment by segment."""
+"""The recurrent network of forecasters: an encoder of past values and a decoder, segment by segment."""
 
 import keras
 
@@ -21,11 +21,11 @@ def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
     known: int = 0,
     name: str = "recurrent_forecaster",
 ) -> keras.Model:
-    """Recurrent encoder and decoder that forecast a sequence by quantiles.
+    """Build a recurrent encoder and decoder that forecast quantiles of a sequence.
 
-    A recurrent layer over hundreds of samples forgets the first ones, and its gradient vanishes on the way back to
-    them; over segments of them it has few steps to go. Every channel is read by itself, with the same weights, relative
-    to its last value. Right padding, whatever it holds, never changes an output.
+    A recurrent layer over hundreds of samples forgets the first ones, and its gradient vanishes; over segments of them
+    it has few steps. Every channel is read separately, with the same weights, relative to its last value. The content
+    of the right padding never changes an output.
 
     Args:
         channels: Channels of the sequence.
@@ -68,14 +68,14 @@ def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
     if known:
         beside = KnownSegments(past, count, segment, horizon, dtype="float32", name="known")
         before, after = beside(features[:, :, channels:], frames)
-        told = keras.layers.Dense(units, use_bias=False, dtype=dtype, name="known_before")(before)
-        x = keras.ops.relu(x + keras.ops.repeat(told, channels, axis=0))
+        known_features = keras.layers.Dense(units, use_bias=False, dtype=dtype, name="known_before")(before)
+        x = keras.ops.relu(x + keras.ops.repeat(known_features, channels, axis=0))
     layer = blocks.CELLS[options.cell](units, return_sequences=True, return_state=True, dtype=dtype, name="recurrent")
     _, *states = layer(x, mask=LengthMask()(counts, segments))
     to_come = FutureSegments(count, channels, units, dtype=dtype, name="to_come")(states[0])
     if known:
-        told = keras.layers.Dense(units, activation="relu", dtype=dtype, name="known_after")(after)
-        to_come = to_come + keras.ops.repeat(told, channels, axis=0)
+        known_features = keras.layers.Dense(units, activation="relu", dtype=dtype, name="known_after")(after)
+        to_come = to_come + keras.ops.repeat(known_features, channels, axis=0)
     if options.decoder == "parallel":
         states = [keras.ops.repeat(state, count, axis=0) for state in states]
         to_come = keras.ops.reshape(to_come, (-1, 1, units))

@@ -18,7 +18,7 @@ class ForecasterTraining(TrainingOptions):
 
 @dataclass(frozen=True)
 class ForecastingNetwork(CheckedOptions):
-    """What `recurrent_forecaster` takes."""
+    """Options of `recurrent_forecaster`."""
 
     cell: Literal["lstm", "gru", "rnn"] = "gru"
     """Recurrent cell. The encoder and the decoder share it."""

@@ -1,4 +1,4 @@
-"""A forecaster run by ONNX Runtime: past values go in, forecasts come out, and no TensorFlow is started."""
+"""Run an exported forecaster without TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training forecasters: windows of series, by quantiles."""
+"""Train forecasters on windows of series, with quantile loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from speechrnn.training.task import Scores, Split, Task, refuse_augmentation
 
 
 class ForecasterTask(Task):
-    """The next values of series, by quantiles."""
+    """Trains a forecaster with the quantile loss."""
 
     model: Forecaster
     options: ForecasterTraining
@@ -54,10 +54,10 @@ class ForecasterTask(Task):
 
         @tf.function(reduce_retracing=True)
         def forward(x: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-            found, truth = model(x, training=False) / scale[:, None], target / scale
+            forecast, truth = model(x, training=False) / scale[:, None], target / scale
             weight = weight[:, None, None] * tf.cast(~tf.math.is_nan(truth), tf.float32)
-            error = tf.where(weight > 0, found[..., median] - truth, 0.0)
-            loss = weight * pinball(truth, found, quantiles)
+            error = tf.where(weight > 0, forecast[..., median] - truth, 0.0)
+            loss = weight * pinball(truth, forecast, quantiles)
             return tf.stack([tf.reduce_sum(v) for v in (loss, tf.abs(error), tf.square(error), weight)])
 
         def score() -> ForecastScore:
@@ -72,7 +72,7 @@ class ForecasterTask(Task):
 
 @dataclass(frozen=True)
 class ForecastScore(Scores):
-    """What a forecaster is worth on a dataset, in standard deviations of each channel."""
+    """Scores of a forecaster on a dataset, in standard deviations of each channel."""
 
     loss: float
     """Mean pinball loss."""

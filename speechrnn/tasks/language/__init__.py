@@ -1,4 +1,4 @@
-"""Language: recurrent models of text, which score sentences and write new ones."""
+"""Language models: recurrent networks that score sentences and generate text."""
 
 import lazy_loader as _lazy
 

@@ -1,4 +1,4 @@
-"""A new language model for texts."""
+"""Build a language model for texts."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -17,7 +17,7 @@ def for_manifest(
     symbols: Literal["characters", "words"] = "characters",
     **network: Any,
 ) -> LanguageModel:
-    """A language model that has learned nothing and fits the texts of a manifest.
+    """Build an untrained language model for the symbols of texts.
 
     Args:
         examples: Texts, or examples with texts.

@@ -12,7 +12,7 @@ _OPTIONS = "speechrnn.tasks.language.options"
 
 
 class LanguageCommand(Command):
-    """Write texts."""
+    """Generate texts."""
 
     summary = "Generate text with a recurrent language model."
     epilog = """\
@@ -39,7 +39,7 @@ Each sentence is on its own line. Without a PROMPT the model starts by itself.
         return list(sentences.read(paths, normalize=options.get("normalize_texts", True)))
 
     def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
-        """See `Command`; a prompt is no path, and without one the model begins by itself."""
+        """See `Command`; a source is a prompt, not a path, and without one the model starts by itself."""
         return [(prompt, f"text{number}") for number, prompt in enumerate(sources or [""], start=1)]
 
     def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:

@@ -1,4 +1,4 @@
-"""How well a language model foretells sentences: its perplexity, with an interval."""
+"""Evaluate language models: the perplexity of sentences, with its interval."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PART = 1024
 
 @dataclass(frozen=True)
 class LanguageReport:
-    """How well a language model foretells sentences; its figures come from sums over all of them."""
+    """Perplexity of a language model on sentences; all figures follow from sums over them."""
 
     perplexity: float
     """Of a word, the end of each sentence counted; NaN where nothing was scored."""
@@ -47,11 +47,11 @@ class LanguageReport:
         if not self.sentences:
             return f"No sentence was scored; {len(self.faults)} failed."
         low, high = self.interval
-        told = (
+        line = (
             f"perplexity {self.perplexity:.2f} per word (95 % interval {low:.2f} to {high:.2f}), "
             f"{self.bits_per_character:.3f} bits per character; {self.words:,} words of {self.sentences:,} sentences"
         )
-        return told + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
+        return line + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
 
     def to_dict(self, *, details: bool = False) -> dict[str, Any]:
         """As JSON can hold it; there are no `details`."""
@@ -89,14 +89,14 @@ def evaluate(
         seed: Seed of the bootstrap.
     """
     collected = Faults() if faults is None else faults
-    ready = open_model(model, "language model")
+    loaded = open_model(model, "language model")
     names, texts = [], []
     for number, example in enumerate(examples, 1):
         name, said = (example.id, example.text) if isinstance(example, Example) else (f"sentence {number}", example)
         said = " ".join((said or "").split())
         if not said:
             collected.add(name, "without a text", f"{name}: has no text.")
-        elif lacking := sorted(ready.vocabulary.missing(said)):
+        elif lacking := sorted(loaded.vocabulary.missing(said)):
             shown = " ".join(map(repr, lacking[:10]))
             collected.add(name, "unknown symbols", f"{name}: has symbols that the model never saw: {shown}.")
         else:
@@ -105,12 +105,12 @@ def evaluate(
     counted = np.zeros((0, 3))
     for start in range(0, len(texts), _PART):
         part = slice(start, start + _PART)
-        counted = np.concatenate([counted, rescoring.tallies(ready, texts[part])])
+        counted = np.concatenate([counted, rescoring.tallies(loaded, texts[part])])
         if progress is not None:
             for name in names[part]:
                 progress(name)
-    found = bootstrap(counted, lambda sums: {"": np.exp(-sums[:, 0] / sums[:, 1])}, resamples=resamples, seed=seed)
+    results = bootstrap(counted, lambda sums: {"": np.exp(-sums[:, 0] / sums[:, 1])}, resamples=resamples, seed=seed)
     whole = rescoring.perplexity_of(counted) if names else TextPerplexity(math.nan, math.nan, 0, 0, math.nan)
     return LanguageReport(
-        whole.perplexity, found[""], whole.bits_per_character, len(names), whole.words, tuple(collected)
+        whole.perplexity, results[""], whole.bits_per_character, len(names), whole.words, tuple(collected)
     )

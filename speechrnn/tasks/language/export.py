@@ -1,4 +1,4 @@
-"""A language model as an ONNX graph, which scores whole sentences and continues from states."""
+"""Export language models to ONNX graphs, which score sentences and can continue from states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts written by a language model, one character after the other."""
+"""Generate texts with a language model, symbol by symbol."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from speechrnn.tasks.language.options import GenerationOptions
 
 @dataclass(frozen=True)
 class Generated(Answer):
-    """A text that a model wrote."""
+    """A generated text."""
 
     text: str = ""
-    """The prompt and what follows it."""
+    """The prompt and the generated text."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The text as JSON values."""
         return {"prompt": self.path, "text": self.text}
 
 
@@ -35,7 +35,7 @@ def outcomes(
     options: GenerationOptions,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Generated | Fault]:
-    """The text after each prompt, or why there is none; see `LanguageMethods.generate`."""
+    """Generate a text for each prompt, and yield it or a `Fault`; see `LanguageMethods.generate`."""
     stepping = model.stepping()
 
     def written(prompt: str) -> Generated:

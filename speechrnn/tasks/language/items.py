@@ -1,4 +1,4 @@
-"""The next item of a session: how often a language model of clicks has it among the likeliest."""
+"""Evaluate session-based recommendation: how often the next item of a session is among the likeliest predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speechrnn.metrics.intervals import Interval, bootstrap
 from speechrnn.tasks.language.methods import LanguageMethods
 
 NextItems = Callable[[Sequence[str], int], list[list[str]]]
-"""`ranked(session, k)`: after each item of a session but the last the `k` likeliest next ones, the likeliest first."""
+"""`ranked(session, k)` returns the `k` likeliest next items after each item of a session except the last."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class NextReport:
 
     def __str__(self) -> str:
         (low, high), (least, most) = self.recall_interval, self.mrr_interval
-        told = (
+        line = (
             f"recall@{self.k} {100 * self.recall:.1f} % ({100 * low:.1f} to {100 * high:.1f}), "
             f"MRR@{self.k} {self.mrr:.3f} ({least:.3f} to {most:.3f}); {self.items:,} items of "
             f"{self.sessions:,} sessions"
         )
-        return told + (f"; {len(self.faults)} more left out." if self.faults else ".")
+        return line + (f"; {len(self.faults)} more left out." if self.faults else ".")
 
 
 def next_items(
@@ -84,17 +84,17 @@ def next_items(
             message = f"{where}: has {len(items)} item{'s' * (len(items) != 1)}, so that none follows. Leave it out."
             collected.add(where, "without a next item", message)
             continue
-        places = [
+        ranks = [
             1 + best.index(item) if item in best else 0 for item, best in zip(items[1:], ranked(items, k), strict=True)
         ]
-        tallies.append((sum(place > 0 for place in places), sum(1 / place for place in places if place), len(places)))
+        tallies.append((sum(place > 0 for place in ranks), sum(1 / place for place in ranks if place), len(ranks)))
     if not tallies:
         first = next((f" First: {fault.message}" for fault in collected), "")
         raise ValueError(f"No session has two items or more.{first}")
     sums = np.sum(tallies, axis=0)
     intervals = bootstrap(tallies, _rates, resamples=resamples, seed=seed)
-    found = {name: (float(rate), intervals[name]) for name, rate in _rates(sums).items()}
-    return NextReport(k, *found["recall"], *found["mrr"], int(sums[2]), len(tallies), tuple(collected))
+    rates = {name: (float(rate), intervals[name]) for name, rate in _rates(sums).items()}
+    return NextReport(k, *rates["recall"], *rates["mrr"], int(sums[2]), len(tallies), tuple(collected))
 
 
 def _rates(sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,13 +102,13 @@ def _rates(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def most_popular(sessions: Iterable[str]) -> NextItems:
-    """Foretells the most frequent items of sessions, whatever came before."""
+    """A baseline that always predicts the most frequent items of sessions."""
     popular = [item for item, _ in Counter(item for session in sessions for item in session.split()).most_common()]
     return lambda items, k: [popular[:k]] * (len(items) - 1)
 
 
 def bigram(sessions: Iterable[str]) -> NextItems:
-    """Foretells what most often followed the item in sessions, then the most frequent items."""
+    """A baseline that predicts the items that most often followed the last one in sessions, then the most frequent."""
     counts: Counter[str] = Counter()
     after: dict[str, Counter[str]] = {}
     for session in sessions:

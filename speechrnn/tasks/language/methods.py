@@ -1,4 +1,4 @@
-"""What every language model can be asked, whatever runs it."""
+"""Methods that all language models share, bundles and sessions."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class LanguageMethods(ModelMethods):
         return isinstance(value, str | Example)
 
     def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """float32 `(batch, steps, vocabulary)`: what follows each of the symbols int32 `(batch, steps)`."""
+        """Logits of the next symbol after each symbol int32 `(batch, steps)`: float32 `(batch, steps, vocabulary)`."""
         raise NotImplementedError
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """Natural logarithm of the probability of each sentence, its end counted: float64 `(texts,)`.
+        """Natural logarithm of the probability of each sentence, including its end: float64 `(texts,)`.
 
         Raises:
             ValueError: A text has symbols that the model lacks.
         """
-        found = np.zeros(len(texts))
+        scores = np.zeros(len(texts))
         for places, ids, lengths in rescoring.batches(cast(Any, self).vocabulary, texts):
-            found[places] = rescoring.log_probabilities(self.logits(ids, lengths), ids, lengths)
-        return found
+            scores[places] = rescoring.log_probabilities(self.logits(ids, lengths), ids, lengths)
+        return scores
 
     @options_as_keywords(GenerationOptions)
     def generate(  # noqa: D417 - `takes` adds the options

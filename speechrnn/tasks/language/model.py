@@ -1,4 +1,4 @@
-"""LanguageModel: a recurrent network over characters and its vocabulary in one `.keras` file."""
+"""LanguageModel: a recurrent language model with its vocabulary in one `.keras` file."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ from speechrnn.text import Vocabulary
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class LanguageModel(LanguageMethods, bundle.Bundle):
-    """A network and its characters: a sentence goes in, logits of each next character come out.
+    """A recurrent language model: computes logits of each next symbol of a sentence.
 
-    Index 0, which no character has, begins and ends a sentence. Written by plain `model.save("lm.keras")`, read by
+    Index 0, which is no symbol, begins and ends a sentence. Save it with `model.save("lm.keras")`, and read it with
     `speechrnn.load`; `speechrnn.train` trains it.
 
     Args:
-        network: As `speechrnn.networks.recurrent_lm` makes it.
-        vocabulary: The characters; the network's outputs must be as many, and one more.
-        card: Anything to know about the model, as JSON can hold it.
+        network: A network as `speechrnn.networks.recurrent_lm` builds it.
+        vocabulary: The symbols; the network must have one more output.
+        card: Information about the model, as JSON values.
 
     Call arguments:
         inputs: `{"ids": int32 (batch, steps), "length": int32 (batch,)}`.
@@ -54,7 +54,7 @@ class LanguageModel(LanguageMethods, bundle.Bundle):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Nats a character, over the valid steps of the batch; `y` int32 `(batch, steps)` is what follows each."""
+        """Nats per symbol, over the valid steps of the batch; `y` int32 `(batch, steps)` is each next symbol."""
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(y, tf.int32), tf.cast(y_pred, tf.float32))
         valid = tf.sequence_mask(x["length"], tf.shape(losses)[1], tf.float32)
         return tf.reduce_sum(losses * valid) / tf.reduce_sum(valid)
@@ -68,7 +68,7 @@ class LanguageModel(LanguageMethods, bundle.Bundle):
         return forward(tf.constant(ids), tf.constant(lengths)).numpy()
 
     def stepping(self) -> Any:
-        """What writes text step by step: a session of this model as it is now."""
+        """A session of the model with its present weights, which generates text step by step."""
         session, content = map(
             kinds.resolve,
             ("speechrnn.tasks.language.session:LanguageSession", "speechrnn.export.writing:onnx_bytes"),

@@ -1,4 +1,4 @@
-"""The recurrent language model."""
+"""The network of recurrent language models."""
 
 import keras
 
@@ -14,10 +14,10 @@ def recurrent_lm(  # noqa: D417 - `takes` adds the options
     vocabulary_size: int,
     name: str = "recurrent_lm",
 ) -> keras.Model:
-    """Recurrent language model over characters (Graves 2013, section 2).
+    """Build a recurrent language model of symbols (Graves 2013, section 2).
 
     Args:
-        vocabulary_size: Number of symbols, the one that begins and ends a sentence counted: `len(vocabulary)`.
+        vocabulary_size: Number of symbols plus one, for the boundary of sentences: `len(vocabulary)`.
         name: Name of the model.
 
     Returns:

@@ -24,7 +24,7 @@ class LanguageTraining(TrainingOptions):
 
 @dataclass(frozen=True)
 class PredictingNetwork(CheckedOptions):
-    """What `recurrent_lm` takes."""
+    """Options of `recurrent_lm`."""
 
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell."""

@@ -1,4 +1,4 @@
-"""How the n best of a search are rescored, from options that a command line can say."""
+"""The decoder for command-line options, whose best texts are optionally rescored by a recurrent language model."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def decoder(
 
     if search.get("beam") is None:
         search["beam"] = _WIDTH
-    found = options.decoder(vocabulary, **search)
-    if not isinstance(found, BeamSearch | LexiconSearch):
-        raise TypeError(f"Rescoring needs a beam search. Received: {type(found).__name__}.")
+    search_decoder = options.decoder(vocabulary, **search)
+    if not isinstance(search_decoder, BeamSearch | LexiconSearch):
+        raise TypeError(f"Rescoring needs a beam search. Received: {type(search_decoder).__name__}.")
     model = load_session(rescore, kind="language model", threads=1)  # each of several processes has its own
-    return Rescored(found, model, weight=rescore_weight, bonus=rescore_bonus, best=rescore_best)
+    return Rescored(search_decoder, model, weight=rescore_weight, bonus=rescore_bonus, best=rescore_best)

@@ -1,4 +1,4 @@
-"""A language model run by ONNX Runtime: it judges sentences and writes new ones, and no TensorFlow is started."""
+"""Run an exported language model without TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechrnn.text import Vocabulary
 
 
 class LanguageSession(LanguageMethods, Session):
-    """A language model that `speechrnn export` wrote, ready to run.
+    """An exported language model, run by ONNX Runtime.
 
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
@@ -31,7 +31,7 @@ class LanguageSession(LanguageMethods, Session):
         return self._session.run(["logits"], feed)[0]
 
     def stepping(self) -> LanguageSession:
-        """What writes text step by step: this session."""
+        """The session that generates text step by step: this one."""
         return self
 
     def initial_states(self, rows: int) -> dict[str, np.ndarray]:
@@ -42,7 +42,7 @@ class LanguageSession(LanguageMethods, Session):
         return {name: np.zeros(shape, "float32") for name, shape in shapes.items()}
 
     def advance(self, symbols: Sequence[int], states: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-        """Logits of what follows the last symbol, and the states there."""
+        """Logits of the next symbol after the given ones, and the states after them."""
         feed = {"ids": np.array([symbols], "int32"), "length": np.array([len(symbols)], "int32"), **states}
         logits, *after = self._session.run(["logits", *(f"next_{name}" for name in states)], feed)
         return logits[0, -1], dict(zip(states, after, strict=True))

@@ -1,4 +1,4 @@
-"""Training language models: sentences, by cross entropy of what follows each character."""
+"""Train language models on sentences, with cross entropy of each next symbol."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POOL = 64
 
 
 class LanguageTask(Task):
-    """The next character, by cross entropy."""
+    """Trains a language model with cross entropy of each next symbol."""
 
     model: LanguageModel
     options: LanguageTraining
@@ -35,23 +35,23 @@ class LanguageTask(Task):
     def batches(self, split: Split) -> tf.data.Dataset:
         """See `Task`; examples are sentences."""
         refuse_augmentation("A language model's sentences", split.augmentation)
-        kept = []
+        sentences = []
         for number, text in enumerate(split.examples, 1):
             if len(text) > self.options.max_characters:
                 message = f"has {len(text):,} characters, more than max_characters={self.options.max_characters:,}."
                 split.faults.add(f"sentence {number}", "too long", message)
-            elif lacking := sorted(self.model.vocabulary.missing(text)):
-                message = f"has symbols that the model never saw: {' '.join(map(repr, lacking[:10]))}."
+            elif missing := sorted(self.model.vocabulary.missing(text)):
+                message = f"has symbols that the model never saw: {' '.join(map(repr, missing[:10]))}."
                 split.faults.add(f"sentence {number}", "with unknown symbols", message)
             else:
-                kept.append(text)
-        if not kept:
+                sentences.append(text)
+        if not sentences:
             first = next(iter(split.faults), "no sentence")
             raise ValueError(
                 f"Training needs sentences of at most max_characters={self.options.max_characters} characters that the "
                 f"model knows. Received: none of {len(split.examples):,}; the first: {first}"
             )
-        plan = SentencePlan(self.model.vocabulary, kept, self.options.batch_size, self.options.seed, split.epoch)
+        plan = SentencePlan(self.model.vocabulary, sentences, self.options.batch_size, self.options.seed, split.epoch)
         return sentence_batches(plan)
 
     def scorer(self, dataset: tf.data.Dataset) -> Callable[[], LanguageScore]:
@@ -69,7 +69,7 @@ class LanguageTask(Task):
 
 @dataclass(frozen=True)
 class LanguageScore(Scores):
-    """What a language model is worth on sentences."""
+    """Scores of a language model on sentences."""
 
     loss: float
     """Nats per symbol (a character or a word), the ends of sentences counted."""

@@ -1,4 +1,4 @@
-"""A new encoder-decoder for pairs."""
+"""Build an encoder-decoder for pairs."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,7 +22,7 @@ def for_manifest(
     max_length: int | None = None,
     **network: Any,
 ) -> SequenceToSequence:
-    """An encoder-decoder that has learned nothing and has the symbols of the pairs.
+    """Build an untrained encoder-decoder with the symbols of the pairs.
 
     Args:
         examples: Pairs, see `pairs_of`.
@@ -38,13 +38,13 @@ def for_manifest(
     pairs = pairs_of(examples)
     if not pairs:
         raise ValueError("An encoder-decoder needs at least one pair of texts. Received none.")
-    read = _vocabulary("source", source, [pair.source for pair in pairs])
-    written = _vocabulary("target", target, [pair.target for pair in pairs])
+    source_vocabulary = _vocabulary("source", source, [pair.source for pair in pairs])
+    target_vocabulary = _vocabulary("target", target, [pair.target for pair in pairs])
     if max_length is None:
-        known = [pair.target for pair in pairs if not written.missing(pair.target)]
-        max_length = max((len(written.encode(text)) for text in known), default=1)
-    made = attention_network(source_size=len(read), target_size=len(written), **network)
-    return SequenceToSequence(made, read, written, max_length=max(max_length, 1))
+        known = [pair.target for pair in pairs if not target_vocabulary.missing(pair.target)]
+        max_length = max((len(target_vocabulary.encode(text)) for text in known), default=1)
+    made = attention_network(source_size=len(source_vocabulary), target_size=len(target_vocabulary), **network)
+    return SequenceToSequence(made, source_vocabulary, target_vocabulary, max_length=max(max_length, 1))
 
 
 def _vocabulary(name: str, symbols: Symbols, texts: Sequence[str]) -> Vocabulary:

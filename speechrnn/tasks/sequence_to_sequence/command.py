@@ -33,7 +33,7 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
     details = True
 
     def expand_sources(self, sources: Sequence[str], **options: Any) -> list[tuple[Any, str]]:
-        """See `Command`; a text is no path."""
+        """See `Command`; a source is a text, not a path."""
         texts: list[Any] = list(sources)
         if options.get("lines"):
 
@@ -44,7 +44,7 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
         return [(text, f"text{number}") for number, text in enumerate(texts, start=1)]
 
     def outcomes(self, model: Any, sources: Iterable[Any], *, lines: bool = False, **options: Any) -> Iterator[Any]:
-        """See `Command`; the lines of files, with where they stand, have been read by now."""
+        """See `Command`; with `lines` a source is a pair of a text and its place in a file, for faults."""
         if not lines:
             return super().outcomes(model, sources, **options)
         given = list(sources)

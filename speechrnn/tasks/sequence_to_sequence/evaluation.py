@@ -1,4 +1,4 @@
-"""How often an encoder-decoder is wrong: errors of symbols and of whole sequences, with intervals."""
+"""Evaluate encoder-decoders: error rates of symbols and of whole sequences, with intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Scored:
 
     source: str
     reference: str
-    """The truth that is nearest to what was found."""
+    """The true target that is nearest to the result."""
     found: str
     symbols: Edits
 
@@ -53,12 +53,12 @@ class SequenceReport:
 
     @property
     def symbol_error_rate(self) -> float:
-        """Substituted, missing and additional symbols per symbol of the truth; NaN where nothing was scored."""
+        """Substituted, missing and additional symbols per symbol of the truth; NaN without sources."""
         return self.symbols.rate if self.sequences else math.nan
 
     @property
     def sequence_error_rate(self) -> float:
-        """Share of the sources whose target is none of the true ones; NaN where nothing was scored."""
+        """Share of the sources whose result is none of the true targets; NaN without sources."""
         wrong = sum(one.symbols.errors > 0 for one in self.sequences)
         return wrong / len(self.sequences) if self.sequences else math.nan
 
@@ -72,14 +72,14 @@ class SequenceReport:
             return f"No sequence was scored; {len(self.faults)} failed."
         intervals = self.interval, self.sequence_interval
         (low, high), (least, most) = ([100 * bound for bound in pair] for pair in intervals)
-        told = (
+        line = (
             f"symbol error {100 * self.symbol_error_rate:.2f} % (95 % interval {low:.2f} to {high:.2f}), "
             f"sequence error {100 * self.sequence_error_rate:.2f} % ({least:.2f} to {most:.2f}): "
             f"{self.symbols.substitutions} substitutions, {self.symbols.deletions} deletions, "
             f"{self.symbols.insertions} insertions in {self.symbols.reference_length:,} symbols of "
             f"{len(self.sequences):,} sequences"
         )
-        return told + (f"; {len(self.faults)} more FAILED and are in none of these rates." if self.faults else ".")
+        return line + (f"; {len(self.faults)} more FAILED and are in none of these rates." if self.faults else ".")
 
     def to_dict(self, *, details: bool = False) -> dict[str, Any]:
         """As JSON can hold it, with every source where `details` are wanted."""
@@ -124,35 +124,35 @@ def evaluate(  # noqa: D417 - `takes` adds the options
 ) -> SequenceReport:
     """Translate sources and compare with their targets.
 
-    A source with several targets, on several pairs, counts once, against the target that is nearest to what was found,
-    as is usual for words with several pronunciations.
+    A source with several targets, in several pairs, counts once, and is compared with the nearest target, as is usual
+    for words with several pronunciations.
 
     Args:
-        model: An encoder-decoder, or the path of one.
+        model: An encoder-decoder, or its path.
         examples: Pairs, see `pairs_of`.
-        faults: Collects what cannot be scored; it is in the report as well.
+        faults: Collects pairs that cannot be scored; they are also in the report.
         progress: Called with each source once it is done.
         resamples: Bootstrap replications.
     """
     collected = Faults() if faults is None else faults
-    ready: EncoderDecoder = open_model(model, "sequence to sequence")
+    loaded: EncoderDecoder = open_model(model, "sequence to sequence")
     targets: dict[str, list[tuple[str, list[int]]]] = {}
-    limit = ready.max_length if options.max_length is None else options.max_length
+    limit = loaded.max_length if options.max_length is None else options.max_length
     for pair in pairs_of(examples):
         try:
-            truth = encoded(ready.target, pair.target, what="target", where=pair.id, limit=limit)
+            truth = encoded(loaded.target, pair.target, what="target", where=pair.id, limit=limit)
         except ValueError as error:
             collected.add_error(pair.id, error)
         else:
             targets.setdefault(pair.source, []).append((pair.target, truth))
     scored, started = [], time.perf_counter()
     search = {one.name: getattr(options, one.name) for one in fields(SearchOptions)}
-    found = outcomes(ready, targets, progress=progress, **search)
-    for (source, truths), outcome in zip(targets.items(), found, strict=True):
+    results = outcomes(loaded, targets, progress=progress, **search)
+    for (source, truths), outcome in zip(targets.items(), results, strict=True):
         if isinstance(outcome, Fault):
             collected.add(outcome.where, outcome.kind, outcome.message)
             continue
-        ids = ready.target.encode(outcome.text) if outcome.text else []
+        ids = loaded.target.encode(outcome.text) if outcome.text else []
         counts = [edits.counts(truth, ids) for _, truth in truths]
         best = min(range(len(truths)), key=[(one.errors, one.rate) for one in counts].__getitem__)
         scored.append(Scored(source, truths[best][0], outcome.text, counts[best]))

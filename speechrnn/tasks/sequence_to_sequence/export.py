@@ -1,4 +1,4 @@
-"""Encoder-decoders as ONNX: encoder and one step of the decoder in one graph, of which a runtime asks for either."""
+"""Export encoder-decoders to ONNX: encoder and one decoder step in one graph; a runtime can compute either."""
 
 from __future__ import annotations
 

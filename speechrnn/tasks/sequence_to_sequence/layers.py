@@ -1,4 +1,4 @@
-"""The decoder: a recurrent layer that looks at the encoder's outputs before it says each symbol."""
+"""The attention decoder: a recurrent layer that attends to the encoder's outputs for each symbol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speechrnn.tasks.sequence_to_sequence.search import ATTENTION_STATE
 
 
 class Memory(NamedTuple):
-    """What the decoder knows of the sources; it does not change from step to step."""
+    """The encoded sources, which are constant from step to step."""
 
     values: Any
     """float32 `(batch, source symbols, features)`, zeros in the padding."""
@@ -27,31 +27,30 @@ class Memory(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class AttentionDecoder(Configured, keras.Layer):
-    """Recurrent decoder with additive attention, also location-aware, and input feeding.
+    """Recurrent decoder with additive attention, optionally location-aware, and input feeding.
 
-    A step reads the last symbol and the last step's vector, runs the recurrent cell, and scores each source symbol `i`
-    by `v . tanh(W s + U h_i)` from the state `s` and the encoder's output `h_i`; a softmax of the scores weighs the
-    outputs, and `tanh(C [s; context])` is the vector that says the next symbol. With `location` filters `F` over what
-    the last step's attention `a` was, the score is `v . tanh(W s + U h_i + L (F * a)_i)`, which tells what was read
-    from what looks like it. It is computed in float32.
+    A step reads the previous symbol and the previous step's vector, runs the recurrent cell, and scores each source
+    symbol `i` by `v . tanh(W s + U h_i)` from the state `s` and the encoder's output `h_i`. The outputs are averaged
+    with the softmax of the scores as weights, and the next symbol is predicted from the vector `tanh(C [s; context])`.
+    With `location` filters `F` of the previous step's attention `a` the score is `v . tanh(W s + U h_i + L (F * a)_i)`,
+    which distinguishes similar parts of the source by their position. It is computed in float32.
 
     Args:
-        vocabulary_size: Number of symbols, the one that begins and ends a sequence counted.
+        vocabulary_size: Number of symbols, including the one that begins and ends a sequence.
         cell: Recurrent cell.
         units: Size of its state, and of the vector.
-        attention: Size of what is compared.
+        attention: Size of the compared vectors.
         embedding: Size of a symbol's vector.
-        location: Filters over the last step's attention; 0 for none.
-        window: Source symbols that they see, an odd number.
+        location: Number of filters of the previous step's attention; 0 for none.
+        window: Length of these filters in source symbols, an odd number.
         dropout: Share of the inputs and of the vector dropped in training, the same ones at every step of a row.
 
     Call arguments:
-        previous: int32 `(batch, steps)`: the symbol before each step, 0 before the first.
-        memory: float `(batch, source symbols, features)`: outputs of the encoder; the padding may hold anything.
+        previous: int32 `(batch, steps)`: the previous symbol at each step, 0 at the first.
+        memory: float `(batch, source symbols, features)`: outputs of the encoder, with any padding.
         source_length: int32 `(batch,)`.
-        target_length: int32 `(batch,)`: valid steps.
-        guessed: Optional bool `(batch, steps)`: where the decoder's own likeliest last symbol is read in the place of
-            `previous`.
+        target_length: int32 `(batch,)`: number of valid steps.
+        guessed: Optional bool `(batch, steps)`: where the decoder's own likeliest symbol replaces `previous`.
 
     Returns:
         float32 `(batch, steps, vocabulary_size)` logits, zeros in the padding.
@@ -115,7 +114,7 @@ class AttentionDecoder(Configured, keras.Layer):
         target_length_shape: Any = None,
         guessed_shape: Any = None,
     ) -> None:
-        """Weights for encoder outputs of that width."""
+        """Create the weights."""
         features = memory_shape[-1]
         self.embed.build((None, None))
         self.recurrent.build((None, None, self.embedding + self.units))
@@ -131,7 +130,7 @@ class AttentionDecoder(Configured, keras.Layer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """What changes from step to step: the cell's states, the vector that is fed, and where was looked."""
+        """Names of the states: the cell's states, the vector that is fed back, and the previous attention."""
         names = ("output", "cell", "fed") if self.cell == "lstm" else ("output", "fed")
         return (*names, ATTENTION_STATE) if self.location else names
 
@@ -140,25 +139,25 @@ class AttentionDecoder(Configured, keras.Layer):
         return (None if name == ATTENTION_STATE else self.units,)
 
     def begin(self, memory: Any, source_length: Any) -> tuple[Memory, tuple[Any, ...]]:
-        """What the decoder needs of the sources, and its states before the first symbol; see `state_shape`."""
-        shown = self.shown(source_length, memory)
-        values = self.padding(memory, shown)
+        """The encoded sources for `step`, and the states before the first symbol; see `state_shape`."""
+        mask = self.shown(source_length, memory)
+        values = self.padding(memory, mask)
         count = ops.expand_dims(ops.cast(ops.maximum(source_length, 1), "float32"), 1)
         first = self.bridge(ops.sum(values, 1) / count)
-        nowhere = ops.zeros_like(ops.cast(shown, "float32"))
-        others = (nowhere if name == ATTENTION_STATE else ops.zeros_like(first) for name in self.state_names[1:])
-        return Memory(values, self.key(values), shown), (first, *others)
+        no_attention = ops.zeros_like(ops.cast(mask, "float32"))
+        others = (no_attention if name == ATTENTION_STATE else ops.zeros_like(first) for name in self.state_names[1:])
+        return Memory(values, self.key(values), mask), (first, *others)
 
     def step(
         self, previous: Any, memory: Memory, states: tuple[Any, ...], masks: tuple[Any, Any] | None = None
     ) -> tuple[Any, Any, tuple[Any, ...]]:
-        """One step, which may be traced into a network as well, see `networks`.
+        """Run one step; it can also be traced into a network, see `networks`.
 
         Args:
             previous: int32 `(batch,)`.
             memory: From `begin`.
             states: From `begin`, or from the step before.
-            masks: What the cell's inputs and the vector are multiplied with.
+            masks: Dropout masks of the cell's inputs and of the vector.
 
         Returns:
             The vector `(batch, units)`, whose `logits` are those of the next symbol; attention `(batch, source
@@ -196,11 +195,11 @@ class AttentionDecoder(Configured, keras.Layer):
         memory, states = self.begin(encoded, length)
         begin = keras.Model([encoded, length], [memory.values, memory.keys, states[0]], name="decoder")
         previous, keys = keras.Input((), dtype="int32"), keras.Input((None, self.attention))
-        given = [keras.Input(self.state_shape(name), name=name) for name in self.state_names]
-        known = Memory(encoded, keys, self.shown(length, encoded))
-        vector, attention, after = self.step(previous, known, tuple(given))
-        outputs = [self.logits(vector), attention, *after]
-        return begin, keras.Model([previous, encoded, keys, length, *given], outputs, name="step")
+        states_in = [keras.Input(self.state_shape(name), name=name) for name in self.state_names]
+        memory_in = Memory(encoded, keys, self.shown(length, encoded))
+        vector, attention, states_out = self.step(previous, memory_in, tuple(states_in))
+        outputs = [self.logits(vector), attention, *states_out]
+        return begin, keras.Model([previous, encoded, keys, length, *states_in], outputs, name="step")
 
     def call(
         self,

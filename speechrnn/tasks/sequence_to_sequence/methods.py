@@ -1,4 +1,4 @@
-"""What every encoder-decoder can be asked, whatever runs it."""
+"""Methods that all encoder-decoders share, bundles and sessions."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class SequenceMethods(ModelMethods):
         on_error: OnError = "raise",
         progress: Callable[[str], object] | None = None,
     ) -> Any:
-        """The target of one source, or of each of several.
+        """Translate one text or several.
 
         Args:
             sources: A text, or an iterable of texts.
-            on_error: "raise" raises what is wrong with a source; "collect" gives a translation whose `ok` is false and
-                whose `error` says why.
+            on_error: "raise" raises the error of a source that fails; "collect" gives a translation whose `ok` is false
+                and whose `error` says why.
             progress: Called with each source once it is done.
 
         Returns:
-            A `Translation` for one text; for several an iterator of them, in the order given.
+            A `Translation` for one text; for several an iterator of them, in order.
 
         Raises:
             ValueError: A number is out of its range, or, with "raise", a source is empty or has symbols that the model

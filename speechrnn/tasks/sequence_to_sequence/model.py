@@ -1,4 +1,4 @@
-"""SequenceToSequence: encoder, decoder and both vocabularies in one `.keras` file."""
+"""SequenceToSequence: an encoder-decoder with both vocabularies in one `.keras` file."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,17 +17,17 @@ from speechrnn.text import Vocabulary
 
 @keras.saving.register_keras_serializable(package="speechrnn")
 class SequenceToSequence(SequenceMethods, DecoderSteps, bundle.TwoPartBundle):
-    """An encoder-decoder and its symbols: a text goes in, another text comes out.
+    """An attention encoder-decoder, which converts texts to other texts, such as letters to phones.
 
-    Written by plain `model.save("name.keras")`, read by `speechrnn.load` or `keras.saving.load_model`; trained by
-    `speechrnn.train` on pairs of texts.
+    Save it with `model.save("name.keras")`, and read it with `speechrnn.load` or `keras.saving.load_model`;
+    `speechrnn.train` trains it on pairs of texts.
 
     Args:
-        network: As `attention_network` makes it.
-        source: Symbols of the sources, such as characters; the encoder's embedding has one row more.
-        target: Symbols of the targets, such as phones; the network's outputs are one more.
-        max_length: Most symbols of a target.
-        card: Anything to know about the model, as JSON can hold it.
+        network: A network as `attention_network` builds it.
+        source: Symbols of the sources, such as characters; the encoder's embedding has one more row.
+        target: Symbols of the targets, such as phones; the network has one more output.
+        max_length: Largest number of symbols of a target.
+        card: Information about the model, as JSON values.
 
     Call arguments:
         inputs: `{"source": int32 (batch, source symbols), "source_length": int32 (batch,), "previous": int32 (batch,
@@ -75,10 +75,10 @@ class SequenceToSequence(SequenceMethods, DecoderSteps, bundle.TwoPartBundle):
         return self.decoder(*given, guessed=inputs.get("guessed"), training=training)
 
     def begin(self, sources: Sequence[Sequence[int]]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """What steps need of sources: what does not change, and the states before the first symbol; rows by name.
+        """The constant inputs of steps, and the states before the first symbol, by name, a row for each source.
 
         Args:
-            sources: Indices of the symbols of each.
+            sources: Indices of each source's symbols.
         """
         forward = self._compiled(
             self._begin, [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)], name="begin"

@@ -1,4 +1,4 @@
-"""The attention encoder-decoder."""
+"""The network of attention encoder-decoders."""
 
 import keras
 
@@ -16,11 +16,11 @@ def attention_network(  # noqa: D417 - `takes` adds the options
     target_size: int,
     name: str = "attention_network",
 ) -> keras.Model:
-    """Bidirectional encoder of symbols, and a recurrent decoder with additive attention over its outputs.
+    """Build a bidirectional encoder of symbols, and a recurrent decoder with additive attention to its outputs.
 
     Args:
-        source_size: Number of source symbols, and one more: `len(vocabulary)`.
-        target_size: The same of the target; the symbol that begins and ends it is the one more.
+        source_size: Number of source symbols plus one: `len(vocabulary)`.
+        target_size: Number of target symbols plus one, for the symbol that begins and ends a target.
         name: Name of the model.
 
     Returns:

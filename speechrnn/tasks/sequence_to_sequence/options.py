@@ -55,7 +55,7 @@ class SearchOptions(CheckedOptions):
 
 @dataclass(frozen=True)
 class AttentionNetwork(CheckedOptions):
-    """What `attention_network` takes."""
+    """Options of `attention_network`."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent cell: of encoder and decoder."""
@@ -97,7 +97,7 @@ class SequenceEvaluation(SearchOptions):
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What is translated."""
+    """How sources are read."""
 
     lines: bool = False
     """Inputs are files with one text per line."""

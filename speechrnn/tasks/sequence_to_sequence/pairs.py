@@ -1,4 +1,4 @@
-"""Pairs of a source and its target: what encoder-decoders learn from, and are measured on."""
+"""Pairs of a source and its target, on which encoder-decoders are trained and evaluated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from speechrnn.text import Vocabulary
 
 @dataclass(frozen=True)
 class Pair:
-    """A source and what becomes of it.
+    """A source and its target.
 
     Example:
     >>> Pair("hello", "HH AH L OW").target
@@ -27,7 +27,7 @@ class Pair:
     source: str
     target: str
     id: str = ""
-    """What faults call it; its number where there is none."""
+    """Name in faults; by default the pair's number."""
     weight: float = 1.0
     """How much it counts in training."""
 
@@ -45,7 +45,7 @@ def is_pair(value: Any) -> bool:
 
 
 def pairs_of(examples: Iterable[Any]) -> list[Pair]:
-    """Pairs from what a caller has.
+    """Convert examples to pairs.
 
     Args:
         examples: Pairs; tuples of two texts; or examples of a manifest, whose `text` is the source and whose `target`
@@ -54,25 +54,25 @@ def pairs_of(examples: Iterable[Any]) -> list[Pair]:
     Raises:
         ValueError: Something is none of these; its number is named.
     """
-    found = []
+    pairs = []
     for number, example in enumerate(examples, 1):
         name = f"pair {number}"
         if isinstance(example, Pair):
-            found.append(example if example.id else Pair(example.source, example.target, name, example.weight))
+            pairs.append(example if example.id else Pair(example.source, example.target, name, example.weight))
         elif isinstance(example, Example):
             if example.text is None or not isinstance(example.extra.get("target"), str):
                 raise data_error(
                     example.id, "without a target", "must have a `text`, the source, and a `target` in `extra`."
                 )
-            found.append(Pair(example.text, example.extra["target"], example.id))
+            pairs.append(Pair(example.text, example.extra["target"], example.id))
         elif is_pair(example):
             source, target = example
-            found.append(Pair(source, target, name))
+            pairs.append(Pair(source, target, name))
         else:
             raise data_error(
                 name, "no pair", f"must be a Pair, or a tuple (source, target). Received: {example!r:.80}."
             )
-    return found
+    return pairs
 
 
 def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[Pair] | list[Example]:
@@ -93,19 +93,19 @@ def read(path: str | os.PathLike[str], *, faults: Faults | None = None) -> list[
         lines = read_lines(path)
     except IsADirectoryError as error:
         raise IsADirectoryError(f"{name}: is a folder. Give a file of pairs.") from error
-    found = []
+    pairs = []
     for number, line in enumerate(lines, 1):
         parts = line.rstrip("\r").split("\t")
         if len(parts) == 2:
-            found.append(Pair(parts[0], parts[1], f"{name}:{number}"))
+            pairs.append(Pair(parts[0], parts[1], f"{name}:{number}"))
         elif line.strip():
             message = f"must be a source, a tab and a target. Received: {line!r:.80}."
             collected.add(f"{name}:{number}", "no pair", message)
             if faults is None:
                 collected.raise_first()
-    if not found:
+    if not pairs:
         raise data_error(name, "empty", "has no pair. A line should read source<TAB>target.")
-    return found
+    return pairs
 
 
 def encoded(vocabulary: Vocabulary, text: str, *, what: str, where: str, limit: int | None = None) -> list[int]:
@@ -123,11 +123,11 @@ def encoded(vocabulary: Vocabulary, text: str, *, what: str, where: str, limit: 
     """
     if not text.strip():
         raise data_error(where, "empty", f"the {what} is empty. Leave it out.")
-    lacking = sorted(vocabulary.missing(text))
-    if lacking:
+    missing = sorted(vocabulary.missing(text))
+    if missing:
         raise data_error(
             where, "with unknown symbols", f"the {what} {text!r:.80} has symbols that the model never saw: "
-            f"{' '.join(map(repr, lacking[:10]))}. Leave it out, or train with them.",
+            f"{' '.join(map(repr, missing[:10]))}. Leave it out, or train with them.",
         )  # fmt: skip
     ids = vocabulary.encode(text)
     if limit is not None and len(ids) > limit:
@@ -139,7 +139,7 @@ def encoded(vocabulary: Vocabulary, text: str, *, what: str, where: str, limit: 
 
 
 def padded(sequences: Sequence[Sequence[int]], *, fill: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences as one batch: int32 `(batch, symbols)`, right-padded with `fill`, and lengths int32 `(batch,)`."""
+    """Pad sequences to a batch: int32 `(batch, symbols)`, right-padded with `fill`, and lengths int32 `(batch,)`."""
     lengths = np.array([len(sequence) for sequence in sequences], np.int32)
     batch = np.full((len(sequences), max(lengths, default=0)), fill, np.int32)
     for row, sequence in zip(batch, sequences, strict=True):

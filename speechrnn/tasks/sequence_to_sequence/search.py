@@ -1,4 +1,4 @@
-"""Beam search over the steps of a decoder, in NumPy: batched, with length normalization and a coverage penalty."""
+"""Batched beam search with a step-by-step decoder, in NumPy, with length normalization and a coverage penalty."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from speechrnn.decoding.alignment import log_softmax
 from speechrnn.tasks.sequence_to_sequence.options import SearchOptions
 
 BOUNDARY = 0
-"""Index of what begins and ends a sequence; symbols have theirs from 1, as in every `Vocabulary`."""
+"""Index that begins and ends a sequence; symbols are counted from 1, as in every `Vocabulary`."""
 
 ATTENTION_STATE = "looked"
-"""Name of the state that has a number for each source symbol: the last step's attention."""
+"""Name of the state with the previous step's attention, one number for each source symbol."""
 
 Arrays = Mapping[str, np.ndarray]
 """Arrays by name, a row for each sequence."""
@@ -26,7 +26,7 @@ source symbols)`, and the states after it."""
 
 
 class Hypothesis(NamedTuple):
-    """A sequence that was found."""
+    """A sequence of the beam search."""
 
     symbols: tuple[int, ...]
     """Indices from 1, without the end."""
@@ -114,16 +114,18 @@ def beam_search(
     return found
 
 
-def initial_states(names: Sequence[str], first: np.ndarray, shown: int) -> dict[str, np.ndarray]:
+def initial_states(names: Sequence[str], first: np.ndarray, source_size: int) -> dict[str, np.ndarray]:
     """The states of a decoder before the first symbol.
 
     Args:
-        names: Of the states, "output" first.
-        first: float32 `(rows, units)`, what that one begins as.
-        shown: Source symbols.
+        names: Names of the states, "output" first.
+        first: Initial value of "output", float32 `(rows, units)`.
+        source_size: Number of source symbols.
     """
-    nowhere = np.zeros((len(first), shown), np.float32)
-    return {**{name: nowhere if name == ATTENTION_STATE else np.zeros_like(first) for name in names}, names[0]: first}
+    states = {name: np.zeros_like(first) for name in names}
+    if ATTENTION_STATE in states:
+        states[ATTENTION_STATE] = np.zeros((len(first), source_size), np.float32)
+    return {**states, names[0]: first}
 
 
 def _score(total: float, length: int, attention: np.ndarray, options: SearchOptions) -> float:
@@ -136,11 +138,11 @@ def _divisor(length: int, options: SearchOptions) -> float:
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` largest of each row, the largest first; of equal ones the first."""
+    """Indices of the `count` largest values of each row, the largest first; of equal ones the first."""
     count = min(count, values.shape[1])
-    part = np.sort(np.argpartition(-values, count - 1, axis=1)[:, :count], axis=1)
-    order = np.argsort(-np.take_along_axis(values, part, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(part, order, axis=1)
+    candidates = np.sort(np.argpartition(-values, count - 1, axis=1)[:, :count], axis=1)
+    order = np.argsort(-np.take_along_axis(values, candidates, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(candidates, order, axis=1)
 
 
 def _gather_rows(arrays: Arrays, rows: np.ndarray) -> dict[str, np.ndarray]:

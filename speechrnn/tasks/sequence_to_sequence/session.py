@@ -1,4 +1,4 @@
-"""An encoder-decoder run by ONNX Runtime: a text goes in, another comes out, and no TensorFlow is started."""
+"""Run an exported encoder-decoder without TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechrnn.text import Vocabulary
 
 
 class SequenceSession(SequenceMethods, Session):
-    """An encoder-decoder that `speechrnn export` wrote, ready to run.
+    """An exported encoder-decoder, run by ONNX Runtime.
 
     Args and errors: see `speechrnn.runtime.session.Session`.
     """
@@ -31,7 +31,7 @@ class SequenceSession(SequenceMethods, Session):
         self._states = tuple(self.metadata["states"])
 
     def begin(self, sources: Sequence[Sequence[int]]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """What steps need of sources; see `SequenceToSequence.begin`."""
+        """The inputs of the first step; see `SequenceToSequence.begin`."""
         ids, lengths = padded(sources)
         memory, keys, first = self._rows(
             ["encoded", "encoded_keys", "first_output"], {"source": ids, "source_length": lengths}

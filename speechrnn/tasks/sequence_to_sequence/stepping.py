@@ -1,4 +1,4 @@
-"""Steps of a decoder as a search takes them: arrays by name in, arrays by name out."""
+"""Run a decoder step by step with NumPy arrays by name, for the beam search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DecoderSteps:
     """The method `step` of bundles that have an `AttentionDecoder`."""
 
     decoder: AttentionDecoder
-    """Says one symbol after the other."""
+    """The decoder, which predicts one symbol after the other."""
 
     def step(self: Any, previous: np.ndarray, memory: Arrays, states: Arrays) -> tuple[np.ndarray, np.ndarray, Arrays]:
         """One step of the decoder; see `speechrnn.tasks.sequence_to_sequence.search.Step`."""
@@ -37,7 +37,7 @@ class DecoderSteps:
 
 
 def begin_by_name(decoder: AttentionDecoder, memory: Any, length: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `AttentionDecoder.begin` gives, by name."""
+    """The results of `AttentionDecoder.begin`, by name."""
     known, states = decoder.begin(memory, length)
     return known._asdict(), dict(zip(decoder.state_names, states, strict=True))
 

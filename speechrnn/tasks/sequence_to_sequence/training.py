@@ -1,4 +1,4 @@
-"""Training encoder-decoders: pairs of texts, by cross entropy of each next symbol of the target."""
+"""Train encoder-decoders on pairs of texts, with cross entropy of each next symbol of the target."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _POOL = 32
 _SCORED = 256
 """Pairs in a batch that is scored."""
 _NONE = -1
-"""What stands in the padding of targets."""
+"""Value of the padding of targets."""
 
 
 class SequenceTask(Task):
-    """The target's next symbol, by cross entropy."""
+    """Trains an encoder-decoder with cross entropy of the target's symbols."""
 
     model: SequenceToSequence
     options: SequenceTraining
@@ -93,7 +93,7 @@ class SequenceTask(Task):
 
 @dataclass(frozen=True)
 class SequenceScore(Scores):
-    """What an encoder-decoder is worth on pairs, its targets taken symbol by symbol without a beam."""
+    """Scores of an encoder-decoder on pairs, decoded greedily."""
 
     loss: float
     """Nats per symbol, the ends counted."""
@@ -134,7 +134,7 @@ class PairPlan(PooledPlan):
         return batch
 
     def _batch(self, chosen: np.ndarray) -> Loaded:
-        """The target has two columns: the symbols with their end, and whether the decoder reads its own guess."""
+        """The target has two columns: the symbols and the end, and whether the decoder reads its own guess."""
         values, lengths = padded([self.pairs[i][0] for i in chosen])
         target, _ = padded([[*self.pairs[i][1], BOUNDARY] for i in chosen], fill=_NONE)
         return Loaded.of(values, lengths, np.stack([target, np.zeros_like(target)], axis=-1), self._weights[chosen])
@@ -157,5 +157,5 @@ def _inputs(x: dict[str, Any], both: Any, weight: Any, *, sampled: bool = False)
     target, guessed = tf.unstack(tf.convert_to_tensor(both), axis=-1)
     previous = tf.pad(tf.maximum(target[:, :-1], BOUNDARY), [[0, 0], [1, 0]])
     length = tf.reduce_sum(tf.cast(target != _NONE, tf.int32), 1)
-    given = {**x, "previous": previous, "target_length": length}
-    return {**given, "guessed": guessed > 0} if sampled else given, target, weight
+    inputs = {**x, "previous": previous, "target_length": length}
+    return {**inputs, "guessed": guessed > 0} if sampled else inputs, target, weight

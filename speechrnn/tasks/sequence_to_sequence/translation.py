@@ -1,4 +1,4 @@
-"""Targets of sources: texts searched for by an encoder-decoder, in batches of about equal lengths."""
+"""Translate texts with an encoder-decoder, in batches of similar lengths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POOL = 16
 
 
 class EncoderDecoder(Protocol):
-    """What a search needs of a model, whatever runs it."""
+    """An encoder-decoder, run by any library."""
 
     @property
     def source(self) -> Vocabulary:
@@ -33,10 +33,10 @@ class EncoderDecoder(Protocol):
 
     @property
     def max_length(self) -> int:
-        """Most symbols of a target."""
+        """Largest number of symbols of a target."""
 
     def begin(self, sources: Sequence[Sequence[int]]) -> tuple[Arrays, Arrays]:
-        """What does not change in a sequence, and the states before its first symbol."""
+        """The constant inputs of `step`, and the states before the first symbol."""
 
     def step(self, previous: np.ndarray, memory: Arrays, states: Arrays) -> tuple[np.ndarray, np.ndarray, Arrays]:
         """See `speechrnn.tasks.sequence_to_sequence.search.Step`."""
@@ -44,7 +44,7 @@ class EncoderDecoder(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A target that the search found."""
+    """One of the best targets of a source."""
 
     text: str
     symbols: tuple[str, ...]
@@ -63,18 +63,18 @@ class Translation(Answer):
     score: float = 0.0
     """Its log probability with the penalties of length and coverage."""
     attention: np.ndarray | None = None
-    """float32 `(symbols, source symbols)`: where the decoder looked for each."""
+    """float32 `(symbols, source symbols)`: the attention weights of each symbol."""
     source: tuple[str, ...] = ()
     """The source's symbols."""
     candidates: tuple[Candidate, ...] = ()
     """The best targets, the likeliest first."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        found = {"source": self.path, "text": self.text, "symbols": list(self.symbols), "score": self.score}
+        """The translation as JSON values."""
+        result = {"source": self.path, "text": self.text, "symbols": list(self.symbols), "score": self.score}
         if len(self.candidates) > 1:
-            found["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
-        return found
+            result["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
+        return result
 
 
 @options_as_keywords(SearchOptions)
@@ -85,63 +85,63 @@ def outcomes(  # noqa: D417 - `takes` adds the options
     options: SearchOptions,
     progress: Callable[[str], object] | None = None,
 ) -> Iterator[Translation | Fault]:
-    """The target of each source, lazily and in the order given; or why there is none.
+    """Translate sources lazily, and yield a translation or a `Fault` for each, in order.
 
     Args:
         model: The model.
         sources: Texts.
         progress: Called with each source once it is done.
     """
-    several = iter(sources)
-    # The first batch alone: whoever asks for one answer does not wait for many.
-    pool = list(itertools.islice(several, options.batch_size))
+    iterator = iter(sources)
+    # A single batch first, so that the first answer does not wait for many others.
+    pool = list(itertools.islice(iterator, options.batch_size))
     while pool:
         for text, outcome in zip(pool, _pooled(model, pool, options), strict=True):
             if progress is not None:
                 progress(text)
             yield outcome
-        pool = list(itertools.islice(several, _POOL * options.batch_size))
+        pool = list(itertools.islice(iterator, _POOL * options.batch_size))
 
 
 def searched(model: EncoderDecoder, sources: Sequence[Sequence[int]], options: SearchOptions) -> list[list[Hypothesis]]:
-    """The best sequences for each source, from indices, in the order given."""
-    found: list[list[Hypothesis]] = [[]] * len(sources)
+    """The best sequences for each source of symbol indices, in order."""
+    results: list[list[Hypothesis]] = [[]] * len(sources)
     limit = options.max_length or model.max_length
     order = np.argsort([len(source) for source in sources], kind="stable")
     for start in range(0, len(order), options.batch_size):
-        places = order[start : start + options.batch_size]
-        memory, states = model.begin([sources[place] for place in places])
-        lengths = np.array([len(sources[place]) for place in places])
+        indices = order[start : start + options.batch_size]
+        memory, states = model.begin([sources[place] for place in indices])
+        lengths = np.array([len(sources[place]) for place in indices])
         best = beam_search(model.step, memory, states, lengths, max_length=limit, options=options)
-        for place, hypotheses in zip(places, best, strict=True):
-            found[place] = hypotheses
-    return found
+        for place, hypotheses in zip(indices, best, strict=True):
+            results[place] = hypotheses
+    return results
 
 
 def _pooled(model: EncoderDecoder, texts: Sequence[str], options: SearchOptions) -> list[Translation | Fault]:
-    made: list[Translation | Fault | None] = [None] * len(texts)
+    results: list[Translation | Fault | None] = [None] * len(texts)
     sources: list[list[int]] = []
-    places = []
+    indices = []
     for place, text in enumerate(texts):
         try:
             if not isinstance(text, str):
                 raise ValueError(f"a source must be a text. Received: {text!r:.80}.")
             sources.append(encoded(model.source, text, what="source", where=repr(text)))
-            places.append(place)
+            indices.append(place)
         except ValueError as error:
-            made[place] = Fault(repr(text), kind_of(error), str(error))
-    for place, ids, best in zip(places, sources, searched(model, sources, options), strict=True):
-        made[place] = _answer(model, texts[place], ids, best, options)
-    return [one for one in made if one is not None]
+            results[place] = Fault(repr(text), kind_of(error), str(error))
+    for place, ids, best in zip(indices, sources, searched(model, sources, options), strict=True):
+        results[place] = _answer(model, texts[place], ids, best, options)
+    return [one for one in results if one is not None]
 
 
 def _answer(
     model: EncoderDecoder, text: str, ids: Sequence[int], best: Sequence[Hypothesis], options: SearchOptions
 ) -> Translation | Fault:
     if not best[0].complete:
-        limit, begun = options.max_length or model.max_length, model.target.decode(best[0].symbols)
+        limit, prefix = options.max_length or model.max_length, model.target.decode(best[0].symbols)
         message = (
-            f"{text!r:.80}: no end within {limit} symbols: {begun:.80} ... Raise `max_length` if it may be longer."
+            f"{text!r:.80}: no end within {limit} symbols: {prefix:.80} ... Raise `max_length` if it may be longer."
         )
         return Fault(repr(text), "without an end", message)
     candidates = tuple(
