@@ -299,7 +299,7 @@ def test_frequency_warp_of_one_changes_nothing_and_covers_deltas_and_cepstra(rng
     [
         ({"sample_rate": 0}, "`sample_rate` must be positive. Received: sample_rate=0."),
         ({"hop": 0}, "`hop` must be a positive whole number of samples. Received: hop=0."),
-        ({"window": 0.025}, "`window` must be a positive whole number of samples. Received: window=0.025."),
+        ({"window": 0}, "`window` must be a positive whole number of samples. Received: window=0."),
         ({"fft_length": 256}, "`fft_length` must be even and at least `window`. Received: fft_length=256, window=400."),
         ({"f_max": 9000.0}, "Need 0 <= f_min < f_max <= sample_rate / 2 = 8000. Received: f_min=20.0, f_max=9000.0."),
         ({"f_min": 500.0, "f_max": 400.0}, "Received: f_min=500.0, f_max=400.0."),
@@ -321,6 +321,10 @@ def test_bad_arguments_say_what_is_required(arguments, message):
 
 
 def test_other_bad_arguments():
+    with pytest.raises(TypeError, match="`window` must be a whole number. Received: 0.025"):
+        LogMel(RATE, window=0.025)
+    with pytest.raises(ValueError, match="`window` must be a positive whole number of samples. Received: window=0.025"):
+        RawSignal(RATE, window=0.025)
     with pytest.raises(ValueError, match="`num_coefficients` must be from 1 to `num_mels`"):
         MFCC(RATE, num_coefficients=41)
     with pytest.raises(ValueError, match="There must be a multiple of 0.78125 Hz from `f_min`.*f_min=1.0, f_max=1.5"):
