@@ -168,7 +168,7 @@ class _FastRecurrent(keras.layers.RNN):
     def execution_path(self) -> ExecutionPath:
         """How this layer runs on this machine, and why."""
         if _PLAIN.get():
-            return ExecutionPath("keras", "plain loops were asked for")
+            return ExecutionPath("keras", "plain loops are active")
         for option, required in _required_options(self).items():
             value = getattr(self, option)
             if value != required:

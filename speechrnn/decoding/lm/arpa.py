@@ -103,11 +103,11 @@ def _header(path: str, lines: Iterator[tuple[int, str]]) -> list[int]:
         raise data_error(path, "no ARPA file", "has no \\data\\ line, so it is no ARPA file.")
     sizes: list[int] = []
     for number, line in lines:
-        found = _COUNT.fullmatch(line)
-        if found and int(found[1]) == 1 and not int(found[2]):
+        match = _COUNT.fullmatch(line)
+        if match and int(match[1]) == 1 and not int(match[2]):
             raise _fault(path, number, "expects one word or more", line)
-        if found and int(found[1]) == len(sizes) + 1:
-            sizes.append(int(found[2]))
+        if match and int(match[1]) == len(sizes) + 1:
+            sizes.append(int(match[2]))
         elif line == "\\1-grams:" and sizes:
             return sizes
         else:
