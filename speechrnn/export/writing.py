@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 @options_as_keywords(ExportOptions)
-def export(  # noqa: D417 - `takes` adds the options
+def export(  # noqa: D417 - the decorator adds the options
     model: Bundle | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,

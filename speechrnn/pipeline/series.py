@@ -13,7 +13,7 @@ from speechrnn.pipeline.windowing import Windowing, plan_windows
 
 
 @options_as_keywords(Windowing)
-def windows(  # noqa: D417 - `takes` adds the options
+def windows(  # noqa: D417 - the decorator adds the options
     examples: Sequence[Example],
     *,
     options: Windowing,

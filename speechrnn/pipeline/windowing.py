@@ -103,7 +103,7 @@ class WindowPlan(Windowing):
 
 
 @options_as_keywords(Windowing)
-def plan_windows(  # noqa: D417 - `takes` adds the options
+def plan_windows(  # noqa: D417 - the decorator adds the options
     examples: Sequence[Example], *, options: Windowing, faults: Faults | None = None, initial_epoch: int = 0
 ) -> WindowPlan:
     """Read series and plan their windows.

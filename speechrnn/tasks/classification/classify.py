@@ -111,7 +111,7 @@ class Classification(Answer):
 
 
 @options_as_keywords(ClassificationOptions)
-def outcomes(  # noqa: D417 - `takes` adds the options
+def outcomes(  # noqa: D417 - the decorator adds the options
     model: Classifier,
     sources: Iterable[Source],
     *,

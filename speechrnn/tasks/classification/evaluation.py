@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @options_as_keywords(ClassifierEvaluation)
-def evaluate_classifier(  # noqa: D417 - `takes` adds the options
+def evaluate_classifier(  # noqa: D417 - the decorator adds the options
     model: Any,
     examples: Iterable[Example],
     *,

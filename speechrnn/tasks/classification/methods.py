@@ -14,7 +14,7 @@ class ClassifierMethods(ModelMethods):
     """The methods of classifiers."""
 
     @options_as_keywords(ClassificationOptions)
-    def classify(  # noqa: D417 - `takes` adds the options
+    def classify(  # noqa: D417 - the decorator adds the options
         self,
         sources: Any,
         *,

@@ -11,7 +11,7 @@ from speechrnn.tasks.classification.options import ClassifyingNetwork
 
 
 @options_as_keywords(ClassifyingNetwork, "cell")
-def recurrent_classifier(  # noqa: D417 - `takes` adds the options
+def recurrent_classifier(  # noqa: D417 - the decorator adds the options
     options: ClassifyingNetwork,
     *,
     num_features: int,

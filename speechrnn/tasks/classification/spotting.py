@@ -103,7 +103,7 @@ class Spotter:
 
 
 @options_as_keywords(SpottingOptions)
-def spot(  # noqa: D417 - `takes` adds the options
+def spot(  # noqa: D417 - the decorator adds the options
     model: Classifier,
     sources: Iterable[str | IO[bytes]],
     *,

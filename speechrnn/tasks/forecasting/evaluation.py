@@ -93,7 +93,7 @@ class ForecastReport:
 
 
 @options_as_keywords(ForecasterEvaluation)
-def evaluate_forecaster(  # noqa: D417 - `takes` adds the options
+def evaluate_forecaster(  # noqa: D417 - the decorator adds the options
     model: Any,
     examples: Sequence[Example],
     *,

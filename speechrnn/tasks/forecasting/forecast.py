@@ -59,7 +59,7 @@ class Forecast(Answer):
 
 
 @options_as_keywords(ForecastOptions)
-def forecasts(  # noqa: D417 - `takes` adds the options
+def forecasts(  # noqa: D417 - the decorator adds the options
     model: ForecastModel,
     paths: Iterable[str | os.PathLike[str]],
     *,

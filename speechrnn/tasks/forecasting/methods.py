@@ -89,7 +89,7 @@ class ForecasterMethods(ModelMethods):
         ]
 
     @options_as_keywords(ForecastOptions)
-    def forecast(  # noqa: D417 - `takes` adds the options
+    def forecast(  # noqa: D417 - the decorator adds the options
         self,
         sources: Any,
         *,

@@ -11,7 +11,7 @@ _LEAST_SPREAD = 0.01
 
 
 @options_as_keywords(ForecastingNetwork, "cell")
-def recurrent_forecaster(  # noqa: D417 - `takes` adds the options
+def recurrent_forecaster(  # noqa: D417 - the decorator adds the options
     options: ForecastingNetwork,
     *,
     channels: int,

@@ -39,7 +39,7 @@ class LanguageMethods(ModelMethods):
         return scores
 
     @options_as_keywords(GenerationOptions)
-    def generate(  # noqa: D417 - `takes` adds the options
+    def generate(  # noqa: D417 - the decorator adds the options
         self,
         prompts: Any = "",
         *,

@@ -8,7 +8,7 @@ from speechrnn.tasks.language.options import PredictingNetwork
 
 
 @options_as_keywords(PredictingNetwork, "cell")
-def recurrent_lm(  # noqa: D417 - `takes` adds the options
+def recurrent_lm(  # noqa: D417 - the decorator adds the options
     options: PredictingNetwork,
     *,
     vocabulary_size: int,

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @options_as_keywords(RecognizerEvaluation)
-def evaluate(  # noqa: D417 - `takes` adds the options
+def evaluate(  # noqa: D417 - the decorator adds the options
     model: Any,
     examples: Iterable[Example],
     *,

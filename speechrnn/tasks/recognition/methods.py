@@ -17,7 +17,7 @@ class RecognizerMethods(ModelMethods):
     """The methods of recognizers."""
 
     @options_as_keywords(RecognitionOptions)
-    def transcribe(  # noqa: D417 - `takes` adds the options
+    def transcribe(  # noqa: D417 - the decorator adds the options
         self,
         sources: Any,
         *,

@@ -12,7 +12,7 @@ from speechrnn.tasks.recognition.options import AcousticNetwork
 
 
 @options_as_keywords(AcousticNetwork, "cell")
-def recurrent_ctc(  # noqa: D417 - `takes` adds the options
+def recurrent_ctc(  # noqa: D417 - the decorator adds the options
     options: AcousticNetwork,
     *,
     num_features: int,

@@ -52,7 +52,7 @@ Source = str | os.PathLike[str] | Example | OneChannel | IO[bytes]
 
 
 @options_as_keywords(RecognitionOptions)
-def outcomes(  # noqa: D417 - `takes` adds the options
+def outcomes(  # noqa: D417 - the decorator adds the options
     model: Recognizer | str | os.PathLike[str] | None,
     sources: Iterable[Source],
     *,

@@ -55,7 +55,7 @@ class Joiner(Configured, keras.Layer):
 
 
 @options_as_keywords(TransducerNetwork)
-def symbol_predictor(  # noqa: D417 - `takes` adds the options
+def symbol_predictor(  # noqa: D417 - the decorator adds the options
     options: TransducerNetwork, *, vocabulary_size: int, dropout: float = 0.0
 ) -> keras.Model:
     """The predictor of a transducer.

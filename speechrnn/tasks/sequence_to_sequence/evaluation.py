@@ -113,7 +113,7 @@ class SequenceReport:
 
 
 @options_as_keywords(SequenceEvaluation)
-def evaluate(  # noqa: D417 - `takes` adds the options
+def evaluate(  # noqa: D417 - the decorator adds the options
     model: EncoderDecoder | str | os.PathLike[str],
     examples: Iterable[Any],
     *,

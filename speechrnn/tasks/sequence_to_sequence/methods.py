@@ -18,7 +18,7 @@ class SequenceMethods(ModelMethods):
     is_example = staticmethod(is_pair)
 
     @options_as_keywords(SearchOptions)
-    def translate(  # noqa: D417 - `takes` adds the options
+    def translate(  # noqa: D417 - the decorator adds the options
         self,
         sources: Any,
         *,

@@ -9,7 +9,7 @@ from speechrnn.tasks.sequence_to_sequence.options import AttentionNetwork
 
 
 @options_as_keywords(AttentionNetwork, "cell")
-def attention_network(  # noqa: D417 - `takes` adds the options
+def attention_network(  # noqa: D417 - the decorator adds the options
     options: AttentionNetwork,
     *,
     source_size: int,

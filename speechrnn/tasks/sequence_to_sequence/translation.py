@@ -78,7 +78,7 @@ class Translation(Answer):
 
 
 @options_as_keywords(SearchOptions)
-def outcomes(  # noqa: D417 - `takes` adds the options
+def outcomes(  # noqa: D417 - the decorator adds the options
     model: EncoderDecoder,
     sources: Iterable[str],
     *,

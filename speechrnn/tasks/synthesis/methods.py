@@ -28,7 +28,7 @@ class SynthesizerMethods(ModelMethods):
     frames_per_step: int
 
     @options_as_keywords(SpeakingOptions)
-    def speak(  # noqa: D417 - `takes` adds the options
+    def speak(  # noqa: D417 - the decorator adds the options
         self,
         sources: Any,
         *,

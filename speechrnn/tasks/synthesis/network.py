@@ -13,7 +13,7 @@ VARIANCES = 3
 
 
 @options_as_keywords(VoiceNetwork, "cell")
-def voice_network(  # noqa: D417 - `takes` adds the options
+def voice_network(  # noqa: D417 - the decorator adds the options
     options: VoiceNetwork,
     *,
     vocabulary_size: int,

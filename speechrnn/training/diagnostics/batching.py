@@ -90,7 +90,7 @@ def _plan_dict(plan: Plan) -> dict[str, Any]:
 
 
 @options_as_keywords(BatchingOptions)
-def examine_batches(  # noqa: D417 - `takes` adds the options
+def examine_batches(  # noqa: D417 - the decorator adds the options
     examples: Sequence[Example],
     *,
     options: BatchingOptions,

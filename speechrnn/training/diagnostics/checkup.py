@@ -70,7 +70,7 @@ class ModelReport:
 
 
 @options_as_keywords(TimingOptions)
-def examine(  # noqa: D417 - `takes` adds the options
+def examine(  # noqa: D417 - the decorator adds the options
     model: keras.Model, *, options: TimingOptions, batch_size: int = 16
 ) -> ModelReport:
     """Examine a model.
