@@ -17,7 +17,7 @@ def render(model, run, report, searched, examples, rows, data) -> str:
     training = manifest.read(data / "train.jsonl")
     by_id = {example.id: example for example in examples}
     correct = [utterance for utterance in report.utterances if not utterance.words.errors] or report.utterances
-    shown = max(correct, key=lambda utterance: len(utterance.reference))
+    best = max(correct, key=lambda utterance: len(utterance.reference))
     minutes, seconds = divmod(round(run.seconds), 60)
     return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         style=pieces.STYLE,
@@ -34,7 +34,7 @@ def render(model, run, report, searched, examples, rows, data) -> str:
         right=sum(not utterance.words.errors for utterance in report.utterances),
         total=len(report.utterances),
         history="".join(f'<div class="card chart">{chart}</div>' for chart in list(reports.history(run.history))[:2]),
-        spectrogram=shown_clip(model, shown, by_id[shown.id]),
+        spectrogram=shown_clip(model, best, by_id[best.id]),
         worst=worst(report, by_id),
         voices=pieces.table(
             ("voice", "words", "errors", "WER"),

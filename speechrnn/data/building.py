@@ -298,19 +298,19 @@ def build(  # noqa: D417 - the decorator adds the options
         lengths.listed |= {_recording_key(draft): draft for draft in drafts}
         return {}
     before = len(options.collector)
-    written = {name: measured(drafts, options.collector, progress=options.progress) for name, drafts in splits.items()}
+    prepared = {name: measured(drafts, options.collector, progress=options.progress) for name, drafts in splits.items()}
     options.check()
-    for name, examples in written.items():
+    for name, examples in prepared.items():
         if not examples:
             faults = list(options.collector)  # first those of recordings, then those of listing
             first = next((fault.message for fault in faults[before:] + faults[:before]), "there is nothing in it.")
             path = Path(options.out, f"{name}.jsonl")
             raise ValueError(f"{path}: No example of the split {name!r} can be used. Check the folder. First: {first}")
     for name, fraction in held_out.items():
-        written = _with_held_out(written, name, fraction, options.seed, key)
-    for name, examples in written.items():
+        prepared = _with_held_out(prepared, name, fraction, options.seed, key)
+    for name, examples in prepared.items():
         manifest.write(Path(options.out, f"{name}.jsonl"), examples, overwrite=options.overwrite)
-    return written
+    return prepared
 
 
 def _with_held_out(
@@ -325,7 +325,7 @@ def _with_held_out(
         raise ValueError(f"A split is taken from one called train, to make {name!r}. Received: {', '.join(splits)}.")
     pooled = [example for split in training for example in splits[split]]
     if key is None and all(e.subject is None and e.label is not None for e in pooled):
-        held_out = _of_each_class(pooled, fraction, seed)
+        held_out = _stratified(pooled, fraction, seed)
     else:
         _, held_out = split_by_subject(pooled, fraction=fraction, seed=seed, key=key)
     chosen = {example.id for example in held_out}
@@ -336,7 +336,7 @@ def _with_held_out(
     return {**splits, **remaining, name: held_out}
 
 
-def _of_each_class(examples: list[Example], fraction: float, seed: int) -> list[Example]:
+def _stratified(examples: list[Example], fraction: float, seed: int) -> list[Example]:
     """Choose the same fraction of each class, at least one recording but never all of them.
 
     Parts of one recording stay together; recordings with several classes are grouped by their set of classes.

@@ -129,8 +129,8 @@ def _records(
             options.collector.add_error(record_id, error)
             continue
         taken.add(record_id)
-        names_selected = [table.channels[index] for index in selected]
-        record_path = options.write_record(record_id, values[:, selected], own_rate, channels=names_selected)
+        selected_names = [table.channels[index] for index in selected]
+        record_path = options.write_record(record_id, values[:, selected], own_rate, channels=selected_names)
         yield _Labeled(record_path, _runs(labels), len(labels), own_rate, str(subjects[start]) if group else None)
 
 
