@@ -237,17 +237,17 @@ def check_options(names: Iterable[str], known: Iterable[str], method: str) -> No
 
 
 def check_types(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
-    """Refuse what is no number where a number is expected, and what is no list of texts where one is.
+    """Check values whose type is a number or a list of strings.
 
-    A string would be taken as a list of its characters, and a dictionary as a list of its keys. Other types are left to
-    whoever uses the value.
+    A string would be taken as a list of its characters, and a dictionary as a list of its keys. Other types are not
+    checked.
 
     Args:
         arguments: Values by their names.
-        annotations: Types, or their names.
+        annotations: Types by the names of the values, as types or strings.
 
     Raises:
-        TypeError: A value is of another type.
+        TypeError: A value has another type.
 
     Example:
     >>> check_types({"beam": 2.5}, {"beam": "int | None"})
@@ -256,34 +256,34 @@ def check_types(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) ->
     TypeError: `beam` must be a whole number. Received: 2.5.
     """
     for name, value in arguments.items():
-        written = _written(annotations.get(name, ""))
-        types = frozenset(written.split(" | "))
+        annotation = _type_name(annotations.get(name, ""))
+        types = frozenset(annotation.split(" | "))
         if types <= _NUMBERS.keys() and types & {"int", "float"}:
-            known = isinstance(value, tuple(_NUMBERS[each] for each in types))
-            if not known or (isinstance(value, bool) and "bool" not in types):
-                wanted = "a number" if "float" in types else "a whole number"
-                raise TypeError(f"`{name}` must be {wanted}. Received: {value!r:.80}.")
-        elif re.search(r"(Sequence|Iterable|Collection|list|tuple)\[str\b", written):
-            if isinstance(value, str) and not re.search(r"\bstr\b", re.sub(r"\[[^\[\]]*\]", "", written)):
+            valid = isinstance(value, tuple(_NUMBERS[each] for each in types))
+            if not valid or (isinstance(value, bool) and "bool" not in types):
+                expected = "a number" if "float" in types else "a whole number"
+                raise TypeError(f"`{name}` must be {expected}. Received: {value!r:.80}.")
+        elif re.search(r"(Sequence|Iterable|Collection|list|tuple)\[str\b", annotation):
+            if isinstance(value, str) and not re.search(r"\bstr\b", re.sub(r"\[[^\[\]]*\]", "", annotation)):
                 advice = f" Write {name}=[{value!r:.80}]."
-            elif _TEXTS.fullmatch(written) and not _may_be_texts(value):
+            elif _STRING_LIST.fullmatch(annotation) and not _may_be_strings(value):
                 advice = ""
             else:
                 continue
             raise TypeError(f"`{name}` must be a list of texts. Received: {value!r:.80}.{advice}")
 
 
-def _written(annotation: Any) -> str:
-    """A type as it is written in a signature, such as `int | None`."""
+def _type_name(annotation: Any) -> str:
+    """Format a type as in a signature, such as `int | None`."""
     if get_origin(annotation) in (Union, UnionType):
-        return " | ".join(map(_written, get_args(annotation)))
+        return " | ".join(map(_type_name, get_args(annotation)))
     return annotation.__name__ if type(annotation) is type else str(annotation)
 
 
-_TEXTS = re.compile(r"([\w.]*\bSequence|list|tuple)\[str(, \.\.\.)?\]( \| None)?")
+_STRING_LIST = re.compile(r"([\w.]*\bSequence|list|tuple)\[str(, \.\.\.)?\]( \| None)?")
 
 
-def _may_be_texts(value: Any) -> bool:
+def _may_be_strings(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(isinstance(each, str | os.PathLike) for each in value)
     return not isinstance(value, bytes | Mapping)

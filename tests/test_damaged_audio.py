@@ -64,7 +64,7 @@ def test_recordings_of_different_rates_are_not_joined(path):
 def test_recordings_of_different_containers_are_not_joined(path):
     one, two = recorded(path, "wav"), recorded(path, "flac", seconds=0.1)
     path.write_bytes(one + two)
-    with pytest.raises(ValueError, match=r"one behind the other, WAV and, from byte 32,044 on, FLAC") as caught:
+    with pytest.raises(ValueError, match=r"concatenated recordings, WAV and, from byte 32,044 on, FLAC") as caught:
         audio.read(path)
     assert kind_of(caught.value) == "joined"
 

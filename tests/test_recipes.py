@@ -113,7 +113,7 @@ def test_english_words_packs_what_it_chose(data_dir, tmp_path, monkeypatch):
     for_manifest([], vocabulary=few.vocabulary(), features=english.FEATURES, **TINY).save(tmp_path / "m.keras")
     with gzip.open(tmp_path / "lm.txt.gz", "wt") as file:
         file.write("yes no\nno yes yes\n")
-    monkeypatch.setattr(english_words, "PRUNING", 0.0)
+    monkeypatch.setattr(english_words, "PRUNE", 0.0)
     monkeypatch.setattr(english_words, "books", functools.partial(lambda real, _: real(tmp_path), english_words.books))
     reports = english_words.main(str(data_dir), str(tmp_path / "m.keras"), str(tmp_path))
     assert [len(report.utterances) for report in reports.values()] == [3, 2, 3, 5]

@@ -12,6 +12,8 @@ NOT = {
     r"\ba class a frame\b": "one class per frame",
     r"\b(?:or|is) said[;:,.]? (?:in the log|to be)\b|what to do is said": "reported, logged",
     r"\b(?:badness|foreign|stand_in)\b": "monitored_value, unreadable, placeholder",
+    r"\b(?:at hand|in earnest|without a word|one behind the other)\b": "available, really, silently, concatenated",
+    r"\b(?:white lines?|[Ww]hoever)\b": "blank lines, the caller",
     r"\b(?:recogniser|optimiser|normalis\w*|behaviours?|colour\w*|licence[sd]?|neighbour\w*|labell\w+)\b": "American",
 }
 """What is not written, and what is instead."""

@@ -114,7 +114,7 @@ def _sources(path: str | os.PathLike[str], data: mmap.mmap) -> list[Any]:
             raise data_error(path, "joined", f"holds more than {_MAX_PARTS} recordings. Give each a file of its own.")
         following = headers.container(data[stop : stop + 64])
         if following and following != kind:
-            message = f"holds recordings one behind the other, {kind} and, from byte {stop:,} on, {following}."
+            message = f"holds concatenated recordings, {kind} and, from byte {stop:,} on, {following}."
             raise data_error(path, "joined", f"{message} Give each of them a file of its own.")
         if not following:
             break

@@ -170,7 +170,7 @@ class Joined:
                 raise data_error(
                     path,
                     "joined",
-                    f"holds recordings one behind the other, of {self.samplerate} Hz with {self.channels} channels and "
+                    f"holds concatenated recordings, of {self.samplerate} Hz with {self.channels} channels and "
                     f"of {part.samplerate} Hz with {part.channels}. Give each of them a file of its own.",
                 )
 

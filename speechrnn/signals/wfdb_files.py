@@ -226,7 +226,7 @@ def _headers(path: str) -> tuple[Any, bool]:
 
 
 def _check_fields(path: str) -> None:
-    """Refuse a header with words for numbers: wfdb takes its defaults for what it cannot read, without a word.
+    """Refuse a header with words instead of numbers, for which wfdb silently takes its defaults.
 
     Raises:
         ValueError: A field is no number; the file, the line and the field are named.

@@ -74,7 +74,7 @@ def _with_lower_case_marks(words: list[str]) -> list[str]:
 
 
 def _numbered(path: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers; white lines are skipped."""
+    """Lines with their numbers; blank lines are skipped."""
     with open(path, "rb") as file:
         head = file.read(64)
     zipped = head.startswith(b"\x1f\x8b")
